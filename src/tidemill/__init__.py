@@ -1,0 +1,90 @@
+"""tidemill: from a stream of days to a versioned lake, to models, to answers, to outcomes, and an account of all of it.
+
+    import tidemill as tm
+
+    mill = tm.Mill("magazines")
+
+The names below are what a project file (`mill.py`) needs. They are resolved when first used, so that importing the
+package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tidemill.checks import between, fresh, like_history, not_null, refused_share, repeated_share
+    from tidemill.core.schema import Event, event_time, field, item, subject
+    from tidemill.loop.mill import Mill
+    from tidemill.models import (
+        cooccurrence,
+        diverse,
+        eligible,
+        item_knn,
+        nearest,
+        popular,
+        popularity,
+        slate,
+        spectral,
+        trending,
+        unseen,
+    )
+
+__version__ = "0.1.0"
+
+_HOME = {
+    **dict.fromkeys(["Event", "event_time", "field", "item", "subject"], "tidemill.core.schema"),
+    "Mill": "tidemill.loop.mill",
+    **dict.fromkeys(
+        ["between", "fresh", "like_history", "not_null", "refused_share", "repeated_share"], "tidemill.checks"
+    ),
+    **dict.fromkeys(
+        [
+            *["cooccurrence", "diverse", "eligible", "item_knn", "nearest", "popular", "popularity"],
+            *["slate", "spectral", "trending", "unseen"],
+        ],
+        "tidemill.models",
+    ),
+}
+
+__all__ = [
+    "Event",
+    "Mill",
+    "between",
+    "cooccurrence",
+    "diverse",
+    "eligible",
+    "event_time",
+    "field",
+    "fresh",
+    "item",
+    "item_knn",
+    "like_history",
+    "nearest",
+    "not_null",
+    "popular",
+    "popularity",
+    "refused_share",
+    "repeated_share",
+    "slate",
+    "spectral",
+    "subject",
+    "trending",
+    "unseen",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    planned = {"search", "grid", "auto"}
+    if name in planned:
+        from tidemill.core.errors import NotBuiltYet  # noqa: PLC0415 - only on the way to an error
+
+        raise NotBuiltYet(f"`tm.{name}` is not built yet", tip="give the parameter a plain value")
+    raise AttributeError(f"module 'tidemill' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

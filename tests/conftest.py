@@ -1,0 +1,50 @@
+"""Fixtures that every room's tests use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A law is not a benchmark: on a busy machine an example may take long, and that is no failure.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_data() -> Path:
+    """Where real data lies: `$TIDEMILL_TEST_DATA`, else `../shared/data` beside the checkout."""
+    return Path(os.environ.get("TIDEMILL_TEST_DATA") or _ROOT.parent / "shared" / "data")
+
+
+test_data.__test__ = False  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data; a test that needs it skips aloud where it is not there."""
+    folder = test_data()
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}: set TIDEMILL_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def magazine(data_dir: Path) -> Path:
+    """The Magazine ratings, as they come."""
+    file = data_dir / "amazon" / "Magazine_Subscriptions_ratings_2018.csv.gz"
+    if not file.is_file():
+        pytest.skip(f"{file} is not there: set TIDEMILL_TEST_DATA")
+    return file
+
+
+@pytest.fixture(scope="session")
+def magazine_items(data_dir: Path) -> Path:
+    """The Magazine metadata, as it comes."""
+    file = data_dir / "amazon" / "meta_Magazine_Subscriptions_2018.json.gz"
+    if not file.is_file():
+        pytest.skip(f"{file} is not there: set TIDEMILL_TEST_DATA")
+    return file
