@@ -1,0 +1,57 @@
+"""Exported heads of the ledger: small signed files to be kept where the ledger's machine cannot change them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from tidemill.core.durable import write_durably
+from tidemill.core.errors import FormatTooNew
+from tidemill.core.keys import signed_by
+from tidemill.core.line import Head
+
+FORMAT = 1
+
+
+class _File(msgspec.Struct, kw_only=True):
+    format: int
+    seq: int
+    hash: str
+    signature: str
+    #: With it anybody can verify the signature, also without the mill.
+    public: str
+
+
+def write(folder: Path, head: Head, public: str) -> Path:
+    """Write `head` as `<number>.json`, whole and durable or not at all, and give the file."""
+    path = folder / f"{head.seq:012}.json"
+    made = _File(format=FORMAT, seq=head.seq, hash=head.hash, signature=head.signature, public=public)
+    write_durably(path, msgspec.json.format(msgspec.json.encode(made)) + b"\n")
+    return path
+
+
+def read(folder: Path) -> tuple[list[Head], list[str]]:
+    """The heads of all checkpoints in `folder`, and a sentence for each file that is damaged."""
+    heads, problems = [], []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=_File)
+        except msgspec.MsgspecError:
+            problems.append(f"checkpoint {path.name} cannot be read")
+            continue
+        if found.format > FORMAT:
+            raise FormatTooNew(f"checkpoint {path} has format {found.format}; this one reads {FORMAT}")
+        head = Head(found.seq, found.hash, found.signature)
+        if found.seq and not _fits(found, head):
+            problems.append(f"checkpoint {path.name} was changed: its signature does not fit")
+        else:
+            heads.append(head)
+    return heads, problems
+
+
+def _fits(found: _File, head: Head) -> bool:
+    try:
+        return signed_by(found.public, head.message, bytes.fromhex(found.signature))
+    except ValueError:
+        return False

@@ -1,0 +1,22 @@
+"""Lengths of time as people write them: `"10 days"`, `"90 minutes"`."""
+
+from __future__ import annotations
+
+import re
+
+from tidemill.core.errors import UsageError
+
+_UNIT_S = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
+_PATTERN = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*$")
+
+
+def duration(text: str) -> int:
+    """Microseconds of a length such as `"10 days"`; units are seconds, minutes, hours, days and weeks.
+
+    >>> duration("10 days") == 10 * 86_400 * 1_000_000
+    True
+    """
+    match = _PATTERN.match(text)
+    if not match or match[2] not in _UNIT_S:
+        raise UsageError(f"{text!r} is no length of time", tip='write a number and a unit, for example "10 days"')
+    return round(float(match[1]) * _UNIT_S[match[2]] * 1_000_000)

@@ -1,0 +1,501 @@
+"""The one error tree: what went wrong, a code that `tidemill help CODE` explains, and the next thing to type.
+
+    TidemillError
+    ├── UsageError        TM0xx  settings, arguments, the project file's place
+    ├── GraphError        TM1xx  names, cycles and types in mill.py
+    ├── SourceError       TM2xx  files and streams that cannot be read
+    ├── LakeError         TM3xx  versions, files and increments
+    ├── CheckError        TM4xx  expectations that cannot be evaluated
+    ├── LearnError        TM5xx  learning, evaluation, the index
+    ├── ReleaseError      TM6xx  bundles, cards, promotion
+    ├── ServeError        TM7xx  the server and its requests
+    ├── LedgerError       TM8xx  the ledger, its keys and its leases
+    └── AccessError       TM9xx  who may do what
+
+Each leaf is also the fitting builtin, so that `except FileNotFoundError` works for those who do not know this file.
+Errors know no HTTP and no exit status: the server and the command line map them.
+A leaf's docstring is what `tidemill help` prints, so it says why it happens and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+
+class TidemillError(Exception):
+    """Something that tidemill refused or could not do."""
+
+    code = "TM000"
+
+    def __init__(self, message: str, *, tip: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.tip = tip
+
+    def __str__(self) -> str:
+        text = f"{self.message} [{self.code}]"
+        return f"{text}\n  tip: {self.tip}" if self.tip else text
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the closest known name, or lists what there is.
+
+    >>> nearest("rating", ["ratings", "items"])
+    'did you mean `ratings`?'
+    >>> nearest("zzz", ["ratings", "items"])
+    'known: items, ratings'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"known: {', '.join(names)}" if names else "nothing is known here yet"
+
+
+class UsageError(TidemillError):
+    """A setting, an argument or a place that does not fit."""
+
+    code = "TM001"
+
+
+class SettingError(UsageError, ValueError):
+    """A setting has an unknown name or a value that does not fit.
+
+    `tidemill status --settings` shows every setting, its value and where the value came from.
+    """
+
+    code = "TM002"
+
+
+class ProjectMissing(UsageError, FileNotFoundError):
+    """No mill.py was found in this folder or above it.
+
+    Change into the project's folder, name it with `--project DIR`, or make one with `tidemill init NAME`.
+    """
+
+    code = "TM003"
+
+
+class BackendMissing(UsageError, ImportError):
+    """A back-end or an optional library that a setting asks for is not installed.
+
+    The message names the extra to install, for example `pip install 'tidemill[spark]'`.
+    """
+
+    code = "TM004"
+
+
+class GraphError(TidemillError):
+    """The project file does not describe a graph that can run."""
+
+    code = "TM100"
+
+
+class UnknownName(GraphError, LookupError):
+    """A parameter, a column or a model is named that nothing makes.
+
+    Parameters of table and feature functions must be the names of streams, snapshots or tables.
+    """
+
+    code = "TM101"
+
+
+class GraphCycle(GraphError, ValueError):
+    """Tables need each other in a ring, so none of them can be made first."""
+
+    code = "TM102"
+
+
+class TypeMismatch(GraphError, TypeError):
+    """A column or a parameter has a type that does not fit where it is used."""
+
+    code = "TM103"
+
+
+class NotBuiltYet(GraphError, NotImplementedError):
+    """A parameter belongs to the planned interface and is not built yet; it is refused rather than ignored."""
+
+    code = "TM104"
+
+
+class SourceError(TidemillError):
+    """A source could not be read."""
+
+    code = "TM200"
+
+
+class SourceMissing(SourceError, FileNotFoundError):
+    """A source's file, folder or pattern names nothing that exists.
+
+    Paths are taken relative to the folder of the project file.
+    """
+
+    code = "TM201"
+
+
+class SchemaChanged(SourceError, ValueError):
+    """A source brings a column of another name, type or number than its contract says.
+
+    Nothing of the file was taken. Mend the producer, or change the contract in mill.py together with the column
+    mapping in the settings, and run again.
+    """
+
+    code = "TM202"
+
+
+class SourceDamaged(SourceError, OSError):
+    """A source's file ends in the middle or fails its checksum, so nothing of it was taken.
+
+    If it is still being written, run again when it is complete; else deliver it again or move it out of the way.
+    """
+
+    code = "TM203"
+
+
+class SourceUnknown(SourceError, ValueError):
+    """A source's file is in a format, or has columns, that tidemill does not recognise by looking.
+
+    Say what its columns are in the settings, for example `?columns=item_id,user_id,rating,reviewed_at:unix_s`.
+    """
+
+    code = "TM204"
+
+
+class LakeError(TidemillError):
+    """A table, a version or an increment is not as it should be."""
+
+    code = "TM300"
+
+
+class NotPublished(LakeError, LookupError):
+    """A table was asked for at a time or publication before its first one."""
+
+    code = "TM301"
+
+
+class CorruptFile(LakeError, OSError):
+    """A file differs from the sha256 that the manifest recorded, or is missing.
+
+    `tidemill lake verify` names every such file. Restore it from a backup, or publish the increment again.
+    """
+
+    code = "TM302"
+
+
+class StaleWriter(LakeError, RuntimeError):
+    """Another writer committed first; nothing of this commit was taken. Run again."""
+
+    code = "TM303"
+
+
+class NoSuchIncrement(LakeError, LookupError):
+    """An increment is named that does not exist, or that is not held."""
+
+    code = "TM304"
+
+
+class NoSuchBlob(LakeError, LookupError):
+    """A folder of files is asked for under a key that nothing was stored under."""
+
+    code = "TM305"
+
+
+class LatestFull(LakeError, OSError):
+    """The store of fresh rows has no room left, on its disk or within its declared size.
+
+    The next run writes a snapshot that takes the fresh rows in; until then answers go on with what is there.
+    """
+
+    code = "TM306"
+
+
+class SegmentDamaged(LakeError, OSError):
+    """A frame of an append-only segment does not match its checksum: the file was changed or its disk is failing.
+
+    The frames before it are taken; the file is moved aside to `damaged/` and kept, and the others flow on.
+    """
+
+    code = "TM307"
+
+
+class KeyAbsent(LakeError, ValueError):
+    """A row has no value in a column of its key, so nobody can say which row it repeats or replaces.
+
+    Declare the column without `| None`, so that the contract refuses such rows, or leave it out of `key=` and `by=`.
+    """
+
+    code = "TM308"
+
+
+class CheckError(TidemillError):
+    """An expectation could not be evaluated."""
+
+    code = "TM400"
+
+
+class LearnError(TidemillError):
+    """A model could not be learned or evaluated."""
+
+    code = "TM500"
+
+
+class TooLittleData(LearnError, ValueError):
+    """There are too few rows, users or days to learn or to evaluate what was asked."""
+
+    code = "TM501"
+
+
+class RecallBelowTarget(LearnError, ValueError):
+    """The approximate index finds too few of the true nearest items on real user vectors, so no bundle is made.
+
+    Ask for `index="exact"`, or raise the number of probed cells.
+    """
+
+    code = "TM502"
+
+
+class SettingRefused(LearnError, ValueError):
+    """A learner's setting has a value that it cannot have, such as a duration without a unit."""
+
+    code = "TM510"
+
+
+class IdsMismatch(LearnError, ValueError):
+    """The parts of a recommender disagree about how many items there are or what they are, so it is not opened.
+
+    Learn it again with `tidemill train MODEL`; the last good release keeps serving.
+    """
+
+    code = "TM511"
+
+
+class ReleaseError(TidemillError):
+    """A bundle or a release is not fit to be served."""
+
+    code = "TM600"
+
+
+class BundleCorrupt(ReleaseError, OSError):
+    """A bundle's file is missing, truncated, or differs from its manifest. The last good release keeps serving."""
+
+    code = "TM601"
+
+
+class BundleRefused(ReleaseError, ValueError):
+    """A bundle holds something that is not allowed: a pickle, a link, or a path outside itself."""
+
+    code = "TM602"
+
+
+class CardIncomplete(ReleaseError, ValueError):
+    """A release needs an answer to who is served and who could be harmed.
+
+    Set `helps=` and `could_harm=` on the model in mill.py.
+    """
+
+    code = "TM603"
+
+
+class NoSuchRelease(ReleaseError, LookupError):
+    """A release or a model is named that does not exist; `tidemill status` lists what there is."""
+
+    code = "TM604"
+
+
+class SlateMismatch(ReleaseError, ValueError):
+    """A slate asks for candidates or facts that the bundle or the feature store does not have."""
+
+    code = "TM605"
+
+
+class RuleRefused(ReleaseError, ValueError):
+    """A rule of one's own cannot be shipped with a release, or the shipped module is not the one that was pinned.
+
+    A rule is a named function at the top of a file, imports only what rules may import, and names each fact column
+    that it reads.
+    """
+
+    code = "TM610"
+
+
+class ServeError(TidemillError):
+    """The server could not do what was asked."""
+
+    code = "TM700"
+
+
+class BadRequest(ServeError, ValueError):
+    """A request's body, parameter or header does not fit; the message names which."""
+
+    code = "TM701"
+
+
+class TooLarge(ServeError, ValueError):
+    """A request is larger, longer or deeper than the server's limits."""
+
+    code = "TM702"
+
+
+class NotServed(ServeError, LookupError):
+    """A model, a stream or a user token is asked for that this server does not have."""
+
+    code = "TM703"
+
+
+class NotLogged(ServeError, OSError):
+    """An answer could not be written to the prediction log and `log = "required"` forbids giving it."""
+
+    code = "TM704"
+
+
+class SwitchedOff(ServeError, RuntimeError):
+    """The model is switched off and declares no fallback; `tidemill on MODEL` switches it on."""
+
+    code = "TM705"
+
+
+class WrongMethod(ServeError, ValueError):
+    """A path of the server was asked with a method that it does not take; the answer's `Allow` header lists those."""
+
+    code = "TM706"
+
+
+class WrongMedia(ServeError, TypeError):
+    """A request's body is not declared as JSON; send `Content-Type: application/json`."""
+
+    code = "TM707"
+
+
+class TooBusy(ServeError, BlockingIOError):
+    """More requests are being worked on than the server takes at once; wait as `Retry-After` says and ask again."""
+
+    code = "TM708"
+
+
+class NotReady(ServeError, RuntimeError):
+    """The server did not come up, or not all of its workers answer from the release that was asked for, in time.
+
+    `tidemill status` says what each worker serves; the server's own log lies beside its pointers in `.tidemill/serving`.
+    """
+
+    code = "TM709"
+
+
+class AlreadyServing(ServeError, OSError):
+    """A server of this project is running already, or another program listens on its port.
+
+    Stop it, or choose another port with `--port`.
+    """
+
+    code = "TM710"
+
+
+class RuleFailed(ServeError, RuntimeError):
+    """A rule of one's own raised an error, or gave something other than one value per candidate.
+
+    A filter gives a bool for each candidate, a score gives a finite number for each.
+    """
+
+    code = "TM711"
+
+
+class LedgerError(TidemillError):
+    """The ledger could not be read, written or believed."""
+
+    code = "TM800"
+
+
+class LedgerCorrupt(LedgerError, ValueError):
+    """A line, a link of the chain or a signature does not verify: the ledger was changed, cut or damaged.
+
+    `tidemill audit verify` names the first line that fails. Keep the file, and restore from a backup.
+    """
+
+    code = "TM801"
+
+
+class LeaseTaken(LedgerError, BlockingIOError):
+    """Another run of this mill holds the lease; one run at a time."""
+
+    code = "TM802"
+
+
+class FormatTooNew(LedgerError, ValueError):
+    """A store was written by a newer tidemill than this one; install that version or a later one."""
+
+    code = "TM803"
+
+
+class KeyMissing(LedgerError, FileNotFoundError):
+    """A key that this mill's stores were made with is not where the settings say.
+
+    Without it, surrogates would change and vault entries stay sealed, so nothing is done. Restore it from its backup.
+    """
+
+    code = "TM804"
+
+
+class LeaseLost(LedgerError, RuntimeError):
+    """A later holder has taken the lease, so this run's line was refused. Run again."""
+
+    code = "TM805"
+
+
+class LedgerBusy(LedgerError, TimeoutError):
+    """The ledger or the vault stayed locked by another process for longer than this one waits.
+
+    Nothing was written. Run again; if it stays so, `tidemill doctor` looks for a process that hangs.
+    """
+
+    code = "TM806"
+
+
+class NoSuchSubject(LedgerError, LookupError):
+    """The vault has no entry for this surrogate: it was never seen here, or it was erased."""
+
+    code = "TM807"
+
+
+class SealBroken(LedgerError, ValueError):
+    """A sealed value does not open with this mill's vault key: it was damaged, moved, or sealed by another mill.
+
+    Check that the setting `keys` names this mill's key folder, and restore the vault from a backup if it does.
+    """
+
+    code = "TM808"
+
+
+class SubjectNamed(LedgerError, ValueError):
+    """A ledger line would have named a person. Ledger lines are kept for ever, so they hold no surrogates."""
+
+    code = "TM809"
+
+
+class AccessError(TidemillError, PermissionError):
+    """The caller may not do this."""
+
+    code = "TM900"
+
+
+class AddressRefused(AccessError):
+    """The server was asked to listen beyond this machine, which it does not do without access control."""
+
+    code = "TM901"
+
+
+class OriginRefused(AccessError):
+    """A request named a foreign host or came from a foreign page."""
+
+    code = "TM902"
+
+
+def all_errors() -> Iterator[type[TidemillError]]:
+    """Every error class of the tree, by code."""
+    found: dict[str, type[TidemillError]] = {}
+    todo: list[type[TidemillError]] = [TidemillError]
+    while todo:
+        error = todo.pop()
+        found.setdefault(error.code, error)
+        todo.extend(error.__subclasses__())
+    return iter(found[code] for code in sorted(found))

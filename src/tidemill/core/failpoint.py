@@ -1,0 +1,62 @@
+"""Numbered places where a test may kill the process, so that every crash between two steps can be tried.
+
+Each step that leaves something behind calls `failpoint(name)` before and after it does. `TIDEMILL_FAILPOINT` (read by the
+settings file's one reader and handed to `arm`) names `NAME` or `NAME:K`: the process then kills itself with SIGKILL
+the K-th time that point is passed. Unarmed, a call is one comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+#: Every failpoint of the package: number -> name, in the order in which a run passes them.
+FAILPOINTS: dict[int, str] = {
+    1: "increment.read",
+    2: "vault.stored",
+    3: "quarantine.written",
+    4: "publish.staged",
+    5: "publish.checked",
+    6: "publish.intent",
+    7: "publish.commit",
+    8: "publish.committed",
+    9: "publish.ledger",
+    10: "publish.done",
+    11: "hold.written",
+    12: "hold.ledger",
+    13: "features.written",
+    14: "features.ledger",
+    15: "bundle.written",
+    16: "bundle.ledger",
+    17: "release.written",
+    18: "release.ledger",
+    19: "promote.ledger",
+    20: "promote.pointer",
+    21: "log.staged",
+    22: "log.committed",
+}
+
+_armed: str | None = None
+_left = 0
+
+
+def arm(spec: str | None) -> None:
+    """Arm one failpoint by `NAME`, number or either with `:K`; `None` disarms."""
+    global _armed, _left
+    if not spec:
+        _armed = None
+        return
+    name, _, count = spec.partition(":")
+    _armed = FAILPOINTS[int(name)] if name.isdigit() else name
+    _left = int(count or 1)
+    if _armed not in FAILPOINTS.values():
+        raise ValueError(f"unknown failpoint {name!r}")
+
+
+def failpoint(name: str) -> None:
+    """Pass the point `name`: die here if it is armed and its turn has come."""
+    global _left
+    if _armed is not None and name == _armed:
+        _left -= 1
+        if _left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)

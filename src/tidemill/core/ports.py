@@ -1,0 +1,289 @@
+"""Ports: what a room needs of a technology. A back-end fills one; its entry point names it; the URL chooses it.
+
+A port is settled by two real back-ends. Today: Engine is filled by Polars and Spark; all others are provisional.
+Arrow types are named for the type checker only, so that importing this file loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from tidemill.core.records import FileEntry
+
+if TYPE_CHECKING:
+    import narwhals as nw
+    import numpy as np
+    import pyarrow as pa
+
+
+class StagedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A data file that is written and durable; a table version names it once it is committed."""
+
+    entry: FileEntry
+    #: Column -> smallest and largest value: numbers as they are, times in microseconds, dates in days since 1970.
+    #: Text and personal columns are never in here.
+    ranges: dict[str, tuple[int | float, int | float]] = {}
+    #: Column -> how many values are missing, for the same columns.
+    nulls: dict[str, int] = {}
+
+
+class TableCommit(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a table, as its own log has it."""
+
+    version: int
+    #: The number that it was committed under; 0 for the empty version that `create` made.
+    number: int
+    note: dict[str, str]
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class Tables(Protocol):
+    """Versioned tables. Files are staged first; one commit names them; a commit is taken once per number."""
+
+    def create(self, table: str, schema: pa.Schema, personal: Sequence[str]) -> int:
+        """Make the table if it is not there, and give its version; `personal` columns never enter statistics.
+
+        A table of other columns in which nothing was committed yet is made anew; else it is `SchemaChanged`.
+        """
+        ...
+
+    def schema(self, table: str) -> pa.Schema | None:
+        """The columns, or `None` where the table does not exist."""
+        ...
+
+    def stage(self, table: str, number: int, rows: pa.Table) -> list[StagedFile]:
+        """Write `rows` as data files of the coming commit `number`, fsynced; no version names them yet."""
+        ...
+
+    def discard(self, table: str, number: int) -> int:
+        """Remove files that were staged for `number` or later and that no version names; how many there were."""
+        ...
+
+    def commit(
+        self,
+        table: str,
+        number: int,
+        base: int,
+        add: Sequence[StagedFile],
+        remove: Sequence[str],
+        note: Mapping[str, str],
+    ) -> int:
+        """Name and drop files in the version after `base`, once per `number`: a repeat gives the first one's version.
+
+        Durable when it returns. `StaleWriter` where the table has moved past `base`.
+        """
+        ...
+
+    def files(self, table: str, version: int) -> list[str]:
+        """Sorted paths (relative to the table) of the files of a version, from the table's own log."""
+        ...
+
+    def history(self, table: str) -> Iterator[TableCommit]:
+        """Every version, newest first, read only as far as it is asked for."""
+        ...
+
+    def path(self, table: str, file: str) -> str:
+        """Where a file lies, as the engine and `open` take it."""
+        ...
+
+
+class Engine(Protocol):
+    """Table expressions: runs a function over Narwhals frames."""
+
+    name: str
+
+    def scan(self, files: Sequence[str], schema: pa.Schema, origin: str | None = None) -> nw.LazyFrame[Any]:
+        """A lazy frame over Parquet files; without files, an empty one of this schema.
+
+        `origin` names a further column with the path of the file that each row lies in.
+        """
+        ...
+
+    def frame(self, rows: pa.Table) -> nw.LazyFrame[Any]:
+        """A lazy frame over rows in memory."""
+        ...
+
+    def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:
+        """The rows of a frame, in the one Arrow form that all engines give.
+
+        Text is `string`, every integer `int64`, every float `float64`, a time `timestamp[us, UTC]`.
+        """
+        ...
+
+
+class StoredLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A ledger line as a store keeps it: the hashed bytes, and columns that are only an index over them."""
+
+    seq: int
+    #: Canonical JSON; these bytes are what `hash` was made of, and they are given back unchanged.
+    body: bytes
+    hash: str
+    #: Ed25519 signature of `seq` and `hash`.
+    head: bytes
+    at: int
+    actor: str
+    act: str
+    about: str
+    fingerprint: str
+
+
+class LineStore(Protocol):
+    """Where ledger lines are kept: append-only, in order, one durable transaction per append."""
+
+    def append(
+        self, build: Callable[[StoredLine | None], StoredLine], lease: tuple[str, int] | None = None
+    ) -> StoredLine:
+        """Add the line that `build` makes of the last one, with nobody in between; a stale lease is `LeaseLost`."""
+        ...
+
+    def lines(
+        self, after: int = 0, *, backwards: bool = False, where: Mapping[str, str] = {}
+    ) -> Iterator[StoredLine]:
+        """Lines with a number above `after`, by number; `where` gives `act`, `about`, `actor` or `fingerprint`."""
+        ...
+
+    def last(self) -> StoredLine | None:
+        """The line with the largest number."""
+        ...
+
+    def lease(self, name: str, holder: str) -> int:
+        """Take the next rising number of a lease; from now on appends with a smaller one are refused."""
+        ...
+
+    def damage(self) -> list[str]:
+        """Damage that the store can see by itself, such as an index that has lost a line; empty where there is none."""
+        ...
+
+
+class VaultStore(Protocol):
+    """Sealed identities by surrogate; it never sees a raw identifier."""
+
+    def put(self, entries: Iterable[tuple[str, str, bytes, bytes]]) -> None:
+        """Keep `(surrogate, kind, sealed identifier, wrapped key)`; known surrogates are left alone."""
+        ...
+
+    def get(self, surrogate: str) -> tuple[str, bytes, bytes] | None:
+        """`(kind, sealed identifier, wrapped key)`."""
+        ...
+
+    def known(self, surrogates: Sequence[str]) -> set[str]:
+        """Those that have an entry."""
+        ...
+
+
+class Latest(Protocol):
+    """The newest row of each key of a view: a snapshot that a run writes, and fresh rows on top.
+
+    Rows are dicts of column to plain value, without the key; times are integer microseconds. A fresh row carries the instant `at` at
+    which it was put (microseconds, the server's clock) and counts until a snapshot covers that instant.
+    """
+
+    def write(self, view: str, key: str, rows: pa.Table, version: str, covers: int | None = None) -> None:
+        """Replace the snapshot of a view by `rows`, one per `key` column, at once; readers see the old or the new one.
+        Fresh rows put before the instant `covers` go in the same swap: what they knew is in `rows`.
+        """
+        ...
+
+    def version(self, view: str) -> str | None:
+        """The version of the snapshot that readers see."""
+        ...
+
+    def get(self, view: str, key: str) -> dict[str, Any] | None:
+        """One row, fresh ones first; `None` where the key is missing."""
+        ...
+
+    def take(self, view: str, keys: Sequence[str], columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
+        """Columns for many keys, in their order, null where missing; and which keys are present (bool)."""
+        ...
+
+    def keys(self, view: str) -> list[str]:
+        """All keys of a view, sorted."""
+        ...
+
+    def put(self, view: str, key: str, row: Mapping[str, Any], at: int) -> None:
+        """A fresh row on top of the snapshot, seen by every process at once."""
+        ...
+
+    def change(
+        self, view: str, key: str, by: Callable[[dict[str, Any] | None], Mapping[str, Any]], at: int
+    ) -> dict[str, Any]:
+        """Put what `by` makes of the present row (or `None`), with no other writer in between, and give it."""
+        ...
+
+    def settle(self, view: str, covers: int) -> int:
+        """Drop the fresh rows put before the instant `covers`, and say how many."""
+        ...
+
+    def changed(self, view: str, after: int) -> tuple[int, list[str] | None]:
+        """The present mark of a view, and the keys whose fresh rows came or went since the mark `after`; `None` where
+        that is not known, or where the snapshot is another one: read all again.
+        """
+        ...
+
+
+class Blobs(Protocol):
+    """Bytes by key, here folders of files."""
+
+    def put_folder(self, key: str, source: str) -> None:
+        """Move a finished folder in under `key`, whole or not at all; an existing key is left alone. The source is gone
+        afterwards.
+        """
+        ...
+
+    def folder(self, key: str) -> str:
+        """The local path of a folder; `NoSuchBlob` where there is none."""
+        ...
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys that start with `prefix`, sorted."""
+        ...
+
+
+class Search(Protocol):
+    """Nearest vectors by inner product."""
+
+    name: str
+
+    def build(self, vectors: np.ndarray, folder: str, queries: np.ndarray | None = None) -> None:
+        """Write the index of float32 vectors (n, d) into `folder`, tuned on real `queries` (m, d) where given."""
+        ...
+
+    def open(self, folder: str) -> VectorIndex:
+        """Open what `build` wrote, memory-mapped."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """An opened index."""
+
+    @property
+    def count(self) -> int:
+        """How many vectors it holds."""
+        ...
+
+    def query(self, vector: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and inner products of the n nearest vectors, best first."""
+        ...
+
+
+class Lease(Protocol):
+    """A held lease: its name and rising number, released on exit."""
+
+    name: str
+    number: int
+
+    def __enter__(self) -> Lease: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Leases(Protocol):
+    """One holder per name on this machine or beyond."""
+
+    def take(self, name: str) -> AbstractContextManager[Lease]:
+        """Hold `name` or raise `LeaseTaken`."""
+        ...

@@ -1,0 +1,263 @@
+"""Records that pass between rooms: plain, frozen, JSON both ways.
+
+Times are UTC microseconds; a share is between 0 and 1. A record that goes into the ledger is written there as its JSON
+text, because the ledger's canonical bytes hold no floats.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, Literal
+
+import msgspec
+
+Outcome3 = Literal["pass", "warn", "hold"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all records."""
+
+    def json(self) -> str:
+        """The record as JSON text."""
+        return msgspec.json.encode(self).decode()
+
+
+class Failure(Record, frozen=True):
+    """One expectation that was not met."""
+
+    #: The table or stream, and the expectation in words, for example `between(rating, 1, 5, share=0.95)`.
+    table: str
+    check: str
+    column: str | None
+    #: How many rows were looked at.
+    n: int
+    observed: float
+    #: The expected range of `observed`, both ends included; `None` is open.
+    low: float | None
+    high: float | None
+    #: Learned false alarms per day; `None` where nothing was learned.
+    false_alarms: float | None
+    severity: Literal["warn", "hold"]
+    #: One sentence for people.
+    says: str
+
+
+class Verdict(Record, frozen=True):
+    """What the checks think of one increment: every failure, not the first."""
+
+    outcome: Outcome3
+    failures: tuple[Failure, ...] = ()
+    #: How many expectations were evaluated.
+    checked: int = 0
+    #: What is worth saying though nothing failed, such as a learned check that is still warming up.
+    notes: tuple[str, ...] = ()
+    #: What learned expectations observed of this increment, for the history of the ones to come.
+    metrics: dict[str, float] = {}
+
+
+class Counts(Record, frozen=True):
+    """Rows of one increment, from arrival to table."""
+
+    #: Lines or messages that arrived, good and refused.
+    arrived: int
+    #: Refused by the parser or the contract; they lie in quarantine.
+    refused: int
+    #: Rows whose key occurred before, in this increment or in the table, with the same values.
+    repeated: int
+    #: Rows whose key occurred before with other values; the largest `_row` wins.
+    contradicted: int
+    #: Rows added to the stream's table.
+    merged: int
+
+
+class Increment(Record, frozen=True):
+    """One day of one stream, or one declared backfill."""
+
+    stream: str
+    #: Numbered per stream in order of arrival, from 1.
+    number: int
+    day: date
+    #: As-of in microseconds: the end of its day in the stream's zone.
+    as_of: int
+    backfill: bool
+    arrived_at: int
+    #: Smallest and largest event time, `None` for an increment without rows.
+    first_event: int | None
+    last_event: int | None
+    counts: Counts
+    #: What of the source it covers: file number -> lines seen so far.
+    positions: dict[str, int]
+    #: sha256 over the salted hashes of its rows, in `_row` order.
+    commitment: str
+    #: The publication or the increment number that this one replaces.
+    replaces: int | None = None
+
+
+class FileEntry(Record, frozen=True):
+    """One data file of a table version, as the manifest keeps it."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+    rows: int
+
+
+class Publication(Record, frozen=True):
+    """One increment in all tables at once."""
+
+    number: int
+    as_of: int
+    stream: str
+    increment: int
+    verdict: Verdict
+    #: Table -> Delta version after this publication, for every table of the graph.
+    versions: dict[str, int]
+    #: Table -> sha256 of the manifest of that version.
+    manifests: dict[str, str]
+
+
+class Metric(Record, frozen=True):
+    """A figure with its 95% interval over users."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Slice(Record, frozen=True):
+    """Quality on one group of test users, the model beside popularity."""
+
+    #: `all`, `warm` (with history before the split) or `cold`.
+    users: str
+    n_users: int
+    model: dict[str, Metric]
+    baseline: dict[str, Metric]
+    #: Model minus baseline, paired over the same users.
+    difference: dict[str, Metric]
+
+
+class Evaluation(Record, frozen=True):
+    """How good a model is on events later than everything that it learned from."""
+
+    model: str
+    baseline: str
+    #: Train ends before this time; test starts at it (microseconds).
+    split_at: int
+    #: The convention of history and targets, in words.
+    protocol: str
+    k: int
+    slices: tuple[Slice, ...]
+    #: Share of the catalogue recommended, mean self-information in bits, mean pairwise distance within a list.
+    coverage: float
+    novelty: float
+    diversity: float
+    #: Settings tried on validation days with their score, best first; test was never looked at.
+    validation: tuple[dict[str, Any], ...] = ()
+
+
+class Card(Record, frozen=True):
+    """What people need to know before a model goes live. `helps` and `could_harm` are required."""
+
+    model: str
+    helps: str
+    could_harm: str
+    learner: str
+    parameters: dict[str, Any]
+    evaluation: Evaluation | None
+    #: Table -> version, and the rows and people that it learned from.
+    data: dict[str, int]
+    n_rows: int
+    n_users: int
+    n_items: int
+    learned_at: int
+    as_of: int
+
+
+class Rule(Record, frozen=True):
+    """One built-in rule of a slate as data: `name` picks it, `args` sets it."""
+
+    name: str
+    args: dict[str, Any] = {}
+
+
+class RuleSet(Record, frozen=True):
+    """A slate: retrieve, filter, score, order, and the fallback."""
+
+    retrieve: tuple[Rule, ...]
+    filter: tuple[Rule, ...] = ()
+    score: tuple[Rule, ...] = ()
+    order: tuple[Rule, ...] = ()
+    fallback: Rule | None = None
+
+
+class Release(Record, frozen=True):
+    """The only thing that can be served."""
+
+    model: str
+    number: int
+    #: sha256 of the bundle's manifest; the bundle's name in the blob store.
+    bundle: str
+    rules: RuleSet
+    #: The user's own rules: path of the source module in the folder `modules` -> sha256.
+    rule_modules: dict[str, str]
+    #: Feature views that the rules read: view -> columns.
+    facts: dict[str, tuple[str, ...]]
+    data: dict[str, int]
+    #: Fingerprint of the code that made it, commit where known, and the environment's lock.
+    code: str
+    commit: str | None
+    environment: str
+    card: Card
+    created_at: int
+    log: Literal["available", "required"] = "available"
+    #: sha256 of the manifest of the sealed folder of rule modules; empty where all rules are built in.
+    modules: str = ""
+
+    @property
+    def name(self) -> str:
+        """`for_you@3`."""
+        return f"{self.model}@{self.number}"
+
+
+class Answered(Record, frozen=True):
+    """One item of an answer."""
+
+    item: str
+    score: float
+    reason: str
+
+
+class Prediction(Record, frozen=True):
+    """One answer: what was asked, what was used, what was said, by which release."""
+
+    prediction_id: str
+    model: str
+    release: str
+    arm: str
+    policy: str
+    propensity: float
+    #: When it was answered, microseconds; the clock of the server, and its as-of.
+    served_at: int
+    as_of: int
+    #: The subject's surrogate; the raw identifier is nowhere.
+    subject: str
+    n: int
+    items: tuple[Answered, ...]
+    short: str | None
+    #: Features used, and context, as JSON text.
+    features: str
+    context: str
+    latency_us: int
+    #: `computed`, `repeat` (the same id within its slot), `not_modified`, `fallback` or `off`.
+    kind: str
+
+
+class Outcome(Record, frozen=True):
+    """What really happened after a prediction, whenever it arrives."""
+
+    prediction_id: str
+    item: str
+    what: str
+    value: float
+    happened_at: int
+    received_at: int

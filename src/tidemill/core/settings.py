@@ -1,0 +1,223 @@
+"""Where things lie and how the server listens: the only place that reads the environment.
+
+The project file says *what*; `tidemill.toml` beside it says *where*, in profiles. An argument wins over
+`TIDEMILL_<KEY>__<SUB>`, over the file, over the default, and every value remembers where it came from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tidemill.core.errors import SettingError, nearest
+
+FILE = "tidemill.toml"
+PREFIX = "TIDEMILL_"
+DEFAULT_PROFILE = "laptop"
+
+# Read elsewhere on purpose: the profile's own name, and where the tests find their data.
+_NOT_SETTINGS = {"PROFILE", "TEST_DATA"}
+# `user:password@` in a URL, and values that look like secrets in its query.
+_SECRET = re.compile(r"(?<=://)[^/@\s]*@|((?:password|secret|token|key)=)[^&\s]*", re.IGNORECASE)
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How `tidemill serve` listens and what it allows."""
+
+    host: Annotated[str, Meta(description="Address to listen on; anything but loopback is refused.")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Port of the API; 0 takes a free one.")] = 8400
+    console_port: Annotated[Port, Meta(description="Port of the console; 0 takes a free one.")] = 8401
+    workers: Annotated[Positive, Meta(description="API worker processes.")] = 2
+    drain_s: Annotated[Seconds, Meta(description="Seconds from unready to stopping the workers after SIGTERM.")] = 5.0
+    slot_s: Annotated[Positive, Meta(description="Seconds for which a repeated request is the same prediction.")] = 60
+    log: Annotated[
+        Literal["available", "required"],
+        Meta(description="`required` answers 503 where the prediction log cannot be written."),
+    ] = "available"
+    max_body_bytes: Annotated[Positive, Meta(description="Largest request body in bytes.")] = 1 << 20
+    max_n: Annotated[Positive, Meta(description="Largest number of items that one answer may be asked for.")] = 1_000
+    max_rows: Annotated[Positive, Meta(description="Most events or outcomes in one request.")] = 1_000
+    max_in_flight: Annotated[
+        Positive, Meta(description="Requests worked on at once in one worker; more are answered 429.")
+    ] = 512
+    body_timeout_s: Annotated[Seconds, Meta(description="Seconds within which a request's body has to arrive.")] = 10.0
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One profile of tidemill.toml: a place, such as `laptop` or `production`. Paths are relative to the project."""
+
+    engine: Annotated[
+        str, Meta(description="What runs table functions: `polars`, `spark`, `spark://…` or a Spark Connect URL.")
+    ] = "polars"
+    lake: Annotated[str, Meta(description="Folder of the versioned tables.")] = "./.tidemill/lake"
+    latest: Annotated[str, Meta(description="Folder of the newest row of each key.")] = "./.tidemill/latest"
+    ledger: Annotated[str, Meta(description="SQLite file of the ledger.")] = "./.tidemill/ledger.sqlite"
+    vault: Annotated[str, Meta(description="SQLite file of sealed identities.")] = "./.tidemill/vault.sqlite"
+    blobs: Annotated[str, Meta(description="Folder of the bundles.")] = "./.tidemill/blobs"
+    search: Annotated[str, Meta(description="Nearest-neighbour index: `faiss` (approximate, measured) or `exact`.")] = (
+        "faiss"
+    )
+    keys: Annotated[
+        str, Meta(description="Folder outside the project that holds a folder of keys for each mill. Back it up.")
+    ] = "~/.tidemill/keys"
+    sources: Annotated[dict[str, str], Meta(description="Where each stream and snapshot comes from: name = URL.")] = {}
+    serve: Annotated[Serve, Meta(description="How the server listens.")] = Serve()
+    failpoint: Annotated[
+        str, Meta(description="For tests: the numbered place `NAME` or `NAME:K` where the process kills itself.")
+    ] = ""
+
+
+class Settings(Profile, frozen=True, kw_only=True):
+    """The settings of one project under one profile."""
+
+    project: Path
+    profile: str
+    #: Key, such as `serve.port` -> where its value came from; keys that are missing have their default.
+    origins: dict[str, str]
+
+    def origin(self, key: str) -> str:
+        """Where the value of `key` came from: an argument, a variable, the file's profile, or `default`."""
+        known = dict(_flat(_values(self)))
+        if key not in known:
+            raise SettingError(f"there is no setting {key!r}", tip=nearest(key, known))
+        return self.origins.get(key, "default")
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """`(key, value, origin)` of every setting; passwords within URLs are masked."""
+        return [(key, _masked(str(value)), self.origin(key)) for key, value in _flat(_values(self))]
+
+    def path(self, key: Literal["lake", "latest", "ledger", "vault", "blobs", "keys"]) -> Path:
+        """A setting that is a place on this machine, relative to the project's folder."""
+        value: str = getattr(self, key)
+        if "://" in value:
+            scheme = value.partition("://")[0]
+            raise SettingError(f"{key} = {_masked(value)!r}: no back-end for {scheme!r} yet", tip="name a local path")
+        return self.project / Path(value).expanduser()
+
+    def keys_folder(self, mill_id: str) -> Path:
+        """Where the keys of the mill with this id lie."""
+        return self.path("keys") / mill_id
+
+
+def load(
+    project: Path,
+    *,
+    profile: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings of `project`: argument > variable > file > default.
+
+    `overrides` are arguments by dotted key (`{"serve.port": 9000}`); `None` values were not given. `environ` is the
+    process's environment unless handed in. Raises `SettingError` for an unknown profile or key (with the nearest
+    name) and for a value that does not fit.
+    """
+    given = os.environ if environ is None else environ
+    file = _read(project / FILE)
+    chosen = profile or given.get(f"{PREFIX}PROFILE") or DEFAULT_PROFILE
+    if chosen not in file and chosen != DEFAULT_PROFILE:
+        raise SettingError(f"{project / FILE} has no profile {chosen!r}", tip=nearest(chosen, {*file, DEFAULT_PROFILE}))
+    for name, table in file.items():
+        _fitting(dict(_flat(table)), {key: f"{FILE} [{name}]" for key, _ in _flat(table)})
+    layers = [
+        (dict(_flat(file.get(chosen, {}))), f"{FILE} [{chosen}]"),
+        *(({key: value}, f"variable {name}") for key, value, name in _variables(given)),
+        ({key: value for key, value in _flat(overrides or {}) if value is not None}, "argument"),
+    ]
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer, origin in layers:
+        values |= layer
+        origins |= dict.fromkeys(layer, origin)
+    fitting = _fitting(values, origins)
+    fields = {name: getattr(fitting, name) for name in Profile.__struct_fields__}
+    return Settings(**fields, project=project, profile=chosen, origins=origins)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of tidemill.toml, for editors."""
+    (profile,), parts = msgspec.json.schema_components([Profile], ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": FILE,
+        "description": "Profiles of a tidemill project; `laptop` is the default.",
+        "type": "object",
+        "additionalProperties": profile,
+        "$defs": parts,
+    }
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} is no TOML: {error}") from error
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise SettingError(f"{path}: `{name}` stands outside of a profile", tip=f"put it under [{DEFAULT_PROFILE}]")
+    return tables
+
+
+def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    for name in sorted(environ):
+        rest = name.removeprefix(PREFIX)
+        if rest != name and rest not in _NOT_SETTINGS:
+            yield rest.lower().replace("__", "."), environ[name], name
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _values(settings: Profile) -> dict[str, Any]:
+    found = {name: getattr(settings, name) for name in Profile.__struct_fields__}
+    return found | {"serve": {name: getattr(settings.serve, name) for name in Serve.__struct_fields__}}
+
+
+def _fitting(values: Mapping[str, Any], origins: Mapping[str, str]) -> Profile:
+    """The profile that `values` (by dotted key) make; the error names the key, the value and its origin."""
+    nested: dict[str, Any] = {}
+    known = {*Profile.__struct_fields__, *(f"serve.{name}" for name in Serve.__struct_fields__)} - {"serve", "sources"}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        if key not in known and not (section == "sources" and name):
+            raise SettingError(
+                f"there is no setting `{key}` ({origins[key]})", tip=nearest(key, {*known, "sources.NAME"})
+            )
+        _try(key, value, origins[key])
+        if section in ("serve", "sources"):
+            nested.setdefault(section, {})[name] = value
+        else:
+            nested[key] = value
+    return msgspec.convert(nested, Profile, strict=False)
+
+
+def _try(key: str, value: Any, origin: str) -> None:
+    section, _, name = key.partition(".")
+    one = {section: {name: value}} if name else {key: value}
+    try:
+        msgspec.convert(one, Profile, strict=False)
+    except msgspec.ValidationError as error:
+        says = str(error).partition(" - at ")[0]
+        raise SettingError(f"`{key} = {_masked(str(value))}` ({origin}) does not fit: {says}") from None
+
+
+def _masked(value: str) -> str:
+    return _SECRET.sub(lambda found: f"{found[1]}***" if found[1] else "***@", value)

@@ -1,0 +1,29 @@
+"""Lengths of time as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tidemill.core.duration import duration
+from tidemill.core.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1 second", 1),
+        ("90 minutes", 5_400),
+        ("1.5 hours", 5_400),
+        ("10 days", 864_000),
+        ("2 weeks", 1_209_600),
+        ("7days", 604_800),
+    ],
+)
+def test_units(text: str, seconds: int) -> None:
+    assert duration(text) == seconds * 1_000_000
+
+
+@pytest.mark.parametrize("text", ["", "10", "days", "-1 days", "10 months", "1 day 2 hours", "1e3 days", "ten days"])
+def test_what_is_no_length_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no length of time"):
+        duration(text)

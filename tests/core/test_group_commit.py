@@ -1,0 +1,85 @@
+"""One flush for many: nobody is told "done" before the disk was, and a failed flush is heard by all who waited."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tidemill.core.clock import FixedClock
+from tidemill.core.group_commit import GroupCommit
+from tidemill.core.segments import SegmentWriter, read, segments
+
+CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def everything(folder: Path) -> list[bytes]:
+    return [frame.payload for path in segments(folder) for frame in read(path)]
+
+
+def test_many_appends_share_flushes_and_each_waits_for_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each flush, what is on disk is noted; an append may only return once a flush that began after it has ended."""
+    flushed: list[int] = []
+    real = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        real(descriptor)
+        flushed.append(size)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    returned: list[tuple[int, int]] = []
+
+    async def one(log: GroupCommit, i: int) -> None:
+        await log.append(b"x" * 10)
+        returned.append((i, max(flushed, default=0)))
+
+    async def all_of_them() -> None:
+        log = GroupCommit(SegmentWriter(tmp_path, CLOCK))
+        await asyncio.gather(*(one(log, i) for i in range(200)))
+        log.close()
+
+    asyncio.run(all_of_them())
+    assert len(everything(tmp_path)) == 200
+    assert all(size >= 8 + 18 * (i + 1) for i, size in returned)
+    assert len(flushed) < 20
+
+
+def test_a_failed_flush_is_heard_and_the_segment_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = [True]
+    real = os.fdatasync
+
+    def flush(descriptor: int) -> None:
+        if failing[0]:
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", flush)
+
+    async def story() -> None:
+        log = GroupCommit(SegmentWriter(tmp_path, CLOCK))
+        results = await asyncio.gather(log.append(b"a"), log.append(b"b"), return_exceptions=True)
+        assert all(isinstance(result, OSError) for result in results)
+        failing[0] = False
+        await log.append(b"c")
+        log.close()
+
+    asyncio.run(story())
+    assert [[frame.payload for frame in read(path)] for path in segments(tmp_path)] == [[b"a", b"b"], [b"c"]]
+
+
+def test_a_caller_that_went_away_takes_nobody_with_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        log = GroupCommit(SegmentWriter(tmp_path, CLOCK))
+        gone = asyncio.create_task(log.append(b"gone"))
+        stays = asyncio.create_task(log.append(b"stays"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await stays
+        log.close()
+
+    asyncio.run(story())
+    assert everything(tmp_path) == [b"gone", b"stays"]
