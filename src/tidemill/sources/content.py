@@ -1,0 +1,140 @@
+"""The bytes of a file without their compression, recognised by looking; truncation and bit rot are errors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import zstandard
+from isal import igzip, igzip_lib
+
+from tidemill.core.errors import SourceDamaged, SourceUnknown
+
+Format = Literal["csv", "json", "parquet", "empty"]
+
+_BAD_DEFLATE: Any = igzip_lib.IsalError
+CHUNK = 8 * 1024 * 1024
+_FOREIGN = {
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"PK\x03\x04": "zip",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"Obj\x01": "Avro",
+    b"ORC": "ORC",
+}
+BOM = b"\xef\xbb\xbf"
+
+
+def compression(path: Path) -> Literal["gzip", "zstd", "none"]:
+    """How a file is compressed, by its first bytes; names and endings are not looked at."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head[:2] == b"\x1f\x8b":
+        return "gzip"
+    return "zstd" if head == b"\x28\xb5\x2f\xfd" else "none"
+
+
+def chunks(path: Path, size: int = CHUNK) -> Iterator[bytes]:
+    """The decompressed content, piece by piece; `SourceDamaged` where it ends in the middle or fails its checksum."""
+    kind = compression(path)
+    with path.open("rb") as file:
+        if kind == "gzip":
+            yield from _gunzip(path, file, size)
+        elif kind == "zstd":
+            yield from _unzstd(path, file)
+        else:
+            while piece := file.read(size):
+                yield piece
+
+
+def _gunzip(path: Path, file: BinaryIO, size: int) -> Iterator[bytes]:
+    try:
+        with igzip.open(file) as stream:  # type: ignore[no-untyped-call]  # isal types its arguments loosely
+            while piece := stream.read(size):
+                yield piece
+    except (EOFError, OSError, _BAD_DEFLATE) as error:
+        raise _damaged(path, "gzip", error) from None
+
+
+def _unzstd(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    """Frame by frame, because the library's own reader ends without a word where a frame is cut."""
+    frame, rest = None, b""
+    try:
+        while rest or (rest := file.read(1 << 20)):
+            frame = frame or zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
+            if piece := frame.decompress(rest):
+                yield piece
+            rest, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+    except zstandard.ZstdError as error:
+        raise _damaged(path, "zstd", error) from None
+    if frame is not None:
+        raise _damaged(path, "zstd", EOFError())
+
+
+def _damaged(path: Path, kind: str, error: BaseException) -> SourceDamaged:
+    what = "ends in the middle" if isinstance(error, EOFError) else "fails its checksum or is no such stream"
+    return SourceDamaged(
+        f"the {kind} file {path} {what}; nothing of it was taken",
+        tip="run again when it is complete, or deliver it again",
+    )
+
+
+def sniff(path: Path, head: bytes) -> Format:
+    """What a file holds, by the beginning of its decompressed content."""
+    if head[:4] == b"PAR1":
+        return "parquet"
+    for magic, name in _FOREIGN.items():
+        if head.startswith(magic):
+            raise SourceUnknown(
+                f"{path} is {name}, which is not read",
+                tip="deliver CSV or JSON lines (plain, gzip or zstd), or Parquet",
+            )
+    text = head.removeprefix(BOM).lstrip()
+    if not text:
+        return "empty"
+    if text[:1] == b"[":
+        raise SourceUnknown(f"{path} is one JSON array", tip="write one object a line: `jq -c '.[]'`")
+    return "json" if text[:1] == b"{" else "csv"
+
+
+class Digests:
+    """sha256 of a growing content: of all of it, up to its last line end, and up to each of `marks` (bytes)."""
+
+    def __init__(self, marks: Iterable[int] = ()) -> None:
+        self._hash = hashlib.sha256()
+        self._to_line_end = self._hash.copy()
+        self._marks = set(marks)
+        self.bytes = 0
+        #: mark -> hex digest of the content before it, and the byte that follows it (`b""` at the end).
+        self.at: dict[int, str] = {}
+        self.following: dict[int, bytes] = {}
+
+    def update(self, data: bytes) -> None:
+        """Take the next piece."""
+        if self.following.get(self.bytes) == b"":
+            self.following[self.bytes] = data[:1]
+        line_end, fed = data.rfind(b"\n") + 1, 0
+        here = {mark - self.bytes for mark in self._marks if 0 < mark - self.bytes <= len(data)}
+        for point in sorted(here | {line_end}):
+            self._hash.update(memoryview(data)[fed:point])
+            fed = point
+            if point in here:
+                self.at[self.bytes + point] = self._hash.hexdigest()
+                self.following[self.bytes + point] = data[point : point + 1]
+            if point == line_end and line_end:
+                self._to_line_end = self._hash.copy()
+        self._hash.update(memoryview(data)[fed:])
+        self.bytes += len(data)
+
+    def hex(self, *, whole: bool = True) -> str:
+        """Digest of everything so far, or of everything up to the last line end."""
+        return (self._hash if whole else self._to_line_end).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes as they lie on disk."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,189 @@
+"""One `read` of files under way: which are opened, what each is given for a number, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from os import stat_result
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from tidemill.core.clock import micros
+from tidemill.core.errors import SourceDamaged
+from tidemill.core.schema import Contract
+from tidemill.sources.content import compression
+from tidemill.sources.convert import LINE, to_arrow
+from tidemill.sources.known import KnownFile
+from tidemill.sources.look import Look, look
+from tidemill.sources.mapping import refuse_lost
+from tidemill.sources.read import REFUSED, ReadStats, SourceRead, good_schema
+from tidemill.sources.register import Identity, Register
+from tidemill.sources.scan import Context, Due, Scan, scan
+from tidemill.sources.url import FileUrl
+
+#: A last line without a line end is taken once its file has not changed for this long.
+SETTLED = timedelta(seconds=10)
+
+
+class Asked(NamedTuple):
+    """The question that one `read` asks: see `Source.read`."""
+
+    until: date | None
+    after: date | None
+    zone: str
+    arrival: datetime | None
+    now: datetime | None
+
+
+class Visit:
+    """Files one after the other; rows, numbers and notes are collected."""
+
+    def __init__(
+        self, contract: Contract, url: FileUrl, register: Register, positions: Mapping[str, int], asked: Asked
+    ) -> None:
+        self._contract, self._url, self._register, self._asked = contract, url, register, asked
+        self._positions = dict(positions)
+        self._good: list[pl.DataFrame] = []
+        self._refused: list[pl.DataFrame] = []
+        self._notes: list[str] = []
+        self._totals = dict.fromkeys(ReadStats.__struct_fields__, 0)
+        self.damaged: list[SourceDamaged] = []
+
+    def file(self, name: str, path: Path) -> None:
+        """Read one file if anything about it is new or due."""
+        stat, entry = path.stat(), self._register.at(name)
+        original = self._register.original(entry) if entry else None
+        if entry is not None and original is not None:
+            entry = self._register.adopt(entry, original)
+            self._notes.append(f"{name} takes the place of {original.path}, which is gone and had the same content")
+        tail = self._takes_tail(path, stat)
+        unchanged = entry is not None and (entry.size, entry.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+        if entry is not None and unchanged and not (entry.waiting and tail) and self._taken(entry):
+            self._totals["files_skipped"] += 1
+            return
+        found, timeless = self._scan(path, entry, tail)
+        identity = self._register.identify(name, entry, found, timeless=timeless)
+        if identity.kinship == "moved":
+            found.narrow(self._due(identity.known, timeless=timeless))
+        self._note(name, entry, identity, found)
+        self._keep(self._entry(name, stat, identity, found), identity, found)
+        self._totals["files_read"] += 1
+        self._totals["bytes"] += stat.st_size
+
+    def _scan(self, path: Path, entry: KnownFile | None, tail: bool) -> tuple[Scan, bool]:
+        """Read a file, from where its known part ends where that is possible; and whether its rows bring no time."""
+        asked = self._asked
+        seen = look(path, self._url, self._contract, timeless=asked.arrival is not None)
+        if seen.mapping is not None and (seen.header or seen.format == "parquet"):
+            refuse_lost(seen.mapping, self._columns_before(), str(path))
+        timeless = seen.mapping is not None and seen.mapping.timeless
+        context = Context(
+            zone=asked.zone,
+            delimiter=self._url.delimiter,
+            arrival=asked.arrival,
+            take_tail=tail,
+            marks=self._register.marks(entry),
+        )
+        skip = entry if entry is not None and self._skippable(entry, seen) else None
+        found = scan(path, seen, self._due(entry, timeless=timeless), context, skip=skip)
+        if entry is not None and not found.begins_with(entry):  # other lines under a known name: all of it is new
+            found = scan(path, seen, self._due(None, timeless=timeless), context)
+        return found, timeless
+
+    def _entry(self, name: str, stat: stat_result, identity: Identity, found: Scan) -> KnownFile:
+        """What is to be remembered of a file."""
+        kinship, known = identity
+        kept = known if kinship in ("same", "moved") else None
+        copy = known if kinship == "copy" else None
+        return KnownFile(
+            number=kept.number if kept else self._register.next_number(),
+            path=name,
+            size=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+            lines=found.lines,
+            prefix_sha256=found.digest,
+            content_bytes=found.bytes,
+            last_day=found.last_day,
+            open_end=found.open_end,
+            waiting=found.waiting,
+            same_as=copy.number if copy else kept.same_as if kept else None,
+            copied=found.lines if copy else kept.copied if kept else 0,
+            columns=found.mapping.brought if found.mapping else (),
+        )
+
+    def _keep(self, file: KnownFile, identity: Identity, found: Scan) -> None:
+        """Remember the file, and take its rows under its number; a copy has none of its own."""
+        key = str(file.number)
+        seen = self._positions.get(key, 0)
+        self._register.keep(file)
+        self._positions[key] = max(seen, file.lines)
+        self._totals["content_bytes"] += found.bytes
+        if identity.kinship == "copy":
+            return
+        self._totals["lines"] += max(0, file.lines - seen)
+        self._totals["pending"] += found.pending
+        row = (pl.lit(file.number << 40, pl.Int64) + pl.col(LINE)).alias("_row")
+        name = pl.lit(file.path).alias("file")
+        self._good += [frame.with_columns(row) for frame in found.rows if frame.height]
+        self._refused += [frame.with_columns(row, name) for frame in found.refused if frame.height]
+
+    def _note(self, name: str, entry: KnownFile | None, identity: Identity, found: Scan) -> None:
+        kinship, known = identity
+        if kinship == "copy" and known is not None:
+            self._notes.append(f"{name} has the content of {known.path} and was left out")
+        elif kinship == "moved" and known is not None:
+            self._notes.append(f"{name} is {known.path} under another name; only what is new in it was taken")
+        elif kinship == "new" and entry is not None:
+            self._notes.append(f"{name} has other lines than before, so it was read anew as another file")
+        if found.waiting:
+            self._notes.append(f"the last line of {name} has no end yet; it waits until it has, or the file rests")
+
+    def result(self) -> SourceRead:
+        """All that was found, in order of `_row`."""
+        refused = [frame.rename({LINE: "line"}) for frame in self._refused]
+        for file in self._register.lost(self._asked.after):
+            self._notes.append(f"{file.path} is gone or was overwritten, and it had rows up to {file.last_day}")
+        return SourceRead(
+            good=to_arrow(self._good, good_schema(self._contract)),
+            refused=to_arrow(refused, REFUSED),
+            files=self._register.files,
+            positions=self._positions,
+            stats=ReadStats(**self._totals),
+            notes=tuple(self._notes),
+            damaged=tuple(self.damaged),
+        )
+
+    def _due(self, entry: KnownFile | None, *, timeless: bool) -> Due:
+        return Due(
+            until=self._asked.until,
+            after=self._asked.after,
+            seen=self._positions.get(str(entry.number), 0) if entry else 0,
+            floor=entry.copied if entry else 0,
+            timeless=timeless,
+        )
+
+    def _taken(self, entry: KnownFile) -> bool:
+        """Whether nothing in the known part of a file is due."""
+        if entry.same_as is not None and entry.copied == entry.lines:
+            return True
+        if self._positions.get(str(entry.number), 0) < entry.lines:
+            return False
+        after = self._asked.after
+        return entry.last_day is None or (after is not None and entry.last_day <= after)
+
+    def _skippable(self, entry: KnownFile, seen: Look) -> bool:
+        lines = seen.format in ("csv", "json") and entry.content_bytes > 0 and not entry.open_end
+        return lines and self._taken(entry)
+
+    def _takes_tail(self, path: Path, stat: stat_result) -> bool:
+        """Whether a last line without its end is whole: in a compressed file, or where the file has come to rest."""
+        now = self._asked.now
+        if now is None or compression(path) != "none":
+            return True
+        return stat.st_mtime_ns // 1000 <= micros(now - SETTLED)
+
+    def _columns_before(self) -> tuple[str, ...]:
+        brought = [file.columns for file in self._register.files if file.columns and file.same_as is None]
+        return brought[-1] if brought else ()
