@@ -1,0 +1,92 @@
+"""Blobs in a folder: each key is one folder below it, moved in whole by a rename."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from tidemill.core.errors import NoSuchBlob, UsageError, nearest
+
+_LONGEST = 255  # bytes of a file's name
+
+
+class FolderBlobs:
+    """Folders of files by key under `root`. A stored folder is complete, durable, and never changed."""
+
+    def __init__(self, root: Path | str) -> None:
+        self._root = Path(root)
+
+    def put_folder(self, key: str, source: str) -> None:
+        place = self._place(key)
+        _refuse_links(Path(source))
+        if place.is_dir():
+            shutil.rmtree(source)
+            return
+        self._root.mkdir(parents=True, exist_ok=True)
+        _sync_all(Path(source))
+        try:
+            os.rename(source, place)  # noqa: PTH104 - the error number says whether it is another disk or another writer
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another writer was first
+                shutil.rmtree(source)
+                return
+            if error.errno != errno.EXDEV:
+                raise
+            self._copy_in(Path(source), place)
+        _sync(self._root)
+
+    def folder(self, key: str) -> str:
+        place = self._place(key)
+        if not place.is_dir():
+            raise NoSuchBlob(f"{self._root}: nothing is stored under {key!r}", tip=nearest(key, self.keys("")))
+        return str(place)
+
+    def keys(self, prefix: str) -> list[str]:
+        if not self._root.is_dir():
+            return []
+        names = (unquote(found.name) for found in self._root.iterdir() if not found.name.startswith("."))
+        return sorted(name for name in names if name.startswith(prefix))
+
+    def _copy_in(self, source: Path, place: Path) -> None:
+        """From another disk: copied beside its place first, so that the rename is still the one step."""
+        with tempfile.TemporaryDirectory(dir=self._root, prefix=".new-") as made:
+            copied = Path(made) / "folder"
+            shutil.copytree(source, copied, symlinks=True)
+            _sync_all(copied)
+            copied.rename(place)
+        shutil.rmtree(source)
+
+    def _place(self, key: str) -> Path:
+        """The key's folder: one name, so that no key lies inside another or outside the root."""
+        name = quote(key, safe="@:+=, ")
+        if not key or name.startswith(".") or len(name.encode()) > _LONGEST:
+            raise UsageError(f"{key!r} cannot be a key", tip="a key is not empty, not long, and begins with no dot")
+        return self._root / name
+
+
+def _refuse_links(source: Path) -> None:
+    if not source.is_dir():
+        raise NoSuchBlob(f"{source} is no folder")
+    for found in source.rglob("*"):
+        if found.is_symlink() or not (found.is_file() or found.is_dir()):
+            raise UsageError(
+                f"{found} is neither a file nor a folder", tip="links are not stored: copy what they point to"
+            )
+
+
+def _sync_all(folder: Path) -> None:
+    for found in folder.rglob("*"):
+        _sync(found)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

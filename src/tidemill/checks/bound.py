@@ -1,0 +1,27 @@
+"""Exact one-sided bounds on a share seen as k of n (Clopper and Pearson, Biometrika 26, 1934).
+
+A naive estimate k/n alarms half of the time on a source that is exactly as good as asked, and every day with fifty
+checks of it. The exact bound alarms at most at the rate that its confidence says, whatever n is.
+"""
+
+from __future__ import annotations
+
+from scipy.special import betaincinv
+
+
+def upper(k: int, n: int, confidence: float) -> float:
+    """The largest share that k of n does not contradict at `confidence`.
+
+    >>> round(upper(0, 3, 0.999), 3)
+    0.9
+    """
+    return 1.0 if k >= n else float(betaincinv(k + 1, n - k, confidence))
+
+
+def lower(k: int, n: int, confidence: float) -> float:
+    """The smallest share that k of n does not contradict at `confidence`.
+
+    >>> round(lower(3, 3, 0.999), 3)
+    0.1
+    """
+    return 0.0 if k <= 0 else float(betaincinv(k, n - k + 1, 1 - confidence))

@@ -1,0 +1,383 @@
+"""The Latest store on LMDB: the suite, any order of acts, several processes, and variants that the laws catch."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tidemill.backends import mapped_rows
+from tidemill.backends.lmdb_latest import LmdbLatest
+from tidemill.core.errors import CorruptFile, FormatTooNew, LatestFull, UsageError
+from tidemill.core.ports import Latest
+from tidemill.testing.latest import LatestSuite, latest_machine, rows
+
+_LAWS = settings(max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+class TestLmdbLatest(LatestSuite):
+    def make(self, root: Path) -> Latest:
+        return LmdbLatest(root)
+
+
+def test_any_order_of_acts() -> None:
+    run_state_machine_as_test(latest_machine(LmdbLatest), settings=_LAWS)  # type: ignore[no-untyped-call]
+
+
+class _HidesForever(LmdbLatest):
+    """Fresh rows stay whatever a snapshot covers."""
+
+    def write(self, view: str, key: str, rows: pa.Table, version: str, covers: int | None = None) -> None:
+        super().write(view, key, rows, version, None)
+
+
+class _SettlesOneTooMany(LmdbLatest):
+    def settle(self, view: str, covers: int) -> int:
+        return super().settle(view, covers + 1)
+
+
+class _LetsRowsGoEarly(LmdbLatest):
+    """The last put's instant counts, though the row holds what was put later by the clock."""
+
+    def change(self, view: str, key: str, by: Any, at: int) -> dict[str, Any]:
+        row = by(self.get(view, key))
+        with self._begin(write=True) as txn:
+            for place, _, found, _ in list(self._fresh_rows(txn, view)):
+                if found == key:
+                    txn.delete(place, db=self._file.fresh)
+        return super().change(view, key, lambda _: row, at)
+
+
+class _TakesTheSnapshotOnly(LmdbLatest):
+    def take(self, view: str, keys: Any, columns: Any) -> Any:
+        snapshot, _ = self._both(view)
+        return snapshot.take(keys, columns) if snapshot else super().take(view, keys, columns)
+
+
+class _ForgetsWhatSettled(LmdbLatest):
+    """Followers are told of puts, not of rows that went."""
+
+    def settle(self, view: str, covers: int) -> int:
+        keep, self._note = self._note, lambda *_: None  # type: ignore[method-assign]
+        try:
+            return super().settle(view, covers)
+        finally:
+            self._note = keep  # type: ignore[method-assign]
+
+
+class _CachesTheState(LmdbLatest):
+    """A reader that never looks again."""
+
+    def _state(self, txn: Any, view: str) -> Any:
+        state = self._seen[1].get(view) or super()._state(txn, view)
+        self._seen[1][view] = state
+        return state
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [_HidesForever, _SettlesOneTooMany, _LetsRowsGoEarly, _TakesTheSnapshotOnly, _ForgetsWhatSettled, _CachesTheState],
+)
+def test_the_laws_catch_a_wrong_store(wrong: type[LmdbLatest]) -> None:
+    machine = latest_machine(wrong)
+    laws = settings(_LAWS, max_examples=300, derandomize=True, phases=[Phase.generate])
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine, settings=laws)  # type: ignore[no-untyped-call]
+
+
+# several processes
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder without a disk, where the machine has one: these tests write much and are about no power cut."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        yield Path(folder)
+
+
+class _Child:
+    """Another process with the same store, that answers one line for each line."""
+
+    def __init__(self, root: Path, does: str) -> None:
+        code = "import sys\nfrom tidemill.backends.lmdb_latest import LmdbLatest\nlatest = LmdbLatest(sys.argv[1])\n"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code + does, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, line: str = "") -> str:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def line(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().strip()
+
+    def last(self) -> str:
+        assert self.process.stdout
+        last = self.process.stdout.read().splitlines()[-1]
+        assert self.end() == 0
+        return last
+
+    def end(self) -> int:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        code = self.process.wait(60)
+        self.process.stdout.close()
+        return code
+
+
+_ANSWERS = """
+for line in sys.stdin:
+    print(latest.version("v"), (latest.get("v", line.strip()) or {}).get("n"), flush=True)
+"""
+
+
+def test_another_process_sees_puts_and_swaps_at_once(memory: Path) -> None:
+    latest = LmdbLatest(memory)
+    latest.write("v", "k", rows(("a", 0, "", [])), "0")
+    child = _Child(memory, _ANSWERS)
+    assert child.ask("a") == "0 0"
+    for number in range(1, 30):
+        latest.put("v", "a", {"n": number, "s": None, "l": None}, at=number)
+        assert child.ask("a") == f"{(number - 1) // 10} {number}"
+        if number % 10 == 0:
+            latest.write("v", "k", rows(("a", -number, "", [])), str(number // 10), covers=number + 1)
+            assert child.ask("a") == f"{number // 10} {-number}"
+    assert child.end() == 0
+
+
+_WATCHES = """
+seen, mixed, back, last = set(), 0, 0, -1
+keys = [f"k{i:03d}" for i in range(200)]
+while len(seen) < 8:
+    numbers = set(latest.take("v", keys, ["n"])[0]["n"].to_pylist())
+    mixed += len(numbers) > 1
+    back += min(numbers) < last
+    last = max(numbers)
+    if numbers - seen:
+        print("more", flush=True)
+    seen |= numbers
+print(len(seen), mixed, back, flush=True)
+"""
+
+
+def _version(number: int) -> pa.Table:
+    return rows(*((f"k{i:03d}", number, "", []) for i in range(200)))
+
+
+def test_readers_see_each_snapshot_whole_and_never_an_older_one(memory: Path) -> None:
+    latest = LmdbLatest(memory)
+    latest.write("v", "k", _version(0), "0")
+    child = _Child(memory, _WATCHES)
+    assert child.line() == "more"
+    number = 0
+    while child.process.poll() is None:  # until the reader has seen its eight versions
+        number += 1
+        latest.write("v", "k", _version(number), str(number))
+    _, mixed, back = map(int, child.last().split())
+    assert (mixed, back) == (0, 0)
+
+
+def test_that_law_catches_a_store_that_swaps_row_by_row(memory: Path) -> None:
+    latest = LmdbLatest(memory)
+    latest.write("v", "k", _version(0), "0")
+    child = _Child(memory, _WATCHES)
+    assert child.line() == "more"
+    number = 0
+    while child.process.poll() is None:
+        number += 1
+        for key in range(200):
+            latest.put("v", f"k{key:03d}", {"n": number, "s": "", "l": []}, at=1)
+    _, mixed, _ = map(int, child.last().split())
+    assert mixed > 0
+
+
+_COUNTS = """
+sys.stdin.readline()
+for _ in range(100):
+    latest.change("v", "a", lambda row: {"n": (row or {"n": 0})["n"] + 1}, at=1)
+print("done", flush=True)
+"""
+
+
+def test_changes_by_several_processes_are_all_kept(memory: Path) -> None:
+    latest = LmdbLatest(memory)
+    children = [_Child(memory, _COUNTS) for _ in range(3)]
+    for child in children:
+        assert child.process.stdin
+        child.process.stdin.write("go\n")
+        child.process.stdin.flush()
+    assert [child.end() for child in children] == [0, 0, 0]
+    assert latest.get("v", "a") == {"n": 300}
+
+
+def test_a_put_by_get_and_put_loses_what_came_between(memory: Path) -> None:
+    """Why `change` is in the port: the same count by hand, with another writer in between."""
+    latest = LmdbLatest(memory)
+    before = latest.get("v", "a")
+    latest.put("v", "a", {"n": 1}, at=1)
+    latest.put("v", "a", {"n": (before or {"n": 0})["n"] + 1}, at=1)
+    assert latest.get("v", "a") != {"n": 2}
+
+
+def test_a_forked_process_reads_and_writes_on(memory: Path) -> None:
+    latest = LmdbLatest(memory)
+    latest.write("v", "k", rows(("a", 1, "", [])), "one")
+    assert latest.get("v", "a")
+    child = os.fork()
+    if not child:
+        row = latest.get("v", "a")
+        latest.put("v", "b", {"n": row["n"] + 1 if row else 0, "s": "", "l": []}, at=1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert latest.get("v", "b") == {"n": 2, "s": "", "l": []}
+    assert latest.get("v", "a") == {"n": 1, "s": "", "l": []}
+
+
+_WRITES = """
+import pyarrow as pa
+print("ready", flush=True)
+number = 0
+while True:
+    number += 1
+    n = 3000
+    rows = pa.table({"k": [f"k{i}" for i in range(n)], "n": [number] * n})
+    latest.write("v", "k", rows, str(number), covers=number)
+"""
+
+
+@pytest.mark.slow
+def test_a_writer_that_is_killed_leaves_one_whole_snapshot(memory: Path) -> None:
+    chance = random.Random(5)
+    for number in range(10):
+        child = _Child(memory, _WRITES)
+        assert child.line() == "ready"
+        time.sleep(chance.uniform(0.0, 0.3))
+        child.process.send_signal(signal.SIGKILL)
+        assert child.end() == -signal.SIGKILL
+        latest = LmdbLatest(memory)
+        keys = latest.keys("v")
+        if latest.version("v") == "after":
+            assert keys == [f"k{number - 1}"]
+        elif keys:
+            found, present = latest.take("v", keys, ["n"])
+            assert len(keys) == 3000
+            assert present.all()
+            assert {str(value) for value in found["n"].to_pylist()} == {latest.version("v")}
+        latest.write("v", "k", rows((f"k{number}", 1, "", [])), "after")
+        assert latest.keys("v") == [f"k{number}"]
+        assert not list((memory / "views" / "v").glob("new-*")), "what the killed writer left is swept"
+
+
+# files
+
+
+def test_old_snapshots_are_swept_and_readers_of_them_go_on(tmp_path: Path) -> None:
+    writer, reader = LmdbLatest(tmp_path), LmdbLatest(tmp_path)
+    writer.write("v", "k", _version(0), "0")
+    assert reader.get("v", "k000")
+    held, _ = reader._both("v")
+    for number in range(1, 6):
+        writer.write("v", "k", _version(number), str(number))
+    assert len(list((tmp_path / "views" / "v").iterdir())) == 2
+    assert held and held.get("k199") == {"n": 0, "s": "", "l": []}
+    assert held.take([f"k{i:03d}" for i in range(200)], ["n"])[0]["n"].to_pylist() == [0] * 200
+    assert (reader.get("v", "k000") or {})["n"] == 5
+
+
+def test_a_snapshot_that_is_gone_is_said_and_not_waited_for(tmp_path: Path) -> None:
+    LmdbLatest(tmp_path).write("v", "k", _version(0), "0")
+    for file in (tmp_path / "views" / "v" / "00000001").iterdir():
+        file.unlink()
+    with pytest.raises(CorruptFile):
+        LmdbLatest(tmp_path).get("v", "k000")
+
+
+def test_a_changed_byte_of_a_snapshot_is_found_or_makes_no_difference(tmp_path: Path) -> None:
+    keys = [f"k{number}" for number in range(4)]
+    LmdbLatest(tmp_path).write("v", "k", rows(*((key, 1, "text", [1, 2]) for key in keys)), "one")
+    chance, silent = random.Random(3), 0
+    for file in sorted((tmp_path / "views" / "v" / "00000001").iterdir()):
+        good = file.read_bytes()
+        for place in sorted(chance.sample(range(len(good)), min(len(good), 40))):
+            bad = bytearray(good)
+            bad[place] ^= 1 << chance.randrange(8)
+            file.write_bytes(bad)
+            for key in keys:
+                try:
+                    assert LmdbLatest(tmp_path).get("v", key) == {"n": 1, "s": "text", "l": [1, 2]}
+                except CorruptFile:
+                    break
+            else:  # a length that reaches beyond the last record, where the file ends anyway
+                silent += 1
+        file.write_bytes(good[:-1])
+        with pytest.raises(CorruptFile):
+            LmdbLatest(tmp_path).get("v", "k0")
+        file.write_bytes(good)
+    assert silent <= 2
+
+
+def test_a_full_store_says_so_and_reads_go_on(tmp_path: Path) -> None:
+    latest = LmdbLatest(tmp_path, fresh_bytes=256 * 1024)
+    latest.write("v", "k", rows(("a", 1, "", [])), "one")
+    with pytest.raises(LatestFull):
+        for number in range(10_000):
+            latest.put("v", f"k{number}", {"n": 1, "s": "x" * 1000, "l": []}, at=1)
+    assert latest.get("v", "a") == {"n": 1, "s": "", "l": []}
+    assert latest.get("v", "k0") is not None
+
+
+def test_a_full_disk_is_a_clean_error_and_the_old_snapshot_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latest = LmdbLatest(tmp_path)
+    latest.write("v", "k", rows(("a", 1, "", [])), "one")
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(mapped_rows, "sync", full)
+    with pytest.raises(LatestFull):
+        latest.write("v", "k", rows(("a", 2, "", [])), "two")
+    monkeypatch.undo()
+    assert (latest.version("v"), latest.get("v", "a")) == ("one", {"n": 1, "s": "", "l": []})
+    assert [path.name for path in (tmp_path / "views" / "v").iterdir()] == ["00000001"]
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    latest = LmdbLatest(tmp_path)
+    with latest._begin(write=True) as txn:
+        txn.put(b"format", b"2", db=latest._file.env.open_db(b"about", txn=txn))
+    latest.close()
+    with pytest.raises(FormatTooNew):
+        LmdbLatest(tmp_path)
+
+
+@pytest.mark.parametrize("view", ["", "..", "../x", "a/b", ".hidden"])
+def test_views_that_lead_elsewhere_are_refused(tmp_path: Path, view: str) -> None:
+    with pytest.raises(UsageError):
+        LmdbLatest(tmp_path).write(view, "k", rows(("a", 1, "", [])), "one")
+
+
+def test_a_fresh_row_that_a_new_snapshot_cannot_hold_goes(tmp_path: Path) -> None:
+    latest = LmdbLatest(tmp_path)
+    latest.put("v", "a", {"n": "text"}, at=10)
+    latest.put("v", "b", {"n": 4}, at=10)
+    latest.write("v", "k", rows(("a", 1, "", [])), "one")
+    assert latest.get("v", "a") == {"n": 1, "s": "", "l": []}
+    assert latest.get("v", "b") == {"n": 4}

@@ -1,0 +1,18 @@
+"""The room's door and what it may load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import tidemill.features
+
+
+def test_the_door_shows_what_it_names() -> None:
+    assert list(tidemill.features.__all__) == sorted(tidemill.features.__all__)
+    assert all(getattr(tidemill.features, name) for name in tidemill.features.__all__)
+
+
+def test_the_door_loads_nothing_heavy() -> None:
+    code = "import sys, tidemill.features; print({'numpy', 'pyarrow', 'polars', 'scipy'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
