@@ -376,7 +376,7 @@ class TooBusy(ServeError, BlockingIOError):
 class NotReady(ServeError, RuntimeError):
     """The server did not come up, or not all of its workers answer from the release that was asked for, in time.
 
-    `tidemill status` says what each worker serves; the server's own log lies beside its pointers in `.tidemill/serving`.
+    `tidemill status` says what each worker serves; the server's log lies beside its pointers in `.tidemill/serving`.
     """
 
     code = "TM709"
@@ -404,6 +404,15 @@ class LedgerError(TidemillError):
     """The ledger could not be read, written or believed."""
 
     code = "TM800"
+
+
+class LedgerMissing(LedgerError, FileNotFoundError):
+    """A mill that has run before has no ledger where the settings say, and none is begun in its place.
+
+    Restore the file from its backup, or mend `ledger` in tidemill.toml. Serving, and `tidemill off`, go on without it.
+    """
+
+    code = "TM810"
 
 
 class LedgerCorrupt(LedgerError, ValueError):

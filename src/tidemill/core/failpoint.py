@@ -1,8 +1,8 @@
 """Numbered places where a test may kill the process, so that every crash between two steps can be tried.
 
-Each step that leaves something behind calls `failpoint(name)` before and after it does. `TIDEMILL_FAILPOINT` (read by the
-settings file's one reader and handed to `arm`) names `NAME` or `NAME:K`: the process then kills itself with SIGKILL
-the K-th time that point is passed. Unarmed, a call is one comparison.
+Each step that leaves something behind calls `failpoint(name)` before and after it does. The setting `failpoint`
+(`TIDEMILL_FAILPOINT`), handed to `arm`, is `NAME` or `NAME:K`: the process then kills itself with SIGKILL the K-th
+time that point is passed. Unarmed, a call is one comparison.
 """
 
 from __future__ import annotations

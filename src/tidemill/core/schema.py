@@ -106,7 +106,7 @@ def event_time(
     ambiguous: Literal["earliest", "latest", "raise"] = "raise",
     nonexistent: Literal["forward", "raise"] = "raise",
 ) -> Any:
-    """When it happened. Stored as UTC microseconds; a value without a zone is read in `zone`, and refused without one."""
+    """When it happened. Stored as UTC microseconds; a value without a zone is read in `zone`, else refused."""
     return _Field(role="event_time", zone=zone, ambiguous=ambiguous, nonexistent=nonexistent)
 
 
@@ -157,4 +157,4 @@ def refuse_unbuilt(where: str, **given: Any) -> None:
     """Refuse, by name, parameters that belong to the planned interface and are not built yet."""
     for name, value in given.items():
         if value is not None:
-            raise NotBuiltYet(f"{where}: `{name}=` is not built yet", tip=f"leave `{name}=` out; nothing else depends on it")
+            raise NotBuiltYet(f"{where}: `{name}=` is not built yet", tip=f"leave `{name}=` out")

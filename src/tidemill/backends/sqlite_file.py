@@ -1,0 +1,112 @@
+"""One SQLite file, opened so that what it acknowledged is on disk, with errors in the house's words.
+
+Shared by the two stores that SQLite fills. Write-ahead log (readers never wait), `synchronous=FULL` (a commit survives
+power loss), and a bounded wait for locks.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tidemill.core.errors import FormatTooNew, LedgerBusy, LedgerCorrupt, LedgerError
+
+#: "tide" in ASCII: marks the file as ours (`PRAGMA application_id`).
+_OURS = 0x74696465
+
+
+class SqliteFile:
+    """A connection that threads may share, one transaction at a time.
+
+    `schema` is statements parted by `;;`, each saying `IF NOT EXISTS`; `patience_s` bounds the wait for other writers.
+    """
+
+    def __init__(self, path: Path, schema: str, format_number: int, patience_s: float) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._in_our_words():
+            self._connection = sqlite3.connect(
+                path, timeout=patience_s, isolation_level=None, check_same_thread=False, cached_statements=64
+            )
+            # A flipped byte may leave no UTF-8; the reader compares texts and names the line.
+            self._connection.text_factory = _text
+            self.close = weakref.finalize(self, self._connection.close)
+            self._connection.execute("PRAGMA synchronous=FULL")
+            if self._pragma("application_id") != _OURS:
+                self._make(schema, format_number, patience_s)
+        found = self._pragma("user_version")
+        if found > format_number:
+            raise FormatTooNew(f"{path} has format {found}; this tidemill reads {format_number}")
+
+    def _make(self, schema: str, format_number: int, patience_s: float) -> None:
+        if not self._pragma("schema_version"):
+            self._log_ahead(patience_s)
+        with self.write():  # looked at again under the lock: two processes may open a new file at once
+            if self._pragma("application_id") == _OURS:
+                return
+            if self._pragma("schema_version"):
+                raise LedgerCorrupt(f"{self.path} is another program's database", tip="tidemill status --settings")
+            for statement in schema.split(";;"):
+                self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version={format_number}")
+            self._connection.execute(f"PRAGMA application_id={_OURS}")
+
+    def _log_ahead(self, patience_s: float) -> None:
+        # SQLite does not wait for locks when it changes the journal, so the waiting is here.
+        for _ in range(max(1, int(patience_s * 50))):
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                time.sleep(0.02)
+        raise LedgerBusy(f"{self.path} stayed locked by another process", tip="run again")
+
+    def _pragma(self, name: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that holds the write lock from its first statement."""
+        with self._lock, self._in_our_words():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of one query, as tuples."""
+        with self._lock, self._in_our_words():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise _worded(self.path, error) from error
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+def _worded(path: Path, error: sqlite3.DatabaseError) -> LedgerError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return LedgerBusy(f"{path} stayed locked by another process", tip="run again")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return LedgerCorrupt(f"{path} cannot be read as a database: {error}", tip="keep it and restore a backup")
+    return LedgerError(f"{path}: {error}", tip="tidemill doctor")

@@ -1,0 +1,106 @@
+"""Ledger lines in one SQLite file: the laptop's `LineStore`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tidemill.backends.sqlite_file import SqliteFile
+from tidemill.core.errors import LeaseLost, LedgerCorrupt
+from tidemill.core.ports import StoredLine
+
+FORMAT = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS lines (
+  seq INTEGER PRIMARY KEY, body BLOB NOT NULL, hash TEXT NOT NULL, head BLOB NOT NULL,
+  at INTEGER NOT NULL, actor TEXT NOT NULL, act TEXT NOT NULL, about TEXT NOT NULL, fingerprint TEXT NOT NULL
+) STRICT;;
+CREATE INDEX IF NOT EXISTS by_act ON lines (act, about, seq);;
+CREATE INDEX IF NOT EXISTS by_about ON lines (about, seq);;
+CREATE INDEX IF NOT EXISTS by_fingerprint ON lines (fingerprint, seq);;
+CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON lines BEGIN SELECT RAISE(ABORT, 'append-only'); END;;
+CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON lines BEGIN SELECT RAISE(ABORT, 'append-only'); END;;
+CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, number INTEGER NOT NULL, holder TEXT NOT NULL) STRICT
+"""
+_COLUMNS = StoredLine.__struct_fields__
+_LIST = ", ".join(_COLUMNS)
+_INDEX = {"actor", "act", "about", "fingerprint"}
+_PAGE = 500
+
+
+class SqliteLines:
+    """The lines of one ledger; `patience_s` is how long to wait for another writer before `LedgerBusy`."""
+
+    def __init__(self, path: Path | str, *, patience_s: float = 10.0) -> None:
+        self._file = SqliteFile(Path(path), _SCHEMA, FORMAT, patience_s)
+
+    def close(self) -> None:
+        """Close the file; also done when the object goes."""
+        self._file.close()
+
+    def append(
+        self, build: Callable[[StoredLine | None], StoredLine], lease: tuple[str, int] | None = None
+    ) -> StoredLine:
+        with self._file.write() as connection:
+            if lease is not None:
+                self._refuse_stale(*lease)
+            line = build(self.last())
+            values = [getattr(line, column) for column in _COLUMNS]
+            connection.execute(f"INSERT INTO lines ({_LIST}) VALUES (?,?,?,?,?,?,?,?,?)", values)
+        return line
+
+    def lines(self, after: int = 0, *, backwards: bool = False, where: Mapping[str, str] = {}) -> Iterator[StoredLine]:
+        unknown = set(where) - _INDEX
+        if unknown:
+            raise TypeError(f"lines have no index column {', '.join(sorted(unknown))}")
+        equal = "".join(f" AND {name} = ?" for name in where)
+        order = "DESC" if backwards else "ASC"
+        query = f"SELECT {_LIST} FROM lines WHERE seq > ? AND seq < ?{equal} ORDER BY seq {order} LIMIT ?"
+        # Page by page, so that a reader holds no transaction open; backwards, most want only the first.
+        low, high, size = after, 1 << 62, 1 if backwards else _PAGE
+        while page := self._page(query, (low, high, *where.values()), size):
+            yield from map(_line, page)
+            low, high = (low, page[-1][0]) if backwards else (page[-1][0], high)
+            size = _PAGE
+
+    def _page(self, query: str, values: tuple[Any, ...], size: int) -> list[Any]:
+        try:
+            return self._file.rows(query, (*values, size))
+        except LedgerCorrupt:  # line by line, so that the first one that cannot be read is known
+            return self._file.rows(query, (*values, 1))
+
+    def last(self) -> StoredLine | None:
+        return next(self.lines(backwards=True), None)
+
+    def lease(self, name: str, holder: str) -> int:
+        with self._file.write() as connection:
+            connection.execute(
+                "INSERT INTO leases VALUES (?, 1, ?)"
+                " ON CONFLICT (name) DO UPDATE SET number = number + 1, holder = excluded.holder",
+                (name, holder),
+            )
+            return self._lease(name)[0]
+
+    def damage(self) -> list[str]:
+        try:
+            found = [str(row[0]) for row in self._file.rows("PRAGMA integrity_check(20)")]
+        except LedgerCorrupt as error:
+            found = [error.message]
+        return [f"{self._file.path.name}: {says}" for says in found if says != "ok"]
+
+    def _refuse_stale(self, name: str, number: int) -> None:
+        current, holder = self._lease(name)
+        if current != number:
+            raise LeaseLost(
+                f"lease `{name}` has number {current} ({holder}), and this one is {number}", tip="run again"
+            )
+
+    def _lease(self, name: str) -> tuple[int, str]:
+        found = self._file.rows("SELECT number, holder FROM leases WHERE name = ?", (name,))
+        return found[0] if found else (0, "nobody")
+
+
+def _line(row: tuple[Any, ...]) -> StoredLine:
+    return StoredLine(**dict(zip(_COLUMNS, row, strict=True)))
