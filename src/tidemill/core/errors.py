@@ -249,7 +249,7 @@ class TooLittleData(LearnError, ValueError):
 class RecallBelowTarget(LearnError, ValueError):
     """The approximate index finds too few of the true nearest items on real user vectors, so no bundle is made.
 
-    Ask for `index="exact"`, or raise the number of probed cells.
+    Set `search = "exact"` in tidemill.toml: the vectors are then scanned, which finds all of them and takes longer.
     """
 
     code = "TM502"

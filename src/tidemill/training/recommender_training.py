@@ -1,0 +1,144 @@
+"""Training a recommender: choose on validation days, measure on the days after the split, then learn from all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tidemill.core.errors import RecallBelowTarget, TooLittleData
+from tidemill.core.ports import Search
+from tidemill.core.records import Evaluation, RuleSet
+from tidemill.models import Interactions, LearnerSpec, Recommender, check_parts, learn
+from tidemill.models.interactions import F32
+from tidemill.models.learning import Progress, silent, user_vectors
+from tidemill.training.choice import choose
+from tidemill.training.evaluation import evaluate
+from tidemill.training.time_split import split_at
+
+#: Share of the true nearest items, at the size of the candidate pool, that an index must find on real user vectors.
+RECALL_TARGET, POOL, SAMPLED = 0.95, 200, 300
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training leaves: the folder for the bundle, and what the card says."""
+
+    folder: Path
+    recommender: Recommender
+    #: `None` where there are too few days or users to measure on; `note` says why.
+    evaluation: Evaluation | None
+    learner: str
+    #: The settled settings of the learner.
+    parameters: dict[str, Any]
+    n_rows: int
+    n_users: int
+    n_items: int
+    as_of: int
+    #: Recall of the index at the size of the candidate pool; `None` without an index.
+    index_recall: float | None
+    note: str | None = None
+
+
+def train_recommender(
+    interactions: Interactions,
+    spec: LearnerSpec,
+    *,
+    model: str,
+    as_of: int,
+    folder: Path,
+    rules: RuleSet | None = None,
+    search: Search | None = None,
+    at: int | None = None,
+    progress: Progress = silent,
+) -> TrainResult:
+    """Train `spec` on `interactions` and write the recommender into the empty `folder`.
+
+    `rules` (the slate) are checked against what will be learned before anything is (`SlateMismatch`). `at` is the time
+    of the split for measuring (microseconds), by default where 90% of the events have happened. What is served is
+    learned from all events before `as_of`, with the settings that were chosen and measured.
+    Raises `TooLittleData` without events, and `RecallBelowTarget` for an index that finds too little.
+    """
+    if rules is not None:
+        check_parts(rules.retrieve, spec.parts())
+    events = interactions if interactions.time.max(initial=0) < as_of else interactions.before(as_of)
+    if not len(events):
+        raise TooLittleData("there is no event before the as-of to learn from")
+    settled, evaluation, note = _measured(events, spec, model, rules, at, progress)
+    recommender = learn(settled, events, as_of, progress=progress)
+    progress("write", {"items": recommender.n_items})
+    recommender.write(folder, search, _user_vectors(recommender, events, tuning=True))
+    opened = Recommender.open(folder, search)
+    recall = None
+    if search is not None and opened.index is not None:
+        recall = index_recall(opened, events)
+        progress("index", {"recall": recall, "at": POOL, "target": RECALL_TARGET})
+        if recall < RECALL_TARGET:
+            raise RecallBelowTarget(
+                f"the {search.name} index finds {recall:.1%} of the true {POOL} nearest items on real user vectors; "
+                f"the target is {RECALL_TARGET:.0%}",
+                tip='set search = "exact" in tidemill.toml',
+            )
+    return TrainResult(
+        folder=folder,
+        recommender=opened,
+        evaluation=evaluation,
+        learner=settled.name,
+        parameters=settled.settings(),
+        n_rows=len(events),
+        n_users=events.n_users,
+        n_items=events.n_items,
+        as_of=as_of,
+        index_recall=recall,
+        note=note,
+    )
+
+
+def _measured(
+    events: Interactions, spec: LearnerSpec, model: str, rules: RuleSet | None, at: int | None, progress: Progress
+) -> tuple[LearnerSpec, Evaluation | None, str | None]:
+    """Settings chosen before the split, and what they are worth after it."""
+    try:
+        split = split_at(events, at)
+    except TooLittleData as little:
+        return spec.settled(), None, f"not measured: {little.message}"
+    choice = choose(spec, split.train, progress=progress)
+    candidate = learn(choice.spec, split.train, split.at, progress=progress)
+    progress("evaluate", {"users": split.test.n_users, "events": len(split.test)})
+    try:
+        evaluation = evaluate(candidate, split, model=model, rules=rules, validation=choice.tried)
+    except TooLittleData as little:
+        return choice.spec, None, f"not measured: {little.message}"
+    return choice.spec, evaluation, None
+
+
+def index_recall(recommender: Recommender, events: Interactions, *, pool: int = POOL) -> float:
+    """Share of the true `pool` nearest items that the recommender's index finds, on vectors of real users.
+
+    The users are others than those that the index was tuned on.
+    """
+    if recommender.vectors is None or recommender.index is None:
+        raise ValueError("the recommender has no index to measure")
+    items, pool = recommender.vectors.items, min(pool, recommender.n_items)
+    vectors = _user_vectors(recommender, events, tuning=False)
+    assert vectors is not None
+    found = 0.0
+    for vector in vectors:
+        edge = np.partition(items @ vector, -pool)[-pool]
+        near, _ = recommender.index.query(vector, pool)
+        # By score and not by id: where items tie at the edge, either is as near.
+        found += np.count_nonzero(items[near] @ vector >= edge - 1e-5 * abs(edge)) / pool
+    return found / len(vectors)
+
+
+def _user_vectors(recommender: Recommender, events: Interactions, *, tuning: bool) -> F32 | None:
+    """Vectors of up to `SAMPLED` users with several items, where there are such; every other user is for tuning."""
+    if recommender.vectors is None:
+        return None
+    several = np.flatnonzero(np.diff(events.starts) > 1)
+    chosen = several if len(several) > 1 else np.arange(events.n_users)
+    chosen = chosen[0 if tuning else min(1, len(chosen) - 1) :: 2]
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(SAMPLED, len(chosen))).astype(int)]
+    return user_vectors(recommender.vectors, events, chosen, recommender.blend.recency_days)

@@ -1,0 +1,109 @@
+"""Exact and FAISS search keep the port's promises; wrong variants of both are caught by the same suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tidemill.backends.exact_search import ExactIndex, ExactSearch
+from tidemill.backends.faiss_search import FaissSearch
+from tidemill.core.errors import BundleCorrupt
+from tidemill.core.ports import Search
+from tidemill.testing.search import SearchSuite, recall, skewed
+
+
+class TestExact(SearchSuite):
+    def search(self) -> Search:
+        return ExactSearch()
+
+
+class TestFaissFlat(SearchSuite):
+    def search(self) -> Search:
+        return FaissSearch()
+
+
+class TestFaissLists(SearchSuite):
+    def search(self) -> Search:
+        return FaissSearch(flat_below=500)
+
+
+class _ByCosine(ExactSearch):
+    """Wrong: learned for inner products, searched by angle."""
+
+    def open(self, folder):
+        vectors = np.load(Path(folder) / "vectors.npy")
+        return ExactIndex(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+class _WorstFirst(ExactSearch):
+    """Wrong: gives the nearest in any order."""
+
+    def open(self, folder):
+        class Index(ExactIndex):
+            def query(self, vector, n):
+                found, scores = super().query(vector, n)
+                return found[::-1], scores[::-1]
+
+        return Index(np.load(Path(folder) / "vectors.npy"))
+
+
+class _FewCells(FaissSearch):
+    """Wrong: looks into a handful of cells, which is enough at twenty and not at two hundred."""
+
+    def build(self, vectors, folder, queries=None):
+        super().build(vectors, folder, queries[:0] if queries is not None else None)
+
+    def open(self, folder):
+        index = super().open(folder)
+        index._index.nprobe = 4
+        return index
+
+
+@pytest.mark.parametrize(
+    ("wrong", "law"),
+    [
+        (_ByCosine(), "test_scores_are_inner_products_best_first_and_none_twice"),
+        (_ByCosine(), "test_enough_of_the_nearest_are_found_at_the_size_of_the_pool"),
+        (_WorstFirst(), "test_scores_are_inner_products_best_first_and_none_twice"),
+        (_FewCells(flat_below=500), "test_enough_of_the_nearest_are_found_at_the_size_of_the_pool"),
+    ],
+)
+def test_the_suite_catches_a_wrong_variant(wrong, law, tmp_path: Path) -> None:
+    suite = SearchSuite()
+    suite.search = lambda: wrong  # type: ignore[method-assign]
+    with pytest.raises(AssertionError):
+        getattr(suite, law)(tmp_path)
+
+
+def test_recall_at_twenty_says_nothing_of_recall_at_the_pool() -> None:
+    """Why the pool's size is what is measured: by angle alone, the top looks better than the pool is."""
+    items, queries = skewed(4_000, 16)
+    unit = items / np.linalg.norm(items, axis=1, keepdims=True)
+    by_angle = [np.argsort(-(unit @ query))[:200] for query in queries]
+    assert np.mean([recall(found, items, query, 200) for found, query in zip(by_angle, queries, strict=True)]) < 0.9
+
+
+def test_more_cells_are_looked_into_until_real_queries_are_served(tmp_path: Path) -> None:
+    items, queries = skewed(6_000, 16)
+    search = FaissSearch(flat_below=500)
+    search.build(items, str(tmp_path / "tuned"), queries)
+    search.build(items, str(tmp_path / "plain"))
+    tuned, plain = (search.open(str(tmp_path / name))._index for name in ("tuned", "plain"))
+    assert tuned.nprobe != plain.nprobe == plain.nlist // 4
+
+
+def test_a_damaged_index_is_refused_by_name(tmp_path: Path) -> None:
+    items, _ = skewed(600, 8)
+    search = FaissSearch(flat_below=500)
+    search.build(items, str(tmp_path))
+    file = tmp_path / "index.faiss"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(BundleCorrupt, match=r"index\.faiss"):
+        search.open(str(tmp_path))
+    search.build(items[:599], str(tmp_path / "other"))
+    file.write_bytes((tmp_path / "other" / "index.faiss").read_bytes())
+    with pytest.raises(BundleCorrupt, match="599"):
+        search.open(str(tmp_path))

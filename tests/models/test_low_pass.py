@@ -1,0 +1,73 @@
+"""Spectral vectors: they find the blocks of a checkerboard, fold in users as they were trained, and ignore islands."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from known_worlds import checkerboard, events
+
+from tidemill.models.item_cosine import user_item_matrix
+from tidemill.models.low_pass import Vectors, low_pass_vectors
+
+
+def scores(vectors: Vectors, history: list[int]) -> np.ndarray:
+    return vectors.items @ vectors.user(history, [1.0] * len(history))
+
+
+def test_two_factors_find_the_two_colours_of_a_checkerboard() -> None:
+    vectors = low_pass_vectors(checkerboard(), factors=2, smoothing=0.0)
+    found = scores(vectors, [0, 2])
+    assert found[[0, 2, 4, 6, 8, 10]].min() > 10 * abs(found[[1, 3, 5, 7, 9, 11]]).max()
+
+
+def test_a_folded_in_user_is_the_trained_one() -> None:
+    """The user vector is not another model: it points where the decomposition put that user."""
+    told = checkerboard()
+    smoothing = 3.0
+    vectors = low_pass_vectors(told, factors=2, smoothing=smoothing)
+    users = user_item_matrix(told)
+    degrees = np.asarray(users.sum(axis=0)).ravel() + smoothing
+    sizes = np.asarray(users.sum(axis=1)).ravel() + smoothing
+    normal = (sp.diags_array(sizes**-0.5) @ users @ sp.diags_array(degrees**-0.5)).toarray()
+    left, strength, axes = np.linalg.svd(normal, full_matrices=False)
+    trained = left[:, :2] * strength[:2] @ axes[:2]  # the rank-2 rows that the decomposition gives each user
+    for user in range(told.n_users):
+        items, _ = told.history(user)
+        folded = vectors.user(items.tolist(), [1.0] * len(items)) @ (vectors.encoder * degrees[:, None] ** 0.5).T
+        assert np.allclose(folded * sizes[user] ** -0.5, trained[user], atol=1e-5)
+
+
+def test_many_users_at_once_are_the_same_as_one_by_one() -> None:
+    told = checkerboard()
+    vectors = low_pass_vectors(told, factors=3, smoothing=1.0)
+    together = vectors.users(user_item_matrix(told))
+    for user in range(told.n_users):
+        items = np.unique(told.history(user)[0])
+        assert np.allclose(together[user], vectors.user(items.tolist(), [1.0] * len(items)), atol=1e-5)
+
+
+def test_islands_of_single_item_users_do_not_lead() -> None:
+    """Forty users with one item each are the largest block of the matrix, and say nothing about what goes together."""
+    rows = [(f"s{number}", "island", 1.0) for number in range(40)]
+    board = checkerboard()
+    rows += [(board.users[u], board.items[i], 2.0) for u, i in zip(board.user, board.item, strict=True)]
+    told = events(rows)
+    island = list(told.items).index("island")
+    vectors = low_pass_vectors(told, factors=2, smoothing=0.0)
+    assert np.abs(vectors.items[island]).max() == 0
+    naive = user_item_matrix(told)  # the variant that keeps them: its first axis is the island alone
+    sizes, degrees = np.asarray(naive.sum(axis=1)).ravel(), np.asarray(naive.sum(axis=0)).ravel()
+    axes = np.linalg.svd((naive.toarray() / sizes[:, None] ** 0.5) / degrees**0.5, full_matrices=False)[2]
+    assert np.abs(axes[:3, island]).max() > 0.9, "the wrong variant is led by the island"
+
+
+def test_learning_twice_gives_the_same_bytes() -> None:
+    one, other = (low_pass_vectors(checkerboard(), factors=4, smoothing=1.0) for _ in range(2))
+    assert one.items.tobytes() == other.items.tobytes()
+    assert one.encoder.tobytes() == other.encoder.tobytes()
+
+
+def test_too_few_items_for_any_factor_give_vectors_of_zero() -> None:
+    vectors = low_pass_vectors(events([("u", "a", 1)]), factors=8, smoothing=1.0)
+    assert vectors.items.shape[0] == 1
+    assert not vectors.items.any()
