@@ -1,0 +1,47 @@
+"""Whether it goes live: bundles that are what they were, releases that pin all they are made of, one champion.
+
+Upstream: `models` and `training`, which leave a folder, and the run, which says what it was made of. Downstream:
+`serving` reads the pointer that a promotion moves, and opens the bundle that `verify` has passed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tidemill.release.bundle import Manifest, seal, verify
+    from tidemill.release.pointer import Pointer, model_folder, module_sources, read_pointer, write_clock
+    from tidemill.release.store import Promotion, Releases
+
+__all__ = [
+    "Manifest",
+    "Pointer",
+    "Promotion",
+    "Releases",
+    "model_folder",
+    "module_sources",
+    "read_pointer",
+    "seal",
+    "verify",
+    "write_clock",
+]
+
+_HOMES = {
+    "Manifest": "bundle",
+    "Pointer": "pointer",
+    "Promotion": "store",
+    "Releases": "store",
+    "model_folder": "pointer",
+    "module_sources": "pointer",
+    "read_pointer": "pointer",
+    "seal": "bundle",
+    "verify": "bundle",
+    "write_clock": "pointer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,181 @@
+"""A bundle: a folder of a model's files, sealed by one hash, and opened only if it is still what was sealed.
+
+`manifest.json` names every file with its sha256 and size; the sha256 of the manifest's own bytes is the bundle's name.
+So one hash in a release pins every byte, and a bundle with a file more, a file less, a link or a pickle does not open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from tidemill.core.canonical import canonical
+from tidemill.core.durable import sha256_of, sync_file, sync_folder, write_durably
+from tidemill.core.errors import BundleCorrupt, BundleRefused
+from tidemill.core.records import Record
+from tidemill.release.contents import Holds, refusal
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+_MANIFEST_BYTES = 4 * 1024 * 1024
+_MAX_FILES = 10_000
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+
+
+class Sealed(Record, frozen=True):
+    """One file of a bundle."""
+
+    sha256: str
+    size: int
+
+
+class Manifest(Record, frozen=True, forbid_unknown_fields=True):
+    """Every file of a bundle: relative path with forward slashes -> hash and size in bytes."""
+
+    format: int
+    files: dict[str, Sealed]
+
+
+def seal(folder: Path, *, holds: Holds = "bundle") -> str:
+    """Write `manifest.json` into `folder`, make all of it durable, and give the bundle's name: 64 hex digits.
+
+    Sealing a sealed folder gives the same name. A link, a second name of a file, a path that is no plain relative
+    name, or content that is not on the list of `contents` is a `BundleRefused`; nothing is written then.
+    """
+    files = {}
+    for name, path in _walk(folder).items():
+        if path.stat().st_nlink > 1:
+            raise _refused(folder, name, "it has a second name, through which it could change", "copy it instead")
+        why = refusal(path, name, holds)
+        if why:
+            raise _refused(folder, name, why)
+        files[name] = {"sha256": sha256_of(path), "size": path.stat().st_size}
+    if not files:
+        raise BundleRefused(f"{folder} holds no file to seal")
+    body = canonical({"format": FORMAT, "files": files})
+    _write_durably(folder, files, body)
+    return hashlib.sha256(body).hexdigest()
+
+
+def verify(folder: Path, sha256: str, *, deep: bool = True, holds: Holds = "bundle") -> Manifest:
+    """The manifest of the bundle in `folder`, if the folder is exactly what was sealed as `sha256`.
+
+    `deep` reads every byte. Without it only the manifest's hash and the files' names and sizes are compared: enough
+    for a worker whose supervisor has just read every byte. `BundleCorrupt` names every file that is missing, cut
+    short or changed; `BundleRefused` one that should not be there at all.
+    """
+    manifest = _read_manifest(folder, sha256)
+    found = _walk(folder)
+    extra = sorted(found.keys() - manifest.files.keys())
+    if extra:
+        raise _refused(folder, extra[0], "its manifest does not name it")
+    damage = [_damage(found.get(name), sealed, deep) for name, sealed in manifest.files.items()]
+    broken = [f"{name} {why}" for name, why in zip(manifest.files, damage, strict=True) if why]
+    if broken:
+        raise BundleCorrupt(
+            f"the bundle in {folder} is not what was sealed as {sha256[:12]}: {'; '.join(broken)}",
+            tip="restore the folder from a backup, or run `tidemill rollback` to the release before",
+        )
+    for name, path in found.items() if deep else ():
+        why = refusal(path, name, holds)
+        if why:
+            raise _refused(folder, name, why)
+    return manifest
+
+
+def _read_manifest(folder: Path, sha256: str) -> Manifest:
+    path = folder / MANIFEST
+    if folder.is_symlink() or path.is_symlink():
+        raise _refused(folder, MANIFEST, "it is a link")
+    try:
+        with path.open("rb") as file:
+            body = file.read(_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise BundleCorrupt(f"the bundle in {folder} has no readable {MANIFEST}: {error.strerror}") from error
+    if len(body) > _MANIFEST_BYTES:
+        raise _refused(folder, MANIFEST, f"it is larger than {_MANIFEST_BYTES:,} bytes")
+    found = hashlib.sha256(body).hexdigest()
+    if found != sha256:
+        raise BundleCorrupt(f"the {MANIFEST} in {folder} has the sha256 {found[:12]}…, and {sha256[:12]}… was sealed")
+    return _parse_manifest(folder, body)
+
+
+def _parse_manifest(folder: Path, body: bytes) -> Manifest:
+    try:
+        manifest = msgspec.json.decode(body, type=Manifest)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _refused(folder, MANIFEST, f"it does not read as a manifest: {error}") from error
+    if manifest.format != FORMAT:
+        tip = "install that version of tidemill or a later one"
+        raise _refused(folder, MANIFEST, f"it has format {manifest.format}, and {FORMAT} is known here", tip)
+    if not 0 < len(manifest.files) <= _MAX_FILES:
+        raise _refused(folder, MANIFEST, f"it names {len(manifest.files):,} files")
+    for name in manifest.files:
+        plain_name(folder, name)
+    return manifest
+
+
+def _walk(folder: Path) -> dict[str, Path]:
+    """Every file below `folder` but the manifest, by relative name; what is no plain file is refused."""
+    found: dict[str, Path] = {}
+    todo = [(folder, "")]
+    while todo:
+        place, prefix = todo.pop()
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError as error:
+            raise BundleCorrupt(f"the bundle's folder {place} cannot be read: {error.strerror}") from error
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.is_symlink():
+                raise _refused(folder, name, "it is a link")
+            if not _is_plain(name):
+                raise _refused(folder, name, "its name is no plain name", "use letters, digits, `_`, `-` and `.`")
+            if entry.is_dir(follow_symlinks=False):
+                todo.append((Path(entry.path), name + "/"))
+            elif not entry.is_file(follow_symlinks=False):
+                raise _refused(folder, name, "it is neither a file nor a folder")
+            elif name != MANIFEST:
+                found[name] = Path(entry.path)
+    return dict(sorted(found.items()))
+
+
+def plain_name(folder: Path, name: str) -> str:
+    """`name`, if it is a plain relative name that stays inside `folder`; else `BundleRefused`."""
+    if not _is_plain(name) or name == MANIFEST:
+        raise _refused(folder, name, "it is no plain name inside the bundle")
+    return name
+
+
+def _is_plain(name: str) -> bool:
+    parts = name.split("/")
+    return len(parts) <= 8 and all(_PART.match(part) for part in parts)
+
+
+def _damage(path: Path | None, sealed: Sealed, deep: bool) -> str | None:
+    if path is None:
+        return "is missing"
+    size = path.stat().st_size
+    if size != sealed.size:
+        return f"has {size:,} bytes instead of {sealed.size:,}"
+    if not deep:
+        return None
+    found = sha256_of(path)
+    return None if found == sealed.sha256 else f"has the sha256 {found[:12]}… instead of {sealed.sha256[:12]}…"
+
+
+def _write_durably(folder: Path, files: Mapping[str, object], body: bytes) -> None:
+    for name in files:
+        sync_file(folder / name)
+    for place in {(folder / name).parent for name in files}:
+        sync_folder(place)
+    write_durably(folder / MANIFEST, body)
+
+
+def _refused(folder: Path, name: str, why: str, tip: str | None = None) -> BundleRefused:
+    return BundleRefused(f"the bundle in {folder} is refused for {name!r}: {why}", tip=tip)

@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tidemill.core.clock import micros
+from tidemill.core.errors import (
+    BundleCorrupt,
+    BundleRefused,
+    CardIncomplete,
+    FormatTooNew,
+    LeaseLost,
+    NoSuchRelease,
+    UsageError,
+)
+from tidemill.core.lease import FileLeases
+from tidemill.release import Promotion, model_folder, module_sources, read_pointer, write_clock
+from tidemill.release.store import _stack
+
+
+def test_a_release_pins_what_it_is_made_of(shelf: Any) -> None:
+    made = shelf.create(1, facts={"facts": ("in_stock",)}, code="c" * 64, commit="abc", environment="e" * 64
+    )  # fmt: skip
+    assert (made.name, made.number, made.created_at) == ("for_you@1", 1, micros(shelf.clock.now()))
+    assert made.data == {"ratings": 17, "items": 4}
+    assert shelf.releases.get("for_you@1") == shelf.releases.get("release:for_you@1") == made
+    line = shelf.ledger.last("release", "model:for_you")
+    assert line is not None
+    assert line.refs_in == (f"bundle:for_you@{made.bundle}", "table:items@4", "table:ratings@17")
+    assert line.refs_out == ("release:for_you@1",)
+    assert (shelf.releases.bundle(made.bundle) / "manifest.json").is_file()
+    assert shelf.live() is None
+
+
+@pytest.mark.parametrize(
+    ("helps", "could_harm", "says"),
+    [("", "x", "who is served"), ("x", "  ", "who could be harmed"), ("", "", "who is served or who could be harmed")],
+)
+def test_no_release_without_an_answer_to_who_is_served_and_harmed(
+    shelf: Any, helps: str, could_harm: str, says: str
+) -> None:
+    with pytest.raises(CardIncomplete, match=says):
+        shelf.create(1, card=shelf.card(helps, could_harm))
+    assert shelf.ledger.find("release") == []
+    assert (shelf.root / "made-1" / "vectors.npy").is_file()  # nothing was moved away
+
+
+def test_new_rules_on_the_same_bundle_are_a_new_release(shelf: Any) -> None:
+    first = shelf.create(1)
+    second = shelf.create(first.bundle, shelf.MORE_RULES)
+    assert (second.number, second.bundle) == (2, first.bundle)
+    assert second.rules != first.rules
+
+
+def test_asking_again_for_the_same_gives_the_same_release(shelf: Any) -> None:
+    first = shelf.create(1)
+    shelf.create(first.bundle, shelf.MORE_RULES)
+    assert shelf.reopened().create("for_you", first.bundle, shelf.RULES, shelf.card()) == first
+    assert len(shelf.ledger.find("release")) == 2
+
+
+def test_models_are_numbered_apart(shelf: Any) -> None:
+    first = shelf.create(1)
+    other = shelf.create(first.bundle, card=shelf.card(model="similar"))
+    assert other.name == "similar@1"
+    assert shelf.releases.models() == ["for_you", "similar"]
+    assert [release.name for release in shelf.releases.all("similar")] == ["similar@1"]
+
+
+def test_a_bundle_that_is_not_kept_or_corrupt_makes_no_release(shelf: Any) -> None:
+    first = shelf.create(1)
+    with pytest.raises(BundleCorrupt):
+        shelf.create("0" * 64)
+    shelf.damage(first.bundle)
+    with pytest.raises(BundleCorrupt, match=r"vectors\.npy"):
+        shelf.create(first.bundle, shelf.MORE_RULES)
+    assert len(shelf.releases.all("for_you")) == 1
+
+
+def test_the_users_own_rules_are_sealed_with_the_release(shelf: Any) -> None:
+    source = b"def cheap(candidates):\n    return candidates['price'] < 9\n"
+    made = shelf.create(1, modules={"rules/cheap.py": source})
+    shelf.releases.promote(made.name)
+    pointer = read_pointer(shelf.serving, "for_you")
+    assert pointer is not None
+    assert module_sources(pointer) == {"rules/cheap.py": source}
+    changed = shelf.create(made.bundle, modules={"rules/cheap.py": source + b"# now\n"})
+    assert (changed.number, changed.bundle) == (2, made.bundle)
+    assert changed.rule_modules != made.rule_modules
+    folder = shelf.releases.modules(made)
+    assert folder is not None
+    (folder / "rules" / "cheap.py").write_bytes(b"import os\n" + source)
+    with pytest.raises(BundleCorrupt, match=r"rules/cheap\.py"):
+        shelf.releases.verify(made)
+    shelf.releases.verify(changed)
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "/tmp/evil.py", "rules/mine.json", "manifest.json", "rules\\x.py"])
+def test_rule_modules_stay_in_their_folder(shelf: Any, name: str) -> None:
+    with pytest.raises(BundleRefused):
+        shelf.create(1, modules={name: b"x = 1\n"})
+    assert shelf.ledger.find("release") == []
+
+
+@pytest.mark.parametrize(
+    ("ref", "says"),
+    [
+        ("for_you@9", r"did you mean `for_you@\d`"),
+        ("for_yuo@1", "did you mean `for_you`"),
+        ("for_you", "no release"),
+        ("for_you@champion", "no release of for_you was promoted"),
+        ("for_you@../x", "no ref"),
+        ("table:for_you@1", "is needed here"),
+    ],
+)
+def test_a_release_that_does_not_exist_is_named_with_the_nearest(
+    shelf: Any, three: Callable[[], list[str]], ref: str, says: str
+) -> None:
+    three()
+    with pytest.raises((NoSuchRelease, UsageError), match=says):
+        shelf.releases.get(ref)
+
+
+def test_promotion_is_one_ledger_line_and_the_pointer_follows(shelf: Any, three: Callable[[], list[str]]) -> None:
+    three()
+    shelf.releases.promote("for_you@1")
+    shelf.releases.promote("for_you@3")
+    lines = shelf.ledger.find("promote", about="model:for_you")
+    assert [(line.refs_out, line.details) for line in lines] == [
+        (("release:for_you@1",), {"from": "", "why": "promote"}),
+        (("release:for_you@3",), {"from": "for_you@1", "why": "promote"}),
+    ]
+    assert shelf.live() == "for_you@3"
+    assert (
+        shelf.releases.champion("for_you") == shelf.releases.get("for_you@champion") == shelf.releases.get("for_you@3")
+    )
+    pointer = read_pointer(shelf.serving, "for_you")
+    assert pointer is not None
+    assert Path(pointer.bundle, "vectors.npy").is_file()
+
+
+def test_promoting_the_champion_again_writes_nothing(shelf: Any, three: Callable[[], list[str]]) -> None:
+    three()
+    shelf.releases.promote("for_you@2")
+    before = (shelf.ledger.head(), (shelf.serving / "for_you" / "live.json").stat().st_ino)
+    shelf.releases.promote("for_you@2")
+    assert (shelf.ledger.head(), (shelf.serving / "for_you" / "live.json").stat().st_ino) == before
+
+
+def test_rollback_goes_back_one_by_one_and_promotion_forward_again(shelf: Any, three: Callable[[], list[str]]) -> None:
+    for name in three():
+        shelf.releases.promote(name)
+    assert shelf.releases.rollback("for_you").name == "for_you@2"
+    assert shelf.releases.rollback("for_you").name == "for_you@1"
+    with pytest.raises(NoSuchRelease, match="no champion before for_you@1"):
+        shelf.releases.rollback("for_you")
+    assert shelf.releases.promote("for_you@3").name == "for_you@3"
+    assert shelf.releases.rollback("for_you").name == "for_you@1"
+    assert shelf.live() == "for_you@1"
+    assert [change.why for change in shelf.releases.history("for_you")] == ["promote"] * 3 + ["rollback"] * 2 + [
+        "promote",
+        "rollback",
+    ]
+
+
+def test_nothing_to_roll_back(shelf: Any) -> None:
+    with pytest.raises(NoSuchRelease, match="no champion to roll back"):
+        shelf.releases.rollback("for_you")
+
+
+steps = st.lists(st.one_of(st.integers(1, 3), st.just("rollback")), max_size=12)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=steps)
+def test_pointer_ledger_and_a_plain_stack_agree_after_any_steps(
+    tmp_path_factory: pytest.TempPathFactory, shelf: Any, steps: list[int | str]
+) -> None:
+    shelf = type(shelf)(tmp_path_factory.mktemp("shelf"))
+    for i in (1, 2, 3):
+        shelf.create(i)
+    model: list[str] = []
+    for step in steps:
+        if step == "rollback":
+            if len(model) < 2:
+                with pytest.raises(NoSuchRelease):
+                    shelf.releases.rollback("for_you")
+                continue
+            model.pop()
+            shelf.releases.rollback("for_you")
+        else:
+            if not model or model[-1] != f"for_you@{step}":
+                model.append(f"for_you@{step}")
+            shelf.releases.promote(f"for_you@{step}")
+        champion = shelf.releases.champion("for_you")
+        assert champion is not None
+        assert champion.name == shelf.live() == model[-1]
+    assert _stack(shelf.releases.history("for_you")) == model
+    assert shelf.ledger.verify() == []
+
+
+def test_the_stack_law_catches_a_rollback_that_toggles() -> None:
+    """The wrong variant: roll back to whatever was live before the last change; twice, and one is where one began."""
+    history = [
+        Promotion(release=f"m@{to}", before=f"m@{before}" if before else "", why=why, at=0, actor="a")  # type: ignore[arg-type]
+        for to, before, why in [(1, 0, "promote"), (2, 1, "promote"), (3, 2, "promote"), (2, 3, "rollback")]
+    ]
+    toggled = history[-1].before
+    assert toggled == "m@3"
+    assert _stack(history)[-2] == "m@1"
+
+
+def test_a_corrupt_bundle_is_not_promoted_and_the_last_good_one_stays(
+    shelf: Any, three: Callable[[], list[str]]
+) -> None:
+    three()
+    shelf.releases.promote("for_you@1")
+    shelf.damage(shelf.releases.get("for_you@2").bundle)
+    head = shelf.ledger.head()
+    with pytest.raises(BundleCorrupt, match=r"vectors\.npy"):
+        shelf.releases.promote("for_you@2")
+    assert (shelf.live(), shelf.ledger.head()) == ("for_you@1", head)
+
+
+def test_a_stale_lease_promotes_nothing(shelf: Any, three: Callable[[], list[str]]) -> None:
+    three()
+    leases = FileLeases(shelf.root, shelf.ledger._lines)
+    with leases.take("run") as old:
+        pass
+    with leases.take("run") as lease:
+        with pytest.raises(LeaseLost):
+            shelf.releases.promote("for_you@1", lease=old)
+        assert shelf.live() is None
+        shelf.releases.promote("for_you@1", lease=lease)
+    assert shelf.live() == "for_you@1"
+
+
+CHILD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from conftest import Shelf
+from tidemill.core.failpoint import arm
+shelf = Shelf(Path(sys.argv[2]))
+arm(sys.argv[3])
+made = shelf.create(2, shelf.MORE_RULES)
+shelf.releases.promote(made.name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "releases", "champion"),
+    [
+        ("bundle.written", 1, 1),
+        ("release.written", 1, 1),
+        ("release.ledger", 2, 1),
+        ("promote.ledger", 2, 2),
+        ("promote.pointer", 2, 2),
+    ],
+)
+def test_a_kill_between_any_two_steps_leaves_whole_things_and_a_rerun_completes(
+    shelf: Any, point: str, releases: int, champion: int
+) -> None:
+    first = shelf.create(1)
+    shelf.releases.promote(first.name)
+    root = Path(__file__).resolve().parent
+    killed = subprocess.run(
+        [sys.executable, "-c", CHILD, str(root), str(shelf.root), point], capture_output=True, timeout=60, check=False
+    )
+    assert killed.returncode == -9, killed.stderr.decode()
+    after = shelf.reopened()
+    found = after.champion("for_you")
+    assert (len(after.all("for_you")), found and found.number) == (releases, champion)
+    after.recover()
+    assert shelf.live() == f"for_you@{champion}"
+    assert after.recover() == []
+    source = shelf.folder(2)  # the killed run had moved its own away
+    made = after.create("for_you", source, shelf.MORE_RULES, shelf.card())
+    after.promote(made.name)
+    assert (made.number, shelf.live(), len(after.all("for_you"))) == (2, "for_you@2", 2)
+    assert len(after.history("for_you")) == 2
+    assert shelf.ledger.verify() == []
+
+
+def test_recovery_mends_a_lost_a_damaged_and_a_foreign_pointer(shelf: Any, three: Callable[[], list[str]]) -> None:
+    three()
+    shelf.releases.promote("for_you@2")
+    path = shelf.serving / "for_you" / "live.json"
+    good = path.read_bytes()
+    for bad in (None, b"{", good.replace(b'"number":2', b'"number":1'), b""):
+        if bad is None:
+            path.unlink()
+        else:
+            path.write_bytes(bad)
+        assert shelf.releases.recover() == ["for_you: the pointer was put on for_you@2, as the ledger says"]
+        assert path.read_bytes() == good
+    assert shelf.releases.recover() == []
+
+
+def test_recovery_leaves_a_champion_whose_bundle_is_cut_short_and_says_so(
+    shelf: Any, three: Callable[[], list[str]]
+) -> None:
+    three()
+    shelf.releases.promote("for_you@1")
+    pointer = (shelf.serving / "for_you" / "live.json").read_bytes()
+    shelf.releases.promote("for_you@2")
+    (shelf.serving / "for_you" / "live.json").write_bytes(pointer)
+    os.truncate(shelf.releases.bundle(shelf.releases.get("for_you@2").bundle) / "vectors.npy", 9)
+    (said,) = shelf.releases.recover()
+    assert "for_you@2" in said
+    assert "vectors.npy has 9 bytes" in said
+    assert shelf.live() == "for_you@1"
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/b", "", ".hidden", "a\0b", "/etc", "a..b"])
+def test_a_models_name_never_leaves_the_serving_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NoSuchRelease):
+        model_folder(tmp_path, name)
+
+
+def test_a_newer_pointer_is_refused(shelf: Any, three: Callable[[], list[str]]) -> None:
+    three()
+    shelf.releases.promote("for_you@1")
+    path = shelf.serving / "for_you" / "live.json"
+    path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":99'))
+    with pytest.raises(FormatTooNew):
+        read_pointer(shelf.serving, "for_you")
+
+
+def test_a_replaying_server_is_moved_on_and_never_back_and_one_on_the_wall_is_left_alone(tmp_path: Path) -> None:
+    clock = tmp_path / "clock.json"
+    write_clock(tmp_path, 100)
+    assert not clock.exists()
+    for standing, asked, after in [(b'{"as_of":5}', 100, 100), (b'{"as_of":500}', 100, 500), (b"{", 100, 100)]:
+        clock.write_bytes(standing)
+        write_clock(tmp_path, asked)
+        assert json.loads(clock.read_bytes()) == {"as_of": after}
+
+
+def test_recovery_names_a_champion_whose_bundle_is_gone(shelf: Any, three: Callable[[], list[str]]) -> None:
+    three()
+    made = shelf.releases.promote("for_you@1")
+    shutil.rmtree(shelf.releases.bundle(made.bundle))
+    (said,) = shelf.releases.recover()
+    assert "for_you@1 stays as it was; there is no bundle:" in said
+    with pytest.raises(BundleCorrupt, match="there is no bundle:"):
+        shelf.releases.verify(made)
