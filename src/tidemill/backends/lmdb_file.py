@@ -62,6 +62,7 @@ def _close(env: lmdb.Environment, process: int) -> None:
 
 @contextlib.contextmanager
 def in_our_words(place: Path) -> Iterator[None]:
+    """Full disks and full maps as `LatestFull`, naming `place`; all other errors as they are."""
     try:
         yield
     except (lmdb.MapFullError, lmdb.DiskError) as error:
