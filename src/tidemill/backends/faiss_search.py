@@ -7,6 +7,7 @@ where norms are skewed, and hide it at small k; these lists do not. Small catalo
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ def _augmented(vectors: F32, longest: float) -> F32:
 
 
 def _faiss() -> Any:
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells at length which CPU variants it tried
     try:
         import faiss
     except ImportError as problem:

@@ -1,0 +1,44 @@
+"""The one Arrow form that every engine gives its rows in, so that a table is the same whoever made it."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from pyarrow import types
+
+_TIME = pa.timestamp("us", "UTC")
+
+
+def plain(kind: pa.DataType) -> pa.DataType:
+    """The one type for everything that `kind` may stand for: text, whole number, number, instant, or lists of them.
+
+    >>> plain(pa.large_string()), plain(pa.uint32()), plain(pa.list_(pa.float32()))
+    (DataType(string), DataType(int64), ListType(list<item: double>))
+    """
+    if types.is_dictionary(kind):
+        return plain(kind.value_type)
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return pa.string()
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind):
+        return pa.binary()
+    if types.is_integer(kind):
+        return pa.int64()
+    if types.is_floating(kind):
+        return pa.float64()
+    if types.is_timestamp(kind) and kind.tz is not None:
+        return _TIME
+    if types.is_list(kind) or types.is_large_list(kind):
+        return pa.list_(plain(kind.value_type))
+    if types.is_struct(kind):
+        return pa.struct([(field.name, plain(field.type)) for field in kind])
+    return kind
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """The same columns in their plain types, without metadata, every one of them nullable."""
+    return pa.schema([(field.name, plain(field.type)) for field in schema])
+
+
+def plain_rows(rows: pa.Table) -> pa.Table:
+    """The same rows in their plain types; a value that does not fit is an error, never another value."""
+    schema = plain_schema(rows.schema)
+    return rows if rows.schema.equals(schema, check_metadata=True) else rows.replace_schema_metadata().cast(schema)

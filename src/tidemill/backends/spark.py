@@ -1,0 +1,131 @@
+"""Table expressions on Spark: the same functions on a cluster, or on local Spark for tests.
+
+The session is UTC or it is refused: with one in New York, the date of a UTC midnight is the day before.
+"""
+
+from __future__ import annotations
+
+import atexit
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+import pyarrow as pa
+
+from tidemill.backends.arrow import plain_rows, plain_schema
+from tidemill.core.errors import BackendMissing, SettingError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Timestamps as instants: what a table holds is UTC microseconds.
+    "spark.sql.timestampType": "TIMESTAMP_LTZ",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+#: Local Spark alone: 200 shuffle partitions on two cores are 200 empty tasks, and nobody else need reach the driver.
+_LOCAL_SETTINGS = {
+    "spark.sql.shuffle.partitions": "2",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+}
+
+
+class SparkEngine:
+    """Runs Narwhals frames on Spark. `url` is `local[2]`, `spark://HOST:PORT`, or `sc://HOST` for Spark Connect.
+
+    The session starts with the first frame. Files must be reachable from every executor under the same path.
+    Raises `BackendMissing` without PySpark or Java, `SettingError` where a running session is not in UTC.
+    """
+
+    name = "spark"
+
+    def __init__(self, url: str = "local[2]") -> None:
+        self.url = url
+        self._started: SparkSession | None = None
+
+    @property
+    def session(self) -> SparkSession:
+        """The Spark session, started on first use."""
+        if self._started is None:
+            self._started = _start(self.url)
+        return self._started
+
+    def scan(self, files: Sequence[str], schema: pa.Schema, origin: str | None = None) -> nw.LazyFrame[Any]:
+        if not files:
+            return self.frame((schema.append(pa.field(origin, pa.string())) if origin else schema).empty_table())
+        from pyspark.sql import functions as sql
+
+        frame = self.session.read.schema(_spark_schema(schema)).parquet(*map(_literal, files))
+        if origin:
+            frame = frame.withColumn(origin, sql.col("_metadata.file_path"))
+        return nw.from_native(frame)
+
+    def frame(self, rows: pa.Table) -> nw.LazyFrame[Any]:
+        rows = plain_rows(rows)
+        with warnings.catch_warnings():
+            # PySpark 4.2 warns of its own use of pandas, from an Arrow table too.
+            warnings.simplefilter("ignore", FutureWarning)
+            made = self.session.createDataFrame(rows, schema=_spark_schema(rows.schema))
+        return nw.from_native(made)
+
+    def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:
+        return plain_rows(frame.to_native().toArrow())
+
+
+def _literal(path: str) -> str:
+    """A path that Hadoop takes as it is, where it would read brackets and stars as a pattern."""
+    return re.sub(r"([\\{}\[\]*?])", r"\\\1", path)
+
+
+def _spark_schema(schema: pa.Schema) -> Any:
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    return from_arrow_schema(plain_schema(schema))
+
+
+def _start(url: str) -> SparkSession:
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise BackendMissing("the engine `spark` needs PySpark", tip="pip install 'tidemill[spark]'") from error
+    connect = url.startswith("sc://")
+    if not connect and url.startswith("local") and shutil.which("java") is None:
+        raise BackendMissing("local Spark needs Java 17 or later, and no `java` is on the path")
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        return _in_utc(running)
+    builder = SparkSession.builder.appName("tidemill")
+    builder = builder.remote(url) if connect else builder.master(url)
+    settings = _SETTINGS if not url.startswith("local") else _SETTINGS | _LOCAL_SETTINGS | _local_folders()
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    if not connect:
+        session.sparkContext.setLogLevel("ERROR")
+    return _in_utc(session)
+
+
+def _local_folders() -> dict[str, str]:
+    # Else Spark leaves a warehouse folder wherever it was started.
+    folder = tempfile.mkdtemp(prefix="tidemill-spark-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return {"spark.sql.warehouse.dir": folder}
+
+
+def _in_utc(session: SparkSession) -> SparkSession:
+    zone = session.conf.get("spark.sql.session.timeZone")
+    if zone not in ("UTC", "Etc/UTC", "Z", "+00:00"):
+        raise SettingError(
+            f"the running Spark session is in {zone}, where the days of a stream would be others",
+            tip="set spark.sql.session.timeZone to UTC, or stop that session",
+        )
+    return session

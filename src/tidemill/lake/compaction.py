@@ -1,0 +1,37 @@
+"""Which small files are worth merging, so that a table of daily increments neither grows a thousand files nor is
+rewritten every day.
+
+Tiers as in log-structured merge trees (O'Neil et al., 1996): small files wait until there are many, and a larger one
+joins only those that together come near its size, so that each row is rewritten about log(n) times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: A file with fewer rows is small; more small files than this are merged.
+SMALL_ROWS = 32_768
+MANY = 24
+
+
+def worth_merging(files: Sequence[tuple[str, int]]) -> list[str]:
+    """The paths to merge into one, of files given as (path, rows); in their given order, empty where nothing is due.
+
+    >>> worth_merging([("big", 90_000)] + [(f"day {i}", 10) for i in range(24)])
+    []
+    >>> len(worth_merging([("big", 90_000)] + [(f"day {i}", 10) for i in range(25)]))
+    25
+    """
+    small = sorted((rows, path) for path, rows in files if rows < SMALL_ROWS)
+    if len(small) <= MANY:
+        return []
+    chosen: set[str] = set()
+    total = 0
+    for rows, path in small:
+        if chosen and rows > 2 * total:
+            break
+        chosen.add(path)
+        total += rows
+    if len(chosen) < 2:  # every file more than twice those before it: merge the smallest all the same
+        chosen = {path for _, path in small[: MANY // 2]}
+    return [path for path, _ in files if path in chosen]

@@ -1,0 +1,131 @@
+"""The lake: tables that change by whole publications, and what is kept beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from tidemill.core.errors import StaleWriter
+from tidemill.core.ledger import Head, Ledger
+from tidemill.core.ports import Engine, Lease, Tables
+from tidemill.lake.draft import Draft, Stores
+from tidemill.lake.held import Held, HeldRows, Quarantine
+from tidemill.lake.intent import Intents
+from tidemill.lake.logs import Logs
+from tidemill.lake.manifest import Manifests
+from tidemill.lake.publications import IncrementState, Publications, increment_states
+from tidemill.lake.verify import recorded_heads, verify
+from tidemill.lake.view import View
+
+
+class Lake:
+    """A mill's tables. What they hold at a version is decided by the ledger's `publish` lines.
+
+    `root` is the folder for what lies beside the tables: intents, manifests, held and quarantined rows.
+    """
+
+    def __init__(self, tables: Tables, engine: Engine, ledger: Ledger, root: Path) -> None:
+        own = root / "_tidemill"
+        self._tables, self._engine, self._ledger = tables, engine, ledger
+        self._manifests = Manifests(own / "manifests")
+        self._intents = Intents(own / "intents", tables, ledger)
+        self._held = HeldRows(own / "held", ledger)
+        self._quarantine = Quarantine(own / "quarantine")
+        self._publications = Publications(ledger)
+        self._logs = Logs(tables, engine, self._manifests, ledger)
+
+    def view(
+        self, *, publication: int | None = None, at: datetime | None = None, published_at: datetime | None = None
+    ) -> View:
+        """All tables as of a publication's number, a data time or a publication time; without any, as they are.
+
+        As of a data time is the last publication that knew of nothing later than `at`. `NotPublished` before the first.
+        """
+        known = self._publications.resolve(publication, at, published_at)
+        return View(known, self._tables, self._engine, self._manifests)
+
+    def recover(self, lease: Lease) -> list[str]:
+        """Finish the publication that a crash interrupted, and drop what it left half made; a sentence for each."""
+        said = []
+        for intent in self._intents.unfinished():
+            self._intents.resume(intent, lease)
+            said.append(f"finished publication {intent.publication.number}, which was interrupted")
+        last = self._publications.last()
+        number = last.publication.number + 1 if last else 1
+        loose = sum(self._tables.discard(table, number) for table in (last.publication.versions if last else ()))
+        if loose:
+            said.append(f"dropped {loose} files of publication {number}, which was never decided")
+        unsaid = self._held.discard_unsaid()
+        if unsaid:
+            said.append(f"dropped {unsaid} files of a hold that was never said")
+        return said
+
+    def draft(self, lease: Lease) -> Draft:
+        """The next publication, to be filled; `recover` comes first."""
+        for intent in self._intents.unfinished():
+            raise StaleWriter(
+                f"publication {intent.publication.number} was interrupted and is not finished yet", tip="run again"
+            )
+        stores = Stores(self._tables, self._engine, self._manifests, self._intents, self._held, self._mill())
+        return Draft(stores, self._publications.last(), lease, self._is_published)
+
+    def increments(self, stream: str) -> list[IncrementState]:
+        """Every increment of a stream, by number, and what became of it."""
+        return increment_states(self._ledger, stream)
+
+    def held(self, stream: str, number: int) -> Held:
+        """A held increment's rows and verdict; `NoSuchIncrement` where it is not held, or not any more."""
+        found = self._held.read(stream, number)
+        if self._is_published(stream, number):
+            raise self._held.settled(stream, number)
+        return found
+
+    def quarantine(self, stream: str, number: int, refused: pa.Table) -> None:
+        """Keep what was refused of an increment: `_row, file, line, column, reason, raw` (sealed bytes)."""
+        self._quarantine.put(stream, number, refused)
+
+    def quarantined(self, stream: str) -> pa.Table | None:
+        """Everything refused of a stream, with its `_increment`; `None` where nothing was."""
+        return self._quarantine.read(stream)
+
+    def record(self, table: str, rows: pa.Table, number: int, note: Mapping[str, str], lease: Lease) -> int:
+        """Add rows to a log table (predictions, outcomes), once per rising `number`, and give the version."""
+        return self._logs.record(table, rows, number, note, lease)
+
+    def recorded(self, table: str) -> tuple[int, int, dict[str, str]] | None:
+        """The last `(number, version, note)` of a log table, finished in the ledger or not; `None` before the first."""
+        return self._logs.last(table)
+
+    def log(self, table: str) -> pa.Table | None:
+        """The rows of a log table, every batch so far; `None` where nothing was recorded."""
+        return self._logs.rows(table)
+
+    def verify(self) -> list[str]:
+        """Every file, log and ledger line of every version held against the others; a sentence for each problem."""
+        return [
+            *(
+                f"publication {intent.publication.number} was interrupted and is not finished; `tidemill run` does it"
+                for intent in self._intents.unfinished()
+            ),
+            *verify(self._tables, self._manifests, self._publications.all(), self._logs.known()),
+            *self._held.verify(),
+        ]
+
+    def heads(self) -> list[Head]:
+        """The ledger heads that the tables' own commits recorded: a ledger that lacks one has lost its tail."""
+        last = self._publications.last()
+        tables = {*(last.publication.versions if last else ()), *self._logs.tables()}
+        return recorded_heads(self._tables, sorted(tables))
+
+    def _is_published(self, stream: str, number: int) -> bool:
+        return any(
+            known.increment is not None and (known.increment.stream, known.increment.number) == (stream, number)
+            for known in self._publications.all()
+        )
+
+    def _mill(self) -> str:
+        opened = self._ledger.last("open")
+        return str(opened.details["mill"]) if opened else "mill"

@@ -1,0 +1,139 @@
+"""Do the files, the tables' own logs, our manifests and the ledger tell the same story? Every difference, named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tidemill.core.durable import sha256_of
+from tidemill.core.errors import CorruptFile
+from tidemill.core.ledger import Head
+from tidemill.core.ports import StagedFile, TableCommit, Tables
+from tidemill.lake.manifest import Manifest, Manifests
+from tidemill.lake.publications import Known
+
+#: Every version's files are followed through the log; every so many versions the table is also opened as its readers
+#: do, checkpoints and all.
+_OPENED_EVERY = 10
+
+
+def verify(
+    tables: Tables,
+    manifests: Manifests,
+    publications: Sequence[Known],
+    logs: Mapping[str, Mapping[int, str]],
+) -> list[str]:
+    """Problems as sentences; empty where all is well. Reads every data file once."""
+    versions: dict[str, dict[int, str]] = {table: dict(known) for table, known in logs.items()}
+    problems = list(_order(publications))
+    for known in publications:
+        for table, version in known.publication.versions.items():
+            sha256 = known.publication.manifests[table]
+            said = versions.setdefault(table, {}).setdefault(version, sha256)
+            if said != sha256:
+                problems.append(
+                    f"ledger line {known.seq}: table `{table}` version {version} has another manifest than before"
+                )
+    for table in sorted(versions):
+        problems.extend(_table(tables, manifests, table, versions[table]))
+    return problems
+
+
+def _order(publications: Sequence[Known]) -> Iterator[str]:
+    for expected, known in enumerate(publications, 1):
+        if known.publication.number != expected:
+            yield f"ledger line {known.seq}: publication {known.publication.number} stands where {expected} is expected"
+            return
+
+
+def _table(tables: Tables, manifests: Manifests, table: str, versions: Mapping[int, str]) -> Iterator[str]:
+    read: dict[int, Manifest] = {}
+    for version, sha256 in sorted(versions.items()):
+        try:
+            read[version] = manifests.read(table, version, sha256)
+        except CorruptFile as error:
+            yield error.message
+    yield from _files(tables, table, read)
+    yield from _log(tables, table, read, versions)
+
+
+def _files(tables: Tables, table: str, read: Mapping[int, Manifest]) -> Iterator[str]:
+    seen: dict[str, StagedFile] = {}
+    for version, manifest in read.items():
+        for file in manifest.files:
+            path = file.entry.path
+            if path in seen:
+                if seen[path] != file:
+                    yield f"table `{table}`: manifest {version} describes {path} otherwise than an earlier one"
+                continue
+            seen[path] = file
+            yield from _file(Path(tables.path(table, path)), file)
+
+
+def _file(path: Path, file: StagedFile) -> Iterator[str]:
+    if not path.is_file():
+        yield f"{path} is missing"
+    elif path.stat().st_size != file.entry.size_bytes:
+        yield f"{path} has {path.stat().st_size} bytes, and {file.entry.size_bytes} were written"
+    elif sha256_of(path) != file.entry.sha256:
+        yield f"{path} was changed: its sha256 is not the one that was written"
+    else:
+        try:
+            rows = pq.ParquetFile(path).metadata.num_rows
+        except pa.ArrowException as error:
+            yield f"{path} is no Parquet file: {error}"
+            return
+        if rows != file.entry.rows:
+            yield f"{path} has {rows} rows, and the manifest says {file.entry.rows}"
+
+
+def _log(tables: Tables, table: str, read: Mapping[int, Manifest], versions: Mapping[int, str]) -> Iterator[str]:
+    """The table's own log against the manifests: the files of every version, and no version that nobody published."""
+    try:
+        commits = list(tables.history(table))
+    except CorruptFile as error:
+        yield error.message
+        return
+    last = max(versions)
+    yield from _gaps(table, commits, last)
+    files: set[str] = set()
+    for commit in reversed(commits):
+        files = files - set(commit.removed) | set(commit.added)
+        manifest = read.get(commit.version)
+        if manifest is None:
+            if commit.number and commit.version not in versions:
+                yield f"table `{table}`: version {commit.version} is in its log and in no publication of the ledger"
+            continue
+        yield from _same_files(table, manifest, sorted(files), "its log names")
+        if commit.version % _OPENED_EVERY == 0 or commit.version == last:
+            try:
+                yield from _same_files(table, manifest, tables.files(table, commit.version), "its readers see")
+            except CorruptFile as error:
+                yield error.message
+
+
+def _gaps(table: str, commits: Sequence[TableCommit], last: int) -> Iterator[str]:
+    found = {commit.version for commit in commits}
+    missing = sorted(set(range(max(found, default=-1) + 1)) - found)
+    if missing:
+        yield f"table `{table}`: the log lacks version {missing[0]}"
+    if max(found, default=-1) < last:
+        yield f"table `{table}`: the log ends at version {max(found, default=-1)}, and version {last} is published"
+
+
+def _same_files(table: str, manifest: Manifest, found: Sequence[str], who: str) -> Iterator[str]:
+    expected = {file.entry.path for file in manifest.files}
+    for path in sorted(expected - set(found)):
+        yield f"table `{table}` version {manifest.version}: {who} not {path}, which is part of it"
+    for path in sorted(set(found) - expected):
+        yield f"table `{table}` version {manifest.version}: {who} {path}, which is no part of it"
+
+
+def recorded_heads(tables: Tables, names: Sequence[str]) -> list[Head]:
+    """The ledger heads in the notes of all commits of these tables, oldest first."""
+    notes = [commit.note.get("ledger_head", "") for name in names for commit in tables.history(name)]
+    found = {Head.parse(note) for note in notes if note and not note.startswith("0:")}
+    return sorted(found, key=lambda head: head.seq)

@@ -1,0 +1,89 @@
+"""All tables as one publication left them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+import pyarrow as pa
+
+from tidemill.core.errors import CorruptFile, NotPublished, nearest
+from tidemill.core.ports import Engine, Tables
+from tidemill.lake.manifest import Manifest, Manifests
+from tidemill.lake.publications import Known
+
+
+class View:
+    """What the tables were after `publication`: reading it again gives the same rows, whatever came since."""
+
+    def __init__(self, known: Known, tables: Tables, engine: Engine, manifests: Manifests) -> None:
+        self._known = known
+        self._tables, self._engine, self._manifests = tables, engine, manifests
+
+    @property
+    def publication(self) -> int:
+        """The number of the publication."""
+        return self._known.publication.number
+
+    @property
+    def as_of(self) -> int:
+        """The data time up to which the tables know everything, in microseconds."""
+        return self._known.as_of
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Table -> version, of every table that there is."""
+        return dict(self._known.publication.versions)
+
+    def __contains__(self, table: object) -> bool:
+        return table in self._known.publication.versions
+
+    def rows(self, table: str) -> int:
+        """How many rows a table has; nothing is read for it."""
+        return self._manifest(table).rows
+
+    def schema(self, table: str) -> pa.Schema:
+        """The columns of a table."""
+        self._manifest(table)
+        found = self._tables.schema(table)
+        if found is None:
+            raise CorruptFile(f"table `{table}` is published and its log is missing", tip="tidemill lake verify")
+        return found
+
+    def scan(self, table: str) -> nw.LazyFrame[Any]:
+        """A table as a lazy frame of the engine, the lake's own columns included."""
+        return self._engine.scan(self.paths(table), self.schema(table))
+
+    def arrow(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """A table's rows in memory; with `columns`, those alone are read."""
+        frame = self.scan(table)
+        return self._engine.collect(frame.select(*columns) if columns else frame)
+
+    def paths(self, table: str) -> list[str]:
+        """The table's files, each there and of its size; `CorruptFile` names one that is not."""
+        return readable(self._tables, self._manifest(table))
+
+    def _manifest(self, table: str) -> Manifest:
+        publication = self._known.publication
+        if table not in publication.versions:
+            raise NotPublished(
+                f"no table `{table}` in publication {publication.number}", tip=nearest(table, publication.versions)
+            )
+        return self._manifests.read(table, publication.versions[table], publication.manifests[table])
+
+
+def readable(tables: Tables, manifest: Manifest) -> list[str]:
+    """The paths of a version's files, each there and of the size that the manifest says."""
+    paths = [tables.path(manifest.table, file.entry.path) for file in manifest.files]
+    for path, file in zip(paths, manifest.files, strict=True):
+        try:
+            size = Path(path).stat().st_size
+        except FileNotFoundError as error:
+            raise CorruptFile(f"{path} is missing", tip="tidemill lake verify") from error
+        if size != file.entry.size_bytes:
+            raise CorruptFile(
+                f"{path} has {size} bytes, and {file.entry.size_bytes} were written", tip="tidemill lake verify"
+            )
+    return paths

@@ -1,0 +1,152 @@
+"""Delta Lake keeps the port's promises, and the traps of delta-rs that our code steps around are still there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError
+
+from tidemill.backends.delta import FILE_ROWS, DeltaTables
+from tidemill.core.errors import CorruptFile, StaleWriter
+from tidemill.core.ports import Tables
+from tidemill.testing.tables import SCHEMA, TablesSuite, some_rows
+
+
+class TestDelta(TablesSuite):
+    def make(self, root: Path) -> Tables:
+        return DeltaTables(root)
+
+
+class _ForgetsNumbers(DeltaTables):
+    """Wrong: commits a number again."""
+
+    def commit(self, table, number, base, add, remove, note):
+        DeltaTable(self._root / table).create_write_transaction([*self._adds(table, add)], "append", _schema(self))
+        self._handles.pop(table, None)
+        return base + 1
+
+
+def _schema(tables: DeltaTables):
+    return tables._handle("t").schema()
+
+
+class _IsWrong(TablesSuite):
+    __test__ = False
+
+    def make(self, root: Path) -> Tables:
+        return _ForgetsNumbers(root)
+
+
+@pytest.mark.parametrize("law", ["test_a_number_is_taken_once", "test_whoever_commits_on_an_old_version_is_refused"])
+def test_the_suite_catches_a_backend_that_takes_numbers_twice(tmp_path: Path, law: str) -> None:
+    suite = _IsWrong()
+    with pytest.raises((AssertionError, BaseException)) as caught:
+        getattr(suite, law)(_ForgetsNumbers(tmp_path / "lake"), tmp_path)
+    assert not isinstance(caught.value, TypeError)
+
+
+def committed(root: Path, numbers: int = 1) -> DeltaTables:
+    tables = DeltaTables(root)
+    version = tables.create("t", SCHEMA, ["who"])
+    for number in range(1, numbers + 1):
+        version = tables.commit("t", number, version, tables.stage("t", number, some_rows(number)), [], {})
+    return tables
+
+
+def log_file(root: Path, version: int) -> Path:
+    return root / "t" / "_delta_log" / f"{version:020d}.json"
+
+
+def test_any_delta_reader_sees_the_rows(tmp_path: Path) -> None:
+    committed(tmp_path, 3)
+    found = pa.table(DeltaTable(tmp_path / "t").to_pyarrow_table())
+    assert sorted(found["_row"].to_pylist()) == [1, 2, 3]
+
+
+def test_the_log_holds_no_value_of_text(tmp_path: Path) -> None:
+    committed(tmp_path, 12)
+    told = b"".join(file.read_bytes() for file in (tmp_path / "t" / "_delta_log").iterdir())
+    assert b"person" not in told
+    lines = log_file(tmp_path, 1).read_text().splitlines()
+    stats = json.loads(next(json.loads(line)["add"]["stats"] for line in lines if '"add"' in line))
+    assert stats["minValues"] == {"stars": 1.0, "at": "2020-01-01T00:00:01.000007Z", "_row": 1}
+
+
+def test_logs_and_old_files_are_kept_for_ever(tmp_path: Path) -> None:
+    configuration = DeltaTable(committed(tmp_path)._root / "t").metadata().configuration
+    assert configuration["delta.enableExpiredLogCleanup"] == "false"
+    assert configuration["delta.deletedFileRetentionDuration"] == "interval 36500 days"
+    assert configuration["delta.checkpointInterval"] == "10"
+
+
+def test_a_day_that_is_not_finite_has_no_range(tmp_path: Path) -> None:
+    tables = DeltaTables(tmp_path)
+    version = tables.create("t", SCHEMA, [])
+    rows = some_rows(1, 2).set_column(1, "stars", pa.array([float("nan"), float("inf")]))
+    (staged,) = tables.stage("t", 1, rows)
+    assert "stars" not in staged.ranges
+    assert tables.commit("t", 1, version, [staged], [], {}) == version + 1
+
+
+def test_many_rows_are_several_files(tmp_path: Path) -> None:
+    tables = DeltaTables(tmp_path)
+    tables.create("t", pa.schema([("n", pa.int64())]), [])
+    staged = tables.stage("t", 1, pa.table({"n": range(FILE_ROWS + 5)}))
+    assert [file.entry.rows for file in staged] == [FILE_ROWS, 5]
+    assert staged[1].ranges == {"n": (FILE_ROWS, FILE_ROWS + 4)}
+
+
+def test_a_power_cut_that_emptied_the_last_log_file_is_refused(tmp_path: Path) -> None:
+    committed(tmp_path, 3)
+    log_file(tmp_path, 3).write_bytes(b"")
+    assert len(DeltaTable(tmp_path / "t").get_add_actions(flatten=True)) == 2  # delta-rs opens it, rows missing
+    with pytest.raises(CorruptFile, match="empty"):
+        DeltaTables(tmp_path).create("t", SCHEMA, [])
+    with pytest.raises(CorruptFile, match="empty"):
+        next(DeltaTables(tmp_path).history("t"))
+
+
+def test_an_emptied_commit_is_made_again_by_whoever_decided_it(tmp_path: Path) -> None:
+    tables = committed(tmp_path, 2)
+    staged = tables.stage("t", 3, some_rows(3))
+    tables.commit("t", 3, 2, staged, [], {})
+    log_file(tmp_path, 3).write_bytes(b"")
+    again = DeltaTables(tmp_path)
+    assert again.commit("t", 3, 2, staged, [], {}) == 3
+    assert len(again.files("t", 3)) == 3
+
+
+def test_a_log_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    committed(tmp_path, 3)
+    log_file(tmp_path, 2).write_bytes(b"{")
+    with pytest.raises(CorruptFile, match=r"00002\.json"):
+        list(DeltaTables(tmp_path).history("t"))
+    with pytest.raises(CorruptFile):
+        DeltaTables(tmp_path).files("t", 3)
+
+
+def test_a_commit_of_another_writer_makes_ours_stale(tmp_path: Path) -> None:
+    tables = committed(tmp_path)
+    staged = tables.stage("t", 2, some_rows(2))
+    foreign = DeltaTable(tmp_path / "t")
+    foreign.create_write_transaction([], "append", foreign.schema())
+    with pytest.raises(StaleWriter):
+        tables.commit("t", 2, 1, staged, [], {})
+    assert tables.commit("t", 2, 2, staged, [], {}) == 3
+
+
+def test_delta_rs_refuses_a_stale_handle_only_where_the_same_id_was_taken(tmp_path: Path) -> None:
+    """The fact that our check of numbers rests on."""
+    committed(tmp_path)
+    first, second = DeltaTable(tmp_path / "t"), DeltaTable(tmp_path / "t")
+    for handle in (first, second):
+        properties = CommitProperties(app_transactions=[Transaction("tidemill", 9)], max_commit_retries=0)
+        if handle is first:
+            handle.create_write_transaction([], "append", handle.schema(), commit_properties=properties)
+            continue
+        with pytest.raises(CommitFailedError):
+            handle.create_write_transaction([], "append", handle.schema(), commit_properties=properties)
