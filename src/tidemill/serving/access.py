@@ -1,0 +1,77 @@
+"""The access hook: every route passes it. Until there is access control the server is open to this machine alone.
+
+A page in a browser on this machine can reach the server too, from any site that it visits. So a request must name this
+machine as its host (against DNS rebinding) and, if a browser says which page sent it, that page must be ours.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+from tidemill.core.errors import AddressRefused, OriginRefused
+
+#: Called with a request's `Host`, `Origin` and `Sec-Fetch-Site` headers; raises `AccessError` or lets it pass.
+Access = Callable[[str | None, str | None, str | None], None]
+
+_HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(?P<port>\d{1,5}))?\Z")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine and can be reached from nowhere else.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("[::1]"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
+    name = host.strip("[]")
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_foreign_bind(host: str) -> None:
+    """`AddressRefused` where a server would listen beyond this machine."""
+    if not is_loopback(host):
+        raise AddressRefused(
+            f"the server was asked to listen on {host!r}, which others can reach",
+            tip="there is no access control yet: listen on 127.0.0.1 and put a proxy with authentication before it",
+        )
+
+
+class LoopbackAccess:
+    """Open to programs on this machine and to pages of `ports` on it; foreign hosts and origins are refused.
+
+    >>> LoopbackAccess([8400])("localhost:8400", None, None)
+    """
+
+    def __init__(self, ports: list[int]) -> None:
+        self._ports = frozenset(ports)
+        self._known: set[tuple[str | None, str | None, str | None]] = set()
+
+    def __call__(self, host: str | None, origin: str | None, site: str | None) -> None:
+        asked = (host, origin, site)
+        if asked in self._known:
+            return
+        self._check(host, origin, site)
+        if len(self._known) < 256:  # what passed once passes again; bounded, since callers choose the words
+            self._known.add(asked)
+
+    def _check(self, host: str | None, origin: str | None, site: str | None) -> None:
+        match = _HOST.match(host or "")
+        if not match or not is_loopback(match["name"]):
+            raise OriginRefused("the request's Host names another machine", tip="ask 127.0.0.1 or localhost")
+        if origin is not None and not self._is_ours(origin):
+            raise OriginRefused("the request comes from a page of another site")
+        if site == "cross-site":
+            raise OriginRefused("a page of another site made the browser send this request")
+
+    def _is_ours(self, origin: str) -> bool:
+        scheme, _, rest = origin.partition("://")
+        match = _HOST.match(rest)
+        if scheme not in ("http", "https") or not match or not is_loopback(match["name"]):
+            return False
+        return int(match["port"] or {"http": 80, "https": 443}[scheme]) in self._ports

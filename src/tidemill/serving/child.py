@@ -1,0 +1,70 @@
+"""A process that the supervisor keeps running."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import time
+
+_log = logging.getLogger(__name__)
+
+
+class Child:
+    """A process that is kept running; a crash soon after a start waits longer each time."""
+
+    def __init__(self, name: str, command: list[str], place: int | None = None) -> None:
+        self.name = name
+        self.place = place
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+        self._next = 0.0
+        self._quick = 0
+        #: How often it was started.
+        self.starts = 0
+
+    @property
+    def pid(self) -> int:
+        """Its process id, 0 while it does not run for a moment."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def keep(self, now: float) -> None:
+        """Start it if it should run and does not."""
+        if self.running:
+            return
+        if self._process is not None:
+            self._buried(now)
+        if now < self._next:
+            return
+        # a session of its own: Ctrl-C in a terminal reaches the supervisor alone, which stops all in order
+        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.started = now
+        self.starts += 1
+
+    def _buried(self, now: float) -> None:
+        assert self._process is not None
+        _log.error("%s (process %d) ended with status %s", self.name, self._process.pid, self._process.returncode)
+        self._quick = self._quick + 1 if now - self.started < 5 else 0
+        self._next = now + (min(0.2 * 2**self._quick, 10.0) if self._quick else 0.0)
+        self._process = None
+
+    def signal(self, number: int) -> None:
+        """Send a signal, if the process is there."""
+        if self._process is not None and self.running:
+            self._process.send_signal(number)
+
+    def wait(self, until: float) -> None:
+        """Wait for the end, and make one at `until` (monotonic)."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            _log.error("%s does not stop and is killed", self.name)
+            self._process.kill()
+            self._process.wait()

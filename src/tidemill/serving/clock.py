@@ -1,0 +1,75 @@
+"""The server's one clock: the machine's, or in a replay the as-of that `serve --at` set and publications advance."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from tidemill.core.clock import Clock, from_micros, micros
+from tidemill.serving.files import Watched, load, replace
+
+FILE = "clock.json"
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """The instant at which a replayed server stands, in microseconds."""
+
+    as_of: int
+
+
+class ServerClock:
+    """What time it is for answers. `wall` is handed in; the file, where there is one, wins over it.
+
+    Slots (how long an answer is the same prediction) are counted on the wall also in a replay, where time stands.
+    """
+
+    def __init__(self, wall: Clock, serving_root: Path) -> None:
+        self._wall = wall
+        self._file = Watched(serving_root / FILE, Replay)
+        self._file.look()
+
+    def look(self) -> bool:
+        """Take up a moved replay; says whether it moved."""
+        return self._file.look()
+
+    @property
+    def replaying(self) -> bool:
+        """Whether the server stands at a replayed instant."""
+        return self._file.content is not None
+
+    def now(self) -> datetime:
+        return from_micros(self.micros())
+
+    def micros(self) -> int:
+        """The instant of now, in microseconds."""
+        replay = self._file.content
+        return replay.as_of if replay is not None else micros(self._wall.now())
+
+    def slot(self, slot_s: int) -> int:
+        """The number of the present validity slot."""
+        return micros(self._wall.now()) // (slot_s * 1_000_000)
+
+    def left_s(self, slot_s: int) -> int:
+        """Whole seconds until the present slot ends."""
+        return slot_s - micros(self._wall.now()) // 1_000_000 % slot_s
+
+    def as_of(self, slot_s: int) -> int:
+        """The as-of of answers in this slot: a replay's instant, else the slot's start, so that a repeat repeats."""
+        replay = self._file.content
+        return replay.as_of if replay is not None else self.slot(slot_s) * slot_s * 1_000_000
+
+
+def set_replay(serving_root: Path, at: datetime | None) -> None:
+    """Put the server's clock at an instant (a publication calls this as it advances a replay), or back on the wall."""
+    if at is None:
+        (serving_root / FILE).unlink(missing_ok=True)
+    else:
+        replace(serving_root / FILE, Replay(micros(at)))
+
+
+def replayed(serving_root: Path) -> datetime | None:
+    """Where a replay stands; `None` on the wall's time."""
+    found = load(serving_root / FILE, Replay)
+    return from_micros(found.as_of) if found else None

@@ -1,0 +1,62 @@
+"""The small files that the processes of a server speak through: replaced by an atomic rename, watched by their stamp.
+
+They live in `.tidemill/serving/`. Whoever reads one sees the old content or the new one, and none of them needs the
+ledger, so that a switch works while everything else is down.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from tidemill.core.durable import write_durably
+
+T = TypeVar("T")
+
+
+def replace(path: Path, content: Any) -> None:
+    """Write `content` as JSON and put it in the place of `path` at once, durably."""
+    write_durably(path, msgspec.json.encode(content))
+
+
+def load(path: Path, kind: type[T]) -> T | None:
+    """The content as `kind`, `None` where there is no such file or it does not read as one."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+class Watched(Generic[T]):
+    """A file whose content is read again only when the file was replaced; looking costs one `stat`.
+
+    A file that cannot be read (half a disk, a hand's edit) leaves the last good content in force.
+    """
+
+    def __init__(self, path: Path, kind: type[T]) -> None:
+        self.path = path
+        self._kind = kind
+        self._stamp: tuple[int, int, int] | None = None
+        self.content: T | None = None
+
+    def look(self) -> bool:
+        """Read the file if it was replaced, and say whether the content is another one now."""
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError:
+            gone = self._stamp is not None and self.content is not None
+            self._stamp, self.content = None, None
+            return gone
+        except OSError:
+            return False
+        stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        found = load(self.path, self._kind)
+        changed = found is not None and found != self.content
+        if found is not None:
+            self.content = found
+        return changed

@@ -1,0 +1,131 @@
+"""One model in one worker: the predictor that answers now, the switch, and the hot swap to the next release."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from tidemill.core.errors import TidemillError
+from tidemill.release import Pointer
+from tidemill.serving.files import Watched
+from tidemill.serving.metrics import Counters
+from tidemill.serving.off_switch import POLICY, Policy
+from tidemill.serving.predictor import Answer, Predictor
+
+_log = logging.getLogger(__name__)
+
+#: The pointer that workers follow: what `live.json` names, once the supervisor has verified it.
+SERVING = "serving.json"
+#: Answers kept for repeats within their slot.
+_REMEMBERED = 4_096
+
+Opener = Callable[[Pointer], Predictor]
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """A release that a worker could not take up, and why."""
+
+    release: str
+    why: str
+
+
+class LiveModel:
+    """Follows a model's pointer and switch. `predictor` is `None` until a first release has warmed up."""
+
+    def __init__(self, folder: Path, opener: Opener, counters: Counters) -> None:
+        self.name = folder.name
+        self._opener = opener
+        self._counters = counters
+        self._pointer = Watched(folder / SERVING, Pointer)
+        self._policy = Watched(folder / POLICY, Policy)
+        self._change: asyncio.Task[None] | None = None
+        self.predictor: Predictor | None = None
+        self.failed: Failed | None = None
+        self.remembered: OrderedDict[str, Answer] = OrderedDict()
+        self._policy.look()
+
+    @property
+    def off(self) -> bool:
+        """Whether the switch is off."""
+        found = self._policy.content
+        return found is not None and found.off
+
+    @property
+    def release(self) -> str | None:
+        """The release that answers now."""
+        return self.predictor.release.name if self.predictor else None
+
+    def start(self) -> None:
+        """Open what the pointer names before the first request; a failure is told, and the worker serves the rest."""
+        if self._pointer.look() and self._pointer.content is not None:
+            self._take(self._pointer.content, self._attempt(self._pointer.content))
+
+    def look(self) -> None:
+        """Heed the switch at once; begin a swap or a refresh in a thread if one is due and none is under way."""
+        self._policy.look()
+        if self._change is not None:
+            return
+        if self._pointer.look() and self._pointer.content is not None:
+            self._change = asyncio.create_task(self._swap(self._pointer.content))
+        elif self.predictor is not None and self.predictor.moved():
+            self._change = asyncio.create_task(self._refresh(self.predictor))
+
+    def remember(self, name: str, answer: Answer) -> None:
+        """Keep an answer for repeats."""
+        self.remembered[name] = answer
+        if len(self.remembered) > _REMEMBERED:
+            self.remembered.popitem(last=False)
+
+    async def _swap(self, pointer: Pointer) -> None:
+        try:
+            self._take(pointer, await asyncio.to_thread(self._attempt, pointer))
+        finally:
+            self._change = None
+
+    async def _refresh(self, predictor: Predictor) -> None:
+        try:
+            self._put(await asyncio.to_thread(_warm, predictor.refreshed))
+        except Exception as error:  # the facts stay as they were, and the next look tries again
+            _log.error("%s: its facts could not be read again: %s", self.name, _said(error))
+            await asyncio.sleep(1.0)
+        finally:
+            self._change = None
+
+    def _attempt(self, pointer: Pointer) -> Predictor | Failed:
+        try:
+            return _warm(lambda: self._opener(pointer))
+        except Exception as error:  # whatever a bundle does when it is opened, the last good release keeps serving
+            return Failed(pointer.release.name, _said(error))
+
+    def _take(self, pointer: Pointer, found: Predictor | Failed) -> None:
+        if isinstance(found, Failed):
+            self.failed = found
+            self._counters.add("swap_failures")
+            _log.error("%s does not come up: %s", found.release, found.why)
+            return
+        self.failed = None
+        self._counters.add("swaps")
+        self._put(found)
+
+    def _put(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.remembered.clear()
+        gc.unfreeze()
+        gc.collect()  # what the predictor before left in cycles
+        gc.freeze()  # a bundle's ids are many and stay: no later collection walks them
+
+
+def _warm(make: Callable[[], Predictor]) -> Predictor:
+    made = make()
+    made.warm_up()
+    return made
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, TidemillError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,103 @@
+"""`POST /v1/events/{stream}`: taken at the door, on disk before the answer, then heeded by every worker at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from tidemill.core.clock import Clock
+from tidemill.core.errors import LatestFull
+from tidemill.core.group_commit import GroupCommit
+from tidemill.core.ports import Latest
+from tidemill.core.posted import Posted, encode
+from tidemill.core.segments import SegmentWriter
+from tidemill.core.settings import Serve
+from tidemill.serving import requests
+from tidemill.serving.clock import ServerClock
+from tidemill.serving.door import Door
+from tidemill.serving.http import Request, Response
+from tidemill.serving.metrics import Counters
+from tidemill.serving.recent import Recent
+from tidemill.serving.streams import ServedStream, Streams
+
+
+class _Stream:
+    def __init__(self, door: Door, log: GroupCommit, recent: Recent, about: ServedStream) -> None:
+        self.door, self.log, self.recent, self.about = door, log, recent, about
+
+
+class PostEvents:
+    """Takes events of all streams; `folder` is the project's `events/`, with a folder for each stream."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        latest: Latest,
+        surrogate: Callable[[str, str], str],
+        seal: Callable[[bytes], bytes],
+        wall: Clock,
+        clock: ServerClock,
+        limits: Serve,
+        counters: Counters,
+    ) -> None:
+        self._folder = folder
+        self._latest = latest
+        self._surrogate = surrogate
+        self._seal = seal
+        self._wall = wall
+        self._clock = clock
+        self._limits = limits
+        self._counters = counters
+        self._streams = Streams(streams={})
+        self._open: dict[str, _Stream] = {}
+        #: One thread puts fresh rows, because a put waits for the disk.
+        self._putting = ThreadPoolExecutor(1, "fresh-rows")
+
+    def serve(self, streams: Streams) -> None:
+        """Take up the project's streams; those that stayed as they were keep their segments."""
+        self._streams = streams
+        for name, stream in list(self._open.items()):
+            if streams.streams.get(name) != stream.about:
+                self._open.pop(name).log.close()
+
+    async def __call__(self, request: Request) -> Response:
+        name = requests.word(request.parts[0], "stream")
+        stream = self._stream(name)
+        received = self._clock.micros()
+        rows = requests.rows(request.body, self._limits)
+        events = stream.door.take(rows, received, replaying=self._clock.replaying)
+        await stream.log.append(*[encode(event) for event in events])
+        heeded = await self._heed(stream, events)
+        self._counters.add("events", len(events))
+        return Response(202, msgspec.json.encode({"accepted": len(events), "heeded": heeded}))
+
+    async def _heed(self, stream: _Stream, events: list[Posted]) -> bool:
+        """Let answers know; the events are safe by now, so where there is no room they wait for the next run."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._putting, stream.recent.add, events)
+        except LatestFull:
+            return False
+        return True
+
+    def _stream(self, name: str) -> _Stream:
+        found = self._open.get(name)
+        if found is None:
+            about = self._streams[name]
+            found = self._open[name] = _Stream(
+                Door(about.contract, self._surrogate, self._seal),
+                GroupCommit(SegmentWriter(self._folder / name, self._wall)),
+                Recent(self._latest, name, about.contract, about.feeds),
+                about,
+            )
+        return found
+
+    def close(self) -> None:
+        """Flush and close the segments."""
+        self._putting.shutdown()
+        for stream in self._open.values():
+            stream.log.close()

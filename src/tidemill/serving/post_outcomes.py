@@ -1,0 +1,44 @@
+"""`POST /v1/outcomes`: what really happened, by prediction id, on disk before the answer."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidemill.core.records import Outcome
+from tidemill.core.schema import Column
+from tidemill.core.settings import Serve
+from tidemill.serving import requests
+from tidemill.serving.clock import ServerClock
+from tidemill.serving.http import Request, Response
+from tidemill.serving.local_time import instant
+from tidemill.serving.metrics import Counters
+from tidemill.serving.prediction_log import PredictionLog
+
+_HAPPENED_AT = Column(name="happened_at", kind="time")
+
+
+class PostOutcomes:
+    """Takes one outcome or a list. The same outcome delivered again is kept again and counted once when it is read."""
+
+    def __init__(self, log: PredictionLog, clock: ServerClock, limits: Serve, counters: Counters) -> None:
+        self._log = log
+        self._clock = clock
+        self._limits = limits
+        self._counters = counters
+
+    async def __call__(self, request: Request) -> Response:
+        now = self._clock.micros()
+        found = [self._outcome(one, now) for one in requests.outcomes(request.body, self._limits)]
+        await self._log.outcomes(found)
+        self._counters.add("outcomes", len(found))
+        return Response(202, msgspec.json.encode({"accepted": len(found)}))
+
+    def _outcome(self, one: requests.Happened, now: int) -> Outcome:
+        return Outcome(
+            prediction_id=one.prediction_id,
+            item=one.item,
+            what=one.what,
+            value=one.value,
+            happened_at=now if one.happened_at is None else instant(one.happened_at, _HAPPENED_AT),
+            received_at=now,
+        )

@@ -1,0 +1,50 @@
+"""Errors as HTTP: the one place where the error tree meets status codes. Bodies carry code, message and tip."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidemill.core.errors import (
+    AccessError,
+    BadRequest,
+    NotLogged,
+    NotReady,
+    NotServed,
+    ServeError,
+    SwitchedOff,
+    TidemillError,
+    TooBusy,
+    TooLarge,
+    WrongMedia,
+    WrongMethod,
+)
+
+#: The first class that fits decides.
+STATUS: tuple[tuple[type[TidemillError], int], ...] = (
+    (TooLarge, 413),
+    (BadRequest, 400),
+    (NotServed, 404),
+    (WrongMethod, 405),
+    (WrongMedia, 415),
+    (TooBusy, 429),
+    (NotLogged, 503),
+    (SwitchedOff, 503),
+    (NotReady, 503),
+    (AccessError, 403),
+    (TidemillError, 500),
+)
+
+
+def status(error: TidemillError) -> int:
+    """The HTTP status of an error."""
+    return next(code for kind, code in STATUS if isinstance(error, kind))
+
+
+def body(error: TidemillError) -> bytes:
+    """`{"error": {"code": "TM701", "message": …, "tip": …}}`."""
+    return msgspec.json.encode({"error": {"code": error.code, "message": error.message, "tip": error.tip}})
+
+
+def unexpected() -> TidemillError:
+    """What a caller hears of a fault of ours: nothing that it was made of."""
+    return ServeError("the server failed on this request", tip="its log on the server says where")

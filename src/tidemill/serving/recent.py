@@ -1,0 +1,121 @@
+"""What a person has done: the history that the last run published, and what was posted since.
+
+Posted events lie in a view of their own, one row per person, on top of nothing: so they can never hide a newer
+published history. Reading joins both, an event counts once, and what the published history has is dropped from the
+posted row when the next event comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tidemill.core.ports import Latest
+from tidemill.core.posted import Posted
+from tidemill.core.schema import Contract
+
+#: At most this many posted events of one person wait for a run; older ones give way.
+KEPT = 2_000
+
+
+class History(msgspec.Struct, frozen=True):
+    """Item ids, oldest first, and when (microseconds); of equal times, the published order and then that of arrival."""
+
+    items: Sequence[str]
+    times: Sequence[int]
+
+
+NOBODY = History((), ())
+
+
+def recent_view(stream: str) -> str:
+    """The view of what was posted to a stream."""
+    return f"{stream}.recent"
+
+
+class Histories:
+    """Reads the history of a person for one model; `feeding` gives the streams that feed it at the moment."""
+
+    def __init__(self, latest: Latest, model: str, feeding: Callable[[], Sequence[str]]) -> None:
+        self._latest = latest
+        self._published = f"{model}.history"
+        self._feeding = feeding
+
+    def of(self, surrogate: str) -> History:
+        """Everything that the person has done, empty for a stranger."""
+        published = _history(self._latest.get(self._published, surrogate))
+        found = published
+        for stream in self._feeding():
+            posted = _history(self._latest.get(recent_view(stream), surrogate))
+            if posted.items:
+                found = joined(found, posted)
+        return found
+
+
+def joined(published: History, posted: History) -> History:
+    """Both as one, in order of time; an event that both know counts once.
+
+    >>> joined(History(["a"], [1]), History(["a", "b"], [1, 2]))
+    History(items=['a', 'b'], times=[1, 2])
+    """
+    known = set(zip(published.items, published.times, strict=True))
+    new = [event for event in zip(posted.items, posted.times, strict=True) if event not in known]
+    if not new:
+        return published
+    both = sorted([*zip(published.items, published.times, strict=True), *new], key=lambda event: event[1])
+    return History([item for item, _ in both], [time for _, time in both])
+
+
+class Recent:
+    """Keeps what is posted to one stream where every worker sees it at once."""
+
+    def __init__(self, latest: Latest, stream: str, contract: Contract, feeds: Sequence[str]) -> None:
+        self._latest = latest
+        self._view = recent_view(stream)
+        self._feeds = feeds
+        self._subject = (contract.role("subject") or [""])[0]
+        self._item = (contract.role("item") or [""])[0]
+        self._time = contract.event_time
+
+    def add(self, events: Sequence[Posted]) -> None:
+        """Add events to the rows of their people; one that is there already changes nothing."""
+        if not self._feeds or not self._subject or not self._item:
+            return
+        people: dict[str, list[tuple[str, int, int]]] = {}
+        for event in events:
+            item, time = event.row.get(self._item), event.row.get(self._time)
+            if isinstance(item, str) and isinstance(time, int):
+                surrogate = event.people[self._subject].surrogate
+                people.setdefault(surrogate, []).append((item, time, event.received_at))
+        for surrogate, new in people.items():
+            self._put(surrogate, new)
+
+    def _put(self, surrogate: str, new: list[tuple[str, int, int]]) -> None:
+        known = self._published(surrogate)
+
+        def change(row: dict[str, Any] | None) -> Mapping[str, Any]:
+            old = _history(row)
+            kept = [event for event in zip(old.items, old.times, strict=True) if event not in known]
+            seen = set(kept)
+            for item, time, _ in new:
+                if (item, time) not in seen:
+                    seen.add((item, time))
+                    kept.append((item, time))
+            kept = kept[-KEPT:]
+            return {"items": [item for item, _ in kept], "times": [time for _, time in kept]}
+
+        self._latest.change(self._view, surrogate, change, max(at for _, _, at in new))
+
+    def _published(self, surrogate: str) -> set[tuple[str, int]]:
+        """What the published history of every model that the stream feeds has already."""
+        sets = []
+        for model in self._feeds:
+            row = _history(self._latest.get(f"{model}.history", surrogate))
+            sets.append(set(zip(row.items, row.times, strict=True)))
+        return set.intersection(*sets) if sets else set()
+
+
+def _history(row: Mapping[str, Any] | None) -> History:
+    return History(row["items"], row["times"]) if row else NOBODY

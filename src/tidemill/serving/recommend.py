@@ -1,0 +1,163 @@
+"""`POST /v1/recommend/{model}` and its cacheable twin by token: from question to logged answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from tidemill.core.errors import NotLogged, NotReady, NotServed, SwitchedOff, nearest
+from tidemill.core.records import Answered, Prediction
+from tidemill.core.settings import Serve
+from tidemill.serving import requests
+from tidemill.serving.clock import ServerClock
+from tidemill.serving.http import Request, Response
+from tidemill.serving.live import LiveModel
+from tidemill.serving.metrics import Counters
+from tidemill.serving.prediction_id import etag, matches
+from tidemill.serving.prediction_log import PredictionLog
+from tidemill.serving.predictor import Answer, Asked, Predictor, Prepared
+
+_ARM = "champion"
+
+
+class Body(msgspec.Struct, frozen=True):
+    """What an answer says."""
+
+    prediction_id: str
+    model: str
+    release: str
+    arm: str
+    #: `on`, or `off` where the switch is off and the fallback answers.
+    policy: str
+    #: The opaque user token for the cacheable twin.
+    token: str
+    items: tuple[Answered, ...]
+    #: Why there are fewer items than asked for.
+    short: str | None
+    #: Whether the prediction is in the log.
+    logged: bool
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Recommending:
+    """Answers for all models of a worker. `kind(model)` names the column that the model's people stand in."""
+
+    def __init__(
+        self,
+        models: Mapping[str, LiveModel],
+        *,
+        kind: Callable[[str], str],
+        surrogate: Callable[[str, str], str],
+        log: PredictionLog,
+        clock: ServerClock,
+        limits: Serve,
+        counters: Counters,
+    ) -> None:
+        self._models = models
+        self._kind = kind
+        self._surrogate = surrogate
+        self._log = log
+        self._clock = clock
+        self._limits = limits
+        self._counters = counters
+
+    async def post(self, request: Request) -> Response:
+        """The answer for a raw user, who becomes a surrogate here and is nowhere kept."""
+        model = self._model(request.parts[0])
+        wanted = requests.recommend(request.body, self._limits)
+        subject = self._surrogate(self._kind(model.name), wanted.user)
+        asked = Asked(subject, wanted.n, wanted.exclude, wanted.candidates, wanted.context)
+        return self._respond(model, asked, request, ("cache-control", "no-store"), None)
+
+    async def get(self, request: Request) -> Response:
+        """The answer for a token; 304 where the caller has it already."""
+        model = self._model(request.parts[0])
+        asked = Asked(requests.token(request.parts[1]), requests.query_n(request.query, self._limits))
+        left = self._clock.left_s(self._limits.slot_s)
+        return self._respond(
+            model, asked, request, ("cache-control", f"private, max-age={left}"), request.header("if-none-match")
+        )
+
+    def _respond(
+        self, model: LiveModel, asked: Asked, request: Request, cache: tuple[str, str], known: str | None
+    ) -> Response:
+        predictor = model.predictor  # taken once: the whole answer comes from this release
+        if predictor is None:
+            raise NotReady(f"the model {model.name!r} has no release that came up", tip="GET /healthz says why")
+        prepared = predictor.prepare(asked, off=model.off)
+        if prepared.off and predictor.release.rules.fallback is None:
+            self._write(predictor, prepared, Answer((), "switched off", "off"), request)
+            raise SwitchedOff(f"the model {model.name!r} is switched off and declares no fallback")
+        name = prepared.prediction_id
+        if matches(known, name):
+            logged = self._write(predictor, prepared, Answer((), None, "not_modified"), request)
+            if logged:
+                return Response(304, b"", (("etag", etag(name)), cache))
+        answer = model.remembered.get(name)
+        repeat = answer is not None
+        if answer is None:
+            answer = predictor.answer(prepared)
+        record = Answer((), answer.short, "repeat") if repeat else answer
+        logged = self._write(predictor, prepared, record, request)
+        if logged and not repeat:  # a repeat points at a full record, so what was not logged is computed again
+            model.remember(name, answer)
+        body = _encode(_body(model.name, predictor, prepared, answer, logged=logged))
+        headers = (("etag", etag(name)), cache) if logged else (("cache-control", "no-store"),)
+        return Response(200, body, headers)
+
+    def _write(self, predictor: Predictor, prepared: Prepared, answer: Answer, request: Request) -> bool:
+        """Log the answer before it leaves; whether it is in the log. Repeats and 304s write a short record."""
+        asked, full = prepared.asked, bool(answer.items)
+        latency_us = (time.perf_counter_ns() - request.started_ns) // 1_000
+        release = predictor.release
+        logged = self._log.write(
+            Prediction(
+                prediction_id=prepared.prediction_id,
+                model=release.model,
+                release=release.name,
+                arm=_ARM,
+                policy="off" if prepared.off else "on",
+                propensity=1.0,
+                served_at=self._clock.micros(),
+                as_of=prepared.as_of,
+                subject=asked.subject,
+                n=asked.n,
+                items=answer.items,
+                short=answer.short,
+                features=predictor.features(prepared) if full else "",
+                context=_encode(asked.context).decode() if full and asked.context else "",
+                latency_us=latency_us,
+                kind=answer.kind,
+            )
+        )
+        self._counters.answered(answer.kind, latency_us)
+        if not logged:
+            self._counters.add("not_logged")
+            if release.log == "required" or self._limits.log == "required":
+                raise NotLogged("the prediction log takes nothing, and this model answers nothing unlogged")
+        return logged
+
+    def _model(self, text: str) -> LiveModel:
+        name = requests.word(text, "model")
+        found = self._models.get(name)
+        if found is None:
+            raise NotServed(f"no model {name!r} is served here", tip=nearest(name, self._models))
+        return found
+
+
+def _body(model: str, predictor: Predictor, prepared: Prepared, answer: Answer, *, logged: bool) -> Body:
+    return Body(
+        prediction_id=prepared.prediction_id,
+        model=model,
+        release=predictor.release.name,
+        arm=_ARM,
+        policy="off" if prepared.off else "on",
+        token=prepared.asked.subject,
+        items=answer.items,
+        short=answer.short,
+        logged=logged,
+    )

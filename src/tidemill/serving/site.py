@@ -1,0 +1,168 @@
+"""Everything that one API worker serves, kept in step with the files beside the pointers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidemill.core.clock import Clock, micros
+from tidemill.core.ports import Latest
+from tidemill.core.settings import Serve
+from tidemill.serving.access import Access
+from tidemill.serving.app import App
+from tidemill.serving.clock import ServerClock
+from tidemill.serving.files import Watched, replace
+from tidemill.serving.health import Health
+from tidemill.serving.live import Failed, LiveModel, Opener
+from tidemill.serving.metrics import Counters
+from tidemill.serving.post_events import PostEvents
+from tidemill.serving.post_outcomes import PostOutcomes
+from tidemill.serving.prediction_log import PredictionLog
+from tidemill.serving.recommend import Recommending
+from tidemill.serving.routes import Route, Routes
+from tidemill.serving.streams import FILE as STREAMS
+from tidemill.serving.streams import Streams
+
+WORKERS = "workers"
+
+
+class Stores(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is given."""
+
+    #: The project's `.tidemill/`.
+    state: Path
+    latest: Latest
+    surrogate: Callable[[str, str], str]
+    seal: Callable[[bytes], bytes]
+    log: PredictionLog
+    wall: Clock
+    #: Makes the predictor of a pointer, from the worker's clock and a function from model to the streams that feed it.
+    opener: Callable[[ServerClock, Callable[[str], Sequence[str]]], Opener]
+
+
+class Answering(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker tells the supervisor: which releases it has answered from, and which it could not take up."""
+
+    pid: int
+    place: int
+    live: dict[str, str]
+    failed: dict[str, Failed]
+    since: int
+
+
+class Site:
+    """Models, streams and routes of one worker. `look` takes up what changed and is called about 20 times a second."""
+
+    def __init__(self, stores: Stores, settings: Serve, access: Access, *, place: int) -> None:
+        self.root = stores.state / "serving"
+        self._stores = stores
+        self._place = place
+        self._told: Answering | None = None
+        self._feeds: dict[str, tuple[str, ...]] = {}
+        self._streams_file = Watched(self.root / STREAMS, Streams)
+        self.clock = ServerClock(stores.wall, self.root)
+        self.counters = Counters(self.root / WORKERS, place)
+        self._opener = stores.opener(self.clock, self._feeding)
+        self.models: dict[str, LiveModel] = {}
+        self.events = PostEvents(
+            stores.state / "events", latest=stores.latest, surrogate=stores.surrogate, seal=stores.seal,
+            wall=stores.wall, clock=self.clock, limits=settings, counters=self.counters,
+        )  # fmt: skip
+        self.recommending = Recommending(
+            self.models, kind=lambda model: self.streams.subject(model), surrogate=stores.surrogate, log=stores.log,
+            clock=self.clock, limits=settings, counters=self.counters,
+        )  # fmt: skip
+        self.app = App(self._routes(settings), access, settings, self.counters)
+        self._look_at_streams()
+
+    @property
+    def streams(self) -> Streams:
+        """The streams as the last run left them."""
+        return self._streams_file.content or Streams(streams={})
+
+    def _feeding(self, model: str) -> Sequence[str]:
+        return self._feeds.get(model, ())
+
+    def start(self) -> None:
+        """Open every model before the first request."""
+        self._find_models()
+        for model in self.models.values():
+            model.start()
+        self._tell()
+
+    def look(self) -> None:
+        """Take up moved pointers, switches, streams and clocks, and say what this worker answers from."""
+        self.clock.look()
+        self._look_at_streams()
+        self._find_models()
+        for model in self.models.values():
+            model.look()
+        self.counters.set("beat", micros(self._stores.wall.now()))
+        self.counters.set("in_flight", self.app.in_flight)
+        self._tell()
+
+    def releases(self) -> dict[str, str]:
+        """Model -> release that this worker answers from."""
+        return {name: model.release for name, model in self.models.items() if model.release}
+
+    def close(self) -> None:
+        """Flush what was acknowledged and take this worker's name off the list."""
+        self.events.close()
+        (self.root / WORKERS / f"{os.getpid()}.json").unlink(missing_ok=True)
+
+    def _routes(self, settings: Serve) -> Routes:
+        health = Health(self._not_ready, self._about, self.releases, self.root / WORKERS)
+        outcomes = PostOutcomes(self._stores.log, self.clock, settings, self.counters)
+        return Routes(
+            [
+                Route("recommend", "POST", "/v1/recommend/{model}", self.recommending.post),
+                Route("recommend_token", "GET", "/v1/recommend/{model}/{token}", self.recommending.get),
+                Route("events", "POST", "/v1/events/{stream}", self.events),
+                Route("outcomes", "POST", "/v1/outcomes", outcomes),
+                Route("livez", "GET", "/livez", health.livez),
+                Route("readyz", "GET", "/readyz", health.readyz),
+                Route("healthz", "GET", "/healthz", health.healthz),
+                Route("metrics", "GET", "/metrics", health.metrics),
+            ]
+        )
+
+    def _look_at_streams(self) -> None:
+        if self._streams_file.look():
+            self.events.serve(self.streams)
+            fed = {model for stream in self.streams.streams.values() for model in stream.feeds}
+            self._feeds = {model: tuple(self.streams.feeding(model)) for model in fed}
+
+    def _find_models(self) -> None:
+        for path in self.root.glob("*/serving.json"):
+            if path.parent.name not in self.models:
+                self.models[path.parent.name] = LiveModel(path.parent, self._opener, self.counters)
+
+    def _not_ready(self) -> list[str]:
+        reasons = ["draining"] if self.app.draining else []
+        promoted = {path.parent.name for path in self.root.glob("*/live.json")}
+        return reasons + [f"{name} has no release that came up" for name in sorted(promoted - set(self.releases()))]
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "place": self._place,
+            "as_of": self.clock.now().isoformat(),
+            "replaying": self.clock.replaying,
+            "models": {
+                name: {"release": model.release, "off": model.off, "failed": model.failed}
+                for name, model in self.models.items()
+            },
+            "streams": sorted(self.streams.streams),
+        }
+
+    def _tell(self) -> None:
+        failed = {name: model.failed for name, model in self.models.items() if model.failed}
+        said = Answering(pid=os.getpid(), place=self._place, live=self.releases(), failed=failed, since=0)
+        if said != self._told:
+            self._told = said
+            since = micros(self._stores.wall.now())
+            replace(self.root / WORKERS / f"{os.getpid()}.json", msgspec.structs.replace(said, since=since))

@@ -1,0 +1,181 @@
+"""The supervisor's side of a swap: verify once, let the workers follow, and say "live" when each has answered from it.
+
+`live.json` is what the ledger promoted. Its bundle is verified here, byte by byte, and only then does the pointer that
+workers follow (`serving.json`) name it. A release that does not verify or does not come up leaves the last good one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tidemill.core.errors import TidemillError
+from tidemill.release import Pointer, verify
+from tidemill.serving.files import Watched, load, replace
+from tidemill.serving.live import SERVING
+from tidemill.serving.site import Answering
+
+_log = logging.getLogger(__name__)
+
+STATE = "state.json"
+#: The release that answered before the present one, for a restart that finds the present one damaged.
+BEFORE = "before.json"
+#: How long workers may take to come up with a release before the one before is put back, seconds.
+PATIENCE_S = 45.0
+
+State = Literal["verifying", "swapping", "live", "failed"]
+
+
+class Swap(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the swap to a model's promoted release stands: `<model>/state.json`."""
+
+    #: The promoted release, and the one that workers answer from or are taking up.
+    wanted: str
+    serving: str
+    state: State
+    why: str = ""
+
+
+class ModelSwap:
+    """Follows one model's `live.json`. `look` is called some 20 times a second with the monotonic time."""
+
+    def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
+        self._folder = folder
+        self._pool = pool
+        self._live = Watched(folder / "live.json", Pointer)
+        self._serving = load(folder / SERVING, Pointer)
+        self._good: Pointer | None = None
+        self._verifying: Future[_Judged] | None = None
+        self._began = 0.0
+        self._told: Swap | None = None
+
+    @property
+    def verifying(self) -> bool:
+        """Whether a bundle is being read."""
+        return self._verifying is not None
+
+    def look(self, workers: Sequence[Answering], expected: int, now: float) -> None:
+        """Go on with whatever step is due. `expected` is how many workers there should be."""
+        if self._live.look() and self._live.content is not None:
+            # after a restart nothing on disk is believed: what was served before is read again where it is needed
+            others = [] if self._good else [self._serving, load(self._folder / BEFORE, Pointer)]
+            self._verifying = self._pool.submit(_judge, self._live.content, others)
+            self._tell("verifying")
+        if self._verifying is not None:
+            if not self._verifying.done():
+                return
+            judged, self._verifying = self._verifying.result(), None
+            self._verified(judged, now)
+        if self._told is not None and self._told.state == "swapping":
+            self._follow(workers, expected, now)
+
+    def _verified(self, judged: _Judged, now: float) -> None:
+        pointer = self._live.content
+        assert pointer is not None
+        if not judged.why:
+            self._point(pointer)
+            self._began = now
+            self._tell("swapping")
+            return
+        _log.error("%s is not served: %s", pointer.release.name, judged.why)
+        if self._good is None:
+            self._good = judged.substitute
+            self._point(judged.substitute)
+        self._tell("failed", judged.why)
+
+    def _follow(self, workers: Sequence[Answering], expected: int, now: float) -> None:
+        assert self._serving is not None
+        model, name = self._serving.release.model, self._serving.release.name
+        failed = [one.failed[model] for one in workers if model in one.failed and one.failed[model].release == name]
+        if failed or now - self._began > PATIENCE_S:
+            why = failed[0].why if failed else f"not every worker came up with it within {PATIENCE_S:g} s"
+            self._put_back(why)
+        elif len(workers) >= expected and all(one.live.get(model) == name for one in workers):
+            if self._good is not None and self._good != self._serving:
+                replace(self._folder / BEFORE, self._good)
+            self._good = self._serving
+            self._tell("live")
+            _log.info("%s is live in %d workers", name, len(workers))
+
+    def _put_back(self, why: str) -> None:
+        assert self._serving is not None
+        _log.error("%s is taken back: %s", self._serving.release.name, why)
+        if self._good is not None and self._good != self._serving:
+            self._point(self._good)
+        self._tell("failed", why)
+
+    def _point(self, pointer: Pointer | None) -> None:
+        """Let the workers follow `pointer`; without one they keep what they have, and new ones come up without."""
+        path = self._folder / SERVING
+        if pointer is None:
+            path.unlink(missing_ok=True)
+        elif pointer != load(path, Pointer):
+            replace(path, pointer)
+        self._serving = pointer
+
+    def _tell(self, state: State, why: str = "") -> None:
+        wanted = self._live.content
+        said = Swap(
+            wanted=wanted.release.name if wanted else "",
+            serving=self._serving.release.name if self._serving else "",
+            state=state,
+            why=why,
+        )
+        self._told = said
+        replace(self._folder / STATE, said)
+
+
+class Swaps:
+    """The swaps of all models of a server."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._pool = ThreadPoolExecutor(1, "verify")
+        self._models: dict[str, ModelSwap] = {}
+
+    def look(self, workers: Mapping[int, Answering], expected: int, now: float) -> None:
+        """Go on with every model; `workers` is pid -> what it says."""
+        for path in self._root.glob("*/live.json"):
+            if path.parent.name not in self._models:
+                self._models[path.parent.name] = ModelSwap(path.parent, self._pool)
+        for model in self._models.values():
+            model.look(list(workers.values()), expected, now)
+
+    @property
+    def verifying(self) -> bool:
+        """Whether any bundle is being read."""
+        return any(model.verifying for model in self._models.values())
+
+    def close(self) -> None:
+        """Let the verifying thread go."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Judged(msgspec.Struct, frozen=True):
+    """Why a release may not be served (empty where it may), and the first of the others that may."""
+
+    why: str
+    substitute: Pointer | None = None
+
+
+def _judge(wanted: Pointer, others: Sequence[Pointer | None]) -> _Judged:
+    why = _faults(wanted)
+    if not why:
+        return _Judged("")
+    return _Judged(why, next((other for other in others if other and other != wanted and not _faults(other)), None))
+
+
+def _faults(pointer: Pointer) -> str:
+    """Why the release may not be served; empty where it may."""
+    try:
+        verify(Path(pointer.bundle), pointer.release.bundle)
+        if pointer.modules is not None:
+            verify(Path(pointer.modules), pointer.release.modules, holds="modules")
+    except (TidemillError, OSError) as error:
+        return str(error)
+    return ""

@@ -1,0 +1,197 @@
+"""One worker's site in this process: what happens where the log, a rule or a release fails."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from served_shop import MODEL, Shop, open_shop
+
+from tidemill.loop.app import _stores
+from tidemill.models.slate_spec import nearest, popular, relevance, slate, unseen
+from tidemill.release import read_pointer
+from tidemill.serving.access import LoopbackAccess
+from tidemill.serving.files import replace
+from tidemill.serving.site import Site
+
+
+class Exchange:
+    """An RSGI exchange whose body arrives when `ready` is set."""
+
+    proto = "http"
+    method = "POST"
+    query_string = ""
+
+    def __init__(self, body: dict[str, Any], path: str = f"/v1/recommend/{MODEL}", *, ready: bool = True) -> None:
+        self.path = path
+        self._body = msgspec.json.encode(body)
+        self.headers = {"host": "localhost", "content-type": "application/json", "content-length": str(len(self._body))}
+        self.ready = asyncio.Event()
+        if ready:
+            self.ready.set()
+        self.status = 0
+        self.answered: dict[str, str] = {}
+        self.content: Any = None
+
+    async def __call__(self) -> bytes:
+        await self.ready.wait()
+        return self._body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        raise AssertionError("the body has a length")
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status, self.answered, self.content = status, dict(headers), msgspec.json.decode(body)
+
+    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
+        self.status, self.answered = status, dict(headers)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return open_shop(tmp_path_factory.mktemp("site") / "project", slot_s=3600)
+
+
+def site(shop: Shop, spec: Any = None, *, required: str = "", **serve: Any) -> Site:
+    """A site that serves a release with these rules; `required` says who asks for the log."""
+    release = shop.promote(shop.release(spec, log="required" if required == "release" else "available"))
+    replace(shop.root / MODEL / "serving.json", read_pointer(shop.root, release.model))
+    serve["log"] = "required" if required == "server" else "available"
+    settings = msgspec.structs.replace(shop.house.settings.serve, **serve)
+    made = Site(_stores(shop.house.settings), settings, LoopbackAccess([8400]), place=0)
+    made.start()
+    assert made.releases() == {MODEL: release.name}
+    return made
+
+
+def ask(made: Site, user: str = "user1@example.org", **more: Any) -> Exchange:
+    exchange = Exchange({"user": user, "n": 5, **more})
+    asyncio.run(made.app.__rsgi__(exchange, exchange))
+    return exchange
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_an_answer_that_cannot_be_logged_says_so_and_is_not_remembered(shop: Shop) -> None:
+    made = site(shop)
+    with full_disk():
+        unlogged = ask(made)
+    assert unlogged.status == 200 and unlogged.content["logged"] is False
+    assert "etag" not in unlogged.answered and unlogged.answered["cache-control"] == "no-store"
+    logged = ask(made)
+    assert logged.content["logged"] is True and logged.content["items"] == unlogged.content["items"]
+    made.close()
+
+
+@pytest.mark.parametrize("who", ["release", "server"])
+def test_log_required_answers_nothing_unlogged(shop: Shop, who: str) -> None:
+    made = site(shop, required=who)
+    with full_disk():
+        refused = ask(made)
+    assert (refused.status, refused.content["error"]["code"]) == (503, "TM704")
+    assert refused.answered["retry-after"] == "1"
+    assert ask(made).status == 200
+    made.close()
+
+
+def test_a_score_of_one_s_own_that_fails_answers_by_the_fallback(shop: Shop) -> None:
+    made = site(
+        shop,
+        slate(retrieve=[nearest(50)], filter=[unseen()], score=[relevance(), sometimes], fallback=popular(days=30)),
+    )
+    fine = ask(made, candidates=["item01", "item02", "item03"])
+    assert fine.status == 200
+    fallen = ask(made, candidates=[f"item{i:02d}" for i in range(60)])
+    assert fallen.status == 200 and len(fallen.content["items"]) == 5
+    made.close()
+
+
+def sometimes(candidates: Any) -> Any:
+    if len(candidates) > 50:
+        return candidates.scores[:1]
+    return candidates.scores
+
+
+def guarded(candidates: Any) -> Any:
+    if candidates.context.get("break"):
+        return candidates.nothing_of_this_name
+    return candidates.scores >= 0
+
+
+def test_a_filter_that_fails_shows_nothing_that_it_guards(shop: Shop) -> None:
+    made = site(shop, slate(retrieve=[nearest(50)], filter=[unseen(), guarded], fallback=popular(days=30)))
+    assert ask(made).status == 200
+    broken = ask(made, context={"break": True})
+    assert broken.status == 500 and "items" not in broken.content
+    made.close()
+
+
+def test_more_requests_than_the_limit_are_told_to_come_back(shop: Shop) -> None:
+    made = site(shop, max_in_flight=2)
+
+    async def three() -> list[Exchange]:
+        exchanges = [Exchange({"user": f"u{i}"}, ready=False) for i in range(3)]
+        tasks = [asyncio.create_task(made.app.__rsgi__(one, one)) for one in exchanges]
+        await asyncio.sleep(0.01)
+        for one in exchanges:
+            one.ready.set()
+        await asyncio.gather(*tasks)
+        return exchanges
+
+    exchanges = asyncio.run(three())
+    assert [one.status for one in exchanges] == [200, 200, 429]
+    assert exchanges[2].content["error"]["code"] == "TM708" and exchanges[2].answered["retry-after"] == "1"
+    made.close()
+
+
+def test_a_fault_of_ours_tells_the_caller_nothing_of_itself(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    made = site(shop)
+
+    def broken(kind: str, user: str) -> str:
+        raise KeyError(user)
+
+    made.recommending._surrogate = broken
+    failed = ask(made, user="Secret.Person@example.org")
+    assert (failed.status, failed.content["error"]["code"]) == (500, "TM700")
+    assert "KeyError" in caplog.text and "Secret" not in caplog.text + str(failed.content)
+    made.close()
+
+
+def test_a_promoted_model_that_did_not_come_up_is_not_ready(shop: Shop) -> None:
+    made = site(shop)
+    made.models[MODEL].predictor = None
+    refused = ask(made)
+    assert (refused.status, refused.content["error"]["code"]) == (503, "TM709")
+    assert made._not_ready() == [f"{MODEL} has no release that came up"]
+    made.close()
+
+
+def test_a_draining_worker_answers_and_closes(shop: Shop) -> None:
+    made = site(shop)
+    made.app.draining = True
+    answer = ask(made)
+    assert answer.status == 200 and answer.answered["connection"] == "close"
+    assert "draining" in made._not_ready()
+    made.close()
+
+
+def test_the_worker_s_name_goes_with_it(shop: Shop) -> None:
+    made = site(shop)
+    files: list[Path] = list((shop.root / "workers").glob("*.json"))
+    assert len(files) == 1
+    made.close()
+    assert not list((shop.root / "workers").glob("*.json"))
