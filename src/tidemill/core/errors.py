@@ -86,6 +86,16 @@ class BackendMissing(UsageError, ImportError):
     code = "TM004"
 
 
+class PlaceRefused(UsageError, OSError):
+    """The machine refused to read or write a file: a full disk, a missing permission, a limit, a place that is gone.
+
+    Mend the place that the message names and type the same command again: what was done is kept, what was half done
+    is made again, and the version before stays readable. `tidemill doctor` shows the free space.
+    """
+
+    code = "TM005"
+
+
 class GraphError(TidemillError):
     """The project file does not describe a graph that can run."""
 

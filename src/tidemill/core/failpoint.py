@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import signal
 
+from tidemill.core.errors import SettingError, nearest
+
 #: Every failpoint of the package: number -> name, in the order in which a run passes them.
 FAILPOINTS: dict[int, str] = {
     1: "increment.read",
@@ -47,10 +49,10 @@ def arm(spec: str | None) -> None:
         _armed = None
         return
     name, _, count = spec.partition(":")
-    _armed = FAILPOINTS[int(name)] if name.isdigit() else name
-    _left = int(count or 1)
-    if _armed not in FAILPOINTS.values():
-        raise ValueError(f"unknown failpoint {name!r}")
+    found = FAILPOINTS.get(int(name)) if name.isdigit() else name
+    if found not in FAILPOINTS.values() or not (count or "1").isdigit():
+        raise SettingError(f"unknown failpoint {spec!r}", tip=nearest(name, FAILPOINTS.values()))
+    _armed, _left = found, int(count or 1)
 
 
 def failpoint(name: str) -> None:

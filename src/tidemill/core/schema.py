@@ -13,10 +13,11 @@ import types
 import typing
 from datetime import datetime
 from typing import Any, Literal, get_args, get_origin
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from tidemill.core.errors import NotBuiltYet, TypeMismatch
+from tidemill.core.errors import NotBuiltYet, TypeMismatch, UnknownName, nearest
 
 Kind = Literal["str", "float", "int", "bool", "time"]
 Role = Literal["subject", "item", "event_time"]
@@ -26,6 +27,10 @@ INCREMENT, ROW, KNOWN_AT = "_increment", "_row", "_known_at"
 SYSTEM_COLUMNS = (INCREMENT, ROW, KNOWN_AT)
 
 _KINDS: dict[type, Kind] = {str: "str", float: "float", int: "int", bool: "bool", datetime: "time"}
+
+
+#: Named where a zone is unknown and none is close.
+_ZONES = ("UTC", "America/New_York", "Asia/Tokyo", "Europe/Berlin", "Europe/London")
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +112,18 @@ def event_time(
     nonexistent: Literal["forward", "raise"] = "raise",
 ) -> Any:
     """When it happened. Stored as UTC microseconds; a value without a zone is read in `zone`, else refused."""
+    if zone is not None:
+        known_zone(zone)
     return _Field(role="event_time", zone=zone, ambiguous=ambiguous, nonexistent=nonexistent)
+
+
+def known_zone(name: str) -> str:
+    """`name` if the tz database has it; `UnknownName` with the nearest zone if not."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UnknownName(f"there is no time zone {name!r}", tip=nearest(name, _ZONES)) from None
+    return name
 
 
 class Event:

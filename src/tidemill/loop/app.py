@@ -1,0 +1,173 @@
+"""A server's processes, built from a project's settings: its API workers and its log writer.
+
+The supervisor starts them by name (`tidemill.loop.app:worker`), each in a process of its own. A worker opens neither
+the ledger nor mill.py: pointers, streams and switches reach it as files, so that it answers while those are away.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tidemill.core.clock import SystemClock
+from tidemill.core.errors import NoSuchSubject, TidemillError
+from tidemill.core.failpoint import arm
+from tidemill.core.keys import Keys
+from tidemill.core.settings import Settings, load
+from tidemill.core.subjects import Surrogates, Vault
+from tidemill.feedback import LogWriter, SegmentLog
+from tidemill.loop.house import STATE, House, backend, identity, open_house, search_of
+from tidemill.models import Recommender, load_functions
+from tidemill.release import Pointer, module_sources
+from tidemill.serving.access import LoopbackAccess
+from tidemill.serving.clock import ServerClock
+from tidemill.serving.live import Opener
+from tidemill.serving.off_switch import settle
+from tidemill.serving.predictor import Predictor, Sources
+from tidemill.serving.process import Start
+from tidemill.serving.recent import Histories
+from tidemill.serving.site import Site, Stores
+from tidemill.serving.supervisor import Plan
+from tidemill.serving.worker import run_worker
+
+_log = logging.getLogger(__name__)
+
+#: How long the log writer waits between rounds: at least, and at most under a steady stream of answers, seconds.
+_SHORTEST_S, _LONGEST_S = 1.0, 10.0
+
+
+def serve_plan(settings: Settings, *, overrides: Mapping[str, Any] | None = None, console: Start | None = None) -> Plan:
+    """What `tidemill serve` runs for a project; `overrides` are the arguments that `settings` were loaded with."""
+    project = settings.project.resolve()
+    given: dict[str, Any] = {
+        "project": str(project),
+        "profile": settings.profile,
+        "overrides": {key: value for key, value in (overrides or {}).items() if value is not None},
+    }
+    beside = {"log writer": Start("tidemill.loop.app:log_writer", given)}
+    if console is not None:
+        beside["console"] = console
+    serve = settings.serve
+    return Plan(
+        root=str(project / STATE / "serving"),
+        host=serve.host,
+        port=serve.port,
+        workers=serve.workers,
+        drain_s=serve.drain_s,
+        worker=Start("tidemill.loop.app:worker", given),
+        beside=beside,
+        console_port=serve.console_port if console is not None else 0,
+    )
+
+
+def worker(project: str, profile: str, overrides: Mapping[str, Any], *, place: int, host: str, port: int) -> None:
+    """One API worker: serves until SIGTERM."""
+    settings = load(Path(project), profile=profile, overrides=overrides)
+    access = LoopbackAccess([port, settings.serve.console_port])
+    log: list[SegmentLog] = []
+
+    def make() -> Site:
+        stores = _stores(settings)
+        log.append(stores.log)  # type: ignore[arg-type]  # it is the one made below
+        return Site(stores, settings.serve, access, place=place)
+
+    try:
+        run_worker(make, host=host, port=port, max_in_flight=settings.serve.max_in_flight)
+    finally:
+        for opened in log:
+            opened.close()
+
+
+def _stores(settings: Settings) -> Stores:
+    state = settings.project / STATE
+    keys = Keys.open(settings.keys_folder(identity(settings.project, None).id), create=False)
+    wall = SystemClock()
+    latest = backend("latest", "lmdb")(settings.path("latest"))
+    search = search_of(settings)
+
+    def opener(clock: ServerClock, feeding: Callable[[str], Sequence[str]]) -> Opener:
+        def open_pointer(pointer: Pointer) -> Predictor:
+            release = pointer.release
+            functions = load_functions(release.rules, module_sources(pointer), release.rule_modules)
+            histories = Histories(latest, release.model, lambda: feeding(release.model))
+            sources = Sources(latest, histories, clock, settings.serve.slot_s)
+            return Predictor(pointer, Recommender.open(Path(pointer.bundle), search), functions, sources)
+
+        return open_pointer
+
+    return Stores(
+        state=state,
+        latest=latest,
+        surrogate=Surrogates(keys.subject),
+        seal=Vault(_NoEntries(), keys).seal,
+        log=SegmentLog(state / "log", wall),
+        wall=wall,
+        opener=opener,
+    )
+
+
+class _NoEntries:
+    """A worker seals values and knows nobody: it has no part in the vault's entries."""
+
+    def put(self, entries: object) -> None:
+        raise NoSuchSubject("a worker keeps no identities")
+
+    def get(self, surrogate: str) -> None:
+        return None
+
+    def known(self, surrogates: Sequence[str]) -> set[str]:
+        return set()
+
+
+def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None:
+    """Take logged answers and outcomes into the lake, and waiting lines of the switch into the ledger, until SIGTERM.
+
+    While the ledger or the lake is away, records wait in their segments and answers go on.
+    """
+    settings = load(Path(project), profile=profile, overrides=overrides)
+    arm(settings.failpoint)
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    wait = _SHORTEST_S
+    while True:
+        last = stopping.is_set()
+        try:
+            if _write_all(settings, stopping, last=last):
+                return
+        except (TidemillError, OSError) as error:
+            _log.error("the log waits: %s", error)
+        if last:
+            return
+        stopping.wait(wait)
+        wait = min(2 * wait, _LONGEST_S)
+
+
+def _write_all(settings: Settings, stopping: threading.Event, *, last: bool) -> bool:
+    """Open the stores and write round after round; `True` when it stopped in order."""
+    if not settings.path("ledger").exists():
+        return False  # opening would begin a new ledger in the place of one that is away
+    house = open_house(settings.project, settings, SystemClock(), actor="server")
+    with house.leases.take("log") as lease:
+        writer = LogWriter(settings.project / STATE / "log", house.lake, lease)
+        wait = _SHORTEST_S
+        while settings.path("ledger").exists():
+            last = last or stopping.is_set()
+            settle(house.serving_root, house.ledger)
+            done = writer.write()
+            if done.torn or done.damaged:
+                _log.warning("segments: %d torn at their end, %d damaged and put aside", done.torn, done.damaged)
+            if last:
+                return True
+            wait = min(2 * wait, _LONGEST_S) if done.predictions or done.outcomes else _SHORTEST_S
+            stopping.wait(wait)
+    return False
+
+
+def write_log(house: House) -> None:
+    """Take what lies in the segments into the lake now, where no server is running that does."""
+    with house.leases.take("log") as lease:
+        LogWriter(house.state / "log", house.lake, lease).write()

@@ -1,0 +1,179 @@
+"""What has arrived for a stream: its source read once, people made surrogates at the door, rows laid out by the day
+whose increment brings them.
+
+A row belongs to the increment of its own day, or, if that day is done, to the increment that brought it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.core.failpoint import failpoint
+from tidemill.core.records import Increment
+from tidemill.core.subjects import Surrogates, Vault
+from tidemill.loop.mill import Stream
+from tidemill.sources import KnownFile, Source
+
+_EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stream has come, as the ledger has it."""
+
+    number: int = 0
+    day: date | None = None
+    files: tuple[KnownFile, ...] = ()
+    positions: dict[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Day:
+    """The rows of one increment as they arrived, surrogates in place of people."""
+
+    day: date
+    rows: pa.Table
+    refused: pa.Table
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """Everything that is due for one stream in this run."""
+
+    stream: Stream
+    days: list[Day]
+    files: tuple[KnownFile, ...]
+    positions: dict[str, int]
+    #: Sentences for people: a file that arrived twice, a late file.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def first_event(self) -> datetime | None:
+        """The earliest event time of what is due."""
+        column = self.stream.contract.event_time
+        times = [pc.min(day.rows[column]).as_py() for day in self.days if day.rows.num_rows]
+        return min(times, default=None)
+
+
+def progress_of(lines: list[Any]) -> Progress:
+    """Where a stream stands, from its `publish` and `hold` lines; those that settle an older hold say nothing of it."""
+    best = Progress()
+    for line in lines:
+        if "files" not in line.details:
+            continue
+        increment = msgspec.json.decode(line.details["increment"], type=Increment)
+        if increment.number > best.number:
+            files = msgspec.json.decode(line.details["files"], type=tuple[KnownFile, ...])
+            best = Progress(increment.number, increment.day, files, increment.positions)
+    return best
+
+
+def arrivals(
+    stream: Stream,
+    sources: Sequence[Source],
+    progress: Progress,
+    *,
+    until: date,
+    arrival: datetime,
+    now: datetime,
+    backfill: bool,
+    surrogates: Surrogates,
+    vault: Vault,
+) -> Arrivals:
+    """Read every source of the stream once and lay its rows out by increment.
+
+    `arrival` is the event time of rows that bring none: the run's as-of, or in a backfill the start of history.
+    """
+    reads = [
+        source.read(
+            until,
+            zone=stream.day_zone,
+            after=progress.day,
+            positions=progress.positions or {},
+            arrival=arrival,
+            now=now,
+        )
+        for source in sources
+    ]
+    failpoint("increment.read")
+    rows = _at_the_door(stream, pa.concat_tables([read.good for read in reads]), surrogates, vault)
+    refused = _sealed(pa.concat_tables([read.refused for read in reads]), vault)
+    failpoint("vault.stored")
+    positions = dict(progress.positions or {})
+    for read in reads:
+        positions.update(read.positions)
+    return Arrivals(
+        stream,
+        list(_lay_out(rows, refused, progress.day, until, backfill=backfill, snapshot=stream.snapshot)),
+        tuple(file for read in reads for file in read.files),
+        positions,
+        tuple(note for read in reads for note in read.notes),
+    )
+
+
+def _at_the_door(stream: Stream, rows: pa.Table, surrogates: Surrogates, vault: Vault) -> pa.Table:
+    """Surrogates for people, and each person's sealed identity in the vault, before any row is kept."""
+    for column in stream.contract.role("subject"):
+        encoded = pc.dictionary_encode(rows[column].combine_chunks())
+        raw = encoded.dictionary.to_pylist()
+        known = surrogates.many(column, raw)
+        vault.remember(column, known, raw)
+        hidden = pc.take(pa.array(known, pa.string()), encoded.indices)
+        rows = rows.set_column(rows.schema.get_field_index(column), column, hidden)
+    return rows
+
+
+def _sealed(refused: pa.Table, vault: Vault) -> pa.Table:
+    """Refused lines with their bytes encrypted: they may name people."""
+    sealed = [vault.seal(raw) for raw in refused["raw"].to_pylist()]
+    return refused.set_column(refused.schema.get_field_index("raw"), "raw", pa.array(sealed, pa.binary()))
+
+
+def _lay_out(
+    rows: pa.Table, refused: pa.Table, done: date | None, until: date, *, backfill: bool, snapshot: bool
+) -> Iterator[Day]:
+    """The rows of each increment that is due. Late ones, and lines without a readable day, go with the first."""
+    last = (until - _EPOCH).days
+    if done is not None and until <= done:
+        return
+    good_day, bad_day = _days(rows), _days(refused)
+    arrived = np.concatenate([good_day, bad_day])
+    if backfill:
+        first = last
+    elif done is None:
+        known = arrived[arrived > _UNKNOWN]
+        first = int(known.min()) if known.size else last
+    else:
+        first = (done - _EPOCH).days + 1
+    good_day, bad_day = np.clip(good_day, first, last), np.clip(bad_day, first, last)
+    good_order, bad_order = (np.argsort(days, kind="stable") for days in (good_day, bad_day))
+    for day in range(first, last + 1):
+        good = _of_day(rows, good_day, good_order, day)
+        bad = _of_day(refused, bad_day, bad_order, day)
+        if snapshot and not good.num_rows + bad.num_rows:
+            continue  # a snapshot has increments only where something came
+        yield Day(_EPOCH + timedelta(days=day), good, bad)
+
+
+#: The day number of a line whose day could not be read: before all others.
+_UNKNOWN = -(2**31)
+
+
+def _days(rows: pa.Table) -> npt.NDArray[np.int64]:
+    """Each row's day, in days since 1970."""
+    days: npt.NDArray[np.int64] = rows["_day"].cast(pa.int32()).fill_null(_UNKNOWN).to_numpy().astype(np.int64)
+    return days
+
+
+def _of_day(rows: pa.Table, days: npt.NDArray[np.int64], order: npt.NDArray[np.intp], day: int) -> pa.Table:
+    start, end = np.searchsorted(days, [day, day + 1], sorter=order)
+    return rows.take(pa.array(np.sort(order[start:end])))

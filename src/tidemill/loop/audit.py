@@ -1,0 +1,11 @@
+"""The ledger of a project held against itself, its exported checkpoints and the heads in the lake's commits."""
+
+from __future__ import annotations
+
+from tidemill.governance import audit as account
+from tidemill.loop.house import House
+
+
+def audit(house: House) -> list[str]:
+    """Every problem as a sentence; none where the account can be believed."""
+    return account.verify(house.ledger, house.state / "checkpoints", house.lake.heads())

@@ -1,0 +1,124 @@
+"""What a step is made of: its function's code, every project module that it reaches, the values that it closes over and
+the versions of the libraries that it imports. A changed helper changes it; a changed comment or docstring does not.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import hashlib
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+#: What `repr` says of where an object lies, which differs from run to run.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_PACKAGES: dict[str, list[str]] = {}
+
+
+def code_fingerprint(function: Callable[..., Any], project: Path) -> str:
+    """sha256 in hex of everything that decides what `function` makes, given the same inputs."""
+    return _Walk(project).function(function).digest()
+
+
+class _Walk:
+    """One walk over what a function reaches; each thing once."""
+
+    def __init__(self, project: Path) -> None:
+        self.project = project.resolve()
+        self.parts: dict[str, str] = {}
+
+    def digest(self) -> str:
+        text = "\n".join(f"{name}={self.parts[name]}" for name in sorted(self.parts))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def function(self, function: Callable[..., Any]) -> _Walk:
+        function = inspect.unwrap(function)
+        if not isinstance(function, FunctionType):
+            self.parts[f"callable {function!r}"] = repr(function)
+            return self
+        name = f"function {self.place(function)}:{function.__qualname__}"
+        if name in self.parts:
+            return self
+        self.parts[name] = _normal(textwrap.dedent(inspect.getsource(function)))
+        reached = inspect.getclosurevars(function)
+        for key, value in {**reached.globals, **reached.nonlocals}.items():
+            self.value(f"{name}:{key}", value)
+        if function.__defaults__:
+            self.parts[f"{name}:defaults"] = repr(function.__defaults__)
+        return self
+
+    def value(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType):
+            self.module(value)
+        elif isinstance(value, FunctionType) or inspect.isclass(value):
+            if self.ours(value):
+                self.module(sys.modules[value.__module__]) if not self.main(value) else self.object(name, value)
+            else:
+                self.library(value.__module__)
+        elif getattr(builtins, getattr(value, "__name__", ""), None) is value:
+            return
+        else:
+            self.parts[f"value {name}"] = _ADDRESS.sub("", repr(value))
+
+    def object(self, name: str, value: Any) -> None:
+        if isinstance(value, FunctionType):
+            self.function(value)
+        else:
+            self.parts[f"class {name}"] = _normal(textwrap.dedent(inspect.getsource(value)))
+
+    def place(self, function: FunctionType) -> str:
+        """The function's file within the project; the name that the file is imported under says nothing."""
+        file = Path(function.__code__.co_filename).resolve()
+        return str(file.relative_to(self.project)) if file.is_relative_to(self.project) else function.__module__
+
+    def main(self, value: Any) -> bool:
+        """In the project file itself, where each function is followed alone, so that its neighbours don't count."""
+        return Path(inspect.getsourcefile(value) or "").name == "mill.py"
+
+    def ours(self, value: Any) -> bool:
+        file = getattr(sys.modules.get(value.__module__), "__file__", None)
+        return file is not None and Path(file).resolve().is_relative_to(self.project) and "site-packages" not in file
+
+    def module(self, module: ModuleType) -> None:
+        file = getattr(module, "__file__", None)
+        inside = file and Path(file).resolve().is_relative_to(self.project) and "site-packages" not in file
+        if not inside or not file:
+            self.library(module.__name__)
+            return
+        name = f"module {module.__name__}"
+        if name in self.parts:
+            return
+        self.parts[name] = _normal(Path(file).read_text(encoding="utf-8"))
+        for value in vars(module).values():
+            if isinstance(value, ModuleType):
+                self.module(value)
+            elif isinstance(value, FunctionType) and value.__module__ != module.__name__:
+                self.value(name, value)
+
+    def library(self, module: str) -> None:
+        top = module.partition(".")[0]
+        if top in sys.stdlib_module_names:
+            return
+        if not _PACKAGES:
+            _PACKAGES.update(metadata.packages_distributions())
+        for distribution in _PACKAGES.get(top, []):
+            self.parts[f"library {distribution}"] = metadata.version(distribution)
+
+
+def _normal(source: str) -> str:
+    """The syntax tree without comments, docstrings, decorators and positions."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+            if not isinstance(node, ast.Module):
+                node.decorator_list = []
+    return ast.dump(tree, annotate_fields=False)

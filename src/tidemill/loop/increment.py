@@ -1,0 +1,290 @@
+"""One increment, from rows as they arrived to a publication of every table, or to a hold.
+
+Rows are laid into the stream's table, every table that needs it is made again, all are checked, and only then does one
+publication name all versions at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.checks import defaults, evaluate, split
+from tidemill.core.clock import as_of, micros
+from tidemill.core.ports import Lease
+from tidemill.core.records import Counts, Increment, Publication, Verdict
+from tidemill.core.schema import INCREMENT, KNOWN_AT, ROW
+from tidemill.lake import Draft
+from tidemill.lake.commitment import commitment
+from tidemill.loop.arrivals import Day
+from tidemill.loop.graph import Graph, contract_schema
+from tidemill.loop.house import House
+from tidemill.loop.mill import Stream, Table
+
+_TIME = pa.timestamp("us", "UTC")
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What became of an increment."""
+
+    increment: Increment
+    verdict: Verdict
+    #: `None` where it is held.
+    publication: Publication | None
+    #: Rows read of tables to make it, and CPU microseconds.
+    rows_read: int
+    cpu_us: int
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An increment's rows with everything that its record says of them."""
+
+    stream: Stream
+    number: int
+    day: Day
+    arrived_at: datetime
+    positions: Mapping[str, int]
+    backfill: bool = False
+    #: When its rows counted as known; `None`: at the end of its day.
+    known_at: datetime | None = None
+    replaces: int | None = None
+
+    @property
+    def as_of(self) -> datetime:
+        """The end of its day in the stream's zone."""
+        return as_of(self.day.day, self.stream.day_zone)
+
+
+def bring_in(
+    house: House,
+    graph: Graph,
+    arrival: Arrival,
+    *,
+    lease: Lease,
+    history: Sequence[Mapping[str, float]] = (),
+    details: Mapping[str, str] | None = None,
+    accepted: bool = False,
+) -> Brought:
+    """Publish an increment, or hold it. `accepted` publishes whatever the verdict; a person has taken it on."""
+    started = time.process_time_ns()
+    good, broken = split(arrival.stream.contract, arrival.day.rows.drop_columns(["_day"]))
+    making = _Making(house, graph, house.lake.draft(lease))
+    counts = making.lay_in(arrival, _stamped(arrival, good), broken.num_rows)
+    increment = _record(house, arrival, counts)
+    verdicts = [_check_stream(house, graph, arrival, counts, history)]
+    if making.changed[arrival.stream.name].num_rows:
+        verdicts += [making.make(table, arrival, history) for table in graph.downstream([arrival.stream.name])]
+    verdict = joined(verdicts)
+    about = {
+        **(details or {}),
+        "codes": msgspec.json.encode({table.name: graph.codes[table.name] for table in graph.order}).decode(),
+        "rows_read": str(making.draft.rows_read),
+        "cpu_us": str((time.process_time_ns() - started) // 1000),
+    }
+    publication = None
+    if verdict.outcome == "hold" and not accepted:
+        making.draft.hold(increment, verdict, arrival.day.rows, refused=arrival.day.refused, details=about)
+    else:
+        house.lake.quarantine(arrival.stream.name, arrival.number, _refused(house, arrival, broken))
+        publication = making.draft.publish(increment, verdict, details=about)
+    return Brought(increment, verdict, publication, making.draft.rows_read, (time.process_time_ns() - started) // 1000)
+
+
+def rebuild(house: House, graph: Graph, tables: Sequence[Table], *, lease: Lease, as_of_us: int) -> Publication:
+    """Make tables again, whole, because their code changed; a publication of its own that no increment brought."""
+    making = _Making(house, graph, house.lake.draft(lease))
+    for table in tables:
+        making.make_whole(table)
+    codes = {table.name: graph.codes[table.name] for table in graph.order}
+    about = {"codes": msgspec.json.encode(codes).decode(), "rebuilt": ",".join(table.name for table in tables)}
+    return making.draft.rebuild(as_of_us, details=about)
+
+
+class _Making:
+    """The tables of one publication while they are being made."""
+
+    def __init__(self, house: House, graph: Graph, draft: Draft) -> None:
+        self.house, self.graph, self.draft = house, graph, draft
+        #: Table -> rows that this publication adds and removes.
+        self.changed: dict[str, pa.Table] = {}
+        for name, stream in graph.mill.streams.items():
+            draft.declare(name, contract_schema(stream.contract), graph.personal(name))
+        for table in graph.order:
+            draft.declare(table.name, graph.schemas[table.name], graph.personal(table.name))
+
+    def lay_in(self, arrival: Arrival, rows: pa.Table, refused: int) -> Counts:
+        """The arrived rows into the stream's own table."""
+        stream = arrival.stream
+        if stream.snapshot:
+            rows = self._newest(stream, rows)
+        personal = self.graph.personal(stream.name)
+        merged = self.draft.merge_stream(stream.name, rows, stream.key, personal=personal)
+        self.changed[stream.name] = merged.changed
+        return Counts(
+            arrived=arrival.day.rows.num_rows + arrival.day.refused.num_rows,
+            refused=refused + arrival.day.refused.num_rows,
+            repeated=merged.repeated,
+            contradicted=merged.contradicted,
+            merged=merged.merged,
+        )
+
+    def make(self, table: Table, arrival: Arrival, history: Sequence[Mapping[str, float]]) -> Verdict:
+        """A derived table: its touched keys if it promises `by=`, whole if not; checked on the rows that changed."""
+        rows = self._make_touched(table) if table.by else self.make_whole(table)
+        expectations = self.graph.mill.expectations.get(table.name, [])
+        time_column = _event_time(self.graph, table.name)
+        return evaluate(
+            table.name,
+            rows,
+            expectations,
+            engine=self.house.engine,
+            counts=None,
+            as_of=micros(arrival.as_of),
+            event_time=time_column,
+            history=history,
+        )
+
+    def make_whole(self, table: Table) -> pa.Table:
+        frames = {name: self.draft.scan(name) for name in table.inputs}
+        rows = self._typed(table.name, self.house.engine.collect(table.function(**frames)))
+        made = self.draft.replace(table.name, rows, personal=self.graph.personal(table.name))
+        self.changed[table.name] = made.changed
+        return rows
+
+    def _make_touched(self, table: Table) -> pa.Table:
+        by = list(table.by)
+        engine = self.house.engine
+        parts = [self.changed[name].select(by) for name in table.inputs if name in self.changed]
+        touched = pa.concat_tables(parts).group_by(by, use_threads=False).aggregate([])
+        frames = {name: self.draft.scan(name, touched) for name in table.inputs}
+        rows = self._typed(table.name, engine.collect(table.function(**frames)))
+        made = self.draft.upsert(table.name, rows, by=by, touched=touched, personal=self.graph.personal(table.name))
+        self.changed[table.name] = made.changed
+        return rows
+
+    def _typed(self, name: str, rows: pa.Table) -> pa.Table:
+        """The columns as the dry run saw them, so that engines that count in other widths agree."""
+        return rows.select(self.graph.schemas[name].names).cast(self.graph.schemas[name])
+
+    def _newest(self, stream: Stream, rows: pa.Table) -> pa.Table:
+        """Of a snapshot's rows, those that are newer than what is there."""
+        key, order = list(stream.key), [stream.contract.event_time, ROW]
+        engine = self.house.engine
+        new = engine.collect(engine.frame(rows).unique(key, keep="last", order_by=order))
+        if not new.num_rows:
+            return new
+        kept = engine.collect(self.draft.scan(stream.name, new.select(key)))
+        both = pa.concat_tables([kept.select(new.column_names).cast(new.schema), new])
+        newest = engine.collect(engine.frame(both).unique(key, keep="last", order_by=order))
+        return newest.filter(pc.is_in(newest[ROW], value_set=new[ROW].combine_chunks()))
+
+
+def _stamped(arrival: Arrival, rows: pa.Table) -> pa.Table:
+    """The rows with the lake's own columns: the increment that brought them and when they counted as known."""
+    n = rows.num_rows
+    if arrival.backfill:
+        days = arrival.day.rows["_day"]
+        on = pc.is_in(arrival.day.rows[ROW], value_set=rows[ROW].combine_chunks())
+        known = _ends_of_days(days.filter(on), arrival.stream)
+    else:
+        at = arrival.known_at or arrival.as_of
+        known = pa.array([micros(at)] * n, pa.int64()).cast(_TIME)
+    return rows.append_column(INCREMENT, pa.array([arrival.number] * n, pa.int64())).append_column(KNOWN_AT, known)
+
+
+def _ends_of_days(days: pa.ChunkedArray, stream: Stream) -> pa.Array:
+    """For each day, its end in the stream's zone plus the stream's declared delay."""
+    encoded = pc.dictionary_encode(days.combine_chunks())
+    delay = timedelta(days=stream.delay_days)
+    ends = [micros(as_of(day, stream.day_zone) + delay) for day in encoded.dictionary.to_pylist()]
+    return pc.take(pa.array(ends, pa.int64()).cast(_TIME), encoded.indices)
+
+
+def _check_stream(
+    house: House, graph: Graph, arrival: Arrival, counts: Counts, history: Sequence[Mapping[str, float]]
+) -> Verdict:
+    stream = arrival.stream
+    own = graph.mill.expectations.get(stream.name, [])
+    return evaluate(
+        stream.name,
+        arrival.day.rows.drop_columns(["_day"]),
+        own if stream.snapshot else [*defaults(own), *own],
+        engine=house.engine,
+        counts=counts,
+        as_of=micros(arrival.as_of),
+        event_time=stream.contract.event_time,
+        history=history,
+    )
+
+
+def joined(verdicts: Sequence[Verdict]) -> Verdict:
+    """All verdicts of an increment as one: the gravest outcome, every failure."""
+    outcomes = [verdict.outcome for verdict in verdicts]
+    outcome = "hold" if "hold" in outcomes else "warn" if "warn" in outcomes else "pass"
+    return Verdict(
+        outcome=outcome,  # type: ignore[arg-type]  # one of three, by construction
+        failures=tuple(failure for verdict in verdicts for failure in verdict.failures),
+        checked=sum(verdict.checked for verdict in verdicts),
+        notes=tuple(note for verdict in verdicts for note in verdict.notes),
+        metrics={name: value for verdict in verdicts for name, value in verdict.metrics.items()},
+    )
+
+
+def _record(house: House, arrival: Arrival, counts: Counts) -> Increment:
+    stream, rows = arrival.stream, arrival.day.rows
+    times = pc.min_max(rows[stream.contract.event_time].cast(pa.int64())).as_py() if rows.num_rows else {}
+    name = f"{house.identity.id}/{stream.name}/{arrival.number}"
+    return Increment(
+        stream=stream.name,
+        number=arrival.number,
+        day=arrival.day.day,
+        as_of=micros(arrival.as_of),
+        backfill=arrival.backfill,
+        arrived_at=micros(arrival.arrived_at),
+        first_event=times.get("min"),
+        last_event=times.get("max"),
+        counts=counts,
+        positions=dict(arrival.positions),
+        commitment=commitment(rows, house.keys.subject, name),
+        replaces=arrival.replaces,
+    )
+
+
+def _refused(house: House, arrival: Arrival, broken: pa.Table) -> pa.Table:
+    """Everything of the increment that goes to quarantine: what the parser refused and what the contract refused."""
+    parsed = arrival.day.refused.drop_columns(["_day"])
+    if not broken.num_rows:
+        return parsed
+    at = broken[ROW].to_pylist()
+    whole = {
+        row[ROW]: row
+        for row in arrival.day.rows.filter(
+            pc.is_in(arrival.day.rows[ROW], value_set=broken[ROW].combine_chunks())
+        ).to_pylist()
+    }
+    line_bits = (1 << 40) - 1
+    rows = {
+        ROW: at,
+        "file": [str(row >> 40) for row in at],
+        "line": [row & line_bits for row in at],
+        "column": broken["column"].to_pylist(),
+        "reason": broken["reason"].to_pylist(),
+        "raw": [house.vault.seal(msgspec.json.encode(whole[row])) for row in at],
+    }
+    return pa.concat_tables([parsed, pa.table(rows).select(parsed.column_names).cast(parsed.schema)])
+
+
+def _event_time(graph: Graph, name: str) -> str | None:
+    for stream in graph.streams_of(name):
+        column = stream.contract.event_time
+        if column in graph.schemas[name].names:
+            return column
+    return None

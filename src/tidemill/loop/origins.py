@@ -1,0 +1,40 @@
+"""Where a stream's rows come from: the source that the settings name, and the events posted to the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tidemill.core.errors import SettingError, UsageError
+from tidemill.loop.arrivals import Progress
+from tidemill.loop.house import House
+from tidemill.loop.mill import Stream
+from tidemill.sources import FileSource, Source, open_source
+from tidemill.sources.events import EventSource, is_posted
+
+#: The URL of a stream that has no source but the events posted to the server.
+POSTED_ONLY = "events:"
+#: Numbers of files that replace a held increment start here, far from those of the source's own files.
+REPLACEMENTS = 1 << 21
+
+
+def sources_of(house: House, stream: Stream, progress: Progress) -> list[Source]:
+    """Every source of a stream, each told which files it has seen: the declared one, and what was posted."""
+    url = house.settings.sources.get(stream.name)
+    if url is None:
+        raise SettingError(
+            f"no source for the stream {stream.name!r} in profile {house.settings.profile!r}",
+            tip=f'write {stream.name} = "file:data/…" (or "{POSTED_ONLY}") under [{house.settings.profile}.sources]',
+        )
+    files = [file for file in progress.files if not is_posted(file.number)]
+    declared = [] if url == POSTED_ONLY else [open_source(url, stream.contract, house.project, files)]
+    folder = house.state / "events" / stream.name
+    return [*declared, EventSource(folder, stream.contract, progress.files, unseal=house.vault.unseal)]
+
+
+def replacement(house: House, stream: Stream, file: Path) -> Source:
+    """A file that stands in for a held increment, read as the stream's own files are."""
+    if not file.is_file():
+        raise UsageError(f"{file} is no file")
+    url = house.settings.sources.get(stream.name, "file:")
+    query = url.partition("?")[2] if url.startswith("file:") else ""
+    return FileSource(f"file:{file.resolve()}?{query}", stream.contract, house.project)

@@ -1,0 +1,74 @@
+"""What a run would do, and why, without doing it."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+
+from tidemill.core.clock import last_full_day
+from tidemill.core.records import Increment
+from tidemill.loop.graph import Graph
+from tidemill.loop.house import House
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a plan."""
+
+    what: str
+    kind: str
+    #: `run`, `skip` or `wait`.
+    do: str
+    why: str
+
+
+def plan(house: House | None, graph: Graph, until: date | None) -> list[Step]:
+    """The steps of the next run in order; `house` is `None` where nothing has run yet."""
+    published = house.ledger.find("publish") if house else []
+    codes: dict[str, str] = {}
+    for line in published:
+        codes.update(msgspec.json.decode(line.details.get("codes", "{}"), type=dict[str, str]))
+    steps = [_stream_step(house, graph, name, until) for name in graph.mill.streams]
+    steps += [_table_step(graph, name, codes, first=not published) for name in (table.name for table in graph.order)]
+    steps += [_view_step(house, graph, name, published=bool(published)) for name in graph.mill.features_views]
+    steps += [_model_step(house, name) for name in graph.mill.recommenders]
+    return steps
+
+
+def _stream_step(house: House | None, graph: Graph, name: str, until: date | None) -> Step:
+    stream = graph.mill.streams[name]
+    last = until or (last_full_day(house.clock.now(), stream.day_zone) if house else None)
+    lines = house.ledger.find("publish", about=f"stream:{name}") if house else []
+    lines += house.ledger.find("hold", about=f"stream:{name}") if house else []
+    if not lines:
+        return Step(what=name, kind="stream", do="run", why="nothing of it has been brought in yet")
+    found = [msgspec.json.decode(line.details["increment"], type=Increment) for line in lines]
+    done = max(increment.day for increment in found)
+    if last and last > done:
+        return Step(what=name, kind="stream", do="run", why=f"the days after {done} up to {last} are due")
+    return Step(what=name, kind="stream", do="skip", why=f"done up to {done}; late rows come with the next day")
+
+
+def _table_step(graph: Graph, name: str, codes: dict[str, str], *, first: bool) -> Step:
+    table = graph.mill.tables[name]
+    how = f"the touched keys {', '.join(table.by)} of each increment" if table.by else "whole, with each increment"
+    if first:
+        return Step(what=name, kind="table", do="run", why=f"made for the first time; then {how}")
+    if codes.get(name) != graph.codes[name]:
+        return Step(what=name, kind="table", do="run", why="its code has changed, so it is made again from the start")
+    return Step(what=name, kind="table", do="run", why=how)
+
+
+def _view_step(house: House | None, graph: Graph, name: str, *, published: bool) -> Step:
+    if not house or not published or house.latest.version(name) is None:
+        return Step(what=name, kind="features", do="run", why="never made")
+    return Step(what=name, kind="features", do="run", why="if what it is made from changed")
+
+
+def _model_step(house: House | None, name: str) -> Step:
+    learned = house.ledger.find("learn", about=f"model:{name}") if house else []
+    if not learned:
+        return Step(what=name, kind="model", do="wait", why=f"never learned: `tidemill train {name}`")
+    return Step(
+        what=name, kind="model", do="wait", why=f"learned {len(learned)} times; `tidemill train {name}` learns anew"
+    )

@@ -1,0 +1,149 @@
+"""What answers look up, made from the published tables and nothing else: feature views, what each user has seen, and
+how often each item was taken on each of the last days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tidemill.core.canonical import fingerprint
+from tidemill.core.clock import from_micros
+from tidemill.core.failpoint import failpoint
+from tidemill.core.ports import Lease
+from tidemill.features import newest
+from tidemill.lake import View
+from tidemill.loop.graph import Graph, Roles
+from tidemill.loop.house import House
+from tidemill.loop.mill import Features, Recommender
+from tidemill.serving.clock import replayed, set_replay
+from tidemill.serving.recent import recent_view
+from tidemill.serving.streams import ServedStream, write_streams
+
+#: How many days of daily counts an item keeps; older events count in its total alone.
+COUNTED_DAYS = 400
+_DAY_US = 86_400_000_000
+
+
+def refresh(house: House, graph: Graph, lease: Lease, tell: Callable[[str, dict[str, Any]], None]) -> list[str]:
+    """Bring every view up to the newest publication; the names of those that changed. Nothing is made twice."""
+    if not house.ledger.find("publish"):
+        return []
+    view = house.lake.view()
+    changed = []
+    for features in graph.mill.features_views.values():
+        sources = {name: view.versions[name] for name in features.inputs}
+        version = fingerprint({"code": graph.codes[features.name], "from": sources})
+        if house.latest.version(features.name) != version:
+            rows = _rows(house, graph, view, features)
+            _write(house, lease, view, features.name, features.entity, rows, version)
+            changed.append(features.name)
+    for model in graph.mill.recommenders.values():
+        version = fingerprint({"from": {model.interactions: view.versions[model.interactions]}, "days": COUNTED_DAYS})
+        if house.latest.version(f"{model.name}.items") != version:
+            roles = graph.roles(model)
+            rows = _events(house, view, model, roles)
+            _write(house, lease, view, f"{model.name}.history", roles.subject, _histories(rows, roles), version)
+            _write(house, lease, view, f"{model.name}.items", roles.item, _counts(rows, roles), version)
+            changed += [f"{model.name}.history", f"{model.name}.items"]
+    for stream in graph.mill.streams:  # what was posted and is published now need not lie on top any more
+        house.latest.settle(recent_view(stream), view.as_of)
+    tell_server(house, graph)
+    if replayed(house.serving_root) is not None:
+        set_replay(house.serving_root, from_micros(view.as_of))
+    if changed:
+        tell("features", {"views": changed})
+    return changed
+
+
+def _rows(house: House, graph: Graph, view: View, features: Features) -> pa.Table:
+    frames = {name: view.scan(name) for name in features.inputs}
+    rows = house.engine.collect(features.function(**frames))
+    schema = graph.schemas[features.name]
+    rows = rows.select(schema.names).cast(schema)
+    times = [
+        stream.contract.event_time
+        for stream in graph.streams_of(features.name)
+        if stream.contract.event_time in schema.names
+    ]
+    return newest(rows, features.entity, order_by=times[:1])
+
+
+def _write(house: House, lease: Lease, view: View, name: str, key: str, rows: pa.Table, version: str) -> None:
+    house.latest.write(name, key, rows, version)
+    failpoint("features.written")
+    house.ledger.append(
+        "features",
+        about=f"view:{name}",
+        refs_in=[f"table:{table}@{number}" for table, number in view.versions.items()],
+        refs_out=[f"view:{name}@{version[:16]}"],
+        fingerprint=version,
+        details={"publication": view.publication, "rows": rows.num_rows},
+        lease=lease,
+    )
+    failpoint("features.ledger")
+
+
+def _events(house: House, view: View, model: Recommender, roles: Roles) -> pa.Table:
+    """The interactions, by user, then time, then arrival: a total order, the same on every engine."""
+    columns = [roles.subject, roles.item, roles.time]
+    order = [*columns[:1], roles.time]
+    schema = view.schema(model.interactions)
+    if "_row" in schema.names:
+        columns.append("_row")
+        order.append("_row")
+    rows = view.arrow(model.interactions, columns=columns)
+    return rows.sort_by([(column, "ascending") for column in order])
+
+
+def _histories(rows: pa.Table, roles: Roles) -> pa.Table:
+    """One row per user: the items, oldest first, and when (microseconds)."""
+    users = rows[roles.subject].combine_chunks()
+    plain = users.dictionary_encode()
+    codes = plain.indices.to_numpy()
+    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, np.int64)
+    offsets = pa.array(np.r_[starts, len(codes)].astype(np.int32))
+    items = pa.ListArray.from_arrays(offsets, rows[roles.item].combine_chunks())
+    times = pa.ListArray.from_arrays(offsets, rows[roles.time].cast(pa.int64()).combine_chunks())
+    return pa.table({roles.subject: users.take(pa.array(starts)), "items": items, "times": times})
+
+
+def _counts(rows: pa.Table, roles: Roles) -> pa.Table:
+    """One row per item: events of all time, and events on each of the last days that had any."""
+    encoded = rows[roles.item].combine_chunks().dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    days = rows[roles.time].cast(pa.int64()).to_numpy() // _DAY_US
+    n = len(encoded.dictionary)
+    totals = np.bincount(codes, minlength=n)
+    recent = days > (days.max() if len(days) else 0) - COUNTED_DAYS
+    pairs, times = np.unique(np.stack([codes[recent], days[recent]]), axis=1, return_counts=True)
+    offsets = pa.array(np.searchsorted(pairs[0], np.arange(n + 1)).astype(np.int32))
+    return pa.table(
+        {
+            roles.item: encoded.dictionary,
+            "n_all": pa.array(totals.astype(np.int64)),
+            "days": pa.ListArray.from_arrays(offsets, pa.array(pairs[1].astype(np.int32))),
+            "counts": pa.ListArray.from_arrays(offsets, pa.array(times.astype(np.int32))),
+        }
+    )
+
+
+def tell_server(house: House, graph: Graph) -> None:
+    """Leave the contracts of the streams where a server finds them, and which models each one feeds."""
+    feeds: dict[str, tuple[str, ...]] = {}
+    for name in graph.mill.streams:
+        feeds[name] = tuple(
+            model.name
+            for model in graph.mill.recommenders.values()
+            if name in {stream.name for stream in graph.streams_of(model.interactions)}
+        )
+    write_streams(
+        house.serving_root,
+        {
+            name: ServedStream(contract=stream.contract, feeds=feeds[name])
+            for name, stream in graph.mill.streams.items()
+        },
+    )

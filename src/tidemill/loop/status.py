@@ -1,0 +1,113 @@
+"""What is live, what has come in, and what needs a person."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+
+from tidemill.core.clock import from_micros
+from tidemill.loop.graph import Graph
+from tidemill.loop.house import House
+from tidemill.serving import policy
+
+
+class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a stream has come."""
+
+    name: str
+    day: date | None
+    increments: int
+    rows: int
+    held: tuple[int, ...]
+
+
+class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model has and what of it is live."""
+
+    name: str
+    releases: tuple[str, ...]
+    champion: str | None
+    off: bool
+
+
+class Need(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that waits for a person, and the command that settles it."""
+
+    what: str
+    command: str
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a mill."""
+
+    mill: str
+    as_of: str | None
+    publication: int
+    streams: tuple[StreamStatus, ...]
+    tables: dict[str, int]
+    models: tuple[ModelStatus, ...]
+    needs: tuple[Need, ...]
+
+
+def status(house: House, graph: Graph) -> Status:
+    """The state of the mill, from the ledger and the policy files."""
+    published = house.ledger.find("publish")
+    view = house.lake.view() if published else None
+    streams = tuple(_stream(house, name) for name in graph.mill.streams)
+    models = tuple(_model(house, name) for name in graph.mill.recommenders)
+    return Status(
+        mill=house.identity.name,
+        as_of=from_micros(view.as_of).isoformat() if view else None,
+        publication=view.publication if view else 0,
+        streams=streams,
+        tables=dict(view.versions) if view else {},
+        models=models,
+        needs=(*_held(streams), *_unserved(models, published=bool(published))),
+    )
+
+
+def _stream(house: House, name: str) -> StreamStatus:
+    states = house.lake.increments(name)
+    return StreamStatus(
+        name=name,
+        day=max((state.increment.day for state in states), default=None),
+        increments=len(states),
+        rows=sum(state.increment.counts.merged for state in states if state.state != "held"),
+        held=tuple(state.increment.number for state in states if state.state == "held"),
+    )
+
+
+def _model(house: House, name: str) -> ModelStatus:
+    champion = house.releases.champion(name)
+    return ModelStatus(
+        name=name,
+        releases=tuple(release.name for release in house.releases.all(name)),
+        champion=champion.name if champion else None,
+        off=policy(house.serving_root, name).off,
+    )
+
+
+def _held(streams: tuple[StreamStatus, ...]) -> list[Need]:
+    return [
+        Need(
+            what=f"{stream.name} {number} is held",
+            command=f"tidemill check {stream.name} --accept {number} --by NAME --reason '…'",
+        )
+        for stream in streams
+        for number in stream.held
+    ]
+
+
+def _unserved(models: tuple[ModelStatus, ...], *, published: bool) -> list[Need]:
+    if not published:
+        return [Need(what="nothing has been brought in yet", command="tidemill run --backfill")]
+    needs = []
+    for model in models:
+        if not model.releases:
+            needs.append(Need(what=f"{model.name} was never learned", command=f"tidemill train {model.name}"))
+        elif model.champion is None:
+            needs.append(Need(what=f"{model.name} has no champion", command=f"tidemill promote {model.releases[-1]}"))
+        if model.off:
+            needs.append(Need(what=f"{model.name} is switched off", command=f"tidemill on {model.name}"))
+    return needs

@@ -1,0 +1,56 @@
+"""The same project file on Polars and on local Spark: the same tables, row for row."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from conftest_loop import FIRST, Project, daily
+
+pytestmark = pytest.mark.spark
+
+LAST = FIRST + timedelta(days=5)
+
+
+@pytest.fixture
+def both(project: Project) -> Iterator[tuple[Project, Project]]:
+    if shutil.which("java") is None:
+        pytest.skip("no Java: Spark was not tried")
+    pytest.importorskip("pyspark", reason="no PySpark: Spark was not tried")
+    rows = daily(6, users=8, items=6)
+    # one user rates one item twice in one instant: the larger `_row` wins on every engine
+    project.write("reviews.csv", [*rows, ("tie", "i1", 1.0, LAST), ("tie", "i1", 5.0, LAST)])
+    other = Project(project.path.with_name("on_spark"), project.clock)
+    shutil.copytree(project.path, other.path)
+    settings = other.path / "tidemill.toml"
+    settings.write_text(settings.read_text().replace("[laptop]\n", '[laptop]\nengine = "spark"\n', 1))
+    yield project, other
+
+
+def content(project: Project) -> dict[str, Any]:
+    house, graph = project.open()
+    view = house.lake.view()
+    tables: dict[str, Any] = {
+        name: view.arrow(name).drop_columns(["user_id"] if "user_id" in view.schema(name).names else []).to_pylist()
+        for name in ("reviews", "ratings", "items")
+    }
+    tables = {name: sorted(rows, key=repr) for name, rows in tables.items()}
+    tables["schemas"] = {name: str(view.schema(name)) for name in view.versions}
+    taste = house.engine.collect(graph.mill.features_views["taste"].function(ratings=view.scan("ratings")))
+    tables["taste"] = sorted((row["n_ratings"], row["mean_rating"]) for row in taste.to_pylist())
+    tables["facts"] = [house.latest.get("facts", f"i{i}") for i in range(15)]
+    return tables
+
+
+def test_the_shop_gives_the_same_tables_on_both_engines(both: tuple[Project, Project]) -> None:
+    on_polars, on_spark = both
+    for project in both:
+        project.run(LAST - timedelta(days=1), backfill=True)
+        project.run(LAST)
+    assert on_spark.open()[0].engine.name == "spark"
+    assert content(on_spark) == content(on_polars)
+    tied = [row for row in content(on_spark)["ratings"] if row["rating"] == 5.0 and row["item_id"] == "i1"]
+    assert tied
