@@ -1,0 +1,179 @@
+"""The console as an ASGI application: two pages, their JSON twins, and the files that they look like."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import traceback
+from collections.abc import Callable
+from importlib import resources
+from typing import Any, TypeVar
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from tidemill.console import words
+from tidemill.console.guard import Guard
+from tidemill.console.house import House
+from tidemill.console.loop import loop_page
+from tidemill.console.model import ModelPage, model_page
+from tidemill.console.ring import ring
+from tidemill.console.scale import Axis
+from tidemill.console.story import Story
+from tidemill.console.taken import TakenStore
+from tidemill.core.errors import BadRequest, NoSuchRelease, ServeError, TidemillError
+from tidemill.core.records import Record
+from tidemill.serving.access import Access, LoopbackAccess
+from tidemill.serving.problems import body, status
+
+_MEDIA = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_FOREVER = "private, max-age=31536000, immutable"
+
+
+def create_app(house: House, *, port: int = 8401, access: Access | None = None) -> ASGIApp:
+    """The console over `house`. `access` is asked before every route; unless given, this machine alone is let in,
+    and of its pages those of `port`.
+    """
+    pages = _Pages(house)
+    app = Starlette(
+        routes=[
+            Route("/", pages.loop),
+            Route("/index.json", pages.loop_json),
+            Route("/models/{model}.json", pages.model_json),
+            Route("/models/{model}", pages.model),
+            Route("/static/{name}", pages.static),
+            Route("/livez", pages.alive),
+        ],
+        exception_handlers={HTTPException: pages.refused, TidemillError: pages.failed, Exception: pages.broken},
+    )
+    return Guard(app, access or LoopbackAccess([port]))
+
+
+class _Pages:
+    """The routes; pages are put together in a thread, one at a time, since they share the story."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._story = Story(house.ledger)
+        self._sums = TakenStore()
+        self._one_at_a_time = threading.Lock()
+        self._assets = _assets()
+        self._environment = _environment(self._assets)
+
+    async def loop(self, request: Request) -> Response:
+        page = await self._made(lambda: loop_page(self._house, self._story))
+        return self._html(request, "loop.html", page=page, ring=ring)
+
+    async def loop_json(self, request: Request) -> Response:
+        return _json(request, await self._made(lambda: loop_page(self._house, self._story)))
+
+    async def model(self, request: Request) -> Response:
+        page = await self._model(request)
+        return self._html(request, "model.html", page=page, Axis=Axis)
+
+    async def model_json(self, request: Request) -> Response:
+        return _json(request, await self._model(request))
+
+    async def _model(self, request: Request) -> ModelPage:
+        model, asked = request.path_params["model"], request.query_params.get("release")
+        if asked is not None and not (asked.isascii() and asked.isdecimal() and len(asked) < 10):
+            raise BadRequest("`release` is the number of a release")
+        number = int(asked) if asked else None
+        return await self._made(lambda: model_page(self._house, self._story, model, number, self._sums))
+
+    async def _made(self, make: Callable[[], _T]) -> _T:
+        def alone() -> _T:
+            with self._one_at_a_time:
+                return make()
+
+        return await run_in_threadpool(alone)
+
+    async def static(self, request: Request) -> Response:
+        asset = self._assets.get(request.path_params["name"])
+        if asset is None:
+            raise HTTPException(404)
+        content, media, _ = asset
+        return Response(content, media_type=media, headers={"cache-control": _FOREVER})
+
+    async def alive(self, request: Request) -> Response:
+        return Response("ok\n", media_type="text/plain")
+
+    # ---- what went wrong
+
+    async def refused(self, request: Request, error: Exception) -> Response:
+        """An HTTP error of the router: no such page, or a method other than GET."""
+        assert isinstance(error, HTTPException)
+        says = {404: "There is no such page.", 405: "The console only shows; what changes something is a command."}
+        text = says.get(error.status_code, error.detail)
+        return self._problem(request, error.status_code, ServeError(text), error.headers)
+
+    async def failed(self, request: Request, error: Exception) -> Response:
+        """An error of ours, with its code and its tip."""
+        assert isinstance(error, TidemillError)
+        return self._problem(request, 404 if isinstance(error, NoSuchRelease) else status(error), error)
+
+    async def broken(self, request: Request, error: Exception) -> Response:
+        """A fault: its place goes to the log, and nothing that it was made of to the page."""
+        place = "".join(traceback.format_tb(error.__traceback__)[-4:])
+        _log.error("%s while showing %s:\n%s", type(error).__name__, request.url.path, place)
+        return self._problem(request, 500, ServeError("The console failed on this page.", tip="its log says where"))
+
+    def _problem(self, request: Request, code: int, error: TidemillError, headers: Any = None) -> Response:
+        if request.url.path.endswith(".json"):
+            return Response(body(error), code, headers, "application/json")
+        page = self._environment.get_template("error.html").render(mill=self._house.mill_name, status=code, error=error)
+        return Response(page, code, headers, "text/html")
+
+    def _html(self, request: Request, template: str, **given: Any) -> Response:
+        page = self._environment.get_template(template).render(mill=self._house.mill_name, **given)
+        return _tagged(request, page.encode(), "text/html; charset=utf-8")
+
+
+def _json(request: Request, page: Record) -> Response:
+    return _tagged(request, msgspec.json.encode(page), "application/json")
+
+
+def _tagged(request: Request, content: bytes, media: str) -> Response:
+    """A response that a browser may keep and must ask about: unchanged, it costs a 304."""
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"etag": tag, "cache-control": "private, no-cache"}
+    if tag in [one.strip() for one in request.headers.get("if-none-match", "").split(",")]:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media, headers=headers)
+
+
+def _assets() -> dict[str, tuple[bytes, str, str]]:
+    """Name -> content, media type and a short hash that stands in its address, so that it may be kept for ever."""
+    found = {}
+    for file in (resources.files("tidemill.console") / "static").iterdir():
+        media = _MEDIA.get("." + file.name.rpartition(".")[2])
+        if media is not None:
+            content = file.read_bytes()
+            found[file.name] = (content, media, hashlib.sha256(content).hexdigest()[:12])
+    return found
+
+
+def _environment(assets: dict[str, tuple[bytes, str, str]]) -> Environment:
+    made = Environment(
+        loader=PackageLoader("tidemill.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["static"] = lambda name: f"/static/{name}?{assets[name][2]}"
+    made.filters |= {
+        name: getattr(words, name)
+        for name in ("age", "counted", "day", "figure", "instant", "interval", "number", "share", "through")
+    }
+    return made

@@ -1,0 +1,50 @@
+"""What the console is given: stores to read, and nothing that it could change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from tidemill.core.clock import Clock
+from tidemill.core.ledger import Ledger
+from tidemill.core.records import Release
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Shelf(Protocol):
+    """The part of `Releases` that the console reads."""
+
+    def verify(self, release: Release, *, deep: bool = True) -> None:
+        """Pass if the release's files are what it pins."""
+        ...
+
+
+def _no_table(table: str) -> pa.Table | None:
+    return None
+
+
+def _no_problems() -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class House:
+    """The rooms of a mill as its console sees them."""
+
+    mill_name: str
+    ledger: Ledger
+    releases: Shelf
+    #: Pointers, policies and what each worker answers from.
+    serving_root: Path
+    #: The clock of the ledger's lines: ages are counted from it.
+    clock: Clock
+    #: Models that mill.py declares, where known; those that the ledger names are shown besides.
+    models: Sequence[str] = ()
+    #: A table of the server's log (`predictions`, `outcomes`) as it is now; `None` where it does not exist yet.
+    table: Callable[[str], pa.Table | None] = field(default=_no_table)
+    #: What the last verification of lake and ledger found, as sentences; empty where all was well or none ran.
+    problems: Callable[[], Sequence[str]] = field(default=_no_problems)

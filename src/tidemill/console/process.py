@@ -1,0 +1,45 @@
+"""The console as a process of its own, started by the server's supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tidemill.console.house import House
+from tidemill.console.listen import show
+from tidemill.console.watch import Watch
+from tidemill.core.clock import SystemClock
+from tidemill.core.settings import Settings, load
+from tidemill.loop.audit import audit
+from tidemill.loop.house import open_house
+from tidemill.serving.process import Start
+
+
+def console_start(settings: Settings, overrides: Mapping[str, Any], models: list[str]) -> Start:
+    """How the supervisor starts the console of a project; `models` are those that mill.py declares."""
+    given = {key: value for key, value in overrides.items() if value is not None}
+    arguments = {
+        "project": str(settings.project.resolve()),
+        "profile": settings.profile,
+        "overrides": given,
+        "models": models,
+    }
+    return Start("tidemill.console.process:run", arguments)
+
+
+def run(project: str, profile: str, overrides: Mapping[str, Any], models: list[str]) -> None:
+    """Serve the console of a project until SIGTERM."""
+    settings = load(Path(project), profile=profile, overrides=overrides)
+    stores = open_house(settings.project, settings, SystemClock(), actor="console")
+    house = House(
+        mill_name=stores.identity.name,
+        ledger=stores.ledger,
+        releases=stores.releases,
+        serving_root=stores.serving_root,
+        clock=stores.clock,
+        models=models,
+        table=stores.lake.log,
+        problems=Watch(lambda: [*audit(stores), *stores.lake.verify()], stores.clock).problems,
+    )
+    show(house, host=settings.serve.host, port=settings.serve.console_port)

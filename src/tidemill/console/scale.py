@@ -1,0 +1,49 @@
+"""Intervals as places on a shared axis from 0 to 100, so that a page can draw them without doing sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tidemill.core.records import Metric
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An interval and its point, in hundredths of the axis."""
+
+    low: float
+    high: float
+    at: float
+
+    @property
+    def width(self) -> float:
+        """How wide the interval is; never so thin that it vanishes."""
+        return round(max(self.high - self.low, 0.6), 2)
+
+
+class Axis:
+    """An axis that holds every given interval and zero, with a little room at both ends.
+
+    >>> Axis([Metric(value=0.5, low=0.0, high=1.0)]).bar(Metric(value=0.5, low=0.25, high=0.75))
+    Bar(low=26.85, high=73.15, at=50.0)
+    """
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        values = [0.0] + [value for metric in metrics for value in (metric.low, metric.high, metric.value)]
+        spread = (max(values) - min(values)) or 1.0
+        self._low = min(values) - 0.04 * spread
+        self._span = 1.08 * spread
+
+    def place(self, value: float) -> float:
+        """Where a value stands."""
+        return round(100 * (value - self._low) / self._span, 2)
+
+    @property
+    def zero(self) -> float:
+        """Where nothing stands."""
+        return self.place(0.0)
+
+    def bar(self, metric: Metric) -> Bar:
+        """Where an interval stands."""
+        return Bar(low=self.place(metric.low), high=self.place(metric.high), at=self.place(metric.value))

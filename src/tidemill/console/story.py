@@ -1,0 +1,220 @@
+"""What the ledger tells of each room, folded line by line as the ledger grows.
+
+A page that is looked at every few seconds must not read 100,000 lines each time: only lines after the last one seen are
+read. A ledger that cannot be read leaves the story where it was and says so.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import msgspec
+
+from tidemill.core.errors import LedgerError
+from tidemill.core.ledger import Ledger, Line
+from tidemill.core.records import Increment, Publication, Release, Verdict
+
+#: How many of the last acts are kept for reading.
+RECENT = 80
+
+
+@dataclass
+class IncrementStory:
+    """An increment and what became of it."""
+
+    increment: Increment
+    verdict: Verdict
+    at: int
+    held: bool
+
+
+@dataclass
+class StreamStory:
+    """A stream: its increments by number, and when the last one came."""
+
+    name: str
+    increments: dict[int, IncrementStory] = field(default_factory=dict)
+    at: int = 0
+
+    @property
+    def held(self) -> list[IncrementStory]:
+        """Increments that wait for a person, oldest first."""
+        return [one for _, one in sorted(self.increments.items()) if one.held]
+
+    @property
+    def last(self) -> IncrementStory:
+        """The increment that came last."""
+        return self.increments[max(self.increments)]
+
+
+@dataclass
+class Change:
+    """A promotion, a rollback, or the switch."""
+
+    at: int
+    actor: str
+    #: `promote`, `rollback`, `off` or `on`; and the release, empty for the switch.
+    what: str
+    release: str = ""
+    before: str = ""
+
+
+@dataclass
+class ModelStory:
+    """A model: bundles learned, releases made, and what was done with them."""
+
+    name: str
+    learned: list[Line] = field(default_factory=list)
+    releases: list[tuple[Release, Line]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def champion(self) -> Release | None:
+        """The release that the last promotion or rollback made live."""
+        promoted = [change.release for change in self.changes if change.release]
+        return next((release for release, _ in self.releases if promoted and release.name == promoted[-1]), None)
+
+    @property
+    def since(self) -> int | None:
+        """When the champion became it."""
+        return next((change.at for change in reversed(self.changes) if change.release), None)
+
+
+@dataclass
+class Kept:
+    """Rows that the server's log left in a table."""
+
+    rows: int = 0
+    at: int = 0
+
+
+@dataclass
+class Told:
+    """Everything folded so far."""
+
+    seq: int = 0
+    hash: str = ""
+    streams: dict[str, StreamStory] = field(default_factory=dict)
+    publication: Publication | None = None
+    #: The data time that the tables know: the largest as-of so far, as a held day may be accepted late.
+    as_of: int = 0
+    published_at: int | None = None
+    #: View -> (publication that it was made from, rows, when).
+    views: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    models: dict[str, ModelStory] = field(default_factory=dict)
+    kept: dict[str, Kept] = field(default_factory=dict)
+    recent: deque[Line] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+
+class Story:
+    """The fold over a ledger; `told` is what it knows, `problem` why it could not go on."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.told = Told()
+        self.problem: str | None = None
+
+    def catch_up(self) -> Told:
+        """Fold the lines since the last time; after a ledger was replaced by another one, all of them."""
+        try:
+            head = self._ledger.head()
+            if head.seq < self.told.seq or (head.seq == self.told.seq and head.hash != self.told.hash):
+                self.told = Told()
+            for line in self._ledger.find(after=self.told.seq) if head.seq > self.told.seq else ():
+                self._fold(line)
+            self.problem = None
+        except (LedgerError, OSError) as error:
+            self.problem = error.message if isinstance(error, LedgerError) else str(error)
+        return self.told
+
+    def _fold(self, line: Line) -> None:
+        fold = _FOLDS.get(line.act)
+        if fold is not None:
+            fold(self.told, line)
+        if line.act != "log":  # the log writes a line every few seconds, which would push out what people did
+            self.told.recent.appendleft(line)
+        self.told.seq, self.told.hash = line.seq, line.hash
+
+
+def _publish(told: Told, line: Line) -> None:
+    publication = msgspec.json.decode(line.details["publication"], type=Publication)
+    told.publication, told.published_at = publication, line.at
+    told.as_of = max(told.as_of, publication.as_of)
+    if "increment" in line.details:
+        increment = msgspec.json.decode(line.details["increment"], type=Increment)
+        _arrived(told, line, IncrementStory(increment, publication.verdict, line.at, held=False))
+
+
+def _hold(told: Told, line: Line) -> None:
+    increment = msgspec.json.decode(line.details["increment"], type=Increment)
+    verdict = msgspec.json.decode(line.details["verdict"], type=Verdict)
+    _arrived(told, line, IncrementStory(increment, verdict, line.at, held=True))
+
+
+def _accept(told: Told, line: Line) -> None:
+    stream = told.streams.get(line.about.removeprefix("stream:"))
+    one = stream.increments.get(int(line.details["number"])) if stream else None
+    if one is not None:
+        one.held = False
+
+
+def _arrived(told: Told, line: Line, one: IncrementStory) -> None:
+    name = line.about.removeprefix("stream:")
+    stream = told.streams.setdefault(name, StreamStory(name))
+    stream.at = line.at
+    stream.increments[one.increment.number] = one
+    settled = stream.increments.get(one.increment.replaces or 0)
+    if settled is not None and settled is not one:
+        settled.held = False
+
+
+def _features(told: Told, line: Line) -> None:
+    told.views[line.about.removeprefix("view:")] = (
+        int(line.details["publication"]),
+        int(line.details["rows"]),
+        line.at,
+    )
+
+
+def _model(told: Told, line: Line) -> ModelStory:
+    name = line.about.removeprefix("model:")
+    return told.models.setdefault(name, ModelStory(name))
+
+
+def _learn(told: Told, line: Line) -> None:
+    _model(told, line).learned.append(line)
+
+
+def _release(told: Told, line: Line) -> None:
+    _model(told, line).releases.append((msgspec.json.decode(line.details["release"], type=Release), line))
+
+
+def _promote(told: Told, line: Line) -> None:
+    release = line.refs_out[0].removeprefix("release:")
+    change = Change(line.at, line.actor, line.details["why"], release, line.details["from"])
+    _model(told, line).changes.append(change)
+
+
+def _switch(told: Told, line: Line) -> None:
+    _model(told, line).changes.append(Change(line.at, line.details.get("who") or line.actor, line.act))
+
+
+def _log(told: Told, line: Line) -> None:
+    kept = told.kept.setdefault(line.about.removeprefix("table:"), Kept())
+    kept.rows += int(line.details["rows"])
+    kept.at = line.at
+
+
+_FOLDS = {
+    "publish": _publish,
+    "hold": _hold,
+    "accept": _accept,
+    "features": _features,
+    "learn": _learn,
+    "release": _release,
+    "promote": _promote,
+    "off": _switch,
+    "on": _switch,
+    "log": _log,
+}

@@ -1,0 +1,210 @@
+"""The pages as Chromium shows them: nothing refused by the policy, asked of elsewhere, or run from a name."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tidemill.console.listen import embedded
+
+playwright = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.browser
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+DAY = date(2018, 9, 7)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not Path(CHROMIUM).exists():
+        pytest.skip("Chromium is not here: apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@contextmanager
+def shown(house: Any) -> Iterator[str]:
+    """The console on a real port, under the server that it runs on in earnest."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        servers.append(embedded(house, host="127.0.0.1", port=port))
+        await servers[0].serve()
+
+    servers: list[Any] = []
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    try:
+        _wait(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        loop.call_soon_threadsafe(lambda: servers[0].stop())
+        thread.join(10)
+        assert not thread.is_alive()
+        loop.close()
+
+
+def _wait(port: int) -> None:
+    for _ in range(500):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    pytest.fail("the console did not come up")
+
+
+@pytest.fixture(scope="module")
+def address(lively: Any) -> Iterator[str]:
+    with shown(lively.house()) as url:
+        yield url
+
+
+@pytest.fixture
+def look(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open an address; what the page complains of, runs or asks of elsewhere is a failure at the end."""
+    contexts, wrong = [], []
+
+    def look(url: str, *, scheme: str = "light", width: int = 1280, **more: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: wrong.append(f"dialog {dialog.message}"))
+        origin = url.split("/")[2]
+        page.on("request", lambda asked: wrong.append(asked.url) if origin not in asked.url.split("?")[0] else None)
+        page.goto(url)
+        return page
+
+    yield look
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", ["/", "/models/for_you", "/models/for_you?release=1"])
+@pytest.mark.parametrize("width", [1280, 768, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_and_nothing_is_refused(
+    look: Any, address: str, path: str, width: int, scheme: str, tmp_path: Path
+) -> None:
+    page = look(address + path, scheme=scheme, width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    wide = page.evaluate("""[...document.querySelectorAll('main *')]
+        .filter(e => !e.closest('.scroll, svg') && e.getBoundingClientRect().right > innerWidth + 1)
+        .map(e => e.className || e.tagName)""")
+    assert wide == []
+    shot = page.screenshot(full_page=True)
+    assert shot.startswith(b"\x89PNG")
+    assert page.title()
+
+
+def test_day_and_night_differ_and_the_style_sheet_is_in_force(look: Any, address: str) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert look(address + "/").evaluate(ground) == "rgb(241, 245, 245)"
+    assert look(address + "/", scheme="dark").evaluate(ground) == "rgb(11, 23, 26)"
+
+
+def test_the_ring_shows_nine_rooms_with_their_names_and_ages(look: Any, address: str) -> None:
+    page = look(address + "/")
+    stations = page.locator("svg.ring.wide .station")
+    assert stations.count() == 9
+    assert page.locator("svg.ring.narrow").is_visible() is False
+    assert page.locator("svg.ring.wide .station .name").all_text_contents()[:3] == [
+        "sources",
+        "lake",
+        "checks",
+    ]
+    stations.nth(2).locator(".node").click()
+    assert page.url.endswith("#room-checks")
+    phone = look(address + "/", width=390)
+    assert phone.locator("svg.ring.narrow").is_visible()
+
+
+def test_a_command_is_copied_as_it_is_written(look: Any, address: str) -> None:
+    page = look(address + "/", permissions=["clipboard-read", "clipboard-write"])
+    box = page.locator(".need .command").nth(1)
+    box.locator("button").click()
+    playwright.expect(box.locator("button")).to_have_text("copied")
+    assert (
+        page.evaluate("navigator.clipboard.readText()") == "tidemill check reviews --accept 19 --by NAME --reason '…'"
+    )
+
+
+def test_without_scripts_every_page_is_whole(look: Any, address: str) -> None:
+    page = look(address + "/", java_script_enabled=False)
+    assert page.locator("button.copy").first.is_visible() is False
+    assert "tidemill check reviews" in page.locator("main").inner_text()
+
+
+def test_the_page_follows_the_mill_without_being_loaded_again(look: Any, mill: Any) -> None:
+    mill.open()
+    with shown(mill.house()) as url:
+        page = look(url + "/")
+        page.evaluate("window.stays = true")
+        while not page.evaluate("performance.getEntriesByType('resource').some(e => e.initiatorType === 'fetch')"):
+            page.wait_for_timeout(20)
+        mill.publish(mill.increment("reviews", DAY))
+        lake = page.locator("#room-lake .says")
+        playwright.expect(lake).to_have_text("Publication 1 of 3 tables, through 7 Sep 2018.", timeout=20_000)
+        assert page.evaluate("window.stays") is True
+        assert page.locator("button.copy").first.is_visible()
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '"><svg onload=alert(1)>',
+    "'-alert(1)-'",
+    "</title><script>alert(1)</script>",
+    "<a href='javascript:alert(1)'>x</a>",
+    "<style>body{display:none}</style>",
+    "<base href='http://evil.example/'>",
+]
+
+
+def test_markup_in_every_name_is_text_and_runs_nowhere(look: Any, mill: Any) -> None:
+    text = " ".join(HOSTILE)
+    mill.name = text
+    mill.ledger.actor = text
+    mill.open()
+    mill.publish(mill.increment(text, DAY))
+    mill.hold(mill.increment(text, DAY))
+    mill.fill(text, 3)
+    made = mill.learn("for_you", 1, DAY, None, helps=text, could_harm=text, learner=text, parameters={text: text})
+    mill.releases.promote(made.name)
+    mill.problems = HOSTILE
+    with shown(mill.house(models=["for_you", text])) as url:
+        for path in ("/", "/models/for_you"):
+            page = look(url + path)
+            assert page.locator("body").is_visible()
+            assert page.locator("main img, main script, main style, main base, main a[href^=javascript]").count() == 0
+            assert HOSTILE[1] in page.locator("main").inner_text()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+def test_a_page_of_another_site_can_neither_read_nor_frame_the_console(browser: Any, address: str) -> None:
+    page = browser.new_page()
+    page.goto("data:text/html,<title>elsewhere</title>")
+    read = page.evaluate("url => fetch(url).then(() => 'read', () => 'refused')", address + "/index.json")
+    assert read == "refused"
+    page.set_content(f'<iframe src="{address}/"></iframe>')
+    page.wait_for_timeout(300)
+    assert all("What needs me" not in frame.content() for frame in page.frames)
+    page.close()
