@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         nearest,
         popular,
         popularity,
+        relevance,
         slate,
         spectral,
         trending,
@@ -41,7 +42,7 @@ _HOME = {
     ),
     **dict.fromkeys(
         [
-            *["cooccurrence", "diverse", "eligible", "item_knn", "nearest", "popular", "popularity"],
+            *["cooccurrence", "diverse", "eligible", "item_knn", "nearest", "popular", "popularity", "relevance"],
             *["slate", "spectral", "trending", "unseen"],
         ],
         "tidemill.models",
@@ -66,6 +67,7 @@ __all__ = [
     "popular",
     "popularity",
     "refused_share",
+    "relevance",
     "repeated_share",
     "slate",
     "spectral",

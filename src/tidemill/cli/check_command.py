@@ -1,0 +1,71 @@
+"""`tidemill check`: what the gate thinks of a stream's increments, and settling a held one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tidemill.cli.asked import Asked, asked
+from tidemill.loop.increment import Brought
+from tidemill.loop.settle import accept, replace
+from tidemill.loop.verdicts import Judged, judged
+
+HELD = 3
+
+
+@click.command("check")
+@click.argument("stream")
+@click.option("--accept", "accepted", type=int, metavar="N", help="Publish held increment N as it arrived.")
+@click.option(
+    "--replace",
+    "replaced",
+    type=(int, click.Path(exists=True, dir_okay=False, path_type=Path)),
+    metavar="N FILE",
+    help="Publish FILE in place of held increment N, if it passes.",
+)
+@click.option("--by", "who", default="", metavar="NAME", help="Who takes it on.")
+@click.option("--reason", default="", metavar="TEXT", help="Why.")
+@asked
+def command(
+    ask: Asked, stream: str, accepted: int | None, replaced: tuple[int, Path] | None, who: str, reason: str
+) -> int:
+    """Show the verdicts of STREAM's increments, or settle a held one."""
+    if accepted is not None:
+        return _settled(ask, accept(ask.house, ask.graph, stream, accepted, who=who, reason=reason))
+    if replaced is not None:
+        return _settled(ask, replace(ask.house, ask.graph, stream, *replaced, who=who))
+    found = judged(ask.house, ask.graph, stream)
+    ask.result(found, lambda out: show(out, found))
+    return HELD if any(one.state == "held" for one in found) else 0
+
+
+def _settled(ask: Asked, brought: Brought) -> int:
+    name = f"{brought.increment.stream} {brought.increment.number}"
+    held = brought.publication is None
+    text = (
+        f"{name} is held again: " + "; ".join(f.says for f in brought.verdict.failures)
+        if held
+        else (f"{name} is published: {brought.increment.counts.merged:,} rows merged")
+    )
+    ask.result(
+        {"stream": brought.increment.stream, "number": brought.increment.number, "held": held},
+        lambda out: out.print(text),
+    )
+    return HELD if held else 0
+
+
+def show(out: Console, found: list[Judged]) -> None:
+    """Increments that say something, and a count of the rest."""
+    quiet = [one for one in found if one.state == "published" and not one.failures]
+    table = Table("n", "day", "rows", "state", "what was seen", box=None, pad_edge=False)
+    for one in found:
+        if one not in quiet:
+            table.add_row(
+                str(one.number), str(one.day), f"{one.arrived:,}", one.state, "\n".join(f.says for f in one.failures)
+            )
+    if table.row_count:
+        out.print(table)
+    out.print(f"{len(found)} increments, {len(quiet)} of them published without a word")

@@ -1,0 +1,36 @@
+"""`tidemill doctor`: what is wrong with this machine or this project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from tidemill.cli.asked import Asked, asked
+from tidemill.core.errors import ProjectMissing
+from tidemill.loop.doctor import Found, doctor
+from tidemill.loop.house import identity
+
+FOUND_SOMETHING = 4
+
+
+@click.command("doctor")
+@asked
+def command(ask: Asked) -> int:
+    """Look at the machine and, inside a project, at its settings, sources and keys."""
+    try:
+        project: Path | None = ask.project
+    except ProjectMissing:
+        project = None
+    keys = ask.settings.keys_folder(identity(ask.project, None).id) if project and ask.has_run else None
+    found = doctor(project, ask.settings if project else None, keys)
+    ask.result(found, lambda out: show(out, found))
+    return FOUND_SOMETHING if any(one.state == "wrong" for one in found) else 0
+
+
+def show(out: Console, found: list[Found]) -> None:
+    """One line for each look."""
+    marks = {"well": "[green]well [/]", "note": "[yellow]note [/]", "wrong": "[red]wrong[/]"}
+    for one in found:
+        out.print(f"{marks[one.state]} {one.what}: {one.says}")

@@ -1,0 +1,32 @@
+"""`tidemill lake verify`: the files of every kept version against our own manifests."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+
+from tidemill.cli.asked import Asked, asked
+
+FOUND_SOMETHING = 4
+
+
+@click.group("lake")
+def command() -> None:
+    """Look after the lake's files."""
+
+
+@command.command("verify")
+@asked
+def verify(ask: Asked) -> int:
+    """Compare every file of every version with the sha256 that was recorded when it was published."""
+    problems = ask.house.lake.verify()
+    ask.result({"problems": problems}, lambda out: show(out, problems, "every file is what was published"))
+    return FOUND_SOMETHING if problems else 0
+
+
+def show(out: Console, problems: list[str], well: str) -> None:
+    """The problems, or that there are none."""
+    for problem in problems:
+        out.print(problem)
+    if not problems:
+        out.print(well)

@@ -1,0 +1,86 @@
+"""`tidemill train`: learn a model, measure it, make a release of it."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tidemill.cli.asked import Asked, Day, asked
+from tidemill.core.clock import as_of, micros
+from tidemill.core.records import Evaluation, Metric
+from tidemill.loop.learn import Learned, learn
+
+#: How much of a step's details is shown.
+_LINE = 110
+#: Measures in the order in which they are read.
+_MEASURES = ("hit_rate", "recall", "ndcg")
+
+
+@click.command("train")
+@click.argument("model")
+@click.option("--test-from", type=Day(), metavar="DAY", help="First day of the test; default: after 90% of the events.")
+@click.option(
+    "--rules-only", is_flag=True, help="A new release of the last bundle with the rules of mill.py as they are."
+)
+@asked
+def command(ask: Asked, model: str, test_from: date | None, rules_only: bool) -> None:
+    """Learn MODEL from what is published, measure it beside popularity, and leave a release to promote."""
+
+    def tell(what: str, details: dict[str, Any]) -> None:
+        said = ", ".join(f"{name} {_short(value)}" for name, value in details.items())
+        ask.err.print(f"[dim]{what}[/] {said if len(said) < _LINE else said[:_LINE] + '…'}")
+
+    at = micros(as_of(test_from)) - 86_400_000_000 if test_from else None
+    learned = learn(ask.house, ask.graph, model, at=at, rules_only=rules_only, tell=tell)
+    ask.result(
+        {"release": learned.release.name, "anew": learned.anew, "card": learned.card, "notes": learned.notes},
+        lambda out: show(out, learned),
+    )
+
+
+def show(out: Console, learned: Learned) -> None:
+    """The release, and how good it is."""
+    if not learned.anew:
+        out.print("learned before from the same rows with the same settings: its bundle was taken")
+    for note in learned.notes:
+        out.print(note)
+    if learned.card.evaluation:
+        out.print(quality(learned.card.evaluation))
+    out.print(f"{learned.release.name} is ready   make it live: tidemill promote {learned.release.name}")
+
+
+def quality(evaluation: Evaluation) -> Table:
+    """The model beside its baseline, by slice of users, with paired 95% intervals of the difference."""
+    names = [name for name in _ordered(evaluation) if name]
+    table = Table(
+        "users", "n", "measure", evaluation.model, evaluation.baseline, "difference (95%)", box=None, pad_edge=False
+    )
+    for part in evaluation.slices:
+        for i, name in enumerate(names):
+            table.add_row(
+                part.users if not i else "",
+                f"{part.n_users:,}" if not i else "",
+                name,
+                _figure(part.model[name]),
+                _figure(part.baseline[name]),
+                _figure(part.difference[name], signed=True),
+            )
+    return table
+
+
+def _ordered(evaluation: Evaluation) -> list[str]:
+    found = list(evaluation.slices[0].model) if evaluation.slices else []
+    return sorted(found, key=lambda name: next((i for i, m in enumerate(_MEASURES) if name.startswith(m)), 9))
+
+
+def _figure(metric: Metric, *, signed: bool = False) -> str:
+    value = f"{metric.value:+.4f}" if signed else f"{metric.value:.4f}"
+    return f"{value} ({metric.low:+.4f} to {metric.high:+.4f})" if signed else value
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

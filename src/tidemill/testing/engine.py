@@ -1,0 +1,127 @@
+"""What every Engine back-end has to do, as tests: the same function gives the same rows. Override `engine`."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tidemill.core.ports import Engine
+
+SCHEMA = pa.schema(
+    [
+        ("who", pa.string()),
+        ("stars", pa.float64()),
+        ("at", pa.timestamp("us", "UTC")),
+        ("_row", pa.int64()),
+        ("fresh", pa.bool_()),
+        ("on", pa.date32()),
+        ("tags", pa.list_(pa.string())),
+    ]
+)
+
+
+def at(second: int) -> datetime:
+    """An instant that is not a whole millisecond, close to a midnight that is another day elsewhere."""
+    return datetime(2020, 1, 1, 0, 0, second, 123_457, UTC)
+
+
+def ratings() -> pa.Table:
+    """Five ratings of two people, with a tie in time and a missing value."""
+    return pa.Table.from_pylist(
+        [
+            {"who": "ann", "stars": 1.0, "at": at(1), "_row": 1, "fresh": True, "on": date(2020, 1, 1), "tags": ["a"]},
+            {"who": "ann", "stars": 2.0, "at": at(3), "_row": 2, "fresh": None, "on": None, "tags": []},
+            {
+                "who": "bob",
+                "stars": None,
+                "at": at(2),
+                "_row": 3,
+                "fresh": False,
+                "on": date(1969, 12, 31),
+                "tags": None,
+            },
+            {"who": "ann", "stars": 4.0, "at": at(3), "_row": 4, "fresh": True, "on": date(2020, 1, 2), "tags": ["b"]},
+            {"who": None, "stars": 5.0, "at": at(0), "_row": 5, "fresh": True, "on": date(2020, 1, 2), "tags": ["ü"]},
+        ],
+        schema=SCHEMA,
+    )
+
+
+class EngineSuite:
+    """Each promise of the port, and each expression that trips an engine, once."""
+
+    @pytest.fixture
+    def engine(self) -> Engine:
+        """The engine under test."""
+        raise NotImplementedError
+
+    def rows(self, engine: Engine, frame: nw.LazyFrame[Any], by: str = "_row") -> list[dict[str, Any]]:
+        """The rows in one order, without an engine's own idea of it."""
+        found: list[dict[str, Any]] = engine.collect(frame).sort_by(by).to_pylist()
+        return found
+
+    def test_rows_in_memory_come_back_as_they_went_in(self, engine: Engine) -> None:
+        found = engine.collect(engine.frame(ratings()))
+        assert found.schema.equals(SCHEMA)
+        assert found.sort_by("_row").to_pylist() == ratings().to_pylist()
+
+    def test_files_are_read_and_say_where_each_row_lies(self, engine: Engine, tmp_path: Path) -> None:
+        files = [str(tmp_path / "a [1]" / name) for name in ("one.parquet", "two.parquet")]
+        (tmp_path / "a [1]").mkdir()
+        pq.write_table(ratings().slice(0, 2), files[0])
+        pq.write_table(ratings().slice(2), files[1])
+        assert self.rows(engine, engine.scan(files, SCHEMA)) == ratings().to_pylist()
+        found = engine.collect(engine.scan(files, SCHEMA, origin="_file")).sort_by("_row")
+        names = [path.rpartition("/")[2] for path in found["_file"].to_pylist()]
+        assert names == ["one.parquet"] * 2 + ["two.parquet"] * 3
+
+    def test_no_files_are_an_empty_table(self, engine: Engine) -> None:
+        assert engine.collect(engine.scan([], SCHEMA)).equals(SCHEMA.empty_table())
+        assert engine.collect(engine.scan([], SCHEMA, origin="_file")).schema.names == [*SCHEMA.names, "_file"]
+
+    def test_other_widths_become_the_one_form(self, engine: Engine) -> None:
+        wide = pa.table(
+            {
+                "text": pa.array(["a", None], pa.large_string()),
+                "code": pa.array(["x", "y"]).dictionary_encode(),
+                "small": pa.array([1, 2], pa.int8()),
+                "half": pa.array([0.5, None], pa.float32()),
+                "at": pa.array([at(1), None], pa.timestamp("us", "Europe/Vienna")),
+            }
+        )
+        found = engine.collect(engine.frame(wide))
+        assert [str(kind) for kind in found.schema.types] == [
+            "string",
+            "string",
+            "int64",
+            "double",
+            "timestamp[us, tz=UTC]",
+        ]
+        assert found.to_pylist()[0] == {"text": "a", "code": "x", "small": 1, "half": 0.5, "at": at(1)}
+
+    def test_the_newest_row_of_each_key_is_decided_by_a_total_order(self, engine: Engine) -> None:
+        frame = engine.frame(ratings()).unique(["who"], keep="last", order_by=["at", "_row"])
+        assert [row["_row"] for row in self.rows(engine, frame)] == [3, 4, 5]
+
+    def test_counts_are_whole_numbers_of_one_width(self, engine: Engine) -> None:
+        frame = engine.frame(ratings()).group_by("who").agg(n=nw.len(), mean=nw.col("stars").mean())
+        found = engine.collect(frame)
+        assert (str(found.schema.field("n").type), str(found.schema.field("mean").type)) == ("int64", "double")
+        told = {row["who"]: (row["n"], row["mean"]) for row in found.to_pylist()}
+        assert told == {"ann": (3, pytest.approx(7 / 3)), "bob": (1, None), None: (1, 5.0)}
+
+    def test_joins_on_keys_keep_and_drop(self, engine: Engine) -> None:
+        keys = engine.frame(pa.table({"who": ["ann", "eve"]}))
+        frame = engine.frame(ratings())
+        assert [row["_row"] for row in self.rows(engine, frame.join(keys, on=["who"], how="semi"))] == [1, 2, 4]
+        assert [row["_row"] for row in self.rows(engine, frame.join(keys, on=["who"], how="anti"))] == [3, 5]
+
+    def test_days_are_days_of_utc(self, engine: Engine) -> None:
+        frame = engine.frame(ratings()).select("_row", day=nw.col("at").dt.date())
+        assert {row["day"] for row in self.rows(engine, frame)} == {date(2020, 1, 1)}

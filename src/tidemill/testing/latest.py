@@ -1,0 +1,301 @@
+"""What every Latest back-end has to do: `LatestSuite` for single promises, `latest_machine` for any order of acts.
+
+class TestMine(LatestSuite):
+def make(self, root):
+return MyLatest(f"mine://{root}")
+
+TestMineInAnyOrder = latest_machine(lambda root: MyLatest(f"mine://{root}")).TestCase
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tidemill.core.errors import GraphError, TypeMismatch, UnknownName
+from tidemill.core.ports import Latest
+
+Row = dict[str, Any]
+
+_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+_SCHEMA = pa.schema([("k", pa.string()), ("n", pa.int64()), ("s", pa.string()), ("l", pa.list_(pa.int64()))])
+
+
+def rows(*found: tuple[str, int | None, str | None, list[int] | None]) -> pa.Table:
+    """Rows of a small view: a key, a number, a text and a list."""
+    columns = list(zip(*found, strict=True)) if found else [()] * 4
+    return pa.table(
+        [pa.array(column, kind) for column, kind in zip(columns, _SCHEMA.types, strict=True)], schema=_SCHEMA
+    )
+
+
+class LatestSuite:
+    """Each promise of the port, once. Override `make`; called twice with one root it gives two views of one store."""
+
+    def make(self, root: Path) -> Latest:
+        """A store under `root`."""
+        raise NotImplementedError
+
+    def test_nothing_is_there_at_first(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        assert (latest.version("v"), latest.get("v", "a"), latest.keys("v")) == (None, None, [])
+
+    def test_a_written_row_is_read_back_whole(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        latest.write("v", "k", rows(("a", 1, "ü", [3, 4]), ("b", None, None, None)), "one")
+        assert latest.get("v", "a") == {"n": 1, "s": "ü", "l": [3, 4]}
+        assert latest.get("v", "b") == {"n": None, "s": None, "l": None}
+        assert latest.get("v", "c") is None
+        assert latest.version("v") == "one"
+
+    def test_a_snapshot_replaces_all_of_the_one_before(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        latest.write("v", "k", rows(("a", 1, "x", []), ("b", 1, "x", [])), "one")
+        latest.write("v", "k", rows(("b", 2, "y", []), ("c", 2, "y", [])), "two")
+        assert latest.keys("v") == ["b", "c"]
+        assert latest.get("v", "a") is None
+
+    def test_a_view_without_rows_is_a_view(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        latest.write("v", "k", rows(), "none")
+        found, present = latest.take("v", ["a"], ["n"])
+        assert (latest.version("v"), latest.keys("v"), present.tolist()) == ("none", [], [False])
+        assert found["n"].to_pylist() == [None]
+
+    def test_a_view_of_keys_alone_is_a_view(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        latest.write("v", "k", pa.table({"k": ["a", "b"]}), "one")
+        assert (latest.keys("v"), latest.get("v", "a"), latest.get("v", "c")) == (["a", "b"], {}, None)
+        assert latest.take("v", ["a", "c"], [])[1].tolist() == [True, False]
+
+    def test_views_do_not_mix(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        for view in ("v", "v.w", "vw"):
+            latest.write(view, "k", rows((view, 1, "x", [])), view)
+            latest.put(view, f"fresh of {view}", {"n": 2}, at=1)
+        assert [latest.keys(view) for view in ("v", "v.w", "vw")] == [
+            sorted([view, f"fresh of {view}"]) for view in ("v", "v.w", "vw")
+        ]
+
+    def test_a_fresh_row_lies_on_top_and_other_openers_see_it(self, tmp_path: Path) -> None:
+        writer, reader = self.make(tmp_path), self.make(tmp_path)
+        writer.write("v", "k", rows(("a", 1, "x", [])), "one")
+        assert reader.get("v", "a") == {"n": 1, "s": "x", "l": []}
+        writer.put("v", "a", {"n": 2, "s": "y", "l": [1]}, at=5)
+        assert reader.get("v", "a") == {"n": 2, "s": "y", "l": [1]}
+
+    def test_other_openers_see_a_new_snapshot(self, tmp_path: Path) -> None:
+        writer, reader = self.make(tmp_path), self.make(tmp_path)
+        for number in range(4):
+            writer.write("v", "k", rows(("a", number, "x", [])), str(number))
+            assert (reader.get("v", "a") or {})["n"] == number
+            assert reader.version("v") == str(number)
+
+    def test_a_snapshot_drops_the_fresh_rows_that_it_covers_and_no_later_one(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        latest.write("v", "k", rows(("a", 1, "old", []), ("b", 1, "old", [])), "one")
+        latest.put("v", "a", {"n": 2, "s": "fresh", "l": []}, at=9)
+        latest.put("v", "b", {"n": 2, "s": "fresh", "l": []}, at=10)
+        latest.write("v", "k", rows(("a", 3, "new", []), ("b", 3, "new", [])), "two", covers=10)
+        assert (latest.get("v", "a") or {})["s"] == "new"
+        assert (latest.get("v", "b") or {})["s"] == "fresh"
+
+    def test_a_snapshot_that_covers_nothing_leaves_fresh_rows_on_top(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        latest.put("v", "a", {"n": 2, "s": "fresh", "l": []}, at=9)
+        latest.write("v", "k", rows(("a", 3, "new", [])), "one")
+        assert (latest.get("v", "a") or {})["s"] == "fresh"
+
+    def test_settling_drops_what_was_put_before_an_instant(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        for at in range(5):
+            latest.put("v", f"k{at}", {"n": at}, at=at)
+        assert latest.settle("v", 3) == 3
+        assert latest.keys("v") == ["k3", "k4"]
+        assert latest.settle("v", 3) == 0
+
+    def test_a_clock_that_went_back_does_not_let_a_row_go_early(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        latest.put("v", "a", {"n": 1}, at=100)
+        latest.put("v", "a", {"n": 2}, at=50)  # holds what was known at 100 too
+        latest.settle("v", 80)
+        assert latest.get("v", "a") == {"n": 2}
+
+    def test_change_sees_the_present_row(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        latest.write("v", "k", rows(("a", 1, "x", [])), "one")
+
+        def one_more(row: Row | None) -> Row:
+            return {"n": (row or {"n": 0})["n"] + 1, "s": None, "l": None}
+
+        assert [latest.change("v", key, one_more, at=1)["n"] for key in ("a", "a", "b")] == [2, 3, 1]
+
+    def test_a_change_that_fails_changes_nothing(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        latest.put("v", "a", {"n": 1}, at=1)
+        mark, _ = latest.changed("v", 0)
+
+        def fails(row: Row | None) -> Row:
+            raise RuntimeError("no")
+
+        with pytest.raises(RuntimeError):
+            latest.change("v", "a", fails, at=2)
+        assert latest.get("v", "a") == {"n": 1}
+        assert latest.changed("v", mark) == (mark, [])
+
+    def test_take_keeps_the_order_and_says_what_is_there(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        keys = [f"k{number:03d}" for number in range(300)]
+        latest.write("v", "k", rows(*((key, number, key, [number]) for number, key in enumerate(keys))), "one")
+        latest.put("v", "k005", {"n": -5, "s": "fresh", "l": []}, at=1)
+        latest.put("v", "new", {"n": -1}, at=1)
+        for asked in (["k200", "none", "k005", "new", "k200"], [*reversed(keys), "none", "new"]):
+            found, present = latest.take("v", asked, ["n", "s"])
+            alone = [latest.get("v", key) for key in asked]
+            assert found["n"].to_pylist() == [row and row["n"] for row in alone]
+            assert found["s"].to_pylist() == [row and row.get("s") for row in alone]
+            assert present.tolist() == [row is not None for row in alone]
+
+    def test_unknown_columns_and_values_that_do_not_fit_are_refused(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        latest.write("v", "k", rows(("a", 1, "x", [])), "one")
+        with pytest.raises(UnknownName):
+            latest.take("v", ["a"], ["m"])
+        with pytest.raises(UnknownName):
+            latest.put("v", "a", {"m": 1}, at=1)
+        with pytest.raises(TypeMismatch) as refused:
+            latest.put("v", "a", {"n": "secret"}, at=1)
+        assert "secret" not in str(refused.value)
+        assert latest.get("v", "a") == {"n": 1, "s": "x", "l": []}
+
+    def test_two_rows_for_one_key_are_refused_and_the_old_snapshot_stays(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        latest.write("v", "k", rows(("a", 1, "x", [])), "one")
+        for bad in (rows(("b", 1, "x", []), ("b", 2, "x", [])), rows(("b", 1, "x", [])).set_column(0, "k", [[None]])):
+            with pytest.raises((GraphError, TypeMismatch)):
+                latest.write("v", "k", bad, "two")
+        assert (latest.version("v"), latest.keys("v")) == ("one", ["a"])
+
+    def test_times_come_back_as_microseconds(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        times = pa.array([1_000_000], pa.timestamp("us", "UTC"))
+        latest.write(
+            "v", "k", pa.table({"k": ["a"], "at": times, "many": pa.array([[1_000_000]], pa.list_(times.type))}), "one"
+        )
+        assert latest.get("v", "a") == {"at": 1_000_000, "many": [1_000_000]}
+        assert latest.take("v", ["a"], ["at"])[0]["at"].to_pylist() == [1_000_000]
+
+    def test_long_and_odd_keys_are_keys(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        odd = ["", " ", "a\0b", "ü" * 400, "x" * 5000, "x" * 5001]
+        latest.write("v", "k", rows(*((key, number, "", []) for number, key in enumerate(odd))), "one")
+        assert [(latest.get("v", key) or {})["n"] for key in odd] == list(range(len(odd)))
+        for number, key in enumerate(odd):
+            latest.put("v", key, {"n": -number, "s": None, "l": None}, at=1)
+        assert [(latest.get("v", key) or {})["n"] for key in odd] == [-number for number in range(len(odd))]
+        assert latest.keys("v") == sorted(odd)
+
+
+_KEYS = st.sampled_from(["a", "b", "c", "d"])
+_AT = st.integers(0, 20)
+_ROW = st.fixed_dictionaries(
+    {"n": st.none() | st.integers(-5, 5), "s": st.none() | st.text(max_size=3), "l": st.none() | st.just([1, 2])}
+)
+
+
+def latest_machine(make: Callable[[Path], Latest]) -> type[RuleBasedStateMachine]:
+    """A state machine that does anything in any order and compares the store with a dict after each act.
+
+    Its stores lie in memory where the machine offers that: no promise here is about a power cut.
+    Besides, a follower keeps its own copy, reading only the keys that `changed` names: it must never be wrong.
+    """
+
+    class Machine(RuleBasedStateMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.folder = tempfile.TemporaryDirectory(dir=_MEMORY)
+            self.writer, self.reader = make(Path(self.folder.name)), make(Path(self.folder.name))
+            self.snapshot: dict[str, Row] = {}
+            self.fresh: dict[str, tuple[int, Row]] = {}
+            self.version: str | None = None
+            self.mark, self.copy = -1, dict[str, Row]()
+
+        def teardown(self) -> None:
+            self.folder.cleanup()
+
+        @initialize(some=st.dictionaries(_KEYS, _ROW))
+        def begin(self, some: dict[str, Row]) -> None:
+            self.write(some, None)
+
+        @rule(some=st.dictionaries(_KEYS, _ROW), covers=st.none() | _AT)
+        def write(self, some: dict[str, Row], covers: int | None) -> None:
+            self.version = f"{self.version}+"
+            made = rows(*((key, row["n"], row["s"], row["l"]) for key, row in some.items()))
+            self.writer.write("v", "k", made, self.version, covers)
+            self.snapshot = dict(some)
+            self._drop(-1 if covers is None else covers)
+
+        @rule(key=_KEYS, row=_ROW, at=_AT)
+        def put(self, key: str, row: Row, at: int) -> None:
+            self.writer.put("v", key, row, at)
+            self._lay(key, row, at)
+
+        @rule(key=_KEYS, at=_AT)
+        def change(self, key: str, at: int) -> None:
+            def by(row: Row | None) -> Row:
+                assert row == self._now().get(key)
+                return {"n": 7, "s": None, "l": [len(row or {})]}
+
+            self._lay(key, self.writer.change("v", key, by, at), at)
+
+        @rule(covers=_AT)
+        def settle(self, covers: int) -> None:
+            assert self.writer.settle("v", covers) == self._drop(covers)
+
+        @rule()
+        def follow(self) -> None:
+            self.mark, keys = self.reader.changed("v", self.mark)
+            if keys is None:
+                self.copy, keys = {}, self.reader.keys("v")
+            for key in keys:
+                row = self.reader.get("v", key)
+                if row is None:
+                    self.copy.pop(key, None)
+                else:
+                    self.copy[key] = row
+            assert self.copy == self._now()
+
+        @invariant()
+        def reads_are_right(self) -> None:
+            now = self._now()
+            asked = ["d", "none", "a", "b", "c"]
+            found, present = self.reader.take("v", asked, ["n", "s", "l"])
+            assert self.reader.keys("v") == sorted(now)
+            assert [self.reader.get("v", key) for key in asked] == [now.get(key) for key in asked]
+            assert present.tolist() == [key in now for key in asked]
+            assert [row for row, there in zip(found.to_pylist(), present, strict=True) if there] == [
+                now[key] for key in asked if key in now
+            ]
+            assert self.reader.version("v") == self.version
+
+        def _now(self) -> dict[str, Row]:
+            return self.snapshot | {key: row for key, (_, row) in self.fresh.items()}
+
+        def _lay(self, key: str, row: Row, at: int) -> None:
+            self.fresh[key] = (max(at, self.fresh.get(key, (at, {}))[0]), row)
+
+        def _drop(self, covers: int) -> int:
+            gone = [key for key, (at, _) in self.fresh.items() if at < covers]
+            for key in gone:
+                del self.fresh[key]
+            return len(gone)
+
+    return Machine

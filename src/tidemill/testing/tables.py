@@ -1,0 +1,155 @@
+"""What every Tables back-end has to do, as tests. Override `make`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tidemill.core.durable import sha256_of
+from tidemill.core.errors import SchemaChanged, StaleWriter
+from tidemill.core.ports import Tables
+
+SCHEMA = pa.schema(
+    [
+        ("who", pa.string()),
+        ("stars", pa.float64()),
+        ("at", pa.timestamp("us", "UTC")),
+        ("_row", pa.int64()),
+        ("tags", pa.list_(pa.string())),
+    ]
+)
+
+
+def some_rows(*numbers: int) -> pa.Table:
+    """Rows that differ by their number."""
+    return pa.table(
+        {
+            "who": [f"person {number}" for number in numbers],
+            "stars": [float(number) for number in numbers],
+            "at": [datetime(2020, 1, 1, 0, 0, number, 7, UTC) for number in numbers],
+            "_row": list(numbers),
+            "tags": [["a", str(number)] for number in numbers],
+        },
+        schema=SCHEMA,
+    )
+
+
+class TablesSuite:
+    """Each promise of the port, once."""
+
+    def make(self, root: Path) -> Tables:
+        """Tables under `root`."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def tables(self, tmp_path: Path) -> Tables:
+        return self.make(tmp_path / "lake")
+
+    def numbers(self, tables: Tables, version: int) -> list[int]:
+        """The `_row` of every row of a version, as its files have them."""
+        files = tables.files("t", version)
+        return sorted(row for file in files for row in pq.read_table(tables.path("t", file))["_row"].to_pylist())
+
+    def test_there_is_no_table_at_first(self, tables: Tables) -> None:
+        assert tables.schema("t") is None
+        assert list(tables.history("t")) == []
+        assert tables.discard("t", 1) == 0
+
+    def test_a_made_table_is_empty_and_keeps_its_columns(self, tables: Tables, tmp_path: Path) -> None:
+        version = tables.create("t", SCHEMA, ["who"])
+        for opened in (tables, self.make(tmp_path / "lake")):
+            found = opened.schema("t")
+            assert found is not None and found.equals(SCHEMA)
+        assert tables.create("t", SCHEMA, ["who"]) == version
+        assert tables.files("t", version) == []
+        assert [(commit.version, commit.number) for commit in tables.history("t")] == [(version, 0)]
+
+    def test_an_unused_table_is_made_anew_and_a_used_one_keeps_its_columns(self, tables: Tables) -> None:
+        tables.create("t", pa.schema([("other", pa.int64())]), [])
+        version = tables.create("t", SCHEMA, [])
+        tables.commit("t", 1, version, tables.stage("t", 1, some_rows(1)), [], {})
+        with pytest.raises(SchemaChanged, match="other"):
+            tables.create("t", pa.schema([("other", pa.int64())]), [])
+
+    def test_staged_files_are_unseen_and_described(self, tables: Tables) -> None:
+        version = tables.create("t", SCHEMA, ["stars"])
+        (staged,) = tables.stage("t", 1, some_rows(1, 2, 3))
+        assert tables.files("t", version) == []
+        path = Path(tables.path("t", staged.entry.path))
+        assert (staged.entry.rows, staged.entry.size_bytes) == (3, path.stat().st_size)
+        assert staged.entry.sha256 == sha256_of(path)
+        second = 1_000_000
+        first = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp()) * second + 7
+        assert staged.ranges == {"_row": (1, 3), "at": (first + second, first + 3 * second)}
+
+    def test_text_and_personal_columns_are_in_no_statistics(self, tables: Tables) -> None:
+        tables.create("t", SCHEMA, ["stars"])
+        (staged,) = tables.stage("t", 1, some_rows(1))
+        assert not {"who", "stars", "tags"} & {*staged.ranges, *staged.nulls}
+        metadata = pq.read_metadata(tables.path("t", staged.entry.path)).row_group(0)
+        kept = {metadata.column(i).path_in_schema for i in range(metadata.num_columns) if metadata.column(i).statistics}
+        assert kept == {"_row", "at"}
+
+    def test_a_commit_names_and_drops_files(self, tables: Tables) -> None:
+        base = tables.create("t", SCHEMA, [])
+        first = tables.commit("t", 1, base, tables.stage("t", 1, some_rows(1, 2)), [], {"why": "one"})
+        old = tables.files("t", first)
+        second = tables.commit("t", 5, first, tables.stage("t", 5, some_rows(3)), old, {"why": "two"})
+        assert (first, second) == (base + 1, base + 2)
+        assert self.numbers(tables, first) == [1, 2]
+        assert self.numbers(tables, second) == [3]
+        newest, before = list(tables.history("t"))[:2]
+        assert (newest.version, newest.number, newest.note) == (second, 5, {"why": "two"})
+        assert (list(newest.added), list(newest.removed)) == (tables.files("t", second), old)
+        assert (before.version, before.number, before.note) == (first, 1, {"why": "one"})
+
+    def test_a_number_is_taken_once(self, tables: Tables, tmp_path: Path) -> None:
+        base = tables.create("t", SCHEMA, [])
+        staged = tables.stage("t", 1, some_rows(1))
+        first = tables.commit("t", 1, base, staged, [], {})
+        second = tables.commit("t", 2, first, tables.stage("t", 2, some_rows(2)), [], {})
+        for opened in (tables, self.make(tmp_path / "lake")):
+            assert opened.commit("t", 1, base, staged, [], {}) == first
+            assert opened.commit("t", 2, first, [], [], {}) == second
+            assert self.numbers(opened, second) == [1, 2]
+            assert len(list(opened.history("t"))) == 3
+
+    def test_a_number_that_was_passed_over_is_refused(self, tables: Tables) -> None:
+        base = tables.create("t", SCHEMA, [])
+        first = tables.commit("t", 7, base, [], [], {})
+        with pytest.raises(StaleWriter):
+            tables.commit("t", 6, first, [], [], {})
+
+    def test_whoever_commits_on_an_old_version_is_refused(self, tables: Tables, tmp_path: Path) -> None:
+        base = tables.create("t", SCHEMA, [])
+        other = self.make(tmp_path / "lake")
+        staged = other.stage("t", 2, some_rows(2))
+        tables.commit("t", 1, base, tables.stage("t", 1, some_rows(1)), [], {})
+        with pytest.raises(StaleWriter):
+            other.commit("t", 2, base, staged, [], {})
+        assert self.numbers(tables, base + 1) == [1]
+        assert other.commit("t", 2, base + 1, staged, [], {}) == base + 2
+
+    def test_only_files_that_no_version_names_are_discarded(self, tables: Tables) -> None:
+        base = tables.create("t", SCHEMA, [])
+        first = tables.commit("t", 1, base, tables.stage("t", 1, some_rows(1)), [], {})
+        tables.stage("t", 2, some_rows(2))
+        tables.stage("t", 3, some_rows(3))
+        assert tables.discard("t", 3) == 1
+        assert tables.discard("t", 1) == 1
+        assert tables.discard("t", 1) == 0
+        assert self.numbers(tables, first) == [1]
+
+    def test_old_versions_stay_as_they_were(self, tables: Tables) -> None:
+        version = tables.create("t", SCHEMA, [])
+        for number in range(1, 26):
+            drop = tables.files("t", version)[:1] if number % 3 == 0 else []
+            version = tables.commit("t", number, version, tables.stage("t", number, some_rows(number)), drop, {})
+        files: set[str] = set()
+        for commit in reversed(list(tables.history("t"))):
+            files = files - set(commit.removed) | set(commit.added)
+            assert tables.files("t", commit.version) == sorted(files)
