@@ -184,3 +184,16 @@ def test_a_damaged_segment_is_named_and_may_be_left(tmp_path: Path) -> None:
 
 def test_no_folder_is_no_events(tmp_path: Path) -> None:
     assert look(tmp_path / "never", 0).good.num_rows == 0
+
+
+def test_a_stream_s_files_and_its_posted_events_number_apart(tmp_path: Path) -> None:
+    """Both bring rows to one stream; a file that comes after events were posted takes no number of theirs."""
+    from tidemill.sources import FileSource
+
+    write(tmp_path / "events", event(1)).close()
+    posted = look(tmp_path / "events", 0)
+    (tmp_path / "a.csv").write_text("u,i,4,2026-01-01T12:00:00Z\n")
+    url = "file:a.csv?columns=user_id,item_id,rating,reviewed_at:iso"
+    source = FileSource(url, Review.contract, tmp_path, ())
+    found = source.read(START.date(), zone="UTC", after=None, positions=posted.positions)
+    assert [file.number for file in found.files] == [1] and found.good.num_rows == 1
