@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 from pyarrow import types
@@ -74,7 +74,7 @@ class DeltaTables:
     def stage(self, table: str, number: int, rows: pa.Table) -> list[StagedFile]:
         folder = self._root / table
         starts = range(0, rows.num_rows, FILE_ROWS)
-        statistics = self._statistics(table)
+        statistics = [column for column in self._statistics(table) if column in rows.column_names]
         staged = [_write(folder, number, rows.slice(start, FILE_ROWS), statistics) for start in starts]
         if staged:
             sync_folder(folder)
@@ -101,6 +101,7 @@ class DeltaTables:
         add: Sequence[StagedFile],
         remove: Sequence[str],
         note: Mapping[str, str],
+        schema: pa.Schema | None = None,
     ) -> int:
         handle = self._writable(table, base)
         done = handle.transaction_version(_APP) or 0
@@ -111,9 +112,10 @@ class DeltaTables:
             raise StaleWriter(f"table `{table}` is at version {handle.version()}, and {base} was expected")
         try:
             handle.create_write_transaction(
-                [*self._adds(table, add), *self._removes(table, remove)],
-                "append",
-                handle.schema(),
+                # An overwrite drops all files by itself and takes the new columns.
+                [*self._adds(table, add, schema), *(() if schema else self._removes(table, remove))],
+                "overwrite" if schema else "append",
+                Schema.from_arrow(schema) if schema else handle.schema(),
                 commit_properties=CommitProperties(
                     custom_metadata={_APP: json.dumps(dict(note))},
                     app_transactions=[Transaction(_APP, number)],
@@ -125,7 +127,11 @@ class DeltaTables:
             self._handles.pop(table, None)
             raise StaleWriter(f"another writer committed to table `{table}` after version {base}") from error
         self._make_durable(table, base + 1)
-        handle.update_incremental()  # a handle does not follow its own commit
+        if schema:  # a handle keeps the columns that it was opened with
+            self._handles.pop(table)
+            self._schemas.pop(table, None)
+        else:
+            handle.update_incremental()  # a handle does not follow its own commit
         return base + 1
 
     def files(self, table: str, version: int) -> list[str]:
@@ -206,8 +212,8 @@ class DeltaTables:
         listed = self._handle(table).metadata().configuration.get("delta.dataSkippingStatsColumns") or ""
         return [column for column in listed.split(",") if column]
 
-    def _adds(self, table: str, add: Sequence[StagedFile]) -> list[AddAction]:
-        schema = self.schema(table)
+    def _adds(self, table: str, add: Sequence[StagedFile], schema: pa.Schema | None = None) -> list[AddAction]:
+        schema = schema or self.schema(table)
         assert schema is not None  # the handle is open
         return [
             AddAction(

@@ -72,8 +72,11 @@ class Tables(Protocol):
         add: Sequence[StagedFile],
         remove: Sequence[str],
         note: Mapping[str, str],
+        schema: pa.Schema | None = None,
     ) -> int:
         """Name and drop files in the version after `base`, once per `number`: a repeat gives the first one's version.
+
+        With `schema`, the table has these columns from this version on, and `add` is all that it holds.
 
         Durable when it returns. `StaleWriter` where the table has moved past `base`.
         """
@@ -141,9 +144,7 @@ class LineStore(Protocol):
         """Add the line that `build` makes of the last one, with nobody in between; a stale lease is `LeaseLost`."""
         ...
 
-    def lines(
-        self, after: int = 0, *, backwards: bool = False, where: Mapping[str, str] = {}
-    ) -> Iterator[StoredLine]:
+    def lines(self, after: int = 0, *, backwards: bool = False, where: Mapping[str, str] = {}) -> Iterator[StoredLine]:
         """Lines with a number above `after`, by number; `where` gives `act`, `about`, `actor` or `fingerprint`."""
         ...
 

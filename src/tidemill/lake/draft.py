@@ -177,6 +177,14 @@ class Draft:
         working = self._for(table, rows, personal)
         return self._exchange(working, conform(rows, working.schema, table), None)
 
+    def reshape(self, table: str, rows: pa.Table, personal: Sequence[str] = ()) -> Changed:
+        """Make `rows` the whole table and their columns its columns; versions before keep theirs."""
+        working = self._for(table, rows, personal)
+        if working.schema.equals(rows.schema):
+            return self.replace(table, rows, personal)
+        working.reshape(rows)
+        return Changed(rows, rows.schema.empty_table(), 0)
+
     def _exchange(self, working: WorkingTable, rows: pa.Table, keys: pa.Table | None) -> Changed:
         old, looked_at = working.pull(keys)
         stays, known = in_both(old, rows, working.schema.names)
@@ -274,7 +282,14 @@ class Draft:
         base = before.get(working.name)
         if base is None:  # the empty version that `create` made
             base = self._stores.tables.create(working.name, working.schema, ())
-        return Change(table=working.name, base=base, add=tuple(working.added), remove=tuple(working.removed))
+        reshaped = working.schema.serialize().to_pybytes() if working.is_reshaped else b""
+        return Change(
+            table=working.name,
+            base=base,
+            add=tuple(working.added),
+            remove=tuple(working.removed),
+            reshaped=reshaped,
+        )
 
     def _manifest(self, working: WorkingTable, change: Change) -> Manifest:
         made = Manifest(
@@ -282,6 +297,7 @@ class Draft:
             version=change.base + 1,
             files=tuple(working.files),
             columns={field.name: str(field.type) for field in working.schema},
+            arrow=working.schema.serialize().to_pybytes(),
         )
         self._stores.manifests.write(made)
         return made
@@ -302,7 +318,7 @@ class Draft:
             return None
         publication = self._base.publication
         manifest = self._stores.manifests.read(table, publication.versions[table], publication.manifests[table])
-        schema = self._stores.tables.schema(table)
+        schema = manifest.schema or self._stores.tables.schema(table)
         if schema is None:
             raise NotPublished(f"table `{table}` is published and its log is missing", tip="tidemill lake verify")
         return self._begin(table, manifest, schema)

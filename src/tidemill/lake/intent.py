@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from tidemill.core.durable import remove_durably, sha256_of, write_durably
 from tidemill.core.errors import CorruptFile, FormatTooNew
@@ -29,6 +30,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     base: int
     add: tuple[StagedFile, ...]
     remove: tuple[str, ...]
+    #: The columns from this version on, as an Arrow schema message, where they are others than before.
+    reshaped: bytes = b""
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +87,8 @@ class Intents:
         }
         for change in intent.changes:
             failpoint("publish.commit")
-            self._tables.commit(change.table, number, change.base, change.add, change.remove, note)
+            schema = pa.ipc.read_schema(pa.py_buffer(change.reshaped)) if change.reshaped else None
+            self._tables.commit(change.table, number, change.base, change.add, change.remove, note, schema)
         failpoint("publish.committed")
         if not known:
             self._ledger.append(

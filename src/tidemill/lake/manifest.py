@@ -10,12 +10,15 @@ import hashlib
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 
 from tidemill.core.durable import write_durably
 from tidemill.core.errors import CorruptFile, FormatTooNew
 from tidemill.core.ports import StagedFile
 
 FORMAT = 1
+#: A serialized Arrow schema; a name of its own, because a manifest has a property called `bytes`.
+Message = bytes
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,9 +27,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     version: int
     files: tuple[StagedFile, ...]
-    #: Column -> Arrow type in words, for people; the table's own log is what is read.
+    #: Column -> Arrow type in words, for people.
     columns: dict[str, str] = {}
+    #: The same as an Arrow schema message: an older version keeps its columns when newer ones have others.
+    arrow: Message = b""
     format: int = FORMAT
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """The columns of this version; `None` where it was written before schemas were kept."""
+        return pa.ipc.read_schema(pa.py_buffer(self.arrow)) if self.arrow else None
 
     @property
     def rows(self) -> int:

@@ -46,8 +46,7 @@ class View:
 
     def schema(self, table: str) -> pa.Schema:
         """The columns of a table."""
-        self._manifest(table)
-        found = self._tables.schema(table)
+        found = self._manifest(table).schema or self._tables.schema(table)
         if found is None:
             raise CorruptFile(f"table `{table}` is published and its log is missing", tip="tidemill lake verify")
         return found

@@ -37,6 +37,7 @@ class WorkingTable:
         self._staged: dict[str, StagedFile] = {}
         self._dropped: set[str] = set()
         self.is_new = base is None
+        self.is_reshaped = False
 
     @property
     def files(self) -> list[StagedFile]:
@@ -56,7 +57,7 @@ class WorkingTable:
     @property
     def changed(self) -> bool:
         """Whether a new version is needed."""
-        return bool(self.is_new or self._staged or self._dropped)
+        return bool(self.is_new or self.is_reshaped or self._staged or self._dropped)
 
     @property
     def rows(self) -> int:
@@ -140,6 +141,12 @@ class WorkingTable:
         for path in paths:
             if self._staged.pop(path, None) is None:
                 self._dropped.add(path)
+
+    def reshape(self, rows: pa.Table) -> None:
+        """Other columns, and other rows altogether."""
+        self.drop([file.entry.path for file in self.files])
+        self.schema, self.is_reshaped = rows.schema, True
+        self.add(rows)
 
     def compact(self) -> None:
         """Merge small files where there are many: what one publication does stays bounded, and so do files and time."""
