@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -24,7 +23,7 @@ from tidemill.core.errors import (
     UsageError,
 )
 from tidemill.core.lease import FileLeases
-from tidemill.release import Promotion, model_folder, module_sources, read_pointer, write_clock
+from tidemill.release import Promotion, model_folder, module_sources, read_pointer
 from tidemill.release.store import _stack
 
 
@@ -335,16 +334,6 @@ def test_a_newer_pointer_is_refused(shelf: Any, three: Callable[[], list[str]]) 
     path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":99'))
     with pytest.raises(FormatTooNew):
         read_pointer(shelf.serving, "for_you")
-
-
-def test_a_replaying_server_is_moved_on_and_never_back_and_one_on_the_wall_is_left_alone(tmp_path: Path) -> None:
-    clock = tmp_path / "clock.json"
-    write_clock(tmp_path, 100)
-    assert not clock.exists()
-    for standing, asked, after in [(b'{"as_of":5}', 100, 100), (b'{"as_of":500}', 100, 500), (b"{", 100, 100)]:
-        clock.write_bytes(standing)
-        write_clock(tmp_path, asked)
-        assert json.loads(clock.read_bytes()) == {"as_of": after}
 
 
 def test_recovery_names_a_champion_whose_bundle_is_gone(shelf: Any, three: Callable[[], list[str]]) -> None:

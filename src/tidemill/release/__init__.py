@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tidemill.release.bundle import Manifest, seal, verify
-    from tidemill.release.pointer import Pointer, model_folder, module_sources, read_pointer, write_clock
+    from tidemill.release.pointer import Pointer, model_folder, module_sources, read_pointer
     from tidemill.release.store import Promotion, Releases
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "read_pointer",
     "seal",
     "verify",
-    "write_clock",
 ]
 
 _HOMES = {
@@ -37,7 +36,6 @@ _HOMES = {
     "read_pointer": "pointer",
     "seal": "bundle",
     "verify": "bundle",
-    "write_clock": "pointer",
 }
 
 

@@ -15,7 +15,6 @@ from tidemill.core.errors import BundleCorrupt, FormatTooNew, NoSuchRelease
 from tidemill.core.records import Record, Release
 
 LIVE = "live.json"
-CLOCK = "clock.json"
 FORMAT = 1
 _NAME = re.compile(r"\w[\w.-]*\Z")
 
@@ -67,16 +66,3 @@ def module_sources(pointer: Pointer) -> dict[str, bytes]:
     if pointer.modules is None:
         return {}
     return {name: (Path(pointer.modules) / name).read_bytes() for name in pointer.release.rule_modules}
-
-
-def write_clock(serving_root: Path, as_of: int) -> None:
-    """Move a replaying server on to `as_of` (microseconds); one on the wall's time, or further on, is left alone."""
-    path = serving_root / CLOCK
-    try:
-        stands = int(msgspec.json.decode(path.read_bytes())["as_of"])
-    except FileNotFoundError:
-        return
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
-        stands = as_of - 1  # nobody can read where it stands: put it where the newest publication is
-    if stands < as_of:
-        write_durably(path, msgspec.json.encode({"as_of": as_of}))

@@ -126,10 +126,12 @@ def index_recall(recommender: Recommender, events: Interactions, *, pool: int = 
     assert vectors is not None
     found = 0.0
     for vector in vectors:
-        edge = np.partition(items @ vector, -pool)[-pool]
+        scores = items @ vector
+        edge = np.partition(scores, -pool)[-pool]
         near, _ = recommender.index.query(vector, pool)
-        # By score and not by id: where items tie at the edge, either is as near.
-        found += np.count_nonzero(items[near] @ vector >= edge - 1e-5 * abs(edge)) / pool
+        # By score and not by id: where items tie at the edge, either is as near. Two ways to the same product differ
+        # by rounding, which is of the size of the largest score and not of the edge's, that may be zero.
+        found += np.count_nonzero(items[near] @ vector >= edge - 1e-5 * np.abs(scores).max()) / pool
     return found / len(vectors)
 
 
