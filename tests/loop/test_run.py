@@ -8,9 +8,11 @@ import narwhals as nw
 import pytest
 from conftest_loop import FIRST, Project, daily, sorted_rows
 
+from tidemill.core.clock import as_of
 from tidemill.core.errors import LeaseTaken, NoSuchIncrement
 from tidemill.loop.run import run
 from tidemill.loop.settle import accept, replace
+from tidemill.serving import replayed, set_replay
 
 LAST = FIRST + timedelta(days=9)
 
@@ -202,3 +204,42 @@ def test_malformed_lines_go_to_quarantine_sealed_and_the_rest_flows(project: Pro
     assert (row["line"], row["column"]) == (301, "rating")
     assert b"secret-person" not in row["raw"]
     assert b"secret-person" in house.vault.unseal(row["raw"])
+
+
+def test_changed_code_may_change_the_columns_and_older_versions_keep_theirs(project: Project) -> None:
+    project.write("reviews.csv", daily(3))
+    project.run(FIRST + timedelta(days=2))
+    house, _ = project.open()
+    before = house.lake.view()
+    mill = project.path / "mill.py"
+    mill.write_text(
+        mill.read_text().replace(
+            'order_by=["reviewed_at", "_row"])',
+            'order_by=["reviewed_at", "_row"]).with_columns(kind=nw.col("rating") >= 4).drop("_known_at")',
+        )
+    )
+    project.write("reviews-more.csv", daily(1, first=FIRST + timedelta(days=3)))
+    project.run(FIRST + timedelta(days=3))
+    house, graph = project.open()
+    now = house.lake.view()
+    assert "kind" in now.schema("ratings").names
+    assert "_known_at" not in now.schema("ratings").names
+    whole = graph.mill.tables["ratings"].function(now.scan("reviews"))
+    assert sorted_rows(house.engine.collect(whole)) == project.rows("ratings")
+    again = house.lake.view(publication=before.publication)
+    assert "_known_at" in again.schema("ratings").names
+    assert again.arrow("ratings").num_rows == before.arrow("ratings").num_rows
+    assert house.lake.verify() == []
+
+
+def test_a_replaying_server_is_moved_on_and_never_back(project: Project) -> None:
+    project.write("reviews.csv", daily(4))
+    house, _ = project.open()
+    project.run(FIRST)
+    assert replayed(house.serving_root) is None  # a server on the wall's time is left alone
+    set_replay(house.serving_root, as_of(FIRST))
+    project.run(FIRST + timedelta(days=1))
+    assert replayed(house.serving_root) == as_of(FIRST + timedelta(days=1))
+    set_replay(house.serving_root, as_of(LAST))
+    project.run(FIRST + timedelta(days=2))
+    assert replayed(house.serving_root) == as_of(LAST)

@@ -79,8 +79,8 @@ class Asked:
 
     @functools.cached_property
     def out(self) -> Console:
-        """Where results go."""
-        return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
+        """Where results go: as they are, since names and reasons may look like markup."""
+        return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
 
     def result(self, value: Any, show: Callable[[Console], None]) -> None:
         """Print a result: as JSON, or by `show`."""

@@ -11,7 +11,7 @@ from rich.table import Table
 from tidemill.cli.asked import Asked, asked
 from tidemill.loop.increment import Brought
 from tidemill.loop.settle import accept, replace
-from tidemill.loop.verdicts import Judged, judged
+from tidemill.loop.verdicts import Judged, RefusedLine, judged, refused
 
 HELD = 3
 
@@ -26,17 +26,28 @@ HELD = 3
     metavar="N FILE",
     help="Publish FILE in place of held increment N, if it passes.",
 )
+@click.option("--refused", "lines", is_flag=True, help="Show each refused line: file, line, column and reason.")
 @click.option("--by", "who", default="", metavar="NAME", help="Who takes it on.")
 @click.option("--reason", default="", metavar="TEXT", help="Why.")
 @asked
 def command(
-    ask: Asked, stream: str, accepted: int | None, replaced: tuple[int, Path] | None, who: str, reason: str
+    ask: Asked,
+    stream: str,
+    accepted: int | None,
+    replaced: tuple[int, Path] | None,
+    lines: bool,
+    who: str,
+    reason: str,
 ) -> int:
     """Show the verdicts of STREAM's increments, or settle a held one."""
     if accepted is not None:
         return _settled(ask, accept(ask.house, ask.graph, stream, accepted, who=who, reason=reason))
     if replaced is not None:
         return _settled(ask, replace(ask.house, ask.graph, stream, *replaced, who=who))
+    if lines:
+        places = refused(ask.house, ask.graph, stream)
+        ask.result(places, lambda out: show_refused(out, places))
+        return 0
     found = judged(ask.house, ask.graph, stream)
     ask.result(found, lambda out: show(out, found))
     return HELD if any(one.state == "held" for one in found) else 0
@@ -69,3 +80,13 @@ def show(out: Console, found: list[Judged]) -> None:
     if table.row_count:
         out.print(table)
     out.print(f"{len(found)} increments, {len(quiet)} of them published without a word")
+
+
+def show_refused(out: Console, places: list[RefusedLine]) -> None:
+    """One line for each refused line."""
+    table = Table("n", "state", "file", "line", "column", "reason", box=None, pad_edge=False)
+    for one in places:
+        table.add_row(str(one.number), one.state, one.file, f"{one.line:,}", one.column or "", one.reason)
+    if table.row_count:
+        out.print(table)
+    out.print(f"{len(places)} refused lines")

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 
 from tidemill.cli.init_command import write_project
 from tidemill.cli.train_command import quality
@@ -70,7 +71,7 @@ def command(
     console = console_start(load(project, overrides=overrides), overrides, list(mill.recommenders))
 
     def say(sentence: str) -> None:
-        err.print(f"[dim]{time.monotonic() - started:6.1f} s[/]  {sentence}", soft_wrap=True)
+        err.print(f"[dim]{time.monotonic() - started:6.1f} s[/]  {escape(sentence)}", soft_wrap=True)
 
     demo = Demo(project, world, say, console=console, ports=ports)
     try:
@@ -78,7 +79,7 @@ def command(
         if as_json:
             sys.stdout.write(msgspec.json.encode(_numbers(played)).decode() + "\n")
         else:
-            show(Console(highlight=False, width=110), played, folder)
+            show(Console(highlight=False, markup=False, width=110), played, folder)
         if not leave:
             _stay(err, demo)
     finally:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from tidemill.cli.asked import Asked, asked
 from tidemill.core.errors import ProjectMissing
@@ -31,6 +32,6 @@ def command(ask: Asked) -> int:
 
 def show(out: Console, found: list[Found]) -> None:
     """One line for each look."""
-    marks = {"well": "[green]well [/]", "note": "[yellow]note [/]", "wrong": "[red]wrong[/]"}
+    styles = {"well": "green", "note": "yellow", "wrong": "red"}
     for one in found:
-        out.print(f"{marks[one.state]} {one.what}: {one.says}")
+        out.print(Text.assemble((f"{one.state:5}", styles[one.state]), f" {one.what}: {one.says}"))

@@ -94,8 +94,11 @@ def _worded(error: Exception) -> TidemillError:
     if isinstance(error, TidemillError):
         return error
     if isinstance(error, OSError) and error.strerror:
-        place = f" {error.filename}" if error.filename else ""
-        return PlaceRefused(f"the machine refused:{place}: {error.strerror}", tip="mend it and run again")
+        place = f" {error.filename}" if error.filename else " a file"
+        return PlaceRefused(
+            f"the machine did not let us read or write{place}: {error.strerror}",
+            tip="mend that (`tidemill doctor` shows the free space) and type the same command again",
+        )
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return TidemillError(
         f"{type(error).__name__} in {frame.filename}:{frame.lineno}, which tidemill does not expect",

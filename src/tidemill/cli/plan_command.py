@@ -17,7 +17,7 @@ from tidemill.loop.plan import Step, plan
 @asked
 def command(ask: Asked, until: date | None) -> None:
     """What a run would do, and why. Nothing is read, made or changed; a graph that cannot run is refused here."""
-    steps = plan(ask.house if ask.has_run else None, ask.graph_alone(), until)
+    steps = plan(ask.house if ask.has_run else None, ask.graph_alone(), until, ask.settings)
     ask.result(steps, lambda out: show(out, steps))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tidemill.cli.asked import Asked, Day, asked
@@ -40,7 +41,7 @@ def command(ask: Asked, until: date | None, backfill: bool) -> int:
                 if brought.publication is None:
                     bar.console.print(
                         f"[red]held[/] {brought.increment.stream} {brought.increment.number}: "
-                        + "; ".join(failure.says for failure in brought.verdict.failures)
+                        + escape("; ".join(failure.says for failure in brought.verdict.failures))
                     )
             elif what in ("rebuild", "features"):
                 bar.console.print(f"{what}: {', '.join(details.get('tables') or details.get('views') or [])}")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from tidemill.cli.asked import Asked, actor
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import TidemillError
 from tidemill.core.ledger import Ledger
 from tidemill.loop.house import STATE
-from tidemill.serving import switch
+from tidemill.serving import settle, spooled, switch
 
 
 def throw(ask: Asked, model: str, *, off: bool, why: str) -> None:
     """Throw the switch of a model and say whether the ledger has its line."""
-    told = switch(
-        ask.project / STATE / "serving", model, off=off, who=actor(), why=why, clock=SystemClock(), ledger=_ledger(ask)
-    )
+    root = ask.project / STATE / "serving"
+    switch(root, model, off=off, who=actor(), why=why, clock=SystemClock(), ledger=None)
+    ledger = _ledger(ask)  # only now: the file is what counts, and opening the stores may wait or fail
+    if ledger is not None:
+        settle(root, ledger)
+    told = ledger is not None and not spooled(root)  # a server may have written the line before us
     word = "off" if off else "on"
     later = "" if told else "   (the ledger is away; its line is written when it is back)"
     ask.result({"model": model, "off": off, "ledger": told}, lambda out: out.print(f"{model} is {word}{later}"))
@@ -25,6 +26,9 @@ def throw(ask: Asked, model: str, *, off: bool, why: str) -> None:
 def _ledger(ask: Asked) -> Ledger | None:
     try:
         return ask.house.ledger
-    except (TidemillError, OSError, sqlite3.Error) as error:
-        ask.err.print(f"the ledger does not open: {str(error).splitlines()[0]}")
-        return None
+    except TidemillError as error:
+        why = error.message
+    except Exception as error:  # whatever is wrong with the ledger or the project file, the switch is thrown
+        why = type(error).__name__
+    ask.err.print(f"the ledger does not open: {why}", markup=False)
+    return None

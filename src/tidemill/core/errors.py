@@ -129,6 +129,16 @@ class NotBuiltYet(GraphError, NotImplementedError):
     code = "TM104"
 
 
+class FunctionFailed(GraphError, RuntimeError):
+    """A table or feature function of mill.py passed the dry run on empty tables and failed on rows that arrived.
+
+    What a table failed on was not taken; where a feature function failed, the tables are published and its view stays
+    as it was. Mend the function, or the rows at their source, and run again.
+    """
+
+    code = "TM105"
+
+
 class SourceError(TidemillError):
     """A source could not be read."""
 

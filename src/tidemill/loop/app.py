@@ -20,7 +20,7 @@ from tidemill.core.keys import Keys
 from tidemill.core.settings import Settings, load
 from tidemill.core.subjects import Surrogates, Vault
 from tidemill.feedback import LogWriter, SegmentLog
-from tidemill.loop.house import STATE, House, backend, identity, open_house, search_of
+from tidemill.loop.house import STATE, backend, identity, open_house, search_of
 from tidemill.models import Recommender, load_functions
 from tidemill.release import Pointer, module_sources
 from tidemill.serving.access import LoopbackAccess
@@ -165,9 +165,3 @@ def _write_all(settings: Settings, stopping: threading.Event, *, last: bool) -> 
             wait = min(2 * wait, _LONGEST_S) if done.predictions or done.outcomes else _SHORTEST_S
             stopping.wait(wait)
     return False
-
-
-def write_log(house: House) -> None:
-    """Take what lies in the segments into the lake now, where no server is running that does."""
-    with house.leases.take("log") as lease:
-        LogWriter(house.state / "log", house.lake, lease).write()

@@ -64,6 +64,11 @@ class Arrivals:
         return min(times, default=None)
 
 
+def named(files: Sequence[KnownFile]) -> dict[int, str]:
+    """The path of each file by its number."""
+    return {file.number: file.path for file in files}
+
+
 def progress_of(lines: list[Any]) -> Progress:
     """Where a stream stands, from its `publish` and `hold` lines; those that settle an older hold say nothing of it."""
     best = Progress()
@@ -145,6 +150,8 @@ def _lay_out(
     last = (until - _EPOCH).days
     if done is not None and until <= done:
         return
+    if done is None and not rows.num_rows + refused.num_rows:
+        return  # nothing has begun: what comes first may still be a backfill
     good_day, bad_day = _days(rows), _days(refused)
     arrived = np.concatenate([good_day, bad_day])
     if backfill:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tidemill.checks import validate
-from tidemill.core.errors import GraphCycle, TidemillError, TypeMismatch, UnknownName, nearest
+from tidemill.core.errors import FunctionFailed, GraphCycle, TidemillError, TypeMismatch, UnknownName, nearest
 from tidemill.core.ports import Engine
 from tidemill.core.schema import INCREMENT, KNOWN_AT, ROW, Column, Contract
 from tidemill.loop.fingerprint import code_fingerprint
@@ -33,6 +34,20 @@ def contract_schema(contract: Contract) -> pa.Schema:
     """The Arrow columns of a stream's table: the contract's, then the lake's own."""
     own = [(INCREMENT, pa.int64()), (ROW, pa.int64()), (KNOWN_AT, pa.timestamp("us", "UTC"))]
     return pa.schema([*((column.name, _ARROW[column.kind]) for column in contract.columns), *own])
+
+
+@contextmanager
+def told_of(what: str) -> Iterator[None]:
+    """Name the project's function in whatever its rows make it raise: the trace leads into an engine, not there."""
+    try:
+        yield
+    except (TidemillError, OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever an engine or the function itself raises
+        raise FunctionFailed(
+            f"{what} failed on rows that did arrive: {_first_line(error).partition(': [')[0]}",  # values stay out
+            tip="mend the function in mill.py and run again: what was published stays, and the rest is made then",
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -23,9 +24,10 @@ from tidemill.core.schema import INCREMENT, KNOWN_AT, ROW
 from tidemill.lake import Draft
 from tidemill.lake.commitment import commitment
 from tidemill.loop.arrivals import Day
-from tidemill.loop.graph import Graph, contract_schema
+from tidemill.loop.graph import Graph, contract_schema, told_of
 from tidemill.loop.house import House
 from tidemill.loop.mill import Stream, Table
+from tidemill.sources.known import row_place
 
 _TIME = pa.timestamp("us", "UTC")
 
@@ -52,6 +54,8 @@ class Arrival:
     day: Day
     arrived_at: datetime
     positions: Mapping[str, int]
+    #: The names of the files that its rows came from, by the number in `_row`.
+    files: Mapping[int, str] = field(default_factory=dict)
     backfill: bool = False
     #: When its rows counted as known; `None`: at the end of its day.
     known_at: datetime | None = None
@@ -154,25 +158,28 @@ class _Making:
 
     def make_whole(self, table: Table) -> pa.Table:
         frames = {name: self.draft.scan(name) for name in table.inputs}
-        rows = self._typed(table.name, self.house.engine.collect(table.function(**frames)))
-        made = self.draft.replace(table.name, rows, personal=self.graph.personal(table.name))
+        rows = self._collected(table, frames)
+        made = self.draft.reshape(table.name, rows, personal=self.graph.personal(table.name))
         self.changed[table.name] = made.changed
         return rows
 
     def _make_touched(self, table: Table) -> pa.Table:
         by = list(table.by)
-        engine = self.house.engine
         parts = [self.changed[name].select(by) for name in table.inputs if name in self.changed]
         touched = pa.concat_tables(parts).group_by(by, use_threads=False).aggregate([])
         frames = {name: self.draft.scan(name, touched) for name in table.inputs}
-        rows = self._typed(table.name, engine.collect(table.function(**frames)))
+        rows = self._collected(table, frames)
         made = self.draft.upsert(table.name, rows, by=by, touched=touched, personal=self.graph.personal(table.name))
         self.changed[table.name] = made.changed
         return rows
 
-    def _typed(self, name: str, rows: pa.Table) -> pa.Table:
-        """The columns as the dry run saw them, so that engines that count in other widths agree."""
-        return rows.select(self.graph.schemas[name].names).cast(self.graph.schemas[name])
+    def _collected(self, table: Table, frames: Mapping[str, Any]) -> pa.Table:
+        """What the function makes, with the columns as the dry run saw them, so that engines that count in other
+        widths agree.
+        """
+        schema = self.graph.schemas[table.name]
+        with told_of(f"table {table.name!r}"):
+            return self.house.engine.collect(table.function(**frames)).select(schema.names).cast(schema)
 
     def _newest(self, stream: Stream, rows: pa.Table) -> pa.Table:
         """Of a snapshot's rows, those that are newer than what is there."""
@@ -270,11 +277,10 @@ def _refused(house: House, arrival: Arrival, broken: pa.Table) -> pa.Table:
             pc.is_in(arrival.day.rows[ROW], value_set=broken[ROW].combine_chunks())
         ).to_pylist()
     }
-    line_bits = (1 << 40) - 1
     rows = {
         ROW: at,
-        "file": [str(row >> 40) for row in at],
-        "line": [row & line_bits for row in at],
+        "file": [arrival.files.get(file, str(file)) for file, _ in map(row_place, at)],
+        "line": [line for _, line in map(row_place, at)],
         "column": broken["column"].to_pylist(),
         "reason": broken["reason"].to_pylist(),
         "raw": [house.vault.seal(msgspec.json.encode(whole[row])) for row in at],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from tidemill.core.errors import SettingError, UsageError
+from tidemill.core.errors import SettingError, UsageError, nearest
+from tidemill.core.settings import Settings
 from tidemill.loop.arrivals import Progress
 from tidemill.loop.house import House
 from tidemill.loop.mill import Stream
@@ -15,6 +17,17 @@ from tidemill.sources.events import EventSource, is_posted
 POSTED_ONLY = "events:"
 #: Numbers of files that replace a held increment start here, far from those of the source's own files.
 REPLACEMENTS = 1 << 21
+
+
+def refuse_strange(settings: Settings, streams: Iterable[str]) -> None:
+    """`SettingError` for a source of a stream that the project does not have: most often a misspelt name."""
+    known = list(streams)
+    for name in settings.sources:
+        if name not in known:
+            raise SettingError(
+                f"the setting `sources.{name}` ({settings.origin(f'sources.{name}')}) is of no stream in mill.py",
+                tip=nearest(name, known),
+            )
 
 
 def sources_of(house: House, stream: Stream, progress: Progress) -> list[Source]:

@@ -8,8 +8,10 @@ import msgspec
 
 from tidemill.core.clock import last_full_day
 from tidemill.core.records import Increment
+from tidemill.core.settings import FILE, Settings
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
+from tidemill.loop.origins import refuse_strange
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,21 +24,25 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-def plan(house: House | None, graph: Graph, until: date | None) -> list[Step]:
+def plan(house: House | None, graph: Graph, until: date | None, settings: Settings) -> list[Step]:
     """The steps of the next run in order; `house` is `None` where nothing has run yet."""
+    refuse_strange(settings, graph.mill.streams)
     published = house.ledger.find("publish") if house else []
     codes: dict[str, str] = {}
     for line in published:
         codes.update(msgspec.json.decode(line.details.get("codes", "{}"), type=dict[str, str]))
-    steps = [_stream_step(house, graph, name, until) for name in graph.mill.streams]
+    steps = [_stream_step(house, graph, name, until, settings) for name in graph.mill.streams]
     steps += [_table_step(graph, name, codes, first=not published) for name in (table.name for table in graph.order)]
     steps += [_view_step(house, graph, name, published=bool(published)) for name in graph.mill.features_views]
     steps += [_model_step(house, name) for name in graph.mill.recommenders]
     return steps
 
 
-def _stream_step(house: House | None, graph: Graph, name: str, until: date | None) -> Step:
+def _stream_step(house: House | None, graph: Graph, name: str, until: date | None, settings: Settings) -> Step:
     stream = graph.mill.streams[name]
+    if name not in settings.sources:
+        why = f"it has no source: write {name} under [{settings.profile}.sources] in {FILE}"
+        return Step(what=name, kind="stream", do="wait", why=why)
     last = until or (last_full_day(house.clock.now(), stream.day_zone) if house else None)
     lines = house.ledger.find("publish", about=f"stream:{name}") if house else []
     lines += house.ledger.find("hold", about=f"stream:{name}") if house else []

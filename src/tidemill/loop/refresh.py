@@ -14,9 +14,9 @@ from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import from_micros
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ports import Lease
-from tidemill.features import newest
+from tidemill.features import FeatureView, materialise
 from tidemill.lake import View
-from tidemill.loop.graph import Graph, Roles
+from tidemill.loop.graph import Graph, Roles, told_of
 from tidemill.loop.house import House
 from tidemill.loop.mill import Features, Recommender
 from tidemill.serving.clock import replayed, set_replay
@@ -38,42 +38,68 @@ def refresh(house: House, graph: Graph, lease: Lease, tell: Callable[[str, dict[
         sources = {name: view.versions[name] for name in features.inputs}
         version = fingerprint({"code": graph.codes[features.name], "from": sources})
         if house.latest.version(features.name) != version:
-            rows = _rows(house, graph, view, features)
-            _write(house, lease, view, features.name, features.entity, rows, version)
+            n = _materialise(house, graph, view, features, version)
+            _say(house, lease, view, features.name, n, version)
             changed.append(features.name)
     for model in graph.mill.recommenders.values():
         version = fingerprint({"from": {model.interactions: view.versions[model.interactions]}, "days": COUNTED_DAYS})
         if house.latest.version(f"{model.name}.items") != version:
             roles = graph.roles(model)
             rows = _events(house, view, model, roles)
-            _write(house, lease, view, f"{model.name}.history", roles.subject, _histories(rows, roles), version)
-            _write(house, lease, view, f"{model.name}.items", roles.item, _counts(rows, roles), version)
-            changed += [f"{model.name}.history", f"{model.name}.items"]
-    for stream in graph.mill.streams:  # what was posted and is published now need not lie on top any more
-        house.latest.settle(recent_view(stream), view.as_of)
+            for name, key, kept in (
+                (f"{model.name}.history", roles.subject, _histories(rows, roles)),
+                (f"{model.name}.items", roles.item, _counts(rows, roles)),
+            ):
+                house.latest.write(name, key, kept, version)
+                _say(house, lease, view, name, kept.num_rows, version)
+                changed.append(name)
+    for stream in graph.mill.streams:
+        house.latest.settle(recent_view(stream), _published_before(house, stream, view))
     tell_server(house, graph)
-    if replayed(house.serving_root) is not None:
-        set_replay(house.serving_root, from_micros(view.as_of))
+    _advance(house, view)
     if changed:
         tell("features", {"views": changed})
     return changed
 
 
-def _rows(house: House, graph: Graph, view: View, features: Features) -> pa.Table:
+def _advance(house: House, view: View) -> None:
+    """Move a replaying server on to what is published; one on the wall's time, or further on, is left alone."""
+    stands, now = replayed(house.serving_root), from_micros(view.as_of)
+    if stands is not None and stands < now:
+        set_replay(house.serving_root, now)
+
+
+def _published_before(house: House, stream: str, view: View) -> int:
+    """Until when everything posted to a stream is published, so that it need not lie on top of the histories any more.
+
+    What was posted on a held day, or after it, still has to count as seen.
+    """
+    held = [state.increment.as_of for state in house.lake.increments(stream) if state.state == "held"]
+    return min([view.as_of, *(as_of - _DAY_US for as_of in held)])
+
+
+def _materialise(house: House, graph: Graph, view: View, features: Features, version: str) -> int:
+    """Make a feature view of the published tables and keep the newest row of each entity ready; how many there are."""
     frames = {name: view.scan(name) for name in features.inputs}
-    rows = house.engine.collect(features.function(**frames))
     schema = graph.schemas[features.name]
-    rows = rows.select(schema.names).cast(schema)
+    with told_of(f"features {features.name!r}"):
+        rows = house.engine.collect(features.function(**frames)).select(schema.names).cast(schema)
     times = [
         stream.contract.event_time
         for stream in graph.streams_of(features.name)
         if stream.contract.event_time in schema.names
     ]
-    return newest(rows, features.entity, order_by=times[:1])
+    made = FeatureView(
+        name=features.name,
+        entity=features.entity,
+        columns=tuple(name for name in schema.names if name != features.entity),
+        order_by=tuple(times[:1]),
+    )
+    return materialise(house.latest, made, rows, version)
 
 
-def _write(house: House, lease: Lease, view: View, name: str, key: str, rows: pa.Table, version: str) -> None:
-    house.latest.write(name, key, rows, version)
+def _say(house: House, lease: Lease, view: View, name: str, rows: int, version: str) -> None:
+    """The ledger line of a view that is written."""
     failpoint("features.written")
     house.ledger.append(
         "features",
@@ -81,7 +107,7 @@ def _write(house: House, lease: Lease, view: View, name: str, key: str, rows: pa
         refs_in=[f"table:{table}@{number}" for table, number in view.versions.items()],
         refs_out=[f"view:{name}@{version[:16]}"],
         fingerprint=version,
-        details={"publication": view.publication, "rows": rows.num_rows},
+        details={"publication": view.publication, "rows": rows},
         lease=lease,
     )
     failpoint("features.ledger")

@@ -16,12 +16,12 @@ import msgspec
 from tidemill.core.clock import as_of, last_full_day
 from tidemill.core.errors import UnknownName, nearest
 from tidemill.core.ports import Lease
-from tidemill.loop.arrivals import Arrivals, Day, Progress, arrivals, progress_of
+from tidemill.loop.arrivals import Arrivals, Day, Progress, arrivals, named, progress_of
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.increment import Arrival, Brought, bring_in, rebuild
 from tidemill.loop.mill import Stream
-from tidemill.loop.origins import sources_of
+from tidemill.loop.origins import refuse_strange, sources_of
 from tidemill.loop.refresh import refresh
 
 #: Told what happens while it happens: `(what, details)`.
@@ -74,14 +74,14 @@ def run(
         histories = {name: _history(house, name) for name in waiting}
         total = sum(len(due.days) for due in waiting.values())
         tell("due", {"increments": total})
-        numbers = {name: _progress(house, name).number for name in waiting}
+        numbers = {name: stands(house, name).number for name in waiting}
         for name, day in _in_order(waiting):
             numbers[name] += 1
             due = waiting[name]
             brought = bring_in(
                 house,
                 graph,
-                Arrival(due.stream, numbers[name], day, now, due.positions, backfill=backfill),
+                Arrival(due.stream, numbers[name], day, now, due.positions, files=named(due.files), backfill=backfill),
                 lease=lease,
                 history=histories[name],
                 details={"files": msgspec.json.encode(due.files).decode()},
@@ -102,9 +102,10 @@ def _waiting(house: House, graph: Graph, until: date | None, now: datetime, *, b
     start of history on; so events are read before them.
     """
     found: dict[str, Arrivals] = {}
+    refuse_strange(house.settings, graph.mill.streams)
     for stream in reversed(_streams(graph)):
         last = until or last_full_day(now, stream.day_zone)
-        progress = _progress(house, stream.name)
+        progress = stands(house, stream.name)
         arrival = as_of(last, stream.day_zone)
         if backfill and found:
             arrival = min([arrival, *(due.first_event for due in found.values() if due.first_event)])
@@ -127,7 +128,8 @@ def _streams(graph: Graph) -> list[Stream]:
     return sorted(graph.mill.streams.values(), key=lambda stream: not stream.snapshot)
 
 
-def _progress(house: House, name: str) -> Progress:
+def stands(house: House, name: str) -> Progress:
+    """How far a stream has come."""
     about = f"stream:{name}"
     return progress_of(house.ledger.find("publish", about=about) + house.ledger.find("hold", about=about))
 

@@ -12,13 +12,13 @@ from tidemill.core.errors import UsageError
 from tidemill.core.ports import Lease
 from tidemill.core.records import Increment
 from tidemill.core.schema import ROW
-from tidemill.loop.arrivals import Day, Progress, arrivals
+from tidemill.loop.arrivals import Day, Progress, arrivals, named
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.increment import Arrival, Brought, bring_in
 from tidemill.loop.origins import REPLACEMENTS, replacement
 from tidemill.loop.refresh import refresh
-from tidemill.loop.run import silent, stream_named
+from tidemill.loop.run import silent, stands, stream_named
 from tidemill.sources.read import REFUSED
 
 
@@ -34,10 +34,11 @@ def accept(house: House, graph: Graph, stream: str, number: int, *, who: str, re
         house.lake.recover(lease)
         held = house.lake.held(stream, number)
         refused = REFUSED.empty_table() if held.refused is None else held.refused
+        files = named(stands(house, stream).files)
         day = Day(held.increment.day, held.rows, refused)
         about = {"settles": str(number), "how": "accepted", "who": who, "reason": reason}
         house.ledger.append("accept", about=f"stream:{stream}", details={**about, "number": number}, lease=lease)
-        return _publish(house, graph, held.increment, day, lease, about, accepted=True)
+        return _publish(house, graph, held.increment, day, lease, about, files, accepted=True)
 
 
 def replace(house: House, graph: Graph, stream: str, number: int, file: Path, *, who: str) -> Brought:
@@ -61,7 +62,8 @@ def replace(house: House, graph: Graph, stream: str, number: int, file: Path, *,
         if day is None or not day.rows.num_rows + day.refused.num_rows:
             raise UsageError(f"{file} has no rows up to {increment.day}, the day of increment {number}")
         about = {"settles": str(number), "how": "replaced", "who": who}
-        return _publish(house, graph, increment, day, lease, about, accepted=False)
+        files = {REPLACEMENTS + number: file.name}
+        return _publish(house, graph, increment, day, lease, about, files, accepted=False)
 
 
 def _numbered(day: Day, number: int) -> Day:
@@ -75,7 +77,15 @@ def _numbered(day: Day, number: int) -> Day:
 
 
 def _publish(
-    house: House, graph: Graph, held: Increment, day: Day, lease: Lease, about: dict[str, str], *, accepted: bool
+    house: House,
+    graph: Graph,
+    held: Increment,
+    day: Day,
+    lease: Lease,
+    about: dict[str, str],
+    files: dict[int, str],
+    *,
+    accepted: bool,
 ) -> Brought:
     newest = house.lake.view().as_of if house.ledger.find("publish") else held.as_of
     arrival = Arrival(
@@ -84,6 +94,7 @@ def _publish(
         day,
         from_micros(held.arrived_at),
         held.positions,
+        files=files,
         known_at=from_micros(max(newest, held.as_of)),
         replaces=held.number,
     )

@@ -7,8 +7,10 @@ from datetime import date
 import msgspec
 
 from tidemill.core.clock import from_micros
+from tidemill.core.errors import LedgerError, ReleaseError
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
+from tidemill.release import read_pointer
 from tidemill.serving import policy
 
 
@@ -63,7 +65,7 @@ def status(house: House, graph: Graph) -> Status:
         streams=streams,
         tables=dict(view.versions) if view else {},
         models=models,
-        needs=(*_held(streams), *_unserved(models, published=bool(published))),
+        needs=(*_held(streams), *_unserved(models, published=bool(published)), *_astray(house, models)),
     )
 
 
@@ -110,4 +112,20 @@ def _unserved(models: tuple[ModelStatus, ...], *, published: bool) -> list[Need]
             needs.append(Need(what=f"{model.name} has no champion", command=f"tidemill promote {model.releases[-1]}"))
         if model.off:
             needs.append(Need(what=f"{model.name} is switched off", command=f"tidemill on {model.name}"))
+    return needs
+
+
+def _astray(house: House, models: tuple[ModelStatus, ...]) -> list[Need]:
+    """Pointers that are not what the ledger says: a server that runs keeps what it has, one that starts does not."""
+    needs = []
+    for model in models:
+        try:
+            pointer = read_pointer(house.serving_root, model.name)
+            says = pointer.release.name if pointer else None
+        except (ReleaseError, LedgerError) as error:
+            needs.append(Need(what=error.message, command="tidemill run"))
+            continue
+        if says != model.champion:
+            what = f"the pointer of {model.name} is on {says}, and the ledger says {model.champion}"
+            needs.append(Need(what=what, command="tidemill run"))
     return needs

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import msgspec
+import pyarrow as pa
 
+from tidemill.checks import split
 from tidemill.core.records import Failure
+from tidemill.loop.arrivals import named
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
-from tidemill.loop.run import stream_named
+from tidemill.loop.run import stands, stream_named
+from tidemill.sources.known import row_place
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +26,51 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     #: `published`, `held`, `accepted` or `replaced`.
     state: str
     failures: tuple[Failure, ...]
+
+
+class RefusedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line that no table took, and why. What stood in it lies sealed in the lake."""
+
+    number: int
+    #: `held` where its increment is, else `published`: the rest of the increment went in.
+    state: str
+    file: str
+    line: int
+    column: str | None
+    reason: str
+
+
+def refused(house: House, graph: Graph, stream: str) -> list[RefusedLine]:
+    """Every refused line of a stream, by increment and place."""
+    contract = stream_named(graph, stream).contract
+    found = []
+    quarantined = house.lake.quarantined(stream)
+    if quarantined is not None:
+        found = [_line(row, row["_increment"], "published") for row in _places(quarantined)]
+    files = named(stands(house, stream).files)
+    for state in house.lake.increments(stream):
+        if state.state == "held":
+            number = state.increment.number
+            held = house.lake.held(stream, number)
+            if held.refused is not None:
+                found += [_line(row, number, "held") for row in _places(held.refused)]
+            broken = split(contract, held.rows.drop_columns([c for c in ["_day"] if c in held.rows.column_names]))[1]
+            for row in broken.to_pylist():
+                file, line = row_place(row["_row"])
+                place = {"file": files.get(file, str(file)), "line": line}
+                found.append(_line(row | place, number, "held"))
+    return sorted(found, key=lambda one: (one.number, one.file, one.line))
+
+
+def _places(rows: pa.Table) -> list[dict[str, Any]]:
+    places: list[dict[str, Any]] = rows.drop_columns(["raw"]).to_pylist()
+    return places
+
+
+def _line(row: dict[str, Any], number: int, state: str) -> RefusedLine:
+    return RefusedLine(
+        number=number, state=state, file=row["file"], line=row["line"], column=row["column"], reason=row["reason"]
+    )
 
 
 def judged(house: House, graph: Graph, stream: str) -> list[Judged]:

@@ -20,11 +20,11 @@ from tidemill.core.posted import Posted, decode
 from tidemill.core.schema import Contract
 from tidemill.core.segments import read, segments
 from tidemill.sources.days import day_of
-from tidemill.sources.known import KnownFile, row_number
+from tidemill.sources.known import FILES_END, KnownFile, row_number
 from tidemill.sources.read import RAW_LIMIT, REFUSED, ReadStats, SourceRead, good_schema, nothing
 
 #: Numbers of segments lie in this range, apart from those of a stream's files: both bring rows to one stream.
-FIRST_NUMBER, LAST_NUMBER = 1 << 20, (1 << 21) - 1
+FIRST_NUMBER, LAST_NUMBER = FILES_END, 2 * FILES_END - 1
 
 _PYTHON = {"str": str, "float": float, "int": int, "bool": bool, "time": int}
 

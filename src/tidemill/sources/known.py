@@ -9,6 +9,9 @@ from tidemill.core.records import Record
 #: Numbers of a stream's files lie below this; those of its other sources, such as posted events, above.
 FILES_END = 1 << 20
 
+#: Numbers of files lie below; from here on they are those of posted events and of rows that replace a held increment.
+FILES_END = 1 << 20
+
 
 class KnownFile(Record, frozen=True):
     """A file that was read before. The caller keeps it with the increments that it led to, and hands it in again.

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from tidemill.sources.known import KnownFile
+from tidemill.sources.known import FILES_END, KnownFile
 from tidemill.sources.scan import Scan
 
 Kinship = Literal["same", "moved", "copy", "new"]
@@ -26,7 +26,8 @@ class Register:
 
     def __init__(self, known: Iterable[KnownFile], positions: Mapping[str, int], present: Collection[str]) -> None:
         self._files = {file.number: file for file in known}
-        self._next = max([*self._files, *(int(number) for number in positions)], default=0) + 1
+        numbers = [*self._files, *(int(number) for number in positions)]
+        self._next = max((number for number in numbers if number < FILES_END), default=0) + 1
         self._present = set(present)
 
     @property

@@ -129,9 +129,9 @@ def index_recall(recommender: Recommender, events: Interactions, *, pool: int = 
         scores = items @ vector
         edge = np.partition(scores, -pool)[-pool]
         near, _ = recommender.index.query(vector, pool)
-        # By score and not by id: where items tie at the edge, either is as near. Two ways to the same product differ
-        # by rounding, which is of the size of the largest score and not of the edge's, that may be zero.
-        found += np.count_nonzero(items[near] @ vector >= edge - 1e-5 * np.abs(scores).max()) / pool
+        # By score and not by id: where items tie at the edge, either is as near. By these scores and not by new ones:
+        # two ways to the same product differ by rounding, and the edge may be zero.
+        found += np.count_nonzero(scores[near] >= edge - 1e-6 * abs(edge)) / pool
     return found / len(vectors)
 
 
