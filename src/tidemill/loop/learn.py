@@ -6,6 +6,7 @@ release in no time.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from tidemill.loop.mill import Recommender
 from tidemill.loop.run import Teller, silent
 from tidemill.models import Interactions
 from tidemill.training import TrainResult, train_recommender
+
+#: What the folder is called that a bundle is made in.
+_PLACE = "learn-"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ def learn(
     rules = model.slate.rules(graph.item_views(model))
     with house.leases.take("run") as lease:
         house.lake.recover(lease)
+        for left in house.state.glob(f"{_PLACE}*"):  # by a training that was killed
+            shutil.rmtree(left)
         view = house.lake.view()
         mark = fingerprint(
             {
@@ -128,7 +134,7 @@ def _learn(
     interactions = Interactions.from_arrow(
         rows, user=roles.subject, item=roles.item, time=roles.time, row="_row" if has_row else None
     )
-    with tempfile.TemporaryDirectory(prefix="learn-", dir=house.state) as place:
+    with tempfile.TemporaryDirectory(prefix=_PLACE, dir=house.state) as place:
         folder = Path(place) / "bundle"
         folder.mkdir()
         result = train_recommender(
