@@ -10,7 +10,7 @@ demo: $(READY)
 	@$(BIN)/tidemill demo $(ARGS)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -m "not slow and not spark and not browser" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not spark and not browser" $(ARGS)
 
 slow: $(READY)
 	@$(BIN)/python -m pytest -m "slow or spark or browser" $(ARGS)
