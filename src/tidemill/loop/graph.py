@@ -193,11 +193,18 @@ class Graph:
 
     def _check_by(self, table: Table, schemas: Mapping[str, pa.Schema]) -> None:
         for column in table.by:
-            for place in (*table.inputs, table.name):
+            for place in (table.name, *table.inputs):
                 if column not in schemas[place].names:
                     raise TypeMismatch(
                         f"table {table.name!r} promises by={list(table.by)}, but {place!r} has no column {column!r}",
                         tip=f"{nearest(column, schemas[place].names)}; or leave `by=` out",
+                    )
+                kind, made = schemas[place].field(column).type, schemas[table.name].field(column).type
+                if kind != made:
+                    raise TypeMismatch(
+                        f"table {table.name!r} promises by={list(table.by)}, but {column!r} is {kind} in {place!r} "
+                        f"and {made} in {table.name!r}",
+                        tip="keep the column as it is and add another, or leave `by=` out",
                     )
 
     def _check_features(self) -> None:

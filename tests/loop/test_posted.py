@@ -1,0 +1,73 @@
+"""Events posted to the server become rows of their stream, once, and count as seen until they are published."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from conftest_loop import FIRST, Project, daily
+
+from tidemill.core.clock import micros
+from tidemill.core.posted import Person, Posted, encode
+from tidemill.core.segments import SegmentWriter
+from tidemill.loop.house import House
+from tidemill.serving.recent import recent_view
+
+LAST = FIRST + timedelta(days=2)
+
+
+def post(house: House, user: str, item: str, at: datetime) -> None:
+    """What the server does with one posted event."""
+    surrogate = house.surrogates("user_id", user)
+    event = Posted(
+        received_at=micros(at),
+        row={"item_id": item, "rating": 5.0, "reviewed_at": micros(at)},
+        people={"user_id": Person(surrogate, house.vault.seal(user.encode()))},
+    )
+    folder = house.state / "events" / "reviews"
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = SegmentWriter(folder, house.clock)
+    writer.append(encode(event))
+    writer.close()
+
+    def change(row: Any) -> dict[str, Any]:
+        return {"items": [item], "times": [micros(at)]}
+
+    house.latest.change(recent_view("reviews"), surrogate, change, micros(at))
+
+
+def noon(day: int) -> datetime:
+    return datetime(2024, 1, 1 + day, 12, tzinfo=UTC)
+
+
+def test_a_posted_event_is_published_once_and_known_to_the_vault(project: Project) -> None:
+    project.write("reviews.csv", daily(3))
+    project.run(LAST)
+    house, _ = project.open()
+    post(house, "from-the-web", "i3", noon(3))
+    report = project.run(LAST + timedelta(days=1))
+    assert report.arrived == 1
+    house, _ = project.open()
+    surrogate = house.surrogates("user_id", "from-the-web")
+    rows = [row for row in project.rows("ratings") if row["user_id"] == surrogate]
+    assert [(row["item_id"], row["rating"]) for row in rows] == [("i3", 5.0)]
+    assert house.vault.identity(surrogate) == ("user_id", "from-the-web")
+    history = house.latest.get("for_you.history", surrogate)
+    assert history is not None
+    assert history["items"] == ["i3"]
+    assert house.latest.get(recent_view("reviews"), surrogate) is None  # it need not lie on top any more
+    assert project.run(LAST + timedelta(days=2)).arrived == 0
+
+
+def test_what_was_posted_on_a_held_day_goes_on_counting_as_seen(project: Project) -> None:
+    rows = daily(4)
+    project.write("reviews.csv", [row for row in rows for _ in range(2 if row[3] == FIRST + timedelta(days=3) else 1)])
+    project.run(LAST)
+    house, _ = project.open()
+    post(house, "from-the-web", "i3", noon(3))
+    report = project.run(LAST + timedelta(days=2))
+    assert report.held == [("reviews", 4)]
+    house, _ = project.open()
+    surrogate = house.surrogates("user_id", "from-the-web")
+    assert house.latest.get("for_you.history", surrogate) is None
+    assert house.latest.get(recent_view("reviews"), surrogate) is not None
