@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import narwhals as nw
 import pytest
 from conftest_loop import FIRST, Project, daily, sorted_rows
 
 from tidemill.core.clock import as_of
-from tidemill.core.errors import LeaseTaken, NoSuchIncrement
+from tidemill.core.errors import CorruptFile, LeaseTaken, NoSuchIncrement
 from tidemill.loop.learn import learn
 from tidemill.loop.run import run
 from tidemill.loop.settle import accept, replace
@@ -250,3 +251,20 @@ def test_a_replaying_server_is_moved_on_and_never_back(project: Project) -> None
     set_replay(house.serving_root, as_of(LAST))
     project.run(FIRST + timedelta(days=2))
     assert replayed(house.serving_root) == as_of(LAST)
+
+
+def test_a_flipped_byte_is_neither_learned_from_nor_written_again_under_a_new_hash(project: Project) -> None:
+    project.write("reviews.csv", daily(4))
+    project.run(LAST - timedelta(days=6))
+    house, graph = project.open()
+    (file,) = [path for path in house.lake.view().paths("ratings") if "ratings" in path][-1:]
+    content = bytearray(Path(file).read_bytes())
+    content[len(content) // 2] ^= 1
+    Path(file).write_bytes(content)
+    house, graph = project.open()
+    with pytest.raises(CorruptFile, match="differs from what was written"):
+        learn(house, graph, "for_you")
+    project.write("reviews-more.csv", [(user, item, 2.0, FIRST + timedelta(days=4)) for user, item, _, _ in daily(4)])
+    with pytest.raises(CorruptFile, match="differs from what was written"):
+        project.run(FIRST + timedelta(days=4))
+    assert [problem for problem in house.lake.verify() if Path(file).name in problem]

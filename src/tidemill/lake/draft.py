@@ -336,7 +336,9 @@ class Draft:
     def _begin(self, table: str, manifest: Manifest | None, schema: pa.Schema) -> WorkingTable:
         stores = self._stores
         stores.tables.discard(table, self.number)  # what a draft that died has left
-        self._working[table] = WorkingTable(stores.tables, stores.engine, table, self.number, manifest, schema)
+        self._working[table] = WorkingTable(
+            stores.tables, stores.engine, table, self.number, manifest, schema, stores.manifests.believe
+        )
         return self._working[table]
 
 

@@ -13,7 +13,6 @@ from tidemill.core.ledger import Ledger, Line
 from tidemill.core.ports import Engine, Lease, TableCommit, Tables
 from tidemill.lake.manifest import Manifest, Manifests
 from tidemill.lake.rows import conform
-from tidemill.lake.view import readable
 from tidemill.lake.working import WorkingTable
 
 #: Where a commit's note keeps what a lost ledger line needs.
@@ -38,7 +37,7 @@ class Logs:
         if schema is None:
             raise StaleWriter(f"table `{table}` went away while it was written")
         self._tables.discard(table, number)
-        working = WorkingTable(self._tables, self._engine, table, number, before, schema)
+        working = WorkingTable(self._tables, self._engine, table, number, before, schema, self._manifests.believe)
         working.add(conform(rows, schema, table))
         working.compact()
         manifest = Manifest(
@@ -66,7 +65,10 @@ class Logs:
         if last is None or schema is None:
             return None
         manifest = self._manifests.read(table, last.version, last.note[_SHA256])
-        return self._engine.collect(self._engine.scan(readable(self._tables, manifest), schema))
+        paths = [
+            self._manifests.believe(self._tables.path(table, file.entry.path), file.entry) for file in manifest.files
+        ]
+        return self._engine.collect(self._engine.scan(paths, schema))
 
     def known(self) -> dict[str, dict[int, str]]:
         """Table -> version -> sha256 of its manifest, as the ledger has them."""

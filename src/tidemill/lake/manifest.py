@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from tidemill.core.durable import write_durably
+from tidemill.core.durable import sha256_of, write_durably
 from tidemill.core.errors import CorruptFile, FormatTooNew
 from tidemill.core.ports import StagedFile
+from tidemill.core.records import FileEntry
 
 FORMAT = 1
 #: A serialized Arrow schema; a name of its own, because a manifest has a property called `bytes`.
@@ -60,6 +61,8 @@ class Manifests:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._newest: dict[str, tuple[int, str, Manifest]] = {}
+        #: Path -> size and time of change of files whose content was compared with their hash by this process.
+        self._compared: dict[str, tuple[int, int]] = {}
 
     def path(self, table: str, version: int) -> Path:
         """Where a manifest lies."""
@@ -84,6 +87,28 @@ class Manifests:
         found = _decode(content, file)
         self._newest[table] = (version, sha256, found)
         return found
+
+    def believe(self, path: str, entry: FileEntry) -> str:
+        """The path of a data file whose content is what was written; `CorruptFile` names one that is not.
+
+        A flipped byte mostly reads as another value without an error, so each file is hashed before this process
+        reads it for the first time, and again when its size or its time of change moved.
+        """
+        file = Path(path)
+        try:
+            found = file.stat()
+        except FileNotFoundError as error:
+            raise CorruptFile(f"{file} is missing", tip="tidemill lake verify") from error
+        if found.st_size != entry.size_bytes:
+            raise CorruptFile(
+                f"{file} has {found.st_size} bytes, and {entry.size_bytes} were written", tip="tidemill lake verify"
+            )
+        stands = (found.st_size, found.st_mtime_ns)
+        if self._compared.get(path) != stands:
+            if sha256_of(file) != entry.sha256:
+                raise CorruptFile(f"{file} differs from what was written", tip="tidemill lake verify")
+            self._compared[path] = stands
+        return path
 
 
 def _decode(content: bytes, file: Path) -> Manifest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import narwhals as nw
@@ -61,8 +60,11 @@ class View:
         return self._engine.collect(frame.select(*columns) if columns else frame)
 
     def paths(self, table: str) -> list[str]:
-        """The table's files, each there and of its size; `CorruptFile` names one that is not."""
-        return readable(self._tables, self._manifest(table))
+        """The table's files, each with the content that was written; `CorruptFile` names one that is not so."""
+        manifest = self._manifest(table)
+        return [
+            self._manifests.believe(self._tables.path(table, file.entry.path), file.entry) for file in manifest.files
+        ]
 
     def _manifest(self, table: str) -> Manifest:
         publication = self._known.publication
@@ -71,18 +73,3 @@ class View:
                 f"no table `{table}` in publication {publication.number}", tip=nearest(table, publication.versions)
             )
         return self._manifests.read(table, publication.versions[table], publication.manifests[table])
-
-
-def readable(tables: Tables, manifest: Manifest) -> list[str]:
-    """The paths of a version's files, each there and of the size that the manifest says."""
-    paths = [tables.path(manifest.table, file.entry.path) for file in manifest.files]
-    for path, file in zip(paths, manifest.files, strict=True):
-        try:
-            size = Path(path).stat().st_size
-        except FileNotFoundError as error:
-            raise CorruptFile(f"{path} is missing", tip="tidemill lake verify") from error
-        if size != file.entry.size_bytes:
-            raise CorruptFile(
-                f"{path} has {size} bytes, and {file.entry.size_bytes} were written", tip="tidemill lake verify"
-            )
-    return paths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -14,6 +14,7 @@ from pyarrow import types
 
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ports import Engine, StagedFile, Tables
+from tidemill.core.records import FileEntry
 from tidemill.lake.compaction import worth_merging
 from tidemill.lake.manifest import Manifest
 from tidemill.lake.rows import Mask, conform
@@ -29,10 +30,17 @@ class WorkingTable:
     """A table as it will be after the publication `number`. Staged files are on disk; no version names them."""
 
     def __init__(
-        self, tables: Tables, engine: Engine, name: str, number: int, base: Manifest | None, schema: pa.Schema
+        self,
+        tables: Tables,
+        engine: Engine,
+        name: str,
+        number: int,
+        base: Manifest | None,
+        schema: pa.Schema,
+        believe: Callable[[str, FileEntry], str],
     ) -> None:
         self.name, self.number, self.schema = name, number, schema
-        self._tables, self._engine = tables, engine
+        self._tables, self._engine, self._believe = tables, engine, believe
         self._base = {file.entry.path: file for file in (base.files if base else ())}
         self._staged: dict[str, StagedFile] = {}
         self._dropped: set[str] = set()
@@ -73,11 +81,16 @@ class WorkingTable:
         return self._scan(files, keys, origin), sum(file.entry.rows for file in files)
 
     def _scan(self, files: Sequence[StagedFile], keys: pa.Table | None, origin: str | None) -> nw.LazyFrame[Any]:
-        paths = [self._tables.path(self.name, file.entry.path) for file in files]
+        paths = [self._path(file.entry) for file in files]
         frame = self._engine.scan(paths, self.schema, origin)
         if keys is None:
             return frame
         return frame.join(self._engine.frame(keys), on=keys.column_names, how="semi")
+
+    def _path(self, entry: FileEntry) -> str:
+        """Where a file lies; what is read is written again under a new hash, so its old one is looked at first."""
+        path = self._tables.path(self.name, entry.path)
+        return path if entry.path in self._staged else self._believe(path, entry)
 
     def pull(self, keys: pa.Table | None) -> tuple[pa.Table, int]:
         """The rows with these keys (all without), each with the file it lies in, and how many rows were looked at."""
@@ -152,7 +165,8 @@ class WorkingTable:
         """Merge small files where there are many: what one publication does stays bounded, and so do files and time."""
         chosen = worth_merging([(file.entry.path, file.entry.rows) for file in self.files])
         if chosen:
-            parts = [pq.ParquetFile(self._tables.path(self.name, path)).read() for path in chosen]
+            entries = {file.entry.path: file.entry for file in self.files}
+            parts = [pq.ParquetFile(self._path(entries[path])).read() for path in chosen]
             self.drop(chosen)
             self.add(conform(pa.concat_tables(parts), self.schema, self.name))
 
