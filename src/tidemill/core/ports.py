@@ -180,8 +180,8 @@ class VaultStore(Protocol):
 class Latest(Protocol):
     """The newest row of each key of a view: a snapshot that a run writes, and fresh rows on top.
 
-    Rows are dicts of column to plain value, without the key; times are integer microseconds. A fresh row carries the instant `at` at
-    which it was put (microseconds, the server's clock) and counts until a snapshot covers that instant.
+    Rows are dicts of column to plain value, without the key; times are integer microseconds. A fresh row carries the
+    instant `at` at which it was put (microseconds, the server's clock) and counts until a snapshot covers that instant.
     """
 
     def write(self, view: str, key: str, rows: pa.Table, version: str, covers: int | None = None) -> None:
