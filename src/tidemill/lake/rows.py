@@ -94,7 +94,8 @@ def codes(rows: pa.Table, columns: Sequence[str]) -> Codes:
 def _column_codes(column: pa.ChunkedArray) -> tuple[Codes, int]:
     if types.is_nested(column.type):  # Arrow has no dictionaries of lists
         column = pa.chunked_array([pa.array([repr(value) for value in column.to_pylist()], pa.string())])
-    encoded = column.dictionary_encode().unify_dictionaries()
+    # What this encodes has one dictionary for all chunks; making one of those that came costs chunks times values.
+    encoded = column.unify_dictionaries() if types.is_dictionary(column.type) else column.dictionary_encode()
     if not encoded.num_chunks:
         return np.zeros(0, np.int64), 1
     indices = np.concatenate([chunk.indices.fill_null(-1).to_numpy() for chunk in encoded.chunks])

@@ -47,23 +47,29 @@ def settle(known: pa.Table, rows: pa.Table, key: Sequence[str]) -> Settled:
     rows = rows if ROW in rows.column_names else rows.append_column(ROW, pa.array(np.arange(rows.num_rows)))
     both = pa.concat_tables([known.select(rows.column_names), rows])
     keys = codes(both, list(key))
-    _, inverse, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-    doubtful = sizes[inverse] > 1
+    ordered = np.sort(keys)
+    again = ordered[1:][ordered[1:] == ordered[:-1]]  # one for each pair of neighbours with one key
+    doubtful = _occur(keys, again) if len(again) else np.zeros(len(keys), np.bool_)
     many, winners, different = np.flatnonzero(doubtful), ~doubtful, 0
     if len(many):
         values = [name for name in rows.column_names if name not in SYSTEM_COLUMNS and name not in key]
         candidates = both.filter(pa.array(doubtful))  # `take` would first make one piece of every column
-        best, different = _winners(candidates, inverse[many], many < known.num_rows, values)
+        best, different = _winners(candidates, keys[many], many < known.num_rows, values)
         winners[many[best]] = True
-    again = both.num_rows - len(sizes)  # pairs of neighbours with one key
     return Settled(
         rows=rows,
         wins=winners[known.num_rows :],
         replaced=~winners[: known.num_rows],
-        repeated=again - different,
+        repeated=len(again) - different,
         contradicted=different,
-        merged=len(sizes) - known.num_rows,
+        merged=both.num_rows - len(again) - known.num_rows,
     )
+
+
+def _occur(values: Codes, among: Codes) -> Mask:
+    """Which of the values occur in `among`, which is sorted; `isin` would sort both together."""
+    found: Mask = among[np.minimum(np.searchsorted(among, values), len(among) - 1)] == values
+    return found
 
 
 def _winners(rows: pa.Table, keys: Codes, known: Mask, values: Sequence[str]) -> tuple[Codes, int]:

@@ -10,6 +10,8 @@ import numpy as np
 #: A longer line is refused and not held in memory.
 LINE_LIMIT = 16 * 1024 * 1024
 _KEPT = 64 * 1024
+#: Bytes compared at a time, so that the answers stay in the processor's cache.
+_COMPARED = 256 * 1024
 
 #: Given the bytes so far, where the last whole record ends (0: nowhere yet).
 Cut = Callable[[bytes], int]
@@ -27,7 +29,8 @@ class Block(NamedTuple):
 
 def count_byte(data: bytes, byte: int) -> int:
     """How often a byte occurs; several times faster than `bytes.count` where it occurs often."""
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == byte))
+    array = np.frombuffer(data, np.uint8)
+    return sum(int(np.count_nonzero(array[at : at + _COMPARED] == byte)) for at in range(0, array.size, _COMPARED))
 
 
 def after_line(data: bytes) -> int:
@@ -65,6 +68,10 @@ class Lines:
         rest = b""
         skipping = False
         for piece in self._pieces:
+            if not skipping and b'"' not in rest and (end := self._cut(piece)):  # no quote is open: one copy, not two
+                yield self._block(b"".join((rest, memoryview(piece)[:end])))
+                rest = piece[end:]
+                continue
             data = rest + piece if rest else piece
             if skipping:
                 end = data.find(b"\n") + 1
