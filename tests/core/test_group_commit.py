@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,3 +84,26 @@ def test_a_caller_that_went_away_takes_nobody_with_it(tmp_path: Path) -> None:
 
     asyncio.run(story())
     assert everything(tmp_path) == [b"gone", b"stays"]
+
+
+def test_who_appends_during_a_flush_that_fails_hears_of_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def flush(descriptor: int) -> None:
+        begun.set()
+        go_on.wait(5)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fdatasync", flush)
+
+    async def story() -> None:
+        log = GroupCommit(SegmentWriter(tmp_path, CLOCK))
+        first = asyncio.create_task(log.append(b"first"))
+        await asyncio.to_thread(begun.wait, 5)
+        second = asyncio.create_task(log.append(b"second"))
+        await asyncio.sleep(0)
+        go_on.set()
+        results = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 5)
+        assert all(isinstance(result, OSError) for result in results)
+
+    asyncio.run(story())

@@ -12,6 +12,7 @@ import pytest
 from tidemill.core.clock import FixedClock
 from tidemill.core.errors import LedgerBusy, NotServed
 from tidemill.serving import policy, settle, spooled, switch
+from tidemill.serving.off_switch import Line
 
 CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -37,24 +38,24 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def throw(root: Path, *, off: bool, ledger: Lines | None) -> bool:
+def throw(root: Path, *, off: bool, ledger: Lines | None) -> Line:
     return switch(root, "for_you", off=off, who="ada", why="odd answers", clock=CLOCK, ledger=ledger)
 
 
 def test_off_and_on_leave_a_file_and_a_line_each(root: Path) -> None:
     ledger = Lines()
     assert not policy(root, "for_you").off
-    assert throw(root, off=True, ledger=ledger) and policy(root, "for_you").off
-    assert throw(root, off=False, ledger=ledger) and not policy(root, "for_you").off
+    assert throw(root, off=True, ledger=ledger) == "written" and policy(root, "for_you").off
+    assert throw(root, off=False, ledger=ledger) == "written" and not policy(root, "for_you").off
     assert [(act, about) for act, about, _ in ledger.kept] == [("off", "model:for_you"), ("on", "model:for_you")]
     assert ledger.kept[0][2]["who"] == "ada" and spooled(root) == []
 
 
 @pytest.mark.parametrize("ledger", [None, Lines(room=0)])
 def test_with_the_ledger_away_the_switch_works_and_the_lines_wait_in_order(root: Path, ledger: Lines | None) -> None:
-    assert not throw(root, off=True, ledger=ledger)
+    assert throw(root, off=True, ledger=ledger) == "waiting"
     assert policy(root, "for_you").off
-    assert not throw(root, off=False, ledger=ledger)
+    assert throw(root, off=False, ledger=ledger) == "waiting"
     assert [waiting.act for waiting in spooled(root)] == ["off", "on"]
     back = Lines()
     assert settle(root, back) == 2 and settle(root, back) == 0

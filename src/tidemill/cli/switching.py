@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from tidemill.cli.asked import Asked, actor
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import TidemillError
@@ -9,17 +11,23 @@ from tidemill.core.ledger import Ledger
 from tidemill.loop.house import STATE
 from tidemill.serving import settle, spooled, switch
 
+_WHY = {
+    "waiting": "the ledger is away; its line is written when it is back",
+    "lost": "the disk is full: the ledger has no line of it; throw the switch again when there is room",
+}
+
 
 def throw(ask: Asked, model: str, *, off: bool, why: str) -> None:
     """Throw the switch of a model and say whether the ledger has its line."""
     root = ask.project / STATE / "serving"
-    switch(root, model, off=off, who=actor(), why=why, clock=SystemClock(), ledger=None)
+    line = switch(root, model, off=off, who=actor(), why=why, clock=SystemClock(), ledger=None)
     ledger = _ledger(ask)  # only now: the file is what counts, and opening the stores may wait or fail
     if ledger is not None:
-        settle(root, ledger)
-    told = ledger is not None and not spooled(root)  # a server may have written the line before us
+        with suppress(OSError):  # a full disk: what fails keeps waiting
+            settle(root, ledger)
+    told = line != "lost" and ledger is not None and not spooled(root)  # a server may have written the line before us
     word = "off" if off else "on"
-    later = "" if told else "   (the ledger is away; its line is written when it is back)"
+    later = "" if told else f"   ({_WHY[line]})"
     ask.result({"model": model, "off": off, "ledger": told}, lambda out: out.print(f"{model} is {word}{later}"))
 
 

@@ -420,6 +420,15 @@ class RuleFailed(ServeError, RuntimeError):
     code = "TM711"
 
 
+class NotKept(ServeError, OSError):
+    """Posted events or outcomes could not be written to disk, so none of the request was taken; the disk may be full.
+
+    Make room on the disk that holds `.tidemill` and send them again as `Retry-After` says; no restart is needed.
+    """
+
+    code = "TM712"
+
+
 class LedgerError(TidemillError):
     """The ledger could not be read, written or believed."""
 

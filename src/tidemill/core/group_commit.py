@@ -40,18 +40,24 @@ class GroupCommit:
         try:
             while self._waiting:
                 waiting, self._waiting = self._waiting, []
-                descriptor = os.dup(self._writer.fileno())  # a rotation meanwhile closes (and flushes) the original
                 try:
-                    await loop.run_in_executor(None, os.fdatasync, descriptor)
+                    await self._flush_open(loop)
                 except OSError as error:
                     self._writer.abandon()
-                    _settle(waiting, error)
+                    later, self._waiting = self._waiting, []  # theirs lie in the segment that is left, too
+                    _settle([*waiting, *later], error)
                 else:
                     _settle(waiting, None)
-                finally:
-                    os.close(descriptor)
         finally:
             self._flush = None
+
+    async def _flush_open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Flush the open segment; also `OSError` where a full disk let none be open."""
+        descriptor = os.dup(self._writer.fileno())  # a rotation meanwhile closes (and flushes) the original
+        try:
+            await loop.run_in_executor(None, os.fdatasync, descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _settle(waiting: list[asyncio.Future[None]], error: OSError | None) -> None:

@@ -8,6 +8,7 @@ A frame is never empty: a tail of zeros, as a power cut leaves it, would otherwi
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -98,7 +99,8 @@ class SegmentWriter:
         fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            os.write(fd, _HEADER)
+            if os.write(fd, _HEADER) != len(_HEADER):  # a full disk writes what fits
+                raise OSError(errno.ENOSPC, "no room for a segment's header")
             if self._durable:
                 os.fsync(fd)
             os.link(hidden, self.folder / name)

@@ -6,6 +6,8 @@ ledger, so that a switch works while everything else is down.
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -25,8 +27,32 @@ def load(path: Path, kind: type[T]) -> T | None:
     """The content as `kind`, `None` where there is no such file or it does not read as one."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def no_room(error: OSError) -> bool:
+    """Whether a full disk, or a used up quota, is what failed."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    """Write over `path` where it stands, durably: for a disk without room for a new file beside the old one.
+
+    The file must be there, and `content` no longer than what it has room for. Whoever looks meanwhile may read half of
+    it, so the file's time moves on once all is written, and `Watched` reads again.
+    """
+    fd = os.open(path, os.O_RDWR)
+    try:
+        before = os.fstat(fd).st_mtime_ns
+        if os.pwrite(fd, content, 0) != len(content):
+            raise OSError(errno.ENOSPC, "no room to write over the file", str(path))
+        os.ftruncate(fd, len(content))
+        stat = os.fstat(fd)
+        os.utime(fd, ns=(stat.st_atime_ns, max(before + 1, stat.st_mtime_ns) + 1))  # the kernel's ticks are coarse
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 class Watched(Generic[T]):

@@ -1,7 +1,8 @@
 """The switch of a model: off answers by the declared fallback or not at all, whatever else is down.
 
 The switch is a file that every worker watches, written first. Its ledger line follows; while the ledger is away the
-line waits in a spool and is written when it is back, with the time at which the switch was thrown.
+line waits in a spool and is written when it is back, with the time at which the switch was thrown. The file is there
+from the model's first day on and takes a fixed room, so that on a full disk it is written over where it stands.
 """
 
 from __future__ import annotations
@@ -9,20 +10,25 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from tidemill.core.clock import Clock, micros
-from tidemill.core.durable import write_durably
+from tidemill.core.durable import sync_folder, write_durably
 from tidemill.core.errors import LedgerError, NotServed, nearest
 from tidemill.release import model_folder
-from tidemill.serving.files import load, replace
+from tidemill.serving.files import load, no_room, overwrite
 
 POLICY = "policy.json"
 SPOOL = "spool.jsonl"
+#: Bytes of a policy file, filled up with spaces: within one block of any file system, and never more later.
+_ROOM = 1_024
+
+#: Where the ledger line of a thrown switch is: in the ledger, in the spool, or nowhere, because a disk was full.
+Line = Literal["written", "waiting", "lost"]
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -57,21 +63,62 @@ def policy(serving_root: Path, model: str) -> Policy:
     return load(model_folder(serving_root, model) / POLICY, Policy) or Policy()
 
 
+def make_room(folder: Path) -> None:
+    """Put the policy file "on" into a model's folder, unless there is one: who throws the switch meanwhile wins."""
+    path = folder / POLICY
+    if path.exists():
+        return
+    ready = folder / f".{POLICY}.{os.getpid()}"
+    try:
+        write_durably(ready, _filled(Policy()))
+        with suppress(FileExistsError):
+            os.link(ready, path)
+    finally:
+        ready.unlink(missing_ok=True)
+    sync_folder(folder)
+
+
 def switch(
     serving_root: Path, model: str, *, off: bool, who: str, why: str, clock: Clock, ledger: Lines | None
-) -> bool:
-    """Throw the switch of `model` and give whether the ledger has its line already.
+) -> Line:
+    """Throw the switch of `model` and say where its ledger line is.
 
     Raises `NotServed` for a model that was never promoted here. A ledger that is gone, locked or damaged does not
-    hold the switch up: hand in `None` where it does not even open.
+    hold the switch up: hand in `None` where it does not even open. Nor does a full disk, which may cost the line, and
+    of the policy file what does not fit into it: the `why`, then the `who`.
     """
     folder = model_folder(serving_root, model)
     if not folder.is_dir():
         raise NotServed(f"no model {model!r} was promoted here", tip=nearest(model, served(serving_root)))
     at = micros(clock.now())
-    replace(folder / POLICY, Policy(off, at, who, why))
-    _spool(serving_root, Waiting("off" if off else "on", f"model:{model}", at, who, why))
-    return ledger is not None and settle(serving_root, ledger) > 0
+    _put(folder / POLICY, Policy(off, at, who, why))
+    try:
+        _spool(serving_root, Waiting("off" if off else "on", f"model:{model}", at, who, why))
+    except OSError as error:
+        if not no_room(error):
+            raise
+        return "lost"
+    try:
+        return "written" if ledger is not None and settle(serving_root, ledger) else "waiting"
+    except OSError as error:
+        if not no_room(error):
+            raise
+        return "waiting"
+
+
+def _put(path: Path, policy: Policy) -> None:
+    """Replace the file at once, or write over it where the disk has no room for another one."""
+    try:
+        write_durably(path, _filled(policy))
+    except OSError as error:
+        if not no_room(error) or not path.exists():
+            raise
+        shorter = (policy, Policy(policy.off, policy.since, policy.who), Policy(policy.off, policy.since))
+        overwrite(path, next(text for text in map(_filled, shorter) if len(text) <= _ROOM))
+
+
+def _filled(policy: Policy) -> bytes:
+    return msgspec.json.encode(policy).ljust(_ROOM)
 
 
 def served(serving_root: Path) -> list[str]:

@@ -21,6 +21,7 @@ from tidemill.serving.clock import ServerClock
 from tidemill.serving.door import Door
 from tidemill.serving.http import Request, Response
 from tidemill.serving.metrics import Counters
+from tidemill.serving.problems import not_kept
 from tidemill.serving.recent import Recent
 from tidemill.serving.streams import ServedStream, Streams
 
@@ -71,7 +72,10 @@ class PostEvents:
         received = self._clock.micros()
         rows = requests.rows(request.body, self._limits)
         events = stream.door.take(rows, received, replaying=self._clock.replaying)
-        await stream.log.append(*[encode(event) for event in events])
+        try:
+            await stream.log.append(*[encode(event) for event in events])
+        except OSError as error:
+            raise not_kept("events", error) from error
         heeded = await self._heed(stream, events)
         self._counters.add("events", len(events))
         return Response(202, msgspec.json.encode({"accepted": len(events), "heeded": heeded}))

@@ -13,6 +13,7 @@ from tidemill.serving.http import Request, Response
 from tidemill.serving.local_time import instant
 from tidemill.serving.metrics import Counters
 from tidemill.serving.prediction_log import PredictionLog
+from tidemill.serving.problems import not_kept
 
 _HAPPENED_AT = Column(name="happened_at", kind="time")
 
@@ -29,7 +30,10 @@ class PostOutcomes:
     async def __call__(self, request: Request) -> Response:
         now = self._clock.micros()
         found = [self._outcome(one, now) for one in requests.outcomes(request.body, self._limits)]
-        await self._log.outcomes(found)
+        try:
+            await self._log.outcomes(found)
+        except OSError as error:
+            raise not_kept("outcomes", error) from error
         self._counters.add("outcomes", len(found))
         return Response(202, msgspec.json.encode({"accepted": len(found)}))
 

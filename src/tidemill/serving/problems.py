@@ -7,6 +7,7 @@ import msgspec
 from tidemill.core.errors import (
     AccessError,
     BadRequest,
+    NotKept,
     NotLogged,
     NotReady,
     NotServed,
@@ -28,6 +29,7 @@ STATUS: tuple[tuple[type[TidemillError], int], ...] = (
     (WrongMedia, 415),
     (TooBusy, 429),
     (NotLogged, 503),
+    (NotKept, 503),
     (SwitchedOff, 503),
     (NotReady, 503),
     (AccessError, 403),
@@ -43,6 +45,12 @@ def status(error: TidemillError) -> int:
 def body(error: TidemillError) -> bytes:
     """`{"error": {"code": "TM701", "message": …, "tip": …}}`."""
     return msgspec.json.encode({"error": {"code": error.code, "message": error.message, "tip": error.tip}})
+
+
+def not_kept(what: str, error: OSError) -> NotKept:
+    """What a caller hears where the disk took none of `what`."""
+    why = error.strerror or "it took only a part"
+    return NotKept(f"the {what} could not be written to disk: {why}", tip="none was taken: send them again")
 
 
 def unexpected() -> TidemillError:

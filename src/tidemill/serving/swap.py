@@ -18,6 +18,7 @@ from tidemill.core.errors import TidemillError
 from tidemill.release import Pointer, verify
 from tidemill.serving.files import Watched, load, replace
 from tidemill.serving.live import SERVING
+from tidemill.serving.off_switch import make_room
 from tidemill.serving.site import Answering
 
 _log = logging.getLogger(__name__)
@@ -143,6 +144,7 @@ class Swaps:
         for path in self._root.glob("*/live.json"):
             if path.parent.name not in self._models:
                 self._models[path.parent.name] = ModelSwap(path.parent, self._pool)
+                make_room(path.parent)  # while the disk has some: the switch must work when it has none
         for model in self._models.values():
             model.look(list(workers.values()), expected, now)
 
