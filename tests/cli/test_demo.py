@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +104,34 @@ def test_the_scan_of_that_project_fails_on_a_planted_leak(played: tuple[Path, An
         assert [(leak.path, leak.store) for leak in found] == [(str(planted.relative_to(project)), "parquet")]
     finally:
         planted.unlink()
+
+
+def test_at_a_terminal_it_stays_up_until_ctrl_c_and_leaves_no_process(tmp_path: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["HOME"] = str(tmp_path)
+        words = ["demo", "--dir", str(tmp_path / "shop"), "--port", "0", "--console-port", "0"]
+        os.execv(str(TIDEMILL), ["tidemill", *words])
+    shown = _read_until(terminal, b"Ctrl-C", seconds=180)
+    server = json.loads((tmp_path / "shop" / ".tidemill" / "serving" / "server.json").read_bytes())
+    with urllib.request.urlopen(f"http://127.0.0.1:{server['port']}/readyz", timeout=5) as answer:
+        assert answer.status == 200
+    os.write(terminal, b"\x03")
+    shown += _read_until(terminal, b"stopped", seconds=60)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert b"what happened" in shown
+    with pytest.raises(ProcessLookupError):
+        os.kill(server["pid"], 0)
+
+
+def _read_until(terminal: int, words: bytes, *, seconds: float) -> bytes:
+    """What a terminal shows up to some words."""
+    shown, end = b"", time.monotonic() + seconds
+    while words not in shown:
+        assert time.monotonic() < end, f"{words!r} was not shown: {shown[-2000:].decode(errors='replace')}"
+        if select.select([terminal], [], [], 1)[0]:
+            try:
+                shown += os.read(terminal, 65536)
+            except OSError:  # the other side is closed
+                break
+    return shown

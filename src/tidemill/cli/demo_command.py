@@ -23,6 +23,8 @@ from tidemill.loop.demo_world import RealReviews, SimulatedShop, World
 from tidemill.loop.project import load_mill
 
 FAILED = 1
+#: How often the demo looks whether it was told to end.
+_LOOK_S = 0.2
 
 
 @click.command("demo")
@@ -152,8 +154,10 @@ def _stay(err: Console, demo: Demo) -> None:
         f"the API is on {demo.server.url}, the console on http://{serve.host}:{serve.console_port}; Ctrl-C ends it"
     )
     ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    try:
-        ended.wait()
-    except KeyboardInterrupt:
-        err.print("")
+    # Both signals anew: an engine may have put a handler of its own in the place of Python's, and may have threads that
+    # a signal reaches before this one, so that a wait without an end would sleep on.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    while not ended.wait(_LOOK_S):
+        pass
+    err.print("")
