@@ -268,3 +268,16 @@ def test_a_flipped_byte_is_neither_learned_from_nor_written_again_under_a_new_ha
     with pytest.raises(CorruptFile, match="differs from what was written"):
         project.run(FIRST + timedelta(days=4))
     assert [problem for problem in house.lake.verify() if Path(file).name in problem]
+
+
+def test_a_held_day_accepted_after_the_code_changed_leaves_no_table_of_old_code(project: Project) -> None:
+    rows = daily(10, users=8, items=6)  # keys come back, so that the first and the last rating differ
+    project.write("reviews.csv", [row for row in rows for _ in range(2 if row[3] == LAST else 1)])
+    assert project.run(LAST).held == [("reviews", 10)]
+    mill = project.path / "mill.py"
+    mill.write_text(mill.read_text().replace('keep="last"', 'keep="first"'))
+    house, graph = project.open()
+    accept(house, graph, "reviews", 10, who="Ada", reason="the rows are right")
+    house, graph = project.open()
+    whole = graph.mill.tables["ratings"].function(house.lake.view().scan("reviews"))
+    assert sorted_rows(house.engine.collect(whole)) == project.rows("ratings")

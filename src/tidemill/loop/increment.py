@@ -89,7 +89,7 @@ def bring_in(
     verdict = joined(verdicts)
     about = {
         **(details or {}),
-        "codes": msgspec.json.encode({table.name: graph.codes[table.name] for table in graph.order}).decode(),
+        "codes": _codes(graph),
         "rows_read": str(making.draft.rows_read),
         "cpu_us": str((time.process_time_ns() - started) // 1000),
     }
@@ -102,14 +102,35 @@ def bring_in(
     return Brought(increment, verdict, publication, making.draft.rows_read, (time.process_time_ns() - started) // 1000)
 
 
-def rebuild(house: House, graph: Graph, tables: Sequence[Table], *, lease: Lease, as_of_us: int) -> Publication:
-    """Make tables again, whole, because their code changed; a publication of its own that no increment brought."""
-    making = _Making(house, graph, house.lake.draft(lease))
-    for table in tables:
-        making.make_whole(table)
-    codes = {table.name: graph.codes[table.name] for table in graph.order}
-    about = {"codes": msgspec.json.encode(codes).decode(), "rebuilt": ",".join(table.name for table in tables)}
-    return making.draft.rebuild(as_of_us, details=about)
+def published_codes(house: House) -> dict[str, str]:
+    """The code that each published table was last made with; every publication names that of all."""
+    line = house.ledger.last("publish")
+    return msgspec.json.decode(line.details.get("codes", "{}"), type=dict[str, str]) if line else {}
+
+
+def rebuild_changed(house: House, graph: Graph, *, lease: Lease) -> list[str]:
+    """Make those published tables again, whole, whose code is no longer what made them, and what is made of them.
+
+    One publication that no increment brought; the names of its tables. It comes before any increment, because an
+    increment says of every table that it is made with the code of now.
+    """
+    if house.ledger.last("publish") is None:
+        return []
+    codes = published_codes(house)
+    changed = {table.name for table in graph.order if codes.get(table.name) != graph.codes[table.name]}
+    follow = {table.name for table in graph.downstream(changed)}
+    tables = [table for table in graph.order if table.name in changed | follow]
+    if tables:
+        making = _Making(house, graph, house.lake.draft(lease))
+        for table in tables:
+            making.make_whole(table)
+        about = {"codes": _codes(graph), "rebuilt": ",".join(table.name for table in tables)}
+        making.draft.rebuild(house.lake.view().as_of, details=about)
+    return [table.name for table in tables]
+
+
+def _codes(graph: Graph) -> str:
+    return msgspec.json.encode({table.name: graph.codes[table.name] for table in graph.order}).decode()
 
 
 class _Making:

@@ -11,6 +11,7 @@ from tidemill.core.records import Increment
 from tidemill.core.settings import FILE, Settings
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
+from tidemill.loop.increment import published_codes
 from tidemill.loop.origins import refuse_strange
 
 
@@ -28,9 +29,7 @@ def plan(house: House | None, graph: Graph, until: date | None, settings: Settin
     """The steps of the next run in order; `house` is `None` where nothing has run yet."""
     refuse_strange(settings, graph.mill.streams)
     published = house.ledger.find("publish") if house else []
-    codes: dict[str, str] = {}
-    for line in published:
-        codes.update(msgspec.json.decode(line.details.get("codes", "{}"), type=dict[str, str]))
+    codes = published_codes(house) if house else {}
     steps = [_stream_step(house, graph, name, until, settings) for name in graph.mill.streams]
     steps += [_table_step(graph, name, codes, first=not published) for name in (table.name for table in graph.order)]
     steps += [_view_step(house, graph, name, published=bool(published)) for name in graph.mill.features_views]

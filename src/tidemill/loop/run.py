@@ -15,11 +15,10 @@ import msgspec
 
 from tidemill.core.clock import as_of, last_full_day
 from tidemill.core.errors import UnknownName, nearest
-from tidemill.core.ports import Lease
 from tidemill.loop.arrivals import Arrivals, Day, Progress, arrivals, named, progress_of
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
-from tidemill.loop.increment import Arrival, Brought, bring_in, rebuild
+from tidemill.loop.increment import Arrival, Brought, bring_in, rebuild_changed
 from tidemill.loop.mill import Stream
 from tidemill.loop.origins import refuse_strange, sources_of
 from tidemill.loop.refresh import refresh
@@ -70,7 +69,10 @@ def run(
         waiting = _waiting(house, graph, until, now, backfill=backfill)
         last = until or max((last_full_day(now, stream.day_zone) for stream in _streams(graph)), default=now.date())
         report = RunReport(until=last, notes=notes + [note for due in waiting.values() for note in due.notes])
-        _rebuild_changed(house, graph, lease, report, tell)
+        remade = rebuild_changed(house, graph, lease=lease)
+        if remade:
+            tell("rebuild", {"tables": remade})
+            report.publications += 1
         histories = {name: _history(house, name) for name in waiting}
         total = sum(len(due.days) for due in waiting.values())
         tell("due", {"increments": total})
@@ -139,24 +141,6 @@ def _in_order(waiting: dict[str, Arrivals]) -> Iterator[tuple[str, Day]]:
     days = [(day.day, i, name, day) for i, (name, due) in enumerate(waiting.items()) for day in due.days]
     for _, _, name, day in sorted(days, key=lambda entry: (entry[0], entry[1])):
         yield name, day
-
-
-def _rebuild_changed(house: House, graph: Graph, lease: Lease, report: RunReport, tell: Teller) -> None:
-    """Make those published tables again whose code is no longer what made them."""
-    published = house.ledger.find("publish")
-    if not published:
-        return
-    codes: dict[str, str] = {}
-    for line in published:
-        codes.update(msgspec.json.decode(line.details.get("codes", "{}"), type=dict[str, str]))
-    changed = [table for table in graph.order if codes.get(table.name, "") != graph.codes[table.name]]
-    names = {table.name for table in changed}
-    affected = [table for table in graph.order if table.name in names or names & set(table.inputs)]
-    affected = sorted({*affected, *graph.downstream(names)}, key=graph.order.index)
-    if affected:
-        tell("rebuild", {"tables": [table.name for table in affected]})
-        rebuild(house, graph, affected, lease=lease, as_of_us=house.lake.view().as_of)
-        report.publications += 1
 
 
 def _history(house: House, name: str) -> list[Mapping[str, float]]:

@@ -15,7 +15,7 @@ from tidemill.core.schema import ROW
 from tidemill.loop.arrivals import Day, Progress, arrivals, named
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
-from tidemill.loop.increment import Arrival, Brought, bring_in
+from tidemill.loop.increment import Arrival, Brought, bring_in, rebuild_changed
 from tidemill.loop.origins import REPLACEMENTS, replacement
 from tidemill.loop.refresh import refresh
 from tidemill.loop.run import silent, stands, stream_named
@@ -87,6 +87,7 @@ def _publish(
     *,
     accepted: bool,
 ) -> Brought:
+    rebuild_changed(house, graph, lease=lease)
     newest = house.lake.view().as_of if house.ledger.find("publish") else held.as_of
     arrival = Arrival(
         graph.mill.streams[held.stream],
