@@ -261,3 +261,77 @@ class Outcome(Record, frozen=True):
     value: float
     happened_at: int
     received_at: int
+
+
+class Point(Record, frozen=True):
+    """One figure of a run while it ran."""
+
+    #: What it is (`loss`, `hit_rate@10`), how far the run was when it stood there, and when (microseconds).
+    name: str
+    step: int
+    value: float
+    at: int
+
+
+class Cost(Record, frozen=True):
+    """What a run took of the machine: seconds by the clock, CPU seconds with those of its processes, peak memory."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+
+class Trial(Record, frozen=True):
+    """One combination of settings that a search tried."""
+
+    #: From 0, in the order in which they were proposed.
+    number: int
+    parameters: dict[str, Any]
+    #: `pruned`: given up early; `late`: the deadline came first; `failed`: `says` tells why.
+    state: Literal["finished", "pruned", "failed", "late"]
+    #: The figure that is made as large as possible, `None` where there is none.
+    value: float | None
+    #: The figure on each validation window, in their order, as far as it came.
+    steps: tuple[float, ...] = ()
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    says: str = ""
+
+
+class Run(Record, frozen=True):
+    """Something that was learned or measured, told so that it can be compared and done again."""
+
+    #: The model that it is about, and its number among that model's runs, from 1.
+    model: str
+    number: int
+    kind: Literal["train", "search", "auto", "refresh", "evaluate", "notebook"]
+    #: `stopped`: it ended without a word, because it was killed.
+    state: Literal["running", "finished", "failed", "stopped"]
+    started_at: int
+    ended_at: int | None = None
+    learner: str = ""
+    parameters: dict[str, Any] = {}
+    #: Table -> version that it read, and the as-of of that publication (microseconds, 0: none).
+    data: dict[str, int] = {}
+    as_of: int = 0
+    #: Fingerprint of the code, the commit and whether files differ from it, and the environment's fingerprint.
+    code: str = ""
+    commit: str | None = None
+    changed: bool = False
+    environment: str = ""
+    #: Its figures at the end, each with an interval where there is one (else both ends are the value).
+    metrics: dict[str, Metric] = {}
+    #: Ref of each thing that it left: `bundle`, `release`, `figures` (per-user figures, for paired comparison).
+    artefacts: dict[str, str] = {}
+    cost: Cost | None = None
+    #: How many trials it kept, and the number of the best one.
+    trials: int = 0
+    best: int | None = None
+    notes: tuple[str, ...] = ()
+    #: Why it failed.
+    says: str = ""
+
+    @property
+    def name(self) -> str:
+        """`for_you#3`."""
+        return f"{self.model}#{self.number}"
