@@ -52,13 +52,13 @@ class _SettlesOneTooMany(LmdbLatest):
 class _LetsRowsGoEarly(LmdbLatest):
     """The last put's instant counts, though the row holds what was put later by the clock."""
 
-    def change(self, view: str, key: str, by: Any, at: int) -> dict[str, Any]:
-        row = by(self.get(view, key))
+    def change(self, view: str, by: Any, at: int) -> dict[str, dict[str, Any]]:
+        rows = {key: made_by(self.get(view, key)) for key, made_by in by.items()}
         with self._begin(write=True) as txn:
             for place, _, found, _ in list(self._fresh_rows(txn, view)):
-                if found == key:
+                if found in rows:
                     txn.delete(place, db=self._file.fresh)
-        return super().change(view, key, lambda _: row, at)
+        return super().change(view, {key: lambda _, key=key: rows[key] for key in rows}, at)
 
 
 class _TakesTheSnapshotOnly(LmdbLatest):
@@ -210,7 +210,7 @@ def test_that_law_catches_a_store_that_swaps_row_by_row(memory: Path) -> None:
 _COUNTS = """
 sys.stdin.readline()
 for _ in range(100):
-    latest.change("v", "a", lambda row: {"n": (row or {"n": 0})["n"] + 1}, at=1)
+    latest.change("v", {"a": lambda row: {"n": (row or {"n": 0})["n"] + 1}}, at=1)
 print("done", flush=True)
 """
 

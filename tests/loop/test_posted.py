@@ -33,7 +33,7 @@ def post(house: House, user: str, item: str, at: datetime) -> None:
     def change(row: Any) -> dict[str, Any]:
         return {"items": [item], "times": [micros(at)]}
 
-    house.latest.change(recent_view("reviews"), surrogate, change, micros(at))
+    house.latest.change(recent_view("reviews"), {surrogate: change}, micros(at))
 
 
 def noon(day: int) -> datetime:

@@ -126,25 +126,28 @@ class LmdbLatest:
         return _overlaid(found, newer), present
 
     def put(self, view: str, key: str, row: Mapping[str, Any], at: int) -> None:
-        self.change(view, key, lambda _: row, at)
+        self.change(view, {key: lambda _: row}, at)
 
     def change(
-        self, view: str, key: str, by: Callable[[dict[str, Any] | None], Mapping[str, Any]], at: int
-    ) -> dict[str, Any]:
+        self, view: str, by: Mapping[str, Callable[[dict[str, Any] | None], Mapping[str, Any]]], at: int
+    ) -> dict[str, dict[str, Any]]:
+        rows, notes = {}, []
         with in_our_words(self._root), self._begin(write=True) as txn:
             state = self._stored(txn, view)
             snapshot = self._snapshot(view, state) if state.serial else None
-            place = _place(view, key)
-            raw = txn.get(place, db=self._file.fresh)
-            before, mark, row = _unpack(raw) if raw is not None else (at, 0, snapshot.get(key) if snapshot else None)
-            made = {name: _plain(value) for name, value in by(row).items()}
-            if snapshot is not None:
-                fit(snapshot.schema, made)
-            # a clock that went back must not let the row go before what it already holds is covered
-            stamp = _STAMP.pack(max(at, before), state.mark + 1)
-            txn.put(place, stamp + msgspec.msgpack.encode((key, made)), db=self._file.fresh)
-            self._note(txn, view, state, [(mark, key)])
-            return made
+            for place, (key, made_by) in enumerate(by.items(), 1):
+                stored = txn.get(_place(view, key), db=self._file.fresh)
+                known = snapshot.get(key) if snapshot and stored is None else None
+                before, mark, row = _unpack(stored) if stored is not None else (at, 0, known)
+                made = rows[key] = {name: _plain(value) for name, value in made_by(row).items()}
+                if snapshot is not None:
+                    fit(snapshot.schema, made)
+                # a clock that went back must not let the row go before what it already holds is covered
+                stamp = _STAMP.pack(max(at, before), state.mark + place)
+                txn.put(_place(view, key), stamp + msgspec.msgpack.encode((key, made)), db=self._file.fresh)
+                notes.append((mark, key))
+            self._note(txn, view, state, notes)
+        return rows
 
     def settle(self, view: str, covers: int) -> int:
         with in_our_words(self._root), self._begin(write=True) as txn:

@@ -211,9 +211,11 @@ class Latest(Protocol):
         ...
 
     def change(
-        self, view: str, key: str, by: Callable[[dict[str, Any] | None], Mapping[str, Any]], at: int
-    ) -> dict[str, Any]:
-        """Put what `by` makes of the present row (or `None`), with no other writer in between, and give it."""
+        self, view: str, by: Mapping[str, Callable[[dict[str, Any] | None], Mapping[str, Any]]], at: int
+    ) -> dict[str, dict[str, Any]]:
+        """Put what the function of each key makes of its present row (or `None`), all or none of them, with no other
+        writer in between, and give the new rows.
+        """
         ...
 
     def settle(self, view: str, covers: int) -> int:

@@ -89,10 +89,14 @@ class Recent:
             if isinstance(item, str) and isinstance(time, int):
                 surrogate = event.people[self._subject].surrogate
                 people.setdefault(surrogate, []).append((item, time, event.received_at))
-        for surrogate, new in people.items():
-            self._put(surrogate, new)
+        if people:
+            latest = max(at for new in people.values() for _, _, at in new)
+            changes = {surrogate: self._adding(surrogate, new) for surrogate, new in people.items()}
+            self._latest.change(self._view, changes, latest)
 
-    def _put(self, surrogate: str, new: list[tuple[str, int, int]]) -> None:
+    def _adding(
+        self, surrogate: str, new: list[tuple[str, int, int]]
+    ) -> Callable[[dict[str, Any] | None], Mapping[str, Any]]:
         known = self._published(surrogate)
 
         def change(row: dict[str, Any] | None) -> Mapping[str, Any]:
@@ -106,7 +110,7 @@ class Recent:
             kept = kept[-KEPT:]
             return {"items": [item for item, _ in kept], "times": [time for _, time in kept]}
 
-        self._latest.change(self._view, surrogate, change, max(at for _, _, at in new))
+        return change
 
     def _published(self, surrogate: str) -> set[tuple[str, int]]:
         """What the published history of every model that the stream feeds has already."""

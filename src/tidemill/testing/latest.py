@@ -136,7 +136,10 @@ class LatestSuite:
         def one_more(row: Row | None) -> Row:
             return {"n": (row or {"n": 0})["n"] + 1, "s": None, "l": None}
 
-        assert [latest.change("v", key, one_more, at=1)["n"] for key in ("a", "a", "b")] == [2, 3, 1]
+        assert [latest.change("v", {key: one_more}, at=1)[key]["n"] for key in ("a", "a", "b")] == [2, 3, 1]
+        both = latest.change("v", {"a": one_more, "c": one_more}, at=1)
+        assert {key: row["n"] for key, row in both.items()} == {"a": 4, "c": 1}
+        assert set(latest.changed("v", latest.changed("v", 0)[0] - 2)[1] or ()) == {"a", "c"}
 
     def test_a_change_that_fails_changes_nothing(self, tmp_path: Path) -> None:
         latest = self.make(tmp_path)
@@ -147,7 +150,8 @@ class LatestSuite:
             raise RuntimeError("no")
 
         with pytest.raises(RuntimeError):
-            latest.change("v", "a", fails, at=2)
+            latest.change("v", {"b": lambda _: {"n": 3}, "a": fails}, at=2)
+        assert latest.get("v", "b") is None
         assert latest.get("v", "a") == {"n": 1}
         assert latest.changed("v", mark) == (mark, [])
 
@@ -254,7 +258,7 @@ def latest_machine(make: Callable[[Path], Latest]) -> type[RuleBasedStateMachine
                 assert row == self._now().get(key)
                 return {"n": 7, "s": None, "l": [len(row or {})]}
 
-            self._lay(key, self.writer.change("v", key, by, at), at)
+            self._lay(key, self.writer.change("v", {key: by}, at)[key], at)
 
         @rule(covers=_AT)
         def settle(self, covers: int) -> None:
