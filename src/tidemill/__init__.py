@@ -16,10 +16,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tidemill.checks import between, fresh, like_history, not_null, refused_share, repeated_share
     from tidemill.core.schema import Event, event_time, field, item, subject
+    from tidemill.core.space import grid, search
     from tidemill.loop.mill import Mill
+    from tidemill.loop.workbench import open_project
     from tidemill.models import (
+        als,
+        auto,
+        blend,
         cooccurrence,
         diverse,
+        ease,
         eligible,
         item_knn,
         nearest,
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
         relevance,
         slate,
         spectral,
+        transitions,
         trending,
         unseen,
     )
@@ -36,14 +43,16 @@ __version__ = "0.1.0"
 
 _HOME = {
     **dict.fromkeys(["Event", "event_time", "field", "item", "subject"], "tidemill.core.schema"),
+    **dict.fromkeys(["grid", "search"], "tidemill.core.space"),
     "Mill": "tidemill.loop.mill",
+    "open_project": "tidemill.loop.workbench",
     **dict.fromkeys(
         ["between", "fresh", "like_history", "not_null", "refused_share", "repeated_share"], "tidemill.checks"
     ),
     **dict.fromkeys(
         [
-            *["cooccurrence", "diverse", "eligible", "item_knn", "nearest", "popular", "popularity", "relevance"],
-            *["slate", "spectral", "trending", "unseen"],
+            *["als", "auto", "blend", "cooccurrence", "diverse", "ease", "eligible", "item_knn", "nearest", "popular"],
+            *["popularity", "relevance", "slate", "spectral", "transitions", "trending", "unseen"],
         ],
         "tidemill.models",
     ),
@@ -52,26 +61,34 @@ _HOME = {
 __all__ = [
     "Event",
     "Mill",
+    "als",
+    "auto",
     "between",
+    "blend",
     "cooccurrence",
     "diverse",
+    "ease",
     "eligible",
     "event_time",
     "field",
     "fresh",
+    "grid",
     "item",
     "item_knn",
     "like_history",
     "nearest",
     "not_null",
+    "open_project",
     "popular",
     "popularity",
     "refused_share",
     "relevance",
     "repeated_share",
+    "search",
     "slate",
     "spectral",
     "subject",
+    "transitions",
     "trending",
     "unseen",
 ]
@@ -80,11 +97,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
-    planned = {"search", "grid", "auto"}
-    if name in planned:
-        from tidemill.core.errors import NotBuiltYet  # noqa: PLC0415 - only on the way to an error
-
-        raise NotBuiltYet(f"`tm.{name}` is not built yet", tip="give the parameter a plain value")
     raise AttributeError(f"module 'tidemill' has no attribute {name!r}")
 
 

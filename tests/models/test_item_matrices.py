@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from known_worlds import DAY, NOW, checkerboard, events
 
 from tidemill.models import Interactions
@@ -81,6 +82,19 @@ def test_lists_keep_the_best_and_never_the_item_itself() -> None:
         assert len(row) == 3
         assert item not in row
         assert np.allclose(kept, np.sort(dense[item])[::-1][:3])
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_lists_are_in_the_order_of_weights_and_ties_in_the_order_of_items(signed: bool) -> None:
+    rng = np.random.default_rng(0)
+    dense = np.round(rng.normal(size=(40, 40)), 1).astype(np.float32)  # many ties, and zeros
+    lists = ItemLists.from_matrix(sp.csr_matrix(dense)[:, ::-1][:, ::-1], 9, signed=signed)
+    for item, row in enumerate(dense):
+        others = [other for other in range(40) if other != item and (row[other] != 0 if signed else row[other] > 0)]
+        best = sorted(others, key=lambda other: (-abs(row[other]), other))[:9]
+        if signed:
+            best.sort(key=lambda other: (-row[other], other))
+        assert lists.items[lists.starts[item] : lists.starts[item + 1]].tolist() == best
 
 
 def test_fold_in_is_the_product_with_the_matrix() -> None:

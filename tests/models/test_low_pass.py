@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from known_worlds import checkerboard, events
 
+from tidemill.models import Interactions
 from tidemill.models.item_cosine import user_item_matrix
 from tidemill.models.low_pass import Vectors, low_pass_vectors
 
@@ -71,3 +72,49 @@ def test_too_few_items_for_any_factor_give_vectors_of_zero() -> None:
     vectors = low_pass_vectors(events([("u", "a", 1)]), factors=8, smoothing=1.0)
     assert vectors.items.shape[0] == 1
     assert not vectors.items.any()
+
+
+def popular_board() -> Interactions:
+    """A checkerboard of two colours, and an item that nearly everybody took."""
+    board = checkerboard()
+    rows = [(board.users[u], board.items[i], 2.0) for u, i in zip(board.user, board.item, strict=True)]
+    return events(rows + [(f"u{user:02}", "everywhere", 1.0) for user in range(11)])
+
+
+def test_out_power_lifts_frequent_items_and_leaves_the_rest_of_the_score() -> None:
+    told = popular_board()
+    degrees = np.bincount(told.item) + 1.0
+    plain = low_pass_vectors(told, factors=3, smoothing=1.0)
+    lifted = low_pass_vectors(told, factors=3, smoothing=1.0, out_power=0.9)
+    assert np.allclose(scores(lifted, [0, 2]), scores(plain, [0, 2]) * degrees**0.4, rtol=1e-4)
+
+
+def test_item_power_is_the_exponent_of_degrees_on_both_sides() -> None:
+    told = popular_board()
+    vectors = low_pass_vectors(told, factors=3, smoothing=1.0, item_power=0.8)
+    users = user_item_matrix(told).toarray().astype(np.float64)
+    degrees, sizes = users.sum(axis=0) + 1.0, users.sum(axis=1) + 1.0
+    axes = np.linalg.svd(users / sizes[:, None] ** 0.5 / degrees**0.8)[2][:3]
+    expected = (axes / degrees**0.8).T @ (axes * degrees**0.8)
+    assert np.allclose(vectors.encoder @ vectors.items.T, expected, atol=1e-5)
+
+
+def test_a_gain_of_two_over_all_axes_is_the_linear_filter() -> None:
+    """R̃ᵀR̃ itself, up to its largest singular value: what GF-CF adds to the ideal low-pass filter."""
+    told = popular_board()
+    users = user_item_matrix(told).toarray().astype(np.float64)
+    degrees, sizes = users.sum(axis=0) + 1.0, users.sum(axis=1) + 1.0
+    normal = users / sizes[:, None] ** 0.5 / degrees**0.5
+    vectors = low_pass_vectors(told, factors=100, smoothing=1.0, gain=2.0)
+    found = (vectors.encoder * degrees[:, None] ** 0.5) @ (vectors.items / degrees[:, None] ** 0.5).T
+    strength = np.linalg.svd(normal, compute_uv=False)
+    weakest = (strength[-1] / strength[0]) ** 2  # the last axis is left out by Lanczos iteration
+    assert np.abs(found - normal.T @ normal / strength[0] ** 2).max() <= weakest + 1e-5
+
+
+def test_shares_of_the_history_add_up_to_the_score() -> None:
+    vectors = low_pass_vectors(checkerboard(), factors=4, smoothing=1.0)
+    codes = np.array([1, 6, 6], np.int32)
+    given = vectors.given([0, 5, 2], [1.0, 0.5, 0.1], codes)
+    assert given.shape == (3, 3)
+    assert np.allclose(given.sum(axis=1), vectors.items[codes] @ vectors.user([0, 5, 2], [1.0, 0.5, 0.1]), atol=1e-6)

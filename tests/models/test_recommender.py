@@ -13,30 +13,30 @@ from known_worlds import DAY, NOW, checkerboard, events
 
 from tidemill import models
 from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew, IdsMismatch, TooLittleData
-from tidemill.models import Recommender, learn
-from tidemill.models.profile import LONGEST, history_weights
+from tidemill.models import learn, open_recommender, write_recommender
+from tidemill.models.history import LONGEST, HistoryWeights, newest_first
 
 SPECS = [models.cooccurrence(factors=2), models.item_knn(factors=2), models.spectral(factors=2), models.popularity()]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    learn(SPECS[0], checkerboard(), NOW).write(tmp_path / "made")
+    write_recommender(learn(SPECS[0], checkerboard(), NOW), tmp_path / "made")
     return tmp_path / "made"
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_what_is_opened_answers_as_what_was_written(spec, tmp_path: Path) -> None:
     made = learn(spec, checkerboard(), NOW)
-    made.write(tmp_path / "made")
-    opened = Recommender.open(tmp_path / "made")
+    write_recommender(made, tmp_path / "made")
+    opened = open_recommender(tmp_path / "made")
     for history in ([], [0], [0, 2, 5]):
         one, other = (r.nearest(history, list(range(len(history))), 5) for r in (made, opened))
         assert one.item.tolist() == other.item.tolist()
         assert np.array_equal(one.score, other.score)
         assert one.because.tolist() == other.because.tolist()
-    assert opened.parts() == made.parts() == spec.parts()
-    assert (opened.as_of, opened.blend, opened.learner) == (made.as_of, made.blend, made.learner)
+    assert opened.names == made.names == spec.parts()
+    assert (opened.as_of, opened.prior, opened.learner) == (made.as_of, made.prior, made.learner)
 
 
 @pytest.mark.parametrize("spec", SPECS[:3], ids=lambda spec: spec.name)
@@ -54,7 +54,7 @@ def test_each_user_of_a_checkerboard_is_shown_what_he_lacks(spec) -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_learning_twice_leaves_the_same_bytes(spec, tmp_path: Path) -> None:
     for name in ("one", "other"):
-        learn(spec, checkerboard(), NOW).write(tmp_path / name)
+        write_recommender(learn(spec, checkerboard(), NOW), tmp_path / name)
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
     assert files
     for file in files:
@@ -87,13 +87,16 @@ def test_only_items_with_an_event_before_the_as_of_are_learned() -> None:
 
 
 def test_weights_run_from_the_newest_event_and_count_an_item_once() -> None:
-    codes, weights = history_weights([7, 8, 7], [0, 5 * DAY, 10 * DAY], recency_days=10.0)
-    assert codes == [7, 8]
-    assert weights == pytest.approx([1.0, np.exp(-0.5) * 2**-0.3])
-    moved, same = history_weights([7, 8, 7], [1000 * DAY, 1005 * DAY, 1010 * DAY], recency_days=10.0)
-    assert (moved, same) == (codes, pytest.approx(weights))
-    assert len(history_weights(list(range(500)), list(range(500)), 1.0)[0]) == LONGEST
-    assert history_weights([], [], 1.0) == ([], [])
+    codes, times = newest_first([7, 8, 7], [0, 5 * DAY, 10 * DAY])
+    assert (codes, times) == ([7, 8], [10 * DAY, 5 * DAY])
+    weigh = HistoryWeights(recency_days=10.0)
+    assert weigh.of(times) == pytest.approx([1.0, np.exp(-0.5) * 2**-0.3])
+    assert weigh.of([1000 * DAY + time for time in times]) == pytest.approx(weigh.of(times))
+    assert HistoryWeights(recency_days=None, rank_power=1.0).of(times) == pytest.approx([1.0, 0.5])
+    assert HistoryWeights(recency_days=10.0, last_day=True).of(times) == [1.0, 0.0]
+    assert len(newest_first(list(range(500)), list(range(500)))[0]) == LONGEST
+    assert newest_first([], []) == ([], [])
+    assert weigh.of([]) == []
 
 
 def test_ids_of_another_training_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -103,40 +106,42 @@ def test_ids_of_another_training_are_refused(folder: Path, tmp_path: Path) -> No
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
     with pytest.raises(IdsMismatch):
-        Recommender.open(folder)
+        open_recommender(folder)
 
 
-@pytest.mark.parametrize("part", ["popularity", "vectors", "lists"])
+@pytest.mark.parametrize("part", ["popularity", "spectral", "cooccurrence"])
 def test_parts_of_another_size_are_refused(part: str) -> None:
     one = learn(models.cooccurrence(), checkerboard(), NOW)
     other = learn(models.cooccurrence(), checkerboard(n_items=10), NOW)
     with pytest.raises(IdsMismatch, match=part):
-        replace(one, scratch={}, **{part: getattr(other, part)})
+        if part == "popularity":
+            replace(one, popularity=other.popularity)
+        replace(one, parts={**one.parts, part: other.parts[part]})
 
 
 def test_damage_is_refused_by_name(folder: Path) -> None:
-    weights = folder / "lists" / "weights.npy"
+    weights = folder / "parts" / "cooccurrence" / "weights.npy"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-5])
     with pytest.raises(BundleCorrupt, match=r"weights\.npy"):
-        Recommender.open(folder)
+        open_recommender(folder)
     weights.unlink()
     with pytest.raises(BundleCorrupt, match=r"weights\.npy"):
-        Recommender.open(folder)
+        open_recommender(folder)
     np.save(weights, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(BundleRefused, match="pickle"):
-        Recommender.open(folder)
+        open_recommender(folder)
     weights.write_bytes(whole)
     (folder / "recommender.json").write_text("{")
     with pytest.raises(BundleCorrupt, match=r"recommender\.json"):
-        Recommender.open(folder)
+        open_recommender(folder)
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
     about = msgspec.json.decode((folder / "recommender.json").read_bytes())
     (folder / "recommender.json").write_bytes(msgspec.json.encode(about | {"format": 99, "novelty": True}))
     with pytest.raises(FormatTooNew):
-        Recommender.open(folder)
+        open_recommender(folder)
 
 
 def test_apart_shares_arrays_and_not_scratch() -> None:

@@ -45,7 +45,8 @@ def test_defect_5_trained_on_one_measure_and_searched_by_another() -> None:
     length = np.linalg.norm(recommender.vectors.items, axis=1, keepdims=True)
     by_angle = ExactIndex(recommender.vectors.items / np.where(length > 0, length, 1))
     with pytest.raises(AssertionError):
-        searched_as_trained(replace(recommender, index=by_angle, scratch={}))
+        part = replace(recommender.parts["spectral"], index=by_angle)
+        searched_as_trained(replace(recommender, parts={"spectral": part}))
 
 
 def user_vector_is_served(kind: type[Vectors]) -> None:
@@ -53,8 +54,9 @@ def user_vector_is_served(kind: type[Vectors]) -> None:
     told = unequal()
     recommender = learn(models.spectral(factors=4, recency="100000 days"), told, NOW)
     trained = recommender.vectors
-    assert trained is not None
-    served = replace(recommender, vectors=kind(trained.encoder, trained.items), scratch={})
+    assert isinstance(trained, Vectors)
+    part = replace(recommender.parts["spectral"], vectors=kind(trained.encoder, trained.items))
+    served = replace(recommender, parts={"spectral": part})
     for user in range(10):
         items, times = told.history(user)
         profile = served.profile(items.tolist(), times.tolist())
@@ -96,7 +98,7 @@ def test_defect_7_ids_are_drawn_anew_at_each_training() -> None:
     def drawn_anew(told: Interactions, seed: int) -> Recommender:
         """Wrong: the names of the codes depend on the training."""
         names = np.random.default_rng(seed).permutation(np.array(told.items)).tolist()
-        return replace(sound(told, seed), items=names, scratch={})
+        return replace(sound(told, seed), items=names)
 
     ids_are_stable(sound)
     with pytest.raises(AssertionError):
@@ -116,7 +118,7 @@ def test_defect_8_items_that_were_never_trained_sit_in_the_index() -> None:
     told = events([("u", "a", 1), ("u", "b", 2), ("v", "a", 3), ("v", "b", 4), ("w", "later", 50), ("w", "a", 51)])
     recommender = learn(models.cooccurrence(factors=2), told, 20 * DAY)
     index_holds_trained_items_only(recommender, told)
-    whole = replace(learn(models.cooccurrence(factors=2), told, NOW), as_of=20 * DAY, scratch={})
+    whole = replace(learn(models.cooccurrence(factors=2), told, NOW), as_of=20 * DAY)
     with pytest.raises(AssertionError):
         index_holds_trained_items_only(whole, told)
 
@@ -136,7 +138,7 @@ class DropsSeenLast(SlateEngine):
     def _answer(self, question):
         self._banned[:] = False
         found = super()._answer(question)
-        seen = {self._plan.items[item] for item in question.profile._history}
+        seen = {self._plan.items[item] for item in question.profile.history}
         keep = [i for i, item in enumerate(found.items) if item not in seen]
         return replace(found, items=[found.items[i] for i in keep])
 

@@ -106,9 +106,9 @@ def test_reasons_say_where_an_item_came_from() -> None:
     assert found.short == "of 6 items 6 are eligible, 5 of them neither seen nor excluded"
 
 
-def test_vectors_alone_speak_of_taste() -> None:
+def test_vectors_alone_name_the_item_that_gave_most() -> None:
     found = engine(spec=models.spectral(factors=2)).answer(["i00", "i02"], [1, 2], 3)
-    assert found.reasons == ["near your taste"] * 3
+    assert found.reasons == ["goes with i02"] * 3  # the newest counts most
     assert all(int(item[1:]) % 2 == 0 for item in found.items)
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from known_worlds import World, worlds
 
 from tidemill.models import Answer, SlateEngine
-from tidemill.models.profile import Scratch
+from tidemill.models.opinion import Scratch
 
 Law = Callable[[World, type[SlateEngine]], None]
 

@@ -17,6 +17,49 @@ def npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+#: One tree of two splits over two features, as LightGBM writes it.
+TREES = b"""tree
+version=v4
+num_class=1
+num_tree_per_iteration=1
+label_index=0
+max_feature_idx=1
+objective=lambdarank
+feature_names=a b
+feature_infos=[0:1] [0:1]
+tree_sizes=300
+
+Tree=0
+num_leaves=3
+num_cat=0
+split_feature=0 1
+split_gain=1 1
+threshold=0.5 0.25
+decision_type=2 2
+left_child=1 -1
+right_child=-2 -3
+leaf_value=0.1 0.2 -0.1
+leaf_weight=1 1 1
+leaf_count=5 5 5
+internal_value=0 0
+internal_weight=0 0
+internal_count=15 10
+is_linear=0
+shrinkage=1
+
+
+end of trees
+
+feature_importances:
+a=1
+
+parameters:
+end of parameters
+
+pandas_categorical:null
+"""
+
+
 def header(text: str) -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
 
@@ -44,6 +87,7 @@ def look(tmp_path: Path, name: str, data: bytes, holds: str = "bundle") -> str |
         ("a.json", b'{"a": [1, 2.5, null, "\xc3\xa9"]}'),
         ("a.arrow", arrow(pa.table({"id": ["a"], "x": [[1, 2]]}))),
         ("a.faiss", b"IwFl" + bytes(100)),
+        ("a.txt", TREES),
     ],
 )
 def test_what_may_be_in_a_bundle(tmp_path: Path, name: str, data: bytes) -> None:
@@ -79,6 +123,24 @@ def test_what_may_be_in_a_bundle(tmp_path: Path, name: str, data: bytes) -> None
         ("a.arrow", b"ARROW1\0\0" + bytes(50), "no Arrow file that can be read"),
         ("a.arrow", b"PAR1", "no Arrow file"),
         ("a.faiss", b"NOPE" + bytes(10), "no known FAISS index"),
+        ("a.txt", b"import os", "does not start as LightGBM trees do"),
+        ("a.txt", b"", "does not start as LightGBM trees do"),
+        ("a.txt", b"tree\nversion=v4\n", "its trees cannot be read"),
+        ("a.txt", TREES[: TREES.index(b"\n\nTree=")], "no trees"),
+        ("a.txt", TREES[: TREES.index(b"end of trees")], "it was cut off"),
+        ("a.txt", TREES.replace(b"shrinkage=1\n", b"shrinkage=1\n\xff"), "it is no text"),
+        ("a.txt", TREES.replace(b"num_cat=0", b"num_cat=1"), "categories"),
+        ("a.txt", TREES.replace(b"is_linear=0", b"is_linear=1"), "linear leaves"),
+        ("a.txt", TREES.replace(b"decision_type=2 2", b"decision_type=2 3"), "splits by categories"),
+        ("a.txt", TREES.replace(b"split_feature=0 1", b"split_feature=0 2"), "a feature that is not named"),
+        ("a.txt", TREES.replace(b"split_feature=0 1", b"split_feature=0 -1"), "a feature that is not named"),
+        ("a.txt", TREES.replace(b"split_feature=0 1", b"split_feature=0"), "another number of splits"),
+        ("a.txt", TREES.replace(b"left_child=1 -1", b"left_child=0 -1"), "a child lies outside"),
+        ("a.txt", TREES.replace(b"left_child=1 -1", b"left_child=2 -1"), "a child lies outside"),
+        ("a.txt", TREES.replace(b"right_child=-2 -3", b"right_child=-2 -4"), "a child lies outside"),
+        ("a.txt", TREES.replace(b"num_leaves=3", b"num_leaves=300000"), "another number of leaves"),
+        ("a.txt", TREES.replace(b"num_leaves=3", b"num_leaves=3\nnum_leaves=2"), "comes twice"),
+        ("a.txt", TREES.replace(b"max_feature_idx=1", b"max_feature_idx=7"), "named features"),
         ("a.py", b"x = 1", "may be in it"),
         ("a.pkl", b"I1\n.", "may be in it"),
         ("a", b"{}", "may be in it"),

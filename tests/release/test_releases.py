@@ -291,6 +291,46 @@ def test_a_kill_between_any_two_steps_leaves_whole_things_and_a_rerun_completes(
     assert shelf.ledger.verify() == []
 
 
+DROPPER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from conftest import Shelf
+from tidemill.core.failpoint import arm
+shelf = Shelf(Path(sys.argv[2]))
+arm("drop.ledger")
+shelf.releases.drop("for_you", [shelf.releases.get("for_you@1").bundle], "old")
+"""
+
+
+def test_bundles_are_dropped_under_one_line_whenever_the_process_dies(shelf: Any) -> None:
+    first, second = shelf.create(1), shelf.create(2)
+    root = Path(__file__).resolve().parent
+    killed = subprocess.run(
+        [sys.executable, "-c", DROPPER, str(root), str(shelf.root)], capture_output=True, timeout=60, check=False
+    )
+    assert killed.returncode == -9, killed.stderr.decode()
+    after = shelf.reopened()
+    for _ in range(2):
+        after.drop("for_you", [first.bundle], "old")
+    (line,) = shelf.ledger.find("drop")
+    assert list(line.refs_in) == [f"bundle:for_you@{first.bundle}"]
+    with pytest.raises(BundleCorrupt, match="any more"):
+        after.promote(first.name)
+    assert after.promote(second.name).number == 2
+    assert [release.number for release in after.all("for_you")] == [1, 2]
+    assert shelf.ledger.verify() == []
+
+
+def test_releases_made_by_another_process_are_seen(shelf: Any) -> None:
+    other = shelf.reopened()
+    shelf.create(1)
+    assert [release.number for release in other.all("for_you")] == [1]
+    shelf.create(2)
+    assert [release.number for release in other.all("for_you")] == [1, 2]
+    assert other.get("for_you@2") == shelf.releases.get("for_you@2")
+
+
 def test_recovery_mends_a_lost_a_damaged_and_a_foreign_pointer(shelf: Any, three: Callable[[], list[str]]) -> None:
     three()
     shelf.releases.promote("for_you@2")

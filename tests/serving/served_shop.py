@@ -19,7 +19,7 @@ from tidemill.core.schema import Event, event_time, item, subject
 from tidemill.core.schema import field as column
 from tidemill.loop.app import serve_plan
 from tidemill.loop.house import House, open_house
-from tidemill.models import Interactions, cooccurrence, learn
+from tidemill.models import Interactions, cooccurrence, learn, write_recommender
 from tidemill.models.slate_spec import SlateSpec, diverse, eligible, nearest, popular, slate, trending, unseen
 from tidemill.serving import Plan, ServedStream, write_streams
 
@@ -86,7 +86,7 @@ class Shop:
         views = {"facts": ("category", "in_stock")}
         folder = self.house.state / f"bundle-{seed}"
         if not folder.exists():
-            learned(self.events, seed).write(folder, self.house.search())
+            write_recommender(learned(self.events, seed), folder, self.house.search())
         card = Card(
             model=MODEL, helps="Readers.", could_harm="Narrow choice.", learner="cooccurrence",
             parameters={"seed": seed}, evaluation=None, data={}, n_rows=len(self.events), n_users=0, n_items=0,

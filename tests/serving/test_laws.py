@@ -14,7 +14,7 @@ from served_shop import ITEMS, MODEL, OUT_OF_STOCK, Review, Shop
 
 from tidemill.core.clock import SystemClock
 from tidemill.core.posted import Person, Posted
-from tidemill.models import Recommender
+from tidemill.models import open_recommender
 from tidemill.release import read_pointer
 from tidemill.serving import Asked, Histories, Predictor, Recent, ServerClock, Sources
 
@@ -58,7 +58,7 @@ class Bench:
         latest = shop.house.latest
         clock = ServerClock(SystemClock(), shop.root)
         histories = Histories(latest, MODEL, lambda: ["reviews"])
-        recommender = Recommender.open(Path(pointer.bundle), shop.house.search())
+        recommender = open_recommender(Path(pointer.bundle), shop.house.search())
         self.predictor = Predictor(pointer, recommender, {}, Sources(latest, histories, clock, 3600))
         self.recent = Recent(latest, "reviews", Review.contract, [MODEL])
         self.people = 0

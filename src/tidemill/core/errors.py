@@ -290,6 +290,33 @@ class IdsMismatch(LearnError, ValueError):
     code = "TM511"
 
 
+class CatalogueTooLarge(LearnError, ValueError):
+    """A learner's cost grows with the square or the cube of the items, and there are more than it takes.
+
+    Take a learner whose cost grows with the events, such as `cooccurrence()`, `item_knn()` or `spectral()`.
+    """
+
+    code = "TM512"
+
+
+class SearchFailed(LearnError, RuntimeError):
+    """A search of settings ended without a single figure: every trial failed, or the deadline came before the first.
+
+    The message says what the first trial said. Trials that ended are kept, so the same command goes on from there.
+    """
+
+    code = "TM513"
+
+
+class FigureRefused(LearnError, ValueError):
+    """A figure of a run is no number, or NaN or infinite, which can be neither drawn nor compared.
+
+    Leave it out where it is not defined. Nothing of the call was kept, and the run goes on.
+    """
+
+    code = "TM514"
+
+
 class ReleaseError(TidemillError):
     """A bundle or a release is not fit to be served."""
 

@@ -21,7 +21,7 @@ from tidemill.core.settings import Settings, load
 from tidemill.core.subjects import Surrogates, Vault
 from tidemill.feedback import LogWriter, SegmentLog
 from tidemill.loop.house import STATE, backend, identity, open_house, search_of
-from tidemill.models import Recommender, load_functions
+from tidemill.models import load_functions, open_recommender
 from tidemill.release import Pointer, module_sources
 from tidemill.serving.access import LoopbackAccess
 from tidemill.serving.clock import ServerClock
@@ -95,7 +95,7 @@ def _stores(settings: Settings) -> Stores:
             functions = load_functions(release.rules, module_sources(pointer), release.rule_modules)
             histories = Histories(latest, release.model, lambda: feeding(release.model))
             sources = Sources(latest, histories, clock, settings.serve.slot_s)
-            return Predictor(pointer, Recommender.open(Path(pointer.bundle), search), functions, sources)
+            return Predictor(pointer, open_recommender(Path(pointer.bundle), search), functions, sources)
 
         return open_pointer
 

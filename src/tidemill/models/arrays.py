@@ -17,6 +17,13 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     np.save(path, np.ascontiguousarray(array), allow_pickle=False)
 
 
+def rows_at(array: npt.NDArray[Any], places: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
+    """The rows at these places, in their order; a row of zeros at -1."""
+    rows = np.zeros((len(places), *array.shape[1:]), array.dtype)
+    rows[places >= 0] = array[places[places >= 0]]
+    return rows
+
+
 def open_array(path: Path) -> npt.NDArray[Any]:
     """Open one array memory-mapped and read-only.
 

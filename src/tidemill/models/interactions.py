@@ -49,6 +49,11 @@ class Interactions:
         return len(self.users)
 
     @classmethod
+    def none(cls) -> Interactions:
+        """Nobody took anything."""
+        return cls([], [], np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
+
+    @classmethod
     def from_arrow(cls, table: pa.Table, *, user: str, item: str, time: str, row: str | None = None) -> Interactions:
         """From a table with string ids and UTC timestamps (or int64 microseconds).
 

@@ -17,7 +17,8 @@ from tidemill.models.interactions import F32, I32, I64
 class ItemLists:
     """`starts` int64 (n_items + 1), `items` int32 and `weights` float32 (n_entries): row i lists neighbours of item i.
 
-    Weights are above zero and fall within a row; an item is never its own neighbour.
+    Weights fall within a row, and an item is never its own neighbour. They are above zero, but for lists that were cut
+    as `signed`: there a weight below zero takes from the score.
     """
 
     starts: I64
@@ -30,18 +31,26 @@ class ItemLists:
         return len(self.starts) - 1
 
     @classmethod
-    def from_matrix(cls, matrix: sp.csr_matrix[Any], neighbours: int) -> ItemLists:
-        """The `neighbours` largest positive entries of each row of a square matrix, the diagonal left out."""
+    def from_matrix(cls, matrix: sp.csr_matrix[Any], neighbours: int, *, signed: bool = False) -> ItemLists:
+        """The `neighbours` largest positive entries of each row of a square matrix, the diagonal left out.
+
+        With `signed`, the largest by magnitude instead.
+        """
+        matrix = matrix if matrix.has_sorted_indices else matrix.sorted_indices()
         rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
         columns, values = matrix.indices.astype(np.int32), matrix.data.astype(np.float32)
-        keep = (values > 0) & (rows != columns)
+        keep = ((values != 0) if signed else (values > 0)) & (rows != columns)
         rows, columns, values = rows[keep], columns[keep], values[keep]
-        order = np.lexsort((columns, -values, rows))
+        order = _by_row_and_size(rows, values)
         rows, columns, values = rows[order], columns[order], values[order]
         starts = np.searchsorted(rows, np.arange(matrix.shape[0] + 1))
         best = np.arange(len(rows)) - starts[rows] < neighbours
-        kept = np.bincount(rows[best], minlength=matrix.shape[0])
-        return cls(np.concatenate(([0], np.cumsum(kept))).astype(np.int64), columns[best], values[best])
+        rows, columns, values = rows[best], columns[best], values[best]
+        if signed:  # chosen by magnitude, listed by value
+            order = np.lexsort((columns, -values, rows))
+            columns, values = columns[order], values[order]
+        kept = np.bincount(rows, minlength=matrix.shape[0])
+        return cls(np.concatenate(([0], np.cumsum(kept))).astype(np.int64), columns, values)
 
     def matrix(self) -> sp.csr_matrix[Any]:
         """The lists as a sparse matrix (n_items, n_items)."""
@@ -63,6 +72,18 @@ class ItemLists:
         shares *= np.repeat(np.array(weights, np.float32), lengths)
         return entries, shares, np.repeat(codes, lengths)
 
+    def taking(self, places: I32) -> ItemLists:
+        """Lists of other items: item i had the place `places[i]` among these, -1: none, and its list is empty."""
+        into = np.full(self.n_items, -1, np.int32)
+        into[places[places >= 0]] = np.flatnonzero(places >= 0)
+        owner = into[np.repeat(np.arange(self.n_items), np.diff(self.starts))]
+        items = into[self.items]
+        kept = (owner >= 0) & (items >= 0)
+        order = np.argsort(owner[kept], kind="stable")
+        lengths = np.bincount(owner[kept], minlength=len(places))
+        starts = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+        return ItemLists(starts, items[kept][order], self.weights[kept][order])
+
     def write(self, folder: Path) -> None:
         """Write the three arrays into `folder`."""
         write_array(folder / "starts.npy", self.starts)
@@ -75,3 +96,12 @@ class ItemLists:
         return cls(
             open_array(folder / "starts.npy"), open_array(folder / "items.npy"), open_array(folder / "weights.npy")
         )
+
+
+def _by_row_and_size(rows: I32, values: F32) -> I64:
+    """The order by row, then by magnitude, largest first, ties as they stand: one sort, because the bits of floats
+    above zero are in the order of the floats.
+    """
+    bits = np.abs(values).view(np.int32).astype(np.int64)
+    order: I64 = np.argsort((rows.astype(np.int64) << 32) - bits, kind="stable")
+    return order

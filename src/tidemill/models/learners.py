@@ -1,6 +1,7 @@
 """What to learn, as data: one frozen record per learner, made by the functions of the same name.
 
-A setting that is left out is chosen on validation days, from the values in `GRID`; a setting that is given is kept.
+A setting that is left out is chosen on validation days, from the values in `GRID`; a setting that is given is kept;
+one that is given as `tm.search(…)` or `tm.grid(…)` is searched there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import msgspec
 
 from tidemill.core.duration import duration
 from tidemill.core.errors import SettingRefused, UsageError, nearest
+from tidemill.core.space import Grid, Search, Space
 
 
 class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"):
@@ -20,24 +22,31 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
     """
 
     #: Settings that are chosen where they are left out: name -> values tried, the first one before any choice.
+    #: They are chosen in this order, popularity first: beside what everybody takes now, a part need only tell the rest.
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "popularity_share": (0.4, 0.2, 0.1, 0.03, 0.0),
+        "popularity_share": (0.4, 0.2, 0.1, 0.03, 0.0, 0.7),
         "popularity_half_life": ("30 days", "90 days", "7 days"),
     }
     #: Model parts that the bundle will hold.
     PARTS: ClassVar[frozenset[str]] = frozenset({"popularity"})
 
     #: Share of recent popularity in the score, 0 to 1.
-    popularity_share: float | None = None
+    popularity_share: float | Space | None = None
     #: How fast popularity is forgotten.
-    popularity_half_life: str | None = None
+    popularity_half_life: str | Space | None = None
     #: How fast a user's earlier events count less than the last one (time constant).
-    recency: str | None = None
+    recency: str | Space | None = None
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if value is not None:
+            if isinstance(value, Search):
+                _check(self.name, name, value.low)
+                _check(self.name, name, value.high)
+            elif isinstance(value, Grid):
+                for one in value.values:
+                    _check(self.name, name, one)
+            elif value is not None:
                 _check(self.name, name, value)
 
     @property
@@ -53,22 +62,31 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         """Settings that are still to be chosen, with the values to try."""
         return {name: values for name, values in self.GRID.items() if getattr(self, name) is None}
 
+    def searched(self) -> dict[str, Search | Grid]:
+        """Settings that are given as a range or a grid."""
+        found = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: value for name, value in found.items() if isinstance(value, Search | Grid)}
+
     def settled(self, **chosen: Any) -> Self:
-        """The same learner with `chosen` settings, and the first value of `GRID` for what is still open."""
+        """The same learner with `chosen` settings, the first value of `GRID` for what is still open, and the lower end
+        or first value of what would have to be searched.
+        """
         rest = {name: values[0] for name, values in self.open().items()}
+        for name, space in self.searched().items():
+            rest[name] = space.low if isinstance(space, Search) else space.values[0]
         return msgspec.structs.replace(self, **(rest | chosen))
 
     def settings(self) -> dict[str, Any]:
         """All settings by name."""
-        return msgspec.structs.asdict(self)
+        return {name: value for name, value in msgspec.to_builtins(self).items() if name != "learner"}
 
 
 class Popularity(LearnerSpec, frozen=True, kw_only=True, tag="popularity"):
-    """The most taken items of the last days: the baseline that everything is shown beside."""
+    """The most taken items of the last days: the baseline that everything is shown beside; few days: what trends."""
 
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
 
-    days: int = 30
+    days: int | Space = 30
 
 
 class ListLearner(LearnerSpec, frozen=True, kw_only=True):
@@ -81,11 +99,15 @@ class ListLearner(LearnerSpec, frozen=True, kw_only=True):
     }
 
     #: How many neighbours of each item are kept.
-    neighbours: int = 100
+    neighbours: int | Space = 100
     #: Share of the spectral score in the relevance, 0 to 1.
-    spectral_share: float | None = None
+    spectral_share: float | Space | None = None
     #: Dimensions of the spectral vectors, which draw candidates too; 0 for none.
-    factors: int | None = None
+    factors: int | Space | None = None
+    #: A user's items count rank^-rank_power, 1 being the newest.
+    rank_power: float | Space = 0.3
+    #: Only items of the user's last day count: what goes with what was just taken.
+    last_day: bool = False
 
     def parts(self) -> frozenset[str]:
         return self.PARTS if self.factors == 0 else self.PARTS | {"spectral"}
@@ -95,56 +117,161 @@ class Cooccurrence(ListLearner, frozen=True, kw_only=True, tag="cooccurrence"):
     """Time-decayed item-to-item co-occurrence, blended with spectral vectors and decayed popularity."""
 
     PARTS: ClassVar[frozenset[str]] = frozenset({"popularity", "cooccurrence"})
-    GRID: ClassVar[dict[str, tuple[Any, ...]]] = {
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = ListLearner.GRID | {
         "damping": (0.25, 0.1, 0.5),
         "half_life": ("1500 days", "365 days"),
         "gap": ("1000 days", "100 days"),
         "backward": (1.0, 0.5),
-    } | ListLearner.GRID
+    }
 
     #: How much frequent items are damped, on both sides.
-    damping: float | None = None
+    damping: float | Space | None = None
     #: How fast a pair of events is forgotten.
-    half_life: str | None = None
+    half_life: str | Space | None = None
     #: How fast the weight of a pair falls with the time between its events (time constant).
-    gap: str | None = None
+    gap: str | Space | None = None
     #: Weight of "b was taken before a" against "b was taken after a".
-    backward: float | None = None
+    backward: float | Space | None = None
     #: Pairs of one user are counted up to this many events apart.
-    max_lag: int = 60
+    max_lag: int | Space = 60
+    #: A pair counts lag^-lag_power.
+    lag_power: float | Space = 0.5
+    #: Added to counts before damping.
+    smooth: float | Space = 5.0
+    #: Entries are raised to this power: below 1, many weak pairs count more beside a strong one.
+    power: float | Space = 1.0
+    #: How much frequent items are damped as answers, where it is not as much as in the history.
+    damping_to: float | Space | None = None
+    #: 2: neighbours of neighbours, which finds what nobody took together yet.
+    hops: int | Space = 1
+    #: How much items that are taken more of late gain, and over how many days "of late" is.
+    trend: float | Space = 0.0
+    trend_days: int | Space = 90
 
 
 class ItemKnn(ListLearner, frozen=True, kw_only=True, tag="item_knn"):
     """Cosine between items over their users, shrunk where few users support it; each event counts alike."""
 
     PARTS: ClassVar[frozenset[str]] = frozenset({"popularity", "item_knn"})
-    GRID: ClassVar[dict[str, tuple[Any, ...]]] = {"shrinkage": (10.0, 1.0, 50.0)} | ListLearner.GRID
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = ListLearner.GRID | {"shrinkage": (10.0, 1.0, 50.0)}
 
     #: Added to the number of common users in the denominator.
-    shrinkage: float | None = None
+    shrinkage: float | Space | None = None
+
+
+class Transitions(LearnerSpec, frozen=True, kw_only=True, tag="transitions"):
+    """What is taken right after what: a Markov chain of the first order, damped by how frequent items are."""
+
+    PARTS: ClassVar[frozenset[str]] = frozenset({"popularity", "transitions"})
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = LearnerSpec.GRID | {
+        "damping": (0.25, 0.0, 0.5),
+        "half_life": ("1500 days", "365 days"),
+        "recency": ("30 days", "365 days"),
+    }
+
+    damping: float | Space | None = None
+    half_life: str | Space | None = None
+    #: How many steps ahead count: with 1, only the next item.
+    steps: int | Space = 1
+    neighbours: int | Space = 100
 
 
 class Spectral(LearnerSpec, frozen=True, kw_only=True, tag="spectral"):
     """Truncated SVD of the degree-normalised interactions as a low-pass filter: item vectors and user vectors."""
 
     PARTS: ClassVar[frozenset[str]] = frozenset({"popularity", "spectral"})
-    GRID: ClassVar[dict[str, tuple[Any, ...]]] = {
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = LearnerSpec.GRID | {
         "factors": (16, 64, 128),
         "smoothing": (10.0, 3.0, 30.0),
         "recency": ("365 days", "30 days"),
-    } | LearnerSpec.GRID
+    }
 
     #: Dimensions of the vectors.
-    factors: int | None = None
+    factors: int | Space | None = None
     #: Added to the degrees of users and items, so that islands of rare items do not lead.
-    smoothing: float | None = None
+    smoothing: float | Space | None = None
+    #: How much items with many events are held back, 0 to 1.
+    item_power: float | Space = 0.5
+    #: How much frequent items gain in the answer; the same as `item_power` where it is left out.
+    out_power: float | Space | None = None
+    #: Axes count strength^gain: above 0, strong ones more.
+    gain: float | Space = 0.0
 
 
-AnyLearner = Popularity | Cooccurrence | ItemKnn | Spectral
+class Ease(LearnerSpec, frozen=True, kw_only=True, tag="ease"):
+    """Linear item-to-item weights in closed form, for catalogues of up to some ten thousand items (Steck 2019)."""
+
+    PARTS: ClassVar[frozenset[str]] = frozenset({"popularity", "ease"})
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = LearnerSpec.GRID | {
+        "l2": (200.0, 20.0, 1000.0),
+        "recency": ("365 days", "30 days"),
+    }
+
+    #: How strongly weights are held small.
+    l2: float | Space | None = None
+    neighbours: int | Space = 300
+    #: Pairs of a user's items count less the longer the time between them (time constant); left out, all alike.
+    gap: str | Space | None = None
 
 
-def popularity(days: int = 30) -> Popularity:
-    """The most taken items of the last `days` days."""
+class Als(LearnerSpec, frozen=True, kw_only=True, tag="als"):
+    """Factors of implicit feedback by alternating least squares (Hu, Koren & Volinsky 2008)."""
+
+    PARTS: ClassVar[frozenset[str]] = frozenset({"popularity", "als"})
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = LearnerSpec.GRID | {
+        "factors": (64, 16),
+        "confidence": (10.0, 40.0),
+        "recency": ("365 days", "30 days"),
+    }
+
+    factors: int | Space | None = None
+    #: An event's confidence is 1 + confidence.
+    confidence: float | Space | None = None
+    l2: float | Space = 0.1
+    iterations: int | Space = 10
+
+
+class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
+    """A small ranker over what several learners say of an item, its age and counts, and the user's history."""
+
+    #: The learners whose parts draw candidates and are scored together: name of the part -> learner.
+    members: dict[str, LearnerSpec] = {}
+    #: Candidates of each part.
+    draws: int = 80
+    trees: int | Space = 50
+    leaves: int | Space = 7
+    rate: float | Space = 0.1
+    #: Rows in a leaf at least; fewer learn the noise of one window.
+    min_leaf: int | Space = 400
+
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
+
+    def parts(self) -> frozenset[str]:
+        return frozenset({"popularity", *self.members})
+
+
+class Auto(LearnerSpec, frozen=True, kw_only=True, tag="auto"):
+    """All learners, cheapest first, within a deadline; the simplest stays unless a dearer one beats it beyond noise."""
+
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
+
+    minutes: float = 2.0
+    #: Names of the learners to try; empty for all.
+    only: tuple[str, ...] = ()
+
+    def parts(self) -> frozenset[str]:
+        """What may come out of it: any part, so that a slate is checked when the winner is known."""
+        return frozenset({"popularity", *ALL_PARTS})
+
+
+#: Parts that a slate can draw from.
+ALL_PARTS = ("cooccurrence", "item_knn", "transitions", "spectral", "ease", "als")
+
+AnyLearner = Popularity | Cooccurrence | ItemKnn | Transitions | Spectral | Ease | Als | Blend | Auto
+
+
+def popularity(days: Any = 30) -> Popularity:
+    """The most taken items of the last `days` days; with few days: what trends."""
     return Popularity(days=days)
 
 
@@ -163,10 +290,67 @@ def item_knn(**settings: Any) -> ItemKnn:
     return made
 
 
+def transitions(**settings: Any) -> Transitions:
+    """What is taken right after what; settings are the fields of `Transitions`."""
+    made: Transitions = _made(Transitions, settings)
+    return made
+
+
 def spectral(**settings: Any) -> Spectral:
     """A spectral linear model with item and user vectors; settings are the fields of `Spectral`."""
     made: Spectral = _made(Spectral, settings)
     return made
+
+
+def ease(**settings: Any) -> Ease:
+    """Closed-form linear item-to-item weights, for small catalogues; settings are the fields of `Ease`."""
+    made: Ease = _made(Ease, settings)
+    return made
+
+
+def als(**settings: Any) -> Als:
+    """Factors by alternating least squares; settings are the fields of `Als`. Needs the extra `learn`."""
+    made: Als = _made(Als, settings)
+    return made
+
+
+def blend(**settings: Any) -> Blend:
+    """A learned blend: a ranker over the parts of several learners. Needs the extra `learn`.
+
+    `members` names them: `blend(members={"session": cooccurrence(…), "knn": item_knn(…)})`; without it, what goes
+    with the last items, with those of the last day and with a long history, neighbours of neighbours, item-kNN and
+    spectral vectors.
+    """
+    settings.setdefault("members", blended())
+    made: Blend = _made(Blend, settings)
+    return made
+
+
+def auto(*, minutes: float = 2.0, only: tuple[str, ...] | list[str] = ()) -> Auto:
+    """The learner that the data asks for: all are tried, cheapest first, and the simplest is kept on a tie."""
+    made: Auto = _made(Auto, {"minutes": minutes, "only": tuple(only)})
+    return made
+
+
+def blended() -> dict[str, LearnerSpec]:
+    """The members of a learned blend unless others are named."""
+    long_ago = "100000 days"
+    listed: dict[str, Any] = {"neighbours": 200, "factors": 0, "spectral_share": 0.0}
+    near: dict[str, Any] = listed | {
+        "half_life": "1400 days", "gap": "1000 days", "damping": 0.25, "backward": 1.0, "trend": 0.2, "trend_days": 90,
+    }  # fmt: skip
+    far: dict[str, Any] = near | {
+        "lag_power": 0.25, "backward": 0.7, "damping_to": 0.5, "smooth": 2.0, "trend": 0.4, "trend_days": 30,
+        "power": 0.7,
+    }  # fmt: skip
+    return {
+        "session": Cooccurrence(**near, recency="30 days"),
+        "day": Cooccurrence(**near, recency=long_ago, last_day=True),
+        "long": Cooccurrence(**far, recency=long_ago, rank_power=0.0),
+        "second": Cooccurrence(**near, recency="30 days", hops=2),
+        "knn": ItemKnn(**listed, shrinkage=10.0, recency="365 days"),
+        "taste": Spectral(factors=64, smoothing=10.0, recency="365 days"),
+    }
 
 
 def _made(kind: type[Any], settings: dict[str, Any]) -> Any:
@@ -177,9 +361,18 @@ def _made(kind: type[Any], settings: dict[str, Any]) -> Any:
     return kind(**settings)
 
 
-_SHARES = frozenset({"popularity_share", "spectral_share", "backward", "damping"})
+_SHARES = frozenset(
+    {"popularity_share", "spectral_share", "backward", "damping", "damping_to", "item_power", "out_power"}
+)
 _DURATIONS = frozenset({"popularity_half_life", "half_life", "gap", "recency"})
-_COUNTS = {"days": 1, "neighbours": 1, "factors": 0, "max_lag": 1}
+_COUNTS = {
+    "days": 1, "neighbours": 1, "factors": 0, "max_lag": 1, "steps": 1, "trend_days": 1, "iterations": 1, "draws": 1,
+    "trees": 1, "leaves": 2, "min_leaf": 1, "hops": 1,
+}  # fmt: skip
+_NOT_NEGATIVE = frozenset(
+    {"shrinkage", "smoothing", "lag_power", "smooth", "trend", "rank_power", "confidence", "gain"}
+)
+_POSITIVE = frozenset({"l2", "power", "rate", "minutes"})
 
 
 def _check(learner: str, name: str, value: Any) -> None:
@@ -191,8 +384,14 @@ def _check(learner: str, name: str, value: Any) -> None:
         raise SettingRefused(f"{where}: it is a number from 0 to 1")
     elif name in _COUNTS and not (number and isinstance(value, int) and value >= _COUNTS[name]):
         raise SettingRefused(f"{where}: it is a whole number, at least {_COUNTS[name]}")
-    elif name in ("shrinkage", "smoothing") and not (number and value >= 0):
+    elif name == "hops" and value > 2:
+        raise SettingRefused(f"{where}: it is 1 or 2")
+    elif name == "last_day" and not isinstance(value, bool):
+        raise SettingRefused(f"{where}: it is True or False")
+    elif name in _NOT_NEGATIVE and not (number and value >= 0):
         raise SettingRefused(f"{where}: it is a number, at least 0")
+    elif name in _POSITIVE and not (number and value > 0):
+        raise SettingRefused(f"{where}: it is a number above 0")
 
 
 def in_days(length: Any, where: str = "a duration") -> float:

@@ -2,29 +2,239 @@
 
 For events a before b of one user, at lag k = 1..max_lag, the pair weighs
 
-    (exp(-Δt / gap) + 0.1) · k^-½ · 2^-(age of b / half_life) · (1.5 if on the same day)
+    (exp(-Δt / gap) + 0.1) · k^-lag_power · 2^-(age of b / half_life) · (1.5 if on the same day)
 
-W adds these up, M = W + backward · Wᵀ, and M_ij is damped by (f_i + 5)^-damping · (f_j + 5)^-damping with f the decayed
-counts. Pair counts are additive, so they can be kept fresh with every increment. Sequence-aware item-to-item counting
-goes back to Linden et al. (2003) and to the session-based kNN family (Ludewig & Jannach 2018).
+W adds these up, M = W + backward · Wᵀ, and M_ij is damped by (f_i + smooth)^-damping · (f_j + smooth)^-damping_to with
+f the decayed counts. Sequence-aware item-to-item counting goes back to Linden et al. (2003) and to the session-based
+kNN family (Ludewig & Jannach 2018).
+
+The counts are additive, so `PairCounts` is kept fresh by the events of the users that something happened to. Time
+passes for all pairs alike, so a weight is kept relative to the end of a span of four half-lives, on one time line for
+ever, as a whole number; the passing of time is one factor for each span when the matrix is asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
+from tidemill.core.errors import BundleCorrupt, FormatTooNew, LearnError
+from tidemill.models.arrays import open_array, write_array
 from tidemill.models.facts import DAY_US
-from tidemill.models.interactions import F64, I32, Interactions
+from tidemill.models.interactions import F64, I32, I64, Interactions
+from tidemill.models.item_tally import ItemTally
+from tidemill.models.pair_sums import LARGEST, PairSums, added, grown, summed
 
+FORMAT = 1
 #: Weight of a pair however far its events lie apart, and the factor of pairs on one day.
 FLOOR, SAME_DAY = 0.1, 1.5
 #: Added to counts before damping.
 SMOOTH = 5.0
+#: Added to recent events and to counts before they are compared.
+TREND = (1.0, 3.0)
 #: Pairs that wait to be added up; adding to a large matrix costs as much as the matrix.
 WAITING = 20_000_000
+#: Half-lives in a span, and how many spans are kept: what is 256 half-lives older than the newest event weighs nothing.
+SPAN, SPANS = 4, 64
+#: Whole numbers that make a weight of 1.
+UNIT = 2.0**38
+
+
+class PairSettings(msgspec.Struct, frozen=True, kw_only=True, tag="pairs"):
+    """What the weight of a pair of events depends on."""
+
+    half_life_days: float
+    gap_days: float
+    max_lag: int
+    lag_power: float = 0.5
+
+    @property
+    def least(self) -> int:
+        """Half of the smallest whole number that one pair of events adds."""
+        return max(1, int(FLOOR * self.max_lag**-self.lag_power * 2.0**-SPAN * UNIT / 2))
+
+    def spans(self, time: npt.NDArray[Any]) -> tuple[I64, F64]:
+        """For times (microseconds): the number of the span each lies in, and 2^-(time to its end / half-life)."""
+        half_lives = time / (self.half_life_days * DAY_US)
+        number = np.floor(half_lives / SPAN)
+        return number.astype(np.int64), np.exp2(half_lives - (number + 1) * SPAN)
+
+    def decay(self, number: int, as_of: int) -> float:
+        """What has become, at `as_of`, of a weight of 1 at the end of a span."""
+        return float(np.exp2((number + 1) * SPAN - as_of / (self.half_life_days * DAY_US)))
+
+    def none(self) -> PairCounts:
+        """Counts of no event."""
+        return PairCounts(self, ItemTally.none(), {})
+
+    def open(self, folder: Path) -> PairCounts:
+        """Counts with these settings that were written into `folder`; `BundleCorrupt` where they have others."""
+        found = PairCounts.open(folder)
+        if found.settings != self:
+            raise BundleCorrupt(f"the counts in {folder} were made with other settings")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Span:
+    """What events of one span count: pairs whose later event lies in it, and how often each item was taken in it."""
+
+    pairs: PairSums
+    taken: I64  # (n_items or fewer)
+
+    def plus(self, pairs: sp.csr_matrix[Any], taken: I64) -> _Span:
+        both = taken.copy()
+        both[: len(self.taken)] += self.taken
+        if both.max(initial=0) > LARGEST:
+            raise LearnError("an item is taken more often than can be counted", tip="learn from fewer events")
+        return _Span(self.pairs.plus(pairs), both)
+
+
+@dataclass(frozen=True, eq=False)
+class PairCounts:
+    """Co-occurrence counts of events, which know nobody.
+
+    They are the same, bit for bit, whether they were made at once or event by event, in whatever order.
+    """
+
+    settings: PairSettings
+    tally: ItemTally
+    _spans: dict[int, _Span]
+
+    @classmethod
+    def of(
+        cls, events: Interactions, *, half_life_days: float, gap_days: float, max_lag: int, lag_power: float = 0.5
+    ) -> PairCounts:
+        """Counts of these events."""
+        settings = PairSettings(half_life_days=half_life_days, gap_days=gap_days, max_lag=max_lag, lag_power=lag_power)
+        return settings.none().changed(Interactions.none(), events)
+
+    def changed(self, before: Interactions, after: Interactions) -> PairCounts:
+        """The counts once some users' events are no longer as they were `before`, but as they are `after`.
+
+        Both hold every event of these users, and of nobody else: a late event moves the lags of the others. A user
+        without events is in neither. The cost is that of these events, not that of the counts.
+        """
+        tally = self.tally.changed(before, after)
+        parts: dict[int, list[tuple[sp.csr_matrix[Any], I64]]] = {}
+        for events, sign in ((after, 1), (before, -1)):
+            for number, pairs, taken in _counted(events, tally.places(events.items), tally.n_items, self.settings):
+                parts.setdefault(number, []).append((sign * pairs, sign * taken))
+        newest = max([*self._spans, *parts], default=0)
+        spans = {number: span for number, span in self._spans.items() if number > newest - SPANS}
+        for number in sorted(parts):
+            if number > newest - SPANS:
+                span = spans.get(number) or _Span(PairSums.none(tally.n_items), np.zeros(0, np.int64))
+                pairs = added((pairs for pairs, _ in parts[number]), tally.n_items)
+                taken = sum((taken for _, taken in parts[number]), np.zeros_like(tally.events))
+                spans[number] = span.plus(pairs, taken)
+        return PairCounts(self.settings, tally, spans)
+
+    def frequency(self, items: Sequence[str], as_of: int) -> F64:
+        """float64 (n_items): events of each of `items`, an event of age t counting 2^-(t / half_life)."""
+        total = np.zeros(self.tally.n_items)
+        for number, span in self._spans.items():
+            total[: len(span.taken)] += span.taken * (self.settings.decay(number, as_of) / UNIT)
+        places = self.tally.places(items)
+        return np.where(places >= 0, total[places], 0.0) if len(total) else np.zeros(len(items))
+
+    def matrix(
+        self,
+        items: Sequence[str],
+        as_of: int,
+        *,
+        backward: float,
+        damping: float,
+        damping_to: float | None = None,
+        smooth: float = SMOOTH,
+        power: float = 1.0,
+        trend: float = 0.0,
+        recent: npt.NDArray[Any] | None = None,
+    ) -> sp.csr_matrix[Any]:
+        """float32 (n_items, n_items) for `items`: row i weighs the items that go with item i; the diagonal is empty.
+
+        Items that are not in the counts have nothing; what is in the counts and not in `items` is left out. `as_of` is
+        no earlier than the newest event. With a `trend`, column j is multiplied by ((recent_j + 1) / (f_j + 3))^trend,
+        `recent` being the events of each item on the last days, as many as the caller thinks.
+        """
+        both = self._forward(items, as_of)
+        if backward:
+            both = (both + backward * both.T).tocsr()
+        frequency = self.frequency(items, as_of)
+        left = (frequency + smooth) ** -damping
+        right = (frequency + smooth) ** -(damping if damping_to is None else damping_to)
+        both.data *= np.repeat(left, np.diff(both.indptr)) * right[both.indices]
+        if power != 1:
+            both.data **= power
+        if trend:
+            if recent is None or len(recent) != len(items):
+                raise LearnError("a trend needs the recent events of each item")
+            both.data *= (((recent + TREND[0]) / (frequency + TREND[1])) ** trend)[both.indices]
+        single: sp.csr_matrix[Any] = both.astype(np.float32)
+        single.eliminate_zeros()
+        single.sort_indices()
+        return single
+
+    def _forward(self, items: Sequence[str], as_of: int) -> sp.csr_matrix[Any]:
+        """float64 (n_items, n_items) for `items`: the weights of "the column's item was taken after the row's"."""
+        n = self.tally.n_items
+        total: sp.csr_matrix[Any] = sp.csr_matrix((n, n))
+        for number, span in sorted(self._spans.items()):
+            whole = grown(span.pairs.total(self.settings.least), n)
+            weights = whole.data * (self.settings.decay(number, as_of) / UNIT)
+            part: sp.csr_matrix[Any] = sp.csr_matrix((weights, whole.indices, whole.indptr), shape=(n, n))
+            total = total + part if total.nnz else part
+        into = self.tally.into(items)
+        if into is None:
+            return total
+        found = total.tocoo()
+        rows, columns = into[found.row], into[found.col]
+        kept = (rows >= 0) & (columns >= 0)
+        aligned: sp.csr_matrix[Any] = sp.csr_matrix(
+            (found.data[kept], (rows[kept], columns[kept])), shape=(len(items), len(items))
+        )
+        return aligned
+
+    def write(self, folder: Path) -> None:
+        """Write the counts into the empty `folder`: arrays, item ids and their settings."""
+        self.tally.write(folder)
+        numbers = sorted(self._spans)
+        for place, number in enumerate(numbers):
+            self._spans[number].pairs.write(folder / f"span{place:02}")
+            write_array(folder / f"span{place:02}" / "taken.npy", self._spans[number].taken)
+        about = _About(format=FORMAT, settings=self.settings, spans=numbers)
+        (folder / "pairs.json").write_bytes(msgspec.json.encode(about))
+
+    @classmethod
+    def open(cls, folder: Path) -> PairCounts:
+        """Open what `write` wrote, memory-mapped; `BundleCorrupt` or `FormatTooNew` where that cannot be."""
+        file = folder / "pairs.json"
+        try:
+            about = msgspec.json.decode(file.read_bytes(), type=_About)
+        except (OSError, msgspec.DecodeError) as problem:
+            raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem
+        if about.format > FORMAT:
+            raise FormatTooNew(f"{file} has format {about.format}, and this tidemill reads up to {FORMAT}")
+        spans = {}
+        for place, number in enumerate(about.spans):
+            taken = open_array(folder / f"span{place:02}" / "taken.npy")
+            spans[number] = _Span(PairSums.open(folder / f"span{place:02}", len(taken)), taken)
+        return cls(about.settings, ItemTally.open(folder), spans)
+
+
+class _About(msgspec.Struct, frozen=True, kw_only=True):
+    """`pairs.json`."""
+
+    format: int
+    settings: PairSettings
+    spans: list[int]
 
 
 def cooccurrence_matrix(
@@ -36,41 +246,74 @@ def cooccurrence_matrix(
     backward: float,
     damping: float,
     max_lag: int,
+    lag_power: float = 0.5,
+    damping_to: float | None = None,
+    smooth: float = SMOOTH,
+    power: float = 1.0,
+    trend: float = 0.0,
+    trend_days: int = 90,
 ) -> sp.csr_matrix[Any]:
-    """float32 (n_items, n_items): row i weighs the items that go with item i; the diagonal is empty."""
-    fresh = np.exp2(-(as_of - events.time) / (DAY_US * half_life_days))  # (n_events)
-    forward = _pairs(events, fresh, gap_days, max_lag)
-    both = (forward + backward * forward.T).tocsr()
-    frequency = np.bincount(events.item, weights=fresh, minlength=events.n_items)
-    damp = sp.diags_array((frequency + SMOOTH) ** -damping)
-    matrix = (damp @ both @ damp).tocsr()
-    matrix.sort_indices()
-    single: sp.csr_matrix[Any] = matrix.astype(np.float32)
-    return single
+    """float32 (n_items, n_items): row i weighs the items that go with item i; the diagonal is empty.
+
+    `trend_days` are the last days before `as_of` whose events a `trend` looks at.
+    """
+    counts = PairCounts.of(
+        events, half_life_days=half_life_days, gap_days=gap_days, max_lag=max_lag, lag_power=lag_power
+    )
+    late = events.item[events.time >= as_of - trend_days * DAY_US]
+    return counts.matrix(
+        events.items,
+        as_of,
+        backward=backward,
+        damping=damping,
+        damping_to=damping_to,
+        smooth=smooth,
+        power=power,
+        trend=trend,
+        recent=np.bincount(late, minlength=events.n_items),
+    )
 
 
-def _pairs(events: Interactions, fresh: F64, gap_days: float, max_lag: int) -> sp.csr_matrix[Any]:
-    """Weights of "the column's item was taken after the row's"."""
-    total: sp.csr_matrix[Any] = sp.csr_matrix((events.n_items, events.n_items))
-    waiting: list[tuple[F64, I32, I32]] = []
+def _counted(
+    events: Interactions, place: I32, n: int, settings: PairSettings
+) -> list[tuple[int, sp.csr_matrix[Any], I64]]:
+    """By span: pairs int64 (n, n) of "the column's item was taken after the row's", and how often each was taken."""
+    if not len(events):
+        return []
+    item = place[events.item]
+    number, fresh = settings.spans(events.time)
+    numbers = np.unique(number).tolist()
+    totals: dict[int, sp.csr_matrix[Any]] = {}
+    waiting: list[tuple[I64, I32, I32, I64]] = []
     longest = int(np.diff(events.starts).max(initial=0))
-    for lag in range(1, min(max_lag, longest - 1) + 1):
-        first = np.flatnonzero(events.user[:-lag] == events.user[lag:])
-        first = first[events.item[first] != events.item[first + lag]]
+    for lag in range(1, min(settings.max_lag, longest - 1) + 1):
+        first = np.flatnonzero((events.user[:-lag] == events.user[lag:]) & (item[:-lag] != item[lag:]))
         then = first + lag
         days = (events.time[then] - events.time[first]) / DAY_US
-        weight = (np.exp(-days / gap_days) + FLOOR) * lag**-0.5 * fresh[then]
+        weight = (np.exp(-days / settings.gap_days) + FLOOR) * lag**-settings.lag_power * fresh[then]
         weight *= np.where(events.time[then] // DAY_US == events.time[first] // DAY_US, SAME_DAY, 1.0)
-        waiting.append((weight, events.item[first], events.item[then]))
-        if sum(len(weights) for weights, _, _ in waiting) > WAITING:
-            total, waiting = total + _summed(waiting, events.n_items), []
-    summed: sp.csr_matrix[Any] = total + _summed(waiting, events.n_items)
-    return summed
+        waiting.append((np.rint(weight * UNIT).astype(np.int64), item[first], item[then], number[then]))
+        if sum(len(weights) for weights, *_ in waiting) > WAITING:
+            _add_up(totals, waiting, numbers, n)
+    _add_up(totals, waiting, numbers, n)
+    units = np.rint(fresh * UNIT).astype(np.int64)
+    taken = {}
+    for one in numbers:
+        taken[one] = np.zeros(n, np.int64)
+        np.add.at(taken[one], item[number == one], units[number == one])
+    return [(one, totals.get(one, summed(item[:0], item[:0], units[:0], n)), taken[one]) for one in numbers]
 
 
-def _summed(pairs: list[tuple[F64, I32, I32]], n: int) -> sp.csr_matrix[Any]:
-    if not pairs:
-        return sp.csr_matrix((n, n))
-    weights, rows, columns = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
-    summed: sp.csr_matrix[Any] = sp.csr_matrix((weights, (rows, columns)), shape=(n, n))
-    return summed
+def _add_up(
+    totals: dict[int, sp.csr_matrix[Any]], waiting: list[tuple[I64, I32, I32, I64]], numbers: list[int], n: int
+) -> None:
+    """Add the pairs that wait to the sums of their spans."""
+    if not waiting:
+        return
+    weights, rows, columns, spans = (np.concatenate(arrays) for arrays in zip(*waiting, strict=True))
+    waiting.clear()
+    for number in numbers:
+        here = spans == number if len(numbers) > 1 else slice(None)
+        found = summed(rows[here], columns[here], weights[here], n)
+        if found.nnz:
+            totals[number] = added([totals[number], found], n) if number in totals else found

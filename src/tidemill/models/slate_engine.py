@@ -10,7 +10,7 @@ import numpy as np
 
 from tidemill.core.errors import RuleRefused
 from tidemill.core.records import RuleSet
-from tidemill.models.facts import Facts
+from tidemill.models.facts import DAY_US, Facts
 from tidemill.models.interactions import F32, I32, Mask
 from tidemill.models.profile import Profile
 from tidemill.models.recommender import Recommender
@@ -37,7 +37,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class _Question:
+class Question:
     """One question, in codes."""
 
     profile: Profile
@@ -65,7 +65,7 @@ class SlateEngine:
         facts: Facts,
         functions: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
-        check_parts(rules.retrieve, recommender.parts())
+        check_parts(rules.retrieve, recommender.names)
         self._recommender, self._rules, self._facts = recommender, rules, facts
         self._filters = _loaded(rules.filter, functions or {})
         self._scores = _loaded(rules.score, functions or {})
@@ -74,7 +74,7 @@ class SlateEngine:
             self._weight = np.float32(1.0)
         self._nearest = [(rule.args["n"], rule.args.get("by")) for rule in rules.retrieve if rule.name == "nearest"]
         self._unseen = any(rule.name == "unseen" for rule in rules.filter)
-        self._share = np.float32(recommender.blend.popularity)
+        self._share = np.float32(recommender.prior.share)
         self._plan = SlatePlan(recommender, rules, facts)
         self._make_scratch()
 
@@ -113,7 +113,7 @@ class SlateEngine:
             )
         self._banned[banned] = True
         try:
-            question = _Question(profile, n, len(banned), only, as_of, user or {}, context or {})
+            question = Question(profile, n, len(banned), only, as_of, user or {}, context or {})
             return self._answer(question)
         finally:
             self._banned[banned] = False
@@ -121,8 +121,10 @@ class SlateEngine:
     def _make_scratch(self) -> None:
         self._banned: Mask = np.zeros(self._plan.n, np.bool_)
         self._slot: I32 = np.zeros(self._plan.n, np.int32)
+        #: What a ranking knows of all items, and on which day.
+        self._ranked: tuple[int, F32] | None = None
 
-    def _answer(self, question: _Question) -> Answer:
+    def _answer(self, question: Question) -> Answer:
         if question.n < 1:
             return Answer([], [], [])
         codes, scores = self._best(question)
@@ -134,7 +136,7 @@ class SlateEngine:
         shown = codes.tolist()
         return Answer([items[code] for code in shown], scores.tolist(), self._reasons(question, codes), short)
 
-    def _best(self, question: _Question) -> tuple[I32, F32]:
+    def _best(self, question: Question) -> tuple[I32, F32]:
         """At most n retrieved items that pass every filter, scored and in order."""
         codes = self._retrieve(question)
         codes = codes[self._plan.allowed[codes] & ~self._banned[codes]]
@@ -145,12 +147,11 @@ class SlateEngine:
         order = self._order(codes, scores, KEPT * question.n)[: question.n]
         return codes[order], scores[order]
 
-    def _retrieve(self, question: _Question) -> I32:
-        """Distinct codes from every rule that draws."""
+    def _retrieve(self, question: Question) -> I32:
+        """Distinct codes from every rule that draws, or those that the choice is narrowed to."""
         if question.only is not None:
             return question.only
-        drawn = [codes for n, by in self._nearest for codes in question.profile.draw(n, by)]
-        drawn += self._plan.drawn.values()
+        drawn = [codes for _, codes in self._drawn(question)]
         if len(drawn) < 2:
             return drawn[0] if drawn else _NONE
         codes = np.concatenate(drawn)
@@ -159,16 +160,22 @@ class SlateEngine:
         last: Mask = self._slot[codes] == places
         return codes[last]
 
-    def _score(self, question: _Question, codes: I32) -> tuple[F32, F32]:
+    def _drawn(self, question: Question) -> list[tuple[str, I32]]:
+        """What each rule draws, an item as often as it is drawn: the model part, or the rule that counts, and codes."""
+        drawn = [found for n, by in self._nearest for found in question.profile.drawn(n, by)]
+        drawn += self._plan.drawn.items()
+        return drawn
+
+    def _score(self, question: Question, codes: I32) -> tuple[F32, F32]:
         """The model's scores (relevance blended with recent popularity), and the slate's."""
         model = self._plan.prior[codes] * self._share
         if self._share < 1:
             learned = self._recommender.n_items
             if self._plan.n == learned:
-                model += (1 - self._share) * question.profile.relevance(codes)
+                model += (1 - self._share) * self._relevance(question, codes)
             else:  # items that came after the bundle have popularity alone
                 known = codes < learned
-                model[known] += (1 - self._share) * question.profile.relevance(codes[known])
+                model[known] += (1 - self._share) * self._relevance(question, codes[known])
         scores = model * self._weight
         if self._scores and len(codes):
             shortlist = self._shortlist(question, codes, model)
@@ -176,14 +183,25 @@ class SlateEngine:
                 scores = scores + scores_of(name, function, shortlist)
         return model, scores
 
-    def _pass(self, question: _Question, codes: I32, model: F32) -> Mask:
+    def _relevance(self, question: Question, codes: I32) -> F32:
+        """What the model thinks of learned items: its ranking where it has one, else the shares of its parts."""
+        ranking = self._recommender.ranking
+        if ranking is None or not question.profile.history:
+            return question.profile.relevance(codes)
+        as_of = question.as_of or self._recommender.as_of
+        day = as_of // DAY_US
+        if self._ranked is None or self._ranked[0] != day:
+            self._ranked = (day, ranking.of_items(self._facts.counts, as_of))
+        return ranking.scores(question.profile, self._ranked[1], codes, as_of)
+
+    def _pass(self, question: Question, codes: I32, model: F32) -> Mask:
         shortlist = self._shortlist(question, codes, model)
         keep = np.ones(len(codes), np.bool_)
         for name, function in self._filters:
             keep &= mask_of(name, function, shortlist)
         return keep
 
-    def _shortlist(self, question: _Question, codes: I32, model: F32) -> Shortlist:
+    def _shortlist(self, question: Question, codes: I32, model: F32) -> Shortlist:
         return Shortlist(
             ids=self._plan.ids,
             codes=codes,
@@ -199,12 +217,17 @@ class SlateEngine:
         if len(codes) > kept:
             best = np.argpartition(-scores, kept)[:kept].astype(np.int32)
             return best[self._order(codes[best], scores[best], kept)]
-        order = np.lexsort((self._plan.place[codes], -scores))
-        for groups, strength in self._plan.groups:
-            order = order[_spread(scores[order], groups[codes[order]], strength)]
-        return order.astype(np.int32, copy=False)
+        order: I32 = np.lexsort((self._plan.place[codes], -scores)).astype(np.int32, copy=False)
+        for rule in range(len(self._plan.groups)):
+            order = self._arrange(rule, codes, scores, order)
+        return order
 
-    def _fallback(self, question: _Question, shown: I32) -> I32:
+    def _arrange(self, rule: int, codes: I32, scores: F32, order: I32) -> I32:
+        """The order that one ordering rule makes of another."""
+        groups, strength = self._plan.groups[rule]
+        return order[_spread(scores[order], groups[codes[order]], strength)]
+
+    def _fallback(self, question: Question, shown: I32) -> I32:
         """The next items of the chain that are not shown yet, not banned, and pass every filter."""
         chain, need = self._plan.fallback, question.n - len(shown)
         found: list[I32] = []
@@ -221,22 +244,16 @@ class SlateEngine:
         self._banned[shown] = False
         return np.concatenate(found) if found else _NONE
 
-    def _reasons(self, question: _Question, codes: I32) -> list[str]:
+    def _reasons(self, question: Question, codes: I32) -> list[str]:
         learned, items = self._recommender.n_items, self._plan.items
         known = codes if self._plan.n == learned else np.minimum(codes, learned - 1)
         because = question.profile.because(known).tolist()
-        near = question.profile.relevance(known).tolist() if min(because, default=0) < 0 else because
-        reasons = []
-        for code, giver, relevance in zip(codes.tolist(), because, near, strict=True):
-            if code < learned and giver >= 0:
-                reasons.append(f"goes with {items[giver]}")
-            elif code < learned and relevance > 0:
-                reasons.append("near your taste")
-            else:
-                reasons.append(self._plan.reason(code))
-        return reasons
+        return [
+            f"goes with {items[giver]}" if giver >= 0 and code < learned else self._plan.reason(code)
+            for code, giver in zip(codes.tolist(), because, strict=True)
+        ]
 
-    def _why_short(self, question: _Question, n: int) -> str:
+    def _why_short(self, question: Question, n: int) -> str:
         plan = self._plan
         if question.only is not None:
             return f"{n} of the {len(question.only)} candidates in the catalogue may be shown"

@@ -70,14 +70,20 @@ def _allowed(rules: RuleSet, columns: Mapping[str, Column], n: int) -> Mask:
     allowed = np.ones(n, np.bool_)
     for rule in rules.filter:
         if rule.name == "eligible":
-            values, present = columns[rule.args["column"]]
-            allowed &= np.where(present, values.astype(np.bool_), bool(rule.args["missing"]))
+            allowed &= eligible_mask(rule, columns)
     return allowed
+
+
+def eligible_mask(rule: Rule, columns: Mapping[str, Column]) -> Mask:
+    """The items of the catalogue that one rule of facts lets pass."""
+    values, present = columns[rule.args["column"]]
+    passes: Mask = np.where(present, values.astype(np.bool_), bool(rule.args["missing"]))
+    return passes
 
 
 def _prior(recommender: Recommender, facts: Facts, n: int) -> F32:
     """Recent popularity as it is now; as it was learned where nothing is counted."""
-    live = recent_popularity(recommender.blend.steps, facts.counts)
+    live = recent_popularity(recommender.prior.steps, facts.counts)
     if live.any():
         return live
     return np.concatenate((recommender.popularity, np.zeros(n - recommender.n_items, np.float32)))

@@ -33,8 +33,6 @@ PLACES: dict[str, frozenset[str]] = {
     "order": frozenset({"diverse"}),
     "fallback": frozenset({"popular", "trending"}),
 }
-#: Model parts that `nearest` can draw from.
-NEAREST_PARTS = frozenset({"cooccurrence", "item_knn", "spectral"})
 
 
 def nearest(n: int = 200, *, by: str | None = None) -> Rule:
@@ -207,8 +205,8 @@ def check_parts(retrieve: Sequence[Rule], parts: Collection[str]) -> None:
     for rule in retrieve:
         if rule.name != "nearest":
             continue
-        wanted = {rule.args["by"]} if rule.args.get("by") else NEAREST_PARTS
-        if not wanted & set(parts):
+        drawn_from = set(parts) - {"popularity"}
+        if not drawn_from or rule.args.get("by", next(iter(drawn_from))) not in drawn_from:
             asked = f"nearest(by={rule.args['by']!r})" if rule.args.get("by") else "nearest"
             raise SlateMismatch(
                 f"the slate asks for `{asked}`, and the bundle will hold only: {', '.join(sorted(parts))}",

@@ -1,8 +1,8 @@
 """What a bundle's files may be: an allow-list by content, so that a pickle is refused whatever it is called.
 
 Everything here is read without running it: NumPy arrays of plain numbers and strings, JSON, Arrow files without
-extension types, FAISS indexes, and, among a release's rule modules, Python source. The checks read headers; that the
-rest of a file is what was sealed is the manifest's business.
+extension types, FAISS indexes, LightGBM trees as text, and, among a release's rule modules, Python source. Of arrays
+the checks read headers; that the rest of a file is what was sealed is the manifest's business.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import BinaryIO, Literal
 import msgspec
 import numpy as np
 import pyarrow as pa
+
+from tidemill.models.tree_text import MOST_BYTES, trouble
 
 Holds = Literal["bundle", "modules"]
 
@@ -122,6 +124,10 @@ def _faiss(file: BinaryIO, path: Path) -> str | None:
     return None if found in _FAISS else f"it starts with {found!r}, which is no known FAISS index"
 
 
+def _trees(file: BinaryIO, path: Path) -> str | None:
+    return trouble(file.read(MOST_BYTES + 1))
+
+
 def _module(file: BinaryIO, path: Path) -> str | None:
     if path.stat().st_size > _MODULE_BYTES:
         return f"it is larger than {_MODULE_BYTES:,} bytes"
@@ -133,6 +139,6 @@ def _module(file: BinaryIO, path: Path) -> str | None:
 
 
 _FORMATS: dict[Holds, dict[str, Callable[[BinaryIO, Path], str | None]]] = {
-    "bundle": {".npy": _npy, ".json": _json, ".arrow": _arrow, ".faiss": _faiss},
+    "bundle": {".npy": _npy, ".json": _json, ".arrow": _arrow, ".faiss": _faiss, ".txt": _trees},
     "modules": {".py": _module},
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +44,8 @@ class Releases:
         self._ledger = ledger
         self._root = serving_root
         self._clock = clock
+        #: Model -> the number of the last ledger line read of it, and its releases up to there.
+        self._known: dict[str, tuple[int, list[Release]]] = {}
 
     # ---- bundles
 
@@ -53,6 +55,29 @@ class Releases:
         self._blobs.put_folder(f"bundle:{sha256}", str(folder))
         failpoint("bundle.written")
         return sha256
+
+    def drop(self, model: str, bundles: Sequence[str], why: str, lease: Lease | None = None) -> None:
+        """Remove kept bundles of a model: one ledger line that names them, then the files.
+
+        Their releases stay in the ledger and cannot be served any more.
+        """
+        there = sorted({f"bundle:{sha256}" for sha256 in bundles} & set(self._blobs.keys("bundle:")))
+        if not there:
+            return
+        names = [key.removeprefix("bundle:") for key in there]
+        mark = hashlib.sha256("\n".join(names).encode()).hexdigest()
+        if not self._ledger.find("drop", about=f"model:{model}", fingerprint=mark):
+            self._ledger.append(
+                "drop",
+                about=f"model:{model}",
+                refs_in=[f"bundle:{model}@{name}" for name in names],
+                fingerprint=mark,
+                details={"why": why},
+                lease=lease,
+            )
+        failpoint("drop.ledger")
+        for key in there:
+            self._blobs.remove(key)
 
     def bundle(self, sha256: str) -> Path:
         """The folder of a kept bundle; `BundleCorrupt` where it is gone."""
@@ -149,7 +174,11 @@ class Releases:
 
     def all(self, model: str) -> list[Release]:
         """The releases of a model, oldest first."""
-        return [_from_line(line.details) for line in self._ledger.find("release", about=f"model:{model}")]
+        after, known = self._known.get(model, (0, []))
+        for line in self._ledger.find("release", about=f"model:{model}", after=after):
+            after, known = line.seq, [*known, _from_line(line.details)]
+        self._known[model] = (after, known)
+        return list(known)
 
     def models(self) -> list[str]:
         """Every model that has a release, sorted."""

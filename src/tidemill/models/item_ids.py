@@ -1,0 +1,30 @@
+"""Item ids as a file beside the arrays whose places they name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from tidemill.core.errors import BundleCorrupt, IdsMismatch
+
+
+def write_ids(file: Path, items: Sequence[str]) -> None:
+    """Write item ids, in their order, as an Arrow file."""
+    with pa.OSFile(str(file), "wb") as sink:
+        table = pa.table({"item_id": pa.array(items, pa.string())})
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+
+
+def read_ids(file: Path) -> list[str]:
+    """Item ids in their order; `BundleCorrupt` where they cannot be read, `IdsMismatch` where one stands twice."""
+    try:
+        with pa.memory_map(str(file)) as source:
+            ids: list[str] = pa.ipc.open_file(source).read_all().column("item_id").to_pylist()
+    except (OSError, KeyError, pa.ArrowInvalid) as problem:
+        raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem
+    if len(set(ids)) != len(ids):
+        raise IdsMismatch(f"{file} lists an item twice")
+    return ids

@@ -1,0 +1,96 @@
+"""Which items have events, and how many: the items that counts are kept for.
+
+An item keeps its place for ever, in the order of arrival, so that counts need not be moved when new items come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from tidemill.core.errors import BundleCorrupt, LearnError
+from tidemill.models.arrays import open_array, write_array
+from tidemill.models.interactions import I32, I64, Interactions
+from tidemill.models.item_ids import read_ids, write_ids
+
+
+@dataclass(frozen=True, eq=False)
+class ItemTally:
+    """`items` in the order in which they came; `events` int64 (n_items), 0 for one that has none any more."""
+
+    items: list[str]
+    events: I64
+    n_users: int
+
+    @classmethod
+    def none(cls) -> ItemTally:
+        """No item and nobody."""
+        return cls([], np.zeros(0, np.int64), 0)
+
+    @property
+    def n_items(self) -> int:
+        """How many items have a place."""
+        return len(self.items)
+
+    @property
+    def n_events(self) -> int:
+        """How many events there are."""
+        return int(self.events.sum())
+
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """Item id -> its place."""
+        return {item: place for place, item in enumerate(self.items)}
+
+    @cached_property
+    def known(self) -> list[str]:
+        """The ids of items that have an event, sorted."""
+        return sorted(item for item, n in zip(self.items, self.events.tolist(), strict=True) if n > 0)
+
+    def changed(self, before: Interactions, after: Interactions) -> ItemTally:
+        """With the events of some users as they are `after`, and not as they were `before`; new items at the end."""
+        items = [*self.items, *(item for item in after.items if item not in self.place)]
+        events = np.zeros(len(items), np.int64)
+        events[: len(self.events)] = self.events
+        tally = ItemTally(items, events, self.n_users + after.n_users - before.n_users)
+        if len(items) == len(self.items):
+            tally.__dict__["place"] = self.place
+        gone = tally.places(before.items)
+        if len(gone) and gone.min() < 0:
+            raise LearnError("events are taken away that were never counted", tip="make the counts anew")
+        np.add.at(events, tally.places(after.items)[after.item], 1)
+        np.subtract.at(events, gone[before.item], 1)
+        return tally
+
+    def places(self, items: Sequence[str]) -> I32:
+        """int32: the place of each item; -1 for one that has none."""
+        return np.array([self.place.get(item, -1) for item in items], np.int32)
+
+    def into(self, items: Sequence[str]) -> I32 | None:
+        """int32 (n_items): where each place lies in `items`, -1: nowhere; `None` where both orders are the same."""
+        if list(items) == self.items:
+            return None
+        into = np.full(self.n_items, -1, np.int32)
+        places = self.places(items)
+        into[places[places >= 0]] = np.flatnonzero(places >= 0)
+        return into
+
+    def write(self, folder: Path) -> None:
+        """Write `items.arrow` and `events.npy` into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_ids(folder / "items.arrow", self.items)
+        write_array(folder / "events.npy", self.events)
+        write_array(folder / "users.npy", np.array([self.n_users], np.int64))
+
+    @classmethod
+    def open(cls, folder: Path) -> ItemTally:
+        """Open what `write` wrote; `BundleCorrupt` where it is damaged."""
+        items, events = read_ids(folder / "items.arrow"), open_array(folder / "events.npy")
+        users = open_array(folder / "users.npy")
+        if len(items) != len(events) or users.shape != (1,):
+            raise BundleCorrupt(f"the items in {folder} do not fit their counts")
+        return cls(items, events, int(users[0]))

@@ -1,0 +1,74 @@
+"""Leading right singular vectors of a sparse matrix: a few exactly, many by block power iteration.
+
+Lanczos iteration keeps its vectors orthogonal one by one, so its cost grows with the square of their number. Block
+power iteration with a random start (Halko, Martinsson & Tropp 2011) is products with the whole block instead: on
+Gowalla's 29,858 × 40,981 matrix, 512 vectors take 3 CPU-seconds against 89. What it leaves out is where neighbouring
+singular values lie so close that any mixture of their vectors filters as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import eigh
+from scipy.sparse.linalg import svds
+
+from tidemill.models.interactions import F32, F64
+
+#: Up to so many axes come from Lanczos iteration, and where the matrix has hardly more than are asked for.
+EXACT = 128
+#: Rounds of the block, and its columns beside those asked for: a tenth, but at least so many.
+ROUNDS, BESIDE = 4, 32
+#: Singular values below this share of the largest are rounding.
+_NOTHING = 1e-9
+
+
+def leading_axes(matrix: sp.csr_matrix[Any], factors: int) -> tuple[F64, F64]:
+    """`(axes, strength)`: float64 (n_columns, k) and (k), largest first, the same each time.
+
+    The largest entry of each axis is positive. k is below `factors` where the matrix has a lower rank; a matrix without
+    any axis gives one of zero.
+    """
+    k = min(factors, min(matrix.shape) - 1)
+    if k < 1 or not matrix.nnz:
+        return np.zeros((matrix.shape[1], 1)), np.zeros(1)
+    rough = k > EXACT and k + _beside(k) < min(matrix.shape)
+    axes, strength = _by_blocks(matrix, k) if rough else _by_lanczos(matrix, k)
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    return axes * signs, strength
+
+
+def _by_lanczos(matrix: sp.csr_matrix[Any], k: int) -> tuple[F64, F64]:
+    start = np.random.default_rng(0).standard_normal(min(matrix.shape))
+    _, strength, axes = svds(matrix.astype(np.float64), k=k, v0=start)
+    order = np.argsort(-strength, kind="stable")
+    order = order[strength[order] > _NOTHING]
+    return np.asarray(axes[order].T), np.asarray(strength[order])
+
+
+def _by_blocks(matrix: sp.csr_matrix[Any], k: int) -> tuple[F64, F64]:
+    single = matrix.astype(np.float32)
+    turned = single.T.tocsr()
+    block = np.random.default_rng(0).standard_normal((matrix.shape[0], k + _beside(k)), np.float32)
+    for _ in range(ROUNDS):
+        block = _orthonormal(single @ (turned @ block))  # (n_rows, <= k + beside)
+    seen = turned @ block  # (n_columns, <= k + beside): the matrix as this block sees it
+    values, mix = eigh(seen.T.astype(np.float64) @ seen)
+    best = np.argsort(-values, kind="stable")[:k]
+    strength = np.sqrt(np.maximum(values[best], 0.0))
+    kept = strength > max(_NOTHING, 1e-4 * float(strength.max()))  # float32 knows no smaller ones
+    return (seen @ mix[:, best[kept]]) / strength[kept], strength[kept]
+
+
+def _beside(k: int) -> int:
+    return max(BESIDE, k // 10)
+
+
+def _orthonormal(block: F32) -> F32:
+    """An orthonormal basis of the columns, by their Gram matrix: a quarter of the cost of a QR decomposition."""
+    values, mix = eigh(block.T @ block)
+    kept = values > values[-1] * 1e-6
+    basis: F32 = block @ (mix[:, kept] * values[kept] ** -0.5)
+    return basis

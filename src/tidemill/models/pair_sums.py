@@ -1,0 +1,134 @@
+"""Sums over pairs of items in whole numbers, so that what is taken out leaves exactly what stood there before it came.
+
+Sums of floats depend on their order and do not come back to zero; after a thousand days of adding and taking away, what
+is left of them would be noise. Whole numbers add up to the same in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from tidemill.core.errors import BundleCorrupt, LearnError
+from tidemill.models.arrays import open_array, write_array
+from tidemill.models.interactions import I32, I64
+
+#: What a sum may grow to. Two of them, or a sum and a change, still fit into 64 bits.
+LARGEST = 2**61
+#: Changes are laid aside until they are this part of what they change: adding to a large matrix costs its size.
+ASIDE = 1 / 8
+
+
+@dataclass(frozen=True, eq=False)
+class PairSums:
+    """Whole numbers for pairs of `n` items, most of them 0: `base`, and `aside`, what has been added to it since.
+
+    Both are int64 (n, n), sorted, each entry once.
+    """
+
+    base: sp.csr_matrix[Any]
+    aside: sp.csr_matrix[Any]
+
+    @classmethod
+    def none(cls, n: int) -> PairSums:
+        """Zero for every pair."""
+        return cls(_empty(n), _empty(n))
+
+    @property
+    def n_items(self) -> int:
+        """How many items there are."""
+        return int(self.base.shape[0])
+
+    def plus(self, change: sp.csr_matrix[Any]) -> PairSums:
+        """With `change` added, int64 (m, m) for m >= n items; the first n are those that were there."""
+        n = change.shape[0]
+        aside = _sum(grown(self.aside, n), change)
+        if aside.nnz > ASIDE * self.base.nnz:
+            return PairSums(_sum(grown(self.base, n), aside), _empty(n))
+        return PairSums(grown(self.base, n), aside)
+
+    def total(self, least: int = 1) -> sp.csr_matrix[Any]:
+        """The sums, int64 (n, n).
+
+        `least` is what one supporting event adds at least; a sum below it is what rounding on another machine left of
+        events that are gone, and is not in it.
+        """
+        total = _sum(self.base, self.aside) if self.aside.nnz else self.base
+        alive = total.data >= least
+        return total if alive.all() else where(total, alive)
+
+    def write(self, folder: Path) -> None:
+        """Write the arrays into `folder`."""
+        for name, part in (("base", self.base), ("aside", self.aside)):
+            write_array(folder / name / "starts.npy", part.indptr.astype(np.int64))
+            write_array(folder / name / "items.npy", part.indices.astype(np.int32))
+            write_array(folder / name / "sums.npy", part.data)
+
+    @classmethod
+    def open(cls, folder: Path, n: int) -> PairSums:
+        """Open what `write` wrote for `n` items, memory-mapped; `BundleCorrupt` where arrays are missing."""
+        return cls(_opened(folder / "base", n), _opened(folder / "aside", n))
+
+
+def summed(rows: I32, columns: I32, numbers: I64, n: int) -> sp.csr_matrix[Any]:
+    """Whole numbers at places that may occur more than once, added up: int64 (n, n)."""
+    total: sp.csr_matrix[Any] = sp.csr_matrix((numbers, (rows, columns)), shape=(n, n), dtype=np.int64)
+    total.sum_duplicates()
+    if total.nnz and (total.data.max() > LARGEST or total.data.min() < -LARGEST):
+        raise LearnError("two items occur together more often than can be counted", tip="learn from fewer events")
+    return total
+
+
+def added(parts: Iterable[sp.csr_matrix[Any]], n: int) -> sp.csr_matrix[Any]:
+    """The sum of several, int64 (n, n)."""
+    total = _empty(n)
+    for part in parts:
+        total = _sum(total, part)
+    return total
+
+
+def where(matrix: sp.csr_matrix[Any], kept: npt.NDArray[np.bool_]) -> sp.csr_matrix[Any]:
+    """A sorted matrix with the `kept` of its entries."""
+    starts = np.concatenate(([0], np.cumsum(kept)))[matrix.indptr].astype(np.int64)
+    return _csr(matrix.data[kept], matrix.indices[kept], starts)
+
+
+def _empty(n: int) -> sp.csr_matrix[Any]:
+    return _csr(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(n + 1, np.int64))
+
+
+def _csr(data: npt.NDArray[Any], columns: npt.NDArray[Any], starts: npt.NDArray[Any]) -> sp.csr_matrix[Any]:
+    made: sp.csr_matrix[Any] = sp.csr_matrix((data, columns, starts), shape=(len(starts) - 1, len(starts) - 1))
+    made.has_canonical_format = True
+    return made
+
+
+def grown(matrix: sp.csr_matrix[Any], n: int) -> sp.csr_matrix[Any]:
+    """The same with further items at its end, sharing the arrays."""
+    more = n - matrix.shape[0]
+    if not more:
+        return matrix
+    return _csr(matrix.data, matrix.indices, np.r_[matrix.indptr, np.repeat(matrix.indptr[-1:], more)])
+
+
+def _sum(one: sp.csr_matrix[Any], other: sp.csr_matrix[Any]) -> sp.csr_matrix[Any]:
+    if not one.nnz or not other.nnz:
+        return one if one.nnz else other
+    total: sp.csr_matrix[Any] = one + other
+    total.eliminate_zeros()
+    if total.nnz and (total.data.max() > LARGEST or total.data.min() < -LARGEST):
+        raise LearnError("two items occur together more often than can be counted", tip="learn from fewer events")
+    return total
+
+
+def _opened(folder: Path, n: int) -> sp.csr_matrix[Any]:
+    starts, items, sums = (open_array(folder / f"{name}.npy") for name in ("starts", "items", "sums"))
+    if len(starts) != n + 1 or len(items) != len(sums) or int(starts[-1]) != len(items):
+        raise BundleCorrupt(f"the arrays in {folder} do not fit each other")
+    return _csr(sums, items, starts)

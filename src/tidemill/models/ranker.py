@@ -1,0 +1,170 @@
+"""Ranker: boosted trees that score candidates by their features, kept as text and asked natively, in one thread.
+
+Learned by LambdaRank (Burges 2010), which trains the order within each query towards NDCG, with LightGBM (Ke et al.
+2017). The bundle holds LightGBM's own text and the names of the features in their order; nothing of it is code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.core.errors import BackendMissing, BundleCorrupt, BundleRefused, FormatTooNew, TooLittleData
+from tidemill.models.interactions import F32
+from tidemill.models.tree_text import trouble
+
+FORMAT = 1
+#: Places of a query's list that training tries to order; pairs below are left alone.
+ORDERED = 30
+#: Values that a feature is cut into at most: coarse enough for noisy counts, and a third off the time.
+BINS = 63
+#: Trees between two figures of how learning goes.
+EVERY = 5
+
+
+class _About(msgspec.Struct, frozen=True, kw_only=True):
+    """`ranker.json`."""
+
+    format: int
+    #: Names of the features, in the order of their columns.
+    features: tuple[str, ...]
+    #: Version of LightGBM that learned it.
+    lightgbm: str
+
+
+@dataclass(frozen=True, eq=False)
+class Ranker:
+    """Trees over the named `features`; `text` is LightGBM's own, made by its version `made_with`."""
+
+    features: tuple[str, ...]
+    text: str
+    made_with: str
+
+    @cached_property
+    def _booster(self) -> Any:
+        return _lightgbm().Booster(model_str=self.text)
+
+    def scores(self, features: F32) -> F32:
+        """float32 (n), between 0 and 1, for features float32 (n, n_features): the logistic of the trees' sum.
+
+        Higher is better; how far two scores lie apart says nothing of probabilities.
+        """
+        if not len(features):
+            return np.zeros(0, np.float32)
+        if features.shape[1] != len(self.features):
+            raise ValueError(f"the ranker knows {len(self.features)} features, and was given {features.shape[1]}")
+        margin = self._booster.predict(np.ascontiguousarray(features), raw_score=True, num_threads=1)
+        found: F32 = (1 / (1 + np.exp(-margin))).astype(np.float32)
+        return found
+
+    def importance(self) -> dict[str, float]:
+        """Feature -> share of the training gain that came from it, largest first; the shares add up to 1."""
+        gain = np.asarray(self._booster.feature_importance("gain"), np.float64)
+        shares = gain / gain.sum() if gain.sum() > 0 else gain
+        order = np.argsort(-shares, kind="stable")
+        return {self.features[place]: float(shares[place]) for place in order}
+
+    def write(self, folder: Path) -> None:
+        """Write `ranker.txt` and `ranker.json` into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "ranker.txt").write_text(self.text, encoding="utf-8", newline="\n")
+        about = _About(format=FORMAT, features=self.features, lightgbm=self.made_with)
+        (folder / "ranker.json").write_bytes(msgspec.json.format(msgspec.json.encode(about)))
+
+    @classmethod
+    def open(cls, folder: Path) -> Ranker:
+        """Open what `write` wrote; LightGBM is loaded with it, so that the first answer does not wait.
+
+        Raises `BackendMissing`, `BundleCorrupt`, `BundleRefused` where the text is no plain trees, and `FormatTooNew`.
+        """
+        about, raw = _about(folder / "ranker.json"), _read(folder / "ranker.txt")
+        if problem := trouble(raw):
+            raise BundleRefused(f"{folder / 'ranker.txt'}: {problem}")
+        found = cls(about.features, raw.decode(), about.lightgbm)
+        if found._booster.feature_name() != list(about.features):
+            raise BundleCorrupt(f"{folder}: ranker.json and ranker.txt name other features")
+        return found
+
+
+def fit_ranker(
+    features: F32,
+    labels: npt.NDArray[np.integer],
+    groups: npt.NDArray[np.integer],
+    names: Sequence[str],
+    *,
+    trees: int = 50,
+    leaves: int = 7,
+    rate: float = 0.1,
+    min_leaf: int = 400,
+    seed: int = 0,
+    told: Callable[[int, float], None] | None = None,
+) -> Ranker:
+    """A ranker from `features` float32 (n, n_features), `labels` (n), 1 for what was taken, 0 for the rest.
+
+    `groups` are the sizes of the queries, whose rows stand together. `told` hears the number of trees so far and the
+    NDCG@10 that they have on these same rows, every `EVERY` trees. The same input gives the same trees. Raises
+    `TooLittleData` where no query has both kinds of rows, and `BackendMissing` without LightGBM.
+    """
+    lightgbm = _lightgbm()
+    if features.shape != (len(labels), len(names)) or int(np.sum(groups)) != len(labels):
+        raise ValueError(f"{features.shape} features do not fit {len(labels)} labels and {len(names)} names")
+    starts = np.concatenate(([0], np.cumsum(groups)[:-1])).astype(np.int64)
+    taken = np.add.reduceat(np.asarray(labels, np.int64), starts) if len(groups) else np.zeros(0, np.int64)
+    if not ((taken > 0) & (taken < groups)).any():
+        raise TooLittleData("a ranker needs queries with an item that was taken and one that was not")
+    settings = {
+        "objective": "lambdarank",
+        "lambdarank_truncation_level": ORDERED,
+        "metric": "ndcg",
+        "eval_at": [10],
+        "num_leaves": leaves,
+        "learning_rate": rate,
+        "min_data_in_leaf": min_leaf,
+        "max_bin": BINS,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "verbosity": -1,
+    }
+    data = lightgbm.Dataset(features, labels, group=groups, feature_name=list(names), params=settings)
+    booster = lightgbm.Booster(settings, data)
+    for tree in range(1, trees + 1):
+        booster.update()
+        if told and (tree % EVERY == 0 or tree == trees):
+            told(tree, float(booster.eval_train()[0][2]))
+    return Ranker(tuple(names), booster.model_to_string(), lightgbm.__version__)
+
+
+def _lightgbm() -> ModuleType:
+    try:
+        import lightgbm  # noqa: PLC0415 - an optional library
+    except ImportError as problem:
+        raise BackendMissing("a ranker needs lightgbm", tip="pip install 'tidemill[learn]'") from problem
+    return lightgbm
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as problem:
+        raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem
+
+
+def _about(file: Path) -> _About:
+    try:
+        raw = _read(file)
+        number = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
+        if isinstance(number, int) and number > FORMAT:
+            raise FormatTooNew(f"{file} has format {number}, and this tidemill reads up to {FORMAT}")
+        return msgspec.json.decode(raw, type=_About)
+    except msgspec.DecodeError as problem:
+        raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem

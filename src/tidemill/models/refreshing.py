@@ -1,0 +1,124 @@
+"""A recommender brought up to date without learning: lists from counts that were kept, all else as it was learned.
+
+Settings, shares, vectors and the trees of a ranking stay. An item that came since has lists like any other, and vectors
+of zero until somebody learns anew. Where every part is counted, the result is what learning at the same as-of with the
+same settings would give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tidemill.core.errors import BundleCorrupt, LearnError, TooLittleData
+from tidemill.models.counted import Counted, Counts, CountSettings
+from tidemill.models.exact import ExactIndex
+from tidemill.models.facts import EventFacts
+from tidemill.models.interactions import I32, I64
+from tidemill.models.item_lists import ItemLists
+from tidemill.models.learners import AnyLearner, Blend, LearnerSpec
+from tidemill.models.part import Part
+from tidemill.models.prior import recent_popularity
+from tidemill.models.recipe import recipe_of
+from tidemill.models.recommender import Recommender
+
+
+def learner_of(recommender: Recommender) -> LearnerSpec:
+    """The settled learner that a recommender was learned with; `BundleCorrupt` where this tidemill cannot read it."""
+    return _spec(recommender.learner)
+
+
+def learner_from(name: str, settings: Mapping[str, Any]) -> LearnerSpec:
+    """The settled learner of this name with these settings, as a card has them."""
+    return _spec({"learner": name, **settings})
+
+
+def settings_of(spec: LearnerSpec) -> list[CountSettings]:
+    """What has to be counted to refresh what a settled learner leaves, each once; nothing where no part is counted."""
+    recipes = recipe_of(spec).values()
+    return list(dict.fromkeys(recipe.make.settings for recipe in recipes if isinstance(recipe.make, Counted)))
+
+
+def counts_of(recommender: Recommender) -> list[CountSettings]:
+    """What has to be counted to refresh it."""
+    return settings_of(learner_of(recommender))
+
+
+def days_of(recommender: Recommender) -> int | None:
+    """The last days of events that a refresh looks at besides the counts; `None`: all events."""
+    if recommender.ranking is not None:
+        return None
+    recipes = recipe_of(learner_of(recommender)).values()
+    looked_at = [recipe.make.days for recipe in recipes if isinstance(recipe.make, Counted)]
+    return max([*looked_at, *(days for days, _ in recommender.prior.steps)])
+
+
+def refreshed(
+    old: Recommender,
+    counts: Mapping[CountSettings, Counts],
+    recent: EventFacts,
+    first_seen: I64 | None = None,
+) -> Recommender:
+    """The recommender as it would be at `recent.as_of`, made of `counts` of all events before that.
+
+    `counts` has what `counts_of(old)` asks for, and `recent` is about the items of these counts, sorted, with the
+    events of `days_of(old)`; a ranking also asks when each item was `first_seen`, int64 (n_items), microseconds.
+    Raises `LearnError` where nothing of it is counted, and `TooLittleData` without events.
+    """
+    wanted = counts_of(old)
+    if not wanted:
+        raise LearnError(f"no part of {old.learner['learner']} is made of counts", tip="learn it anew instead")
+    items = counts[wanted[0]].tally.known
+    if list(recent.items) != items:
+        raise LearnError("the recent events are about other items than the counts")
+    if not items:
+        raise TooLittleData("there is no event before the as-of any more")
+    if old.ranking is not None and first_seen is None:
+        raise LearnError("a ranking asks when each item was first seen")
+    places = np.array([old.codes.get(item, -1) for item in items], np.int32)
+    return Recommender(
+        items=items,
+        learner=old.learner,
+        as_of=recent.as_of,
+        prior=old.prior,
+        popularity=recent_popularity(old.prior.steps, recent.counts),
+        parts=_parts(old, counts, recent, places),
+        ranking=replace(old.ranking, first_seen=first_seen) if old.ranking and first_seen is not None else None,
+    )
+
+
+def _parts(
+    old: Recommender, counts: Mapping[CountSettings, Counts], recent: EventFacts, places: I32
+) -> dict[str, Part]:
+    made: dict[Hashable, ItemLists] = {}
+    parts = {}
+    for name, recipe in recipe_of(learner_of(old)).items():
+        part, make = old.parts[name], recipe.make
+        if isinstance(make, Counted):
+            if recipe.key not in made:
+                made[recipe.key] = make.lists(counts[make.settings], recent.items, recent.as_of, recent.counts)
+            parts[name] = replace(part, lists=made[recipe.key])
+        elif part.vectors is not None:
+            vectors = part.vectors.taking(places)
+            parts[name] = replace(part, vectors=vectors, index=ExactIndex(vectors.items))
+        else:
+            assert part.lists is not None
+            parts[name] = replace(part, lists=part.lists.taking(places))
+    return parts
+
+
+def _spec(settings: Mapping[str, Any]) -> LearnerSpec:
+    plain = dict(settings)
+    try:
+        if plain.get("learner") == Blend.__struct_config__.tag:
+            members = {name: _spec(member) for name, member in plain.pop("members").items()}
+            blend = msgspec.convert(plain | {"members": {}}, Blend)
+            return msgspec.structs.replace(blend, members=members)
+        found: LearnerSpec = msgspec.convert(plain, AnyLearner)
+    except (msgspec.ValidationError, AttributeError) as problem:
+        raise BundleCorrupt(f"the learner of a bundle cannot be read: {problem}") from problem
+    return found
