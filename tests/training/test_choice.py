@@ -9,9 +9,9 @@ from synthetic_days import shop
 from tidemill import models
 from tidemill.models import EventFacts, Interactions, SlateEngine, learn, popular, slate, unseen
 from tidemill.training import choose, split_at
-from tidemill.training.choice import EVENTS, _ranked, _Window, thinned
 from tidemill.training.evaluation import answers
 from tidemill.training.time_split import validation_splits
+from tidemill.training.validation import EVENTS, Window, ranked, thinned
 
 SPEC = models.cooccurrence(
     half_life="365 days", gap="100 days", backward=1.0, damping=0.25, recency="365 days", factors=0
@@ -84,12 +84,12 @@ def test_what_is_tried_is_what_serves(spec) -> None:
     """The quick ranking of all users at once is the slate's, item for item."""
     (split, *_) = validation_splits(shop(300))
     settled = spec.settled()
-    window = _Window.of(split)
+    window = Window.of(split)
     recommender = learn(settled, split.train, split.at)
     facts = EventFacts(split.train.items, item=split.train.item, time=split.train.time, as_of=split.at)
     rules = slate(retrieve=[models.nearest(500), popular(365, n=500)], filter=[unseen()]).rules({})
     served = answers(SlateEngine(recommender, rules, facts), split.train, window.users)
-    tried = _ranked(settled, window)
+    tried = ranked(settled, window)
     same = [len(set(a[:10].tolist()) & set(b.tolist())) / len(b) for a, b in zip(served, tried, strict=True)]
     assert np.mean(same) > 0.99  # all but ties at the edge
 

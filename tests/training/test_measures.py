@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_days import shop
 
-from tidemill.training.intervals import intervals
-from tidemill.training.measures import coverage, diversity, novelty, per_user
+from tidemill.training.intervals import Block, Resamples, intervals
+from tidemill.training.list_kinds import coverage, diversity, novelty
+from tidemill.training.measures import per_user, places
 
 
 def test_a_list_is_worth_what_the_formulas_say() -> None:
@@ -41,6 +42,17 @@ def test_measures_stay_between_nothing_and_all(ranked, wanted) -> None:
     assert found["ndcg@5"][0] <= best["ndcg@5"][0] + 1e-12
 
 
+@settings(max_examples=80, deadline=None, database=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.lists(st.integers(-1, 9), max_size=6), st.sets(st.integers(-1, 9), max_size=4)), min_size=1)
+)
+def test_places_are_those_that_looking_finds(rows) -> None:
+    ranked = [np.array(given, np.int32) for given, _ in rows]
+    targets = [np.array(sorted(wanted), np.int32) for _, wanted in rows]
+    looked = [given.index(one) if one >= 0 and one in given else -1 for given, wanted in rows for one in sorted(wanted)]
+    assert places(ranked, targets).tolist() == looked
+
+
 def test_coverage_novelty_and_diversity() -> None:
     told = shop(50, 12, 3)
     lists = [np.array([0, 1]), np.array([1, 2])]
@@ -50,7 +62,9 @@ def test_coverage_novelty_and_diversity() -> None:
     assert novelty(lists, told, 2) == pytest.approx(-np.log2(share[[0, 1, 1, 2]]).mean())
     vectors = np.array([[1, 0], [0, 1], [0, 2]], np.float32)
     assert diversity(lists, vectors, 2) == pytest.approx(0.5)  # one list at right angles, one of the same direction
-    assert diversity([np.array([1])], vectors, 2) == 0
+    assert diversity([np.array([1])], vectors, 2) is None  # one item is not unlike anything
+    assert diversity(lists, np.zeros((12, 3), np.float32), 2) is None
+    assert novelty([np.array([-1])], told, 2) is None
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
@@ -61,6 +75,19 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
         found = intervals({"x": sample}, seed=seed)["x"]
         held += found.low <= 1.0 <= found.high
     assert 0.88 <= held / 150 <= 0.99
+
+
+def test_all_figures_share_their_resamples() -> None:
+    """A part is resampled with the weights that its users have in the whole."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=300)
+    half = np.arange(0, 300, 2)
+    masked = np.zeros((300, 2))
+    masked[half] = np.column_stack((x[half], np.ones(len(half))))
+    resamples = Resamples(300)
+    whole = resamples.sums(Block(None, masked))
+    assert np.allclose(resamples.means(Block(half, x[half, None]))[:, 0], whole[:, 0] / whole[:, 1])
+    assert np.array_equal(whole, Resamples(300).sums(Block(None, masked)))
 
 
 def test_paired_differences_are_narrower_than_figures_apart() -> None:

@@ -36,6 +36,10 @@ FAILPOINTS: dict[int, str] = {
     20: "promote.pointer",
     21: "log.staged",
     22: "log.committed",
+    23: "refresh.ledger",
+    24: "counts.staged",
+    25: "counts.written",
+    26: "drop.ledger",
 }
 
 _armed: str | None = None

@@ -21,7 +21,7 @@ from tidemill.core.keys import Keys
 from tidemill.core.line import COLUMNS, FORMAT, Head, Line, decode, examine, link
 from tidemill.core.ports import Lease, LineStore, StoredLine
 
-__all__ = ["FORMAT", "Head", "Ledger", "Line"]
+__all__ = ["FORMAT", "Head", "Ledger", "Line", "without_surrogates"]
 
 # What a surrogate looks like: 26 letters of base32, the last of which holds three bits. One in 200 has no digit and
 # passes: a tripwire for mistakes, not a wall.
@@ -163,6 +163,15 @@ class Ledger:
 def _where(act: str | None, about: str | None, fingerprint: str | None = None) -> dict[str, str]:
     given = {"act": act, "about": about, "fingerprint": fingerprint}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def without_surrogates(text: str) -> str:
+    """The text with `(a person)` for everything in it that looks like a surrogate, so that a line may hold it.
+
+    >>> without_surrogates("no history of abcdefghijklmnopqrstuvwx2a")
+    'no history of (a person)'
+    """
+    return _SURROGATE.sub("(a person)", text)
 
 
 def _refuse_subjects(act: str, body: bytes) -> None:

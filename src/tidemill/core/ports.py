@@ -246,6 +246,10 @@ class Blobs(Protocol):
         """Keys that start with `prefix`, sorted."""
         ...
 
+    def remove(self, key: str) -> None:
+        """Remove a folder, whole or not at all; where there is none, nothing happens. Who has it open keeps it."""
+        ...
+
 
 class Search(Protocol):
     """Nearest vectors by inner product."""

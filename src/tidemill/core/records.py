@@ -125,15 +125,53 @@ class Metric(Record, frozen=True):
 
 
 class Slice(Record, frozen=True):
-    """Quality on one group of test users, the model beside popularity."""
+    """Quality on one group of test users or of targets, the model beside popularity."""
 
-    #: `all`, `warm` (with history before the split) or `cold`.
+    #: `all`, `warm` (with history before the split), `cold`, or the name of a part, for example `2-4 events`.
     users: str
     n_users: int
+    #: Empty where there are too few users to say anything; `note` says so.
     model: dict[str, Metric]
     baseline: dict[str, Metric]
     #: Model minus baseline, paired over the same users.
     difference: dict[str, Metric]
+    #: What a part is cut by: `history`, `recency`, `target popularity`, `target` or `group`.
+    family: str = ""
+    note: str = ""
+    #: Measure -> p of a paired sign-flip test of the difference, and the same after Holm over all slices and measures.
+    p: dict[str, float] = {}
+    p_holm: dict[str, float] = {}
+
+
+class Lists(Record, frozen=True):
+    """What kind of items stand in lists, or were taken; `None` where nothing that was trained on stands there."""
+
+    #: Mean training events of an item, and mean share of the catalogue's items with fewer (0 to 1).
+    popularity: float | None
+    percentile: float | None
+    #: Share of the places that the head holds: the most taken items, which together have a third of the events.
+    head_share: float | None
+    #: Of places over items of the catalogue: 0 where all have as many, near 1 where few have all.
+    gini: float | None
+    #: As in `Evaluation`.
+    coverage: float
+    novelty: float | None
+    diversity: float | None = None
+
+
+class Exposure(Record, frozen=True):
+    """One group of items: its share of attention in the lists beside its share of what was taken."""
+
+    #: What items are grouped by, the group, and how many items of the catalogue it has.
+    by: str
+    group: str
+    n_items: int
+    #: Shares of all attention (a place counts 1/log2(1 + place)), of the model and of popularity, and of the targets.
+    shown: Metric
+    baseline: Metric
+    taken: Metric
+    #: `shown` over `taken`: 1 is proportionate; `None` where nothing of the group was taken.
+    ratio: Metric | None
 
 
 class Evaluation(Record, frozen=True):
@@ -147,12 +185,38 @@ class Evaluation(Record, frozen=True):
     protocol: str
     k: int
     slices: tuple[Slice, ...]
-    #: Share of the catalogue recommended, mean self-information in bits, mean pairwise distance within a list.
+    #: Share of the catalogue recommended, mean self-information in bits, mean pairwise distance within a list;
+    #: `None` where there is nothing to take a mean of.
     coverage: float
-    novelty: float
-    diversity: float
+    novelty: float | None
+    diversity: float | None
     #: Settings tried on validation days with their score, best first; test was never looked at.
     validation: tuple[dict[str, Any], ...] = ()
+    #: The protocol word by word: `split`, `history`, `target`, `seen`, `ties`.
+    conventions: dict[str, str] = {}
+    #: Finer slices, each of one family, and a sentence that names the worst of them.
+    parts: tuple[Slice, ...] = ()
+    worst: str = ""
+    #: Questions that were asked; more than users where each later event is one.
+    n_questions: int = 0
+    #: Share of targets never trained on, and share of later events that repeat an item of the user's history.
+    cold_targets: float | None = None
+    repeats: float | None = None
+    #: What stands in the lists of the `model` and of the `baseline`, and what was `taken`.
+    lists: dict[str, Lists] = {}
+    exposure: tuple[Exposure, ...] = ()
+    #: What may make these figures too good, or not comparable: sentences with numbers.
+    warnings: tuple[str, ...] = ()
+
+
+class Refreshed(Record, frozen=True):
+    """That a model was brought up to date by counting, without learning: its settings and evaluation are older."""
+
+    #: The release that was learned, and the as-of that it was learned at (microseconds).
+    of: str
+    as_of: int
+    #: When it was refreshed.
+    at: int
 
 
 class Card(Record, frozen=True):
@@ -171,6 +235,8 @@ class Card(Record, frozen=True):
     n_items: int
     learned_at: int
     as_of: int
+    #: Set where it was refreshed: `learned_at` and `evaluation` are those of the learning, all else is of now.
+    refreshed: Refreshed | None = None
 
 
 class Rule(Record, frozen=True):

@@ -71,6 +71,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     keys: Annotated[
         str, Meta(description="Folder outside the project that holds a folder of keys for each mill. Back it up.")
     ] = "~/.tidemill/keys"
+    mirror: Annotated[
+        str, Meta(description="Where runs are copied to, for example `mlflow:sqlite:///mlflow.db`; empty: nowhere.")
+    ] = ""
     sources: Annotated[dict[str, str], Meta(description="Where each stream and snapshot comes from: name = URL.")] = {}
     serve: Annotated[Serve, Meta(description="How the server listens.")] = Serve()
     failpoint: Annotated[
@@ -95,14 +98,14 @@ class Settings(Profile, frozen=True, kw_only=True):
 
     def rows(self) -> list[tuple[str, str, str]]:
         """`(key, value, origin)` of every setting; passwords within URLs are masked."""
-        return [(key, _masked(str(value)), self.origin(key)) for key, value in _flat(_values(self))]
+        return [(key, masked(str(value)), self.origin(key)) for key, value in _flat(_values(self))]
 
     def path(self, key: Literal["lake", "latest", "ledger", "vault", "blobs", "keys"]) -> Path:
         """A setting that is a place on this machine, relative to the project's folder."""
         value: str = getattr(self, key)
         if "://" in value:
             scheme = value.partition("://")[0]
-            raise SettingError(f"{key} = {_masked(value)!r}: no back-end for {scheme!r} yet", tip="name a local path")
+            raise SettingError(f"{key} = {masked(value)!r}: no back-end for {scheme!r} yet", tip="name a local path")
         return self.project / Path(value).expanduser()
 
     def keys_folder(self, mill_id: str) -> Path:
@@ -216,8 +219,13 @@ def _try(key: str, value: Any, origin: str) -> None:
         msgspec.convert(one, Profile, strict=False)
     except msgspec.ValidationError as error:
         says = str(error).partition(" - at ")[0]
-        raise SettingError(f"`{key} = {_masked(str(value))}` ({origin}) does not fit: {says}") from None
+        raise SettingError(f"`{key} = {masked(str(value))}` ({origin}) does not fit: {says}") from None
 
 
-def _masked(value: str) -> str:
+def masked(value: str) -> str:
+    """A text without the passwords of the URLs in it, and without what looks like a secret in their queries.
+
+    >>> masked("mlflow:http://ann:secret@host/?token=1")
+    'mlflow:http://***@host/?token=***'
+    """
     return _SECRET.sub(lambda found: f"{found[1]}***" if found[1] else "***@", value)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tidemill.core.errors import TooLittleData
-from tidemill.core.records import Evaluation, RuleSet, Slice
+from tidemill.core.records import Evaluation, Exposure, RuleSet
 from tidemill.models import EventFacts, Interactions, Recommender, SlateEngine, nearest, popular, unseen
 from tidemill.models.low_pass import low_pass_vectors
-from tidemill.training.intervals import intervals
-from tidemill.training.measured import PROTOCOL, MeasuredUser, histories_codes, measured_users, sample
-from tidemill.training.measures import coverage, diversity, novelty, per_user
+from tidemill.training.exposures import exposures
+from tidemill.training.intervals import Resamples
+from tidemill.training.leakage import on_both_sides, repeat_share, warnings
+from tidemill.training.list_kinds import list_kinds
+from tidemill.training.measured import MeasuredUser, catalogue, digest, measured_users, sample
+from tidemill.training.protocol import Protocol
+from tidemill.training.rankers import Answered, PopularityRanker, Ranker, SlateRanker, asked
+from tidemill.training.slicing import cuts, slices_of, worst
+from tidemill.training.targets import Targets
+from tidemill.training.tiers import TIERS, tiers
 from tidemill.training.time_split import TimeSplit
 
 I32 = npt.NDArray[np.int32]
@@ -23,6 +31,19 @@ KS = (10, 20)
 BASELINE_DAYS = 30
 #: Users measured at most; more narrow the intervals no further than anybody needs.
 USERS = 20_000
+#: What items without a group are grouped under.
+NO_GROUP = "no group"
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """An evaluation, and the figures of each user behind it, so that two of them can be compared in pairs."""
+
+    evaluation: Evaluation
+    #: sha256 over the measured users, the split and the targets: two measurements with the same one can be paired.
+    users: str
+    #: Measure -> float64 (n_users), in the order of the users' ids.
+    per_user: dict[str, F64]
 
 
 def bare_rules(recommender: Recommender, rules: RuleSet | None = None) -> RuleSet:
@@ -33,7 +54,7 @@ def bare_rules(recommender: Recommender, rules: RuleSet | None = None) -> RuleSe
     if rules is not None:
         fallback = rules.fallback or popular(days=BASELINE_DAYS)
         return RuleSet(retrieve=rules.retrieve, filter=(unseen(),), fallback=fallback)
-    drawn = (nearest(200),) if len(recommender.parts()) > 1 else ()
+    drawn = (nearest(200),) if len(recommender.names) > 1 else ()
     return RuleSet(retrieve=(*drawn, popular(days=90)), filter=(unseen(),), fallback=popular(days=BASELINE_DAYS))
 
 
@@ -44,82 +65,141 @@ def evaluate(
     model: str = "model",
     rules: RuleSet | None = None,
     validation: Sequence[dict[str, object]] = (),
+    protocol: Protocol | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> Evaluation:
+    """The evaluation of `measure`, without the figures of each user."""
+    return measure(
+        recommender, split, model=model, rules=rules, validation=validation, protocol=protocol, groups=groups
+    ).evaluation
+
+
+def measure(
+    recommender: Recommender,
+    split: TimeSplit,
+    *,
+    model: str = "model",
+    rules: RuleSet | None = None,
+    validation: Sequence[dict[str, object]] = (),
+    protocol: Protocol | None = None,
+    groups: Mapping[str, str] | None = None,
+    told: Sequence[str] = (),
+) -> Measurement:
     """Measure `recommender`, which was learned from `split.train` alone, through the slate that answers.
 
     Slices are all, warm (with history before the split) and cold users, the model beside 30-day popularity with paired
-    95% intervals. Raises `TooLittleData` where no user has a later item.
+    95% intervals; finer parts follow. `groups` (item -> group, for example its category) adds parts and exposure by
+    group, `told` are sentences that go to the warnings. Raises `TooLittleData` where no user has a later item, and
+    `ValueError` for a recommender that learned from something else.
     """
     if recommender.as_of > split.at or list(recommender.items) != list(split.train.items):
         raise ValueError("the recommender was not learned from the training days of this split")
-    users = sample(measured_users(split), USERS)
+    engine = SlateEngine(recommender, bare_rules(recommender, rules), facts_at(split))
+    ranker = SlateRanker(engine, catalogue(split), model)
+    return measure_ranker(ranker, split, validation=validation, protocol=protocol, groups=groups, told=told)
+
+
+def measure_ranker(
+    ranker: Ranker,
+    split: TimeSplit,
+    *,
+    validation: Sequence[dict[str, object]] = (),
+    protocol: Protocol | None = None,
+    groups: Mapping[str, str] | None = None,
+    told: Sequence[str] = (),
+) -> Measurement:
+    """Measure whatever ranks, as `measure` does; `told` are sentences about it that go to the warnings.
+
+    Raises `ValueError` where the split is one by time and its train reaches into its test.
+    """
+    protocol = _agreed(protocol, split)
+    users = sample(measured_users(split, protocol), USERS)
     if not users:
         raise TooLittleData("no user has an unseen item after the split")
-    facts = EventFacts(split.train.items, item=split.train.item, time=split.train.time, as_of=split.at)
-    rule_set = bare_rules(recommender, rules)
-    ranked = answers(SlateEngine(recommender, rule_set, facts), split.train, users)
-    beside = popularity_answers(facts, split.train, users)
-    item_vectors = low_pass_vectors(split.train, factors=32, smoothing=10.0).items
-    return Evaluation(
-        model=model,
+    if overlap := on_both_sides(split):
+        raise ValueError(f"the split's train reaches into its test: {overlap[0]}")
+    answered = asked(ranker, users, max(KS))
+    beside = asked(PopularityRanker(facts_at(split), BASELINE_DAYS), users, max(KS))
+    items = catalogue(split)
+    targets = Targets.of(users, answered.lists, beside.lists)
+    counts = np.bincount(split.train.item, minlength=split.train.n_items)
+    named = None if groups is None else [groups.get(item) or NO_GROUP for item in items]
+    resamples = Resamples(targets.n_users)
+    main, finer = cuts(users, targets, counts, len(items), named)
+    slices, parts = slices_of(targets, main, finer, KS, resamples)
+    vectors = low_pass_vectors(split.train, factors=32, smoothing=10.0).items
+    kinds = list_kinds(answered.lists, split.train, KS[0], vectors)
+    evaluation = Evaluation(
+        model=ranker.name,
         baseline=f"popularity over {BASELINE_DAYS} days",
         split_at=split.at,
-        protocol=PROTOCOL,
+        protocol=protocol.words(),
         k=KS[0],
-        slices=tuple(_slices(users, ranked, beside)),
-        coverage=coverage(ranked, split.train.n_items, KS[0]),
-        novelty=novelty(ranked, split.train, KS[0]),
-        diversity=diversity(ranked, item_vectors, KS[0]),
+        slices=slices,
+        coverage=kinds.coverage,
+        novelty=kinds.novelty,
+        diversity=kinds.diversity,
         validation=tuple(validation),
+        conventions=protocol.conventions(),
+        parts=parts,
+        worst=worst(parts, f"ndcg@{KS[0]}"),
+        n_questions=len(users),
+        cold_targets=float((targets.code >= split.train.n_items).mean()),
+        repeats=repeat_share(split, within=protocol.history == "earlier"),
+        lists={
+            "model": kinds,
+            "baseline": list_kinds(beside.lists, split.train, KS[0], vectors),
+            "taken": list_kinds([user.targets for user in users], split.train, None),
+        },
+        exposure=_exposure(targets, counts, len(items), named, (answered.lists, beside.lists), resamples),
+        warnings=(*told, *_of_lists(answered, len(users)), *warnings(split, users, slices[0], KS[0])),
     )
+    return Measurement(evaluation, digest(users, items, split.at, protocol), targets.figures(None, KS)[1])
+
+
+def _agreed(protocol: Protocol | None, split: TimeSplit) -> Protocol:
+    """The protocol as the split has it; of leave-one-out there is only one."""
+    if split.kind == "leave-one-out":
+        return Protocol("earlier", "last", split.kind)
+    protocol = protocol or Protocol()
+    return Protocol(protocol.history, protocol.target)
+
+
+def _exposure(
+    targets: Targets,
+    counts: npt.NDArray[np.int64],
+    n_catalogue: int,
+    named: Sequence[str] | None,
+    lists: tuple[Sequence[I32], Sequence[I32]],
+    resamples: Resamples,
+) -> tuple[Exposure, ...]:
+    tier = [TIERS[number] for number in tiers(counts, n_catalogue).tolist()]
+    found = exposures("popularity", tier, targets, lists, KS[0], resamples)
+    return found if named is None else (*found, *exposures("group", named, targets, lists, KS[0], resamples))
+
+
+def _of_lists(answered: Answered, n: int) -> list[str]:
+    """What was wrong with the lists themselves."""
+    places = max(1, sum(len(one) for one in answered.lists) + answered.seen + answered.repeated)
+    found = []
+    if answered.missing:
+        share = answered.missing / n
+        found.append(f"{answered.missing:,} of {n:,} questions ({share:.1%}) have no list and count as misses")
+    if answered.seen:
+        share = answered.seen / places
+        found.append(f"{share:.1%} of the places held an item that the user had already; they were dropped")
+    if answered.repeated:
+        share = answered.repeated / places
+        found.append(f"{share:.1%} of the places repeated an item of the same list; they were dropped")
+    return found
+
+
+def facts_at(split: TimeSplit) -> EventFacts:
+    """Counts of the training events, as of the split."""
+    return EventFacts(split.train.items, item=split.train.item, time=split.train.time, as_of=split.at)
 
 
 def answers(engine: SlateEngine, train: Interactions, users: Sequence[MeasuredUser]) -> list[I32]:
-    """Ranked item codes of each user; the answer to an empty history is asked for once."""
-    code_of = {item: code for code, item in enumerate(train.items)}
-    cold: I32 | None = None
-    ranked = []
-    for user in users:
-        if user.code < 0 and cold is not None:
-            ranked.append(cold)
-            continue
-        codes, times = histories_codes(train, user)
-        answer = engine.answer([train.items[code] for code in codes], times, max(KS))
-        ranked.append(np.array([code_of[item] for item in answer.items], np.int32))
-        if user.code < 0:
-            cold = ranked[-1]
-    return ranked
-
-
-def popularity_answers(facts: EventFacts, train: Interactions, users: Sequence[MeasuredUser]) -> list[I32]:
-    """The most taken unseen items of the last 30 days before the split, then of all time."""
-    recent, ever = facts.counts(BASELINE_DAYS), facts.counts(None)
-    chain = np.lexsort((np.arange(len(ever)), -ever, -recent)).astype(np.int32)
-    ranked = []
-    for user in users:
-        seen, _ = histories_codes(train, user)
-        top = chain[: max(KS) + len(seen)]
-        ranked.append(top[~np.isin(top, seen)][: max(KS)])
-    return ranked
-
-
-def _slices(users: Sequence[MeasuredUser], ranked: Sequence[I32], beside: Sequence[I32]) -> list[Slice]:
-    targets = [user.targets for user in users]
-    model, baseline = per_user(ranked, targets, KS), per_user(beside, targets, KS)
-    warm = np.array([user.code >= 0 for user in users])
-    groups = {"all": np.ones(len(users), np.bool_), "warm": warm, "cold": ~warm}
-    return [_slice(name, keep, model, baseline) for name, keep in groups.items() if keep.any()]
-
-
-def _slice(name: str, keep: npt.NDArray[np.bool_], model: dict[str, F64], baseline: dict[str, F64]) -> Slice:
-    columns = {("model", measure): values[keep] for measure, values in model.items()}
-    columns |= {("baseline", measure): values[keep] for measure, values in baseline.items()}
-    columns |= {("difference", measure): model[measure][keep] - baseline[measure][keep] for measure in model}
-    found = intervals(columns)
-    return Slice(
-        users=name,
-        n_users=int(keep.sum()),
-        model={measure: found["model", measure] for measure in model},
-        baseline={measure: found["baseline", measure] for measure in model},
-        difference={measure: found["difference", measure] for measure in model},
-    )
+    """Ranked item codes of each user with the slate; the answer to an empty history is asked for once."""
+    ranker = SlateRanker(engine, train.items)
+    return [ranker.rank(user, max(KS)) for user in users]

@@ -1,6 +1,6 @@
-"""What a ranked list is worth: hit rate, recall and NDCG at k, and what kind of lists they are.
+"""What a ranked list is worth: hit rate, recall and NDCG at k, by user or by any part of the targets.
 
-Definitions follow Järvelin & Kekäläinen (2002) for NDCG and Vargas & Castells (2011) for novelty and diversity.
+NDCG follows Järvelin & Kekäläinen (2002) with gains of one.
 """
 
 from __future__ import annotations
@@ -10,13 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.models import Interactions
-
 I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
-
-#: Lists looked at for the diversity within a list.
-_LISTS = 2_000
 
 
 def per_user(ranked: Sequence[I32], targets: Sequence[I32], ks: Sequence[int]) -> dict[str, F64]:
@@ -25,45 +21,45 @@ def per_user(ranked: Sequence[I32], targets: Sequence[I32], ks: Sequence[int]) -
     >>> per_user([np.array([3, 1])], [np.array([1, -1])], [2])["recall@2"].tolist()
     [0.5]
     """
+    return measured_at(places(ranked, targets), owners(targets), len(targets), ks)
+
+
+def owners(lists: Sequence[I32]) -> I64:
+    """int64 (all entries): the number of the list that each entry stands in."""
+    return np.repeat(np.arange(len(lists)), [len(one) for one in lists])
+
+
+def flat(lists: Sequence[I32]) -> I64:
+    """int64 (all entries): the lists one after another."""
+    return np.concatenate([np.zeros(0, np.int64), *lists]).astype(np.int64)
+
+
+def places(ranked: Sequence[I32], targets: Sequence[I32]) -> I64:
+    """int64 (all targets): where each target stands in its list, from 0; -1 where it does not. Code -1 is nowhere."""
+    given, wanted = flat(ranked), flat(targets)
+    stride = max(given.max(initial=0), wanted.max(initial=0)) + 2
+    row = owners(ranked)
+    place = np.arange(len(given)) - np.searchsorted(row, row)
+    key = row * stride + given + 1
+    order = np.argsort(key, kind="stable")  # of an item that stands twice, the first place
+    order = order[given[order] >= 0]
+    asked = owners(targets) * stride + wanted + 1
+    if not len(order):
+        return np.full(len(asked), -1, np.int64)
+    found = np.minimum(np.searchsorted(key[order], asked), len(order) - 1)
+    return np.where(key[order][found] == asked, place[order][found], -1).astype(np.int64)
+
+
+def measured_at(place: I64, owner: I64, n: int, ks: Sequence[int]) -> dict[str, F64]:
+    """The measures of `n` lists from the place of each target and the list it belongs to; a list needs a target."""
+    n_targets = np.bincount(owner, minlength=n)
     found: dict[str, F64] = {}
     for k in ks:
         gain = 1 / np.log2(np.arange(2, k + 2))
-        hits = np.zeros((len(ranked), k))
-        for row, (items, wanted) in enumerate(zip(ranked, targets, strict=True)):
-            hits[row, : len(items[:k])] = np.isin(items[:k], wanted[wanted >= 0])
-        n_targets = np.array([len(wanted) for wanted in targets])
-        ideal = np.cumsum(gain)[np.minimum(n_targets, k) - 1]
-        found[f"hit_rate@{k}"] = (hits.sum(axis=1) > 0).astype(np.float64)
-        found[f"recall@{k}"] = hits.sum(axis=1) / n_targets
-        found[f"ndcg@{k}"] = hits @ gain / ideal
+        hit = (place >= 0) & (place < k)
+        hits = np.bincount(owner[hit], minlength=n)
+        gained = np.bincount(owner[hit], weights=gain[place[hit]], minlength=n)
+        found[f"hit_rate@{k}"] = (hits > 0).astype(np.float64)
+        found[f"recall@{k}"] = hits / n_targets
+        found[f"ndcg@{k}"] = gained / np.cumsum(gain)[np.minimum(n_targets, k) - 1]
     return found
-
-
-def coverage(ranked: Sequence[I32], n_items: int, k: int) -> float:
-    """Share of the catalogue that stands in at least one list."""
-    shown = np.unique(np.concatenate([items[:k] for items in ranked]))
-    return len(shown) / n_items
-
-
-def novelty(ranked: Sequence[I32], train: Interactions, k: int) -> float:
-    """Mean self-information of shown items, in bits: -log2 of the share of users who had them."""
-    share = np.bincount(train.item, minlength=train.n_items) / train.n_users
-    shown = np.concatenate([items[:k] for items in ranked])
-    return float(np.mean(-np.log2(np.minimum(share[shown], 1.0))))
-
-
-def diversity(ranked: Sequence[I32], vectors: npt.NDArray[np.float32], k: int) -> float:
-    """Mean distance (1 - cosine) between two items of a list, by their vectors (n_items, d); 0 for lists of one."""
-    lists = [items[:k] for items in ranked if len(items[:k]) > 1]
-    if not lists:
-        return 0.0
-    lists = [lists[i] for i in np.linspace(0, len(lists) - 1, min(len(lists), _LISTS)).astype(int)]
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(length > 0, length, 1.0)
-    return float(np.mean([_mean_distance(unit[items]) for items in lists]))
-
-
-def _mean_distance(unit: npt.NDArray[np.floating]) -> float:
-    n = len(unit)
-    cosine = unit @ unit.T
-    return float(1 - (cosine.sum() - np.trace(cosine)) / (n * (n - 1)))

@@ -13,6 +13,7 @@ import numpy as np
 
 from tidemill.core.errors import TooLittleData
 from tidemill.models import Interactions
+from tidemill.training.protocol import Split
 
 #: Share of the events before the default split, and of the training events in each validation window.
 TRAIN_SHARE, WINDOW_SHARE, WINDOWS = 0.9, 0.1, 3
@@ -20,11 +21,12 @@ TRAIN_SHARE, WINDOW_SHARE, WINDOWS = 0.9, 0.1, 3
 
 @dataclass(frozen=True)
 class TimeSplit:
-    """Events before `at` (microseconds) and at or after it."""
+    """Events before `at` (microseconds) and at or after it; or, from `leave_one_out`, all but the last of each user."""
 
     at: int
     train: Interactions
     test: Interactions
+    kind: Split = "time"
 
 
 def split_at(interactions: Interactions, at: int | None = None, *, until: int | None = None) -> TimeSplit:

@@ -1,0 +1,29 @@
+"""One setting after another: each takes the value that is best while the others stay, and the first one on a tie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+#: Gives the figure of each of some settings, `None` where there is none; they may be worked out at once.
+Ask = Callable[[Sequence[dict[str, Any]]], Sequence[float | None]]
+
+
+def coordinate_choice(
+    grid: Mapping[str, Sequence[Any]], ask: Ask, *, fixed: Mapping[str, Any], top: float
+) -> dict[str, Any]:
+    """The chosen value of each setting of `grid`, beside what is `fixed`; `top` is the figure of all first values.
+
+    A setting is changed only for a better figure.
+
+    >>> coordinate_choice({"a": (1, 2, 3)}, lambda asked: [one["a"] + one["b"] for one in asked], fixed={"b": 1}, top=2)
+    {'a': 3}
+    """
+    best = {name: values[0] for name, values in grid.items()}
+    for name, values in grid.items():
+        others = values[1:]
+        found = ask([{**fixed, **best, name: value} for value in others])
+        for value, figure in zip(others, found, strict=True):
+            if figure is not None and figure > top:
+                best[name], top = value, figure
+    return best

@@ -1,0 +1,110 @@
+"""Things to search that other processes can import: known bests, and trials that hang, die, raise or come in steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tidemill.core.duration import duration
+from tidemill.core.errors import BackendMissing
+from tidemill.core.records import Trial
+from tidemill.core.space import grid, search
+from tidemill.models.arrays import write_array
+from tidemill.training.search import run_search
+from tidemill.training.window_figures import WindowFigures
+
+#: A bowl whose best point is near x = 0.3, n = 12, 40 days and "b".
+BOWL = {
+    "x": search(0.0, 1.0),
+    "n": search(1, 1000, log=True),
+    "length": search("7 days", "365 days"),
+    "kind": grid("a", "b", "c"),
+}
+
+
+def bowl(parameters: dict[str, Any], report: Any = None) -> float:
+    days = duration(parameters["length"]) / duration("1 day")
+    off = abs(parameters["x"] - 0.3) + abs(parameters["n"] / 12 - 1) / 10 + abs(days / 40 - 1)
+    return -off - (0 if parameters["kind"] == "b" else 1)
+
+
+def in_steps(parameters: dict[str, Any], report: Any) -> float:
+    for step in range(4):
+        report(-((parameters["x"] - 0.5) ** 2) + step / 100)
+    return -((parameters["x"] - 0.5) ** 2)
+
+
+def slow(parameters: dict[str, Any], report: Any) -> float:
+    time.sleep(0.15)
+    return bowl(parameters)
+
+
+def hanging(parameters: dict[str, Any], report: Any) -> float:
+    """Never looks at the clock, after a first figure."""
+    report(0.5)
+    while parameters["x"] >= 2:
+        pass
+    return float(parameters["x"])
+
+
+def dying(parameters: dict[str, Any], report: Any) -> float:
+    if parameters["x"] == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if parameters["x"] == 3:
+        os._exit(7)
+    if parameters["x"] == 4:
+        raise ValueError("four is\nnot wanted")
+    return float("nan") if parameters["x"] == 5 else float(parameters["x"])
+
+
+def threads(parameters: dict[str, Any], report: Any) -> float:
+    return float(os.environ["OMP_NUM_THREADS"])
+
+
+@dataclass
+class ToldFigures(WindowFigures):
+    """Figures of learners as the names of their numbers say: `told[name]` is the mean; some never come to an end."""
+
+    told: dict[str, float] = field(default_factory=dict)
+    hanging: tuple[str, ...] = ()
+
+    def __call__(self, parameters: Any, report: Any) -> float:
+        name = parameters["learner"]
+        while name in self.hanging:
+            time.sleep(0.01)
+        if name not in self.told:
+            raise BackendMissing(f"{name} needs an extra", tip="pip install 'tidemill[learn]'")
+        luck = np.random.default_rng(0).random(400)  # what users share cancels in pairs
+        every = self.told[name] + luck + np.random.default_rng(list(name.encode())).random(400) / 5
+        write_array(self._file(parameters), every)
+        return float(every.mean())
+
+
+def kept_in(folder: Path) -> list[Trial]:
+    """The trials that a search has left in a folder."""
+    return [msgspec.json.decode(file.read_bytes(), type=Trial) for file in sorted(folder.glob("*.json"))]
+
+
+def keeper(folder: Path) -> Any:
+    """Keeps each trial in a file of its own, whole or not at all."""
+
+    def keep(trial: Trial) -> None:
+        part = folder / f"{trial.number:03}.part"
+        part.write_text(trial.json())
+        part.rename(folder / f"{trial.number:03}.json")
+
+    return keep
+
+
+if __name__ == "__main__":  # a search as a process of its own, which the tests kill
+    folder, asked = Path(sys.argv[1]), json.loads(sys.argv[2])
+    run_search(BOWL, slow, known=kept_in(folder), keep=keeper(folder), **asked)
