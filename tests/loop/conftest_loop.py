@@ -73,6 +73,10 @@ def daily(days: int, per_day: int = 12, *, users: int = 30, items: int = 15, fir
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
+    return new_project(tmp_path)
+
+
+def new_project(tmp_path: Path) -> Project:
     path = tmp_path / "shop"
     write_project(path, "shop")
     (path / "tidemill.toml").write_text(

@@ -136,11 +136,6 @@ def test_what_is_not_built_is_refused_by_name(parameter: str) -> None:
             return clicks
 
 
-def test_search_is_refused_by_name() -> None:
-    with pytest.raises(NotBuiltYet, match=r"tm\.search"):
-        _ = tm.search  # type: ignore[attr-defined]
-
-
 def test_the_order_is_that_of_the_signatures_not_of_the_file() -> None:
     made, _ = mill()
 

@@ -51,6 +51,16 @@ class FolderBlobs:
         names = (unquote(found.name) for found in self._root.iterdir() if not found.name.startswith("."))
         return sorted(name for name in names if name.startswith(prefix))
 
+    def remove(self, key: str) -> None:
+        place = self._place(key)
+        if not place.is_dir():
+            return
+        gone = self._root / f".gone-{os.getpid()}-{place.name[-40:]}"
+        shutil.rmtree(gone, ignore_errors=True)
+        place.rename(gone)
+        _sync(self._root)
+        shutil.rmtree(gone, ignore_errors=True)
+
     def _copy_in(self, source: Path, place: Path) -> None:
         """From another disk: copied beside its place first, so that the rename is still the one step."""
         with tempfile.TemporaryDirectory(dir=self._root, prefix=".new-") as made:

@@ -22,6 +22,8 @@ COMMANDS = {
     "doctor": "What is wrong with this machine or this project.",
     "check": "What the gate thinks of a stream; settle a held increment.",
     "train": "Learn a model, evaluate it, and make a release of it.",
+    "evaluate": "How good a model, or a file of ranked lists, is on later days.",
+    "compare": "What was tried, and whether one run is better than another.",
     "promote": "Make a release the champion.",
     "rollback": "Bring back the champion before.",
     "serve": "The API and the console.",

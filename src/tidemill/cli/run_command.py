@@ -60,6 +60,8 @@ def show(out: Console, report: RunReport, ask: Asked) -> None:
         f"{report.repeated:,} repeated, {report.contradicted:,} contradicted, {report.refused:,} refused, "
         f"{report.warnings} warnings, {report.publications} publications, {report.cpu_s:.1f} CPU s"
     )
+    for release in report.refreshed:
+        out.print(f"fresh: {release} is live, with everything counted that is published")
     for stream, number in report.held:
         out.print(
             f"held: {stream} {number}   settle it: tidemill check {stream} --accept {number} --by NAME --reason '…'"

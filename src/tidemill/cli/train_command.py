@@ -13,6 +13,7 @@ from tidemill.cli.asked import Asked, Day, asked
 from tidemill.core.clock import as_of, micros
 from tidemill.core.records import Evaluation, Metric
 from tidemill.loop.learn import Learned, learn
+from tidemill.training.effort import USUAL, Effort
 
 #: How much of a step's details is shown.
 _LINE = 110
@@ -26,16 +27,40 @@ _MEASURES = ("hit_rate", "recall", "ndcg")
 @click.option(
     "--rules-only", is_flag=True, help="A new release of the last bundle with the rules of mill.py as they are."
 )
+@click.option(
+    "--trials", type=click.IntRange(min=1), default=USUAL.trials, show_default=True, help="Trials of a searched range."
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Deadline of choosing settings, held from outside; default: none, or that of tm.auto().",
+)
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=USUAL.processes, show_default=True, help="Trials at once."
+)
 @asked
-def command(ask: Asked, model: str, test_from: date | None, rules_only: bool) -> None:
-    """Learn MODEL from what is published, measure it beside popularity, and leave a release to promote."""
+def command(
+    ask: Asked,
+    model: str,
+    test_from: date | None,
+    rules_only: bool,
+    trials: int,
+    minutes: float | None,
+    processes: int,
+) -> None:
+    """Learn MODEL from what is published, measure it beside popularity, and leave a release to promote.
+
+    Settings given as tm.search(…) or tm.grid(…), and those left out, are chosen on days before the test. A choice that
+    was killed goes on where it was when the same command is typed again.
+    """
 
     def tell(what: str, details: dict[str, Any]) -> None:
         said = ", ".join(f"{name} {_short(value)}" for name, value in details.items())
         ask.err.print(f"[dim]{what}[/] {said if len(said) < _LINE else said[:_LINE] + '…'}")
 
     at = micros(as_of(test_from)) - 86_400_000_000 if test_from else None
-    learned = learn(ask.house, ask.graph, model, at=at, rules_only=rules_only, tell=tell)
+    effort = Effort(trials=trials, minutes=minutes, processes=processes)
+    learned = learn(ask.house, ask.graph, model, at=at, rules_only=rules_only, effort=effort, tell=tell)
     ask.result(
         {"release": learned.release.name, "anew": learned.anew, "card": learned.card, "notes": learned.notes},
         lambda out: show(out, learned),
@@ -50,6 +75,9 @@ def show(out: Console, learned: Learned) -> None:
         out.print(note)
     if learned.card.evaluation:
         out.print(quality(learned.card.evaluation))
+        for sentence in (learned.card.evaluation.worst, *learned.card.evaluation.warnings):
+            if sentence:
+                out.print(sentence)
     out.print(f"{learned.release.name} is ready   make it live: tidemill promote {learned.release.name}")
 
 

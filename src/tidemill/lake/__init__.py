@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tidemill.lake.changes import changed_keys
     from tidemill.lake.draft import Changed, Draft, Merged
     from tidemill.lake.held import Held
     from tidemill.lake.lake import Lake
@@ -24,8 +25,9 @@ _HOMES = {
     "Lake": "lake",
     "Merged": "draft",
     "View": "view",
+    "changed_keys": "changes",
 }
-__all__ = ["Changed", "Draft", "Held", "IncrementState", "Lake", "Merged", "View"]
+__all__ = ["Changed", "Draft", "Held", "IncrementState", "Lake", "Merged", "View", "changed_keys"]
 
 
 def __getattr__(name: str) -> Any:

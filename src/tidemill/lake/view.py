@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -54,16 +54,37 @@ class View:
         """A table as a lazy frame of the engine, the lake's own columns included."""
         return self._engine.scan(self.paths(table), self.schema(table))
 
-    def arrow(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """A table's rows in memory; with `columns`, those alone are read."""
-        frame = self.scan(table)
-        return self._engine.collect(frame.select(*columns) if columns else frame)
+    def arrow(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        *,
+        keys: pa.Table | None = None,
+        among: Collection[str] | None = None,
+    ) -> pa.Table:
+        """A table's rows in memory; with `columns`, those alone are read.
 
-    def paths(self, table: str) -> list[str]:
-        """The table's files, each with the content that was written; `CorruptFile` names one that is not so."""
-        manifest = self._manifest(table)
+        `keys` keeps rows whose values in its columns occur there; `among` reads only these of the table's `files`.
+        """
+        frame = self._engine.scan(self.paths(table, among), self.schema(table))
+        frame = frame.select(*columns) if columns else frame
+        if keys is not None:
+            frame = frame.join(self._engine.frame(keys), on=keys.column_names, how="semi")
+        return self._engine.collect(frame)
+
+    def files(self, table: str) -> list[str]:
+        """The names of the table's files: one that two versions share holds the same rows in both."""
+        return [file.entry.path for file in self._manifest(table).files]
+
+    def paths(self, table: str, among: Collection[str] | None = None) -> list[str]:
+        """Where the table's files lie, or those `among` them, each with the content that was written.
+
+        `CorruptFile` names one that is not so.
+        """
         return [
-            self._manifests.believe(self._tables.path(table, file.entry.path), file.entry) for file in manifest.files
+            self._manifests.believe(self._tables.path(table, file.entry.path), file.entry)
+            for file in self._manifest(table).files
+            if among is None or file.entry.path in among
         ]
 
     def _manifest(self, table: str) -> Manifest:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tidemill.loop.comparison import compare_runs
     from tidemill.loop.graph import Graph
     from tidemill.loop.house import House, open_house
     from tidemill.loop.learn import learn
@@ -18,16 +19,22 @@ if TYPE_CHECKING:
     from tidemill.loop.run import run
     from tidemill.loop.settle import accept, replace
     from tidemill.loop.status import status
+    from tidemill.loop.workbench import Champion, Experiment, Workbench, open_project
 
 __all__ = [
+    "Champion",
+    "Experiment",
     "Graph",
     "House",
     "Mill",
+    "Workbench",
     "accept",
+    "compare_runs",
     "find_project",
     "learn",
     "load_mill",
     "open_house",
+    "open_project",
     "plan",
     "replace",
     "run",
@@ -35,14 +42,19 @@ __all__ = [
 ]
 
 _HOME = {
+    "Champion": "workbench",
+    "Experiment": "workbench",
     "Graph": "graph",
     "House": "house",
     "Mill": "mill",
+    "Workbench": "workbench",
     "accept": "settle",
+    "compare_runs": "comparison",
     "find_project": "project",
     "learn": "learn",
     "load_mill": "project",
     "open_house": "house",
+    "open_project": "workbench",
     "plan": "plan",
     "replace": "settle",
     "run": "run",

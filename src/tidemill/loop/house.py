@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tidemill.core.settings import Settings
 from tidemill.core.subjects import Surrogates, Vault
 from tidemill.lake import Lake
 from tidemill.release import Releases
+from tidemill.training import Runs
 
 FORMAT = 1
 #: Everything that tidemill writes of a project lies in this folder of it; only the keys lie elsewhere.
@@ -68,6 +70,11 @@ class House:
     def serving_root(self) -> Path:
         """Pointers, policies and the server's clock."""
         return self.state / "serving"
+
+    @cached_property
+    def runs(self) -> Runs:
+        """What was learned, searched and measured."""
+        return Runs(self.ledger, self.clock)
 
     def search(self) -> Search:
         """The nearest-neighbour back-end of the settings."""

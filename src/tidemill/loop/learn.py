@@ -7,9 +7,8 @@ release in no time.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -26,9 +25,13 @@ from tidemill.lake import View
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.mill import Recommender
+from tidemill.loop.mirror import mirrored
 from tidemill.loop.run import Teller, silent
+from tidemill.loop.surroundings import Surroundings, surroundings
+from tidemill.loop.tracking import begin_training, both, finish_training
 from tidemill.models import Interactions
-from tidemill.training import TrainResult, train_recommender
+from tidemill.training import Effort, Tracked, TrainResult, train_recommender
+from tidemill.training.effort import USUAL
 
 #: What the folder is called that a bundle is made in.
 _PLACE = "learn-"
@@ -43,14 +46,24 @@ class Learned:
     #: Whether there was anything to learn; if not, the bundle of an earlier training was taken.
     anew: bool
     notes: tuple[str, ...] = ()
+    #: The run of the training, for example `for_you#3`; empty where nothing was learned.
+    run: str = ""
 
 
 def learn(
-    house: House, graph: Graph, name: str, *, at: int | None = None, rules_only: bool = False, tell: Teller = silent
+    house: House,
+    graph: Graph,
+    name: str,
+    *,
+    at: int | None = None,
+    rules_only: bool = False,
+    effort: Effort = USUAL,
+    tell: Teller = silent,
 ) -> Learned:
     """Learn the model `name` from what is published, measure it, and make a release of it.
 
-    `at` (microseconds) is where measuring splits the time. `rules_only` takes the last bundle, however old. Raises
+    `at` (microseconds) is where measuring splits the time. `rules_only` takes the last bundle, however old. `effort`
+    bounds the choice of settings. What is learned anew is a run; one that was killed is gone on with. Raises
     `CardIncomplete` before anything is learned if nobody has said who is served and who could be harmed.
     """
     model = model_named(graph, name)
@@ -65,36 +78,66 @@ def learn(
         for left in house.state.glob(f"{_PLACE}*"):  # by a training that was killed
             shutil.rmtree(left)
         view = house.lake.view()
-        mark = fingerprint(
-            {
-                "learn": msgspec.json.encode(model.learn).decode(),
-                "from": view.versions[model.interactions],
-                "at": at or 0,
-                "tidemill": metadata.version("tidemill"),
-            }
-        )
+        mark = _mark(model, view, at, effort)
+        code = fingerprint({"graph": dict(graph.codes), "learn": mark})
+        around = surroundings(house.project)
+
+        def release(line: Line) -> tuple[Release, Card]:
+            return _release(house, graph, model, rules, line, code, around, lease)
+
         line = _earlier(house, name, None if rules_only else mark)
-        notes: tuple[str, ...] = ()
-        anew = line is None
-        if line is None:
-            line, notes = _learn(house, graph, model, view, rules, mark, at, lease, tell)
-        card = msgspec.structs.replace(
-            msgspec.json.decode(line.details["card"], type=Card), helps=model.helps, could_harm=model.could_harm
-        )
-        release = house.releases.create(
-            name,
-            line.details["bundle"],
-            rules,
-            card,
-            facts=model.slate.facts(graph.item_views(model)),
-            modules=model.slate.modules(),
-            code=fingerprint({"graph": dict(graph.codes), "learn": mark}),
-            commit=_commit(house.project),
-            environment=environment(),
-            log=model.log,
-            lease=lease,
-        )
-    return Learned(release, card, anew, notes)
+        if line is not None:
+            return Learned(*release(line), anew=False)
+        run, known = begin_training(house, model, view, code, around, lease)
+        with run:
+            effort = replace(effort, known=known, keep=run.trial)
+            line, result = _learn(house, graph, model, view, rules, mark, at, effort, lease, run, both(run, tell))
+            made, card = release(line)
+            finish_training(house, run, result, made)
+    return Learned(made, card, anew=True, notes=(*result.notes, *mirrored(house)), run=run.name)
+
+
+def _mark(model: Recommender, view: View, at: int | None, effort: Effort) -> str:
+    """The fingerprint of everything that a training's outcome depends on."""
+    return fingerprint(
+        {
+            "learn": msgspec.json.encode(model.learn).decode(),
+            "from": view.versions[model.interactions],
+            "at": at or 0,
+            "effort": [effort.seed, effort.trials, str(effort.minutes)],
+            "tidemill": metadata.version("tidemill"),
+        }
+    )
+
+
+def _release(
+    house: House,
+    graph: Graph,
+    model: Recommender,
+    rules: RuleSet,
+    line: Line,
+    code: str,
+    around: Surroundings,
+    lease: Lease,
+) -> tuple[Release, Card]:
+    """The release of what a training's line names, under the rules as they are now."""
+    card = msgspec.structs.replace(
+        msgspec.json.decode(line.details["card"], type=Card), helps=model.helps, could_harm=model.could_harm
+    )
+    release = house.releases.create(
+        model.name,
+        line.details["bundle"],
+        rules,
+        card,
+        facts=model.slate.facts(graph.item_views(model)),
+        modules=model.slate.modules(),
+        code=code,
+        commit=around.commit,
+        environment=around.environment,
+        log=model.log,
+        lease=lease,
+    )
+    return release, card
 
 
 def model_named(graph: Graph, name: str) -> Recommender:
@@ -123,9 +166,11 @@ def _learn(
     rules: RuleSet,
     mark: str,
     at: int | None,
+    effort: Effort,
     lease: Lease,
+    run: Tracked,
     tell: Teller,
-) -> tuple[Line, tuple[str, ...]]:
+) -> tuple[Line, TrainResult]:
     roles = graph.roles(model)
     has_row = "_row" in graph.schemas[model.interactions].names
     columns = [roles.subject, roles.item, roles.time, *(["_row"] if has_row else [])]
@@ -146,6 +191,7 @@ def _learn(
             rules=rules,
             search=house.search(),
             at=at,
+            effort=effort,
             progress=tell,
         )
         card = _card(house, model, view, result)
@@ -156,11 +202,11 @@ def _learn(
         refs_in=[f"table:{model.interactions}@{view.versions[model.interactions]}"],
         refs_out=[f"bundle:{model.name}@{bundle}"],
         fingerprint=mark,
-        details={"bundle": bundle, "card": card.json(), "publication": view.publication},
+        details={"bundle": bundle, "card": card.json(), "publication": view.publication, "run": run.name},
         lease=lease,
     )
     failpoint("bundle.ledger")
-    return line, (result.note,) if result.note else ()
+    return line, result
 
 
 def _card(house: House, model: Recommender, view: View, result: TrainResult) -> Card:
@@ -178,20 +224,3 @@ def _card(house: House, model: Recommender, view: View, result: TrainResult) -> 
         learned_at=micros(house.clock.now()),
         as_of=view.as_of,
     )
-
-
-def _commit(project: Path) -> str | None:
-    """The commit of the project's code, where it lies in a git checkout."""
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(project), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
-
-
-def environment() -> str:
-    """sha256 over the name and version of every installed distribution."""
-    installed = sorted({f"{found.name}=={found.version}" for found in metadata.distributions()})
-    return fingerprint({"installed": installed})

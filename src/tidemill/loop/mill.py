@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from tidemill.core.errors import GraphError, TypeMismatch, UnknownName, nearest
+from tidemill.core.duration import duration
+from tidemill.core.errors import GraphError, SettingRefused, TypeMismatch, UnknownName, nearest
 from tidemill.core.schema import Contract, Event, known_zone, refuse_unbuilt
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Recommender:
     helps: str
     could_harm: str
     log: Literal["available", "required"] = "available"
+    #: How far its champion may fall behind the tables before a run makes it fresh; `None`: until it is learned anew.
+    refresh: str | None = None
 
 
 Node = Stream | Table | Features
@@ -166,8 +169,13 @@ class Mill:
         helps: str = "",
         could_harm: str = "",
         log: Literal["available", "required"] = "available",
+        refresh: str | None = None,
     ) -> Recommender:
-        """Declare a recommender. `log="required"` answers nothing that could not be logged."""
+        """Declare a recommender. `log="required"` answers nothing that could not be logged.
+
+        With `refresh="1 day"`, each run that brings in a day makes the champion's lists anew from its counts and takes
+        it live, without learning; with `"7 days"`, when it is a week behind. Without, it stays as it was learned.
+        """
         for what, node in [("interactions", interactions), ("items", items)]:
             if not isinstance(node, Stream | Table) and (node is not None or what == "interactions"):
                 raise TypeMismatch(
@@ -190,6 +198,7 @@ class Mill:
             helps,
             could_harm,
             log,
+            _whole_days(name, refresh),
         )
         if not name.isidentifier():
             raise GraphError(f"{name!r} cannot be a model's name", tip="use letters, digits and underscores")
@@ -203,6 +212,14 @@ class Mill:
             raise GraphError(f"{name!r} cannot be a name", tip="use letters, digits and underscores, a letter first")
         if name in self.streams or name in self.tables or name in self.features_views:
             raise GraphError(f"the name {name!r} is used twice in mill {self.name!r}")
+
+
+def _whole_days(model: str, refresh: str | None) -> str | None:
+    if refresh is None or (duration(refresh) and not duration(refresh) % duration("1 day")):
+        return refresh
+    raise SettingRefused(
+        f"recommender {model!r}: refresh={refresh!r} is no number of whole days", tip='write refresh="1 day"'
+    )
 
 
 def _name(function: TableFunction) -> str:

@@ -9,9 +9,11 @@ import msgspec
 from tidemill.core.clock import last_full_day
 from tidemill.core.records import Increment
 from tidemill.core.settings import FILE, Settings
+from tidemill.loop.fresh import standing
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.increment import published_codes
+from tidemill.loop.mill import Recommender
 from tidemill.loop.origins import refuse_strange
 
 
@@ -33,7 +35,11 @@ def plan(house: House | None, graph: Graph, until: date | None, settings: Settin
     steps = [_stream_step(house, graph, name, until, settings) for name in graph.mill.streams]
     steps += [_table_step(graph, name, codes, first=not published) for name in (table.name for table in graph.order)]
     steps += [_view_step(house, graph, name, published=bool(published)) for name in graph.mill.features_views]
-    steps += [_model_step(house, name) for name in graph.mill.recommenders]
+    streams = [step for step in steps if step.kind == "stream" and step.do == "run"]
+    steps += [
+        _model_step(house, graph, model, published=bool(published), more=bool(streams))
+        for model in graph.mill.recommenders.values()
+    ]
     return steps
 
 
@@ -70,10 +76,16 @@ def _view_step(house: House | None, graph: Graph, name: str, *, published: bool)
     return Step(what=name, kind="features", do="run", why="if what it is made from changed")
 
 
-def _model_step(house: House | None, name: str) -> Step:
+def _model_step(house: House | None, graph: Graph, model: Recommender, *, published: bool, more: bool) -> Step:
+    name = model.name
     learned = house.ledger.find("learn", about=f"model:{name}") if house else []
-    if not learned:
+    if not house or not learned:
         return Step(what=name, kind="model", do="wait", why=f"never learned: `tidemill train {name}`")
-    return Step(
-        what=name, kind="model", do="wait", why=f"learned {len(learned)} times; `tidemill train {name}` learns anew"
-    )
+    found = standing(house, graph, model, house.lake.view()) if published else None
+    if found is not None and found.champion is not None and not found.stuck:
+        if found.due:
+            return Step(what=name, kind="model", do="run", why=f"{found.says}: refreshed")
+        why = f"{found.says}; looked at again when what is due has come in" if more else found.says
+        return Step(what=name, kind="model", do="run" if more else "skip", why=why)
+    why = f"learned {len(learned)} times; `tidemill train {name}` learns anew"
+    return Step(what=name, kind="model", do="wait", why=f"{found.says}; {why}" if found else why)

@@ -1,4 +1,5 @@
-"""A run: everything that is due, brought in, checked, published or held; then features; then what the server needs.
+"""A run: everything that is due, brought in, checked, published or held; then features; then what the server needs,
+and the champions that are to be kept fresh.
 
 One run per mill. A killed run is simply run again: what the ledger has is done, what it has not is made again.
 """
@@ -16,6 +17,7 @@ import msgspec
 from tidemill.core.clock import as_of, last_full_day
 from tidemill.core.errors import UnknownName, nearest
 from tidemill.loop.arrivals import Arrivals, Day, Progress, arrivals, named, progress_of
+from tidemill.loop.fresh import refresh_champions
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.increment import Arrival, Brought, bring_in, rebuild_changed
@@ -49,6 +51,8 @@ class RunReport:
     #: Per increment: day, stream, rows arrived, rows read, CPU microseconds.
     costs: list[tuple[str, str, int, int, int]] = field(default_factory=list)
     views: list[str] = field(default_factory=list)
+    #: Releases that are live now because their champion was refreshed.
+    refreshed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     cpu_s: float = 0.0
 
@@ -93,7 +97,9 @@ def run(
             _count(report, brought)
             tell("increment", {"brought": brought})
         report.views = refresh(house, graph, lease, tell)
-    if report.publications or report.held or report.views:
+        report.refreshed, said = refresh_champions(house, graph, lease, tell)
+        report.notes += said
+    if report.publications or report.held or report.views or report.refreshed:
         house.ledger.checkpoint(house.state / "checkpoints")
     report.cpu_s = time.process_time() - started
     return report

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 
 import msgspec
 
 from tidemill.core.clock import from_micros
 from tidemill.core.errors import LedgerError, ReleaseError
+from tidemill.loop.fresh import Standing, standing
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.release import read_pointer
@@ -31,6 +33,8 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     releases: tuple[str, ...]
     champion: str | None
     off: bool
+    #: How fresh the champion is, in a sentence; `None` where it is not to be kept fresh.
+    refresh: str | None = None
 
 
 class Need(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +61,8 @@ def status(house: House, graph: Graph) -> Status:
     published = house.ledger.find("publish")
     view = house.lake.view() if published else None
     streams = tuple(_stream(house, name) for name in graph.mill.streams)
-    models = tuple(_model(house, name) for name in graph.mill.recommenders)
+    fresh = {model.name: standing(house, graph, model, view) for model in graph.mill.recommenders.values()}
+    models = tuple(_model(house, name, found) for name, found in fresh.items())
     return Status(
         mill=house.identity.name,
         as_of=from_micros(view.as_of).isoformat() if view else None,
@@ -65,7 +70,12 @@ def status(house: House, graph: Graph) -> Status:
         streams=streams,
         tables=dict(view.versions) if view else {},
         models=models,
-        needs=(*_held(streams), *_unserved(models, published=bool(published)), *_astray(house, models)),
+        needs=(
+            *_held(streams),
+            *_unserved(models, published=bool(published)),
+            *_astray(house, models),
+            *_stale(fresh),
+        ),
     )
 
 
@@ -80,13 +90,14 @@ def _stream(house: House, name: str) -> StreamStatus:
     )
 
 
-def _model(house: House, name: str) -> ModelStatus:
+def _model(house: House, name: str, fresh: Standing | None) -> ModelStatus:
     champion = house.releases.champion(name)
     return ModelStatus(
         name=name,
         releases=tuple(release.name for release in house.releases.all(name)),
         champion=champion.name if champion else None,
         off=policy(house.serving_root, name).off,
+        refresh=fresh.says if fresh else None,
     )
 
 
@@ -113,6 +124,15 @@ def _unserved(models: tuple[ModelStatus, ...], *, published: bool) -> list[Need]
         if model.off:
             needs.append(Need(what=f"{model.name} is switched off", command=f"tidemill on {model.name}"))
     return needs
+
+
+def _stale(fresh: Mapping[str, Standing | None]) -> list[Need]:
+    """Champions that are behind, and those that a run cannot refresh."""
+    return [
+        Need(what=found.says, command=found.stuck or "tidemill run")
+        for found in fresh.values()
+        if found is not None and (found.stuck or found.due)
+    ]
 
 
 def _astray(house: House, models: tuple[ModelStatus, ...]) -> list[Need]:

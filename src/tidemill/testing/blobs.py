@@ -79,6 +79,18 @@ class BlobsSuite:
         blobs.put_folder("/etc", finished(tmp_path / "made", one="1"))
         assert Path(blobs.folder("/etc")).is_relative_to(tmp_path)
 
+    def test_a_removed_key_is_gone_and_may_come_again(self, tmp_path: Path) -> None:
+        blobs = self.make(tmp_path / "blobs")
+        for text in ("first", "second"):
+            blobs.put_folder("a", finished(tmp_path / text, one=text))
+            blobs.put_folder(f"a {text}", finished(tmp_path / f"other {text}", one=text))
+            assert (Path(blobs.folder("a")) / "one").read_text() == text
+            blobs.remove("a")
+            blobs.remove("a")
+            assert self.make(tmp_path / "blobs").keys("a") == ["a first", "a second"][: 1 if text == "first" else 2]
+            with pytest.raises(NoSuchBlob):
+                blobs.folder("a")
+
     def test_links_are_refused(self, tmp_path: Path) -> None:
         blobs = self.make(tmp_path / "blobs")
         source = finished(tmp_path / "made", one="1")

@@ -1,0 +1,267 @@
+"""Champions kept fresh: with the days that came in, a champion's lists are made anew from counts, and go live.
+
+Nothing is learned: settings, vectors and trees are those of the release that was learned, and its evaluation stays with
+it. A fresh bundle depends on that release and on the tables alone, not on the refreshes between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidemill.core.canonical import fingerprint
+from tidemill.core.clock import from_micros, micros
+from tidemill.core.duration import duration
+from tidemill.core.failpoint import failpoint
+from tidemill.core.ledger import Line
+from tidemill.core.ports import Lease
+from tidemill.core.records import Card, Refreshed, Release
+from tidemill.lake import View
+from tidemill.loop.agreement import other_settings
+from tidemill.loop.counting import Counting, Events, count, store
+from tidemill.loop.graph import Graph
+from tidemill.loop.house import House
+from tidemill.loop.mill import Recommender
+from tidemill.loop.surroundings import surroundings
+from tidemill.models import open_recommender, write_recommender
+from tidemill.models.recommender import Recommender as Learned
+from tidemill.models.refreshing import counts_of, days_of, learner_from, refreshed, settings_of
+from tidemill.training.recommender_training import RECALL_TARGET, index_recall, queries
+
+#: What the folder is called that a bundle is made in.
+_PLACE = "fresh-"
+_DAY_US = duration("1 day")
+#: Bundles of refreshes that are kept; older ones can be counted again from the learned release and the tables.
+KEPT = 7
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a model's champion stands to the tables."""
+
+    #: Whether the next run refreshes it.
+    due: bool
+    #: One sentence; where nothing can be refreshed, why, and what to type.
+    says: str
+    champion: Release | None = None
+    #: The release that was learned: the champion, or the one that it is a refresh of.
+    learned: Release | None = None
+    #: What a person has to type before it can be refreshed again; empty where it waits for nobody.
+    stuck: str = ""
+
+
+def standing(house: House, graph: Graph, model: Recommender, view: View | None) -> Standing | None:
+    """Whether `model` is due to be refreshed from `view`, and why or why not; `None` where it declares no refresh."""
+    if model.refresh is None:
+        return None
+    champion = house.releases.champion(model.name)
+    if champion is None or view is None:
+        return Standing(False, f"{model.name} has no champion to refresh yet")
+    learned = _learned(house, champion)
+    refusal = _refusal(house, graph, model, champion, learned)
+    if refusal:
+        return Standing(False, f"{model.name} is not refreshed: {refusal[0]}", champion, learned, stuck=refusal[1])
+    since = from_micros(champion.card.as_of).date()
+    if champion.data.get(model.interactions) == view.versions[model.interactions]:
+        return Standing(False, f"{champion.name} has counted everything that is published", champion, learned)
+    days, behind = duration(model.refresh) // _DAY_US, round((view.as_of - champion.card.as_of) / _DAY_US)
+    if behind < days:
+        return Standing(
+            False, f"{champion.name} is as of {since}, and due every {model.refresh}: {days - behind} to go",
+            champion, learned,
+        )  # fmt: skip
+    return Standing(True, f"{champion.name} is as of {since}, {_days(behind)} behind", champion, learned)
+
+
+def refresh_champions(
+    house: House, graph: Graph, lease: Lease, tell: Callable[[str, dict[str, Any]], None]
+) -> tuple[list[str], list[str]]:
+    """Refresh every champion that is due: the releases that are live now, and sentences about what was out of turn.
+
+    Killed anywhere, it is done again: the same bundle, one ledger line, one release.
+    """
+    declared = [model for model in graph.mill.recommenders.values() if model.refresh is not None]
+    if not declared or not house.ledger.last("publish"):
+        return [], []
+    for left in house.state.glob(f"{_PLACE}*"):  # by a run that was killed
+        shutil.rmtree(left)
+    view = house.lake.view()
+    live, said = [], []
+    for model in declared:
+        found = standing(house, graph, model, view)
+        if found is None or found.learned is None or not found.due:
+            said += [f"{found.says}: {found.stuck}"] if found and found.stuck else []
+            continue
+        release, notes = _refresh(house, graph, model, view, found.learned, lease, tell)
+        house.releases.promote(release.name, lease)
+        _drop_old(house, model.name, lease)
+        live.append(release.name)
+        said += notes
+        tell("refresh", {"model": model.name, "release": release.name})
+    return live, said
+
+
+def _drop_old(house: House, model: str, lease: Lease) -> None:
+    """Remove bundles of refreshes that are older than the last `KEPT`.
+
+    What was learned stays, and so does what anybody has gone back to or from, and what is live.
+    """
+    releases, history = house.releases.all(model), house.releases.history(model)
+    turned = [name for change in history if change.why == "rollback" for name in (change.release, change.before)]
+    twice = [change.release for change in history]
+    refreshes = [release for release in releases if release.card.refreshed]
+    stays = {release.bundle for release in releases if not release.card.refreshed}
+    stays |= {release.bundle for release in refreshes[-KEPT:]}
+    stays |= {release.bundle for release in refreshes if release.name in turned or twice.count(release.name) > 1}
+    old = {release.bundle for release in refreshes} - stays
+    house.releases.drop(model, sorted(old), f"refreshes before the last {KEPT}", lease)
+
+
+def _days(n: int) -> str:
+    return f"{n} day{'' if n == 1 else 's'}"
+
+
+def _learned(house: House, champion: Release) -> Release:
+    """The release that was learned, at the end of a line of refreshes."""
+    return house.releases.get(champion.card.refreshed.of) if champion.card.refreshed else champion
+
+
+def _refusal(
+    house: House, graph: Graph, model: Recommender, champion: Release, learned: Release
+) -> tuple[str, str] | None:
+    """Why a champion is not to be refreshed, and what to type; `None` where it is."""
+    anew = f"tidemill train {model.name}"
+    other = other_settings(model.learn, learned.card)
+    if other:
+        return f"{learned.name} was learned with another {other} than mill.py has", anew
+    views = graph.item_views(model)
+    modules = {name: hashlib.sha256(source).hexdigest() for name, source in model.slate.modules().items()}
+    pinned = (champion.rules, champion.facts, champion.rule_modules, champion.log)
+    if pinned != (model.slate.rules(views), dict(model.slate.facts(views)), modules, model.log):
+        return f"{champion.name} has other rules than mill.py", f"{anew} --rules-only"
+    if not settings_of(learner_from(learned.card.learner, learned.card.parameters)):
+        return f"no part of {learned.card.learner} is made of counts: leave `refresh=` out", anew
+    last = house.releases.history(model.name)[-1]
+    left = house.releases.get(last.before) if last.before else champion
+    if left.number > champion.number and left.card.refreshed and left.card.refreshed.of == learned.name:
+        # What came in since is what somebody has gone back from; the same counts would bring it live again.
+        return f"{left.name} was taken back for {champion.name}", f"tidemill promote {left.name}"
+    return None
+
+
+def _refresh(
+    house: House,
+    graph: Graph,
+    model: Recommender,
+    view: View,
+    learned: Release,
+    lease: Lease,
+    tell: Callable[[str, dict[str, Any]], None],
+) -> tuple[Release, list[str]]:
+    """A release with the counts of now."""
+    mark = fingerprint(
+        {
+            "refresh": learned.name,
+            "bundle": learned.bundle,
+            "from": view.versions[model.interactions],
+            "as_of": view.as_of,
+            "tidemill": metadata.version("tidemill"),
+        }
+    )
+    lines = house.ledger.find("refresh", about=f"model:{model.name}", fingerprint=mark)
+    line, notes = (lines[-1], list[str]()) if lines else _counted(house, graph, model, view, learned, mark, lease, tell)
+    card = msgspec.structs.replace(
+        msgspec.json.decode(line.details["card"], type=Card),
+        helps=model.helps,
+        could_harm=model.could_harm,
+        evaluation=learned.card.evaluation,
+    )
+    around = surroundings(house.project)
+    release = house.releases.create(
+        model.name,
+        line.details["bundle"],
+        model.slate.rules(graph.item_views(model)),
+        card,
+        facts=model.slate.facts(graph.item_views(model)),
+        modules=model.slate.modules(),
+        code=fingerprint({"graph": dict(graph.codes), "learn": mark}),
+        commit=around.commit,
+        environment=around.environment,
+        log=model.log,
+        lease=lease,
+    )
+    return release, notes
+
+
+def _counted(
+    house: House,
+    graph: Graph,
+    model: Recommender,
+    view: View,
+    learned: Release,
+    mark: str,
+    lease: Lease,
+    tell: Callable[[str, dict[str, Any]], None],
+) -> tuple[Line, list[str]]:
+    """The ledger line of a bundle with the counts of now; the counts themselves are kept for the next time."""
+    old = open_recommender(house.releases.bundle(learned.bundle))
+    counting = count(house, graph, model, view, counts_of(old))
+    events = Events.of(graph, model, view)
+    tell("counting", {"model": model.name, "events": len(counting.events), "whole": counting.whole})
+    tally = next(iter(counting.counts.values())).tally
+    recent, first_seen = events.recent(house, tally.known, days_of(old))
+    fresh = refreshed(old, counting.counts, recent, first_seen)
+    notes = [f"{model.name}: counted from the whole table, because {counting.whole}"] if counting.whole else []
+    with tempfile.TemporaryDirectory(prefix=_PLACE, dir=house.state) as place:
+        folder = Path(place) / "bundle"
+        notes += _written(house, fresh, counting, folder)
+        bundle = house.releases.keep(folder)
+    card = msgspec.structs.replace(
+        learned.card,
+        data={model.interactions: view.versions[model.interactions]},
+        n_rows=tally.n_events,
+        n_users=tally.n_users,
+        n_items=fresh.n_items,
+        as_of=view.as_of,
+        evaluation=None,  # it stands in the line of the learning, and with each release
+        refreshed=Refreshed(of=learned.name, as_of=learned.card.as_of, at=micros(house.clock.now())),
+    )
+    line = house.ledger.append(
+        "refresh",
+        about=f"model:{model.name}",
+        refs_in=[
+            f"table:{model.interactions}@{view.versions[model.interactions]}",
+            f"bundle:{model.name}@{learned.bundle}",
+        ],
+        refs_out=[f"bundle:{model.name}@{bundle}"],
+        fingerprint=mark,
+        details={"bundle": bundle, "card": card.json(), "publication": view.publication, "of": learned.name},
+        lease=lease,
+    )
+    failpoint("refresh.ledger")
+    store(house, model.name).write(counting.represents, counting.counts)
+    return line, notes
+
+
+def _written(house: House, fresh: Learned, counting: Counting, folder: Path) -> list[str]:
+    """Write the bundle's folder; a sentence where an index found too little and was left out."""
+    if fresh.vectors is None:
+        write_recommender(fresh, folder)
+        return []
+    real = counting.users_of(fresh)
+    search = house.search()
+    write_recommender(fresh, folder, search, queries(fresh, real) if len(real) else None)
+    opened = open_recommender(folder, search)
+    if opened.index is None or not len(real) or index_recall(opened, real) >= RECALL_TARGET:
+        return []
+    shutil.rmtree(folder)
+    write_recommender(fresh, folder)
+    return [f"the {search.name} index finds less than {RECALL_TARGET:.0%} of the nearest items: vectors are scanned"]
