@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from runs_to_show import evaluation, measured, searched
 
 from tidemill.backends.folder_blobs import FolderBlobs
 from tidemill.backends.sqlite_ledger import SqliteLines
@@ -28,14 +29,12 @@ from tidemill.core.records import (
     Evaluation,
     Failure,
     Increment,
-    Metric,
     Outcome,
     Prediction,
     Publication,
     Release,
     Rule,
     RuleSet,
-    Slice,
     Verdict,
 )
 from tidemill.feedback.tables import outcome_rows, prediction_rows
@@ -43,6 +42,7 @@ from tidemill.release import Releases
 from tidemill.serving.files import replace
 from tidemill.serving.site import Answering
 from tidemill.serving.supervisor import Serving
+from tidemill.training.runs import Runs
 
 START = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 RULES = RuleSet(
@@ -63,6 +63,7 @@ class Mill:
         self.lines = SqliteLines(root / "ledger.sqlite")
         self.ledger = Ledger(self.lines, Keys.open(root / "keys", create=True), self.clock, "mara")
         self.serving = root / "serving"
+        self.runs = Runs(self.ledger, self.clock)
         self.releases = Releases(FolderBlobs(root / "blobs"), self.ledger, self.serving, self.clock)
         self.tables: dict[str, pa.Table] = {}
         self.problems: list[str] = []
@@ -71,6 +72,7 @@ class Mill:
 
     def house(self, **more: Any) -> House:
         given: dict[str, Any] = {"models": ["for_you"], "table": self.tables.get, "problems": lambda: self.problems}
+        given["runs"] = self.runs
         return House(
             mill_name=self.name,
             ledger=self.ledger,
@@ -248,56 +250,6 @@ class Mill:
         self.log("outcomes", outcome_rows(outcomes))
 
 
-def metric(value: float, half: float) -> Metric:
-    return Metric(value=value, low=value - half, high=value + half)
-
-
-def evaluation(warm: float, day: date = date(2017, 6, 1), *, lift: float | None = None) -> Evaluation:
-    """An evaluation in which warm users have this hit rate."""
-    ups = {
-        "warm": (warm, 0.062, 563),
-        "all": (warm * 0.55 + 0.02, 0.059, 4_210),
-        "cold": (0.055, 0.0552, 3_647),
-        "tiny": (0.5, 0.1, 4),
-    }
-    slices = []
-    for users, (value, base, n) in ups.items():
-        names = {
-            "hit_rate@10": 1.0,
-            "recall@10": 0.86,
-            "ndcg@10": 0.55,
-            "hit_rate@20": 1.4,
-            "recall@20": 1.25,
-            "ndcg@20": 0.68,
-        }
-        half = 0.5 / n**0.5
-        slices.append(
-            Slice(
-                users=users,
-                n_users=n,
-                model={name: metric(value * scale, half * scale) for name, scale in names.items()},
-                baseline={name: metric(base * scale, half * scale) for name, scale in names.items()},
-                difference={name: metric((value - base) * scale, 0.72 * half * scale) for name, scale in names.items()},
-            )
-        )
-    return Evaluation(
-        model="for_you",
-        baseline="popularity over 30 days",
-        split_at=micros(datetime(day.year, day.month, day.day, tzinfo=UTC)),
-        protocol="Global time split; any later item counts; seen items are dropped; the whole catalogue is ranked.",
-        k=10,
-        slices=tuple(slices),
-        coverage=0.412,
-        novelty=9.83,
-        diversity=0.711,
-        validation=(
-            {"half_life": "365 days", "neighbours": 200, "score": 0.0712, "n_users": 611},
-            {"half_life": "180 days", "neighbours": 200, "score": 0.0698, "n_users": 611},
-            {"half_life": "30 days", "neighbours": 200, "score": 0.0604, "n_users": 611},
-        ),
-    )
-
-
 OUT_OF_RANGE = Failure(
     table="reviews",
     check='between("rating", 1, 5, share=0.95)',
@@ -376,6 +328,47 @@ def lived(root: Path, name: str = "magazines") -> Mill:
     return mill
 
 
+def tried(root: Path) -> Mill:
+    """A mill that has lived, with runs that learned its releases, a search, one that failed and one under way."""
+    mill = lived(root)
+    data = {"ratings": 31, "items": 3}
+    about: dict[str, Any] = {"code": "4be1c09d" * 8, "environment": "77ac01fe" * 8, "commit": "9c1f07a2b8d3" + "0" * 28}
+    for number, warm in ((1, 0.081), (2, 0.0935)):
+        settings = {"half_life": f"{180 * number} days", "neighbours": 200, "parts": {"ease": {"l2": 5.0}}}
+        with mill.runs.begin(
+            "for_you", "train", learner="cooccurrence", parameters=settings, data=data | {"ratings": 20 + number},
+            as_of=micros(as_of(date(2018, 9, 9 + number))), changed=number == 2, **about,
+        ) as run:  # fmt: skip
+            for step in range(60):
+                mill.later(seconds=1)
+                run.log(
+                    step, **{"loss": 2.0 * 0.93**step + 0.3 + 0.02 * (step % 3), "hit_rate@10": warm * (1 - 0.9**step)}
+                )
+            run.keep("release", f"release:for_you@{number}")
+            run.finish(measured(warm), notes=["Users with one event were left out."])
+        mill.later(hours=2)
+    with mill.runs.begin("for_you", "search", learner="auto", data=data, as_of=micros(as_of(date(2018, 9, 11))),
+                         **about) as run:  # fmt: skip
+        for trial in searched(90):
+            mill.later(seconds=4)
+            run.trial(trial)
+        run.finish(measured(0.104))
+    mill.later(minutes=20)
+    failed = mill.runs.begin("for_you", "train", learner="als", data=data, **about)
+    mill.later(seconds=5)
+    failed.fail("the table `ratings` has 3 rows, and at least 50 are needed")
+    with mill.runs.begin("similar", "notebook", learner="ease") as run:
+        run.finish({"log_loss": 0.31})
+    going = mill.runs.begin("for_you", "refresh", learner="blend", parameters={"rounds": 400}, data=data,
+                            as_of=micros(as_of(date(2018, 9, 19))), **about)  # fmt: skip
+    for step in range(25):
+        mill.later(seconds=1)
+        going.log(step, **{"valid.auc": 0.6 + 0.2 * (1 - 0.9**step), "train.loss": 0.7 * 0.97**step})
+    going._write_points()
+    mill.later(seconds=3)
+    return mill
+
+
 @dataclass
 class Reply:
     """What an ASGI application sent."""
@@ -435,6 +428,12 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Mill:
     return lived(tmp_path_factory.mktemp("lively"))
 
 
+@pytest.fixture(scope="session")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Mill:
+    """A mill with runs of every kind; tests do not change it."""
+    return tried(tmp_path_factory.mktemp("busy"))
+
+
 @pytest.fixture
 def get() -> Callable[..., Reply]:
     """`get(house, path)`: one request to the console over a house."""
@@ -443,3 +442,9 @@ def get() -> Callable[..., Reply]:
         return ask(create_app(house), path, **more)
 
     return get
+
+
+@pytest.fixture
+def asks() -> Callable[..., Reply]:
+    """`asks(app, path)`: one request to a console that is asked more than once."""
+    return ask

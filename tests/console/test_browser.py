@@ -75,6 +75,12 @@ def address(lively: Any) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def runs_address(busy: Any) -> Iterator[str]:
+    with shown(busy.house()) as url:
+        yield url
+
+
 @pytest.fixture
 def look(browser: Any) -> Iterator[Callable[..., Any]]:
     """Open an address; what the page complains of, runs or asks of elsewhere is a failure at the end."""
@@ -113,6 +119,120 @@ def test_pages_fit_and_nothing_is_refused(
     shot = page.screenshot(full_page=True)
     assert shot.startswith(b"\x89PNG")
     assert page.title()
+
+
+RUN_PAGES = ["/runs", "/runs/for_you/2", "/runs/for_you/3", "/runs/compare?run=for_you.1&run=for_you.2&run=for_you.3"]
+
+
+@pytest.mark.parametrize("path", RUN_PAGES)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_of_runs_fit_and_nothing_is_refused(look: Any, runs_address: str, path: str, width: int) -> None:
+    page = look(runs_address + path, scheme="dark" if width == 390 else "light", width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    wide = page.evaluate("""[...document.querySelectorAll('main *')]
+        .filter(e => !e.closest('.scroll, svg') && e.getBoundingClientRect().right > innerWidth + 1)
+        .map(e => e.className || e.tagName)""")
+    assert wide == []
+    low = page.evaluate("""[...document.querySelectorAll('svg.curve text')]
+        .filter(e => e.getBoundingClientRect().height < 9).length""")
+    assert low == 0  # words in a drawing can be read
+
+
+def test_two_runs_are_chosen_and_compared(look: Any, runs_address: str) -> None:
+    page = look(runs_address + "/runs")
+    bar = page.locator(".chosen")
+    assert not bar.is_visible()
+    page.get_by_label("Compare for_you#3").check()
+    playwright.expect(bar).to_contain_text("one more to compare")
+    assert not bar.locator("a").is_visible()
+    page.get_by_label("Compare for_you#1").check()
+    playwright.expect(bar).to_contain_text("2 runs chosen")
+    bar.locator("a").click()
+    assert page.url.endswith("/runs/compare?run=for_you.1&run=for_you.3")  # the newer is measured against the older
+    assert "side by side" in page.locator("main").inner_text()
+    page.get_by_role("link", name="measure against it").click()
+    assert page.url.endswith("/runs/compare?run=for_you.3&run=for_you.1")
+
+
+def test_a_choice_outlives_what_is_live(look: Any, mill: Any) -> None:
+    mill.runs.begin("for_you", "train")
+    with mill.runs.begin("for_you", "train") as run:
+        run.finish({"hit_rate@10": 0.1})
+    with shown(mill.house()) as url:
+        page = look(url + "/runs")
+        page.get_by_label("Compare for_you#2").check()
+        with mill.runs.begin("for_you", "train") as run:
+            run.finish({"hit_rate@10": 0.2})
+        playwright.expect(page.get_by_label("Compare for_you#3")).to_be_visible(timeout=20_000)
+        assert page.get_by_label("Compare for_you#2").is_checked()
+        page.get_by_label("Compare for_you#3").check()
+        playwright.expect(page.locator(".chosen")).to_contain_text("2 runs chosen")
+
+
+def test_pointing_at_a_trial_lights_its_line_and_its_row_and_tells_it(look: Any, runs_address: str) -> None:
+    page = look(runs_address + "/runs/for_you/3")
+    row = page.locator(".trials tbody tr").nth(4)
+    trial = row.get_attribute("data-trial")
+    row.hover()
+    assert page.locator("svg.loom .thread.lit").get_attribute("data-trial") == trial
+    playwright.expect(page.locator(".readout")).to_contain_text(f"Trial {trial}, finished 0.0")
+    lit = "e => getComputedStyle(e).opacity"
+    assert float(page.locator("svg.loom .thread.lit .line").evaluate(lit)) == 1.0
+    assert float(page.locator("svg.loom .thread:not(.lit) .line").first.evaluate(lit)) == pytest.approx(0.1)
+    # at the middle of the best line, which lies on top of all others
+    middle = page.locator("svg.loom .thread.best .hit").evaluate(
+        """e => { const at = e.getPointAtLength(e.getTotalLength() * 0.52), m = e.getScreenCTM();
+                  return [at.x * m.a + m.e, at.y * m.d + m.f]; }"""
+    )
+    page.mouse.move(*middle)
+    assert page.locator(".trials tr.lit .tag").inner_text() == "best"
+    page.mouse.move(5, 5)
+    assert page.locator(".lit").count() == 0
+
+
+def test_the_trials_sort_by_any_column_and_lengths_of_time_by_length(look: Any, runs_address: str) -> None:
+    page = look(runs_address + "/runs/for_you/3")
+    head = page.locator(".trials th", has_text="half_life")
+    head.locator("button").click()
+    days = [int(text.split()[0]) for text in page.locator(".trials tbody td:nth-child(5)").all_text_contents()]
+    assert days == sorted(days, reverse=True)
+    assert head.get_attribute("aria-sort") == "descending"
+    head.locator("button").click()
+    days = [int(text.split()[0]) for text in page.locator(".trials tbody td:nth-child(5)").all_text_contents()]
+    assert days == sorted(days)
+    page.locator(".trials th", has_text="Figure").locator("button").click()
+    figures = page.locator(".trials tbody td:nth-child(2)").all_text_contents()
+    assert figures[0] != "–"
+    assert figures[-1] == "–"  # what has no figure stays below
+
+
+def test_the_states_of_trials_differ_by_more_than_colour(look: Any, runs_address: str) -> None:
+    page = look(runs_address + "/runs/for_you/3")
+    dashes = {
+        state: page.locator(f".legend .thread.{state} .line").first.evaluate("e => getComputedStyle(e).strokeDasharray")
+        for state in ("finished", "pruned", "failed", "late")
+    }
+    assert len(set(dashes.values())) == 4
+
+
+def test_curves_grow_while_a_run_goes_on_and_stop_when_it_ends(look: Any, mill: Any) -> None:
+    run = mill.runs.begin("for_you", "train", learner="als")
+    with shown(mill.house()) as url:
+        page = look(url + "/runs/for_you/1")
+        page.evaluate("window.stays = true")
+        assert page.locator("svg.curve").count() == 0
+        for step in range(5):
+            run.log(step, loss=1.0 - 0.1 * step)
+        run._write_points()
+        playwright.expect(page.locator("svg.curve")).to_have_count(1, timeout=20_000)
+        run.finish({"hit_rate@10": 0.25})
+        playwright.expect(page.locator("h1")).to_have_text("for_you#1: hit rate at 10 is 0.250.", timeout=20_000)
+        assert page.evaluate("window.stays") is True
+        assert page.locator("[data-live]").count() == 0
+        asked = "performance.getEntriesByType('resource').filter(e => e.initiatorType === 'fetch').length"
+        before = page.evaluate(asked)
+        page.wait_for_timeout(5_500)
+        assert page.evaluate(asked) == before  # what has ended is asked for no more
 
 
 def test_day_and_night_differ_and_the_style_sheet_is_in_force(look: Any, address: str) -> None:

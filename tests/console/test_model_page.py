@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
+from runs_to_show import evaluation
 
 from tidemill.console import model_page
 from tidemill.console.story import Story
@@ -177,3 +179,28 @@ def test_markup_in_a_card_is_shown_as_text(mill: Any, get: Callable[..., Any], t
     assert markup.unescape(page_text).count(text) >= 4
     if "<" in text:
         assert text not in page_text
+
+
+def test_what_makes_figures_doubtful_is_said_and_what_has_no_mean_has_none(mill: Any, get: Callable[..., Any]) -> None:
+    mill.publish(mill.increment("reviews", DAY))
+    measured = mill.learn("for_you", 1, DAY, evaluation(0.08)).card.evaluation
+    text = "the test covers 1.0 days: <b>so few</b> cannot tell"
+    doubtful = msgspec.structs.replace(
+        measured, novelty=None, diversity=None, worst="no part is worse", warnings=(text,)
+    )
+    mill.learn("for_you", 2, DAY, doubtful)
+    html = get(mill.house(), "/models/for_you?release=2").text
+    assert "The test covers 1.0 days: &lt;b&gt;so few&lt;/b&gt; cannot tell." in html
+    assert "No part is worse." in html
+    assert "<dt>Novelty</dt><dd>-</dd>" in html
+    assert "<dt>Novelty</dt><dd>9.8 bits</dd>" in get(mill.house(), "/models/for_you?release=1").text
+
+
+def test_parts_with_few_users_are_in_no_twin(mill: Any, get: Callable[..., Any]) -> None:
+    mill.publish(mill.increment("reviews", DAY))
+    measured = mill.learn("for_you", 1, DAY, evaluation(0.08)).card.evaluation
+    tiny = next(part for part in measured.slices if part.users == "tiny")
+    mill.learn("for_you", 2, DAY, msgspec.structs.replace(measured, parts=(tiny,)))
+    twin = json.loads(get(mill.house(), "/models/for_you.json?release=2").body)
+    assert twin["evaluation"]["parts"] == []
+    assert twin["shown"]["card"]["evaluation"]["parts"] == []

@@ -10,19 +10,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tidemill.console.app import create_app
+    from tidemill.console.comparison import ComparePage, compare_page
     from tidemill.console.house import House
     from tidemill.console.loop import LoopPage, loop_page
     from tidemill.console.model import ModelPage, model_page
+    from tidemill.console.run import RunPage, run_page
+    from tidemill.console.runs import RunsPage, runs_page
 
-__all__ = ["House", "LoopPage", "ModelPage", "create_app", "loop_page", "model_page"]
+__all__ = [
+    "ComparePage",
+    "House",
+    "LoopPage",
+    "ModelPage",
+    "RunPage",
+    "RunsPage",
+    "compare_page",
+    "create_app",
+    "loop_page",
+    "model_page",
+    "run_page",
+    "runs_page",
+]
 
 _HOMES = {
+    "ComparePage": "comparison",
     "House": "house",
     "LoopPage": "loop",
     "ModelPage": "model",
+    "RunPage": "run",
+    "RunsPage": "runs",
+    "compare_page": "comparison",
     "create_app": "app",
     "loop_page": "loop",
     "model_page": "model",
+    "run_page": "run",
+    "runs_page": "runs",
 }
 
 

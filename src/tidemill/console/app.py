@@ -1,4 +1,4 @@
-"""The console as an ASGI application: two pages, their JSON twins, and the files that they look like."""
+"""The console as an ASGI application: its pages, their JSON twins, and the files that they look like."""
 
 from __future__ import annotations
 
@@ -21,16 +21,21 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tidemill.console import words
+from tidemill.console.comparison import ComparePage, ComparisonStore, address, compare_page
+from tidemill.console.curve import chart, short
 from tidemill.console.guard import Guard
 from tidemill.console.house import House
 from tidemill.console.loop import loop_page
 from tidemill.console.model import ModelPage, model_page
+from tidemill.console.parallel import loom, number_of
 from tidemill.console.ring import ring
+from tidemill.console.run import RunPage, run_page
+from tidemill.console.runs import RunsPage, runs_page
 from tidemill.console.scale import Axis
 from tidemill.console.story import Story
 from tidemill.console.taken import TakenStore
 from tidemill.core.errors import BadRequest, NoSuchRelease, ServeError, TidemillError
-from tidemill.core.records import Record
+from tidemill.core.records import Record, Trial
 from tidemill.serving.access import Access, LoopbackAccess
 from tidemill.serving.problems import body, status
 
@@ -51,6 +56,13 @@ def create_app(house: House, *, port: int = 8401, access: Access | None = None) 
             Route("/index.json", pages.loop_json),
             Route("/models/{model}.json", pages.model_json),
             Route("/models/{model}", pages.model),
+            Route("/runs", pages.runs),
+            Route("/runs.json", pages.runs_json),
+            Route("/runs/compare", pages.compare),
+            Route("/runs/compare.json", pages.compare_json),
+            Route("/runs/{model}/{number:int}.json", pages.run_json),
+            Route("/runs/{model}/{number:int}/live", pages.run_live),
+            Route("/runs/{model}/{number:int}", pages.run),
             Route("/static/{name}", pages.static),
             Route("/livez", pages.alive),
         ],
@@ -66,6 +78,7 @@ class _Pages:
         self._house = house
         self._story = Story(house.ledger)
         self._sums = TakenStore()
+        self._comparisons = ComparisonStore()
         self._one_at_a_time = threading.Lock()
         self._assets = _assets()
         self._environment = _environment(self._assets)
@@ -90,6 +103,50 @@ class _Pages:
             raise BadRequest("`release` is the number of a release")
         number = int(asked) if asked else None
         return await self._made(lambda: model_page(self._house, self._story, model, number, self._sums))
+
+    async def runs(self, request: Request) -> Response:
+        page = await self._runs(request)
+        return self._html(request, "runs.html", page=page, Axis=Axis)
+
+    async def runs_json(self, request: Request) -> Response:
+        return _json(request, await self._runs(request))
+
+    async def _runs(self, request: Request) -> RunsPage:
+        model, kind = (request.query_params.get(name) or None for name in ("model", "kind"))
+        return await self._made(lambda: runs_page(self._house, self._story, model, kind))
+
+    async def compare(self, request: Request) -> Response:
+        page = await self._compare(request)
+        return self._html(request, "compare.html", page=page, Axis=Axis, address=address)
+
+    async def compare_json(self, request: Request) -> Response:
+        return _json(request, await self._compare(request))
+
+    async def _compare(self, request: Request) -> ComparePage:
+        keys = request.query_params.getlist("run")
+        return await self._made(lambda: compare_page(self._house, self._story, keys, self._comparisons))
+
+    async def run(self, request: Request) -> Response:
+        return await self._run(request, "run.html")
+
+    async def run_live(self, request: Request) -> Response:
+        """The part of a run's page that changes while it runs."""
+        return await self._run(request, "run_live.html")
+
+    async def run_json(self, request: Request) -> Response:
+        page, _ = await self._one_run(request)
+        return _json(request, page)
+
+    async def _run(self, request: Request, template: str) -> Response:
+        page, trials = await self._one_run(request)
+        drawn = loom(trials, page.run.best)
+        return self._html(
+            request, template, page=page, trials=trials, loom=drawn, chart=chart, Axis=Axis, address=address
+        )
+
+    async def _one_run(self, request: Request) -> tuple[RunPage, tuple[Trial, ...]]:
+        model, number = request.path_params["model"], request.path_params["number"]
+        return await self._made(lambda: run_page(self._house, self._story, model, number))
 
     async def _made(self, make: Callable[[], _T]) -> _T:
         def alone() -> _T:
@@ -174,6 +231,10 @@ def _environment(assets: dict[str, tuple[bytes, str, str]]) -> Environment:
     made.globals["static"] = lambda name: f"/static/{name}?{assets[name][2]}"
     made.filters |= {
         name: getattr(words, name)
-        for name in ("age", "counted", "day", "figure", "instant", "interval", "number", "share", "through")
-    }
+        for name in (
+            "age", "counted", "day", "figure", "instant", "interval", "measure", "number", "share", "size", "through",
+            "took",
+        )
+    }  # fmt: skip
+    made.filters |= {"number_of": number_of, "short": short}
     return made

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from tidemill.core.clock import Clock
 from tidemill.core.ledger import Ledger
-from tidemill.core.records import Release
+from tidemill.core.records import Point, Release, Run, Trial
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from tidemill.training import Comparison
 
 
 class Shelf(Protocol):
@@ -21,6 +23,38 @@ class Shelf(Protocol):
     def verify(self, release: Release, *, deep: bool = True) -> None:
         """Pass if the release's files are what it pins."""
         ...
+
+
+class RunShelf(Protocol):
+    """The part of `Runs` that the console reads."""
+
+    def all(self, model: str | None = None) -> Sequence[Run]:
+        """All runs, or those of one model, newest first, each as it is now."""
+        ...
+
+    def points(self, name: str) -> Sequence[Point]:
+        """The figures of `for_you#3` while it ran."""
+        ...
+
+    def trials(self, name: str) -> Sequence[Trial]:
+        """The combinations of settings that `for_you#3` tried."""
+        ...
+
+
+class NoRuns:
+    """The runs of a mill that kept none."""
+
+    def all(self, model: str | None = None) -> Sequence[Run]:
+        """Nothing."""
+        return ()
+
+    def points(self, name: str) -> Sequence[Point]:
+        """Nothing."""
+        return ()
+
+    def trials(self, name: str) -> Sequence[Trial]:
+        """Nothing."""
+        return ()
 
 
 def _no_table(table: str) -> pa.Table | None:
@@ -48,3 +82,8 @@ class House:
     table: Callable[[str], pa.Table | None] = field(default=_no_table)
     #: What the last verification of lake and ledger found, as sentences; empty where all was well or none ran.
     problems: Callable[[], Sequence[str]] = field(default=_no_problems)
+    #: What was learned, searched and measured.
+    runs: RunShelf = field(default_factory=NoRuns)
+    #: Runs side by side, by their names, the first being what the others are held against; unless given, they are
+    #: compared without the figures of each user, so that nothing can be paired.
+    compare: Callable[[Sequence[str]], Comparison] | None = None

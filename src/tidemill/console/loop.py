@@ -171,5 +171,6 @@ def says(line: Line) -> str:
         "promote": f"{'rolled back to' if line.details.get('why') == 'rollback' else 'promoted'} {out}",
         "off": f"switched {thing} off",
         "on": f"switched {thing} on",
+        "run-end": f"ended {thing.replace('@', '#')}{', which failed' * (line.details.get('state') == 'failed')}",
     }
     return verbs.get(line.act, f"{line.act} {thing}".strip())

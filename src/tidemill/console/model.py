@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from tidemill.console.house import House
 from tidemill.console.loop import Live, live, model_names
 from tidemill.console.needs import Command
 from tidemill.console.quality import Headline, Quality, headline, quality, shareable
+from tidemill.console.runs import all_runs, run_of
 from tidemill.console.server import served
 from tidemill.console.story import ModelStory, Story
 from tidemill.console.taken import Taken, TakenStore
 from tidemill.console.words import parameter, rule, through
 from tidemill.core.clock import micros
 from tidemill.core.errors import NoSuchRelease, nearest
-from tidemill.core.records import Card, Evaluation, Record, Release
+from tidemill.core.records import Card, Evaluation, Record, Release, Run
 
 
 class Version(Record, frozen=True):
@@ -32,6 +34,9 @@ class Version(Record, frozen=True):
     #: The release before it has the same bundle: only rules, facts or code differ.
     same_bundle: bool
     quality: Headline | None
+    #: Number and name of the run that made it; `None` and empty where none is known.
+    run: int | None
+    run_name: str
 
 
 class Tried(Record, frozen=True):
@@ -107,6 +112,7 @@ def model_page(
     shown = shareable(shown) if shown else None
     evaluation = shown.card.evaluation if shown else None
     now_live = live(known, served(house.serving_root, model))
+    runs, _ = all_runs(house, model)
     return ModelPage(
         mill=house.mill_name,
         now=micros(house.clock.now()),
@@ -115,7 +121,7 @@ def model_page(
         headline=_headline(now_live, known),
         live=now_live,
         shown=shown,
-        versions=tuple(reversed(_versions(known))),
+        versions=tuple(reversed(_versions(known, runs))),
         evaluation=evaluation,
         quality=quality(measured) if measured else (),
         tried=tuple(_tried(evaluation)) if evaluation else (),
@@ -157,14 +163,17 @@ def _headline(now: Live, known: ModelStory) -> str:
     return f"{now.release} is live{learned}."
 
 
-def _versions(known: ModelStory) -> list[Version]:
+def _versions(known: ModelStory, runs: Sequence[Run]) -> list[Version]:
     was = {change.release for change in known.changes if change.release}
     newest = max((int(name.rpartition("@")[2]) for name in was), default=0)
     champion = known.champion
     made: list[Version] = []
     for release, line in known.releases:
+        run = run_of(release, runs)
         made.append(
             Version(
+                run=run.number if run else None,
+                run_name=run.name if run else "",
                 name=release.name,
                 number=release.number,
                 state=_state(release, champion, was, newest),

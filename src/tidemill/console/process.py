@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tidemill import loop
 from tidemill.console.house import House
 from tidemill.console.listen import show
 from tidemill.console.watch import Watch
@@ -40,6 +41,8 @@ def run(project: str, profile: str, overrides: Mapping[str, Any], models: list[s
         clock=stores.clock,
         models=models,
         table=stores.lake.log,
+        runs=stores.runs,
+        compare=lambda names: loop.compare_runs(stores, names),  # through the door: loaded when first asked for
         problems=Watch(lambda: [*audit(stores), *stores.lake.verify()], stores.clock).problems,
     )
     show(house, host=settings.serve.host, port=settings.serve.console_port)

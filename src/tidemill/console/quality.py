@@ -77,6 +77,9 @@ def shareable(release: Release) -> Release:
     evaluation = release.card.evaluation
     if evaluation is None:
         return release
-    slices = tuple(part for part in evaluation.slices if part.n_users >= FEWEST)
-    card = msgspec.structs.replace(release.card, evaluation=msgspec.structs.replace(evaluation, slices=slices))
+    slices, parts = (
+        tuple(part for part in given if part.n_users >= FEWEST) for given in (evaluation.slices, evaluation.parts)
+    )
+    evaluation = msgspec.structs.replace(evaluation, slices=slices, parts=parts)
+    card = msgspec.structs.replace(release.card, evaluation=evaluation)
     return msgspec.structs.replace(release, card=card)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -47,3 +48,18 @@ class Axis:
     def bar(self, metric: Metric) -> Bar:
         """Where an interval stands."""
         return Bar(low=self.place(metric.low), high=self.place(metric.high), at=self.place(metric.value))
+
+
+def ticks(low: float, high: float, about: int = 4) -> list[float]:
+    """Round numbers inside a range, about as many as asked for.
+
+    >>> ticks(0.0, 1.0), ticks(13, 187)
+    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [50.0, 100.0, 150.0])
+    """
+    if not high > low:
+        return [low]
+    rough = (high - low) / about
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next((size * k for k in (1, 2, 5) if size * k >= 0.7 * rough), size * 10)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [float(f"{k * step:.10g}") for k in range(first, last + 1)]

@@ -15,6 +15,8 @@ from tidemill.core.errors import LedgerError
 from tidemill.core.ledger import Ledger, Line
 from tidemill.core.records import Increment, Publication, Release, Verdict
 
+#: Acts that come often, and would push out what people did; the end of a run is told, and its beginning is not.
+_UNTOLD = {"log", "run-begin", "run-points", "trial"}
 #: How many of the last acts are kept for reading.
 RECENT = 80
 
@@ -132,7 +134,7 @@ class Story:
         fold = _FOLDS.get(line.act)
         if fold is not None:
             fold(self.told, line)
-        if line.act != "log":  # the log writes a line every few seconds, which would push out what people did
+        if line.act not in _UNTOLD:
             self.told.recent.appendleft(line)
         self.told.seq, self.told.hash = line.seq, line.hash
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from typing import Any
 
@@ -83,6 +84,71 @@ def figure(value: float, *, signed: bool = False) -> str:
     return f"+{text}" if signed and float(text) else text
 
 
+def spelled(n: int) -> str:
+    """A number at the beginning of a sentence.
+
+    >>> spelled(1), spelled(12)
+    ('One', '12')
+    """
+    words = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+    return words[n] if n < len(words) else f"{n:,}"
+
+
+def took(seconds: float) -> str:
+    """A length of time as a person reads it.
+
+    >>> took(0.31), took(41.2), took(200), took(7500), took(400_000)
+    ('0.3 s', '41 s', '3.3 min', '2.1 h', '4.6 days')
+    """
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    for limit, unit, size in ((3570, "min", 60), (171_000, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 86400:,.1f} days"
+
+
+def size(n_bytes: int) -> str:
+    """An amount of memory.
+
+    >>> size(512), size(1_500_000), size(3_200_000_000)
+    ('512 B', '1.5 MB', '3.2 GB')
+    """
+    for limit, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if n_bytes >= limit:
+            return f"{n_bytes / limit:.1f} {unit}"
+    return f"{n_bytes} B"
+
+
+def measure(name: str) -> str:
+    """The name of a figure.
+
+    >>> measure("hit_rate@10"), measure("valid.log_loss"), measure("hit_rate@10[warm]")
+    ('Hit rate at 10', 'Valid log loss', 'Hit rate at 10, warm users')
+    >>> measure("difference ndcg@10[all]")
+    'Difference to popularity, NDCG at 10, all users'
+    """
+    bare, _, users = name.removesuffix("]").partition("[") if name.endswith("]") else (name, "", "")
+    beside, bare = bare.startswith("difference "), bare.removeprefix("difference ")
+    what, at, k = bare.partition("@")
+    known = {"ndcg": "NDCG", "auc": "AUC", "rmse": "RMSE", "mae": "MAE", "mrr": "MRR"}
+    text = " ".join(known.get(word, word) for word in re.split("[_. ]", what)) + (f" at {k}" if at else "")
+    if beside:
+        text = f"difference to popularity, {text}"
+    if users:
+        text += f", {users} users" if users in ("all", "warm", "cold") else f", {users}"
+    return text[:1].upper() + text[1:]
+
+
+def lower(name: str) -> str:
+    """The name of a figure inside a sentence.
+
+    >>> lower("Hit rate at 10"), lower("NDCG at 10")
+    ('hit rate at 10', 'NDCG at 10')
+    """
+    return name if name[:2].isupper() else name[:1].lower() + name[1:]
+
+
 def share(value: float) -> str:
     """A share as a percentage.
 
@@ -94,7 +160,13 @@ def share(value: float) -> str:
 
 
 def interval(metric: Metric, *, signed: bool = False) -> str:
-    """A figure with its 95% interval."""
+    """A figure with its 95% interval, or alone where it has none.
+
+    >>> interval(Metric(value=0.5, low=0.4, high=0.6)), interval(Metric(value=0.5, low=0.5, high=0.5))
+    ('0.500 [0.400, 0.600]', '0.500')
+    """
+    if metric.low == metric.high:
+        return figure(metric.value, signed=signed)
     low, high = figure(metric.low, signed=signed), figure(metric.high, signed=signed)
     return f"{figure(metric.value, signed=signed)} [{low}, {high}]"
 

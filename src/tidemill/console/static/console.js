@@ -1,10 +1,14 @@
-// Two small comforts; every page is whole without them: copy a command, and follow the mill while the page is open.
+// Small comforts; every page is whole without them: copy a command, follow the mill while the page is open, choose
+// runs to compare, sort the trials of a search, and point at one of them.
 "use strict";
 
-const EVERY_MS = 5000;
+const EVERY_MS = 5000, LIVE_MS = 2000, MOST = 8;
+const chosen = new Set(), sorted = new Map();
 
-function copyable(root) {
-  for (const button of root.querySelectorAll("button.copy")) button.hidden = false;
+function ready(root) {
+  for (const one of root.querySelectorAll("button.copy, .pick input")) one.hidden = false;
+  for (const box of root.querySelectorAll(".pick input")) box.checked = chosen.has(box.value);
+  for (const table of root.querySelectorAll("table[data-sort]")) sortable(table);
 }
 
 async function copy(button) {
@@ -21,39 +25,125 @@ async function copy(button) {
   setTimeout(() => { button.textContent = "copy"; }, 1500);
 }
 
+// ---- runs to compare: the older ones first, so that what is newer is measured against them
+
+function choose(box) {
+  if (box.checked) chosen.add(box.value); else chosen.delete(box.value);
+  tell();
+}
+
+function tell() {
+  const bar = document.querySelector(".chosen"), link = bar.querySelector("a");
+  const keys = [...chosen].sort((one, other) => number(one) - number(other));
+  bar.hidden = keys.length === 0;
+  bar.querySelector("span").textContent = keys.length === 1 ? "1 run chosen, one more to compare"
+    : keys.length > MOST ? `${keys.length} runs chosen, at most ${MOST} can be compared` : `${keys.length} runs chosen`;
+  link.hidden = keys.length < 2 || keys.length > MOST;
+  link.href = "/runs/compare?" + keys.map((key) => "run=" + encodeURIComponent(key)).join("&");
+}
+
+function number(key) { return Number(key.slice(key.lastIndexOf(".") + 1)); }
+
+// ---- a table that sorts by the column that is pressed
+
+function sortable(table) {
+  for (const [place, head] of [...table.tHead.rows[0].cells].entries()) {
+    const button = document.createElement("button");
+    button.className = "sort";
+    button.type = "button";
+    button.append(...head.childNodes);
+    button.addEventListener("click", (event) => {
+      if (event.detail) button.blur(); // pressed by pointer: the page may go on following
+      const [was, down] = sorted.get(table.dataset.sort) || [];
+      sort(table, place, was === place ? !down : true);
+    });
+    head.append(button);
+  }
+  if (sorted.has(table.dataset.sort)) sort(table, ...sorted.get(table.dataset.sort));
+}
+
+function sort(table, place, down) {
+  sorted.set(table.dataset.sort, [place, down]);
+  const body = table.tBodies[0], way = down ? -1 : 1;
+  const by = (row) => row.cells[place].dataset.by ?? row.cells[place].textContent.trim();
+  const rows = [...body.rows].map((row) => [by(row), row]);
+  rows.sort(([one], [other]) => {
+    if (one === "" || other === "") return (one === "") - (other === ""); // what has nothing stays below
+    const a = Number(one), b = Number(other);
+    return way * (Number.isNaN(a) || Number.isNaN(b) ? one.localeCompare(other) : a - b);
+  });
+  body.append(...rows.map(([, row]) => row));
+  for (const head of table.tHead.rows[0].cells) head.removeAttribute("aria-sort");
+  table.tHead.rows[0].cells[place].setAttribute("aria-sort", down ? "descending" : "ascending");
+}
+
+// ---- one trial, in the drawing and in the table
+
+function point(at) {
+  const trial = at instanceof Element ? at.closest("[data-trial]") : null;
+  const section = trial ? trial.closest("section") : document.querySelector(".lit-one");
+  if (!section || (trial && trial.classList.contains("lit"))) return;
+  for (const one of section.querySelectorAll(".lit")) one.classList.remove("lit");
+  section.classList.toggle("lit-one", trial !== null);
+  if (!trial) return;
+  const same = section.querySelectorAll(`[data-trial="${trial.dataset.trial}"]`);
+  for (const one of same) one.classList.add("lit");
+  const told = section.querySelector(`.thread[data-trial="${trial.dataset.trial}"] title`);
+  const readout = section.querySelector(".readout");
+  if (readout && told) readout.textContent = told.textContent;
+  else if (readout) readout.textContent = `Trial ${trial.dataset.trial} is not drawn.`;
+}
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button.copy");
   if (button) copy(button);
 });
+document.addEventListener("change", (event) => {
+  if (event.target.matches(".pick input")) choose(event.target);
+});
+document.addEventListener("pointerover", (event) => point(event.target));
 
-let tag = null;
+// ---- follow the mill: a part that says where it is asked for anew while it is live, else the whole page
 
-function busy() {
-  const main = document.querySelector("main");
-  return document.hidden || !getSelection().isCollapsed || main.contains(document.activeElement) || main.querySelector("details[open]");
+let tag = null, at = 0, stale = false;
+
+function busy(part) {
+  const active = document.activeElement, typing = part.contains(active) && !active.matches(".pick input");
+  return document.hidden || !getSelection().isCollapsed || typing || part.querySelector("details[open], .lit");
 }
 
 async function follow() {
-  if (busy()) return;
+  const live = document.querySelector("main [data-live]"), part = live || document.querySelector("main");
+  if (!live && !stale && document.querySelector("main [data-still]")) return; // what has ended changes no more
+  if (busy(part) || Date.now() - at < (live || stale ? LIVE_MS : EVERY_MS) - 200) return;
+  at = Date.now();
   const lost = document.querySelector(".lost");
   try {
-    const answer = await fetch(location.pathname + location.search, { cache: "no-cache" });
-    const found = answer.headers.get("etag");
+    const answer = await fetch(live ? live.dataset.live : location.pathname + location.search, { cache: "no-cache" });
+    const found = answer.headers.get("etag"), known = tag !== null || live || stale;
     lost.hidden = true;
     if (!answer.ok || found === tag) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (tag !== null && !busy()) {
-      const main = document.adoptNode(fresh.querySelector("main"));
-      copyable(main);
-      document.querySelector("main").replaceWith(main);
-      document.title = fresh.title;
-    }
+    if (known && busy(part)) return;
+    if (known) replace(part, fresh, live);
     tag = found;
   } catch {
     lost.hidden = false;
   }
 }
 
-copyable(document);
+function replace(part, fresh, live) {
+  const box = document.activeElement.matches(".pick input") ? document.activeElement.value : null;
+  const whole = fresh.querySelector("main"), found = live ? (whole || fresh.body).firstElementChild : whole;
+  const made = document.adoptNode(found);
+  ready(made);
+  part.replaceWith(made);
+  stale = Boolean(live) && !made.dataset.live; // it has ended: the rest of the page says so too
+  if (whole) document.title = fresh.title;
+  if (chosen.size) tell();
+  if (box !== null) [...document.querySelectorAll(".pick input")].find((one) => one.value === box)?.focus();
+}
+
+ready(document);
 follow();
-setInterval(follow, EVERY_MS);
+setInterval(follow, 1000);
