@@ -33,7 +33,7 @@ from tidemill.core.schema import Event, event_time, item, subject
 from tidemill.feedback import SegmentLog
 from tidemill.loop.app import serve_plan
 from tidemill.loop.house import House, open_house
-from tidemill.models import Interactions, Recommender, cooccurrence, learn
+from tidemill.models import Interactions, cooccurrence, learn, open_recommender, write_recommender
 from tidemill.models.slate_spec import diverse, eligible, nearest, popular, slate, trending, unseen
 from tidemill.release import read_pointer
 from tidemill.serving import (
@@ -91,7 +91,7 @@ def build(folder: Path, n_users: int, n_items: int) -> tuple[House, dict[str, An
     publish(house, events, n_items)
     interactions = Interactions.from_arrow(events, user="user_id", item="item_id", time="viewed_at")
     recommender = learn(cooccurrence(), interactions, micros(datetime.now(UTC)) + DAY)
-    recommender.write(folder / "bundle", house.search())
+    write_recommender(recommender, folder / "bundle", house.search())
     spec = slate(
         retrieve=[nearest(200), trending(days=7)],
         filter=[unseen(), eligible("in_stock")],
@@ -214,7 +214,7 @@ def inside(house: House, n_users: int) -> dict[str, float]:
     assert pointer is not None
     clock = ServerClock(SystemClock(), house.serving_root)
     histories = Histories(house.latest, MODEL, lambda: ["views"])
-    recommender = Recommender.open(Path(pointer.bundle), house.search())
+    recommender = open_recommender(Path(pointer.bundle), house.search())
     predictor = Predictor(pointer, recommender, {}, Sources(house.latest, histories, clock, 3600))
     tokens = house.surrogates.many("user_id", [f"user{i % n_users}" for i in range(3_000)])
     prepared = [predictor.prepare(Asked(token, 20)) for token in tokens]
