@@ -39,7 +39,8 @@ def measurement(hits: np.ndarray, users: str = "the same") -> Measurement:
         model="for_you", baseline="popularity", split_at=0, protocol="", k=10, slices=(), coverage=0.0, novelty=None,
         diversity=None,
     )  # fmt: skip
-    return Measurement(evaluation, users, {"hit_rate@10": hits})
+    warm = np.arange(len(hits)) % 3 > 0
+    return Measurement(evaluation, users, {"hit_rate@10": hits}, {"warm": warm, "cold": ~warm})
 
 
 @pytest.fixture
@@ -51,7 +52,11 @@ def tried(project: Project) -> Path:
         with house.runs.begin("for_you", "train", learner="als", parameters={"factors": factors, "l2": 0.5}) as run:
             hits = (base < 0.3 + more).astype(np.float64)
             keep_figures(house, run, measurement(hits))
-            run.finish({"hit_rate@10[all]": Metric(value=hits.mean(), low=hits.mean() - 0.05, high=hits.mean() + 0.05)})
+            means = {"all": hits.mean(), "warm": hits[np.arange(300) % 3 > 0].mean()}
+            run.finish({
+                f"hit_rate@10[{users}]": Metric(value=mean, low=mean - 0.05, high=mean + 0.05)
+                for users, mean in means.items()
+            })  # fmt: skip
     with house.runs.begin("similar", "evaluate") as run:
         keep_figures(house, run, measurement(np.ones(10), "others"))
     return project.path
@@ -65,8 +70,11 @@ def test_the_list_the_comparison_and_what_cannot_be_paired(tried: Path) -> None:
     found = asked("compare", "for_you", "1", "2", at=tried)
     assert found == asked("compare", "for_you#1", "for_you#2", at=tried)
     assert found["differs"] == [{"what": "parameters.factors", "values": [16, 64]}]
-    (pair,) = found["paired"]
-    assert (pair["measure"], pair["n_users"]) == ("hit_rate@10[all]", 300)
+    pairs = {pair["measure"]: pair for pair in found["paired"]}
+    assert {name: pair["n_users"] for name, pair in pairs.items()} == {
+        "hit_rate@10[all]": 300, "hit_rate@10[warm]": 200, "hit_rate@10[cold]": 100,
+    }  # fmt: skip
+    pair = pairs["hit_rate@10[warm]"]
     assert 0 < pair["difference"]["low"] < pair["difference"]["value"] < pair["difference"]["high"] < 0.2
     assert pair["p_holm"] < 0.01
 
@@ -75,6 +83,8 @@ def test_the_list_the_comparison_and_what_cannot_be_paired(tried: Path) -> None:
     assert "parameters.factors" in out
     assert "parameters.l2" not in out
     assert "for_you#2 - for_you#1" in out
+    assert out.index("hit_rate@10[warm]  +0.") < out.index("hit_rate@10[all]   +0.")
+    assert "by hit_rate@10[warm], for_you#2 is better than for_you#1 (200 users)" in out
     status, out, _ = tidemill("compare", "for_you#1", "similar#1", at=tried)
     assert "for_you#1 and similar#1 cannot be paired: they were measured on other users" in out
     status, out, _ = tidemill("compare", at=tried)
@@ -83,6 +93,18 @@ def test_the_list_the_comparison_and_what_cannot_be_paired(tried: Path) -> None:
 
     status, _, err = tidemill("compare", "for_yu", "1", "2", at=tried)
     assert (status, "TM101" in err, "did you mean `for_you#1`" in err) == (1, True, True)
+
+
+@pytest.mark.slow
+def test_refreshes_are_listed_where_they_are_asked_for(tried: Path, project: Project) -> None:
+    house, _ = project.open()
+    for _ in range(3):
+        with house.runs.begin("for_you", "refresh"):
+            pass
+    assert [run["number"] for run in asked("compare", "for_you", "--last", "2", at=tried)] == [2, 1]
+    assert [run["number"] for run in asked("compare", "for_you", "--refreshes", at=tried)] == [5, 4, 3, 2, 1]
+    assert "3 refreshes not listed" in tidemill("compare", "for_you", at=tried)[1]
+    assert "not listed" not in tidemill("compare", "for_you", "--refreshes", at=tried)[1]
 
 
 def test_how_runs_may_be_named() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from tidemill.core.clock import micros
-from tidemill.core.records import Evaluation, Metric, Slice, Trial
+from tidemill.core.records import Evaluation, Exposure, Metric, Slice, Trial
 
 
 def metric(value: float, half: float) -> Metric:
@@ -52,12 +52,52 @@ def evaluation(warm: float, day: date = date(2017, 6, 1), *, lift: float | None 
         coverage=0.412,
         novelty=9.83,
         diversity=0.711,
+        parts=_parts(warm),
+        worst="worst of 5 parts is recency: over a year ago (98 users): worse than the baseline",
+        exposure=_exposure(),
         validation=(
             {"half_life": "365 days", "neighbours": 200, "score": 0.0712, "n_users": 611},
             {"half_life": "180 days", "neighbours": 200, "score": 0.0698, "n_users": 611},
             {"half_life": "30 days", "neighbours": 200, "score": 0.0604, "n_users": 611},
         ),
     )
+
+
+def _parts(warm: float) -> tuple[Slice, ...]:
+    """Finer parts of the test: some better than popularity, one worse, two too small to be shown."""
+    told = {
+        ("history", "0 events"): (0.0002, 3_647), ("history", "1 event"): (0.4 * warm, 212),
+        ("history", "2-4 events"): (0.7 * warm, 240), ("recency", "over a year ago"): (-0.4 * warm, 98),
+        ("group", "Home & <Garden>"): (0.1 * warm, 1_204),
+    }  # fmt: skip
+    made = []
+    for (family, users), (ahead, n) in told.items():
+        model, beside, difference = metric(0.05 + ahead, 0.01), metric(0.05, 0.01), metric(ahead, 0.2 / n**0.5)
+        p = 0.0004 if abs(ahead) > 0.2 / n**0.5 else 0.41
+        made.append(
+            Slice(
+                users=users, n_users=n, model={"ndcg@10": model}, baseline={"ndcg@10": beside},
+                difference={"ndcg@10": difference}, family=family, p={"ndcg@10": p / 5}, p_holm={"ndcg@10": p},
+            )
+        )  # fmt: skip
+    half = {"ndcg@10": metric(0.5, 0.1)}
+    few = Slice(users="10+ events", n_users=23, model={}, baseline={}, difference={}, family="history", note="too few")
+    tiny = Slice(users="Toys", n_users=4, model=half, baseline=half, difference=half, family="group", p_holm={})
+    return (*made[:3], few, *made[3:], tiny)
+
+
+def _exposure() -> tuple[Exposure, ...]:
+    rows = [
+        ("popularity", "head", 41, 0.61, 0.93, 0.34), ("popularity", "tail", 2_101, 0.09, 0.0, 0.31),
+        ("group", "Magazines", 1_800, 0.7, 0.8, 0.75), ("group", "Never taken", 12, 0.02, 0.0, 0.0),
+    ]  # fmt: skip
+    return tuple(
+        Exposure(
+            by=by, group=group, n_items=n, shown=metric(shown, 0.02), baseline=metric(beside, 0.0),
+            taken=metric(taken, 0.02), ratio=metric(shown / taken, 0.1) if taken else None,
+        )
+        for by, group, n, shown, beside, taken in rows
+    )  # fmt: skip
 
 
 def measured(warm: float) -> dict[str, Metric]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import threading
 import time
@@ -20,19 +19,7 @@ from tidemill.console.listen import embedded
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 DAY = date(2018, 9, 7)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not Path(CHROMIUM).exists():
-        pytest.skip("Chromium is not here: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @contextmanager
@@ -102,6 +89,21 @@ def look(browser: Any) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_parts_and_exposure_are_folded_and_fit_when_they_are_opened(look: Any, address: str, width: int) -> None:
+    page = look(f"{address}/models/for_you", width=width)
+    tall = page.evaluate("document.documentElement.scrollHeight")
+    for name, words in ((".by-part", "over a year ago"), (".by-items", "Magazines")):
+        row = page.locator(f"{name} th[scope=row]", has_text=words)
+        assert not row.is_visible()
+        page.locator(f"{name} summary").click()
+        assert row.is_visible()
+        table = page.locator(f"{name} .scroll")
+        assert table.evaluate("e => e.scrollWidth <= e.clientWidth")  # nothing is hidden to the right
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.documentElement.scrollHeight") > tall + 300
 
 
 @pytest.mark.parametrize("path", ["/", "/models/for_you", "/models/for_you?release=1"])

@@ -63,6 +63,45 @@ def test_figures_of_a_small_group_are_on_no_page(lively: Any, get: Callable[...,
     )
 
 
+def test_parts_stand_worst_first_and_small_ones_say_so(lively: Any, get: Callable[..., Any]) -> None:
+    made = page(lively).parts
+    assert made.metric == "ndcg@10"
+    assert [one.name for one in made.parts] == [
+        "over a year ago", "0 events", "Home & <Garden>", "1 event", "2-4 events", "10+ events", "Toys",
+    ]  # fmt: skip
+    assert [(one.name, one.n_users, one.difference, one.p) for one in made.parts[-2:]] == [
+        ("10+ events", 23, None, None), ("Toys", 4, None, None),
+    ]  # fmt: skip
+    text = get(lively.house(), "/models/for_you").text
+    assert "7 parts of the test, the worst first</summary>" in text
+    table = text[text.index('<table class="finer">') :]
+    table = table[: table.index("</table>")]
+    assert table.count("too few users to say anything") == 2
+    assert table.index("over a year ago") < table.index("Home &amp; &lt;Garden&gt;") < table.index("10+ events")
+    assert '<td class="num down">−' in table
+    assert "&lt; 0.001" in table or "< 0.001" in table
+
+
+def test_exposure_stands_by_groups_of_items(lively: Any, get: Callable[..., Any]) -> None:
+    text = get(lively.house(), "/models/for_you").text
+    assert "4 groups of items: what is shown beside what is taken</summary>" in text
+    table = text[text.index('<table class="compare exposed">') :]
+    table = table[: table.index("</table>")]
+    assert table.index("taken before") < table.index("tail") < table.index("what they are") < table.index("Magazines")
+    assert "1.794 [1.694, 1.894]" in table  # the head: 61% of what is shown, 34% of what is taken
+    assert table.count("nothing was taken") == 1
+
+
+def test_a_card_from_before_there_were_parts_has_no_table_of_them(mill: Any, get: Callable[..., Any]) -> None:
+    mill.publish(mill.increment("reviews", DAY))
+    older = msgspec.structs.replace(evaluation(0.08), parts=(), exposure=(), worst="")
+    mill.learn("for_you", 1, DAY, older)
+    text = get(mill.house(), "/models/for_you?release=1").text
+    assert "3 settings tried on validation days" in text
+    for word in ('class="finer"', "exposed", "parts of the test", "groups of items"):
+        assert word not in text
+
+
 def test_the_card_and_what_it_learned_from_are_shown(lively: Any, get: Callable[..., Any]) -> None:
     made = page(lively)
     text = markup.unescape(get(lively.house(), "/models/for_you").text)

@@ -32,7 +32,7 @@ from tidemill.console.parallel import DRAWN, loom
 from tidemill.console.runs import named
 from tidemill.console.story import Story
 from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease
-from tidemill.core.records import Metric, Point, Run, Trial
+from tidemill.core.records import Metric, Point, Refreshed, Run, Trial
 from tidemill.training import UserFigures, compare
 
 DAY = date(2018, 9, 7)
@@ -151,6 +151,55 @@ def test_many_runs_are_cut_and_the_best_one_stays(mill: Any) -> None:
     assert (len(found.rows), found.older) == (26, 14)
     assert found.rows[-1].name == "for_you#4"
     assert len(group(page(mill, model="for_you")).rows) == 40
+
+
+@pytest.fixture
+def fresh(mill: Any) -> Any:
+    """Two trainings, the first one live and kept fresh on thirty days; the last refresh failed."""
+    mill.open()
+    made = []
+    for seed, warm in ((1, 0.09), (2, 0.08)):
+        with mill.runs.begin("for_you", "train") as run:
+            made.append(mill.learn("for_you", seed, DAY, None))
+            run.keep("release", f"release:{made[-1].name}")
+            run.finish(measured(warm))
+    mill.releases.promote("for_you@1")
+    of = Refreshed(of="for_you@1", as_of=made[0].card.as_of, at=made[0].card.as_of)
+    for n in range(30):
+        with mill.runs.begin("for_you", "refresh", learner="cooccurrence") as run:
+            one = mill.learn("for_you", 10 + n, DAY, None, refreshed=of)
+            run.keep("release", f"release:{one.name}")
+            run.finish()
+        mill.releases.promote(one.name)
+    mill.runs.begin("for_you", "refresh").fail("the disk is full")
+    return mill
+
+
+def test_refreshes_are_listed_apart_unless_one_went_wrong(fresh: Any, get: Callable[..., Any]) -> None:
+    every = page(fresh)
+    assert [row.name for row in group(every).rows] == ["for_you#33", "for_you#2", "for_you#1"]
+    assert (every.refreshes, group(every).older, every.headline) == (30, 0, "Three runs so far.")
+    html = get(fresh.house(), "/runs").text
+    assert '<a href="/runs?kind=refresh">30 refreshes</a> kept models fresh' in html
+    assert ">all but refreshes</a>" in html
+    apart = page(fresh, kind="refresh")
+    assert (len(group(apart).rows), group(apart).older, apart.refreshes) == (25, 6, 0)
+    assert "all but refreshes" not in get(fresh.house(), "/runs?kind=refresh").text
+    assert page(fresh, kind="train").refreshes == 0
+
+
+def test_what_was_learned_stays_the_live_one_while_it_is_kept_fresh(fresh: Any) -> None:
+    found = group(page(fresh))
+    assert "It became for_you@1, which is live, kept fresh as for_you@32." in found.says
+    assert [command.text for command in found.commands] == ["tidemill compare for_you#1 for_you#2"]
+    learned, other, refresh, failed = (one(fresh, number) for number in (1, 2, 32, 33))
+    assert learned.commands == ()
+    assert [command.text for command in other.commands] == [
+        "tidemill compare for_you#1 for_you#2",
+        "tidemill promote for_you@2",
+    ]
+    assert (refresh.row.live, refresh.commands) == (True, ())
+    assert [command.text for command in failed.commands] == ["tidemill run"]
 
 
 def test_a_run_under_way_says_how_far_it_is(busy: Any) -> None:
@@ -451,24 +500,39 @@ def test_without_figures_of_users_nothing_is_claimed(busy: Any) -> None:
 )
 def test_a_paired_test_decides(busy: Any, shift: float, order: Any, headline: str, standing: str, rng: Any) -> None:
     noise = {run: rng.random(400) for run in ("for_you#1", "for_you#2")}
-    name = "hit_rate@10[all]"
-    users = {run: UserFigures("same", {name: found + shift * (run == "for_you#2")}) for run, found in noise.items()}
+    warm = np.arange(400) < 60  # the others are far apart the other way: what warm users have decides
+    lift = {run: np.where(warm, shift, -0.5) * (run == "for_you#2") for run in noise}
+    users = {
+        run: UserFigures("same", {"hit_rate@10": found + lift[run]}, {"warm": warm, "cold": ~warm})
+        for run, found in noise.items()
+    }
 
     def paired(names: Any) -> Any:
         return compare([busy.runs.read(run) for run in names], users)
 
     made = side_by_side(busy, *order, compare=paired)
-    rows = next(figure for figure in made.figures if figure.name == name).rows
+    rows = next(figure for figure in made.figures if figure.name == "hit_rate@10[warm]").rows
     assert (made.headline, made.paired, rows[1].standing) == (headline, True, standing)
     assert rows[0].standing == "reference"
+    assert "all users" not in made.lead
+
+
+def test_figures_without_groups_are_paired_over_all(busy: Any, rng: Any) -> None:
+    users = {f"for_you#{n}": UserFigures("same", {"hit_rate@10": rng.random(400) + 0.3 * n}) for n in (1, 2)}
+    made = side_by_side(
+        busy, "for_you.1", "for_you.2", compare=lambda names: compare([busy.runs.read(n) for n in names], users)
+    )
+    assert made.headline == "for_you#2 is better than for_you#1."
+    assert made.lead.startswith("By hit rate at 10, all users")
 
 
 def test_pairs_of_few_users_are_not_shown(busy: Any, rng: Any) -> None:
-    users = {run: UserFigures("same", {"hit_rate@10[all]": rng.random(9)}) for run in ("for_you#1", "for_you#2")}
+    users = {run: UserFigures("same", {"hit_rate@10": rng.random(9)}) for run in ("for_you#1", "for_you#2")}
     made = side_by_side(
         busy, "for_you.1", "for_you.2", compare=lambda names: compare([busy.runs.read(n) for n in names], users)
     )
     assert not made.paired
+    assert "only 9 users" in made.unpaired[0]
 
 
 def test_a_comparison_of_ended_runs_is_made_once(busy: Any, asks: Callable[..., Any]) -> None:

@@ -17,12 +17,13 @@ import pytest
 from conftest_loop import FIRST, Project, daily, new_project
 
 import tidemill as tm
-from tidemill.core.errors import BundleCorrupt, SettingRefused
+from tidemill.core.errors import BundleCorrupt, LakeError, SettingRefused
 from tidemill.core.records import Release
 from tidemill.loop import fresh
 from tidemill.loop.agreement import other_settings
 from tidemill.loop.audit import audit
-from tidemill.loop.counting import Events, count, store
+from tidemill.loop.counting import count, store
+from tidemill.loop.interactions import Events
 from tidemill.loop.learn import learn
 from tidemill.loop.mill import Mill
 from tidemill.loop.plan import plan
@@ -31,7 +32,8 @@ from tidemill.loop.settle import accept
 from tidemill.loop.status import status
 from tidemill.models import learn as learn_model
 from tidemill.models import write_recommender
-from tidemill.models.refreshing import learner_from, settings_of
+from tidemill.models.learners import learner_of
+from tidemill.models.refreshing import settings_of
 
 DAY = timedelta(days=1)
 LAST = FIRST + 9 * DAY
@@ -81,7 +83,7 @@ def learned_anew(project: Project, place: Path) -> dict[str, bytes]:
     events, ahead = Events.of(graph, graph.mill.recommenders["for_you"], view).read()
     assert not ahead
     assert (card.n_rows, card.n_users, card.n_items) == (len(events), events.n_users, events.n_items)
-    write_recommender(learn_model(learner_from(card.learner, card.parameters), events, view.as_of), place)
+    write_recommender(learn_model(learner_of(card.learner, card.parameters), events, view.as_of), place)
     return files(place)
 
 
@@ -134,6 +136,42 @@ def test_each_day_leaves_the_model_that_would_be_learned_that_day(live: Project,
     assert list(last.refs_in) == [f"table:ratings@{version}", f"bundle:for_you@{learned.bundle}"]
     assert list(last.refs_out) == [f"bundle:for_you@{champion(live).bundle}"]
     assert audit(house) == []
+
+
+def test_each_refresh_is_a_run(live: Project) -> None:
+    for n in (1, 2):
+        live.write(f"reviews-day{n}.csv", rows_of(LAST + n * DAY, n))
+        live.run(LAST + n * DAY)
+    live.run(LAST + 2 * DAY)  # nothing is due
+    house, _ = live.open()
+    second, first, training = house.runs.all("for_you")
+    assert (training.kind, first.kind, second.kind) == ("train", "refresh", "refresh")
+    now = champion(live)
+    assert (second.state, second.learner, second.metrics, second.trials) == ("finished", "cooccurrence", {}, 0)
+    assert second.artefacts == {"bundle": f"bundle:for_you@{now.bundle}", "release": f"release:{now.name}"}
+    assert (second.data, second.as_of, second.code) == (dict(now.data), now.card.as_of, now.code)
+    assert second.parameters == training.parameters
+    assert second.cost is not None
+    assert second.cost.wall_s > 0
+    assert "for_you: counted from the whole table, because none were kept yet" in first.notes
+    assert len(second.notes) == 1  # the machine
+
+
+def test_a_refresh_that_fails_is_a_run_that_failed(live: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    live.write("reviews-day1.csv", rows_of(LAST + DAY, 1))
+
+    def fails(*_: Any) -> None:
+        raise LakeError("the disk is full", tip="make room")
+
+    monkeypatch.setattr(fresh, "count", fails)
+    with pytest.raises(LakeError, match="the disk is full"):
+        live.run(LAST + DAY)
+    monkeypatch.undo()
+    live.run(LAST + DAY)
+    house, _ = live.open()
+    done, failed, _ = house.runs.all("for_you")
+    assert (failed.state, failed.says, failed.artefacts) == ("failed", "the disk is full", {})
+    assert (done.state, champion(live).number) == ("finished", 2)
 
 
 def test_a_day_is_counted_by_its_users_alone(live: Project) -> None:
@@ -404,6 +442,13 @@ def test_killed_at_a_failpoint_a_rerun_gives_the_same_once(live: Project, tmp_pa
     live.run(LAST + 2 * DAY)
     house, graph = live.open()
     assert len(lines(live, "refresh")) == 2
+    second = [run for run in house.runs.all("for_you") if run.as_of == champion(live).card.as_of]
+    left = "release:for_you@3"
+    if failpoint.startswith("promote"):  # its release was made; nothing is done again
+        assert [(run.state, run.artefacts["release"]) for run in second] == [("finished", left)]
+    else:
+        assert [run.state for run in second] == ["finished", "stopped"]
+        assert second[0].artefacts["release"] == left
     assert [release.number for release in house.releases.all("for_you")] == [1, 2, 3]
     assert [change.release for change in house.releases.history("for_you")] == ["for_you@1", "for_you@2", "for_you@3"]
     assert bundle(live, champion(live)) == learned_anew(live, tmp_path / "anew")

@@ -89,7 +89,9 @@ def test_the_figures_of_users_are_those_behind_the_metrics_and_name_nobody(shop:
     figures = figures_of(house, run)
     assert isinstance(figures, UserFigures)
     for name, values in figures.values.items():
-        assert values.mean() == pytest.approx(run.metrics[name].value, abs=1e-6)
+        assert values.mean() == pytest.approx(run.metrics[f"{name}[all]"].value, abs=1e-6)
+        warm = values[figures.groups["warm"]]
+        assert warm.mean() == pytest.approx(run.metrics[f"{name}[warm]"].value, abs=1e-6)
     folder = Path(house.blobs.folder("figures:" + run.artefacts["figures"].rpartition("@")[2]))
     content = b"".join(file.read_bytes() for file in folder.iterdir())
     users = house.lake.view().arrow("ratings", columns=["user_id"])["user_id"].to_pylist()
@@ -118,7 +120,7 @@ def test_two_trainings_are_compared_on_the_same_users(shop: Project) -> None:
     assert {row.what for row in found.differs} <= {"parameters.neighbours", "code"}
     assert found.unpaired == ()
     one, two = house.runs.read("for_you#1"), house.runs.read("for_you#2")
-    name = "hit_rate@10[all]"
+    name = "hit_rate@10[warm]"
     pair = next(pair for pair in found.paired if pair.measure == name)
     assert pair.difference.value == pytest.approx(two.metrics[name].value - one.metrics[name].value, abs=1e-6)
 

@@ -12,8 +12,9 @@ from tidemill import models
 from tidemill.core.errors import LearnError
 from tidemill.models import EventFacts, Interactions, LearnerSpec, Recommender, learn, open_recommender
 from tidemill.models.counted import counted
+from tidemill.models.learners import learner_of
 from tidemill.models.recommender_file import write_recommender
-from tidemill.models.refreshing import counts_of, days_of, learner_of, refreshed
+from tidemill.models.refreshing import counts_of, days_of, refreshed
 
 LATER = NOW + 3 * DAY
 
@@ -104,7 +105,10 @@ def test_what_has_to_be_counted_and_looked_at() -> None:
     both = learn(models.cooccurrence(factors=3, trend=0.2, trend_days=500), told, NOW)
     assert len(counts_of(both)) == 1
     assert days_of(both) == 500
-    assert learner_of(both).settings() == models.cooccurrence(factors=3, trend=0.2, trend_days=500).settled().settings()
+    assert (
+        learner_of(both.learner["learner"], both.learner).settings()
+        == models.cooccurrence(factors=3, trend=0.2, trend_days=500).settled().settings()
+    )
     spectral = learn(models.spectral(factors=3), told, NOW)
     assert counts_of(spectral) == []
     assert days_of(spectral) == 365
@@ -132,4 +136,4 @@ def test_a_blend_keeps_its_trees_over_fresh_lists() -> None:
     for name, part in fresh.parts.items():
         if part.lists:
             assert np.array_equal(part.lists.weights, anew.parts[name].lists.weights)  # type: ignore[union-attr]
-    assert learner_of(fresh) == learner_of(old)
+    assert learner_of(fresh.learner["learner"], fresh.learner) == learner_of(old.learner["learner"], old.learner)

@@ -83,8 +83,15 @@ def test_candidates_that_the_bundle_will_lack_are_refused_before_learning(rule, 
     with pytest.raises(SlateMismatch, match="nearest"):
         models.slate(retrieve=[rule]).check(parts)
     models.slate(retrieve=[models.trending()]).check(parts)
-    with pytest.raises(SlateMismatch):
-        engine(RuleSet(retrieve=(models.nearest(),)), spec=models.popularity())
+
+
+def test_a_bundle_without_parts_answers_by_the_other_rules() -> None:
+    at_work = engine(RuleSet(retrieve=(models.nearest(),), filter=(models.unseen(),)), spec=models.popularity())
+    found = at_work.answer(["i00"], [1], 3)  # what `auto` leaves where nothing beats popularity
+    assert len(found) == 3
+    assert "i00" not in found.items
+    with pytest.raises(SlateMismatch, match=r"nearest\(by='spectral'\)"):
+        engine(RuleSet(retrieve=(models.nearest(by="spectral"),)), spec=models.popularity())
 
 
 def test_reasons_say_where_an_item_came_from() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tidemill.core.errors import UsageError
-from tidemill.core.records import Cost, Metric, Run
-from tidemill.training import UserFigures, compare
+from tidemill.core.records import Cost, Evaluation, Metric, Run
+from tidemill.training import Measurement, UserFigures, compare, read_figures, write_figures
 
 HIT, NDCG = "hit_rate@10[all]", "ndcg@10[all]"
 
@@ -22,7 +24,7 @@ def run(number: int, **more: object) -> Run:
 
 
 def figures(users: str, hit: np.ndarray, ndcg: np.ndarray) -> UserFigures:
-    return UserFigures(users, {HIT: hit, NDCG: ndcg})
+    return UserFigures(users, {"hit_rate@10": hit, "ndcg@10": ndcg})
 
 
 def noise(seed: int, n: int = 400) -> np.ndarray:
@@ -84,6 +86,40 @@ def test_pairing_sees_what_users_share() -> None:
     assert (pairs[NDCG].difference.value, pairs[NDCG].p) == (0.0, 1.0)
 
 
+def test_each_group_of_users_is_paired_and_holm_counts_every_look() -> None:
+    """Only warm users are better off: all of them together hide in the noise what is certain for these."""
+    warm = np.arange(400) < 60
+    base, groups = noise(1), {"warm": warm, "cold": ~warm}
+    lift = np.where(warm, 0.5 + 0.1 * noise(2), 3 * noise(3))
+    one = UserFigures("same", {"hit_rate@10": base}, groups)
+    two = UserFigures("same", {"hit_rate@10": base + lift}, groups)
+    found = compare([run(1), run(2)], {"for_you#1": one, "for_you#2": two})
+    pairs = {pair.measure: pair for pair in found.paired}
+    assert {name: pair.n_users for name, pair in pairs.items()} == {
+        "hit_rate@10[all]": 400, "hit_rate@10[warm]": 60, "hit_rate@10[cold]": 340,
+    }  # fmt: skip
+    better = pairs["hit_rate@10[warm]"]
+    assert better.difference.value == pytest.approx(lift[warm].mean())
+    assert 0.45 < better.difference.low < better.difference.high < 0.55
+    assert better.sure
+    assert better.p_holm == pytest.approx(3 * better.p)
+    assert not pairs["hit_rate@10[all]"].sure
+
+
+def test_groups_of_other_people_and_of_few_are_not_paired() -> None:
+    """The same test users, of whom one training knew more: these are no longer the same group."""
+    values = {"hit_rate@10": noise(1)}
+    early, late = np.arange(400) < 100, np.arange(400) < 120
+    one = UserFigures("same", values, {"warm": early, "few": np.arange(400) < 9})
+    two = UserFigures("same", values, {"warm": late, "few": np.arange(400) < 9})
+    found = compare([run(1), run(2)], {"for_you#1": one, "for_you#2": two})
+    assert [pair.measure for pair in found.paired] == [HIT]
+    nine = UserFigures("nine", {"hit_rate@10": noise(1, 9)})
+    found = compare([run(1), run(2)], {"for_you#1": nine, "for_you#2": nine})
+    assert found.paired == ()
+    assert "only 9 users were measured" in found.unpaired[0]
+
+
 @pytest.mark.slow
 def test_false_alarms_are_as_rare_as_promised() -> None:
     """200 comparisons of runs that are equal: after Holm, at most about one in twenty has any alarm."""
@@ -108,6 +144,31 @@ def test_other_users_are_not_paired_and_the_reason_is_told() -> None:
     found = compare([run(1), run(2), run(3)], {"for_you#1": one, "for_you#3": one})
     assert found.unpaired == ("for_you#1 and for_you#2 cannot be paired: for_you#2 kept no figures of users",)
     assert {pair.other for pair in found.paired} == {"for_you#3"}
+
+
+def test_figures_are_read_as_written_and_older_folders_without_groups_too(tmp_path: Path) -> None:
+    evaluation = Evaluation(
+        model="for_you", baseline="", split_at=0, protocol="", k=10, slices=(), coverage=0.0, novelty=None,
+        diversity=None,
+    )  # fmt: skip
+    warm = np.arange(20) < 12
+    values = {"hit_rate@10": (noise(1, 20) > 0).astype(float), "ndcg@10": noise(2, 20)}
+    write_figures(Measurement(evaluation, "same", values, {"warm": warm, "cold": ~warm}), tmp_path)
+    found = read_figures(tmp_path)
+    assert {name: mask.tolist() for name, mask in found.groups.items()} == {
+        "warm": warm.tolist(), "cold": (~warm).tolist(),
+    }  # fmt: skip
+    assert found.values["hit_rate@10"].tolist() == values["hit_rate@10"].tolist()
+    assert found.values["ndcg@10"] == pytest.approx(values["ndcg@10"], abs=1e-6)
+    (tmp_path / "groups.npy").unlink()
+    (tmp_path / "figures.json").write_bytes(  # as it was written before there were groups
+        b'{"format":1,"users":"same","measures":["hit_rate@10[all]","ndcg@10[all]"]}'
+    )
+    older = read_figures(tmp_path)
+    assert older.groups == {}
+    assert older.values["ndcg@10"].tolist() == found.values["ndcg@10"].tolist()
+    pairs = compare([run(1), run(2)], {"for_you#1": older, "for_you#2": found}).paired
+    assert [(pair.measure, pair.n_users, pair.p) for pair in pairs] == [(HIT, 20, 1.0), (NDCG, 20, 1.0)]
 
 
 @pytest.mark.parametrize("numbers", [(), (1,), (1, 1), (1, 2, 1)])

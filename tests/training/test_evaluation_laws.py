@@ -132,6 +132,18 @@ def test_who_has_no_list_is_a_miss() -> None:
     assert any("have no list and count as misses" in sentence for sentence in found.evaluation.warnings)
 
 
+@pytest.mark.parametrize("protocol", [Protocol(), Protocol("earlier", "all")])
+def test_groups_of_users_are_those_of_the_slices(protocol: Protocol) -> None:
+    split = split_at(shop(200), 60 * DAY)
+    found = measure_ranker(Given(lambda user, n: user.targets[: n // 4].tolist()), split, protocol=protocol)
+    slices = {part.users: part for part in found.evaluation.slices}
+    assert set(found.groups) == {"warm", "cold"} == set(slices) - {"all"}
+    for name, mask in found.groups.items():
+        assert mask.sum() == slices[name].n_users
+        for figure, values in found.per_user.items():
+            assert values[mask].mean() == pytest.approx(slices[name].model[figure].value)
+
+
 def test_measurements_say_whether_they_can_be_paired() -> None:
     told = shop(200)
     split = split_at(told)

@@ -12,7 +12,7 @@ from tidemill import models
 from tidemill.backends.exact_search import ExactIndex, ExactSearch
 from tidemill.core.errors import RecallBelowTarget, SlateMismatch, TooLittleData
 from tidemill.models import learn, open_recommender, write_recommender
-from tidemill.training import evaluate, index_recall, split_at, train_recommender
+from tidemill.training import index_recall, measure, split_at, train_recommender
 
 SPEC = models.cooccurrence(factors=8, half_life="365 days", gap="100 days", backward=1.0, damping=0.25)
 END = 200 * DAY
@@ -55,7 +55,7 @@ def test_a_training_chooses_measures_and_learns_from_everything(tmp_path: Path) 
     assert result.index_recall == 1.0
     assert result.parameters["half_life"] == "365 days"
     assert all(result.parameters[name] is not None for name in models.cooccurrence().GRID)
-    assert list(dict.fromkeys(steps)) == ["choose", "part", "evaluate", "write", "index"]
+    assert list(dict.fromkeys(steps)) == ["choose", "learn", "evaluate", "write", "index"]
     opened = open_recommender(tmp_path / "bundle", ExactSearch())
     assert list(opened.items) == list(told.items)
     assert opened.as_of == END
@@ -65,18 +65,18 @@ def test_an_evaluation_is_of_the_days_after_training_alone() -> None:
     told = shop(300)
     split = split_at(told)
     sound = learn(SPEC, split.train, split.at)
-    before = evaluate(sound, split)
+    before = measure(sound, split).evaluation
     with pytest.raises(ValueError, match="training days"):
-        evaluate(learn(SPEC, told, END), split)  # the variant that has seen the test days
+        measure(learn(SPEC, told, END), split)  # the variant that has seen the test days
     later = split.test.where(split.test.time < split.test.time.max())
-    moved = evaluate(sound, type(split)(split.at, split.train, later))
+    moved = measure(sound, type(split)(split.at, split.train, later)).evaluation
     assert moved.slices[0].n_users <= before.slices[0].n_users
-    assert before == evaluate(sound, split)  # the same figures and the same intervals each time
+    assert before == measure(sound, split).evaluation  # the same figures and the same intervals each time
 
 
 def test_popularity_beside_itself_is_no_better() -> None:
     split = split_at(shop(300))
-    found = evaluate(learn(models.popularity(30), split.train, split.at), split)
+    found = measure(learn(models.popularity(30), split.train, split.at), split).evaluation
     for part in found.slices:
         assert part.difference["hit_rate@10"].value == pytest.approx(0, abs=0.02)
     assert found.coverage < 1

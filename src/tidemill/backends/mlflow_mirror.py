@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.core.errors import BackendMissing
+from tidemill.core.nested import flat
 from tidemill.core.records import Point, Run, Trial
 
 #: What one call of `log_batch` takes, and how long a parameter or a tag may be.
@@ -84,7 +85,7 @@ class MlflowMirror:
 
     def _log(self, number: str, parameters: Mapping[str, Any], figures: Iterable[tuple[str, float, int, int]]) -> None:
         names = _Names()
-        params = [self._entities.Param(names.of(key), _cut(str(value))) for key, value in _flat(parameters)]
+        params = [self._entities.Param(names.of(key), _cut(str(value))) for key, value in flat(parameters).items()]
         metrics = [self._entities.Metric(name, value, at // 1000, step) for name, value, at, step in figures]
         for start in range(0, len(params), _PARAMETERS):
             self._client.log_batch(number, params=params[start : start + _PARAMETERS])
@@ -180,16 +181,6 @@ def _final(run: Run, points: Sequence[Point], names: _Names, at: int) -> list[tu
     for point in points:
         last[point.name] = max(last.get(point.name, 0), point.step)
     return [(names.of(name), value, at, last.get(name, -1) + 1) for name, value in figures.items()]
-
-
-def _flat(given: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in given.items():
-        if isinstance(value, Mapping) and value:
-            found += _flat(value, f"{before}{name}.")
-        else:
-            found.append((f"{before}{name}", value))
-    return found
 
 
 def _cut(text: str) -> str:

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.asked import Asked, asked
+from tidemill.console.key_figure import key_figure, rank
 from tidemill.core.clock import from_micros
 from tidemill.core.errors import UsageError
-from tidemill.core.records import Metric, Run
-from tidemill.loop.comparison import compare_runs
+from tidemill.core.records import Run
+from tidemill.loop.comparison import compare_runs, figure_text
 from tidemill.training import Comparison
 
 #: Figures that hold a model against its own baseline; of use for one run, and too many for several.
@@ -23,8 +24,9 @@ _BESIDE = "difference "
 @click.command("compare")
 @click.argument("what", nargs=-1, metavar="[MODEL [NUMBER]...]")
 @click.option("-n", "--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many to list.")
+@click.option("--refreshes", is_flag=True, help="List refreshes too, which learned and measured nothing.")
 @asked
-def command(ask: Asked, what: tuple[str, ...], last: int) -> None:
+def command(ask: Asked, what: tuple[str, ...], last: int, refreshes: bool) -> None:
     """List the runs, newest first, or compare some: `compare for_you 3 5`, `compare for_you#3 similar#1`.
 
     The first run is what the others are held against. Where two were measured on the same users, the difference comes
@@ -33,10 +35,13 @@ def command(ask: Asked, what: tuple[str, ...], last: int) -> None:
     model, names = named(what)
     if names:
         found = compare_runs(ask.house, names)
-        ask.result(found, lambda out: show(out, found))
+        runs = [ask.house.runs.read(name) for name in names]
+        key = key_figure(runs, [pair.measure for pair in found.paired])
+        ask.result(found, lambda out: show(out, found, key))
         return
-    runs = ask.house.runs.all(model)[:last]
-    ask.result(runs, lambda out: listed(out, runs))
+    every = ask.house.runs.all(model)
+    told = [run for run in every if refreshes or run.kind != "refresh" or run.state != "finished"]
+    ask.result(told[:last], lambda out: listed(out, told[:last], len(every) - len(told)))
 
 
 def named(what: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -65,8 +70,10 @@ def named(what: Sequence[str]) -> tuple[str | None, list[str]]:
     return (None, names) if names else (model, [])
 
 
-def listed(out: Console, runs: Sequence[Run]) -> None:
-    """The runs, one a line, with their first figure."""
+def listed(out: Console, runs: Sequence[Run], refreshes: int = 0) -> None:
+    """The runs, one a line, with their first figure; and how many refreshes are left out."""
+    if refreshes:
+        out.print(f"{refreshes:,} refresh{'' if refreshes == 1 else 'es'} not listed; see them with: --refreshes")
     if not runs:
         out.print("no run yet   begin with: tidemill train MODEL")
         return
@@ -80,13 +87,13 @@ def listed(out: Console, runs: Sequence[Run]) -> None:
             run.learner,
             f"{from_micros(run.started_at):%Y-%m-%d %H:%M}",
             f"{run.cost.wall_s:,.1f}" if run.cost else "-",
-            f"{name} {_figure(metric)}" if metric else run.says,
+            f"{name} {figure_text(metric)}" if metric else run.says,
         )
     out.print(table)
 
 
-def show(out: Console, found: Comparison) -> None:
-    """What differs, the figures side by side, and the paired differences."""
+def show(out: Console, found: Comparison, key: str) -> None:
+    """What differs, the figures side by side, the paired differences, and what they say by the figure `key`."""
     if found.differs:
         out.print(f"what differs ({found.same} more are the same):")
         out.print(_rows(found.runs, [(row.what, [_text(value) for value in row.values]) for row in found.differs]))
@@ -99,12 +106,25 @@ def show(out: Console, found: Comparison) -> None:
     if shown:
         more = len(found.metrics) - len(shown)
         out.print(f"\nfigures (95%){f', --json has {more} more' if more else ''}:")
-        out.print(_rows(found.runs, [(row.name, [_figure(value) for value in row.values]) for row in shown]))
+        out.print(_rows(found.runs, [(row.name, [figure_text(value) for value in row.values]) for row in shown]))
     if found.paired:
         out.print("\non the same users:")
         out.print(_paired(found))
+        for sentence in verdicts(found, key):
+            out.print(sentence)
     for sentence in found.unpaired:
         out.print(sentence)
+
+
+def verdicts(found: Comparison, key: str) -> list[str]:
+    """A sentence for each run about its difference to the first one by the figure `key`, where they were paired."""
+    said = []
+    for pair in found.paired:
+        if pair.measure == key:
+            better = "better" if pair.difference.value > 0 else "worse"
+            how = f"is {better} than" if pair.sure else "cannot be told from"
+            said.append(f"by {key}, {pair.other} {how} {pair.one} ({pair.n_users:,} users)")
+    return said
 
 
 def _rows(runs: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> Table:
@@ -116,7 +136,7 @@ def _rows(runs: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> Table:
 
 def _paired(found: Comparison) -> Table:
     table = Table("", "n", "figure", "difference (95%)", "p", "p (Holm)", box=None, pad_edge=False)
-    for pair in found.paired:
+    for pair in sorted(found.paired, key=lambda pair: rank(pair.measure)):
         difference = pair.difference
         table.add_row(
             f"{pair.other} - {pair.one}",
@@ -127,14 +147,6 @@ def _paired(found: Comparison) -> Table:
             f"{pair.p_holm:.4f}",
         )
     return table
-
-
-def _figure(metric: Metric | None) -> str:
-    if metric is None:
-        return "-"
-    if metric.low == metric.high:
-        return f"{metric.value:.4g}"
-    return f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,6 @@ from tidemill import training
 from tidemill.console.house import House
 from tidemill.console.key_figure import best_of, key_figure, less_is_better, rank
 from tidemill.console.needs import Command
-from tidemill.console.quality import FEWEST as FEWEST_USERS
 from tidemill.console.runs import FEWEST, MOST, RunRow, all_runs, named, release_of, row
 from tidemill.console.story import ModelStory, Story, Told
 from tidemill.console.words import counted, interval, lower, measure, parameter, through
@@ -24,10 +23,10 @@ from tidemill.core.records import Metric, Record, Run
 
 if TYPE_CHECKING:
     from tidemill.training import Comparison
+    from tidemill.training.comparison import Paired
 
 #: `ahead` and `behind`: the difference is more than chance, after correction for all that is looked at.
 Standing = Literal["ahead", "behind", "even", "unpaired", "reference"]
-_SURE = 0.05
 #: How many comparisons are kept.
 _KEPT = 24
 
@@ -148,7 +147,7 @@ def _read(house: House, names: Sequence[str]) -> list[Run]:
 
 
 def _figures(runs: Sequence[Run], found: Comparison) -> tuple[Figures, ...]:
-    pairs = {(pair.other, pair.measure): pair for pair in found.paired if pair.n_users >= FEWEST_USERS}
+    pairs = {(pair.other, pair.measure): pair for pair in found.paired}
     made = []
     for figure in sorted(found.metrics, key=lambda figure: (_late(figure.name), rank(figure.name))):
         less = less_is_better(figure.name)
@@ -161,7 +160,7 @@ def _figures(runs: Sequence[Run], found: Comparison) -> tuple[Figures, ...]:
                     metric=metric,
                     difference=pair.difference if pair else None,
                     p=pair.p_holm if pair else None,
-                    standing=_standing(pair.difference, pair.p_holm, less) if pair else _without(place),
+                    standing=_standing(pair, less) if pair else _without(place),
                 )
             )
         made.append(Figures(name=figure.name, less=less, late=_late(figure.name), rows=tuple(rows)))
@@ -177,10 +176,10 @@ def _late(name: str) -> bool:
     return name.startswith("difference ") or rank(name) > 2
 
 
-def _standing(difference: Metric, p: float, less: bool) -> Standing:
-    if p >= _SURE or difference.low <= 0 <= difference.high:
+def _standing(pair: Paired, less: bool) -> Standing:
+    if not pair.sure:
         return "even"
-    return "ahead" if (difference.low > 0) is not less else "behind"
+    return "ahead" if (pair.difference.low > 0) is not less else "behind"
 
 
 def _differs(found: Comparison) -> list[Differs]:

@@ -8,7 +8,7 @@ from typing import Literal
 from tidemill.console.house import House
 from tidemill.console.loop import Live, live, model_names
 from tidemill.console.needs import Command
-from tidemill.console.quality import Headline, Quality, headline, quality, shareable
+from tidemill.console.quality import Headline, Parts, Quality, headline, parts, quality, shareable
 from tidemill.console.runs import all_runs, run_of
 from tidemill.console.server import served
 from tidemill.console.story import ModelStory, Story
@@ -84,6 +84,7 @@ class ModelPage(Record, frozen=True):
     versions: tuple[Version, ...]
     evaluation: Evaluation | None
     quality: tuple[Quality, ...]
+    parts: Parts | None
     tried: tuple[Tried, ...]
     card: Card | None
     parameters: dict[str, str]
@@ -124,6 +125,7 @@ def model_page(
         versions=tuple(reversed(_versions(known, runs))),
         evaluation=evaluation,
         quality=quality(measured) if measured else (),
+        parts=parts(measured) if measured else None,
         tried=tuple(_tried(evaluation)) if evaluation else (),
         card=shown.card if shown else None,
         parameters={name: parameter(value) for name, value in shown.card.parameters.items()} if shown else {},

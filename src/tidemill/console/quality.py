@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tidemill.core.records import Evaluation, Metric, Record, Release, Slice
-
-#: Figures of fewer users than this are not shown: they could tell of a person.
-FEWEST = 10
+from tidemill.core.records import FEWEST_USERS, Evaluation, Metric, Record, Release, Slice
 
 
 class Compared(Record, frozen=True):
@@ -27,6 +24,26 @@ class Quality(Record, frozen=True):
     #: At the evaluation's own k, and at others.
     figures: tuple[Compared, ...]
     further: tuple[Compared, ...]
+
+
+class Part(Record, frozen=True):
+    """A finer part of the test: whose or which targets, and the model minus popularity there."""
+
+    #: What it is a part of (`history`, `group`), its name, and how many users have a target in it.
+    family: str
+    name: str
+    n_users: int
+    #: `None` where the part is too small to be shown.
+    difference: Metric | None
+    #: p of a paired test after Holm over all parts and measures.
+    p: float | None
+
+
+class Parts(Record, frozen=True):
+    """The finer parts by one figure, worst first; those that are too small stand last."""
+
+    metric: str
+    parts: tuple[Part, ...]
 
 
 class Headline(Record, frozen=True):
@@ -52,13 +69,29 @@ def _quality(part: Slice, k: int) -> Quality:
 
 
 def _compared(part: Slice) -> list[Compared]:
-    if part.n_users < FEWEST:
+    if part.n_users < FEWEST_USERS:
         return []
     return [
         Compared(name=name, model=metric, baseline=part.baseline[name], difference=part.difference[name])
         for name, metric in part.model.items()
         if name in part.baseline and name in part.difference
     ]
+
+
+def parts(evaluation: Evaluation) -> Parts:
+    """The finer parts of an evaluation by the figure that names its worst one."""
+    metric = f"ndcg@{evaluation.k}"
+    made = [_part(part, metric) for part in evaluation.parts]
+    told = [part for part in made if part.difference is not None]
+    few = [part for part in made if part.difference is None]
+    told.sort(key=lambda part: part.difference.value if part.difference else 0.0)
+    return Parts(metric=metric, parts=(*told, *few))
+
+
+def _part(part: Slice, metric: str) -> Part:
+    found = None if part.n_users < FEWEST_USERS else part.difference.get(metric)
+    p = part.p_holm.get(metric) if found else None
+    return Part(family=part.family, name=part.users, n_users=part.n_users, difference=found, p=p)
 
 
 def headline(release: Release | None) -> Headline | None:
@@ -78,7 +111,7 @@ def shareable(release: Release) -> Release:
     if evaluation is None:
         return release
     slices, parts = (
-        tuple(part for part in given if part.n_users >= FEWEST) for given in (evaluation.slices, evaluation.parts)
+        tuple(part for part in given if part.n_users >= FEWEST_USERS) for given in (evaluation.slices, evaluation.parts)
     )
     evaluation = msgspec.structs.replace(evaluation, slices=slices, parts=parts)
     card = msgspec.structs.replace(release.card, evaluation=evaluation)

@@ -22,7 +22,7 @@ _SAID = {
     "train": "Training",
     "search": "A search for settings",
     "auto": "A choice of learner and settings",
-    "refresh": "Learning again from newer data",
+    "refresh": "Counting again with newer data",
     "evaluate": "An evaluation",
     "notebook": "A notebook",
 }
@@ -104,8 +104,8 @@ def run_page(house: House, story: Story, model: str, number: int) -> tuple[RunPa
     best = best_of(found, figure)
     trials = tuple(sorted(house.runs.trials(run.name), key=_order))
     varied = varying(trials)
-    champion = known.champion
-    live = run_of(champion, found) if champion else None
+    learned = known.learned_live
+    live = run_of(learned, found) if learned else None
     told_once = [one for one in curves(house.runs.points(run.name)) if not _told_by(trials, one.name)]
     moved = tuple(one for one in told_once if one.n > 2 and one.lowest.value != one.highest.value)
     climb = best_so_far(trials)
@@ -228,11 +228,14 @@ def _neighbour(runs: list[Run], number: int, way: int) -> str | None:
 
 def _commands(run: Run, known: ModelStory, live: Run | None) -> tuple[Command, ...]:
     made: list[Command] = []
+    if run.kind == "refresh" and run.state == "finished":
+        return ()  # it measured nothing to compare, and went live by itself
     if live is not None and live.number != run.number and run.state == "finished":
         made.append(Command(text=f"tidemill compare {live.name} {run.name}", does="compare it with what is live"))
-    release, champion = release_of(run, known), known.champion
-    if release is not None and (champion is None or champion.name != release.name):
+    release, learned = release_of(run, known), known.learned_live
+    if release is not None and (learned is None or learned.name != release.name):
         made.append(Command(text=f"tidemill promote {release.name}", does=f"make {release.name} live"))
     if run.state in ("failed", "stopped"):
-        made.append(Command(text=f"tidemill train {run.model}", does="try again"))
+        again = "tidemill run" if run.kind == "refresh" else f"tidemill train {run.model}"
+        made.append(Command(text=again, does="try again"))
     return tuple(made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import get_args
 
 import msgspec
@@ -15,6 +15,7 @@ from tidemill.console.story import ModelStory, Story, Told
 from tidemill.console.words import counted, interval, lower, measure, parameter, spelled, through
 from tidemill.core.clock import micros
 from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease, nearest
+from tidemill.core.nested import flat
 from tidemill.core.records import Metric, Record, Release, Run
 
 #: How many can be compared at a time.
@@ -81,6 +82,8 @@ class RunsPage(Record, frozen=True):
     kind: str | None
     kinds: tuple[str, ...]
     running: int
+    #: Refreshes that came to their end; they are listed only where that kind is asked for.
+    refreshes: int
     groups: tuple[ModelRuns, ...]
     #: Why the ledger could not be read, where it could not.
     unread: str | None
@@ -95,7 +98,9 @@ def runs_page(house: House, story: Story, model: str | None = None, kind: str | 
         raise NoSuchRelease(f"there is no model {model!r}; {nearest(model, names)}", tip="tidemill status")
     if kind is not None and kind not in KINDS:
         raise BadRequest(f"there is no kind of run {kind!r}; {nearest(kind, KINDS)}")
-    shown = [run for run in found if model in (None, run.model) and kind in (None, run.kind)]
+    asked = [run for run in found if model in (None, run.model) and kind in (None, run.kind)]
+    # Refreshes may come daily and learn nothing: they would bury what was learned.
+    shown = [run for run in asked if kind or run.kind != "refresh" or run.state != "finished"]
     running = sum(run.state == "running" for run in shown)
     limit = None if model is not None else LISTED
     groups = tuple(
@@ -106,13 +111,14 @@ def runs_page(house: House, story: Story, model: str | None = None, kind: str | 
     return RunsPage(
         mill=house.mill_name,
         now=micros(house.clock.now()),
-        headline=_headline(shown, bool(found), running),
+        headline=_headline(shown, asked, bool(found), running),
         lead=_lead(shown, groups),
         models=tuple(names),
         model=model,
         kind=kind,
         kinds=tuple(kind for kind in KINDS if any(run.kind == kind for run in found)),
         running=running,
+        refreshes=len(asked) - len(shown),
         groups=groups,
         unread=story.problem or unread,
     )
@@ -138,7 +144,11 @@ def key_of(run: Run) -> str:
 
 
 def named(key: str) -> str:
-    """The name of a run from an address: `for_you#3` of `for_you.3`."""
+    """The name of a run from an address.
+
+    >>> named("for_you.3")
+    'for_you#3'
+    """
     model, _, number = key.rpartition(".")
     if not model or not (number.isascii() and number.isdecimal() and len(number) < 10):
         raise BadRequest(f"{key!r} is no run", tip="write run=for_you.3 for the run for_you#3")
@@ -244,9 +254,11 @@ def _verdict(known: ModelStory, runs: Sequence[Run], best: Run | None, figure: s
     says = [f"{best.name} has the best {lower(measure(figure))}: {interval(best.metrics[figure])}."]
     commands: list[Command] = []
     champion, release = known.champion, release_of(best, known)
-    live = run_of(champion, runs) if champion else None
-    if release is not None and champion is not None and release.name == champion.name:
-        says.append(f"It became {release.name}, which is live.")
+    learned = known.learned_live
+    live = run_of(learned, runs) if learned else None
+    if release is not None and champion is not None and learned is not None and release.name == learned.name:
+        fresh = "" if champion.name == learned.name else f", kept fresh as {champion.name}"
+        says.append(f"It became {release.name}, which is live{fresh}.")
         rival = _next_best(runs, best, figure)
         if rival is not None:
             commands.append(_compare(best, rival, "see whether the next best is worse"))
@@ -278,9 +290,11 @@ def _next_best(runs: Sequence[Run], best: Run, figure: str) -> Run | None:
     return best_of([run for run in runs if run is not best], figure)
 
 
-def _headline(shown: Sequence[Run], any_at_all: bool, running: int) -> str:
+def _headline(shown: Sequence[Run], asked: Sequence[Run], any_at_all: bool, running: int) -> str:
     if not any_at_all:
         return "Nothing was tried yet."
+    if asked and not shown:
+        return "Nothing but refreshes so far."
     if not shown:
         return "No run of this kind."
     if running:
@@ -306,19 +320,4 @@ def _lead(shown: Sequence[Run], groups: Sequence[ModelRuns]) -> str:
 
 def settings(run: Run) -> dict[str, str]:
     """The parameters of a run as people write them, nested ones by their path."""
-    return {name: parameter(value) for name, value in flat(run.parameters)}
-
-
-def flat(given: Mapping[str, object], before: str = "") -> list[tuple[str, object]]:
-    """Nested settings as a list of paths.
-
-    >>> flat({"factors": 64, "parts": {"ease": {"l2": 5}}})
-    [('factors', 64), ('parts.ease.l2', 5)]
-    """
-    found: list[tuple[str, object]] = []
-    for name, value in given.items():
-        if isinstance(value, Mapping) and value:
-            found += flat(value, f"{before}{name}.")
-        else:
-            found.append((f"{before}{name}", value))
-    return found
+    return {name: parameter(value) for name, value in flat(run.parameters).items()}

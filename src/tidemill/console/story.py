@@ -78,6 +78,14 @@ class ModelStory:
         return next((release for release, _ in self.releases if promoted and release.name == promoted[-1]), None)
 
     @property
+    def learned_live(self) -> Release | None:
+        """The release that was learned for what is live: the champion, or the one that it is a refresh of."""
+        live = self.champion
+        if live is None or live.card.refreshed is None:
+            return live
+        return next((release for release, _ in self.releases if release.name == live.card.refreshed.of), live)
+
+    @property
     def since(self) -> int | None:
         """When the champion became it."""
         return next((change.at for change in reversed(self.changes) if change.release), None)

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 import pyarrow.compute as pc
 
 from tidemill.console.house import House
-from tidemill.console.quality import FEWEST
 from tidemill.console.story import Told
-from tidemill.core.records import Record, Release
+from tidemill.core.records import FEWEST_USERS, Record, Release
 from tidemill.feedback import OUTCOMES, PREDICTIONS, Actual, expected_against_actual
 
 #: Positions that are shown; further down a list few look.
@@ -89,7 +88,7 @@ def _grouped(found: Sequence[Actual]) -> list[Taken]:
 
 
 def _told(release: str, whole: Actual, positions: Sequence[Actual]) -> Taken:
-    if whole.shown < FEWEST:
+    if whole.shown < FEWEST_USERS:
         return Taken(release=release, answers=whole.shown, whole=None, positions=())
     return Taken(release=release, answers=whole.shown, whole=whole, positions=tuple(positions))
 

@@ -97,9 +97,11 @@ def spelled(n: int) -> str:
 def took(seconds: float) -> str:
     """A length of time as a person reads it.
 
-    >>> took(0.31), took(41.2), took(200), took(7500), took(400_000)
-    ('0.3 s', '41 s', '3.3 min', '2.1 h', '4.6 days')
+    >>> took(0.018), took(0.31), took(41.2), took(200), took(7500), took(400_000)
+    ('18 ms', '0.3 s', '41 s', '3.3 min', '2.1 h', '4.6 days')
     """
+    if 0 < seconds < 0.095:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 59.5:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     for limit, unit, size in ((3570, "min", 60), (171_000, "h", 3600)):

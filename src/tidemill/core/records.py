@@ -124,6 +124,10 @@ class Metric(Record, frozen=True):
     high: float
 
 
+#: Figures of fewer users than this are kept and shown nowhere: they could tell of a person.
+FEWEST_USERS = 10
+
+
 class Slice(Record, frozen=True):
     """Quality on one group of test users or of targets, the model beside popularity."""
 

@@ -5,93 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import narwhals as nw
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from tidemill.core.clock import from_micros
 from tidemill.core.errors import LakeError, LearnError
 from tidemill.lake import View, changed_keys
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
+from tidemill.loop.interactions import Events
 from tidemill.loop.kept_counts import KeptCounts, Represents
 from tidemill.loop.mill import Recommender
-from tidemill.models import EventFacts, Interactions
+from tidemill.models import Interactions
 from tidemill.models.counted import Counts, CountSettings, counted
-from tidemill.models.facts import DAY_US
-from tidemill.models.interactions import I64
 from tidemill.models.recommender import Recommender as Learned
 
 #: Where counts lie in the state folder.
 PLACE = "learning"
-
-
-@dataclass(frozen=True)
-class Events:
-    """A model's interactions in one view of the lake."""
-
-    view: View
-    table: str
-    subject: str
-    item: str
-    time: str
-    #: The column that orders events at the same time, where the table has it.
-    row: str | None
-
-    @classmethod
-    def of(cls, graph: Graph, model: Recommender, view: View) -> Events:
-        """Those that `model` learns from."""
-        roles = graph.roles(model)
-        row = "_row" if "_row" in graph.schemas[model.interactions].names else None
-        return cls(view, model.interactions, roles.subject, roles.item, roles.time, row)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that are read."""
-        return (self.subject, self.item, self.time, *([self.row] if self.row else []))
-
-    @property
-    def version(self) -> int:
-        """The table's version."""
-        return self.view.versions[self.table]
-
-    def read(self, keys: pa.Table | None = None) -> tuple[Interactions, int]:
-        """Events before the view's as-of, of everybody or of these people, and how many come later."""
-        rows = self.view.arrow(self.table, self.columns, keys=keys)
-        if not rows.num_rows:
-            return Interactions.none(), 0
-        events = Interactions.from_arrow(rows, user=self.subject, item=self.item, time=self.time, row=self.row)
-        known = events.before(self.view.as_of)
-        return known, len(events) - len(known)
-
-    def recent(self, house: House, items: Sequence[str], days: int | None) -> tuple[EventFacts, I64]:
-        """Facts about these sorted `items` from events of the last `days`, of all time with `None`; and when the first
-        of these events was, int64 (n_items), the as-of where there was none.
-        """
-        frame = self.view.scan(self.table).select(self.item, self.time)
-        if days is not None:
-            frame = frame.filter(nw.col(self.time) >= from_micros(self.view.as_of - days * DAY_US))
-        rows = house.engine.collect(frame)
-        places = pc.index_in(rows[self.item].cast(pa.string()), value_set=pa.array(items, pa.string()))
-        item = places.fill_null(-1).to_numpy().astype(np.int64)
-        time = rows[self.time].cast(pa.int64()).to_numpy()
-        known = (item >= 0) & (time < self.view.as_of)
-        item, time = item[known], time[known]
-        first = np.full(len(items), self.view.as_of, np.int64)
-        np.minimum.at(first, item, time)
-        return EventFacts(items, item=item, time=time, as_of=self.view.as_of), first
-
-    def represents(self, ahead: int) -> Represents:
-        """What counts of them are counts of."""
-        return Represents(
-            table=self.table,
-            columns=self.columns,
-            version=self.version,
-            publication=self.view.publication,
-            as_of=self.view.as_of,
-            ahead=ahead,
-        )
 
 
 @dataclass(frozen=True)
@@ -122,7 +50,18 @@ def count(house: House, graph: Graph, model: Recommender, view: View, settings: 
         kept = changed
     events, ahead = now.read()
     counts = {one: counted(one, events) for one in settings}
-    return Counting(counts, now.represents(ahead), events, whole=kept)
+    return Counting(counts, _represents(now, ahead), events, whole=kept)
+
+
+def _represents(events: Events, ahead: int) -> Represents:
+    return Represents(
+        table=events.table,
+        columns=events.columns,
+        version=events.version,
+        publication=events.view.publication,
+        as_of=events.view.as_of,
+        ahead=ahead,
+    )
 
 
 def store(house: House, model: str) -> KeptCounts:
@@ -148,4 +87,4 @@ def _changed(house: House, now: Events, kept: Represents, counts: Mapping[CountS
         fresh = {one: each.changed(was, events) for one, each in counts.items()}
     except (LakeError, LearnError) as problem:
         return f"what has changed since those that were kept cannot be told: {problem.message}"
-    return Counting(fresh, now.represents(ahead), events)
+    return Counting(fresh, _represents(now, ahead), events)

@@ -10,20 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from tidemill.core.clock import from_micros
 from tidemill.core.errors import UnknownName, UsageError, nearest
 from tidemill.core.records import Evaluation, Release, RuleSet
-from tidemill.lake import View
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
+from tidemill.loop.interactions import Events
 from tidemill.loop.learn import model_named
 from tidemill.loop.mill import Recommender
 from tidemill.loop.run import Teller, silent
 from tidemill.loop.surroundings import surroundings
 from tidemill.loop.tracking import both, keep_figures, metrics_of
-from tidemill.models import AnyLearner, Interactions, LearnerSpec, learn
+from tidemill.models import LearnerSpec, learn
+from tidemill.models.learners import learner_of
 from tidemill.training import (
     Measurement,
     Protocol,
@@ -86,7 +85,7 @@ def evaluate(
     if ranked is not None and beside:
         raise UsageError("lists in a file answer one split; leave-one-out is another", tip="leave one of the two out")
     view = house.lake.view()
-    events = interactions(graph, model, view)
+    events = Events.of(graph, model, view).all()
     split = split_at(events, at)
     groups = _groups(house, graph, model, by, catalogue(split)) if by else None
     subject = None if ranked else _subject(house, graph, model, name, split)
@@ -95,7 +94,7 @@ def evaluate(
         model.name,
         "evaluate",
         learner=subject.spec.name if subject else "",
-        parameters=subject.spec.settings() if subject else {},
+        parameters=subject.spec.told() if subject else {},
         data={model.interactions: view.versions[model.interactions]},
         as_of=view.as_of,
         commit=around.commit,
@@ -118,14 +117,6 @@ def evaluate(
         keep_figures(house, run, found)
         run.finish(metrics=metrics_of(found.evaluation))
     return Evaluated(what, found.evaluation, second.evaluation if second else None, run.name)
-
-
-def interactions(graph: Graph, model: Recommender, view: View) -> Interactions:
-    """The events that a model learns from, as published."""
-    roles = graph.roles(model)
-    row = "_row" if "_row" in graph.schemas[model.interactions].names else None
-    rows = view.arrow(model.interactions, columns=[roles.subject, roles.item, roles.time, *([row] if row else [])])
-    return Interactions.from_arrow(rows, user=roles.subject, item=roles.item, time=roles.time, row=row)
 
 
 def _of_settings(
@@ -177,7 +168,7 @@ def _subject(house: House, graph: Graph, model: Recommender, name: str, split: T
         rules = model.slate.rules(graph.item_views(model))
         return _Subject("the settings of mill.py", choose(model.learn, split.train).spec, rules, None)
     card = release.card
-    spec: LearnerSpec = msgspec.convert({**card.parameters, "learner": card.learner}, AnyLearner)
+    spec = learner_of(card.learner, card.parameters)
     measured_from = card.evaluation.split_at if card.evaluation else None
     return _Subject(release.name, spec, release.rules, measured_from)
 

@@ -26,14 +26,16 @@ from tidemill.core.ports import Lease
 from tidemill.core.records import Card, Refreshed, Release
 from tidemill.lake import View
 from tidemill.loop.agreement import other_settings
-from tidemill.loop.counting import Counting, Events, count, store
+from tidemill.loop.counting import Counting, count, store
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
+from tidemill.loop.interactions import Events
 from tidemill.loop.mill import Recommender
 from tidemill.loop.surroundings import surroundings
 from tidemill.models import open_recommender, write_recommender
+from tidemill.models.learners import learner_of
 from tidemill.models.recommender import Recommender as Learned
-from tidemill.models.refreshing import counts_of, days_of, learner_from, refreshed, settings_of
+from tidemill.models.refreshing import counts_of, days_of, refreshed, settings_of
 from tidemill.training.recommender_training import RECALL_TARGET, index_recall, queries
 
 #: What the folder is called that a bundle is made in.
@@ -147,7 +149,7 @@ def _refusal(
     pinned = (champion.rules, champion.facts, champion.rule_modules, champion.log)
     if pinned != (model.slate.rules(views), dict(model.slate.facts(views)), modules, model.log):
         return f"{champion.name} has other rules than mill.py", f"{anew} --rules-only"
-    if not settings_of(learner_from(learned.card.learner, learned.card.parameters)):
+    if not settings_of(learner_of(learned.card.learner, learned.card.parameters)):
         return f"no part of {learned.card.learner} is made of counts: leave `refresh=` out", anew
     last = house.releases.history(model.name)[-1]
     left = house.releases.get(last.before) if last.before else champion
@@ -166,7 +168,7 @@ def _refresh(
     lease: Lease,
     tell: Callable[[str, dict[str, Any]], None],
 ) -> tuple[Release, list[str]]:
-    """A release with the counts of now."""
+    """A release with the counts of now, and a run that tells what it took; measured it is not."""
     mark = fingerprint(
         {
             "refresh": learned.name,
@@ -176,28 +178,49 @@ def _refresh(
             "tidemill": metadata.version("tidemill"),
         }
     )
+    code, around = fingerprint({"graph": dict(graph.codes), "learn": mark}), surroundings(house.project)
     lines = house.ledger.find("refresh", about=f"model:{model.name}", fingerprint=mark)
-    line, notes = (lines[-1], list[str]()) if lines else _counted(house, graph, model, view, learned, mark, lease, tell)
-    card = msgspec.structs.replace(
-        msgspec.json.decode(line.details["card"], type=Card),
-        helps=model.helps,
-        could_harm=model.could_harm,
-        evaluation=learned.card.evaluation,
-    )
-    around = surroundings(house.project)
-    release = house.releases.create(
+    with house.runs.begin(
         model.name,
-        line.details["bundle"],
-        model.slate.rules(graph.item_views(model)),
-        card,
-        facts=model.slate.facts(graph.item_views(model)),
-        modules=model.slate.modules(),
-        code=fingerprint({"graph": dict(graph.codes), "learn": mark}),
+        "refresh",
+        learner=learned.card.learner,
+        parameters=learner_of(learned.card.learner, learned.card.parameters).told(),
+        data={model.interactions: view.versions[model.interactions]},
+        as_of=view.as_of,
+        code=code,
         commit=around.commit,
+        changed=around.changed,
         environment=around.environment,
-        log=model.log,
+        notes=[around.machine],
         lease=lease,
-    )
+    ) as run:
+        if lines:
+            line, notes = lines[-1], list[str]()
+            run.note("the bundle was counted before, by a run that came to no end")
+        else:
+            line, notes = _counted(house, graph, model, view, learned, mark, lease, tell)
+        card = msgspec.structs.replace(
+            msgspec.json.decode(line.details["card"], type=Card),
+            helps=model.helps,
+            could_harm=model.could_harm,
+            evaluation=learned.card.evaluation,
+        )
+        release = house.releases.create(
+            model.name,
+            line.details["bundle"],
+            model.slate.rules(graph.item_views(model)),
+            card,
+            facts=model.slate.facts(graph.item_views(model)),
+            modules=model.slate.modules(),
+            code=code,
+            commit=around.commit,
+            environment=around.environment,
+            log=model.log,
+            lease=lease,
+        )
+        run.keep("bundle", f"bundle:{release.model}@{release.bundle}")
+        run.keep("release", f"release:{release.name}")
+        run.finish(notes=notes)
     return release, notes
 
 

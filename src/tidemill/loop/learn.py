@@ -24,12 +24,12 @@ from tidemill.core.records import Card, Release, RuleSet
 from tidemill.lake import View
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
+from tidemill.loop.interactions import Events
 from tidemill.loop.mill import Recommender
 from tidemill.loop.mirror import mirrored
 from tidemill.loop.run import Teller, silent
 from tidemill.loop.surroundings import Surroundings, surroundings
 from tidemill.loop.tracking import begin_training, both, finish_training
-from tidemill.models import Interactions
 from tidemill.training import Effort, Tracked, TrainResult, train_recommender
 from tidemill.training.effort import USUAL
 
@@ -77,65 +77,72 @@ def learn(
         house.lake.recover(lease)
         for left in house.state.glob(f"{_PLACE}*"):  # by a training that was killed
             shutil.rmtree(left)
-        view = house.lake.view()
-        mark = _mark(model, view, at, effort)
-        code = fingerprint({"graph": dict(graph.codes), "learn": mark})
         around = surroundings(house.project)
-
-        def release(line: Line) -> tuple[Release, Card]:
-            return _release(house, graph, model, rules, line, code, around, lease)
-
-        line = _earlier(house, name, None if rules_only else mark)
+        training = _Training(house, lease, graph, model, rules, house.lake.view(), at, effort, around)
+        line = _earlier(house, name, None if rules_only else training.mark)
         if line is not None:
-            return Learned(*release(line), anew=False)
-        run, known = begin_training(house, model, view, code, around, lease)
+            return Learned(*_release(training, line), anew=False)
+        run, known = begin_training(house, model, training.view, training.code, around, lease)
         with run:
-            effort = replace(effort, known=known, keep=run.trial)
-            line, result = _learn(house, graph, model, view, rules, mark, at, effort, lease, run, both(run, tell))
-            made, card = release(line)
-            finish_training(house, run, result, made)
-    return Learned(made, card, anew=True, notes=(*result.notes, *mirrored(house)), run=run.name)
+            training = replace(training, effort=replace(effort, known=known, keep=run.trial))
+            line, result = _learn(training, run, both(run, tell))
+            release, card = _release(training, line)
+            finish_training(house, run, result, release)
+    return Learned(release, card, anew=True, notes=(*result.notes, *mirrored(house)), run=run.name)
 
 
-def _mark(model: Recommender, view: View, at: int | None, effort: Effort) -> str:
-    """The fingerprint of everything that a training's outcome depends on."""
-    return fingerprint(
-        {
-            "learn": msgspec.json.encode(model.learn).decode(),
-            "from": view.versions[model.interactions],
-            "at": at or 0,
-            "effort": [effort.seed, effort.trials, str(effort.minutes)],
-            "tidemill": metadata.version("tidemill"),
-        }
-    )
+@dataclass(frozen=True)
+class _Training:
+    """What a training is about: a model as mill.py has it, the publication it learns from, and the code of now."""
+
+    house: House
+    lease: Lease
+    graph: Graph
+    model: Recommender
+    rules: RuleSet
+    view: View
+    #: Where measuring splits the time (microseconds).
+    at: int | None
+    effort: Effort
+    around: Surroundings
+
+    @property
+    def mark(self) -> str:
+        """The fingerprint of everything that its outcome depends on."""
+        return fingerprint(
+            {
+                "learn": msgspec.json.encode(self.model.learn).decode(),
+                "from": self.view.versions[self.model.interactions],
+                "at": self.at or 0,
+                "effort": [self.effort.seed, self.effort.trials, str(self.effort.minutes)],
+                "tidemill": metadata.version("tidemill"),
+            }
+        )
+
+    @property
+    def code(self) -> str:
+        """The same, with all code of the project."""
+        return fingerprint({"graph": dict(self.graph.codes), "learn": self.mark})
 
 
-def _release(
-    house: House,
-    graph: Graph,
-    model: Recommender,
-    rules: RuleSet,
-    line: Line,
-    code: str,
-    around: Surroundings,
-    lease: Lease,
-) -> tuple[Release, Card]:
+def _release(training: _Training, line: Line) -> tuple[Release, Card]:
     """The release of what a training's line names, under the rules as they are now."""
+    model = training.model
     card = msgspec.structs.replace(
         msgspec.json.decode(line.details["card"], type=Card), helps=model.helps, could_harm=model.could_harm
     )
-    release = house.releases.create(
+    release = training.house.releases.create(
         model.name,
         line.details["bundle"],
-        rules,
+        training.rules,
         card,
-        facts=model.slate.facts(graph.item_views(model)),
+        facts=model.slate.facts(training.graph.item_views(model)),
         modules=model.slate.modules(),
-        code=code,
-        commit=around.commit,
-        environment=around.environment,
+        code=training.code,
+        commit=training.around.commit,
+        environment=training.around.environment,
         log=model.log,
-        lease=lease,
+        lease=training.lease,
     )
     return release, card
 
@@ -158,58 +165,43 @@ def _earlier(house: House, name: str, mark: str | None) -> Line | None:
     return lines[-1] if lines else None
 
 
-def _learn(
-    house: House,
-    graph: Graph,
-    model: Recommender,
-    view: View,
-    rules: RuleSet,
-    mark: str,
-    at: int | None,
-    effort: Effort,
-    lease: Lease,
-    run: Tracked,
-    tell: Teller,
-) -> tuple[Line, TrainResult]:
-    roles = graph.roles(model)
-    has_row = "_row" in graph.schemas[model.interactions].names
-    columns = [roles.subject, roles.item, roles.time, *(["_row"] if has_row else [])]
-    rows = view.arrow(model.interactions, columns=columns)
-    tell("learning", {"model": model.name, "rows": rows.num_rows, "version": view.versions[model.interactions]})
-    interactions = Interactions.from_arrow(
-        rows, user=roles.subject, item=roles.item, time=roles.time, row="_row" if has_row else None
-    )
+def _learn(training: _Training, run: Tracked, tell: Teller) -> tuple[Line, TrainResult]:
+    """The ledger's line of a bundle that is learned now, and what else the training found."""
+    house, model, view = training.house, training.model, training.view
+    events = Events.of(training.graph, model, view).all()
+    tell("learning", {"model": model.name, "rows": len(events), "version": view.versions[model.interactions]})
     with tempfile.TemporaryDirectory(prefix=_PLACE, dir=house.state) as place:
         folder = Path(place) / "bundle"
         folder.mkdir()
         result = train_recommender(
-            interactions,
+            events,
             model.learn,
             model=model.name,
             as_of=view.as_of,
             folder=folder,
-            rules=rules,
+            rules=training.rules,
             search=house.search(),
-            at=at,
-            effort=effort,
+            at=training.at,
+            effort=training.effort,
             progress=tell,
         )
-        card = _card(house, model, view, result)
+        card = _card(training, result)
         bundle = house.releases.keep(folder)
     line = house.ledger.append(
         "learn",
         about=f"model:{model.name}",
         refs_in=[f"table:{model.interactions}@{view.versions[model.interactions]}"],
         refs_out=[f"bundle:{model.name}@{bundle}"],
-        fingerprint=mark,
+        fingerprint=training.mark,
         details={"bundle": bundle, "card": card.json(), "publication": view.publication, "run": run.name},
-        lease=lease,
+        lease=training.lease,
     )
     failpoint("bundle.ledger")
     return line, result
 
 
-def _card(house: House, model: Recommender, view: View, result: TrainResult) -> Card:
+def _card(training: _Training, result: TrainResult) -> Card:
+    model, view = training.model, training.view
     return Card(
         model=model.name,
         helps=model.helps,
@@ -221,6 +213,6 @@ def _card(house: House, model: Recommender, view: View, result: TrainResult) -> 
         n_rows=result.n_rows,
         n_users=result.n_users,
         n_items=result.n_items,
-        learned_at=micros(house.clock.now()),
+        learned_at=micros(training.house.clock.now()),
         as_of=view.as_of,
     )

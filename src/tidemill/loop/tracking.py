@@ -9,20 +9,18 @@ from typing import Any
 
 from tidemill.core.errors import NoSuchBlob, ReleaseError
 from tidemill.core.ports import Lease
-from tidemill.core.records import Evaluation, Metric, Release, Run, Trial
+from tidemill.core.records import FEWEST_USERS, Evaluation, Metric, Release, Run, Trial
 from tidemill.lake import View
 from tidemill.loop.house import House
 from tidemill.loop.mill import Recommender
 from tidemill.loop.run import Teller
 from tidemill.loop.surroundings import Surroundings
 from tidemill.models import LearnerSpec
-from tidemill.models.learners import Auto
+from tidemill.models.learners import Auto, learner_of
 from tidemill.release import seal, verify
 from tidemill.training import Measurement, Tracked, TrainResult, UserFigures, read_figures, write_figures
 
 _FIGURES = "figures"
-#: Figures of fewer users than this are not kept: they could tell of a person.
-_FEWEST = 10
 
 
 def begin_training(
@@ -39,7 +37,7 @@ def begin_training(
         model.name,
         _kind(model.learn),
         learner=model.learn.name,
-        parameters=model.learn.settings(),
+        parameters=model.learn.told(),
         data={model.interactions: view.versions[model.interactions]},
         as_of=view.as_of,
         code=code,
@@ -75,7 +73,7 @@ def finish_training(house: House, run: Tracked, result: TrainResult, release: Re
     return run.finish(
         metrics_of(result.evaluation) if result.evaluation else {},
         learner=result.learner,
-        parameters=result.parameters,
+        parameters=learner_of(result.learner, result.parameters).told(),
         best=result.best,
         notes=result.notes,
     )
@@ -84,7 +82,7 @@ def finish_training(house: House, run: Tracked, result: TrainResult, release: Re
 def metrics_of(evaluation: Evaluation) -> dict[str, Metric]:
     """Its figures as a run keeps them: `hit_rate@10[warm]`, `difference hit_rate@10[warm]`, and what lists are like."""
     found: dict[str, Metric] = {}
-    slices = [part for part in evaluation.slices if part.n_users >= _FEWEST]
+    slices = [part for part in evaluation.slices if part.n_users >= FEWEST_USERS]
     for part in slices:
         found |= {f"{measure}[{part.users}]": metric for measure, metric in part.model.items()}
     for part in slices:

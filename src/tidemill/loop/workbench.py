@@ -29,11 +29,10 @@ from tidemill.core.records import Release, RuleSet, Run
 from tidemill.features import OnlineFacts
 from tidemill.lake import View
 from tidemill.loop.activity import Activity
-from tidemill.loop.compared import Compared
-from tidemill.loop.comparison import compare_runs
-from tidemill.loop.evaluate import interactions
+from tidemill.loop.comparison import Compared, compare_runs
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House, open_house
+from tidemill.loop.interactions import Events
 from tidemill.loop.item_names import ItemNames
 from tidemill.loop.learn import model_named
 from tidemill.loop.map_drawing import MapDrawing
@@ -140,7 +139,7 @@ class Workbench:
     def interactions(self, model: str) -> Interactions:
         """Who took what and when, as the model learns it: arrays of codes, sorted by user and time."""
         if model not in self._events:
-            self._events[model] = interactions(self._graph, model_named(self._graph, model), self._view)
+            self._events[model] = Events.of(self._graph, model_named(self._graph, model), self._view).all()
         return self._events[model]
 
     def activity(self, model: str) -> Activity:
@@ -200,7 +199,7 @@ class Workbench:
             made = learn(choice.spec, split.train, split.at, progress=run.progress)
             found = self.measure(model, made, split)
             keep_figures(self._house, run, found)
-            run.finish(metrics_of(found.evaluation), parameters=choice.spec.settings(), notes=choice.notes)
+            run.finish(metrics_of(found.evaluation), parameters=choice.spec.told(), notes=choice.notes)
         return Experiment(self._house.runs.read(run.name), made, found)
 
     def learn(self, model: str, learner: LearnerSpec, split: TimeSplit | None = None) -> Recommender:

@@ -6,6 +6,7 @@ one that is given as `tm.search(…)` or `tm.grid(…)` is searched there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import msgspec
@@ -79,6 +80,14 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
     def settings(self) -> dict[str, Any]:
         """All settings by name."""
         return {name: value for name, value in msgspec.to_builtins(self).items() if name != "learner"}
+
+    def told(self) -> dict[str, Any]:
+        """The settings as people compare them: a learner inside of this one is a line with what it was given.
+
+        >>> Blend(members={"near": ItemKnn(shrinkage=3.0)}).told()["members"]
+        {'near': 'item_knn(shrinkage=3.0)'}
+        """
+        return self.settings()
 
 
 class Popularity(LearnerSpec, frozen=True, kw_only=True, tag="popularity"):
@@ -249,6 +258,9 @@ class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
     def parts(self) -> frozenset[str]:
         return frozenset({"popularity", *self.members})
 
+    def told(self) -> dict[str, Any]:
+        return self.settings() | {"members": {name: _line(member) for name, member in self.members.items()}}
+
 
 class Auto(LearnerSpec, frozen=True, kw_only=True, tag="auto"):
     """All learners, cheapest first, within a deadline; the simplest stays unless a dearer one beats it beyond noise."""
@@ -351,6 +363,31 @@ def blended() -> dict[str, LearnerSpec]:
         "knn": ItemKnn(**listed, shrinkage=10.0, recency="365 days"),
         "taste": Spectral(factors=64, smoothing=10.0, recency="365 days"),
     }
+
+
+def learner_of(name: str, settings: Mapping[str, Any]) -> LearnerSpec:
+    """The learner of this name with these settings, as `settings()` gave them; `SettingRefused` for any others.
+
+    >>> learner_of("item_knn", item_knn(shrinkage=3.0).settings()) == item_knn(shrinkage=3.0)
+    True
+    """
+    plain = {key: value for key, value in settings.items() if key != "learner"}
+    members = plain.pop("members", {})
+    try:
+        made: LearnerSpec = msgspec.convert({**plain, "learner": name}, AnyLearner)
+        if members:
+            parts = {part: learner_of(member["learner"], member) for part, member in members.items()}
+            made = msgspec.structs.replace(made, members=parts)
+    except (msgspec.ValidationError, AttributeError, KeyError, TypeError) as problem:
+        raise SettingRefused(f"these are no settings of `{name}`: {problem}") from problem
+    return made
+
+
+def _line(spec: LearnerSpec) -> str:
+    given = {field.name: getattr(spec, field.name) for field in msgspec.structs.fields(spec)}
+    usual = {field.name: field.default for field in msgspec.structs.fields(spec)}
+    said = ", ".join(f"{name}={value!r}" for name, value in given.items() if value != usual[name])
+    return f"{spec.name}({said})"
 
 
 def _made(kind: type[Any], settings: dict[str, Any]) -> Any:

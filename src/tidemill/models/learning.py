@@ -66,7 +66,7 @@ def learn_parts(spec: LearnerSpec, events: Interactions, as_of: int, *, progress
     parts = {}
     for name, recipe in recipe_of(spec).items():
         if recipe.key not in made:
-            progress("part", {"part": name, "events": len(events), "items": events.n_items})
+            progress("learn", {"part": name})
             made[recipe.key] = recipe.make(events, as_of)
         arrays = made[recipe.key]
         lists, vectors = (arrays, None) if isinstance(arrays, ItemLists) else (None, arrays)

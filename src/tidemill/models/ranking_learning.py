@@ -66,7 +66,7 @@ def learn_ranking(
         recommender = earlier(before, start)
         names = feature_names({name: part.kind for name, part in recommender.parts.items()})
         asked.append(_ask(spec, recommender, before, events, start, end))
-        progress("questions", {"window": len(asked), "answered": len(asked[-1].rows), "rows": len(asked[-1].taken)})
+        progress("questions", {"answered": f"{len(asked[-1].rows):,}", "candidates": f"{len(asked[-1].taken):,}"})
     asked = [one for one in asked if len(one.rows)]
     if sum(len(one.rows) for one in asked) < ENOUGH:
         raise TooLittleData(
@@ -118,6 +118,8 @@ def _ask(
     known = np.asarray(before.items, object)[np.minimum(code, before.n_items - 1)] == np.asarray(events.items, object)
     code = np.where(known, code, -1)[events.item]  # (n_events), -1: not known then
     places = np.flatnonzero((events.time >= start) & (events.time < end) & (code >= 0))
+    # In order of time and not of users, whose codes follow pseudonyms: another project asks the same questions.
+    places = places[np.lexsort((events.item[places], events.time[places]))]
     places = places[np.linspace(0, len(places) - 1, min(QUESTIONS, len(places))).astype(int)]
     popular = np.argsort(-facts.counts(POPULAR_DAYS), kind="stable")[:POPULAR].astype(np.int32)
     features, taken, rows = [], [], []

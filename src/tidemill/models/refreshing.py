@@ -9,32 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from typing import Any
 
-import msgspec
 import numpy as np
 
-from tidemill.core.errors import BundleCorrupt, LearnError, TooLittleData
+from tidemill.core.errors import LearnError, TooLittleData
 from tidemill.models.counted import Counted, Counts, CountSettings
 from tidemill.models.exact import ExactIndex
 from tidemill.models.facts import EventFacts
 from tidemill.models.interactions import I32, I64
 from tidemill.models.item_lists import ItemLists
-from tidemill.models.learners import AnyLearner, Blend, LearnerSpec
+from tidemill.models.learners import LearnerSpec, learner_of
 from tidemill.models.part import Part
 from tidemill.models.prior import recent_popularity
 from tidemill.models.recipe import recipe_of
 from tidemill.models.recommender import Recommender
-
-
-def learner_of(recommender: Recommender) -> LearnerSpec:
-    """The settled learner that a recommender was learned with; `BundleCorrupt` where this tidemill cannot read it."""
-    return _spec(recommender.learner)
-
-
-def learner_from(name: str, settings: Mapping[str, Any]) -> LearnerSpec:
-    """The settled learner of this name with these settings, as a card has them."""
-    return _spec({"learner": name, **settings})
 
 
 def settings_of(spec: LearnerSpec) -> list[CountSettings]:
@@ -45,14 +33,14 @@ def settings_of(spec: LearnerSpec) -> list[CountSettings]:
 
 def counts_of(recommender: Recommender) -> list[CountSettings]:
     """What has to be counted to refresh it."""
-    return settings_of(learner_of(recommender))
+    return settings_of(learner_of(recommender.learner["learner"], recommender.learner))
 
 
 def days_of(recommender: Recommender) -> int | None:
     """The last days of events that a refresh looks at besides the counts; `None`: all events."""
     if recommender.ranking is not None:
         return None
-    recipes = recipe_of(learner_of(recommender)).values()
+    recipes = recipe_of(learner_of(recommender.learner["learner"], recommender.learner)).values()
     looked_at = [recipe.make.days for recipe in recipes if isinstance(recipe.make, Counted)]
     return max([*looked_at, *(days for days, _ in recommender.prior.steps)])
 
@@ -96,7 +84,7 @@ def _parts(
 ) -> dict[str, Part]:
     made: dict[Hashable, ItemLists] = {}
     parts = {}
-    for name, recipe in recipe_of(learner_of(old)).items():
+    for name, recipe in recipe_of(learner_of(old.learner["learner"], old.learner)).items():
         part, make = old.parts[name], recipe.make
         if isinstance(make, Counted):
             if recipe.key not in made:
@@ -109,16 +97,3 @@ def _parts(
             assert part.lists is not None
             parts[name] = replace(part, lists=part.lists.taking(places))
     return parts
-
-
-def _spec(settings: Mapping[str, Any]) -> LearnerSpec:
-    plain = dict(settings)
-    try:
-        if plain.get("learner") == Blend.__struct_config__.tag:
-            members = {name: _spec(member) for name, member in plain.pop("members").items()}
-            blend = msgspec.convert(plain | {"members": {}}, Blend)
-            return msgspec.structs.replace(blend, members=members)
-        found: LearnerSpec = msgspec.convert(plain, AnyLearner)
-    except (msgspec.ValidationError, AttributeError) as problem:
-        raise BundleCorrupt(f"the learner of a bundle cannot be read: {problem}") from problem
-    return found

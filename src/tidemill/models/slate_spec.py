@@ -95,7 +95,7 @@ class SlateSpec:
 
     def check(self, parts: Collection[str]) -> None:
         """Refuse (`SlateMismatch`) candidates that a bundle with these model `parts` cannot draw."""
-        check_parts(self.retrieve, parts)
+        check_parts(self.retrieve, parts, declared=True)
 
     def rules(self, views: Mapping[str, Collection[str]]) -> RuleSet:
         """The slate as data; `views` are the feature views of items (name -> columns) that its facts come from.
@@ -200,13 +200,18 @@ def _view(column: str, rule: str, views: Mapping[str, Collection[str]]) -> str:
     )
 
 
-def check_parts(retrieve: Sequence[Rule], parts: Collection[str]) -> None:
-    """Refuse (`SlateMismatch`) rules that draw from a model part which is not among `parts`."""
+def check_parts(retrieve: Sequence[Rule], parts: Collection[str], *, declared: bool = False) -> None:
+    """Refuse (`SlateMismatch`) rules that draw from a part by name which is not among `parts`.
+
+    Of `declared` parts some must be there for `nearest` to draw from. A bundle may have none, where `auto` found that
+    nothing beats popularity: then `nearest` draws nothing, and the other rules and the fallback fill the slate.
+    """
     for rule in retrieve:
         if rule.name != "nearest":
             continue
         drawn_from = set(parts) - {"popularity"}
-        if not drawn_from or rule.args.get("by", next(iter(drawn_from))) not in drawn_from:
+        named = rule.args.get("by")
+        if (declared and not drawn_from) or (named and named not in drawn_from):
             asked = f"nearest(by={rule.args['by']!r})" if rule.args.get("by") else "nearest"
             raise SlateMismatch(
                 f"the slate asks for `{asked}`, and the bundle will hold only: {', '.join(sorted(parts))}",

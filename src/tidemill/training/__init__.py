@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tidemill.training.chosen import Choice
     from tidemill.training.comparison import Comparison, compare
     from tidemill.training.effort import Effort
-    from tidemill.training.evaluation import Measurement, evaluate, measure, measure_ranker
+    from tidemill.training.evaluation import Measurement, measure, measure_ranker
     from tidemill.training.held_out import leave_one_out
     from tidemill.training.measured import catalogue, measured_users
     from tidemill.training.protocol import Protocol
@@ -44,7 +44,6 @@ _HOMES = {
     "catalogue": "measured",
     "choose": "choice",
     "compare": "comparison",
-    "evaluate": "evaluation",
     "index_recall": "recommender_training",
     "leave_one_out": "held_out",
     "measure": "evaluation",
@@ -76,7 +75,6 @@ __all__ = [
     "catalogue",
     "choose",
     "compare",
-    "evaluate",
     "index_recall",
     "leave_one_out",
     "measure",

@@ -21,7 +21,7 @@ from tidemill.models import LearnerSpec, learners
 from tidemill.models.learners import Auto
 from tidemill.training.asking import Asking
 from tidemill.training.chosen import Choice, is_verdict, rows
-from tidemill.training.coordinates import coordinate_choice
+from tidemill.training.coordinate_ascent import coordinate_choice
 from tidemill.training.intervals import intervals
 from tidemill.training.search_space import key
 from tidemill.training.trial_process import Asked

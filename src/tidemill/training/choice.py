@@ -21,7 +21,7 @@ from tidemill.models.learning import Progress, silent
 from tidemill.training.asking import Asking
 from tidemill.training.auto import choose_learner, members_of
 from tidemill.training.chosen import Choice, is_verdict, rows
-from tidemill.training.coordinates import coordinate_choice
+from tidemill.training.coordinate_ascent import coordinate_choice
 from tidemill.training.effort import USUAL, Effort
 from tidemill.training.proposals import Proposals
 from tidemill.training.search import best_trial, no_figure, searched

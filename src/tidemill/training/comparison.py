@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tidemill.core.errors import UsageError
-from tidemill.core.records import Metric, Record, Run
-from tidemill.training.intervals import intervals
-from tidemill.training.significance import holm, sign_flip
+from tidemill.core.nested import flat
+from tidemill.core.records import FEWEST_USERS, Metric, Record, Run
+from tidemill.training.intervals import Block, Resamples, interval
+from tidemill.training.significance import holm, sign_flips
 from tidemill.training.user_figures import UserFigures
+
+#: Chance of taking any difference of a comparison for real by mistake.
+ALPHA = 0.05
 
 
 class Difference(Record, frozen=True):
@@ -33,13 +38,19 @@ class Paired(Record, frozen=True):
 
     one: str
     other: str
+    #: With the group of users that it is over: `hit_rate@10[warm]`.
     measure: str
     n_users: int
     #: The mean difference with its 95% interval over users, by a paired bootstrap.
     difference: Metric
-    #: p of a paired sign-flip test, and the same after Holm's correction for all measures and pairs here.
+    #: p of a paired sign-flip test, and the same after Holm's correction for all measures, groups and pairs here.
     p: float
     p_holm: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is more than chance: zero lies outside of the interval, and p after Holm is below 5%."""
+        return self.p_holm < ALPHA and not self.difference.low <= 0 <= self.difference.high
 
 
 class Comparison(Record, frozen=True):
@@ -91,8 +102,8 @@ def _facts(run: Run) -> dict[str, Any]:
         "state": run.state,
         "says": run.says,
         "learner": run.learner,
-        **dict(_flat("parameters", run.parameters)),
-        **dict(_flat("data", run.data)),
+        **flat(run.parameters, "parameters."),
+        **flat(run.data, "data."),
         "as of": run.as_of,
         "code": run.code[:12],
         "commit": _commit(run),
@@ -107,12 +118,6 @@ def _commit(run: Run) -> str | None:
     return f"{run.commit[:12]} and files that differ from it" if run.changed else run.commit[:12]
 
 
-def _flat(path: str, value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        return [row for name, found in value.items() for row in _flat(f"{path}.{name}", found)]
-    return [] if value == {} else [(path, value)]
-
-
 def _cost(runs: Sequence[Run]) -> list[Difference]:
     parts: dict[str, Callable[[Run], float | None]] = {
         "wall_s": lambda run: run.cost.wall_s if run.cost else None,
@@ -125,27 +130,55 @@ def _cost(runs: Sequence[Run]) -> list[Difference]:
 
 
 def _pairs(runs: Sequence[Run], figures: Mapping[str, UserFigures | str]) -> tuple[tuple[Paired, ...], tuple[str, ...]]:
-    differences: dict[tuple[str, str, str], np.ndarray[Any, np.dtype[np.float64]]] = {}
+    groups: dict[tuple[str, str], _Group] = {}
     unpaired = []
+    n_users = 0
     for other in runs[1:]:
         one, two = (figures.get(run.name, f"{run.name} kept no figures of users") for run in (runs[0], other))
         why = _apart(runs[0], other, one, two)
         if why or isinstance(one, str) or isinstance(two, str):
             unpaired.append(f"{runs[0].name} and {other.name} cannot be paired: {why}")
             continue
-        for measure, values in one.values.items():
-            if measure in two.values:
-                differences[runs[0].name, other.name, measure] = two.values[measure] - values
-    p = {name: sign_flip(difference) for name, difference in differences.items()}
+        n_users = one.n_users
+        groups |= {(other.name, name): group for name, group in _groups(one, two)}
+    return tuple(_tested(runs[0].name, groups, n_users)) if groups else (), tuple(unpaired)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One group of users: the difference of each, a column for each measure."""
+
+    measures: tuple[str, ...]
+    block: Block
+
+
+def _groups(one: UserFigures, two: UserFigures) -> Iterator[tuple[str, _Group]]:
+    """The groups that have enough people, and the same ones in both."""
+    measures = tuple(measure for measure in one.values if measure in two.values)
+    for name, users in one.shared(two).items():
+        if len(users) >= FEWEST_USERS and measures:
+            columns = [(two.values[measure] - one.values[measure])[users] for measure in measures]
+            yield name, _Group(measures, Block(users, np.column_stack(columns)))
+
+
+def _tested(one: str, groups: Mapping[tuple[str, str], _Group], n_users: int) -> Iterator[Paired]:
+    """Each difference with its interval and p; people are drawn, and their coins tossed, once for all of them."""
+    resamples = Resamples(n_users)
+    flipped = sign_flips({name: found.block for name, found in groups.items()}, n_users)
+    p = {
+        (*name, measure): float(flipped[name][column])
+        for name, found in groups.items()
+        for column, measure in enumerate(found.measures)
+    }
     stepped = holm(p)
-    paired = [
-        Paired(
-            one=name[0], other=name[1], measure=name[2], n_users=len(difference),
-            difference=intervals({"": difference})[""], p=p[name], p_holm=stepped[name],
-        )
-        for name, difference in differences.items()
-    ]  # fmt: skip
-    return tuple(paired), tuple(unpaired)
+    for (other, users), found in groups.items():
+        values, draws = found.block.values, resamples.means(found.block)
+        for column, measure in enumerate(found.measures):
+            name = (other, users, measure)
+            yield Paired(
+                one=one, other=other, measure=f"{measure}[{users}]", n_users=len(values),
+                difference=interval(values[:, column].mean(), draws[:, column]), p=p[name], p_holm=stepped[name],
+            )  # fmt: skip
 
 
 def _apart(first: Run, second: Run, one: UserFigures | str, two: UserFigures | str) -> str:
@@ -154,7 +187,8 @@ def _apart(first: Run, second: Run, one: UserFigures | str, two: UserFigures | s
     if missing or isinstance(one, str) or isinstance(two, str):
         return "; ".join(missing)
     if one.users == two.users:
-        return ""
+        few = f"only {one.n_users} users were measured, and figures of so few could tell of a person"
+        return few if one.n_users < FEWEST_USERS else ""
     other_data = [table for table in {**first.data, **second.data} if first.data.get(table) != second.data.get(table)]
     because = f", because {', '.join(other_data)} had other versions" if other_data else ""
     return f"they were measured on other users, targets or days ({one.n_users:,} and {two.n_users:,} users){because}"

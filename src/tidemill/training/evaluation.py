@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from tidemill.training.time_split import TimeSplit
 
 I32 = npt.NDArray[np.int32]
 F64 = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 KS = (10, 20)
 BASELINE_DAYS = 30
@@ -44,6 +45,8 @@ class Measurement:
     users: str
     #: Measure -> float64 (n_users), in the order of the users' ids.
     per_user: dict[str, F64]
+    #: Group of users (`warm`, `cold`) -> bool (n_users) in the same order: who belongs to it.
+    groups: dict[str, Mask] = field(default_factory=dict)
 
 
 def bare_rules(recommender: Recommender, rules: RuleSet | None = None) -> RuleSet:
@@ -56,22 +59,6 @@ def bare_rules(recommender: Recommender, rules: RuleSet | None = None) -> RuleSe
         return RuleSet(retrieve=rules.retrieve, filter=(unseen(),), fallback=fallback)
     drawn = (nearest(200),) if len(recommender.names) > 1 else ()
     return RuleSet(retrieve=(*drawn, popular(days=90)), filter=(unseen(),), fallback=popular(days=BASELINE_DAYS))
-
-
-def evaluate(
-    recommender: Recommender,
-    split: TimeSplit,
-    *,
-    model: str = "model",
-    rules: RuleSet | None = None,
-    validation: Sequence[dict[str, object]] = (),
-    protocol: Protocol | None = None,
-    groups: Mapping[str, str] | None = None,
-) -> Evaluation:
-    """The evaluation of `measure`, without the figures of each user."""
-    return measure(
-        recommender, split, model=model, rules=rules, validation=validation, protocol=protocol, groups=groups
-    ).evaluation
 
 
 def measure(
@@ -154,7 +141,15 @@ def measure_ranker(
         exposure=_exposure(targets, counts, len(items), named, (answered.lists, beside.lists), resamples),
         warnings=(*told, *_of_lists(answered, len(users)), *warnings(split, users, slices[0], KS[0])),
     )
-    return Measurement(evaluation, digest(users, items, split.at, protocol), targets.figures(None, KS)[1])
+    who = digest(users, items, split.at, protocol)
+    return Measurement(evaluation, who, targets.figures(None, KS)[1], _groups(users, targets))
+
+
+def _groups(users: Sequence[MeasuredUser], targets: Targets) -> dict[str, Mask]:
+    """Which users are warm and which are cold, as in the slices; a group without anybody is left out."""
+    warm = np.zeros(targets.n_users, np.bool_)
+    warm[targets.user] = [user.code >= 0 for user in users]
+    return {name: mask for name, mask in (("warm", warm), ("cold", ~warm)) if mask.any()}
 
 
 def _agreed(protocol: Protocol | None, split: TimeSplit) -> Protocol:

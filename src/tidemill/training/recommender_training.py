@@ -80,7 +80,7 @@ def train_recommender(
     Raises `TooLittleData` without events, and `RecallBelowTarget` for an index that finds too little.
     """
     if rules is not None:
-        check_parts(rules.retrieve, spec.parts())
+        check_parts(rules.retrieve, spec.parts(), declared=True)
     events = interactions if interactions.time.max(initial=0) < as_of else interactions.before(as_of)
     if not len(events):
         raise TooLittleData("there is no event before the as-of to learn from")

@@ -1,12 +1,12 @@
 """The figures of each measured user, kept so that a later run can be compared with this one in pairs.
 
-A folder of one array and its names: no id is in it, users stand in the order in which they were measured. Two folders
-can be paired where `users` is the same: a hash over who was measured, on what, from which split.
+A folder of two arrays and their names: no id is in it, users stand in the order in which they were measured. Two
+folders can be paired where `users` is the same: a hash over who was measured, on what, from which split.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -16,34 +16,55 @@ import numpy.typing as npt
 from tidemill.core.errors import FormatTooNew
 from tidemill.training.evaluation import Measurement
 
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
 FORMAT = 1
-_NAMES, _VALUES = "figures.json", "figures.npy"
+_NAMES, _VALUES, _GROUPS = "figures.json", "figures.npy", "groups.npy"
+#: The group that everybody is in; its name stands behind each measure in the file.
+ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)
 class UserFigures:
-    """Figures of each user: `users` says whose, `values` are figure (`hit_rate@10[all]`) -> float64 (n_users)."""
+    """Figures of each user: `users` says whose, `values` are measure (`hit_rate@10`) -> float64 (n_users)."""
 
     users: str
-    values: dict[str, npt.NDArray[np.float64]]
+    values: dict[str, F64]
+    #: Group of users (`warm`, `cold`) -> bool (n_users); empty where only all were kept.
+    groups: dict[str, Mask] = field(default_factory=dict)
 
     @property
     def n_users(self) -> int:
         """How many users were measured."""
         return len(next(iter(self.values.values()), ()))
 
+    def shared(self, other: UserFigures) -> dict[str, I64]:
+        """The groups that have the same people in both, `all` first: their places, int64 (n_these)."""
+        same = {name: mask for name, mask in self.groups.items() if np.array_equal(mask, other.groups.get(name, ()))}
+        return {ALL: np.arange(self.n_users)} | {name: np.flatnonzero(mask) for name, mask in same.items()}
+
 
 class _Names(msgspec.Struct):
     format: int
     users: str
     measures: list[str]
+    #: Empty in folders from before there were groups; these have no second array.
+    groups: list[str] = []
 
 
 def write_figures(measurement: Measurement, folder: Path) -> None:
-    """Write a measurement's figures into the empty `folder`: float32 (n_measures, n_users) and the names."""
+    """Write a measurement's figures into the empty `folder`.
+
+    float32 (n_measures, n_users), bool (n_groups, n_users) where there are groups, and the names of both.
+    """
     values = np.stack(list(measurement.per_user.values())).astype(np.float32)
     np.save(folder / _VALUES, values, allow_pickle=False)
-    names = _Names(FORMAT, measurement.users, [f"{measure}[all]" for measure in measurement.per_user])
+    if measurement.groups:
+        np.save(folder / _GROUPS, np.stack(list(measurement.groups.values())), allow_pickle=False)
+    measures = [f"{measure}[{ALL}]" for measure in measurement.per_user]
+    names = _Names(FORMAT, measurement.users, measures, list(measurement.groups))
     (folder / _NAMES).write_bytes(msgspec.json.encode(names))
 
 
@@ -52,5 +73,9 @@ def read_figures(folder: Path) -> UserFigures:
     names = msgspec.json.decode((folder / _NAMES).read_bytes(), type=_Names)
     if names.format > FORMAT:
         raise FormatTooNew(f"the figures in {folder} have format {names.format}; this tidemill reads {FORMAT}")
-    values = np.load(folder / _VALUES, allow_pickle=False)
-    return UserFigures(names.users, {name: values[i].astype(np.float64) for i, name in enumerate(names.measures)})
+    values = np.load(folder / _VALUES, allow_pickle=False).astype(np.float64)
+    measures = [name.removesuffix(f"[{ALL}]") for name in names.measures]
+    masks = np.load(folder / _GROUPS, allow_pickle=False) if names.groups else ()
+    return UserFigures(
+        names.users, dict(zip(measures, values, strict=True)), dict(zip(names.groups, masks, strict=True))
+    )

@@ -1,0 +1,21 @@
+"""Settings within settings, as one level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def flat(given: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Every value by its path, in order; `before` stands in front of each path. A mapping without anything is a value.
+
+    >>> flat({"factors": 64, "parts": {"ease": {"l2": 5}, "als": {}}})
+    {'factors': 64, 'parts.ease.l2': 5, 'parts.als': {}}
+    """
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{before}{name}.")
+        else:
+            found[f"{before}{name}"] = value
+    return found
