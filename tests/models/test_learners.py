@@ -7,6 +7,7 @@ import pytest
 
 from tidemill import models
 from tidemill.core.errors import SettingRefused
+from tidemill.core.space import grid, search
 from tidemill.models import AnyLearner
 
 
@@ -37,6 +38,15 @@ def test_the_first_value_of_each_grid_stands_before_any_choice() -> None:
         (lambda: models.item_knn(shrinkage=-1.0), "at least 0"),
         (lambda: models.popularity(days=0), "at least 1"),
         (lambda: models.cooccurrence(popularity_share=1.5), "from 0 to 1"),
+        (lambda: models.cooccurrence(popularity_share=search(0.1, 1.5)), "from 0 to 1"),
+        (lambda: models.als(factors=grid(8, "many")), "whole number"),
+        (lambda: models.transitions(half_life=search(1, 8)), "no length of time"),
+        (lambda: models.ease(l2=0), "above 0"),
+        (lambda: models.blend(members={}), "no member"),
+        (lambda: models.blend(members={"most": models.popularity()}), "leaves no part"),
+        (lambda: models.blend(members={"all": models.blend()}), "leaves no part"),
+        (lambda: models.blend(members={"a-b": models.item_knn()}), "cannot be a part's name"),
+        (lambda: models.blend(members={"a": models.item_knn(shrinkage=search(1.0, 9.0))}), "inside of a blend"),
     ],
 )
 def test_nonsense_is_refused(make, says) -> None:

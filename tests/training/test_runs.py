@@ -341,7 +341,7 @@ def test_trials_are_kept_at_once_and_the_best_is_named(bench: Bench) -> None:
 
 def test_the_cost_is_what_was_taken(bench: Bench) -> None:
     with bench.runs.begin("for_you", "train") as run:
-        block = np.ones(30_000_000 // 8)  # 30 MB
+        block = np.ones(80_000_000 // 8)  # 80 MB: from 32 on, the allocator gives freed memory back at once
         spent = time.process_time()
         while time.process_time() - spent < 0.1:
             block.sum()
@@ -355,4 +355,4 @@ def test_the_cost_is_what_was_taken(bench: Bench) -> None:
         pass
     after = bench.runs.read(small.name).cost
     assert after is not None
-    assert after.peak_bytes < cost.peak_bytes - 20_000_000  # the peak is the run's own, not the process's
+    assert after.peak_bytes < cost.peak_bytes - 60_000_000  # the peak is the run's own, not the process's

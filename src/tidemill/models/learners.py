@@ -255,6 +255,22 @@ class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
 
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, member in self.members.items():
+            if not name.isidentifier() or name == "popularity":
+                raise SettingRefused(f"blend: {name!r} cannot be a part's name", tip="use letters, digits, underscores")
+            if not isinstance(member, LearnerSpec) or isinstance(member, Popularity | Blend | Auto):
+                raise SettingRefused(
+                    f"blend: the member {name!r} is {member!r}, which leaves no part",
+                    tip="name learners such as tm.cooccurrence() and tm.item_knn(); recent counts are in every blend",
+                )
+            if member.searched():
+                raise SettingRefused(
+                    f"blend: {', '.join(member.searched())} of the member {name!r} cannot be searched inside of a blend",
+                    tip="search it by itself, and give the member what came out",
+                )
+
     def parts(self) -> frozenset[str]:
         return frozenset({"popularity", *self.members})
 
@@ -334,6 +350,8 @@ def blend(**settings: Any) -> Blend:
     spectral vectors.
     """
     settings.setdefault("members", blended())
+    if not settings["members"]:
+        raise SettingRefused("blend: there is no member to blend", tip="leave `members` out for the usual ones")
     made: Blend = _made(Blend, settings)
     return made
 
