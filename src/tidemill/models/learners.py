@@ -266,8 +266,9 @@ class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
                     tip="name learners such as tm.cooccurrence() and tm.item_knn(); recent counts are in every blend",
                 )
             if member.searched():
+                open_ones = ", ".join(member.searched())
                 raise SettingRefused(
-                    f"blend: {', '.join(member.searched())} of the member {name!r} cannot be searched inside of a blend",
+                    f"blend: {open_ones} of the member {name!r} cannot be searched inside of a blend",
                     tip="search it by itself, and give the member what came out",
                 )
 

@@ -53,7 +53,7 @@ for_you = mill.recommender(
     interactions=ratings,
     items=items,
     features=[taste, facts],  # what the slate may ask, by key, online
-    learn=tm.cooccurrence(),  # or spectral, item_knn, popularity; settings left out are chosen on validation days
+    learn=tm.cooccurrence(),  # or tm.blend(), tm.auto(), …; settings left out are chosen on validation days
     slate=tm.slate(  # the rules engine: candidates from the index, facts from the feature store
         retrieve=[tm.nearest(200), tm.trending(days=7)],
         filter=[tm.unseen(), tm.eligible("in_stock", missing=True)],
