@@ -82,7 +82,7 @@ def learn_ranking(
         leaves=whole(spec.leaves),
         rate=number(spec.rate),
         min_leaf=whole(spec.min_leaf),
-        told=lambda tree, ndcg: progress("trees", {"tree": tree, "ndcg@10": ndcg}),
+        told=lambda tree, ndcg: progress("trees", {"tree": f"{tree} of {spec.trees}", "ndcg@10": ndcg}),
     )
     return Ranking(ranker, first_seen(events))
 
