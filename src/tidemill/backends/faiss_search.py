@@ -24,7 +24,8 @@ FLAT_BELOW = 20_000
 #: Cells for each square root of the number of vectors.
 CELLS = 4
 #: Shares of the cells that a query may look into; the first that finds `FOUND` of the true `POOL` nearest is taken.
-PROBES, FOUND, POOL = (0.04, 0.06, 0.09, 0.12, 0.18, 0.25, 0.3, 0.35, 0.4, 0.5, 0.7, 1.0), 0.96, 200
+PROBES = (0.04, 0.06, 0.09, 0.12, 0.18, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0)
+FOUND, POOL = 0.96, 200
 
 
 class FaissSearch:
