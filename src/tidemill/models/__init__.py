@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tidemill.models.facts import EventFacts, Facts
     from tidemill.models.interactions import Interactions
     from tidemill.models.item_plane import ItemMap, ItemVectors, item_map
+    from tidemill.models.learner_spec import LearnerSpec
     from tidemill.models.learners import (
         Als,
         AnyLearner,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
         Cooccurrence,
         Ease,
         ItemKnn,
-        LearnerSpec,
         Popularity,
         Spectral,
         Transitions,
@@ -61,8 +61,9 @@ _HOMES = {
     "interactions": ["Interactions"],
     "item_plane": ["ItemMap", "ItemVectors", "item_map"],
     "learning": ["learn"],
+    "learner_spec": ["LearnerSpec"],
     "learners": [
-        "Als", "AnyLearner", "Auto", "Blend", "Cooccurrence", "Ease", "ItemKnn", "LearnerSpec", "Popularity",
+        "Als", "AnyLearner", "Auto", "Blend", "Cooccurrence", "Ease", "ItemKnn", "Popularity",
         "Spectral", "Transitions", "als", "auto", "blend", "cooccurrence", "ease", "item_knn", "popularity", "spectral",
         "transitions",
     ],

@@ -14,7 +14,8 @@ from tidemill.models.facts import EventFacts
 from tidemill.models.history import newest_first
 from tidemill.models.interactions import F32, I64, Interactions
 from tidemill.models.item_lists import ItemLists
-from tidemill.models.learners import Blend, LearnerSpec
+from tidemill.models.learner_spec import LearnerSpec
+from tidemill.models.learners import Blend
 from tidemill.models.part import Part
 from tidemill.models.prior import recent_popularity
 from tidemill.models.ranking_learning import learn_ranking

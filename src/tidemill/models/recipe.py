@@ -13,18 +13,17 @@ from tidemill.models.implicit_factors import als_factors
 from tidemill.models.interactions import Interactions
 from tidemill.models.item_lists import ItemLists
 from tidemill.models.item_ridge import ease_lists
+from tidemill.models.learner_spec import LearnerSpec, in_days
 from tidemill.models.learners import (
     Als,
     Blend,
     Cooccurrence,
     Ease,
     ItemKnn,
-    LearnerSpec,
     ListLearner,
     Popularity,
     Spectral,
     Transitions,
-    in_days,
 )
 from tidemill.models.low_pass import low_pass_vectors
 from tidemill.models.opinion import UserVectors

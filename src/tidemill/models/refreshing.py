@@ -18,7 +18,8 @@ from tidemill.models.exact import ExactIndex
 from tidemill.models.facts import EventFacts
 from tidemill.models.interactions import I32, I64
 from tidemill.models.item_lists import ItemLists
-from tidemill.models.learners import LearnerSpec, learner_of
+from tidemill.models.learner_spec import LearnerSpec
+from tidemill.models.learners import learner_of
 from tidemill.models.part import Part
 from tidemill.models.prior import recent_popularity
 from tidemill.models.recipe import recipe_of
