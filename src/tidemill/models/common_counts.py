@@ -64,18 +64,7 @@ class CommonCounts:
 
     def matrix(self, items: Sequence[str]) -> sp.csr_matrix[Any]:
         """int64 (n_items, n_items) for `items`: how many users took both; the diagonal is there."""
-        total = self.pairs.total()
-        into = self.tally.into(items)
-        if into is None:
-            return total
-        found = total.tocoo()
-        rows, columns = into[found.row], into[found.col]
-        kept = (rows >= 0) & (columns >= 0)
-        aligned: sp.csr_matrix[Any] = sp.csr_matrix(
-            (found.data[kept], (rows[kept], columns[kept])), shape=(len(items), len(items)), dtype=np.int64
-        )
-        aligned.sort_indices()
-        return aligned
+        return self.tally.aligned(self.pairs.total(), items)
 
     def cosine(self, items: Sequence[str], *, shrinkage: float) -> sp.csr_matrix[Any]:
         """float32 (n_items, n_items) for `items`: cosine · common / (common + shrinkage), the diagonal empty."""

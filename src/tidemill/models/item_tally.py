@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from tidemill.core.errors import BundleCorrupt, LearnError
 from tidemill.models.arrays import open_array, write_array
@@ -78,6 +80,19 @@ class ItemTally:
         places = self.places(items)
         into[places[places >= 0]] = np.flatnonzero(places >= 0)
         return into
+
+    def aligned(self, matrix: sp.csr_matrix[Any], items: Sequence[str]) -> sp.csr_matrix[Any]:
+        """A matrix over the places of this tally (n_items, n_items) as one over `items`, which may be fewer or more."""
+        into = self.into(items)
+        if into is None:
+            return matrix
+        found = matrix.tocoo()
+        rows, columns = into[found.row], into[found.col]
+        kept = (rows >= 0) & (columns >= 0)
+        entries, shape = (found.data[kept], (rows[kept], columns[kept])), (len(items), len(items))
+        moved: sp.csr_matrix[Any] = sp.csr_matrix(entries, shape=shape)
+        moved.sort_indices()
+        return moved
 
     def write(self, folder: Path) -> None:
         """Write `items.arrow` and `events.npy` into `folder`."""

@@ -191,16 +191,7 @@ class PairCounts:
             weights = whole.data * (self.settings.decay(number, as_of) / UNIT)
             part: sp.csr_matrix[Any] = sp.csr_matrix((weights, whole.indices, whole.indptr), shape=(n, n))
             total = total + part if total.nnz else part
-        into = self.tally.into(items)
-        if into is None:
-            return total
-        found = total.tocoo()
-        rows, columns = into[found.row], into[found.col]
-        kept = (rows >= 0) & (columns >= 0)
-        aligned: sp.csr_matrix[Any] = sp.csr_matrix(
-            (found.data[kept], (rows[kept], columns[kept])), shape=(len(items), len(items))
-        )
-        return aligned
+        return self.tally.aligned(total, items)
 
     def write(self, folder: Path) -> None:
         """Write the counts into the empty `folder`: arrays, item ids and their settings."""

@@ -58,11 +58,10 @@ class Asked:
 
     parts: Mapping[str, Part]
     scratch: Mapping[str, Scratch]
-    n_items: int
 
     @classmethod
     def of(cls, parts: Mapping[str, Part], n_items: int) -> Asked:
-        return cls(parts, {name: Scratch(n_items) for name in ("", *parts)}, n_items)
+        return cls(parts, {name: Scratch(n_items) for name in ("", *parts)})
 
     def opinions(self, history: Sequence[int], times: Sequence[int]) -> dict[str, Opinion]:
         """What each part says; nothing where there is no history."""
