@@ -33,7 +33,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from tidemill.core.records import RuleSet
+from tidemill.core.release import RuleSet
 from tidemill.models import Interactions, LearnerSpec, Recommender, SlateEngine, learn, nearest, popular, unseen
 from tidemill.models.learners import Ease, ItemKnn, Popularity, blend, blended
 from tidemill.training.evaluation import facts_at

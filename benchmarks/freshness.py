@@ -39,7 +39,7 @@ import numpy as np
 import pyarrow.csv as csv
 
 from tidemill.core.clock import FixedClock
-from tidemill.core.records import Release
+from tidemill.core.release import Release
 from tidemill.core.settings import load
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House, open_house

@@ -30,7 +30,7 @@ import pyarrow as pa
 import serve
 import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock
-from tidemill.core.records import Card
+from tidemill.core.release import Card
 from tidemill.loop.app import serve_plan
 from tidemill.loop.house import House, open_house, search_of
 from tidemill.models import (

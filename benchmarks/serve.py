@@ -28,7 +28,7 @@ import pyarrow as pa
 
 import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock, micros
-from tidemill.core.records import Card
+from tidemill.core.release import Card
 from tidemill.core.schema import Event, event_time, item, subject
 from tidemill.feedback import SegmentLog
 from tidemill.loop.app import serve_plan

@@ -24,7 +24,6 @@ from tidemill.core.keys import Keys
 from tidemill.core.ledger import Ledger
 from tidemill.core.records import (
     Answered,
-    Card,
     Counts,
     Evaluation,
     Failure,
@@ -32,11 +31,9 @@ from tidemill.core.records import (
     Outcome,
     Prediction,
     Publication,
-    Release,
-    Rule,
-    RuleSet,
     Verdict,
 )
+from tidemill.core.release import Card, Release, Rule, RuleSet
 from tidemill.feedback.tables import outcome_rows, prediction_rows
 from tidemill.release import Releases
 from tidemill.serving.files import replace

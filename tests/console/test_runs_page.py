@@ -32,7 +32,8 @@ from tidemill.console.parallel import DRAWN, loom
 from tidemill.console.runs import named
 from tidemill.console.story import Story
 from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease
-from tidemill.core.records import Metric, Point, Refreshed, Run, Trial
+from tidemill.core.records import Metric, Point, Run, Trial
+from tidemill.core.release import Refreshed
 from tidemill.training import UserFigures, compare
 
 DAY = date(2018, 9, 7)

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from tidemill.core.errors import NotBuiltYet, TypeMismatch
-from tidemill.core.schema import Event, event_time, field, item, refuse_unbuilt, subject
+from tidemill.core.errors import TypeMismatch
+from tidemill.core.schema import Event, event_time, field, item, subject
 
 
 class Review(Event):
@@ -84,9 +84,3 @@ def test_a_contract_that_cannot_hold_is_refused_where_it_is_written(columns: dic
 def test_a_plain_time_is_no_event_time() -> None:
     made = declare(**AT, seen=(datetime, ...))
     assert made.contract.role("event_time") == ["at"]
-
-
-def test_what_is_not_built_is_refused_by_name() -> None:
-    refuse_unbuilt("features", every=None, window=None)
-    with pytest.raises(NotBuiltYet, match=r"features: `window=` is not built yet"):
-        refuse_unbuilt("features", every=None, window="90 days")

@@ -18,7 +18,7 @@ from conftest_loop import FIRST, Project, daily, new_project
 
 import tidemill as tm
 from tidemill.core.errors import BundleCorrupt, LakeError, SettingRefused
-from tidemill.core.records import Release
+from tidemill.core.release import Release
 from tidemill.loop import fresh
 from tidemill.loop.agreement import other_settings
 from tidemill.loop.audit import audit

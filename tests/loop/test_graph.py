@@ -11,7 +11,7 @@ import pytest
 
 import tidemill as tm
 from tidemill.backends.polars import PolarsEngine
-from tidemill.core.errors import GraphCycle, GraphError, NotBuiltYet, TypeMismatch, UnknownName
+from tidemill.core.errors import GraphCycle, GraphError, TypeMismatch, UnknownName
 from tidemill.loop.graph import Graph
 from tidemill.loop.mill import Mill
 
@@ -124,16 +124,6 @@ def test_a_name_is_used_once() -> None:
     made, _ = mill()
     with pytest.raises(GraphError, match="used twice"):
         made.stream("clicks", Click, key="item_id")
-
-
-@pytest.mark.parametrize("parameter", ["every", "window", "ttl"])
-def test_what_is_not_built_is_refused_by_name(parameter: str) -> None:
-    made, _ = mill()
-    with pytest.raises(NotBuiltYet, match=f"{parameter}="):
-
-        @made.features(entity="user_id", **{parameter: "1 day"})
-        def taste(clicks: Any) -> Any:
-            return clicks
 
 
 def test_the_order_is_that_of_the_signatures_not_of_the_file() -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from tidemill import models
-from tidemill.core.records import RuleSet
+from tidemill.core.release import RuleSet
 from tidemill.models import EventFacts, Interactions, Recommender, SlateEngine
 
 DAY = 86_400_000_000

@@ -12,7 +12,7 @@ import pytest
 from known_worlds import DAY, NOW, events, facts_of
 
 from tidemill.core.errors import BackendMissing, BundleCorrupt, BundleRefused, FormatTooNew, TooLittleData
-from tidemill.core.records import RuleSet
+from tidemill.core.release import RuleSet
 from tidemill.models import Interactions, Recommender, SlateEngine, learn, nearest, popular, unseen
 from tidemill.models.learners import Blend, Cooccurrence, ItemKnn, blend
 from tidemill.models.random_walk import two_steps

@@ -12,7 +12,7 @@ from known_worlds import DAY, NOW, checkerboard, events, facts_of
 
 from tidemill import models
 from tidemill.core.errors import IdsMismatch, SlateMismatch, TypeMismatch
-from tidemill.core.records import Rule, RuleSet
+from tidemill.core.release import Rule, RuleSet
 from tidemill.models import EventFacts, SlateEngine
 from tidemill.models.slate_engine import _spread
 

@@ -13,7 +13,7 @@ from tidemill.backends.sqlite_ledger import SqliteLines
 from tidemill.core.clock import FixedClock
 from tidemill.core.keys import Keys
 from tidemill.core.ledger import Ledger
-from tidemill.core.records import Card, Release, Rule, RuleSet
+from tidemill.core.release import Card, Release, Rule, RuleSet
 from tidemill.release import Releases, read_pointer
 
 AT = datetime(2018, 9, 20, tzinfo=UTC)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock, micros
-from tidemill.core.records import Card, Release
+from tidemill.core.release import Card, Release
 from tidemill.core.schema import Event, event_time, item, subject
 from tidemill.core.schema import field as column
 from tidemill.loop.app import serve_plan

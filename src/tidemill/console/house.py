@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from tidemill.core.clock import Clock
 from tidemill.core.ledger import Ledger
-from tidemill.core.records import Point, Release, Run, Trial
+from tidemill.core.records import Point, Run, Trial
+from tidemill.core.release import Release
 
 if TYPE_CHECKING:
     import pyarrow as pa

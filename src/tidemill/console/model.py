@@ -16,7 +16,8 @@ from tidemill.console.taken import Taken, TakenStore
 from tidemill.console.words import parameter, rule, through
 from tidemill.core.clock import micros
 from tidemill.core.errors import NoSuchRelease, nearest
-from tidemill.core.records import Card, Evaluation, Record, Release, Run
+from tidemill.core.records import Evaluation, Record, Run
+from tidemill.core.release import Card, Release
 
 
 class Version(Record, frozen=True):

@@ -9,7 +9,8 @@ from tidemill.console.server import Served
 from tidemill.console.story import IncrementStory, ModelStory, Told
 from tidemill.console.words import counted, day, through
 from tidemill.core.errors import ReleaseError
-from tidemill.core.records import Record, Release
+from tidemill.core.records import Record
+from tidemill.core.release import Release
 
 #: How many held increments of one stream are listed one by one.
 _LISTED = 3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from tidemill.core.records import FEWEST_USERS, Evaluation, Metric, Record, Release, Slice
+from tidemill.core.records import FEWEST_USERS, Evaluation, Metric, Record, Slice
+from tidemill.core.release import Release
 
 
 class Compared(Record, frozen=True):

@@ -16,7 +16,8 @@ from tidemill.console.words import counted, interval, lower, measure, parameter,
 from tidemill.core.clock import micros
 from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease, nearest
 from tidemill.core.nested import flat
-from tidemill.core.records import Metric, Record, Release, Run
+from tidemill.core.records import Metric, Record, Run
+from tidemill.core.release import Release
 
 #: How many can be compared at a time.
 FEWEST, MOST = 2, 8

@@ -13,7 +13,8 @@ import msgspec
 
 from tidemill.core.errors import LedgerError
 from tidemill.core.ledger import Ledger, Line
-from tidemill.core.records import Increment, Publication, Release, Verdict
+from tidemill.core.records import Increment, Publication, Verdict
+from tidemill.core.release import Release
 
 #: Acts that come often, and would push out what people did; the end of a run is told, and its beginning is not.
 _UNTOLD = {"log", "run-begin", "run-points", "trial"}

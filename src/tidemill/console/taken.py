@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from tidemill.console.house import House
 from tidemill.console.story import Told
-from tidemill.core.records import FEWEST_USERS, Record, Release
+from tidemill.core.records import FEWEST_USERS, Record
+from tidemill.core.release import Release
 from tidemill.feedback import OUTCOMES, PREDICTIONS, Actual, expected_against_actual
 
 #: Positions that are shown; further down a list few look.

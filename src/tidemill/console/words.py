@@ -7,7 +7,8 @@ from datetime import date, datetime
 from typing import Any
 
 from tidemill.core.clock import from_micros
-from tidemill.core.records import Metric, Rule
+from tidemill.core.records import Metric
+from tidemill.core.release import Rule
 
 _STEPS = (
     (60, "s", 1),

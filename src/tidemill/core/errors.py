@@ -123,12 +123,6 @@ class TypeMismatch(GraphError, TypeError):
     code = "TM103"
 
 
-class NotBuiltYet(GraphError, NotImplementedError):
-    """A parameter belongs to the planned interface and is not built yet; it is refused rather than ignored."""
-
-    code = "TM104"
-
-
 class FunctionFailed(GraphError, RuntimeError):
     """A table or feature function of mill.py passed the dry run on empty tables and failed on rows that arrived.
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from tidemill.core.errors import NotBuiltYet, TypeMismatch, UnknownName, nearest
+from tidemill.core.errors import TypeMismatch, UnknownName, nearest
 
 Kind = Literal["str", "float", "int", "bool", "time"]
 Role = Literal["subject", "item", "event_time"]
@@ -167,10 +167,3 @@ def _column(cls: type, name: str, hint: Any) -> Column:
     if about.get("role") in ("subject", "item") and _KINDS[hint] != "str":
         raise TypeMismatch(f"{cls.__name__}.{name} is an identifier and must be annotated `str`")
     return Column(name=name, kind=_KINDS[hint], **about)
-
-
-def refuse_unbuilt(where: str, **given: Any) -> None:
-    """Refuse, by name, parameters that belong to the planned interface and are not built yet."""
-    for name, value in given.items():
-        if value is not None:
-            raise NotBuiltYet(f"{where}: `{name}=` is not built yet", tip=f"leave `{name}=` out")

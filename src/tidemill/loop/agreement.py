@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tidemill.core.duration import duration
-from tidemill.core.records import Card
+from tidemill.core.release import Card
 from tidemill.core.space import Grid, Search
 from tidemill.models import Auto, Blend, LearnerSpec
 

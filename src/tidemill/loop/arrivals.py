@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from tidemill.core.failpoint import failpoint
 from tidemill.core.records import Increment
 from tidemill.core.subjects import Surrogates, Vault
-from tidemill.loop.mill import Stream
+from tidemill.loop.nodes import Stream
 from tidemill.sources import KnownFile, Source
 
 _EPOCH = date(1970, 1, 1)

@@ -13,7 +13,7 @@ from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.interactions import Events
 from tidemill.loop.kept_counts import KeptCounts, Represents
-from tidemill.loop.mill import Recommender
+from tidemill.loop.nodes import Recommender
 from tidemill.models import Interactions
 from tidemill.models.counted import Counts, CountSettings, counted
 from tidemill.models.recommender import Recommender as Learned

@@ -12,12 +12,13 @@ from typing import Any
 
 from tidemill.core.clock import from_micros
 from tidemill.core.errors import UnknownName, UsageError, nearest
-from tidemill.core.records import Evaluation, Release, RuleSet
+from tidemill.core.records import Evaluation
+from tidemill.core.release import Release, RuleSet
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.interactions import Events
 from tidemill.loop.learn import model_named
-from tidemill.loop.mill import Recommender
+from tidemill.loop.nodes import Recommender
 from tidemill.loop.run import Teller, silent
 from tidemill.loop.surroundings import surroundings
 from tidemill.loop.tracking import both, keep_figures, metrics_of

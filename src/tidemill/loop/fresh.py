@@ -23,14 +23,14 @@ from tidemill.core.duration import duration
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Line
 from tidemill.core.ports import Lease
-from tidemill.core.records import Card, Refreshed, Release
+from tidemill.core.release import Card, Refreshed, Release
 from tidemill.lake import View
 from tidemill.loop.agreement import other_settings
 from tidemill.loop.counting import Counting, count, store
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.interactions import Events
-from tidemill.loop.mill import Recommender
+from tidemill.loop.nodes import Recommender
 from tidemill.loop.surroundings import surroundings
 from tidemill.models import open_recommender, write_recommender
 from tidemill.models.learners import learner_of

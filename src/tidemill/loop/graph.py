@@ -16,7 +16,8 @@ from tidemill.core.errors import FunctionFailed, GraphCycle, TidemillError, Type
 from tidemill.core.ports import Engine
 from tidemill.core.schema import INCREMENT, KNOWN_AT, ROW, Column, Contract
 from tidemill.loop.fingerprint import code_fingerprint
-from tidemill.loop.mill import Features, Mill, Recommender, Stream, Table
+from tidemill.loop.mill import Mill
+from tidemill.loop.nodes import Features, Recommender, Stream, Table
 
 if TYPE_CHECKING:
     import narwhals as nw

@@ -26,7 +26,7 @@ from tidemill.lake.commitment import commitment
 from tidemill.loop.arrivals import Day
 from tidemill.loop.graph import Graph, contract_schema, told_of
 from tidemill.loop.house import House
-from tidemill.loop.mill import Stream, Table
+from tidemill.loop.nodes import Stream, Table
 from tidemill.sources.known import row_place
 
 _TIME = pa.timestamp("us", "UTC")

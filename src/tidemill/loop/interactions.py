@@ -14,7 +14,7 @@ from tidemill.core.clock import from_micros
 from tidemill.lake import View
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
-from tidemill.loop.mill import Recommender
+from tidemill.loop.nodes import Recommender
 from tidemill.models import EventFacts, Interactions
 from tidemill.models.facts import DAY_US
 from tidemill.models.interactions import I64

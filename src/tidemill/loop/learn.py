@@ -20,13 +20,13 @@ from tidemill.core.errors import CardIncomplete, UnknownName, UsageError, neares
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Line
 from tidemill.core.ports import Lease
-from tidemill.core.records import Card, Release, RuleSet
+from tidemill.core.release import Card, Release, RuleSet
 from tidemill.lake import View
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.interactions import Events
-from tidemill.loop.mill import Recommender
 from tidemill.loop.mirror import mirrored
+from tidemill.loop.nodes import Recommender
 from tidemill.loop.run import Teller, silent
 from tidemill.loop.surroundings import Surroundings, surroundings
 from tidemill.loop.tracking import begin_training, both, finish_training

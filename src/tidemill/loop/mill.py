@@ -9,68 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from tidemill.core.duration import duration
-from tidemill.core.errors import GraphError, SettingRefused, TypeMismatch, UnknownName, nearest
-from tidemill.core.schema import Contract, Event, known_zone, refuse_unbuilt
+from tidemill.core.errors import GraphError, SettingRefused, TypeMismatch, UnknownName, UsageError, nearest
+from tidemill.core.schema import Event, known_zone
+from tidemill.loop.nodes import Features, Model, OnDemand, Recommender, Stream, Table, TableFunction
 
 if TYPE_CHECKING:
     from tidemill.checks import AnyExpectation
+    from tidemill.core.signature import Task
     from tidemill.models import LearnerSpec, SlateSpec
-
-TableFunction = Callable[..., Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Stream:
-    """Rows that arrive day by day, each one event; `snapshot` keeps only the newest row of each key."""
-
-    name: str
-    contract: Contract
-    key: tuple[str, ...]
-    #: The zone in which its day ends, and how long after its day a backfilled fact counts as known.
-    day_zone: str = "UTC"
-    delay_days: int = 0
-    snapshot: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A table made by a function of other tables, whole or by touched keys."""
-
-    name: str
-    function: TableFunction
-    inputs: tuple[str, ...]
-    by: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """A feature view: the newest row of each entity, online in the Latest store."""
-
-    name: str
-    function: TableFunction
-    inputs: tuple[str, ...]
-    entity: str
-
-
-@dataclass(frozen=True, eq=False)
-class Recommender:
-    """A recommender: what it learns from, what its slate may ask, and who is served and could be harmed."""
-
-    name: str
-    interactions: str
-    items: str | None
-    features: tuple[str, ...]
-    learn: LearnerSpec
-    slate: SlateSpec
-    helps: str
-    could_harm: str
-    log: Literal["available", "required"] = "available"
-    #: How far its champion may fall behind the tables before a run makes it fresh; `None`: until it is learned anew.
-    refresh: str | None = None
-
-
-Node = Stream | Table | Features
 
 
 @dataclass
@@ -86,6 +35,8 @@ class Mill:
     tables: dict[str, Table] = field(default_factory=dict)
     features_views: dict[str, Features] = field(default_factory=dict)
     recommenders: dict[str, Recommender] = field(default_factory=dict)
+    on_demands: dict[str, OnDemand] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
     expectations: dict[str, list[AnyExpectation]] = field(default_factory=dict)
 
     def stream(
@@ -138,16 +89,53 @@ class Mill:
         window: str | None = None,
         every: str | None = None,
         ttl: str | None = None,
+        owner: str = "",
+        description: str = "",
+        known: Literal["known", "event"] = "known",
     ) -> Callable[[TableFunction], Features]:
-        """Make a feature view: one row per `entity`, the newest, kept ready for answers."""
+        """Make a feature view of one `entity`, joined to examples as of their time and kept ready for answers.
+
+        Without a window it is a view of *rows*: each keeps its event time and `_known_at`, and the newest one counts.
+        With `window="90 days", every="1 day"` it is one of *aggregates*: the function is given the rows that were known
+        at each boundary (midnight UTC, or every so long since 1970) and happened within the window before it, and
+        nothing later. Past its `ttl` a value is expired, in training and online. `known="event"` claims that each fact
+        of a view of rows was known when it happened. The description is the function's docstring unless given.
+        """
 
         def declare(function: TableFunction) -> Features:
             name = _name(function)
-            refuse_unbuilt(f"features {name!r}", window=window, every=every, ttl=ttl)
-            view = Features(name, function, _parameters(function), entity)
+            view = Features(
+                name,
+                function,
+                _parameters(function),
+                entity,
+                *_window(name, window, every),
+                None if ttl is None else _microseconds(f"features {name!r}: ttl={ttl!r}", ttl),
+                owner,
+                description or inspect.getdoc(function) or "",
+                known,
+            )
             self._claim(view.name)
             self.features_views[view.name] = view
             return view
+
+        return declare
+
+    def on_demand(self, *, owner: str = "", description: str = "") -> Callable[[Callable[..., Any]], OnDemand]:
+        """Make features when they are asked for. The function's parameters name columns: inputs of a request, looked-up
+        features, or what another such function gives. It is given numpy arrays and gives a dict of name -> array.
+
+        The same source runs over all rows in training and over one row in the server, so it may import only what a rule
+        of one's own may.
+        """
+
+        def declare(function: Callable[..., Any]) -> OnDemand:
+            made = OnDemand(
+                _name(function), function, _parameters(function), owner, description or inspect.getdoc(function) or ""
+            )
+            self._claim(made.name)
+            self.on_demands[made.name] = made
+            return made
 
         return declare
 
@@ -200,17 +188,83 @@ class Mill:
             log,
             _whole_days(name, refresh),
         )
-        if not name.isidentifier():
-            raise GraphError(f"{name!r} cannot be a model's name", tip="use letters, digits and underscores")
-        if name in self.recommenders:
-            raise GraphError(f"the model {name!r} is declared twice")
+        self._claim_model(name)
         self.recommenders[name] = made
         return made
+
+    def model(
+        self,
+        name: str,
+        *,
+        target: str,
+        learn: Any,
+        examples: Stream | Table | Features | None = None,
+        inputs: Sequence[str] | None = None,
+        features: Sequence[Features | OnDemand] = (),
+        task: Task | None = None,
+        positive: str | None = None,
+        group: str | None = None,
+        slices: Sequence[str] = (),
+        fairness: Sequence[str] = (),
+        helps: str = "",
+        could_harm: str = "",
+        log: Literal["available", "required"] = "available",
+    ) -> Model:
+        """Declare a tabular model that foretells the column `target` of `examples`, which has a row for each example.
+
+        `features` are joined as of each example's event time, by the entity's column. `inputs` are the columns of the
+        examples that a request will bring; left out, all but the target, times, people and the groups. `learn` is
+        `tm.auto(minutes=2)` or any estimator with `fit` and `predict`. Without `examples`, the first of the features
+        that has the target is taken. Rows of the same `group` never stand on both sides of a split.
+        """
+        views = [node for node in features if isinstance(node, Features)]
+        for node in features:
+            if not isinstance(node, Features | OnDemand):
+                raise TypeMismatch(
+                    f"model {name!r}: features=[{node!r}] is no feature view",
+                    tip="name functions with @mill.features or @mill.on_demand, without quotes",
+                )
+        rows = examples if examples is not None else (views[0] if views else None)
+        if not isinstance(rows, Stream | Table | Features):
+            raise TypeMismatch(
+                f"model {name!r}: examples={examples!r} is neither a stream, a table nor a feature view",
+                tip="name what has a row for each example, without quotes",
+            )
+        if not (learn is not None and (isinstance(learn, msgspec.Struct) or hasattr(learn, "fit"))):
+            raise TypeMismatch(
+                f"model {name!r}: learn={learn!r} cannot learn", tip="give tm.auto(minutes=2), or an object with `fit`"
+            )
+        made = Model(
+            name,
+            rows.name,
+            target,
+            learn,
+            None if inputs is None else tuple(inputs),
+            tuple(view.name for view in views if view is not rows),
+            tuple(node.name for node in features if isinstance(node, OnDemand)),
+            task,
+            positive,
+            group,
+            tuple(slices),
+            tuple(fairness),
+            helps,
+            could_harm,
+            log,
+        )
+        self._claim_model(name)
+        self.models[name] = made
+        return made
+
+    def _claim_model(self, name: str) -> None:
+        if not name.isidentifier():
+            raise GraphError(f"{name!r} cannot be a model's name", tip="use letters, digits and underscores")
+        if name in self.recommenders or name in self.models:
+            raise GraphError(f"the model {name!r} is declared twice")
 
     def _claim(self, name: str) -> None:
         if name.startswith("_") or not name.isidentifier():
             raise GraphError(f"{name!r} cannot be a name", tip="use letters, digits and underscores, a letter first")
-        if name in self.streams or name in self.tables or name in self.features_views:
+        if any(name in taken for taken in (self.streams, self.tables, self.features_views, self.on_demands)):
             raise GraphError(f"the name {name!r} is used twice in mill {self.name!r}")
 
 
@@ -220,6 +274,34 @@ def _whole_days(model: str, refresh: str | None) -> str | None:
     raise SettingRefused(
         f"recommender {model!r}: refresh={refresh!r} is no number of whole days", tip='write refresh="1 day"'
     )
+
+
+def _window(view: str, window: str | None, every: str | None) -> tuple[int | None, int | None]:
+    """Both in microseconds; a window is whole steps of `every`, so that each row enters and leaves at a boundary."""
+    if (window is None) != (every is None):
+        given, other = ("window", "every") if every is None else ("every", "window")
+        raise SettingRefused(
+            f"features {view!r}: `{given}=` needs `{other}=` beside it", tip='write window="90 days", every="1 day"'
+        )
+    if window is None or every is None:
+        return None, None
+    long, step = (_microseconds(f"features {view!r}: {text!r}", text) for text in (window, every))
+    if long % step:
+        raise SettingRefused(
+            f"features {view!r}: window={window!r} is no whole number of every={every!r}",
+            tip='write for example window="90 days", every="1 day"',
+        )
+    return long, step
+
+
+def _microseconds(where: str, text: str) -> int:
+    try:
+        found = duration(text)
+    except UsageError as problem:
+        raise SettingRefused(f"{where} is no length of time", tip='write "2 days"') from problem
+    if found <= 0:
+        raise SettingRefused(f"{where} must be longer than nothing")
+    return found
 
 
 def _name(function: TableFunction) -> str:

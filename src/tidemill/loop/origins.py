@@ -9,7 +9,7 @@ from tidemill.core.errors import SettingError, UsageError, nearest
 from tidemill.core.settings import Settings
 from tidemill.loop.arrivals import Progress
 from tidemill.loop.house import House
-from tidemill.loop.mill import Stream
+from tidemill.loop.nodes import Stream
 from tidemill.sources import FileSource, Source, open_source
 from tidemill.sources.events import EventSource, is_posted
 

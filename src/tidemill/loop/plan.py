@@ -13,7 +13,7 @@ from tidemill.loop.fresh import standing
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.increment import published_codes
-from tidemill.loop.mill import Recommender
+from tidemill.loop.nodes import Recommender
 from tidemill.loop.origins import refuse_strange
 
 

@@ -18,7 +18,7 @@ from tidemill.features import FeatureView, materialise
 from tidemill.lake import View
 from tidemill.loop.graph import Graph, Roles, told_of
 from tidemill.loop.house import House
-from tidemill.loop.mill import Features, Recommender
+from tidemill.loop.nodes import Features, Recommender
 from tidemill.serving.clock import replayed, set_replay
 from tidemill.serving.recent import recent_view
 from tidemill.serving.streams import ServedStream, write_streams

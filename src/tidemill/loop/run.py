@@ -21,7 +21,7 @@ from tidemill.loop.fresh import refresh_champions
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.increment import Arrival, Brought, bring_in, rebuild_changed
-from tidemill.loop.mill import Stream
+from tidemill.loop.nodes import Stream
 from tidemill.loop.origins import refuse_strange, sources_of
 from tidemill.loop.refresh import refresh
 

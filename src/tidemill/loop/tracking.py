@@ -9,10 +9,11 @@ from typing import Any
 
 from tidemill.core.errors import NoSuchBlob, ReleaseError
 from tidemill.core.ports import Lease
-from tidemill.core.records import FEWEST_USERS, Evaluation, Metric, Release, Run, Trial
+from tidemill.core.records import FEWEST_USERS, Evaluation, Metric, Run, Trial
+from tidemill.core.release import Release
 from tidemill.lake import View
 from tidemill.loop.house import House
-from tidemill.loop.mill import Recommender
+from tidemill.loop.nodes import Recommender
 from tidemill.loop.run import Teller
 from tidemill.loop.surroundings import Surroundings
 from tidemill.models import LearnerSpec

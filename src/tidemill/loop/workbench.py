@@ -25,7 +25,8 @@ import polars as pl
 from tidemill.core import settings
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import SystemClock, from_micros
-from tidemill.core.records import Release, RuleSet, Run
+from tidemill.core.records import Run
+from tidemill.core.release import Release, RuleSet
 from tidemill.features import OnlineFacts
 from tidemill.lake import View
 from tidemill.loop.activity import Activity

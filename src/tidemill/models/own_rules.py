@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tidemill.core.errors import RuleRefused
-from tidemill.core.records import RuleSet
+from tidemill.core.release import RuleSet
 
 ALLOWED_IMPORTS = frozenset(
     {"__future__", "bisect", "collections", "datetime", "fractions", "functools", "itertools", "math", "numpy",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tidemill.core.errors import RuleRefused
-from tidemill.core.records import RuleSet
+from tidemill.core.release import RuleSet
 from tidemill.models.facts import DAY_US, Facts
 from tidemill.models.interactions import F32, I32, Mask
 from tidemill.models.profile import Profile

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.core.errors import IdsMismatch
-from tidemill.core.records import Rule, RuleSet
+from tidemill.core.release import Rule, RuleSet
 from tidemill.models.facts import Facts
 from tidemill.models.interactions import F32, I32, I64, Mask
 from tidemill.models.prior import recent_popularity

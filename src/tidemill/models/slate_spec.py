@@ -19,7 +19,7 @@ from typing import Any
 
 from tidemill.core.errors import SlateMismatch, TypeMismatch
 from tidemill.core.errors import nearest as nearest_name
-from tidemill.core.records import Rule, RuleSet
+from tidemill.core.release import Rule, RuleSet
 from tidemill.models.own_rules import OwnRule, own_rule
 
 #: A function over candidates: a mask of bools (filter) or scores (score), one per candidate.

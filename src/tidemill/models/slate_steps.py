@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tidemill.core.records import Rule, RuleSet
+from tidemill.core.release import Rule, RuleSet
 from tidemill.models.facts import Facts
 from tidemill.models.interactions import F32, I32, Mask
 from tidemill.models.recommender import Recommender

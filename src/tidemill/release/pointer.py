@@ -12,7 +12,8 @@ import msgspec
 
 from tidemill.core.durable import write_durably
 from tidemill.core.errors import BundleCorrupt, FormatTooNew, NoSuchRelease
-from tidemill.core.records import Record, Release
+from tidemill.core.records import Record
+from tidemill.core.release import Release
 
 LIVE = "live.json"
 FORMAT = 1

@@ -19,8 +19,9 @@ from tidemill.core.errors import BundleCorrupt, CardIncomplete, NoSuchBlob, NoSu
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Ledger
 from tidemill.core.ports import Blobs, Lease
-from tidemill.core.records import Card, Record, Release, RuleSet
+from tidemill.core.records import Record
 from tidemill.core.refs import Ref, parse_ref
+from tidemill.core.release import Card, Release, RuleSet
 from tidemill.release.bundle import plain_name, seal, verify
 from tidemill.release.pointer import Pointer, read_pointer, write_pointer
 

@@ -13,7 +13,8 @@ import msgspec
 
 from tidemill.core.errors import RuleFailed
 from tidemill.core.ports import Latest
-from tidemill.core.records import Answered, RuleSet
+from tidemill.core.records import Answered
+from tidemill.core.release import RuleSet
 from tidemill.features import OnlineFacts
 from tidemill.models import Answer as SlateAnswer
 from tidemill.models import Recommender, SlateEngine

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.core.errors import TooLittleData
-from tidemill.core.records import Evaluation, Exposure, RuleSet
+from tidemill.core.records import Evaluation, Exposure
+from tidemill.core.release import RuleSet
 from tidemill.models import EventFacts, Interactions, Recommender, SlateEngine, nearest, popular, unseen
 from tidemill.models.low_pass import low_pass_vectors
 from tidemill.training.exposures import exposures

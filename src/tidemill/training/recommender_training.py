@@ -10,7 +10,8 @@ import numpy as np
 
 from tidemill.core.errors import RecallBelowTarget, TooLittleData
 from tidemill.core.ports import Search
-from tidemill.core.records import Evaluation, RuleSet
+from tidemill.core.records import Evaluation
+from tidemill.core.release import RuleSet
 from tidemill.models import (
     Interactions,
     LearnerSpec,

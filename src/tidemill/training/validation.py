@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from tidemill.core.records import RuleSet
+from tidemill.core.release import RuleSet
 from tidemill.models import (
     Blend,
     EventFacts,

@@ -1,0 +1,129 @@
+"""How good a tabular model is, as a release carries it: figures with intervals, and what they hide.
+
+Every interval is 95%. A figure of fewer rows than `FEWEST_USERS` is kept nowhere.
+"""
+
+from __future__ import annotations
+
+from tidemill.core.records import Metric, Record
+from tidemill.core.signature import Task
+
+
+class Score(Record, frozen=True):
+    """One measure of the model beside its baseline, on the same rows."""
+
+    #: `auc`, `log_loss`, `brier`, `accuracy`, `mae`, `rmse`, `r2`, `poisson_deviance`, …
+    name: str
+    higher_is_better: bool
+    model: Metric
+    baseline: Metric
+    #: Model minus baseline, paired over rows (over groups, where there are groups).
+    difference: Metric
+
+
+class Bin(Record, frozen=True):
+    """Rows of similar predictions: what was predicted and what came, with its interval."""
+
+    n: int
+    low: float
+    high: float
+    predicted: float
+    observed: Metric
+
+
+class Part(Record, frozen=True):
+    """The main measure on rows that share a value of one column, and the same on all other rows."""
+
+    column: str
+    value: str
+    n: int
+    score: Metric
+    #: Part minus the rest, and its p after Holm over all parts.
+    difference: Metric
+    p_holm: float
+
+
+class Gap(Record, frozen=True):
+    """How differently a model treats the groups of a declared attribute, by one measure."""
+
+    attribute: str
+    #: `selection rate`, `true positive rate`, `false positive rate`, `error`, `calibration`, `mean prediction`.
+    measure: str
+    #: Group -> its figure, and how many rows it has.
+    groups: dict[str, Metric]
+    n: dict[str, int]
+    #: Largest minus smallest, with an interval; and which groups those are.
+    gap: Metric
+    highest: str
+    lowest: str
+
+
+class CurvePoint(Record, frozen=True):
+    """The main measure after learning from a share of the rows."""
+
+    share: float
+    n_rows: int
+    score: Metric
+    cpu_s: float
+
+
+class Influence(Record, frozen=True):
+    """How much one input moves the answers: mean absolute SHAP value (in the model's margin) and its share of all."""
+
+    input: str
+    mean_abs: float
+    share: float
+    #: Correlation of the input's value with its contribution; `None` for texts.
+    direction: float | None = None
+
+
+class Member(Record, frozen=True):
+    """Something that was tried on the way to the model."""
+
+    name: str
+    settings: str
+    #: The main measure out of fold, or on validation rows.
+    score: Metric
+    cpu_s: float
+    #: `chosen`, `stacked` (part of the chosen stack), `kept out`, `late`, `failed`.
+    state: str
+    says: str = ""
+
+
+class Assessment(Record, frozen=True):
+    """How good a tabular model is on rows that no choice has seen."""
+
+    task: Task
+    #: The measure that decides, first among `scores`.
+    measure: str
+    baseline: str
+    #: How the rows were split, in words, and the time of the split (microseconds) where there is one.
+    protocol: str
+    split_at: int | None
+    n_train: int
+    n_test: int
+    scores: tuple[Score, ...]
+    #: Share of the positive class, or mean and median of the target, on the test rows.
+    prevalence: float | None = None
+    bins: tuple[Bin, ...] = ()
+    #: Expected calibration error over the bins, weighted by rows; `None` for numbers.
+    calibration_error: Metric | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    #: What more rows or more time would buy, in a sentence.
+    curve_says: str = ""
+    parts: tuple[Part, ...] = ()
+    worst: str = ""
+    gaps: tuple[Gap, ...] = ()
+    gaps_say: str = ""
+    influences: tuple[Influence, ...] = ()
+    members: tuple[Member, ...] = ()
+    #: Beside the champion's answers on the same rows; empty where there is none that can be asked.
+    beside_champion: tuple[Score, ...] = ()
+    champion: str = ""
+    #: Leaks and everything else that may make these figures too good: sentences with numbers.
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def main(self) -> Score:
+        """The measure that decides."""
+        return self.scores[0]

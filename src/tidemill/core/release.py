@@ -1,0 +1,93 @@
+"""What goes live, as records: the rules of a slate, the card that people read, and the release that pins it all."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from tidemill.core.assessment import Assessment
+from tidemill.core.records import Evaluation, Record
+from tidemill.core.signature import Signature
+
+
+class Refreshed(Record, frozen=True):
+    """That a model was brought up to date by counting, without learning: its settings and evaluation are older."""
+
+    #: The release that was learned, and the as-of that it was learned at (microseconds).
+    of: str
+    as_of: int
+    #: When it was refreshed.
+    at: int
+
+
+class Card(Record, frozen=True):
+    """What people need to know before a model goes live. `helps` and `could_harm` are required."""
+
+    model: str
+    helps: str
+    could_harm: str
+    learner: str
+    parameters: dict[str, Any]
+    evaluation: Evaluation | None
+    #: Table -> version, and the rows and people that it learned from.
+    data: dict[str, int]
+    n_rows: int
+    n_users: int
+    n_items: int
+    learned_at: int
+    as_of: int
+    #: Set where it was refreshed: `learned_at` and `evaluation` are those of the learning, all else is of now.
+    refreshed: Refreshed | None = None
+    #: How good a tabular model is; `evaluation` is a recommender's.
+    assessment: Assessment | None = None
+    #: Where a model that was learned elsewhere comes from: `source`, `licence`, `revision`, `sha256`; else empty.
+    origin: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Rule(Record, frozen=True):
+    """One built-in rule of a slate as data: `name` picks it, `args` sets it."""
+
+    name: str
+    args: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class RuleSet(Record, frozen=True):
+    """A slate: retrieve, filter, score, order, and the fallback."""
+
+    retrieve: tuple[Rule, ...]
+    filter: tuple[Rule, ...] = ()
+    score: tuple[Rule, ...] = ()
+    order: tuple[Rule, ...] = ()
+    fallback: Rule | None = None
+
+
+class Release(Record, frozen=True):
+    """The only thing that can be served."""
+
+    model: str
+    number: int
+    #: sha256 of the bundle's manifest; the bundle's name in the blob store.
+    bundle: str
+    rules: RuleSet
+    #: The user's own rules: path of the source module in the folder `modules` -> sha256.
+    rule_modules: dict[str, str]
+    #: Feature views that the rules read: view -> columns.
+    facts: dict[str, tuple[str, ...]]
+    data: dict[str, int]
+    #: Fingerprint of the code that made it, commit where known, and the environment's lock.
+    code: str
+    commit: str | None
+    environment: str
+    card: Card
+    created_at: int
+    log: Literal["available", "required"] = "available"
+    #: sha256 of the manifest of the sealed folder of rule modules; empty where all rules are built in.
+    modules: str = ""
+    #: How a tabular model is asked and what it answers; `None` for a recommender.
+    signature: Signature | None = None
+
+    @property
+    def name(self) -> str:
+        """`for_you@3`."""
+        return f"{self.model}@{self.number}"

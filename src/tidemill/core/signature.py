@@ -1,0 +1,80 @@
+"""What a model is asked with and what it says: the fields of a request, what is looked up, what is computed, in order.
+
+A server needs nothing else to turn a request into an answer: it reads the request's fields, looks values up in the
+views, runs the functions that compute, and hands the `inputs` to the model in their order.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tidemill.core.records import Record
+
+#: `number` is a float, `whole` an integer, `flag` true or false, `text` a category or an id, `time` UTC microseconds.
+FieldKind = Literal["number", "whole", "flag", "text", "time"]
+#: `binary` gives the probability of the positive class, `classes` one for each class, `number` and `count` a value.
+Task = Literal["binary", "classes", "number", "count"]
+
+
+class Field(Record, frozen=True):
+    """One value of a request, of a feature, or of an answer."""
+
+    name: str
+    kind: FieldKind
+    #: May be left out of a request, or be null.
+    optional: bool = True
+    unit: str | None = None
+    #: `subject` names a person, whose surrogate is made before anything else; `event_time` is when the request counts.
+    role: Literal["subject", "item", "event_time"] | None = None
+
+
+class Lookup(Record, frozen=True):
+    """Features that are looked up online by an entity of the request."""
+
+    view: str
+    #: The request's field that names the entity, and the kind of surrogate that it becomes where it is a person.
+    entity: str
+    #: Input of the model -> column of the view.
+    columns: dict[str, str]
+    #: Microseconds after which a value counts as expired, and is missing to the model; `None`: never.
+    ttl_us: int | None = None
+
+
+class Computed(Record, frozen=True):
+    """Features that a function of the project makes at answer time, from the request and what was looked up."""
+
+    function: str
+    #: Path of its source among the release's modules.
+    module: str
+    #: Names of what it is given, in the order of its parameters, and what it gives.
+    takes: tuple[str, ...]
+    gives: tuple[Field, ...]
+
+
+class Signature(Record, frozen=True):
+    """How a tabular model is asked and what it answers."""
+
+    task: Task
+    target: str
+    #: What a request brings.
+    request: tuple[Field, ...]
+    #: What the model reads, in its order: from the request, the lookups and the functions.
+    inputs: tuple[Field, ...]
+    outputs: tuple[Field, ...]
+    lookups: tuple[Lookup, ...] = ()
+    computed: tuple[Computed, ...] = ()
+    #: The classes in the order of the probabilities; of a binary task the second one is positive.
+    classes: tuple[str, ...] = ()
+
+
+def outputs_of(task: Task) -> tuple[Field, ...]:
+    """The fields of an answer: what `TabularModel.predict` gives by name.
+
+    >>> [field.name for field in outputs_of("binary")]
+    ['probability', 'label']
+    """
+    if task == "binary":
+        return (Field(name="probability", kind="number", optional=False), Field(name="label", kind="text"))
+    if task == "classes":
+        return (Field(name="probabilities", kind="number", optional=False), Field(name="label", kind="text"))
+    return (Field(name="value", kind="number", optional=False),)

@@ -1,0 +1,148 @@
+"""How a tabular model is put together, as data: encoders make numbers of inputs, members make margins of numbers, and a
+weighted sum under a link makes the answer. Nothing of it is code; thirty lines of Python can follow it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from tidemill.core.signature import Field, Task
+
+FORMAT = 1
+#: What stands between the texts of a crossed key.
+CROSS = "\x1f"
+
+
+class _Encoder(msgspec.Struct, frozen=True, kw_only=True, tag_field="encode"):
+    """Makes one float64 column of the design matrix."""
+
+
+class Number(_Encoder, frozen=True, tag="number"):
+    """A number, whole number, flag (0 or 1) or time (seconds since 1970) as it is; missing is NaN."""
+
+    input: str
+
+
+class Code(_Encoder, frozen=True, tag="code"):
+    """The number of a text; one that is missing or was never seen is NaN."""
+
+    input: str
+    codes: dict[str, int]
+
+
+class Is(_Encoder, frozen=True, tag="is"):
+    """1 where the input is this text (`None`: is missing or was never seen among `known`), else 0."""
+
+    input: str
+    value: str | None
+    known: tuple[str, ...] = ()
+
+
+class Mean(_Encoder, frozen=True, tag="mean"):
+    """A figure learned for a text, or for several texts together; `other` for what was never seen. Missing texts count
+    as the empty one.
+    """
+
+    inputs: tuple[str, ...]
+    values: dict[str, float]
+    other: float
+
+
+class Part(_Encoder, frozen=True, tag="part"):
+    """A part of a time in UTC: `hour` with its fraction, `weekday` (Monday 0), `month`, `day` of the month, `year`."""
+
+    input: str
+    part: Literal["hour", "weekday", "month", "day", "year"]
+
+
+Encoder = Number | Code | Is | Mean | Part
+
+
+class _Member(msgspec.Struct, frozen=True, kw_only=True, tag_field="member"):
+    """Makes margins of rows: float64 (n, 1), or (n, n_classes)."""
+
+    name: str
+    #: What a margin is turned into before it is weighted: `square` of a model that learned square roots.
+    then: Literal["", "square", "exp"] = ""
+
+
+class Trees(_Member, frozen=True, tag="lightgbm"):
+    """LightGBM's text in `file`, over these columns of the design matrix."""
+
+    file: str
+    columns: tuple[int, ...]
+
+
+class Oblivious(_Member, frozen=True, tag="oblivious"):
+    """Symmetric trees of one depth d: at level l of tree t, `columns[splits[t, l]] > borders[t, l]` sets bit l of the
+    place in `leaves[t]`. Files `NAME.splits.npy` int32 (t, d), `NAME.borders.npy` float32 (t, d), `NAME.leaves.npy`
+    float64 (t, 2^d, k). A missing value counts as -inf where `missing` is `low`. The margin is bias + scale · sum.
+    """
+
+    columns: tuple[int, ...]
+    bias: tuple[float, ...]
+    scale: float = 1.0
+    missing: Literal["low", "high"] = "low"
+
+
+class Term(msgspec.Struct, frozen=True, kw_only=True):
+    """What one column adds: linear between `knots` (rising) and constant beyond them; `missing` where it is NaN.
+
+    `values` has one row for each knot, of one number for each margin.
+    """
+
+    column: int
+    knots: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]
+    missing: tuple[float, ...]
+
+
+class Additive(_Member, frozen=True, tag="additive"):
+    """A sum of one-column curves: a spline regression of degree 1, or with one knot and no curve a constant."""
+
+    terms: tuple[Term, ...]
+    bias: tuple[float, ...]
+
+
+class Onnx(_Member, frozen=True, tag="onnx"):
+    """An ONNX graph in `file`. It reads model inputs as they are, each as a column (n, 1) named like the input, or with
+    `columns` one float32 matrix of the design matrix under the graph's first input name.
+    """
+
+    file: str
+    #: The graph's output that is taken; (n, k) or (n,).
+    output: str
+    columns: tuple[int, ...] | None = None
+    #: Texts that stand for a missing one, numbers being NaN.
+    missing_text: str = ""
+
+
+Member = Trees | Oblivious | Additive | Onnx
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """`tabular.json`. Margin = bias + Σ weight · member, for each class; the answer is link(margin).
+
+    `link`: `sigmoid` and `softmax` give probabilities, `exp` a count, `identity` the value; `none` of a single member
+    that gives probabilities already.
+    """
+
+    format: int = FORMAT
+    task: Task
+    target: str
+    inputs: tuple[Field, ...]
+    classes: tuple[str, ...] = ()
+    encoders: tuple[Encoder, ...] = ()
+    members: tuple[Member, ...]
+    weights: tuple[float, ...]
+    bias: tuple[float, ...]
+    link: Literal["identity", "sigmoid", "softmax", "exp", "none"]
+    #: Probability from which on a binary answer's label is the positive class.
+    threshold: float = 0.5
+    #: Answers outside are cut to this range, where there is one.
+    low: float | None = None
+    high: float | None = None
+    #: Libraries that members were learned with, by version.
+    made_with: dict[str, str] = {}

@@ -1,0 +1,1 @@
+"""How tabular models are learned and measured: splits, estimators, AutoML, assessment."""
