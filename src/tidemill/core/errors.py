@@ -133,6 +133,15 @@ class FunctionFailed(GraphError, RuntimeError):
     code = "TM105"
 
 
+class RowsLost(GraphError, RuntimeError):
+    """A join of features lost or doubled rows of the examples, so that its result is not used.
+
+    It is a defect of tidemill or of the engine: what was given is whole. Please report it with the view's function.
+    """
+
+    code = "TM106"
+
+
 class SourceError(TidemillError):
     """A source could not be read."""
 
@@ -311,6 +320,65 @@ class FigureRefused(LearnError, ValueError):
     code = "TM514"
 
 
+class NotPublishable(LearnError, TypeError):
+    """A fitted model has no form that a server can answer from without running its pickle, so nothing was published.
+
+    Take `tm.auto()`, a LightGBM estimator or scikit-learn's own classes; or give the model a method
+    `export_onnx(folder)` that writes an ONNX graph and returns its path.
+    """
+
+    code = "TM520"
+
+
+class ParityFailed(LearnError, ValueError):
+    """The published form of a model answers otherwise than the fitted model itself, so nothing was published.
+
+    The message names the worst row and both answers. Numbers that float32 cannot hold, and texts that were never seen,
+    are the usual causes.
+    """
+
+    code = "TM521"
+
+
+class TargetUnfit(LearnError, ValueError):
+    """The target of a tabular model is not of the task that it is declared or seen to be.
+
+    A binary target has two values, a count is never below 0, and what has only one value cannot be learned. Look at the
+    column in the examples' table, or say `task=` on the model in mill.py.
+    """
+
+    code = "TM530"
+
+
+class DatasetChanged(LearnError, ValueError):
+    """A dataset that was pinned does not come out the same when it is read again.
+
+    The message names what differs: the code of a feature, a table version that is gone, or the rows. `tidemill lake
+    verify` tells whether the lake's files are what was written.
+    """
+
+    code = "TM531"
+
+
+class EnvironmentUnmade(LearnError, OSError):
+    """The libraries that something was learned with cannot be installed again, so it was not reproduced with them.
+
+    The index may no longer have a version, or may not be reachable. `tidemill reproduce --here` takes the present
+    environment and names what differs.
+    """
+
+    code = "TM540"
+
+
+class NotExplained(LearnError, ValueError):
+    """Nothing can say what each input added to this model's answers.
+
+    Trees and additive models are explained exactly; ONNX graphs are not, nor trees whose leaf weights were not kept.
+    """
+
+    code = "TM522"
+
+
 class ReleaseError(TidemillError):
     """A bundle or a release is not fit to be served."""
 
@@ -358,6 +426,24 @@ class RuleRefused(ReleaseError, ValueError):
     """
 
     code = "TM610"
+
+
+class OriginMissing(ReleaseError, ValueError):
+    """A model from elsewhere does not say where it comes from, or is not the file that its card pins.
+
+    Its folder needs a `card.json` with `source`, `licence`, `revision`, `sha256` and `card`.
+    """
+
+    code = "TM606"
+
+
+class ImportRefused(ReleaseError, ValueError):
+    """A model that was learned elsewhere cannot become a release: its kind is not known, or its inputs are not.
+
+    ONNX files, LightGBM text files and MLflow models of a known flavor can be imported.
+    """
+
+    code = "TM607"
 
 
 class ServeError(TidemillError):
@@ -448,6 +534,14 @@ class NotKept(ServeError, OSError):
     """
 
     code = "TM712"
+
+
+class AnswerFailed(ServeError, RuntimeError):
+    """A tabular model gave no answer: an on-demand function of its project raised an error or gave something other than
+    one value for each row, or the answer is no finite number.
+    """
+
+    code = "TM713"
 
 
 class LedgerError(TidemillError):

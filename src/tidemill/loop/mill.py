@@ -13,7 +13,7 @@ import msgspec
 
 from tidemill.core.duration import duration
 from tidemill.core.errors import GraphError, SettingRefused, TypeMismatch, UnknownName, UsageError, nearest
-from tidemill.core.schema import Event, known_zone
+from tidemill.core.schema import ROW, Event, known_zone
 from tidemill.loop.nodes import Features, Model, OnDemand, Recommender, Stream, Table, TableFunction
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ class Mill:
     models: dict[str, Model] = field(default_factory=dict)
     expectations: dict[str, list[AnyExpectation]] = field(default_factory=dict)
 
+    @property
+    def model_names(self) -> list[str]:
+        """Recommenders, then tabular models, as they are declared."""
+        return [*self.recommenders, *self.models]
+
     def stream(
         self,
         name: str,
@@ -48,7 +53,10 @@ class Mill:
         day_zone: str = "UTC",
         delay_days: int = 0,
     ) -> Stream:
-        """Declare a stream of events. Rows with the same `key` are one event; the one that arrived last counts."""
+        """Declare a stream of events. Rows with the same `key` are one event; the one that arrived last counts.
+
+        With `key="_row"` every row is an event of its own, equal ones too.
+        """
         return self._add_stream(name, event, key, day_zone=day_zone, delay_days=delay_days)
 
     def snapshot(self, name: str, event: type[Event], *, key: str | Sequence[str], day_zone: str = "UTC") -> Stream:
@@ -59,7 +67,7 @@ class Mill:
         keys = _names(key)
         known_zone(about.get("day_zone", "UTC"))
         for column in keys:
-            if column not in event.contract.names:
+            if column not in (*event.contract.names, ROW):
                 raise UnknownName(
                     f"stream {name!r}: the key column {column!r} is not in {event.__name__}",
                     tip=nearest(column, event.contract.names),
