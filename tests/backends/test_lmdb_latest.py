@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tidemill.backends import mapped_rows
+from tidemill.backends import lmdb_file, mapped_rows
+from tidemill.backends.lmdb_file import LmdbFile
 from tidemill.backends.lmdb_latest import LmdbLatest
 from tidemill.core.errors import CorruptFile, FormatTooNew, LatestFull, UsageError
 from tidemill.core.ports import Latest
@@ -57,7 +59,7 @@ class _LetsRowsGoEarly(LmdbLatest):
         with self._begin(write=True) as txn:
             for place, _, found, _ in list(self._fresh_rows(txn, view)):
                 if found in rows:
-                    txn.delete(place, db=self._file.fresh)
+                    txn.delete(place, db=self._here.file.fresh)
         return super().change(view, {key: lambda _, key=key: rows[key] for key in rows}, at)
 
 
@@ -82,8 +84,8 @@ class _CachesTheState(LmdbLatest):
     """A reader that never looks again."""
 
     def _state(self, txn: Any, view: str) -> Any:
-        state = self._seen[1].get(view) or super()._state(txn, view)
-        self._seen[1][view] = state
+        state = self._here.seen[1].get(view) or super()._state(txn, view)
+        self._here.seen[1][view] = state
         return state
 
 
@@ -362,7 +364,7 @@ def test_a_full_disk_is_a_clean_error_and_the_old_snapshot_stays(
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     latest = LmdbLatest(tmp_path)
     with latest._begin(write=True) as txn:
-        txn.put(b"format", b"2", db=latest._file.env.open_db(b"about", txn=txn))
+        txn.put(b"format", b"2", db=latest._here.file.env.open_db(b"about", txn=txn))
     latest.close()
     with pytest.raises(FormatTooNew):
         LmdbLatest(tmp_path)
@@ -381,3 +383,145 @@ def test_a_fresh_row_that_a_new_snapshot_cannot_hold_goes(tmp_path: Path) -> Non
     latest.write("v", "k", rows(("a", 1, "", [])), "one")
     assert latest.get("v", "a") == {"n": 1, "s": "", "l": []}
     assert latest.get("v", "b") == {"n": 4}
+
+
+# forgetting
+
+
+_FORGETS = """
+latest.keys("v")
+print("ready", flush=True)
+sys.stdin.readline()
+latest.forget([f"GONEGONE{i}" for i in range(300)])
+print("done", flush=True)
+sys.stdin.readline()
+"""
+
+
+def _filled(memory: Path) -> LmdbLatest:
+    latest = LmdbLatest(memory)
+    for view in ("v", "w"):
+        latest.write(
+            view,
+            "k",
+            rows(*((f"{who}{i}", i, "x" * 50, []) for who in ("GONEGONE", "STAYS") for i in range(300))),
+            "one",
+        )
+        for i in range(0, 300, 3):
+            latest.put(view, f"GONEGONE{i}", {"n": -i}, at=1)
+            latest.put(view, f"STAYS{i}", {"n": -i}, at=1)
+    return latest
+
+
+def _bytes_left(memory: Path) -> list[Path]:
+    return [file for file in memory.rglob("*") if file.is_file() and b"GONEGONE" in file.read_bytes()]
+
+
+def test_another_process_forgets_and_readers_follow_it_to_the_new_file(memory: Path) -> None:
+    latest = _filled(memory)
+    child = _Child(memory, _FORGETS)
+    assert child.line() == "ready"
+    assert latest.get("v", "GONEGONE0") == {"n": 0}
+    assert child.ask("go") == "done"
+    assert latest.get("v", "GONEGONE0") is None
+    assert not _bytes_left(memory)
+    latest.put("v", "STAYS1", {"n": 99}, at=2)  # written where the other process reads
+    assert LmdbLatest(memory).get("v", "STAYS1") == {"n": 99}
+    assert child.end() == 0
+    assert sorted(path.name for path in memory.iterdir()) == ["fresh-2", "views"]
+
+
+@pytest.mark.slow
+def test_a_killed_forgetting_leaves_each_view_whole_and_is_completed_by_the_next(memory: Path) -> None:
+    chance = random.Random(3)
+    seen: set[int] = set()
+    whole_s = 0.0  # how long it takes when nobody kills it, on this machine as busy as it is
+    for turn in range(60):
+        if turn > 8 and len(seen) > 1:
+            break
+        latest = _filled(memory)
+        child = _Child(memory, _FORGETS)
+        assert child.line() == "ready"
+        assert child.process.stdin
+        child.process.stdin.write("go\n")
+        child.process.stdin.flush()
+        begun = time.monotonic()
+        if turn:
+            time.sleep(chance.uniform(0.0, 1.2 * whole_s))
+        else:
+            assert child.line() == "done"
+            whole_s = time.monotonic() - begun
+        child.process.send_signal(signal.SIGKILL)
+        assert child.end() == -signal.SIGKILL
+        for store in (latest, LmdbLatest(memory)):
+            for view in ("v", "w"):
+                found = sum(key.startswith("GONEGONE") for key in store.keys(view))
+                seen.add(found)
+                assert sum(key.startswith("STAYS") for key in store.keys(view)) == 300
+                assert store.get(view, "STAYS3") == {"n": -3}
+        latest.forget([f"GONEGONE{i}" for i in range(300)])
+        assert not _bytes_left(memory)
+        assert len(list(memory.glob("fresh*"))) == 1
+        assert not list(memory.glob("gone*"))
+        assert LmdbLatest(memory).get("v", "STAYS3") == {"n": -3}
+    assert seen == {0, 300}
+
+
+@pytest.mark.parametrize("after", ["views", "made", "left"])
+def test_a_forgetting_that_stops_anywhere_is_completed_by_the_next(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    latest = _filled(memory)
+
+    def stops(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        if after == "views":
+            patched.setattr(LmdbFile, "renewed", stops)
+        elif after == "made":
+            patched.setattr(lmdb_file, "sync", stops)
+        else:
+            patched.setattr(LmdbFile, "remove_older", stops)
+        latest.forget([f"GONEGONE{i}" for i in range(300)])
+    assert latest.keys("v") == sorted(f"STAYS{i}" for i in range(300))
+    latest.put("v", "GONEGONE1", {"n": 7}, at=5)
+    assert LmdbLatest(memory).get("v", "GONEGONE1") == {"n": 7}
+    assert latest.forget(["GONEGONE1", *(f"GONEGONE{i}" for i in range(300))]) == 1
+    assert not _bytes_left(memory)
+    assert latest.get("w", "STAYS3") == {"n": -3}
+
+
+def test_a_store_that_only_deletes_leaves_bytes(memory: Path) -> None:
+    """Why the file is renewed: LMDB lets a page go and does not clear it."""
+    latest = LmdbLatest(memory)
+    latest.put("v", "GONEGONE", {"n": 1}, at=1)
+    latest.settle("v", 2)
+    assert latest.keys("v") == []
+    assert _bytes_left(memory)
+    assert latest.forget(["GONEGONE"]) == 0
+    assert not _bytes_left(memory)
+
+
+def test_threads_that_read_meanwhile_each_go_on_to_the_new_file(memory: Path) -> None:
+    latest = _filled(memory)
+    wrong: list[object] = []
+    stop = threading.Event()
+
+    def reads() -> None:
+        while not stop.is_set():
+            try:
+                if latest.get("v", "STAYS3") != {"n": -3} or len(latest.keys("w")) < 300:
+                    wrong.append("a row is missing")
+            except Exception as error:  # whatever a reader could meet
+                wrong.append(error)
+
+    readers = [threading.Thread(target=reads) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(12):
+        assert latest.forget([f"GONEGONE{number}"]) == 2
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert not wrong

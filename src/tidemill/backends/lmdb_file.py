@@ -1,58 +1,138 @@
-"""One LMDB environment per folder and process, as LMDB asks, with errors in the house's words."""
+"""One LMDB environment per folder and process, as LMDB asks, with errors in the house's words.
+
+LMDB never clears a page that it lets go, so what has to be forgotten is left behind with the whole file: `renewed`
+copies what stays into the next generation of the environment, marks the old one as left in the transaction that ends
+its life, and removes it. Whoever has the old one open reads that mark before anything else of a new transaction.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import shutil
+import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import lmdb
 
+from tidemill.backends.mapped_rows import sync
 from tidemill.core.errors import CorruptFile, FormatTooNew, LatestFull
 
 FORMAT = b"1"
+_NAME, _GONE, _LEFT = "fresh", "gone", b"left"
 
 
 class LmdbFile:
     """The environment of a folder and its databases. Share it with `of`: a process may open each only once."""
 
     _opened: ClassVar[weakref.WeakValueDictionary[tuple[int, str], LmdbFile]] = weakref.WeakValueDictionary()
+    _opening: ClassVar[threading.RLock] = threading.RLock()
 
-    def __init__(self, root: Path, size: int) -> None:
+    def __init__(self, folder: Path, size: int) -> None:
         self.process = os.getpid()
+        self.folder, self._size = folder, size
         # without spare transactions no reader's slot is held between two reads, so that a forked process may let go of
         # the environment without taking a slot from its parent
-        self.env = lmdb.open(str(root / "fresh"), map_size=size, max_dbs=4, max_readers=1022, max_spare_txns=0)
+        self.env = lmdb.open(str(folder), map_size=size, max_dbs=4, max_readers=1022, max_spare_txns=0, create=False)
         # closed with the last that shares it, though a transaction may be kept alive by a traceback, say
-        weakref.finalize(self, _close, self.env, self.process).atexit = False
+        self._closes = weakref.finalize(self, _close, self.env, self.process)
+        self._closes.atexit = False
         self.env.reader_check()  # readers that were killed would keep old pages alive
-        self.fresh, self.views, self.log, about = (
+        self.fresh, self.views, self.log, self.about = (
             self.env.open_db(name) for name in (b"fresh", b"views", b"log", b"about")
         )
         with self.env.begin() as txn:
-            known = txn.get(b"format", db=about)
+            known = txn.get(b"format", db=self.about)
+            #: The environment is left: its rows went on to the next generation.
+            self.left = txn.get(_LEFT, db=self.about) is not None
         if known is None:
             with self.env.begin(write=True) as txn:
-                txn.put(b"format", FORMAT, db=about)
+                txn.put(b"format", FORMAT, db=self.about)
         elif int(known) > int(FORMAT):
-            raise FormatTooNew(f"{root}: format {int(known)}, and this tidemill reads up to {int(FORMAT)}")
+            raise FormatTooNew(f"{folder.parent}: format {int(known)}, and this tidemill reads up to {int(FORMAT)}")
 
     @classmethod
     def of(cls, root: Path, size: int) -> LmdbFile:
+        """The environment of the store at `root` that is not left, shared by all who ask for it in this process."""
         root.mkdir(parents=True, exist_ok=True)
         name = (os.getpid(), str(root.resolve()))
-        found = cls._opened.get(name)
-        if found is None:
-            for inherited in [file for file in cls._opened.values() if file.process != name[0]]:
-                inherited.env.close()  # after a fork: LMDB's handles belong to the process that opened them
-                inherited.process = name[0]
-            with in_our_words(root):
-                found = cls._opened[name] = cls(root, size)
-        return found
+        with cls._opening:
+            found = cls._opened.get(name)
+            if found is None or found.left:
+                for inherited in [file for file in cls._opened.values() if file.process != name[0]]:
+                    inherited.env.close()  # after a fork: LMDB's handles belong to the process that opened them
+                    inherited.process = name[0]
+                with in_our_words(root):
+                    # what is known to be left stays open where others share it, and is not opened twice
+                    found = cls._opened[name] = cls._newest(root, size, _number(found.folder.name) if found else 0)
+            return found
+
+    @classmethod
+    def _newest(cls, root: Path, size: int, after: int) -> LmdbFile:
+        """The oldest generation that is not left: a newer one may be half of a renewal that was killed."""
+        while True:
+            generations = [number for number in _generations(root) if number > after]
+            if not generations and not after:
+                (root / _NAME).mkdir(exist_ok=True)
+            for number in generations:
+                try:
+                    found = cls(root / _folder_name(number), size)
+                except lmdb.Error:
+                    if (root / _folder_name(number)).is_dir():
+                        raise
+                    break  # taken away just now: look again
+                if not found.left:
+                    return found
+            else:
+                if generations or after:
+                    raise CorruptFile(f"{root}: its rows went on to another file, which is missing")
+
+    def is_left(self, txn: Any) -> bool:
+        """Whether the rows went on to the next generation, as of a transaction."""
+        self.left = self.left or txn.get(_LEFT, db=self.about) is not None
+        return self.left
+
+    def renewed(self, txn: Any, fill: Callable[[LmdbFile, Any], None]) -> None:
+        """Leave this environment for a new one that `fill` puts rows into; `txn` writes here, and is the last to."""
+        root, number = self.folder.parent, _number(self.folder.name) + 1
+        made = root / f"{_GONE}-{os.getpid()}-made"
+        for old in (made, root / _folder_name(number)):  # of a renewal that was killed
+            shutil.rmtree(old, ignore_errors=True)
+        made.mkdir()
+        new = LmdbFile(made, self._size)
+        with new.env.begin(write=True) as into:
+            fill(new, into)
+        new._closes()
+        made.rename(root / _folder_name(number))
+        sync(root)
+        txn.put(_LEFT, b"1", db=self.about)
+
+    def remove_older(self) -> None:
+        """Remove what this one came after and what killed renewals left; the caller holds a writing transaction."""
+        root = self.folder.parent
+        for number in _generations(root):
+            if number < _number(self.folder.name):  # out of the way first, so that nobody opens half of it
+                (root / _folder_name(number)).rename(root / f"{_GONE}-{os.getpid()}-{number}")
+        for old in root.glob(f"{_GONE}-*"):
+            shutil.rmtree(old)
+        sync(root)
+
+
+def _generations(root: Path) -> list[int]:
+    names = [folder.name for folder in root.iterdir()]
+    return sorted(_number(name) for name in names if name == _NAME or name.startswith(f"{_NAME}-"))
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix(_NAME).lstrip("-") or 1)
+
+
+def _folder_name(number: int) -> str:
+    return _NAME if number == 1 else f"{_NAME}-{number}"
 
 
 def _close(env: lmdb.Environment, process: int) -> None:
@@ -73,3 +153,11 @@ def in_our_words(place: Path) -> Iterator[None]:
         raise LatestFull(f"{place}: {error.strerror}") from error
     except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
         raise CorruptFile(f"{place}: {error}") from error
+
+
+def _unlocked() -> None:
+    """In a forked process: another thread may have held the lock, and does not exist here."""
+    LmdbFile._opening = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_unlocked)

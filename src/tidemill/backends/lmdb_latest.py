@@ -7,14 +7,14 @@ microsecond. Every put and every swap moves the view's mark on by one; `changed`
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import struct
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tidemill.backends.lmdb_file import LmdbFile, in_our_words
+from tidemill.backends.lmdb_rows import STAMP, fits, overlaid, place_of, plain, prefix, sweep, under, unpack
 from tidemill.backends.mapped_rows import MappedRows, build, fit, sync
-from tidemill.core.clock import micros
-from tidemill.core.errors import CorruptFile, TidemillError, UsageError
+from tidemill.core.errors import CorruptFile, UsageError
 
 _VIEW = re.compile(r"^[A-Za-z0-9_][\w.-]*$")
-_STAMP = struct.Struct("<qQ")  # the instant of the put, and the mark that it set
-_LONGEST_KEY = 500  # LMDB takes 511 bytes
 
 
 class _State(msgspec.Struct, frozen=True, array_like=True):
@@ -46,6 +44,17 @@ class _State(msgspec.Struct, frozen=True, array_like=True):
     check: int = 0
 
 
+class _Here(threading.local):
+    """The file that a thread reads: each goes on to the next generation between two transactions of its own."""
+
+    def __init__(self, root: Path, size: int) -> None:
+        self.file = LmdbFile.of(root, size)
+        #: States read under one transaction id: while that stays, nothing changed.
+        self.seen: tuple[int, dict[str, _State]] = (-1, {})
+        #: The transaction id at which the file was seen not to be left.
+        self.stays = -1
+
+
 class LmdbLatest:
     """The newest row of each key, in a folder that any number of processes share.
 
@@ -55,35 +64,45 @@ class LmdbLatest:
     def __init__(self, root: Path | str, *, fresh_bytes: int = 1 << 30) -> None:
         self._root = Path(root)
         self._fresh_bytes = fresh_bytes
-        self._file = LmdbFile.of(self._root, fresh_bytes)
-        #: States read under one transaction id: while that stays, nothing changed.
-        self._seen: tuple[int, dict[str, _State]] = (-1, {})
+        self._here = _Here(self._root, fresh_bytes)
         self._open: dict[str, tuple[int, MappedRows]] = {}
 
     def write(self, view: str, key: str, rows: pa.Table, version: str, covers: int | None = None) -> None:
+        with self._made(view, key, rows, version) as (built, check), self._begin(write=True) as txn:
+            before = self._move_in(txn, view, built, version, check, covers)
+        sweep(self._folder(view), keep=before)
+
+    @contextlib.contextmanager
+    def _made(self, view: str, key: str, rows: pa.Table, version: str) -> Iterator[tuple[Path, int]]:
+        """A snapshot beside the others that no reader knows of yet, and its check."""
         folder = self._folder(view)
         folder.mkdir(parents=True, exist_ok=True)
         with in_our_words(folder), tempfile.TemporaryDirectory(dir=folder, prefix=f"new-{os.getpid()}-") as made:
             built = Path(made) / "rows"
             built.mkdir()
-            check = build(built, key, rows, version)
-            with self._begin(write=True) as txn:  # held while moving in: two writers take different numbers
-                state = self._stored(txn, view)
-                place = folder / f"{state.serial + 1:08d}"
-                shutil.rmtree(place, ignore_errors=True)  # of a writer that was killed before its swap
-                built.rename(place)
-                sync(folder)
-                self._swap(txn, view, _State(state.serial + 1, version, state.mark + 1, state.mark + 1, check), covers)
-        _sweep(folder, keep=state.serial)
+            yield built, build(built, key, rows, version)
+
+    def _move_in(self, txn: Any, view: str, built: Path, version: str, check: int, covers: int | None) -> int:
+        """Make a snapshot the one that is read once `txn` is committed; the number of the one before.
+
+        The transaction is held while moving in: two writers take different numbers.
+        """
+        folder, state = self._folder(view), self._stored(txn, view)
+        place = folder / f"{state.serial + 1:08d}"
+        shutil.rmtree(place, ignore_errors=True)  # of a writer that was killed before its swap
+        built.rename(place)
+        sync(folder)
+        self._swap(txn, view, _State(state.serial + 1, version, state.mark + 1, state.mark + 1, check), covers)
+        return state.serial
 
     def _swap(self, txn: Any, view: str, state: _State, covers: int | None) -> None:
         snapshot = MappedRows(self._folder(view) / f"{state.serial:08d}", state.check)
         for place, stamp, _, row in list(self._fresh_rows(txn, view)):
-            if (covers is not None and stamp[0] < covers) or not _fits(snapshot.schema, row):
-                txn.delete(place, db=self._file.fresh)
-        for place, _ in list(_under(txn, self._file.log, _prefix(view))):
-            txn.delete(place, db=self._file.log)
-        txn.put(view.encode(), msgspec.msgpack.encode(state), db=self._file.views)
+            if (covers is not None and stamp[0] < covers) or not fits(snapshot.schema, row):
+                txn.delete(place, db=self._here.file.fresh)
+        for place, _ in list(under(txn, self._here.file.log, prefix(view))):
+            txn.delete(place, db=self._here.file.log)
+        txn.put(view.encode(), msgspec.msgpack.encode(state), db=self._here.file.views)
 
     def version(self, view: str) -> str | None:
         with self._begin() as txn:
@@ -94,11 +113,11 @@ class LmdbLatest:
             txn = self._begin()
             try:
                 state = self._state(txn, view)
-                raw = txn.get(_place(view, key), db=self._file.fresh)
+                raw = txn.get(place_of(view, key), db=self._here.file.fresh)
             finally:
                 txn.abort()
             if raw is not None:
-                return _unpack(raw)[2]
+                return unpack(raw)[2]
             if not state.serial:
                 return None
             snapshot = self._snapshot(view, state)
@@ -123,7 +142,7 @@ class LmdbLatest:
             return found, present
         present = present.copy()
         present[[place for place, _ in newer]] = True
-        return _overlaid(found, newer), present
+        return overlaid(found, newer), present
 
     def put(self, view: str, key: str, row: Mapping[str, Any], at: int) -> None:
         self.change(view, {key: lambda _: row}, at)
@@ -136,15 +155,15 @@ class LmdbLatest:
             state = self._stored(txn, view)
             snapshot = self._snapshot(view, state) if state.serial else None
             for place, (key, made_by) in enumerate(by.items(), 1):
-                stored = txn.get(_place(view, key), db=self._file.fresh)
+                stored = txn.get(place_of(view, key), db=self._here.file.fresh)
                 known = snapshot.get(key) if snapshot and stored is None else None
-                before, mark, row = _unpack(stored) if stored is not None else (at, 0, known)
-                made = rows[key] = {name: _plain(value) for name, value in made_by(row).items()}
+                before, mark, row = unpack(stored) if stored is not None else (at, 0, known)
+                made = rows[key] = {name: plain(value) for name, value in made_by(row).items()}
                 if snapshot is not None:
                     fit(snapshot.schema, made)
                 # a clock that went back must not let the row go before what it already holds is covered
-                stamp = _STAMP.pack(max(at, before), state.mark + place)
-                txn.put(_place(view, key), stamp + msgspec.msgpack.encode((key, made)), db=self._file.fresh)
+                stamp = STAMP.pack(max(at, before), state.mark + place)
+                txn.put(place_of(view, key), stamp + msgspec.msgpack.encode((key, made)), db=self._here.file.fresh)
                 notes.append((mark, key))
             self._note(txn, view, state, notes)
         return rows
@@ -154,7 +173,7 @@ class LmdbLatest:
             state = self._stored(txn, view)
             gone = [found for found in self._fresh_rows(txn, view) if found[1][0] < covers]
             for place, *_ in gone:
-                txn.delete(place, db=self._file.fresh)
+                txn.delete(place, db=self._here.file.fresh)
             self._note(txn, view, state, [(stamp[1], key) for _, stamp, key, _ in gone])
             return len(gone)
 
@@ -165,14 +184,59 @@ class LmdbLatest:
                 return state.mark, []
             if after < state.since or after > state.mark:
                 return state.mark, None
-            start = _prefix(view) + struct.pack(">Q", after + 1)
-            return state.mark, [key.decode() for _, key in _under(txn, self._file.log, _prefix(view), start)]
+            start = prefix(view) + struct.pack(">Q", after + 1)
+            return state.mark, [key.decode() for _, key in under(txn, self._here.file.log, prefix(view), start)]
+
+    def forget(self, keys: Sequence[str]) -> int:
+        gone = frozenset(keys)
+        if not gone:
+            return 0
+        with in_our_words(self._root):
+            n = sum(self._write_without(view, gone) for view in self._views())
+            with self._begin(write=True) as txn:
+                self._here.file.renewed(txn, lambda new, into: self._copy_without(txn, gone, new, into))
+            with self._begin(write=True) as txn:
+                for view in self._views():
+                    sweep(self._folder(view), keep=self._stored(txn, view).serial, alone=True)
+                self._here.file.remove_older()
+        return n
+
+    def _write_without(self, view: str, gone: frozenset[str]) -> int:
+        """Swap in a snapshot without these keys, and drop their fresh rows; how many rows that were."""
+        snapshot, fresh = self._both(view)
+        kept = None if snapshot is None else snapshot.without(gone)
+        n = len(gone & {*fresh, *(snapshot.keys() if snapshot else ())})
+        if snapshot is None or kept is None:  # what lies on top goes with the file that holds it
+            return n
+        about = snapshot.about
+        with self._made(view, about.key, kept, about.version) as (built, check), self._begin(write=True) as txn:
+            if self._stored(txn, view).serial == int(snapshot.folder.name):
+                self._move_in(txn, view, built, about.version, check, None)
+                for key in gone:
+                    txn.delete(place_of(view, key), db=self._here.file.fresh)
+                return n
+        return self._write_without(view, gone)  # somebody wrote another snapshot meanwhile
+
+    def _copy_without(self, txn: Any, gone: frozenset[str], new: LmdbFile, into: Any) -> None:
+        """Everything but what names one of the keys; a view that had any is to be read again."""
+        for name, raw in list(under(txn, self._here.file.views, b"")):
+            first, state = name + b"\0", msgspec.msgpack.decode(raw, type=_State)
+            fresh = [(place, row, msgspec.msgpack.decode(row[STAMP.size :])[0])
+                     for place, row in under(txn, self._here.file.fresh, first)]  # fmt: skip
+            notes = list(under(txn, self._here.file.log, first))
+            if any(key in gone for *_, key in fresh) or any(key.decode() in gone for _, key in notes):
+                state, notes = msgspec.structs.replace(state, since=state.mark + 1, mark=state.mark + 1), []
+            into.put(name, msgspec.msgpack.encode(state), db=new.views)
+            for place, row, key in fresh:
+                if key not in gone:
+                    into.put(place, row, db=new.fresh)
+            for place, key in notes:
+                into.put(place, key, db=new.log)
 
     def close(self) -> None:
         """Let go of the files; the last one to do so in this process closes them."""
         self._open.clear()
-        self._seen = (-1, {})
-        del self._file
+        del self._here
 
     def _note(self, txn: Any, view: str, state: _State, keys: Sequence[tuple[int, str]]) -> None:
         """Move the mark on, once for each key; a key's earlier note gives way to its later one."""
@@ -180,20 +244,21 @@ class LmdbLatest:
         for before, key in keys:
             mark += 1
             if before:
-                txn.delete(_prefix(view) + struct.pack(">Q", before), db=self._file.log)
-            txn.put(_prefix(view) + struct.pack(">Q", mark), key.encode(), db=self._file.log)
+                txn.delete(prefix(view) + struct.pack(">Q", before), db=self._here.file.log)
+            txn.put(prefix(view) + struct.pack(">Q", mark), key.encode(), db=self._here.file.log)
         moved = msgspec.structs.replace(state, mark=mark)
-        txn.put(view.encode(), msgspec.msgpack.encode(moved), db=self._file.views)
+        txn.put(view.encode(), msgspec.msgpack.encode(moved), db=self._here.file.views)
 
     def _stored(self, txn: Any, view: str) -> _State:
-        raw = txn.get(view.encode(), db=self._file.views)
+        raw = txn.get(view.encode(), db=self._here.file.views)
         return _State() if raw is None else msgspec.msgpack.decode(raw, type=_State)
 
     def _state(self, txn: Any, view: str) -> _State:
         """The state in a transaction that reads: a writing one has the number that its commit will get."""
-        seen, number = self._seen, txn.id()
+        here, number = self._here, txn.id()
+        seen = here.seen
         if seen[0] != number:
-            seen = self._seen = (number, {})
+            seen = here.seen = (number, {})
         state = seen[1].get(view)
         if state is None:
             state = seen[1][view] = self._stored(txn, view)
@@ -225,80 +290,32 @@ class LmdbLatest:
                 return snapshot, fresh
 
     def _fresh_rows(self, txn: Any, view: str) -> Iterator[tuple[bytes, tuple[int, int], str, dict[str, Any]]]:
-        for place, raw in _under(txn, self._file.fresh, _prefix(view)):
-            key, row = msgspec.msgpack.decode(raw[_STAMP.size :])
-            yield place, _STAMP.unpack_from(raw), key, row
+        for place, raw in under(txn, self._here.file.fresh, prefix(view)):
+            key, row = msgspec.msgpack.decode(raw[STAMP.size :])
+            yield place, STAMP.unpack_from(raw), key, row
 
     def _folder(self, view: str) -> Path:
         if not _VIEW.match(view):
             raise UsageError(f"{view!r} is no name of a view")
         return self._root / "views" / view
 
+    def _views(self) -> list[str]:
+        """Every view that has rows or files."""
+        with self._begin() as txn:
+            known = {name.decode() for name, _ in under(txn, self._here.file.views, b"")}
+        place = self._root / "views"
+        return sorted(known | ({folder.name for folder in place.iterdir()} if place.is_dir() else set()))
+
     def _begin(self, *, write: bool = False) -> Any:
-        if self._file.process != os.getpid():  # LMDB's handles do not outlive a fork
-            self._file = LmdbFile.of(self._root, self._fresh_bytes)
-            self._seen, self._open = (-1, {}), {}
-        return self._file.env.begin(write=write)
-
-
-def _prefix(view: str) -> bytes:
-    return view.encode() + b"\0"
-
-
-def _place(view: str, key: str) -> bytes:
-    place = _prefix(view) + key.encode()
-    return place if len(place) <= _LONGEST_KEY else _prefix(view) + b"\0" + sha256(key.encode()).digest()
-
-
-def _under(txn: Any, db: Any, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-    with txn.cursor(db=db) as cursor:
-        if not cursor.set_range(start or prefix):
-            return
-        for place, value in cursor:
-            if not place.startswith(prefix):
-                return
-            yield place, value
-
-
-def _unpack(raw: bytes) -> tuple[int, int, dict[str, Any]]:
-    """The instant of the put, its mark, and the row."""
-    at, mark = _STAMP.unpack_from(raw)
-    return at, mark, msgspec.msgpack.decode(raw[_STAMP.size :])[1]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return micros(value)
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
-def _fits(schema: pa.Schema, row: Mapping[str, Any]) -> bool:
-    try:
-        fit(schema, row)
-    except TidemillError:
-        return False
-    return True
-
-
-def _overlaid(found: pa.Table, newer: Sequence[tuple[int, Mapping[str, Any]]]) -> pa.Table:
-    """`found` with the fresh rows at their places."""
-    places = np.arange(found.num_rows)
-    places[[place for place, _ in newer]] = found.num_rows + np.arange(len(newer))
-    fresh = pa.table(
-        {field.name: pa.array([row.get(field.name) for _, row in newer], field.type) for field in found.schema},
-        schema=found.schema,
-    )
-    return pa.concat_tables([found, fresh]).take(pa.array(places))
-
-
-def _sweep(folder: Path, keep: int) -> None:
-    """Remove snapshots older than the one before the present (readers hold theirs open, and look again), and what
-    writers that were killed left half made.
-    """
-    for old in folder.iterdir():
-        if (old.name.isdigit() and int(old.name) < keep) or (old.name.startswith("new-") and not _alive(old.name)):
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _alive(name: str) -> bool:
-    return Path("/proc", name.split("-")[1]).exists()
+        here = self._here
+        while True:
+            if here.file.process != os.getpid() or here.file.left:  # LMDB's handles do not outlive a fork
+                here.file = LmdbFile.of(self._root, self._fresh_bytes)
+                here.seen, here.stays, self._open = (-1, {}), -1, {}
+            txn = here.file.env.begin(write=write)
+            if txn.id() == here.stays:
+                return txn
+            if not here.file.is_left(txn):
+                here.stays = here.stays if write else txn.id()  # a writing one may come to nothing
+                return txn
+            txn.abort()

@@ -13,7 +13,7 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,11 @@ class MappedRows:
             pa.array([None if row is None else row[name] for row in rows], schema.field(name).type) for name in columns
         ]
         return pa.Table.from_arrays(made, schema=schema), np.array([row is not None for row in rows], np.bool_)
+
+    def without(self, keys: Collection[str]) -> pa.Table | None:
+        """The rows of all other keys, or `None` where none of these is here."""
+        gone = pc.is_in(self.table[self.about.key], value_set=pa.array(list(keys), pa.string()))
+        return self.table.filter(pc.invert(gone)) if pc.any(gone).as_py() else None
 
     def keys(self) -> list[str]:
         """All keys, in no order."""

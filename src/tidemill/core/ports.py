@@ -228,6 +228,13 @@ class Latest(Protocol):
         """
         ...
 
+    def forget(self, keys: Sequence[str]) -> int:
+        """Remove these keys from every view, snapshots and fresh rows, and say how many rows went. When it returns no
+        file of the store holds a byte of them, of what was there before included; where it was killed, run it again.
+        Nobody may write a view meanwhile that has them: hold the run's lease.
+        """
+        ...
+
 
 class Blobs(Protocol):
     """Bytes by key, here folders of files."""

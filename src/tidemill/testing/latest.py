@@ -207,6 +207,51 @@ class LatestSuite:
         assert [(latest.get("v", key) or {})["n"] for key in odd] == [-number for number in range(len(odd))]
         assert latest.keys("v") == sorted(odd)
 
+    def test_forgotten_keys_are_gone_from_every_view_and_other_openers_see_it_at_once(self, tmp_path: Path) -> None:
+        writer, reader = self.make(tmp_path), self.make(tmp_path)
+        writer.write("v", "k", rows(("a", 1, "x", []), ("b", 1, "y", [])), "one")
+        writer.write("w", "k", rows(("a", 2, "x", [])), "one")
+        writer.put("v", "a", {"n": 3}, at=1)
+        writer.put("v", "c", {"n": 3}, at=1)
+        writer.put("x", "a", {"n": 4}, at=1)
+        marks = {view: reader.changed(view, -1)[0] for view in ("v", "w", "x")}
+        assert writer.forget(["a", "nobody"]) == 3
+        for latest in (writer, reader, self.make(tmp_path)):
+            assert [latest.get(view, "a") for view in ("v", "w", "x")] == [None] * 3
+            assert [latest.keys(view) for view in ("v", "w", "x")] == [["b", "c"], [], []]
+            assert (latest.version("v"), latest.version("w")) == ("one", "one")
+            assert (latest.get("v", "b"), latest.get("v", "c")) == ({"n": 1, "s": "y", "l": []}, {"n": 3})
+        for view, mark in marks.items():  # who follows a view learns of it
+            _, keys = reader.changed(view, mark)
+            assert keys is None or "a" in keys
+        assert writer.forget(["a"]) == 0
+        assert writer.forget([]) == 0
+
+    def test_no_file_holds_a_byte_of_what_was_forgotten(self, tmp_path: Path) -> None:
+        latest, other = self.make(tmp_path), self.make(tmp_path)
+        gone, stays = "GONEGONEGONE", "STAYSSTAYSSTAYS"
+        marked = [(f"{key}{number}", number, f"row of {key}", [7]) for key in (gone, stays) for number in range(200)]
+        for turn in range(3):  # older snapshots and older fresh rows leave their bytes behind too
+            latest.write("v", "k", rows(*marked), str(turn))
+            for key, number, text, _ in marked:
+                latest.put("v", key, {"n": number, "s": f"fresh {text}"}, at=turn)
+                latest.put("w", key, {"n": number, "s": f"fresh {text}"}, at=turn)
+            latest.settle("w", turn + 1)
+        assert other.get("v", f"{gone}1")
+        assert _files_with(tmp_path, gone) or not _files_with(tmp_path, stays)  # not under this folder at all
+        assert latest.forget([f"{gone}{number}" for number in range(200)]) == 200
+        assert not _files_with(tmp_path, gone)
+        assert other.get("v", f"{gone}1") is None
+        assert other.get("v", f"{stays}1") == {"n": 1, "s": f"fresh row of {stays}"}
+        other.put("v", f"{stays}1", {"n": 5}, at=9)
+        assert latest.get("v", f"{stays}1") == {"n": 5}
+        assert not _files_with(tmp_path, gone)
+
+
+def _files_with(root: Path, text: str) -> list[str]:
+    """Files below `root` that hold the bytes of a text."""
+    return [str(file) for file in root.rglob("*") if file.is_file() and text.encode() in file.read_bytes()]
+
 
 _KEYS = st.sampled_from(["a", "b", "c", "d"])
 _AT = st.integers(0, 20)
@@ -263,6 +308,13 @@ def latest_machine(make: Callable[[Path], Latest]) -> type[RuleBasedStateMachine
         @rule(covers=_AT)
         def settle(self, covers: int) -> None:
             assert self.writer.settle("v", covers) == self._drop(covers)
+
+        @rule(keys=st.sets(_KEYS, min_size=1, max_size=2))
+        def forget(self, keys: set[str]) -> None:
+            assert self.writer.forget(sorted(keys)) == len(keys & set(self._now()))
+            for key in keys:
+                self.snapshot.pop(key, None)
+                self.fresh.pop(key, None)
 
         @rule()
         def follow(self) -> None:
