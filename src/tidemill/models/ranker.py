@@ -89,6 +89,8 @@ class Ranker:
         if problem := trouble(raw):
             raise BundleRefused(f"{folder / 'ranker.txt'}: {problem}")
         found = cls(about.features, raw.decode(), about.lightgbm)
+        if found._booster.num_model_per_iteration() != 1:
+            raise BundleCorrupt(f"{folder / 'ranker.txt'} gives several scores, and a ranker has one")
         if found._booster.feature_name() != list(about.features):
             raise BundleCorrupt(f"{folder}: ranker.json and ranker.txt name other features")
         return found

@@ -1,5 +1,5 @@
 """How a tabular model is put together, as data: encoders make numbers of inputs, members make margins of numbers, and a
-weighted sum under a link makes the answer. Nothing of it is code; thirty lines of Python can follow it.
+weighted sum under a link makes the answer. Nothing of it is code; one short file of Python can follow it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ class _Encoder(msgspec.Struct, frozen=True, kw_only=True, tag_field="encode"):
 
 
 class Number(_Encoder, frozen=True, tag="number"):
-    """A number, whole number, flag (0 or 1) or time (seconds since 1970) as it is; missing is NaN."""
+    """A number, whole number, flag (0 or 1) or time (seconds since 1970) as it is; missing is NaN.
+
+    The other encoders that read a text read whole numbers and flags too: as `12`, `true` and `false`.
+    """
 
     input: str
 
@@ -64,7 +67,8 @@ class _Member(msgspec.Struct, frozen=True, kw_only=True, tag_field="member"):
     """Makes margins of rows: float64 (n, 1), or (n, n_classes)."""
 
     name: str
-    #: What a margin is turned into before it is weighted: `square` of a model that learned square roots.
+    #: What a margin is turned into before it is weighted: `square` (of what is above zero) where square roots were
+    #: learned.
     then: Literal["", "square", "exp"] = ""
 
 
@@ -79,6 +83,8 @@ class Oblivious(_Member, frozen=True, tag="oblivious"):
     """Symmetric trees of one depth d: at level l of tree t, `columns[splits[t, l]] > borders[t, l]` sets bit l of the
     place in `leaves[t]`. Files `NAME.splits.npy` int32 (t, d), `NAME.borders.npy` float32 (t, d), `NAME.leaves.npy`
     float64 (t, 2^d, k). A missing value counts as -inf where `missing` is `low`. The margin is bias + scale · sum.
+    Values are compared as float32, as CatBoost does; a border of +inf is never passed. `NAME.counts.npy` float64
+    (t, 2^d), the weight of the rows that came to each leaf, is there where answers can be explained.
     """
 
     columns: tuple[int, ...]
@@ -97,6 +103,8 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     knots: tuple[float, ...]
     values: tuple[tuple[float, ...], ...]
     missing: tuple[float, ...]
+    #: What the term adds on average over the rows that were learned from; contributions are told from here. Empty: 0.
+    mean: tuple[float, ...] = ()
 
 
 class Additive(_Member, frozen=True, tag="additive"):
@@ -108,7 +116,8 @@ class Additive(_Member, frozen=True, tag="additive"):
 
 class Onnx(_Member, frozen=True, tag="onnx"):
     """An ONNX graph in `file`. It reads model inputs as they are, each as a column (n, 1) named like the input, or with
-    `columns` one float32 matrix of the design matrix under the graph's first input name.
+    `columns` one float32 matrix of the design matrix under the graph's first input name. Times are seconds since
+    1970, and microseconds where the graph asks for int64. Of two columns in a binary task the second is taken.
     """
 
     file: str
@@ -117,6 +126,8 @@ class Onnx(_Member, frozen=True, tag="onnx"):
     columns: tuple[int, ...] | None = None
     #: Texts that stand for a missing one, numbers being NaN.
     missing_text: str = ""
+    #: Whole number that stands for a missing one where the graph asks for int64; a missing flag is false there.
+    missing_whole: int = 0
 
 
 Member = Trees | Oblivious | Additive | Onnx

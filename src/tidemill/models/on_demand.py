@@ -1,0 +1,78 @@
+"""How on-demand features are given columns and give them back: the same arrays in training and in serving.
+
+The form of an array hangs on the kind of its column alone, never on which values are missing: one row is as all are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tidemill.core.signature import FieldKind
+
+#: The folder of on-demand features among a release's modules.
+FOLDER = "features"
+#: Kind -> dtype that a function is given. Numbers, whole numbers and flags are floats, a missing one NaN; texts are
+#: objects, a missing one `None`; times are UTC, a missing one NaT.
+DTYPES: dict[FieldKind, str] = {
+    "number": "float64",
+    "whole": "float64",
+    "flag": "float64",
+    "text": "object",
+    "time": "datetime64[us]",
+}
+
+
+def array_of_values(values: Sequence[Any], kind: FieldKind) -> NDArray[Any]:
+    """Plain values, times in microseconds and `None` for what is missing, as a function is given them.
+
+    >>> array_of_values([1, None], "whole").tolist()
+    [1.0, nan]
+    """
+    if kind == "time":
+        return np.array(["NaT" if value is None else value for value in values], DTYPES[kind])
+    return np.array(values, DTYPES[kind])  # of a number, None becomes NaN
+
+
+def array_of_column(column: pa.ChunkedArray, kind: FieldKind) -> NDArray[Any]:
+    """A column as a function is given it."""
+    if kind == "time":
+        column = column.cast(pa.timestamp("us"))
+    elif kind in ("whole", "flag"):
+        column = column.cast(pa.int64()).cast(pa.float64())
+    found: NDArray[Any] = column.to_numpy()
+    return found.astype(DTYPES[kind], copy=False)
+
+
+def values_of_array(array: NDArray[Any], kind: FieldKind) -> list[Any]:
+    """What a function gave as plain values of a kind; NaN and NaT are missing.
+
+    >>> values_of_array(np.array([1.5, np.nan]), "number")
+    [1.5, None]
+    """
+    if array.dtype.kind == "M":
+        times = array.astype("datetime64[us]").astype(np.int64).tolist()
+        missing = np.isnat(array).tolist()
+        return [None if gone else value for value, gone in zip(times, missing, strict=True)]
+    found = [None if value is None or value != value else value for value in array.tolist()]
+    make = _MAKE[kind]
+    return found if make is None else [None if value is None else make(value) for value in found]
+
+
+def _whole(value: Any) -> int:
+    if value != int(value):
+        raise ValueError("it is no whole number")
+    return int(value)
+
+
+_MAKE: dict[FieldKind, Callable[[Any], Any] | None] = {
+    "number": float,
+    "whole": _whole,
+    "flag": bool,
+    "text": str,
+    "time": int,
+}

@@ -1,0 +1,165 @@
+"""An ONNX graph as a member: ONNX Runtime on one CPU thread, which tells nobody that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tidemill.core.errors import BackendMissing, BundleCorrupt, NotExplained
+from tidemill.core.signature import Field
+from tidemill.models.tabular.columns import microseconds, numbers
+from tidemill.models.tabular.recipe import Onnx
+from tidemill.models.tabular.tree_member import OfRow
+
+F64 = NDArray[np.float64]
+_FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+
+
+class OnnxMember:
+    """An `Onnx` member: `raw` is the graph, `k` how many margins a row has.
+
+    Raises `BackendMissing` without ONNX Runtime, and `BundleCorrupt` where the graph asks for other inputs.
+    """
+
+    def __init__(self, member: Onnx, raw: bytes, k: int, fields: Sequence[Field]) -> None:
+        self._session = _session(member.file, raw)
+        self._member, self._k = member, k
+        asked = {one.name: one.type for one in self._session.get_inputs()}
+        if member.output not in {one.name for one in self._session.get_outputs()}:
+            raise BundleCorrupt(f"{member.file} has no output {member.output!r}")
+        if member.columns is not None:
+            self._matrix: tuple[str, Any] | None = _matrix(member.file, asked)
+            self._reads: list[tuple[str, int, str, str]] = []
+        else:
+            self._matrix, self._reads = None, _reads(member.file, asked, fields)
+
+    def margins(self, design: F64, inputs: dict[str, pa.Array]) -> F64:
+        """float64 (n, k)."""
+        if not len(design):
+            return np.zeros((0, self._k))
+        if self._matrix is not None:
+            name, kind = self._matrix
+            with np.errstate(over="ignore"):
+                return self._run({name: design[:, list(self._member.columns or ())].astype(kind)}, len(design))
+        return self._run(
+            {name: self._fed(inputs[name], kind, type_) for name, _, kind, type_ in self._reads}, len(design)
+        )
+
+    def contributions(self, design: F64) -> tuple[F64, F64]:
+        """A graph has no Shapley values that could be had without asking it thousands of times: `NotExplained`."""
+        raise NotExplained(
+            f"{self._member.file} is an ONNX graph, and its answers are not explained here",
+            tip="learn with tm.auto() or LightGBM where answers have to be explained",
+        )
+
+    def row(self) -> OfRow:
+        """What answers single rows."""
+        if self._matrix is not None:
+            name, kind = self._matrix
+            columns = list(self._member.columns or ())
+
+            def of_design(design: list[float], values: Sequence[Any]) -> Sequence[float]:
+                with np.errstate(over="ignore"):
+                    matrix = np.array([[design[column] for column in columns]]).astype(kind)
+                margins: list[float] = self._run({name: matrix}, 1)[0].tolist()
+                return margins
+
+            return of_design
+        cells = [(name, at, *self._cell(kind, type_)) for name, at, kind, type_ in self._reads]
+
+        def of_row(design: list[float], values: Sequence[Any]) -> Sequence[float]:
+            with np.errstate(over="ignore"):
+                fed = {name: np.array([[of_value(values[at])]], dtype) for name, at, of_value, dtype in cells}
+            found: list[float] = self._run(fed, 1)[0].tolist()
+            return found
+
+        return of_row
+
+    def _run(self, fed: dict[str, Any], n: int) -> F64:
+        found = np.asarray(self._session.run([self._member.output], fed)[0], np.float64)
+        found = found.reshape(n, -1)
+        if found.shape[1] == 2 and self._k == 1:
+            found = found[:, 1:]
+        if found.shape[1] != self._k:
+            raise BundleCorrupt(f"{self._member.file} gives {found.shape[1]} numbers a row, and {self._k} were said")
+        return found
+
+    def _fed(self, column: pa.Array, kind: str, type_: str) -> NDArray[Any]:
+        if type_ == "tensor(string)":
+            texts = column.cast(pa.string()).fill_null(self._member.missing_text)
+            found: NDArray[Any] = texts.to_numpy(zero_copy_only=False).astype(object)
+        elif type_ == "tensor(int64)" and kind == "time":
+            found = microseconds(column)
+        elif type_ == "tensor(int64)":
+            found = column.cast(pa.int64()).fill_null(self._member.missing_whole).to_numpy()
+        elif type_ == "tensor(bool)":
+            found = column.fill_null(False).to_numpy(zero_copy_only=False)
+        else:
+            with np.errstate(over="ignore"):
+                found = numbers(column).astype(_FLOATS[type_])
+        return found[:, None]
+
+    def _cell(self, kind: str, type_: str) -> tuple[Callable[[Any], Any], Any]:
+        missing_text, missing_whole = self._member.missing_text, 0 if kind == "time" else self._member.missing_whole
+        if type_ == "tensor(string)":
+            if kind == "flag":
+                return lambda value: missing_text if value is None else ("true" if value else "false"), object
+            return lambda value: missing_text if value is None else str(value), object
+        if type_ == "tensor(int64)":
+            return lambda value: missing_whole if value is None else int(value), np.int64
+        if type_ == "tensor(bool)":
+            return bool, np.bool_
+        nan = float("nan")
+        if kind == "time":
+            return lambda value: nan if value is None else float(value) / 1e6, _FLOATS[type_]
+        return lambda value: nan if value is None else float(value), _FLOATS[type_]
+
+
+def _matrix(file: str, asked: dict[str, str]) -> tuple[str, Any]:
+    if len(asked) != 1 or next(iter(asked.values())) not in _FLOATS:
+        raise BundleCorrupt(f"{file} should read one matrix of floats, and reads {asked}")
+    name, type_ = next(iter(asked.items()))
+    return name, _FLOATS[type_]
+
+
+def _reads(file: str, asked: dict[str, str], fields: Sequence[Field]) -> list[tuple[str, int, str, str]]:
+    """(input, its place, its kind, the graph's type) for each input of the graph."""
+    places = {field.name: (place, field.kind) for place, field in enumerate(fields)}
+    found: list[tuple[str, int, str, str]] = []
+    for name, type_ in asked.items():
+        if name not in places:
+            raise BundleCorrupt(f"{file} reads {name!r}, which is no input of the model")
+        place, kind = places[name]
+        if not _fits(kind, type_):
+            raise BundleCorrupt(f"{file} reads {name!r} as {type_}, and it is a {kind}")
+        found.append((name, place, kind, type_))
+    return found
+
+
+def _fits(kind: str, type_: str) -> bool:
+    if type_ == "tensor(string)":
+        return kind in ("text", "whole", "flag")
+    if type_ == "tensor(int64)":
+        return kind in ("whole", "flag", "time")
+    if type_ == "tensor(bool)":
+        return kind == "flag"
+    return type_ in _FLOATS and kind != "text"
+
+
+def _session(file: str, raw: bytes) -> Any:
+    try:
+        import onnxruntime  # noqa: PLC0415 - an optional library
+    except ImportError as problem:
+        raise BackendMissing("this model's graph needs onnxruntime", tip="pip install 'tidemill[onnx]'") from problem
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(bytes(raw), options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # its own errors have no common class
+        raise BundleCorrupt(f"{file} cannot be read by ONNX Runtime: {problem}") from problem

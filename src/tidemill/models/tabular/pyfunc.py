@@ -1,0 +1,27 @@
+"""A model that MLflow keeps, named for `learn=`: nothing is read, and MLflow is not imported, before it is learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pyfunc:
+    """An MLflow model by its URI or its folder."""
+
+    source: str
+    #: Whether a pickle in it may be read; it may run any code, so only of models that your own people made.
+    trust_pickle: bool = False
+
+
+def pyfunc(source: str, *, trust_pickle: bool = False) -> Pyfunc:
+    """The MLflow model at `source` (`models:/churn/3`, `runs:/…`, or a folder) for `learn=`: nothing is fitted.
+
+    Models of the flavors ONNX, LightGBM, CatBoost and XGBoost are taken as they are. One of scikit-learn is a pickle,
+    which is read only with `trust_pickle`, in a process of its own that may open no connection, and leaves it as ONNX.
+    One that is only a Python function is refused, since it has no other form than its pickle.
+
+    >>> pyfunc("models:/churn/3").source
+    'models:/churn/3'
+    """
+    return Pyfunc(str(source), trust_pickle)

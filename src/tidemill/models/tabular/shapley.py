@@ -1,0 +1,81 @@
+"""Shapley values of symmetric trees, exactly: all of them are in a table, because a row matters only by its leaf.
+
+What a tree is expected to say when only some of its columns are known follows the weights of the rows that came to each
+branch (the path-dependent expectation of Lundberg et al. 2020); the root is the last level, as in CatBoost.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import factorial
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+#: Trees of more levels have tables of more than 2^20 expectations each.
+DEEPEST = 10
+#: Numbers that a block of trees may take at a time.
+_BLOCK = 4_000_000
+
+
+def shapley_table(splits: NDArray[np.int64], leaves: F64, counts: F64) -> tuple[NDArray[np.int64], F64, F64]:
+    """`(columns (t, d), values (t, d, 2^d, k), base (k))` of trees that split by `splits` (t, d) column numbers.
+
+    A row in leaf p of tree t owes `values[t, g, p]` to column `columns[t, g]`; -1 stands behind the last one.
+    """
+    trees, depth = splits.shape
+    k, size = leaves.shape[2], 1 << depth
+    columns = np.full((trees, depth), -1, np.int64)
+    values, base = np.zeros((trees, depth, size, k)), np.zeros(k)
+    block = max(1, _BLOCK // (size * size * k))
+    for start in range(0, trees, block):
+        told = expectations(leaves[start : start + block], counts[start : start + block])  # (2^d masks, t, 2^d, k)
+        base += told[0, :, 0].sum(axis=0)
+        for tree in range(start, min(start + block, trees)):
+            groups, distinct = _groups(splits[tree].tolist())
+            columns[tree, : len(distinct)] = distinct
+            weights = _weights(groups)
+            values[tree, : len(distinct)] = np.tensordot(weights, told[:, tree - start], axes=1)
+    return columns, values, base
+
+
+def expectations(leaves: F64, counts: F64) -> F64:
+    """float64 (2^d, t, 2^d, k): what each tree is expected to say of a row in leaf p, if only the levels in a mask are
+    known of it. Where no row ever came, both branches weigh the same.
+    """
+    t, size, k = leaves.shape
+    told, weights = leaves[None], counts  # one mask so far, that of no level
+    for level in range(size.bit_length() - 1):
+        # Bits above this level stand first, bits below it last; those below are of the row where they are known.
+        above, below = size >> (level + 1), 1 << level
+        pairs = weights.reshape(t, above, 2)
+        total = pairs.sum(axis=2, keepdims=True)
+        share = np.where(total > 0, pairs / np.where(total > 0, total, 1.0), 0.5)[None, :, :, :, None, None]
+        split = told.reshape(-1, t, above, 2, below, k)
+        averaged = np.broadcast_to((split * share).sum(axis=3, keepdims=True), split.shape)
+        told = np.concatenate([averaged.reshape(told.shape), told])  # masks without this level, then with it
+        weights = total[:, :, 0]
+    return told
+
+
+def _groups(columns: list[int]) -> tuple[tuple[int, ...], list[int]]:
+    """The number of each level's column among the distinct ones, and those."""
+    distinct = list(dict.fromkeys(columns))
+    return tuple(distinct.index(column) for column in columns), distinct
+
+
+@cache
+def _weights(groups: tuple[int, ...]) -> F64:
+    """float64 (m, 2^d): how much each mask of levels weighs in the Shapley value of each of the m groups."""
+    m = max(groups) + 1
+    masks = [sum(1 << level for level, one in enumerate(groups) if one == group) for group in range(m)]
+    found = np.zeros((m, 1 << len(groups)))
+    for chosen in range(1 << m):
+        mask, size = sum(masks[group] for group in range(m) if chosen >> group & 1), chosen.bit_count()
+        for group in range(m):
+            if chosen >> group & 1:
+                found[group, mask] += factorial(size - 1) * factorial(m - size) / factorial(m)
+            else:
+                found[group, mask] -= factorial(size) * factorial(m - size - 1) / factorial(m)
+    return found

@@ -1,0 +1,299 @@
+"""What is not a sound tabular bundle is refused before a native library or a lookup follows its numbers."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tabular_worlds as worlds
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew
+from tidemill.models import graph_bytes, tree_text
+from tidemill.models.tabular import TabularModel, open_tabular, write_tabular
+from tidemill.release.contents import refusal
+
+pytest.importorskip("lightgbm")
+pytest.importorskip("onnxruntime")
+
+_TREES, _TEXT = worlds.boosted(k=3, trees=3)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    even, arrays = worlds.oblivious()
+    trees, text = worlds.boosted(trees=3)
+    graph, raw = worlds.summed()
+    members = (worlds.additive(), even, trees, graph)
+    write_tabular(TabularModel(worlds.recipe(members), {**arrays, **text, **raw}), tmp_path / "m")
+    assert len(open_tabular(tmp_path / "m").members) == 4
+    return tmp_path / "m"
+
+
+def changed(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    about = json.loads((bundle / "tabular.json").read_text())
+    change(about)
+    (bundle / "tabular.json").write_text(json.dumps(about))
+
+
+def at(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
+    def change(about: dict[str, Any]) -> None:
+        place: Any = about
+        for one in path[:-1]:
+            place = place[one]
+        place[path[-1]] = to
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (at("weights", to=[1.0]), "1 weights for 4 members"),
+        (at("bias", to=[0.0, 0.0]), "a bias of 2 numbers, and 1"),
+        (at("classes", to=["only"]), "1 classes of a binary task"),
+        (at("link", to="softmax"), "the link softmax of a binary task"),
+        (at("members", 0, "terms", 0, "column", to=999), "not among the 16"),
+        (at("members", 0, "terms", 0, "column", to=-1), "not among the 16"),
+        (at("members", 0, "terms", 0, "knots", to=[1.0, 1.0, 2.0]), "do not rise"),
+        (at("members", 0, "terms", 0, "knots", to=[]), "0 knots and 3 rows"),
+        (at("members", 0, "terms", 0, "missing", to=[]), "3 knots"),
+        (at("members", 1, "columns", to=[0, 1]), "a column that is not among its 2"),
+        (at("members", 1, "columns", to=[]), "not among the 16"),
+        (at("members", 1, "name", to="other"), "other.splits.npy' cannot|other.splits.npy cannot"),
+        (at("members", 2, "columns", to=[0, 1, 2]), "has 16 columns and 1 margins"),
+        (at("members", 2, "columns", to=[16] * 16), "not among the 16"),
+        (at("members", 3, "output", to="none"), "no output 'none'"),
+        (at("members", 3, "columns", to=[1, 2, 99]), "not among the 16"),
+        (at("members", 3, "columns", to=None), "reads 'in', which is no input"),
+        (at("encoders", 0, "input", to="nothing"), "'nothing', which is no input"),
+        (at("encoders", 0, "input", to="colour"), "'colour', which is a text"),
+        (at("inputs", 1, "name", to="size"), "a name comes twice"),
+        (at("low", to=2.0), None),
+        (lambda about: about.update(low=2.0, high=1.0), "upside down"),
+        (at("task", to="poem"), "cannot be read"),
+        (at("members", to=[]), "no member"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_refused(bundle: Path, change: Any, why: str | None) -> None:
+    changed(bundle, change)
+    if why is None:
+        open_tabular(bundle)
+        return
+    with pytest.raises(BundleCorrupt, match=why):
+        open_tabular(bundle)
+
+
+def test_numbers_that_are_none_are_refused(bundle: Path) -> None:
+    raw = (bundle / "tabular.json").read_text()
+    for number in ("NaN", "Infinity", "1e999", "null", '"1"'):
+        about = json.loads(raw)
+        about["bias"] = ["HERE"]
+        (bundle / "tabular.json").write_text(json.dumps(about).replace('"HERE"', number))
+        with pytest.raises(BundleCorrupt):
+            open_tabular(bundle)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/b", "", ".hidden", "x" * 200, "a\n", "a\0b"])
+def test_a_file_outside_the_folder_is_not_looked_at(bundle: Path, name: str) -> None:
+    changed(bundle, at("members", 2, "file", to=name))
+    with pytest.raises(BundleRefused, match="no plain name"):
+        open_tabular(bundle)
+    changed(bundle, at("members", 2, "file", to="boosted.txt"))
+    changed(bundle, at("members", 1, "name", to=name))
+    with pytest.raises(BundleRefused, match="no plain name"):
+        open_tabular(bundle)
+
+
+def test_a_newer_format_is_named(bundle: Path) -> None:
+    changed(bundle, at("format", to=2))
+    with pytest.raises(FormatTooNew, match="format 2"):
+        open_tabular(bundle)
+
+
+def _with(array: np.ndarray, value: Any) -> np.ndarray:
+    array = array.copy()
+    array.flat[-1] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "why"),
+    [
+        ("splits", lambda a: _with(a, 16), "a column that is not among its 16"),
+        ("splits", lambda a: _with(a, -1), "a column that is not among its 16"),
+        ("splits", lambda a: a.astype(np.int64), "splits are int64"),
+        ("splits", lambda a: np.zeros((1, 40), np.int32), "depth 1 to 16"),
+        ("splits", lambda a: a.ravel(), "splits are int32 of shape"),
+        ("borders", lambda a: _with(a, np.nan), "not all numbers"),
+        ("borders", lambda a: a[:-1], "its borders are"),
+        ("borders", lambda a: a.astype(np.float64), "its borders are float64"),
+        ("leaves", lambda a: _with(a, np.inf), "not all numbers"),
+        ("leaves", lambda a: a[:, :3], "its leaves are"),
+        ("leaves", lambda a: np.repeat(a, 2, axis=2), "its leaves are"),
+        ("counts", lambda a: _with(a, -1), "from zero up"),
+        ("counts", lambda a: a[0], "its counts are"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(bundle: Path, file: str, change: Any, why: str) -> None:
+    path = bundle / f"even.{file}.npy"
+    np.save(path, change(np.load(path)))
+    with pytest.raises(BundleCorrupt, match=why):
+        open_tabular(bundle)
+
+
+def test_a_pickle_under_another_name_is_refused(bundle: Path) -> None:
+    for protocol in (0, 2, 4, 5):
+        pickled = pickle.dumps({"a": 1}, protocol=protocol)
+        for name in ("even.splits.npy", "boosted.txt", "graph.onnx", "tabular.json"):
+            kept = (bundle / name).read_bytes()
+            (bundle / name).write_bytes(pickled)
+            assert refusal(bundle / name, name, "bundle")
+            with pytest.raises((BundleRefused, BundleCorrupt)):
+                open_tabular(bundle)
+            (bundle / name).write_bytes(kept)
+    objects = io.BytesIO()
+    np.save(objects, np.array([{}], object), allow_pickle=True)
+    (bundle / "even.leaves.npy").write_bytes(objects.getvalue())
+    with pytest.raises(BundleRefused, match="holds objects"):
+        open_tabular(bundle)
+
+
+def test_what_is_written_may_be_in_a_bundle(bundle: Path) -> None:
+    assert {
+        path.name: refusal(path, path.name, "bundle") for path in bundle.iterdir() if refusal(path, path.name, "bundle")
+    } == {}
+
+
+# ---- trees as text
+
+
+def test_trees_of_categories_and_of_several_classes_are_sound() -> None:
+    assert tree_text.trouble(_TEXT["boosted.txt"]) is None
+
+
+def _tree_with(key: str, change: Callable[[str], str]) -> bytes:
+    """The text with the first line of `key` that says something changed, and sizes that say so."""
+    head, *trees = _TEXT["boosted.txt"].decode().split("\n\nTree=")
+    for number, tree in enumerate(trees):
+        lines = tree.split("\n")
+        for place, line in enumerate(lines):
+            if line.startswith(f"{key}=") and len(line) > len(key) + 1 and ("num_cat=1" in tree or "num_cat=2" in tree):
+                lines[place] = f"{key}={change(line.partition('=')[2])}"
+                trees[number] = "\n".join(lines)
+                sizes = " ".join(str(len(f"\n\nTree={one}")) for one in trees)
+                old = next(line for line in head.split("\n") if line.startswith("tree_sizes="))
+                return "\n\nTree=".join([head.replace(old, f"tree_sizes={sizes}"), *trees]).encode()
+    raise AssertionError(f"no tree with {key}")
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "why"),
+    [
+        ("cat_boundaries", lambda v: v.replace("0 ", "1 ", 1), "outside their array"),
+        ("cat_boundaries", lambda v: " ".join([*v.split()[:-1], "999999"]), "outside their array"),
+        ("cat_boundaries", lambda v: " ".join(["0", "-5", *v.split()[2:]]), "outside their array"),
+        ("cat_boundaries", lambda v: v + " " + v.split()[-1], "outside their array"),
+        ("cat_threshold", lambda v: v + " 7", "outside their array"),
+        ("cat_threshold", lambda v: " ".join(["4294967296", *v.split()[1:]]), "no sets"),
+        ("cat_threshold", lambda v: " ".join(["-1", *v.split()[1:]]), "no sets"),
+        ("num_cat", lambda v: "0", "categories that it does not hold"),
+        ("num_cat", lambda v: "100000000", "outside their array"),
+        ("decision_type", lambda v: " ".join(["127"] * len(v.split())), "not known here"),
+        ("decision_type", lambda v: " ".join(["9"] * len(v.split())), "categories that it does not hold"),
+        ("left_child", lambda v: " ".join([v.split()[1], *v.split()[1:]]), "outside the tree|under two|leaf"),
+        ("right_child", lambda v: " ".join(["-1"] * len(v.split())), "outside the tree|under two|leaf"),
+        ("num_leaves", lambda v: "200000", "another number of leaves"),
+    ],
+)  # fmt: skip
+def test_trees_that_lead_astray_are_refused(key: str, change: Any, why: str) -> None:
+    found = tree_text.trouble(_tree_with(key, change))
+    assert found is not None
+    assert re.search(why, found), found
+
+
+def test_sizes_that_point_elsewhere_are_refused() -> None:
+    text = _TEXT["boosted.txt"].decode()
+    line = next(line for line in text.split("\n") if line.startswith("tree_sizes="))
+    for sizes in ("1 " * 9, "99999999999 " * 9, line[11:] + " 5", "5"):
+        assert tree_text.trouble(text.replace(line, f"tree_sizes={sizes.strip()}").encode())
+    assert tree_text.trouble(text.replace("\n", "\r\n").encode())
+
+
+def test_a_tree_of_shared_nodes_is_no_tree() -> None:
+    """A walk through it would end, but explaining it would take two to its depth steps."""
+    assert tree_text._walk_trouble([1, 2, -1], [1, 2, -2]) == "a node hangs under two others"
+    assert tree_text._walk_trouble([1, -1], [-2, -1]) == "not every leaf hangs under a node of its own"
+    deep = list(range(1, 600))
+    assert tree_text._walk_trouble([*deep, -600], [*(-place for place in deep), -601]) == "it is deeper than 512 levels"
+
+
+# ---- graphs
+
+
+def test_a_plain_graph_is_sound_and_one_of_others_is_not() -> None:
+    assert graph_bytes.trouble(worlds.graph(3)) is None
+    assert graph_bytes.trouble(worlds.graph(3, domain="com.microsoft")) is None
+    assert "operators of 'evil.ops'" in str(graph_bytes.trouble(worlds.graph(3, domain="evil.ops")))
+
+
+def test_weights_in_another_file_are_refused_wherever_they_hide() -> None:
+    from onnx import TensorProto, helper
+
+    outside = helper.make_tensor("w", TensorProto.FLOAT, [1], [1.0])
+    outside.ClearField("float_data")
+    outside.data_location = TensorProto.EXTERNAL
+    outside.external_data.add(key="location", value="../../etc/passwd")
+    constant = helper.make_node("Constant", [], ["out"], value=outside)
+    result = helper.make_tensor_value_info("out", TensorProto.FLOAT, [1])
+    inner = helper.make_graph([constant], "inner", [], [result])
+    flag = helper.make_tensor("c", TensorProto.BOOL, [], [True])
+    branch = helper.make_node("If", ["c"], ["out"], then_branch=inner, else_branch=inner)
+    graphs = [
+        helper.make_graph([helper.make_node("Identity", ["w"], ["out"])], "g", [], [result], [outside]),
+        helper.make_graph([constant], "g", [], [result]),
+        helper.make_graph([branch], "g", [], [result], [flag]),
+    ]
+    for one in graphs:
+        assert graph_bytes.trouble(helper.make_model(one).SerializeToString()) == "its weights lie in another file"
+    local = helper.make_function("mine", "f", [], ["out"], [constant], [helper.make_opsetid("", 17)])
+    calling = helper.make_graph([helper.make_node("f", [], ["out"], domain="mine")], "g", [], [result])
+    made = helper.make_model(calling, functions=[local])
+    assert graph_bytes.trouble(made.SerializeToString()) == "its weights lie in another file"
+
+
+def test_many_numbers_of_a_graph_are_passed_over_quickly() -> None:
+    from time import perf_counter
+
+    from onnx import TensorProto, helper
+
+    node = helper.make_node(
+        "TreeEnsembleRegressor", ["in"], ["out"], domain="ai.onnx.ml",
+        nodes_values=[0.5] * 300_000, nodes_featureids=list(range(300_000)),
+    )  # fmt: skip
+    inputs = [helper.make_tensor_value_info("in", TensorProto.FLOAT, [None, 3])]
+    made = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("out", TensorProto.FLOAT, [None, 1])])
+    raw = helper.make_model(made).SerializeToString()
+    start = perf_counter()
+    assert graph_bytes.trouble(raw) is None
+    assert perf_counter() - start < 1
+
+
+@given(raw=st.binary(max_size=300), cut=st.integers(0, 400), place=st.integers(0, 400), byte=st.integers(0, 255))
+def test_no_bytes_make_the_looking_fail(raw: bytes, cut: int, place: int, byte: int) -> None:
+    assert graph_bytes.trouble(raw)
+    damaged = bytearray(worlds.graph(3))
+    damaged[place % len(damaged)] = byte
+    for one in (bytes(damaged), bytes(damaged[:cut])):
+        assert graph_bytes.trouble(one) is None or graph_bytes.trouble(one)
+    text = bytearray(_TEXT["boosted.txt"])
+    text[place * 17 % len(text)] = byte
+    assert tree_text.trouble(bytes(text)) is None or tree_text.trouble(bytes(text))
