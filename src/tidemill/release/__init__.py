@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tidemill.release.bundle import Manifest, seal, verify
+    from tidemill.release.export import Exported, export_tabular
     from tidemill.release.pointer import Pointer, model_folder, module_sources, read_pointer
     from tidemill.release.store import Promotion, Releases
 
 __all__ = [
+    "Exported",
     "Manifest",
     "Pointer",
     "Promotion",
     "Releases",
+    "export_tabular",
     "model_folder",
     "module_sources",
     "read_pointer",
@@ -27,10 +30,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Exported": "export",
     "Manifest": "bundle",
     "Pointer": "pointer",
     "Promotion": "store",
     "Releases": "store",
+    "export_tabular": "export",
     "model_folder": "pointer",
     "module_sources": "pointer",
     "read_pointer": "pointer",

@@ -1,8 +1,9 @@
 """What a bundle's files may be: an allow-list by content, so that a pickle is refused whatever it is called.
 
 Everything here is read without running it: NumPy arrays of plain numbers and strings, JSON, Arrow files without
-extension types, FAISS indexes, LightGBM trees as text, and, among a release's rule modules, Python source. Of arrays
-the checks read headers; that the rest of a file is what was sealed is the manifest's business.
+extension types, FAISS indexes, LightGBM trees as text, ONNX graphs of known operators, and, among a release's rule
+modules, Python source. Of arrays the checks read headers; that the rest of a file is what was sealed is the manifest's
+business.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from tidemill.models.tree_text import MOST_BYTES, trouble
+from tidemill.models import graph_bytes, tree_text
 
 Holds = Literal["bundle", "modules"]
 
@@ -125,7 +126,11 @@ def _faiss(file: BinaryIO, path: Path) -> str | None:
 
 
 def _trees(file: BinaryIO, path: Path) -> str | None:
-    return trouble(file.read(MOST_BYTES + 1))
+    return tree_text.trouble(file.read(tree_text.MOST_BYTES + 1))
+
+
+def _graph(file: BinaryIO, path: Path) -> str | None:
+    return graph_bytes.trouble(file.read(graph_bytes.MOST_BYTES + 1))
 
 
 def _module(file: BinaryIO, path: Path) -> str | None:
@@ -139,6 +144,6 @@ def _module(file: BinaryIO, path: Path) -> str | None:
 
 
 _FORMATS: dict[Holds, dict[str, Callable[[BinaryIO, Path], str | None]]] = {
-    "bundle": {".npy": _npy, ".json": _json, ".arrow": _arrow, ".faiss": _faiss, ".txt": _trees},
+    "bundle": {".npy": _npy, ".json": _json, ".arrow": _arrow, ".faiss": _faiss, ".txt": _trees, ".onnx": _graph},
     "modules": {".py": _module},
 }

@@ -22,6 +22,7 @@ from tidemill.core.ports import Blobs, Lease
 from tidemill.core.records import Record
 from tidemill.core.refs import Ref, parse_ref
 from tidemill.core.release import Card, Release, RuleSet
+from tidemill.core.signature import Signature
 from tidemill.release.bundle import plain_name, seal, verify
 from tidemill.release.pointer import Pointer, read_pointer, write_pointer
 
@@ -117,14 +118,15 @@ class Releases:
         commit: str | None = None,
         environment: str = "",
         log: Literal["available", "required"] = "available",
+        signature: Signature | None = None,
         lease: Lease | None = None,
     ) -> Release:
         """Make the next release of `model` from a finished folder, or from the name of a kept bundle.
 
         `facts` names the feature views and columns that the rules read, `data` the table versions that the bundle
-        learned from (the card's unless given), `modules` the source of the user's own rules by path. Asked for
-        what an existing release already is, it gives that one: a rerun makes no second release, and new rules on the
-        same bundle cost one ledger line. `CardIncomplete` unless the card says who is served and who could be harmed.
+        learned from (the card's unless given), `modules` the source of the project's own functions by path, `signature`
+        how a tabular model is asked. Asked for what an existing release already is, it gives that one: a rerun makes no
+        second release, and new rules on the same bundle cost one ledger line. `CardIncomplete` unless the card says who is served and who could be harmed.
         """
         _refuse_silent(card)
         sha256 = self.keep(bundle) if isinstance(bundle, Path) else bundle
@@ -132,7 +134,7 @@ class Releases:
         made = Release(
             model=model, number=0, bundle=sha256, rules=rules, rule_modules=hashes, modules=kept,
             facts=dict(facts or {}), data=dict(card.data if data is None else data), code=code, commit=commit,
-            environment=environment, card=card, created_at=0, log=log,
+            environment=environment, card=card, created_at=0, log=log, signature=signature,
         )  # fmt: skip
         self.verify(made)
         failpoint("release.written")

@@ -1,0 +1,164 @@
+"""A tabular release that answers without tidemill: its files, one short program, golden answers, and an MLflow model.
+
+Nothing in it is a pickle, and nothing of it imports tidemill: `predict.py` follows `tabular.json` with NumPy and, where
+the members ask for them, LightGBM or ONNX Runtime. MLflow loads the same program by its `loader_module`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import runpy
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tidemill.core.errors import PlaceRefused, ReleaseError, TypeMismatch
+from tidemill.core.release import Release
+from tidemill.models.tabular import TabularModel, open_tabular, read_golden, rows_of
+from tidemill.models.tabular.recipe import Onnx, Trees
+from tidemill.models.tabular.soundness import files_of
+from tidemill.release.export_readme import readme
+
+#: Golden answers may be this far away on another machine, relative to the largest of them (at least 1).
+WITHIN = 1e-9
+#: ONNX graphs count in float32, whose last digits differ between machines.
+WITHIN_FLOAT32 = 1e-5
+_MOST_GOLDEN = 100
+#: Whole numbers and times as they come: MLflow's `long` takes none that is missing, its `datetime` none with a zone.
+_MLFLOW_KINDS = {"number": "double", "whole": "any", "flag": "boolean", "text": "string", "time": "any"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    folder: Path
+    #: Relative paths, sorted.
+    files: tuple[str, ...]
+    #: What has to be installed to ask it, as pip takes it.
+    requirements: tuple[str, ...]
+    n_golden: int
+
+
+def export_tabular(release: Release, bundle: Path, folder: Path) -> Exported:
+    """Write the release, whose verified bundle lies in `bundle`, into the new or empty `folder`.
+
+    `model/` holds the model's files, `predict.py` answers, `golden.json` keeps rows and answers to check it with,
+    `mlflow/` is an MLflow model of the same. The program is asked for the golden rows before this returns.
+
+    Raises `TypeMismatch` for a recommender, `PlaceRefused` where the folder holds files, and `ReleaseError` where the
+    program answers otherwise than the release.
+    """
+    if release.signature is None:
+        raise TypeMismatch(
+            f"{release.name} recommends, and only models that answer rows are exported",
+            tip="serve it: tidemill serve",
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise PlaceRefused(f"{folder} holds files already", tip="name a new folder")
+    model = open_tabular(bundle)
+    needs = _requirements(model)
+    _copy_model(model, bundle, folder / "model")
+    program = (resources.files("tidemill.release") / "exported" / "predict.txt").read_text("utf-8")
+    _write(folder / "predict.py", program)
+    _write(folder / "requirements.txt", "\n".join(needs) + "\n")
+    _write(folder / "README.md", readme(release, model.recipe, needs))
+    n_golden = _write_golden(model, bundle, folder)
+    _write_mlflow(release, model, folder, program, needs)
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return Exported(folder, tuple(files), needs, n_golden)
+
+
+def _requirements(model: TabularModel) -> tuple[str, ...]:
+    """Libraries at the versions that were here when it was exported: with these it was checked."""
+    libraries = {"numpy"}
+    for member in model.recipe.members:
+        if isinstance(member, Trees):
+            libraries.add("lightgbm")
+        if isinstance(member, Onnx):
+            libraries.add("onnxruntime")
+    return tuple(f"{library}=={metadata.version(library)}" for library in sorted(libraries))
+
+
+def _copy_model(model: TabularModel, bundle: Path, place: Path) -> None:
+    place.mkdir(parents=True)
+    for name in ("tabular.json", *(name for member in model.recipe.members for name in files_of(member))):
+        if (bundle / name).exists():
+            shutil.copyfile(bundle / name, place / name)
+
+
+def _write_golden(model: TabularModel, bundle: Path, folder: Path) -> int:
+    """Write `golden.json`, ask the program, and give how many rows there are; without any, a row of nothing is."""
+    inputs, _ = read_golden(bundle)
+    inputs = inputs.slice(0, _MOST_GOLDEN) if len(inputs) else inputs
+    names = [field.name for field in model.recipe.inputs]
+    rows = [dict(zip(names, row, strict=True)) for row in rows_of(model.recipe, inputs)] if len(inputs) else []
+    rows = rows or [dict.fromkeys(names)]
+    answers = np.asarray(model.answer(_table(model, rows)))
+    within = WITHIN_FLOAT32 if any(isinstance(member, Onnx) for member in model.recipe.members) else WITHIN
+    within *= max(1.0, float(np.abs(answers).max()))
+    golden = {"within": within, "rows": rows, "answers": answers.tolist()}
+    _write(folder / "golden.json", json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
+    found = runpy.run_path(str(folder / "predict.py"), run_name="exported")["predict"](rows)
+    far = float(np.abs(np.asarray(found) - answers).max())
+    if not far <= within:
+        raise ReleaseError(f"the exported program answers up to {far:.3g} away from the release")
+    return len(rows)
+
+
+def _table(model: TabularModel, rows: list[dict[str, Any]]) -> pa.Table:
+    kinds = {"number": pa.float64(), "whole": pa.int64(), "flag": pa.bool_(), "text": pa.string(), "time": pa.int64()}
+    columns = {}
+    for field in model.recipe.inputs:
+        column = pa.array([row[field.name] for row in rows], kinds[field.kind])
+        columns[field.name] = column.cast(pa.timestamp("us", tz="UTC")) if field.kind == "time" else column
+    return pa.table(columns)
+
+
+def _write_mlflow(release: Release, model: TabularModel, folder: Path, program: str, needs: tuple[str, ...]) -> None:
+    """Write `mlflow/`: the flavour `python_function` by `loader_module`, so that nothing is unpickled.
+
+    https://mlflow.org/docs/latest/ml/traditional-ml/tutorials/creating-custom-pyfunc/ describes its files.
+    """
+    place = folder / "mlflow"
+    shutil.copytree(folder / "model", place / "data")
+    # Two exports may be loaded by one process, and of equal names the first one loaded would answer for both.
+    module = f"tidemill_predict_{hashlib.sha256(program.encode()).hexdigest()[:8]}"
+    _write(place / "code" / f"{module}.py", program)
+    _write(place / "requirements.txt", "\n".join(("mlflow", *needs)) + "\n")
+    python = platform.python_version()
+    env = {"python": python, "build_dependencies": ["pip"], "dependencies": ["-r requirements.txt"]}
+    _write(place / "python_env.yaml", json.dumps(env, indent=1) + "\n")  # JSON is YAML
+    flavour = {
+        "loader_module": module, "code": "code", "data": "data", "python_version": python,
+        "env": {"virtualenv": "python_env.yaml"},
+    }  # fmt: skip
+    about = {
+        "flavors": {"python_function": flavour},
+        "model_uuid": release.bundle[:32],
+        "utc_time_created": datetime.fromtimestamp(release.created_at / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
+        "signature": _mlflow_signature(model),
+        "metadata": {"release": release.name, "bundle": release.bundle},
+    }
+    _write(place / "MLmodel", json.dumps(about, indent=1) + "\n")
+
+
+def _mlflow_signature(model: TabularModel) -> dict[str, Any]:
+    """What MLflow checks rows against; every input may be missing."""
+    inputs = [{"type": _MLFLOW_KINDS[f.kind], "name": f.name, "required": False} for f in model.recipe.inputs]
+    shape = [-1, len(model.recipe.classes)] if model.recipe.task == "classes" else [-1]
+    outputs = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": shape}}]
+    return {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None}
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8", newline="\n")
