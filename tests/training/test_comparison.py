@@ -153,7 +153,7 @@ def test_figures_are_read_as_written_and_older_folders_without_groups_too(tmp_pa
     )  # fmt: skip
     warm = np.arange(20) < 12
     values = {"hit_rate@10": (noise(1, 20) > 0).astype(float), "ndcg@10": noise(2, 20)}
-    write_figures(Measurement(evaluation, "same", values, {"warm": warm, "cold": ~warm}), tmp_path)
+    write_figures(UserFigures.of(Measurement(evaluation, "same", values, {"warm": warm, "cold": ~warm})), tmp_path)
     found = read_figures(tmp_path)
     assert {name: mask.tolist() for name, mask in found.groups.items()} == {
         "warm": warm.tolist(), "cold": (~warm).tolist(),

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from tidemill.training.recommender_training import TrainResult, index_recall, train_recommender
     from tidemill.training.runs import Runs
     from tidemill.training.search import best_trial, run_search
+    from tidemill.training.tabular.assess import assess
+    from tidemill.training.tabular.dataset_mark import dataset_mark
+    from tidemill.training.tabular.learn_dispatch import learn_settings
+    from tidemill.training.tabular.splitting import SplitRule, split_examples
+    from tidemill.training.tabular.tabular_figures import tabular_figures, tabular_metrics
+    from tidemill.training.tabular.training import TabularResult, train_tabular
     from tidemill.training.time_split import TimeSplit, split_at, validation_splits
     from tidemill.training.tracked import Tracked
     from tidemill.training.user_figures import UserFigures, read_figures, write_figures
@@ -36,15 +42,20 @@ _HOMES = {
     "RankedLists": "ranked_lists",
     "Ranker": "rankers",
     "Runs": "runs",
+    "SplitRule": "tabular.splitting",
+    "TabularResult": "tabular.training",
     "TimeSplit": "time_split",
     "Tracked": "tracked",
     "TrainResult": "recommender_training",
     "UserFigures": "user_figures",
+    "assess": "tabular.assess",
     "best_trial": "search",
     "catalogue": "measured",
     "choose": "choice",
     "compare": "comparison",
+    "dataset_mark": "tabular.dataset_mark",
     "index_recall": "recommender_training",
+    "learn_settings": "tabular.learn_dispatch",
     "leave_one_out": "held_out",
     "measure": "evaluation",
     "measure_ranker": "evaluation",
@@ -53,7 +64,11 @@ _HOMES = {
     "read_ranked": "ranked_lists",
     "run_search": "search",
     "split_at": "time_split",
+    "split_examples": "tabular.splitting",
+    "tabular_figures": "tabular.tabular_figures",
+    "tabular_metrics": "tabular.tabular_figures",
     "train_recommender": "recommender_training",
+    "train_tabular": "tabular.training",
     "validation_splits": "time_split",
     "write_figures": "user_figures",
 }
@@ -67,15 +82,20 @@ __all__ = [
     "RankedLists",
     "Ranker",
     "Runs",
+    "SplitRule",
+    "TabularResult",
     "TimeSplit",
     "Tracked",
     "TrainResult",
     "UserFigures",
+    "assess",
     "best_trial",
     "catalogue",
     "choose",
     "compare",
+    "dataset_mark",
     "index_recall",
+    "learn_settings",
     "leave_one_out",
     "measure",
     "measure_ranker",
@@ -84,7 +104,11 @@ __all__ = [
     "read_ranked",
     "run_search",
     "split_at",
+    "split_examples",
+    "tabular_figures",
+    "tabular_metrics",
     "train_recommender",
+    "train_tabular",
     "validation_splits",
     "write_figures",
 ]

@@ -35,6 +35,11 @@ class UserFigures:
     #: Group of users (`warm`, `cold`) -> bool (n_users); empty where only all were kept.
     groups: dict[str, Mask] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, measurement: Measurement) -> UserFigures:
+        """Those of a recommender's measurement."""
+        return cls(measurement.users, dict(measurement.per_user), dict(measurement.groups))
+
     @property
     def n_users(self) -> int:
         """How many users were measured."""
@@ -54,17 +59,17 @@ class _Names(msgspec.Struct):
     groups: list[str] = []
 
 
-def write_figures(measurement: Measurement, folder: Path) -> None:
-    """Write a measurement's figures into the empty `folder`.
+def write_figures(figures: UserFigures, folder: Path) -> None:
+    """Write figures into the empty `folder`.
 
     float32 (n_measures, n_users), bool (n_groups, n_users) where there are groups, and the names of both.
     """
-    values = np.stack(list(measurement.per_user.values())).astype(np.float32)
+    values = np.stack(list(figures.values.values())).astype(np.float32)
     np.save(folder / _VALUES, values, allow_pickle=False)
-    if measurement.groups:
-        np.save(folder / _GROUPS, np.stack(list(measurement.groups.values())), allow_pickle=False)
-    measures = [f"{measure}[{ALL}]" for measure in measurement.per_user]
-    names = _Names(FORMAT, measurement.users, measures, list(measurement.groups))
+    if figures.groups:
+        np.save(folder / _GROUPS, np.stack(list(figures.groups.values())), allow_pickle=False)
+    measures = [f"{measure}[{ALL}]" for measure in figures.values]
+    names = _Names(FORMAT, figures.users, measures, list(figures.groups))
     (folder / _NAMES).write_bytes(msgspec.json.encode(names))
 
 

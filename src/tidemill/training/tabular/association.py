@@ -1,0 +1,75 @@
+"""Whether a column has anything to do with the target: the p of a test that fits both, one column at a time.
+
+Numbers against a target with an order (a number, a count, two classes): Spearman's rank correlation. Numbers against
+several classes, and texts against numbers: Kruskal & Wallis (1952). Texts against classes: Pearson's chi-squared over
+values that are frequent enough. The tests take rows as independent of each other; where a person has many, p is too
+small. Looking at many columns needs `significance.holm`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.stats import chi2_contingency, kruskal, spearmanr
+
+F64 = NDArray[np.float64]
+
+#: With fewer rows that have a value, nothing is said.
+_FEWEST = 20
+#: Values of a text with fewer rows than this are looked at as one.
+_RARE = 10
+
+
+def association(values: pa.ChunkedArray, target: F64, *, classes: int = 0) -> float:
+    """The p (0 to 1) of a column being unrelated to `target` (n,), over the rows that have both; 1.0 where none varies.
+
+    `classes`: how many classes the numbers in `target` stand for; 0 where it is a number or a count.
+
+    >>> n = np.arange(200)
+    >>> association(pa.chunked_array([n % 7]), (n % 7).astype(float) ** 2) < 1e-6
+    True
+    >>> association(pa.chunked_array([["a", "b"] * 100]), (n // 2 % 2).astype(float), classes=2)
+    1.0
+    """
+    there = pc.is_valid(values).to_numpy() & np.isfinite(target)
+    kept, wanted = values.filter(pa.array(there)), target[there]
+    if len(kept) < _FEWEST or not np.ptp(wanted):
+        return 1.0
+    nominal = pa.types.is_string(kept.type) or pa.types.is_large_string(kept.type)
+    if nominal:
+        codes = _codes(kept)
+        if codes.max() == 0:
+            return 1.0
+        return _chi_squared(codes, wanted) if classes else _kruskal(wanted, codes)
+    numbers = kept.cast(pa.int64()) if pa.types.is_timestamp(kept.type) else kept
+    plain = np.asarray(numbers.cast(pa.float64(), safe=False).to_numpy())
+    finite = np.isfinite(plain)
+    plain, wanted = plain[finite], wanted[finite]
+    if len(plain) < _FEWEST or not np.ptp(plain) or not np.ptp(wanted):
+        return 1.0
+    return _kruskal(plain, wanted.astype(np.int64)) if classes > 2 else _spearman(plain, wanted)
+
+
+def _codes(texts: pa.ChunkedArray) -> NDArray[np.int64]:
+    """The number of each row's value, int64 (n,), rare ones sharing the number 0 (and nobody, where none is rare)."""
+    codes = texts.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    rare = np.bincount(codes) < _RARE
+    return np.asarray(np.unique(np.where(rare[codes], -1, codes), return_inverse=True)[1].astype(np.int64))
+
+
+def _spearman(one: F64, other: F64) -> float:
+    return float(spearmanr(one, other).pvalue)
+
+
+def _kruskal(numbers: F64, groups: NDArray[np.int64]) -> float:
+    parts = [numbers[groups == group] for group in np.unique(groups)]
+    return float(kruskal(*parts).pvalue) if len(parts) > 1 else 1.0
+
+
+def _chi_squared(codes: NDArray[np.int64], target: F64) -> float:
+    places = np.unique(target, return_inverse=True)[1]
+    counts = np.zeros((int(codes.max()) + 1, int(places.max()) + 1))
+    np.add.at(counts, (codes, places), 1)
+    return float(chi2_contingency(counts, correction=False).pvalue)

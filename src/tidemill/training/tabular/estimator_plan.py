@@ -1,0 +1,180 @@
+"""Anything with `fit` and `predict` as a plan: fitted anew, published as trees or ONNX, if that answers alike."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import import_module, metadata
+from typing import Any
+
+import msgspec
+
+from tidemill.core.errors import TypeMismatch
+from tidemill.models.pretrained import Pretrained
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.model import TabularModel
+from tidemill.models.tabular.plan import Plan
+from tidemill.models.tabular.pyfunc import Pyfunc
+from tidemill.training.tabular.pretrained_plan import PretrainedPlan, PyfuncPlan
+from tidemill.training.tabular.publishing import published
+
+#: Library that a class comes from -> the file that fits and publishes it; everything else is asked for scikit-learn's
+#: manners, or for a graph of its own.
+_KINDS = {"lightgbm": "lightgbm_kind", "catboost": "catboost_kind", "xgboost": "xgboost_kind"}
+_LIBRARIES = {"sklearn": "scikit-learn"}
+
+
+def estimator_plan(estimator: Any) -> Plan:
+    """A plan that fits `estimator`: scikit-learn's, LightGBM's, CatBoost's, XGBoost's, or one of your own.
+
+    It is given a pandas DataFrame of the inputs (see `frame_of`) and a target: class numbers as int64, or float64. A
+    dictionary stands for LightGBM with these parameters. Raises `TypeMismatch` for what has no `fit` and `predict`.
+
+    >>> estimator_plan({"num_leaves": 7}).name
+    'lightgbm'
+    """
+    if isinstance(estimator, Mapping):
+        return LightgbmPlan(dict(estimator))
+    if isinstance(estimator, Pretrained):
+        return PretrainedPlan(estimator)
+    if isinstance(estimator, Pyfunc):
+        return PyfuncPlan(estimator)
+    # scikit-learn's searches and pipelines say that they predict only once they are fitted
+    able = hasattr(estimator, "fit") and (hasattr(estimator, "predict") or hasattr(estimator, "get_params"))
+    if isinstance(estimator, type) or not able:
+        shown = f"the class {estimator.__name__}" if isinstance(estimator, type) else repr(estimator)[:80]
+        raise TypeMismatch(
+            f"learn={shown} has no fit and predict that could be called", tip="give an object, for example Ridge()"
+        )
+    return EstimatorPlan(estimator)
+
+
+@dataclass(frozen=True)
+class EstimatorPlan:
+    """Fits copies of `estimator`, which itself is never touched."""
+
+    estimator: Any = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The class; of a pipeline the class of its last step."""
+        last = self.estimator
+        while getattr(last, "steps", None):
+            last = last.steps[-1][1]
+        return type(last).__name__
+
+    def settings(self) -> dict[str, Any]:
+        """Class path, parameters as plain values, and the versions of the libraries."""
+        return {
+            "class": _path(type(self.estimator)),
+            "parameters": _plain(self.estimator),
+            "versions": versions(self.estimator),
+        }
+
+    def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
+        """The published model. Raises `NotPublishable` or `ParityFailed`, and whatever the estimator raises."""
+        fresh = seeded(self.estimator, seed)
+        kind = import_module(f"{__package__}.{_KINDS.get(_library(type(fresh)), 'sklearn_kind')}")
+        return published(kind.fitted(fresh, examples, seed), examples, self.name)
+
+
+@dataclass(frozen=True)
+class LightgbmPlan:
+    """LightGBM with these parameters, its objective chosen by the task where none is given."""
+
+    parameters: dict[str, Any]
+    name: str = "lightgbm"
+
+    def settings(self) -> dict[str, Any]:
+        """The parameters, and the library's version."""
+        return {"parameters": dict(self.parameters), "versions": {"lightgbm": metadata.version("lightgbm")}}
+
+    def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
+        """The published model."""
+        import lightgbm  # noqa: PLC0415 - an optional library
+
+        kind = lightgbm.LGBMClassifier if examples.task in ("binary", "classes") else lightgbm.LGBMRegressor
+        usual: dict[str, Any] = {"verbosity": -1}
+        if examples.task == "count":
+            usual["objective"] = "poisson"
+        return EstimatorPlan(kind(**usual | self.parameters)).fit(examples, seed=seed)
+
+
+def seeded(estimator: Any, seed: int) -> Any:
+    """An unfitted copy with one thread, and with `seed` wherever it was left open."""
+    fresh = _unfitted(estimator)
+    if not hasattr(fresh, "set_params"):
+        return fresh
+    change: dict[str, Any] = {}
+    known = fresh.get_params()
+    for name, value in known.items():
+        place, _, last = name.rpartition("__")
+        owner = known.get(place, fresh)
+        if last in ("random_state", "random_seed") and value is None:
+            change[name] = seed
+        elif last in ("n_jobs", "thread_count") and (value is not None or _library(type(owner)) in _KINDS):
+            change[name] = 1
+    return fresh.set_params(**change) if change else fresh
+
+
+def _unfitted(estimator: Any) -> Any:
+    if hasattr(estimator, "get_params") and _library(type(estimator)) != "catboost":
+        try:
+            from sklearn.base import clone  # noqa: PLC0415 - an optional library
+
+            return clone(estimator)
+        except (ImportError, TypeError, RuntimeError):  # not one that scikit-learn knows how to copy
+            pass
+    return copy.deepcopy(estimator)
+
+
+def versions(estimator: Any) -> dict[str, str]:
+    """The versions of the libraries that an estimator and its parts come from, where they are distributions."""
+    parts = [estimator, *(estimator.get_params().values() if hasattr(estimator, "get_params") else ())]
+    roots = {_library(type(part)) for part in parts if hasattr(part, "fit") or hasattr(part, "transform")}
+    found = {}
+    for root in sorted(roots):
+        name = _LIBRARIES.get(root, root)
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _library(kind: type) -> str:
+    """The library a class, or one that it extends, comes from."""
+    roots = [one.__module__.partition(".")[0] for one in kind.__mro__]
+    return next((root for root in roots if root in (*_KINDS, "sklearn")), roots[0])
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _plain(value: Any) -> Any:
+    """Parameters as plain values, so that they can be compared and kept: classes by path, functions by name."""
+    if isinstance(value, type):
+        return _path(value)
+    if hasattr(value, "get_params"):
+        return {
+            "class": _path(type(value)),
+            **{name: _plain(one) for name, one in value.get_params(deep=False).items()},
+        }
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        parts = [_plain(one) for one in value]
+        return sorted(parts, key=str) if isinstance(value, set | frozenset) else parts
+    if callable(value):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value))
+    except TypeError:
+        return value.tolist() if hasattr(value, "tolist") else _attributes(value)
+
+
+def _attributes(value: Any) -> Any:
+    if not hasattr(value, "__dict__"):
+        return str(value)
+    return {"class": _path(type(value)), **{name: _plain(one) for name, one in sorted(vars(value).items())}}

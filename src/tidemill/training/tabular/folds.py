@@ -1,0 +1,61 @@
+"""Which rows are learned from and which are held out, made from the rows and the seed alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.models.tabular.examples import Examples
+
+I64 = NDArray[np.int64]
+#: Rows to learn from, and rows held out: places, int64, rising.
+Fold = tuple[I64, I64]
+
+#: Share of the latest rows that are held out where rows have a time.
+LATEST = 0.2
+COUNT = 5
+#: Above so many rows only one fold is held out: a fifth of many rows says enough.
+_MANY = 300_000
+
+
+def folds_of(examples: Examples, *, seed: int) -> tuple[Fold, ...]:
+    """The latest fifth where rows have a time; else five folds, by group where there are groups, with even classes."""
+    n = len(examples)
+    if examples.time is not None and np.ptp(examples.time):
+        return (_latest(examples.time),)
+    of = _fold_numbers(examples, COUNT, seed)
+    folds = [(np.flatnonzero(of != fold), np.flatnonzero(of == fold)) for fold in range(COUNT)]
+    folds = [fold for fold in folds if len(fold[0]) and len(fold[1])]
+    return tuple(folds[:1] if n > _MANY else folds)
+
+
+def _latest(time: I64) -> Fold:
+    """Rows of one instant stay together."""
+    times = np.sort(time)
+    cut = times[int(len(times) * (1 - LATEST))]
+    cut = cut if cut > times[0] else times[times > times[0]][0]
+    return np.flatnonzero(time < cut), np.flatnonzero(time >= cut)
+
+
+def _fold_numbers(examples: Examples, count: int, seed: int) -> I64:
+    rng = np.random.default_rng(seed)
+    if examples.group is not None:
+        groups, of = np.unique(examples.group, return_inverse=True)
+        found: I64 = (rng.permutation(len(groups)) % count)[of]
+        return found
+    numbers = np.empty(len(examples), np.int64)
+    order = rng.permutation(len(examples))
+    if examples.task in ("binary", "classes"):
+        order = order[np.argsort(examples.target[order], kind="stable")]
+    numbers[order] = np.arange(len(order)) % count
+    return numbers
+
+
+def blocks_of(examples: Examples, held: I64) -> I64:
+    """int64 (n_held): rows whose losses move together - a group, a stretch of time, or each row alone."""
+    if examples.group is not None:
+        return np.unique(examples.group[held], return_inverse=True)[1]
+    if examples.time is not None:
+        ranks = np.argsort(np.argsort(examples.time[held], kind="stable"), kind="stable")
+        return np.asarray(ranks * min(50, len(held)) // max(len(held), 1))
+    return np.arange(len(held))

@@ -1,0 +1,71 @@
+"""What `learn=` of a tabular model may be, and the settled plan that it comes to: chosen by trial, or as given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from tidemill.core.assessment import Member
+from tidemill.core.errors import SettingRefused
+from tidemill.models.learners import Auto
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.plan import Plan
+from tidemill.training.effort import Effort
+from tidemill.training.tabular.baselines import naive_plan
+from tidemill.training.tabular.choose import choose_tabular
+from tidemill.training.tabular.estimator_plan import estimator_plan
+
+Progress = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A plan to fit, the baseline that it is shown beside, and what was tried on the way."""
+
+    plan: Plan
+    baseline: Plan
+    members: tuple[Member, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def settle(learn: Any, train: Examples, effort: Effort, place: Path, progress: Progress) -> Settled:
+    """The plan that `learn` comes to on these rows: of `tm.auto()` the chosen one, else the one that was given."""
+    if isinstance(learn, Auto):
+        if learn.only:
+            raise SettingRefused(
+                f"auto(only={list(learn.only)}) names learners of a recommender, and this model is tabular",
+                tip="leave `only` out, or give an estimator in place of tm.auto()",
+            )
+        minutes = learn.minutes if effort.minutes is None else min(learn.minutes, effort.minutes)
+        choice = choose_tabular(
+            train, minutes=minutes, seed=effort.seed, place=place, progress=progress, processes=effort.processes
+        )
+        return Settled(choice.plan, choice.baseline, tuple(choice.members), tuple(choice.notes))
+    return Settled(plan_of(learn), naive_plan(train.task))
+
+
+def plan_of(learn: Any) -> Plan:
+    """A plan as it is, and an estimator as one; `NotPublishable` for an estimator that no bundle can hold."""
+    if _is_plan(learn):
+        return cast("Plan", learn)
+    return estimator_plan(learn)
+
+
+def learn_settings(learn: Any) -> dict[str, Any]:
+    """Its settings by name, plain values, with its own name under `learner`.
+
+    >>> from tidemill.models.learners import auto
+    >>> learn_settings(auto(minutes=1.0))["learner"]
+    'auto'
+    """
+    if isinstance(learn, Auto):
+        return {"learner": learn.name, "minutes": learn.minutes}
+    plan = plan_of(learn)
+    return {"learner": plan.name, **plan.settings()}
+
+
+def _is_plan(learn: Any) -> bool:
+    """Whether it fits examples, and not arrays: it has a name and settings that it tells."""
+    return isinstance(getattr(learn, "name", None), str) and callable(getattr(learn, "settings", None))
