@@ -179,6 +179,7 @@ REFUSED = [
     ("POST", "/v1/events/reviews", b"[" + b",".join([b"{}"] * 1001) + b"]", {}, 413, "TM702"),
     ("POST", "/v1/outcomes", b'{"prediction_id":"x","item":"a","what":"click"}', {}, 400, "TM701"),
     ("POST", f"/v1/recommend/{MODEL}", b'{"user":"' + b"x" * (1 << 20) + b'"}', {}, 413, "TM702"),
+    ("POST", "/invocations", b"{}", {}, 404, "TM703"),
     ("GET", "/livez", None, {"Host": "evil.example"}, 403, "TM902"),
     ("GET", "/livez", None, {"Origin": "https://evil.example"}, 403, "TM902"),
     ("GET", "/livez", None, {"Origin": "null"}, 403, "TM902"),
@@ -197,6 +198,14 @@ def test_what_does_not_fit_is_refused_with_a_code(
         assert about["allow"]
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/infer"), ("POST", "/versions/1/infer")])
+def test_a_recommender_takes_no_tensors_and_says_what_it_takes(ask: Client, method: str, path: str) -> None:
+    body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]} if method == "POST" else None
+    status, _, answer = ask(method, f"/v2/models/{MODEL}{path}", body)
+    assert status == 400 and f"POST /v1/recommend/{MODEL}" in answer["error"]
+    assert ask("GET", f"/v2/models/{MODEL}/ready")[0] == 200
+
+
 def test_a_refusal_never_repeats_the_person(ask: Client) -> None:
     for body in (b'{"user":"Secret.Person","n":"x"}', b'{"user":["Secret.Person"]}', b'{"user":"Secret.Person"'):
         _, _, answer = ask("POST", f"/v1/recommend/{MODEL}", body)
@@ -208,6 +217,16 @@ EVERY_ROUTE = [
     ("GET", f"/v1/recommend/{MODEL}/{'a' * 26}"),
     ("POST", "/v1/events/reviews"),
     ("POST", "/v1/outcomes"),
+    ("POST", f"/v2/models/{MODEL}/infer"),
+    ("POST", f"/v2/models/{MODEL}/versions/1/infer"),
+    ("POST", "/invocations"),
+    ("GET", "/v2"),
+    ("GET", "/v2/health/live"),
+    ("GET", "/v2/health/ready"),
+    ("GET", f"/v2/models/{MODEL}"),
+    ("GET", f"/v2/models/{MODEL}/ready"),
+    ("GET", f"/v2/models/{MODEL}/versions/1"),
+    ("GET", f"/v2/models/{MODEL}/versions/1/ready"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/healthz"),

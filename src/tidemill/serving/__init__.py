@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tidemill.serving.clock import ServerClock, replayed, set_replay
     from tidemill.serving.handle import Server, is_serving, start, swap_state, wait_live
+    from tidemill.serving.infer_request import InferReader
     from tidemill.serving.off_switch import Policy, policy, settle, spooled, switch
     from tidemill.serving.prediction_log import PredictionLog
     from tidemill.serving.predictor import Asked, Predictor, Sources
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from tidemill.serving.streams import ServedStream, Streams, write_streams
     from tidemill.serving.supervisor import Plan, serve
     from tidemill.serving.swap import Swap
+    from tidemill.serving.tabular_predictor import TabularPredictor, TabularSources
     from tidemill.serving.told import Serving
 
 _HOMES = {
     "Asked": "predictor",
     "Histories": "recent",
+    "InferReader": "infer_request",
     "Plan": "supervisor",
     "Policy": "off_switch",
     "PredictionLog": "prediction_log",
@@ -38,6 +41,8 @@ _HOMES = {
     "Start": "process",
     "Streams": "streams",
     "Swap": "swap",
+    "TabularPredictor": "tabular_predictor",
+    "TabularSources": "tabular_predictor",
     "is_serving": "handle",
     "policy": "off_switch",
     "recent_view": "recent",
@@ -55,6 +60,7 @@ _HOMES = {
 __all__ = [
     "Asked",
     "Histories",
+    "InferReader",
     "Plan",
     "Policy",
     "PredictionLog",
@@ -68,6 +74,8 @@ __all__ = [
     "Start",
     "Streams",
     "Swap",
+    "TabularPredictor",
+    "TabularSources",
     "is_serving",
     "policy",
     "recent_view",

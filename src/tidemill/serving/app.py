@@ -9,9 +9,9 @@ import traceback
 from tidemill.core.errors import OriginRefused, TidemillError, TooBusy, WrongMethod
 from tidemill.core.settings import Serve
 from tidemill.serving.access import Access
-from tidemill.serving.http import Request, Response, Scope, Wire, body_of, require_json
+from tidemill.serving.http import Request, Response, Scope, Wire, body_of, require_json, require_tensors
 from tidemill.serving.metrics import Counters
-from tidemill.serving.problems import body, status, unexpected
+from tidemill.serving.problems import body, body_v2, status, unexpected
 from tidemill.serving.routes import Routes
 
 _log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class App:
                 raise TooBusy("the server works on as many requests as it takes at once", tip="ask again in a second")
             content = b""
             if route.takes_body:
-                require_json(header("content-type"))
+                require_tensors(header) if route.tensors else require_json(header("content-type"))
                 content = await body_of(scope, wire, self._limits)
             return name, await route.handler(Request(parts, scope.query_string, header, content, started))
         except TidemillError as error:
@@ -76,7 +76,8 @@ class App:
             headers.append(("retry-after", "1"))
         if scope.method == "POST" and (code == 413 or isinstance(error, OriginRefused)):
             headers.append(_CLOSE)  # its body was not read
-        return Response(code, body(error), tuple(headers))
+        content = body_v2(error) if scope.path.startswith("/v2/") else body(error)
+        return Response(code, content, tuple(headers))
 
     def _send(self, wire: Wire, response: Response) -> None:
         headers = [*_ALWAYS, *response.headers]

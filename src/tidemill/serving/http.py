@@ -74,6 +74,23 @@ def require_json(content_type: str | None) -> None:
         raise WrongMedia("the body is not declared as JSON", tip="send Content-Type: application/json")
 
 
+def require_tensors(header: Callable[[str], str | None]) -> None:
+    """`WrongMedia` unless the body may be tensors: declared as JSON or octets, or by a program not declared at all.
+
+    Clients of the Open Inference Protocol (NVIDIA's, for one) declare no media type. A page of another site could send
+    such a body too, without asking first: a `fetch` of bytes carries none. But a browser says with every POST where it
+    comes from (`Origin`, Fetch Standard 3.2; `Sec-Fetch-Site` besides), and the access hook has refused foreign pages
+    by that. So what is let through undeclared is only what no browser sent: neither of those headers is there.
+    """
+    if header("content-encoding") not in (None, "identity"):
+        raise WrongMedia("the body is compressed", tip="send it as it is")
+    declared = header("content-type")
+    if declared is None and header("origin") is None and header("sec-fetch-site") is None:
+        return
+    if (declared or "").partition(";")[0].strip().lower() != "application/octet-stream":
+        require_json(declared)
+
+
 #: A body of up to so many times the limit is taken off the wire and thrown away before it is refused: a caller that is
 #: still sending would otherwise meet a broken pipe and never read why.
 _DISCARDED = 8

@@ -8,15 +8,16 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 import msgspec
 
 from tidemill.core.errors import TidemillError
+from tidemill.core.release import Release
 from tidemill.release import Pointer
 from tidemill.serving.files import Watched
 from tidemill.serving.metrics import Counters
 from tidemill.serving.off_switch import POLICY, Policy
-from tidemill.serving.predictor import Answer, Predictor
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +26,26 @@ SERVING = "serving.json"
 #: Answers kept for repeats within their slot.
 _REMEMBERED = 4_096
 
-Opener = Callable[[Pointer], Predictor]
+
+class AnyPredictor(Protocol):
+    """What a worker follows of a recommender's and of a tabular model's predictor alike."""
+
+    release: Release
+
+    def warm_up(self) -> None:
+        """Answer for nobody; what raises here does not go live."""
+        ...
+
+    def moved(self) -> bool:
+        """Whether what it keeps of the store is no longer what the store has."""
+        ...
+
+    def refreshed(self) -> AnyPredictor:
+        """One of the same release on the store as it is now; may be made in another thread."""
+        ...
+
+
+Opener = Callable[[Pointer], AnyPredictor]
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -45,9 +65,9 @@ class LiveModel:
         self._pointer = Watched(folder / SERVING, Pointer)
         self._policy = Watched(folder / POLICY, Policy)
         self._change: asyncio.Task[None] | None = None
-        self.predictor: Predictor | None = None
+        self.predictor: AnyPredictor | None = None
         self.failed: Failed | None = None
-        self.remembered: OrderedDict[str, Answer] = OrderedDict()
+        self.remembered: OrderedDict[str, Any] = OrderedDict()
         self._policy.look()
 
     @property
@@ -76,8 +96,8 @@ class LiveModel:
         elif self.predictor is not None and self.predictor.moved():
             self._change = asyncio.create_task(self._refresh(self.predictor))
 
-    def remember(self, name: str, answer: Answer) -> None:
-        """Keep an answer for repeats."""
+    def remember(self, name: str, answer: Any) -> None:
+        """Keep an answer for repeats, or of a tabular model that there was one."""
         self.remembered[name] = answer
         if len(self.remembered) > _REMEMBERED:
             self.remembered.popitem(last=False)
@@ -88,7 +108,7 @@ class LiveModel:
         finally:
             self._change = None
 
-    async def _refresh(self, predictor: Predictor) -> None:
+    async def _refresh(self, predictor: AnyPredictor) -> None:
         try:
             self._put(await asyncio.to_thread(_warm, predictor.refreshed))
         except Exception as error:  # the facts stay as they were, and the next look tries again
@@ -97,13 +117,13 @@ class LiveModel:
         finally:
             self._change = None
 
-    def _attempt(self, pointer: Pointer) -> Predictor | Failed:
+    def _attempt(self, pointer: Pointer) -> AnyPredictor | Failed:
         try:
             return _warm(lambda: self._opener(pointer))
         except Exception as error:  # whatever a bundle does when it is opened, the last good release keeps serving
             return Failed(pointer.release.name, _said(error))
 
-    def _take(self, pointer: Pointer, found: Predictor | Failed) -> None:
+    def _take(self, pointer: Pointer, found: AnyPredictor | Failed) -> None:
         if isinstance(found, Failed):
             self.failed = found
             self._counters.add("swap_failures")
@@ -113,7 +133,7 @@ class LiveModel:
         self._counters.add("swaps")
         self._put(found)
 
-    def _put(self, predictor: Predictor) -> None:
+    def _put(self, predictor: AnyPredictor) -> None:
         self.predictor = predictor
         self.remembered.clear()
         gc.unfreeze()
@@ -121,7 +141,7 @@ class LiveModel:
         gc.freeze()  # a bundle's ids are many and stay: no later collection walks them
 
 
-def _warm(make: Callable[[], Predictor]) -> Predictor:
+def _warm(make: Callable[[], AnyPredictor]) -> AnyPredictor:
     made = make()
     made.warm_up()
     return made

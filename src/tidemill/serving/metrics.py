@@ -17,7 +17,11 @@ from prometheus_client.registry import Collector
 
 #: Upper bounds of the answer time buckets, microseconds.
 BUCKETS_US = (100, 200, 350, 500, 750, 1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000)
-ROUTES = ("recommend", "recommend_token", "events", "outcomes", "livez", "readyz", "healthz", "metrics", "none")
+ROUTES = (
+    "recommend", "recommend_token", "infer", "infer_version", "invocations", "events", "outcomes", "v2", "v2_live",
+    "v2_ready", "model", "model_ready", "model_version", "model_version_ready", "livez", "readyz", "healthz", "metrics",
+    "none",
+)  # fmt: skip
 CLASSES = ("2xx", "3xx", "4xx", "5xx")
 KINDS = ("computed", "repeat", "not_modified", "fallback", "off")
 COUNTS = ("not_logged", "events", "outcomes", "swaps", "swap_failures", "failures")
@@ -61,10 +65,12 @@ class Counters:
         """Count one answered request."""
         self._cells[_PLACE[f"requests:{route}:{status // 100}xx"]] += 1
 
-    def answered(self, kind: str, us: int) -> None:
-        """Count one recommendation and how long it took, in microseconds."""
+    def answered(self, kind: str, us: int | None) -> None:
+        """Count one answer and how long it took, in microseconds; `None` for one that came with another's."""
         cells = self._cells
         cells[_PLACE[f"predictions:{kind}"]] += 1
+        if us is None:
+            return
         cells[_PLACE["answer_us"]] += us
         for bound in BUCKETS_US:
             if us <= bound:
@@ -109,7 +115,9 @@ class _Sums(Collector):
                 if value := sums[f"requests:{route}:{kind}"]:
                     requests.add_metric([route, kind], value)
         yield requests
-        predictions = CounterMetricFamily("tidemill_predictions", "Answered recommendations", labels=["kind"])
+        predictions = CounterMetricFamily(
+            "tidemill_predictions", "Answers, one for each recommendation or row", labels=["kind"]
+        )
         for kind in KINDS:
             predictions.add_metric([kind], sums[f"predictions:{kind}"])
         yield predictions

@@ -47,6 +47,12 @@ def body(error: TidemillError) -> bytes:
     return msgspec.json.encode({"error": {"code": error.code, "message": error.message, "tip": error.tip}})
 
 
+def body_v2(error: TidemillError) -> bytes:
+    """`{"error": "…", "code": "TM701"}`: the Open Inference Protocol has the message as one text."""
+    message = f"{error.message} ({error.tip})" if error.tip else error.message
+    return msgspec.json.encode({"error": message, "code": error.code})
+
+
 def not_kept(what: str, error: OSError) -> NotKept:
     """What a caller hears where the disk took none of `what`."""
     why = error.strerror or "it took only a part"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from tidemill.core.errors import NotLogged, NotReady, NotServed, SwitchedOff, nearest
+from tidemill.core.errors import BadRequest, NotLogged, NotReady, NotServed, SwitchedOff, nearest
 from tidemill.core.records import Answered, Prediction
 from tidemill.core.settings import Serve
 from tidemill.serving import requests
@@ -85,9 +85,7 @@ class Recommending:
     def _respond(
         self, model: LiveModel, asked: Asked, request: Request, cache: tuple[str, str], known: str | None
     ) -> Response:
-        predictor = model.predictor  # taken once: the whole answer comes from this release
-        if predictor is None:
-            raise NotReady(f"the model {model.name!r} has no release that came up", tip="GET /healthz says why")
+        predictor = _recommending(model)  # taken once: the whole answer comes from this release
         prepared = predictor.prepare(asked, off=model.off)
         if prepared.off and predictor.release.rules.fallback is None:
             self._write(predictor, prepared, Answer((), "switched off", "off"), request)
@@ -146,7 +144,20 @@ class Recommending:
         found = self._models.get(name)
         if found is None:
             raise NotServed(f"no model {name!r} is served here", tip=nearest(name, self._models))
+        _recommending(found)
         return found
+
+
+def _recommending(model: LiveModel) -> Predictor:
+    """The predictor of a recommender; `BadRequest` where the model is a tabular one."""
+    predictor = model.predictor
+    if predictor is None:
+        raise NotReady(f"the model {model.name!r} has no release that came up", tip="GET /healthz says why")
+    if not isinstance(predictor, Predictor):
+        raise BadRequest(
+            f"the model {model.name!r} is no recommender and answers rows", tip=f"POST /v2/models/{model.name}/infer"
+        )
+    return predictor
 
 
 def _body(model: str, predictor: Predictor, prepared: Prepared, answer: Answer, *, logged: bool) -> Body:

@@ -52,20 +52,20 @@ _outcome = msgspec.json.Decoder(Happened)
 
 def recommend(body: bytes, limits: Serve) -> Recommend:
     """The request of a recommendation, or `BadRequest` naming the field."""
-    asked = _decode(_recommend, body)
+    asked = decoded(_recommend, body)
     _in_range(asked.n, limits)
     return asked
 
 
 def outcomes(body: bytes, limits: Serve) -> list[Happened]:
     """One outcome or a list of them."""
-    found = _decode(_outcomes, body) if body.lstrip()[:1] == b"[" else [_decode(_outcome, body)]
+    found = decoded(_outcomes, body) if body.lstrip()[:1] == b"[" else [decoded(_outcome, body)]
     return bounded(found, limits)
 
 
 def rows(body: bytes, limits: Serve) -> list[dict[str, object]]:
     """One event or a list of them, not yet held against a contract."""
-    found = _decode(msgspec.json.Decoder(list[dict[str, object]] | dict[str, object]), body)
+    found = decoded(msgspec.json.Decoder(list[dict[str, object]] | dict[str, object]), body)
     return bounded(found if isinstance(found, list) else [found], limits)
 
 
@@ -111,7 +111,8 @@ def _in_range(n: int, limits: Serve) -> None:
         raise TooLarge(f"`n` is {n:,}", tip=f"ask for at most {limits.max_n:,} items")
 
 
-def _decode(decoder: msgspec.json.Decoder[Decoded], body: bytes) -> Decoded:
+def decoded(decoder: msgspec.json.Decoder[Decoded], body: bytes) -> Decoded:
+    """A body as its record, or `BadRequest` naming the field."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:  # names the field and the types, never the value

@@ -19,10 +19,12 @@ class Route(msgspec.Struct, frozen=True):
     method: str
     path: str
     handler: Handler
+    #: Whether its body may also be tensors as bytes.
+    tensors: bool = False
 
     @property
     def takes_body(self) -> bool:
-        """Whether a body is read, and has to be JSON."""
+        """Whether a body is read; it has to be JSON, or tensors where the route takes them."""
         return self.method == "POST"
 
 

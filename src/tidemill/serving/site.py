@@ -17,8 +17,11 @@ from tidemill.serving.app import App
 from tidemill.serving.clock import ServerClock
 from tidemill.serving.files import Watched, replace
 from tidemill.serving.health import Health
+from tidemill.serving.infer import Inferring
+from tidemill.serving.invocations import Invocations
 from tidemill.serving.live import Failed, LiveModel, Opener
 from tidemill.serving.metrics import Counters
+from tidemill.serving.model_metadata import ModelMetadata
 from tidemill.serving.post_events import PostEvents
 from tidemill.serving.post_outcomes import PostOutcomes
 from tidemill.serving.prediction_log import PredictionLog
@@ -76,6 +79,9 @@ class Site:
             self.models, kind=lambda model: self.streams.subject(model), surrogate=stores.surrogate, log=stores.log,
             clock=self.clock, limits=settings, counters=self.counters,
         )  # fmt: skip
+        self.inferring = Inferring(
+            self.models, log=stores.log, clock=self.clock, limits=settings, counters=self.counters
+        )
         self.app = App(self._routes(settings), access, settings, self.counters)
         self._look_at_streams()
 
@@ -117,10 +123,23 @@ class Site:
     def _routes(self, settings: Serve) -> Routes:
         health = Health(self._not_ready, self._about, self.releases, self.root / WORKERS)
         outcomes = PostOutcomes(self._stores.log, self.clock, settings, self.counters)
+        about = ModelMetadata(self.inferring, self._not_ready)
+        infer = self.inferring.infer
+        invocations = Invocations(self.models, self.inferring, settings)
         return Routes(
             [
                 Route("recommend", "POST", "/v1/recommend/{model}", self.recommending.post),
                 Route("recommend_token", "GET", "/v1/recommend/{model}/{token}", self.recommending.get),
+                Route("infer", "POST", "/v2/models/{model}/infer", infer, tensors=True),
+                Route("infer_version", "POST", "/v2/models/{model}/versions/{version}/infer", infer, tensors=True),
+                Route("invocations", "POST", "/invocations", invocations),
+                Route("v2", "GET", "/v2", about.server),
+                Route("v2_live", "GET", "/v2/health/live", about.live),
+                Route("v2_ready", "GET", "/v2/health/ready", about.ready),
+                Route("model", "GET", "/v2/models/{model}", about.model),
+                Route("model_ready", "GET", "/v2/models/{model}/ready", about.model_ready),
+                Route("model_version", "GET", "/v2/models/{model}/versions/{version}", about.model),
+                Route("model_version_ready", "GET", "/v2/models/{model}/versions/{version}/ready", about.model_ready),
                 Route("events", "POST", "/v1/events/{stream}", self.events),
                 Route("outcomes", "POST", "/v1/outcomes", outcomes),
                 Route("livez", "GET", "/livez", health.livez),

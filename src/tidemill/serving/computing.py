@@ -1,0 +1,54 @@
+"""On-demand features at answer time: columns into a function of the project and out again, as in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tidemill.core.errors import AnswerFailed
+from tidemill.core.signature import Computed, Field, FieldKind
+from tidemill.models.on_demand import FOLDER, array_of_values, values_of_array
+from tidemill.models.shipped_source import load_shipped
+
+
+class Computing:
+    """One function of a release: `taken` are the kinds of what it takes, `sources` the release's modules by path."""
+
+    def __init__(
+        self,
+        computed: Computed,
+        taken: Mapping[str, FieldKind],
+        sources: Mapping[str, bytes],
+        hashes: Mapping[str, str],
+    ) -> None:
+        self._name = computed.function
+        self._takes = [(name, taken[name]) for name in computed.takes]
+        self._gives = computed.gives
+        self._function: Callable[..., Any] = load_shipped(computed.module, computed.function, FOLDER, sources, hashes)
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Add what the function gives to each row, a dict of name -> value; `AnswerFailed` where it cannot."""
+        try:
+            given = self._function(
+                *[array_of_values([row.get(name) for row in rows], kind) for name, kind in self._takes]
+            )
+        except Exception as error:  # whatever the project's function raises; its message may quote a value
+            raise AnswerFailed(f"on-demand features {self._name!r} raised a {type(error).__name__}") from error
+        if not isinstance(given, dict):
+            raise AnswerFailed(f"on-demand features {self._name!r} gave no dict")
+        for field in self._gives:
+            for row, value in zip(rows, self._values(given, field, len(rows)), strict=True):
+                row[field.name] = value
+
+    def _values(self, given: Mapping[str, Any], field: Field, n: int) -> list[Any]:
+        array = np.asarray(given.get(field.name))
+        if array.shape != (n,):
+            raise AnswerFailed(f"on-demand features {self._name!r}: {field.name!r} has not one value for each row")
+        try:
+            return values_of_array(array, field.kind)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise AnswerFailed(
+                f"on-demand features {self._name!r}: {field.name!r} holds something that is no {field.kind}"
+            ) from error

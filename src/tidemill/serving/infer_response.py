@@ -1,0 +1,69 @@
+"""An answer by the Open Inference Protocol: output tensors as JSON, or as bytes behind it where so asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tidemill.core.release import Release
+from tidemill.serving import infer_binary
+from tidemill.serving.http import Response
+from tidemill.serving.infer_request import Question
+from tidemill.serving.tabular_predictor import Row
+
+_encode = msgspec.json.Encoder().encode
+_NO_STORE = ("cache-control", "no-store")
+
+
+def respond(
+    release: Release, question: Question, rows: Sequence[Row], outputs: Mapping[str, list[Any]], *, logged: bool
+) -> Response:
+    """The response to a question; `parameters` holds plain values only, as the protocol has it."""
+    tensors, buffers = [], []
+    for name, binary in question.outputs:
+        tensor, buffer = _tensor(name, outputs[name], binary=binary)
+        tensors.append(tensor)
+        if buffer is not None:
+            buffers.append(buffer)
+    said: dict[str, Any] = {"model_name": release.model, "model_version": str(release.number)}
+    if question.id is not None:
+        said["id"] = question.id
+    said["parameters"] = about(release, rows, logged=logged)
+    said["outputs"] = tensors
+    header = _encode(said)
+    if not buffers:
+        return Response(200, header, (_NO_STORE,))
+    length = (infer_binary.HEADER, str(len(header)))
+    return Response(200, b"".join([header, *buffers]), (_NO_STORE, length), "application/octet-stream")
+
+
+def about(release: Release, rows: Sequence[Row], *, logged: bool) -> dict[str, Any]:
+    """Where an answer comes from: release, prediction ids of the rows with commas between, how features were found."""
+    found: dict[str, Any] = {
+        "release": release.name,
+        "prediction_ids": ",".join([row.prediction_id for row in rows]),
+        "logged": logged,
+    }
+    if rows[0].status:
+        for row in rows:
+            for status in row.status.values():
+                name = f"features_{status}"
+                found[name] = found.get(name, 0) + 1
+    return found
+
+
+def _tensor(name: str, values: list[Any], *, binary: bool) -> tuple[dict[str, Any], bytes | None]:
+    datatype = "BYTES" if name == "label" else "FP64"
+    shape = [len(values)]
+    if name == "probabilities":
+        shape.append(len(values[0]))
+        values = [value for row in values for value in row]
+    tensor: dict[str, Any] = {"name": name, "shape": shape, "datatype": datatype}
+    if not binary:
+        tensor["data"] = values
+        return tensor, None
+    buffer = infer_binary.content(values, datatype)
+    tensor["parameters"] = {"binary_data_size": len(buffer)}
+    return tensor, buffer

@@ -1,0 +1,148 @@
+"""`POST /invocations`: tables of rows as MLflow's scoring server takes them, answered as every other question is.
+
+Standard: MLflow's REST scoring protocol, with `dataframe_split`, `dataframe_records`, `inputs` and `instances`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tidemill.core.errors import BadRequest, NotServed, nearest
+from tidemill.core.settings import Serve
+from tidemill.core.signature import Field
+from tidemill.serving import requests
+from tidemill.serving.http import Request, Response
+from tidemill.serving.infer import Inferring, tabular
+from tidemill.serving.infer_request import InferReader, Question
+from tidemill.serving.infer_response import about
+from tidemill.serving.live import LiveModel
+from tidemill.serving.tabular_predictor import TabularPredictor
+from tidemill.serving.tensor_values import Unfit, converter
+
+Columns = dict[str, list[Any]]
+
+
+class _Split(msgspec.Struct, frozen=True):
+    columns: list[str]
+    data: list[list[Any]]
+    index: list[Any] | None = None
+
+
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    dataframe_split: _Split | None = None
+    dataframe_records: list[dict[str, Any]] | None = None
+    inputs: list[dict[str, Any]] | dict[str, Any] | None = None
+    instances: list[dict[str, Any]] | dict[str, Any] | None = None
+    params: dict[str, Any] = {}
+
+
+_decoder = msgspec.json.Decoder(_Body)
+_encode = msgspec.json.Encoder().encode
+
+
+class Invocations:
+    """Answers MLflow's clients for all tabular models of a worker."""
+
+    def __init__(self, models: Mapping[str, LiveModel], inferring: Inferring, limits: Serve) -> None:
+        self._models = models
+        self._inferring = inferring
+        self._limits = limits
+
+    async def __call__(self, request: Request) -> Response:
+        """`predictions`: a value for each row, or `{"probability": …, "label": …}`."""
+        model = self._model(request.query)
+        predictor = tabular(model)
+        question = self._question(predictor.reader, requests.decoded(_decoder, request.body))
+        rows, outputs, logged = self._inferring.ask(model, predictor, question, request)
+        said = {"predictions": _predictions(outputs)} | about(predictor.release, rows, logged=logged)
+        return Response(200, _encode(said), (("cache-control", "no-store"),))
+
+    def _model(self, query: str) -> LiveModel:
+        """The model that `?model=` names, or the only tabular one."""
+        name, _, value = query.partition("=")
+        if query and name != "model":
+            raise BadRequest("the query takes `model` only", tip="for example ?model=churn")
+        if query:
+            return self._inferring.model(value)
+        served = [one for one in self._models.values() if isinstance(one.predictor, TabularPredictor)]
+        if not served:
+            raise NotServed("no tabular model is served here")
+        if len(served) > 1:
+            names = ", ".join(sorted(one.name for one in served))
+            raise BadRequest(f"{len(served)} tabular models are served here", tip=f"add ?model= with one of {names}")
+        return served[0]
+
+    def _question(self, reader: InferReader, asked: _Body) -> Question:
+        columns, n = _columns(asked)
+        requests.bounded([None] * n, self._limits)
+        unknown = [name for name in columns if name not in reader.names]
+        if unknown:
+            raise BadRequest("there is a column that the model does not take", tip=nearest(unknown[0], reader.names))
+        given = [_converted(field, columns[field.name]) if field.name in columns else None for field in reader.fields]
+        return Question(n, reader.filled(n, given))
+
+
+def _columns(asked: _Body) -> tuple[Columns, int]:
+    """Columns by name, and how many rows they have."""
+    forms = [asked.dataframe_split, asked.dataframe_records, asked.inputs, asked.instances]
+    given = [form for form in forms if form is not None]
+    if len(given) != 1:
+        raise BadRequest("the body holds one of dataframe_split, dataframe_records, inputs and instances")
+    form = given[0]
+    if isinstance(form, _Split):
+        return _of_split(form)
+    return _of_records(form) if isinstance(form, list) else _of_columns(form)
+
+
+def _of_split(split: _Split) -> tuple[Columns, int]:
+    if len(set(split.columns)) != len(split.columns):
+        raise BadRequest("dataframe_split names a column twice")
+    wrong = next((row for row, values in enumerate(split.data) if len(values) != len(split.columns)), None)
+    if wrong is not None:
+        raise BadRequest(f"dataframe_split: row {wrong} has not as many values as there are columns")
+    columns = {name: [row[place] for row in split.data] for place, name in enumerate(split.columns)}
+    return columns, len(split.data)
+
+
+def _of_records(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, int]:
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: [record.get(name) for record in records] for name in names}, len(records)
+
+
+def _of_columns(given: Mapping[str, Any]) -> tuple[Columns, int]:
+    columns = {name: values if isinstance(values, list) else [values] for name, values in given.items()}
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        raise BadRequest("the columns are not equally long")
+    return columns, lengths.pop() if lengths else 0
+
+
+def _converted(field: Field, values: list[Any]) -> list[Any]:
+    """A column's JSON values as the field's; the type is what the values are."""
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return values
+    if kinds == {bool}:
+        datatype, family = "BOOL", "bool"
+    elif kinds == {str}:
+        datatype, family = "BYTES", "bytes"
+    elif kinds == {int} and field.kind != "number":
+        datatype, family = "INT64", "int"
+    else:
+        datatype, family = "FP64", "float"
+    convert = converter(field.name, field.kind, family)
+    if convert is None:
+        raise BadRequest(f"{field.name} is a {field.kind}, and the column holds something else")
+    try:
+        return convert(values, datatype)
+    except Unfit as why:
+        raise BadRequest(f"{field.name}: {why}") from None
+
+
+def _predictions(outputs: Mapping[str, list[Any]]) -> list[Any]:
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    return [dict(zip(outputs, values, strict=True)) for values in zip(*outputs.values(), strict=True)]
