@@ -416,6 +416,14 @@ def test_parquet_by_names_and_types(inbox: Path, reader: Reader) -> None:
         reader("file:in" + query, day(3))
 
 
+def test_a_whole_number_of_parquet_may_name_a_thing(inbox: Path, reader: Reader) -> None:
+    pl.DataFrame(
+        {"thing": [7, 12], "who": ["u", "v"], "stars": [4, 5], "at": [datetime(2017, 7, 14)] * 2}
+    ).write_parquet(inbox / "a.parquet")
+    read = reader("file:in?columns=item_id=thing,user_id=who,rating=stars,reviewed_at=at", day(0))
+    assert rows(read, "item_id") == [("7",), ("12",)]
+
+
 # --- the law
 
 

@@ -56,6 +56,17 @@ def test_lines_become_typed_rows_with_their_file_and_line(read_once: Read) -> No
     ]  # fmt: skip
 
 
+def test_blanks_stand_for_nothing_in_a_number_and_for_themselves_in_a_text(read_once: Read) -> None:
+    read = read_once(b"a,1500000000,1, ,true, \nb,1500000000, ,2,true,x\n", Note.contract, query=NOTE)
+    assert rows(read, "thing", "count", "weight", "text") == [("a", 1, None, " "), ("b", 0, 2.0, "x")]
+
+
+def test_a_blank_is_missing_where_a_number_is_required(read_once: Read) -> None:
+    assert [reason for *_, reason in refusals(read_once(b"B9,U9, ,1500000000\n", query=COLUMNS))] == [
+        "rating is missing"
+    ]
+
+
 @pytest.mark.parametrize(
     ("bad", "column", "reason"),
     [

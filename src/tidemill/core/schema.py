@@ -97,9 +97,24 @@ def item() -> Any:
     return _Field(role="item")
 
 
-def field(*, ge: float | None = None, le: float | None = None, unit: str | None = None, default: Any = ...) -> Any:
-    """A plain column with its allowed range (both ends included), its unit, and a default where it may be missing."""
+def field(
+    *,
+    ge: float | None = None,
+    le: float | None = None,
+    unit: str | None = None,
+    default: Any = ...,
+    zone: str | None = None,
+    ambiguous: Literal["earliest", "latest", "raise"] = "raise",
+    nonexistent: Literal["forward", "raise"] = "raise",
+) -> Any:
+    """A plain column with its allowed range (both ends included), its unit, and a default where it may be missing.
+
+    Of a time, `zone` is that of values that come without one; see `event_time`.
+    """
+    if zone is not None:
+        known_zone(zone)
     about: dict[str, Any] = {"ge": ge, "le": le, "unit": unit}
+    about |= {"zone": zone, "ambiguous": ambiguous, "nonexistent": nonexistent}
     if default is not ...:
         about |= {"optional": True, "default": default}
     return _Field(**about)

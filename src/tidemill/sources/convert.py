@@ -53,7 +53,7 @@ def convert(raw: pl.DataFrame, mapping: Mapping, arrival: Any = None) -> Convert
             continue
         values, reason = _typed(raw[column.name], mapped)
         if not column.optional and values.null_count():
-            missing = pl.select(pl.when(raw[column.name].is_null()).then(pl.lit("is missing"))).to_series()
+            missing = pl.select(pl.when(values.is_null()).then(pl.lit("is missing"))).to_series()
             reason = missing if reason is None else pl.select(pl.coalesce(reason, missing)).to_series()
         elif column.default is not None and values.null_count():
             values = values.fill_null(column.default)
@@ -74,6 +74,8 @@ def _typed(raw: pl.Series, mapped: Mapped) -> tuple[pl.Series, pl.Series | None]
     column = mapped.column
     if column.kind == "time":
         return read_times(raw, column, mapped.unit)
+    if column.kind != "str" and raw.dtype == pl.String:  # blanks stand for nothing in a number
+        raw = pl.select(pl.when(raw.str.strip_chars() != "").then(raw)).to_series()
     values = _CAST[column.kind](raw, mapped)
     if values.null_count() == raw.null_count() or mapped.unit == "money":
         return values, None
@@ -82,7 +84,7 @@ def _typed(raw: pl.Series, mapped: Mapped) -> tuple[pl.Series, pl.Series | None]
 
 
 def _text(raw: pl.Series, mapped: Mapped) -> pl.Series:
-    if raw.dtype in (pl.Categorical, pl.Enum, pl.Null):
+    if raw.dtype in (pl.Categorical, pl.Enum, pl.Null) or raw.dtype.is_integer():
         raw = raw.cast(pl.String)
     if mapped.unit == "last_html":
         known = {text: html.unescape(text) for text in raw.drop_nulls().unique().to_list() if "&" in text}

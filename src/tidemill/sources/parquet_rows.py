@@ -96,7 +96,7 @@ def _fits(found: pa.DataType, mapped: Mapped) -> bool:
     if pa.types.is_list(found) or pa.types.is_large_list(found):
         return bool(kind == "str" and mapped.unit in ("last", "last_html"))
     if kind == "str":
-        return bool(text or pa.types.is_dictionary(found))
+        return bool(text or pa.types.is_dictionary(found) or pa.types.is_integer(found))  # ids are often numbers
     if kind == "bool":
         return bool(pa.types.is_boolean(found))
     if kind == "time":

@@ -121,7 +121,8 @@ def _iso(raw: pl.Series, column: Column) -> Times:
 def _local(naive: pl.Series, column: Column) -> Times:
     """Naive times in the column's zone: twice-told and skipped ones as the contract says."""
     if column.zone is None:
-        why = f"is a time without a zone; declare `{column.name}: datetime = tm.event_time(zone=…)`"
+        how = "event_time" if column.role == "event_time" else "field"
+        why = f"is a time without a zone; declare `{column.name}: datetime = tm.{how}(zone=…)`"
         return Times(pl.Series([None], dtype=UTC_TIME).new_from_index(0, len(naive)), _why(naive.is_not_null(), why))
     if column.zone == "UTC":
         return Times(naive.dt.replace_time_zone("UTC"), None)
