@@ -82,8 +82,8 @@ class Member(Record, frozen=True):
 
     name: str
     settings: str
-    #: The main measure out of fold, or on validation rows.
-    score: Metric
+    #: The main measure out of fold, or on validation rows; `None` of what came to no figure.
+    score: Metric | None
     cpu_s: float
     #: `chosen`, `stacked` (part of the chosen stack), `kept out`, `late`, `failed`.
     state: str

@@ -20,6 +20,8 @@ class Hats:
 
     knots: F64
     missing: bool
+    #: Neighbours are alike: of codes they are not.
+    smooth: bool = True
 
     @property
     def width(self) -> int:
@@ -32,7 +34,9 @@ def hats_of(design: F64, encoders: Sequence[Encoder], n_knots: int) -> tuple[Hat
     for column, encoder in zip(design.T, encoders, strict=True):
         known = column[np.isfinite(column)]
         knots = np.arange(len(encoder.codes), dtype=np.float64) if isinstance(encoder, Code) else _knots(known, n_knots)
-        found.append(Hats(knots if len(knots) else np.zeros(1), bool(np.isnan(column).any())))
+        found.append(
+            Hats(knots if len(knots) else np.zeros(1), bool(np.isnan(column).any()), not isinstance(encoder, Code))
+        )
     return tuple(found)
 
 
@@ -74,6 +78,27 @@ def _between(values: F64, knots: F64) -> tuple[NDArray[np.int64], F64]:
     cut = np.clip(values, knots[0], knots[-1])
     low = np.clip(np.searchsorted(knots, cut, side="right") - 1, 0, len(knots) - 2)
     return low, (cut - knots[low]) / (knots[low + 1] - knots[low])
+
+
+#: Share of the strength that holds every weight near zero where its neighbours already hold it.
+_LEVEL = 0.02
+
+
+def roughness_of(hats: Sequence[Hats]) -> sparse.csr_array:
+    """Sparse float64 (n_hats, n_hats): what the weights w cost, w'Rw.
+
+    A curve costs its slopes (P-splines, Eilers and Marx 1996), so that a straight one costs the same for any number of
+    knots; a code costs its own weight.
+    """
+    blocks = []
+    for hat in hats:
+        block = np.eye(hat.width)
+        if hat.smooth and len(hat.knots) > 1:
+            m = len(hat.knots)
+            steps = np.diff(np.eye(m), axis=0)
+            block[:m, :m] = _LEVEL * np.eye(m) + (m - 1) * steps.T @ steps
+        blocks.append(block)
+    return sparse.csr_array(sparse.block_diag(blocks)) if blocks else sparse.csr_array((0, 0))
 
 
 def terms_of(weights: F64, hats: Sequence[Hats], usual: F64, columns: Sequence[int]) -> tuple[Term, ...]:

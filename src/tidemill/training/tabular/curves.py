@@ -15,7 +15,7 @@ from scipy import linalg, optimize, sparse
 
 from tidemill.core.signature import Task
 from tidemill.models.tabular.recipe import Additive, Encoder, Member
-from tidemill.training.tabular.curve_basis import Hats, basis_of, hats_of, terms_of
+from tidemill.training.tabular.curve_basis import Hats, basis_of, hats_of, roughness_of, terms_of
 from tidemill.training.tabular.member_settings import Curves, Parts
 from tidemill.training.tabular.row_losses import Measure, row_losses
 
@@ -60,6 +60,7 @@ class CurveFit:
     ) -> None:
         self._hats = hats_of(design, encoders, settings.knots)
         self._basis = basis_of(design, self._hats)
+        self._rough = roughness_of(self._hats)
         #: A number is learned in units of its spread: a strength then means the same for minutes as for millions.
         self._middle, self._spread = _units(target) if task == "number" else (0.0, 1.0)
         self._target, self._task, self._measure = (target - self._middle) / self._spread, task, measure
@@ -71,10 +72,15 @@ class CurveFit:
     def fit(self, ridge: float) -> LearntCurves:
         """The curves with this strength."""
         if self._task == "classes":
-            self._at, self._bias = _softmax_fit(self._basis, self._target, self._at, self._bias, ridge)
+            self._at, self._bias = _softmax_fit(self._basis, self._target, self._at, self._bias, ridge * self._rough)
         else:
             found = _newton(
-                self._basis, self._target, np.append(self._at[:, 0], self._bias), ridge, self._task, self._measure
+                self._basis,
+                self._target,
+                np.append(self._at[:, 0], self._bias),
+                ridge * self._rough,
+                self._task,
+                self._measure,
             )
             self._at, self._bias = found[:-1, None], found[-1:]
         usual = np.asarray(self._basis.mean(axis=0)).ravel()
@@ -101,26 +107,28 @@ def _start(target: F64, task: Task, measure: Measure, k: int) -> F64:
     return np.asarray([float(np.median(target)) if measure == "mae" else mean])
 
 
-def _newton(basis: sparse.csr_array, target: F64, at: F64, ridge: float, task: Task, measure: Measure) -> F64:
+def _newton(
+    basis: sparse.csr_array, target: F64, at: F64, rough: sparse.csr_array, task: Task, measure: Measure
+) -> F64:
     """Weights and, last, the bias, by Newton steps that are halved until they help."""
     x = sparse.csr_array(sparse.hstack([basis, sparse.csr_array(np.ones((len(target), 1)))], format="csr"))
     xt = sparse.csr_array(x.T)
-    strength = np.full(x.shape[1], ridge)
-    strength[-1] = 1e-9
+    cost = sparse.csr_array(sparse.block_diag([rough, sparse.csr_array([[1e-9]])]))
     scale = float(np.median(np.abs(target - np.median(target)))) or float(target.std()) or 1.0
 
     def loss(w: F64) -> float:
         per_row = row_losses((x @ w)[:, None], target, task, measure)
         halves = {"number": 1 / scale if measure == "mae" else 0.5, "count": 0.5}.get(task, 1.0)
-        return float(per_row.sum() * halves + 0.5 * (strength * w * w).sum())
+        return float(per_row.sum() * halves + 0.5 * (w @ (cost @ w)))
 
     now = loss(at)
     for _ in range(_STEPS):
         residual, curvature = _derivatives(x @ at, target, task, measure, scale)
         weighted = sparse.csr_array(x.multiply(curvature[:, None]))
         hessian = (xt @ weighted).toarray()
-        hessian[np.diag_indices_from(hessian)] += strength + 1e-9
-        step = linalg.solve(hessian, -(xt @ residual + strength * at), assume_a="pos")
+        hessian += cost.toarray()
+        hessian[np.diag_indices_from(hessian)] += 1e-9
+        step = linalg.solve(hessian, -(xt @ residual + cost @ at), assume_a="pos")
         for halving in range(12):
             there = at + step * 0.5**halving
             then = loss(there)
@@ -149,7 +157,7 @@ def _derivatives(margin: F64, target: F64, task: Task, measure: Measure, scale: 
     return margin - target, np.ones(len(target))
 
 
-def _softmax_fit(basis: sparse.csr_array, target: F64, at: F64, bias: F64, ridge: float) -> tuple[F64, F64]:
+def _softmax_fit(basis: sparse.csr_array, target: F64, at: F64, bias: F64, rough: sparse.csr_array) -> tuple[F64, F64]:
     """Weights (n_hats, k) and bias (k) by L-BFGS on the multinomial log loss."""
     n, (p, k) = len(target), at.shape
     basis_t = sparse.csr_array(basis.T)
@@ -162,9 +170,9 @@ def _softmax_fit(basis: sparse.csr_array, target: F64, at: F64, bias: F64, ridge
         margins -= margins.max(axis=1, keepdims=True)
         raised = np.exp(margins)
         total = raised.sum(axis=1, keepdims=True)
-        loss = float((np.log(total[:, 0]) - (margins * is_class).sum(axis=1)).sum() + 0.5 * ridge * (w * w).sum())
+        loss = float((np.log(total[:, 0]) - (margins * is_class).sum(axis=1)).sum() + 0.5 * (w * (rough @ w)).sum())
         off = raised / total - is_class
-        gradient: F64 = np.append((basis_t @ off + ridge * w).ravel(), off.sum(axis=0))
+        gradient: F64 = np.append((basis_t @ off + rough @ w).ravel(), off.sum(axis=0))
         return loss / n, gradient / n
 
     start = np.append(at.ravel(), bias)

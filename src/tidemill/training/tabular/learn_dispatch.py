@@ -16,6 +16,7 @@ from tidemill.training.effort import Effort
 from tidemill.training.tabular.baselines import naive_plan
 from tidemill.training.tabular.choose import choose_tabular
 from tidemill.training.tabular.estimator_plan import estimator_plan
+from tidemill.training.tabular.pretrained_plan import PretrainedPlan
 
 Progress = Callable[[str, dict[str, Any]], None]
 
@@ -64,6 +65,12 @@ def learn_settings(learn: Any) -> dict[str, Any]:
         return {"learner": learn.name, "minutes": learn.minutes}
     plan = plan_of(learn)
     return {"learner": plan.name, **plan.settings()}
+
+
+def origin_of(learn: Any) -> dict[str, str]:
+    """Where a model comes from that was learned elsewhere: source, licence, revision and sha256; else empty."""
+    plan = None if isinstance(learn, Auto) else plan_of(learn)
+    return plan.origin if isinstance(plan, PretrainedPlan) else {}
 
 
 def _is_plan(learn: Any) -> bool:
