@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         trending,
         unseen,
     )
+    from tidemill.models.pretrained import pretrained
+    from tidemill.models.tabular.pyfunc import pyfunc
 
 __version__ = "0.1.0"
 
@@ -45,6 +47,8 @@ _HOME = {
     **dict.fromkeys(["Event", "event_time", "field", "item", "subject"], "tidemill.core.schema"),
     **dict.fromkeys(["grid", "search"], "tidemill.core.space"),
     "Mill": "tidemill.loop.mill",
+    "pretrained": "tidemill.models.pretrained",
+    "pyfunc": "tidemill.models.tabular.pyfunc",
     "open_project": "tidemill.loop.workbench",
     **dict.fromkeys(
         ["between", "fresh", "like_history", "not_null", "refused_share", "repeated_share"], "tidemill.checks"
@@ -81,6 +85,8 @@ __all__ = [
     "open_project",
     "popular",
     "popularity",
+    "pretrained",
+    "pyfunc",
     "refused_share",
     "relevance",
     "repeated_share",

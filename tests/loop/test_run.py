@@ -51,7 +51,8 @@ def test_a_wrong_promise_is_what_the_comparison_would_catch(project: Project) ->
     wrong = mill.replace(
         '    return reviews.unique(["user_id", "item_id"], keep="last", order_by=["reviewed_at", "_row"])',
         '    n = reviews.group_by("user_id", "item_id").agg(\n'
-        '        reviewed_at=nw.col("reviewed_at").max(), rating=nw.col("rating").max(), _row=nw.col("_row").max()\n'
+        '        reviewed_at=nw.col("reviewed_at").max(), rating=nw.col("rating").max(), _row=nw.col("_row").max(),\n'
+        '        _known_at=nw.col("_known_at").max()\n'
         "    )\n"
         '    return n.with_columns(rating=nw.col("rating").mean())',
     )
@@ -223,7 +224,7 @@ def test_changed_code_may_change_the_columns_and_older_versions_keep_theirs(proj
     mill.write_text(
         mill.read_text().replace(
             'order_by=["reviewed_at", "_row"])',
-            'order_by=["reviewed_at", "_row"]).with_columns(kind=nw.col("rating") >= 4).drop("_known_at")',
+            'order_by=["reviewed_at", "_row"]).with_columns(kind=nw.col("rating") >= 4).drop("_increment")',
         )
     )
     project.write("reviews-more.csv", daily(1, first=FIRST + timedelta(days=3)))
@@ -231,11 +232,11 @@ def test_changed_code_may_change_the_columns_and_older_versions_keep_theirs(proj
     house, graph = project.open()
     now = house.lake.view()
     assert "kind" in now.schema("ratings").names
-    assert "_known_at" not in now.schema("ratings").names
+    assert "_increment" not in now.schema("ratings").names
     whole = graph.mill.tables["ratings"].function(now.scan("reviews"))
     assert sorted_rows(house.engine.collect(whole)) == project.rows("ratings")
     again = house.lake.view(publication=before.publication)
-    assert "_known_at" in again.schema("ratings").names
+    assert "_increment" in again.schema("ratings").names
     assert again.arrow("ratings").num_rows == before.arrow("ratings").num_rows
     assert house.lake.verify() == []
 

@@ -17,21 +17,26 @@ from tidemill.core.clock import SystemClock
 from tidemill.core.errors import NoSuchSubject, TidemillError
 from tidemill.core.failpoint import arm
 from tidemill.core.keys import Keys
+from tidemill.core.ports import Latest
 from tidemill.core.settings import Settings, load
 from tidemill.core.subjects import Surrogates, Vault
+from tidemill.features import OnlineValues
 from tidemill.feedback import LogWriter, SegmentLog
 from tidemill.loop.house import STATE, backend, identity, open_house, search_of
 from tidemill.models import load_functions, open_recommender
+from tidemill.models.tabular import open_tabular
 from tidemill.release import Pointer, module_sources
 from tidemill.serving.access import LoopbackAccess
 from tidemill.serving.clock import ServerClock
-from tidemill.serving.live import Opener
+from tidemill.serving.infer_request import InferReader
+from tidemill.serving.live import AnyPredictor, Opener
 from tidemill.serving.off_switch import settle
 from tidemill.serving.predictor import Predictor, Sources
 from tidemill.serving.process import Start
 from tidemill.serving.recent import Histories
 from tidemill.serving.site import Site, Stores
 from tidemill.serving.supervisor import Plan
+from tidemill.serving.tabular_predictor import TabularPredictor, TabularSources
 from tidemill.serving.worker import run_worker
 
 _log = logging.getLogger(__name__)
@@ -87,11 +92,14 @@ def _stores(settings: Settings) -> Stores:
     keys = Keys.open(settings.keys_folder(identity(settings.project, None).id), create=False)
     wall = SystemClock()
     latest = backend("latest", "lmdb")(settings.path("latest"))
+    surrogate = Surrogates(keys.subject)
     search = search_of(settings)
 
     def opener(clock: ServerClock, feeding: Callable[[str], Sequence[str]]) -> Opener:
-        def open_pointer(pointer: Pointer) -> Predictor:
+        def open_pointer(pointer: Pointer) -> AnyPredictor:
             release = pointer.release
+            if release.signature is not None:
+                return _tabular(pointer, settings, clock, latest, surrogate)
             functions = load_functions(release.rules, module_sources(pointer), release.rule_modules)
             histories = Histories(latest, release.model, lambda: feeding(release.model))
             sources = Sources(latest, histories, clock, settings.serve.slot_s)
@@ -102,12 +110,23 @@ def _stores(settings: Settings) -> Stores:
     return Stores(
         state=state,
         latest=latest,
-        surrogate=Surrogates(keys.subject),
+        surrogate=surrogate,
         seal=Vault(_NoEntries(), keys).seal,
         log=SegmentLog(state / "log", wall),
         wall=wall,
         opener=opener,
     )
+
+
+def _tabular(
+    pointer: Pointer, settings: Settings, clock: ServerClock, latest: Latest, surrogate: Surrogates
+) -> TabularPredictor:
+    signature = pointer.release.signature
+    assert signature is not None
+    online = OnlineValues(latest, signature.lookups) if signature.lookups else None
+    reader = InferReader(signature, surrogate, settings.serve.max_rows)
+    sources = TabularSources(online, module_sources(pointer), clock, settings.serve.slot_s)
+    return TabularPredictor(pointer, open_tabular(Path(pointer.bundle)), reader, sources)
 
 
 class _NoEntries:

@@ -28,6 +28,7 @@ from tidemill.training import (
     Measurement,
     Protocol,
     TimeSplit,
+    UserFigures,
     catalogue,
     choose,
     leave_one_out,
@@ -115,7 +116,7 @@ def evaluate(
                 second = _of_settings(subject, model.name, leave_one_out(events), None, groups, tell)
         for sentence in (what, found.evaluation.protocol, found.evaluation.worst, *found.evaluation.warnings):
             run.note(sentence)
-        keep_figures(house, run, found)
+        keep_figures(house, run, UserFigures.of(found))
         run.finish(metrics=metrics_of(found.evaluation))
     return Evaluated(what, found.evaluation, second.evaluation if second else None, run.name)
 

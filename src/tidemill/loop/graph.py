@@ -12,12 +12,21 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tidemill.checks import validate
-from tidemill.core.errors import FunctionFailed, GraphCycle, TidemillError, TypeMismatch, UnknownName, nearest
+from tidemill.core.errors import (
+    FunctionFailed,
+    GraphCycle,
+    GraphError,
+    TidemillError,
+    TypeMismatch,
+    UnknownName,
+    nearest,
+)
 from tidemill.core.ports import Engine
 from tidemill.core.schema import INCREMENT, KNOWN_AT, ROW, Column, Contract
 from tidemill.loop.fingerprint import code_fingerprint
 from tidemill.loop.mill import Mill
-from tidemill.loop.nodes import Features, Recommender, Stream, Table
+from tidemill.loop.nodes import Features, OnDemand, Recommender, Stream, Table
+from tidemill.loop.signatures import Asking, asking
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -75,9 +84,11 @@ class Graph:
         self._check_features()
         self._check_expectations()
         self._check_recommenders()
+        #: How each tabular model is asked.
+        self.askings: dict[str, Asking] = {name: asking(self, model) for name, model in mill.models.items()}
         self.codes: dict[str, str] = {
-            node.name: code_fingerprint(node.function, project) + ":" + ",".join(getattr(node, "by", ()))
-            for node in self._made(mill)
+            node.name: code_fingerprint(node.function, project) + ":" + _declared(node)
+            for node in (*self._made(mill), *mill.on_demands.values())
         }
 
     def downstream(self, changed: Iterable[str]) -> list[Table]:
@@ -215,6 +226,12 @@ class Graph:
                     f"features {view.name!r}: its entity {view.entity!r} is not among its columns",
                     tip=nearest(view.entity, self.schemas[view.name].names),
                 )
+            for table in view.inputs if view.window_us is not None and view.known == "known" else ():
+                if KNOWN_AT not in self.schemas[table].names:
+                    raise GraphError(
+                        f"features {view.name!r} see what was known at each boundary: {table!r} keeps no `{KNOWN_AT}`",
+                        tip=f'keep `{KNOWN_AT}` in {table!r}, or write @mill.features(…, known="event")',
+                    )
 
     def _check_expectations(self) -> None:
         for name, expectations in self.mill.expectations.items():
@@ -240,6 +257,14 @@ class Graph:
                     raise UnknownName(f"recommender {model.name!r}: no view {view!r}", tip=nearest(view, self.schemas))
             model.slate.check(model.learn.parts())
             model.slate.rules(self.item_views(model))
+
+
+def _declared(node: Table | Features | OnDemand) -> str:
+    """What beside its function decides what a node makes."""
+    if isinstance(node, Features):
+        said = (node.entity, node.window_us, node.every_us, node.ttl_us, node.known)
+        return "" if said[1:] == (None, None, None, "known") else ",".join(map(str, said))
+    return ",".join(node.by) if isinstance(node, Table) else ""
 
 
 def _missing_column(text: str, known: list[str]) -> str | None:

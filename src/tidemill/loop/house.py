@@ -103,7 +103,7 @@ def search_of(settings: Settings) -> Search:
     return made
 
 
-def _engine(url: str) -> Engine:
+def engine_of(url: str) -> Engine:
     """`polars`, `spark` (local), `spark://…` or a Spark Connect URL."""
     scheme, found, _ = url.partition(":")
     engine: Engine = backend("engines", scheme)(url) if found else backend("engines", scheme)()
@@ -158,7 +158,7 @@ def open_house(
     if fresh:
         ledger.append("open", about=f"mill:{known.name}", details={"mill": known.name, "id": known.id})
     store: VaultStore = backend("vaults", "sqlite")(settings.path("vault"))
-    engine = _engine(settings.engine)
+    engine = engine_of(settings.engine)
     lake_root = settings.path("lake")
     tables = backend("tables", "delta")(lake_root)
     blobs = backend("blobs", "folder")(settings.path("blobs"))

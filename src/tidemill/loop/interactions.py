@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,16 @@ from tidemill.loop.nodes import Recommender
 from tidemill.models import EventFacts, Interactions
 from tidemill.models.facts import DAY_US
 from tidemill.models.interactions import I64
+
+
+def rows_of(events: Interactions) -> str:
+    """sha256 over who took what and when, in the order in which it is learned: the same rows have the same one."""
+    digest = hashlib.sha256()
+    for names in (events.users, events.items):
+        digest.update("\0".join(names).encode() + b"\0\0")
+    for codes in (events.user, events.item, events.time):
+        digest.update(np.ascontiguousarray(codes).data)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from tidemill.core.clock import micros
 from tidemill.core.errors import CardIncomplete, UnknownName, UsageError, nearest
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Line
-from tidemill.core.ports import Lease
+from tidemill.core.ports import Lease, Search
 from tidemill.core.release import Card, Release, RuleSet
 from tidemill.lake import View
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
-from tidemill.loop.interactions import Events
+from tidemill.loop.interactions import Events, rows_of
 from tidemill.loop.mirror import mirrored
 from tidemill.loop.nodes import Recommender
 from tidemill.loop.run import Teller, silent
@@ -34,7 +34,7 @@ from tidemill.training import Effort, Tracked, TrainResult, train_recommender
 from tidemill.training.effort import USUAL
 
 #: What the folder is called that a bundle is made in.
-_PLACE = "learn-"
+PLACE = "learn-"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def learn(
     rules = model.slate.rules(graph.item_views(model))
     with house.leases.take("run") as lease:
         house.lake.recover(lease)
-        for left in house.state.glob(f"{_PLACE}*"):  # by a training that was killed
+        for left in house.state.glob(f"{PLACE}*"):  # by a training that was killed
             shutil.rmtree(left)
         around = surroundings(house.project)
         training = _Training(house, lease, graph, model, rules, house.lake.view(), at, effort, around)
@@ -168,22 +168,19 @@ def _earlier(house: House, name: str, mark: str | None) -> Line | None:
 def _learn(training: _Training, run: Tracked, tell: Teller) -> tuple[Line, TrainResult]:
     """The ledger's line of a bundle that is learned now, and what else the training found."""
     house, model, view = training.house, training.model, training.view
-    events = Events.of(training.graph, model, view).all()
-    tell("learning", {"model": model.name, "rows": len(events), "version": view.versions[model.interactions]})
-    with tempfile.TemporaryDirectory(prefix=_PLACE, dir=house.state) as place:
+    with tempfile.TemporaryDirectory(prefix=PLACE, dir=house.state) as place:
         folder = Path(place) / "bundle"
         folder.mkdir()
-        result = train_recommender(
-            events,
-            model.learn,
-            model=model.name,
-            as_of=view.as_of,
-            folder=folder,
+        result, rows = learned_bundle(
+            training.graph,
+            model,
+            view,
+            folder,
             rules=training.rules,
             search=house.search(),
             at=training.at,
             effort=training.effort,
-            progress=tell,
+            tell=tell,
         )
         card = _card(training, result)
         bundle = house.releases.keep(folder)
@@ -193,11 +190,50 @@ def _learn(training: _Training, run: Tracked, tell: Teller) -> tuple[Line, Train
         refs_in=[f"table:{model.interactions}@{view.versions[model.interactions]}"],
         refs_out=[f"bundle:{model.name}@{bundle}"],
         fingerprint=training.mark,
-        details={"bundle": bundle, "card": card.json(), "publication": view.publication, "run": run.name},
+        details={
+            "bundle": bundle,
+            "card": card.json(),
+            "publication": view.publication,
+            "run": run.name,
+            "rows": rows,
+        },
         lease=training.lease,
     )
     failpoint("bundle.ledger")
     return line, result
+
+
+def learned_bundle(
+    graph: Graph,
+    model: Recommender,
+    view: View,
+    folder: Path,
+    *,
+    search: Search,
+    rules: RuleSet | None = None,
+    at: int | None = None,
+    effort: Effort = USUAL,
+    tell: Teller = silent,
+) -> tuple[TrainResult, str]:
+    """What `model` learns from `view`, written into the empty `folder`, and a sha256 over the rows that it took.
+
+    It reads the view and writes the folder, and nothing else: a training and its reproduction are this one act.
+    """
+    events = Events.of(graph, model, view).all()
+    tell("learning", {"model": model.name, "rows": len(events), "version": view.versions[model.interactions]})
+    result = train_recommender(
+        events,
+        model.learn,
+        model=model.name,
+        as_of=view.as_of,
+        folder=folder,
+        rules=rules,
+        search=search,
+        at=at,
+        effort=effort,
+        progress=tell,
+    )
+    return result, rows_of(events)
 
 
 def _card(training: _Training, result: TrainResult) -> Card:

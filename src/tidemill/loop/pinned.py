@@ -8,9 +8,10 @@ from typing import cast
 import polars as pl
 
 from tidemill.core.errors import UnknownName, nearest
-from tidemill.features import newest
+from tidemill.features.stretches import AT
 from tidemill.lake import View
-from tidemill.loop.graph import Graph, told_of
+from tidemill.loop.graph import Graph
+from tidemill.loop.view_rows import newest_rows
 
 
 class PinnedTables(Mapping[str, pl.DataFrame]):
@@ -39,7 +40,10 @@ class PinnedTables(Mapping[str, pl.DataFrame]):
 
 
 class PinnedFeatures(Mapping[str, pl.DataFrame]):
-    """Feature view -> the newest row of each entity, made from the tables of the publication."""
+    """Feature view -> the newest row of each entity, made from the tables of the publication as it goes online.
+
+    Of aggregates, `_at` is the boundary that they are of, microseconds.
+    """
 
     def __init__(self, view: View, graph: Graph) -> None:
         self._view, self._graph = view, graph
@@ -48,12 +52,8 @@ class PinnedFeatures(Mapping[str, pl.DataFrame]):
         views = self._graph.mill.features_views
         if name not in views:
             raise UnknownName(f"there is no feature view {name!r}", tip=nearest(name, views))
-        with told_of(f"features {name!r}"):
-            made = views[name].function(**{table: self._view.scan(table) for table in views[name].inputs})
-            rows = self._graph.engine.collect(made)
-        times = [stream.contract.event_time for stream in self._graph.streams_of(name)]
-        order = [time for time in times if time in rows.column_names][:1]
-        return cast(pl.DataFrame, pl.from_arrow(newest(rows, views[name].entity, order_by=order)))
+        rows = newest_rows(self._graph, self._view, views[name])
+        return cast(pl.DataFrame, pl.from_arrow(rows if views[name].every_us is not None else rows.drop_columns([AT])))
 
     def __contains__(self, name: object) -> bool:
         return name in self._graph.mill.features_views

@@ -40,7 +40,7 @@ def plan(house: House | None, graph: Graph, until: date | None, settings: Settin
         _model_step(house, graph, model, published=bool(published), more=bool(streams))
         for model in graph.mill.recommenders.values()
     ]
-    return steps
+    return steps + [_tabular_step(house, name) for name in graph.mill.models]
 
 
 def _stream_step(house: House | None, graph: Graph, name: str, until: date | None, settings: Settings) -> Step:
@@ -74,6 +74,12 @@ def _view_step(house: House | None, graph: Graph, name: str, *, published: bool)
     if not house or not published or house.latest.version(name) is None:
         return Step(what=name, kind="features", do="run", why="never made")
     return Step(what=name, kind="features", do="run", why="if what it is made from changed")
+
+
+def _tabular_step(house: House | None, name: str) -> Step:
+    learned = house.ledger.find("learn", about=f"model:{name}") if house else []
+    why = f"learned {len(learned)} times; `tidemill train {name}` learns anew" if learned else "never learned"
+    return Step(what=name, kind="model", do="wait", why=why if learned else f"{why}: `tidemill train {name}`")
 
 
 def _model_step(house: House | None, graph: Graph, model: Recommender, *, published: bool, more: bool) -> Step:

@@ -16,9 +16,12 @@ from tidemill.core.failpoint import failpoint
 from tidemill.core.ports import Lease
 from tidemill.features import FeatureView, materialise
 from tidemill.lake import View
-from tidemill.loop.graph import Graph, Roles, told_of
+from tidemill.loop.declared_features import declared
+from tidemill.loop.feature_files import write_declared
+from tidemill.loop.graph import Graph, Roles
 from tidemill.loop.house import House
 from tidemill.loop.nodes import Features, Recommender
+from tidemill.loop.view_rows import newest_rows
 from tidemill.serving.clock import replayed, set_replay
 from tidemill.serving.recent import recent_view
 from tidemill.serving.streams import ServedStream, write_streams
@@ -26,6 +29,8 @@ from tidemill.serving.streams import ServedStream, write_streams
 #: How many days of daily counts an item keeps; older events count in its total alone.
 COUNTED_DAYS = 400
 _DAY_US = 86_400_000_000
+#: What rows online hold beside their columns; another number makes all of them anew.
+_FORM = 2
 
 
 def refresh(house: House, graph: Graph, lease: Lease, tell: Callable[[str, dict[str, Any]], None]) -> list[str]:
@@ -35,8 +40,7 @@ def refresh(house: House, graph: Graph, lease: Lease, tell: Callable[[str, dict[
     view = house.lake.view()
     changed = []
     for features in graph.mill.features_views.values():
-        sources = {name: view.versions[name] for name in features.inputs}
-        version = fingerprint({"code": graph.codes[features.name], "from": sources})
+        version = _version(graph, view, features)
         if house.latest.version(features.name) != version:
             n = _materialise(house, graph, view, features, version)
             _say(house, lease, view, features.name, n, version)
@@ -78,23 +82,26 @@ def _published_before(house: House, stream: str, view: View) -> int:
     return min([view.as_of, *(as_of - _DAY_US for as_of in held)])
 
 
+def _version(graph: Graph, view: View, features: Features) -> str:
+    """What a view's rows depend on: its code, the tables, what a row counts from, and of aggregates the boundary."""
+    about: dict[str, Any] = {
+        "code": graph.codes[features.name],
+        "from": {name: view.versions[name] for name in features.inputs},
+        "known": features.known,
+        "form": _FORM,
+    }
+    if features.every_us is not None:
+        about |= {"window": features.window_us, "boundary": view.as_of // features.every_us * features.every_us}
+    elif any(stream.delay_days for stream in graph.streams_of(features.name)):
+        about["as_of"] = view.as_of  # rows that a backfill brought become known as time goes by
+    return fingerprint(about)
+
+
 def _materialise(house: House, graph: Graph, view: View, features: Features, version: str) -> int:
     """Make a feature view of the published tables and keep the newest row of each entity ready; how many there are."""
-    frames = {name: view.scan(name) for name in features.inputs}
-    schema = graph.schemas[features.name]
-    with told_of(f"features {features.name!r}"):
-        rows = house.engine.collect(features.function(**frames)).select(schema.names).cast(schema)
-    times = [
-        stream.contract.event_time
-        for stream in graph.streams_of(features.name)
-        if stream.contract.event_time in schema.names
-    ]
-    made = FeatureView(
-        name=features.name,
-        entity=features.entity,
-        columns=tuple(name for name in schema.names if name != features.entity),
-        order_by=tuple(times[:1]),
-    )
+    rows = newest_rows(graph, view, features)
+    columns = tuple(name for name in rows.column_names if name != features.entity)
+    made = FeatureView(name=features.name, entity=features.entity, columns=columns)
     return materialise(house.latest, made, rows, version)
 
 
@@ -158,7 +165,10 @@ def _counts(rows: pa.Table, roles: Roles) -> pa.Table:
 
 
 def tell_server(house: House, graph: Graph) -> None:
-    """Leave the contracts of the streams where a server finds them, and which models each one feeds."""
+    """Leave the contracts of the streams where a server finds them, and which models each one feeds; and what is
+    declared of the features, for the console.
+    """
+    write_declared(house.serving_root, declared(graph))
     feeds: dict[str, tuple[str, ...]] = {}
     for name in graph.mill.streams:
         feeds[name] = tuple(

@@ -62,7 +62,8 @@ def status(house: House, graph: Graph) -> Status:
     view = house.lake.view() if published else None
     streams = tuple(_stream(house, name) for name in graph.mill.streams)
     fresh = {model.name: standing(house, graph, model, view) for model in graph.mill.recommenders.values()}
-    models = tuple(_model(house, name, found) for name, found in fresh.items())
+    imported = [name for name in house.releases.models() if name not in graph.mill.model_names]
+    models = tuple(_model(house, name, fresh.get(name)) for name in (*graph.mill.model_names, *imported))
     return Status(
         mill=house.identity.name,
         as_of=from_micros(view.as_of).isoformat() if view else None,

@@ -1,15 +1,25 @@
-"""What a training was done with: the commit of the code, the installed libraries, the machine."""
+"""What a training was done with: the commit of the code, the installed libraries, the machine; and all of it kept, so
+that it can be done again.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from tidemill.core.canonical import fingerprint
+from tidemill.core.errors import TidemillError
+from tidemill.loop.environment_lock import KIND as ENVIRONMENT
+from tidemill.loop.environment_lock import environment_lock, keep_environment
+from tidemill.loop.house import House
+from tidemill.loop.kept_code import CHANGES, keep_changes, keep_code
+from tidemill.loop.kept_code import KIND as CODE
+from tidemill.training import Tracked
 
 _CPU = Path("/proc/cpuinfo")
 
@@ -33,6 +43,46 @@ def surroundings(project: Path) -> Surroundings:
     # Where git cannot say what differs, nobody may rely on the commit.
     changed = commit is not None and _git(project, "status", "--porcelain") != ""
     return Surroundings(commit, changed, environment(), machine())
+
+
+def keep_code_of(house: House, run: Tracked, around: Surroundings) -> None:
+    """Keep the project's code as it is now with a run that begins, and what differs from the commit.
+
+    What cannot be kept stops no training: the run says so.
+    """
+    model = run.name.partition("#")[0]
+    try:
+        run.keep(CODE, f"{CODE}:{model}@{keep_code(house.blobs, house.project)}")
+        changes = keep_changes(house.blobs, house.project, around.commit) if around.commit and around.changed else ""
+    except (TidemillError, SyntaxError, OSError) as problem:
+        run.note(f"its code could not be kept, so it cannot be reproduced: {_said(problem)}")
+        return
+    if changes:
+        run.keep(CHANGES, f"{CHANGES}:{model}@{changes}")
+
+
+def keep_environment_of(house: House, run: Tracked) -> None:
+    """Keep the environment with a run that ends: only now is every library loaded that it needed."""
+    model = run.name.partition("#")[0]
+    try:
+        kept = keep_environment(house.blobs, environment_lock(house.project))
+    except (TidemillError, OSError) as problem:
+        run.note(f"its environment could not be kept: {_said(problem)}")
+        return
+    run.keep(ENVIRONMENT, f"{ENVIRONMENT}:{model}@{kept}")
+
+
+def kept(run_artefacts: Mapping[str, str], what: str) -> str:
+    """The name of what a run kept: 64 hex digits, empty where it kept none.
+
+    >>> kept({"code": "code:for_you@4be1"}, "code")
+    '4be1'
+    """
+    return run_artefacts.get(what, "").rpartition("@")[2]
+
+
+def _said(problem: Exception) -> str:
+    return problem.message if isinstance(problem, TidemillError) else type(problem).__name__
 
 
 def environment() -> str:

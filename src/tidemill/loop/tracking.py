@@ -15,11 +15,11 @@ from tidemill.lake import View
 from tidemill.loop.house import House
 from tidemill.loop.nodes import Recommender
 from tidemill.loop.run import Teller
-from tidemill.loop.surroundings import Surroundings
+from tidemill.loop.surroundings import Surroundings, keep_code_of, keep_environment_of
 from tidemill.models import LearnerSpec
 from tidemill.models.learners import Auto, learner_of
 from tidemill.release import seal, verify
-from tidemill.training import Measurement, Tracked, TrainResult, UserFigures, read_figures, write_figures
+from tidemill.training import Tracked, TrainResult, UserFigures, read_figures, write_figures
 
 _FIGURES = "figures"
 
@@ -48,6 +48,7 @@ def begin_training(
         notes=[around.machine],
         lease=lease,
     )
+    keep_code_of(house, run, around)
     if known:
         run.note(f"goes on with {len(known)} trials of {', '.join(one.name for one in before)}, which came to no end")
         for trial in known:
@@ -69,8 +70,9 @@ def finish_training(house: House, run: Tracked, result: TrainResult, release: Re
     """End a training's run with its figures, and name what it left."""
     run.keep("bundle", f"bundle:{release.model}@{release.bundle}")
     run.keep("release", f"release:{release.name}")
+    keep_environment_of(house, run)
     if result.measurement is not None:
-        keep_figures(house, run, result.measurement)
+        keep_figures(house, run, UserFigures.of(result.measurement))
     return run.finish(
         metrics_of(result.evaluation) if result.evaluation else {},
         learner=result.learner,
@@ -94,12 +96,12 @@ def metrics_of(evaluation: Evaluation) -> dict[str, Metric]:
     }
 
 
-def keep_figures(house: House, run: Tracked, measurement: Measurement) -> None:
-    """Keep the figures of each measured user beside the bundles, sealed, and name them in the run."""
+def keep_figures(house: House, run: Tracked, figures: UserFigures) -> None:
+    """Keep the figures of each measured user, or row, beside the bundles, sealed, and name them in the run."""
     with tempfile.TemporaryDirectory(prefix="tidemill-figures-") as place:
         folder = Path(place) / _FIGURES
         folder.mkdir()
-        write_figures(measurement, folder)
+        write_figures(figures, folder)
         sha256 = seal(folder)
         house.blobs.put_folder(f"{_FIGURES}:{sha256}", str(folder))
     run.keep(_FIGURES, f"{_FIGURES}:{run.name.partition('#')[0]}@{sha256}")

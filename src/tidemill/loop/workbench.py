@@ -25,6 +25,7 @@ import polars as pl
 from tidemill.core import settings
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import SystemClock, from_micros
+from tidemill.core.errors import UnknownName, nearest
 from tidemill.core.records import Run
 from tidemill.core.release import Release, RuleSet
 from tidemill.features import OnlineFacts
@@ -40,6 +41,7 @@ from tidemill.loop.map_drawing import MapDrawing
 from tidemill.loop.pinned import PinnedFeatures, PinnedTables
 from tidemill.loop.project import find_project, load_mill
 from tidemill.loop.surroundings import Surroundings, surroundings
+from tidemill.loop.tabular_bench import TabularBench, TabularExperiment
 from tidemill.loop.tracking import keep_figures, metrics_of
 from tidemill.models import (
     Interactions,
@@ -53,7 +55,7 @@ from tidemill.models import (
 )
 from tidemill.models.slate_steps import SteppedEngine
 from tidemill.release import Pointer, module_sources
-from tidemill.training import Measurement, TimeSplit, Tracked, choose, measure, split_at
+from tidemill.training import Measurement, TimeSplit, Tracked, UserFigures, choose, measure, split_at
 
 #: The figures that an experiment names first.
 _TOLD = ("hit_rate@10[all]", "hit_rate@10[warm]")
@@ -134,8 +136,14 @@ class Workbench:
 
     @property
     def models(self) -> list[str]:
-        """The recommenders that mill.py declares."""
-        return sorted(self._graph.mill.recommenders)
+        """The models that mill.py declares."""
+        return sorted(self._graph.mill.model_names)
+
+    def tabular(self, model: str) -> TabularBench:
+        """A tabular model: its examples, experiments, and what is live."""
+        if model not in self._graph.askings:
+            raise UnknownName(f"no tabular model {model!r}", tip=nearest(model, self._graph.askings))
+        return TabularBench(self._house, self._graph, self._view, model)
 
     def interactions(self, model: str) -> Interactions:
         """Who took what and when, as the model learns it: arrays of codes, sorted by user and time."""
@@ -199,7 +207,7 @@ class Workbench:
             choice = choose(learner, split.train, progress=run.progress)
             made = learn(choice.spec, split.train, split.at, progress=run.progress)
             found = self.measure(model, made, split)
-            keep_figures(self._house, run, found)
+            keep_figures(self._house, run, UserFigures.of(found))
             run.finish(metrics_of(found.evaluation), parameters=choice.spec.told(), notes=choice.notes)
         return Experiment(self._house.runs.read(run.name), made, found)
 
@@ -231,7 +239,7 @@ class Workbench:
         ]
         return pl.DataFrame(rows, infer_schema_length=None)
 
-    def compare(self, *runs: str | Experiment) -> Compared:
+    def compare(self, *runs: str | Experiment | TabularExperiment) -> Compared:
         """Runs beside each other, each held against the first, in pairs where they were measured on the same users."""
         return Compared(compare_runs(self._house, [run if isinstance(run, str) else run.name for run in runs]))
 
@@ -276,7 +284,7 @@ class Workbench:
         return self._users[model]
 
     def _live(self, model: str) -> Release | None:
-        return self._house.releases.champion(model_named(self._graph, model).name)
+        return self._house.releases.champion(model)
 
     def _rules(self, model: str) -> RuleSet:
         declared = model_named(self._graph, model)

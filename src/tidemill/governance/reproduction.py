@@ -1,0 +1,206 @@
+"""Whether something learned came out the same when it was learned again: one verdict, and every cause that was found.
+
+Nothing is learned or read here: it is told what was recorded, what came out, and in what the two surroundings differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.core.records import Record
+
+#: The largest difference of an answer that counts as the same.
+TOLERANCE = 1e-6
+
+What = Literal["data", "code", "environment", "learning"]
+Outcome = Literal["bitwise", "tolerance", "reduced", "no"]
+
+
+class Cause(Record, frozen=True):
+    """Something that is not as it was recorded."""
+
+    what: What
+    says: str
+
+
+class Reproduction(Record, frozen=True):
+    """The verdict on a run or a release."""
+
+    #: `run:for_you@3` or `release:for_you@3`.
+    about: str
+    outcome: Outcome
+    #: The verdict as a sentence.
+    says: str
+    #: Why not; empty unless the outcome is `no`.
+    causes: tuple[Cause, ...] = ()
+    #: What differed and did not matter, because the outcome is the same.
+    differences: tuple[Cause, ...] = ()
+    #: sha256 of the recorded bundle, and of the one that was made now (empty: none was).
+    recorded: str = ""
+    made: str = ""
+    #: How many answers were compared, and the largest difference among them; `None` where none had to be.
+    answers: int = 0
+    largest: float | None = None
+    #: Rows that were erased since.
+    erased_rows: int = 0
+    #: What was taken as it was and not done again.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether it came out as it should."""
+        return self.outcome != "no"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a learning left: sha256 of the bundle, how many rows it took, and a sha256 over them (empty: unknown)."""
+
+    bundle: str
+    n_rows: int
+    rows: str = ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Answers of two bundles to the same questions."""
+
+    #: How many, of what (`lists of users`), the largest difference (`None`: one is no number, or of another shape), and
+    #: how many are other answers than before.
+    n: int
+    what: str
+    largest: float | None
+    others: int
+
+    @property
+    def same(self) -> bool:
+        """Whether no answer is another one."""
+        return bool(self.n) and not self.others and self.largest is not None and self.largest <= TOLERANCE
+
+    @property
+    def by(self) -> str:
+        """The largest difference in words."""
+        return "more than a number can say" if self.largest is None else f"{self.largest:.1e}"
+
+
+def judge(
+    about: str,
+    recorded: Made,
+    made: Made | None,
+    *,
+    compared: Compared | None = None,
+    erased: bool = False,
+    blocked: Sequence[Cause] = (),
+    differences: Sequence[Cause] = (),
+) -> Reproduction:
+    """The verdict, from what was `recorded` and what was `made` now (`None`: nothing could be).
+
+    `blocked` is why nothing could be made. `differences` are points in which the surroundings are others: they are
+    causes only where the outcome is another one. `erased`: the ledger has an erasure since, so missing rows are owed
+    to it.
+    """
+    if made is None or blocked:
+        return _no(about, recorded, None, blocked or differences, None)
+    if made.bundle == recorded.bundle:
+        says = f"bitwise: it is the bundle {made.bundle[:12]}… again"
+        return Reproduction(
+            about=about, outcome="bitwise", says=says, differences=tuple(differences),
+            recorded=recorded.bundle, made=made.bundle,
+        )  # fmt: skip
+    missing = recorded.n_rows - made.n_rows
+    if erased and missing > 0:
+        says = f"reduced by {missing:,} erased rows: it was learned from the {made.n_rows:,} that are left"
+        return _but(about, "reduced", says, recorded, made, compared, differences, erased_rows=missing)
+    if compared is not None and compared.same:
+        says = f"within tolerance on golden rows: {compared.n:,} {compared.what} differ by at most {compared.by}"
+        return _but(about, "tolerance", says, recorded, made, compared, differences)
+    return _no(about, recorded, made, [*_of_rows(recorded, made), *differences], compared)
+
+
+def _of_rows(recorded: Made, made: Made) -> list[Cause]:
+    if made.n_rows != recorded.n_rows:
+        found = f"{made.n_rows:,} rows were read, and {recorded.n_rows:,} were learned from"
+        return [Cause(what="data", says=found)]
+    if recorded.rows and made.rows != recorded.rows:
+        return [Cause(what="data", says="the rows that were read have other values or another order than those before")]
+    return []
+
+
+def _no(
+    about: str, recorded: Made, made: Made | None, causes: Sequence[Cause], compared: Compared | None
+) -> Reproduction:
+    why = tuple(causes) or (
+        Cause(what="learning", says="rows, code and environment are the same: the learning gives something else"),
+    )
+    told = "; ".join(cause.says for cause in why)
+    if compared is not None:
+        told += f"; {compared.others:,} of {compared.n:,} {compared.what} are others, by up to {compared.by}"
+    return Reproduction(
+        about=about, outcome="no", says=f"no, because {told}", causes=why, recorded=recorded.bundle,
+        made=made.bundle if made else "", answers=compared.n if compared else 0,
+        largest=compared.largest if compared else None,
+    )  # fmt: skip
+
+
+def _but(
+    about: str,
+    outcome: Outcome,
+    says: str,
+    recorded: Made,
+    made: Made,
+    compared: Compared | None,
+    differences: Sequence[Cause],
+    *,
+    erased_rows: int = 0,
+) -> Reproduction:
+    return Reproduction(
+        about=about, outcome=outcome, says=says, differences=tuple(differences), recorded=recorded.bundle,
+        made=made.bundle, answers=compared.n if compared else 0, largest=compared.largest if compared else None,
+        erased_rows=erased_rows,
+    )  # fmt: skip
+
+
+def compare_numbers(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> Compared:
+    """Answers as numbers, float64 (n,) or (n, k): those that differ by more than the tolerance are others; of numbers
+    above 1, by more than that share of them.
+
+    >>> compare_numbers(np.array([0.5, 0.25]), np.array([0.5, 0.25 + 1e-9])).same
+    True
+    """
+    if before.shape != after.shape:
+        return Compared(len(before), "answers", None, max(len(before), len(after)))
+    apart = np.where(np.isnan(before) & np.isnan(after), 0.0, np.abs(before - after) / np.maximum(np.abs(before), 1.0))
+    apart = np.where(np.isnan(apart), np.inf, apart).reshape(len(before), -1).max(axis=1, initial=0.0)
+    largest = float(apart.max(initial=0.0))
+    others = int((apart > TOLERANCE).sum())
+    return Compared(len(before), "answers", largest if np.isfinite(largest) else None, others)
+
+
+def compare_lists(
+    before: Sequence[Sequence[tuple[str, float]]], after: Sequence[Sequence[tuple[str, float]]]
+) -> Compared:
+    """Ranked lists of (item, score), best first, one for each user.
+
+    Items whose scores tie within the tolerance may change places, and may change across the end of a list.
+
+    >>> compare_lists([[("a", 0.5), ("b", 0.5)]], [[("b", 0.5), ("a", 0.5)]]).others
+    0
+    """
+    found = [_apart(one, two) for one, two in zip(before, after, strict=True)]
+    return Compared(
+        len(found), "lists of users", max(found, default=0.0), sum(1 for apart in found if apart > TOLERANCE)
+    )
+
+
+def _apart(before: Sequence[tuple[str, float]], after: Sequence[tuple[str, float]]) -> float:
+    """The largest difference of a score, at each rank and of each item; what a shorter list lacks counts as 0."""
+    ranks = [abs(one[1] - two[1]) for one, two in zip(before, after, strict=False)]
+    first, second = dict(before), dict(after)
+    edge = min(before[-1][1], after[-1][1]) if len(before) == len(after) and before else 0.0
+    items = [abs(first.get(item, edge) - second.get(item, edge)) for item in {*first, *second}]
+    return max([*ranks, *items], default=0.0)

@@ -1,0 +1,68 @@
+"""From a file of rows to a champion: the project is written, its rows come in, a model is learned and promoted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidemill.core.clock import Clock, last_full_day
+from tidemill.core.errors import SourceUnknown
+from tidemill.core.release import Release
+from tidemill.core.settings import load
+from tidemill.loop.auto_project import AutoAsked, event_time, write_auto_project
+from tidemill.loop.graph import Graph
+from tidemill.loop.house import House, open_house
+from tidemill.loop.learn import Learned
+from tidemill.loop.project import load_mill
+from tidemill.loop.refresh import tell_server
+from tidemill.loop.run import RunReport, Teller, run, silent
+from tidemill.loop.train import train
+from tidemill.training import Effort
+
+
+@dataclass(frozen=True)
+class AutoMade:
+    """What came of a file."""
+
+    house: House
+    graph: Graph
+    report: RunReport
+    learned: Learned
+    release: Release
+
+
+def from_file(
+    folder: Path,
+    asked: AutoAsked,
+    *,
+    clock: Clock,
+    overrides: Mapping[str, Any] | None = None,
+    actor: str = "local",
+    tell: Teller = silent,
+) -> AutoMade:
+    """Write the project into the empty `folder`, bring all rows in, learn within the minutes asked for, and promote.
+
+    Raises `UsageError` where something is in the folder, and `SourceUnknown` where no row of the file came in.
+    """
+    write_auto_project(folder, asked)
+    settings = load(folder, overrides=overrides)
+    mill = load_mill(folder)
+    house = open_house(folder, settings, clock, name=mill.name, actor=actor)
+    graph = Graph(mill, house.engine, folder)
+    time = event_time(asked)
+    newest = last_full_day(clock.now(), "UTC")
+    until = min(time.last, newest) if time is not None and time.last is not None else newest
+    report = run(house, graph, until=until, backfill=True)
+    tell("rows", {"merged": report.merged, "refused": report.refused})
+    if not report.merged:
+        raise SourceUnknown(
+            f"none of the {asked.file.n_rows:,} rows of {asked.file.path} came in",
+            tip=f"cd {folder}; tidemill check rows",
+        )
+    learned = train(house, graph, asked.name, effort=Effort(minutes=asked.minutes), tell=tell)
+    with house.leases.take("run") as lease:
+        release = house.releases.promote(learned.release.name, lease=lease)
+    tell_server(house, graph)
+    return AutoMade(house, graph, report, learned, release)

@@ -1,0 +1,107 @@
+"""Datasets: pinned by reference when a model learns, and read again by time travel, cell for cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tidemill.core.dataset import Dataset
+from tidemill.core.errors import DatasetChanged, UnknownName, nearest
+from tidemill.core.ports import Lease
+from tidemill.core.refs import parse_ref
+from tidemill.lake import View
+from tidemill.loop.assembled import assemble
+from tidemill.loop.graph import Graph
+from tidemill.loop.house import House
+from tidemill.loop.signatures import Asking
+from tidemill.models.tabular.examples import Examples
+from tidemill.training.tabular.dataset_mark import dataset_mark
+
+
+def pin(house: House, graph: Graph, view: View, model: str, examples: Examples, lease: Lease | None = None) -> Dataset:
+    """Name what `examples` are made of in the ledger, once: the same content from the same versions is one dataset."""
+    asking = graph.askings[model]
+    made = Dataset(
+        model=model,
+        number=0,
+        publication=view.publication,
+        as_of=view.as_of,
+        tables={name: view.versions[name] for name in read_by(graph, asking)},
+        code=code_of(graph, asking),
+        fields=examples.fields,
+        target=asking.model.target,
+        n_rows=len(examples),
+        mark=dataset_mark(examples),
+    )
+    before = house.ledger.find("dataset", about=f"model:{model}", fingerprint=made.mark)
+    same = [found for found in map(_from_line_details, (line.details for line in before)) if _alike(found, made)]
+    if same:
+        return same[-1]
+    last = house.ledger.last("dataset", f"model:{model}")
+    number = _from_line_details(last.details).number + 1 if last else 1
+    made = msgspec.structs.replace(made, number=number)
+    house.ledger.append(
+        "dataset",
+        about=f"model:{model}",
+        refs_in=[f"table:{table}@{version}" for table, version in sorted(made.tables.items())],
+        refs_out=[f"dataset:{made.name}"],
+        fingerprint=made.mark,
+        details={"dataset": made.json()},
+        lease=lease,
+    )
+    return made
+
+
+def datasets(house: House, model: str) -> list[Dataset]:
+    """The datasets that a model was learned from, oldest first."""
+    return [_from_line_details(line.details) for line in house.ledger.find("dataset", about=f"model:{model}")]
+
+
+def dataset_named(house: House, ref: str) -> Dataset:
+    """The dataset `churn@3`; `churn@newest` is the last one."""
+    wanted = parse_ref(ref, "dataset")
+    known = datasets(house, wanted.name)
+    for found in known[::-1]:
+        if wanted.version in (str(found.number), "newest"):
+            return found
+    raise UnknownName(f"there is no dataset {ref!r}", tip=nearest(ref, [found.name for found in known]))
+
+
+def read_again(house: House, graph: Graph, dataset: Dataset) -> Examples:
+    """The examples of a dataset, made again from the publication that it names; `DatasetChanged` where they differ."""
+    asking = graph.askings.get(dataset.model)
+    if asking is None:
+        raise UnknownName(f"no model {dataset.model!r}", tip=nearest(dataset.model, graph.askings))
+    examples = assemble(graph, house.lake.view(publication=dataset.publication), asking)
+    if dataset_mark(examples) != dataset.mark:
+        code = code_of(graph, asking)
+        changed = sorted(name for name in {*code, *dataset.code} if code.get(name) != dataset.code.get(name))
+        why = f"the code of {', '.join(changed)} is another one" if changed else "its rows or its columns differ"
+        raise DatasetChanged(
+            f"dataset {dataset.name} has {len(examples):,} rows and does not come out as it was pinned: {why}",
+            tip="git checkout the commit of its run, or `tidemill lake verify`",
+        )
+    return examples
+
+
+def read_by(graph: Graph, asking: Asking) -> list[str]:
+    """The tables that a model's examples are made from."""
+    views = graph.mill.features_views
+    names = [asking.model.examples, *(lookup.view for lookup in asking.lookups)]
+    found = {table for name in names for table in (views[name].inputs if name in views else (name,))}
+    return sorted(found)
+
+
+def code_of(graph: Graph, asking: Asking) -> dict[str, str]:
+    """Fingerprints of everything of the project that the examples pass through after the tables."""
+    names = [asking.model.examples, *asking.model.features, *asking.model.on_demand]
+    return {name: graph.codes[name] for name in names if name in graph.codes}
+
+
+def _alike(found: Dataset, made: Dataset) -> bool:
+    return msgspec.structs.replace(found, number=0) == made
+
+
+def _from_line_details(details: Mapping[str, str]) -> Dataset:
+    return msgspec.json.decode(details["dataset"], type=Dataset)

@@ -1,0 +1,162 @@
+"""A model that was learned elsewhere becomes a candidate release: same bundle, same gates, its origin on the card."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from tidemill.core.canonical import fingerprint
+from tidemill.core.clock import micros
+from tidemill.core.errors import CardIncomplete, ImportRefused, OriginMissing
+from tidemill.core.ledger import Line
+from tidemill.core.ports import Lease
+from tidemill.core.release import Card, Release, RuleSet
+from tidemill.core.signature import Signature
+from tidemill.loop.house import House
+from tidemill.loop.learn import PLACE
+from tidemill.models.tabular.bundle import write_tabular
+from tidemill.training.tabular.given_rows import read_rows
+from tidemill.training.tabular.imported import About, ImportedModel, Source, find_source, import_tabular
+
+
+class ImportCard(About, frozen=True):
+    """The file that comes with a model: what `Card` needs to know, and where the model comes from."""
+
+    helps: str = ""
+    could_harm: str = ""
+    source: str = ""
+    licence: str = ""
+    revision: str = ""
+    #: Where it is given, the model's file has to have it.
+    sha256: str = ""
+    card: str = ""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import left."""
+
+    release: Release
+    #: Whether it is new; the same files imported again give the release that is there.
+    anew: bool
+    notes: tuple[str, ...] = ()
+
+
+def import_model(
+    house: House,
+    name: str,
+    source: str,
+    *,
+    card: Path | None = None,
+    golden: Path | None = None,
+    trust_pickle: bool = False,
+) -> Imported:
+    """Make a release of `name` from the model at `source`: an ONNX file or folder, LightGBM's text, an MLflow model.
+
+    `card` is a JSON file, by default `card.json` in the source's folder; `golden` rows that the model is asked on, kept
+    in the bundle with its answers. Raises `CardIncomplete`, `OriginMissing`, `ImportRefused` or `NotPublishable`, and
+    then nothing was kept.
+    """
+    _refuse_recommender(house, name)
+    told = _read_card(card or Path(source) / "card.json")
+    found = find_source(source)
+    sha256 = found.sha256
+    if told.sha256 and told.sha256.lower() != sha256:
+        raise OriginMissing(f"the card pins the sha256 {told.sha256[:12]}…, and {found.file.name} has {sha256}")
+    mark = fingerprint(
+        {
+            "import": [name, found.kind, sha256],
+            "card": msgspec.json.encode(told).decode(),
+            "golden": hashlib.sha256(golden.read_bytes()).hexdigest() if golden else "",
+            "tidemill": metadata.version("tidemill"),
+        }
+    )
+    with house.leases.take("run") as lease:
+        earlier = house.ledger.find("import", about=f"model:{name}", fingerprint=mark)
+        if earlier:
+            return Imported(_release(house, name, earlier[-1], lease), anew=False)
+        rows = read_rows(golden) if golden else None
+        model = import_tabular(found, told, rows, trust_pickle=trust_pickle)
+        line = _kept(house, name, found, told, model, mark, lease)
+        return Imported(_release(house, name, line, lease), anew=True, notes=model.notes)
+
+
+def _read_card(file: Path) -> ImportCard:
+    try:
+        card = msgspec.json.decode(file.read_bytes(), type=ImportCard)
+    except (OSError, msgspec.DecodeError) as problem:
+        raise OriginMissing(f"the card {file} cannot be read: {problem}", tip="name it: --card card.json") from problem
+    silent = [name for name in ("helps", "could_harm") if not getattr(card, name).strip()]
+    if silent:
+        raise CardIncomplete(f"{file} does not say {' and '.join(silent)}", tip="add a sentence for each")
+    silent = [name for name in ("source", "licence", "revision") if not getattr(card, name).strip()]
+    if silent:
+        raise OriginMissing(f"{file} does not say {', '.join(silent)}", tip="say where the model comes from")
+    return card
+
+
+def _refuse_recommender(house: House, name: str) -> None:
+    releases = house.releases.all(name) if name in house.releases.models() else []
+    if any(release.signature is None for release in releases):
+        raise ImportRefused(f"{name} is a recommender here", tip="give the imported model another name")
+
+
+def _kept(
+    house: House, name: str, source: Source, told: ImportCard, made: ImportedModel, mark: str, lease: Lease
+) -> Line:
+    """The bundle, and the ledger's line that names it with its card and signature."""
+    with tempfile.TemporaryDirectory(prefix=PLACE, dir=house.state) as place:
+        folder = Path(place) / "bundle"
+        write_tabular(made.model, folder, made.golden)
+        bundle = house.releases.keep(folder)
+    return house.ledger.append(
+        "import",
+        about=f"model:{name}",
+        refs_out=[f"bundle:{name}@{bundle}"],
+        fingerprint=mark,
+        details={
+            "bundle": bundle,
+            "card": _card(house, name, source, told, made).json(),
+            "signature": made.signature.json(),
+        },
+        lease=lease,
+    )
+
+
+def _card(house: House, name: str, source: Source, told: ImportCard, made: ImportedModel) -> Card:
+    now = micros(house.clock.now())
+    origin = {"source": told.source, "licence": told.licence, "revision": told.revision, "sha256": source.sha256}
+    return Card(
+        model=name,
+        helps=told.helps,
+        could_harm=told.could_harm,
+        learner=f"imported {source.kind}",
+        parameters={"file": source.file.name, "rows": made.n_rows},
+        evaluation=None,
+        data={},
+        n_rows=0,
+        n_users=0,
+        n_items=0,
+        learned_at=now,
+        as_of=now,
+        assessment=made.assessment,
+        origin=origin | ({"card": told.card} if told.card else {}),
+    )
+
+
+def _release(house: House, name: str, line: Line, lease: Lease) -> Release:
+    """The release of what an import's line names; nothing of it was made by the code or the libraries of here."""
+    return house.releases.create(
+        name,
+        line.details["bundle"],
+        RuleSet(retrieve=()),
+        msgspec.json.decode(line.details["card"], type=Card),
+        code=line.fingerprint or "",
+        signature=msgspec.json.decode(line.details["signature"], type=Signature),
+        lease=lease,
+    )

@@ -1,0 +1,259 @@
+"""A training of a tabular model, from one publication to a release that can be promoted.
+
+What was learned from the same rows by the same code with the same settings is not learned again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidemill.core.canonical import fingerprint
+from tidemill.core.clock import micros
+from tidemill.core.dataset import Dataset
+from tidemill.core.errors import BundleCorrupt, CardIncomplete
+from tidemill.core.failpoint import failpoint
+from tidemill.core.ledger import Line
+from tidemill.core.ports import Lease
+from tidemill.core.release import Card, Release, RuleSet
+from tidemill.core.signature import Signature
+from tidemill.lake import View
+from tidemill.loop.assembled import assemble
+from tidemill.loop.datasets import code_of, pin, read_by
+from tidemill.loop.feature_files import Significance, write_significance
+from tidemill.loop.feature_significance import examples_significance
+from tidemill.loop.graph import Graph
+from tidemill.loop.house import House
+from tidemill.loop.learn import PLACE, Learned
+from tidemill.loop.mirror import mirrored
+from tidemill.loop.nodes import Model
+from tidemill.loop.run import Teller, silent
+from tidemill.loop.signatures import Asking
+from tidemill.loop.surroundings import Surroundings, keep_code_of, keep_environment_of, surroundings
+from tidemill.loop.tracking import both, keep_figures
+from tidemill.models.tabular.bundle import open_tabular
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.model import TabularModel
+from tidemill.training import Effort, Tracked
+from tidemill.training.effort import USUAL
+from tidemill.training.tabular.learn_dispatch import learn_settings, origin_of
+from tidemill.training.tabular.tabular_figures import tabular_metrics
+from tidemill.training.tabular.training import TabularResult, train_tabular
+
+
+def learn_model(house: House, graph: Graph, name: str, *, effort: Effort = USUAL, tell: Teller = silent) -> Learned:
+    """Learn the tabular model `name` from what is published, measure it, and make a release of it.
+
+    Raises `CardIncomplete` before anything is learned if nobody has said who is served and who could be harmed.
+    """
+    asking = graph.askings[name]
+    model = asking.model
+    if not model.helps.strip() or not model.could_harm.strip():
+        raise CardIncomplete(
+            f"{name} does not say who is served and who could be harmed",
+            tip="set `helps=` and `could_harm=` in mill.py",
+        )
+    with house.leases.take("run") as lease:
+        house.lake.recover(lease)
+        for left in house.state.glob(f"{PLACE}*"):  # by a training that was killed
+            shutil.rmtree(left)
+        training = _Training(house, lease, graph, asking, house.lake.view(), effort, surroundings(house.project))
+        earlier = house.ledger.find("learn", about=f"model:{name}", fingerprint=training.mark)
+        if earlier:
+            return Learned(*_release(training, earlier[-1]), anew=False)
+        examples = assemble(graph, training.view, asking)
+        dataset = pin(house, graph, training.view, name, examples, lease)
+        run = _begin(training, dataset)
+        with run:
+            line, result = _learn(training, run, examples, dataset, both(run, tell))
+            release, card = _release(training, line)
+            run.keep("bundle", f"bundle:{name}@{release.bundle}")
+            run.keep("release", f"release:{release.name}")
+            run.keep("dataset", f"dataset:{dataset.name}")
+            keep_environment_of(house, run)
+            if result.figures is not None:
+                keep_figures(house, run, result.figures)
+            run.finish(
+                tabular_metrics(result.assessment) if result.assessment else {},
+                learner=result.plan,
+                parameters=result.settings,
+                notes=_said(result),
+            )
+        _leave_significance(training, examples)
+    return Learned(release, card, anew=True, notes=(*_said(result), *mirrored(house)), run=run.name)
+
+
+def _said(result: TabularResult) -> tuple[str, ...]:
+    """What the training says beside its figures: what it beats, or what stays, and notes."""
+    return (*result.beats, *([result.stays] if result.stays else []), *result.notes)
+
+
+@dataclass(frozen=True)
+class _Training:
+    house: House
+    lease: Lease
+    graph: Graph
+    asking: Asking
+    view: View
+    effort: Effort
+    around: Surroundings
+
+    @property
+    def model(self) -> Model:
+        return self.asking.model
+
+    @property
+    def data(self) -> dict[str, int]:
+        """Table -> version, of the tables that the examples are made from."""
+        return {name: self.view.versions[name] for name in read_by(self.graph, self.asking)}
+
+    @property
+    def mark(self) -> str:
+        """The fingerprint of everything that its outcome depends on."""
+        model = self.model
+        said: dict[str, Any] = {
+            "learn": msgspec.json.encode(learn_settings(model.learn)).decode(),
+            "from": self.data,
+            "code": code_of(self.graph, self.asking),
+            "asked": msgspec.json.encode([self.asking.request, self.asking.inputs, self.asking.lookups]).decode(),
+            "model": [model.target, model.task or "", model.positive or "", model.group or ""],
+            "looked at": [*model.slices, "", *model.fairness],
+            "effort": [self.effort.seed, str(self.effort.minutes)],
+            "tidemill": metadata.version("tidemill"),
+        }
+        return fingerprint(said)
+
+
+def _begin(training: _Training, dataset: Dataset) -> Tracked:
+    house, around, view = training.house, training.around, training.view
+    settings = learn_settings(training.model.learn)
+    run = house.runs.begin(
+        training.model.name,
+        "auto" if settings.get("learner") == "auto" else "train",
+        learner=str(settings.get("learner", "")),
+        parameters={name: value for name, value in settings.items() if name != "learner"},
+        data=training.data,
+        as_of=view.as_of,
+        code=fingerprint({"graph": dict(training.graph.codes), "learn": training.mark}),
+        commit=around.commit,
+        changed=around.changed,
+        environment=around.environment,
+        notes=[around.machine, f"{dataset.n_rows:,} rows of dataset {dataset.name}"],
+        lease=training.lease,
+    )
+    keep_code_of(house, run, around)
+    return run
+
+
+def _learn(
+    training: _Training, run: Tracked, examples: Examples, dataset: Dataset, tell: Teller
+) -> tuple[Line, TabularResult]:
+    """The ledger's line of a bundle that is learned now, and what else the training found."""
+    house, model = training.house, training.model
+    tell("learning", {"model": model.name, "rows": len(examples), "dataset": dataset.name})
+    with tempfile.TemporaryDirectory(prefix=PLACE, dir=house.state) as place:
+        folder = Path(place) / "bundle"
+        folder.mkdir()
+        result = train_tabular(
+            examples,
+            model.learn,
+            model=model.name,
+            folder=folder,
+            effort=training.effort,
+            slices=model.slices,
+            fairness=model.fairness,
+            champion=_champion(house, model.name),
+            progress=tell,
+        )
+        bundle = house.releases.keep(folder)
+    line = house.ledger.append(
+        "learn",
+        about=f"model:{model.name}",
+        refs_in=[f"dataset:{dataset.name}", *(f"table:{name}@{number}" for name, number in training.data.items())],
+        refs_out=[f"bundle:{model.name}@{bundle}"],
+        fingerprint=training.mark,
+        details={
+            "bundle": bundle,
+            "card": _card(training, result).json(),
+            "signature": training.asking.signature(
+                examples.task, examples.classes, result.model.recipe.inputs
+            ).json(),
+            "publication": training.view.publication,
+            "run": run.name,
+            "rows": dataset.mark,
+        },
+        lease=training.lease,
+    )
+    failpoint("bundle.ledger")
+    return line, result
+
+
+def _leave_significance(training: _Training, examples: Examples) -> None:
+    """Leave for the console which inputs have anything to do with the target."""
+    house, view = training.house, training.view
+    found = Significance(
+        model=training.model.name,
+        target=training.model.target,
+        at=micros(house.clock.now()),
+        publication=view.publication,
+        p=examples_significance(examples),
+    )
+    write_significance(house.serving_root, found)
+
+
+def _champion(house: House, name: str) -> tuple[str, TabularModel] | None:
+    """The release that is live and its model, where it can be opened."""
+    release = house.releases.champion(name)
+    if release is None or release.signature is None:
+        return None
+    try:
+        return release.name, open_tabular(house.releases.bundle(release.bundle))
+    except BundleCorrupt:
+        return None
+
+
+def _release(training: _Training, line: Line) -> tuple[Release, Card]:
+    model = training.model
+    card = msgspec.structs.replace(
+        msgspec.json.decode(line.details["card"], type=Card), helps=model.helps, could_harm=model.could_harm
+    )
+    release = training.house.releases.create(
+        model.name,
+        line.details["bundle"],
+        RuleSet(retrieve=()),
+        card,
+        modules=training.asking.modules,
+        code=fingerprint({"graph": dict(training.graph.codes), "learn": training.mark}),
+        commit=training.around.commit,
+        environment=training.around.environment,
+        log=model.log,
+        signature=msgspec.json.decode(line.details["signature"], type=Signature),
+        lease=training.lease,
+    )
+    return release, card
+
+
+def _card(training: _Training, result: TabularResult) -> Card:
+    model, view = training.model, training.view
+    return Card(
+        model=model.name,
+        helps=model.helps,
+        could_harm=model.could_harm,
+        learner=result.plan,
+        parameters=result.settings,
+        evaluation=None,
+        assessment=result.assessment,
+        origin=origin_of(model.learn),
+        data=training.data,
+        n_rows=result.n_rows,
+        n_users=0,
+        n_items=0,
+        learned_at=micros(training.house.clock.now()),
+        as_of=view.as_of,
+    )

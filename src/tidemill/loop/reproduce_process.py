@@ -1,0 +1,113 @@
+"""The process that learns or measures again: it opens kept code and the lake's files to read, and leaves a folder.
+
+It opens no ledger, no key and no vault, so it can change nothing of the project. What to do comes as a line of JSON on
+stdin, what came of it goes into a file; when stdin ends before that, whoever asked is gone, and so is this process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from tidemill.core.errors import TidemillError
+from tidemill.core.records import Metric
+from tidemill.governance.reproduction import Compared
+from tidemill.lake import View
+from tidemill.lake.manifest import Manifests
+from tidemill.lake.publications import Known
+from tidemill.loop.compare_bundles import compare_bundles
+from tidemill.loop.environment_lock import EnvironmentLock, environment_lock
+from tidemill.loop.graph import Graph
+from tidemill.loop.house import backend, engine_of
+from tidemill.loop.project import load_mill
+from tidemill.loop.relearn import Relearned, Settled, measure_again, relearn
+from tidemill.release import seal
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What to learn again, from what, and where to leave it."""
+
+    settled: Settled
+    #: The folder of the kept code, laid out as a project.
+    project: str
+    #: The publication as the ledger has it, the lake's folder, and the engine's setting.
+    known: Known
+    lake: str
+    engine: str
+    #: The file for the answer, and the empty folder for the bundle; without one it is only measured.
+    answer: str
+    folder: str = ""
+    #: The name of the bundle that was made then, and its folder, empty where it is gone.
+    recorded: str = ""
+    before: str = ""
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it."""
+
+    #: sha256 of the bundle's manifest.
+    bundle: str = ""
+    relearned: Relearned | None = None
+    #: The figures of a test by the settled settings, where it was only measured.
+    metrics: dict[str, Metric] = {}
+    #: How the answers of the two bundles differ, where they are not the same.
+    compared: Compared | None = None
+    environment: EnvironmentLock | None = None
+    seconds: float = 0.0
+    #: Why it did not work; empty where it did.
+    problem: str = ""
+
+
+def do(asked: Asked) -> Told:
+    """Learn it and seal the folder, or measure it."""
+    started = time.monotonic()
+    project = Path(asked.project)
+    engine = engine_of(asked.engine)
+    graph = Graph(load_mill(project), engine, project)
+    lake = Path(asked.lake)
+    view = View(asked.known, backend("tables", "delta")(lake), engine, Manifests(lake / "_tidemill" / "manifests"))
+    if not asked.folder:
+        return Told(metrics=measure_again(graph, asked.settled, view), seconds=time.monotonic() - started)
+    folder = Path(asked.folder)
+    indexed = asked.settled.model in graph.mill.recommenders  # a tabular model has no index, and needs no library for it
+    search = backend("search", asked.settled.search if indexed else "exact")()
+    relearned = relearn(graph, asked.settled, view, folder, search)
+    bundle = seal(folder)
+    compared = None
+    if asked.before and bundle != asked.recorded:
+        compared = compare_bundles(graph, asked.settled.model, view, Path(asked.before), folder, search)
+    return Told(
+        bundle=bundle,
+        relearned=relearned,
+        compared=compared,
+        environment=environment_lock(project),
+        seconds=time.monotonic() - started,
+    )
+
+
+def main() -> None:
+    """Do what stdin asks, and leave the answer in the file that it names."""
+    asked = msgspec.json.decode(sys.stdin.buffer.readline(), type=Asked)
+    threading.Thread(target=_leave_with_asker, daemon=True).start()
+    try:
+        told = do(asked)
+    except TidemillError as error:
+        told = Told(problem=error.message)
+    except Exception as error:  # of one that the house does not know only its kind: what it says may quote data
+        told = Told(problem=f"{type(error).__name__} was raised")
+    Path(asked.answer).write_bytes(msgspec.json.encode(told))
+    os._exit(0)  # engines' threads have nothing left to do
+
+
+def _leave_with_asker() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

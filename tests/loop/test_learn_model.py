@@ -1,0 +1,122 @@
+"""A tabular model from published rows to a release: learned once, pinned by reference, read again cell for cell."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from conftest_loop import Project
+from tabular_projects import QUICK, change, churn_project, made_up
+
+from tidemill.core.errors import CardIncomplete, DatasetChanged, UnknownName, UsageError
+from tidemill.loop.datasets import dataset_named, datasets, read_again
+from tidemill.loop.learn import Learned
+from tidemill.loop.plan import plan
+from tidemill.loop.status import status
+from tidemill.loop.train import train
+from tidemill.models.tabular.bundle import open_tabular
+
+DAY = date(2026, 10, 31)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Learned]:
+    project = churn_project(tmp_path_factory.mktemp("learned"))
+    project.run(DAY, backfill=True)
+    return project, train(*project.open(), "churn")
+
+
+def test_a_release_carries_its_signature_its_assessment_and_its_functions(learned: tuple[Project, Learned]) -> None:
+    project, found = learned
+    house, _ = project.open()
+    signature, assessment = found.release.signature, found.card.assessment
+    assert signature is not None and assessment is not None
+    assert (signature.task, signature.classes) == ("binary", ("No", "Yes"))
+    assert [field.name for field in signature.inputs][-2:] == ["charge_drift", "paid_per_month"]
+    assert signature.computed[0].takes == ("tenure", "MonthlyCharges", "TotalCharges")
+    assert list(found.release.rule_modules) == ["features/billing.py"]
+    assert assessment.main.name == "log_loss" and assessment.main.difference.high < 0
+    assert {gap.attribute for gap in assessment.gaps} == {"gender", "SeniorCitizen"}
+    assert found.card.n_rows == 500 and found.card.data == {"customers": 1}
+    model = open_tabular(house.releases.bundle(found.release.bundle))
+    assert [field.name for field in model.recipe.inputs] == [field.name for field in signature.inputs]
+
+
+def test_the_run_is_told_with_its_figures_and_what_it_left(learned: tuple[Project, Learned]) -> None:
+    project, found = learned
+    run = project.open()[0].runs.read(found.run)
+    assert run.state == "finished" and run.learner == "LGBMClassifier"
+    assert {"log_loss", "auc", "difference log_loss"} <= run.metrics.keys()
+    assert {"bundle", "release", "dataset", "figures", "code", "environment"} <= run.artefacts.keys()
+
+
+def test_what_was_learned_is_not_learned_again(learned: tuple[Project, Learned]) -> None:
+    project, found = learned
+    again = train(*project.open(), "churn")
+    assert not again.anew and again.release.name == found.release.name == "churn@1"
+
+
+def test_a_dataset_is_read_again_cell_for_cell(learned: tuple[Project, Learned]) -> None:
+    project, _ = learned
+    house, graph = project.open()
+    (pinned,) = datasets(house, "churn")
+    assert (pinned.name, pinned.n_rows, pinned.tables) == ("churn@1", 500, {"customers": 1})
+    assert len(read_again(house, graph, dataset_named(house, "churn@newest"))) == 500
+    with pytest.raises(UnknownName, match="no dataset 'churn@7'"):
+        dataset_named(house, "churn@7")
+
+
+def test_status_and_plan_name_the_model(learned: tuple[Project, Learned]) -> None:
+    project, _ = learned
+    house, graph = project.open()
+    assert [(model.name, model.releases, model.champion) for model in status(house, graph).models] == [
+        ("churn", ("churn@1",), None)
+    ]
+    assert [step.why for step in plan(house, graph, DAY, house.settings) if step.what == "churn"] == [
+        "learned 1 times; `tidemill train churn` learns anew"
+    ]
+
+
+def test_what_is_for_recommenders_is_refused(learned: tuple[Project, Learned]) -> None:
+    project, _ = learned
+    with pytest.raises(UsageError, match="--rules-only is for recommenders"):
+        train(*project.open(), "churn", rules_only=True)
+    with pytest.raises(UnknownName, match="did you mean `churn`"):
+        train(*project.open(), "chrun")
+
+
+def test_new_rows_make_a_new_dataset_and_the_old_one_is_still_there(tmp_path: Path) -> None:
+    project = churn_project(tmp_path, 200)
+    project.run(date(2026, 10, 30), backfill=True)
+    train(*project.open(), "churn")
+    made_up(project.path).write(project.path / "data" / "more.csv", 260, seed=8)
+    project.run(DAY)
+    second = train(*project.open(), "churn")
+    house, graph = project.open()
+    assert second.release.name == "churn@2" and second.card.n_rows == 260
+    assert [one.n_rows for one in datasets(house, "churn")] == [200, 260]
+    assert len(read_again(house, graph, dataset_named(house, "churn@1"))) == 200
+
+
+def test_a_dataset_whose_features_are_other_ones_now_is_refused_by_name(tmp_path: Path) -> None:
+    project = churn_project(tmp_path, 120)
+    project.run(DAY, backfill=True)
+    train(*project.open(), "churn")
+    change(project.path, "np.maximum(tenure, 1)", "np.maximum(tenure, 2)")
+    house, graph = project.open()
+    with pytest.raises(DatasetChanged, match="the code of billing is another one"):
+        read_again(house, graph, dataset_named(house, "churn@1"))
+
+
+def test_nothing_is_learned_for_a_card_that_says_nothing(tmp_path: Path) -> None:
+    project = churn_project(tmp_path, 80, learn=f'{QUICK},\n    log="available"')
+    text = (project.path / "mill.py").read_text()
+    (project.path / "mill.py").write_text(
+        text.replace("Customers who would leave for a reason", "").replace(
+            " that can be mended: they are called first.", ""
+        )
+    )
+    project.run(DAY, backfill=True)
+    with pytest.raises(CardIncomplete):
+        train(*project.open(), "churn")

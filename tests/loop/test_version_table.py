@@ -1,0 +1,54 @@
+"""Every kept code on every publication: one cell each, measured once, and what changed between neighbours."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from conftest_loop import FIRST, Project, daily
+from test_tracking import knn, learned
+
+from tidemill.core.errors import UsageError
+from tidemill.loop.version_table import version_table
+
+LAST = FIRST + timedelta(days=29)
+
+
+@pytest.mark.slow
+def test_codes_by_publications(project: Project) -> None:
+    project.write("reviews.csv.gz", daily(30, per_day=20, users=60, items=15))
+    project.run(LAST, backfill=True)
+    house, _ = project.open()
+    with pytest.raises(UsageError, match="no training of for_you kept its code"):
+        version_table(house, "for_you")
+    _, first = learned(project, learner=knn(30))
+    project.write("reviews-more.csv", daily(4, per_day=20, users=90, first=LAST + timedelta(days=1)))
+    project.run(LAST + timedelta(days=4))
+    house, second = learned(project, learner=knn(1))
+    told: list[str] = []
+    found = version_table(house, "for_you", tell=lambda step, details: told.append(step))
+    assert [one.run for one in found.codes] == ["for_you#1", "for_you#2"]
+    assert found.codes[0].changed == ()
+    assert {"mill.py changed", "neighbours 30 → 1"} <= set(found.codes[1].changed)
+    old, new = found.data
+    assert (old.rows["ratings"], new.added["ratings"]) == (first.card.n_rows, new.rows["ratings"] - first.card.n_rows)
+    assert new.added["ratings"] > 0
+    assert new.tables == second.card.data
+    # Where a cell is what a training measured, it has the same figures: the split is the same.
+    runs = [house.runs.read("for_you#1"), house.runs.read("for_you#2")]
+    assert found.cell("for_you#1", old.publication).metrics == runs[0].metrics
+    assert found.cell("for_you#2", new.publication).metrics == runs[1].metrics
+    assert found.cell("for_you#1", new.publication).metrics != runs[1].metrics
+    assert all(cell.metrics and not cell.says for cell in found.cells)
+    lines = house.ledger.find("measure", about="model:for_you")
+    assert len(lines) == len(found.cells) == 4
+
+
+def test_what_was_measured_is_not_measured_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.write("reviews.csv.gz", daily(30, per_day=20, users=60, items=15))
+    project.run(LAST, backfill=True)
+    house, _ = learned(project, learner=knn(30))
+    first = version_table(house, "for_you")
+    monkeypatch.setattr("tidemill.loop.version_table.ask", None)
+    assert version_table(house, "for_you") == first
+    assert len(house.ledger.find("measure")) == 1
