@@ -16,7 +16,7 @@ from tidemill.cli.compare_command import named
 from tidemill.core.errors import UsageError
 from tidemill.core.records import Evaluation, Metric
 from tidemill.loop.tracking import keep_figures
-from tidemill.training import Measurement
+from tidemill.training import Measurement, UserFigures
 
 __all__ = ["project"]
 
@@ -51,14 +51,14 @@ def tried(project: Project) -> Path:
     for factors, more in ((16, 0.0), (64, 0.1)):
         with house.runs.begin("for_you", "train", learner="als", parameters={"factors": factors, "l2": 0.5}) as run:
             hits = (base < 0.3 + more).astype(np.float64)
-            keep_figures(house, run, measurement(hits))
+            keep_figures(house, run, UserFigures.of(measurement(hits)))
             means = {"all": hits.mean(), "warm": hits[np.arange(300) % 3 > 0].mean()}
             run.finish({
                 f"hit_rate@10[{users}]": Metric(value=mean, low=mean - 0.05, high=mean + 0.05)
                 for users, mean in means.items()
             })  # fmt: skip
     with house.runs.begin("similar", "evaluate") as run:
-        keep_figures(house, run, measurement(np.ones(10), "others"))
+        keep_figures(house, run, UserFigures.of(measurement(np.ones(10), "others")))
     return project.path
 
 

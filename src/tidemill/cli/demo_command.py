@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tidemill.cli.init_command import write_project
+from tidemill.cli.staying import wait_for_end
 from tidemill.cli.train_command import quality
 from tidemill.console.process import console_start
 from tidemill.core.settings import load
@@ -23,8 +22,6 @@ from tidemill.loop.demo_world import RealReviews, SimulatedShop, World
 from tidemill.loop.project import load_mill
 
 FAILED = 1
-#: How often the demo looks whether it was told to end.
-_LOOK_S = 0.2
 
 
 @click.command("demo")
@@ -70,7 +67,7 @@ def command(
     free = 0 if leave else None
     ports = (free if port is None else port, free if console_port is None else console_port)
     overrides = {"serve.port": ports[0], "serve.console_port": ports[1]}
-    console = console_start(load(project, overrides=overrides), overrides, list(mill.recommenders))
+    console = console_start(load(project, overrides=overrides), overrides, mill.model_names)
 
     def say(sentence: str) -> None:
         err.print(f"[dim]{time.monotonic() - started:6.1f} s[/]  {escape(sentence)}", soft_wrap=True)
@@ -153,11 +150,5 @@ def _stay(err: Console, demo: Demo) -> None:
     err.print(
         f"the API is on {demo.server.url}, the console on http://{serve.host}:{serve.console_port}; Ctrl-C ends it"
     )
-    ended = threading.Event()
-    # Both signals anew: an engine may have put a handler of its own in the place of Python's, and may have threads that
-    # a signal reaches before this one, so that a wait without an end would sleep on.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    while not ended.wait(_LOOK_S):
-        pass
+    wait_for_end()
     err.print("")

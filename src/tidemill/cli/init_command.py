@@ -12,7 +12,7 @@ import msgspec
 
 from tidemill.core.errors import UsageError
 
-TEMPLATES = ("shop",)
+TEMPLATES = ("shop", "taxi", "churn")
 
 
 @click.command("init")

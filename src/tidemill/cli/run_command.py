@@ -66,6 +66,6 @@ def show(out: Console, report: RunReport, ask: Asked) -> None:
         out.print(
             f"held: {stream} {number}   settle it: tidemill check {stream} --accept {number} --by NAME --reason '…'"
         )
-    for name in ask.graph.mill.recommenders:
+    for name in ask.graph.mill.model_names:
         if not ask.house.ledger.find("learn", about=f"model:{name}"):
             out.print(f"next: tidemill train {name}")

@@ -46,5 +46,5 @@ def command(
     settings = load(ask.project, profile=ask.profile, overrides=overrides)
     tell_server(ask.house, ask.graph)
     set_replay(ask.house.serving_root, as_of(at) if at else None)
-    console = None if no_console else console_start(settings, overrides, list(ask.mill.recommenders))
+    console = None if no_console else console_start(settings, overrides, ask.mill.model_names)
     serve(serve_plan(settings, overrides=overrides, console=console))

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.asked import Asked, Day, asked
+from tidemill.cli.assessed import show_assessment
+from tidemill.cli.progress import progress_line
 from tidemill.core.clock import as_of, micros
 from tidemill.core.records import Evaluation, Metric
-from tidemill.loop.learn import Learned, learn
+from tidemill.loop.learn import Learned
+from tidemill.loop.train import train
 from tidemill.training.effort import USUAL, Effort
 
-#: How much of a step's details is shown.
-_LINE = 110
 #: Measures in the order in which they are read.
 _MEASURES = ("hit_rate", "recall", "ndcg")
 
@@ -55,30 +56,32 @@ def command(
     """
 
     def tell(what: str, details: dict[str, Any]) -> None:
-        said = ", ".join(f"{name} {_short(value)}" for name, value in details.items())
-        ask.err.print(f"[dim]{what}[/] {said if len(said) < _LINE else said[:_LINE] + '…'}")
+        ask.err.print(progress_line(what, details), style="dim", markup=False)
 
     at = micros(as_of(test_from)) - 86_400_000_000 if test_from else None
     effort = Effort(trials=trials, minutes=minutes, processes=processes)
-    learned = learn(ask.house, ask.graph, model, at=at, rules_only=rules_only, effort=effort, tell=tell)
+    learned = train(ask.house, ask.graph, model, at=at, rules_only=rules_only, effort=effort, tell=tell)
     ask.result(
         {"release": learned.release.name, "anew": learned.anew, "card": learned.card, "notes": learned.notes},
         lambda out: show(out, learned),
     )
 
 
-def show(out: Console, learned: Learned) -> None:
-    """The release, and how good it is."""
+def show(out: Console, learned: Learned, *, live: bool = False) -> None:
+    """The release, how good it is, and unless it is `live`, how to make it so."""
     if not learned.anew:
         out.print("learned before from the same rows with the same settings: its bundle was taken")
     for note in learned.notes:
         out.print(note)
+    if learned.card.assessment:
+        show_assessment(out, learned.card.assessment)
     if learned.card.evaluation:
         out.print(quality(learned.card.evaluation))
         for sentence in (learned.card.evaluation.worst, *learned.card.evaluation.warnings):
             if sentence:
                 out.print(sentence)
-    out.print(f"{learned.release.name} is ready   make it live: tidemill promote {learned.release.name}")
+    if not live:
+        out.print(f"{learned.release.name} is ready   make it live: tidemill promote {learned.release.name}")
 
 
 def quality(evaluation: Evaluation) -> Table:
@@ -108,7 +111,3 @@ def _ordered(evaluation: Evaluation) -> list[str]:
 def _figure(metric: Metric, *, signed: bool = False) -> str:
     value = f"{metric.value:+.4f}" if signed else f"{metric.value:.4f}"
     return f"{value} ({metric.low:+.4f} to {metric.high:+.4f})" if signed else value
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

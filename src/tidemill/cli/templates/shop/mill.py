@@ -36,9 +36,9 @@ def ratings(reviews):
 mill.check(ratings, tm.between("rating", 1, 5, share=0.95), tm.fresh("10 days"), tm.like_history("row_count"))
 
 
-@mill.features(entity="user_id")
-def taste(ratings):
-    """How much and how kindly each user rates."""
+@mill.features(entity="user_id", window="90 days", every="1 day", ttl="2 days")
+def taste(ratings):  # sees the rows known at each day's boundary, and nothing later
+    """How much and how kindly each user has rated in the last 90 days."""
     return ratings.group_by("user_id").agg(n_ratings=nw.len(), mean_rating=nw.col("rating").mean())
 
 

@@ -1,0 +1,69 @@
+"""`tidemill export`: a release of the project becomes a folder that answers on its own."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+
+from tidemill.cli.init_command import write_project
+from tidemill.cli.main import cli
+from tidemill.core import settings
+from tidemill.core.clock import SystemClock
+from tidemill.core.errors import NoSuchRelease, PlaceRefused
+from tidemill.core.release import Card, RuleSet
+from tidemill.core.signature import Field, Signature, outputs_of
+from tidemill.loop.house import open_house
+from tidemill.loop.project import load_mill
+from tidemill.models.tabular import TabularModel, write_tabular
+from tidemill.models.tabular.recipe import Additive, Number, Recipe, Term
+
+SIZE = Field(name="size", kind="number")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with the release `price@1`: twice the size, between 0 and 10."""
+    folder = tmp_path / "corner"
+    write_project(folder, "shop")
+    (folder / "tidemill.toml").write_text(f'[laptop]\nkeys = "{tmp_path / "keys"}"\nsearch = "exact"\n')
+    curve = Term(column=0, knots=(0.0, 10.0), values=((0.0,), (20.0,)), missing=(7.0,))
+    recipe = Recipe(
+        task="number", target="price", inputs=(SIZE,), encoders=(Number(input="size"),),
+        members=(Additive(name="curve", terms=(curve,), bias=(0.0,)),), weights=(1.0,), bias=(0.0,), link="identity",
+    )  # fmt: skip
+    model = TabularModel(recipe, {})
+    rows = pa.table({"size": [1.0, None]})
+    write_tabular(model, tmp_path / "bundle", (rows, model.answer(rows)))
+    card = Card(
+        model="price", helps="Sellers.", could_harm="Buyers.", learner="curves", parameters={}, evaluation=None,
+        data={}, n_rows=2, n_users=0, n_items=0, learned_at=1, as_of=1,
+    )  # fmt: skip
+    signature = Signature(task="number", target="price", request=(SIZE,), inputs=(SIZE,), outputs=outputs_of("number"))
+    house = open_house(folder, settings.load(folder), SystemClock(), name=load_mill(folder).name, actor="tester")
+    made = house.releases.create("price", tmp_path / "bundle", RuleSet(retrieve=()), card, signature=signature)
+    assert made.name == "price@1"
+    return folder
+
+
+def test_a_release_becomes_a_folder_that_answers(project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = CliRunner().invoke(cli, ["export", "price@1", str(out), "--json", "--project", str(project)])
+    assert done.exit_code == 0, done.output
+    about = json.loads(done.stdout)
+    assert about["release"] == "price@1"
+    assert {"predict.py", "mlflow/MLmodel", "model/tabular.json"} < set(about["files"])
+    assert [one.split("==")[0] for one in about["requirements"]] == ["numpy"]
+    asked = runpy.run_path(str(out / "predict.py"))["predict"]
+    assert asked([{"size": 2.5}, {"size": 99}, {}]) == [5.0, 20.0, 7.0]
+    again = CliRunner().invoke(cli, ["export", "price@1", str(out), "--project", str(project)])
+    assert isinstance(again.exception, PlaceRefused)
+
+
+def test_a_release_that_is_not_there_is_named(project: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["export", "price@9", str(tmp_path / "out"), "--project", str(project)])
+    assert isinstance(done.exception, NoSuchRelease)
