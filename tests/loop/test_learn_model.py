@@ -9,8 +9,9 @@ import pytest
 from conftest_loop import Project
 from tabular_projects import QUICK, change, churn_project, made_up
 
-from tidemill.core.errors import CardIncomplete, DatasetChanged, UnknownName, UsageError
+from tidemill.core.errors import CardIncomplete, DatasetChanged, TooLittleData, UnknownName, UsageError
 from tidemill.loop.datasets import dataset_named, datasets, read_again
+from tidemill.loop.evaluate_model import evaluate_model
 from tidemill.loop.learn import Learned
 from tidemill.loop.plan import plan
 from tidemill.loop.status import status
@@ -97,6 +98,21 @@ def test_new_rows_make_a_new_dataset_and_the_old_one_is_still_there(tmp_path: Pa
     assert second.release.name == "churn@2" and second.card.n_rows == 260
     assert [one.n_rows for one in datasets(house, "churn")] == [200, 260]
     assert len(read_again(house, graph, dataset_named(house, "churn@1"))) == 200
+
+
+def test_a_release_is_measured_on_the_rows_that_came_in_since(tmp_path: Path) -> None:
+    project = churn_project(tmp_path, 300)
+    project.run(date(2026, 10, 30), backfill=True)
+    train(*project.open(), "churn")
+    with pytest.raises(TooLittleData, match="0 rows came in since churn@1 was learned"):
+        evaluate_model(*project.open(), "churn")
+    made_up(project.path).write(project.path / "data" / "more.csv", 900, seed=8)
+    project.run(DAY)
+    found = evaluate_model(*project.open(), "churn@1")
+    assert found.assessment.n_test == 900 and found.assessment.n_train == 300
+    assert found.assessment.main.difference.high < 0  # it beats the prior on people it has never seen
+    run = project.open()[0].runs.read(found.run)
+    assert run.kind == "evaluate" and "figures" in run.artefacts
 
 
 def test_a_dataset_whose_features_are_other_ones_now_is_refused_by_name(tmp_path: Path) -> None:

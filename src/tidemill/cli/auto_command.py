@@ -19,7 +19,7 @@ from tidemill.console.process import console_start
 from tidemill.core.clock import SystemClock
 from tidemill.loop.app import serve_plan
 from tidemill.loop.auto import AutoMade, from_file
-from tidemill.loop.auto_project import AutoAsked, notes
+from tidemill.loop.auto_project import AutoAsked, model_name, notes
 from tidemill.loop.looked_at import look_at
 from tidemill.serving.handle import start
 
@@ -63,9 +63,8 @@ def command(
     err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     seen = look_at(file, tuple(columns.split(",")) if columns else ())
     folder = Path(name or re.sub(r"\W+", "_", file.name.partition(".")[0]).strip("_").lower() or "model")
-    model = re.sub(r"\W+", "_", folder.name)
     asked = AutoAsked(
-        name=model if model.isidentifier() else f"model_{model}",
+        name=model_name(folder.resolve().name),
         file=seen, target=target, minutes=minutes, time=time, zone=zone, group=group, left_out=leave_out,
         fairness=fairness,
     )  # fmt: skip

@@ -11,10 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.asked import Asked, Day, asked
+from tidemill.cli.assessed import show_assessment
 from tidemill.cli.train_command import quality
 from tidemill.core.clock import as_of, micros
+from tidemill.core.errors import UsageError
 from tidemill.core.records import Evaluation, Metric
 from tidemill.loop.evaluate import Evaluated, evaluate
+from tidemill.loop.evaluate_model import EvaluatedModel, evaluate_model
 from tidemill.training import Protocol
 
 _DAY_US = 86_400_000_000
@@ -47,11 +50,23 @@ def command(
 
     Its settings are learned again from the days before the test. With --ranked, lists that something else made are
     measured in the same way: a CSV, Parquet or JSON-lines file with a user, an item, and a rank or a score.
+
+    A tabular MODEL is measured on the rows that came in after it was learned; nothing is learned again.
     """
 
     def tell(what: str, details: dict[str, Any]) -> None:
         ask.err.print(f"[dim]{what}[/] {', '.join(f'{name} {value}' for name, value in details.items())}")
 
+    if model.partition("@")[0] in ask.graph.askings:
+        if ranked or test_from or by or leave_one_out:
+            raise UsageError(
+                f"{model} is a tabular model, measured on the rows that came in since it was learned",
+                tip=f"tidemill evaluate {model}",
+            )
+        answered = evaluate_model(ask.house, ask.graph, model, tell=tell)
+        said = {"what": answered.what, "assessment": answered.assessment, "run": answered.run}
+        ask.result(said, lambda out: show_answered(out, answered))
+        return
     found = evaluate(
         ask.house,
         ask.graph,
@@ -72,6 +87,12 @@ def command(
         },
         lambda out: show(out, found),
     )
+
+
+def show_answered(out: Console, found: EvaluatedModel) -> None:
+    """How good a tabular release is on rows that it never saw."""
+    show_assessment(out, found.assessment)
+    out.print(f"kept as the run {found.run}")
 
 
 def show(out: Console, found: Evaluated) -> None:

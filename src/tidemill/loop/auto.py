@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tidemill.core.clock import Clock, last_full_day
-from tidemill.core.errors import SourceUnknown
+from tidemill.core.errors import SourceUnknown, TidemillError
 from tidemill.core.release import Release
 from tidemill.core.settings import load
 from tidemill.loop.auto_project import AutoAsked, event_time, write_auto_project
@@ -19,6 +21,7 @@ from tidemill.loop.project import load_mill
 from tidemill.loop.refresh import tell_server
 from tidemill.loop.run import RunReport, Teller, run, silent
 from tidemill.loop.train import train
+from tidemill.loop.verdicts import refused
 from tidemill.training import Effort
 
 
@@ -44,9 +47,23 @@ def from_file(
 ) -> AutoMade:
     """Write the project into the empty `folder`, bring all rows in, learn within the minutes asked for, and promote.
 
-    Raises `UsageError` where something is in the folder, and `SourceUnknown` where no row of the file came in.
+    Raises `UsageError` where something is in the folder, and `SourceUnknown` where no row of the file came in; of a
+    file that gives no model the folder does not stay, so that the mended file can be tried under the same name.
     """
+    there = folder.exists()
     write_auto_project(folder, asked)
+    try:
+        return _made(folder, asked, clock, overrides, actor, tell)
+    except TidemillError:
+        shutil.rmtree(folder, ignore_errors=True)
+        if there:
+            folder.mkdir()
+        raise
+
+
+def _made(
+    folder: Path, asked: AutoAsked, clock: Clock, overrides: Mapping[str, Any] | None, actor: str, tell: Teller
+) -> AutoMade:
     settings = load(folder, overrides=overrides)
     mill = load_mill(folder)
     house = open_house(folder, settings, clock, name=mill.name, actor=actor)
@@ -58,11 +75,17 @@ def from_file(
     tell("rows", {"merged": report.merged, "refused": report.refused})
     if not report.merged:
         raise SourceUnknown(
-            f"none of the {asked.file.n_rows:,} rows of {asked.file.path} came in",
-            tip=f"cd {folder}; tidemill check rows",
+            f"none of the {asked.file.n_rows:,} rows of {asked.file.path} came in: {_why(house, graph)}",
+            tip="mend the file, or name the columns with --columns",
         )
     learned = train(house, graph, asked.name, effort=Effort(minutes=asked.minutes), tell=tell)
     with house.leases.take("run") as lease:
         release = house.releases.promote(learned.release.name, lease=lease)
     tell_server(house, graph)
     return AutoMade(house, graph, report, learned, release)
+
+
+def _why(house: House, graph: Graph) -> str:
+    """The commonest reason for which lines were refused."""
+    reasons = Counter(f"{line.column or 'the line'}: {line.reason}" for line in refused(house, graph, "rows"))
+    return f"{len(reasons):,} reasons, first of all {reasons.most_common(1)[0][0]}" if reasons else "no day has any"

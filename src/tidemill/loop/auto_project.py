@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import os
 import re
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from urllib.parse import quote
 
 from tidemill.core.errors import UsageError
 from tidemill.core.schema import ROW
-from tidemill.loop.looked_at import SeenColumn, SeenFile
+from tidemill.loop.looked_at import TAKEN, SeenColumn, SeenFile
 
 _TYPES = {"float": "float", "int": "int", "bool": "bool", "str": "str", "datetime": "datetime"}
 #: The event time of rows that bring none: when they arrived.
@@ -65,7 +66,7 @@ def mill_text(asked: AutoAsked) -> str:
     kept = [column for column in asked.file.columns if column == time or column.kind != "datetime" or column.zoned]
     lines = [_line(column, key=key, time=time, zone=asked.zone) for column in kept]
     if time is None:
-        lines.append(f'    {_ARRIVED}: datetime = tm.event_time(zone="UTC")  # the file has none: when it arrived')
+        lines.append(f'    {_arrived(kept)}: datetime = tm.event_time(zone="UTC")  # when it arrived')
     inputs = [
         column.name
         for column in asked.file.columns
@@ -111,6 +112,19 @@ def mill_text(asked: AutoAsked) -> str:
         ]
     )
     return body + "\n"
+
+
+def model_name(folder: str) -> str:
+    """A name that mill.py can give to a model, from that of its folder."""
+    name = re.sub(r"\W+", "_", folder)
+    return name if name.isidentifier() and not keyword.iskeyword(name) and name not in TAKEN else f"model_{name}"
+
+
+def _arrived(columns: Sequence[SeenColumn]) -> str:
+    name = _ARRIVED
+    while name in {column.name for column in columns}:
+        name += "_"
+    return name
 
 
 def source_url(asked: AutoAsked, folder: Path) -> str:

@@ -86,7 +86,9 @@ class EnvironmentLock(Record, frozen=True):
         flags = sorted(set(self.flags) ^ set(here.flags))
         if flags:
             yield f"processor flags: {', '.join(flags[:8])} on one machine only"
-        if self.blas and here.blas and self.blas != here.blas:  # where nothing tells them, they are unknown
+        # A process may have loaded more than a training needs, so only what is new here is told; where nothing tells
+        # them, they are unknown.
+        if self.blas and set(here.blas) - set(self.blas):
             yield f"numeric libraries: {_or_none(self.blas)} was recorded, and {_or_none(here.blas)} is here"
         for name in sorted({*self.threads, *here.threads}):
             before, now = self.threads.get(name, "unset"), here.threads.get(name, "unset")

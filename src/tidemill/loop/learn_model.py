@@ -33,6 +33,7 @@ from tidemill.loop.house import House
 from tidemill.loop.learn import PLACE, Learned
 from tidemill.loop.mirror import mirrored
 from tidemill.loop.nodes import Model
+from tidemill.loop.pretrained_folders import keep_pretrained, origins
 from tidemill.loop.run import Teller, silent
 from tidemill.loop.signatures import Asking
 from tidemill.loop.surroundings import Surroundings, keep_code_of, keep_environment_of, surroundings
@@ -171,6 +172,7 @@ def _learn(
             champion=_champion(house, model.name),
             progress=tell,
         )
+        keep_pretrained(training.asking, folder)
         bundle = house.releases.keep(folder)
     line = house.ledger.append(
         "learn",
@@ -249,7 +251,7 @@ def _card(training: _Training, result: TabularResult) -> Card:
         parameters=result.settings,
         evaluation=None,
         assessment=result.assessment,
-        origin=origin_of(model.learn),
+        origin=origin_of(model.learn) | origins(training.asking),
         data=training.data,
         n_rows=result.n_rows,
         n_users=0,

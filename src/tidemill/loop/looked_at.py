@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -20,7 +22,9 @@ ColumnKind = Literal["float", "int", "bool", "str", "datetime"]
 _PEOPLE = re.compile(r"customer|user|person|client|patient|member|employee|subscriber|passenger|driver", re.IGNORECASE)
 _CASTS: tuple[tuple[ColumnKind, pl.DataType], ...] = (("int", pl.Int64()), ("float", pl.Float64()))
 _TRUTH = frozenset({"true", "false"})
-_ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?(\.\d+)?)?\s?([Zz]|[+-]\d{2}:?\d{2})?$"
+#: Names that mean something else in the mill.py that is written, and in the class of its rows.
+TAKEN = frozenset({"bool", "datetime", "float", "int", "mill", "rows", "str", "tm", "Row"})
+_ISO = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])([T ]\d{2}:\d{2}(:\d{2})?(\.\d+)?)?\s?([Zz]|[+-]\d{2}:?\d{2})?$"
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,10 @@ def look_at(path: Path, names: Sequence[str] = ()) -> SeenFile:
     try:
         rows = _read(path, form, names)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise SourceDamaged(f"{path} cannot be read as {form}: {str(error).splitlines()[0]}") from error
+        raise SourceDamaged(
+            f"{path} cannot be read as {form}: {str(error).splitlines()[0]}",
+            tip="save it as UTF-8" if "utf-8" in str(error) else None,
+        ) from error
     if not rows.height:
         raise SourceUnknown(f"{path} holds no rows")
     called = _called(rows.columns)
@@ -100,18 +107,34 @@ def _read(path: Path, form: str, names: Sequence[str]) -> pl.DataFrame:
         return pl.read_parquet(path)
     if form == "json":
         return pl.read_ndjson(path, infer_schema_length=None)
-    found = pl.read_csv(path, has_header=not names, infer_schema=False)
+    found = pl.read_csv(path, has_header=False, infer_schema=False)
     if names and len(names) != found.width:
         raise UnknownName(f"{path} has {found.width} fields a line, and {len(names)} names are given")
-    return found.rename(dict(zip(found.columns, names, strict=True))) if names else found
+    called = names or _header(path, found.row(0))
+    return (found if names else found.slice(1)).rename(dict(zip(found.columns, called, strict=True)))
+
+
+def _header(path: Path, first: Sequence[str | None]) -> list[str]:
+    """The names on the first line, without the mark of UTF-8 and the blanks around them, as a run reads them."""
+    called = [(name or "").removeprefix("\ufeff").strip() for name in first]
+    if "" in called:
+        place = called.index("") + 1
+        raise SourceUnknown(f"column {place} of {path} has no name", tip="name it in the first line")
+    twice = [name for name, times in Counter(called).items() if times > 1]
+    if twice:
+        raise SourceUnknown(f"{path} has several columns called {twice[0]!r}", tip="rename them in the first line")
+    return called
 
 
 def _called(sources: Sequence[str]) -> list[str]:
     """Names that Python and mill.py take, each once."""
     found: list[str] = []
     for source in sources:
-        name = re.sub(r"\W+", "_", source.strip()).strip("_") or "column"
-        if name[0].isdigit() or keyword.iskeyword(name):
+        # Python reads m² as m2, so it is called that from the start
+        plain = unicodedata.normalize("NFKC", source.strip())
+        name = re.sub("_+", "_", "".join(letter if f"a{letter}".isidentifier() else "_" for letter in plain)).strip("_")
+        name = name or "column"
+        if not name.isidentifier() or keyword.iskeyword(name) or name in TAKEN:
             name = f"c_{name}"
         while name in found:
             name += "_"
@@ -133,7 +156,10 @@ def _column(values: pl.Series, name: str) -> SeenColumn:
 def _last(times: pl.Series) -> date | None:
     last = times.max()
     if isinstance(last, str):  # ISO 8601 sorts as it stands, but for offsets of some hours
-        return date.fromisoformat(last[:10])
+        try:
+            return date.fromisoformat(last[:10])
+        except ValueError:  # the 30th of February; its line will be refused by name
+            return None
     return last.date() if isinstance(last, datetime) else last if isinstance(last, date) else None
 
 

@@ -238,7 +238,8 @@ class Mill:
                 f"model {name!r}: examples={examples!r} is neither a stream, a table nor a feature view",
                 tip="name what has a row for each example, without quotes",
             )
-        if not (learn is not None and (isinstance(learn, msgspec.Struct) or hasattr(learn, "fit"))):
+        learns = isinstance(learn, msgspec.Struct) or hasattr(learn, "fit") or hasattr(learn, "learned_elsewhere")
+        if not learns:
             raise TypeMismatch(
                 f"model {name!r}: learn={learn!r} cannot learn", tip="give tm.auto(minutes=2), or an object with `fit`"
             )

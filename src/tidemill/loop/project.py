@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tidemill.core.errors import GraphError, ProjectMissing, TidemillError
 from tidemill.loop.mill import Mill
+from tidemill.loop.pretrained_folders import place_pretrained
 
 FILE = "mill.py"
 
@@ -50,4 +51,5 @@ def load_mill(project: Path) -> Mill:
     mills = [value for value in vars(module).values() if isinstance(value, Mill)]
     if len(mills) != 1:
         raise GraphError(f"{file.name} makes {len(mills)} mills", tip='write `mill = tm.Mill("name")` once')
+    place_pretrained(mills[0], project.resolve())
     return mills[0]

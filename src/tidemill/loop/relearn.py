@@ -21,6 +21,7 @@ from tidemill.loop.assembled import assemble
 from tidemill.loop.graph import Graph
 from tidemill.loop.interactions import Events
 from tidemill.loop.learn import learned_bundle, model_named
+from tidemill.loop.pretrained_folders import keep_pretrained
 from tidemill.loop.tracking import metrics_of
 from tidemill.models import learn
 from tidemill.models.learners import Auto, learner_of
@@ -99,6 +100,7 @@ def _measured_recommender(graph: Graph, settled: Settled, view: View) -> dict[st
 def _tabular(graph: Graph, settled: Settled, view: View, folder: Path, search: Search) -> Relearned:
     examples = assemble(graph, view, graph.askings[settled.model])
     result = _trained(graph, settled, examples, folder)
+    keep_pretrained(graph.askings[settled.model], folder)
     return Relearned(n_rows=result.n_rows, rows=dataset_mark(examples), metrics=_metrics(result))
 
 

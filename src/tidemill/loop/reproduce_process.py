@@ -24,6 +24,8 @@ from tidemill.loop.compare_bundles import compare_bundles
 from tidemill.loop.environment_lock import EnvironmentLock, environment_lock
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import backend, engine_of
+from tidemill.loop.mill import Mill
+from tidemill.loop.pretrained_folders import take_from_bundle
 from tidemill.loop.project import load_mill
 from tidemill.loop.relearn import Relearned, Settled, measure_again, relearn
 from tidemill.release import seal
@@ -68,7 +70,7 @@ def do(asked: Asked) -> Told:
     started = time.monotonic()
     project = Path(asked.project)
     engine = engine_of(asked.engine)
-    graph = Graph(load_mill(project), engine, project)
+    graph = Graph(_mill(asked, project), engine, project)
     lake = Path(asked.lake)
     view = View(asked.known, backend("tables", "delta")(lake), engine, Manifests(lake / "_tidemill" / "manifests"))
     if not asked.folder:
@@ -88,6 +90,16 @@ def do(asked: Asked) -> Told:
         environment=environment_lock(project),
         seconds=time.monotonic() - started,
     )
+
+
+def _mill(asked: Asked, project: Path) -> Mill:
+    """The kept code's; of tabular models the one that is asked for, with the pre-trained models of its old bundle."""
+    mill, model = load_mill(project), asked.settled.model
+    if model in mill.models:
+        mill.models = {model: mill.models[model]}
+    if asked.before:
+        take_from_bundle(mill, Path(asked.before))
+    return mill
 
 
 def main() -> None:

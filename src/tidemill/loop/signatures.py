@@ -4,23 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from tidemill.core.errors import GraphError, TypeMismatch, UnknownName, nearest
-from tidemill.core.schema import KNOWN_AT, SYSTEM_COLUMNS
+from tidemill.core.errors import GraphError, TidemillError, TypeMismatch, UnknownName, nearest
+from tidemill.core.schema import KNOWN_AT, SYSTEM_COLUMNS, Column
 from tidemill.core.signature import Computed, Field, FieldKind, Lookup, Signature, Task, outputs_of
-from tidemill.loop.nodes import Features, Model, OnDemand
+from tidemill.loop.mill import Mill
+from tidemill.loop.nodes import Features, Model, OnDemand, Stream
 from tidemill.models.on_demand import DTYPES, FOLDER
-from tidemill.models.shipped_source import shipped_function
-
-if TYPE_CHECKING:
-    from tidemill.loop.graph import Graph
+from tidemill.models.pretrained import Pretrained
+from tidemill.models.shipped_source import Shipped, shipped_function
 
 _OF_ARRAYS: dict[str, FieldKind] = {"f": "number", "i": "whole", "u": "whole", "b": "flag", "M": "time"}
+
+
+class Columns(Protocol):
+    """What of a project's graph a signature follows from."""
+
+    mill: Mill
+    #: Columns of every stream, table and feature view.
+    schemas: dict[str, pa.Schema]
+
+    def streams_of(self, name: str) -> list[Stream]:
+        """The streams that a table is made from."""
+        ...
+
+    def personal(self, name: str) -> list[str]:
+        """The columns of a table that hold people's surrogates."""
+        ...
+
+    def column(self, table: str, name: str) -> Column | None:
+        """What the contract upstream says of a column that keeps its name."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +65,8 @@ class Asking:
     computed: tuple[Computed, ...]
     #: Path -> source of the modules that on-demand features run from.
     modules: dict[str, bytes]
+    #: Name in those sources -> the pre-trained model that goes with them into the bundle.
+    pretrained: dict[str, Pretrained]
 
     def signature(self, task: Task, classes: Sequence[str], learned: Sequence[Field] = ()) -> Signature:
         """The signature of a model that was learned for `task`; what of its `learned` inputs it cannot do without, a
@@ -65,13 +86,15 @@ class Asking:
 
 
 def _required(fields: Sequence[Field], needed: Collection[str]) -> tuple[Field, ...]:
-    return tuple(
-        msgspec.structs.replace(field, optional=False) if field.name in needed else field for field in fields
-    )
+    return tuple(msgspec.structs.replace(field, optional=False) if field.name in needed else field for field in fields)
 
 
-def asking(graph: Graph, model: Model) -> Asking:
-    """How `model` is asked; raises a `GraphError` for a name or a type that does not fit."""
+def asking(graph: Columns, model: Model) -> Asking:
+    """How `model` is asked; raises a `GraphError` for a name or a type that does not fit, and `OriginMissing` where a
+    pre-trained model is not what its card pins.
+    """
+    if isinstance(model.learn, Pretrained):
+        _ = model.learn.raw
     columns = example_columns(graph, model)
     plain = _plain_inputs(graph, model, columns)
     known = dict(plain)  # name -> field, of everything that a function may take
@@ -79,7 +102,7 @@ def asking(graph: Graph, model: Model) -> Asking:
     known |= found
     for name, kind in columns.kinds.items():
         known.setdefault(name, _field(graph, model, name, kind))
-    computed, modules, made = _computed(graph, model, known)
+    computed, shipped, made = _computed(graph, model, known)
     taken = {name for one in computed for name in one.takes}
     request = [
         _field(graph, model, name, kind, time=columns.time, subjects=columns.subjects)
@@ -89,10 +112,24 @@ def asking(graph: Graph, model: Model) -> Asking:
     inputs = (*plain.values(), *found.values(), *made)
     if not inputs:
         raise GraphError(f"model {model.name!r} has no input", tip="name `inputs=` or `features=`")
-    return Asking(model, columns, tuple(request), inputs, lookups, computed, modules)
+    modules = {one.path: one.source.encode() for one in shipped}
+    return Asking(model, columns, tuple(request), inputs, lookups, computed, modules, _pretrained(shipped))
 
 
-def example_columns(graph: Graph, model: Model) -> ExampleColumns:
+def _pretrained(shipped: Sequence[Shipped]) -> dict[str, Pretrained]:
+    """All pre-trained models of a model's functions; one name is one folder of the bundle."""
+    found: dict[str, Pretrained] = {}
+    for one in shipped:
+        for name, pretrained in one.pretrained.items():
+            if repr(found.setdefault(name, pretrained)) != repr(pretrained):
+                raise GraphError(
+                    f"{one.path}: {name!r} is {pretrained!r} here, and {found[name]!r} in another file",
+                    tip="call one of them otherwise",
+                )
+    return found
+
+
+def example_columns(graph: Columns, model: Model) -> ExampleColumns:
     """What the columns of the examples are; the target has to be one of them."""
     if model.examples not in graph.schemas:
         raise UnknownName(f"model {model.name!r}: nothing makes {model.examples!r}")
@@ -136,7 +173,7 @@ def kind_of(kind: pa.DataType) -> FieldKind | None:
     return "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
 
 
-def _plain_inputs(graph: Graph, model: Model, columns: ExampleColumns) -> dict[str, Field]:
+def _plain_inputs(graph: Columns, model: Model, columns: ExampleColumns) -> dict[str, Field]:
     """The inputs that a request brings as they are."""
     if model.inputs is None:
         out = {model.target, model.group, *columns.subjects}
@@ -157,7 +194,7 @@ def _plain_inputs(graph: Graph, model: Model, columns: ExampleColumns) -> dict[s
 
 
 def _field(
-    graph: Graph, model: Model, name: str, kind: FieldKind, *, time: str | None = None, subjects: Sequence[str] = ()
+    graph: Columns, model: Model, name: str, kind: FieldKind, *, time: str | None = None, subjects: Sequence[str] = ()
 ) -> Field:
     about = graph.column(model.examples, name)
     role: Any = "subject" if name in subjects else "event_time" if name == time else None
@@ -166,7 +203,7 @@ def _field(
 
 
 def _lookups(
-    graph: Graph, model: Model, columns: ExampleColumns, taken: set[str]
+    graph: Columns, model: Model, columns: ExampleColumns, taken: set[str]
 ) -> tuple[tuple[Lookup, ...], dict[str, Field]]:
     """The views that are asked by an entity of the examples, and the fields that they give."""
     lookups, fields = [], {}
@@ -199,7 +236,7 @@ def _lookups(
     return tuple(lookups), fields
 
 
-def view_columns(graph: Graph, view: Features) -> dict[str, FieldKind]:
+def view_columns(graph: Columns, view: Features) -> dict[str, FieldKind]:
     """The columns of a view that a model may read: neither its entity nor its times nor people."""
     times = {stream.contract.event_time for stream in graph.streams_of(view.name)}
     out = {view.entity, *times, *SYSTEM_COLUMNS, *graph.personal(view.name)}
@@ -209,11 +246,11 @@ def view_columns(graph: Graph, view: Features) -> dict[str, FieldKind]:
 
 
 def _computed(
-    graph: Graph, model: Model, known: dict[str, Field]
-) -> tuple[tuple[Computed, ...], dict[str, bytes], list[Field]]:
+    graph: Columns, model: Model, known: dict[str, Field]
+) -> tuple[tuple[Computed, ...], list[Shipped], list[Field]]:
     """The functions in the order in which they are declared, the modules that they run from, and what they give."""
     made: list[Field] = []
-    computed, modules = [], {}
+    computed, modules = [], []
     for name in model.on_demand:
         node = graph.mill.on_demands[name]
         for taken in node.takes:
@@ -228,9 +265,10 @@ def _computed(
         clash = next((field.name for field in gives if field.name in known), None)
         if clash is not None:
             raise GraphError(f"on-demand features {name!r} give {clash!r}, which is there already", tip="rename it")
-        path, source = shipped_function(node.function, FOLDER, "on-demand features")
-        computed.append(Computed(function=name, module=path, takes=node.takes, gives=gives))
-        modules[path] = source.encode()
+        shipped = shipped_function(node.function, FOLDER, "on-demand features")
+        names = tuple(shipped.pretrained)
+        computed.append(Computed(function=name, module=shipped.path, takes=node.takes, gives=gives, pretrained=names))
+        modules.append(shipped)
         known |= {field.name: field for field in gives}
         made += gives
     return tuple(computed), modules, made
@@ -240,6 +278,8 @@ def given_by(node: OnDemand, takes: Sequence[Field]) -> tuple[Field, ...]:
     """What an on-demand function gives, seen by running it on arrays of no rows."""
     try:
         given = node.function(*(np.zeros(0, DTYPES[field.kind]) for field in takes))
+    except TidemillError:  # a pre-trained model that it uses says itself what is wrong
+        raise
     except Exception as error:  # whatever the project's function raises
         raise TypeMismatch(
             f"on-demand features {node.name!r} fail on arrays of no rows: {type(error).__name__}: {error}",
