@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tidemill.console.app import create_app
     from tidemill.console.comparison import ComparePage, compare_page
+    from tidemill.console.feature_view import FeatureViewPage, feature_view_page
+    from tidemill.console.features import FeaturesPage, features_page
     from tidemill.console.house import House
     from tidemill.console.loop import LoopPage, loop_page
     from tidemill.console.model import ModelPage, model_page
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ComparePage",
+    "FeatureViewPage",
+    "FeaturesPage",
     "House",
     "LoopPage",
     "ModelPage",
@@ -26,6 +30,8 @@ __all__ = [
     "RunsPage",
     "compare_page",
     "create_app",
+    "feature_view_page",
+    "features_page",
     "loop_page",
     "model_page",
     "run_page",
@@ -34,6 +40,8 @@ __all__ = [
 
 _HOMES = {
     "ComparePage": "comparison",
+    "FeatureViewPage": "feature_view",
+    "FeaturesPage": "features",
     "House": "house",
     "LoopPage": "loop",
     "ModelPage": "model",
@@ -41,6 +49,8 @@ _HOMES = {
     "RunsPage": "runs",
     "compare_page": "comparison",
     "create_app": "app",
+    "feature_view_page": "feature_view",
+    "features_page": "features",
     "loop_page": "loop",
     "model_page": "model",
     "run_page": "run",

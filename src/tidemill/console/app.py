@@ -23,18 +23,23 @@ from starlette.types import ASGIApp
 from tidemill.console import words
 from tidemill.console.comparison import ComparePage, ComparisonStore, address, compare_page
 from tidemill.console.curve import chart, short
+from tidemill.console.feature_state import MeasuredStore
+from tidemill.console.feature_view import FeatureViewPage, feature_view_page
+from tidemill.console.features import features_page
 from tidemill.console.guard import Guard
 from tidemill.console.house import House
 from tidemill.console.loop import loop_page
 from tidemill.console.model import ModelPage, model_page
 from tidemill.console.parallel import loom, number_of
+from tidemill.console.plot import calibration_plot, learning_plot
 from tidemill.console.ring import ring
 from tidemill.console.run import RunPage, run_page
 from tidemill.console.runs import RunsPage, runs_page
 from tidemill.console.scale import Axis
+from tidemill.console.spread import spread
 from tidemill.console.story import Story
 from tidemill.console.taken import TakenStore
-from tidemill.core.errors import BadRequest, NoSuchRelease, ServeError, TidemillError
+from tidemill.core.errors import BadRequest, NoSuchRelease, ServeError, TidemillError, UnknownName
 from tidemill.core.records import Record, Trial
 from tidemill.serving.access import Access, LoopbackAccess
 from tidemill.serving.problems import body, status
@@ -56,6 +61,10 @@ def create_app(house: House, *, port: int = 8401, access: Access | None = None) 
             Route("/index.json", pages.loop_json),
             Route("/models/{model}.json", pages.model_json),
             Route("/models/{model}", pages.model),
+            Route("/features", pages.features),
+            Route("/features.json", pages.features_json),
+            Route("/features/{view}.json", pages.feature_view_json),
+            Route("/features/{view}", pages.feature_view),
             Route("/runs", pages.runs),
             Route("/runs.json", pages.runs_json),
             Route("/runs/compare", pages.compare),
@@ -79,6 +88,7 @@ class _Pages:
         self._story = Story(house.ledger)
         self._sums = TakenStore()
         self._comparisons = ComparisonStore()
+        self._measured = MeasuredStore()
         self._one_at_a_time = threading.Lock()
         self._assets = _assets()
         self._environment = _environment(self._assets)
@@ -92,7 +102,8 @@ class _Pages:
 
     async def model(self, request: Request) -> Response:
         page = await self._model(request)
-        return self._html(request, "model.html", page=page, Axis=Axis)
+        plots = {"calibration_plot": calibration_plot, "learning_plot": learning_plot}
+        return self._html(request, "model.html", page=page, Axis=Axis, **plots)
 
     async def model_json(self, request: Request) -> Response:
         return _json(request, await self._model(request))
@@ -103,6 +114,23 @@ class _Pages:
             raise BadRequest("`release` is the number of a release")
         number = int(asked) if asked else None
         return await self._made(lambda: model_page(self._house, self._story, model, number, self._sums))
+
+    async def features(self, request: Request) -> Response:
+        page = await self._made(lambda: features_page(self._house, self._story, self._measured))
+        return self._html(request, "features.html", page=page)
+
+    async def features_json(self, request: Request) -> Response:
+        return _json(request, await self._made(lambda: features_page(self._house, self._story, self._measured)))
+
+    async def feature_view(self, request: Request) -> Response:
+        return self._html(request, "feature_view.html", page=await self._feature_view(request), spread=spread)
+
+    async def feature_view_json(self, request: Request) -> Response:
+        return _json(request, await self._feature_view(request))
+
+    async def _feature_view(self, request: Request) -> FeatureViewPage:
+        view = request.path_params["view"]
+        return await self._made(lambda: feature_view_page(self._house, self._story, view, self._measured))
 
     async def runs(self, request: Request) -> Response:
         page = await self._runs(request)
@@ -177,7 +205,7 @@ class _Pages:
     async def failed(self, request: Request, error: Exception) -> Response:
         """An error of ours, with its code and its tip."""
         assert isinstance(error, TidemillError)
-        return self._problem(request, 404 if isinstance(error, NoSuchRelease) else status(error), error)
+        return self._problem(request, 404 if isinstance(error, NoSuchRelease | UnknownName) else status(error), error)
 
     async def broken(self, request: Request, error: Exception) -> Response:
         """A fault: its place goes to the log, and nothing that it was made of to the page."""
@@ -232,8 +260,8 @@ def _environment(assets: dict[str, tuple[bytes, str, str]]) -> Environment:
     made.filters |= {
         name: getattr(words, name)
         for name in (
-            "age", "counted", "day", "figure", "instant", "interval", "measure", "number", "share", "size", "through",
-            "took",
+            "age", "chance", "counted", "day", "figure", "instant", "interval", "measure", "number", "share", "size",
+            "span", "spoken", "through", "took",
         )
     }  # fmt: skip
     made.filters |= {"number_of": number_of, "short": short}

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from tidemill import training
 from tidemill.console.house import House
-from tidemill.console.key_figure import best_of, key_figure, less_is_better, rank
+from tidemill.console.key_figure import best_of, key_figure, less_is_better, rank, users_of
 from tidemill.console.needs import Command
 from tidemill.console.runs import FEWEST, MOST, RunRow, all_runs, named, release_of, row
 from tidemill.console.story import ModelStory, Story, Told
@@ -153,7 +153,9 @@ def _figures(runs: Sequence[Run], found: Comparison) -> tuple[Figures, ...]:
         less = less_is_better(figure.name)
         rows = []
         for place, (run, metric) in enumerate(zip(runs, figure.values, strict=True)):
-            pair = pairs.get((run.name, figure.name)) if place else None
+            # A figure over rows names no users, and is paired over all of them.
+            pair = pairs.get((run.name, figure.name)) or pairs.get((run.name, f"{figure.name}[all]"))
+            pair = pair if place else None
             rows.append(
                 Beside(
                     run=run.name,
@@ -173,7 +175,7 @@ def _without(place: int) -> Standing:
 
 def _late(name: str) -> bool:
     """Whether a figure comes after the others: those of single groups, and the differences to popularity."""
-    return name.startswith("difference ") or rank(name) > 2
+    return name.startswith(("difference ", "beside champion ")) or rank(name) > 2
 
 
 def _standing(pair: Paired, less: bool) -> Standing:
@@ -217,23 +219,29 @@ def _verdict(runs: Sequence[Run], best: Run | None, figure: str, figures: Sequen
     if best is first:
         others = [one.standing for one in rows.values() if one.run != first.name and one.metric is not None]
         if not others or "unpaired" in others:
-            return _unpaired(best, small)
+            return _unpaired(best, figure)
         if all(standing == "behind" for standing in others):
-            says = f"On the same test users its {small} is better than that of every other one."
+            says = f"On the same test {_whom(figure)} its {small} is better than that of every other one."
             return f"{first.name} is better.", says
         return f"{first.name} has the best {small}.", "Its lead over the others may be chance."
     one = rows[best.name]
     if one.difference is None or one.p is None:
-        return _unpaired(best, small)
-    by = f"on the same test users the difference to {first.name} is {interval(one.difference, signed=True)}"
+        return _unpaired(best, figure)
+    by = f"on the same test {_whom(figure)} the difference to {first.name} is {interval(one.difference, signed=True)}"
     sure = f"p {one.p:.3f}" if one.p >= 0.001 else "p below 0.001"
     if one.standing == "ahead":
         return f"{best.name} is better than {first.name}.", f"By {small}: {by}, {sure}."
     return "No clear difference.", f"{best.name} has the best {small}, but {by}, {sure}: it may be chance."
 
 
-def _unpaired(best: Run, small: str) -> tuple[str, str]:
-    why = "there are no figures of the same test users to pair"
+def _whom(figure: str) -> str:
+    """What a figure is over: figures of lists are of users, those of tabular models of rows."""
+    return "users" if users_of(figure) or "@" in figure else "rows"
+
+
+def _unpaired(best: Run, figure: str) -> tuple[str, str]:
+    small = lower(measure(figure))
+    why = f"there are no figures of the same test {_whom(figure)} to pair"
     return f"{best.name} has the best {small}.", f"Whether by more than chance cannot be said: {why}."
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tidemill.core.clock import Clock
 from tidemill.core.ledger import Ledger
+from tidemill.core.ports import Latest
 from tidemill.core.records import Point, Run, Trial
 from tidemill.core.release import Release
 
@@ -85,6 +86,8 @@ class House:
     problems: Callable[[], Sequence[str]] = field(default=_no_problems)
     #: What was learned, searched and measured.
     runs: RunShelf = field(default_factory=NoRuns)
+    #: What answers look up; `None` where it cannot be read.
+    latest: Latest | None = None
     #: Runs side by side, by their names, the first being what the others are held against; unless given, they are
     #: compared without the figures of each user, so that nothing can be paired.
     compare: Callable[[Sequence[str]], Comparison] | None = None

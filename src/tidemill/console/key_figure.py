@@ -10,6 +10,8 @@ from tidemill.core.records import Run
 
 #: How the figures begin that are differences to popularity.
 _BESIDE = "difference "
+#: And those that are differences to the champion.
+_CHAMPION = "beside champion "
 #: Figures of which less is better, by a word of their name.
 _LESS = {"loss", "error", "rmse", "mae", "mse", "brier", "logloss", "latency", "deviance"}
 
@@ -21,7 +23,7 @@ def key_figure(runs: Sequence[Run], among: Sequence[str] = ()) -> str:
     counts = Counter(name for run in runs for name in run.metrics if not among or name in among)
 
     def order(name: str) -> tuple[int, bool, bool, int]:
-        return -counts[name], name.startswith(_BESIDE), "hit_rate" not in name, rank(name)
+        return -counts[name], name.startswith((_BESIDE, _CHAMPION)), "hit_rate" not in name, rank(name)
 
     return min(counts, key=order, default="")
 

@@ -16,6 +16,7 @@ from tidemill.console.words import counted
 from tidemill.core.clock import micros
 from tidemill.core.ledger import Line
 from tidemill.core.records import Record
+from tidemill.loop.feature_files import declared_features
 
 #: How many of the last acts are told.
 ACTS = 9
@@ -72,7 +73,7 @@ def loop_page(house: House, story: Story) -> LoopPage:
     told = story.catch_up()
     names = model_names(house, told)
     models = [served(house.serving_root, name) for name in names]
-    stations = rooms(told, models)
+    stations = rooms(told, models, len(declared_features(house.serving_root).functions))
     waiting = needs(
         told,
         models,

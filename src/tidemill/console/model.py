@@ -12,6 +12,7 @@ from tidemill.console.quality import Headline, Parts, Quality, headline, parts, 
 from tidemill.console.runs import all_runs, run_of
 from tidemill.console.server import served
 from tidemill.console.story import ModelStory, Story
+from tidemill.console.tabular import TabularPart, tabular_part
 from tidemill.console.taken import Taken, TakenStore
 from tidemill.console.words import parameter, rule, through
 from tidemill.core.clock import micros
@@ -87,6 +88,8 @@ class ModelPage(Record, frozen=True):
     quality: tuple[Quality, ...]
     parts: Parts | None
     tried: tuple[Tried, ...]
+    #: What is shown of a tabular model's release; `None` for a recommender's.
+    tabular: TabularPart | None
     card: Card | None
     parameters: dict[str, str]
     data: tuple[Source, ...]
@@ -128,13 +131,14 @@ def model_page(
         quality=quality(measured) if measured else (),
         parts=parts(measured) if measured else None,
         tried=tuple(_tried(evaluation)) if evaluation else (),
+        tabular=tabular_part(shown, house.serving_root) if shown else None,
         card=shown.card if shown else None,
-        parameters={name: parameter(value) for name, value in shown.card.parameters.items()} if shown else {},
+        parameters=_parameters(shown) if shown else {},
         data=tuple(Source(table=table, version=version) for table, version in sorted(shown.data.items()))
         if shown
         else (),
         rules=_places(shown) if shown else (),
-        taken=(sums or TakenStore()).of(house, told, model),
+        taken=() if shown and shown.signature else (sums or TakenStore()).of(house, told, model),
         changes=tuple(
             Changed(at=change.at, actor=change.actor, what=change.what, release=change.release, before=change.before)
             for change in reversed(known.changes[-12:])
@@ -212,6 +216,13 @@ def _tried(evaluation: Evaluation) -> list[Tried]:
     return made
 
 
+def _parameters(release: Release) -> dict[str, str]:
+    """The learner's settings; what a choice tried is told with its members."""
+    given = release.card.parameters
+    told = release.signature is not None and "members" in given
+    return {name: parameter(value) for name, value in given.items() if not (told and name == "members")}
+
+
 def _places(release: Release) -> tuple[Place, ...]:
     rules = release.rules
     fallback = (rules.fallback,) if rules.fallback else ()
@@ -227,6 +238,7 @@ def _places(release: Release) -> tuple[Place, ...]:
 
 def _commands(known: ModelStory, now: Live) -> tuple[Command, ...]:
     name = known.name
+    tabular = bool(known.releases) and known.releases[-1][0].signature is not None
     found = [Command(text=f"tidemill train {name}", does="learn, evaluate and make a release")]
     if known.releases:
         newest = known.releases[-1][0].name
@@ -238,7 +250,7 @@ def _commands(known: ModelStory, now: Live) -> tuple[Command, ...]:
         switch = (
             ("on", "answer from the model again")
             if now.serving.off
-            else ("off", "answer by the fallback, or not at all")
+            else ("off", "answer by the fallback, or not at all" if not tabular else "stop answering")
         )
         found.append(Command(text=f"tidemill {switch[0]} {name}", does=switch[1]))
     return tuple(found)

@@ -49,7 +49,7 @@ def needs(
     found += [need for model in told.models.values() for need in _damaged(model, verify)]
     found += [need for one in serving for need in _pointers(one, told)]
     found += [need for stream in told.streams.values() for need in _held(stream.name, stream.held)]
-    found += [need for one in serving if one.off for need in _off(one)]
+    found += [need for one in serving if one.off for need in _off(one, told.models.get(one.model))]
     if told.publication is None:
         found.append(
             _need(
@@ -58,6 +58,7 @@ def needs(
         )
     else:
         found += [need for name in models for need in _unserved(name, told.models.get(name))]
+    found += [need for model in told.models.values() for need in _warned(model)]
     found += [need for model in told.models.values() for need in _candidate(model)]
     order = {"broken": 0, "decide": 1, "hint": 2}
     return tuple(sorted(found, key=lambda need: order[need.weight]))
@@ -136,8 +137,10 @@ def _held(stream: str, held: Sequence[IncrementStory]) -> list[Need]:
     return found
 
 
-def _off(one: Served) -> list[Need]:
-    why = "It answers by its declared fallback, or not at all."
+def _off(one: Served, model: ModelStory | None) -> list[Need]:
+    champion = model.champion if model else None
+    fallback = champion is None or champion.signature is None
+    why = "It answers by its declared fallback, or not at all." if fallback else "Nobody is answered from it."
     return [_need("decide", f"{one.model} is switched off", [why], (f"tidemill on {one.model}", "switch it on again"))]
 
 
@@ -149,6 +152,17 @@ def _unserved(name: str, model: ModelStory | None) -> list[Need]:
         newest = model.releases[-1][0].name
         return [_need("decide", f"{name} has no champion", [], (f"tidemill promote {newest}", f"make {newest} live"))]
     return []
+
+
+def _warned(model: ModelStory) -> list[Need]:
+    """What its assessment found that may make the champion's figures too good."""
+    champion = model.champion
+    assessment = champion.card.assessment if champion else None
+    if champion is None or assessment is None or not assessment.warnings:
+        return []
+    why = [f"{one[:1].upper()}{one[1:].rstrip('.')}." for one in assessment.warnings]
+    learn = (f"tidemill train {model.name}", "learn it again, once that is mended")
+    return [_need("decide", f"{champion.name} may be worse than it looks", why[:_LISTED], learn)]
 
 
 def _candidate(model: ModelStory) -> list[Need]:

@@ -42,6 +42,7 @@ def run(project: str, profile: str, overrides: Mapping[str, Any], models: list[s
         models=models,
         table=stores.lake.log,
         runs=stores.runs,
+        latest=stores.latest,
         compare=lambda names: loop.compare_runs(stores, names),  # through the door: loaded when first asked for
         problems=Watch(lambda: [*audit(stores), *stores.lake.verify()], stores.clock).problems,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from tidemill.console.tabular import shareable_assessment
+from tidemill.core.assessment import Assessment
 from tidemill.core.records import FEWEST_USERS, Evaluation, Metric, Record, Slice
 from tidemill.core.release import Release
 
@@ -55,6 +57,10 @@ class Headline(Record, frozen=True):
     model: Metric
     baseline: Metric
     difference: Metric
+    #: What it is beside, what the figure is over, and whether less of it is better.
+    beside: str = "popularity"
+    over: str = ""
+    less: bool = False
 
 
 def quality(evaluation: Evaluation) -> tuple[Quality, ...]:
@@ -96,7 +102,9 @@ def _part(part: Slice, metric: str) -> Part:
 
 
 def headline(release: Release | None) -> Headline | None:
-    """The figure that stands for a release; `None` where nothing was measured on enough users."""
+    """The figure that stands for a release; `None` where nothing was measured on enough users or rows."""
+    if release is not None and release.card.assessment is not None:
+        return _of_rows(release.card.assessment)
     evaluation = release.card.evaluation if release else None
     parts = {part.users: found for part in evaluation.slices if (found := _compared(part))} if evaluation else {}
     users = next((users for users in ("warm", "all") if users in parts), next(iter(parts), None))
@@ -106,9 +114,29 @@ def headline(release: Release | None) -> Headline | None:
     return Headline(metric=one.name, users=users, model=one.model, baseline=one.baseline, difference=one.difference)
 
 
+def _of_rows(found: Assessment) -> Headline | None:
+    """The measure that decides about a tabular model, beside its baseline."""
+    if found.n_test < FEWEST_USERS or not found.scores:
+        return None
+    main = found.main
+    return Headline(
+        metric=main.name,
+        users="",
+        model=main.model,
+        baseline=main.baseline,
+        difference=main.difference,
+        beside=found.baseline,
+        over=f"{found.n_test:,} test rows",
+        less=not main.higher_is_better,
+    )
+
+
 def shareable(release: Release) -> Release:
     """The release without figures of groups that are too small to be shown."""
-    evaluation = release.card.evaluation
+    evaluation, assessment = release.card.evaluation, release.card.assessment
+    if assessment is not None:
+        card = msgspec.structs.replace(release.card, assessment=shareable_assessment(assessment))
+        return msgspec.structs.replace(release, card=card)
     if evaluation is None:
         return release
     slices, parts = (

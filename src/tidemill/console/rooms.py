@@ -25,13 +25,13 @@ class Room(Record, frozen=True):
     at: int | None
 
 
-def rooms(told: Told, serving: Sequence[Served]) -> tuple[Room, ...]:
-    """All rooms that are filled, from `sources` round to `feedback`."""
+def rooms(told: Told, serving: Sequence[Served], functions: int = 0) -> tuple[Room, ...]:
+    """All rooms that are filled, from `sources` round to `feedback`; `functions` compute features when asked for."""
     return (
         _sources(told),
         _lake(told),
         _checks(told),
-        _features(told),
+        _features(told, functions),
         _models(told),
         _training(told),
         _release(told),
@@ -71,11 +71,15 @@ def _checks(told: Told) -> Room:
     return Room(name="checks", state="well", says=says, at=at)
 
 
-def _features(told: Told) -> Room:
+def _features(told: Told, functions: int) -> Room:
+    computed = f"{counted(functions, 'function computes', 'functions compute')} features when asked for"
+    if not told.views and functions:
+        return Room(name="features", state="well", says=f"{computed}.", at=told.published_at)
     if not told.views:
         return _waits("features", "No feature view is filled yet.")
     rows = sum(rows for _, rows, _ in told.views.values())
     says = f"{counted(len(told.views), 'view')}, {counted(rows, 'row')} ready for answers."
+    says += f" {computed}." if functions else ""
     return Room(name="features", state="well", says=says, at=max(at for _, _, at in told.views.values()))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tidemill.console.curve import Curve, Reached, curve, curves
 from tidemill.console.house import House
-from tidemill.console.key_figure import best_of, key_figure, rank, users_of
+from tidemill.console.key_figure import best_of, key_figure, less_is_better, rank, users_of
 from tidemill.console.needs import Command
 from tidemill.console.parallel import varying
 from tidemill.console.runs import RunRow, all_runs, key_of, release_of, row, run_of, settings
@@ -34,6 +34,7 @@ class Figure(Record, frozen=True):
     name: str
     metric: Metric
     difference: Metric | None
+    less: bool
     #: Whether it lies between -1 and 1, and so on the axis that such figures share.
     on_axis: bool
 
@@ -159,7 +160,7 @@ def _figures(run: Run) -> tuple[Figures, ...]:
         if name.startswith(_BESIDE) and name.removeprefix(_BESIDE) in run.metrics:
             continue
         on_axis = metric.low >= -1 and metric.high <= 1
-        one = Figure(name=name, metric=metric, difference=beside.get(name), on_axis=on_axis)
+        one = Figure(name=name, metric=metric, difference=beside.get(name), less=less_is_better(name), on_axis=on_axis)
         groups.setdefault(users_of(name), []).append(one)
     ordered = sorted(groups.items(), key=lambda group: rank(group[1][0].name))
     return tuple(Figures(users=users, figures=tuple(found)) for users, found in ordered)

@@ -321,4 +321,4 @@ def _lead(shown: Sequence[Run], groups: Sequence[ModelRuns]) -> str:
 
 def settings(run: Run) -> dict[str, str]:
     """The parameters of a run as people write them, nested ones by their path."""
-    return {name: parameter(value) for name, value in flat(run.parameters).items()}
+    return {name: parameter(value) for name, value in flat(run.parameters).items() if value not in (None, [], ())}

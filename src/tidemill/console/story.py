@@ -20,6 +20,8 @@ from tidemill.core.release import Release
 _UNTOLD = {"log", "run-begin", "run-points", "trial"}
 #: How many of the last acts are kept for reading.
 RECENT = 80
+#: How many times that a view was written are kept for reading.
+VERSIONS = 30
 
 
 @dataclass
@@ -113,6 +115,8 @@ class Told:
     published_at: int | None = None
     #: View -> (publication that it was made from, rows, when).
     views: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    #: View -> the lines that wrote it, the newest last.
+    made: dict[str, deque[Line]] = field(default_factory=dict)
     models: dict[str, ModelStory] = field(default_factory=dict)
     kept: dict[str, Kept] = field(default_factory=dict)
     recent: deque[Line] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -186,6 +190,7 @@ def _features(told: Told, line: Line) -> None:
         int(line.details["rows"]),
         line.at,
     )
+    told.made.setdefault(line.about.removeprefix("view:"), deque(maxlen=VERSIONS)).append(line)
 
 
 def _model(told: Told, line: Line) -> ModelStory:

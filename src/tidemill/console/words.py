@@ -18,6 +18,11 @@ _STEPS = (
     (730 * 86400, "months", 2629800),
 )
 _MINUS = "\u2212"
+#: Words of measures that are written in another way.
+_WORDS = {
+    "ndcg": "NDCG", "auc": "AUC", "rmse": "RMSE", "mae": "MAE", "mrr": "MRR", "r2": "R\u00b2", "brier": "Brier score",
+    "poisson": "Poisson", "cpu": "CPU",
+}  # fmt: skip
 
 
 def age(at: int | None, now: int) -> str:
@@ -74,15 +79,18 @@ def number(value: float) -> str:
 
 
 def figure(value: float, *, signed: bool = False) -> str:
-    """A figure of quality, three digits after the point.
+    """A figure of quality, three digits after the point; fewer of large ones, as of errors in minutes or dollars.
 
-    >>> figure(0.03141, signed=True), figure(-0.002, signed=True), figure(0.5)
-    ('+0.031', '−0.002', '0.500')
+    >>> figure(0.03141, signed=True), figure(-0.002, signed=True), figure(0.5), figure(13.9448), figure(-51234.4)
+    ('+0.031', '−0.002', '0.500', '13.94', '−51,234')
     """
-    text = f"{abs(value):.3f}"
-    if value < 0 and float(text):
+    size = abs(value)
+    text = f"{size:.{3 if size < 9.9995 else 2 if size < 99.995 else 1 if size < 999.95 else 0}f}"
+    text = f"{size:,.0f}" if size >= 999.95 else text
+    some = text.strip("0.") != ""
+    if value < 0 and some:
         return _MINUS + text
-    return f"+{text}" if signed and float(text) else text
+    return f"+{text}" if signed and some else text
 
 
 def spelled(n: int) -> str:
@@ -111,6 +119,30 @@ def took(seconds: float) -> str:
     return f"{seconds / 86400:,.1f} days"
 
 
+def span(microseconds: int) -> str:
+    """A length of time in the largest unit that it is a whole number of up to two days, else rounded.
+
+    >>> span(90 * 86_400_000_000), span(5_400_000_000), span(-3_600_000_000), span(200_000_000_000)
+    ('90 days', '90 minutes', '1 hour', '2 days')
+    """
+    seconds = abs(microseconds) / 1_000_000
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= size and (seconds % size == 0 or seconds >= 2 * size):
+            return counted(round(seconds / size), unit)
+    return counted(round(seconds), "second")
+
+
+def chance(p: float | None) -> str:
+    """A p as people read it.
+
+    >>> chance(0.0), chance(0.0163), chance(0.4), chance(None)
+    ('below 0.001', '0.016', '0.40', '–')
+    """
+    if p is None:
+        return "\u2013"
+    return "below 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
 def size(n_bytes: int) -> str:
     """An amount of memory.
 
@@ -130,14 +162,19 @@ def measure(name: str) -> str:
     ('Hit rate at 10', 'Valid log loss', 'Hit rate at 10, warm users')
     >>> measure("difference ndcg@10[all]")
     'Difference to popularity, NDCG at 10, all users'
+    >>> measure("brier"), measure("macro_auc"), measure("difference log_loss"), measure("beside champion mae")
+    ('Brier score', 'Macro AUC', 'Difference to the baseline, log loss', 'Difference to the champion, MAE')
     """
     bare, _, users = name.removesuffix("]").partition("[") if name.endswith("]") else (name, "", "")
     beside, bare = bare.startswith("difference "), bare.removeprefix("difference ")
+    champion, bare = bare.startswith("beside champion "), bare.removeprefix("beside champion ")
     what, at, k = bare.partition("@")
-    known = {"ndcg": "NDCG", "auc": "AUC", "rmse": "RMSE", "mae": "MAE", "mrr": "MRR"}
-    text = " ".join(known.get(word, word) for word in re.split("[_. ]", what)) + (f" at {k}" if at else "")
+    text = " ".join(_WORDS.get(word, word) for word in re.split("[_. ]", what)) + (f" at {k}" if at else "")
     if beside:
-        text = f"difference to popularity, {text}"
+        # Figures of lists are at some k or of some users, and stand beside popularity.
+        text = f"difference to {'popularity' if at or users else 'the baseline'}, {text}"
+    if champion:
+        text = f"difference to the champion, {text}"
     if users:
         text += f", {users} users" if users in ("all", "warm", "cold") else f", {users}"
     return text[:1].upper() + text[1:]
@@ -149,7 +186,17 @@ def lower(name: str) -> str:
     >>> lower("Hit rate at 10"), lower("NDCG at 10")
     ('hit rate at 10', 'NDCG at 10')
     """
-    return name if name[:2].isupper() else name[:1].lower() + name[1:]
+    kept = name[:2].isupper() or name.startswith(("R\u00b2", "Brier", "Poisson"))
+    return name if kept else name[:1].lower() + name[1:]
+
+
+def spoken(text: str, measured: str) -> str:
+    """A sentence with a measure's name as people say it.
+
+    >>> spoken("Worst where a is b: log_loss 0.59", "log_loss")
+    'Worst where a is b: log loss 0.59'
+    """
+    return re.sub(rf"\b{re.escape(measured)}\b", lambda _: lower(measure(measured)), text) if measured else text
 
 
 def share(value: float) -> str:

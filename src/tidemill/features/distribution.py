@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tidemill.core.records import FEWEST_USERS, Record
 
@@ -15,6 +16,8 @@ from tidemill.core.records import FEWEST_USERS, Record
 STRETCHES, NAMED = 16, 8
 #: The share at each end of the numbers that the first and the last stretch hold beside their own.
 _TAIL = 0.01
+#: Beyond, floats may tell no whole numbers apart.
+_EXACT = 2.0**50
 #: A text that is longer than this is no category.
 _LONGEST = 60
 
@@ -51,8 +54,8 @@ def distribution(values: pa.ChunkedArray) -> Distribution | None:
     they are: a long tail does not press the rest together.
 
     >>> found = distribution(pa.chunked_array([list(range(100)) * 5]))
-    >>> sum(one.n for one in found.stretches), found.stretches[0].low
-    (500, 1.0)
+    >>> sum(one.n for one in found.stretches), found.stretches[0]
+    (500, Stretch(low=1.0, high=8.0, n=40))
     >>> distribution(pa.chunked_array([["a"] * 20 + ["b"] * 3])).frequent
     (Frequent(value='a', n=20),)
     """
@@ -80,14 +83,23 @@ def _of_numbers(values: pa.ChunkedArray) -> Distribution | None:
     low, high = (float(numbers[min(place, n - 1)]) for place in (ends - 1, max(n - ends, 0)))
     if not high > low:
         return None
-    edges = np.linspace(low, high, STRETCHES + 1)
+    edges = _edges(low, high, whole=bool((numbers == np.floor(numbers)).all()))
     counts = np.histogram(np.clip(numbers, low, high), edges)[0]
     return Distribution(
         n=n,
         stretches=tuple(
-            Stretch(low=float(edges[k]), high=float(edges[k + 1]), n=_told(int(counts[k]))) for k in range(STRETCHES)
+            Stretch(low=float(edges[k]), high=float(edges[k + 1]), n=_told(int(count)))
+            for k, count in enumerate(counts)
         ),
     )
+
+
+def _edges(low: float, high: float, *, whole: bool) -> NDArray[np.float64]:
+    """Where stretches meet, float64 (at most 17); of whole numbers at whole numbers, so that each holds as many."""
+    if not whole or high - low > _EXACT:
+        return np.linspace(low, high, STRETCHES + 1)
+    step = np.ceil((high - low + 1) / STRETCHES)
+    return np.asarray(np.arange(low, high + step + 0.5, step), np.float64)
 
 
 def _of_values(values: pa.ChunkedArray) -> Distribution | None:
