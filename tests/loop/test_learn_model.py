@@ -125,6 +125,33 @@ def test_a_dataset_whose_features_are_other_ones_now_is_refused_by_name(tmp_path
         read_again(house, graph, dataset_named(house, "churn@1"))
 
 
+TENURE = '''
+@mill.features(entity="customerID", window="400 days", every="1 day")
+def seen(customers):
+    """How often a customer was seen."""
+    return customers.group_by("customerID").agg(n_seen=nw.len())
+
+
+churn = mill.model('''
+
+
+def test_a_view_that_is_another_one_than_the_champion_learned_with_needs_somebody(tmp_path: Path) -> None:
+    project = churn_project(tmp_path, 120)
+    change(project.path, "churn = mill.model(", TENURE)
+    change(project.path, "import numpy as np", "import narwhals as nw\nimport numpy as np")
+    change(project.path, "features=[billing]", "features=[billing, seen]")
+    project.run(DAY, backfill=True)
+    house, graph = project.open()
+    release = train(house, graph, "churn").release.name
+    with house.leases.take("run") as lease:
+        house.releases.promote(release, lease=lease)
+    assert status(house, graph).needs == ()
+    change(project.path, "n_seen=nw.len()", "n_seen=nw.len() * 2")
+    (need,) = status(*project.open()).needs
+    assert "seen: the code is another one than churn learned with" in need.what
+    assert need.command == "tidemill train churn"
+
+
 def test_nothing_is_learned_for_a_card_that_says_nothing(tmp_path: Path) -> None:
     project = churn_project(tmp_path, 80, learn=f'{QUICK},\n    log="available"')
     text = (project.path / "mill.py").read_text()

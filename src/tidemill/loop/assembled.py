@@ -59,6 +59,7 @@ def assemble(graph: Graph, view: View, asking: Asking) -> Examples:
         time=None if time is None else rows[time].cast(pa.int64()).to_numpy(),
         group=None if model.group is None else _codes(rows[model.group]),
         attributes=rows.select(attributes).cast(pa.schema([(name, pa.string()) for name in attributes])),
+        foretells=model.target,
         row=rows[ROW].to_numpy() if ROW in rows.column_names else np.arange(rows.num_rows),
     )
 

@@ -8,8 +8,10 @@ import msgspec
 
 from tidemill.core.dataset import Dataset
 from tidemill.core.errors import DatasetChanged, UnknownName, nearest
+from tidemill.core.failpoint import failpoint
 from tidemill.core.ports import Lease
 from tidemill.core.refs import parse_ref
+from tidemill.core.release import Release
 from tidemill.lake import View
 from tidemill.loop.assembled import assemble
 from tidemill.loop.graph import Graph
@@ -50,6 +52,7 @@ def pin(house: House, graph: Graph, view: View, model: str, examples: Examples, 
         details={"dataset": made.json()},
         lease=lease,
     )
+    failpoint("dataset.ledger")
     return made
 
 
@@ -66,6 +69,24 @@ def dataset_named(house: House, ref: str) -> Dataset:
         if wanted.version in (str(found.number), "newest"):
             return found
     raise UnknownName(f"there is no dataset {ref!r}", tip=nearest(ref, [found.name for found in known]))
+
+
+def dataset_of(house: House, release: Release) -> Dataset | None:
+    """What a release was learned from, by the run that made it; `None` of one that was learned elsewhere."""
+    for run in house.runs.all(release.model):
+        if run.artefacts.get("release") == f"release:{release.name}" and "dataset" in run.artefacts:
+            return dataset_named(house, run.artefacts["dataset"])
+    return None
+
+
+def changed_code(house: House, graph: Graph, release: Release) -> list[str]:
+    """Views whose code is not what a release learned with: its answers see other features than it knows."""
+    asking, dataset = graph.askings.get(release.model), dataset_of(house, release)
+    if asking is None or dataset is None:
+        return []
+    now = code_of(graph, asking)
+    # a function travels with its release, as it was; a view is looked up as it is now
+    return sorted(name for name in asking.model.features if name in dataset.code and now[name] != dataset.code[name])
 
 
 def read_again(house: House, graph: Graph, dataset: Dataset) -> Examples:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tidemill.core.assessment import Assessment
-from tidemill.core.dataset import Dataset
 from tidemill.core.errors import NoSuchRelease, TooLittleData, UnknownName, nearest
 from tidemill.core.release import Release
 from tidemill.loop.assembled import assemble
-from tidemill.loop.datasets import dataset_named, read_again, read_by
+from tidemill.loop.datasets import dataset_of, read_again, read_by
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.run import Teller, silent
@@ -46,7 +45,12 @@ def evaluate_model(house: House, graph: Graph, name: str, *, tell: Teller = sile
         raise UnknownName(f"no tabular model {model!r}", tip=nearest(model, graph.askings))
     release = _release(house, name)
     view = house.lake.view()
-    dataset = _dataset(house, release)
+    dataset = dataset_of(house, release)
+    if dataset is None:
+        raise TooLittleData(
+            f"nobody knows what {release.name} learned from, so no row is known to be new to it",
+            tip="a model that was imported is measured on its golden rows when it comes in",
+        )
     learned_from = read_again(house, graph, dataset)
     rows = _unseen(assemble(graph, view, graph.askings[model]), learned_from, release)
     around = surroundings(house.project)
@@ -90,17 +94,6 @@ def _release(house: House, name: str) -> Release:
     if found is None:
         raise NoSuchRelease(f"{model} has no release to measure", tip=f"tidemill train {model}")
     return found
-
-
-def _dataset(house: House, release: Release) -> Dataset:
-    """What it learned from, by the run that made it."""
-    for run in house.runs.all(release.model):
-        if run.artefacts.get("release") == f"release:{release.name}" and "dataset" in run.artefacts:
-            return dataset_named(house, run.artefacts["dataset"])
-    raise TooLittleData(
-        f"nobody knows what {release.name} learned from, so no row is known to be new to it",
-        tip="a model that was imported is measured on its golden rows when it comes in",
-    )
 
 
 def _unseen(rows: Examples, learned_from: Examples, release: Release) -> Examples:

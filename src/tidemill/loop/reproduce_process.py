@@ -76,7 +76,7 @@ def do(asked: Asked) -> Told:
     if not asked.folder:
         return Told(metrics=measure_again(graph, asked.settled, view), seconds=time.monotonic() - started)
     folder = Path(asked.folder)
-    indexed = asked.settled.model in graph.mill.recommenders  # a tabular model has no index, and needs no library for it
+    indexed = asked.settled.model in graph.mill.recommenders  # a tabular model has no index
     search = backend("search", asked.settled.search if indexed else "exact")()
     relearned = relearn(graph, asked.settled, view, folder, search)
     bundle = seal(folder)

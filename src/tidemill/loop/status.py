@@ -9,6 +9,7 @@ import msgspec
 
 from tidemill.core.clock import from_micros
 from tidemill.core.errors import LedgerError, ReleaseError
+from tidemill.loop.datasets import changed_code
 from tidemill.loop.fresh import Standing, standing
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
@@ -76,6 +77,7 @@ def status(house: House, graph: Graph) -> Status:
             *_unserved(models, published=bool(published)),
             *_astray(house, models),
             *_stale(fresh),
+            *_other_features(house, graph),
         ),
     )
 
@@ -134,6 +136,18 @@ def _stale(fresh: Mapping[str, Standing | None]) -> list[Need]:
         for found in fresh.values()
         if found is not None and (found.stuck or found.due)
     ]
+
+
+def _other_features(house: House, graph: Graph) -> list[Need]:
+    """Champions that are given features of another code than they learned with."""
+    needs = []
+    for name in graph.askings:
+        champion = house.releases.champion(name)
+        changed = changed_code(house, graph, champion) if champion else []
+        if changed:
+            what = f"{', '.join(changed)}: the code is another one than {name} learned with, and its answers see it"
+            needs.append(Need(what=what, command=f"tidemill train {name}"))
+    return needs
 
 
 def _astray(house: House, models: tuple[ModelStatus, ...]) -> list[Need]:

@@ -43,8 +43,6 @@ def lightgbm_task(text: str) -> Task:
 
 def lightgbm_text_model(text: str, examples: Examples) -> TabularModel:
     """LightGBM's text over the inputs that it names, each of which has to be a field of the examples."""
-    if why := trouble(text.encode()):
-        raise NotPublishable(f"the text of trees cannot be taken: {why}")
     columns = _columns(text)
     named([field.name for field, _ in columns], examples.fields)
     encoders = [
@@ -60,6 +58,8 @@ def lightgbm_text_model(text: str, examples: Examples) -> TabularModel:
 
 def _columns(text: str) -> list[tuple[Field, dict[str, int] | None]]:
     """Each column of the text as a field, and the number of each of its categories where it has any."""
+    if why := trouble(text.encode()):
+        raise NotPublishable(f"the text of trees cannot be taken: {why}")
     names, about = line_of(text, "feature_names").split(), line_of(text, "feature_infos").split()
     has_codes = [not info.startswith("[") and info != "none" for info in about]
     categories = categories_of(text)
@@ -68,6 +68,8 @@ def _columns(text: str) -> list[tuple[Field, dict[str, int] | None]]:
             f"the trees split {sum(has_codes)} columns by category and keep the names of {len(categories)}",
             tip="learn them again with tm.auto() or from a DataFrame whose categories all occur",
         )
+    if len(names) != len(about):
+        raise NotPublishable(f"the trees name {len(names)} columns and tell of {len(about)}")
     kept = iter(categories)
     found: list[tuple[Field, dict[str, int] | None]] = []
     for name, coded in zip(names, has_codes, strict=True):

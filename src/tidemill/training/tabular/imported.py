@@ -132,7 +132,8 @@ def _question(source: Source, about: About, rows: pa.Table | None) -> tuple[tupl
         fields = graph.fields() or _named_columns(rows, about, graph.inputs[0].width)
     elif source.kind == "lightgbm":
         text = source.file.read_text()
-        width, task, fields = int(line_of(text, "num_class", "1")), lightgbm_task(text), lightgbm_fields(text)
+        fields = lightgbm_fields(text)  # which looks at the whole text first
+        width, task = _whole(line_of(text, "num_class", "1")), lightgbm_task(text)
     else:
         width, task, fields = len(about.classes), None, _named_columns(rows, about, None)
     task = about.task or task
@@ -142,6 +143,12 @@ def _question(source: Source, about: About, rows: pa.Table | None) -> tuple[tupl
             tip='add "task": "binary", "classes", "number" or "count" to the card',
         )
     return fields, About(task=task, target=about.target, classes=_classes(task, about.classes, width))
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise ImportRefused("the trees do not say how many classes they answer")
+    return int(text)
 
 
 def _is_probability(graph: Graph) -> bool:

@@ -43,7 +43,7 @@ def _written(estimator: Any, examples: Examples) -> TabularModel:
 
 def objective_of(text: str) -> str:
     """The objective as LightGBM's text says it; `regression` where it says none."""
-    return line_of(text, "objective", "custom")
+    return line_of(text, "objective").strip() or "custom"
 
 
 def line_of(text: str, key: str, otherwise: str = "") -> str:

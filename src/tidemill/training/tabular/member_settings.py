@@ -29,7 +29,7 @@ class Curves(_Settings, frozen=True, tag="additive"):
     #: Strength of the squares of all weights; 0: still open.
     ridge: float = 0.0
     #: Strengths to try, strongest first: each starts from the one before.
-    ridges: tuple[float, ...] = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
+    ridges: tuple[float, ...] = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
     knots: int = 12
 
 

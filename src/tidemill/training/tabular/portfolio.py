@@ -20,7 +20,7 @@ _SKEWED = 1.05
 def portfolio(examples: Examples) -> tuple[Settings, ...]:
     """The members in the order in which they are fitted."""
     n = len(examples)
-    curves = Curves(name="additive") if n < SMALL else Curves(name="additive", knots=32, ridges=(10.0, 1.0, 0.1))
+    curves = Curves(name="additive") if n < SMALL else Curves(name="additive", knots=32, ridges=(3.0, 0.3, 0.03))
     if examples.task == "number":
         return (curves, *_of_numbers(examples))
     usual = Leafwise(name="lightgbm", min_rows=max(3, min(20, n // 50)))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 import numpy as np
 
 from tidemill.core.assessment import Assessment, Member
@@ -118,7 +120,7 @@ def train_tabular(
     found = _measured(asked, split)
     plan = found.settled.plan
     progress("fit", {"rows": len(examples)})
-    fitted = plan.fit(examples, seed=effort.seed)
+    fitted = _named(plan.fit(examples, seed=effort.seed), examples.foretells)
     golden = golden_of(fitted, examples, seed=effort.seed)
     write_tabular(fitted, folder, golden)
     opened = open_tabular(folder)
@@ -182,6 +184,11 @@ def _assessed(asked: _Asked, split: Split, settled: Settled, candidate: TabularM
         curve=curve,
         draws=draws,
     )
+
+
+def _named(model: TabularModel, target: str) -> TabularModel:
+    """The same model, whose recipe says what the target is called."""
+    return TabularModel(msgspec.structs.replace(model.recipe, target=target), model.parts) if target else model
 
 
 def _same(opened: TabularModel, golden: Golden, model: str) -> float:
