@@ -30,8 +30,16 @@ class SegmentLog:
 
     def write(self, prediction: Prediction) -> bool:
         """One frame by one `write()`; `False` where it was not taken whole (a full disk, for one)."""
+        return self.write_all([self._encode(prediction)])
+
+    def encoded(self, prediction: Prediction) -> bytes:
+        """One record as `write_all` takes it; may be made in another thread."""
+        return self._encode(prediction)
+
+    def write_all(self, encoded: Sequence[bytes]) -> bool:
+        """A frame for each record, by one `write()`; `False` where they were not taken whole, and none is there."""
         try:
-            self._predictions.append(self._encode(prediction))
+            self._predictions.append(*encoded)
         except OSError:
             return False
         return True

@@ -51,6 +51,11 @@ class ServerClock:
         """The number of the present validity slot."""
         return micros(self._wall.now()) // (slot_s * 1_000_000)
 
+    def moment(self, slot_s: int) -> tuple[int, int]:
+        """The present slot and its as-of, from one look at the wall."""
+        slot, replay = self.slot(slot_s), self._file.content
+        return slot, replay.as_of if replay is not None else slot * slot_s * 1_000_000
+
     def left_s(self, slot_s: int) -> int:
         """Whole seconds until the present slot ends."""
         return slot_s - micros(self._wall.now()) // 1_000_000 % slot_s

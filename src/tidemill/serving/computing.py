@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tidemill.core.errors import AnswerFailed
 from tidemill.core.signature import Computed, Field, FieldKind
-from tidemill.models.on_demand import FOLDER, array_of_values, values_of_array
+from tidemill.models.on_demand import FOLDER, PRETRAINED, array_of_values, values_of_array
+from tidemill.models.pretrained import Pretrained
 from tidemill.models.shipped_source import load_shipped
 
 
 class Computing:
-    """One function of a release: `taken` are the kinds of what it takes, `sources` the release's modules by path."""
+    """One function of a release: `taken` are the kinds of what it takes, `sources` the release's modules by path.
+
+    The pre-trained models that it uses are opened from the folder `bundle` when it first runs, one thread each.
+    """
 
     def __init__(
         self,
@@ -22,11 +27,15 @@ class Computing:
         taken: Mapping[str, FieldKind],
         sources: Mapping[str, bytes],
         hashes: Mapping[str, str],
+        bundle: Path,
     ) -> None:
         self._name = computed.function
         self._takes = [(name, taken[name]) for name in computed.takes]
         self._gives = computed.gives
-        self._function: Callable[..., Any] = load_shipped(computed.module, computed.function, FOLDER, sources, hashes)
+        used = {name: Pretrained(bundle / PRETRAINED / name) for name in computed.pretrained}
+        self._function: Callable[..., Any] = load_shipped(
+            computed.module, computed.function, FOLDER, sources, hashes, used
+        )
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> None:
         """Add what the function gives to each row, a dict of name -> value; `AnswerFailed` where it cannot."""

@@ -16,7 +16,7 @@ from tidemill.core.errors import BadRequest, TooLarge, nearest
 from tidemill.core.signature import Field, Signature
 from tidemill.serving import infer_binary, requests
 from tidemill.serving.infer_tensor import PLAIN, Tensor, binary_size, data_of, said
-from tidemill.serving.tensor_values import DATATYPE, FAMILY, Converter, Unfit, converter
+from tidemill.serving.tensor_values import DATATYPE, FAMILY, Converter, Unfit, converter, numbers
 
 #: What clients call a single tensor that holds all fields.
 MATRIX = ("inputs", "input-0", "input", "predict")
@@ -63,13 +63,15 @@ class InferReader:
         self._surrogate = surrogate
         self._max_rows = max_rows
         self._converters: dict[tuple[int, str], Converter] = {}
-        #: Name and datatype -> place and converter of what needs no second look.
-        self._plain: dict[tuple[str, str], tuple[int, Converter]] = {}
+        #: Name -> place, and datatype -> converter, of what needs no second look.
+        self._plain: dict[str, tuple[int, dict[str, Converter]]] = {}
         for place, field in enumerate(signature.request):
+            plain: dict[str, Converter] = {}
             for datatype, family in FAMILY.items():
                 if made := converter(field.name, field.kind, family):
-                    self._converters[place, family] = made
-                    self._plain[field.name, datatype] = place, made
+                    self._converters[place, family] = plain[datatype] = made
+            self._plain[field.name] = place, plain
+        self._usual = tuple((name, False) for name in self._outputs)
         self._matrix = _matrix_fields(signature.request)
         self._required = [place for place, field in enumerate(signature.request) if not field.optional]
         self._subjects = [place for place, field in enumerate(signature.request) if field.role == "subject"]
@@ -82,9 +84,8 @@ class InferReader:
         n = self._rows(tensors[0].shape[0])
         columns: list[list[Any] | None] = [None] * len(self.fields)
         at = 0
-        for number, tensor in enumerate(tensors):
-            if not self._took(tensor, n, columns):
-                at = self._take_any(tensors, number, rest, at, columns)
+        for number in self._not_plain(tensors, n, columns):
+            at = self._take_any(tensors, number, rest, at, columns)
         if at != len(rest):
             raise BadRequest("there are bytes behind the last tensor's", tip="each tensor says `binary_data_size`")
         return Question(n, self.filled(n, columns), self._wanted(asked), asked.id)
@@ -115,26 +116,33 @@ class InferReader:
             raise TooLarge(f"{n:,} rows in one request", tip=f"send at most {self._max_rows:,} at a time")
         return n
 
-    def _took(self, tensor: Tensor, n: int, columns: list[list[Any] | None]) -> bool:
-        """Take a tensor of the usual form, n plain values; of any other nothing is taken, nor said what is wrong."""
-        data = tensor.data
-        if tensor.parameters or data is None or len(tensor.shape) != 1 or tensor.shape[0] != n or len(data) != n:
-            return False
-        found = self._plain.get((tensor.name, tensor.datatype))
-        if found is None or columns[found[0]] is not None:
-            return False
-        try:
-            columns[found[0]] = found[1](data, tensor.datatype)
-        except Unfit:
-            return False
-        return True
+    def _not_plain(self, tensors: Sequence[Tensor], n: int, columns: list[list[Any] | None]) -> list[int]:
+        """Take the tensors of the usual form, n plain values; the numbers of the others, and of what does not fit."""
+        plain, shape, others = self._plain, [n], []
+        for number, tensor in enumerate(tensors):
+            data, found = tensor.data, plain.get(tensor.name)
+            if data is None or found is None or tensor.parameters or tensor.shape != shape or len(data) != n:
+                others.append(number)
+                continue
+            place, converters = found
+            convert = converters.get(tensor.datatype)
+            if convert is None or columns[place] is not None:
+                others.append(number)
+            elif n == 1 and convert is numbers and type(data[0]) is float and data[0] - data[0] == 0.0:
+                columns[place] = data  # a finite float is what it is
+            else:
+                try:
+                    columns[place] = convert(data, tensor.datatype)
+                except Unfit:
+                    others.append(number)
+        return others
 
     def _take_any(
         self, tensors: Sequence[Tensor], number: int, rest: memoryview, at: int, columns: list[list[Any] | None]
     ) -> int:
         """Take a tensor of any form; where its bytes end behind the JSON."""
         tensor, n = tensors[number], tensors[0].shape[0]
-        size = tensor.parameters.get("binary_data_size")
+        size = tensor.parameters.get("binary_data_size") if tensor.parameters else None
         if size is not None:
             size = binary_size(size, len(rest) - at, tensor, number)
         data = data_of(tensor, number, None if size is None else rest[at : at + size])
@@ -189,6 +197,8 @@ class InferReader:
             raise BadRequest(f"the tensor {tensor.name}{within}: {why}") from None
 
     def _wanted(self, asked: _Body) -> tuple[tuple[str, bool], ...]:
+        if not asked.outputs and not asked.parameters:
+            return self._usual
         always = asked.parameters.get("binary_data_output") is True
         if not asked.outputs:
             return tuple([(name, always) for name in self._outputs])

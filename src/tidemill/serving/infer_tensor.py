@@ -19,14 +19,16 @@ _CONTENT = (None, "np", "pd", "str", "datetime")
 PLAIN = re.compile(r"[\w .\-:/]{1,128}\Z")
 
 
-class Tensor(msgspec.Struct, frozen=True):
-    """One input; `data` is left out where its bytes follow the JSON."""
+class Tensor(msgspec.Struct, frozen=True, gc=False):
+    """One input; `data` is left out where its bytes follow the JSON. It is in no cycle, which the collector need not
+    look for.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=512)]
     shape: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1, max_length=2)]
     datatype: str
     data: list[Any] | None = None
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
 
 
 def said(tensor: Tensor, number: int) -> str:

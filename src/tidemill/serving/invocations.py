@@ -5,6 +5,7 @@ Standard: MLflow's REST scoring protocol, with `dataframe_split`, `dataframe_rec
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from tidemill.core.settings import Serve
 from tidemill.core.signature import Field
 from tidemill.serving import requests
 from tidemill.serving.http import Request, Response
-from tidemill.serving.infer import Inferring, tabular
+from tidemill.serving.infer import LARGE, Inferring, tabular
 from tidemill.serving.infer_request import InferReader, Question
 from tidemill.serving.infer_response import about
 from tidemill.serving.live import LiveModel
@@ -55,8 +56,11 @@ class Invocations:
         """`predictions`: a value for each row, or `{"probability": …, "label": …}`."""
         model = self._model(request.query)
         predictor = tabular(model)
-        question = self._question(predictor.reader, requests.decoded(_decoder, request.body))
-        rows, outputs, logged = self._inferring.ask(model, predictor, question, request)
+        if len(request.body) > LARGE:
+            question = await asyncio.to_thread(self._read, predictor.reader, request.body)
+        else:
+            question = self._read(predictor.reader, request.body)
+        rows, outputs, logged = await self._inferring.ask(model, predictor, question, request)
         said = {"predictions": _predictions(outputs)} | about(predictor.release, rows, logged=logged)
         return Response(200, _encode(said), (("cache-control", "no-store"),))
 
@@ -75,26 +79,35 @@ class Invocations:
             raise BadRequest(f"{len(served)} tabular models are served here", tip=f"add ?model= with one of {names}")
         return served[0]
 
-    def _question(self, reader: InferReader, asked: _Body) -> Question:
-        columns, n = _columns(asked)
+    def _read(self, reader: InferReader, body: bytes) -> Question:
+        asked = requests.decoded(_decoder, body)
+        columns, n = _columns(asked, reader.names, self._limits)
         requests.bounded([None] * n, self._limits)
-        unknown = [name for name in columns if name not in reader.names]
-        if unknown:
-            raise BadRequest("there is a column that the model does not take", tip=nearest(unknown[0], reader.names))
         given = [_converted(field, columns[field.name]) if field.name in columns else None for field in reader.fields]
         return Question(n, reader.filled(n, given))
 
 
-def _columns(asked: _Body) -> tuple[Columns, int]:
-    """Columns by name, and how many rows they have."""
+def _columns(asked: _Body, known: Sequence[str], limits: Serve) -> tuple[Columns, int]:
+    """Columns by name, all of them known, and how many rows they have."""
     forms = [asked.dataframe_split, asked.dataframe_records, asked.inputs, asked.instances]
     given = [form for form in forms if form is not None]
     if len(given) != 1:
         raise BadRequest("the body holds one of dataframe_split, dataframe_records, inputs and instances")
     form = given[0]
+    names = form.columns if isinstance(form, _Split) else _names(form, limits)
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        raise BadRequest("there is a column that the model does not take", tip=nearest(unknown, known))
     if isinstance(form, _Split):
         return _of_split(form)
-    return _of_records(form) if isinstance(form, list) else _of_columns(form)
+    return _of_records(form, names) if isinstance(form, list) else _of_columns(form)
+
+
+def _names(form: Sequence[Mapping[str, Any]] | Mapping[str, Any], limits: Serve) -> Sequence[str]:
+    """The columns, before any is made: records that each bring another name would be that many columns of that many."""
+    if isinstance(form, Mapping):
+        return list(form)
+    return list(dict.fromkeys(name for record in requests.bounded(list(form), limits) for name in record))
 
 
 def _of_split(split: _Split) -> tuple[Columns, int]:
@@ -107,8 +120,7 @@ def _of_split(split: _Split) -> tuple[Columns, int]:
     return columns, len(split.data)
 
 
-def _of_records(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, int]:
-    names = dict.fromkeys(name for record in records for name in record)
+def _of_records(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Columns, int]:
     return {name: [record.get(name) for record in records] for name in names}, len(records)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,8 @@ _NAMES = (
 )
 _PLACE = {name: i for i, name in enumerate(_NAMES)}
 _BYTES = 8 * len(_NAMES)
+_ANSWER_US = _PLACE["answer_us"]
+_BUCKETS = [_PLACE[f"bucket:{bound}"] for bound in (*BUCKETS_US, "+Inf")]
 
 
 class Counters:
@@ -67,16 +70,14 @@ class Counters:
 
     def answered(self, kind: str, us: int | None) -> None:
         """Count one answer and how long it took, in microseconds; `None` for one that came with another's."""
-        cells = self._cells
-        cells[_PLACE[f"predictions:{kind}"]] += 1
-        if us is None:
-            return
-        cells[_PLACE["answer_us"]] += us
-        for bound in BUCKETS_US:
-            if us <= bound:
-                cells[_PLACE[f"bucket:{bound}"]] += 1
-                return
-        cells[_PLACE["bucket:+Inf"]] += 1
+        self._cells[_PLACE[f"predictions:{kind}"]] += 1
+        if us is not None:
+            self.took(us)
+
+    def took(self, us: int) -> None:
+        """Count how long a request's answer took, in microseconds."""
+        self._cells[_ANSWER_US] += us
+        self._cells[_BUCKETS[bisect_left(BUCKETS_US, us)]] += 1
 
 
 def totals(folder: Path) -> dict[str, int]:

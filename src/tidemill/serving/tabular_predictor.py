@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,6 +38,9 @@ _FEW = 16
 #: What a request is warmed up with.
 _PLAIN: dict[FieldKind, Any] = {"number": 0.0, "whole": 0, "flag": False, "text": "", "time": None}
 _json = msgspec.json.Encoder().encode
+_NOTHING: dict[str, Any] = {}
+#: A row's inputs of the model, and how its lookups went.
+_Made = tuple[list[Any], Mapping[str, Any], Mapping[str, int | None]]
 
 
 class TabularSources(msgspec.Struct, frozen=True):
@@ -66,11 +70,14 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class TabularPredictor:
-    """One release at work. Not for use by two threads at once."""
+    """One release at work. The loop asks it for a few rows at a time, while a thread asks it for many."""
 
     def __init__(self, pointer: Pointer, model: TabularModel, reader: InferReader, sources: TabularSources) -> None:
         self.release = pointer.release
+        self.name = pointer.release.name
         self.signature = _signature(pointer)
+        #: How many scored things a row's answer holds.
+        self.n = len(self.signature.classes) if self.signature.task == "classes" else 1
         self.reader = reader
         self.model = model
         self._online = sources.online
@@ -79,12 +86,18 @@ class TabularPredictor:
         self._names = [field.name for field in self.signature.request]
         self._inputs = [field.name for field in self.signature.inputs]
         self._entities = sorted({lookup.entity for lookup in self.signature.lookups})
-        self._subject = _named(self.signature.request, "subject")
-        self._time = _named(self.signature.request, "event_time")
-        self._beside = [name for name in self._names if name not in {*self._inputs, self._subject}]
+        self._subject_at = _place_of(self.signature.request, "subject")
+        self._time_at = _place_of(self.signature.request, "event_time")
+        self._beside = [
+            (name, place)
+            for place, name in enumerate(self._names)
+            if name not in self._inputs and place != self._subject_at
+        ]
+        #: Where each input stands in the request; `None` where something is looked up or computed.
+        self._straight = None if self.signature.lookups or self.signature.computed else _places(self.signature)
         kinds = _kinds(self.signature)
         self._functions = [
-            Computing(computed, kinds, sources.modules, self.release.rule_modules)
+            Computing(computed, kinds, sources.modules, self.release.rule_modules, Path(pointer.bundle))
             for computed in self.signature.computed
         ]
         if [field.name for field in model.recipe.inputs] != self._inputs:
@@ -92,37 +105,53 @@ class TabularPredictor:
 
     def prepare(self, question: Question, *, off: bool = False) -> list[Row]:
         """Look up and compute what the answers depend on; of a model that is off, only who asks and when."""
-        clock, release = self._clock, self.release
-        slot, as_of = clock.slot(self._slot_s), clock.as_of(self._slot_s)
-        asked = [dict(zip(self._names, values, strict=True)) for values in zip(*question.columns, strict=True)]
-        asked = asked or [{} for _ in range(question.n)]
-        times = [self._moment(row, as_of) for row in asked]
-        keys = [list(row.values()) for row in asked]
-        found = [None if off else self._look_up(row, time) for row, time in zip(asked, times, strict=True)]
-        if not off:
-            for compute in self._functions:
-                compute(asked)
-        rows = []
-        for number, row in enumerate(asked):
-            values = [] if off else [row[name] for name in self._inputs]
-            name = prediction_id(
-                release.name, release.bundle, "off" if off else "on", slot, as_of, number, keys[number], values
+        slot, as_of = self._clock.moment(self._slot_s)
+        asked = [list(values) for values in zip(*question.columns, strict=True)] or [[] for _ in range(question.n)]
+        times = [self._moment(values, as_of) for values in asked]
+        if off:
+            made: list[_Made] = [([], _NOTHING, _NOTHING)] * len(asked)
+        elif self._straight is not None:
+            straight = self._straight
+            made = [([values[place] for place in straight], _NOTHING, _NOTHING) for values in asked]
+        else:
+            made = self._made(asked, times)
+        about = (self.name, self.release.bundle, "off" if off else "on", slot, as_of)
+        rows, subject_at, beside = [], self._subject_at, self._beside
+        for number, (values, (inputs, status, at)) in enumerate(zip(asked, made, strict=True)):
+            rows.append(
+                Row(
+                    prediction_id(*about, number, values, inputs),
+                    "" if subject_at is None else values[subject_at] or "",
+                    times[number],
+                    inputs,
+                    status,
+                    at,
+                    {name: values[place] for name, place in beside} if beside else _NOTHING,
+                )
             )
-            subject = (row.get(self._subject) or "") if self._subject else ""
-            looked = found[number]
-            status, at = (looked.status, looked.at) if looked is not None else (_NOTHING, _NOTHING)
-            beside = {name: row[name] for name in self._beside} if self._beside else _NOTHING
-            rows.append(Row(name, subject, times[number], values, status, at, beside))
         return rows
 
-    def _moment(self, row: dict[str, Any], as_of: int) -> int:
+    def _moment(self, values: list[Any], as_of: int) -> int:
         """When a row counts: its event time, or the server's as-of, which is then its event time."""
-        if self._time is None:
+        place = self._time_at
+        if place is None:
             return as_of
-        if row[self._time] is None:
-            row[self._time] = as_of
-        time: int = row[self._time]
+        if values[place] is None:
+            values[place] = as_of
+        time: int = values[place]
         return time
+
+    def _made(self, asked: Sequence[list[Any]], times: Sequence[int]) -> list[_Made]:
+        """The model's inputs of each row, after lookups and functions, and how the lookups went."""
+        rows = [dict(zip(self._names, values, strict=True)) for values in asked]
+        found = [self._look_up(row, time) for row, time in zip(rows, times, strict=True)]
+        for compute in self._functions:
+            compute(rows)
+        inputs = ([row[name] for name in self._inputs] for row in rows)
+        return [
+            (values, _NOTHING, _NOTHING) if looked is None else (values, looked.status, looked.at)
+            for values, looked in zip(inputs, found, strict=True)
+        ]
 
     def _look_up(self, row: dict[str, Any], time: int) -> Found | None:
         if self._online is None:
@@ -197,17 +226,22 @@ class TabularPredictor:
         return self
 
 
-_NOTHING: dict[str, Any] = {}
-
-
 def _signature(pointer: Pointer) -> Signature:
     if pointer.release.signature is None:
         raise BundleCorrupt(f"{pointer.release.name} is no tabular model")
     return pointer.release.signature
 
 
-def _named(fields: Sequence[Field], role: str) -> str | None:
-    return next((field.name for field in fields if field.role == role), None)
+def _place_of(fields: Sequence[Field], role: str) -> int | None:
+    return next((place for place, field in enumerate(fields) if field.role == role), None)
+
+
+def _places(signature: Signature) -> list[int] | None:
+    """Where each input stands in the request; `None` where one does not."""
+    places = {field.name: place for place, field in enumerate(signature.request)}
+    wanted = [places.get(field.name) for field in signature.inputs]
+    found = [place for place in wanted if place is not None]
+    return found if len(found) == len(wanted) else None
 
 
 def _kinds(signature: Signature) -> dict[str, FieldKind]:

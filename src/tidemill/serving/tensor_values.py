@@ -46,7 +46,8 @@ class Unfit(ValueError):
         super().__init__(f"row {row} {why}")
 
 
-def _numbers(values: list[Any], datatype: str) -> list[float | None]:
+def numbers(values: list[Any], datatype: str) -> list[float | None]:
+    """Floats and whole numbers as floats; NaN is missing."""
     made: list[float | None] = []
     for value in values:
         kind = type(value)
@@ -95,7 +96,7 @@ def _wholes(values: list[Any], datatype: str) -> list[int | None]:
 
 def _wholes_of_floats(values: list[Any], datatype: str) -> list[int | None]:
     made: list[int | None] = []
-    for value in _numbers(values, datatype):
+    for value in numbers(values, datatype):
         if value is not None and (value % 1.0 or abs(value) > _EXACT):
             raise Unfit(len(made), "is no whole number")
         made.append(None if value is None else int(value))
@@ -142,7 +143,7 @@ def converter(name: str, kind: FieldKind, family: str) -> Converter | None:
 
 
 _CONVERTERS: dict[tuple[FieldKind, str], Converter] = {
-    ("number", "float"): _numbers,
+    ("number", "float"): numbers,
     ("number", "int"): _numbers_of_ints,
     ("whole", "int"): _wholes,
     ("whole", "float"): _wholes_of_floats,

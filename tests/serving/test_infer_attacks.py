@@ -1,0 +1,283 @@
+"""Attacks on the routes of tabular models: none is answered, none costs more than its bytes, and others are served."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from served_client import Client
+from served_model import CHURN, CHURN_FIELDS, Served, additive, churn, churn_signature, open_models
+
+from tidemill.core.signature import Field, Signature, outputs_of
+from tidemill.serving import Server, start
+
+AGE = {"name": "age", "shape": [1], "datatype": "INT64", "data": [31]}
+GOOD = {"inputs": [AGE]}
+INFER = f"/v2/models/{CHURN}/infer"
+ASKED = (INFER, f"/v2/models/{CHURN}/versions/1/infer", f"/invocations?model={CHURN}")
+READ = ("/v2", "/v2/health/live", "/v2/health/ready", f"/v2/models/{CHURN}", f"/v2/models/{CHURN}/ready")
+#: Names that a page, a shell, a query, a spreadsheet, a terminal or a path would take for more than a text.
+HOSTILE = (
+    "<script>alert(1)</script>", '"><svg/onload=alert(1)>', "{{7*7}}", "=HYPERLINK(1)", "'; DROP TABLE x; --",
+    "../../etc/passwd", "%2e%2e%2f", "a\nb 1\ntidemill_predictions_total 9", "\u202eevil", "\x1b[31mred", "__class__",
+)  # fmt: skip
+
+#: Those of them that say nothing to any of these, in JSON.
+PLAIN = ("__class__", "../../etc/passwd")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    made = open_models(tmp_path_factory.mktemp("attacked") / "project", max_rows=100)
+    made.promote(CHURN, churn(), churn_signature())
+    fields = tuple(Field(name=name, kind="number", optional=True) for name in HOSTILE)
+    hostile = additive("classes", HOSTILE[0], fields, [0.1] * len(fields), HOSTILE[:3])
+    signature = Signature(
+        task="classes", target=HOSTILE[0], request=fields, inputs=fields, outputs=outputs_of("classes"),
+        classes=HOSTILE[:3],
+    )  # fmt: skip
+    made.promote("hostile", hostile, signature)
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(served: Served) -> Iterator[Server]:
+    with start(served.plan()) as running:
+        running.wait_ready(60)
+        yield running
+
+
+class Patient(Client):
+    """Asks again on a new connection where the server hung up before it had all of what it refuses."""
+
+    def __call__(self, *given: Any, **more: Any) -> tuple[int, dict[str, str], Any]:
+        for _ in range(5):
+            with suppress(BrokenPipeError, ConnectionResetError):
+                return super().__call__(*given, **more)
+            self.connection.close()
+        raise AssertionError("the server hangs up and says nothing")
+
+
+@pytest.fixture
+def asks(server: Server) -> Iterator[Client]:
+    client = Patient(server.port)
+    yield client
+    client.connection.close()
+    again = Client(server.port)
+    assert again("POST", INFER, GOOD)[0] == 200, "others are not served any more"
+    again.connection.close()
+
+
+@pytest.mark.parametrize("path", [*ASKED, *READ])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_foreign_hosts_and_pages_get_nothing(asks: Client, path: str, headers: dict[str, str]) -> None:
+    for method in ("POST",) if path in ASKED else ("GET", "DELETE"):
+        status, _, said = asks(method, path, GOOD if method == "POST" else None, headers)
+        assert status == 403
+        assert "probability" not in str(said) and "inputs" not in str(said)
+
+
+@pytest.mark.parametrize("path", ASKED)
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/csv"])
+def test_what_a_form_can_send_is_not_read(asks: Client, path: str, kind: str) -> None:
+    assert asks("POST", path, GOOD, {"Content-Type": kind})[0] in (403, 415)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..%2f..%2fetc", "%252e%252e", "..;", "..", "a%00b", "a%5cb", "%2fetc%2fpasswd", "churn%0d%0aX:%20y", "x" * 5_000],
+)
+@pytest.mark.parametrize("path", ["/v2/models/{}", "/v2/models/{}/infer", f"/v2/models/{CHURN}/versions/{{}}/infer"])
+def test_a_path_is_no_way_out(asks: Client, name: str, path: str) -> None:
+    method = "POST" if path.endswith("infer") else "GET"
+    status, about, said = asks(method, path.format(name), GOOD if method == "POST" else None)
+    assert status in (400, 404, 405, 414), said
+    assert "x:" not in str(about).lower().replace("x-", "") and "/etc" not in str(said)
+    status, _, said = asks("POST", f"/invocations?model={name}", {"inputs": [{"age": 1}]})
+    assert status in (400, 404), said
+
+
+DEEP = b"[" * 200_000 + b"]" * 200_000
+BODIES = {
+    "nested 200,000 deep": (DEEP, {400, 413}),
+    "nested in data": (b'{"inputs":[{"name":"age","shape":[1],"datatype":"INT64","data":' + DEEP + b"}]}", {400, 413}),
+    "nested parameters": (b'{"parameters":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}", {400, 413}),
+    "two megabytes": (b'{"inputs":[' + b" " * (2 << 20) + b"]}", {413}),
+    "NaN": (b'{"inputs":[{"name":"balance","shape":[1],"datatype":"FP64","data":[NaN]}]}', {400}),
+    "an infinite number": (b'{"inputs":[{"name":"balance","shape":[1],"datatype":"FP64","data":[1e999]}]}', {400}),
+    "a long number": (b'{"inputs":[{"name":"age","shape":[1],"datatype":"INT64","data":[' + b"9" * 500_000 + b"]}]}",
+                      {400}),
+    "a shape that lies": (json.dumps({"inputs": [AGE | {"shape": [10**15]}]}).encode(), {400, 413}),
+    "15,000 tensors": (json.dumps({"inputs": [AGE] * 15_000}).encode(), {400, 413}),
+    "a pickle": (pickle.dumps(GOOD), {400}),
+    "gzip": (gzip.compress(b" " * 10_000_000), {400}),
+    "a surrogate": (b'{"inputs":[{"name":"plan","shape":[1],"datatype":"BYTES","data":["\\ud800"]},'
+                    b'{"name":"age","shape":[1],"datatype":"INT64","data":[1]}]}', {400}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ASKED)
+@pytest.mark.parametrize("what", BODIES)
+def test_a_body_costs_no_more_than_its_bytes(asks: Client, path: str, what: str) -> None:
+    body, statuses = BODIES[what]
+    begun = time.monotonic()
+    status, _, said = asks("POST", path, body)
+    assert status in statuses, said
+    assert time.monotonic() - begun < 3
+    assert len(str(said)) < 1_000
+
+
+ROWS = {
+    "records that each bring another column": {"dataframe_records": [{f"k{i}": 1} for i in range(60_000)]},
+    "one record of many columns": {"inputs": [{f"k{i}": 1 for i in range(60_000)}]},
+    "a thousand columns": {"instances": [{f"k{i}": 1 for i in range(1_000)}] * 60},
+    "rows of nothing": {"dataframe_split": {"columns": [], "data": [[]] * 200_000}},
+    "columns without rows": {"dataframe_split": {"columns": [f"k{i}" for i in range(60_000)], "data": []}},
+    "a column twice": {"dataframe_split": {"columns": ["age", "age"], "data": [[1, 2]]}},
+    "ragged rows": {"dataframe_split": {"columns": ["age"], "data": [[1], []]}},
+    "a column of columns": {"inputs": {"age": [{"a": 1}]}},
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_tables_cost_no_more_than_their_bytes(asks: Client, server: Server, what: str) -> None:
+    before = peak_mb(server)
+    begun = time.monotonic()
+    status, _, said = asks("POST", f"/invocations?model={CHURN}", ROWS[what])
+    assert status in (400, 413), said
+    assert time.monotonic() - begun < 3
+    assert peak_mb(server) - before < 250
+
+
+def peak_mb(server: Server) -> float:
+    """The most memory that any process of the server had."""
+    found = [0]
+    for path in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = path.read_text()
+        except OSError:
+            continue
+        about = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        family = {int(about["Pid"]), int(about["PPid"])}
+        if server.pid in family and "VmHWM" in about:
+            found.append(int(about["VmHWM"].split()[0]))
+    return max(found) / 1024
+
+
+def wire(server: Server, sent: bytes, answers: int = 1) -> bytes:
+    """What the server says to raw bytes, until so many answers are there or it hangs up."""
+    found = b""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=3) as opened, suppress(OSError):
+        with suppress(OSError):  # it may hang up before it has read all
+            opened.sendall(sent)
+        while found.count(b"HTTP/1.1 ") < answers and (block := opened.recv(65_536)):
+            found += block
+        opened.settimeout(0.2)
+        found += opened.recv(65_536)
+    return found
+
+
+def posted(body: bytes, *headers: str, path: str = INFER) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+SMUGGLED = json.dumps(GOOD).encode()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Content-Length: 5", f"Content-Length: {len(SMUGGLED)}"),
+        (f"Content-Length: {len(SMUGGLED)}", "Transfer-Encoding: chunked"),
+        ("Content-Length: -1",),
+        ("Content-Length: +5",),
+        ("Transfer-Encoding: chunked, identity",),
+    ],
+)
+def test_conflicting_lengths_are_refused(asks: Client, server: Server, headers: tuple[str, ...]) -> None:
+    hidden = posted(b"", "Content-Length: 0", path="/v2/models/nobody/infer")
+    said = wire(server, posted(SMUGGLED + hidden, *headers), answers=2)
+    assert b" 200 " not in said.split(b"\r\n", 1)[0]
+    assert b"nobody" not in said, "a second request was read out of the first one's body"
+
+
+def test_pipelined_requests_are_answered_one_after_the_other(asks: Client, server: Server) -> None:
+    one = posted(SMUGGLED, f"Content-Length: {len(SMUGGLED)}")
+    said = wire(server, one * 20, answers=20)
+    assert said.count(b"HTTP/1.1 200") == 20
+
+
+def test_slow_headers_and_bodies_hold_nobody_up(asks: Client, server: Server) -> None:
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(50)]
+    try:
+        for place, opened in enumerate(slow):
+            half = posted(b"{", "Content-Length: 1000") if place % 2 else b"POST /v2 HTTP/1.1\r\nHost: 127"
+            opened.sendall(half)
+        begun = time.monotonic()
+        assert asks("POST", INFER, GOOD)[0] == 200
+        assert time.monotonic() - begun < 5
+    finally:
+        for opened in slow:
+            opened.close()
+
+
+def test_many_and_long_headers_are_refused(asks: Client, server: Server) -> None:
+    body = SMUGGLED
+    for headers in ([f"X-{i}: y" for i in range(5_000)], ["X-Long: " + "y" * 2_000_000]):
+        said = wire(server, posted(body, f"Content-Length: {len(body)}", *headers))
+        assert b" 200 " not in said.split(b"\r\n", 1)[0]
+
+
+def test_hostile_names_stay_texts(asks: Client) -> None:
+    status, about, said = asks("GET", "/v2/models/hostile")
+    assert status == 200 and about["content-type"] == "application/json"
+    assert about["x-content-type-options"] == "nosniff"
+    assert [one["name"] for one in said["inputs"]] == list(HOSTILE)
+    tensors = [{"name": name, "shape": [1], "datatype": "FP64", "data": [1.0]} for name in HOSTILE]
+    status, about, said = asks("POST", "/v2/models/hostile/infer", {"inputs": tensors})
+    assert status == 200 and about["content-type"] == "application/json"
+    assert next(one["data"] for one in said["outputs"] if one["name"] == "label")[0] in HOSTILE[:3]
+    metrics = asks("GET", "/metrics")[2]
+    assert not any(name in metrics for name in HOSTILE[:4]) and "predictions_total 9" not in metrics
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_refusals_show_no_hostile_text(asks: Client, name: str) -> None:
+    for path, body in [
+        (INFER, {"inputs": [AGE | {"name": name}]}),
+        (INFER, {"inputs": [AGE | {"datatype": name}]}),
+        (INFER, {"inputs": [AGE], "outputs": [{"name": name}]}),
+        (f"/invocations?model={CHURN}", {"inputs": [{name: 1}]}),
+        (INFER, {"inputs": [AGE, {"name": "joined", "shape": [1], "datatype": "BYTES", "data": [name]}]}),
+    ]:
+        status, about, said = asks("POST", path, body)
+        assert status in (400, 404), said
+        assert name not in json.dumps(said, ensure_ascii=False) or name in PLAIN
+        assert about["content-type"] == "application/json" and about["x-content-type-options"] == "nosniff"
+
+
+def test_a_text_is_only_a_text_to_the_model(asks: Client) -> None:
+    for text in (*HOSTILE, "gold' OR 1=1 --", "(" * 100_000, "\u0000"):
+        plan: Any = {"name": "plan", "shape": [1], "datatype": "BYTES", "data": [text]}
+        status, _, said = asks("POST", INFER, {"inputs": [AGE, plan]})
+        assert status in (200, 400, 413), said
+        if status == 200:
+            assert text not in json.dumps(said)
+    assert {field.name for field in CHURN_FIELDS} >= {"plan"}
