@@ -54,13 +54,13 @@ def named(names: tuple[str, ...] = ("age", "income")) -> bytes:
     )
 
 
-def words() -> bytes:
-    """`counts` float32 (n, 2): whether a text is `good`, and whether it is `bad`."""
+def words(known: tuple[str, ...] = ("good", "bad")) -> bytes:
+    """`counts` float32 (n, len(known)): whether a text is each of the known ones."""
     from onnx import TensorProto, helper
 
     told = helper.make_tensor_value_info
     nodes = [
-        helper.make_node("OneHotEncoder", ["texts"], ["counts"], domain="ai.onnx.ml", cats_strings=["good", "bad"]),
+        helper.make_node("OneHotEncoder", ["texts"], ["counts"], domain="ai.onnx.ml", cats_strings=list(known)),
     ]
     inputs = [told("texts", TensorProto.STRING, [None])]
     return _saved(nodes, inputs, [told("counts", TensorProto.FLOAT, [None, 2])], [])

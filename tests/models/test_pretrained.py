@@ -30,6 +30,24 @@ def test_texts_go_in_as_they_are(tmp_path: Path) -> None:
     assert embed(["good", "bad", "odd"]).tolist() == [[1, 0], [0, 1], [0, 0]]
 
 
+def test_no_rows_give_no_rows_of_the_same_form_and_a_missing_text_is_empty(tmp_path: Path) -> None:
+    score = tm.pretrained(folder_of(tmp_path / "score", linear()))
+    embed = tm.pretrained(folder_of(tmp_path / "words", words(("", "good"))))
+    nothing = score(np.zeros((0, 2)))
+    assert (nothing.shape, nothing.dtype) == ((0, 1), np.float32)
+    assert embed(np.zeros(0, object)).shape == (0, 2)
+    assert embed(np.array([None, "good"], object)).tolist() == [[1, 0], [0, 1]]
+
+
+def test_its_value_is_its_folder_as_written_and_the_hash_that_its_card_pins(tmp_path: Path) -> None:
+    for place in ("here", "there"):
+        folder_of(tmp_path / place / "models" / "score", linear())
+    here, there = (tm.pretrained("models/score").within(tmp_path / place) for place in ("here", "there"))
+    assert repr(here) == repr(there) and here.origin.sha256 in repr(here)
+    folder_of(tmp_path / "there" / "models" / "score", linear(bias=2.0))
+    assert repr(here) != repr(there)
+
+
 def test_a_relative_folder_is_looked_for_where_it_is_told(tmp_path: Path) -> None:
     folder_of(tmp_path / "models" / "score", linear())
     score = tm.pretrained("models/score")  # nothing is read here

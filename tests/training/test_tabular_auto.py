@@ -94,7 +94,7 @@ def test_a_member_that_takes_too_long_is_ended_from_outside(tmp_path: Path) -> N
     started = time.monotonic()
     asked = Asked(members=(endless,), measure="mae", seed=0)
     ((fitted, margins),) = fit_members(rows, asked, place=tmp_path, seconds=1.5, told=lambda one: None)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 30  # left alone it goes on for many minutes; a busy machine starts late
     assert (fitted.state, margins) == ("late", None)
 
 

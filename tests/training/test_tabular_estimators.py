@@ -16,7 +16,7 @@ from tidemill.core.errors import NotPublishable, ParityFailed, SettingRefused, T
 from tidemill.core.signature import Task
 from tidemill.models.tabular import open_tabular, parity, write_tabular
 from tidemill.training.tabular.estimator_frame import frame_of
-from tidemill.training.tabular.estimator_plan import EstimatorPlan, estimator_plan, seeded
+from tidemill.training.tabular.estimator_plan import estimator_plan, seeded
 from tidemill.training.tabular.published import Fitted, Form
 from tidemill.training.tabular.publishing import published
 from tidemill.training.tabular.still_fit import fit_still
@@ -326,25 +326,3 @@ def test_one_that_refuses_unknown_texts_is_refused_with_what_to_set() -> None:
     with pytest.raises(NotPublishable, match="text of city, job that it never saw") as refused:
         estimator_plan(estimator).fit(rows("binary", 200))
     assert "handle_unknown='ignore'" in str(refused.value)
-
-
-@pytest.mark.slow
-def test_a_torch_module_goes_through_the_hook() -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'tidemill[torch]'")
-
-    class Line(Median):
-        def fit(self, frame: Any, target: Any) -> Line:
-            self.module_ = torch.nn.Linear(2, 1)
-            return self
-
-        def predict(self, frame: Any) -> Any:
-            with torch.no_grad():
-                return self.module_(torch.tensor(np.asarray(frame), dtype=torch.float32)).numpy()[:, 0]
-
-        def export_onnx(self, folder: Path) -> Path:
-            file = folder / "model.onnx"
-            torch.onnx.export(self.module_, (torch.zeros(1, 2),), str(file), dynamo=False, dynamic_axes={"x": {0: "n"}},
-                              input_names=["x"], output_names=["answer"])  # fmt: skip
-            return file
-
-    assert EstimatorPlan(Line()).fit(rows("number", 100, numbers_only=True, whole=True))

@@ -40,6 +40,7 @@ FAILPOINTS: dict[int, str] = {
     24: "counts.staged",
     25: "counts.written",
     26: "drop.ledger",
+    27: "dataset.ledger",
 }
 
 _armed: str | None = None

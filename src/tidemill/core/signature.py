@@ -49,6 +49,8 @@ class Computed(Record, frozen=True):
     #: Names of what it is given, in the order of its parameters, and what it gives.
     takes: tuple[str, ...]
     gives: tuple[Field, ...]
+    #: Names in its source of pre-trained models, each in the bundle's folder `pretrained/<name>`.
+    pretrained: tuple[str, ...] = ()
 
 
 class Signature(Record, frozen=True):

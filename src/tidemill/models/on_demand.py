@@ -16,6 +16,8 @@ from tidemill.core.signature import FieldKind
 
 #: The folder of on-demand features among a release's modules.
 FOLDER = "features"
+#: The folder of the pre-trained models that they use, in the bundle.
+PRETRAINED = "pretrained"
 #: Kind -> dtype that a function is given. Numbers, whole numbers and flags are floats, a missing one NaN; texts are
 #: objects, a missing one `None`; times are UTC, a missing one NaT.
 DTYPES: dict[FieldKind, str] = {

@@ -33,8 +33,12 @@ class OwnRule:
 
 def own_rule(function: Callable[..., Any]) -> OwnRule:
     """Cut a rule's source out of its file; `RuleRefused` says why a function cannot be shipped."""
-    _, source = shipped_function(function, FOLDER, "rule")
+    _, source, pretrained = shipped_function(function, FOLDER, "rule")
     name = function.__name__
+    if pretrained:
+        raise RuleRefused(
+            f"the rule `{name}` uses the pre-trained model {', '.join(pretrained)}", tip="only features on demand may"
+        )
     return OwnRule(name, source, _columns(ast.parse(source), name))
 
 

@@ -77,7 +77,8 @@ def check_origin(origin: Origin, raw: bytes, where: str) -> None:
 def pretrained(folder: str | Path) -> Pretrained:
     """The model in `folder`: for `learn=` (nothing is fitted), or as a function of arrays for features on demand.
 
-    A relative folder is looked for in the working folder, or where `within` says. Nothing is read before it is used.
+    A relative folder is looked for in the project's folder, and outside of one in the working folder. Nothing is read
+    before it is used.
 
     >>> pretrained("models/sentiment").folder.as_posix()
     'models/sentiment'
@@ -88,40 +89,64 @@ def pretrained(folder: str | Path) -> Pretrained:
 class Pretrained:
     """A graph with its origin; may be shared between threads and pickled, since it is its folder's name alone."""
 
-    def __init__(self, folder: Path) -> None:
+    #: It may stand where an estimator does, though it has no `fit`.
+    learned_elsewhere = True
+
+    def __init__(self, folder: Path, root: Path = Path()) -> None:
+        #: As it was written.
         self.folder = Path(folder)
+        self.root = root
 
     def __repr__(self) -> str:
-        return f"pretrained({self.folder.as_posix()!r})"
+        """The folder and the hash that its card pins: another graph is another value, wherever the folder lies."""
+        try:
+            pinned = f", sha256={read_origin(self.place / CARD).sha256!r}"
+        except OriginMissing:
+            pinned = ""
+        return f"pretrained({self.folder.as_posix()!r}{pinned})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Pretrained, (self.folder,)
+        return Pretrained, (self.folder, self.root)
+
+    @property
+    def place(self) -> Path:
+        """Where its files lie."""
+        return self.root / self.folder
 
     def within(self, root: Path) -> Pretrained:
-        """The same, with a relative folder looked for in `root`: the project's folder, or a release's."""
-        return Pretrained(root / self.folder)
+        """The same, with a relative folder looked for in `root`."""
+        return Pretrained(self.folder, root)
+
+    def write(self, folder: Path) -> None:
+        """Leave the graph and its card in a new `folder`; raises like `raw`."""
+        raw = self.raw
+        folder.mkdir(parents=True)
+        (folder / GRAPH).write_bytes(raw)
+        (folder / CARD).write_bytes((self.place / CARD).read_bytes())
 
     @cached_property
     def origin(self) -> Origin:
         """Where it comes from, complete and checked against the graph."""
-        origin = read_origin(self.folder / CARD)
-        check_origin(origin, self._unchecked, str(self.folder / CARD))
+        origin = read_origin(self.place / CARD)
+        check_origin(origin, self._unchecked(), str(self.place / CARD))
         return origin
 
-    @cached_property
+    @property
     def raw(self) -> bytes:
         """The graph's bytes, which are those that the card pins. Raises `OriginMissing` or `BundleRefused`."""
-        if why := trouble(self._unchecked):
-            raise BundleRefused(f"{self.folder / GRAPH} is refused: {why}")
-        return self._unchecked if self.origin else b""
+        raw = self._unchecked()
+        if why := trouble(raw):
+            raise BundleRefused(f"{self.place / GRAPH} is refused: {why}")
+        check_origin(read_origin(self.place / CARD), raw, str(self.place / CARD))
+        return raw
 
-    @cached_property
     def _unchecked(self) -> bytes:
         try:
-            return (self.folder / GRAPH).read_bytes()
+            return (self.place / GRAPH).read_bytes()
         except OSError as problem:
             raise OriginMissing(
-                f"there is no pre-trained model in {self.folder}: {problem.strerror}", tip=f"put {GRAPH} there"
+                f"there is no pre-trained model in {self.place}: {problem.strerror}",
+                tip=f"put {GRAPH} and {CARD} there",
             ) from problem
 
     @cached_property
@@ -139,7 +164,7 @@ class Pretrained:
         try:
             return onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
         except Exception as problem:  # ONNX Runtime's errors share no class
-            raise BundleRefused(f"ONNX Runtime cannot open {self.folder / GRAPH}: {str(problem)[:300]}") from problem
+            raise BundleRefused(f"ONNX Runtime cannot open {self.place / GRAPH}: {str(problem)[:300]}") from problem
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -149,13 +174,29 @@ class Pretrained:
     def __call__(self, *arrays: Any, output: str | None = None, **named: Any) -> NDArray[Any]:
         """The graph's first output, or the one called `output`, for arrays in its order or by name; on one thread.
 
-        Each array is turned into the type that the graph reads. Raises `TypeError` for too many or unknown ones.
+        Each array is turned into the type that the graph reads; a missing text becomes an empty one. No rows give no
+        rows, of the shape and type that one would have. Raises `TypeError` for too many or unknown arrays.
         """
         asked = {one.name: one.type for one in self._session.get_inputs()}
         given = dict(zip(asked, arrays, strict=False)) | named
         if len(arrays) > len(asked) or set(given) != set(asked):
             raise TypeError(f"{self!r} reads {', '.join(asked)}, and was given {', '.join(given) or 'nothing'}")
-        kinds = {name: _NUMPY.get(type_, np.float32) for name, type_ in asked.items()}
-        fed: dict[str, Any] = {name: np.asarray(array, kinds[name]) for name, array in given.items()}
+        fed = {name: _tensor(array, asked[name]) for name, array in given.items()}
+        nothing = bool(fed) and all(array.ndim and not len(array) for array in fed.values())
+        if nothing:  # many graphs cannot run on no rows
+            fed = {name: _one_of(array) for name, array in fed.items()}
         found: NDArray[Any] = self._session.run([output or self._session.get_outputs()[0].name], fed)[0]
-        return found
+        return found[:0] if nothing else found
+
+
+def _tensor(array: Any, kind: str) -> NDArray[Any]:
+    made: NDArray[Any] = np.asarray(array, _NUMPY.get(kind, np.float32))
+    if made.dtype == object:
+        flat = ["" if value is None else value for value in made.ravel().tolist()]
+        made = np.array(flat, object).reshape(made.shape)
+    return made
+
+
+def _one_of(array: NDArray[Any]) -> NDArray[Any]:
+    """One row of zeros or empty texts in place of none."""
+    return np.full((1, *array.shape[1:]), "" if array.dtype == object else 0, array.dtype)

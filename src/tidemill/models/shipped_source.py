@@ -1,7 +1,8 @@
 """Functions of a project that travel with a release as source: rules of one's own, and features made on demand.
 
 The server never imports the project file. So a function's source is cut out together with what it reaches at the
-top of its file (functions, constants, imports), and only imports on `ALLOWED_IMPORTS` are let through.
+top of its file (functions, constants, imports), and only imports on `ALLOWED_IMPORTS` are let through. A pre-trained
+model that it reaches is no source: its name is told to whoever ships the function, and bound by whoever loads it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import builtins
 import hashlib
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidemill.core.errors import RuleRefused
+from tidemill.models.pretrained import Pretrained
 
 ALLOWED_IMPORTS = frozenset(
     {"__future__", "bisect", "collections", "datetime", "fractions", "functools", "itertools", "math", "numpy",
@@ -23,8 +25,18 @@ ALLOWED_IMPORTS = frozenset(
 )  # fmt: skip
 
 
-def shipped_function(function: Callable[..., Any], folder: str, what: str) -> tuple[str, str]:
-    """The path of a function's module below `folder`, and its source; `what` it is, for messages.
+class Shipped(NamedTuple):
+    """A function's module."""
+
+    #: Below the folder that it was shipped to.
+    path: str
+    source: str
+    #: Name in the source -> the pre-trained model that has to be bound to it.
+    pretrained: dict[str, Pretrained]
+
+
+def shipped_function(function: Callable[..., Any], folder: str, what: str) -> Shipped:
+    """A function as a module below `folder`; `what` it is, for messages.
 
     `RuleRefused` says why a function cannot be shipped.
     """
@@ -43,26 +55,34 @@ def shipped_function(function: Callable[..., Any], folder: str, what: str) -> tu
         raise RuleRefused(
             f"the source of the {what} `{name}` cannot be read", tip="define it in a file, not at a prompt"
         ) from missing
-    source = _cut(file, name, what)
-    check_source(f"{folder}/{name}.py", source)
-    return f"{folder}/{name}.py", source
+    known = {name: value for name, value in function.__globals__.items() if isinstance(value, Pretrained)}
+    source, reached = _cut(file, name, what, known)
+    check_source(f"{folder}/{name}.py", source, reached)
+    return Shipped(f"{folder}/{name}.py", source, {name: known[name] for name in sorted(reached)})
 
 
 def load_shipped(
-    path: str, name: str, folder: str, sources: Mapping[str, bytes], hashes: Mapping[str, str] | None = None
+    path: str,
+    name: str,
+    folder: str,
+    sources: Mapping[str, bytes],
+    hashes: Mapping[str, str] | None = None,
+    pretrained: Mapping[str, Pretrained] | None = None,
 ) -> Callable[..., Any]:
     """The function `name` of the shipped module at `path`, which has to lie in `folder`.
 
     `hashes` (path -> sha256, as a release pins them) are compared first; a difference, a missing module or a source
-    that may not be shipped raises `RuleRefused`.
+    that may not be shipped raises `RuleRefused`. `pretrained` are bound to their names before it runs.
     """
+    bound = dict(pretrained or {})
     source = sources.get(path)
     if source is None or PurePosixPath(path).parts[0] != folder or ".." in path:
         raise RuleRefused(f"the release has no module {path} for its function `{name}`")
     if hashes is not None and hashes.get(path) != hashlib.sha256(source).hexdigest():
         raise RuleRefused(f"{path} is not the module that the release pins")
-    check_source(path, source.decode())
+    check_source(path, source.decode(), bound)
     module = types.ModuleType(f"tidemill_{folder}_{name}")
+    module.__dict__.update(bound)
     exec(compile(source, path, "exec"), module.__dict__)  # the project's own code, pinned by hash in the release
     found: Callable[..., Any] = getattr(module, name)
     return found
@@ -85,8 +105,8 @@ class _Bare(ast.NodeTransformer):
         return ast.copy_location(ast.Assign(targets=[node.target], value=node.value, type_comment=None), node)
 
 
-def _cut(file: ast.Module, name: str, what: str) -> str:
-    """The statements at the top of a file that `name` reaches, in their order."""
+def _cut(file: ast.Module, name: str, what: str, known: Collection[str]) -> tuple[str, set[str]]:
+    """The statements at the top of a file that `name` reaches, in order, and which of the `known` names it does."""
     makers: dict[str, ast.stmt] = {}
     for statement in file.body:
         for made in _makes(statement):
@@ -94,9 +114,14 @@ def _cut(file: ast.Module, name: str, what: str) -> str:
     if not isinstance(makers.get(name), ast.FunctionDef):
         raise RuleRefused(f"the {what} `{name}` is not a plain `def {name}(…)` at the top of its file")
     wanted: set[int] = set()
+    met: set[str] = set()
     todo = [name]
     while todo:
-        reached = makers.get(todo.pop())
+        asked = todo.pop()
+        if asked in known:
+            met.add(asked)
+            continue
+        reached = makers.get(asked)
         if reached is None or id(reached) in wanted:
             continue
         wanted.add(id(reached))
@@ -104,7 +129,7 @@ def _cut(file: ast.Module, name: str, what: str) -> str:
             reached.decorator_list = []  # they name what is not shipped, such as the mill
         todo.extend(node.id for node in ast.walk(reached) if isinstance(node, ast.Name))
     kept = [ast.unparse(statement) for statement in file.body if id(statement) in wanted]
-    return "from __future__ import annotations\n\n" + "\n\n\n".join(kept) + "\n"
+    return "from __future__ import annotations\n\n" + "\n\n\n".join(kept) + "\n", met
 
 
 def _makes(statement: ast.stmt) -> list[str]:
@@ -119,8 +144,8 @@ def _makes(statement: ast.stmt) -> list[str]:
     return []
 
 
-def check_source(path: str, source: str) -> None:
-    """Refuse a module that imports beyond `ALLOWED_IMPORTS` or uses a name that it does not define."""
+def check_source(path: str, source: str, given: Collection[str] = ()) -> None:
+    """Refuse a module that imports beyond `ALLOWED_IMPORTS` or uses a name that it neither defines nor is `given`."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -132,7 +157,7 @@ def check_source(path: str, source: str) -> None:
                 f"{path} imports {', '.join(foreign)}",
                 tip=f"it may import: {', '.join(sorted(ALLOWED_IMPORTS - {'__future__'}))}",
             )
-    defined = {name for node in ast.walk(tree) for name in _binds(node)} | set(dir(builtins))
+    defined = {name for node in ast.walk(tree) for name in _binds(node)} | set(dir(builtins)) | set(given)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     unknown = sorted(used - defined)
     if unknown:

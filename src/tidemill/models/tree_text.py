@@ -7,6 +7,7 @@ inside their array, and children that come after their parent, each once, so tha
 
 from __future__ import annotations
 
+import re
 from itertools import accumulate, pairwise
 
 START = b"tree\nversion="
@@ -17,6 +18,12 @@ DEEPEST = 512
 #: LightGBM's own limit on the leaves of a tree.
 MOST_LEAVES = 131_072
 _CATEGORY = 1
+#: Lists that LightGBM reads where they are there; one of another length ends the process.
+_BESIDE_LEAVES = ("leaf_weight", "leaf_count")
+_BESIDE_SPLITS = ("split_gain", "internal_value", "internal_weight", "internal_count")
+_NUMBER = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|-?inf|-?nan", re.ASCII)
+#: An empty one is read beyond its end.
+_OBJECTIVE = re.compile(r"[a-z][a-z0-9_]*( [a-z_]+(:[-+.0-9a-zA-Z]+)?)*", re.ASCII)
 _Tree = dict[str, str]
 
 
@@ -39,18 +46,20 @@ def trouble(raw: bytes) -> str | None:
     head, *trees = text.split("\n\nTree=")
     try:
         about = _lines(head)
-        features = int(about["max_feature_idx"]) + 1
+        features = _ints(about, "max_feature_idx")[0] + 1
         if features != len(about["feature_names"].split()) or features < 1:
             return "its head does not say scores from named features"
-        scores = int(about["num_class"])
+        scores = _ints(about, "num_class")[0]
         if scores < 1 or about["num_tree_per_iteration"] != about["num_class"] or not trees or len(trees) % scores:
             return "it holds no trees of the scores that it says"
+        if not _OBJECTIVE.fullmatch(about.get("objective", "custom")):
+            return "its objective is none"
         if "tree_sizes" in about and (problem := _sizes_trouble(about["tree_sizes"], trees)):
             return problem
         for number, tree in enumerate(trees):
             if problem := _tree_trouble(_lines(tree.split("\n\n", 1)[0]), features):
                 return f"tree {number}: {problem}"
-    except (KeyError, ValueError) as problem:
+    except (KeyError, ValueError, IndexError) as problem:
         return f"its trees cannot be read: {problem}"
     return None if "\nend of trees\n" in text else "it was cut off"
 
@@ -76,18 +85,24 @@ def _lines(block: str) -> _Tree:
 
 
 def _tree_trouble(tree: _Tree, features: int) -> str | None:
-    leaves, categories = int(tree["num_leaves"]), int(tree["num_cat"])
+    (leaves,), (categories,) = _ints(tree, "num_leaves"), _ints(tree, "num_cat")
+    if "shrinkage" in tree and len(_floats(tree, "shrinkage")) != 1:
+        return "its shrinkage is no number"
     if tree["is_linear"] != "0":
         return "linear leaves are not known here"
-    if not 1 <= leaves <= MOST_LEAVES or len([float(value) for value in tree["leaf_value"].split()]) != leaves:
+    if not 1 <= leaves <= MOST_LEAVES or len(_floats(tree, "leaf_value")) != leaves:
         return "it has another number of leaves than it says"
     if leaves == 1:
         return None if categories == 0 else "it has categories and no split"
     inner = leaves - 1
     split, left, right = (_ints(tree, key) for key in ("split_feature", "left_child", "right_child"))
-    kinds, thresholds = _ints(tree, "decision_type"), [float(value) for value in tree["threshold"].split()]
+    kinds, thresholds = _ints(tree, "decision_type"), _floats(tree, "threshold")
     if {len(split), len(left), len(right), len(kinds), len(thresholds)} != {inner}:
         return "it has another number of splits than it says"
+    if any(len(_floats(tree, key)) != leaves for key in _BESIDE_LEAVES if key in tree):
+        return "it tells of another number of leaves than it has"
+    if any(len(_floats(tree, key)) != inner for key in _BESIDE_SPLITS if key in tree):
+        return "it tells of another number of splits than it has"
     if any(not 0 <= one < features for one in split):
         return "it asks for a feature that is not named"
     if any(not 0 <= kind < 16 for kind in kinds):
@@ -97,7 +112,19 @@ def _tree_trouble(tree: _Tree, features: int) -> str | None:
 
 
 def _ints(tree: _Tree, key: str) -> list[int]:
-    return [int(value) for value in tree[key].split()]
+    return [int(value) for value in _words(tree, key)]
+
+
+def _floats(tree: _Tree, key: str) -> list[float]:
+    return [float(value) for value in _words(tree, key)]
+
+
+def _words(tree: _Tree, key: str) -> list[str]:
+    """The numbers of a line, as C reads them: Python also takes 1_000, other scripts' digits and other blanks."""
+    words = tree[key].split(" ") if tree[key] else []
+    if any(not _NUMBER.fullmatch(word) for word in words):
+        raise ValueError(f"`{key[:40]}` holds what is no number")
+    return words
 
 
 def _categories_trouble(tree: _Tree, categories: int, asked: list[float]) -> str | None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
 class Pyfunc:
     """An MLflow model by its URI or its folder."""
+
+    #: It may stand where an estimator does, though it has no `fit`.
+    learned_elsewhere: ClassVar[bool] = True
 
     source: str
     #: Whether a pickle in it may be read; it may run any code, so only of models that your own people made.

@@ -22,6 +22,9 @@ def row_design(fields: Sequence[Field], encoders: Sequence[Encoder]) -> Callable
     """
     places = {field.name: place for place, field in enumerate(fields)}
     kinds = {field.name: field.kind for field in fields}
+    if all(isinstance(one, Number) and kinds[one.input] != "time" for one in encoders):
+        taken = [places[one.input] for one in encoders if isinstance(one, Number)]
+        return lambda values: [NAN if (value := values[at]) is None else float(value) for at in taken]
     cells = [_cell(encoder, places, kinds) for encoder in encoders]
 
     def design(values: Row) -> list[float]:

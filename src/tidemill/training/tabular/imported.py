@@ -203,8 +203,9 @@ def _assessed(
 ) -> tuple[Assessment | None, tuple[str, ...]]:
     if not has_target:
         return None, ("not measured: the rows do not hold its target, which the card may name",)
+    examples = examples.take(np.flatnonzero(np.isfinite(examples.target)))
     if len(examples) < FEWEST_USERS:
-        return None, (f"not measured: {len(examples)} rows are too few",)
+        return None, (f"not measured: {len(examples)} rows with a target are too few",)
     naive = naive_plan(examples.task)
     setting = Setting(protocol=_PROTOCOL, warnings=(_UNSURE,))
     try:

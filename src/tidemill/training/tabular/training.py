@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-
 import numpy as np
 
 from tidemill.core.assessment import Assessment, Member
