@@ -1,7 +1,8 @@
 """A tabular release that answers without tidemill: its files, one short program, golden answers, and an MLflow model.
 
-Nothing in it is a pickle, and nothing of it imports tidemill: `predict.py` follows `tabular.json` with NumPy and, where
-the members ask for them, LightGBM or ONNX Runtime. MLflow loads the same program by its `loader_module`.
+Nothing in it is a pickle, and nothing of it imports tidemill: `predict.py` asks `reading.py` beside it, which follows
+`tabular.json` with NumPy and, where the members ask for them, LightGBM or ONNX Runtime. MLflow loads the same file by
+its `loader_module`.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Exported:
 def export_tabular(release: Release, bundle: Path, folder: Path) -> Exported:
     """Write the release, whose verified bundle lies in `bundle`, into the new or empty `folder`.
 
-    `model/` holds the model's files, `predict.py` answers, `golden.json` keeps rows and answers to check it with,
-    `mlflow/` is an MLflow model of the same. The program is asked for the golden rows before this returns.
+    `model/` holds the model's files, `predict.py` answers by way of `reading.py`, `golden.json` keeps rows and answers
+    to check it with, `mlflow/` is an MLflow model of the same. It is asked for the golden rows before this returns.
 
     Raises `TypeMismatch` for a recommender, `PlaceRefused` where the folder holds files, and `ReleaseError` where the
     program answers otherwise than the release.
@@ -67,14 +68,18 @@ def export_tabular(release: Release, bundle: Path, folder: Path) -> Exported:
     model = open_tabular(bundle)
     needs = _requirements(model)
     _copy_model(model, bundle, folder / "model")
-    program = (resources.files("tidemill.release") / "exported" / "predict.txt").read_text("utf-8")
-    _write(folder / "predict.py", program)
+    for name in ("predict", "reading"):
+        _write(folder / f"{name}.py", _program(name))
     _write(folder / "requirements.txt", "\n".join(needs) + "\n")
     _write(folder / "README.md", readme(release, model.recipe, needs))
     n_golden = _write_golden(model, bundle, folder)
-    _write_mlflow(release, model, folder, program, needs)
+    _write_mlflow(release, model, folder, needs)
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     return Exported(folder, tuple(files), needs, n_golden)
+
+
+def _program(name: str) -> str:
+    return (resources.files("tidemill.release") / "exported" / f"{name}.txt").read_text("utf-8")
 
 
 def _requirements(model: TabularModel) -> tuple[str, ...]:
@@ -107,7 +112,7 @@ def _write_golden(model: TabularModel, bundle: Path, folder: Path) -> int:
     within *= max(1.0, float(np.abs(answers).max()))
     golden = {"within": within, "rows": rows, "answers": answers.tolist()}
     _write(folder / "golden.json", json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
-    found = runpy.run_path(str(folder / "predict.py"), run_name="exported")["predict"](rows)
+    found = runpy.run_path(str(folder / "reading.py"), run_name="exported")["Model"](folder / "model").predict(rows)
     far = float(np.abs(np.asarray(found) - answers).max())
     if not far <= within:
         raise ReleaseError(f"the exported program answers up to {far:.3g} away from the release")
@@ -123,15 +128,15 @@ def _table(model: TabularModel, rows: list[dict[str, Any]]) -> pa.Table:
     return pa.table(columns)
 
 
-def _write_mlflow(release: Release, model: TabularModel, folder: Path, program: str, needs: tuple[str, ...]) -> None:
+def _write_mlflow(release: Release, model: TabularModel, folder: Path, needs: tuple[str, ...]) -> None:
     """Write `mlflow/`: the flavour `python_function` by `loader_module`, so that nothing is unpickled.
 
     https://mlflow.org/docs/latest/ml/traditional-ml/tutorials/creating-custom-pyfunc/ describes its files.
     """
-    place = folder / "mlflow"
+    place, program = folder / "mlflow", _program("reading")
     shutil.copytree(folder / "model", place / "data")
     # Two exports may be loaded by one process, and of equal names the first one loaded would answer for both.
-    module = f"tidemill_predict_{hashlib.sha256(program.encode()).hexdigest()[:8]}"
+    module = f"tidemill_reading_{hashlib.sha256(program.encode()).hexdigest()[:8]}"
     _write(place / "code" / f"{module}.py", program)
     _write(place / "requirements.txt", "\n".join(("mlflow", *needs)) + "\n")
     python = platform.python_version()

@@ -15,7 +15,15 @@ from typing import Literal
 import msgspec
 
 from tidemill.core.clock import Clock, micros
-from tidemill.core.errors import BundleCorrupt, CardIncomplete, NoSuchBlob, NoSuchRelease, ReleaseError, nearest
+from tidemill.core.errors import (
+    BundleCorrupt,
+    CardIncomplete,
+    NoSuchBlob,
+    NoSuchRelease,
+    ReleaseError,
+    UsageError,
+    nearest,
+)
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Ledger
 from tidemill.core.ports import Blobs, Lease
@@ -126,9 +134,12 @@ class Releases:
         `facts` names the feature views and columns that the rules read, `data` the table versions that the bundle
         learned from (the card's unless given), `modules` the source of the project's own functions by path, `signature`
         how a tabular model is asked. Asked for what an existing release already is, it gives that one: a rerun makes no
-        second release, and new rules on the same bundle cost one ledger line. `CardIncomplete` unless the card says who is served and who could be harmed.
+        second release, and new rules on the same bundle cost one ledger line. `CardIncomplete` unless the card says who
+        is served and who could be harmed.
         """
         _refuse_silent(card)
+        if parse_ref(f"{model}@0", "release").name != model:  # its name becomes that of folders
+            raise UsageError(f"a model cannot be called {model!r}", tip="take letters, digits and _, such as churn")
         sha256 = self.keep(bundle) if isinstance(bundle, Path) else bundle
         kept, hashes = self._keep_modules(modules or {})
         made = Release(
