@@ -56,10 +56,10 @@ def test_a_release_becomes_a_folder_that_answers(project: Path, tmp_path: Path) 
     assert done.exit_code == 0, done.output
     about = json.loads(done.stdout)
     assert about["release"] == "price@1"
-    assert {"predict.py", "mlflow/MLmodel", "model/tabular.json"} < set(about["files"])
+    assert {"predict.py", "reading.py", "mlflow/MLmodel", "model/tabular.json"} < set(about["files"])
     assert [one.split("==")[0] for one in about["requirements"]] == ["numpy"]
-    asked = runpy.run_path(str(out / "predict.py"))["predict"]
-    assert asked([{"size": 2.5}, {"size": 99}, {}]) == [5.0, 20.0, 7.0]
+    model = runpy.run_path(str(out / "reading.py"))["Model"](out / "model")
+    assert model.predict([{"size": 2.5}, {"size": 99}, {}]) == [5.0, 20.0, 7.0]
     again = CliRunner().invoke(cli, ["export", "price@1", str(out), "--project", str(project)])
     assert isinstance(again.exception, PlaceRefused)
 

@@ -37,6 +37,8 @@ def test_other_bytes_with_the_same_answers_are_within_tolerance() -> None:
     found = judged(Made("b" * 64, 100, "rows"), compared=NEAR, differences=[NUMPY])
     assert (found.outcome, found.holds, found.largest, found.answers) == ("tolerance", True, 3e-9, 50)
     assert "50 answers differ by at most 3.0e-09" in found.says
+    equal = judged(Made("b" * 64, 100, "rows"), compared=Compared(50, "answers", 0.0, 0))
+    assert equal.says.endswith("50 answers are equal, though the bundle's bytes are not")
 
 
 def test_rows_that_were_erased_are_owed_to_nobody_else() -> None:

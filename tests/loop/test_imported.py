@@ -122,6 +122,17 @@ def test_a_card_must_say_who_is_served_and_who_could_be_harmed(project: Project,
         imported(project, "wait", source, card=card(tmp_path, **{silent: ""}))
 
 
+def test_what_is_not_there_is_said_with_the_next_step(project: Project, tmp_path: Path) -> None:
+    with pytest.raises(ImportRefused, match="nothing at"):
+        imported(project, "wait", tmp_path / "nothing")
+    source = tmp_path / "bare" / "model.onnx"
+    source.parent.mkdir()
+    source.write_bytes(named())
+    with pytest.raises(OriginMissing, match="there is no card") as bare:
+        imported(project, "wait", source)
+    assert "--card" in str(bare.value)
+
+
 @pytest.mark.parametrize("silent", ["source", "licence", "revision"])
 def test_a_card_must_say_where_a_model_comes_from(project: Project, tmp_path: Path, silent: str) -> None:
     source = tmp_path / "model.onnx"

@@ -159,6 +159,7 @@ def test_where_the_project_lies_changes_no_code(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_pre_trained_model_may_be_the_model_and_be_published_again(tmp_path: Path) -> None:
     project = churn_project(tmp_path, 200, learn='learn=tm.pretrained("models/ready")')
     text = (project.path / "mill.py").read_text()

@@ -8,7 +8,7 @@ import pytest
 from conftest_loop import FIRST, Project, daily
 from test_tracking import knn, learned
 
-from tidemill.core.errors import UsageError
+from tidemill.core.errors import UnknownName, UsageError
 from tidemill.loop.version_table import version_table
 
 LAST = FIRST + timedelta(days=29)
@@ -22,6 +22,8 @@ def test_codes_by_publications(project: Project) -> None:
     with pytest.raises(UsageError, match="no training of for_you kept its code"):
         version_table(house, "for_you")
     _, first = learned(project, learner=knn(30))
+    with pytest.raises(UnknownName, match="no training of a model 'for_yuo'"):
+        version_table(project.open()[0], "for_yuo")
     project.write("reviews-more.csv", daily(4, per_day=20, users=90, first=LAST + timedelta(days=1)))
     project.run(LAST + timedelta(days=4))
     house, second = learned(project, learner=knn(1))

@@ -32,11 +32,27 @@ def command(ask: Asked, view: str | None, model: str | None, significance: bool)
     if view is not None and view not in views:
         raise UnknownName(f"there is no feature view {view!r}", tip=nearest(view, views))
     found = feature_facts(ask.house, ask.graph, only=view, significant=significance)
-    ask.result(found, lambda out: show_view(out, found[0]) if view is not None else show(out, found))
+    if view is None and not significance:
+        ask.result(found, lambda out: show(out, found))
+        return
+    ask.result(found, lambda out: show_views(out, found))
+
+
+def show_views(out: Console, found: tuple[FeatureFacts, ...]) -> None:
+    """Each view with its columns."""
+    for one in found:
+        if len(found) > 1:
+            out.print(f"\n{one.name}", markup=False)
+        show_view(out, one)
+    if not found:
+        show(out, found)
 
 
 def show(out: Console, found: tuple[FeatureFacts, ...]) -> None:
     """One line per view."""
+    if not found:
+        out.print("mill.py has no feature view: @mill.features(entity=…) declares one", markup=False)
+        return
     table = Table(
         "view", "entity", "kind", "owner", "rows", "age", "expired", "missing", "used by", box=None, pad_edge=False
     )

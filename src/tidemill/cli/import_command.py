@@ -16,7 +16,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command("import")
 @click.argument("name")
 @click.argument("source")
-@click.option("--card", type=_FILE, metavar="FILE", help="JSON; default: card.json in the folder SOURCE.")
+@click.option("--card", type=_FILE, metavar="FILE", help="JSON; default: card.json in SOURCE or beside it.")
 @click.option(
     "--golden", type=_FILE, metavar="FILE", help="Rows (.csv, .parquet, .json) to ask it on; kept in the bundle."
 )

@@ -41,6 +41,7 @@ def show(out: Console, found: Status) -> None:
     out.print(table)
     for model in found.models:
         live = f"{model.champion} is live" if model.champion else "nothing is live"
-        out.print(f"{model.name}: {live}{', switched OFF' if model.off else ''}; {len(model.releases)} releases")
+        plural = "" if len(model.releases) == 1 else "s"
+        out.print(f"{model.name}: {live}{', switched OFF' if model.off else ''}; {len(model.releases)} release{plural}")
     for need in found.needs:
         out.print(f"needs you: {need.what}   {need.command}")

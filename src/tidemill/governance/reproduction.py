@@ -117,7 +117,10 @@ def judge(
         says = f"reduced by {missing:,} erased rows: it was learned from the {made.n_rows:,} that are left"
         return _but(about, "reduced", says, recorded, made, compared, differences, erased_rows=missing)
     if compared is not None and compared.same:
-        says = f"within tolerance on golden rows: {compared.n:,} {compared.what} differ by at most {compared.by}"
+        differ = (
+            f"differ by at most {compared.by}" if compared.largest else "are equal, though the bundle's bytes are not"
+        )
+        says = f"within tolerance on golden rows: {compared.n:,} {compared.what} {differ}"
         return _but(about, "tolerance", says, recorded, made, compared, differences)
     return _no(about, recorded, made, [*_of_rows(recorded, made), *differences], compared)
 

@@ -162,6 +162,12 @@ def task_of(model: Model, target: pa.ChunkedArray, kind: FieldKind) -> tuple[Tas
         )
     if len(distinct) < 2:
         raise TargetUnfit(f"model {model.name!r}: its target {model.target!r} has the one value {distinct}")
+    if model.task is None and len(distinct) > max(2, len(target) / 2):
+        raise TargetUnfit(
+            f"model {model.name!r}: its target {model.target!r} has {len(distinct):,} values in {len(target):,} rows: "
+            "it names rows, and nothing can be learned of one",
+            tip='name another target, or write task="classes"',
+        )
     return task, _ordered(model, distinct) if task == "binary" else tuple(distinct)
 
 

@@ -12,7 +12,8 @@ import msgspec
 
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import micros
-from tidemill.core.errors import CardIncomplete, ImportRefused, OriginMissing
+from tidemill.core.errors import CardIncomplete, ImportRefused, OriginMissing, UsageError
+from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Line
 from tidemill.core.ports import Lease
 from tidemill.core.release import Card, Release, RuleSet
@@ -35,6 +36,10 @@ class ImportCard(About, frozen=True):
     #: Where it is given, the model's file has to have it.
     sha256: str = ""
     card: str = ""
+
+
+#: A model's name is that of folders, too.
+_LONGEST = 100
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,16 @@ def import_model(
     in the bundle with its answers. Raises `CardIncomplete`, `OriginMissing`, `ImportRefused` or `NotPublishable`, and
     then nothing was kept.
     """
+    if not name.isidentifier() or len(name) > _LONGEST:
+        raise UsageError(f"a model cannot be called {name[:40]!r}", tip="take letters, digits and _, such as churn")
     _refuse_recommender(house, name)
-    told = _read_card(card or Path(source) / "card.json")
+    if ":/" not in source and not Path(source).exists():
+        raise ImportRefused(
+            f"there is nothing at {source}",
+            tip="name an ONNX file, a folder with model.onnx, LightGBM's text, or an MLflow folder or URI",
+        )
+    beside = Path(source) if Path(source).is_dir() else Path(source).parent
+    told = _read_card(card or beside / "card.json")
     found = find_source(source)
     sha256 = found.sha256
     if told.sha256 and told.sha256.lower() != sha256:
@@ -89,8 +102,13 @@ def import_model(
 def _read_card(file: Path) -> ImportCard:
     try:
         card = msgspec.json.decode(file.read_bytes(), type=ImportCard)
-    except (OSError, msgspec.DecodeError) as problem:
-        raise OriginMissing(f"the card {file} cannot be read: {problem}", tip="name it: --card card.json") from problem
+    except OSError as problem:
+        raise OriginMissing(
+            f"there is no card {file}: {problem.strerror}",
+            tip="write helps, could_harm, source, licence and revision into a JSON, and name it: --card card.json",
+        ) from problem
+    except msgspec.DecodeError as problem:
+        raise OriginMissing(f"the card {file} cannot be read: {problem}", tip="it is a JSON of texts") from problem
     silent = [name for name in ("helps", "could_harm") if not getattr(card, name).strip()]
     if silent:
         raise CardIncomplete(f"{file} does not say {' and '.join(silent)}", tip="add a sentence for each")
@@ -114,7 +132,7 @@ def _kept(
         folder = Path(place) / "bundle"
         write_tabular(made.model, folder, made.golden)
         bundle = house.releases.keep(folder)
-    return house.ledger.append(
+    line = house.ledger.append(
         "import",
         about=f"model:{name}",
         refs_out=[f"bundle:{name}@{bundle}"],
@@ -126,6 +144,8 @@ def _kept(
         },
         lease=lease,
     )
+    failpoint("bundle.ledger")
+    return line
 
 
 def _card(house: House, name: str, source: Source, told: ImportCard, made: ImportedModel) -> Card:

@@ -183,9 +183,7 @@ def _learn(
         details={
             "bundle": bundle,
             "card": _card(training, result).json(),
-            "signature": training.asking.signature(
-                examples.task, examples.classes, result.model.recipe.inputs
-            ).json(),
+            "signature": training.asking.signature(examples.task, examples.classes, result.model.recipe.inputs).json(),
             "publication": training.view.publication,
             "run": run.name,
             "rows": dataset.mark,

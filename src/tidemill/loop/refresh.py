@@ -43,7 +43,7 @@ def refresh(house: House, graph: Graph, lease: Lease, tell: Callable[[str, dict[
         version = _version(graph, view, features)
         if house.latest.version(features.name) != version:
             n = _materialise(house, graph, view, features, version)
-            _say(house, lease, view, features.name, n, version)
+            _say(house, lease, view, features.name, n, version, code=graph.codes[features.name])
             changed.append(features.name)
     for model in graph.mill.recommenders.values():
         version = fingerprint({"from": {model.interactions: view.versions[model.interactions]}, "days": COUNTED_DAYS})
@@ -105,8 +105,8 @@ def _materialise(house: House, graph: Graph, view: View, features: Features, ver
     return materialise(house.latest, made, rows, version)
 
 
-def _say(house: House, lease: Lease, view: View, name: str, rows: int, version: str) -> None:
-    """The ledger line of a view that is written."""
+def _say(house: House, lease: Lease, view: View, name: str, rows: int, version: str, code: str = "") -> None:
+    """The ledger line of a view that is written; `code` is the fingerprint of the function that made it."""
     failpoint("features.written")
     house.ledger.append(
         "features",
@@ -114,7 +114,7 @@ def _say(house: House, lease: Lease, view: View, name: str, rows: int, version: 
         refs_in=[f"table:{table}@{number}" for table, number in view.versions.items()],
         refs_out=[f"view:{name}@{version[:16]}"],
         fingerprint=version,
-        details={"publication": view.publication, "rows": rows},
+        details={"publication": view.publication, "rows": rows, **({"code": code[:12]} if code else {})},
         lease=lease,
     )
     failpoint("features.ledger")

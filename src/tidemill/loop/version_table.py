@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from tidemill.core.canonical import fingerprint
-from tidemill.core.errors import TidemillError, UsageError
+from tidemill.core.errors import TidemillError, UnknownName, UsageError, nearest
 from tidemill.core.ledger import without_surrogates
 from tidemill.core.records import Metric, Record
 from tidemill.core.release import Card
@@ -94,6 +94,14 @@ class _Version:
         return self.sha256, self.card.learner, _text(self.card.parameters)
 
 
+def _nothing_kept(house: House, model: str) -> TidemillError:
+    """Why there is no version of a model's code: it is not known here, or was never trained with its code kept."""
+    known = sorted({run.model for run in house.runs.all()})
+    if known and model not in known:
+        return UnknownName(f"no training of a model {model!r} is on record", tip=nearest(model, known))
+    return UsageError(f"no training of {model} kept its code", tip=f"tidemill train {model}")
+
+
 def version_table(house: House, model: str, *, most: int = 5, tell: Teller = silent) -> VersionTable:
     """The table of the newest `most` versions of code and of data; what was measured before is read, not measured.
 
@@ -101,7 +109,7 @@ def version_table(house: House, model: str, *, most: int = 5, tell: Teller = sil
     """
     learned = _learned(house, model)
     if not learned:
-        raise UsageError(f"no training of {model} kept its code", tip=f"tidemill train {model}")
+        raise _nothing_kept(house, model)
     codes = list({one.key: one for one in reversed(learned)}.values())[::-1][-most:]
     known = [Publications(house.ledger).resolve(number) for number in sorted({one.publication for one in learned})]
     data = _data_versions(house, learned[-1].card.data, known[-most:])

@@ -1,0 +1,284 @@
+"""`tidemill auto`: a file becomes a served release, and what cannot be one is told and leaves nothing."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import random
+import shutil
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tidemill.cli.main import cli
+from tidemill.core.clock import SystemClock
+from tidemill.core.errors import (
+    SchemaChanged,
+    SourceDamaged,
+    SourceUnknown,
+    TargetUnfit,
+    TidemillError,
+    TooLittleData,
+    UnknownName,
+    UsageError,
+)
+from tidemill.core.settings import load
+from tidemill.loop.app import serve_plan
+from tidemill.loop.auto import AutoMade, from_file
+from tidemill.loop.auto_project import AutoAsked, model_name, write_auto_project
+from tidemill.loop.graph import Graph
+from tidemill.loop.house import open_house
+from tidemill.loop.looked_at import look_at
+from tidemill.loop.project import load_mill
+from tidemill.loop.run import run
+from tidemill.models.tabular import open_tabular
+from tidemill.serving.handle import start
+
+pytest.importorskip("lightgbm")
+
+HEADER = "amount,plan,visits,left"
+
+
+def customers(n: int = 300, seed: int = 1) -> list[tuple[float, str, int, str]]:
+    """A large amount makes them leave."""
+    draw = random.Random(seed)
+    found = []
+    for _ in range(n):
+        amount = round(draw.random() * 10, 3)
+        found.append((amount, draw.choice("abc"), draw.randint(0, 5), "yes" if draw.random() < amount / 10 else "no"))
+    return found
+
+
+ROWS = customers()
+
+
+def lines(target: Callable[[float, str, int, str], object] = lambda *row: row[-1], n: int = 300) -> list[str]:
+    return [f"{amount},{plan},{visits},{target(amount, plan, visits, left)}" for amount, plan, visits, left in ROWS[:n]]
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TIDEMILL_KEYS", str(tmp_path / "keys"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def written(name: str, *text: str, end: str = "\n", coding: str = "utf-8") -> Path:
+    path = Path.cwd() / name
+    path.write_bytes((end.join(text) + end).encode(coding))
+    return path
+
+
+def made(file: Path, target: str = "left", **more: Any) -> AutoMade:
+    """What the command makes before it serves."""
+    asked = AutoAsked(name=model_name(file.stem), file=look_at(file), target=target, minutes=0.02, **more)
+    return from_file(Path.cwd() / "made", asked, clock=SystemClock(), overrides={"keys": str(Path.cwd() / "keys")})
+
+
+def asked(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["auto", *words, "--exit"])
+
+
+def test_a_file_becomes_a_release_that_is_live() -> None:
+    written("gone.csv", HEADER, *lines())
+    done = asked("gone.csv", "--target", "left", "--minutes", "0.05", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert (said["project"], said["release"]) == ("gone", "gone@1")
+    assert "gone@1 is live on http://127.0.0.1:" in done.stderr
+    assert {path.name for path in Path("gone").iterdir()} == {".gitignore", ".tidemill", "mill.py", "tidemill.toml"}
+    again = asked("gone.csv", "--target", "left")
+    assert isinstance(again.exception, UsageError) and "not empty; nothing was written" in str(again.exception)
+
+
+def never(*_: object) -> str:
+    return "yes"
+
+
+#: What a file may hold that gives no model: name of the file, its lines, the error and words of it.
+UNFIT: dict[str, tuple[str, list[str], type[TidemillError], str]] = {
+    "one class": ("m.csv", [HEADER, *lines(never)], TargetUnfit, "the one value"),
+    "no target": ("m.csv", [HEADER, *lines(lambda *_: "")], TooLittleData, "no row with a 'left'"),
+    "ten rows": ("m.csv", [HEADER, *lines(n=10)], TooLittleData, "10 rows to learn from, and 20 are the least"),
+    "times": ("m.csv", [HEADER, *lines(lambda a, *_: f"2024-01-{1 + int(a):02d}")], TargetUnfit, "is a time"),
+    "names": ("m.csv", [HEADER, *lines(lambda a, *_: f"row {a}")], TargetUnfit, "it names rows"),
+    "no input": ("m.csv", ["left", *(row[-1] for row in ROWS)], TidemillError, "has no input"),
+    "no rows": ("m.csv", [HEADER], SourceUnknown, "holds no rows"),
+    "no lines": ("m.csv", [], SourceUnknown, "has no name"),
+    "semicolons": ("m.csv", [line.replace(",", ";") for line in (HEADER, *lines())], UnknownName, "no column 'left'"),
+    "ragged": ("m.csv", [HEADER, *lines(), "1,2,3,4,5"], SourceDamaged, "cannot be read as csv"),
+    "two of a name": ("m.csv", ["a,a,visits,left", *lines()], SourceUnknown, "several columns called 'a'"),
+    "no name": ("m.csv", [",plan,visits,left", *lines()], SourceUnknown, "column 1 of .* has no name"),
+    "comma in a name": ("m.csv", ['"a,b",plan,visits,left', *lines()], UsageError, "in its name"),
+    "called otherwise": ("m.xlsx", [HEADER, *lines()], SourceUnknown, "called like no file of rows"),
+    "no Parquet": ("m.parquet", [HEADER, *lines()], SourceDamaged, "cannot be read as parquet"),
+    "no JSON": ("m.jsonl", [HEADER, *lines()], SourceDamaged, "cannot be read as json"),
+    "infinite": ("m.csv", [HEADER, *(f"inf{line[line.index(','):]}" for line in lines())], SchemaChanged, "finite"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", UNFIT)
+def test_what_gives_no_model_is_told_and_leaves_no_folder(what: str) -> None:
+    name, text, error, words = UNFIT[what]
+    written(name, *text)
+    with pytest.raises(error, match=words):
+        made(Path.cwd() / name)
+    assert not Path("made").exists()
+
+
+def test_bytes_of_no_text_are_told() -> None:
+    Path("m.csv").write_bytes(random.Random(3).randbytes(4_000))
+    with pytest.raises(SourceDamaged, match="cannot be read as csv"):
+        look_at(Path("m.csv"))
+    written("m.csv", HEADER, *(line.replace(",a,", ",ä,") for line in lines()), coding="latin-1")
+    with pytest.raises(SourceDamaged, match="UTF-8"):
+        look_at(Path("m.csv"))
+
+
+def test_the_command_tells_it_too() -> None:
+    written("m.csv", HEADER, *lines(never))
+    for words, error in [
+        (("none.csv", "--target", "left"), SourceUnknown),
+        (("m.csv", "--target", "lefd"), UnknownName),
+        (("m.csv", "--target", "left", "--leave-out", "nothing"), UnknownName),
+        (("m.csv", "--target", "left", "--time", "nothing"), UnknownName),
+        (("m.csv", "--target", "left", "--columns", "a,b"), UnknownName),
+        (("m.csv", "--target", "left"), TargetUnfit),
+    ]:
+        assert isinstance(asked(*words).exception, error), words
+        assert not Path("m").exists()
+    assert asked("m.csv").exit_code == 2
+
+
+def test_an_empty_folder_that_was_there_stays_and_the_mended_file_is_taken() -> None:
+    Path("made").mkdir()
+    file = written("m.csv", HEADER, *lines(never))
+    with pytest.raises(TargetUnfit):
+        made(file)
+    assert list(Path("made").iterdir()) == []
+    written("m.csv", HEADER, *lines())
+    assert made(file).release.name == "m@1"
+
+
+#: Ways to write the same rows.
+DIALECTS: dict[str, tuple[list[str], dict[str, str]]] = {
+    "Windows": ([HEADER, *lines()], {"end": "\r\n"}),
+    "a mark of UTF-8": ([HEADER, *lines()], {"coding": "utf-8-sig"}),
+    "blanks in the header": ([" amount ,plan name,  visits, left ", *lines()], {}),
+    "quotes": (['"amount",plan,visits,"left"', *(line.replace(",a,", ',"a, ""b""\nc",') for line in lines())], {}),
+    "words of Python": (["class,import,str,left", *lines()], {}),
+    "words of the project": (["mill,tm,seen_at,left", *lines()], {}),
+    "letters of all kinds": (["area m²,größe,<script>,left", *lines()], {}),
+    "hostile names": (['__class__,"x""); import os #",{{7*7}},left', *lines()], {}),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_each_way_to_write_rows_is_read_whole(dialect: str) -> None:
+    text, how = DIALECTS[dialect]
+    file, folder = written("m.csv", *text, **how), Path.cwd() / "made"
+    write_auto_project(folder, AutoAsked(name="m", file=look_at(file), target="left"))
+    house = open_house(folder, load(folder, overrides={"keys": str(Path.cwd() / "keys")}), SystemClock(), name="m")
+    graph = Graph(load_mill(folder), house.engine, folder)
+    report = run(house, graph, until=date.today() - timedelta(days=1), backfill=True)
+    assert (report.merged, report.refused) == (300, 0)
+    asking = graph.askings["m"]
+    assert [field.kind for field in asking.inputs] == ["number", "text", "whole"]
+    amounts = house.lake.view().arrow("rows")[asking.inputs[0].name].to_pylist()
+    assert sorted(amounts) == sorted(row[0] for row in ROWS), "a column came in empty"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_each_way_to_write_rows_gives_a_model(dialect: str) -> None:
+    text, how = DIALECTS[dialect]
+    found = made(written("m.csv", *text, **how))
+    signature = found.release.signature
+    assert signature is not None and (signature.task, signature.classes) == ("binary", ("no", "yes"))
+    assert found.learned.card.n_rows == 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "task", "classes"),
+    [
+        (lambda a, *_: int(a > 5), "binary", ("0", "1")),
+        (lambda a, *_: str(a > 5).lower(), "binary", ("false", "true")),
+        (lambda a, *_: "low" if a < 3 else "mid" if a < 6 else "high", "classes", ("high", "low", "mid")),
+        (lambda a, *_: int(a / 2), "count", ()),
+        (lambda a, *_: round(a * 3.3, 2), "number", ()),
+        (lambda a, *_: int(a) - 5, "number", ()),
+    ],
+)
+def test_the_task_follows_from_the_target(target: Any, task: str, classes: tuple[str, ...]) -> None:
+    found = made(written("m.csv", HEADER, *lines(target)))
+    assert found.release.signature is not None
+    assert (found.release.signature.task, found.release.signature.classes) == (task, classes)
+    model = open_tabular(found.house.releases.bundle(found.release.bundle))
+    answer = model.predict_row([5.5, "a", 2])
+    assert len(answer) == max(1, len(classes) if task == "classes" else 1)
+    assert all(math.isfinite(value) for value in answer)
+
+
+@pytest.mark.slow
+def test_a_column_of_nothing_is_left_out_and_rows_without_a_target_are_not_learned_from() -> None:
+    text = [f"{line}," if i % 10 else f"{line.rpartition(',')[0]},," for i, line in enumerate(lines())]
+    found = made(written("m.csv", f"{HEADER},nothing", *text))
+    assert found.learned.card.n_rows == 270
+    assert any(note.startswith("nothing was left out") for note in found.learned.notes)
+
+
+# ---- slow
+
+
+@pytest.fixture
+def adult(data_dir: Path) -> Iterator[Path]:
+    there = data_dir / "adult" / "adult_train.csv.gz"
+    if not there.is_file():
+        pytest.skip(f"{there} is not there: set TIDEMILL_TEST_DATA")
+    file = Path.cwd() / "adult.csv"
+    with gzip.open(there) as packed, file.open("wb") as plain:
+        shutil.copyfileobj(packed, plain)
+    yield file
+
+
+#: The fields of Adult as a person would type them.
+FIRST = "age,workclass,fnlwgt,education,education_num,marital,occupation,relationship,race,sex"
+ADULT = f"{FIRST},gain,loss,hours,country,income"
+
+
+def told(url: str, body: Any = None) -> Any:
+    """What a server says to a GET, or to a POST of `body`."""
+    content = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(url, content, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=20) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.slow
+def test_adults_without_a_header_are_served(adult: Path) -> None:
+    first = adult.read_text().splitlines()[0]
+    names = ["--columns", ADULT] if not first.startswith("age") else []
+    done = asked("adult.csv", "--target", "income", *names, "--minutes", "0.5", "--fairness", "sex", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["release"] == "adult@1"
+    overrides = {"serve.port": 0, "serve.workers": 1}
+    with start(serve_plan(load(Path("adult"), overrides=overrides), overrides=overrides)) as server:
+        server.wait_ready()
+        about = told(f"{server.url}/v2/models/adult")
+        assert {one["name"] for one in about["inputs"]} >= {"age", "education", "hours"}
+        given = {"age": [28, 45], "education": ["HS-grad", "Doctorate"], "hours": [20, 60]}
+        tensors = [
+            {"name": name, "shape": [2], "datatype": "BYTES" if name == "education" else "INT64", "data": values}
+            for name, values in given.items()
+        ]
+        answer = told(f"{server.url}/v2/models/adult/infer", {"inputs": tensors})
+    low, high = next(one["data"] for one in answer["outputs"] if one["name"] == "probability")
+    assert 0 < low < high < 1
