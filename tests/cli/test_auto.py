@@ -30,13 +30,13 @@ from tidemill.core.errors import (
 )
 from tidemill.core.settings import load
 from tidemill.loop.app import serve_plan
-from tidemill.loop.auto import AutoMade, from_file
-from tidemill.loop.auto_project import AutoAsked, model_name, write_auto_project
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import open_house
-from tidemill.loop.looked_at import look_at
 from tidemill.loop.project import load_mill
 from tidemill.loop.run import run
+from tidemill.loop.tabular.auto import AutoMade, from_file
+from tidemill.loop.tabular.auto_project import AutoAsked, model_name, write_auto_project
+from tidemill.loop.tabular.looked_at import look_at
 from tidemill.models.tabular import open_tabular
 from tidemill.serving.handle import start
 

@@ -17,7 +17,7 @@ from tidemill.core.clock import micros
 from tidemill.core.release import Card, Release, RuleSet
 from tidemill.core.signature import Computed, Field, Lookup, Signature, Task, outputs_of
 from tidemill.features.skew import Differing, FeatureSkew
-from tidemill.loop.feature_files import (
+from tidemill.loop.views.feature_files import (
     DeclaredFeatures,
     DeclaredFunction,
     DeclaredView,

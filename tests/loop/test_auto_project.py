@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from tidemill.core.errors import SourceUnknown, UnknownName, UsageError
-from tidemill.loop.auto_project import AutoAsked, mill_text, notes, source_url, write_auto_project
-from tidemill.loop.looked_at import look_at
 from tidemill.loop.project import load_mill
+from tidemill.loop.tabular.auto_project import AutoAsked, mill_text, notes, source_url, write_auto_project
+from tidemill.loop.tabular.looked_at import look_at
 from tidemill.sources import open_source
 
 PEOPLE = """customer id,Age,Charges,since,1st,left

@@ -31,7 +31,7 @@ from tidemill.cli.init_command import write_project
 from tidemill.core.clock import SystemClock
 from tidemill.core.signature import Field
 from tidemill.feedback import expected_against_actual
-from tidemill.loop.datasets import dataset_named, read_again
+from tidemill.loop.tabular.datasets import dataset_named, read_again
 from tidemill.models.tabular import TabularModel, open_tabular
 from tidemill.serving.told import Serving
 

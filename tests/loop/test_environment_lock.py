@@ -11,9 +11,14 @@ import pytest
 
 from tidemill.backends.folder_blobs import FolderBlobs
 from tidemill.core.errors import BundleCorrupt
-from tidemill.loop.environment_lock import EnvironmentLock, environment_lock, keep_environment, read_environment
-from tidemill.loop.fresh_environment import hashes_of, requirements
-from tidemill.loop.installed_libraries import Installed, installed
+from tidemill.loop.reproduction.environment_lock import (
+    EnvironmentLock,
+    environment_lock,
+    keep_environment,
+    read_environment,
+)
+from tidemill.loop.reproduction.fresh_environment import hashes_of, requirements
+from tidemill.loop.reproduction.installed_libraries import Installed, installed
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from tabular_projects import churn_project
 from test_views_online import _LIFE, day, project
 
 from tidemill.cli.main import cli
-from tidemill.loop.feature_facts import feature_facts
-from tidemill.loop.feature_files import declared_features, significances, skews
 from tidemill.loop.train import train
+from tidemill.loop.views.feature_facts import feature_facts
+from tidemill.loop.views.feature_files import declared_features, significances, skews
 
 __all__ = ["project"]
 DAY = date(2026, 10, 31)

@@ -17,7 +17,7 @@ from conftest_loop import Project
 from small_graphs import linear, named
 
 from tidemill.core.errors import TidemillError
-from tidemill.loop.imported import import_model
+from tidemill.loop.tabular.imported import import_model
 from tidemill.models.tabular import open_tabular
 from tidemill.models.tree_text import trouble
 

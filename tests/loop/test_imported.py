@@ -14,7 +14,7 @@ from conftest_loop import Project
 from small_graphs import folder_of, linear, named
 
 from tidemill.core.errors import CardIncomplete, ImportRefused, NotPublishable, OriginMissing
-from tidemill.loop.imported import Imported, import_model
+from tidemill.loop.tabular.imported import Imported, import_model
 from tidemill.models.tabular import open_tabular, parity, read_golden
 
 pytest.importorskip("onnx")

@@ -10,7 +10,7 @@ import pytest
 
 from tidemill.backends.folder_blobs import FolderBlobs
 from tidemill.core.errors import BundleCorrupt, BundleRefused
-from tidemill.loop.kept_code import keep_changes, keep_code, kept_code, project_sources, write_code
+from tidemill.loop.reproduction.kept_code import keep_changes, keep_code, kept_code, project_sources, write_code
 
 
 def write(project: Path, files: dict[str, str]) -> Path:

@@ -20,7 +20,7 @@ from tabular_projects import change, churn_project
 
 from tidemill.core.errors import LeaseTaken
 from tidemill.loop.audit import audit
-from tidemill.loop.datasets import datasets
+from tidemill.loop.tabular.datasets import datasets
 from tidemill.loop.train import train
 from tidemill.models.tabular import open_tabular
 

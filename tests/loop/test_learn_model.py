@@ -10,11 +10,11 @@ from conftest_loop import Project
 from tabular_projects import QUICK, change, churn_project, made_up
 
 from tidemill.core.errors import CardIncomplete, DatasetChanged, TooLittleData, UnknownName, UsageError
-from tidemill.loop.datasets import dataset_named, datasets, read_again
-from tidemill.loop.evaluate_model import evaluate_model
 from tidemill.loop.learn import Learned
 from tidemill.loop.plan import plan
 from tidemill.loop.status import status
+from tidemill.loop.tabular.datasets import dataset_named, datasets, read_again
+from tidemill.loop.tabular.evaluate_model import evaluate_model
 from tidemill.loop.train import train
 from tidemill.models.tabular.bundle import open_tabular
 

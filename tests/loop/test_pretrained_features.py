@@ -21,7 +21,7 @@ from tidemill.loop.graph import Graph
 from tidemill.loop.house import House, engine_of, open_house
 from tidemill.loop.learn import Learned
 from tidemill.loop.project import load_mill
-from tidemill.loop.reproduce import reproduce
+from tidemill.loop.reproduction.reproduce import reproduce
 from tidemill.loop.train import train
 from tidemill.models.own_rules import own_rule
 from tidemill.models.pretrained import pretrained

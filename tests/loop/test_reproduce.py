@@ -20,11 +20,11 @@ import pytest
 from conftest_loop import FIRST, Project, daily, new_project
 
 from tidemill.core.errors import UsageError
-from tidemill.loop.environment_lock import EnvironmentLock, read_environment
 from tidemill.loop.house import House
-from tidemill.loop.installed_libraries import Installed
 from tidemill.loop.learn import learn
-from tidemill.loop.reproduce import PLACE, reproduce
+from tidemill.loop.reproduction.environment_lock import EnvironmentLock, read_environment
+from tidemill.loop.reproduction.installed_libraries import Installed
+from tidemill.loop.reproduction.reproduce import PLACE, reproduce
 
 LAST = FIRST + timedelta(days=29)
 KNN = (
@@ -204,7 +204,7 @@ def record_numpy(house: House, monkeypatch: pytest.MonkeyPatch) -> str:
     lock = recorded(house, "for_you#1")
     older = {**lock.installed, "numpy": Installed(version="1.26.4", files="", needed=True)}
     changed = msgspec.structs.replace(lock, installed=older)
-    monkeypatch.setattr(sys.modules["tidemill.loop.reproduce"], "read_environment", lambda *_: changed)
+    monkeypatch.setattr(sys.modules["tidemill.loop.reproduction.reproduce"], "read_environment", lambda *_: changed)
     return lock.installed["numpy"].version
 
 
@@ -233,7 +233,7 @@ def test_another_library_version_is_the_cause_of_another_bundle(shop: Project, m
     lock = recorded(house, "for_you#3")
     older = {**lock.installed, "numpy": Installed(version="1.26.4", files="", needed=True)}
     changed = msgspec.structs.replace(lock, installed=older)
-    monkeypatch.setattr(sys.modules["tidemill.loop.reproduce"], "read_environment", lambda *_: changed)
+    monkeypatch.setattr(sys.modules["tidemill.loop.reproduction.reproduce"], "read_environment", lambda *_: changed)
     found = reproduce(house, "for_you#3", here=True)
     assert found.outcome == "no"
     assert found.says.startswith("no, because numpy 1.26.4 was recorded, and ")

@@ -13,9 +13,9 @@ import pytest
 from conftest_loop import Project
 from tabular_projects import change, churn_project
 
-from tidemill.loop.reproduce import reproduce
+from tidemill.loop.reproduction.reproduce import reproduce
+from tidemill.loop.reproduction.version_table import version_table
 from tidemill.loop.train import train
-from tidemill.loop.version_table import version_table
 
 DAY = date(2026, 10, 31)
 
@@ -67,7 +67,7 @@ def test_golden_rows_decide_where_bytes_differ(
             patch.setattr(tabular, "_same", lambda *_: 0.0)
             return learned(*given, **more)
 
-    module = sys.modules["tidemill.loop.learn_model"]
+    module = sys.modules["tidemill.loop.tabular.learn_model"]
     learned = module.train_tabular
     monkeypatch.setattr(module, "train_tabular", as_another_machine_would)
     made = train(*churn.open(), "churn")

@@ -15,7 +15,7 @@ from tidemill.backends.polars import PolarsEngine
 from tidemill.core.errors import GraphError, RuleRefused, SettingRefused, TypeMismatch, UnknownName
 from tidemill.loop.graph import Graph
 from tidemill.loop.mill import Mill
-from tidemill.loop.signatures import Asking
+from tidemill.loop.tabular.signatures import Asking
 
 
 class Trip(tm.Event):

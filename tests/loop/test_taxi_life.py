@@ -34,8 +34,8 @@ from tidemill.cli.main import cli
 from tidemill.core.clock import FixedClock, as_of
 from tidemill.core.settings import load
 from tidemill.loop.app import serve_plan
-from tidemill.loop.assembled import assemble
 from tidemill.loop.audit import audit
+from tidemill.loop.tabular.assembled import assemble
 from tidemill.loop.train import train
 from tidemill.models.tabular import open_tabular
 from tidemill.serving import set_replay

@@ -9,7 +9,7 @@ from conftest_loop import FIRST, Project, daily
 from test_tracking import knn, learned
 
 from tidemill.core.errors import UnknownName, UsageError
-from tidemill.loop.version_table import version_table
+from tidemill.loop.reproduction.version_table import version_table
 
 LAST = FIRST + timedelta(days=29)
 
@@ -51,6 +51,6 @@ def test_what_was_measured_is_not_measured_again(project: Project, monkeypatch: 
     project.run(LAST, backfill=True)
     house, _ = learned(project, learner=knn(30))
     first = version_table(house, "for_you")
-    monkeypatch.setattr("tidemill.loop.version_table.ask", None)
+    monkeypatch.setattr("tidemill.loop.reproduction.version_table.ask", None)
     assert version_table(house, "for_you") == first
     assert len(house.ledger.find("measure")) == 1

@@ -20,13 +20,13 @@ from tidemill.core.records import Answered, Prediction
 from tidemill.core.release import Card, Release, RuleSet
 from tidemill.features import OnlineValues
 from tidemill.feedback.tables import prediction_rows
-from tidemill.loop.feature_facts import feature_facts
-from tidemill.loop.feature_significance import significance
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.pinned import PinnedFeatures
-from tidemill.loop.skew import SkewReport, compared, skew_report
 from tidemill.loop.train import train
+from tidemill.loop.views.feature_facts import feature_facts
+from tidemill.loop.views.feature_significance import significance
+from tidemill.loop.views.skew import SkewReport, compared, skew_report
 
 MILL = '''
 from datetime import datetime

@@ -18,9 +18,9 @@ from tidemill.cli.train_command import show
 from tidemill.console.process import console_start
 from tidemill.core.clock import SystemClock
 from tidemill.loop.app import serve_plan
-from tidemill.loop.auto import AutoMade, from_file
-from tidemill.loop.auto_project import AutoAsked, model_name, notes
-from tidemill.loop.looked_at import look_at
+from tidemill.loop.tabular.auto import AutoMade, from_file
+from tidemill.loop.tabular.auto_project import AutoAsked, model_name, notes
+from tidemill.loop.tabular.looked_at import look_at
 from tidemill.serving.handle import start
 
 

@@ -17,7 +17,7 @@ from tidemill.core.clock import as_of, micros
 from tidemill.core.errors import UsageError
 from tidemill.core.records import Evaluation, Metric
 from tidemill.loop.evaluate import Evaluated, evaluate
-from tidemill.loop.evaluate_model import EvaluatedModel, evaluate_model
+from tidemill.loop.tabular.evaluate_model import EvaluatedModel, evaluate_model
 from tidemill.training import Protocol
 
 _DAY_US = 86_400_000_000

@@ -9,9 +9,9 @@ from rich.table import Table
 from tidemill.cli.asked import Asked, asked
 from tidemill.core.clock import from_micros, micros
 from tidemill.core.errors import UnknownName, UsageError, nearest
-from tidemill.loop.feature_facts import FeatureFacts, feature_facts
-from tidemill.loop.feature_files import SkewReport, write_skew
-from tidemill.loop.skew import skew_report
+from tidemill.loop.views.feature_facts import FeatureFacts, feature_facts
+from tidemill.loop.views.feature_files import SkewReport, write_skew
+from tidemill.loop.views.skew import skew_report
 
 
 @click.command("features")

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from tidemill.cli.asked import Asked, asked
-from tidemill.loop.imported import Imported, import_model
+from tidemill.loop.tabular.imported import Imported, import_model
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

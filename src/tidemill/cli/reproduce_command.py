@@ -11,7 +11,7 @@ from tidemill.cli.asked import Asked, actor, asked
 from tidemill.core.clock import SystemClock
 from tidemill.governance.reproduction import Reproduction
 from tidemill.loop.house import open_house
-from tidemill.loop.reproduce import reproduce
+from tidemill.loop.reproduction.reproduce import reproduce
 
 
 @click.command("reproduce")

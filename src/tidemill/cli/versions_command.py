@@ -13,7 +13,7 @@ from tidemill.core.clock import SystemClock, from_micros
 from tidemill.core.errors import UsageError, nearest
 from tidemill.core.records import Metric
 from tidemill.loop.house import open_house
-from tidemill.loop.version_table import VersionTable, version_table
+from tidemill.loop.reproduction.version_table import VersionTable, version_table
 
 
 @click.command("versions")

@@ -21,8 +21,8 @@ from tidemill.core.records import Record
 from tidemill.features.column_figures import ColumnFigures
 from tidemill.features.freshness import Freshness, freshness
 from tidemill.features.stretches import AT
-from tidemill.loop.feature_files import DeclaredView
-from tidemill.loop.online_rows import online_figures, online_rows
+from tidemill.loop.views.feature_files import DeclaredView
+from tidemill.loop.views.online_rows import online_figures, online_rows
 from tidemill.serving.clock import replayed
 
 #: From this share of values on, missing ones are told as something to look at.

@@ -17,7 +17,7 @@ from tidemill.core.ledger import Line
 from tidemill.core.records import FEWEST_USERS, Record
 from tidemill.features.column_figures import ColumnFigures
 from tidemill.features.distribution import Distribution
-from tidemill.loop.feature_files import DeclaredView, Significance, declared_features, significances, skews
+from tidemill.loop.views.feature_files import DeclaredView, Significance, declared_features, significances, skews
 
 
 class ColumnState(Record, frozen=True):

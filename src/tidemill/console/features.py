@@ -13,7 +13,7 @@ from tidemill.console.words import counted, spelled
 from tidemill.core.clock import micros
 from tidemill.core.records import Record
 from tidemill.core.signature import Field
-from tidemill.loop.feature_files import (
+from tidemill.loop.views.feature_files import (
     DeclaredFeatures,
     DeclaredFunction,
     KeptSkew,

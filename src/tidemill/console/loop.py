@@ -16,7 +16,7 @@ from tidemill.console.words import counted
 from tidemill.core.clock import micros
 from tidemill.core.ledger import Line
 from tidemill.core.records import Record
-from tidemill.loop.feature_files import declared_features
+from tidemill.loop.views.feature_files import declared_features
 
 #: How many of the last acts are told.
 ACTS = 9

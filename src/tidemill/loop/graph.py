@@ -26,7 +26,7 @@ from tidemill.core.schema import INCREMENT, KNOWN_AT, ROW, Column, Contract
 from tidemill.loop.fingerprint import code_fingerprint
 from tidemill.loop.mill import Mill
 from tidemill.loop.nodes import Features, OnDemand, Recommender, Stream, Table
-from tidemill.loop.signatures import Asking, asking
+from tidemill.loop.tabular.signatures import Asking, asking
 
 if TYPE_CHECKING:
     import narwhals as nw

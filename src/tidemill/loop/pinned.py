@@ -11,7 +11,7 @@ from tidemill.core.errors import UnknownName, nearest
 from tidemill.features.stretches import AT
 from tidemill.lake import View
 from tidemill.loop.graph import Graph
-from tidemill.loop.view_rows import newest_rows
+from tidemill.loop.views.view_rows import newest_rows
 
 
 class PinnedTables(Mapping[str, pl.DataFrame]):

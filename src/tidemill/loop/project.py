@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tidemill.core.errors import GraphError, ProjectMissing, TidemillError
 from tidemill.loop.mill import Mill
-from tidemill.loop.pretrained_folders import place_pretrained
+from tidemill.loop.tabular.pretrained_folders import place_pretrained
 
 FILE = "mill.py"
 

@@ -16,12 +16,12 @@ from tidemill.core.failpoint import failpoint
 from tidemill.core.ports import Lease
 from tidemill.features import FeatureView, materialise
 from tidemill.lake import View
-from tidemill.loop.declared_features import declared
-from tidemill.loop.feature_files import write_declared
 from tidemill.loop.graph import Graph, Roles
 from tidemill.loop.house import House
 from tidemill.loop.nodes import Features, Recommender
-from tidemill.loop.view_rows import newest_rows
+from tidemill.loop.views.declared_features import declared
+from tidemill.loop.views.feature_files import write_declared
+from tidemill.loop.views.view_rows import newest_rows
 from tidemill.serving.clock import replayed, set_replay
 from tidemill.serving.recent import recent_view
 from tidemill.serving.streams import ServedStream, write_streams

@@ -9,10 +9,10 @@ import msgspec
 
 from tidemill.core.clock import from_micros
 from tidemill.core.errors import LedgerError, ReleaseError
-from tidemill.loop.datasets import changed_code
 from tidemill.loop.fresh import Standing, standing
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
+from tidemill.loop.tabular.datasets import changed_code
 from tidemill.release import read_pointer
 from tidemill.serving import policy
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from tidemill.core.canonical import fingerprint
 from tidemill.core.errors import TidemillError
-from tidemill.loop.environment_lock import KIND as ENVIRONMENT
-from tidemill.loop.environment_lock import environment_lock, keep_environment
 from tidemill.loop.house import House
-from tidemill.loop.kept_code import CHANGES, keep_changes, keep_code
-from tidemill.loop.kept_code import KIND as CODE
+from tidemill.loop.reproduction.environment_lock import KIND as ENVIRONMENT
+from tidemill.loop.reproduction.environment_lock import environment_lock, keep_environment
+from tidemill.loop.reproduction.kept_code import CHANGES, keep_changes, keep_code
+from tidemill.loop.reproduction.kept_code import KIND as CODE
 from tidemill.training import Tracked
 
 _CPU = Path("/proc/cpuinfo")

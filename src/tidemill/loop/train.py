@@ -6,8 +6,8 @@ from tidemill.core.errors import UnknownName, UsageError, nearest
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.learn import Learned, learn
-from tidemill.loop.learn_model import learn_model
 from tidemill.loop.run import Teller, silent
+from tidemill.loop.tabular.learn_model import learn_model
 from tidemill.training import Effort
 from tidemill.training.effort import USUAL
 

@@ -41,7 +41,7 @@ from tidemill.loop.map_drawing import MapDrawing
 from tidemill.loop.pinned import PinnedFeatures, PinnedTables
 from tidemill.loop.project import find_project, load_mill
 from tidemill.loop.surroundings import Surroundings, surroundings
-from tidemill.loop.tabular_bench import TabularBench, TabularExperiment
+from tidemill.loop.tabular.tabular_bench import TabularBench, TabularExperiment
 from tidemill.loop.tracking import keep_figures, metrics_of
 from tidemill.models import (
     Interactions,

@@ -17,11 +17,11 @@ from tidemill.core.errors import UsageError
 from tidemill.core.ports import Search
 from tidemill.core.records import Metric
 from tidemill.lake import View
-from tidemill.loop.assembled import assemble
 from tidemill.loop.graph import Graph
 from tidemill.loop.interactions import Events
 from tidemill.loop.learn import learned_bundle, model_named
-from tidemill.loop.pretrained_folders import keep_pretrained
+from tidemill.loop.tabular.assembled import assemble
+from tidemill.loop.tabular.pretrained_folders import keep_pretrained
 from tidemill.loop.tracking import metrics_of
 from tidemill.models import learn
 from tidemill.models.learners import Auto, learner_of

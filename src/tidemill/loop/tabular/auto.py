@@ -13,13 +13,13 @@ from tidemill.core.clock import Clock, last_full_day
 from tidemill.core.errors import SourceUnknown, TidemillError
 from tidemill.core.release import Release
 from tidemill.core.settings import load
-from tidemill.loop.auto_project import AutoAsked, event_time, write_auto_project
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House, open_house
 from tidemill.loop.learn import Learned
 from tidemill.loop.project import load_mill
 from tidemill.loop.refresh import tell_server
 from tidemill.loop.run import RunReport, Teller, run, silent
+from tidemill.loop.tabular.auto_project import AutoAsked, event_time, write_auto_project
 from tidemill.loop.train import train
 from tidemill.loop.verdicts import refused
 from tidemill.training import Effort

@@ -24,20 +24,20 @@ from tidemill.core.ports import Lease
 from tidemill.core.release import Card, Release, RuleSet
 from tidemill.core.signature import Signature
 from tidemill.lake import View
-from tidemill.loop.assembled import assemble
-from tidemill.loop.datasets import code_of, pin, read_by
-from tidemill.loop.feature_files import Significance, write_significance
-from tidemill.loop.feature_significance import examples_significance
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.learn import PLACE, Learned
 from tidemill.loop.mirror import mirrored
 from tidemill.loop.nodes import Model
-from tidemill.loop.pretrained_folders import keep_pretrained, origins
 from tidemill.loop.run import Teller, silent
-from tidemill.loop.signatures import Asking
 from tidemill.loop.surroundings import Surroundings, keep_code_of, keep_environment_of, surroundings
+from tidemill.loop.tabular.assembled import assemble
+from tidemill.loop.tabular.datasets import code_of, pin, read_by
+from tidemill.loop.tabular.pretrained_folders import keep_pretrained, origins
+from tidemill.loop.tabular.signatures import Asking
 from tidemill.loop.tracking import both, keep_figures
+from tidemill.loop.views.feature_files import Significance, write_significance
+from tidemill.loop.views.feature_significance import examples_significance
 from tidemill.models.tabular.bundle import open_tabular
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.model import TabularModel

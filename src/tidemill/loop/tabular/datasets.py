@@ -13,10 +13,10 @@ from tidemill.core.ports import Lease
 from tidemill.core.refs import parse_ref
 from tidemill.core.release import Release
 from tidemill.lake import View
-from tidemill.loop.assembled import assemble
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
-from tidemill.loop.signatures import Asking
+from tidemill.loop.tabular.assembled import assemble
+from tidemill.loop.tabular.signatures import Asking
 from tidemill.models.tabular.examples import Examples
 from tidemill.training.tabular.dataset_mark import dataset_mark
 

@@ -25,14 +25,14 @@ from tidemill.core.refs import Ref
 from tidemill.core.release import Card
 from tidemill.governance.reproduction import Cause, Made, Reproduction, judge
 from tidemill.lake.publications import Known, Publications
-from tidemill.loop.environment_lock import KIND as ENVIRONMENT
-from tidemill.loop.environment_lock import EnvironmentLock, read_environment
-from tidemill.loop.fresh_environment import make_environment
 from tidemill.loop.house import House
-from tidemill.loop.kept_code import KIND as CODE
-from tidemill.loop.kept_code import kept_code, write_code
-from tidemill.loop.relearn import Settled
-from tidemill.loop.reproduce_process import Asked, Told
+from tidemill.loop.reproduction.environment_lock import KIND as ENVIRONMENT
+from tidemill.loop.reproduction.environment_lock import EnvironmentLock, read_environment
+from tidemill.loop.reproduction.fresh_environment import make_environment
+from tidemill.loop.reproduction.kept_code import KIND as CODE
+from tidemill.loop.reproduction.kept_code import kept_code, write_code
+from tidemill.loop.reproduction.relearn import Settled
+from tidemill.loop.reproduction.reproduce_process import Asked, Told
 from tidemill.loop.run import Teller, silent
 from tidemill.loop.surroundings import kept
 
@@ -276,7 +276,7 @@ def ask(python: Path, asked: Asked, threads: Mapping[str, str | None], *, apart:
             environ.pop(name, None)
     if apart:
         environ = {name: value for name, value in environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    words = [str(python), *(["-I"] if apart else ["-P"]), "-m", "tidemill.loop.reproduce_process"]
+    words = [str(python), *(["-I"] if apart else ["-P"]), "-m", "tidemill.loop.reproduction.reproduce_process"]
     with (answer.parent / "said.txt").open("wb") as said:
         child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=said, stderr=said, cwd=answer.parent, env=environ)
         assert child.stdin is not None

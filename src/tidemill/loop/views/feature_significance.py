@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.lake import View
-from tidemill.loop.assembled import encoded_target, example_rows, task_of, with_features
 from tidemill.loop.graph import Graph
 from tidemill.loop.nodes import Model
+from tidemill.loop.tabular.assembled import encoded_target, example_rows, task_of, with_features
 from tidemill.models.tabular.examples import Examples
 from tidemill.training.significance import holm
 from tidemill.training.tabular.association import association

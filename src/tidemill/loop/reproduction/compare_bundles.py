@@ -10,10 +10,10 @@ import numpy as np
 from tidemill.core.ports import Search
 from tidemill.governance.reproduction import Compared, compare_lists, compare_numbers
 from tidemill.lake import View
-from tidemill.loop.assembled import assemble
 from tidemill.loop.graph import Graph
 from tidemill.loop.interactions import Events
 from tidemill.loop.learn import model_named
+from tidemill.loop.tabular.assembled import assemble
 from tidemill.models import Interactions, open_recommender
 from tidemill.models.recommender import Recommender
 from tidemill.models.tabular.bundle import ABOUT, open_tabular, read_golden

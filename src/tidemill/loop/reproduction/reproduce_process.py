@@ -20,14 +20,14 @@ from tidemill.governance.reproduction import Compared
 from tidemill.lake import View
 from tidemill.lake.manifest import Manifests
 from tidemill.lake.publications import Known
-from tidemill.loop.compare_bundles import compare_bundles
-from tidemill.loop.environment_lock import EnvironmentLock, environment_lock
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import backend, engine_of
 from tidemill.loop.mill import Mill
-from tidemill.loop.pretrained_folders import take_from_bundle
 from tidemill.loop.project import load_mill
-from tidemill.loop.relearn import Relearned, Settled, measure_again, relearn
+from tidemill.loop.reproduction.compare_bundles import compare_bundles
+from tidemill.loop.reproduction.environment_lock import EnvironmentLock, environment_lock
+from tidemill.loop.reproduction.relearn import Relearned, Settled, measure_again, relearn
+from tidemill.loop.tabular.pretrained_folders import take_from_bundle
 from tidemill.release import seal
 
 

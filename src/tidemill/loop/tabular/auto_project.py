@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from tidemill.core.errors import UsageError
 from tidemill.core.schema import ROW
-from tidemill.loop.looked_at import TAKEN, SeenColumn, SeenFile
+from tidemill.loop.tabular.looked_at import TAKEN, SeenColumn, SeenFile
 
 _TYPES = {"float": "float", "int": "int", "bool": "bool", "str": "str", "datetime": "datetime"}
 #: The event time of rows that bring none: when they arrived.

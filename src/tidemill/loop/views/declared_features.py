@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tidemill.core.schema import SYSTEM_COLUMNS
-from tidemill.loop.feature_files import DeclaredFeatures, DeclaredFunction, DeclaredView
 from tidemill.loop.graph import Graph
 from tidemill.loop.nodes import Features, OnDemand
+from tidemill.loop.views.feature_files import DeclaredFeatures, DeclaredFunction, DeclaredView
 
 
 def declared(graph: Graph) -> DeclaredFeatures:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.loop.mill import Mill
-from tidemill.loop.signatures import Asking
+from tidemill.loop.tabular.signatures import Asking
 from tidemill.models.on_demand import PRETRAINED
 from tidemill.models.pretrained import CARD, Pretrained
 

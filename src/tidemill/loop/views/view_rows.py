@@ -11,7 +11,7 @@ from tidemill.features.stretches import AT
 from tidemill.lake import View
 from tidemill.loop.graph import Graph, told_of
 from tidemill.loop.nodes import Features
-from tidemill.loop.view_specs import event_time, view_spec
+from tidemill.loop.views.view_specs import event_time, view_spec
 
 
 def newest_rows(graph: Graph, view: View, features: Features) -> pa.Table:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from tidemill.core.ports import Latest
 from tidemill.features.column_figures import ColumnFigures, column_figures
 from tidemill.features.stretches import AT
-from tidemill.loop.feature_files import DeclaredView
+from tidemill.loop.views.feature_files import DeclaredView
 
 
 def online_rows(latest: Latest, view: DeclaredView) -> pa.Table:

@@ -19,8 +19,8 @@ from pathlib import Path
 import tidemill
 from tidemill.core.errors import EnvironmentUnmade
 from tidemill.core.settings import masked
-from tidemill.loop.environment_lock import EnvironmentLock, LockFile
-from tidemill.loop.installed_libraries import plain_name
+from tidemill.loop.reproduction.environment_lock import EnvironmentLock, LockFile
+from tidemill.loop.reproduction.installed_libraries import plain_name
 
 #: Seconds that the index may take.
 LIMIT_S = 1_200.0

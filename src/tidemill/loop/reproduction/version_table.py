@@ -22,13 +22,13 @@ from tidemill.core.ledger import without_surrogates
 from tidemill.core.records import Metric, Record
 from tidemill.core.release import Card
 from tidemill.lake.publications import Known, Publications
-from tidemill.loop.environment_lock import package_sources
 from tidemill.loop.house import House
-from tidemill.loop.kept_code import KIND as CODE
-from tidemill.loop.kept_code import changed_files, kept_code, write_code
-from tidemill.loop.relearn import Settled
-from tidemill.loop.reproduce import ask
-from tidemill.loop.reproduce_process import Asked
+from tidemill.loop.reproduction.environment_lock import package_sources
+from tidemill.loop.reproduction.kept_code import KIND as CODE
+from tidemill.loop.reproduction.kept_code import changed_files, kept_code, write_code
+from tidemill.loop.reproduction.relearn import Settled
+from tidemill.loop.reproduction.reproduce import ask
+from tidemill.loop.reproduction.reproduce_process import Asked
 from tidemill.loop.run import Teller, silent
 from tidemill.loop.surroundings import kept
 

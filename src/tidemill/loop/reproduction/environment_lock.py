@@ -23,7 +23,7 @@ from tidemill.core.errors import BundleCorrupt
 from tidemill.core.ports import Blobs
 from tidemill.core.records import Record
 from tidemill.core.settings import masked
-from tidemill.loop.installed_libraries import Installed, installed, library_differences
+from tidemill.loop.reproduction.installed_libraries import Installed, installed, library_differences
 from tidemill.release import seal, verify
 
 FORMAT = 1

@@ -9,12 +9,12 @@ import numpy as np
 from tidemill.core.assessment import Assessment
 from tidemill.core.errors import NoSuchRelease, TooLittleData, UnknownName, nearest
 from tidemill.core.release import Release
-from tidemill.loop.assembled import assemble
-from tidemill.loop.datasets import dataset_of, read_again, read_by
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.run import Teller, silent
 from tidemill.loop.surroundings import surroundings
+from tidemill.loop.tabular.assembled import assemble
+from tidemill.loop.tabular.datasets import dataset_of, read_again, read_by
 from tidemill.loop.tracking import both, keep_figures
 from tidemill.models.tabular.bundle import open_tabular
 from tidemill.models.tabular.examples import Examples

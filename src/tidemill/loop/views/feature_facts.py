@@ -9,13 +9,13 @@ from tidemill.core.records import Record
 from tidemill.features.column_figures import ColumnFigures
 from tidemill.features.freshness import Freshness, freshness
 from tidemill.lake import View
-from tidemill.loop.declared_features import consumers, declared_view
-from tidemill.loop.feature_files import DeclaredView, Significance, write_significance
-from tidemill.loop.feature_significance import significance
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.nodes import Features, Model
-from tidemill.loop.online_rows import online_figures, online_rows
+from tidemill.loop.views.declared_features import consumers, declared_view
+from tidemill.loop.views.feature_files import DeclaredView, Significance, write_significance
+from tidemill.loop.views.feature_significance import significance
+from tidemill.loop.views.online_rows import online_figures, online_rows
 from tidemill.serving.clock import replayed
 
 

@@ -24,12 +24,12 @@ from tidemill.core.errors import TooLittleData
 from tidemill.core.records import Run
 from tidemill.core.release import Release
 from tidemill.lake import View
-from tidemill.loop.assembled import assemble
-from tidemill.loop.datasets import code_of, datasets, read_again, read_by
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
-from tidemill.loop.signatures import Asking
 from tidemill.loop.surroundings import surroundings
+from tidemill.loop.tabular.assembled import assemble
+from tidemill.loop.tabular.datasets import code_of, datasets, read_again, read_by
+from tidemill.loop.tabular.signatures import Asking
 from tidemill.loop.tracking import keep_figures
 from tidemill.models.tabular.bundle import open_tabular
 from tidemill.models.tabular.examples import Examples

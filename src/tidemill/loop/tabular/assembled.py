@@ -20,8 +20,8 @@ from tidemill.features import Join, point_in_time, view_history
 from tidemill.lake import View
 from tidemill.loop.graph import Graph, told_of
 from tidemill.loop.nodes import Features, Model
-from tidemill.loop.signatures import Asking, kind_of
-from tidemill.loop.view_specs import view_spec
+from tidemill.loop.tabular.signatures import Asking, kind_of
+from tidemill.loop.views.view_specs import view_spec
 from tidemill.models.on_demand import array_of_column
 from tidemill.models.tabular.examples import Examples
 

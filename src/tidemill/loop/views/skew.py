@@ -19,10 +19,10 @@ from tidemill.features.skew import FeatureSkew, skew
 from tidemill.features.stretches import AT, UNTIL
 from tidemill.feedback import prediction_schema
 from tidemill.lake import View
-from tidemill.loop.feature_files import SkewReport
 from tidemill.loop.graph import Graph, told_of
 from tidemill.loop.house import House
-from tidemill.loop.view_specs import view_spec
+from tidemill.loop.views.feature_files import SkewReport
+from tidemill.loop.views.view_specs import view_spec
 
 #: The newest predictions that are looked at.
 MOST = 20_000
