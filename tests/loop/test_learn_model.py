@@ -75,7 +75,7 @@ def test_status_and_plan_name_the_model(learned: tuple[Project, Learned]) -> Non
         ("churn", ("churn@1",), None)
     ]
     assert [step.why for step in plan(house, graph, DAY, house.settings) if step.what == "churn"] == [
-        "learned 1 times; `tidemill train churn` learns anew"
+        "learned once; `tidemill train churn` learns anew"
     ]
 
 

@@ -78,7 +78,7 @@ def _view_step(house: House | None, graph: Graph, name: str, *, published: bool)
 
 def _tabular_step(house: House | None, name: str) -> Step:
     learned = house.ledger.find("learn", about=f"model:{name}") if house else []
-    why = f"learned {len(learned)} times; `tidemill train {name}` learns anew" if learned else "never learned"
+    why = f"learned {_times(len(learned))}; `tidemill train {name}` learns anew" if learned else "never learned"
     return Step(what=name, kind="model", do="wait", why=why if learned else f"{why}: `tidemill train {name}`")
 
 
@@ -93,5 +93,9 @@ def _model_step(house: House | None, graph: Graph, model: Recommender, *, publis
             return Step(what=name, kind="model", do="run", why=f"{found.says}: refreshed")
         why = f"{found.says}; looked at again when what is due has come in" if more else found.says
         return Step(what=name, kind="model", do="run" if more else "skip", why=why)
-    why = f"learned {len(learned)} times; `tidemill train {name}` learns anew"
+    why = f"learned {_times(len(learned))}; `tidemill train {name}` learns anew"
     return Step(what=name, kind="model", do="wait", why=f"{found.says}; {why}" if found else why)
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"

@@ -198,8 +198,9 @@ def _changed(house: House, before: _Version, after: _Version) -> tuple[str, ...]
         files = changed_files(kept_code(house.blobs, before.sha256), kept_code(house.blobs, after.sha256))
     except (TidemillError, OSError):
         files = ("files that are not kept any more",)
-    one = _flat({"learner": before.card.learner, **before.card.parameters})
-    two = _flat({"learner": after.card.learner, **after.card.parameters})
+    if before.card.learner != after.card.learner:  # their settings have nothing to do with each other
+        return (*files, f"learner {before.card.learner} → {after.card.learner}")
+    one, two = _flat(before.card.parameters), _flat(after.card.parameters)
     settings = [
         f"{name} {_short(one.get(name))} → {_short(two.get(name))}"
         for name in sorted({*one, *two})
