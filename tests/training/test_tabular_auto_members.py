@@ -20,12 +20,21 @@ from tidemill.training.tabular.cross_fit import MemberFit
 from tidemill.training.tabular.curve_basis import basis_of, hats_of
 from tidemill.training.tabular.folds import folds_of
 from tidemill.training.tabular.member_settings import Curves, Leafwise, Settings, Symmetric
+from tidemill.training.tabular.portfolio import portfolio
 from tidemill.training.tabular.row_losses import USUAL, mean_of, row_losses
 from tidemill.training.tabular.stacking import stack, stacked_apart
 from tidemill.training.tabular.table_columns import columns_of
 from tidemill.training.tabular.table_encoding import MeanOf, Tabled
 
 TASKS: tuple[Task, ...] = ("binary", "classes", "number", "count")
+
+
+@pytest.mark.parametrize(("classes", "last"), [(3, "lightgbm"), (10, "lightgbm_small")])
+def test_of_many_classes_the_slow_steps_come_last_so_that_they_starve_nobody(classes: int, last: str) -> None:
+    rows = made({"x": np.arange(100.0)}, np.arange(100.0) % classes, "classes")
+    members = [member.name for member in portfolio(rows)]
+    assert sorted(members) == ["additive", "catboost", "lightgbm", "lightgbm_small"]
+    assert (members[0], members[-1]) == ("additive", last)
 
 
 def test_columns_that_say_nothing_are_left_out_aloud() -> None:

@@ -13,6 +13,8 @@ from tidemill.training.tabular.member_settings import Curves, Leafwise, Settings
 
 #: Below so many rows small leaves and slow steps go first, and more columns than rows in a leaf are the danger.
 SMALL = 20_000
+#: Of more classes than this each step grows many trees, and slow steps would leave no time for anything else.
+_MANY = 3
 #: A target whose mean is so much above its median is learned as a square root too.
 _SKEWED = 1.05
 
@@ -26,6 +28,8 @@ def portfolio(examples: Examples) -> tuple[Settings, ...]:
     usual = Leafwise(name="lightgbm", min_rows=max(3, min(20, n // 50)))
     if n >= SMALL:
         return curves, usual, Symmetric(name="catboost", rate=0.12)
+    if len(examples.classes) > _MANY:
+        return curves, usual, Symmetric(name="catboost", rate=0.12), _slow("lightgbm_small", n)
     return curves, _slow("lightgbm_small", n), Symmetric(name="catboost", rate=0.05), usual
 
 
