@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.core.errors import BackendMissing, BundleCorrupt, BundleRefused, FormatTooNew, TooLittleData
+from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew, TooLittleData
 from tidemill.models.interactions import F32
+from tidemill.models.lightgbm_library import lightgbm_library
 from tidemill.models.tree_text import trouble
 
 FORMAT = 1
@@ -26,6 +26,7 @@ FORMAT = 1
 ORDERED = 30
 #: Values that a feature is cut into at most: coarse enough for noisy counts, and a third off the time.
 BINS = 63
+_NEEDED = "a ranker needs lightgbm"
 #: Trees between two figures of how learning goes.
 EVERY = 5
 
@@ -50,7 +51,7 @@ class Ranker:
 
     @cached_property
     def _booster(self) -> Any:
-        return _lightgbm().Booster(model_str=self.text)
+        return lightgbm_library(_NEEDED).Booster(model_str=self.text)
 
     def scores(self, features: F32) -> F32:
         """float32 (n), between 0 and 1, for features float32 (n, n_features): the logistic of the trees' sum.
@@ -115,7 +116,7 @@ def fit_ranker(
     NDCG@10 that they have on these same rows, every `EVERY` trees. The same input gives the same trees. Raises
     `TooLittleData` where no query has both kinds of rows, and `BackendMissing` without LightGBM.
     """
-    lightgbm = _lightgbm()
+    lightgbm = lightgbm_library(_NEEDED)
     if features.shape != (len(labels), len(names)) or int(np.sum(groups)) != len(labels):
         raise ValueError(f"{features.shape} features do not fit {len(labels)} labels and {len(names)} names")
     starts = np.concatenate(([0], np.cumsum(groups)[:-1])).astype(np.int64)
@@ -144,14 +145,6 @@ def fit_ranker(
         if told and (tree % EVERY == 0 or tree == trees):
             told(tree, float(booster.eval_train()[0][2]))
     return Ranker(tuple(names), booster.model_to_string(), lightgbm.__version__)
-
-
-def _lightgbm() -> ModuleType:
-    try:
-        import lightgbm  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
-        raise BackendMissing("a ranker needs lightgbm", tip="pip install 'tidemill[learn]'") from problem
-    return lightgbm
 
 
 def _read(file: Path) -> bytes:

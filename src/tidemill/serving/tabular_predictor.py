@@ -17,6 +17,7 @@ from tidemill.core.errors import AnswerFailed, BundleCorrupt
 from tidemill.core.records import Answered
 from tidemill.core.signature import Field, FieldKind, Signature
 from tidemill.features import Found, OnlineValues
+from tidemill.models.tabular.columns import ARROW
 from tidemill.release import Pointer
 from tidemill.serving.clock import ServerClock
 from tidemill.serving.computing import Computing
@@ -26,13 +27,6 @@ from tidemill.serving.prediction_id import prediction_id
 if TYPE_CHECKING:
     from tidemill.models.tabular.model import TabularModel
 
-_ARROW: dict[FieldKind, pa.DataType] = {
-    "number": pa.float64(),
-    "whole": pa.int64(),
-    "flag": pa.bool_(),
-    "text": pa.string(),
-    "time": pa.timestamp("us", tz="UTC"),
-}
 #: Up to so many rows are answered one by one: making a table takes longer.
 _FEW = 16
 #: What a request is warmed up with.
@@ -186,7 +180,7 @@ class TabularPredictor:
         columns = zip(*(row.values for row in rows), strict=True)
         fields = self.signature.inputs
         table = pa.table(
-            {field.name: pa.array(column, _ARROW[field.kind]) for field, column in zip(fields, columns, strict=True)}
+            {field.name: pa.array(column, ARROW[field.kind]) for field, column in zip(fields, columns, strict=True)}
         )
         return {name: values.tolist() for name, values in self.model.predict(table).items()}
 

@@ -23,15 +23,9 @@ from tidemill.loop.nodes import Features, Model
 from tidemill.loop.tabular.signatures import Asking, kind_of
 from tidemill.loop.views.view_specs import view_spec
 from tidemill.models.on_demand import array_of_column
+from tidemill.models.tabular.columns import ARROW
 from tidemill.models.tabular.examples import Examples
 
-_ARROW: dict[FieldKind, pa.DataType] = {
-    "number": pa.float64(),
-    "whole": pa.int64(),
-    "flag": pa.bool_(),
-    "text": pa.string(),
-    "time": pa.timestamp("us", "UTC"),
-}
 #: A whole-number target of a median up to this counts things; above it is a measure.
 _COUNTED = 20
 
@@ -134,12 +128,12 @@ def as_column(values: NDArray[Any], field: Field) -> pa.Array:
     made = pa.array(values, from_pandas=True)
     if pa.types.is_timestamp(made.type):
         return made.cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
-    return made.cast(_ARROW[field.kind])
+    return made.cast(ARROW[field.kind])
 
 
 def typed(rows: pa.Table, fields: Sequence[Field]) -> pa.Table:
     """The columns of `fields`, in their order and of their kinds."""
-    return pa.table({field.name: rows[field.name].cast(_ARROW[field.kind]) for field in fields})
+    return pa.table({field.name: rows[field.name].cast(ARROW[field.kind]) for field in fields})
 
 
 def task_of(model: Model, target: pa.ChunkedArray, kind: FieldKind) -> tuple[Task, tuple[str, ...]]:

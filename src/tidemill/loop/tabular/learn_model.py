@@ -130,6 +130,11 @@ class _Training:
         }
         return fingerprint(said)
 
+    @property
+    def code(self) -> str:
+        """The same, with all code of the project."""
+        return fingerprint({"graph": dict(self.graph.codes), "learn": self.mark})
+
 
 def _begin(training: _Training, dataset: Dataset) -> Tracked:
     house, around, view = training.house, training.around, training.view
@@ -141,7 +146,7 @@ def _begin(training: _Training, dataset: Dataset) -> Tracked:
         parameters={name: value for name, value in settings.items() if name != "learner"},
         data=training.data,
         as_of=view.as_of,
-        code=fingerprint({"graph": dict(training.graph.codes), "learn": training.mark}),
+        code=training.code,
         commit=around.commit,
         changed=around.changed,
         environment=around.environment,
@@ -229,7 +234,7 @@ def _release(training: _Training, line: Line) -> tuple[Release, Card]:
         RuleSet(retrieve=()),
         card,
         modules=training.asking.modules,
-        code=fingerprint({"graph": dict(training.graph.codes), "learn": training.mark}),
+        code=training.code,
         commit=training.around.commit,
         environment=training.around.environment,
         log=model.log,

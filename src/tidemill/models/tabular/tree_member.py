@@ -7,13 +7,13 @@ import struct
 import weakref
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.core.errors import BackendMissing, BundleCorrupt
+from tidemill.core.errors import BundleCorrupt
+from tidemill.models.lightgbm_library import lightgbm_library
 from tidemill.models.tabular.recipe import Trees
 
 F64 = NDArray[np.float64]
@@ -29,7 +29,7 @@ class TreeMember:
     """
 
     def __init__(self, member: Trees, raw: bytes, k: int) -> None:
-        lightgbm = _lightgbm()
+        lightgbm = lightgbm_library("this model's trees need lightgbm")
         try:
             self._booster = lightgbm.Booster(model_str=raw.decode())
         except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as problem:
@@ -128,11 +128,3 @@ def _ok(library: Any, status: int) -> None:
     if status:
         library.LGBM_GetLastError.restype = ctypes.c_char_p
         raise BundleCorrupt(f"LightGBM could not answer: {library.LGBM_GetLastError().decode()}")
-
-
-def _lightgbm() -> ModuleType:
-    try:
-        import lightgbm  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
-        raise BackendMissing("this model's trees need lightgbm", tip="pip install 'tidemill[learn]'") from problem
-    return lightgbm

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.core.errors import BackendMissing
 from tidemill.core.signature import Task
+from tidemill.models.lightgbm_library import lightgbm_library
 from tidemill.models.tabular.recipe import Code, Encoder, Member, Trees
 from tidemill.training.tabular.member_settings import Leafwise, Parts
 from tidemill.training.tabular.row_losses import Measure
@@ -66,7 +66,7 @@ def learn_trees(
     rounds: int | None = None,
 ) -> LearntTrees:
     """Trees of `rounds` rounds, or of as many as are best on the `held` rows (design, target)."""
-    lightgbm = _lightgbm()
+    lightgbm = lightgbm_library("LightGBM is not installed")
     coded = [place for place, encoder in enumerate(encoders) if isinstance(encoder, Code)]
     parameters = _parameters(settings, task, measure, n_classes, seed)
     rows = lightgbm.Dataset(design, target, categorical_feature=coded, params=parameters, free_raw_data=False)
@@ -107,11 +107,3 @@ def _parameters(settings: Leafwise, task: Task, measure: Measure, n_classes: int
         "force_row_wise": True,
         "verbosity": -1,
     } | ({"num_class": n_classes} if task == "classes" else {})
-
-
-def _lightgbm() -> Any:
-    try:
-        import lightgbm  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
-        raise BackendMissing("LightGBM is not installed", tip="pip install 'tidemill[learn]'") from problem
-    return lightgbm
