@@ -1,0 +1,124 @@
+"""Any order of acts on a Latest back-end, held against a dict after each.
+
+TestMineInAnyOrder = latest_machine(lambda root: MyLatest(f"mine://{root}")).TestCase
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tidemill.core.ports import Latest
+from tidemill.testing.latest import rows
+
+Row = dict[str, Any]
+
+_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+_KEYS = st.sampled_from(["a", "b", "c", "d"])
+_AT = st.integers(0, 20)
+_ROW = st.fixed_dictionaries(
+    {"n": st.none() | st.integers(-5, 5), "s": st.none() | st.text(max_size=3), "l": st.none() | st.just([1, 2])}
+)
+
+
+def latest_machine(make: Callable[[Path], Latest]) -> type[RuleBasedStateMachine]:
+    """A state machine that does anything in any order and compares the store with a dict after each act.
+
+    Its stores lie in memory where the machine offers that: no promise here is about a power cut.
+    Besides, a follower keeps its own copy, reading only the keys that `changed` names: it must never be wrong.
+    """
+
+    class Machine(RuleBasedStateMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.folder = tempfile.TemporaryDirectory(dir=_MEMORY)
+            self.writer, self.reader = make(Path(self.folder.name)), make(Path(self.folder.name))
+            self.snapshot: dict[str, Row] = {}
+            self.fresh: dict[str, tuple[int, Row]] = {}
+            self.version: str | None = None
+            self.mark, self.copy = -1, dict[str, Row]()
+
+        def teardown(self) -> None:
+            self.folder.cleanup()
+
+        @initialize(some=st.dictionaries(_KEYS, _ROW))
+        def begin(self, some: dict[str, Row]) -> None:
+            self.write(some, None)
+
+        @rule(some=st.dictionaries(_KEYS, _ROW), covers=st.none() | _AT)
+        def write(self, some: dict[str, Row], covers: int | None) -> None:
+            self.version = f"{self.version}+"
+            made = rows(*((key, row["n"], row["s"], row["l"]) for key, row in some.items()))
+            self.writer.write("v", "k", made, self.version, covers)
+            self.snapshot = dict(some)
+            self._drop(-1 if covers is None else covers)
+
+        @rule(key=_KEYS, row=_ROW, at=_AT)
+        def put(self, key: str, row: Row, at: int) -> None:
+            self.writer.put("v", key, row, at)
+            self._lay(key, row, at)
+
+        @rule(key=_KEYS, at=_AT)
+        def change(self, key: str, at: int) -> None:
+            def by(row: Row | None) -> Row:
+                assert row == self._now().get(key)
+                return {"n": 7, "s": None, "l": [len(row or {})]}
+
+            self._lay(key, self.writer.change("v", {key: by}, at)[key], at)
+
+        @rule(covers=_AT)
+        def settle(self, covers: int) -> None:
+            assert self.writer.settle("v", covers) == self._drop(covers)
+
+        @rule(keys=st.sets(_KEYS, min_size=1, max_size=2))
+        def forget(self, keys: set[str]) -> None:
+            assert self.writer.forget(sorted(keys)) == len(keys & set(self._now()))
+            for key in keys:
+                self.snapshot.pop(key, None)
+                self.fresh.pop(key, None)
+
+        @rule()
+        def follow(self) -> None:
+            self.mark, keys = self.reader.changed("v", self.mark)
+            if keys is None:
+                self.copy, keys = {}, self.reader.keys("v")
+            for key in keys:
+                row = self.reader.get("v", key)
+                if row is None:
+                    self.copy.pop(key, None)
+                else:
+                    self.copy[key] = row
+            assert self.copy == self._now()
+
+        @invariant()
+        def reads_are_right(self) -> None:
+            now = self._now()
+            asked = ["d", "none", "a", "b", "c"]
+            found, present = self.reader.take("v", asked, ["n", "s", "l"])
+            assert self.reader.keys("v") == sorted(now)
+            assert [self.reader.get("v", key) for key in asked] == [now.get(key) for key in asked]
+            assert present.tolist() == [key in now for key in asked]
+            assert [row for row, there in zip(found.to_pylist(), present, strict=True) if there] == [
+                now[key] for key in asked if key in now
+            ]
+            assert self.reader.version("v") == self.version
+
+        def _now(self) -> dict[str, Row]:
+            return self.snapshot | {key: row for key, (_, row) in self.fresh.items()}
+
+        def _lay(self, key: str, row: Row, at: int) -> None:
+            self.fresh[key] = (max(at, self.fresh.get(key, (at, {}))[0]), row)
+
+        def _drop(self, covers: int) -> int:
+            gone = [key for key, (at, _) in self.fresh.items() if at < covers]
+            for key in gone:
+                del self.fresh[key]
+            return len(gone)
+
+    return Machine
