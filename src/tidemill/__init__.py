@@ -10,101 +10,61 @@ package costs next to nothing.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tidemill.checks import between, fresh, like_history, not_null, refused_share, repeated_share
-    from tidemill.core.schema import Event, event_time, field, item, subject
-    from tidemill.core.space import grid, search
-    from tidemill.loop.mill import Mill
-    from tidemill.loop.workbench import open_project
-    from tidemill.models import (
-        als,
-        auto,
-        blend,
-        cooccurrence,
-        diverse,
-        ease,
-        eligible,
-        item_knn,
-        nearest,
-        popular,
-        popularity,
-        relevance,
-        slate,
-        spectral,
-        transitions,
-        trending,
-        unseen,
-    )
-    from tidemill.models.pretrained import pretrained
-    from tidemill.models.tabular.pyfunc import pyfunc
+from tidemill.core.lazy_door import lazy_exports
 
 __version__ = "0.1.0"
 
-_HOME = {
-    **dict.fromkeys(["Event", "event_time", "field", "item", "subject"], "tidemill.core.schema"),
-    **dict.fromkeys(["grid", "search"], "tidemill.core.space"),
-    "Mill": "tidemill.loop.mill",
-    "pretrained": "tidemill.models.pretrained",
-    "pyfunc": "tidemill.models.tabular.pyfunc",
-    "open_project": "tidemill.loop.workbench",
-    **dict.fromkeys(
-        ["between", "fresh", "like_history", "not_null", "refused_share", "repeated_share"], "tidemill.checks"
-    ),
-    **dict.fromkeys(
-        [
-            *["als", "auto", "blend", "cooccurrence", "diverse", "ease", "eligible", "item_knn", "nearest", "popular"],
-            *["popularity", "relevance", "slate", "spectral", "transitions", "trending", "unseen"],
-        ],
-        "tidemill.models",
-    ),
-}
-
-__all__ = [
-    "Event",
-    "Mill",
-    "als",
-    "auto",
-    "between",
-    "blend",
-    "cooccurrence",
-    "diverse",
-    "ease",
-    "eligible",
-    "event_time",
-    "field",
-    "fresh",
-    "grid",
-    "item",
-    "item_knn",
-    "like_history",
-    "nearest",
-    "not_null",
-    "open_project",
-    "popular",
-    "popularity",
-    "pretrained",
-    "pyfunc",
-    "refused_share",
-    "relevance",
-    "repeated_share",
-    "search",
-    "slate",
-    "spectral",
-    "subject",
-    "transitions",
-    "trending",
-    "unseen",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'tidemill' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+if TYPE_CHECKING:
+    from tidemill.checks import between as between
+    from tidemill.checks import fresh as fresh
+    from tidemill.checks import like_history as like_history
+    from tidemill.checks import not_null as not_null
+    from tidemill.checks import refused_share as refused_share
+    from tidemill.checks import repeated_share as repeated_share
+    from tidemill.core.schema import Event as Event
+    from tidemill.core.schema import event_time as event_time
+    from tidemill.core.schema import field as field
+    from tidemill.core.schema import item as item
+    from tidemill.core.schema import subject as subject
+    from tidemill.core.space import grid as grid
+    from tidemill.core.space import search as search
+    from tidemill.loop.mill import Mill as Mill
+    from tidemill.loop.workbench import open_project as open_project
+    from tidemill.models import als as als
+    from tidemill.models import auto as auto
+    from tidemill.models import blend as blend
+    from tidemill.models import cooccurrence as cooccurrence
+    from tidemill.models import diverse as diverse
+    from tidemill.models import ease as ease
+    from tidemill.models import eligible as eligible
+    from tidemill.models import item_knn as item_knn
+    from tidemill.models import nearest as nearest
+    from tidemill.models import popular as popular
+    from tidemill.models import popularity as popularity
+    from tidemill.models import relevance as relevance
+    from tidemill.models import slate as slate
+    from tidemill.models import spectral as spectral
+    from tidemill.models import transitions as transitions
+    from tidemill.models import trending as trending
+    from tidemill.models import unseen as unseen
+    from tidemill.models.pretrained import pretrained as pretrained
+    from tidemill.models.tabular.pyfunc import pyfunc as pyfunc
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "checks": "between fresh like_history not_null refused_share repeated_share",
+            "core.schema": "Event event_time field item subject",
+            "core.space": "grid search",
+            "loop.mill": "Mill",
+            "loop.workbench": "open_project",
+            "models": (
+                "als auto blend cooccurrence diverse ease eligible item_knn nearest popular popularity relevance "
+                "slate spectral transitions trending unseen"
+            ),
+            "models.pretrained": "pretrained",
+            "models.tabular.pyfunc": "pyfunc",
+        },
+    )

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "src" / "tidemill"
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 DOORS = ["tidemill", *(f"tidemill.{room}" for room in ROOMS)]
 #: What a door imports for itself, and lazily resolved data that is no name of its own.
-_OWN = {"TYPE_CHECKING", "Any", "import_module", "importlib", "annotations"}
+_OWN = {"TYPE_CHECKING", "Any", "annotations", "import_module", "importlib", "lazy_exports"}
 
 
 def visible(source: str) -> set[str]:
@@ -51,7 +51,7 @@ def test_a_door_lists_exactly_what_is_visible(door: str) -> None:
 
 def test_a_name_that_is_visible_and_not_listed_is_caught() -> None:
     assert visible("from a import b\n__all__ = []\n") == {"b"}
-    assert visible("if TYPE_CHECKING:\n    from a import c\n") == {"c"}
+    assert visible("if TYPE_CHECKING:\n    from a import c as c\n") == {"c"}
     assert visible("import os\nX = 1\n\ndef _hidden(): ...\n") == {"os", "X"}
 
 
@@ -61,6 +61,14 @@ def test_every_listed_name_resolves(door: str) -> None:
     assert [name for name in getattr(module, "__all__", []) if getattr(module, name, None) is None] == []
     with pytest.raises(AttributeError):
         module.no_such_name  # noqa: B018 - the access is the test
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_type_checkers_and_python_find_a_name_in_the_same_module(door: str) -> None:
+    for_types = [node for node in ast.parse(_source(door)).body if isinstance(node, ast.If)]
+    imports = [node for block in for_types for node in block.body if isinstance(node, ast.ImportFrom)]
+    for name, module in [(alias.name, node.module or "") for node in imports for alias in node.names]:
+        assert import_module(door).__getattr__(name) is getattr(import_module(module), name), name
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -6,57 +6,32 @@ into a table (held against what is expected of them). A verdict lists every fail
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.checks.contract import split
-    from tidemill.checks.expectation import (
-        AnyExpectation,
-        Expectation,
-        between,
-        defaults,
-        fresh,
-        like_history,
-        not_null,
-        refused_share,
-        repeated_share,
+    from tidemill.checks.contract import split as split
+    from tidemill.checks.expectation import AnyExpectation as AnyExpectation
+    from tidemill.checks.expectation import Expectation as Expectation
+    from tidemill.checks.expectation import between as between
+    from tidemill.checks.expectation import defaults as defaults
+    from tidemill.checks.expectation import fresh as fresh
+    from tidemill.checks.expectation import like_history as like_history
+    from tidemill.checks.expectation import not_null as not_null
+    from tidemill.checks.expectation import refused_share as refused_share
+    from tidemill.checks.expectation import repeated_share as repeated_share
+    from tidemill.checks.fit import validate as validate
+    from tidemill.checks.verdict import evaluate as evaluate
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "contract": "split",
+            "expectation": (
+                "AnyExpectation Expectation between defaults fresh like_history not_null refused_share repeated_share"
+            ),
+            "fit": "validate",
+            "verdict": "evaluate",
+        },
     )
-    from tidemill.checks.fit import validate
-    from tidemill.checks.verdict import evaluate
-
-__all__ = [
-    "AnyExpectation",
-    "Expectation",
-    "between",
-    "defaults",
-    "evaluate",
-    "fresh",
-    "like_history",
-    "not_null",
-    "refused_share",
-    "repeated_share",
-    "split",
-    "validate",
-]
-
-_HOMES = {
-    "AnyExpectation": "expectation",
-    "Expectation": "expectation",
-    "between": "expectation",
-    "defaults": "expectation",
-    "evaluate": "verdict",
-    "fresh": "expectation",
-    "like_history": "expectation",
-    "not_null": "expectation",
-    "refused_share": "expectation",
-    "repeated_share": "expectation",
-    "split": "contract",
-    "validate": "fit",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -5,60 +5,39 @@ No room is upstream of this one, and no technology is in it: a back-end fills ea
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.core.clock import Clock, FixedClock, SystemClock
-    from tidemill.core.errors import TidemillError
-    from tidemill.core.keys import Keys
-    from tidemill.core.lease import FileLeases
-    from tidemill.core.ledger import Head, Ledger, Line
-    from tidemill.core.refs import Ref, parse_ref
-    from tidemill.core.schema import Contract, Event
-    from tidemill.core.settings import Settings
-    from tidemill.core.subjects import Surrogates, Vault
-
-__all__ = [
-    "Clock",
-    "Contract",
-    "Event",
-    "FileLeases",
-    "FixedClock",
-    "Head",
-    "Keys",
-    "Ledger",
-    "Line",
-    "Ref",
-    "Settings",
-    "Surrogates",
-    "SystemClock",
-    "TidemillError",
-    "Vault",
-    "parse_ref",
-]
-
-_HOMES = {
-    "Clock": "clock",
-    "Contract": "schema",
-    "Event": "schema",
-    "FileLeases": "lease",
-    "FixedClock": "clock",
-    "Head": "ledger",
-    "Keys": "keys",
-    "Ledger": "ledger",
-    "Line": "ledger",
-    "Ref": "refs",
-    "Settings": "settings",
-    "Surrogates": "subjects",
-    "SystemClock": "clock",
-    "TidemillError": "errors",
-    "Vault": "subjects",
-    "parse_ref": "refs",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    from tidemill.core.clock import Clock as Clock
+    from tidemill.core.clock import FixedClock as FixedClock
+    from tidemill.core.clock import SystemClock as SystemClock
+    from tidemill.core.errors import TidemillError as TidemillError
+    from tidemill.core.keys import Keys as Keys
+    from tidemill.core.lease import FileLeases as FileLeases
+    from tidemill.core.ledger import Head as Head
+    from tidemill.core.ledger import Ledger as Ledger
+    from tidemill.core.ledger import Line as Line
+    from tidemill.core.refs import Ref as Ref
+    from tidemill.core.refs import parse_ref as parse_ref
+    from tidemill.core.schema import Contract as Contract
+    from tidemill.core.schema import Event as Event
+    from tidemill.core.settings import Settings as Settings
+    from tidemill.core.subjects import Surrogates as Surrogates
+    from tidemill.core.subjects import Vault as Vault
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "clock": "Clock FixedClock SystemClock",
+            "errors": "TidemillError",
+            "keys": "Keys",
+            "lease": "FileLeases",
+            "ledger": "Head Ledger Line",
+            "refs": "Ref parse_ref",
+            "schema": "Contract Event",
+            "settings": "Settings",
+            "subjects": "Surrogates Vault",
+        },
+    )

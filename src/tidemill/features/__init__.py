@@ -6,50 +6,33 @@ store. Downstream, serving reads them there and only there.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.features.history import view_at, view_history
-    from tidemill.features.joined_examples import Join, point_in_time
-    from tidemill.features.joined_frames import join_frames
-    from tidemill.features.online import OnlineFacts
-    from tidemill.features.online_values import Found, OnlineValues
-    from tidemill.features.view import FeatureView, materialise, newest
-    from tidemill.features.view_spec import ViewSpec
-
-__all__ = [
-    "FeatureView",
-    "Found",
-    "Join",
-    "OnlineFacts",
-    "OnlineValues",
-    "ViewSpec",
-    "join_frames",
-    "materialise",
-    "newest",
-    "point_in_time",
-    "view_at",
-    "view_history",
-]
-
-_HOMES = {
-    "FeatureView": "view",
-    "Found": "online_values",
-    "Join": "joined_examples",
-    "OnlineFacts": "online",
-    "OnlineValues": "online_values",
-    "ViewSpec": "view_spec",
-    "join_frames": "joined_frames",
-    "materialise": "view",
-    "newest": "view",
-    "point_in_time": "joined_examples",
-    "view_at": "history",
-    "view_history": "history",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    from tidemill.features.history import view_at as view_at
+    from tidemill.features.history import view_history as view_history
+    from tidemill.features.joined_examples import Join as Join
+    from tidemill.features.joined_examples import point_in_time as point_in_time
+    from tidemill.features.joined_frames import join_frames as join_frames
+    from tidemill.features.online import OnlineFacts as OnlineFacts
+    from tidemill.features.online_values import Found as Found
+    from tidemill.features.online_values import OnlineValues as OnlineValues
+    from tidemill.features.view import FeatureView as FeatureView
+    from tidemill.features.view import materialise as materialise
+    from tidemill.features.view import newest as newest
+    from tidemill.features.view_spec import ViewSpec as ViewSpec
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "history": "view_at view_history",
+            "joined_examples": "Join point_in_time",
+            "joined_frames": "join_frames",
+            "online": "OnlineFacts",
+            "online_values": "Found OnlineValues",
+            "view": "FeatureView materialise newest",
+            "view_spec": "ViewSpec",
+        },
+    )

@@ -5,44 +5,27 @@ Upstream: `serving`, which hands each answer to the log before it leaves, and `l
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.feedback.actual import Actual, expected_against_actual
-    from tidemill.feedback.log import OUTCOMES, PREDICTIONS, SegmentLog
-    from tidemill.feedback.tables import outcome_schema, prediction_schema
-    from tidemill.feedback.writer import LogWriter, Written
-
-_HOMES = {
-    "Actual": "actual",
-    "LogWriter": "writer",
-    "OUTCOMES": "log",
-    "PREDICTIONS": "log",
-    "SegmentLog": "log",
-    "Written": "writer",
-    "expected_against_actual": "actual",
-    "outcome_schema": "tables",
-    "prediction_schema": "tables",
-}
-__all__ = [
-    "OUTCOMES",
-    "PREDICTIONS",
-    "Actual",
-    "LogWriter",
-    "SegmentLog",
-    "Written",
-    "expected_against_actual",
-    "outcome_schema",
-    "prediction_schema",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    from tidemill.feedback.actual import Actual as Actual
+    from tidemill.feedback.actual import expected_against_actual as expected_against_actual
+    from tidemill.feedback.log import OUTCOMES as OUTCOMES
+    from tidemill.feedback.log import PREDICTIONS as PREDICTIONS
+    from tidemill.feedback.log import SegmentLog as SegmentLog
+    from tidemill.feedback.tables import outcome_schema as outcome_schema
+    from tidemill.feedback.tables import prediction_schema as prediction_schema
+    from tidemill.feedback.writer import LogWriter as LogWriter
+    from tidemill.feedback.writer import Written as Written
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "actual": "Actual expected_against_actual",
+            "log": "OUTCOMES PREDICTIONS SegmentLog",
+            "tables": "outcome_schema prediction_schema",
+            "writer": "LogWriter Written",
+        },
+    )

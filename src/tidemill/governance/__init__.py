@@ -5,19 +5,19 @@ Upstream is everything: this room reads the ledger and every store, and changes 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.governance.audit import verify
-    from tidemill.governance.leaks import Leak, scan
-
-__all__ = ["Leak", "scan", "verify"]
-
-_HOMES = {"Leak": "leaks", "scan": "leaks", "verify": "audit"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    from tidemill.governance.audit import verify as verify
+    from tidemill.governance.leaks import Leak as Leak
+    from tidemill.governance.leaks import scan as scan
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "audit": "verify",
+            "leaks": "Leak scan",
+        },
+    )

@@ -6,35 +6,28 @@ Upstream is `core` alone. Rows come from `loop`, which takes them from `sources`
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.lake.changes import changed_keys
-    from tidemill.lake.draft import Changed, Draft, Merged
-    from tidemill.lake.held import Held
-    from tidemill.lake.lake import Lake
-    from tidemill.lake.publications import IncrementState
-    from tidemill.lake.view import View
-
-_HOMES = {
-    "Changed": "draft",
-    "Draft": "draft",
-    "Held": "held",
-    "IncrementState": "publications",
-    "Lake": "lake",
-    "Merged": "draft",
-    "View": "view",
-    "changed_keys": "changes",
-}
-__all__ = ["Changed", "Draft", "Held", "IncrementState", "Lake", "Merged", "View", "changed_keys"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    from tidemill.lake.changes import changed_keys as changed_keys
+    from tidemill.lake.draft import Changed as Changed
+    from tidemill.lake.draft import Draft as Draft
+    from tidemill.lake.draft import Merged as Merged
+    from tidemill.lake.held import Held as Held
+    from tidemill.lake.lake import Lake as Lake
+    from tidemill.lake.publications import IncrementState as IncrementState
+    from tidemill.lake.view import View as View
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "changes": "changed_keys",
+            "draft": "Changed Draft Merged",
+            "held": "Held",
+            "lake": "Lake",
+            "publications": "IncrementState",
+            "view": "View",
+        },
+    )

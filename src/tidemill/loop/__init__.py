@@ -5,64 +5,42 @@ Upstream is every room from sources to governance. The command line and the cons
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.loop.comparison import compare_runs
-    from tidemill.loop.graph import Graph
-    from tidemill.loop.house import House, open_house
-    from tidemill.loop.learn import learn
-    from tidemill.loop.mill import Mill
-    from tidemill.loop.plan import plan
-    from tidemill.loop.project import find_project, load_mill
-    from tidemill.loop.run import run
-    from tidemill.loop.settle import accept, replace
-    from tidemill.loop.status import status
-    from tidemill.loop.workbench import Champion, Experiment, Workbench, open_project
-
-__all__ = [
-    "Champion",
-    "Experiment",
-    "Graph",
-    "House",
-    "Mill",
-    "Workbench",
-    "accept",
-    "compare_runs",
-    "find_project",
-    "learn",
-    "load_mill",
-    "open_house",
-    "open_project",
-    "plan",
-    "replace",
-    "run",
-    "status",
-]
-
-_HOME = {
-    "Champion": "workbench",
-    "Experiment": "workbench",
-    "Graph": "graph",
-    "House": "house",
-    "Mill": "mill",
-    "Workbench": "workbench",
-    "accept": "settle",
-    "compare_runs": "comparison",
-    "find_project": "project",
-    "learn": "learn",
-    "load_mill": "project",
-    "open_house": "house",
-    "open_project": "workbench",
-    "plan": "plan",
-    "replace": "settle",
-    "run": "run",
-    "status": "status",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    from tidemill.loop.comparison import compare_runs as compare_runs
+    from tidemill.loop.graph import Graph as Graph
+    from tidemill.loop.house import House as House
+    from tidemill.loop.house import open_house as open_house
+    from tidemill.loop.learn import learn as learn
+    from tidemill.loop.mill import Mill as Mill
+    from tidemill.loop.plan import plan as plan
+    from tidemill.loop.project import find_project as find_project
+    from tidemill.loop.project import load_mill as load_mill
+    from tidemill.loop.run import run as run
+    from tidemill.loop.settle import accept as accept
+    from tidemill.loop.settle import replace as replace
+    from tidemill.loop.status import status as status
+    from tidemill.loop.workbench import Champion as Champion
+    from tidemill.loop.workbench import Experiment as Experiment
+    from tidemill.loop.workbench import Workbench as Workbench
+    from tidemill.loop.workbench import open_project as open_project
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "comparison": "compare_runs",
+            "graph": "Graph",
+            "house": "House open_house",
+            "learn": "learn",
+            "mill": "Mill",
+            "plan": "plan",
+            "project": "find_project load_mill",
+            "run": "run",
+            "settle": "accept replace",
+            "status": "status",
+            "workbench": "Champion Experiment Workbench open_project",
+        },
+    )

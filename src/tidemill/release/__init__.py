@@ -6,45 +6,29 @@ Upstream: `models` and `training`, which leave a folder, and the run, which says
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.release.bundle import Manifest, seal, verify
-    from tidemill.release.export import Exported, export_tabular
-    from tidemill.release.pointer import Pointer, model_folder, module_sources, read_pointer
-    from tidemill.release.store import Promotion, Releases
-
-__all__ = [
-    "Exported",
-    "Manifest",
-    "Pointer",
-    "Promotion",
-    "Releases",
-    "export_tabular",
-    "model_folder",
-    "module_sources",
-    "read_pointer",
-    "seal",
-    "verify",
-]
-
-_HOMES = {
-    "Exported": "export",
-    "Manifest": "bundle",
-    "Pointer": "pointer",
-    "Promotion": "store",
-    "Releases": "store",
-    "export_tabular": "export",
-    "model_folder": "pointer",
-    "module_sources": "pointer",
-    "read_pointer": "pointer",
-    "seal": "bundle",
-    "verify": "bundle",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    from tidemill.release.bundle import Manifest as Manifest
+    from tidemill.release.bundle import seal as seal
+    from tidemill.release.bundle import verify as verify
+    from tidemill.release.export import Exported as Exported
+    from tidemill.release.export import export_tabular as export_tabular
+    from tidemill.release.pointer import Pointer as Pointer
+    from tidemill.release.pointer import model_folder as model_folder
+    from tidemill.release.pointer import module_sources as module_sources
+    from tidemill.release.pointer import read_pointer as read_pointer
+    from tidemill.release.store import Promotion as Promotion
+    from tidemill.release.store import Releases as Releases
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "bundle": "Manifest seal verify",
+            "export": "Exported export_tabular",
+            "pointer": "Pointer model_folder module_sources read_pointer",
+            "store": "Promotion Releases",
+        },
+    )

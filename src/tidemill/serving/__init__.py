@@ -6,97 +6,58 @@ was answered. The server never reads the ledger: pointers, switches and its cloc
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.serving.clock import ServerClock, replayed, set_replay
-    from tidemill.serving.handle import Server, is_serving, start, swap_state, wait_live
-    from tidemill.serving.infer_request import InferReader
-    from tidemill.serving.off_switch import Policy, policy, settle, spooled, switch
-    from tidemill.serving.prediction_log import PredictionLog
-    from tidemill.serving.predictor import Asked, Predictor, Sources
-    from tidemill.serving.process import Start
-    from tidemill.serving.recent import Histories, Recent, recent_view
-    from tidemill.serving.streams import ServedStream, Streams, write_streams
-    from tidemill.serving.supervisor import Plan, serve
-    from tidemill.serving.swap import Swap
-    from tidemill.serving.tabular_predictor import TabularPredictor, TabularSources
-    from tidemill.serving.told import Serving
-
-_HOMES = {
-    "Asked": "predictor",
-    "Histories": "recent",
-    "InferReader": "infer_request",
-    "Plan": "supervisor",
-    "Policy": "off_switch",
-    "PredictionLog": "prediction_log",
-    "Predictor": "predictor",
-    "Recent": "recent",
-    "ServedStream": "streams",
-    "Server": "handle",
-    "ServerClock": "clock",
-    "Serving": "told",
-    "Sources": "predictor",
-    "Start": "process",
-    "Streams": "streams",
-    "Swap": "swap",
-    "TabularPredictor": "tabular_predictor",
-    "TabularSources": "tabular_predictor",
-    "is_serving": "handle",
-    "policy": "off_switch",
-    "recent_view": "recent",
-    "replayed": "clock",
-    "serve": "supervisor",
-    "set_replay": "clock",
-    "settle": "off_switch",
-    "spooled": "off_switch",
-    "start": "handle",
-    "swap_state": "handle",
-    "switch": "off_switch",
-    "wait_live": "handle",
-    "write_streams": "streams",
-}
-__all__ = [
-    "Asked",
-    "Histories",
-    "InferReader",
-    "Plan",
-    "Policy",
-    "PredictionLog",
-    "Predictor",
-    "Recent",
-    "ServedStream",
-    "Server",
-    "ServerClock",
-    "Serving",
-    "Sources",
-    "Start",
-    "Streams",
-    "Swap",
-    "TabularPredictor",
-    "TabularSources",
-    "is_serving",
-    "policy",
-    "recent_view",
-    "replayed",
-    "serve",
-    "set_replay",
-    "settle",
-    "spooled",
-    "start",
-    "swap_state",
-    "switch",
-    "wait_live",
-    "write_streams",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    from tidemill.serving.clock import ServerClock as ServerClock
+    from tidemill.serving.clock import replayed as replayed
+    from tidemill.serving.clock import set_replay as set_replay
+    from tidemill.serving.handle import Server as Server
+    from tidemill.serving.handle import is_serving as is_serving
+    from tidemill.serving.handle import start as start
+    from tidemill.serving.handle import swap_state as swap_state
+    from tidemill.serving.handle import wait_live as wait_live
+    from tidemill.serving.infer_request import InferReader as InferReader
+    from tidemill.serving.off_switch import Policy as Policy
+    from tidemill.serving.off_switch import policy as policy
+    from tidemill.serving.off_switch import settle as settle
+    from tidemill.serving.off_switch import spooled as spooled
+    from tidemill.serving.off_switch import switch as switch
+    from tidemill.serving.prediction_log import PredictionLog as PredictionLog
+    from tidemill.serving.predictor import Asked as Asked
+    from tidemill.serving.predictor import Predictor as Predictor
+    from tidemill.serving.predictor import Sources as Sources
+    from tidemill.serving.process import Start as Start
+    from tidemill.serving.recent import Histories as Histories
+    from tidemill.serving.recent import Recent as Recent
+    from tidemill.serving.recent import recent_view as recent_view
+    from tidemill.serving.streams import ServedStream as ServedStream
+    from tidemill.serving.streams import Streams as Streams
+    from tidemill.serving.streams import write_streams as write_streams
+    from tidemill.serving.supervisor import Plan as Plan
+    from tidemill.serving.supervisor import serve as serve
+    from tidemill.serving.swap import Swap as Swap
+    from tidemill.serving.tabular_predictor import TabularPredictor as TabularPredictor
+    from tidemill.serving.tabular_predictor import TabularSources as TabularSources
+    from tidemill.serving.told import Serving as Serving
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "clock": "ServerClock replayed set_replay",
+            "handle": "Server is_serving start swap_state wait_live",
+            "infer_request": "InferReader",
+            "off_switch": "Policy policy settle spooled switch",
+            "prediction_log": "PredictionLog",
+            "predictor": "Asked Predictor Sources",
+            "process": "Start",
+            "recent": "Histories Recent recent_view",
+            "streams": "ServedStream Streams write_streams",
+            "supervisor": "Plan serve",
+            "swap": "Swap",
+            "tabular_predictor": "TabularPredictor TabularSources",
+            "told": "Serving",
+        },
+    )

@@ -7,58 +7,38 @@ who keeps them in the ledger and hands them in the next time.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.sources.days import day_bounds
-    from tidemill.sources.files import FileSource
-    from tidemill.sources.known import KnownFile
-    from tidemill.sources.open import open_source
-    from tidemill.sources.read import ReadStats, Source, SourceRead
-    from tidemill.sources.shop import ShopSource
-    from tidemill.sources.shop_truth import Oracle, Response, Shop, Truth
-    from tidemill.sources.shop_url import ShopUrl
-    from tidemill.sources.url import ColumnSpec, FileUrl
-
-__all__ = [
-    "ColumnSpec",
-    "FileSource",
-    "FileUrl",
-    "KnownFile",
-    "Oracle",
-    "ReadStats",
-    "Response",
-    "Shop",
-    "ShopSource",
-    "ShopUrl",
-    "Source",
-    "SourceRead",
-    "Truth",
-    "day_bounds",
-    "open_source",
-]
-
-_HOME = {
-    "ColumnSpec": "url",
-    "FileSource": "files",
-    "FileUrl": "url",
-    "KnownFile": "known",
-    "Oracle": "shop_truth",
-    "ReadStats": "read",
-    "Response": "shop_truth",
-    "Shop": "shop_truth",
-    "ShopSource": "shop",
-    "ShopUrl": "shop_url",
-    "Source": "read",
-    "SourceRead": "read",
-    "Truth": "shop_truth",
-    "day_bounds": "days",
-    "open_source": "open",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    from tidemill.sources.days import day_bounds as day_bounds
+    from tidemill.sources.files import FileSource as FileSource
+    from tidemill.sources.known import KnownFile as KnownFile
+    from tidemill.sources.open import open_source as open_source
+    from tidemill.sources.read import ReadStats as ReadStats
+    from tidemill.sources.read import Source as Source
+    from tidemill.sources.read import SourceRead as SourceRead
+    from tidemill.sources.shop import ShopSource as ShopSource
+    from tidemill.sources.shop_truth import Oracle as Oracle
+    from tidemill.sources.shop_truth import Response as Response
+    from tidemill.sources.shop_truth import Shop as Shop
+    from tidemill.sources.shop_truth import Truth as Truth
+    from tidemill.sources.shop_url import ShopUrl as ShopUrl
+    from tidemill.sources.url import ColumnSpec as ColumnSpec
+    from tidemill.sources.url import FileUrl as FileUrl
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "days": "day_bounds",
+            "files": "FileSource",
+            "known": "KnownFile",
+            "open": "open_source",
+            "read": "ReadStats Source SourceRead",
+            "shop": "ShopSource",
+            "shop_truth": "Oracle Response Shop Truth",
+            "shop_url": "ShopUrl",
+            "url": "ColumnSpec FileUrl",
+        },
+    )

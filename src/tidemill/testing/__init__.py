@@ -6,40 +6,28 @@ the same suite as our own. Upstream is every room; nothing imports this one.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.testing.blobs import BlobsSuite
-    from tidemill.testing.engine import EngineSuite
-    from tidemill.testing.latest import LatestSuite
-    from tidemill.testing.line_store import LineStoreSuite
-    from tidemill.testing.project import check_project
-    from tidemill.testing.tables import TablesSuite
-    from tidemill.testing.vault_store import VaultStoreSuite
-
-__all__ = [
-    "BlobsSuite",
-    "EngineSuite",
-    "LatestSuite",
-    "LineStoreSuite",
-    "TablesSuite",
-    "VaultStoreSuite",
-    "check_project",
-]
-
-_HOME = {
-    "BlobsSuite": "blobs",
-    "EngineSuite": "engine",
-    "LatestSuite": "latest",
-    "LineStoreSuite": "line_store",
-    "TablesSuite": "tables",
-    "VaultStoreSuite": "vault_store",
-    "check_project": "project",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    from tidemill.testing.blobs import BlobsSuite as BlobsSuite
+    from tidemill.testing.engine import EngineSuite as EngineSuite
+    from tidemill.testing.latest import LatestSuite as LatestSuite
+    from tidemill.testing.line_store import LineStoreSuite as LineStoreSuite
+    from tidemill.testing.project import check_project as check_project
+    from tidemill.testing.tables import TablesSuite as TablesSuite
+    from tidemill.testing.vault_store import VaultStoreSuite as VaultStoreSuite
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "blobs": "BlobsSuite",
+            "engine": "EngineSuite",
+            "latest": "LatestSuite",
+            "line_store": "LineStoreSuite",
+            "project": "check_project",
+            "tables": "TablesSuite",
+            "vault_store": "VaultStoreSuite",
+        },
+    )

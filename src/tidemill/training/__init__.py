@@ -6,115 +6,73 @@ training leaves into a bundle, and the card shows its evaluation.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.training.choice import choose
-    from tidemill.training.chosen import Choice
-    from tidemill.training.comparison import Comparison, compare
-    from tidemill.training.effort import Effort
-    from tidemill.training.evaluation import Measurement, measure, measure_ranker
-    from tidemill.training.held_out import leave_one_out
-    from tidemill.training.measured import catalogue, measured_users
-    from tidemill.training.protocol import Protocol
-    from tidemill.training.ranked_lists import RankedLists, read_ranked
-    from tidemill.training.rankers import Ranker
-    from tidemill.training.recommender_training import TrainResult, index_recall, train_recommender
-    from tidemill.training.runs import Runs
-    from tidemill.training.search import best_trial, run_search
-    from tidemill.training.tabular.assess import assess
-    from tidemill.training.tabular.dataset_mark import dataset_mark
-    from tidemill.training.tabular.learn_dispatch import learn_settings
-    from tidemill.training.tabular.splitting import SplitRule, split_examples
-    from tidemill.training.tabular.tabular_figures import tabular_figures, tabular_metrics
-    from tidemill.training.tabular.training import TabularResult, train_tabular
-    from tidemill.training.time_split import TimeSplit, split_at, validation_splits
-    from tidemill.training.tracked import Tracked
-    from tidemill.training.user_figures import UserFigures, read_figures, write_figures
-
-_HOMES = {
-    "Choice": "chosen",
-    "Comparison": "comparison",
-    "Effort": "effort",
-    "Measurement": "evaluation",
-    "Protocol": "protocol",
-    "RankedLists": "ranked_lists",
-    "Ranker": "rankers",
-    "Runs": "runs",
-    "SplitRule": "tabular.splitting",
-    "TabularResult": "tabular.training",
-    "TimeSplit": "time_split",
-    "Tracked": "tracked",
-    "TrainResult": "recommender_training",
-    "UserFigures": "user_figures",
-    "assess": "tabular.assess",
-    "best_trial": "search",
-    "catalogue": "measured",
-    "choose": "choice",
-    "compare": "comparison",
-    "dataset_mark": "tabular.dataset_mark",
-    "index_recall": "recommender_training",
-    "learn_settings": "tabular.learn_dispatch",
-    "leave_one_out": "held_out",
-    "measure": "evaluation",
-    "measure_ranker": "evaluation",
-    "measured_users": "measured",
-    "read_figures": "user_figures",
-    "read_ranked": "ranked_lists",
-    "run_search": "search",
-    "split_at": "time_split",
-    "split_examples": "tabular.splitting",
-    "tabular_figures": "tabular.tabular_figures",
-    "tabular_metrics": "tabular.tabular_figures",
-    "train_recommender": "recommender_training",
-    "train_tabular": "tabular.training",
-    "validation_splits": "time_split",
-    "write_figures": "user_figures",
-}
-
-__all__ = [
-    "Choice",
-    "Comparison",
-    "Effort",
-    "Measurement",
-    "Protocol",
-    "RankedLists",
-    "Ranker",
-    "Runs",
-    "SplitRule",
-    "TabularResult",
-    "TimeSplit",
-    "Tracked",
-    "TrainResult",
-    "UserFigures",
-    "assess",
-    "best_trial",
-    "catalogue",
-    "choose",
-    "compare",
-    "dataset_mark",
-    "index_recall",
-    "learn_settings",
-    "leave_one_out",
-    "measure",
-    "measure_ranker",
-    "measured_users",
-    "read_figures",
-    "read_ranked",
-    "run_search",
-    "split_at",
-    "split_examples",
-    "tabular_figures",
-    "tabular_metrics",
-    "train_recommender",
-    "train_tabular",
-    "validation_splits",
-    "write_figures",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    from tidemill.training.choice import choose as choose
+    from tidemill.training.chosen import Choice as Choice
+    from tidemill.training.comparison import Comparison as Comparison
+    from tidemill.training.comparison import compare as compare
+    from tidemill.training.effort import Effort as Effort
+    from tidemill.training.evaluation import Measurement as Measurement
+    from tidemill.training.evaluation import measure as measure
+    from tidemill.training.evaluation import measure_ranker as measure_ranker
+    from tidemill.training.held_out import leave_one_out as leave_one_out
+    from tidemill.training.measured import catalogue as catalogue
+    from tidemill.training.measured import measured_users as measured_users
+    from tidemill.training.protocol import Protocol as Protocol
+    from tidemill.training.ranked_lists import RankedLists as RankedLists
+    from tidemill.training.ranked_lists import read_ranked as read_ranked
+    from tidemill.training.rankers import Ranker as Ranker
+    from tidemill.training.recommender_training import TrainResult as TrainResult
+    from tidemill.training.recommender_training import index_recall as index_recall
+    from tidemill.training.recommender_training import train_recommender as train_recommender
+    from tidemill.training.runs import Runs as Runs
+    from tidemill.training.search import best_trial as best_trial
+    from tidemill.training.search import run_search as run_search
+    from tidemill.training.tabular.assess import assess as assess
+    from tidemill.training.tabular.dataset_mark import dataset_mark as dataset_mark
+    from tidemill.training.tabular.learn_dispatch import learn_settings as learn_settings
+    from tidemill.training.tabular.splitting import SplitRule as SplitRule
+    from tidemill.training.tabular.splitting import split_examples as split_examples
+    from tidemill.training.tabular.tabular_figures import tabular_figures as tabular_figures
+    from tidemill.training.tabular.tabular_figures import tabular_metrics as tabular_metrics
+    from tidemill.training.tabular.training import TabularResult as TabularResult
+    from tidemill.training.tabular.training import train_tabular as train_tabular
+    from tidemill.training.time_split import TimeSplit as TimeSplit
+    from tidemill.training.time_split import split_at as split_at
+    from tidemill.training.time_split import validation_splits as validation_splits
+    from tidemill.training.tracked import Tracked as Tracked
+    from tidemill.training.user_figures import UserFigures as UserFigures
+    from tidemill.training.user_figures import read_figures as read_figures
+    from tidemill.training.user_figures import write_figures as write_figures
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "choice": "choose",
+            "chosen": "Choice",
+            "comparison": "Comparison compare",
+            "effort": "Effort",
+            "evaluation": "Measurement measure measure_ranker",
+            "held_out": "leave_one_out",
+            "measured": "catalogue measured_users",
+            "protocol": "Protocol",
+            "ranked_lists": "RankedLists read_ranked",
+            "rankers": "Ranker",
+            "recommender_training": "TrainResult index_recall train_recommender",
+            "runs": "Runs",
+            "search": "best_trial run_search",
+            "tabular.assess": "assess",
+            "tabular.dataset_mark": "dataset_mark",
+            "tabular.learn_dispatch": "learn_settings",
+            "tabular.splitting": "SplitRule split_examples",
+            "tabular.tabular_figures": "tabular_figures tabular_metrics",
+            "tabular.training": "TabularResult train_tabular",
+            "time_split": "TimeSplit split_at validation_splits",
+            "tracked": "Tracked",
+            "user_figures": "UserFigures read_figures write_figures",
+        },
+    )

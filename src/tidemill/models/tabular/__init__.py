@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.models.tabular.bundle import open_tabular, parity, read_golden, rows_of, write_tabular
-    from tidemill.models.tabular.examples import Examples
-    from tidemill.models.tabular.model import TabularModel
-    from tidemill.models.tabular.plan import Plan
-    from tidemill.models.tabular.recipe import Recipe
-
-_HOME = {
-    "Examples": "examples",
-    "Plan": "plan",
-    "Recipe": "recipe",
-    "TabularModel": "model",
-    "open_tabular": "bundle",
-    "parity": "bundle",
-    "read_golden": "bundle",
-    "rows_of": "bundle",
-    "write_tabular": "bundle",
-}
-
-__all__ = [
-    "Examples",
-    "Plan",
-    "Recipe",
-    "TabularModel",
-    "open_tabular",
-    "parity",
-    "read_golden",
-    "rows_of",
-    "write_tabular",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    from tidemill.models.tabular.bundle import open_tabular as open_tabular
+    from tidemill.models.tabular.bundle import parity as parity
+    from tidemill.models.tabular.bundle import read_golden as read_golden
+    from tidemill.models.tabular.bundle import rows_of as rows_of
+    from tidemill.models.tabular.bundle import write_tabular as write_tabular
+    from tidemill.models.tabular.examples import Examples as Examples
+    from tidemill.models.tabular.model import TabularModel as TabularModel
+    from tidemill.models.tabular.plan import Plan as Plan
+    from tidemill.models.tabular.recipe import Recipe as Recipe
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "bundle": "open_tabular parity read_golden rows_of write_tabular",
+            "examples": "Examples",
+            "model": "TabularModel",
+            "plan": "Plan",
+            "recipe": "Recipe",
+        },
+    )
