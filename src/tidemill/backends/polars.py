@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from tidemill.backends.arrow import plain_rows
+from tidemill.core.empty_tables import empty_table
 
 
 class PolarsEngine:
@@ -25,7 +26,7 @@ class PolarsEngine:
 
     def scan(self, files: Sequence[str], schema: pa.Schema, origin: str | None = None) -> nw.LazyFrame[Any]:
         if not files:
-            return self.frame((schema.append(pa.field(origin, pa.string())) if origin else schema).empty_table())
+            return self.frame(empty_table(schema.append(pa.field(origin, pa.string())) if origin else schema))
         # `glob` would read a `*` or `[` in a folder's name as a pattern.
         frame = pl.scan_parquet(list(files), glob=False, hive_partitioning=False, include_file_paths=origin)
         return nw.from_native(frame)

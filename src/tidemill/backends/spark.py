@@ -17,6 +17,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from tidemill.backends.arrow import plain_rows, plain_schema
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import BackendMissing, SettingError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class SparkEngine:
 
     def scan(self, files: Sequence[str], schema: pa.Schema, origin: str | None = None) -> nw.LazyFrame[Any]:
         if not files:
-            return self.frame((schema.append(pa.field(origin, pa.string())) if origin else schema).empty_table())
+            return self.frame(empty_table(schema.append(pa.field(origin, pa.string())) if origin else schema))
         from pyspark.sql import functions as sql
 
         frame = self.session.read.schema(_spark_schema(schema)).parquet(*map(_literal, files))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import SchemaChanged, nearest
 from tidemill.core.schema import ROW, Column, Contract
 
@@ -30,7 +31,7 @@ def split(contract: Contract, rows: pa.Table, *, not_after: int | None = None) -
     reasons = [(column, _wrong(column, rows[column.name], not_after)) for column in contract.columns]
     bad = [(column, reason) for column, found in reasons for reason in found]
     if not bad:
-        return rows, REFUSED.empty_table()
+        return rows, empty_table(REFUSED)
     # null where nothing is wrong, so that the first wrong column wins and the good rows are those still null
     column = pc.coalesce(*(_where(mask, name.name) for name, (mask, _) in bad))
     reason = pc.coalesce(*(_where(mask, why) for _, (mask, why) in bad))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import pyarrow as pa
 
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import KeyAbsent, NotPublished, StaleWriter, nearest
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ports import Engine, Lease, Tables
@@ -183,7 +184,7 @@ class Draft:
         if working.schema.equals(rows.schema):
             return self.replace(table, rows, personal)
         working.reshape(rows)
-        return Changed(rows, rows.schema.empty_table(), 0)
+        return Changed(rows, empty_table(rows.schema), 0)
 
     def _exchange(self, working: WorkingTable, rows: pa.Table, keys: pa.Table | None) -> Changed:
         old, looked_at = working.pull(keys)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ports import Engine, StagedFile, Tables
 from tidemill.core.records import FileEntry
@@ -105,7 +106,7 @@ class WorkingTable:
         ), looked_at
 
     def _empty(self) -> pa.Table:
-        return self.schema.append(pa.field(ORIGIN, pa.string())).empty_table()
+        return empty_table(self.schema.append(pa.field(ORIGIN, pa.string())))
 
     def add(self, rows: pa.Table, wins: Mask | None = None) -> None:
         """Stage rows; with `wins`, those alone.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tidemill.checks import validate
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import (
     FunctionFailed,
     GraphCycle,
@@ -177,7 +178,7 @@ class Graph:
         schemas = {name: contract_schema(stream.contract) for name, stream in self.mill.streams.items()}
         nodes: list[Table | Features] = [*self.order, *self.mill.features_views.values()]
         for node in nodes:
-            frames = {name: self.engine.frame(schemas[name].empty_table()) for name in node.inputs}
+            frames = {name: self.engine.frame(empty_table(schemas[name])) for name in node.inputs}
             schemas[node.name] = self._columns(node, frames, schemas)
         for table in self.order:
             self._check_by(table, schemas)

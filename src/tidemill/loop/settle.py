@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.core.clock import from_micros
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import UsageError
 from tidemill.core.ports import Lease
 from tidemill.core.records import Increment
@@ -33,7 +34,7 @@ def accept(house: House, graph: Graph, stream: str, number: int, *, who: str, re
     with house.leases.take("run") as lease:
         house.lake.recover(lease)
         held = house.lake.held(stream, number)
-        refused = REFUSED.empty_table() if held.refused is None else held.refused
+        refused = empty_table(REFUSED) if held.refused is None else held.refused
         files = named(stands(house, stream).files)
         day = Day(held.increment.day, held.rows, refused)
         about = {"settles": str(number), "how": "accepted", "who": who, "reason": reason}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pyarrow as pa
 
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.schema import Column, Kind
 from tidemill.sources.mapping import Mapped, Mapping
 from tidemill.sources.times import UTC_TIME, read_times
@@ -159,4 +160,4 @@ def to_arrow(frames: list[pl.DataFrame], schema: pa.Schema) -> pa.Table:
     while frames:
         part = frames.pop().select(schema.names)
         parts.append(part.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema))
-    return pa.concat_tables(parts) if parts else schema.empty_table()
+    return pa.concat_tables(parts) if parts else empty_table(schema)

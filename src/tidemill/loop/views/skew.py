@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import NoSuchRelease, UnknownName, nearest
 from tidemill.core.release import Release
 from tidemill.core.signature import Lookup
@@ -71,7 +72,7 @@ def _predictions(house: House, release: Release, most: int) -> pa.Table:
     """The newest logged answers of releases that look up the same, those that were computed alone."""
     rows = house.lake.log("predictions")
     if rows is None or release.signature is None:
-        return prediction_schema().empty_table()
+        return empty_table(prediction_schema())
     alike = [
         one.name
         for one in house.releases.all(release.model)
