@@ -45,6 +45,7 @@ PORTS = {
     "VaultStore": ("vault", "vaults"),
     "Latest": ("latest", "latest"),
     "Blobs": ("blobs", "blobs"),
+    "Objects": ("lake", "objects"),
     "Search": ("search", "search"),
 }
 _NOTE = "*Made from the code by `docs/make_reference.py`; changes made here are lost.*"

@@ -251,6 +251,15 @@ class KeyAbsent(LakeError, ValueError):
     code = "TM308"
 
 
+class NoSuchObject(LakeError, LookupError):
+    """An object beside the tables is asked for under a name that nothing was stored under.
+
+    `tidemill lake verify` names what the lake lacks. Restore it from a backup.
+    """
+
+    code = "TM309"
+
+
 class CheckError(TidemillError):
     """An expectation could not be evaluated."""
 

@@ -258,6 +258,33 @@ class Blobs(Protocol):
         ...
 
 
+class Objects(Protocol):
+    """Object store: bytes by name, for what lies beside tables. An object is whole or not there, and never changes.
+
+    Names have parts with a slash between them (`core.object_names` says which names are refused). A name is either an
+    object or a folder of objects, not both.
+    """
+
+    def put(self, name: str, body: bytes) -> bool:
+        """Store an object if the name is free; `False` where it is taken, and the first one stays.
+
+        Durable when it returns, the first one included.
+        """
+        ...
+
+    def get(self, name: str) -> bytes:
+        """The content of an object; `NoSuchObject` where there is none."""
+        ...
+
+    def list(self, prefix: str) -> list[str]:
+        """The names that start with `prefix`, sorted."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove an object; where there is none, nothing happens. The name is free again."""
+        ...
+
+
 class Search(Protocol):
     """Nearest vectors by inner product."""
 

@@ -17,7 +17,7 @@ from tidemill.core.errors import BackendMissing, FormatTooNew, LedgerMissing, Pr
 from tidemill.core.keys import Keys
 from tidemill.core.lease import FileLeases
 from tidemill.core.ledger import Ledger
-from tidemill.core.ports import Blobs, Engine, Latest, Search, Tables, VaultStore
+from tidemill.core.ports import Blobs, Engine, Latest, Objects, Search, Tables, VaultStore
 from tidemill.core.settings import Settings
 from tidemill.core.subjects import Surrogates, Vault
 from tidemill.lake import Lake
@@ -54,6 +54,7 @@ class House:
     leases: FileLeases
     engine: Engine
     tables: Tables
+    objects: Objects
     lake: Lake
     latest: Latest
     blobs: Blobs
@@ -174,6 +175,7 @@ def open_house(
         leases=FileLeases(state, lines),
         engine=engine,
         tables=tables,
+        objects=backend("objects", "folder")(lake_root),
         lake=Lake(tables, engine, ledger, lake_root),
         latest=backend("latest", "lmdb")(settings.path("latest")),
         blobs=blobs,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tidemill.testing.engine import EngineSuite as EngineSuite
     from tidemill.testing.latest import LatestSuite as LatestSuite
     from tidemill.testing.line_store import LineStoreSuite as LineStoreSuite
+    from tidemill.testing.objects import ObjectsSuite as ObjectsSuite
     from tidemill.testing.project import check_project as check_project
     from tidemill.testing.tables import TablesSuite as TablesSuite
     from tidemill.testing.vault_store import VaultStoreSuite as VaultStoreSuite
@@ -26,6 +27,7 @@ else:
             "engine": "EngineSuite",
             "latest": "LatestSuite",
             "line_store": "LineStoreSuite",
+            "objects": "ObjectsSuite",
             "project": "check_project",
             "tables": "TablesSuite",
             "vault_store": "VaultStoreSuite",

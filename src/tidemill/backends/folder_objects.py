@@ -1,0 +1,141 @@
+"""Object store in a folder: each object is one file below it, and a hard link gives the file its name.
+
+A link fails where the name exists already, so of two writers one is refused and nothing is ever overwritten. Content is
+written and synced under another name before the link, so a name never stands for half an object.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from tidemill.core.durable import remove_durably, sync_folder
+from tidemill.core.errors import NoSuchObject, UsageError, nearest
+from tidemill.core.object_names import checked_object_name
+
+#: Where content lies before it gets its name. No object can be called so: names do not begin with a dot.
+_PARTIAL = ".partial"
+_LONGEST = 255  # bytes of one part of a name
+
+
+class FolderObjects:
+    """Objects as files below `root`, which may hold other files too. The name of an object is the file's path."""
+
+    def __init__(self, root: Path | str) -> None:
+        self._root = Path(root)
+        self._swept = False
+        self._lock = threading.Lock()
+
+    def put(self, name: str, body: bytes) -> bool:
+        place = self._place(name)
+        self._sweep_once()
+        if place.is_file():  # nothing is written for a name that is taken
+            sync_folder(place.parent)
+            return False
+        with self._partial(body) as written:
+            return self._link(written, place)
+
+    def get(self, name: str) -> bytes:
+        place = self._place(name)
+        try:
+            return place.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            beside = self.list(name.rpartition("/")[0])
+            raise NoSuchObject(f"{self._root}: there is no object {name!r}", tip=nearest(name, beside)) from error
+
+    def list(self, prefix: str) -> list[str]:
+        folder, slash, begin = prefix.rpartition("/")
+        if slash:
+            checked_object_name(folder)
+        return sorted(self._below(self._root / folder, folder + slash, begin))
+
+    def delete(self, name: str) -> None:
+        place = self._place(name)
+        if place.is_file():
+            with suppress(FileNotFoundError):  # another one was faster
+                remove_durably(place)
+
+    def _place(self, name: str) -> Path:
+        long = [part for part in checked_object_name(name).split("/") if len(part.encode()) > _LONGEST]
+        if long:
+            raise UsageError(f"{long[0]!r} is too long for a part of an object's name", tip=f"at most {_LONGEST} bytes")
+        return self._root / name
+
+    def _below(self, folder: Path, path: str, begin: str) -> Iterator[str]:
+        """The names of the files below `folder` whose path begins with `begin`."""
+        try:
+            entries = list(os.scandir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            if entry.name.startswith(".") or not entry.name.startswith(begin):
+                continue
+            if entry.is_dir():
+                yield from self._below(folder / entry.name, f"{path}{entry.name}/", "")
+            elif entry.is_file():
+                yield path + entry.name
+
+    @contextmanager
+    def _partial(self, body: bytes) -> Iterator[Path]:
+        """A file with this content, durable and without a name yet.
+
+        The lock on it says that its writer lives: the kernel frees the lock when the writer is gone.
+        """
+        _make_folder(self._root / _PARTIAL)
+        file, sink = self._begin()
+        with sink:
+            try:
+                sink.write(body)
+                sink.flush()
+                os.fsync(sink.fileno())
+                yield file
+            finally:
+                file.unlink(missing_ok=True)
+
+    def _begin(self) -> tuple[Path, BinaryIO]:
+        """A new locked file; another one where a sweep removed it before it was locked."""
+        while True:
+            file = self._root / _PARTIAL / f"{os.getpid()}-{secrets.token_hex(8)}"
+            sink = file.open("xb")
+            fcntl.flock(sink, fcntl.LOCK_EX)
+            if file.exists():
+                return file, sink
+            sink.close()
+
+    def _link(self, written: Path, place: Path) -> bool:
+        try:
+            _make_folder(place.parent)
+            os.link(written, place)
+            made = True
+        except (FileExistsError, NotADirectoryError) as error:
+            if not place.is_file():
+                raise UsageError(f"{place} cannot be an object: a name is an object or a folder of objects") from error
+            made = False
+        sync_folder(place.parent)  # of the first writer's link too: who is told "taken" relies on it
+        return made
+
+    def _sweep_once(self) -> None:
+        """Remove what killed writers left, once for each opened store."""
+        with self._lock:
+            if self._swept:
+                return
+            self._swept = True
+        for file in (self._root / _PARTIAL).glob("*"):
+            with suppress(FileNotFoundError, BlockingIOError), file.open("rb") as found:
+                fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.unlink()
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each name durable."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)

@@ -1,0 +1,33 @@
+"""Object names: which names an object store takes, the same in every back-end."""
+
+from __future__ import annotations
+
+from tidemill.core.errors import UsageError
+
+#: Bytes of a whole name; the limit of S3.
+LONGEST_NAME = 1024
+
+
+def checked_object_name(name: str) -> str:
+    """The name, if it is one: parts with a slash between them, printable, none of them empty or begun with a dot.
+
+    >>> checked_object_name("manifests/ratings/3.json")
+    'manifests/ratings/3.json'
+    >>> checked_object_name("../ledger.db")
+    Traceback (most recent call last):
+    ...
+    tidemill.core.errors.UsageError: '../ledger.db' cannot be the name of an object [TM001]
+      tip: take printable parts with a slash between them; no part is empty or begins with a dot
+    """
+    parts = name.split("/")
+    if not name.isprintable() or not all(parts) or any(part.startswith(".") for part in parts):
+        raise UsageError(
+            f"{name!r} cannot be the name of an object",
+            tip="take printable parts with a slash between them; no part is empty or begins with a dot",
+        )
+    if len(name.encode()) > LONGEST_NAME:
+        raise UsageError(
+            f"{name[:40]!r}… has {len(name.encode())} bytes, too many for the name of an object",
+            tip=f"at most {LONGEST_NAME}",
+        )
+    return name
