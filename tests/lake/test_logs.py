@@ -74,10 +74,54 @@ def test_many_batches_are_few_files(shop: Shop) -> None:
     assert shop.lake.verify() == []
 
 
-def test_other_columns_are_refused(shop: Shop) -> None:
+def with_scores(rows: pa.Table) -> pa.Table:
+    return rows.append_column("score", pa.array([0.5] * rows.num_rows))
+
+
+def test_a_new_column_is_added_with_nulls_in_the_rows_before(shop: Shop, reopen: Callable[[], Shop]) -> None:
+    for number in range(1, 4):
+        record(shop, number, answers(number))
+    record(shop, 4, with_scores(answers(4)))
+    record(reopen(), 5, with_scores(answers(5)))
+    found = reopen().lake.log("predictions")
+    assert found is not None and found.column_names == ["id", "items", "score"]
+    assert sorted(zip(*(found[name].to_pylist() for name in ("id", "score")), strict=True), key=str) == [
+        ("p1", None), ("p2", None), ("p3", None), ("p4", 0.5), ("p5", 0.5),
+    ]  # fmt: skip
+    assert shop.lake.verify() == [] and shop.ledger.verify(shop.lake.heads()) == []
+
+
+def test_a_writer_that_knows_fewer_columns_adds_to_the_log(shop: Shop) -> None:
+    record(shop, 1, with_scores(answers(1)))
+    record(shop, 2, answers(2))
+    found = shop.lake.log("predictions")
+    assert found is not None and sorted(found["score"].to_pylist(), key=str) == [0.5, None]
+    assert shop.lake.verify() == []
+
+
+@pytest.mark.parametrize("point", ["log.staged", "log.committed"])
+def test_a_widening_that_is_interrupted_is_done_once(
+    shop: Shop, reopen: Callable[[], Shop], point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(shop, 1, answers(1))
+
+    def stop(name: str) -> None:
+        if name == point:
+            raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(logs, "failpoint", stop)
+        with pytest.raises(InterruptedError):
+            record(shop, 2, with_scores(answers(2)))
+    again = reopen()
+    record(again, 2, with_scores(answers(2)))
+    assert ids(again) == ["p1", "p2"] and again.lake.verify() == []
+
+
+def test_a_column_of_another_type_is_refused(shop: Shop) -> None:
     record(shop, 1, answers(1))
     with pytest.raises(SchemaChanged, match="items"):
-        record(shop, 2, answers(2).drop_columns(["items"]))
+        record(shop, 2, answers(2).set_column(1, "items", pa.array([1])))
     assert ids(shop) == ["p1"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 from served_client import Client
 from served_shop import ITEMS, MODEL, OUT_OF_STOCK, Shop
 
-from tidemill.core.records import Prediction
+from tidemill.core.records import Outcome, Prediction
 from tidemill.core.segments import read, segments
+from tidemill.feedback import RecordDecoder
 from tidemill.serving import Server
 
 USER = "user1@example.org"
@@ -154,6 +156,15 @@ def test_outcomes_are_taken_one_or_many(ask: Client, log_folder: Path) -> None:
     assert len(kept) >= 3
 
 
+def test_an_outcome_may_be_a_label_and_name_its_model_and_day(ask: Client, log_folder: Path) -> None:
+    name = ask.recommend("user4@example.org", n=3)["prediction_id"]
+    one = {"prediction_id": name, "what": "churned", "label": "no", "model": MODEL, "served_day": "2026-06-01"}
+    assert ask("POST", "/v1/outcomes", one)[::2] == (202, {"accepted": 1})
+    kept = [frame.payload for path in segments(log_folder / "outcomes") for frame in read(path)]
+    (found,) = [one for one in map(RecordDecoder(Outcome), kept) if one.prediction_id == name]
+    assert (found.item, found.label, found.model, found.served_day) == ("", "no", MODEL, date(2026, 6, 1))
+
+
 REFUSED = [
     ("GET", "/nothing", None, {}, 404, "TM703"),
     ("GET", "/v1/recommend/nope/" + "a" * 26, None, {}, 404, "TM703"),
@@ -177,6 +188,7 @@ REFUSED = [
     ("POST", "/v1/events/reviews", b"[]", {}, 400, "TM701"),
     ("POST", "/v1/events/reviews", b'{"user_id":' + b"[" * 5000 + b"]" * 5000 + b"}", {}, 413, "TM702"),
     ("POST", "/v1/events/reviews", b"[" + b",".join([b"{}"] * 1001) + b"]", {}, 413, "TM702"),
+    ("POST", "/v1/outcomes", f'{{"prediction_id":"{"a" * 32}","what":"click"}}'.encode(), {}, 400, "TM701"),
     ("POST", "/v1/outcomes", b'{"prediction_id":"x","item":"a","what":"click"}', {}, 400, "TM701"),
     ("POST", f"/v1/recommend/{MODEL}", b'{"user":"' + b"x" * (1 << 20) + b'"}', {}, 413, "TM702"),
     ("POST", "/invocations", b"{}", {}, 404, "TM703"),

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tidemill.feedback.log import OUTCOMES as OUTCOMES
     from tidemill.feedback.log import PREDICTIONS as PREDICTIONS
     from tidemill.feedback.log import SegmentLog as SegmentLog
+    from tidemill.feedback.record_decoder import RecordDecoder as RecordDecoder
+    from tidemill.feedback.tables import current_outcomes as current_outcomes
+    from tidemill.feedback.tables import current_predictions as current_predictions
     from tidemill.feedback.tables import outcome_schema as outcome_schema
     from tidemill.feedback.tables import prediction_schema as prediction_schema
     from tidemill.feedback.writer import LogWriter as LogWriter
@@ -25,7 +28,8 @@ else:
         {
             "actual": "Actual expected_against_actual",
             "log": "OUTCOMES PREDICTIONS SegmentLog",
-            "tables": "outcome_schema prediction_schema",
+            "record_decoder": "RecordDecoder",
+            "tables": "current_outcomes current_predictions outcome_schema prediction_schema",
             "writer": "LogWriter Written",
         },
     )

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.core.records import Record
+from tidemill.feedback.tables import current_outcomes
 
 _Z = 1.959963984540054
 
@@ -39,10 +40,11 @@ def expected_against_actual(
     """One record for each release and position, in that order, position 0 (the whole list) first.
 
     `predictions` and `outcomes` have the columns of `prediction_schema` and `outcome_schema`; an outcome with a value
-    above zero counts as taken. `expected` is release -> hit rate that its evaluation promised.
+    above zero counts as taken. Outcomes that name another model, or a day on which none of the predictions was served,
+    are left out before the join. `expected` is release -> hit rate that its evaluation promised.
     """
     shown = _shown(predictions)
-    taken = _taken(outcomes)
+    taken = _taken(_of_these(current_outcomes(outcomes), predictions))
     rows = shown.join(taken, ["prediction_id", "item"], join_type="left outer", use_threads=False)
     rows = rows.append_column("hit", pc.fill_null(rows["took"], False).cast(pa.int64()))
     by_position = rows.group_by(["release", "position"], use_threads=False).aggregate(
@@ -79,6 +81,23 @@ def _shown(predictions: pa.Table) -> pa.Table:
             "position": pa.array(np.arange(len(parents)) - starts + 1, pa.int64()),
         }
     )
+
+
+def _of_these(outcomes: pa.Table, predictions: pa.Table) -> pa.Table:
+    """Without the outcomes that name a model or a served day that no prediction has; what they leave open is kept."""
+    models = pa.array(pc.unique(predictions["model"]))
+    maybe = pc.or_(_is_open(outcomes["model"]), pc.is_in(outcomes["model"], models))
+    days = [pc.min_max(predictions[name].cast(pa.date32())) for name in ("as_of", "served_at")]
+    if all(one["min"].is_valid for one in days):
+        low, high = min(one["min"].as_py() for one in days), max(one["max"].as_py() for one in days)
+        day = outcomes["served_day"]
+        within = pc.and_(pc.greater_equal(day, low), pc.less_equal(day, high))
+        maybe = pc.and_(maybe, pc.fill_null(within, True))
+    return outcomes.filter(maybe)
+
+
+def _is_open(names: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.fill_null(pc.equal(names, ""), True)
 
 
 def _taken(outcomes: pa.Table) -> pa.Table:

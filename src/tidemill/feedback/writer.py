@@ -2,6 +2,7 @@
 
 How far each segment was taken stands in the note of the very commit that took it. A writer that dies anywhere finds
 there what is done; what it has not committed it reads again. A segment that is closed and taken whole is removed.
+One that a newer version wrote in a format that is not known here stays where it is, and the others flow on.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ from typing import Any, Protocol
 import msgspec
 import pyarrow as pa
 
-from tidemill.core.errors import SegmentDamaged
+from tidemill.core.errors import FormatTooNew, SegmentDamaged
 from tidemill.core.ports import Lease
 from tidemill.core.records import Outcome, Prediction
 from tidemill.core.segments import is_open, read, rest, segments
 from tidemill.feedback.log import OUTCOMES, PREDICTIONS
+from tidemill.feedback.record_decoder import RecordDecoder
 from tidemill.feedback.tables import outcome_rows, prediction_rows
 
 _log = logging.getLogger(__name__)
 
 _NOTE = "segments"
-_KINDS: dict[str, tuple[type[Any], Callable[[Sequence[Any]], pa.Table]]] = {
-    PREDICTIONS: (Prediction, prediction_rows),
-    OUTCOMES: (Outcome, outcome_rows),
+_KINDS: dict[str, tuple[Callable[[bytes], Any], Callable[[Sequence[Any]], pa.Table]]] = {
+    PREDICTIONS: (RecordDecoder(Prediction), prediction_rows),
+    OUTCOMES: (RecordDecoder(Outcome), outcome_rows),
 }
 
 
@@ -51,6 +53,8 @@ class Written(msgspec.Struct):
     #: Frames that were cut off by a crash (their answers never left), and segments that do not match their checksums.
     torn: int = 0
     damaged: int = 0
+    #: Segments that a newer version wrote in a format that is not known here; they stay for that version to take.
+    too_new: int = 0
 
 
 class LogWriter:
@@ -92,7 +96,7 @@ class _Batch:
     """Records of one table, read on from where the last commit stopped."""
 
     def __init__(self, table: str, folder: Path, taken: dict[str, int], limit: int) -> None:
-        self._decode = msgspec.msgpack.Decoder(_KINDS[table][0]).decode
+        self._decode = _KINDS[table][0]
         self._folder = folder
         self._limit = limit
         self._before = taken
@@ -130,6 +134,9 @@ class _Batch:
                 if closed:
                     done.torn += rest(path, end) == "torn"
                     self.finished.append(path)
+        except FormatTooNew as error:
+            done.too_new += 1
+            _log.error("%s stays where it is: %s", path.name, error)
         except (SegmentDamaged, msgspec.DecodeError) as error:
             if closed:
                 self._put_aside(path, error, done)

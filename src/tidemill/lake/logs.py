@@ -12,7 +12,7 @@ from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Ledger, Line
 from tidemill.core.ports import Engine, Lease, TableCommit, Tables
 from tidemill.lake.manifest import Manifest, Manifests
-from tidemill.lake.rows import conform
+from tidemill.lake.rows import conform, with_new_columns
 from tidemill.lake.working import WorkingTable
 
 #: Where a commit's note keeps what a lost ledger line needs.
@@ -26,7 +26,12 @@ class Logs:
         self._tables, self._engine, self._manifests, self._ledger = tables, engine, manifests, ledger
 
     def record(self, table: str, rows: pa.Table, number: int, note: Mapping[str, str], lease: Lease) -> int:
-        """Commit `rows` under `number`, then say so; a number that was taken gives its version and changes nothing."""
+        """Commit `rows` under `number`, then say so; a number that was taken gives its version and changes nothing.
+
+        A column that the table does not have is added to it, with nulls in all rows before, in the same commit. A
+        column that the rows lack is null in them. So a log can grow, and a version that knows fewer columns can add
+        to it.
+        """
         if number < 1:
             raise ValueError(f"batches are numbered from 1, not {number}")
         last = self._finished(table, lease)
@@ -38,18 +43,30 @@ class Logs:
             raise StaleWriter(f"table `{table}` went away while it was written")
         self._tables.discard(table, number)
         working = WorkingTable(self._tables, self._engine, table, number, before, schema, self._manifests.believe)
-        working.add(conform(rows, schema, table))
+        schema = with_new_columns(schema, rows.schema)
+        if schema != working.schema:
+            working.widen(schema)
+        working.add(conform(rows, schema, table, fill=True))
         working.compact()
         manifest = Manifest(
             table=table,
             version=base + 1,
             files=tuple(working.files),
             columns={field.name: str(field.type) for field in schema},
+            arrow=schema.serialize().to_pybytes(),
         )
         self._manifests.write(manifest)
         failpoint("log.staged")
         own = {_SHA256: manifest.sha256, _ROWS: str(rows.num_rows), "ledger_head": str(self._ledger.head())}
-        version = self._tables.commit(table, number, base, working.added, working.removed, {**note, **own})
+        version = self._tables.commit(
+            table,
+            number,
+            base,
+            working.added,
+            working.removed,
+            {**note, **own},
+            schema if working.is_reshaped else None,
+        )
         failpoint("log.committed")
         self._say(table, number, version, {**note, **own}, lease)
         return version

@@ -15,15 +15,26 @@ Codes = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
-def conform(rows: pa.Table, schema: pa.Schema, table: str) -> pa.Table:
+def conform(rows: pa.Table, schema: pa.Schema, table: str, *, fill: bool = False) -> pa.Table:
     """`rows` with the table's columns in the table's order; `SchemaChanged` names the column that does not fit.
 
-    Types differ only within a family (a `large_string` is a `string`, an `int32` an `int64`): text that happens to
-    look like a number never becomes one.
+    With `fill`, a column that the rows lack is null. Types differ only within a family (a `large_string` is a
+    `string`, an `int32` an `int64`): text that happens to look like a number never becomes one.
     """
+    for field in schema if fill else ():
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
     _refuse_other_names(rows.schema, schema, table)
     columns = [_fitting(rows[field.name], field, table) for field in schema]
     return pa.table(columns, schema=schema)
+
+
+def with_new_columns(schema: pa.Schema, rows: pa.Schema) -> pa.Schema:
+    """The table's columns, and behind them those that only the rows have."""
+    for field in rows:
+        if field.name not in schema.names:
+            schema = schema.append(field)
+    return schema
 
 
 def _refuse_other_names(found: pa.Schema, expected: pa.Schema, table: str) -> None:

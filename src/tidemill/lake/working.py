@@ -162,6 +162,14 @@ class WorkingTable:
         self.schema, self.is_reshaped = rows.schema, True
         self.add(rows)
 
+    def widen(self, schema: pa.Schema) -> None:
+        """More columns: each file is written again, one at a time, with nulls in the new ones."""
+        files, self.schema, self.is_reshaped = self.files, schema, True
+        for file in files:
+            rows = pq.ParquetFile(self._path(file.entry)).read()
+            self.drop([file.entry.path])
+            self.add(conform(rows, schema, self.name, fill=True))
+
     def compact(self) -> None:
         """Merge small files where there are many: what one publication does stays bounded, and so do files and time."""
         chosen = worth_merging([(file.entry.path, file.entry.rows) for file in self.files])

@@ -45,4 +45,7 @@ class PostOutcomes:
             value=one.value,
             happened_at=now if one.happened_at is None else instant(one.happened_at, _HAPPENED_AT),
             received_at=now,
+            label=one.label,
+            model=one.model,
+            served_day=one.served_day,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -33,16 +34,22 @@ class Recommend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     candidates: Annotated[list[Name], Meta(max_length=10_000)] | None = None
 
 
-class Happened(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One outcome in `POST /v1/outcomes`: what really happened with an item that a prediction showed."""
+class Happened(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One outcome in `POST /v1/outcomes`: what really happened with an item that a prediction showed, or its label."""
 
     prediction_id: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
-    item: Name
+    item: Annotated[str, Meta(max_length=512)] = ""
     #: What the person did: `click`, `rating`, `bought`, …
     what: Annotated[str, Meta(min_length=1, max_length=64)]
     value: float = 1.0
     #: ISO 8601 with a zone; left out, the moment at which it arrives.
     happened_at: str | None = None
+    #: The true class or text, where the outcome is not a number.
+    label: Annotated[str, Meta(max_length=512)] | None = None
+    #: The prediction's model and the UTC day on which it was served, as its answer said; so that the join need not
+    #: look at all predictions.
+    model: Annotated[str, Meta(max_length=128)] = ""
+    served_day: date | None = None
 
 
 _recommend = msgspec.json.Decoder(Recommend)
@@ -60,7 +67,10 @@ def recommend(body: bytes, limits: Serve) -> Recommend:
 def outcomes(body: bytes, limits: Serve) -> list[Happened]:
     """One outcome or a list of them."""
     found = decoded(_outcomes, body) if body.lstrip()[:1] == b"[" else [decoded(_outcome, body)]
-    return bounded(found, limits)
+    for row, one in enumerate(bounded(found, limits)):
+        if not one.item and one.label is None:
+            raise BadRequest(f"outcome {row} names neither an `item` nor a `label`")
+    return found
 
 
 def rows(body: bytes, limits: Serve) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ from tidemill.features import Join, point_in_time, view_history
 from tidemill.features.online_values import names_of
 from tidemill.features.skew import FeatureSkew, skew
 from tidemill.features.stretches import AT, UNTIL
-from tidemill.feedback import prediction_schema
+from tidemill.feedback import current_predictions, prediction_schema
 from tidemill.lake import View
 from tidemill.loop.graph import Graph, told_of
 from tidemill.loop.house import House
@@ -73,6 +73,7 @@ def _predictions(house: House, release: Release, most: int) -> pa.Table:
     rows = house.lake.log("predictions")
     if rows is None or release.signature is None:
         return empty_table(prediction_schema())
+    rows = current_predictions(rows)
     alike = [
         one.name
         for one in house.releases.all(release.model)
