@@ -5,9 +5,15 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def empty_table(schema: pa.Schema) -> pa.Table:
     """A table of these columns and no rows."""
-    return pa.Table.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+    arrow: Any = import_module("pyarrow")  # the caller has a schema, so it is loaded; `core` itself loads nothing heavy
+    table: pa.Table = arrow.Table.from_arrays([arrow.nulls(0, field.type) for field in schema], schema=schema)
+    return table
