@@ -50,6 +50,7 @@ def _lookups(root: Path, latest: LmdbLatest, rows: pa.Table, asked: list[str]) -
         "dict": plain.__getitem__,
         "snapshot alone": snapshot.get,
         "latest": lambda key: latest.get("v", key),
+        "latest, two keys at once": lambda key: latest.get_many([("v", key), ("v", key)]),
         "LMDB alone": _by_lmdb(root, plain),
         "SQLite": _by_sqlite(root, plain),
     }
@@ -64,6 +65,7 @@ def _others(latest: LmdbLatest, asked: list[str]) -> None:
     print(f"{'put, durable':24} {put:8.2f} µs")
     print(f"{'latest, a fresh row':24} {_each(lambda key: latest.get('v', key), fresh * 20):8.2f} µs")
     mark, _ = latest.changed("v", 0)
+    print(f"{'marks of three views':24} {_each(lambda _: latest.marks(['v', 'w', 'c']), asked):8.2f} µs")
     print(f"{'changed, nothing new':24} {_each(lambda _: latest.changed('v', mark), asked):8.2f} µs")
     take = _cpu(lambda: latest.take("v", asked, ["n", "x"])) / len(asked) * 1e6
     print(f"{'take, each of many':24} {take:8.2f} µs")

@@ -24,7 +24,7 @@ from tidemill.backends import lmdb_file, mapped_rows
 from tidemill.backends.lmdb_file import LmdbFile
 from tidemill.backends.lmdb_latest import LmdbLatest
 from tidemill.core.errors import CorruptFile, FormatTooNew, LatestFull, UsageError
-from tidemill.core.ports import Latest
+from tidemill.core.ports import LatestWriter
 from tidemill.testing.latest import LatestSuite, rows
 from tidemill.testing.latest_in_any_order import latest_machine
 
@@ -32,7 +32,7 @@ _LAWS = settings(max_examples=25, stateful_step_count=15, deadline=None, suppres
 
 
 class TestLmdbLatest(LatestSuite):
-    def make(self, root: Path) -> Latest:
+    def make(self, root: Path) -> LatestWriter:
         return LmdbLatest(root)
 
 
@@ -48,8 +48,8 @@ class _HidesForever(LmdbLatest):
 
 
 class _SettlesOneTooMany(LmdbLatest):
-    def settle(self, view: str, covers: int) -> int:
-        return super().settle(view, covers + 1)
+    def drop_covered(self, view: str, covers: int) -> int:
+        return super().drop_covered(view, covers + 1)
 
 
 class _LetsRowsGoEarly(LmdbLatest):
@@ -73,10 +73,10 @@ class _TakesTheSnapshotOnly(LmdbLatest):
 class _ForgetsWhatSettled(LmdbLatest):
     """Followers are told of puts, not of rows that went."""
 
-    def settle(self, view: str, covers: int) -> int:
+    def drop_covered(self, view: str, covers: int) -> int:
         keep, self._note = self._note, lambda *_: None  # type: ignore[method-assign]
         try:
-            return super().settle(view, covers)
+            return super().drop_covered(view, covers)
         finally:
             self._note = keep  # type: ignore[method-assign]
 
@@ -497,7 +497,7 @@ def test_a_store_that_only_deletes_leaves_bytes(memory: Path) -> None:
     """Why the file is renewed: LMDB lets a page go and does not clear it."""
     latest = LmdbLatest(memory)
     latest.put("v", "GONEGONE", {"n": 1}, at=1)
-    latest.settle("v", 2)
+    latest.drop_covered("v", 2)
     assert latest.keys("v") == []
     assert _bytes_left(memory)
     assert latest.forget(["GONEGONE"]) == 0

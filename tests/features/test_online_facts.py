@@ -152,7 +152,7 @@ def _machine(kind: type[OnlineFacts]) -> type[RuleBasedStateMachine]:
 
         @rule(view=st.sampled_from(["facts", "m.items"]), covers=st.integers(0, 10))
         def settle(self, view: str, covers: int) -> None:
-            self.latest.settle(view, covers)
+            self.latest.drop_covered(view, covers)
 
         @rule(by=st.sampled_from([1, _DAY // 2, _DAY]))
         def time_goes_on(self, by: int) -> None:

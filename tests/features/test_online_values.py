@@ -86,6 +86,19 @@ def test_what_is_forgotten_or_fresh_is_so_for_the_next_answer(tmp_path: Path) ->
     assert online.of({"user_id": "a"}, now=2_050).views == {"taste": "missing"}
 
 
+def test_many_rows_are_what_each_alone_is(tmp_path: Path) -> None:
+    latest = LmdbLatest(tmp_path)
+    _write(latest)
+    latest.put("other", "x", {"m": 7, "_at": 900}, at=900)
+    other = Lookup(view="other", entity="item", columns={"m": "m"})
+    for lookups in ([_TASTE], [_TASTE, other], [other]):
+        online = OnlineValues(latest, lookups)
+        asked = [({"user_id": who, "item": what}, now) for who in ("a", "b", None, "c") for what in ("x", None)
+                 for now in (1_050, 5_000)]  # fmt: skip
+        assert online.of_many(asked) == [online.of(entities, now) for entities, now in asked]
+        assert online.of_many([]) == []
+
+
 @given(at=st.integers(-100, 100), ttl=st.none() | st.integers(0, 100), now=st.integers(-300, 300))
 def test_a_value_is_given_exactly_as_long_as_it_counts(
     at: int, ttl: int | None, now: int, tmp_path_factory: pytest.TempPathFactory

@@ -124,6 +124,37 @@ class LmdbLatest:
             if snapshot is not None:
                 return snapshot.get(key)
 
+    def get_many(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any] | None]:
+        if len(pairs) == 1:
+            return [self.get(*pairs[0])]
+        while True:
+            txn = self._begin()
+            try:
+                rows = self._rows(txn, pairs)
+            finally:
+                txn.abort()
+            if rows is not None:
+                return rows
+
+    def _rows(self, txn: Any, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any] | None] | None:
+        """The rows as of one transaction; `None` where a snapshot was swept away meanwhile: begin again."""
+        rows: list[dict[str, Any] | None] = []
+        fresh = self._here.file.fresh
+        for view, key in pairs:
+            raw = txn.get(place_of(view, key), db=fresh)
+            if raw is not None:
+                rows.append(unpack(raw)[2])
+                continue
+            state = self._state(txn, view)
+            snapshot = self._snapshot(view, state) if state.serial else None
+            if snapshot is not None:
+                rows.append(snapshot.get(key))
+            elif state.serial:
+                return None
+            else:
+                rows.append(None)
+        return rows
+
     def keys(self, view: str) -> list[str]:
         snapshot, fresh = self._both(view)
         return sorted({*(snapshot.keys() if snapshot else ()), *fresh})
@@ -168,7 +199,7 @@ class LmdbLatest:
             self._note(txn, view, state, notes)
         return rows
 
-    def settle(self, view: str, covers: int) -> int:
+    def drop_covered(self, view: str, covers: int) -> int:
         with in_our_words(self._root), self._begin(write=True) as txn:
             state = self._stored(txn, view)
             gone = [found for found in self._fresh_rows(txn, view) if found[1][0] < covers]
@@ -176,6 +207,13 @@ class LmdbLatest:
                 txn.delete(place, db=self._here.file.fresh)
             self._note(txn, view, state, [(stamp[1], key) for _, stamp, key, _ in gone])
             return len(gone)
+
+    def marks(self, views: Sequence[str]) -> tuple[int, ...]:
+        txn = self._begin()
+        try:
+            return tuple([self._state(txn, view).mark for view in views])
+        finally:
+            txn.abort()
 
     def changed(self, view: str, after: int) -> tuple[int, list[str] | None]:
         with self._begin() as txn:

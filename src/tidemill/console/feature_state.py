@@ -78,7 +78,7 @@ class MeasuredStore:
         if house.latest is None:
             return Measured(pa.table({}), ())
         with self._lock:
-            mark = house.latest.version(view.name), house.latest.changed(view.name, -1)[0]
+            mark = house.latest.version(view.name), house.latest.marks([view.name])[0]
             known = self._known.get(view.name)
             if known is None or known[:2] != (mark, view):
                 rows = online_rows(house.latest, view)

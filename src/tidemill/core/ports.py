@@ -178,17 +178,11 @@ class VaultStore(Protocol):
 
 
 class Latest(Protocol):
-    """The newest row of each key of a view: a snapshot that a run writes, and fresh rows on top.
+    """Reads the newest row of each key of a view: a snapshot that a run writes, and fresh rows on top.
 
-    Rows are dicts of column to plain value, without the key; times are integer microseconds. A fresh row carries the
-    instant `at` at which it was put (microseconds, the server's clock) and counts until a snapshot covers that instant.
+    Rows are dicts of column to plain value, without the key; times are integer microseconds. A networked back-end does
+    one round trip for each call, whatever number of keys or views it names.
     """
-
-    def write(self, view: str, key: str, rows: pa.Table, version: str, covers: int | None = None) -> None:
-        """Replace the snapshot of a view by `rows`, one per `key` column, at once; readers see the old or the new one.
-        Fresh rows put before the instant `covers` go in the same swap: what they knew is in `rows`.
-        """
-        ...
 
     def version(self, view: str) -> str | None:
         """The version of the snapshot that readers see."""
@@ -198,12 +192,43 @@ class Latest(Protocol):
         """One row, fresh ones first; `None` where the key is missing."""
         ...
 
+    def get_many(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any] | None]:
+        """The row of each `(view, key)`, in their order, all of one instant; as `get` gives it."""
+        ...
+
     def take(self, view: str, keys: Sequence[str], columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
         """Columns for many keys, in their order, null where missing; and which keys are present (bool)."""
         ...
 
     def keys(self, view: str) -> list[str]:
         """All keys of a view, sorted."""
+        ...
+
+    def marks(self, views: Sequence[str]) -> tuple[int, ...]:
+        """The present mark of each view, all of one instant: a number that rises whenever anything of it changes.
+
+        Cheap: servers call it many times a second.
+        """
+        ...
+
+    def changed(self, view: str, after: int) -> tuple[int, list[str] | None]:
+        """The present mark of a view, and the keys whose fresh rows came or went since the mark `after`; `None` where
+        that is not known, or where the snapshot is another one: read all again.
+        """
+        ...
+
+
+class LatestWriter(Latest, Protocol):
+    """Writes the newest rows; the same back-end fills it, since who writes also reads.
+
+    A fresh row carries the instant `at` at which it was put (microseconds, the server's clock) and counts until a
+    snapshot covers that instant.
+    """
+
+    def write(self, view: str, key: str, rows: pa.Table, version: str, covers: int | None = None) -> None:
+        """Replace the snapshot of a view by `rows`, one per `key` column, at once; readers see the old or the new one.
+        Fresh rows put before the instant `covers` go in the same swap: what they knew is in `rows`.
+        """
         ...
 
     def put(self, view: str, key: str, row: Mapping[str, Any], at: int) -> None:
@@ -215,17 +240,15 @@ class Latest(Protocol):
     ) -> dict[str, dict[str, Any]]:
         """Put what the function of each key makes of its present row (or `None`), all or none of them, with no other
         writer in between, and give the new rows.
+
+        A function depends on the row alone and may be called more than once. A back-end that cannot run functions in
+        its transaction reads the rows, calls the functions, writes on the condition that none of these rows moved
+        since (Redis: WATCH, MULTI, EXEC), and begins again where one did.
         """
         ...
 
-    def settle(self, view: str, covers: int) -> int:
+    def drop_covered(self, view: str, covers: int) -> int:
         """Drop the fresh rows put before the instant `covers`, and say how many."""
-        ...
-
-    def changed(self, view: str, after: int) -> tuple[int, list[str] | None]:
-        """The present mark of a view, and the keys whose fresh rows came or went since the mark `after`; `None` where
-        that is not known, or where the snapshot is another one: read all again.
-        """
         ...
 
     def forget(self, keys: Sequence[str]) -> int:

@@ -30,7 +30,7 @@ class OnlineFacts:
     sorted. `views` names the item views that rules read, with their columns. `counted` is the view of daily counts:
     `n_all`, and the lists `days` (since 1970) and `counts`.
 
-    Call `refresh` before answering: it looks at one mark per view, and reads only what moved. `version` is another one
+    Call `refresh` before answering: it reads the marks of its views, and only what moved. `version` is another one
     whenever any array is.
     """
 
@@ -68,7 +68,9 @@ class OnlineFacts:
         """Take in what changed in the store, and what day it is; whether anything did."""
         before = self.version
         moved: dict[str, list[str] | None] = {}
-        for view, mark in self._marks.items():
+        for (view, mark), present in zip(self._marks.items(), self._latest.marks(list(self._marks)), strict=True):
+            if present == mark:
+                continue
             self._marks[view], keys = self._latest.changed(view, mark)
             if keys is None or keys:
                 moved[view] = keys

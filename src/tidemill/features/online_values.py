@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ class Found:
 
 
 class OnlineValues:
-    """Looks up what a signature's `lookups` name: one read of the store for each of them, a few microseconds each.
+    """Looks up what a signature's `lookups` name, for any number of rows in one read of the store.
 
     It keeps nothing, so a row that was just written, or forgotten, is so for the next answer. A value counts from its
     `_at` for `ttl_us` microseconds, that instant included, as in the join that training makes.
@@ -39,7 +39,8 @@ class OnlineValues:
     """
 
     def __init__(self, latest: Latest, lookups: Sequence[Lookup]) -> None:
-        self._get = latest.get
+        self._latest = latest
+        self._asked = [(lookup.view, lookup.entity) for lookup in lookups]
         self._plan = [
             (called, lookup.view, lookup.entity, lookup.ttl_us, tuple(lookup.columns.items()))
             for called, lookup in zip(names_of(lookups), lookups, strict=True)
@@ -47,13 +48,32 @@ class OnlineValues:
 
     def of(self, entities: Mapping[str, str | None], now: int) -> Found:
         """The values for the entities of one request, by the field that names each, as of `now` (microseconds)."""
+        if len(self._asked) > 1:
+            return self.of_many([(entities, now)])[0]
+        rows = [
+            self._latest.get(view, key) for view, entity in self._asked if (key := entities.get(entity)) is not None
+        ]
+        return self._found(entities, now, iter(rows))
+
+    def of_many(self, rows: Sequence[tuple[Mapping[str, str | None], int]]) -> list[Found]:
+        """The values for many rows, each with its own entities and instant; one read of the store for all of them."""
+        wanted = [
+            (view, key)
+            for entities, _ in rows
+            for view, entity in self._asked
+            if (key := entities.get(entity)) is not None
+        ]
+        found = iter(self._latest.get_many(wanted))
+        return [self._found(entities, now, found) for entities, now in rows]
+
+    def _found(self, entities: Mapping[str, str | None], now: int, rows: Iterator[dict[str, Any] | None]) -> Found:
+        """What `rows` hold for one request; they come in the order of the plan."""
         values: dict[str, Any] = {}
         status: dict[str, Status] = {}
         at: dict[str, int | None] = {}
         views: dict[str, Status] = {}
-        for called, view, entity, ttl_us, columns in self._plan:
-            key = entities.get(entity)
-            row = None if key is None else self._get(view, key)
+        for called, _, entity, ttl_us, columns in self._plan:
+            row = None if entities.get(entity) is None else next(rows)
             if row is None:
                 at[called], views[called] = None, "missing"
                 for name, _ in columns:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.core.errors import GraphError, UnknownName, nearest
-from tidemill.core.ports import Latest
+from tidemill.core.ports import LatestWriter
 from tidemill.core.records import Record
 
 
@@ -48,7 +48,9 @@ def newest(rows: pa.Table, entity: str, *, order_by: tuple[str, ...] | list[str]
     return rows.filter(pa.array(last))
 
 
-def materialise(latest: Latest, view: FeatureView, rows: pa.Table, version: str, covers: int | None = None) -> int:
+def materialise(
+    latest: LatestWriter, view: FeatureView, rows: pa.Table, version: str, covers: int | None = None
+) -> int:
     """Keep the newest row of each entity of `rows` ready under `view`, as `version`; how many there are.
 
     `covers` (microseconds): fresh rows put before it are part of `rows`, and are dropped in the same swap.

@@ -17,7 +17,7 @@ from tidemill.core.errors import BackendMissing, FormatTooNew, LedgerMissing, Pr
 from tidemill.core.keys import Keys
 from tidemill.core.lease import FileLeases
 from tidemill.core.ledger import Ledger
-from tidemill.core.ports import Blobs, Engine, Latest, Objects, Search, Tables, VaultStore
+from tidemill.core.ports import Blobs, Engine, LatestWriter, Objects, Search, Tables, VaultStore
 from tidemill.core.settings import Settings
 from tidemill.core.subjects import Surrogates, Vault
 from tidemill.lake import Lake
@@ -56,7 +56,7 @@ class House:
     tables: Tables
     objects: Objects
     lake: Lake
-    latest: Latest
+    latest: LatestWriter
     blobs: Blobs
     releases: Releases
     #: Sentences from recovery when the project was opened.

@@ -58,7 +58,7 @@ def refresh(house: House, graph: Graph, lease: Lease, tell: Callable[[str, dict[
                 _say(house, lease, view, name, kept.num_rows, version)
                 changed.append(name)
     for stream in graph.mill.streams:
-        house.latest.settle(recent_view(stream), _published_before(house, stream, view))
+        house.latest.drop_covered(recent_view(stream), _published_before(house, stream, view))
     tell_server(house, graph)
     _advance(house, view)
     if changed:

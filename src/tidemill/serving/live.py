@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,8 +36,13 @@ class AnyPredictor(Protocol):
         """Answer for nobody; what raises here does not go live."""
         ...
 
-    def moved(self) -> bool:
-        """Whether what it keeps of the store is no longer what the store has."""
+    @property
+    def views(self) -> Sequence[str]:
+        """The views of the store that it keeps something of."""
+        ...
+
+    def moved(self, marks: Mapping[str, int]) -> bool:
+        """Whether what it keeps of the store is no longer what the store has; `marks` has those of its views."""
         ...
 
     def refreshed(self) -> AnyPredictor:
@@ -86,14 +91,22 @@ class LiveModel:
         if self._pointer.look() and self._pointer.content is not None:
             self._take(self._pointer.content, self._attempt(self._pointer.content))
 
-    def look(self) -> None:
-        """Heed the switch at once; begin a swap or a refresh in a thread if one is due and none is under way."""
+    @property
+    def views(self) -> Sequence[str]:
+        """The views of the store that the present predictor keeps something of."""
+        return self.predictor.views if self.predictor else ()
+
+    def look(self, marks: Mapping[str, int]) -> None:
+        """Heed the switch at once; begin a swap or a refresh in a thread if one is due and none is under way.
+
+        `marks` are the present marks of `views`.
+        """
         self._policy.look()
         if self._change is not None:
             return
         if self._pointer.look() and self._pointer.content is not None:
             self._change = asyncio.create_task(self._swap(self._pointer.content))
-        elif self.predictor is not None and self.predictor.moved():
+        elif self.predictor is not None and self.predictor.moved(marks):
             self._change = asyncio.create_task(self._refresh(self.predictor))
 
     def remember(self, name: str, answer: Any) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from tidemill.core.clock import Clock
 from tidemill.core.errors import LatestFull
 from tidemill.core.group_commit import GroupCommit
-from tidemill.core.ports import Latest
+from tidemill.core.ports import LatestWriter
 from tidemill.core.posted import Posted, encode
 from tidemill.core.segments import SegmentWriter
 from tidemill.core.settings import Serve
@@ -38,7 +38,7 @@ class PostEvents:
         self,
         folder: Path,
         *,
-        latest: Latest,
+        latest: LatestWriter,
         surrogate: Callable[[str, str], str],
         seal: Callable[[bytes], bytes],
         wall: Clock,

@@ -6,7 +6,7 @@ put in its place by one assignment: so an answer comes from one release and from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -85,6 +85,8 @@ class Predictor:
         self._functions = functions
         self._sources = sources
         self._counted = f"{self.release.model}.items"
+        #: The views that it keeps facts of.
+        self.views = tuple(sorted({*self.release.facts, self._counted}))
         self._facts, self._stamp = self._read_facts()
         self._engine = SlateEngine(recommender, self.release.rules, self._facts, functions)
         self._fallback = SlateEngine(recommender, fallback_rules(self.release.rules), self._facts, functions)
@@ -150,9 +152,11 @@ class Predictor:
             self.answer(prepared)
             self.features(prepared)
 
-    def moved(self) -> bool:
-        """Whether the facts, or the day that counts run to, are no longer what this predictor read."""
-        return self._marks() != self._stamp
+    def moved(self, marks: Mapping[str, int]) -> bool:
+        """Whether the facts, or the day that counts run to, are no longer what this predictor read; `marks` are the
+        present marks of its views.
+        """
+        return self._stamped([marks[view] for view in self.views]) != self._stamp
 
     def refreshed(self) -> Predictor:
         """A predictor of the same release on the facts as they are now; may be made in another thread."""
@@ -175,15 +179,15 @@ class Predictor:
 
     def _user(self, subject: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for view in self._sources.user_views:
-            found |= self._sources.latest.get(view, subject) or {}
+        for row in self._sources.latest.get_many([(view, subject) for view in self._sources.user_views]):
+            found |= row or {}
         return found
 
     def _read_facts(self) -> tuple[OnlineFacts, str]:
         """Facts and the stamp of the state that was read: the same in every worker, since marks are the store's."""
         sources = self._sources
         while True:
-            before = self._marks()
+            before = self._stamped(sources.latest.marks(self.views))
             facts = OnlineFacts(
                 sources.latest,
                 self._recommender.items,
@@ -191,14 +195,13 @@ class Predictor:
                 counted=self._counted,
                 as_of=lambda: sources.clock.as_of(sources.slot_s),
             )
-            if self._marks() == before:
+            if self._stamped(sources.latest.marks(self.views)) == before:
                 return facts, before
 
-    def _marks(self) -> str:
+    def _stamped(self, marks: Iterable[int]) -> str:
+        """Names a state of the facts: the marks of its views, and the day that counts run to."""
         sources = self._sources
-        views = sorted({*self.release.facts, self._counted})
-        marks = [str(sources.latest.changed(view, -1)[0]) for view in views]
-        return f"{'.'.join(marks)}:{-(-sources.clock.as_of(sources.slot_s) // 86_400_000_000)}"
+        return f"{'.'.join(map(str, marks))}:{-(-sources.clock.as_of(sources.slot_s) // 86_400_000_000)}"
 
 
 def _answer(found: SlateAnswer, kind: str) -> Answer:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tidemill.core.ports import Latest
+from tidemill.core.ports import Latest, LatestWriter
 from tidemill.core.posted import Posted
 from tidemill.core.schema import Contract
 
@@ -45,12 +45,12 @@ class Histories:
 
     def of(self, surrogate: str) -> History:
         """Everything that the person has done, empty for a stranger."""
-        published = _history(self._latest.get(self._published, surrogate))
-        found = published
-        for stream in self._feeding():
-            posted = _history(self._latest.get(recent_view(stream), surrogate))
-            if posted.items:
-                found = joined(found, posted)
+        views = [self._published, *map(recent_view, self._feeding())]
+        published, *posted = self._latest.get_many([(view, surrogate) for view in views])
+        found = _history(published)
+        for row in map(_history, posted):
+            if row.items:
+                found = joined(found, row)
         return found
 
 
@@ -71,7 +71,7 @@ def joined(published: History, posted: History) -> History:
 class Recent:
     """Keeps what is posted to one stream where every worker sees it at once."""
 
-    def __init__(self, latest: Latest, stream: str, contract: Contract, feeds: Sequence[str]) -> None:
+    def __init__(self, latest: LatestWriter, stream: str, contract: Contract, feeds: Sequence[str]) -> None:
         self._latest = latest
         self._view = recent_view(stream)
         self._feeds = feeds
@@ -91,34 +91,41 @@ class Recent:
                 people.setdefault(surrogate, []).append((item, time, event.received_at))
         if people:
             latest = max(at for new in people.values() for _, _, at in new)
-            changes = {surrogate: self._adding(surrogate, new) for surrogate, new in people.items()}
+            published = self._published(list(people))
+            changes = {surrogate: _adding(published[surrogate], new) for surrogate, new in people.items()}
             self._latest.change(self._view, changes, latest)
 
-    def _adding(
-        self, surrogate: str, new: list[tuple[str, int, int]]
-    ) -> Callable[[dict[str, Any] | None], Mapping[str, Any]]:
-        known = self._published(surrogate)
+    def _published(self, surrogates: Sequence[str]) -> dict[str, set[tuple[str, int]]]:
+        """Of each person what the published history of every model that the stream feeds has already."""
+        pairs = [(f"{model}.history", surrogate) for surrogate in surrogates for model in self._feeds]
+        rows = iter(self._latest.get_many(pairs))
+        return {
+            surrogate: set.intersection(*(_events(_history(next(rows))) for _ in self._feeds))
+            for surrogate in surrogates
+        }
 
-        def change(row: dict[str, Any] | None) -> Mapping[str, Any]:
-            old = _history(row)
-            kept = [event for event in zip(old.items, old.times, strict=True) if event not in known]
-            seen = set(kept)
-            for item, time, _ in new:
-                if (item, time) not in seen:
-                    seen.add((item, time))
-                    kept.append((item, time))
-            kept = kept[-KEPT:]
-            return {"items": [item for item, _ in kept], "times": [time for _, time in kept]}
 
-        return change
+def _adding(
+    known: set[tuple[str, int]], new: list[tuple[str, int, int]]
+) -> Callable[[dict[str, Any] | None], Mapping[str, Any]]:
+    """What adds `new` to a person's row and drops from it what is `known` to be published."""
 
-    def _published(self, surrogate: str) -> set[tuple[str, int]]:
-        """What the published history of every model that the stream feeds has already."""
-        sets = []
-        for model in self._feeds:
-            row = _history(self._latest.get(f"{model}.history", surrogate))
-            sets.append(set(zip(row.items, row.times, strict=True)))
-        return set.intersection(*sets) if sets else set()
+    def change(row: dict[str, Any] | None) -> Mapping[str, Any]:
+        old = _history(row)
+        kept = [event for event in zip(old.items, old.times, strict=True) if event not in known]
+        seen = set(kept)
+        for item, time, _ in new:
+            if (item, time) not in seen:
+                seen.add((item, time))
+                kept.append((item, time))
+        kept = kept[-KEPT:]
+        return {"items": [item for item, _ in kept], "times": [time for _, time in kept]}
+
+    return change
+
+
+def _events(history: History) -> set[tuple[str, int]]:
+    return set(zip(history.items, history.times, strict=True))
 
 
 def _history(row: Mapping[str, Any] | None) -> History:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from tidemill.core.clock import Clock, micros
-from tidemill.core.ports import Latest
+from tidemill.core.ports import LatestWriter
 from tidemill.core.settings import Serve
 from tidemill.serving.access import Access
 from tidemill.serving.app import App
@@ -38,7 +38,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
 
     #: The project's `.tidemill/`.
     state: Path
-    latest: Latest
+    latest: LatestWriter
     surrogate: Callable[[str, str], str]
     seal: Callable[[bytes], bytes]
     log: PredictionLog
@@ -105,8 +105,9 @@ class Site:
         self.clock.look()
         self._look_at_streams()
         self._find_models()
+        marks = self._marks()
         for model in self.models.values():
-            model.look()
+            model.look(marks)
         self.counters.set("beat", micros(self._stores.wall.now()))
         self.counters.set("in_flight", self.app.in_flight)
         self._tell()
@@ -148,6 +149,11 @@ class Site:
                 Route("metrics", "GET", "/metrics", health.metrics),
             ]
         )
+
+    def _marks(self) -> dict[str, int]:
+        """The marks of everything that the models keep of the store, in one read."""
+        views = sorted({view for model in self.models.values() for view in model.views})
+        return dict(zip(views, self._stores.latest.marks(views), strict=True)) if views else {}
 
     def _look_at_streams(self) -> None:
         if self._streams_file.look():

@@ -138,7 +138,7 @@ class TabularPredictor:
     def _made(self, asked: Sequence[list[Any]], times: Sequence[int]) -> list[_Made]:
         """The model's inputs of each row, after lookups and functions, and how the lookups went."""
         rows = [dict(zip(self._names, values, strict=True)) for values in asked]
-        found = [self._look_up(row, time) for row, time in zip(rows, times, strict=True)]
+        found = self._look_up(rows, times)
         for compute in self._functions:
             compute(rows)
         inputs = ([row[name] for name in self._inputs] for row in rows)
@@ -147,12 +147,13 @@ class TabularPredictor:
             for values, looked in zip(inputs, found, strict=True)
         ]
 
-    def _look_up(self, row: dict[str, Any], time: int) -> Found | None:
+    def _look_up(self, rows: Sequence[dict[str, Any]], times: Sequence[int]) -> Sequence[Found | None]:
         if self._online is None:
-            return None
-        entities = {name: None if row[name] is None else str(row[name]) for name in self._entities}
-        found = self._online.of(entities, time)
-        row.update(found.values)
+            return [None] * len(rows)
+        entities = [{name: None if row[name] is None else str(row[name]) for name in self._entities} for row in rows]
+        found = self._online.of_many(list(zip(entities, times, strict=True)))
+        for row, one in zip(rows, found, strict=True):
+            row.update(one.values)
         return found
 
     def answer(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
@@ -211,8 +212,13 @@ class TabularPredictor:
                 self.items(outputs, number)
                 self.features(row)
 
-    def moved(self) -> bool:
-        """Never: what it looks up is read from the store for each row."""
+    @property
+    def views(self) -> tuple[str, ...]:
+        """None: what it looks up is read from the store for each row."""
+        return ()
+
+    def moved(self, marks: Mapping[str, int]) -> bool:
+        """Never: it keeps nothing of the store."""
         return False
 
     def refreshed(self) -> TabularPredictor:

@@ -7,6 +7,8 @@ return MyLatest(f"mine://{root}")
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from tidemill.core.errors import GraphError, TypeMismatch, UnknownName
-from tidemill.core.ports import Latest
+from tidemill.core.ports import LatestWriter
 
 Row = dict[str, Any]
 
@@ -32,7 +34,7 @@ def rows(*found: tuple[str, int | None, str | None, list[int] | None]) -> pa.Tab
 class LatestSuite:
     """Each promise of the port, once. Override `make`; called twice with one root it gives two views of one store."""
 
-    def make(self, root: Path) -> Latest:
+    def make(self, root: Path) -> LatestWriter:
         """A store under `root`."""
         raise NotImplementedError
 
@@ -106,19 +108,19 @@ class LatestSuite:
         latest.write("v", "k", rows(("a", 3, "new", [])), "one")
         assert (latest.get("v", "a") or {})["s"] == "fresh"
 
-    def test_settling_drops_what_was_put_before_an_instant(self, tmp_path: Path) -> None:
+    def test_what_was_put_before_an_instant_is_dropped(self, tmp_path: Path) -> None:
         latest = self.make(tmp_path)
         for at in range(5):
             latest.put("v", f"k{at}", {"n": at}, at=at)
-        assert latest.settle("v", 3) == 3
+        assert latest.drop_covered("v", 3) == 3
         assert latest.keys("v") == ["k3", "k4"]
-        assert latest.settle("v", 3) == 0
+        assert latest.drop_covered("v", 3) == 0
 
     def test_a_clock_that_went_back_does_not_let_a_row_go_early(self, tmp_path: Path) -> None:
         latest = self.make(tmp_path)
         latest.put("v", "a", {"n": 1}, at=100)
         latest.put("v", "a", {"n": 2}, at=50)  # holds what was known at 100 too
-        latest.settle("v", 80)
+        latest.drop_covered("v", 80)
         assert latest.get("v", "a") == {"n": 2}
 
     def test_change_sees_the_present_row(self, tmp_path: Path) -> None:
@@ -159,6 +161,82 @@ class LatestSuite:
             assert found["n"].to_pylist() == [row and row["n"] for row in alone]
             assert found["s"].to_pylist() == [row and row.get("s") for row in alone]
             assert present.tolist() == [row is not None for row in alone]
+
+    def test_many_rows_of_many_views_come_in_the_order_asked(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        latest.write("v", "k", rows(("a", 1, "x", []), ("b", 2, "y", [3])), "one")
+        latest.write("w", "k", rows(("a", 3, "z", [])), "one")
+        latest.put("v", "b", {"n": 4}, at=1)
+        latest.put("fresh", "a", {"n": 5}, at=1)
+        pairs = [("w", "a"), ("v", "a"), ("v", "b"), ("none", "a"), ("fresh", "a"), ("w", "b"), ("v", "a")]
+        found = latest.get_many(pairs)
+        assert found == [latest.get(view, key) for view, key in pairs]
+        assert [row and row["n"] for row in found] == [3, 1, 4, None, 5, None, 1]
+        assert latest.get_many([]) == []
+
+    def test_many_rows_are_of_one_instant(self, tmp_path: Path) -> None:
+        """A row that goes from what was put to the snapshot that covers it is never in neither."""
+        writer, reader = self.make(tmp_path), self.make(tmp_path)
+        writer.write("v", "k", rows(), "0")
+        writer.put("w", "a", {"n": 0}, at=0)
+        done = threading.Event()
+
+        def move() -> None:
+            for turn in range(1, 40):
+                writer.write("v", "k", rows(("a", turn, "", [])), str(turn))
+                writer.drop_covered("w", turn)
+                writer.put("w", "a", {"n": turn}, at=turn)
+                writer.write("v", "k", rows(), f"{turn} without")
+            done.set()
+
+        moving = threading.Thread(target=move)
+        moving.start()
+        try:
+            while not done.is_set():
+                assert any(reader.get_many([("v", "a"), ("w", "a")]))
+        finally:
+            moving.join()
+
+    def test_marks_rise_with_every_change_and_with_nothing_else(self, tmp_path: Path) -> None:
+        writer, reader = self.make(tmp_path), self.make(tmp_path)
+        views = ["v", "w", "none"]
+        assert reader.marks([]) == ()
+        before = reader.marks(views)
+        acts: list[Callable[[], object]] = [
+            lambda: writer.write("v", "k", rows(("a", 1, "x", [])), "one"),
+            lambda: writer.put("v", "a", {"n": 2}, at=1),
+            lambda: writer.put("v", "a", {"n": 2}, at=2),
+            lambda: writer.change("v", {"b": lambda _: {"n": 1}}, at=2),
+            lambda: writer.drop_covered("v", 3),
+            lambda: writer.write("v", "k", rows(("a", 1, "x", [])), "one"),
+            lambda: writer.forget(["a"]),
+        ]
+        for act in acts:
+            act()
+            after = reader.marks(views)
+            assert after[0] > before[0] and after[1:] == before[1:]
+            assert after == tuple(reader.changed(view, -1)[0] for view in views)
+            before = after
+        for nothing in (lambda: writer.drop_covered("v", 0), lambda: reader.get("v", "a"), lambda: writer.forget([])):
+            nothing()
+            assert reader.marks(views) == before
+
+    def test_changes_at_once_lose_nothing(self, tmp_path: Path) -> None:
+        latest, other = self.make(tmp_path), self.make(tmp_path)
+
+        def one_more(row: Row | None) -> Row:
+            return {"n": (row or {"n": 0})["n"] + 1}
+
+        def many(store: LatestWriter) -> None:
+            for _ in range(50):
+                store.change("v", {"a": one_more, "b": one_more}, at=1)
+
+        threads = [threading.Thread(target=many, args=(store,)) for store in (latest, other, latest)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert latest.get_many([("v", "a"), ("v", "b")]) == [{"n": 150}, {"n": 150}]
 
     def test_unknown_columns_and_values_that_do_not_fit_are_refused(self, tmp_path: Path) -> None:
         latest = self.make(tmp_path)
@@ -228,7 +306,7 @@ class LatestSuite:
             for key, number, text, _ in marked:
                 latest.put("v", key, {"n": number, "s": f"fresh {text}"}, at=turn)
                 latest.put("w", key, {"n": number, "s": f"fresh {text}"}, at=turn)
-            latest.settle("w", turn + 1)
+            latest.drop_covered("w", turn + 1)
         assert other.get("v", f"{gone}1")
         assert _files_with(tmp_path, gone) or not _files_with(tmp_path, stays)  # not under this folder at all
         assert latest.forget([f"{gone}{number}" for number in range(200)]) == 200

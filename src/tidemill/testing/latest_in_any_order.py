@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tidemill.core.ports import Latest
+from tidemill.core.ports import LatestWriter
 from tidemill.testing.latest import rows
 
 Row = dict[str, Any]
@@ -27,7 +27,7 @@ _ROW = st.fixed_dictionaries(
 )
 
 
-def latest_machine(make: Callable[[Path], Latest]) -> type[RuleBasedStateMachine]:
+def latest_machine(make: Callable[[Path], LatestWriter]) -> type[RuleBasedStateMachine]:
     """A state machine that does anything in any order and compares the store with a dict after each act.
 
     Its stores lie in memory where the machine offers that: no promise here is about a power cut.
@@ -43,6 +43,7 @@ def latest_machine(make: Callable[[Path], Latest]) -> type[RuleBasedStateMachine
             self.fresh: dict[str, tuple[int, Row]] = {}
             self.version: str | None = None
             self.mark, self.copy = -1, dict[str, Row]()
+            self.seen: tuple[int, dict[str, Row]] = (-1, {})
 
         def teardown(self) -> None:
             self.folder.cleanup()
@@ -73,8 +74,8 @@ def latest_machine(make: Callable[[Path], Latest]) -> type[RuleBasedStateMachine
             self._lay(key, self.writer.change("v", {key: by}, at)[key], at)
 
         @rule(covers=_AT)
-        def settle(self, covers: int) -> None:
-            assert self.writer.settle("v", covers) == self._drop(covers)
+        def drop_covered(self, covers: int) -> None:
+            assert self.writer.drop_covered("v", covers) == self._drop(covers)
 
         @rule(keys=st.sets(_KEYS, min_size=1, max_size=2))
         def forget(self, keys: set[str]) -> None:
@@ -103,6 +104,11 @@ def latest_machine(make: Callable[[Path], Latest]) -> type[RuleBasedStateMachine
             found, present = self.reader.take("v", asked, ["n", "s", "l"])
             assert self.reader.keys("v") == sorted(now)
             assert [self.reader.get("v", key) for key in asked] == [now.get(key) for key in asked]
+            assert self.reader.get_many([("v", key) for key in asked]) == [now.get(key) for key in asked]
+            mark = self.reader.marks(["v"])[0]
+            assert mark == self.reader.changed("v", self.mark)[0]
+            assert mark > self.seen[0] or (mark, now) == self.seen  # what changed has another mark
+            self.seen = mark, now
             assert present.tolist() == [key in now for key in asked]
             assert [row for row, there in zip(found.to_pylist(), present, strict=True) if there] == [
                 now[key] for key in asked if key in now
