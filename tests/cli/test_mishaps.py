@@ -86,7 +86,7 @@ def test_square_brackets_reach_the_reader(tmp_path: Path) -> None:
 def test_the_switch_is_thrown_before_any_store_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tidemill.cli import switching
     from tidemill.cli.asked import Asked
-    from tidemill.serving import policy
+    from tidemill.serving import switch_state
 
     root = tmp_path / ".tidemill" / "serving"
     (root / "m").mkdir(parents=True)
@@ -94,11 +94,11 @@ def test_the_switch_is_thrown_before_any_store_is_opened(tmp_path: Path, monkeyp
     seen: list[bool] = []
 
     def opening(ask: Any) -> None:
-        seen.append(policy(root, "m").off)
+        seen.append(switch_state(root, "m").off)
 
     monkeypatch.setattr(switching, "_ledger", opening)
     switching.throw(Asked(tmp_path, None, True), "m", off=True, why="")
     assert seen == [True]
     monkeypatch.undo()
     assert tidemill("on", "m", at=tmp_path, HOME=os.environ.get("HOME", "/"))[0] == 0  # whatever mill.py says
-    assert not policy(root, "m").off
+    assert not switch_state(root, "m").off

@@ -216,7 +216,7 @@ class Mill:
                     model="for_you",
                     release=release,
                     arm="champion",
-                    policy="on",
+                    policy="single",
                     propensity=1.0,
                     served_at=micros(self.clock.now()),
                     as_of=micros(START),

@@ -115,7 +115,7 @@ def test_a_model_without_release_champion_or_switch_says_what_to_type(mill: Any)
     assert page(mill).needs[0].commands[0].text == "tidemill promote for_you@1"
     mill.releases.promote(made.name)
     assert page(mill).needs == ()
-    (mill.serving / "for_you" / "policy.json").write_text('{"off": true, "since": 5, "who": "ida"}')
+    (mill.serving / "for_you" / "switch.json").write_text('{"off": true, "since": 5, "who": "ida"}')
     assert page(mill).needs[0].commands[0].text == "tidemill on for_you"
     assert room(page(mill), "serving").says == "for_you is switched off."
 

@@ -189,7 +189,7 @@ def test_the_commands_fit_what_is_live(mill: Any) -> None:
         mill.releases.promote(mill.learn("for_you", seed, DAY, None).name)
     assert [one.text.split()[1] for one in page(mill).commands] == ["train", "rollback", "off"]
     mill.releases.rollback("for_you")
-    (mill.serving / "for_you" / "policy.json").write_text('{"off": true}')
+    (mill.serving / "for_you" / "switch.json").write_text('{"off": true}')
     made = page(mill)
     assert [one.text for one in made.commands][1:] == [
         "tidemill promote for_you@2",

@@ -26,7 +26,7 @@ CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
 
 def prediction(i: int, n: int = 2) -> Prediction:
     return Prediction(
-        prediction_id=f"{i:032x}", model="m", release="m@1", arm="champion", policy="on", propensity=1.0,
+        prediction_id=f"{i:032x}", model="m", release="m@1", arm="champion", policy="single", propensity=1.0,
         served_at=1_000_000 + i, as_of=1_000_000, subject="a" * 26, n=n,
         items=tuple(Answered(item=f"i{k}", score=1.0 / (k + 1), reason="near") for k in range(n)), short=None,
         features="{}", context="", latency_us=7, kind="computed" if n else "repeat",

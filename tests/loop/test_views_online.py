@@ -267,7 +267,7 @@ def served(house: House, graph: Graph, now: int | None = None) -> list[Predictio
 def _answer(name: str, user: str, item: str, found: Any, now: int) -> Prediction:
     said = {"inputs": found.values, "status": found.status, "at": found.at}
     return Prediction(
-        prediction_id=name, model="kind", release="kind@1", arm="champion", policy="on", propensity=1.0, served_at=now,
+        prediction_id=name, model="kind", release="kind@1", arm="champion", propensity=1.0, served_at=now,
         as_of=now, subject=user, n=1, items=(Answered(item="rating", score=3.0, reason=""),), short=None,
         features=msgspec.json.encode(said).decode(), context=msgspec.json.encode({"item_id": item}).decode(),
         latency_us=1, kind="computed",

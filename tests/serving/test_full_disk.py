@@ -17,9 +17,9 @@ from test_site import Exchange, site
 
 from tidemill.core.clock import FixedClock
 from tidemill.core.segments import read
-from tidemill.serving import off_switch, policy, spooled, switch
+from tidemill.serving import off_switch, spooled, switch, switch_state
 from tidemill.serving.files import Watched
-from tidemill.serving.off_switch import POLICY, Policy, make_room
+from tidemill.serving.off_switch import FILE, OLD_FILE, SwitchState, WatchedSwitch, make_room
 from tidemill.serving.site import Site
 
 CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
@@ -89,9 +89,9 @@ def throw(root: Path, *, off: bool, why: str = "odd") -> str:
 
 
 def test_off_switches_off_without_room_for_a_new_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = root / MODEL / POLICY
-    watched = Watched(path, Policy)
-    assert watched.look() and watched.content == Policy()
+    path = root / MODEL / FILE
+    watched = Watched(path, SwitchState)
+    assert watched.look() and watched.content == SwitchState()
     node, size = path.stat().st_ino, path.stat().st_size
     monkeypatch.setattr(off_switch, "write_durably", full)
     for n in range(20):  # faster than the kernel's clock ticks
@@ -104,19 +104,19 @@ def test_off_switches_off_without_room_for_a_new_file(root: Path, monkeypatch: p
 def test_a_long_reason_gives_way_to_the_room_there_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(off_switch, "write_durably", full)
     throw(root, off=True, why="x" * 5_000)
-    found = policy(root, MODEL)
+    found = switch_state(root, MODEL)
     assert (found.off, found.who, found.why) == (True, "ada", "")
 
 
 def test_whoever_reads_in_the_middle_of_it_reads_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = root / MODEL / POLICY
-    watched = Watched(path, Policy)
+    path = root / MODEL / FILE
+    watched = Watched(path, SwitchState)
     watched.look()
     real = os.pwrite
 
     def looked_at(descriptor: int, content: bytes, at: int) -> int:
         real(descriptor, content[:9], at)
-        assert not watched.look() and watched.content == Policy()
+        assert not watched.look() and watched.content == SwitchState()
         return real(descriptor, content, at)
 
     monkeypatch.setattr(off_switch, "write_durably", full)
@@ -125,17 +125,46 @@ def test_whoever_reads_in_the_middle_of_it_reads_again(root: Path, monkeypatch: 
     assert watched.look() and watched.content is not None and watched.content.off
 
 
-def test_no_half_of_a_policy_file_raises(root: Path) -> None:
-    path = root / MODEL / POLICY
-    whole = msgspec.json.encode(Policy(True, 1, "ada", "wegen Größe"))
+def test_no_half_of_a_switch_file_raises(root: Path) -> None:
+    path = root / MODEL / FILE
+    whole = msgspec.json.encode(SwitchState(True, 1, "ada", "wegen Größe"))
     for cut in range(len(whole)):
         for rest in (b"", b"\0" * 9, b" " * 9, b'\xff"}'):
             path.write_bytes(whole[:cut] + rest)
-            assert Watched(path, Policy).look() is False
+            assert Watched(path, SwitchState).look() is False
 
 
 def test_what_was_thrown_before_the_server_saw_the_model_stays(root: Path) -> None:
     throw(root, off=True)
     make_room(root / MODEL)
-    assert policy(root, MODEL).off
-    assert sorted(path.name for path in (root / MODEL).iterdir()) == ["live.json", POLICY]
+    assert switch_state(root, MODEL).off
+    assert sorted(path.name for path in (root / MODEL).iterdir()) == ["live.json", FILE]
+
+
+def test_the_file_of_format_1_counts_until_there_is_a_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / MODEL
+    folder.mkdir()
+    (folder / "live.json").write_text("{}")
+    (folder / OLD_FILE).write_text('{"off":true,"since":7,"who":"ada","why":"odd"}')
+    watched = WatchedSwitch(folder)
+    watched.look()
+    assert watched.off and switch_state(tmp_path, MODEL) == SwitchState(True, 7, "ada", "odd")
+    make_room(folder)
+    assert switch_state(tmp_path, MODEL) == SwitchState(True, 7, "ada", "odd")
+    assert (folder / FILE).stat().st_size == 1_024
+    throw(tmp_path, off=False)
+    watched.look()
+    assert not watched.off and not switch_state(tmp_path, MODEL).off
+
+
+def test_the_file_of_format_1_is_written_over_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / MODEL
+    folder.mkdir()
+    (folder / "live.json").write_text("{}")
+    (folder / OLD_FILE).write_bytes(b'{"off":false,"since":0,"who":"","why":""}'.ljust(1_024))
+    watched = WatchedSwitch(folder)
+    watched.look()
+    monkeypatch.setattr(off_switch, "write_durably", full)
+    throw(tmp_path, off=True)
+    watched.look()
+    assert watched.off and switch_state(tmp_path, MODEL).off and not (folder / FILE).exists()

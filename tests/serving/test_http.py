@@ -32,7 +32,7 @@ def test_an_answer_is_full_unseen_and_says_where_it_comes_from(ask: Client, shop
     assert len(shown) == len(set(shown)) == 10
     assert not set(shown) & (shop.seen(USER) | OUT_OF_STOCK)
     assert all(one["reason"] and isinstance(one["score"], float) for one in answer["items"])
-    assert answer["release"] == f"{MODEL}@1" and answer["arm"] == "champion" and answer["policy"] == "on"
+    assert answer["release"] == f"{MODEL}@1" and answer["arm"] == "champion" and answer["switch"] == "on"
     assert answer["token"] == shop.token(USER)
     assert answer["short"] is None and answer["logged"] is True
 

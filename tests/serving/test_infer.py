@@ -346,6 +346,6 @@ def test_swaps_while_asking_and_the_off_switch(tmp_path: Path) -> None:
         assert status == 503 and answer["code"] == "TM705" and "switched off" in answer["error"]
         assert asks("GET", f"/v2/models/{CHURN}/ready")[0] == 400
         records = logged(served)
-        assert (records[-1].kind, records[-1].items, records[-1].policy) == ("off", (), "off")
+        assert (records[-1].kind, records[-1].items, records[-1].switch) == ("off", (), "off")
         assert asks("GET", "/healthz")[2]["models"][CHURN]["off"] is True
         asks.connection.close()

@@ -39,7 +39,7 @@ class Told(msgspec.Struct):
 class Answer(msgspec.Struct):
     prediction_id: str
     release: str
-    policy: str
+    switch: str
     items: list[Told]
     logged: bool
 
@@ -51,7 +51,7 @@ class Tally:
     def __init__(self) -> None:
         self.ids: Counter[str] = Counter()
         self.releases: Counter[str] = Counter()
-        self.policies: Counter[str] = Counter()
+        self.switches: Counter[str] = Counter()
         #: prediction id -> the answer's items, to hold repeats against each other.
         self.answers: dict[str, tuple[str, ...]] = {}
         self.retries = 0
@@ -117,7 +117,7 @@ def note(tally: Tally, answer: Answer, seen: set[str]) -> None:
     shown = tuple(told.item for told in answer.items)
     tally.ids[answer.prediction_id] += 1
     tally.releases[answer.release] += 1
-    tally.policies[answer.policy] += 1
+    tally.switches[answer.switch] += 1
     if len(shown) != 10 or len(set(shown)) != 10 or set(shown) & (seen | OUT_OF_STOCK) or not answer.logged:
         tally.wrong.append(f"{answer.release}: {shown}")
     before = tally.answers.setdefault(answer.prediction_id, shown)
@@ -200,7 +200,7 @@ def test_a_hundred_thousand_requests_through_everything(tmp_path: Path, capsys: 
     assert sum(tally.ids.values()) == REQUESTS
     assert said == [releases[1].name, releases[2].name, releases[1].name]
     assert set(tally.releases) == {release.name for release in releases}
-    assert tally.policies["off"] > 0 and tally.policies["on"] > tally.policies["off"]
+    assert tally.switches["off"] > 0 and tally.switches["on"] > tally.switches["off"]
     rows = shop.house.lake.log("predictions")
     assert rows is not None
     kinds = Counter(rows["kind"].to_pylist())

@@ -11,7 +11,7 @@ import pytest
 
 from tidemill.core.clock import FixedClock
 from tidemill.core.errors import LedgerBusy, NotServed
-from tidemill.serving import policy, settle, spooled, switch
+from tidemill.serving import settle, spooled, switch, switch_state
 from tidemill.serving.off_switch import Line
 
 CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
@@ -44,9 +44,9 @@ def throw(root: Path, *, off: bool, ledger: Lines | None) -> Line:
 
 def test_off_and_on_leave_a_file_and_a_line_each(root: Path) -> None:
     ledger = Lines()
-    assert not policy(root, "for_you").off
-    assert throw(root, off=True, ledger=ledger) == "written" and policy(root, "for_you").off
-    assert throw(root, off=False, ledger=ledger) == "written" and not policy(root, "for_you").off
+    assert not switch_state(root, "for_you").off
+    assert throw(root, off=True, ledger=ledger) == "written" and switch_state(root, "for_you").off
+    assert throw(root, off=False, ledger=ledger) == "written" and not switch_state(root, "for_you").off
     assert [(act, about) for act, about, _ in ledger.kept] == [("off", "model:for_you"), ("on", "model:for_you")]
     assert ledger.kept[0][2]["who"] == "ada" and spooled(root) == []
 
@@ -54,7 +54,7 @@ def test_off_and_on_leave_a_file_and_a_line_each(root: Path) -> None:
 @pytest.mark.parametrize("ledger", [None, Lines(room=0)])
 def test_with_the_ledger_away_the_switch_works_and_the_lines_wait_in_order(root: Path, ledger: Lines | None) -> None:
     assert throw(root, off=True, ledger=ledger) == "waiting"
-    assert policy(root, "for_you").off
+    assert switch_state(root, "for_you").off
     assert throw(root, off=False, ledger=ledger) == "waiting"
     assert [waiting.act for waiting in spooled(root)] == ["off", "on"]
     back = Lines()

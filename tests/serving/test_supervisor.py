@@ -186,7 +186,7 @@ def test_off_answers_by_the_fallback_with_the_ledger_gone(server: Server, shop: 
     try:
         switch(shop.root, MODEL, off=True, who="ada", why="odd", clock=SystemClock(), ledger=None)
         for client in clients.values():
-            until(lambda client=client: client.recommend(USER, n=5)["policy"] == "off")
+            until(lambda client=client: client.recommend(USER, n=5)["switch"] == "off")
         answer = clients[min(clients)].recommend(USER, n=5)
         assert len(answer["items"]) == 5
         assert all("popular" in item["reason"] or "trending" in item["reason"] for item in answer["items"])
@@ -197,7 +197,7 @@ def test_off_answers_by_the_fallback_with_the_ledger_gone(server: Server, shop: 
             aside.rename(path)
     switch(shop.root, MODEL, off=False, who="ada", why="fine", clock=SystemClock(), ledger=None)
     for client in clients.values():
-        until(lambda client=client: client.recommend(USER, n=5)["policy"] == "on")
+        until(lambda client=client: client.recommend(USER, n=5)["switch"] == "on")
     until(lambda: [line.act for line in shop.house.ledger.find(about=f"model:{MODEL}")][-2:] == ["off", "on"], 40)
     until(lambda: spooled(shop.root) == [])
     close(clients)

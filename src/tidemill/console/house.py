@@ -74,7 +74,7 @@ class House:
     mill_name: str
     ledger: Ledger
     releases: Shelf
-    #: Pointers, policies and what each worker answers from.
+    #: Pointers, switches and what each worker answers from.
     serving_root: Path
     #: The clock of the ledger's lines: ages are counted from it.
     clock: Clock

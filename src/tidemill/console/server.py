@@ -8,7 +8,7 @@ from pathlib import Path
 from tidemill.core.errors import TidemillError
 from tidemill.core.records import Record
 from tidemill.release import Pointer, model_folder, read_pointer
-from tidemill.serving import is_serving, policy, swap_state
+from tidemill.serving import is_serving, swap_state, switch_state
 from tidemill.serving.files import load
 from tidemill.serving.site import WORKERS, Answering
 
@@ -51,7 +51,7 @@ def served(serving_root: Path, model: str) -> Served:
     release = (swap.serving or None) if swap else promoted
     if swap is not None and swap.state == "failed":
         problem = f"{swap.wanted} did not go live: {swap.why}"
-    switch = policy(serving_root, model)
+    switch = switch_state(serving_root, model)
     return Served(
         model=model,
         release=release,

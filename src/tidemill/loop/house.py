@@ -69,7 +69,7 @@ class House:
 
     @property
     def serving_root(self) -> Path:
-        """Pointers, policies and the server's clock."""
+        """Pointers, switches and the server's clock."""
         return self.state / "serving"
 
     @cached_property

@@ -14,7 +14,7 @@ from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.tabular.datasets import changed_code
 from tidemill.release import read_pointer
-from tidemill.serving import policy
+from tidemill.serving import switch_state
 
 
 class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +58,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def status(house: House, graph: Graph) -> Status:
-    """The state of the mill, from the ledger and the policy files."""
+    """The state of the mill, from the ledger and the switch files."""
     published = house.ledger.find("publish")
     view = house.lake.view() if published else None
     streams = tuple(_stream(house, name) for name in graph.mill.streams)
@@ -99,7 +99,7 @@ def _model(house: House, name: str, fresh: Standing | None) -> ModelStatus:
         name=name,
         releases=tuple(release.name for release in house.releases.all(name)),
         champion=champion.name if champion else None,
-        off=policy(house.serving_root, name).off,
+        off=switch_state(house.serving_root, name).off,
         refresh=fresh.says if fresh else None,
     )
 

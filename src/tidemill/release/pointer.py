@@ -32,7 +32,7 @@ class Pointer(Record, frozen=True):
 
 
 def model_folder(serving_root: Path, model: str) -> Path:
-    """The folder in which a model's pointer and policy lie; a name that would lead out of the root is refused."""
+    """The folder in which a model's pointer and switch lie; a name that would lead out of the root is refused."""
     if not _NAME.match(model) or ".." in model:
         raise NoSuchRelease(f"{model!r} cannot be the name of a model")
     return serving_root / model

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from tidemill.serving.handle import swap_state as swap_state
     from tidemill.serving.handle import wait_live as wait_live
     from tidemill.serving.infer_request import InferReader as InferReader
-    from tidemill.serving.off_switch import Policy as Policy
-    from tidemill.serving.off_switch import policy as policy
+    from tidemill.serving.off_switch import SwitchState as SwitchState
     from tidemill.serving.off_switch import settle as settle
     from tidemill.serving.off_switch import spooled as spooled
     from tidemill.serving.off_switch import switch as switch
+    from tidemill.serving.off_switch import switch_state as switch_state
     from tidemill.serving.prediction_log import PredictionLog as PredictionLog
     from tidemill.serving.predictor import Asked as Asked
     from tidemill.serving.predictor import Predictor as Predictor
@@ -49,7 +49,7 @@ else:
             "clock": "ServerClock replayed set_replay",
             "handle": "Server is_serving start swap_state wait_live",
             "infer_request": "InferReader",
-            "off_switch": "Policy policy settle spooled switch",
+            "off_switch": "SwitchState settle spooled switch switch_state",
             "prediction_log": "PredictionLog",
             "predictor": "Asked Predictor Sources",
             "process": "Start",

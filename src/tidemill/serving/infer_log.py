@@ -88,7 +88,7 @@ def _record(
         model=predictor.release.model,
         release=predictor.name,
         arm="champion",
-        policy="off" if kind == "off" else "on",
+        switch="off" if kind == "off" else "on",
         propensity=1.0,
         served_at=served_at,
         as_of=row.as_of,

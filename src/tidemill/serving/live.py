@@ -17,7 +17,7 @@ from tidemill.core.release import Release
 from tidemill.release import Pointer
 from tidemill.serving.files import Watched
 from tidemill.serving.metrics import Counters
-from tidemill.serving.off_switch import POLICY, Policy
+from tidemill.serving.off_switch import WatchedSwitch
 
 _log = logging.getLogger(__name__)
 
@@ -68,18 +68,17 @@ class LiveModel:
         self._opener = opener
         self._counters = counters
         self._pointer = Watched(folder / SERVING, Pointer)
-        self._policy = Watched(folder / POLICY, Policy)
+        self._switch = WatchedSwitch(folder)
         self._change: asyncio.Task[None] | None = None
         self.predictor: AnyPredictor | None = None
         self.failed: Failed | None = None
         self.remembered: OrderedDict[str, Any] = OrderedDict()
-        self._policy.look()
+        self._switch.look()
 
     @property
     def off(self) -> bool:
         """Whether the switch is off."""
-        found = self._policy.content
-        return found is not None and found.off
+        return self._switch.off
 
     @property
     def release(self) -> str | None:
@@ -101,7 +100,7 @@ class LiveModel:
 
         `marks` are the present marks of `views`.
         """
-        self._policy.look()
+        self._switch.look()
         if self._change is not None:
             return
         if self._pointer.look() and self._pointer.content is not None:

@@ -1,6 +1,7 @@
 """The switch of a model: off answers by the declared fallback or not at all, whatever else is down.
 
-The switch is a file that every worker watches, written first. Its ledger line follows; while the ledger is away the
+The switch is `switch.json`, a file that every worker watches, written first. Where there is none, `policy.json` counts,
+which is what format 1 called it. Its ledger line follows; while the ledger is away the
 line waits in a spool and is written when it is back, with the time at which the switch was thrown. The file is there
 from the model's first day on and takes a fixed room, so that on a full disk it is written over where it stands.
 """
@@ -20,24 +21,45 @@ from tidemill.core.clock import Clock, micros
 from tidemill.core.durable import sync_folder, write_durably
 from tidemill.core.errors import LedgerError, NotServed, nearest
 from tidemill.release import model_folder
-from tidemill.serving.files import load, no_room, overwrite
+from tidemill.serving.files import Watched, load, no_room, overwrite
 
-POLICY = "policy.json"
+FILE = "switch.json"
+#: The same file as format 1 called it; read where there is no `switch.json`.
+OLD_FILE = "policy.json"
 SPOOL = "spool.jsonl"
-#: Bytes of a policy file, filled up with spaces: within one block of any file system, and never more later.
+#: Bytes of a switch file, filled up with spaces: within one block of any file system, and never more later.
 _ROOM = 1_024
 
 #: Where the ledger line of a thrown switch is: in the ledger, in the spool, or nowhere, because a disk was full.
 Line = Literal["written", "waiting", "lost"]
 
 
-class Policy(msgspec.Struct, frozen=True):
+class SwitchState(msgspec.Struct, frozen=True):
     """How a model answers: `off` by its fallback; `since` in microseconds; `who` threw the switch and `why`."""
 
     off: bool = False
     since: int = 0
     who: str = ""
     why: str = ""
+    format: int = 1
+
+
+class WatchedSwitch:
+    """The switch in a model's folder, read again when it was thrown; a folder without a file is on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = Watched(folder / FILE, SwitchState)
+        self._old_file = Watched(folder / OLD_FILE, SwitchState)
+        self.off = False
+
+    def look(self) -> None:
+        """Take up a thrown switch; costs one `stat`."""
+        self._file.look()
+        found = self._file.content
+        if found is None and not self._file.path.exists():
+            self._old_file.look()
+            found = self._old_file.content
+        self.off = found is not None and found.off
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -58,19 +80,27 @@ class Lines(Protocol):
         ...
 
 
-def policy(serving_root: Path, model: str) -> Policy:
-    """The policy in force; a model without a file is on."""
-    return load(model_folder(serving_root, model) / POLICY, Policy) or Policy()
+def switch_state(serving_root: Path, model: str) -> SwitchState:
+    """The state of the switch; a model without a file is on."""
+    return _state(model_folder(serving_root, model))
+
+
+def _state(folder: Path) -> SwitchState:
+    path = folder / FILE
+    return load(path if path.exists() else folder / OLD_FILE, SwitchState) or SwitchState()
 
 
 def make_room(folder: Path) -> None:
-    """Put the policy file "on" into a model's folder, unless there is one: who throws the switch meanwhile wins."""
-    path = folder / POLICY
+    """Put the switch file into a model's folder, unless there is one: who throws the switch meanwhile wins.
+
+    It is on, or what the file of format 1 says.
+    """
+    path = folder / FILE
     if path.exists():
         return
-    ready = folder / f".{POLICY}.{os.getpid()}"
+    ready = folder / f".{FILE}.{os.getpid()}"
     try:
-        write_durably(ready, _filled(Policy()))
+        write_durably(ready, _fitted(_state(folder)))
         with suppress(FileExistsError):
             os.link(ready, path)
     finally:
@@ -85,13 +115,13 @@ def switch(
 
     Raises `NotServed` for a model that was never promoted here. A ledger that is gone, locked or damaged does not
     hold the switch up: hand in `None` where it does not even open. Nor does a full disk, which may cost the line, and
-    of the policy file what does not fit into it: the `why`, then the `who`.
+    of the switch file what does not fit into it: the `why`, then the `who`.
     """
     folder = model_folder(serving_root, model)
     if not folder.is_dir():
         raise NotServed(f"no model {model!r} was promoted here", tip=nearest(model, served(serving_root)))
     at = micros(clock.now())
-    _put(folder / POLICY, Policy(off, at, who, why))
+    _put(folder, SwitchState(off, at, who, why))
     try:
         _spool(serving_root, Waiting("off" if off else "on", f"model:{model}", at, who, why))
     except OSError as error:
@@ -106,19 +136,25 @@ def switch(
         return "waiting"
 
 
-def _put(path: Path, policy: Policy) -> None:
-    """Replace the file at once, or write over it where the disk has no room for another one."""
+def _put(folder: Path, state: SwitchState) -> None:
+    """Replace the file at once, or write over the one that counts where the disk has no room for another one."""
     try:
-        write_durably(path, _filled(policy))
+        write_durably(folder / FILE, _filled(state))
     except OSError as error:
-        if not no_room(error) or not path.exists():
+        there = next((folder / name for name in (FILE, OLD_FILE) if (folder / name).exists()), None)
+        if not no_room(error) or there is None:
             raise
-        shorter = (policy, Policy(policy.off, policy.since, policy.who), Policy(policy.off, policy.since))
-        overwrite(path, next(text for text in map(_filled, shorter) if len(text) <= _ROOM))
+        overwrite(there, _fitted(state))
 
 
-def _filled(policy: Policy) -> bytes:
-    return msgspec.json.encode(policy).ljust(_ROOM)
+def _fitted(state: SwitchState) -> bytes:
+    """The content of the file within its room; what does not fit is left out: the `why`, then the `who`."""
+    shorter = (state, SwitchState(state.off, state.since, state.who), SwitchState(state.off, state.since))
+    return next(text for text in map(_filled, shorter) if len(text) <= _ROOM)
+
+
+def _filled(state: SwitchState) -> bytes:
+    return msgspec.json.encode(state).ljust(_ROOM)
 
 
 def served(serving_root: Path) -> list[str]:

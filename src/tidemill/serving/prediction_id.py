@@ -1,6 +1,6 @@
 """One name for one answer: derived from all that the answer depends on, so that asking again is the same prediction.
 
-The id covers the release, the policy, the subject's state, the facts, the parameters and the validity slot. Equal ids
+The id covers the release, the switch, the subject's state, the facts, the parameters and the validity slot. Equal ids
 mean equal bytes of answer: that makes the id a strong ETag (RFC 9110, 8.8.3).
 """
 

@@ -30,7 +30,7 @@ class Body(msgspec.Struct, frozen=True):
     release: str
     arm: str
     #: `on`, or `off` where the switch is off and the fallback answers.
-    policy: str
+    switch: str
     #: The opaque user token for the cacheable twin.
     token: str
     items: tuple[Answered, ...]
@@ -118,7 +118,7 @@ class Recommending:
                 model=release.model,
                 release=release.name,
                 arm=_ARM,
-                policy="off" if prepared.off else "on",
+                switch="off" if prepared.off else "on",
                 propensity=1.0,
                 served_at=self._clock.micros(),
                 as_of=prepared.as_of,
@@ -166,7 +166,7 @@ def _body(model: str, predictor: Predictor, prepared: Prepared, answer: Answer, 
         model=model,
         release=predictor.release.name,
         arm=_ARM,
-        policy="off" if prepared.off else "on",
+        switch="off" if prepared.off else "on",
         token=prepared.asked.subject,
         items=answer.items,
         short=answer.short,
