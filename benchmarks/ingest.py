@@ -30,6 +30,7 @@ from deltalake import WriterProperties
 from isal import igzip
 
 from tidemill.backends.delta import DeltaTables
+from tidemill.backends.folder_objects import FolderObjects
 from tidemill.backends.polars import PolarsEngine
 from tidemill.backends.sqlite_ledger import SqliteLines
 from tidemill.backends.sqlite_vault import SqliteVault
@@ -94,7 +95,7 @@ def ours(file: Path, folder: Path) -> dict[str, float]:
     keys = Keys.open(folder / "keys", create=True)
     ledger = Ledger(lines, keys, SystemClock(), "benchmark")
     engine = PolarsEngine()
-    lake = Lake(DeltaTables(folder / "lake"), engine, ledger, folder / "lake")
+    lake = Lake(DeltaTables(folder / "lake"), engine, ledger, FolderObjects(folder / "lake"))
     url = f"file:{file}?columns=item_id,user_id,rating,reviewed_at:unix_s,text"
     with timed(told, "read"):
         read = FileSource(url, Review.contract, folder).read(LAST, zone="UTC", after=None, positions={})

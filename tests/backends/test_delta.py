@@ -11,6 +11,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 
 from tidemill.backends.delta import FILE_ROWS, DeltaTables
+from tidemill.backends.polars import PolarsEngine
 from tidemill.core.errors import CorruptFile, StaleWriter
 from tidemill.core.ports import Tables
 from tidemill.testing.tables import SCHEMA, TablesSuite, some_rows
@@ -19,6 +20,14 @@ from tidemill.testing.tables import SCHEMA, TablesSuite, some_rows
 class TestDelta(TablesSuite):
     def make(self, root: Path) -> Tables:
         return DeltaTables(root)
+
+
+def test_the_engine_scans_where_files_lie(tmp_path: Path) -> None:
+    tables = DeltaTables(tmp_path / "a [1]*")
+    tables.create("t", SCHEMA, [])
+    places = [tables.locate("t", staged.entry.path) for n in (1, 2) for staged in tables.stage("t", n, some_rows(n))]
+    engine = PolarsEngine()
+    assert engine.collect(engine.scan(places, SCHEMA))["_row"].to_pylist() == [1, 2]
 
 
 class _ForgetsNumbers(DeltaTables):

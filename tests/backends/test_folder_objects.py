@@ -66,7 +66,7 @@ def test_what_a_killed_writer_left_is_unseen_and_goes_with_the_next_put(tmp_path
     named = ["a/b"] if when == "after" else []
     objects = FolderObjects(tmp_path)
     assert objects.list("") == named
-    assert [name for name in files(tmp_path) if not name.startswith(".partial/")] == named
+    assert [name for name in files(tmp_path) if not name.startswith(".incoming/")] == named
     assert len(files(tmp_path)) == len(named) + 1
     assert objects.put("c", b"1")
     assert files(tmp_path) == [*named, "c"]
@@ -74,7 +74,7 @@ def test_what_a_killed_writer_left_is_unseen_and_goes_with_the_next_put(tmp_path
 
 
 def test_what_a_living_writer_writes_is_left_alone(tmp_path: Path) -> None:
-    with FolderObjects(tmp_path)._partial(b"slow") as file:
+    with FolderObjects(tmp_path)._written(b"slow") as file:
         FolderObjects(tmp_path).put("a", b"1")
         assert file.read_bytes() == b"slow"
     assert files(tmp_path) == ["a"]

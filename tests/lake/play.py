@@ -81,6 +81,7 @@ def sound(shop: Shop) -> None:
     own = shop.root / "lake" / "_tidemill"
     assert list((own / "intents").glob("*")) == []
     assert list((shop.root / "lake").rglob("*.partial")) == []
+    assert list((shop.root / "lake" / ".incoming").glob("*")) == []
     named: set[str] = set()
     for table in ("reviews", "ratings", "predictions"):
         named |= {path for commit in shop.tables.history(table) for path in commit.added}

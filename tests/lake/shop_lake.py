@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill.backends.delta import DeltaTables
+from tidemill.backends.folder_objects import FolderObjects
 from tidemill.backends.polars import PolarsEngine
 from tidemill.backends.sqlite_ledger import SqliteLines
 from tidemill.core.clock import FixedClock, as_of, micros
@@ -37,7 +38,8 @@ class Shop:
         self.leases = FileLeases(root, lines)
         self.tables = DeltaTables(root / "lake")
         self.engine = engine or PolarsEngine()
-        self.lake = Lake(self.tables, self.engine, self.ledger, root / "lake")
+        self.objects = FolderObjects(root / "lake")
+        self.lake = Lake(self.tables, self.engine, self.ledger, self.objects)
 
     def lease(self) -> FileLease:
         return self.leases.take("run")

@@ -63,7 +63,7 @@ def die_at(root: Path, point: str) -> None:
 
 def test_the_points_above_are_passed_as_often_as_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[str] = []
-    for module in ("working", "draft", "intent", "held", "logs"):
+    for module in ("working", "draft", "intent", "held", "quarantine", "logs"):
         monkeypatch.setattr(f"tidemill.lake.{module}.failpoint", passed.append)
     play(Shop(tmp_path))
     assert {point: passed.count(point) for point in passed} == POINTS
@@ -113,8 +113,8 @@ def test_recovery_says_what_it_did(tmp_path: Path) -> None:
 
 def _forget(self: Lake, lease: object) -> list[str]:
     """Wrong: an intent is thrown away, though one of its tables may be committed already."""
-    for file in self._intents._root.glob("*.json"):
-        file.unlink()
+    for name in self._intents._objects.list("_tidemill/intents/"):
+        self._intents._objects.delete(name)
     return []
 
 
@@ -127,7 +127,7 @@ def _line_first(self: Intents, intent: Any, lease: Any, *, known: bool) -> None:
     for change in intent.changes:
         failpoint.failpoint("publish.commit")
         self._tables.commit(change.table, intent.publication.number, change.base, change.add, change.remove, {})
-    self._path(intent).unlink(missing_ok=True)
+    self._objects.delete(f"_tidemill/intents/{intent.publication.number:010d}.json")
 
 
 @pytest.mark.usefixtures("dying")

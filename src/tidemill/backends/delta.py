@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -28,7 +29,7 @@ from pyarrow import types
 from tidemill.backends.arrow import plain_schema
 from tidemill.core.durable import remove_durably, sync_file, sync_folder
 from tidemill.core.errors import CorruptFile, SchemaChanged, StaleWriter
-from tidemill.core.ports import StagedFile, TableCommit
+from tidemill.core.ports import FileStamp, StagedFile, TableCommit
 from tidemill.core.records import FileEntry
 
 #: Rows of one data file at most: rewriting a file for a few changed rows stays bounded.
@@ -146,8 +147,34 @@ class DeltaTables:
         for file in sorted(log.glob("*.json"), reverse=True):
             yield _read_commit(file)
 
-    def path(self, table: str, file: str) -> str:
-        return str(self._root / table / file)
+    def locate(self, table: str, file: str) -> str:
+        return f"{self._root}/{table}/{file}"
+
+    def read(self, table: str, file: str, columns: Sequence[str] | None = None) -> pa.Table:
+        path = self.locate(table, file)
+        try:
+            with pq.ParquetFile(path) as source:
+                return source.read(None if columns is None else list(columns))
+        except FileNotFoundError as error:
+            raise _missing(path) from error
+        except pa.ArrowException as error:
+            raise CorruptFile(f"{path} cannot be read as Parquet: {error}", tip="tidemill lake verify") from error
+
+    def digest(self, table: str, file: str) -> tuple[str, int]:
+        path = self.locate(table, file)
+        try:
+            with open(path, "rb") as source:  # noqa: PTH123 - the same string that `stamp` takes
+                return hashlib.file_digest(source, "sha256").hexdigest(), source.tell()
+        except FileNotFoundError as error:
+            raise _missing(path) from error
+
+    def stamp(self, table: str, file: str) -> FileStamp:
+        path = self.locate(table, file)
+        try:
+            found = os.stat(path)  # noqa: PTH116 - called for every file of every scan: no Path is made
+        except FileNotFoundError as error:
+            raise _missing(path) from error
+        return FileStamp(size_bytes=found.st_size, mark=str(found.st_mtime_ns))
 
     def _make(self, table: str, schema: pa.Schema, personal: Sequence[str], mode: Any) -> int:
         columns = [field.name for field in schema if _has_range(field.type) and field.name not in personal]
@@ -274,6 +301,10 @@ def _write(folder: Path, number: int, rows: pa.Table, statistics: list[str]) -> 
     present = [column for column in statistics if rows[column].null_count < rows.num_rows]
     ranges = {column: found for column in present if (found := _range(rows[column])) is not None}
     return StagedFile(entry=entry, ranges=ranges, nulls={column: rows[column].null_count for column in statistics})
+
+
+def _missing(path: str) -> CorruptFile:
+    return CorruptFile(f"{path} is missing", tip="tidemill lake verify")
 
 
 def _number(file: Path) -> int:

@@ -20,7 +20,7 @@ from tidemill.core.errors import NoSuchObject, UsageError, nearest
 from tidemill.core.object_names import checked_object_name
 
 #: Where content lies before it gets its name. No object can be called so: names do not begin with a dot.
-_PARTIAL = ".partial"
+_INCOMING = ".incoming"
 _LONGEST = 255  # bytes of one part of a name
 
 
@@ -38,7 +38,7 @@ class FolderObjects:
         if place.is_file():  # nothing is written for a name that is taken
             sync_folder(place.parent)
             return False
-        with self._partial(body) as written:
+        with self._written(body) as written:
             return self._link(written, place)
 
     def get(self, name: str) -> bytes:
@@ -82,12 +82,12 @@ class FolderObjects:
                 yield path + entry.name
 
     @contextmanager
-    def _partial(self, body: bytes) -> Iterator[Path]:
+    def _written(self, body: bytes) -> Iterator[Path]:
         """A file with this content, durable and without a name yet.
 
         The lock on it says that its writer lives: the kernel frees the lock when the writer is gone.
         """
-        _make_folder(self._root / _PARTIAL)
+        _make_folder(self._root / _INCOMING)
         file, sink = self._begin()
         with sink:
             try:
@@ -101,7 +101,7 @@ class FolderObjects:
     def _begin(self) -> tuple[Path, BinaryIO]:
         """A new locked file; another one where a sweep removed it before it was locked."""
         while True:
-            file = self._root / _PARTIAL / f"{os.getpid()}-{secrets.token_hex(8)}"
+            file = self._root / _INCOMING / f"{os.getpid()}-{secrets.token_hex(8)}"
             sink = file.open("xb")
             fcntl.flock(sink, fcntl.LOCK_EX)
             if file.exists():
@@ -126,7 +126,7 @@ class FolderObjects:
             if self._swept:
                 return
             self._swept = True
-        for file in (self._root / _PARTIAL).glob("*"):
+        for file in (self._root / _INCOMING).glob("*"):
             with suppress(FileNotFoundError, BlockingIOError), file.open("rb") as found:
                 fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 file.unlink()

@@ -42,6 +42,14 @@ class TableCommit(msgspec.Struct, frozen=True, kw_only=True):
     removed: tuple[str, ...] = ()
 
 
+class FileStamp(msgspec.Struct, frozen=True, kw_only=True):
+    """What tells at low cost that a data file is another one than before. Equal stamps, same content."""
+
+    size_bytes: int
+    #: Opaque: a time of change, an ETag.
+    mark: str
+
+
 class Tables(Protocol):
     """Versioned tables. Files are staged first; one commit names them; a commit is taken once per number."""
 
@@ -90,8 +98,23 @@ class Tables(Protocol):
         """Every version, newest first, read only as far as it is asked for."""
         ...
 
-    def path(self, table: str, file: str) -> str:
-        """Where a file lies, as the engine and `open` take it."""
+    def locate(self, table: str, file: str) -> str:
+        """Where a file lies, as `Engine.scan` takes it: a local path or a URL."""
+        ...
+
+    def read(self, table: str, file: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of one file, or only some columns of them; with no column at all, how many rows it has.
+
+        `CorruptFile` where it is missing or cannot be read.
+        """
+        ...
+
+    def digest(self, table: str, file: str) -> tuple[str, int]:
+        """sha256 in hex and size in bytes of a file's content, all of it read; `CorruptFile` where it is missing."""
+        ...
+
+    def stamp(self, table: str, file: str) -> FileStamp:
+        """Size and change mark of a file, without reading its content; `CorruptFile` where it is missing."""
         ...
 
 

@@ -1,23 +1,24 @@
-"""Rows that wait for a person, and rows that were refused: kept beside the tables, in no version of any."""
+"""Held increments: rows that wait for a decision by a person, kept beside the tables and in no version of any."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from tidemill.core.durable import remove_durably, write_durably
-from tidemill.core.errors import CorruptFile, NoSuchIncrement
+from tidemill.core.errors import CorruptFile, NoSuchIncrement, NoSuchObject
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Ledger, Line
-from tidemill.core.ports import Lease
+from tidemill.core.ports import Lease, Objects
 from tidemill.core.records import Increment, Verdict
+from tidemill.lake.parquet_bytes import parquet_from_rows, rows_from_parquet
+from tidemill.lake.replace_object import replace_object
+
+_FOLDER = "_tidemill/held/"
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Held:
 
 
 class HeldRows:
-    """Held increments: a Parquet file each, believed only by the sha256 in the ledger's `hold` line."""
+    """Held increments: a Parquet object each, believed only by the sha256 in the ledger's `hold` line."""
 
-    def __init__(self, root: Path, ledger: Ledger) -> None:
-        self._root, self._ledger = root, ledger
+    def __init__(self, objects: Objects, ledger: Ledger) -> None:
+        self._objects, self._ledger = objects, ledger
 
     def hold(
         self,
@@ -50,11 +51,11 @@ class HeldRows:
         kept = {"file": rows} | ({} if refused is None else {"refused_file": refused})
         files: dict[str, str] = {}
         for name, part in kept.items():
-            content = _parquet(part)
+            content = parquet_from_rows(part)
             sha256 = hashlib.sha256(content).hexdigest()
-            file = self._root / f"{increment.stream}-{increment.number}-{sha256[:16]}.parquet"
-            write_durably(file, content)
-            files |= {name: file.name, name.replace("file", "sha256"): sha256}
+            file = f"{increment.stream}-{increment.number}-{sha256[:16]}.parquet"
+            replace_object(self._objects, _FOLDER + file, content)
+            files |= {name: file, name.replace("file", "sha256"): sha256}
         failpoint("hold.written")
         self._ledger.append(
             "hold",
@@ -94,13 +95,13 @@ class HeldRows:
         )
 
     def discard_unsaid(self) -> int:
-        """Remove files of holds that a crash kept out of the ledger; how many there were."""
+        """Remove objects of holds that a crash kept out of the ledger; how many there were."""
         said = set()
         for line in self._ledger.find("hold"):
             said |= {line.details["file"], line.details.get("refused_file", "")}
-        unsaid = [file for file in self._root.glob("*.parquet*") if file.name not in said]
-        for file in unsaid:
-            remove_durably(file)
+        unsaid = [name for name in self._objects.list(_FOLDER) if name.removeprefix(_FOLDER) not in said]
+        for name in unsaid:
+            self._objects.delete(name)
         return len(unsaid)
 
     def verify(self) -> list[str]:
@@ -118,46 +119,16 @@ class HeldRows:
         return self._ledger.find("hold", about=f"stream:{stream}")
 
     def _table(self, details: Mapping[str, Any], prefix: str) -> pa.Table:
-        return pq.read_table(pa.BufferReader(self._content(details, prefix)))
+        return rows_from_parquet(self._content(details, prefix))
 
     def _content(self, details: Mapping[str, Any], prefix: str) -> bytes:
-        file = self._root / str(details[f"{prefix}file"])
-        if not file.is_file():
+        name = _FOLDER + str(details[f"{prefix}file"])
+        try:
+            content = self._objects.get(name)
+        except NoSuchObject as error:
             raise CorruptFile(
-                f"the held rows {file} are missing", tip="restore them from a backup, or replace the increment"
-            )
-        content: bytes = file.read_bytes()
+                f"the held rows {name} are missing", tip="restore them from a backup, or replace the increment"
+            ) from error
         if hashlib.sha256(content).hexdigest() != details[f"{prefix}sha256"]:
-            raise CorruptFile(f"the held rows {file} differ from their hash in the ledger")
+            raise CorruptFile(f"the held rows {name} differ from their hash in the ledger")
         return content
-
-
-class Quarantine:
-    """Refused rows with their place and reason; raw bytes lie sealed under the vault's key."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def put(self, stream: str, number: int, refused: pa.Table) -> None:
-        """Keep what was refused of an increment; the same increment again replaces it, and no rows remove it."""
-        file = self._root / stream / f"{number:010d}.parquet"
-        if refused.num_rows:
-            write_durably(file, _parquet(refused))
-        else:
-            remove_durably(file)
-        failpoint("quarantine.written")
-
-    def read(self, stream: str) -> pa.Table | None:
-        """Everything refused of a stream, with `_increment` first; `None` where nothing was."""
-        parts = []
-        for file in sorted((self._root / stream).glob("*.parquet")):
-            rows = pq.ParquetFile(file).read()
-            parts.append(rows.add_column(0, "_increment", pa.array([int(file.stem)] * rows.num_rows, pa.int64())))
-        return pa.concat_tables(parts, promote_options="permissive") if parts else None
-
-
-def _parquet(rows: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, compression="zstd", write_statistics=False)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content

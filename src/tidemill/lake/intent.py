@@ -7,20 +7,19 @@ versions, then the intent goes. Each of these is taken once, so carrying an inte
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from tidemill.core.durable import remove_durably, sha256_of, write_durably
-from tidemill.core.errors import CorruptFile, FormatTooNew
+from tidemill.core.errors import CorruptFile, FormatTooNew, NoSuchObject, StaleWriter
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Ledger
-from tidemill.core.ports import Lease, StagedFile, Tables
-from tidemill.core.records import Publication
+from tidemill.core.ports import Lease, Objects, StagedFile, Tables
+from tidemill.core.records import FileEntry, Publication
 
 FORMAT = 1
+_FOLDER, _SUFFIX = "_tidemill/intents/", ".json"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,22 +49,27 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 class Intents:
     """The publications that were decided and are not finished: none, or the one that a crash left."""
 
-    def __init__(self, root: Path, tables: Tables, ledger: Ledger) -> None:
-        self._root = root
-        self._tables, self._ledger = tables, ledger
+    def __init__(self, objects: Objects, tables: Tables, ledger: Ledger) -> None:
+        self._objects, self._tables, self._ledger = objects, tables, ledger
 
     def unfinished(self) -> Iterator[Intent]:
         """Intents that are still there, by number."""
-        for file in sorted(self._root.glob("*.json")):
-            found = msgspec.json.decode(file.read_bytes(), type=Intent)
+        for name in self._objects.list(_FOLDER):
+            if not name.endswith(_SUFFIX):
+                continue
+            try:
+                content = self._objects.get(name)
+            except NoSuchObject:  # its run has finished it meanwhile
+                continue
+            found = msgspec.json.decode(content, type=Intent)
             if found.format > FORMAT:
-                raise FormatTooNew(f"{file} has format {found.format}, and this tidemill knows {FORMAT}")
+                raise FormatTooNew(f"{name} has format {found.format}, and this tidemill knows {FORMAT}")
             yield found
 
     def carry_out(self, intent: Intent, lease: Lease) -> None:
         """Decide and do: from here on the publication will happen."""
-        if intent.changes:
-            write_durably(self._path(intent), msgspec.json.encode(intent))
+        if intent.changes and not self._objects.put(_name(intent), msgspec.json.encode(intent)):
+            raise StaleWriter(f"publication {intent.publication.number} is decided by another writer", tip="run again")
         failpoint("publish.intent")
         self._finish(intent, lease, known=False)
 
@@ -73,7 +77,7 @@ class Intents:
         """Finish what a crash interrupted, after looking at every staged file."""
         for change in intent.changes:
             for file in change.add:
-                _same(Path(self._tables.path(change.table, file.entry.path)), file.entry.sha256)
+                self._check_staged(change.table, file.entry)
         known = self._ledger.last("publish")
         done = known is not None and _number(known.details) >= intent.publication.number
         self._finish(intent, lease, known=done)
@@ -101,19 +105,22 @@ class Intents:
             )
         failpoint("publish.ledger")
         if intent.changes:
-            remove_durably(self._path(intent))
+            self._objects.delete(_name(intent))
         failpoint("publish.done")
 
-    def _path(self, intent: Intent) -> Path:
-        return self._root / f"{intent.publication.number:010d}.json"
+    def _check_staged(self, table: str, entry: FileEntry) -> None:
+        place = self._tables.locate(table, entry.path)
+        try:
+            sha256, _ = self._tables.digest(table, entry.path)
+        except CorruptFile as error:
+            raise CorruptFile(f"{place} was staged and is missing; its publication cannot be finished") from error
+        if sha256 != entry.sha256:
+            raise CorruptFile(f"{place} differs from what was staged; its publication cannot be finished")
+
+
+def _name(intent: Intent) -> str:
+    return f"{_FOLDER}{intent.publication.number:010d}{_SUFFIX}"
 
 
 def _number(details: dict[str, Any]) -> int:
     return msgspec.json.decode(details["publication"], type=Publication).number
-
-
-def _same(file: Path, sha256: str) -> None:
-    if not file.is_file():
-        raise CorruptFile(f"{file} was staged and is missing; its publication cannot be finished")
-    if sha256_of(file) != sha256:
-        raise CorruptFile(f"{file} differs from what was staged; its publication cannot be finished")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 
 import pyarrow as pa
 
 from tidemill.core.errors import StaleWriter
 from tidemill.core.ledger import Head, Ledger
-from tidemill.core.ports import Engine, Lease, Tables
+from tidemill.core.ports import Engine, Lease, Objects, Tables
 from tidemill.lake.draft import Draft, Stores
-from tidemill.lake.held import Held, HeldRows, Quarantine
+from tidemill.lake.held import Held, HeldRows
 from tidemill.lake.intent import Intents
 from tidemill.lake.logs import Logs
 from tidemill.lake.manifest import Manifests
 from tidemill.lake.publications import IncrementState, Publications, increment_states
+from tidemill.lake.quarantine import Quarantine
 from tidemill.lake.verify import recorded_heads, verify
 from tidemill.lake.view import View
 
@@ -24,16 +24,15 @@ from tidemill.lake.view import View
 class Lake:
     """A mill's tables. What they hold at a version is decided by the ledger's `publish` lines.
 
-    `root` is the folder for what lies beside the tables: intents, manifests, held and quarantined rows.
+    `objects` keeps what lies beside the tables: intents, manifests, held and quarantined rows.
     """
 
-    def __init__(self, tables: Tables, engine: Engine, ledger: Ledger, root: Path) -> None:
-        own = root / "_tidemill"
+    def __init__(self, tables: Tables, engine: Engine, ledger: Ledger, objects: Objects) -> None:
         self._tables, self._engine, self._ledger = tables, engine, ledger
-        self._manifests = Manifests(own / "manifests")
-        self._intents = Intents(own / "intents", tables, ledger)
-        self._held = HeldRows(own / "held", ledger)
-        self._quarantine = Quarantine(own / "quarantine")
+        self._manifests = Manifests(objects, tables)
+        self._intents = Intents(objects, tables, ledger)
+        self._held = HeldRows(objects, ledger)
+        self._quarantine = Quarantine(objects)
         self._publications = Publications(ledger)
         self._logs = Logs(tables, engine, self._manifests, ledger)
 

@@ -82,9 +82,7 @@ class Logs:
         if last is None or schema is None:
             return None
         manifest = self._manifests.read(table, last.version, last.note[_SHA256])
-        paths = [
-            self._manifests.believe(self._tables.path(table, file.entry.path), file.entry) for file in manifest.files
-        ]
+        paths = [self._manifests.believe(table, file.entry) for file in manifest.files]
         return self._engine.collect(self._engine.scan(paths, schema))
 
     def known(self) -> dict[str, dict[int, str]]:

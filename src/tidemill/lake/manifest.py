@@ -7,15 +7,14 @@ table. A manifest is written before the version that it describes, and its own s
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import msgspec
 import pyarrow as pa
 
-from tidemill.core.durable import sha256_of, write_durably
-from tidemill.core.errors import CorruptFile, FormatTooNew
-from tidemill.core.ports import StagedFile
+from tidemill.core.errors import CorruptFile, FormatTooNew, NoSuchObject
+from tidemill.core.ports import FileStamp, Objects, StagedFile, Tables
 from tidemill.core.records import FileEntry
+from tidemill.lake.replace_object import replace_object
 
 FORMAT = 1
 #: A serialized Arrow schema; a name of its own, because a manifest has a property called `bytes`.
@@ -56,63 +55,59 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifests:
-    """The manifests of a lake, one file per table and version."""
+    """The manifests of a lake, one object per table and version, and the check of data files against them."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, objects: Objects, tables: Tables) -> None:
+        self._objects, self._tables = objects, tables
         self._newest: dict[str, tuple[int, str, Manifest]] = {}
-        #: Path -> size and time of change of files whose content was compared with their hash by this process.
-        self._compared: dict[str, tuple[int, int]] = {}
-
-    def path(self, table: str, version: int) -> Path:
-        """Where a manifest lies."""
-        return self._root / table / f"{version}.json"
+        #: Table and file -> stamp of files whose content was compared with their hash by this process.
+        self._compared: dict[tuple[str, str], FileStamp] = {}
 
     def write(self, manifest: Manifest) -> None:
-        """Keep a manifest, durably."""
-        write_durably(self.path(manifest.table, manifest.version), manifest.bytes)
+        """Keep a manifest, durably, in place of one that a draft without a publication has left."""
+        replace_object(self._objects, _name(manifest.table, manifest.version), manifest.bytes)
 
     def read(self, table: str, version: int, sha256: str) -> Manifest:
         """The manifest with this hash; `CorruptFile` where it is missing or another."""
         known = self._newest.get(table)
         if known and known[:2] == (version, sha256):
             return known[2]
-        file = self.path(table, version)
+        name = _name(table, version)
         try:
-            content = file.read_bytes()
-        except FileNotFoundError as error:
-            raise CorruptFile(f"the manifest {file} is missing", tip="tidemill lake verify") from error
+            content = self._objects.get(name)
+        except NoSuchObject as error:
+            raise CorruptFile(f"the manifest {name} is missing", tip="tidemill lake verify") from error
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise CorruptFile(f"the manifest {file} differs from its hash in the ledger", tip="tidemill lake verify")
-        found = _decode(content, file)
+            raise CorruptFile(f"the manifest {name} differs from its hash in the ledger", tip="tidemill lake verify")
+        found = _decode(content, name)
         self._newest[table] = (version, sha256, found)
         return found
 
-    def believe(self, path: str, entry: FileEntry) -> str:
-        """The path of a data file whose content is what was written; `CorruptFile` names one that is not.
+    def believe(self, table: str, entry: FileEntry) -> str:
+        """Where a data file lies whose content is what was written; `CorruptFile` names one that is not.
 
         A flipped byte mostly reads as another value without an error, so each file is hashed before this process
-        reads it for the first time, and again when its size or its time of change moved.
+        reads it for the first time, and again when its stamp is another one.
         """
-        file = Path(path)
-        try:
-            found = file.stat()
-        except FileNotFoundError as error:
-            raise CorruptFile(f"{file} is missing", tip="tidemill lake verify") from error
-        if found.st_size != entry.size_bytes:
+        found = self._tables.stamp(table, entry.path)
+        place = self._tables.locate(table, entry.path)
+        if found.size_bytes != entry.size_bytes:
             raise CorruptFile(
-                f"{file} has {found.st_size} bytes, and {entry.size_bytes} were written", tip="tidemill lake verify"
+                f"{place} has {found.size_bytes} bytes, and {entry.size_bytes} were written", tip="tidemill lake verify"
             )
-        stands = (found.st_size, found.st_mtime_ns)
-        if self._compared.get(path) != stands:
-            if sha256_of(file) != entry.sha256:
-                raise CorruptFile(f"{file} differs from what was written", tip="tidemill lake verify")
-            self._compared[path] = stands
-        return path
+        if self._compared.get((table, entry.path)) != found:
+            if self._tables.digest(table, entry.path)[0] != entry.sha256:
+                raise CorruptFile(f"{place} differs from what was written", tip="tidemill lake verify")
+            self._compared[table, entry.path] = found
+        return place
 
 
-def _decode(content: bytes, file: Path) -> Manifest:
+def _name(table: str, version: int) -> str:
+    return f"_tidemill/manifests/{table}/{version}.json"
+
+
+def _decode(content: bytes, name: str) -> Manifest:
     found = msgspec.json.decode(content, type=Manifest)
     if found.format > FORMAT:
-        raise FormatTooNew(f"{file} has format {found.format}, and this tidemill knows {FORMAT}")
+        raise FormatTooNew(f"{name} has format {found.format}, and this tidemill knows {FORMAT}")
     return found

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from tidemill.core.durable import sha256_of
 from tidemill.core.errors import CorruptFile
 from tidemill.core.ledger import Head
 from tidemill.core.ports import StagedFile, TableCommit, Tables
@@ -70,24 +65,24 @@ def _files(tables: Tables, table: str, read: Mapping[int, Manifest]) -> Iterator
                     yield f"table `{table}`: manifest {version} describes {path} otherwise than an earlier one"
                 continue
             seen[path] = file
-            yield from _file(Path(tables.path(table, path)), file)
+            try:
+                yield from _file(tables, table, file)
+            except CorruptFile as error:
+                yield error.message
 
 
-def _file(path: Path, file: StagedFile) -> Iterator[str]:
-    if not path.is_file():
-        yield f"{path} is missing"
-    elif path.stat().st_size != file.entry.size_bytes:
-        yield f"{path} has {path.stat().st_size} bytes, and {file.entry.size_bytes} were written"
-    elif sha256_of(path) != file.entry.sha256:
-        yield f"{path} was changed: its sha256 is not the one that was written"
+def _file(tables: Tables, table: str, file: StagedFile) -> Iterator[str]:
+    entry = file.entry
+    place = tables.locate(table, entry.path)
+    sha256, size_bytes = tables.digest(table, entry.path)
+    if size_bytes != entry.size_bytes:
+        yield f"{place} has {size_bytes} bytes, and {entry.size_bytes} were written"
+    elif sha256 != entry.sha256:
+        yield f"{place} was changed: its sha256 is not the one that was written"
     else:
-        try:
-            rows = pq.ParquetFile(path).metadata.num_rows
-        except pa.ArrowException as error:
-            yield f"{path} is no Parquet file: {error}"
-            return
-        if rows != file.entry.rows:
-            yield f"{path} has {rows} rows, and the manifest says {file.entry.rows}"
+        rows = tables.read(table, entry.path, []).num_rows
+        if rows != entry.rows:
+            yield f"{place} has {rows} rows, and the manifest says {entry.rows}"
 
 
 def _log(tables: Tables, table: str, read: Mapping[int, Manifest], versions: Mapping[int, str]) -> Iterator[str]:

@@ -82,7 +82,7 @@ class View:
         `CorruptFile` names one that is not so.
         """
         return [
-            self._manifests.believe(self._tables.path(table, file.entry.path), file.entry)
+            self._manifests.believe(table, file.entry)
             for file in self._manifest(table).files
             if among is None or file.entry.path in among
         ]

@@ -9,7 +9,6 @@ import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyarrow import types
 
 from tidemill.core.empty_tables import empty_table
@@ -90,8 +89,9 @@ class WorkingTable:
 
     def _path(self, entry: FileEntry) -> str:
         """Where a file lies; what is read is written again under a new hash, so its old one is looked at first."""
-        path = self._tables.path(self.name, entry.path)
-        return path if entry.path in self._staged else self._believe(path, entry)
+        if entry.path in self._staged:
+            return self._tables.locate(self.name, entry.path)
+        return self._believe(self.name, entry)
 
     def pull(self, keys: pa.Table | None) -> tuple[pa.Table, int]:
         """The rows with these keys (all without), each with the file it lies in, and how many rows were looked at."""
@@ -166,7 +166,7 @@ class WorkingTable:
         """More columns: each file is written again, one at a time, with nulls in the new ones."""
         files, self.schema, self.is_reshaped = self.files, schema, True
         for file in files:
-            rows = pq.ParquetFile(self._path(file.entry)).read()
+            rows = self._read(file.entry)
             self.drop([file.entry.path])
             self.add(conform(rows, schema, self.name, fill=True))
 
@@ -175,9 +175,13 @@ class WorkingTable:
         chosen = worth_merging([(file.entry.path, file.entry.rows) for file in self.files])
         if chosen:
             entries = {file.entry.path: file.entry for file in self.files}
-            parts = [pq.ParquetFile(self._path(entries[path])).read() for path in chosen]
+            parts = [self._read(entries[path]) for path in chosen]
             self.drop(chosen)
             self.add(conform(pa.concat_tables(parts), self.schema, self.name))
+
+    def _read(self, entry: FileEntry) -> pa.Table:
+        self._path(entry)
+        return self._tables.read(self.name, entry.path)
 
 
 def may_hold(file: StagedFile, keys: pa.Table) -> bool:

@@ -163,6 +163,7 @@ def open_house(
     lake_root = settings.path("lake")
     tables = backend("tables", "delta")(lake_root)
     blobs = backend("blobs", "folder")(settings.path("blobs"))
+    objects = backend("objects", "folder")(lake_root)
     return House(
         project=project,
         identity=known,
@@ -175,8 +176,8 @@ def open_house(
         leases=FileLeases(state, lines),
         engine=engine,
         tables=tables,
-        objects=backend("objects", "folder")(lake_root),
-        lake=Lake(tables, engine, ledger, lake_root),
+        objects=objects,
+        lake=Lake(tables, engine, ledger, objects),
         latest=backend("latest", "lmdb")(settings.path("latest")),
         blobs=blobs,
         releases=Releases(blobs, ledger, state / "serving", clock),

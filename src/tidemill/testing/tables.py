@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,8 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tidemill.core.durable import sha256_of
-from tidemill.core.errors import SchemaChanged, StaleWriter
+from tidemill.core.errors import CorruptFile, SchemaChanged, StaleWriter
 from tidemill.core.ports import Tables
 
 SCHEMA = pa.schema(
@@ -39,7 +41,7 @@ def some_rows(*numbers: int) -> pa.Table:
 
 
 class TablesSuite:
-    """Each promise of the port, once."""
+    """Each promise of the port, once. Where files are no local ones, override `content` and `damage` too."""
 
     def make(self, root: Path) -> Tables:
         """Tables under `root`."""
@@ -49,10 +51,22 @@ class TablesSuite:
     def tables(self, tmp_path: Path) -> Tables:
         return self.make(tmp_path / "lake")
 
+    def content(self, tables: Tables, file: str) -> bytes:
+        """What a file of the table `t` holds, read past the back-end."""
+        return Path(tables.locate("t", file)).read_bytes()
+
+    def damage(self, tables: Tables, file: str, content: bytes | None) -> None:
+        """Overwrite a file of the table `t` past the back-end, or remove it."""
+        path = Path(tables.locate("t", file))
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+
     def numbers(self, tables: Tables, version: int) -> list[int]:
         """The `_row` of every row of a version, as its files have them."""
         files = tables.files("t", version)
-        return sorted(row for file in files for row in pq.read_table(tables.path("t", file))["_row"].to_pylist())
+        return sorted(row for file in files for row in tables.read("t", file, ["_row"])["_row"].to_pylist())
 
     def test_there_is_no_table_at_first(self, tables: Tables) -> None:
         assert tables.schema("t") is None
@@ -79,9 +93,9 @@ class TablesSuite:
         version = tables.create("t", SCHEMA, ["stars"])
         (staged,) = tables.stage("t", 1, some_rows(1, 2, 3))
         assert tables.files("t", version) == []
-        path = Path(tables.path("t", staged.entry.path))
-        assert (staged.entry.rows, staged.entry.size_bytes) == (3, path.stat().st_size)
-        assert staged.entry.sha256 == sha256_of(path)
+        content = self.content(tables, staged.entry.path)
+        assert (staged.entry.rows, staged.entry.size_bytes) == (3, len(content))
+        assert staged.entry.sha256 == hashlib.sha256(content).hexdigest()
         second = 1_000_000
         first = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp()) * second + 7
         assert staged.ranges == {"_row": (1, 3), "at": (first + second, first + 3 * second)}
@@ -90,9 +104,57 @@ class TablesSuite:
         tables.create("t", SCHEMA, ["stars"])
         (staged,) = tables.stage("t", 1, some_rows(1))
         assert not {"who", "stars", "tags"} & {*staged.ranges, *staged.nulls}
-        metadata = pq.read_metadata(tables.path("t", staged.entry.path)).row_group(0)
+        metadata = pq.read_metadata(io.BytesIO(self.content(tables, staged.entry.path))).row_group(0)
         kept = {metadata.column(i).path_in_schema for i in range(metadata.num_columns) if metadata.column(i).statistics}
         assert kept == {"_row", "at"}
+
+    def test_a_file_is_read_whole_or_by_column_or_counted(self, tables: Tables, tmp_path: Path) -> None:
+        tables.create("t", SCHEMA, ["who"])
+        (staged,) = tables.stage("t", 1, some_rows(3, 1, 2))
+        for opened in (tables, self.make(tmp_path / "lake")):
+            assert opened.read("t", staged.entry.path).equals(some_rows(3, 1, 2))
+            assert opened.read("t", staged.entry.path, ["_row", "who"]).to_pydict() == {
+                "_row": [3, 1, 2],
+                "who": ["person 3", "person 1", "person 2"],
+            }
+            counted = opened.read("t", staged.entry.path, [])
+            assert (counted.num_rows, counted.column_names) == (3, [])
+
+    def test_a_digest_is_of_what_a_file_holds_now(self, tables: Tables, tmp_path: Path) -> None:
+        tables.create("t", SCHEMA, [])
+        (staged,) = tables.stage("t", 1, some_rows(1, 2))
+        path, entry = staged.entry.path, staged.entry
+        assert tables.digest("t", path) == (entry.sha256, entry.size_bytes)
+        changed = bytes([self.content(tables, path)[0] ^ 1]) + self.content(tables, path)[1:]
+        self.damage(tables, path, changed)
+        for opened in (tables, self.make(tmp_path / "lake")):
+            assert opened.digest("t", path) == (hashlib.sha256(changed).hexdigest(), entry.size_bytes)
+
+    def test_a_stamp_stays_until_the_file_changes(self, tables: Tables, tmp_path: Path) -> None:
+        tables.create("t", SCHEMA, [])
+        one, other = (tables.stage("t", number, some_rows(1, 2))[0].entry for number in (1, 2))
+        stamp = tables.stamp("t", one.path)
+        assert stamp.size_bytes == one.size_bytes
+        content = self.content(tables, one.path)
+        time.sleep(0.05)  # a file system may count in steps of some milliseconds
+        self.damage(tables, other.path, content)
+        assert self.make(tmp_path / "lake").stamp("t", one.path) == tables.stamp("t", one.path) == stamp
+        for changed in (bytes([content[0] ^ 1]) + content[1:], content[:-1], content + b"\0"):
+            self.damage(tables, one.path, changed)
+            assert tables.stamp("t", one.path) != stamp
+            assert tables.stamp("t", one.path).size_bytes == len(changed)
+
+    def test_a_missing_and_a_damaged_file_are_named(self, tables: Tables) -> None:
+        tables.create("t", SCHEMA, [])
+        (staged,) = tables.stage("t", 1, some_rows(1, 2))
+        path = staged.entry.path
+        self.damage(tables, path, self.content(tables, path)[:-1])
+        with pytest.raises(CorruptFile, match=path):
+            tables.read("t", path)
+        self.damage(tables, path, None)
+        for act in (tables.read, tables.digest, tables.stamp):
+            with pytest.raises(CorruptFile, match=f"{path} is missing"):
+                act("t", path)
 
     def test_a_commit_names_and_drops_files(self, tables: Tables) -> None:
         base = tables.create("t", SCHEMA, [])

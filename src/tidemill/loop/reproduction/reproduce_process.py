@@ -71,8 +71,8 @@ def do(asked: Asked) -> Told:
     project = Path(asked.project)
     engine = engine_of(asked.engine)
     graph = Graph(_mill(asked, project), engine, project)
-    lake = Path(asked.lake)
-    view = View(asked.known, backend("tables", "delta")(lake), engine, Manifests(lake / "_tidemill" / "manifests"))
+    tables, objects = backend("tables", "delta")(asked.lake), backend("objects", "folder")(asked.lake)
+    view = View(asked.known, tables, engine, Manifests(objects, tables))
     if not asked.folder:
         return Told(metrics=measure_again(graph, asked.settled, view), seconds=time.monotonic() - started)
     folder = Path(asked.folder)
