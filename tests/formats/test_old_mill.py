@@ -1,0 +1,181 @@
+"""A mill that an older tidemill left opens as it is and goes on: no row is lost or doubled, no line fails to verify."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from conftest_loop import Project
+
+from tidemill.feedback import LogWriter
+from tidemill.loop.app import serve_plan
+from tidemill.loop.audit import audit
+from tidemill.loop.reproduction.reproduce import reproduce
+from tidemill.loop.settle import accept
+from tidemill.loop.status import status
+from tidemill.loop.verdicts import refused
+from tidemill.serving import Server, policy, settle, spooled, start, switch
+from tidemill.training.runs import Runs
+
+#: The last day that the old mill brought in; a publication of the day after it was interrupted.
+LAST = date(2024, 1, 13)
+#: Rows in a day's file, and rows of the interrupted publication: a day's file and a posted event.
+PER_DAY, INTERRUPTED = 24, 25
+
+
+def add_day(mill: Project, day: date) -> None:
+    """A day's file, as the mill's source reads it."""
+    at = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    lines = [f"i{n % 12},u{n},{1 + n % 5},{int((at + timedelta(hours=n)).timestamp())}\n" for n in range(PER_DAY)]
+    (mill.path / "data" / f"reviews-{day}.csv").write_text("".join(lines))
+
+
+def by_row(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    found = {row["_row"]: row for row in rows}
+    assert len(found) == len(rows), "a row is there twice"
+    return found
+
+
+def test_it_opens_and_says_what_it_said(mill: Project, expected: dict[str, Any]) -> None:
+    house, graph = mill.open()
+    said = status(house, graph)
+    assert {one.name: [one.increments, one.rows] for one in said.streams} == expected["streams"]
+    assert {one.name: list(one.held) for one in said.streams if one.held} == expected["held"]
+    assert {one.name: one.champion for one in said.models} == expected["champions"]
+    assert {one.name: list(one.releases) for one in said.models} == expected["releases"]
+    assert said.tables == expected["tables"]
+    assert house.ledger.head().seq == expected["lines"]
+    assert audit(house) == []
+
+
+def test_a_run_finishes_what_was_interrupted_and_brings_in_the_next_day_once(
+    mill: Project, expected: dict[str, Any]
+) -> None:
+    house, _ = mill.open()
+    head = house.ledger.head()
+    before = by_row(mill.rows("reviews"))
+    add_day(mill, LAST + timedelta(days=2))
+    report = mill.run(LAST + timedelta(days=2))
+    assert report.arrived == PER_DAY
+    assert report.notes == ["finished publication 8, which was interrupted"]
+    after = by_row(mill.rows("reviews"))
+    assert after.items() >= before.items()
+    assert len(after) == len(before) + INTERRUPTED + PER_DAY
+    assert len(mill.rows("ratings")) == len({(row["user_id"], row["item_id"]) for row in after.values()})
+    assert len(mill.rows("customers")) == expected["streams"]["customers"][1]
+    assert mill.run(LAST + timedelta(days=2)).arrived == 0
+    house, _ = mill.open()
+    assert audit(house) == []
+    assert house.lake.verify() == []
+    assert house.ledger.find()[head.seq - 1].hash == head.hash
+
+
+def test_its_held_day_is_accepted_and_its_refused_line_is_told(mill: Project, expected: dict[str, Any]) -> None:
+    mill.run(LAST + timedelta(days=1))
+    house, graph = mill.open()
+    before = by_row(mill.rows("reviews"))
+    (number,) = expected["held"]["reviews"]
+    accept(house, graph, "reviews", number, who="Ada", reason="the rows are right")
+    after = by_row(mill.rows("reviews"))
+    assert after.items() >= before.items()
+    assert {row["_increment"] for key, row in after.items() if key not in before} == {number}
+    assert len(after) == len(before) + PER_DAY
+    (line,) = refused(house, graph, "reviews")
+    assert (line.column, line.line) == ("rating", 8)
+
+
+def test_its_log_is_taken_in_once(mill: Project, expected: dict[str, Any]) -> None:
+    house, _ = mill.open()
+    before = {table: rows.num_rows for table in ("predictions", "outcomes") if (rows := house.lake.log(table))}
+    assert before == {"predictions": 5, "outcomes": 2}
+    for again in (False, True):
+        with house.leases.take("log") as lease:
+            done = LogWriter(house.state / "log", house.lake, lease).write()
+        assert (done.predictions, done.outcomes) == (
+            (0, 0) if again else (expected["waiting"]["predictions"], expected["waiting"]["outcomes"])
+        )
+        assert (done.torn, done.damaged) == (0 if again else 1, 0)
+    rows = house.lake.log("predictions")
+    assert rows is not None
+    ids = rows["prediction_id"].to_pylist()
+    assert len(set(ids)) == len(ids) == before["predictions"] + expected["waiting"]["predictions"]
+    assert set(ids) >= set(expected["prediction_ids"])
+    joined = house.lake.log("outcomes")
+    assert joined is not None and set(joined["prediction_id"].to_pylist()) <= set(ids)
+
+
+def test_its_switch_is_where_it_was_and_its_waiting_lines_are_written(mill: Project) -> None:
+    house, _ = mill.open()
+    assert policy(house.serving_root, "churn").off and not policy(house.serving_root, "for_you").off
+    assert len(spooled(house.serving_root)) == settle(house.serving_root, house.ledger) == 3
+    assert [line.act for line in house.ledger.find(after=house.ledger.head().seq - 3)] == ["off", "on", "off"]
+    assert spooled(house.serving_root) == []
+
+
+def test_what_was_learned_is_told(mill: Project) -> None:
+    house, _ = mill.open()
+    runs = Runs(house.ledger, house.clock)
+    assert {run.kind for run in runs.all()} == {"search", "train", "evaluate", "refresh"}
+    assert {run.state for run in runs.all()} == {"finished"}
+    assert len(runs.trials("for_you#1")) == runs.read("for_you#1").trials > 0
+    assert house.releases.champion("for_you") is not None
+    release = house.releases.get("churn@1")
+    assert release.signature is not None and release.card.assessment is not None
+    house.releases.bundle(release.bundle)
+
+
+def test_who_was_known_is_known(mill: Project) -> None:
+    house, _ = mill.open()
+    for kind, raw in (("user_id", "u1"), ("user_id", "from-the-web-1"), ("customer_id", "c7")):
+        assert house.vault.identity(house.surrogates(kind, raw)) == (kind, raw)
+
+
+@contextmanager
+def serving(mill: Project) -> Iterator[Server]:
+    house, _ = mill.open()
+    with start(serve_plan(house.settings)) as running:
+        running.wait_ready(60)
+        yield running
+
+
+def ask(server: Server, path: str, body: Any) -> dict[str, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    found: dict[str, Any] = json.loads(connection.getresponse().read())
+    connection.close()
+    return found
+
+
+@pytest.mark.slow
+def test_its_releases_answer_as_they_did(mill: Project, expected: dict[str, Any]) -> None:
+    house, _ = mill.open()
+    switch(house.serving_root, "churn", off=False, who="ada", why="shown", clock=house.clock, ledger=house.ledger)
+    with serving(mill) as server:
+        for one in expected["answers"]:
+            answer, before = ask(server, one["path"], one["body"]), one["answer"]
+            if "items" in before:
+                assert answer["release"] == before["release"]
+                assert [item["item"] for item in answer["items"]] == [item["item"] for item in before["items"]]
+                assert [item["score"] for item in answer["items"]] == pytest.approx(
+                    [item["score"] for item in before["items"]]
+                )
+            else:
+                probabilities, labels = answer["outputs"]
+                assert probabilities["data"] == pytest.approx(before["outputs"][0]["data"])
+                assert labels == before["outputs"][1]
+    rows = house.lake.log("predictions")
+    assert rows is not None and rows.num_rows == 5 + expected["waiting"]["predictions"] + 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["for_you@1", "churn@1"])
+def test_its_releases_are_learned_again_bit_by_bit(mill: Project, name: str) -> None:
+    house, _ = mill.open()
+    found = reproduce(house, name, here=True)
+    assert found.holds, found
+    assert found.made == found.recorded == house.releases.get(name).bundle
