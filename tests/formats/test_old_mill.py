@@ -19,7 +19,7 @@ from tidemill.loop.reproduction.reproduce import reproduce
 from tidemill.loop.settle import accept
 from tidemill.loop.status import status
 from tidemill.loop.verdicts import refused
-from tidemill.serving import Server, policy, settle, spooled, start, switch
+from tidemill.serving import Server, settle, spooled, start, switch, switch_state
 from tidemill.training.runs import Runs
 
 #: The last day that the old mill brought in; a publication of the day after it was interrupted.
@@ -111,7 +111,7 @@ def test_its_log_is_taken_in_once(mill: Project, expected: dict[str, Any]) -> No
 
 def test_its_switch_is_where_it_was_and_its_waiting_lines_are_written(mill: Project) -> None:
     house, _ = mill.open()
-    assert policy(house.serving_root, "churn").off and not policy(house.serving_root, "for_you").off
+    assert switch_state(house.serving_root, "churn").off and not switch_state(house.serving_root, "for_you").off
     assert len(spooled(house.serving_root)) == settle(house.serving_root, house.ledger) == 3
     assert [line.act for line in house.ledger.find(after=house.ledger.head().seq - 3)] == ["off", "on", "off"]
     assert spooled(house.serving_root) == []
