@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tidemill.backends.exact_search import ExactIndex, ExactSearch
 from tidemill.backends.faiss_search import FaissSearch
 from tidemill.core.errors import BundleCorrupt
 from tidemill.core.ports import Search
+from tidemill.models.exact import ExactIndex, ExactSearch
 from tidemill.testing.search import SearchSuite, recall, skewed
 
 
@@ -42,9 +42,22 @@ class _WorstFirst(ExactSearch):
 
     def open(self, folder):
         class Index(ExactIndex):
-            def query(self, vector, n):
-                found, scores = super().query(vector, n)
+            def query(self, vector, n, allowed=None):
+                found, scores = super().query(vector, n, allowed)
                 return found[::-1], scores[::-1]
+
+        return Index(np.load(Path(folder) / "vectors.npy"))
+
+
+class _FiltersWhatItFound(ExactSearch):
+    """Wrong: takes the nearest of all, and what is left of them."""
+
+    def open(self, folder):
+        class Index(ExactIndex):
+            def query(self, vector, n, allowed=None):
+                found, scores = super().query(vector, n)
+                kept = slice(None) if allowed is None else allowed[found]
+                return found[kept], scores[kept]
 
         return Index(np.load(Path(folder) / "vectors.npy"))
 
@@ -67,6 +80,8 @@ class _FewCells(FaissSearch):
         (_ByCosine(), "test_scores_are_inner_products_best_first_and_none_twice"),
         (_ByCosine(), "test_enough_of_the_nearest_are_found_at_the_size_of_the_pool"),
         (_WorstFirst(), "test_scores_are_inner_products_best_first_and_none_twice"),
+        (_FiltersWhatItFound(), "test_only_allowed_vectors_are_found_and_enough_of_their_nearest"),
+        (_FiltersWhatItFound(), "test_fewer_allowed_than_asked_for_gives_them_all"),
         (_FewCells(flat_below=500), "test_enough_of_the_nearest_are_found_at_the_size_of_the_pool"),
     ],
 )

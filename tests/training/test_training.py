@@ -9,9 +9,9 @@ import pytest
 from synthetic_days import DAY, shop
 
 from tidemill import models
-from tidemill.backends.exact_search import ExactIndex, ExactSearch
 from tidemill.core.errors import RecallBelowTarget, SlateMismatch, TooLittleData
 from tidemill.models import learn, open_recommender, write_recommender
+from tidemill.models.exact import ExactIndex, ExactSearch
 from tidemill.training import index_recall, measure, split_at, train_recommender
 
 SPEC = models.cooccurrence(factors=8, half_life="365 days", gap="100 days", backward=1.0, damping=0.25)

@@ -78,7 +78,7 @@ class FaissIndex:
     """An opened index; scores are inner products, whatever the index compares."""
 
     def __init__(self, index: Any, longest: float) -> None:
-        self._index, self._square = index, longest**2
+        self._faiss, self._index, self._square = _faiss(), index, longest**2
         self._by_distance = hasattr(index, "nprobe")
 
     @property
@@ -86,16 +86,48 @@ class FaissIndex:
         count: int = self._index.ntotal
         return count
 
-    def query(self, vector: F32, n: int) -> tuple[npt.NDArray[np.int64], F32]:
+    def query(
+        self, vector: F32, n: int, allowed: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[npt.NDArray[np.int64], F32]:
         n = min(n, self.count)
         asked = np.zeros((1, self._index.d), np.float32)  # its own each time: threads share an index
         asked[0, : len(vector)] = vector
-        scores, found = self._index.search(asked, n)
-        if not self._by_distance:
-            return found[0], scores[0]
+        scores, found = self._search(asked, n, allowed)
         there = found[0] >= 0  # the probed cells may hold fewer than n
-        products = (np.float32(vector @ vector + self._square) - scores[0]) * np.float32(0.5)
-        return (found[0], products) if there.all() else (found[0][there], products[there])
+        if self._by_distance:
+            scores = (np.float32(vector @ vector + self._square) - scores) * np.float32(0.5)
+        return (found[0], scores[0]) if there.all() else (found[0][there], scores[0][there])
+
+    def query_many(
+        self, vectors: F32, n: int, allowed: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[npt.NDArray[np.int64], F32]:
+        asked = np.zeros((len(vectors), self._index.d), np.float32)
+        asked[:, : vectors.shape[1]] = vectors
+        scores, found = self._search(asked, min(n, self.count), allowed)
+        if self._by_distance:
+            squares = np.einsum("ij,ij->i", vectors, vectors)[:, None] + np.float32(self._square)  # (m, 1)
+            scores = (squares - scores) * np.float32(0.5)
+        scores[found < 0] = -np.inf
+        return found, scores
+
+    def _search(self, asked: F32, n: int, allowed: npt.NDArray[np.bool_] | None) -> tuple[F32, npt.NDArray[np.int64]]:
+        if allowed is None:
+            scores, found = self._index.search(asked, n)
+            return scores, found
+        bits = np.packbits(allowed, bitorder="little")
+        selector = self._faiss.IDSelectorBitmap(self.count, self._faiss.swig_ptr(bits))
+        if self._by_distance:
+            params = self._faiss.SearchParametersIVF(sel=selector, nprobe=self._cells(n, allowed))
+        else:
+            params = self._faiss.SearchParameters(sel=selector)
+        scores, found = self._index.search(asked, n, params=params)
+        return scores, found
+
+    def _cells(self, n: int, allowed: npt.NDArray[np.bool_]) -> int:
+        """More cells where few are allowed: the n nearest of a share s lie as deep as the n / s nearest of all."""
+        deep = n * self.count / max(1, int(np.count_nonzero(allowed)))
+        probes: int = min(self._index.nlist, int(np.ceil(self._index.nprobe * max(1.0, deep / POOL))))
+        return probes
 
 
 def _probes(index: Any, longest: float, vectors: F32, queries: F32 | None) -> int:

@@ -353,8 +353,20 @@ class VectorIndex(Protocol):
         """How many vectors it holds."""
         ...
 
-    def query(self, vector: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and inner products of the n nearest vectors, best first."""
+    def query(self, vector: np.ndarray, n: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and inner products of the n nearest vectors, best first.
+
+        `allowed` (bool, one for each vector) keeps the others out before the nearest are taken, so that there are n
+        wherever so many are allowed.
+        """
+        ...
+
+    def query_many(
+        self, vectors: np.ndarray, n: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What `query` finds for each row of `vectors` (m, d): arrays (m, min(n, count)), filled up with position -1
+        and product -inf where a row has fewer.
+        """
         ...
 
 

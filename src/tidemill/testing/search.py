@@ -66,6 +66,50 @@ class SearchSuite:
         found = [recall(index.query(query, POOL)[0], items, query, POOL) for query in queries[1::2]]
         assert np.mean(found) >= RECALL
 
+    def test_several_queries_at_once_find_what_each_finds_alone(self, tmp_path: Path) -> None:
+        items, queries = skewed(self.many, 8)
+        self.search().build(items, str(tmp_path / "index"), queries)
+        index = self.search().open(str(tmp_path / "index"))
+        allowed = np.random.default_rng(1).random(self.many) < 0.5
+        for mask in (None, allowed):
+            found, scores = index.query_many(queries[:20], 50, mask)
+            assert found.shape == scores.shape == (20, 50)
+            for row, query in enumerate(queries[:20]):
+                alone, products = index.query(query, 50, mask)
+                assert np.allclose(scores[row][: len(products)], products, rtol=1e-3, atol=1e-3 * abs(products[0]))
+                assert len(set(found[row].tolist()) & set(alone.tolist())) >= 49  # rounding may turn the edge
+        assert index.query_many(queries[:0], 50)[0].shape == (0, 50)
+
+    def test_only_allowed_vectors_are_found_and_enough_of_their_nearest(self, tmp_path: Path) -> None:
+        """Whatever share is allowed: an index that filters what it has found finds nothing where few are."""
+        items, queries = skewed(self.many, 16)
+        self.search().build(items, str(tmp_path / "index"), queries[::2])
+        index = self.search().open(str(tmp_path / "index"))
+        chance = np.random.default_rng(2).random(self.many)
+        for share in (0.9, 0.3, 0.05, 0.002):
+            allowed = chance < share
+            n = min(50, int(np.count_nonzero(allowed)))
+            places = np.flatnonzero(allowed)
+            good = []
+            for query in queries[1:40:2]:
+                found, scores = index.query(query, n, allowed)
+                assert allowed[found].all() and len(set(found.tolist())) == len(found)
+                assert np.allclose(scores, items[found] @ query, rtol=1e-3, atol=1e-3 * abs(scores[0]))
+                good.append(recall(np.searchsorted(places, found), items[places], query, n))
+            assert np.mean(good) >= RECALL
+
+    def test_fewer_allowed_than_asked_for_gives_them_all(self, tmp_path: Path) -> None:
+        items, queries = skewed(self.many, 8)
+        self.search().build(items, str(tmp_path / "index"), queries)
+        index = self.search().open(str(tmp_path / "index"))
+        few = np.zeros(self.many, np.bool_)
+        for places in ([], [3, 17, self.many - 1]):
+            few[places] = True
+            assert sorted(index.query(queries[0], 50, few)[0].tolist()) == places
+            found, scores = index.query_many(queries[:2], 50, few)
+            assert [sorted(row[row >= 0].tolist()) for row in found] == [places] * 2
+            assert np.all(np.isneginf(scores[found < 0])) and np.isfinite(scores[found >= 0]).all()
+
     def test_asking_for_more_than_there_are_gives_what_there_is(self, tmp_path: Path) -> None:
         items, queries = skewed(7, 4)
         self.search().build(items, str(tmp_path / "index"))
