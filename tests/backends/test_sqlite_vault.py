@@ -35,9 +35,20 @@ class _OneByOne(SqliteVault):
             super().put([entry])
 
 
+class _DeletesAndNoMore(SqliteVault):
+    """Wrong: the row is gone, and its bytes are where they were."""
+
+    def forget(self, surrogates):
+        with self._file.write() as connection:
+            return sum(
+                connection.execute("DELETE FROM entries WHERE surrogate = ?", (one,)).rowcount for one in surrogates
+            )
+
+
 @pytest.mark.parametrize(
     ("wrong", "law"),
     [
+        (_DeletesAndNoMore, VaultStoreSuite.test_no_file_holds_a_byte_of_a_forgotten_key),
         (_Overwrites, VaultStoreSuite.test_a_known_entry_is_left_alone),
         (_OneByOne, VaultStoreSuite.test_entries_go_in_together_or_not_at_all),
     ],

@@ -39,6 +39,7 @@ class SqliteFile:
             self._connection.text_factory = _text
             self.close = weakref.finalize(self, self._connection.close)
             self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute("PRAGMA secure_delete=ON")
             if self._pragma("application_id") != _OURS:
                 self._make(schema, format_number, patience_s)
         found = self._pragma("user_version")
@@ -90,6 +91,18 @@ class SqliteFile:
         """All rows of one query, as tuples."""
         with self._lock, self._in_our_words():
             return self._connection.execute(query, values).fetchall()
+
+    def scrub(self) -> None:
+        """Leave no byte of deleted rows in the file or its log. Time and disk space for a copy of the whole file.
+
+        `secure_delete` alone clears the rows that it deletes, not the copies that splits of pages left behind.
+        `LedgerBusy` where a reader keeps the log in use for longer than the patience.
+        """
+        with self._lock, self._in_our_words():
+            self._connection.execute("VACUUM")
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise LedgerBusy(f"{self.path} stayed in use, and its log still holds deleted rows", tip="run again")
 
     @contextmanager
     def _in_our_words(self) -> Iterator[None]:

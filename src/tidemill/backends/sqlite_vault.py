@@ -37,6 +37,19 @@ class SqliteVault:
         found = self._file.rows("SELECT kind, sealed, wrapped FROM entries WHERE surrogate = ?", (surrogate,))
         return tuple(found[0]) if found else None
 
+    def get_many(self, surrogates: Sequence[str]) -> dict[str, tuple[str, bytes, bytes]]:
+        query = "SELECT * FROM entries WHERE surrogate IN (SELECT value FROM json_each(?))"
+        return {row[0]: tuple(row[1:]) for row in self._file.rows(query, (json.dumps(list(surrogates)),))}
+
     def known(self, surrogates: Sequence[str]) -> set[str]:
         query = "SELECT value FROM json_each(?) WHERE value IN (SELECT surrogate FROM entries)"
         return {str(row[0]) for row in self._file.rows(query, (json.dumps(list(surrogates)),))}
+
+    def forget(self, surrogates: Sequence[str]) -> int:
+        if not surrogates:
+            return 0
+        with self._file.write() as connection:
+            query = "DELETE FROM entries WHERE surrogate IN (SELECT value FROM json_each(?))"
+            n = connection.execute(query, (json.dumps(list(surrogates)),)).rowcount
+        self._file.scrub()  # also where none was there: an earlier call may have been killed before it
+        return n

@@ -195,8 +195,18 @@ class VaultStore(Protocol):
         """`(kind, sealed identifier, wrapped key)`."""
         ...
 
+    def get_many(self, surrogates: Sequence[str]) -> dict[str, tuple[str, bytes, bytes]]:
+        """What `get` gives, for those that have an entry."""
+        ...
+
     def known(self, surrogates: Sequence[str]) -> set[str]:
         """Those that have an entry."""
+        ...
+
+    def forget(self, surrogates: Sequence[str]) -> int:
+        """Remove the entries of these people, and say how many there were. When it returns no file of the store holds
+        a byte of their keys; where it was killed, run it again.
+        """
         ...
 
 

@@ -138,8 +138,14 @@ class _NoEntries:
     def get(self, surrogate: str) -> None:
         return None
 
+    def get_many(self, surrogates: Sequence[str]) -> dict[str, tuple[str, bytes, bytes]]:
+        return {}
+
     def known(self, surrogates: Sequence[str]) -> set[str]:
         return set()
+
+    def forget(self, surrogates: Sequence[str]) -> int:
+        return 0
 
 
 def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ class ExactIndex:
         return _nearest(self._vectors @ vector, n, allowed)
 
     def query_many(self, vectors: F32, n: int, allowed: npt.NDArray[np.bool_] | None = None) -> tuple[I64, F32]:
-        """The same for each row of `vectors` (m, d), as arrays (m, min(n, count)), -1 and -inf where there are fewer."""
+        """The same for each row of `vectors` (m, d): arrays (m, min(n, count)), -1 and -inf where there are fewer."""
         width = min(n, self.count)
         found = np.full((len(vectors), width), -1, np.int64)
         products = np.full((len(vectors), width), -np.inf, np.float32)
