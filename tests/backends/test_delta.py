@@ -101,6 +101,15 @@ def test_a_day_that_is_not_finite_has_no_range(tmp_path: Path) -> None:
     assert tables.commit("t", 1, version, [staged], [], {}) == version + 1
 
 
+def test_half_written_files_are_discarded_by_their_number(tmp_path: Path) -> None:
+    """A writer may begin under `.NUMBER-….parquet.tmp` and rename when it is done."""
+    tables = committed(tmp_path, 3)
+    for number in (2, 3, 4):
+        (tmp_path / "t" / f".{number:010d}-0-ab.parquet.tmp").write_bytes(b"half")
+    assert (tables.discard("t", 4), tables.discard("t", 3), tables.discard("t", 1)) == (1, 1, 1)
+    assert len(tables.files("t", 3)) == len(list((tmp_path / "t").glob("*.parquet*"))) == 3
+
+
 def test_many_rows_are_several_files(tmp_path: Path) -> None:
     tables = DeltaTables(tmp_path)
     tables.create("t", pa.schema([("n", pa.int64())]), [])

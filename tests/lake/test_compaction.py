@@ -58,8 +58,12 @@ def test_a_table_of_many_days_has_few_files_and_all_its_rows(shop: Shop) -> None
         with shop.lease() as lease, shop.lake.draft(lease) as draft:
             draft.append("events", pa.table({"n": [number]}))
             draft.publish(increment(number), PASS)
+            shop.lake.record("log", pa.table({"n": [number]}), number, {}, lease)
     view = shop.lake.view()
     assert len(view.paths("events")) <= MANY
+    for table in ("events", "log"):  # a day's file that was merged on the same day is in no version
+        named = {path for commit in shop.tables.history(table) for path in commit.added}
+        assert named == {path.name for path in (shop.root / "lake" / table).glob("*.parquet*")}
     assert sorted(view.arrow("events")["n"].to_pylist()) == list(range(1, MANY + 8))
     assert shop.lake.view(publication=5).arrow("events").num_rows == 5
     assert shop.lake.verify() == []

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -82,17 +82,10 @@ class DeltaTables:
         return staged
 
     def discard(self, table: str, number: int) -> int:
-        folder = self._root / table
         if self.schema(table) is None:
             return 0
-        loose = [file for file in folder.glob("*.parquet*") if _number(file) >= number]
-        if loose:
-            done = self._handle(table).transaction_version(_APP) or 0
-            loose = [file for file in loose if _number(file) > done]
-            for file in loose:
-                file.unlink()
-            sync_folder(folder)
-        return len(loose)
+        found = [file for file in (self._root / table).glob("*.parquet*") if _number(file) >= number]
+        return self._remove_unnamed(table, found, self._named_since(table, number) if found else ())
 
     def commit(
         self,
@@ -107,7 +100,9 @@ class DeltaTables:
         handle = self._writable(table, base)
         done = handle.transaction_version(_APP) or 0
         if done >= number:
-            return self._version_of(table, number)
+            taken = self._commit_of(table, number)
+            self._remove_others(table, number, taken.added)
+            return taken.version
         if handle.version() != base:
             self._handles.pop(table)
             raise StaleWriter(f"table `{table}` is at version {handle.version()}, and {base} was expected")
@@ -133,6 +128,7 @@ class DeltaTables:
             self._schemas.pop(table, None)
         else:
             handle.update_incremental()  # a handle does not follow its own commit
+        self._remove_others(table, number, [file.entry.path for file in add])
         return base + 1
 
     def files(self, table: str, version: int) -> list[str]:
@@ -227,10 +223,31 @@ class DeltaTables:
     def _log(self, table: str, version: int) -> Path:
         return self._root / table / _LOG / f"{version:020d}.json"
 
-    def _version_of(self, table: str, number: int) -> int:
+    def _named_since(self, table: str, number: int) -> set[str]:
+        """The files that commits of `number` or later added."""
+        named: set[str] = set()
+        for commit in self.history(table):
+            if commit.number and commit.number < number:
+                break
+            named.update(commit.added)
+        return named
+
+    def _remove_others(self, table: str, number: int, named: Collection[str]) -> None:
+        """Remove what was staged for a commit and is not in it."""
+        self._remove_unnamed(table, (self._root / table).glob(f"{number:010d}-*.parquet"), named)
+
+    def _remove_unnamed(self, table: str, files: Iterable[Path], named: Collection[str]) -> int:
+        loose = [file for file in files if file.name not in named]
+        for file in loose:
+            file.unlink()
+        if loose:
+            sync_folder(self._root / table)
+        return len(loose)
+
+    def _commit_of(self, table: str, number: int) -> TableCommit:
         for commit in self.history(table):
             if commit.number == number:
-                return commit.version
+                return commit
             if commit.number and commit.number < number:
                 break
         raise StaleWriter(f"table `{table}` has gone past number {number}, which it never took")
@@ -308,7 +325,7 @@ def _missing(path: str) -> CorruptFile:
 
 
 def _number(file: Path) -> int:
-    number = file.name.split("-")[0]
+    number = file.name.lstrip(".").split("-")[0]
     return int(number) if number.isdecimal() else -1
 
 

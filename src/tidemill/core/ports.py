@@ -69,7 +69,10 @@ class Tables(Protocol):
         ...
 
     def discard(self, table: str, number: int) -> int:
-        """Remove files that were staged for `number` or later and that no version names; how many there were."""
+        """Remove files that were staged for `number` or later and that no version names; how many there were.
+
+        Those of numbers that were committed are among them. It reads the log as far back as `number`.
+        """
         ...
 
     def commit(
@@ -83,6 +86,8 @@ class Tables(Protocol):
         schema: pa.Schema | None = None,
     ) -> int:
         """Name and drop files in the version after `base`, once per `number`: a repeat gives the first one's version.
+
+        Files that were staged for `number` and are not in `add` are removed.
 
         With `schema`, the table has these columns from this version on, and `add` is all that it holds.
 

@@ -41,7 +41,7 @@ class Logs:
         schema = self._tables.schema(table)
         if schema is None:
             raise StaleWriter(f"table `{table}` went away while it was written")
-        self._tables.discard(table, number)
+        self._tables.discard(table, last.number if last else number)  # what a batch that died has left
         working = WorkingTable(self._tables, self._engine, table, number, before, schema, self._manifests.believe)
         schema = with_new_columns(schema, rows.schema)
         if schema != working.schema:

@@ -206,6 +206,29 @@ class TablesSuite:
         assert tables.discard("t", 1) == 0
         assert self.numbers(tables, first) == [1]
 
+    def test_files_of_a_commit_that_it_does_not_name_are_removed(self, tables: Tables, tmp_path: Path) -> None:
+        base = tables.create("t", SCHEMA, [])
+        first = tables.stage("t", 1, some_rows(1))
+        unnamed = tables.stage("t", 1, some_rows(2))
+        later = tables.stage("t", 2, some_rows(3))
+        version = tables.commit("t", 1, base, first, [], {})
+        with pytest.raises(CorruptFile, match="missing"):
+            tables.stamp("t", unnamed[0].entry.path)
+        second = tables.commit("t", 2, version, later, tables.files("t", version), {})
+        assert self.numbers(tables, second) == [3]
+        assert self.numbers(tables, version) == [1]
+        late = [tables.stage("t", number, some_rows(number))[0].entry.path for number in (1, 2, 3)]
+        assert self.make(tmp_path / "lake").commit("t", 1, base, first, [], {}) == version
+        for path, there in zip(late, (False, True, True), strict=True):
+            if there:
+                assert tables.stamp("t", path).size_bytes
+            else:
+                with pytest.raises(CorruptFile, match="missing"):
+                    tables.stamp("t", path)
+        assert self.make(tmp_path / "lake").discard("t", 1) == 2
+        assert tables.discard("t", 1) == 0
+        assert (self.numbers(tables, version), self.numbers(tables, second)) == ([1], [3])
+
     def test_old_versions_stay_as_they_were(self, tables: Tables) -> None:
         version = tables.create("t", SCHEMA, [])
         for number in range(1, 26):
