@@ -34,8 +34,21 @@ import pyarrow as pa
 import pyarrow.csv
 
 from tidemill.core.release import RuleSet
-from tidemill.models import Interactions, LearnerSpec, Recommender, SlateEngine, learn, nearest, popular, unseen
-from tidemill.models.learners import Ease, ItemKnn, Popularity, blend, blended
+from tidemill.models import (
+    Ease,
+    Interactions,
+    ItemKnn,
+    LearnerSpec,
+    Popularity,
+    Recommender,
+    SlateEngine,
+    blend,
+    blended,
+    learn,
+    nearest,
+    popular,
+    unseen,
+)
 from tidemill.training.evaluation import facts_at
 from tidemill.training.intervals import intervals
 from tidemill.training.measured import catalogue, measured_users

@@ -46,8 +46,7 @@ from tidemill.loop.house import House, open_house
 from tidemill.loop.learn import learn
 from tidemill.loop.project import load_mill
 from tidemill.loop.run import run
-from tidemill.models import EventFacts, SlateEngine, open_recommender
-from tidemill.models.learners import blended
+from tidemill.models import EventFacts, SlateEngine, blended, open_recommender
 
 ROOT = Path(__file__).resolve().parent.parent
 EVENTS = "amazon/beauty_5core_2014_events.csv.gz"

@@ -28,11 +28,12 @@ import scipy.sparse as sp
 
 from tidemill.core.errors import TidemillError
 from tidemill.models import Interactions
-from tidemill.models.implicit_factors import als_factors
-from tidemill.models.item_cosine import cosine_matrix, user_item_matrix
 from tidemill.models.item_lists import ItemLists
-from tidemill.models.item_ridge import ease_lists
-from tidemill.models.low_pass import low_pass_vectors
+from tidemill.models.learners.als import als_factors
+from tidemill.models.learners.ease import ease_lists
+from tidemill.models.learners.item_knn import cosine_matrix
+from tidemill.models.learners.spectral import spectral_vectors
+from tidemill.models.learners.user_item_matrix import user_item_matrix
 from tidemill.training.intervals import intervals
 from tidemill.training.measures import per_user
 
@@ -52,7 +53,7 @@ class Model:
 
 
 def spectral(events: Interactions, **settings: Any) -> Scores:
-    vectors = low_pass_vectors(events, **settings)
+    vectors = spectral_vectors(events, **settings)
     return lambda histories: vectors.users(histories) @ vectors.items.T
 
 

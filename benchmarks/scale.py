@@ -42,8 +42,8 @@ from tidemill.models import (
     spectral,
     write_recommender,
 )
-from tidemill.models.low_pass import Vectors
 from tidemill.models.slate_spec import diverse, eligible, nearest, popular, slate, unseen
+from tidemill.models.user_vectors import Vectors
 from tidemill.serving import ServedStream, start, write_streams
 from tidemill.training import index_recall
 from tidemill.training.recommender_training import queries

@@ -31,9 +31,8 @@ from tidemill.loop.run import run
 from tidemill.loop.settle import accept
 from tidemill.loop.status import status
 from tidemill.models import learn as learn_model
-from tidemill.models import write_recommender
-from tidemill.models.learners import learner_of
-from tidemill.models.refreshing import settings_of
+from tidemill.models import learner_of, write_recommender
+from tidemill.models.learners.incremental_refresh import required_counts
 
 DAY = timedelta(days=1)
 LAST = FIRST + 9 * DAY
@@ -459,7 +458,7 @@ def test_killed_at_a_failpoint_a_rerun_gives_the_same_once(live: Project, tmp_pa
     assert bundle(live, champion(live)) == learned_anew(live, tmp_path / "next")
     assert [folder.name[:4] for folder in store(house, "for_you").place.iterdir()] != ["new-"]
     spec = graph.mill.recommenders["for_you"].learn.settled()
-    assert count(house, graph, graph.mill.recommenders["for_you"], house.lake.view(), settings_of(spec)).whole == ""
+    assert count(house, graph, graph.mill.recommenders["for_you"], house.lake.view(), required_counts(spec)).whole == ""
 
 
 # ---- what is said

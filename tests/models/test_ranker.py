@@ -13,12 +13,24 @@ from known_worlds import DAY, NOW, events, facts_of
 
 from tidemill.core.errors import BackendMissing, BundleCorrupt, BundleRefused, FormatTooNew, TooLittleData
 from tidemill.core.release import RuleSet
-from tidemill.models import Interactions, Recommender, SlateEngine, learn, nearest, popular, unseen
-from tidemill.models.learners import Blend, Cooccurrence, ItemKnn, blend
-from tidemill.models.random_walk import two_steps
-from tidemill.models.ranker import Ranker, fit_ranker
+from tidemill.models import (
+    Blend,
+    Cooccurrence,
+    Interactions,
+    ItemKnn,
+    Recommender,
+    SlateEngine,
+    blend,
+    learn,
+    nearest,
+    popular,
+    unseen,
+)
+from tidemill.models.learners.blend import first_seen
+from tidemill.models.learners.lambdamart import fit_ranker
+from tidemill.models.learners.two_hop import two_hop_weights
+from tidemill.models.ranker import Ranker
 from tidemill.models.ranker_features import HISTORY_FEATURES, ITEM_FEATURES, feature_names, item_features
-from tidemill.models.ranking_learning import first_seen
 from tidemill.models.recommender_file import open_recommender, write_recommender
 
 pytest.importorskip("lightgbm")
@@ -157,7 +169,7 @@ def test_a_walk_of_two_steps_reaches_what_nobody_took_together() -> None:
     assert near is not None
     a, c = told.items.index("a"), told.items.index("c")
     assert near.matrix()[a, c] == 0
-    walked = two_steps(near.matrix())
+    walked = two_hop_weights(near.matrix())
     assert walked[a, c] == pytest.approx(0.5, abs=1e-4)
     far = learn(Cooccurrence(factors=0, hops=2), told, NOW).parts["cooccurrence"].lists
     assert far is not None

@@ -11,7 +11,7 @@ from known_worlds import DAY, NOW, checkerboard, events, facts_of
 from tidemill import models
 from tidemill.models import Interactions, Recommender, SlateEngine, learn
 from tidemill.models.exact import ExactIndex
-from tidemill.models.low_pass import Vectors
+from tidemill.models.user_vectors import Vectors
 
 SLATE = models.slate(retrieve=[models.nearest(5)], filter=[models.unseen()]).rules({})
 

@@ -13,10 +13,9 @@ from synthetic_days import DAY, shop
 
 from tidemill.core.errors import SearchFailed, SettingRefused
 from tidemill.core.records import Trial
-from tidemill.models import Interactions
-from tidemill.models.learners import Popularity, auto
+from tidemill.models import Interactions, Popularity, auto
 from tidemill.training import Effort, choose, split_at
-from tidemill.training.auto import MEMBERS, choose_learner, members_of
+from tidemill.training.auto import choose_learner, members_of
 from tidemill.training.chosen import Choice, is_verdict
 from tidemill.training.trial_runner import TrialRunner
 
@@ -77,7 +76,7 @@ def test_what_clearly_wins_is_taken_and_settled() -> None:
     assert taken.value == max(trial.value for trial in mine)
     assert choice.tried[0]["score"] == taken.value
     assert len(choice.tried) == len(told) == len(mine) + 1
-    alone = choose(MEMBERS["cooccurrence"](), train)
+    alone = choose(members_of(auto())["cooccurrence"], train)
     assert alone.spec == choice.spec  # the same settings as where it is chosen for itself
 
 
@@ -91,8 +90,8 @@ def decided(
 ) -> tuple[Choice, list[Trial]]:
     """The choice between learners whose figures are known."""
     kept: list[Trial] = []
-    names = [name for name in MEMBERS if name in {*told, *hanging, "als"}]
-    learners = {name: MEMBERS[name]().settled() for name in names}
+    names = [name for name in members_of(auto()) if name in {*told, *hanging, "als"}]
+    learners = {name: members_of(auto())[name].settled() for name in names}
     figures = ToldFigures(learners, place, told=told, hanging=hanging)
     with TrialRunner(figures, minutes=minutes, keep=kept.append) as runner:
         return choose_learner(figures, runner, known, kept.append, 400), kept
@@ -159,7 +158,16 @@ def test_few_users_take_the_simplest() -> None:
 
 def test_names_are_checked_and_cheapest_come_first() -> None:
     assert list(members_of(auto(only=("ease", "popularity")))) == ["popularity", "ease"]
-    assert list(members_of(auto())) == list(MEMBERS)
+    assert list(members_of(auto())) == [
+        "popularity",
+        "item_knn",
+        "cooccurrence",
+        "transitions",
+        "spectral",
+        "ease",
+        "als",
+        "blend",
+    ]
     with pytest.raises(SettingRefused) as refused:
         members_of(auto(only=("eaze",)))
     assert "`ease`" in refused.value.tip

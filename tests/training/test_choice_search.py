@@ -11,8 +11,7 @@ from tidemill.core.duration import duration
 from tidemill.core.errors import CatalogueTooLarge, SearchFailed
 from tidemill.core.records import Trial
 from tidemill.core.space import grid, search
-from tidemill.models import Interactions
-from tidemill.models.learners import LearnerSpec
+from tidemill.models import Interactions, LearnerSpec
 from tidemill.training import Choice, Effort, choose, split_at
 from tidemill.training.window_figures import read_events, write_events
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from assessed_rows import adult, churn
 
-from tidemill.models.learners import auto
+from tidemill.models import auto
 from tidemill.training import TabularResult, train_tabular
 from tidemill.training.tabular.leaks import leaks_of
 from tidemill.training.tabular.splitting import split_examples

@@ -13,7 +13,7 @@ from assessed_rows import DAY, curves_plan, rows, with_input
 from tidemill.core.assessment import Assessment
 from tidemill.core.errors import SettingRefused, TargetUnfit, TooLittleData, UnknownName
 from tidemill.core.records import Run
-from tidemill.models.learners import auto
+from tidemill.models import auto
 from tidemill.models.tabular import open_tabular, parity
 from tidemill.models.tabular.model import TabularModel
 from tidemill.training import (

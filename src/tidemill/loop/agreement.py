@@ -10,7 +10,7 @@ import msgspec
 from tidemill.core.duration import duration
 from tidemill.core.release import Card
 from tidemill.core.space import Grid, Search
-from tidemill.models import Auto, Blend, LearnerSpec
+from tidemill.models import Auto, LearnerSpec
 
 
 def other_settings(spec: LearnerSpec, card: Card) -> str | None:
@@ -27,14 +27,13 @@ def _other(spec: LearnerSpec, learned: Mapping[str, Any]) -> str | None:
         value = getattr(spec, name)
         if name in learned and not _agree(value, learned[name]):
             return name
-    if isinstance(spec, Blend):
-        members = learned.get("members", {})
-        if set(members) != set(spec.members):
-            return "members"
-        for name, member in spec.members.items():
-            other = "learner" if members[name].get("learner") != member.name else _other(member, members[name])
-            if other:
-                return f"{name}.{other}"
+    inner, members = spec.blend_members(), learned.get("members", {})
+    if set(members) != set(inner):
+        return "members"
+    for name, member in inner.items():
+        other = "learner" if members[name].get("learner") != member.name else _other(member, members[name])
+        if other:
+            return f"{name}.{other}"
     return None
 
 

@@ -15,7 +15,7 @@ from tidemill.loop.interactions import Events
 from tidemill.loop.kept_counts import KeptCounts, Represents
 from tidemill.loop.nodes import Recommender
 from tidemill.models import Interactions
-from tidemill.models.counted import Counts, CountSettings, counted
+from tidemill.models.learners.additive_counts import Counts, CountSettings, counted
 from tidemill.models.recommender import Recommender as Learned
 
 #: Where counts lie in the state folder.

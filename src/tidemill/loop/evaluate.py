@@ -23,7 +23,7 @@ from tidemill.loop.run import Teller, silent
 from tidemill.loop.surroundings import surroundings
 from tidemill.loop.tracking import both, keep_figures, metrics_of
 from tidemill.models import LearnerSpec, learn
-from tidemill.models.learners import learner_of
+from tidemill.models.learners.registry import learner_of
 from tidemill.training import (
     Measurement,
     Protocol,

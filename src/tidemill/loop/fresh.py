@@ -33,9 +33,14 @@ from tidemill.loop.interactions import Events
 from tidemill.loop.nodes import Recommender
 from tidemill.loop.surroundings import surroundings
 from tidemill.models import open_recommender, write_recommender
-from tidemill.models.learners import learner_of
+from tidemill.models.learners.incremental_refresh import (
+    counts_to_refresh,
+    days_to_refresh,
+    refresh_from_counts,
+    required_counts,
+)
+from tidemill.models.learners.registry import learner_of
 from tidemill.models.recommender import Recommender as Learned
-from tidemill.models.refreshing import counts_of, days_of, refreshed, settings_of
 from tidemill.training.recommender_training import RECALL_TARGET, index_recall, queries
 
 #: What the folder is called that a bundle is made in.
@@ -149,7 +154,7 @@ def _refusal(
     pinned = (champion.rules, champion.facts, champion.rule_modules, champion.log)
     if pinned != (model.slate.rules(views), dict(model.slate.facts(views)), modules, model.log):
         return f"{champion.name} has other rules than mill.py", f"{anew} --rules-only"
-    if not settings_of(learner_of(learned.card.learner, learned.card.parameters)):
+    if not required_counts(learner_of(learned.card.learner, learned.card.parameters)):
         return f"no part of {learned.card.learner} is made of counts: leave `refresh=` out", anew
     last = house.releases.history(model.name)[-1]
     left = house.releases.get(last.before) if last.before else champion
@@ -236,12 +241,12 @@ def _counted(
 ) -> tuple[Line, list[str]]:
     """The ledger line of a bundle with the counts of now; the counts themselves are kept for the next time."""
     old = open_recommender(house.releases.bundle(learned.bundle))
-    counting = count(house, graph, model, view, counts_of(old))
+    counting = count(house, graph, model, view, counts_to_refresh(old))
     events = Events.of(graph, model, view)
     tell("counting", {"model": model.name, "events": len(counting.events), "whole": counting.whole})
     tally = next(iter(counting.counts.values())).tally
-    recent, first_seen = events.recent(house, tally.known, days_of(old))
-    fresh = refreshed(old, counting.counts, recent, first_seen)
+    recent, first_seen = events.recent(house, tally.known, days_to_refresh(old))
+    fresh = refresh_from_counts(old, counting.counts, recent, first_seen)
     notes = [f"{model.name}: counted from the whole table, because {counting.whole}"] if counting.whole else []
     with tempfile.TemporaryDirectory(prefix=_PLACE, dir=house.state) as place:
         folder = Path(place) / "bundle"

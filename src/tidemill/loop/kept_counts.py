@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from tidemill.core.durable import sync_folder
 from tidemill.core.errors import BundleCorrupt, FormatTooNew, IdsMismatch, ReleaseError
 from tidemill.core.failpoint import failpoint
-from tidemill.models.counted import Counts, CountSettings
+from tidemill.models.learners.additive_counts import Counts, CountSettings
 from tidemill.release import seal, verify
 
 FORMAT = 1
@@ -46,7 +47,8 @@ class _About(msgspec.Struct, frozen=True, kw_only=True):
     """`counts.json`."""
 
     represents: Represents
-    settings: tuple[CountSettings, ...]
+    #: Those of each folder of counts, as plain values: which learner they belong to is known by whoever asks.
+    settings: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,13 @@ class KeptCounts:
             about = msgspec.json.decode((folder / _ABOUT).read_bytes(), type=_About)
             if about.represents.format > FORMAT:
                 return f"those that were kept have format {about.represents.format}, and {FORMAT} is known here"
-            if set(about.settings) != set(settings):
+            numbers = {_text(one): number for number, one in enumerate(about.settings)}
+            if set(numbers) != {_text(one) for one in settings}:
                 return "those that were kept have other settings"
             if about.represents.made_by != f"numpy {np.__version__}":
                 return f"those that were kept were made by {about.represents.made_by}"
             kept: dict[CountSettings, Counts] = {
-                one: one.open(folder / f"counts{number:02}") for number, one in enumerate(about.settings)
+                one: one.open(folder / f"counts{numbers[_text(one)]:02}") for one in settings
             }
         except (ReleaseError, BundleCorrupt, FormatTooNew, IdsMismatch, OSError, msgspec.DecodeError) as problem:
             return f"those that were kept are damaged: {problem}"
@@ -86,7 +89,7 @@ class KeptCounts:
         made.mkdir()
         for number, one in enumerate(counts.values()):
             one.write(made / f"counts{number:02}")
-        about = _About(represents=represents, settings=tuple(counts))
+        about = _About(represents=represents, settings=tuple(msgspec.to_builtins(one) for one in counts))
         (made / _ABOUT).write_bytes(msgspec.json.encode(about))
         name = seal(made)
         failpoint("counts.staged")
@@ -97,3 +100,8 @@ class KeptCounts:
         for old in self.place.iterdir():
             if old.name != name:
                 shutil.rmtree(old)
+
+
+def _text(settings: Any) -> bytes:
+    """Settings as text, by which two are the same."""
+    return msgspec.json.encode(settings, order="sorted")

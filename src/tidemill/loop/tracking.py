@@ -17,7 +17,8 @@ from tidemill.loop.nodes import Recommender
 from tidemill.loop.run import Teller
 from tidemill.loop.surroundings import Surroundings, keep_code_of, keep_environment_of
 from tidemill.models import LearnerSpec
-from tidemill.models.learners import Auto, learner_of
+from tidemill.models.learners.auto import Auto
+from tidemill.models.learners.registry import learner_of
 from tidemill.release import seal, verify
 from tidemill.training import Tracked, TrainResult, UserFigures, read_figures, write_figures
 

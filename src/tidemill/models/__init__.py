@@ -17,27 +17,30 @@ if TYPE_CHECKING:
     from tidemill.models.item_plane import ItemMap as ItemMap
     from tidemill.models.item_plane import ItemVectors as ItemVectors
     from tidemill.models.item_plane import item_map as item_map
-    from tidemill.models.learner_spec import LearnerSpec as LearnerSpec
-    from tidemill.models.learners import Als as Als
-    from tidemill.models.learners import AnyLearner as AnyLearner
-    from tidemill.models.learners import Auto as Auto
-    from tidemill.models.learners import Blend as Blend
-    from tidemill.models.learners import Cooccurrence as Cooccurrence
-    from tidemill.models.learners import Ease as Ease
-    from tidemill.models.learners import ItemKnn as ItemKnn
-    from tidemill.models.learners import Popularity as Popularity
-    from tidemill.models.learners import Spectral as Spectral
-    from tidemill.models.learners import Transitions as Transitions
-    from tidemill.models.learners import als as als
-    from tidemill.models.learners import auto as auto
-    from tidemill.models.learners import blend as blend
-    from tidemill.models.learners import cooccurrence as cooccurrence
-    from tidemill.models.learners import ease as ease
-    from tidemill.models.learners import item_knn as item_knn
-    from tidemill.models.learners import popularity as popularity
-    from tidemill.models.learners import spectral as spectral
-    from tidemill.models.learners import transitions as transitions
-    from tidemill.models.learning import learn as learn
+    from tidemill.models.learners.als import Als as Als
+    from tidemill.models.learners.als import als as als
+    from tidemill.models.learners.auto import Auto as Auto
+    from tidemill.models.learners.auto import auto as auto
+    from tidemill.models.learners.blend import Blend as Blend
+    from tidemill.models.learners.blend import blend as blend
+    from tidemill.models.learners.cooccurrence import Cooccurrence as Cooccurrence
+    from tidemill.models.learners.cooccurrence import cooccurrence as cooccurrence
+    from tidemill.models.learners.ease import Ease as Ease
+    from tidemill.models.learners.ease import ease as ease
+    from tidemill.models.learners.item_knn import ItemKnn as ItemKnn
+    from tidemill.models.learners.item_knn import item_knn as item_knn
+    from tidemill.models.learners.learner import Capabilities as Capabilities
+    from tidemill.models.learners.learner import LearnerSpec as LearnerSpec
+    from tidemill.models.learners.learning import learn as learn
+    from tidemill.models.learners.popularity import Popularity as Popularity
+    from tidemill.models.learners.popularity import popularity as popularity
+    from tidemill.models.learners.registry import learner_class as learner_class
+    from tidemill.models.learners.registry import learner_names as learner_names
+    from tidemill.models.learners.registry import learner_of as learner_of
+    from tidemill.models.learners.spectral import Spectral as Spectral
+    from tidemill.models.learners.spectral import spectral as spectral
+    from tidemill.models.learners.transitions import Transitions as Transitions
+    from tidemill.models.learners.transitions import transitions as transitions
     from tidemill.models.own_rules import load_functions as load_functions
     from tidemill.models.recommender import Candidates as Candidates
     from tidemill.models.recommender import Recommender as Recommender
@@ -66,12 +69,18 @@ else:
             "facts": "EventFacts Facts",
             "interactions": "Interactions",
             "item_plane": "ItemMap ItemVectors item_map",
-            "learner_spec": "LearnerSpec",
-            "learners": (
-                "Als AnyLearner Auto Blend Cooccurrence Ease ItemKnn Popularity Spectral Transitions als auto "
-                "blend cooccurrence ease item_knn popularity spectral transitions"
-            ),
-            "learning": "learn",
+            "learners.als": "Als als",
+            "learners.auto": "Auto auto",
+            "learners.blend": "Blend blend",
+            "learners.cooccurrence": "Cooccurrence cooccurrence",
+            "learners.ease": "Ease ease",
+            "learners.item_knn": "ItemKnn item_knn",
+            "learners.learner": "Capabilities LearnerSpec",
+            "learners.learning": "learn",
+            "learners.popularity": "Popularity popularity",
+            "learners.registry": "learner_class learner_names learner_of",
+            "learners.spectral": "Spectral spectral",
+            "learners.transitions": "Transitions transitions",
             "own_rules": "load_functions",
             "recommender": "Candidates Recommender",
             "recommender_file": "open_recommender write_recommender",

@@ -1,12 +1,11 @@
 """Ranker: boosted trees that score candidates by their features, kept as text and asked natively, in one thread.
 
-Learned by LambdaRank (Burges 2010), which trains the order within each query towards NDCG, with LightGBM (Ke et al.
-2017). The bundle holds LightGBM's own text and the names of the features in their order; nothing of it is code.
+Learned by LambdaMART (Burges 2010) with LightGBM (Ke et al. 2017), see `learners.lambdamart`. The bundle holds
+LightGBM's own text and the names of the features in their order; nothing of it is code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,21 +13,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew, TooLittleData
+from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew
 from tidemill.models.interactions import F32
 from tidemill.models.lightgbm_library import lightgbm_library
 from tidemill.models.tree_text import trouble
 
 FORMAT = 1
-#: Places of a query's list that training tries to order; pairs below are left alone.
-ORDERED = 30
-#: Values that a feature is cut into at most: coarse enough for noisy counts, and a third off the time.
-BINS = 63
-_NEEDED = "a ranker needs lightgbm"
-#: Trees between two figures of how learning goes.
-EVERY = 5
+#: What `BackendMissing` says where LightGBM is not installed.
+NEEDED = "a ranker needs lightgbm"
 
 
 class _About(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +44,7 @@ class Ranker:
 
     @cached_property
     def _booster(self) -> Any:
-        return lightgbm_library(_NEEDED).Booster(model_str=self.text)
+        return lightgbm_library(NEEDED).Booster(model_str=self.text)
 
     def scores(self, features: F32) -> F32:
         """float32 (n), between 0 and 1, for features float32 (n, n_features): the logistic of the trees' sum.
@@ -95,56 +88,6 @@ class Ranker:
         if found._booster.feature_name() != list(about.features):
             raise BundleCorrupt(f"{folder}: ranker.json and ranker.txt name other features")
         return found
-
-
-def fit_ranker(
-    features: F32,
-    labels: npt.NDArray[np.integer],
-    groups: npt.NDArray[np.integer],
-    names: Sequence[str],
-    *,
-    trees: int = 50,
-    leaves: int = 7,
-    rate: float = 0.1,
-    min_leaf: int = 400,
-    seed: int = 0,
-    told: Callable[[int, float], None] | None = None,
-) -> Ranker:
-    """A ranker from `features` float32 (n, n_features), `labels` (n), 1 for what was taken, 0 for the rest.
-
-    `groups` are the sizes of the queries, whose rows stand together. `told` hears the number of trees so far and the
-    NDCG@10 that they have on these same rows, every `EVERY` trees. The same input gives the same trees. Raises
-    `TooLittleData` where no query has both kinds of rows, and `BackendMissing` without LightGBM.
-    """
-    lightgbm = lightgbm_library(_NEEDED)
-    if features.shape != (len(labels), len(names)) or int(np.sum(groups)) != len(labels):
-        raise ValueError(f"{features.shape} features do not fit {len(labels)} labels and {len(names)} names")
-    starts = np.concatenate(([0], np.cumsum(groups)[:-1])).astype(np.int64)
-    taken = np.add.reduceat(np.asarray(labels, np.int64), starts) if len(groups) else np.zeros(0, np.int64)
-    if not ((taken > 0) & (taken < groups)).any():
-        raise TooLittleData("a ranker needs queries with an item that was taken and one that was not")
-    settings = {
-        "objective": "lambdarank",
-        "lambdarank_truncation_level": ORDERED,
-        "metric": "ndcg",
-        "eval_at": [10],
-        "num_leaves": leaves,
-        "learning_rate": rate,
-        "min_data_in_leaf": min_leaf,
-        "max_bin": BINS,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": 1,
-        "verbosity": -1,
-    }
-    data = lightgbm.Dataset(features, labels, group=groups, feature_name=list(names), params=settings)
-    booster = lightgbm.Booster(settings, data)
-    for tree in range(1, trees + 1):
-        booster.update()
-        if told and (tree % EVERY == 0 or tree == trees):
-            told(tree, float(booster.eval_train()[0][2]))
-    return Ranker(tuple(names), booster.model_to_string(), lightgbm.__version__)
 
 
 def _read(file: Path) -> bytes:

@@ -13,14 +13,13 @@ from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew, Ids
 from tidemill.core.ports import Search
 from tidemill.models.arrays import open_array, write_array
 from tidemill.models.history import HistoryWeights
-from tidemill.models.implicit_factors import Factors
 from tidemill.models.interactions import F32
 from tidemill.models.item_ids import read_ids, write_ids
 from tidemill.models.item_lists import ItemLists
-from tidemill.models.low_pass import Vectors
 from tidemill.models.part import Part
 from tidemill.models.ranking import Ranking
 from tidemill.models.recommender import Prior, Recommender
+from tidemill.models.user_vectors import Factors, Vectors
 
 FORMAT = 2
 #: Kind of vectors -> what opens them.

@@ -8,17 +8,17 @@ which nothing here sees, say what it is worth.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.core.errors import SearchFailed, SettingRefused, nearest
+from tidemill.core.errors import SearchFailed
 from tidemill.core.records import Trial
-from tidemill.models import LearnerSpec, learners
-from tidemill.models.learners import Auto
+from tidemill.models import LearnerSpec
+from tidemill.models.learners.auto import Auto, learners_to_try
 from tidemill.training.asking import Asking
 from tidemill.training.chosen import Choice, is_verdict, rows
 from tidemill.training.coordinate_ascent import coordinate_choice
@@ -30,25 +30,10 @@ from tidemill.training.window_figures import LEARNER, WindowFigures
 
 F64 = npt.NDArray[np.float64]
 
-#: Every learner, cheapest first.
-MEMBERS: dict[str, Callable[[], LearnerSpec]] = {
-    "popularity": learners.popularity,
-    "item_knn": learners.item_knn,
-    "cooccurrence": learners.cooccurrence,
-    "transitions": learners.transitions,
-    "spectral": learners.spectral,
-    "ease": learners.ease,
-    "als": learners.als,
-    "blend": learners.blend,
-}
-
 
 def members_of(auto: Auto) -> dict[str, LearnerSpec]:
     """The learners to try by name, cheapest first; `SettingRefused` for a name that none has."""
-    for name in auto.only:
-        if name not in MEMBERS:
-            raise SettingRefused(f"auto(only={list(auto.only)!r}): no learner {name!r}", tip=nearest(name, MEMBERS))
-    return {name: make() for name, make in MEMBERS.items() if not auto.only or name in auto.only}
+    return {name: kind.from_settings({}) for name, kind in learners_to_try(auto.only).items()}
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from typing import Any
 from tidemill.core.errors import SearchFailed
 from tidemill.core.records import Trial
 from tidemill.models import Interactions, LearnerSpec
-from tidemill.models.learners import Auto
-from tidemill.models.learning import Progress, silent
+from tidemill.models.learners.auto import Auto
+from tidemill.models.learners.learner import Progress
+from tidemill.models.learners.learning import silent
 from tidemill.training.asking import Asking
 from tidemill.training.auto import choose_learner, members_of
 from tidemill.training.chosen import Choice, is_verdict, rows

@@ -12,7 +12,7 @@ from tidemill.core.errors import TooLittleData
 from tidemill.core.records import Evaluation, Exposure
 from tidemill.core.release import RuleSet
 from tidemill.models import EventFacts, Interactions, Recommender, SlateEngine, nearest, popular, unseen
-from tidemill.models.low_pass import low_pass_vectors
+from tidemill.models.learners.spectral import spectral_vectors
 from tidemill.training.exposures import exposures
 from tidemill.training.intervals import Resamples
 from tidemill.training.leakage import on_both_sides, repeat_share, warnings
@@ -115,7 +115,7 @@ def measure_ranker(
     resamples = Resamples(targets.n_users)
     main, finer = cuts(users, targets, counts, len(items), named)
     slices, parts = slices_of(targets, main, finer, KS, resamples)
-    vectors = low_pass_vectors(split.train, factors=32, smoothing=10.0).items
+    vectors = spectral_vectors(split.train, factors=32, smoothing=10.0).items
     kinds = list_kinds(answered.lists, split.train, KS[0], vectors)
     evaluation = Evaluation(
         model=ranker.name,

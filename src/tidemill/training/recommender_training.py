@@ -22,7 +22,8 @@ from tidemill.models import (
     write_recommender,
 )
 from tidemill.models.interactions import F32
-from tidemill.models.learning import Progress, silent, user_vectors
+from tidemill.models.learners.learner import Progress
+from tidemill.models.learners.learning import silent, user_vectors
 from tidemill.models.part import Part
 from tidemill.training.choice import choose, plainest
 from tidemill.training.chosen import Choice

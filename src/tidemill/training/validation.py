@@ -17,7 +17,6 @@ import scipy.sparse as sp
 
 from tidemill.core.release import RuleSet
 from tidemill.models import (
-    Blend,
     EventFacts,
     Interactions,
     LearnerSpec,
@@ -30,8 +29,8 @@ from tidemill.models import (
 from tidemill.models.history import HistoryWeights, newest_first
 from tidemill.models.interactions import F32
 from tidemill.models.item_lists import ItemLists
+from tidemill.models.learners.learner import PartRecipe
 from tidemill.models.prior import recent_popularity
-from tidemill.models.recipe import PartRecipe, prior_of, recipe_of
 from tidemill.training.measured import MeasuredUser, measured_users, sample
 from tidemill.training.measures import per_user
 from tidemill.training.time_split import TimeSplit, validation_splits
@@ -116,15 +115,15 @@ def user_figures(spec: LearnerSpec, window: Window) -> F64:
 
 def ranked(spec: LearnerSpec, window: Window) -> list[npt.NDArray[np.int32]]:
     """The top items of each user over the whole catalogue, by the score that answers are made with."""
-    if isinstance(spec, Blend):
+    if spec.CAPABILITIES.has_ranking:
         return _answered(spec, window)
     scores = np.zeros((len(window.users), window.split.train.n_items), np.float32)
-    for name, recipe in recipe_of(spec).items():
+    for name, recipe in spec.part_recipes().items():
         if recipe.share > 0:
             scores += recipe.share * window.once(
                 name, (recipe.key, recipe.weights), partial(_scores, window, name, recipe)
             )
-    prior = prior_of(spec)
+    prior = spec.popularity_prior()
     popular = recent_popularity(prior.steps, window.facts.counts)
     scores = (1 - prior.share) * scores + prior.share * popular
     scores[window.seen.nonzero()] = -np.inf

@@ -24,7 +24,8 @@ from tidemill.loop.tabular.assembled import assemble
 from tidemill.loop.tabular.pretrained_folders import keep_pretrained
 from tidemill.loop.tracking import metrics_of
 from tidemill.models import learn
-from tidemill.models.learners import Auto, learner_of
+from tidemill.models.learners.auto import Auto
+from tidemill.models.learners.registry import learner_of
 from tidemill.models.tabular.examples import Examples
 from tidemill.training import TabularResult, dataset_mark, measure, split_at, tabular_metrics, train_tabular
 from tidemill.training.tabular.auto_plan import plan_from

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from tidemill.core.assessment import Member
 from tidemill.core.errors import SettingRefused
-from tidemill.models.learners import Auto
+from tidemill.models.learners.auto import Auto
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.plan import Plan
 from tidemill.training.effort import Effort
@@ -57,7 +57,7 @@ def plan_of(learn: Any) -> Plan:
 def learn_settings(learn: Any) -> dict[str, Any]:
     """Its settings by name, plain values, with its own name under `learner`.
 
-    >>> from tidemill.models.learners import auto
+    >>> from tidemill.models.learners.auto import auto
     >>> learn_settings(auto(minutes=1.0))["learner"]
     'auto'
     """

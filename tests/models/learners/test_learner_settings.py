@@ -8,7 +8,6 @@ import pytest
 from tidemill import models
 from tidemill.core.errors import SettingRefused
 from tidemill.core.space import grid, search
-from tidemill.models import AnyLearner
 
 
 def test_a_given_setting_is_kept_and_not_open() -> None:
@@ -70,4 +69,5 @@ def test_a_learner_says_what_its_bundle_will_hold(spec, parts) -> None:
 
 @pytest.mark.parametrize("spec", [models.popularity(7), models.cooccurrence(gap="3 days"), models.spectral()])
 def test_a_learner_goes_through_json(spec) -> None:
-    assert msgspec.json.decode(msgspec.json.encode(spec), type=AnyLearner) == spec
+    assert msgspec.json.decode(msgspec.json.encode(spec), type=type(spec)) == spec
+    assert models.learner_of(spec.name, msgspec.json.decode(msgspec.json.encode(spec))) == spec

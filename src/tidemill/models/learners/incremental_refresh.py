@@ -1,4 +1,4 @@
-"""A recommender brought up to date without learning: lists from counts that were kept, all else as it was learned.
+"""Incremental refresh: a recommender brought up to date without learning, its lists from counts, all else as it was.
 
 Settings, shares, vectors and the trees of a ranking stay. An item that came since has lists like any other, and vectors
 of zero until somebody learns anew. Where every part is counted, the result is what learning at the same as-of with the
@@ -13,40 +13,38 @@ from dataclasses import replace
 import numpy as np
 
 from tidemill.core.errors import LearnError, TooLittleData
-from tidemill.models.counted import Counted, Counts, CountSettings
 from tidemill.models.exact import ExactIndex
 from tidemill.models.facts import EventFacts
 from tidemill.models.interactions import I32, I64
 from tidemill.models.item_lists import ItemLists
-from tidemill.models.learner_spec import LearnerSpec
-from tidemill.models.learners import learner_of
+from tidemill.models.learners.additive_counts import CountedLists, Counts, CountSettings
+from tidemill.models.learners.learner import LearnerSpec, PartRecipe
+from tidemill.models.learners.registry import learner_of
 from tidemill.models.part import Part
 from tidemill.models.prior import recent_popularity
-from tidemill.models.recipe import recipe_of
 from tidemill.models.recommender import Recommender
 
 
-def settings_of(spec: LearnerSpec) -> list[CountSettings]:
+def required_counts(spec: LearnerSpec) -> list[CountSettings]:
     """What has to be counted to refresh what a settled learner leaves, each once; nothing where no part is counted."""
-    recipes = recipe_of(spec).values()
-    return list(dict.fromkeys(recipe.make.settings for recipe in recipes if isinstance(recipe.make, Counted)))
+    makers = [recipe.make for recipe in spec.part_recipes().values()]
+    return list(dict.fromkeys(make.settings for make in makers if isinstance(make, CountedLists)))
 
 
-def counts_of(recommender: Recommender) -> list[CountSettings]:
+def counts_to_refresh(recommender: Recommender) -> list[CountSettings]:
     """What has to be counted to refresh it."""
-    return settings_of(learner_of(recommender.learner["learner"], recommender.learner))
+    return required_counts(_spec(recommender))
 
 
-def days_of(recommender: Recommender) -> int | None:
+def days_to_refresh(recommender: Recommender) -> int | None:
     """The last days of events that a refresh looks at besides the counts; `None`: all events."""
     if recommender.ranking is not None:
         return None
-    recipes = recipe_of(learner_of(recommender.learner["learner"], recommender.learner)).values()
-    looked_at = [recipe.make.days for recipe in recipes if isinstance(recipe.make, Counted)]
+    looked_at = [recipe.make.days for recipe in _recipes(recommender).values() if isinstance(recipe.make, CountedLists)]
     return max([*looked_at, *(days for days, _ in recommender.prior.steps)])
 
 
-def refreshed(
+def refresh_from_counts(
     old: Recommender,
     counts: Mapping[CountSettings, Counts],
     recent: EventFacts,
@@ -54,11 +52,11 @@ def refreshed(
 ) -> Recommender:
     """The recommender as it would be at `recent.as_of`, made of `counts` of all events before that.
 
-    `counts` has what `counts_of(old)` asks for, and `recent` is about the items of these counts, sorted, with the
-    events of `days_of(old)`; a ranking also asks when each item was `first_seen`, int64 (n_items), microseconds.
-    Raises `LearnError` where nothing of it is counted, and `TooLittleData` without events.
+    `counts` has what `counts_to_refresh(old)` asks for, and `recent` is about the items of these counts, sorted, with
+    the events of `days_to_refresh(old)`; a ranking also asks when each item was `first_seen`, int64 (n_items),
+    microseconds. Raises `LearnError` where nothing of it is counted, and `TooLittleData` without events.
     """
-    wanted = counts_of(old)
+    wanted = counts_to_refresh(old)
     if not wanted:
         raise LearnError(f"no part of {old.learner['learner']} is made of counts", tip="learn it anew instead")
     items = counts[wanted[0]].tally.known
@@ -85,9 +83,9 @@ def _parts(
 ) -> dict[str, Part]:
     made: dict[Hashable, ItemLists] = {}
     parts = {}
-    for name, recipe in recipe_of(learner_of(old.learner["learner"], old.learner)).items():
+    for name, recipe in _recipes(old).items():
         part, make = old.parts[name], recipe.make
-        if isinstance(make, Counted):
+        if isinstance(make, CountedLists):
             if recipe.key not in made:
                 made[recipe.key] = make.lists(counts[make.settings], recent.items, recent.as_of, recent.counts)
             parts[name] = replace(part, lists=made[recipe.key])
@@ -98,3 +96,11 @@ def _parts(
             assert part.lists is not None
             parts[name] = replace(part, lists=part.lists.taking(places))
     return parts
+
+
+def _spec(recommender: Recommender) -> LearnerSpec:
+    return learner_of(recommender.learner["learner"], recommender.learner)
+
+
+def _recipes(recommender: Recommender) -> dict[str, PartRecipe]:
+    return _spec(recommender).part_recipes()

@@ -12,9 +12,10 @@ import scipy.sparse as sp
 from known_worlds import checkerboard, events
 
 from tidemill.core.errors import BackendMissing
-from tidemill.models.implicit_factors import Factors, als_factors
 from tidemill.models.interactions import Interactions
-from tidemill.models.item_cosine import user_item_matrix
+from tidemill.models.learners.als import als_factors
+from tidemill.models.learners.user_item_matrix import user_item_matrix
+from tidemill.models.user_vectors import Factors
 
 implicit_als = pytest.importorskip("implicit.cpu.als")
 

@@ -10,11 +10,10 @@ from known_worlds import DAY, NOW, checkerboard, events
 
 from tidemill import models
 from tidemill.core.errors import LearnError
-from tidemill.models import EventFacts, Interactions, LearnerSpec, Recommender, learn, open_recommender
-from tidemill.models.counted import counted
-from tidemill.models.learners import learner_of
+from tidemill.models import EventFacts, Interactions, LearnerSpec, Recommender, learn, learner_of, open_recommender
+from tidemill.models.learners.additive_counts import counted
+from tidemill.models.learners.incremental_refresh import counts_to_refresh, days_to_refresh, refresh_from_counts
 from tidemill.models.recommender_file import write_recommender
-from tidemill.models.refreshing import counts_of, days_of, refreshed
 
 LATER = NOW + 3 * DAY
 
@@ -41,8 +40,8 @@ def recent_of(told: Interactions, as_of: int) -> EventFacts:
 
 
 def brought_up(old: Recommender, told: Interactions, as_of: int) -> Recommender:
-    counts = {settings: counted(settings, told) for settings in counts_of(old)}
-    return refreshed(old, counts, recent_of(told, as_of))
+    counts = {settings: counted(settings, told) for settings in counts_to_refresh(old)}
+    return refresh_from_counts(old, counts, recent_of(told, as_of))
 
 
 ADDITIVE = [
@@ -103,17 +102,17 @@ def _taken(dense: np.ndarray, places: np.ndarray) -> np.ndarray:
 def test_what_has_to_be_counted_and_looked_at() -> None:
     told = checkerboard()
     both = learn(models.cooccurrence(factors=3, trend=0.2, trend_days=500), told, NOW)
-    assert len(counts_of(both)) == 1
-    assert days_of(both) == 500
+    assert len(counts_to_refresh(both)) == 1
+    assert days_to_refresh(both) == 500
     assert (
         learner_of(both.learner["learner"], both.learner).settings()
         == models.cooccurrence(factors=3, trend=0.2, trend_days=500).settled().settings()
     )
     spectral = learn(models.spectral(factors=3), told, NOW)
-    assert counts_of(spectral) == []
-    assert days_of(spectral) == 365
+    assert counts_to_refresh(spectral) == []
+    assert days_to_refresh(spectral) == 365
     with pytest.raises(LearnError, match="no part of spectral is made of counts"):
-        refreshed(spectral, {}, recent_of(told, NOW))
+        refresh_from_counts(spectral, {}, recent_of(told, NOW))
 
 
 def test_a_blend_keeps_its_trees_over_fresh_lists() -> None:
@@ -123,13 +122,13 @@ def test_a_blend_keeps_its_trees_over_fresh_lists() -> None:
     spec = models.blend(trees=5, min_leaf=5)
     old, now = learn(spec, events(rows), NOW), events([*rows, ("x", "new", 101.0), ("x", "i03", 102.0)])
     anew = learn(spec, now, LATER)
-    assert days_of(old) is None
+    assert days_to_refresh(old) is None
     with pytest.raises(LearnError, match="first seen"):
         brought_up(old, now, LATER)
     first_seen = np.full(now.n_items, LATER)
     np.minimum.at(first_seen, now.item, now.time)
-    counts = {settings: counted(settings, now) for settings in counts_of(old)}
-    fresh = refreshed(old, counts, recent_of(now, LATER), first_seen)
+    counts = {settings: counted(settings, now) for settings in counts_to_refresh(old)}
+    fresh = refresh_from_counts(old, counts, recent_of(now, LATER), first_seen)
     assert fresh.ranking and old.ranking and anew.ranking
     assert fresh.ranking.ranker is old.ranking.ranker
     assert np.array_equal(fresh.ranking.first_seen, anew.ranking.first_seen)

@@ -1,6 +1,7 @@
-"""Implicit-feedback ALS: item factors by `implicit`, and users solved for from their history when they ask.
+"""User vectors: how a history becomes the vector that item vectors are compared with.
 
-A user's vector x minimises, over all items i with their factors y_i (Hu, Koren & Volinsky 2008),
+`Vectors` adds up a row for each item of the history. `Factors` solves for the vector that implicit-feedback ALS gives a
+user (Hu, Koren & Volinsky 2008): it minimises, over all items i with their factors y_i,
 
     Σ w_i · (1 + confidence) · (1 - x·y_i)² + Σ (1 - w_i) · (x·y_i)² + regularization · |x|²
 
@@ -20,10 +21,49 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.linalg import lapack
 
-from tidemill.core.errors import BackendMissing, LearnError
+from tidemill.core.errors import LearnError
 from tidemill.models.arrays import open_array, rows_at, write_array
-from tidemill.models.interactions import F32, F64, I32, Interactions
-from tidemill.models.item_cosine import user_item_matrix
+from tidemill.models.interactions import F32, F64, I32
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """`encoder` and `items`, float32 (n_items, n_factors): history to user vector, and what it is compared with."""
+
+    encoder: F32
+    items: F32
+
+    @property
+    def n_items(self) -> int:
+        """How many items have a vector."""
+        return len(self.items)
+
+    def user(self, history: list[int], weights: list[float]) -> F32:
+        """The user vector, float32 (n_factors), of a history of item codes and their weights."""
+        return np.asarray(weights, np.float32) @ self.encoder[history]
+
+    def users(self, histories: sp.csr_matrix[Any]) -> F32:
+        """User vectors, float32 (n_users, n_factors), of many weighted histories (n_users, n_items)."""
+        return np.asarray(histories @ self.encoder, np.float32)
+
+    def given(self, history: list[int], weights: list[float], codes: I32) -> F32:
+        """What each history item adds to the score of each code, float32 (n_codes, n_history)."""
+        added = np.asarray(weights, np.float32)[:, None] * self.encoder[history]  # (n_history, n_factors)
+        return np.asarray(self.items[codes] @ added.T, np.float32)
+
+    def taking(self, places: I32) -> Vectors:
+        """Vectors of other items: item i had the place `places[i]` among these, -1: none, and its vectors are zero."""
+        return Vectors(rows_at(self.encoder, places), rows_at(self.items, places))
+
+    def write(self, folder: Path) -> None:
+        """Write both arrays into `folder`."""
+        write_array(folder / "encoder.npy", self.encoder)
+        write_array(folder / "items.npy", self.items)
+
+    @classmethod
+    def open(cls, folder: Path) -> Vectors:
+        """Open them memory-mapped."""
+        return cls(open_array(folder / "encoder.npy"), open_array(folder / "items.npy"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,32 +167,3 @@ def _solved(system: F32, wanted: npt.NDArray[Any]) -> F32:
         raise LearnError("the equations of a user's vector have no answer", tip="learn with a larger `regularization`")
     answer: F32 = found
     return answer
-
-
-def als_factors(
-    events: Interactions,
-    *,
-    factors: int,
-    regularization: float,
-    confidence: float,
-    iterations: int = 15,
-    seed: int = 0,
-) -> Factors:
-    """Factors of every item of `events`, each user-item pair counted once: 1 + `confidence` against 1 for the rest.
-
-    The same events and seed give the same factors. Raises `BackendMissing` without the library `implicit`.
-    """
-    try:
-        from implicit.cpu.als import AlternatingLeastSquares  # noqa: PLC0415 - an optional library
-        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - comes with it
-    except ImportError as problem:
-        raise BackendMissing("als needs implicit", tip="pip install 'tidemill[learn]'") from problem
-    users = user_item_matrix(events)
-    users.data *= np.float32(1 + confidence)
-    with threadpool_limits(1, "blas"):  # more threads add up in another order, and the factors differ
-        model = AlternatingLeastSquares(
-            factors=factors, regularization=regularization, iterations=iterations, num_threads=1, random_state=seed
-        )
-        model.fit(users, show_progress=False)
-    items = np.ascontiguousarray(model.item_factors, np.float32)
-    return Factors.of(items, regularization=regularization, confidence=confidence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,16 +14,10 @@ from tidemill.models.facts import EventFacts
 from tidemill.models.history import newest_first
 from tidemill.models.interactions import F32, I64, Interactions
 from tidemill.models.item_lists import ItemLists
-from tidemill.models.learner_spec import LearnerSpec
-from tidemill.models.learners import Blend
+from tidemill.models.learners.learner import LearnerSpec, Progress
 from tidemill.models.part import Part
 from tidemill.models.prior import recent_popularity
-from tidemill.models.ranking_learning import learn_ranking
-from tidemill.models.recipe import prior_of, recipe_of
 from tidemill.models.recommender import Recommender
-
-#: Told what is being learned: a word for the step, and its figures.
-Progress = Callable[[str, dict[str, Any]], None]
 
 
 def silent(step: str, figures: dict[str, Any]) -> None:
@@ -41,15 +35,15 @@ def learn(spec: LearnerSpec, interactions: Interactions, as_of: int, *, progress
     if not len(events):
         raise TooLittleData("there is no event before the as-of to learn from")
     made = _unranked(spec, events, as_of, progress)
-    if not isinstance(spec, Blend):
+    if not spec.CAPABILITIES.has_ranking:
         return made
     earlier = partial(_unranked, spec, progress=progress)
-    return replace(made, ranking=learn_ranking(spec, events, as_of, earlier=earlier, progress=progress))
+    return replace(made, ranking=spec.learn_ranking(events, as_of, earlier=earlier, progress=progress))
 
 
 def _unranked(spec: LearnerSpec, events: Interactions, as_of: int, progress: Progress) -> Recommender:
     """A recommender of the parts of a settled learner, from events that are all earlier than `as_of`."""
-    prior = prior_of(spec)
+    prior = spec.popularity_prior()
     facts = EventFacts(events.items, item=events.item, time=events.time, as_of=as_of)
     return Recommender(
         items=events.items,
@@ -65,7 +59,7 @@ def learn_parts(spec: LearnerSpec, events: Interactions, as_of: int, *, progress
     """The parts of a settled learner, made from events that are all earlier than `as_of`."""
     made: dict[Hashable, Any] = {}
     parts = {}
-    for name, recipe in recipe_of(spec).items():
+    for name, recipe in spec.part_recipes().items():
         if recipe.key not in made:
             progress("learn", {"part": name})
             made[recipe.key] = recipe.make(events, as_of)

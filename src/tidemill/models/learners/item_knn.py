@@ -1,6 +1,7 @@
-"""How many users two items share: the product of the binary user-item matrix with itself, kept fresh.
+"""Item-kNN: cosine between items over the users who took both, shrunk where few did (Sarwar et al. 2001).
 
-What item-kNN makes its cosines of (Sarwar et al. 2001), and the Gram matrix of EASE (Steck 2019).
+How many users two items share is an additive count, the product of the binary user-item matrix with itself, and is kept
+fresh.
 """
 
 from __future__ import annotations
@@ -8,18 +9,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 import scipy.sparse as sp
 
+from tidemill.core.space import Space
 from tidemill.models.interactions import F32, I32, Interactions
-from tidemill.models.item_tally import ItemTally
-from tidemill.models.pair_sums import PairSums, where
+from tidemill.models.item_lists import ItemLists
+from tidemill.models.learners.additive_counts import CountedLists, RecentEvents
+from tidemill.models.learners.exact_pair_sums import PairSums, where
+from tidemill.models.learners.item_tally import ItemTally
+from tidemill.models.learners.learner import Capabilities
+from tidemill.models.learners.list_learner import ListLearner
+from tidemill.models.learners.settings import NotNegative, number, whole
+from tidemill.models.learners.user_item_matrix import LONGEST, taken_by
 
-#: Users with more items than this say little about which items go together, and cost its square.
-LONGEST = 1_000
+
+class ItemKnn(ListLearner, frozen=True, kw_only=True, tag="item_knn"):
+    """Cosine between items over their users, shrunk where few users support it; each event counts alike."""
+
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = ListLearner.GRID | {"shrinkage": (10.0, 1.0, 50.0)}
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=10)
+
+    #: Added to the number of common users in the denominator.
+    shrinkage: NotNegative | Space | None = None
+
+    def make(self) -> CountedLists:
+        return cosine_lists(number(self.shrinkage), whole(self.neighbours))
+
+
+def item_knn(**settings: Any) -> ItemKnn:
+    """Neighbouring items by shrunk cosine; settings are the fields of `ItemKnn`."""
+    return ItemKnn.from_settings(settings)
+
+
+def cosine_lists(shrinkage: float, neighbours: int) -> CountedLists:
+    """Lists of items that the same users took."""
+
+    def lists(counts: CommonCounts, items: Sequence[str], as_of: int, recent: RecentEvents) -> ItemLists:
+        return ItemLists.from_matrix(counts.cosine(items, shrinkage=shrinkage), neighbours)
+
+    return CountedLists(CommonSettings(), lists)
+
+
+def cosine_matrix(events: Interactions, *, shrinkage: float) -> sp.csr_matrix[Any]:
+    """float32 (n_items, n_items): cosine · common / (common + shrinkage), the diagonal empty."""
+    return CommonCounts.of(events).cosine(events.items, shrinkage=shrinkage)
 
 
 class CommonSettings(msgspec.Struct, frozen=True, kw_only=True, tag="common"):
@@ -85,15 +122,6 @@ class CommonCounts:
         """Open what `write` wrote, memory-mapped; `BundleCorrupt` where it is missing or damaged."""
         tally = ItemTally.open(folder)
         return cls(tally, PairSums.open(folder / "common", tally.n_items))
-
-
-def taken_by(events: Interactions, place: I32, n: int) -> sp.csr_matrix[Any]:
-    """int64 (n_users, n): 1 where the user has the item; `place` says where each item lies among the n."""
-    ones = np.ones(len(events), np.int64)
-    matrix = sp.csr_matrix((ones, (events.user, place[events.item])), shape=(events.n_users, n))
-    matrix.sum_duplicates()
-    matrix.data[:] = 1
-    return matrix
 
 
 def _with(matrix: sp.csr_matrix[Any], data: F32) -> sp.csr_matrix[Any]:

@@ -7,10 +7,11 @@ import pytest
 from known_worlds import checkerboard, events
 
 from tidemill.core.errors import CatalogueTooLarge, LearnError, SettingRefused
-from tidemill.models import Interactions, item_ridge
-from tidemill.models.item_cosine import user_item_matrix
+from tidemill.models import Interactions
 from tidemill.models.item_lists import ItemLists
-from tidemill.models.item_ridge import FLOOR, ease_lists, ease_weights
+from tidemill.models.learners import ease as module
+from tidemill.models.learners.ease import FLOOR, ease_lists, ease_weights
+from tidemill.models.learners.user_item_matrix import user_item_matrix
 from tidemill.models.opinion import ListOpinion, Scratch
 
 
@@ -43,7 +44,7 @@ def test_weights_are_those_of_the_dense_formula() -> None:
 def test_blocks_of_rows_are_put_together_rightly(monkeypatch: pytest.MonkeyPatch) -> None:
     told = some_events()
     whole, lists = ease_weights(told, l2=3.0), ease_lists(told, l2=3.0, neighbours=5)
-    monkeypatch.setattr(item_ridge, "_ROWS", 4)
+    monkeypatch.setattr(module, "_ROWS", 4)
     assert np.array_equal(ease_weights(told, l2=3.0), whole)
     blocks = ease_lists(told, l2=3.0, neighbours=5)
     assert (blocks.matrix() != lists.matrix()).nnz == 0
@@ -116,7 +117,7 @@ def test_lists_round_trip_through_files(tmp_path) -> None:
 
 
 def test_a_large_catalogue_is_refused_before_any_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(item_ridge, "MOST_ITEMS", 16)
+    monkeypatch.setattr(module, "MOST_ITEMS", 16)
     with pytest.raises(CatalogueTooLarge, match="17 × 17 items; it takes up to 16") as refused:
         ease_weights(some_events(), l2=3.0)
     assert "item_knn" in (refused.value.tip or "")

@@ -7,8 +7,9 @@ import scipy.sparse as sp
 from known_worlds import checkerboard, events
 
 from tidemill.models import Interactions
-from tidemill.models.item_cosine import user_item_matrix
-from tidemill.models.low_pass import Vectors, low_pass_vectors
+from tidemill.models.learners.spectral import spectral_vectors
+from tidemill.models.learners.user_item_matrix import user_item_matrix
+from tidemill.models.user_vectors import Vectors
 
 
 def scores(vectors: Vectors, history: list[int]) -> np.ndarray:
@@ -16,7 +17,7 @@ def scores(vectors: Vectors, history: list[int]) -> np.ndarray:
 
 
 def test_two_factors_find_the_two_colours_of_a_checkerboard() -> None:
-    vectors = low_pass_vectors(checkerboard(), factors=2, smoothing=0.0)
+    vectors = spectral_vectors(checkerboard(), factors=2, smoothing=0.0)
     found = scores(vectors, [0, 2])
     assert found[[0, 2, 4, 6, 8, 10]].min() > 10 * abs(found[[1, 3, 5, 7, 9, 11]]).max()
 
@@ -25,7 +26,7 @@ def test_a_folded_in_user_is_the_trained_one() -> None:
     """The user vector is not another model: it points where the decomposition put that user."""
     told = checkerboard()
     smoothing = 3.0
-    vectors = low_pass_vectors(told, factors=2, smoothing=smoothing)
+    vectors = spectral_vectors(told, factors=2, smoothing=smoothing)
     users = user_item_matrix(told)
     degrees = np.asarray(users.sum(axis=0)).ravel() + smoothing
     sizes = np.asarray(users.sum(axis=1)).ravel() + smoothing
@@ -40,7 +41,7 @@ def test_a_folded_in_user_is_the_trained_one() -> None:
 
 def test_many_users_at_once_are_the_same_as_one_by_one() -> None:
     told = checkerboard()
-    vectors = low_pass_vectors(told, factors=3, smoothing=1.0)
+    vectors = spectral_vectors(told, factors=3, smoothing=1.0)
     together = vectors.users(user_item_matrix(told))
     for user in range(told.n_users):
         items = np.unique(told.history(user)[0])
@@ -54,7 +55,7 @@ def test_islands_of_single_item_users_do_not_lead() -> None:
     rows += [(board.users[u], board.items[i], 2.0) for u, i in zip(board.user, board.item, strict=True)]
     told = events(rows)
     island = list(told.items).index("island")
-    vectors = low_pass_vectors(told, factors=2, smoothing=0.0)
+    vectors = spectral_vectors(told, factors=2, smoothing=0.0)
     assert np.abs(vectors.items[island]).max() == 0
     naive = user_item_matrix(told)  # the variant that keeps them: its first axis is the island alone
     sizes, degrees = np.asarray(naive.sum(axis=1)).ravel(), np.asarray(naive.sum(axis=0)).ravel()
@@ -63,13 +64,13 @@ def test_islands_of_single_item_users_do_not_lead() -> None:
 
 
 def test_learning_twice_gives_the_same_bytes() -> None:
-    one, other = (low_pass_vectors(checkerboard(), factors=4, smoothing=1.0) for _ in range(2))
+    one, other = (spectral_vectors(checkerboard(), factors=4, smoothing=1.0) for _ in range(2))
     assert one.items.tobytes() == other.items.tobytes()
     assert one.encoder.tobytes() == other.encoder.tobytes()
 
 
 def test_too_few_items_for_any_factor_give_vectors_of_zero() -> None:
-    vectors = low_pass_vectors(events([("u", "a", 1)]), factors=8, smoothing=1.0)
+    vectors = spectral_vectors(events([("u", "a", 1)]), factors=8, smoothing=1.0)
     assert vectors.items.shape[0] == 1
     assert not vectors.items.any()
 
@@ -84,14 +85,14 @@ def popular_board() -> Interactions:
 def test_out_power_lifts_frequent_items_and_leaves_the_rest_of_the_score() -> None:
     told = popular_board()
     degrees = np.bincount(told.item) + 1.0
-    plain = low_pass_vectors(told, factors=3, smoothing=1.0)
-    lifted = low_pass_vectors(told, factors=3, smoothing=1.0, out_power=0.9)
+    plain = spectral_vectors(told, factors=3, smoothing=1.0)
+    lifted = spectral_vectors(told, factors=3, smoothing=1.0, out_power=0.9)
     assert np.allclose(scores(lifted, [0, 2]), scores(plain, [0, 2]) * degrees**0.4, rtol=1e-4)
 
 
 def test_item_power_is_the_exponent_of_degrees_on_both_sides() -> None:
     told = popular_board()
-    vectors = low_pass_vectors(told, factors=3, smoothing=1.0, item_power=0.8)
+    vectors = spectral_vectors(told, factors=3, smoothing=1.0, item_power=0.8)
     users = user_item_matrix(told).toarray().astype(np.float64)
     degrees, sizes = users.sum(axis=0) + 1.0, users.sum(axis=1) + 1.0
     axes = np.linalg.svd(users / sizes[:, None] ** 0.5 / degrees**0.8)[2][:3]
@@ -105,7 +106,7 @@ def test_a_gain_of_two_over_all_axes_is_the_linear_filter() -> None:
     users = user_item_matrix(told).toarray().astype(np.float64)
     degrees, sizes = users.sum(axis=0) + 1.0, users.sum(axis=1) + 1.0
     normal = users / sizes[:, None] ** 0.5 / degrees**0.5
-    vectors = low_pass_vectors(told, factors=100, smoothing=1.0, gain=2.0)
+    vectors = spectral_vectors(told, factors=100, smoothing=1.0, gain=2.0)
     found = (vectors.encoder * degrees[:, None] ** 0.5) @ (vectors.items / degrees[:, None] ** 0.5).T
     strength = np.linalg.svd(normal, compute_uv=False)
     weakest = (strength[-1] / strength[0]) ** 2  # the last axis is left out by Lanczos iteration
@@ -113,7 +114,7 @@ def test_a_gain_of_two_over_all_axes_is_the_linear_filter() -> None:
 
 
 def test_shares_of_the_history_add_up_to_the_score() -> None:
-    vectors = low_pass_vectors(checkerboard(), factors=4, smoothing=1.0)
+    vectors = spectral_vectors(checkerboard(), factors=4, smoothing=1.0)
     codes = np.array([1, 6, 6], np.int32)
     given = vectors.given([0, 5, 2], [1.0, 0.5, 0.1], codes)
     assert given.shape == (3, 3)

@@ -12,9 +12,9 @@ from hypothesis import given
 from known_worlds import checkerboard, events
 
 from tidemill.core.errors import BundleCorrupt
-from tidemill.models import Interactions, common_counts
-from tidemill.models.common_counts import CommonCounts
-from tidemill.models.item_cosine import cosine_matrix
+from tidemill.models import Interactions
+from tidemill.models.learners import item_knn as module
+from tidemill.models.learners.item_knn import CommonCounts, cosine_matrix
 
 
 def by_hand(told: Interactions, longest: int) -> np.ndarray:
@@ -30,7 +30,7 @@ def by_hand(told: Interactions, longest: int) -> np.ndarray:
 @given(histories_of_a_table())
 def test_kept_counts_are_those_made_anew(moments: list[Rows]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(common_counts, "LONGEST", 3)
+        patch.setattr(module, "LONGEST", 3)
         kept = CommonCounts.of(interactions(moments[0]))
         for before, after in itertools.pairwise(moments):
             kept = kept.changed(*touched(before, after))
@@ -45,12 +45,12 @@ def test_kept_counts_are_those_made_anew(moments: list[Rows]) -> None:
 
 
 def test_a_user_with_too_many_items_counts_for_nobody_until_rows_go() -> None:
-    many = events([("u", f"i{n:04}", 1.0) for n in range(common_counts.LONGEST + 1)])
+    many = events([("u", f"i{n:04}", 1.0) for n in range(module.LONGEST + 1)])
     counts = CommonCounts.of(many)
     assert counts.matrix(many.items).nnz == 0
     assert counts.tally.known == list(many.items)
-    fewer = many.where(np.arange(len(many)) < common_counts.LONGEST)
-    assert counts.changed(many, fewer).matrix(fewer.items).nnz == common_counts.LONGEST**2
+    fewer = many.where(np.arange(len(many)) < module.LONGEST)
+    assert counts.changed(many, fewer).matrix(fewer.items).nnz == module.LONGEST**2
 
 
 def test_counts_come_back_from_their_folder(tmp_path: Path) -> None:

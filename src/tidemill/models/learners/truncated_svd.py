@@ -1,4 +1,4 @@
-"""Leading right singular vectors of a sparse matrix: a few exactly, many by block power iteration.
+"""Truncated SVD: leading right singular vectors of a sparse matrix, a few exactly, many by block power iteration.
 
 Lanczos iteration keeps its vectors orthogonal one by one, so its cost grows with the square of their number. Block
 power iteration with a random start (Halko, Martinsson & Tropp 2011) is products with the whole block instead: on
@@ -30,7 +30,7 @@ _NOTHING = 1e-9
 _SEEDED: dict[str, Any] = {"rng": 1} if "rng" in signature(eigsh).parameters else {}
 
 
-def leading_axes(matrix: sp.csr_matrix[Any], factors: int) -> tuple[F64, F64]:
+def truncated_svd(matrix: sp.csr_matrix[Any], factors: int) -> tuple[F64, F64]:
     """`(axes, strength)`: float64 (n_columns, k) and (k), largest first, the same each time.
 
     The largest entry of each axis is positive. k is below `factors` where the matrix has a lower rank; a matrix without

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tidemill.models import leading_axes as module
-from tidemill.models.leading_axes import leading_axes
+from tidemill.models.learners import truncated_svd as module
+from tidemill.models.learners.truncated_svd import truncated_svd
 
 
 def with_a_gap(rows: int, columns: int, k: int) -> sp.csr_matrix:
@@ -25,7 +25,7 @@ def test_blocks_find_the_axes_of_the_dense_decomposition(
 ) -> None:
     monkeypatch.setattr(module, "EXACT", 0)
     matrix = with_a_gap(rows, columns, 8)
-    axes, strength = leading_axes(matrix, 8)
+    axes, strength = truncated_svd(matrix, 8)
     _, exact, right = np.linalg.svd(matrix.toarray(), full_matrices=False)
     assert np.allclose(strength, exact[:8], rtol=1e-4)
     assert np.allclose(np.abs(np.sum(axes * right[:8].T, axis=0)), 1.0, atol=1e-3)
@@ -34,9 +34,9 @@ def test_blocks_find_the_axes_of_the_dense_decomposition(
 
 def test_blocks_and_lanczos_iteration_agree_to_the_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = with_a_gap(90, 70, 8)
-    exact, strength = leading_axes(matrix, 8)
+    exact, strength = truncated_svd(matrix, 8)
     monkeypatch.setattr(module, "EXACT", 0)
-    rough, roughly = leading_axes(matrix, 8)
+    rough, roughly = truncated_svd(matrix, 8)
     assert np.allclose(strength, roughly, rtol=1e-4)
     assert np.allclose(exact, rough, atol=1e-3)
     assert (exact[np.abs(exact).argmax(axis=0), np.arange(8)] > 0).all()
@@ -46,7 +46,7 @@ def test_a_block_wider_than_the_rank_gives_no_more_axes_than_there_are(monkeypat
     monkeypatch.setattr(module, "EXACT", 0)
     rng = np.random.default_rng(0)
     matrix = sp.csr_matrix(rng.standard_normal((90, 5)) @ rng.standard_normal((5, 70)))
-    axes, strength = leading_axes(matrix, 20)
+    axes, strength = truncated_svd(matrix, 20)
     assert axes.shape == (70, 5)
     assert np.allclose(strength, np.linalg.svd(matrix.toarray(), compute_uv=False)[:5], rtol=1e-4)
 
@@ -54,13 +54,13 @@ def test_a_block_wider_than_the_rank_gives_no_more_axes_than_there_are(monkeypat
 @pytest.mark.parametrize("exact", [0, 128])
 def test_finding_them_twice_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch, exact: int) -> None:
     monkeypatch.setattr(module, "EXACT", exact)
-    one, other = (leading_axes(with_a_gap(90, 70, 8), 12)[0] for _ in range(2))
+    one, other = (truncated_svd(with_a_gap(90, 70, 8), 12)[0] for _ in range(2))
     assert one.tobytes() == other.tobytes()
 
 
 @pytest.mark.parametrize("exact", [0, 128])
 def test_an_empty_matrix_has_no_axis_that_counts(monkeypatch: pytest.MonkeyPatch, exact: int) -> None:
     monkeypatch.setattr(module, "EXACT", exact)
-    axes, _ = leading_axes(sp.csr_matrix((90, 70)), 4)
+    axes, _ = truncated_svd(sp.csr_matrix((90, 70)), 4)
     assert axes.shape[0] == 70
     assert not axes.any()

@@ -8,17 +8,20 @@ that the sum is still a Gram matrix.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import lapack
 
 from tidemill.core.errors import CatalogueTooLarge, LearnError, SettingRefused
+from tidemill.core.space import Space
 from tidemill.models.facts import DAY_US
 from tidemill.models.interactions import F64, Interactions
-from tidemill.models.item_cosine import LONGEST, user_item_matrix
 from tidemill.models.item_lists import ItemLists
+from tidemill.models.learners.learner import Capabilities, LearnerSpec
+from tidemill.models.learners.settings import Count, Positive, TimeLength, in_days, number, whole
+from tidemill.models.learners.user_item_matrix import LONGEST, user_item_matrix
 
 #: Items at most: the inverse for 20,000 takes 3.2 GB and minutes; twice the items take eight times as long.
 MOST_ITEMS = 20_000
@@ -26,6 +29,35 @@ MOST_ITEMS = 20_000
 FLOOR = 0.1
 #: Rows cut to lists, or mirrored, at a time.
 _ROWS = 1_000
+
+
+class Ease(LearnerSpec, frozen=True, kw_only=True, tag="ease"):
+    """Linear item-to-item weights in closed form, for catalogues of up to some ten thousand items (Steck 2019)."""
+
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = LearnerSpec.GRID | {
+        "l2": (200.0, 20.0, 1000.0),
+        "recency": ("365 days", "30 days"),
+    }
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=50)
+
+    #: How strongly weights are held small.
+    l2: Positive | Space | None = None
+    neighbours: Count | Space = 300
+    #: Pairs of a user's items count less the longer the time between them (time constant); left out, all alike.
+    gap: TimeLength | Space | None = None
+
+    def fit(self, events: Interactions, as_of: int) -> ItemLists:
+        return ease_lists(
+            events,
+            l2=number(self.l2),
+            neighbours=whole(self.neighbours),
+            gap_days=in_days(self.gap) if self.gap else None,
+        )
+
+
+def ease(**settings: Any) -> Ease:
+    """Closed-form linear item-to-item weights, for small catalogues; settings are the fields of `Ease`."""
+    return Ease.from_settings(settings)
 
 
 def ease_lists(

@@ -1,4 +1,4 @@
-"""Neighbours of neighbours: two steps of a random walk over item-to-item weights.
+"""Two hops: neighbours of neighbours, by two steps of a random walk over item-to-item weights.
 
 P holds the `WIDTH` largest weights of each row, scaled so that a row adds up to 1; the second step is P². It reaches
 items that no user took together with any item of a history: what user-kNN finds through like-minded users, without
@@ -18,7 +18,7 @@ from tidemill.models.item_lists import ItemLists
 WIDTH = 20
 
 
-def two_steps(matrix: sp.csr_matrix[Any]) -> sp.csr_matrix[Any]:
+def two_hop_weights(matrix: sp.csr_matrix[Any]) -> sp.csr_matrix[Any]:
     """float32 (n_items, n_items): the chance that a walk of two steps from the row's item ends at the column's."""
     step = ItemLists.from_matrix(matrix, WIDTH).matrix()
     mass = np.asarray(step.sum(axis=1)).ravel()

@@ -1,0 +1,46 @@
+"""Auto: the learner that the data asks for; which one it becomes is chosen in training, see `training.auto`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from tidemill.core.errors import SettingRefused, nearest
+from tidemill.models.learners.learner import Capabilities, LearnerSpec
+from tidemill.models.learners.registry import auto_learners, is_known, learner_class, learner_names
+from tidemill.models.learners.settings import Positive
+
+
+class Auto(LearnerSpec, frozen=True, kw_only=True, tag="auto"):
+    """All learners, cheapest first, within a deadline; the simplest stays unless a dearer one beats it beyond noise."""
+
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(in_blend=False)
+
+    minutes: Positive = 2.0
+    #: Names of the learners to try; empty for all.
+    only: tuple[str, ...] = ()
+
+    def parts(self) -> frozenset[str]:
+        """What may come out of it: any part, so that a slate is checked when the winner is known."""
+        found = frozenset({"popularity"})
+        return found.union(*(kind.from_settings({}).parts() for kind in learners_to_try(self.only).values()))
+
+
+def learners_to_try(only: tuple[str, ...]) -> dict[str, type[LearnerSpec]]:
+    """The learners with these names, or all, cheapest first; one without a place in the order comes last.
+
+    Raises `SettingRefused` for a name that none has.
+    """
+    known = auto_learners()
+    if not only:
+        return known
+    for name in only:
+        if name == "auto" or (name not in known and not is_known(name)):
+            raise SettingRefused(f"auto(only={list(only)!r}): no learner {name!r}", tip=nearest(name, learner_names()))
+    last = {name: learner_class(name) for name in only if name not in known}
+    return {name: kind for name, kind in (known | last).items() if name in only}
+
+
+def auto(*, minutes: float = 2.0, only: tuple[str, ...] | list[str] = ()) -> Auto:
+    """The learner that the data asks for: all are tried, cheapest first, and the simplest is kept on a tie."""
+    return Auto(minutes=minutes, only=tuple(only))

@@ -1,0 +1,250 @@
+"""Blend: a learned ranker over the parts of several learners, live counts and the shape of the history.
+
+Its trees are learned on parts cut at earlier times, asked about the events that came after each cut.
+Windows lie back to back at the end of the events, a tenth of what comes before their end each. For each one the parts
+are learned from what lies before it, and each of its events is a question: of the items that the parts draw for the
+user's history until then, which one was taken? What the trees learn of all windows serves the parts that are learned
+until the as-of. Several windows matter more than the shape of the trees: one alone teaches what was special then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Self
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from tidemill.core.errors import SettingRefused, TooLittleData
+from tidemill.core.space import Space
+from tidemill.models.facts import EventFacts
+from tidemill.models.interactions import F32, I64, Interactions
+from tidemill.models.learners.cooccurrence import Cooccurrence
+from tidemill.models.learners.item_knn import ItemKnn
+from tidemill.models.learners.lambdamart import fit_ranker
+from tidemill.models.learners.learner import Capabilities, LearnEarlier, LearnerSpec, PartRecipe, Progress
+from tidemill.models.learners.settings import Count, Positive, number, whole
+from tidemill.models.learners.spectral import Spectral
+from tidemill.models.ranker_features import feature_names, query_features
+from tidemill.models.ranking import Ranking
+from tidemill.models.recommender import Recommender
+
+#: Windows that the trees learn from, and the share of the events before its end that each takes.
+WINDOWS, SHARE = 3, 0.1
+#: Questions of a window at most, evenly over its events.
+QUESTIONS = 10_000
+#: The most taken items of the last days are among the candidates too: slates may draw them beside the parts.
+POPULAR, POPULAR_DAYS = 50, 90
+#: Fewer questions than this, whose answer was drawn, teach trees nothing.
+ENOUGH = 50
+
+
+class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
+    """A small ranker over what several learners say of an item, its age and counts, and the user's history."""
+
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=70, in_blend=False, has_ranking=True, extra="learn")
+
+    #: The learners whose parts draw candidates and are scored together: name of the part -> learner.
+    members: dict[str, LearnerSpec] = msgspec.field(default_factory=dict)
+    #: Candidates of each part.
+    draws: Count = 80
+    trees: Count | Space = 50
+    leaves: Annotated[int, Meta(ge=2)] | Space = 7
+    rate: Positive | Space = 0.1
+    #: Rows in a leaf at least; fewer learn the noise of one window.
+    min_leaf: Count | Space = 400
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, member in self.members.items():
+            if not name.isidentifier() or name == "popularity":
+                raise SettingRefused(f"blend: {name!r} cannot be a part's name", tip="use letters, digits, underscores")
+            if not isinstance(member, LearnerSpec) or not member.CAPABILITIES.in_blend:
+                raise SettingRefused(
+                    f"blend: the member {name!r} is {member!r}, which leaves no part",
+                    tip="name learners such as tm.cooccurrence() and tm.item_knn(); recent counts are in every blend",
+                )
+            if member.searched():
+                open_ones = ", ".join(member.searched())
+                raise SettingRefused(
+                    f"blend: {open_ones} of the member {name!r} cannot be searched inside of a blend",
+                    tip="search it by itself, and give the member what came out",
+                )
+
+    def parts(self) -> frozenset[str]:
+        return frozenset({"popularity", *self.members})
+
+    def told(self) -> dict[str, Any]:
+        """The settings with one line for each member.
+
+        >>> Blend(members={"near": ItemKnn(shrinkage=3.0)}).told()["members"]
+        {'near': 'item_knn(shrinkage=3.0)'}
+        """
+        return self.settings() | {"members": {name: _line(member) for name, member in self.members.items()}}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Without `members`, the usual ones are blended."""
+        if "members" in settings and not settings["members"]:
+            raise SettingRefused("blend: there is no member to blend", tip="leave `members` out for the usual ones")
+        return super().from_settings({"members": blended(), **settings})
+
+    def blend_members(self) -> Mapping[str, LearnerSpec]:
+        return self.members
+
+    def part_recipes(self) -> dict[str, PartRecipe]:
+        """The first part of each member: what a ranker scores by is one opinion for each."""
+        parts = {}
+        for name, member in sorted(self.members.items()):
+            part = next(iter(member.settled().part_recipes().values()))
+            parts[name] = replace(part, share=1 / len(self.members), draws=self.draws)
+        return parts
+
+    def learn_ranking(self, events: Interactions, as_of: int, *, earlier: LearnEarlier, progress: Progress) -> Ranking:
+        return learn_ranking(self, events, as_of, earlier=earlier, progress=progress)
+
+
+def blend(**settings: Any) -> Blend:
+    """A learned blend: a ranker over the parts of several learners. Needs the extra `learn`.
+
+    `members` names them: `blend(members={"session": cooccurrence(…), "knn": item_knn(…)})`; without it, what goes
+    with the last items, with those of the last day and with a long history, neighbours of neighbours, item-kNN and
+    spectral vectors.
+    """
+    return Blend.from_settings(settings)
+
+
+def blended() -> dict[str, LearnerSpec]:
+    """The members of a learned blend unless others are named."""
+    long_ago = "100000 days"
+    listed: dict[str, Any] = {"neighbours": 200, "factors": 0, "spectral_share": 0.0}
+    near: dict[str, Any] = listed | {
+        "half_life": "1400 days", "gap": "1000 days", "damping": 0.25, "backward": 1.0, "trend": 0.2, "trend_days": 90,
+    }  # fmt: skip
+    far: dict[str, Any] = near | {
+        "lag_power": 0.25, "backward": 0.7, "damping_to": 0.5, "smooth": 2.0, "trend": 0.4, "trend_days": 30,
+        "power": 0.7,
+    }  # fmt: skip
+    return {
+        "session": Cooccurrence(**near, recency="30 days"),
+        "day": Cooccurrence(**near, recency=long_ago, last_day=True),
+        "long": Cooccurrence(**far, recency=long_ago, rank_power=0.0),
+        "second": Cooccurrence(**near, recency="30 days", hops=2),
+        "knn": ItemKnn(**listed, shrinkage=10.0, recency="365 days"),
+        "taste": Spectral(factors=64, smoothing=10.0, recency="365 days"),
+    }
+
+
+def _line(spec: LearnerSpec) -> str:
+    given = {field.name: getattr(spec, field.name) for field in msgspec.structs.fields(spec)}
+    usual = {field.name: field.default for field in msgspec.structs.fields(spec)}
+    said = ", ".join(f"{name}={value!r}" for name, value in given.items() if value != usual[name])
+    return f"{spec.name}({said})"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Questions of one window: features (n, n_features), whether each row was taken, and rows of each question."""
+
+    features: F32
+    taken: I64
+    rows: I64
+
+
+def learn_ranking(
+    spec: Blend,
+    events: Interactions,
+    as_of: int,
+    *,
+    earlier: LearnEarlier,
+    progress: Progress,
+) -> Ranking:
+    """Trees over the parts of a settled blend, from events before `as_of` (microseconds).
+
+    Raises `TooLittleData` where parts that were cut earlier find hardly anything that was taken afterwards, and
+    `BackendMissing` without LightGBM.
+    """
+    asked: list[_Asked] = []
+    names: tuple[str, ...] = ()
+    for start, end in _windows(events):
+        before = events.before(start)
+        recommender = earlier(before, start)
+        names = feature_names({name: part.kind for name, part in recommender.parts.items()})
+        asked.append(_ask(spec, recommender, before, events, start, end))
+        progress("questions", {"answered": f"{len(asked[-1].rows):,}", "candidates": f"{len(asked[-1].taken):,}"})
+    asked = [one for one in asked if len(one.rows)]
+    if sum(len(one.rows) for one in asked) < ENOUGH:
+        raise TooLittleData(
+            f"a blend needs {ENOUGH} later events that its parts could have found",
+            tip="learn a simpler model, for example tm.cooccurrence()",
+        )
+    ranker = fit_ranker(
+        np.concatenate([one.features for one in asked]),
+        np.concatenate([one.taken for one in asked]),
+        np.concatenate([one.rows for one in asked]),
+        names,
+        trees=whole(spec.trees),
+        leaves=whole(spec.leaves),
+        rate=number(spec.rate),
+        min_leaf=whole(spec.min_leaf),
+        told=lambda tree, ndcg: progress("trees", {"tree": f"{tree} of {spec.trees}", "ndcg@10": ndcg}),
+    )
+    return Ranking(ranker, first_seen(events))
+
+
+def first_seen(events: Interactions) -> I64:
+    """int64 (n_items), microseconds: when each item had its first event."""
+    first = np.full(events.n_items, np.iinfo(np.int64).max)
+    np.minimum.at(first, events.item, events.time)
+    return first
+
+
+def _windows(events: Interactions) -> Iterator[tuple[int, int]]:
+    """`(start, end)` of each window, latest first; fewer where the events lie on few days."""
+    end = int(events.time.max()) + 1
+    for _ in range(WINDOWS):
+        before = events.time[events.time < end]
+        if not len(before):
+            return
+        start = int(np.quantile(before, 1 - SHARE, method="higher"))
+        if start <= int(before.min()):
+            return
+        yield start, end
+        end = start
+
+
+def _ask(
+    spec: Blend, recommender: Recommender, before: Interactions, events: Interactions, start: int, end: int
+) -> _Asked:
+    """What is asked in one window; questions whose answer was not drawn teach nothing and are left out."""
+    facts = EventFacts(before.items, item=before.item, time=before.time, as_of=start)
+    of_items = Ranking.features_of(first_seen(before), facts.counts, start)
+    code = np.searchsorted(before.items, events.items)  # both are sorted
+    known = np.asarray(before.items, object)[np.minimum(code, before.n_items - 1)] == np.asarray(events.items, object)
+    code = np.where(known, code, -1)[events.item]  # (n_events), -1: not known then
+    places = np.flatnonzero((events.time >= start) & (events.time < end) & (code >= 0))
+    # In order of time and not of users, whose codes follow pseudonyms: another project asks the same questions.
+    places = places[np.lexsort((events.item[places], events.time[places]))]
+    places = places[np.linspace(0, len(places) - 1, min(QUESTIONS, len(places))).astype(int)]
+    popular = np.argsort(-facts.counts(POPULAR_DAYS), kind="stable")[:POPULAR].astype(np.int32)
+    features, taken, rows = [], [], []
+    for place in places.tolist():
+        history = slice(int(events.starts[events.user[place]]), place)
+        shown = code[history] >= 0
+        items = code[history][shown].tolist()
+        if not items or code[place] in items:
+            continue
+        profile = recommender.profile(items, events.time[history][shown].tolist())
+        drawn = np.union1d(profile.nearest(spec.draws), popular)
+        hit = drawn == code[place]
+        if hit.any():
+            new = ~np.isin(drawn, items)
+            features.append(query_features(profile, of_items, drawn[new], start))
+            taken.append(hit[new].astype(np.int64))
+            rows.append(int(new.sum()))
+    if not rows:
+        return _Asked(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    return _Asked(np.concatenate(features), np.concatenate(taken), np.array(rows, np.int64))

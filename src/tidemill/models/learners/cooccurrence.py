@@ -1,0 +1,100 @@
+"""Co-occurrence: item-to-item lists of what goes with what, decayed by the time between two events and by their age.
+
+Pairs of events are additive counts, see `pair_counts`; with two hops, lists name the neighbours of neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+from msgspec import Meta
+
+from tidemill.core.space import Space
+from tidemill.models.item_lists import ItemLists
+from tidemill.models.learners.additive_counts import CountedLists, RecentEvents
+from tidemill.models.learners.learner import Capabilities
+from tidemill.models.learners.list_learner import ListLearner
+from tidemill.models.learners.pair_counts import PairCounts, PairSettings
+from tidemill.models.learners.settings import Count, NotNegative, Positive, Share, TimeLength, in_days, number, whole
+from tidemill.models.learners.two_hop import two_hop_weights
+
+
+class Cooccurrence(ListLearner, frozen=True, kw_only=True, tag="cooccurrence"):
+    """Time-decayed item-to-item co-occurrence, blended with spectral vectors and decayed popularity."""
+
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = ListLearner.GRID | {
+        "damping": (0.25, 0.1, 0.5),
+        "half_life": ("1500 days", "365 days"),
+        "gap": ("1000 days", "100 days"),
+        "backward": (1.0, 0.5),
+    }
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=20)
+
+    #: How much frequent items are damped, on both sides.
+    damping: Share | Space | None = None
+    #: How fast a pair of events is forgotten.
+    half_life: TimeLength | Space | None = None
+    #: How fast the weight of a pair falls with the time between its events (time constant).
+    gap: TimeLength | Space | None = None
+    #: Weight of "b was taken before a" against "b was taken after a".
+    backward: Share | Space | None = None
+    #: Pairs of one user are counted up to this many events apart.
+    max_lag: Count | Space = 60
+    #: A pair counts lag^-lag_power.
+    lag_power: NotNegative | Space = 0.5
+    #: Added to counts before damping.
+    smooth: NotNegative | Space = 5.0
+    #: Entries are raised to this power: below 1, many weak pairs count more beside a strong one.
+    power: Positive | Space = 1.0
+    #: How much frequent items are damped as answers, where it is not as much as in the history.
+    damping_to: Share | Space | None = None
+    #: 2: neighbours of neighbours, which finds what nobody took together yet.
+    hops: Annotated[int, Meta(ge=1, le=2)] | Space = 1
+    #: How much items that are taken more of late gain, and over how many days "of late" is.
+    trend: NotNegative | Space = 0.0
+    trend_days: Count | Space = 90
+
+    def make(self) -> CountedLists:
+        counts = PairSettings(
+            half_life_days=in_days(self.half_life),
+            gap_days=in_days(self.gap),
+            max_lag=whole(self.max_lag),
+            lag_power=number(self.lag_power),
+        )
+        return pair_lists(
+            counts,
+            whole(self.neighbours),
+            backward=number(self.backward),
+            damping=number(self.damping),
+            damping_to=None if self.damping_to is None else number(self.damping_to),
+            smooth=number(self.smooth),
+            power=number(self.power),
+            trend=number(self.trend),
+            trend_days=whole(self.trend_days),
+            hops=whole(self.hops),
+        )
+
+
+def cooccurrence(**settings: Any) -> Cooccurrence:
+    """Time-decayed co-occurrence with decayed popularity, the default: `cooccurrence(half_life="365 days")`.
+
+    Settings are the fields of `Cooccurrence`; what is left out is chosen on validation days.
+    """
+    return Cooccurrence.from_settings(settings)
+
+
+def pair_lists(
+    settings: PairSettings, neighbours: int, *, trend_days: int = 0, hops: int = 1, **shape: Any
+) -> CountedLists:
+    """Lists of items that go together in time, or with `hops` 2 of what goes with those.
+
+    `shape` is what `PairCounts.matrix` takes.
+    """
+
+    def lists(counts: PairCounts, items: Sequence[str], as_of: int, recent: RecentEvents) -> ItemLists:
+        late = recent(trend_days) if shape.get("trend") else None
+        matrix = counts.matrix(items, as_of, recent=late, **shape)
+        return ItemLists.from_matrix(two_hop_weights(matrix) if hops == 2 else matrix, neighbours)
+
+    return CountedLists(settings, lists, trend_days if shape.get("trend") else 0)

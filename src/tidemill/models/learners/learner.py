@@ -1,0 +1,176 @@
+"""A learner: its settings as a frozen record, how it learns, and what it can be used for, in one class.
+
+A new one is a class in a file of its own, found by the entry point group `tidemill.learners`:
+
+    class Nearby(LearnerSpec, frozen=True, kw_only=True, tag="nearby"):
+        GRID = LearnerSpec.GRID | {"shrinkage": (10.0, 1.0)}
+
+        shrinkage: NotNegative | Space | None = None
+
+        def fit(self, events: Interactions, as_of: int) -> ItemLists: ...
+
+A setting that is left out is chosen on validation days, from the values in `GRID`; a setting that is given is kept;
+one that is given as `tm.search(…)` or `tm.grid(…)` is searched there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from tidemill.core.errors import LearnError, SettingRefused, nearest
+from tidemill.core.space import Grid, Search, Space
+from tidemill.models.history import HistoryWeights
+from tidemill.models.interactions import Interactions
+from tidemill.models.item_lists import ItemLists
+from tidemill.models.learners.settings import Share, TimeLength, check_settings, in_days, number
+from tidemill.models.opinion import UserVectors
+from tidemill.models.prior import decay_steps
+from tidemill.models.ranking import Ranking
+from tidemill.models.recommender import Prior, Recommender
+
+#: Hears what is being learned: a word for the step, and its figures.
+Progress = Callable[[str, dict[str, Any]], None]
+#: Makes a part's arrays from events earlier than an as-of (microseconds); `CountedLists` makes it from counts too.
+Make = Callable[[Interactions, int], ItemLists | UserVectors]
+#: The recommender, without a ranking, as it would have been learned from these events at their as-of.
+LearnEarlier = Callable[[Interactions, int], Recommender]
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a learner can be used for, as data: nobody asks for its class."""
+
+    #: Its place among the learners that `tm.auto()` tries, cheapest first; `None`: only where `only=` names it.
+    auto_order: int | None = None
+    #: Whether it can be a member of a blend.
+    in_blend: bool = True
+    #: Whether it has a ranking, so that its score is more than a weighted sum over its parts.
+    has_ranking: bool = False
+    #: The extra that it needs: `learn` stands for `pip install 'tidemill[learn]'`.
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class PartRecipe:
+    """One part of a settled learner, before it is made."""
+
+    share: float
+    weights: HistoryWeights
+    #: What the arrays depend on besides the events: parts with the same key share them.
+    key: Hashable
+    make: Make
+    draws: int | None = None
+
+
+class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"):
+    """Base of all learners, with the popularity that is blended into every score.
+
+    A score is (1 - popularity_share) · relevance + popularity_share · recent popularity, both scaled to at most 1.
+    A learner of one part overrides `fit`; one whose part is made of additive counts overrides `make`; one with several
+    parts overrides `part_recipes`.
+    """
+
+    #: Settings that are chosen where they are left out: name -> values tried, the first one before any choice.
+    #: They are chosen in this order, popularity first: beside what everybody takes now, a part need only tell the rest.
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "popularity_share": (0.4, 0.2, 0.1, 0.03, 0.0, 0.7),
+        "popularity_half_life": ("30 days", "90 days", "7 days"),
+    }
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities()
+    #: Settings that shape an answer and not the arrays: trials that differ in these alone learn once.
+    ANSWER_SETTINGS: ClassVar[frozenset[str]] = frozenset({"popularity_share", "popularity_half_life", "recency"})
+
+    #: Share of recent popularity in the score, 0 to 1.
+    popularity_share: Share | Space | None = None
+    #: How fast popularity is forgotten.
+    popularity_half_life: TimeLength | Space | None = None
+    #: How fast a user's earlier events count less than the last one (time constant).
+    recency: TimeLength | Space | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self, self.name)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """The learner with these settings; `SettingRefused` names the nearest setting for one that it does not have."""
+        for unknown in sorted(set(settings) - set(cls.__struct_fields__)):
+            raise SettingRefused(
+                f"{cls.__struct_config__.tag} has no setting `{unknown}`: {nearest(unknown, cls.__struct_fields__)}"
+            )
+        return cls(**settings)
+
+    @property
+    def name(self) -> str:
+        """The learner's name, for example `cooccurrence`."""
+        return str(self.__struct_config__.tag)
+
+    def parts(self) -> frozenset[str]:
+        """Model parts that the bundle will hold, for `SlateSpec.check`."""
+        return frozenset({"popularity", self.name})
+
+    def open(self) -> dict[str, tuple[Any, ...]]:
+        """Settings that are still to be chosen, with the values to try."""
+        return {name: values for name, values in self.GRID.items() if getattr(self, name) is None}
+
+    def searched(self) -> dict[str, Search | Grid]:
+        """Settings that are given as a range or a grid."""
+        found = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: value for name, value in found.items() if isinstance(value, Search | Grid)}
+
+    def settled(self, **chosen: Any) -> Self:
+        """The same learner with `chosen` settings, the first value of `GRID` for what is still open, and the lower end
+        or first value of what would have to be searched.
+        """
+        rest = {name: values[0] for name, values in self.open().items()}
+        for name, space in self.searched().items():
+            rest[name] = space.low if isinstance(space, Search) else space.values[0]
+        return msgspec.structs.replace(self, **(rest | chosen))
+
+    def settings(self) -> dict[str, Any]:
+        """All settings by name."""
+        return {name: value for name, value in msgspec.to_builtins(self).items() if name != "learner"}
+
+    def told(self) -> dict[str, Any]:
+        """The settings as people compare them: a learner inside of this one is a line with what it was given."""
+        return self.settings()
+
+    def blend_members(self) -> Mapping[str, LearnerSpec]:
+        """The learners inside of this one, by the name of their part; none for most."""
+        return {}
+
+    # ---- learning; of a settled learner
+
+    def fit(self, events: Interactions, as_of: int) -> ItemLists | UserVectors:
+        """The arrays of its part, from events that are all earlier than `as_of` (microseconds)."""
+        raise LearnError(f"{self.name} is no learner that can be learned by itself", tip="let `choose` settle it first")
+
+    def make(self) -> Make:
+        """What makes the arrays of its part: `fit`, or a `CountedLists`, which a refresh makes anew from counts."""
+        return self.fit
+
+    def part_recipes(self) -> dict[str, PartRecipe]:
+        """Its parts by name; none for a learner of popularity alone."""
+        return {self.name: PartRecipe(1.0, self.history_weights(), self.arrays_key(), self.make())}
+
+    def arrays_key(self) -> Hashable:
+        """What the arrays of its own part depend on besides the events."""
+        own = {name: value for name, value in self.settings().items() if name not in self.ANSWER_SETTINGS}
+        return self.name, msgspec.json.encode(own)
+
+    def history_weights(self) -> HistoryWeights:
+        """How much each event of a user's history counts."""
+        return HistoryWeights(recency_days=in_days(self.recency) if self.recency else 365.0)
+
+    def popularity_prior(self) -> Prior:
+        """How recent popularity enters the score."""
+        half_life_days = in_days(self.popularity_half_life) if self.popularity_half_life else 30.0
+        return Prior(share=number(self.popularity_share or 0.0), steps=decay_steps(half_life_days))
+
+    def learn_ranking(
+        self, events: Interactions, as_of: int, *, earlier: LearnEarlier, progress: Progress
+    ) -> Ranking | None:
+        """What scores the candidates of all parts together, where `CAPABILITIES.has_ranking`."""
+        return None

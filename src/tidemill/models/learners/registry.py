@@ -1,0 +1,139 @@
+"""The registry of learners: names looked up by entry point, tidemill's own by the same group as anybody else's.
+
+    [project.entry-points."tidemill.learners"]
+    nearby = "my_package.nearby:Nearby"
+
+A class of the project's own modules is known too, once `mill.py` has imported it. Nothing is loaded before it is asked
+for, and a bundle is opened and served without the learner that left it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import msgspec
+
+from tidemill.core.errors import BackendMissing, SettingRefused, nearest
+from tidemill.models.learners.learner import LearnerSpec
+
+GROUP = "tidemill.learners"
+
+
+def learner_names() -> list[str]:
+    """The names of all learners that are installed, sorted."""
+    return sorted(_points())
+
+
+def is_known(name: str) -> bool:
+    """Whether there is a learner of this name, be it one that cannot be imported."""
+    return name in _points() or name in _imported()
+
+
+def learner_class(name: str) -> type[LearnerSpec]:
+    """The class of the learner `name`.
+
+    Raises `BackendMissing` where none of this name is installed or it cannot be imported, and `SettingRefused` where
+    what was found is not the learner of this name.
+    """
+    points = _points()
+    if name in points:
+        return _loaded(_only_one(points[name]))
+    if name in (imported := _imported()):
+        return imported[name]
+    raise BackendMissing(
+        f"no learner `{name}` is installed: {nearest(name, points)}",
+        tip=f"install the package that registers `{name}` in the entry point group {GROUP}",
+    )
+
+
+def learner_of(name: str, settings: Mapping[str, Any]) -> LearnerSpec:
+    """The learner of this name with these settings, as `settings()` gave them.
+
+    >>> from tidemill.models.learners.item_knn import item_knn
+    >>> learner_of("item_knn", item_knn(shrinkage=3.0).settings()) == item_knn(shrinkage=3.0)
+    True
+
+    Raises `SettingRefused` for settings that it does not have, and what `learner_class` raises.
+    """
+    kind = learner_class(name)
+    plain = {key: value for key, value in settings.items() if key != "learner"}
+    members = plain.pop("members", {})
+    try:
+        made: LearnerSpec = msgspec.convert({**plain, "learner": name}, kind)
+        if members:
+            parts = {part: learner_of(member["learner"], member) for part, member in members.items()}
+            made = msgspec.structs.replace(made, members=parts)
+    except (msgspec.ValidationError, AttributeError, KeyError, TypeError) as problem:
+        raise SettingRefused(f"these are no settings of `{name}`: {problem}") from problem
+    return made
+
+
+def auto_learners() -> dict[str, type[LearnerSpec]]:
+    """The learners that `tm.auto()` tries unless others are named, cheapest first."""
+    kinds = [learner_class(name) for name in learner_names()]
+    placed = [(kind.CAPABILITIES.auto_order, str(kind.__struct_config__.tag), kind) for kind in kinds]
+    ordered = sorted((order, name, kind) for order, name, kind in placed if order is not None)
+    return {name: kind for _, name, kind in ordered}
+
+
+def distribution_of(name: str) -> str | None:
+    """Name and version of the package that a learner comes from, `None` for tidemill's own and those of a project."""
+    for point in _points().get(name, ()):
+        if point.dist is not None and point.dist.name != "tidemill":
+            return f"{point.dist.name}=={point.dist.version}"
+    return None
+
+
+def _points() -> dict[str, list[EntryPoint]]:
+    found = _points_on(tuple(sys.path))
+    if not found:
+        raise BackendMissing(f"no learner is registered in {GROUP}", tip="install tidemill again")
+    return found
+
+
+@lru_cache(maxsize=4)
+def _points_on(path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
+    """The entry points of the packages on `path`, which is `sys.path`: looking for them reads every package's files."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _only_one(points: list[EntryPoint]) -> EntryPoint:
+    if len(points) > 1:
+        sources = " and ".join(sorted(point.dist.name if point.dist else point.value for point in points))
+        raise SettingRefused(
+            f"{sources} both register a learner `{points[0].name}`", tip="rename one of them, or uninstall its package"
+        )
+    return points[0]
+
+
+def _loaded(point: EntryPoint) -> type[LearnerSpec]:
+    try:
+        kind: Any = point.load()
+    except (ImportError, AttributeError) as problem:
+        source = point.dist.name if point.dist else point.value
+        raise BackendMissing(
+            f"the learner `{point.name}` of {source} cannot be loaded: {problem}",
+            tip=f"mend or uninstall {source}",
+        ) from problem
+    if not isinstance(kind, type) or not issubclass(kind, LearnerSpec) or kind.__struct_config__.tag != point.name:
+        raise SettingRefused(
+            f"the entry point `{point.name}` names {point.value}, which is not the learner of that name",
+            tip=f'name a class of LearnerSpec that has tag="{point.name}"',
+        )
+    return kind
+
+
+def _imported() -> dict[str, type[LearnerSpec]]:
+    """Learners by name whose classes this process has imported, with an entry point or without one."""
+    todo, found = [LearnerSpec], dict[str, type[LearnerSpec]]()
+    while todo:
+        todo.extend(below := todo.pop().__subclasses__())
+        found |= {str(kind.__struct_config__.tag): kind for kind in below}
+    return found

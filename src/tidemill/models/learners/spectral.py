@@ -1,0 +1,87 @@
+"""Spectral: truncated SVD of the degree-normalised interactions, used as a low-pass filter.
+
+R̃ = (D_u + s)^-½ R (D_i + s)^-b without single-item users, whose islands would lead the spectrum; V holds its k leading
+right singular vectors and σ their strengths. A user vector is the weighted history times the encoder
+(D_i + s)^-b V (σ / σ_1)^gain, an item vector is (D_i + s)^out V, and the score is their inner product. So a new user,
+and a new event, is folded in by one sparse product. With b = out = ½ and gain 0 it is the filter of GF-CF
+(Shen et al. 2021); with gain 2 it tends to the linear filter R̃ᵀR̃.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+
+from tidemill.core.space import Space
+from tidemill.models.interactions import Interactions
+from tidemill.models.learners.learner import Capabilities, LearnerSpec
+from tidemill.models.learners.settings import CountOrZero, NotNegative, Share, number, whole
+from tidemill.models.learners.truncated_svd import truncated_svd
+from tidemill.models.learners.user_item_matrix import user_item_matrix
+from tidemill.models.user_vectors import Vectors
+
+
+class Spectral(LearnerSpec, frozen=True, kw_only=True, tag="spectral"):
+    """Truncated SVD of the degree-normalised interactions as a low-pass filter: item vectors and user vectors."""
+
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = LearnerSpec.GRID | {
+        "factors": (16, 64, 128),
+        "smoothing": (10.0, 3.0, 30.0),
+        "recency": ("365 days", "30 days"),
+    }
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=40)
+
+    #: Dimensions of the vectors.
+    factors: CountOrZero | Space | None = None
+    #: Added to the degrees of users and items, so that islands of rare items do not lead.
+    smoothing: NotNegative | Space | None = None
+    #: How much items with many events are held back, 0 to 1.
+    item_power: Share | Space = 0.5
+    #: How much frequent items gain in the answer; the same as `item_power` where it is left out.
+    out_power: Share | Space | None = None
+    #: Axes count strength^gain: above 0, strong ones more.
+    gain: NotNegative | Space = 0.0
+
+    def fit(self, events: Interactions, as_of: int) -> Vectors:
+        return spectral_vectors(
+            events,
+            factors=whole(self.factors),
+            smoothing=number(self.smoothing),
+            gain=number(self.gain),
+            item_power=number(self.item_power),
+            out_power=None if self.out_power is None else number(self.out_power),
+        )
+
+
+def spectral(**settings: Any) -> Spectral:
+    """A spectral linear model with item and user vectors; settings are the fields of `Spectral`."""
+    return Spectral.from_settings(settings)
+
+
+def spectral_vectors(
+    events: Interactions,
+    *,
+    factors: int,
+    smoothing: float,
+    gain: float = 0.0,
+    item_power: float = 0.5,
+    out_power: float | None = None,
+) -> Vectors:
+    """Vectors of every item of `events`; an item that only single-item users took has vectors of zero.
+
+    `item_power`, b, is how much items with many events are held back; `out_power`, by default the same, how much they
+    gain in the answer; `gain`, how much strong axes count above weak ones. Fewer than `factors` columns come back where
+    the data have a lower rank.
+    """
+    users = user_item_matrix(events)
+    users = users[np.diff(users.indptr) > 1]
+    degrees = np.maximum(users.sum(axis=0).A1, 1.0) + smoothing  # (n_items)
+    sizes = np.maximum(users.sum(axis=1).A1, 1.0) + smoothing  # (n_users)
+    normal = (sp.diags_array(sizes**-0.5) @ users @ sp.diags_array(degrees**-item_power)).tocsr()
+    axes, strength = truncated_svd(normal, factors)  # (n_items, k), (k)
+    counts = (strength / strength.max(initial=1e-300)) ** gain
+    encoder = axes * degrees[:, None] ** -item_power * counts
+    items = axes * degrees[:, None] ** (item_power if out_power is None else out_power)
+    return Vectors(encoder.astype(np.float32), items.astype(np.float32))

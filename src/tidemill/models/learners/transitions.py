@@ -1,0 +1,45 @@
+"""Transitions: a Markov chain of the first order over items, from the pairs of events that follow each other."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from tidemill.core.space import Space
+from tidemill.models.history import HistoryWeights
+from tidemill.models.learners.additive_counts import CountedLists
+from tidemill.models.learners.cooccurrence import pair_lists
+from tidemill.models.learners.learner import Capabilities, LearnerSpec
+from tidemill.models.learners.pair_counts import PairSettings
+from tidemill.models.learners.settings import Count, Share, TimeLength, in_days, number, whole
+
+#: How fast the weight of a pair falls with the time between its events (time constant).
+GAP_DAYS = 365.0
+
+
+class Transitions(LearnerSpec, frozen=True, kw_only=True, tag="transitions"):
+    """What is taken right after what: a Markov chain of the first order, damped by how frequent items are."""
+
+    GRID: ClassVar[dict[str, tuple[Any, ...]]] = LearnerSpec.GRID | {
+        "damping": (0.25, 0.0, 0.5),
+        "half_life": ("1500 days", "365 days"),
+        "recency": ("30 days", "365 days"),
+    }
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=30)
+
+    damping: Share | Space | None = None
+    half_life: TimeLength | Space | None = None
+    #: How many steps ahead count: with 1, only the next item.
+    steps: Count | Space = 1
+    neighbours: Count | Space = 100
+
+    def history_weights(self) -> HistoryWeights:
+        return HistoryWeights(recency_days=super().history_weights().recency_days, rank_power=1.0)
+
+    def make(self) -> CountedLists:
+        counts = PairSettings(half_life_days=in_days(self.half_life), gap_days=GAP_DAYS, max_lag=whole(self.steps))
+        return pair_lists(counts, whole(self.neighbours), backward=0.0, damping=number(self.damping))
+
+
+def transitions(**settings: Any) -> Transitions:
+    """What is taken right after what; settings are the fields of `Transitions`."""
+    return Transitions.from_settings(settings)

@@ -1,0 +1,29 @@
+"""The user-item matrix: 1 where a user has an item, however often; what most learners begin with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from tidemill.models.interactions import I32, Interactions
+
+#: Users with more items than this say little about which items go together, and cost its square.
+LONGEST = 1_000
+
+
+def user_item_matrix(events: Interactions) -> sp.csr_matrix[Any]:
+    """float32 (n_users, n_items), 1 where the user has the item."""
+    everything = np.arange(events.n_items, dtype=np.int32)
+    single: sp.csr_matrix[Any] = taken_by(events, everything, events.n_items).astype(np.float32)
+    return single
+
+
+def taken_by(events: Interactions, place: I32, n: int) -> sp.csr_matrix[Any]:
+    """int64 (n_users, n): 1 where the user has the item; `place` says where each item lies among the n."""
+    ones = np.ones(len(events), np.int64)
+    matrix = sp.csr_matrix((ones, (events.user, place[events.item])), shape=(events.n_users, n))
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix
