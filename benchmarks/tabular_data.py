@@ -37,10 +37,10 @@ def examples(
             fields.append(Field(name=name, kind="time"))
             arrays.append(array.cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC")))
         elif pa.types.is_string(array.type):
-            fields.append(Field(name=name, kind="text"))
+            fields.append(Field(name=name, kind="str"))
             arrays.append(array)
         else:
-            fields.append(Field(name=name, kind="number"))
+            fields.append(Field(name=name, kind="float"))
             arrays.append(array.cast(pa.float64()))
     inputs = pa.table(arrays, names=list(columns))
     return Examples(tuple(fields), inputs, np.asarray(target, np.float64), task, classes, time=time)

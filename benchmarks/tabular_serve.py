@@ -48,9 +48,9 @@ ROUNDS = 3
 WIDTH = 20
 PEOPLE = 20_000
 CLASSES = ("no", "yes")
-NUMBERS = tuple(Field(name=f"x{i:02d}", kind="number") for i in range(WIDTH))
-LOOKED_UP = (Field(name="spent", kind="number"), Field(name="visits", kind="number"))
-RATIO = Field(name="ratio", kind="number")
+NUMBERS = tuple(Field(name=f"x{i:02d}", kind="float") for i in range(WIDTH))
+LOOKED_UP = (Field(name="spent", kind="float"), Field(name="visits", kind="float"))
+RATIO = Field(name="ratio", kind="float")
 MODULE = "features/ratio_of.py"
 SOURCE = b"""from __future__ import annotations
 
@@ -127,7 +127,7 @@ def build(folder: Path, n_trees: int) -> tuple[House, dict[str, Any]]:
     house = open_house(
         folder, settings_module.load(folder, overrides=overrides, environ={}), SystemClock(), name="benchmark"
     )
-    person = Field(name="person", kind="text", optional=False, role="subject")
+    person = Field(name="person", kind="str", optional=False, role="subject")
     lookup = Lookup(view="spending", entity="person", columns={"spent": "spent", "visits": "visits"}, ttl_us=None)
     ratio = Computed(function="ratio_of", module=MODULE, takes=("spent", "x00"), gives=(RATIO,))
     inputs = (*NUMBERS, *LOOKED_UP, RATIO)

@@ -22,7 +22,7 @@ from tidemill.loop.project import load_mill
 from tidemill.models.tabular import TabularModel, write_tabular
 from tidemill.models.tabular.recipe import Additive, Number, Recipe, Term
 
-SIZE = Field(name="size", kind="number")
+SIZE = Field(name="size", kind="float")
 
 
 @pytest.fixture

@@ -123,20 +123,20 @@ def _gap(attribute: str, measure: str, groups: dict[str, float], half: float, n:
 
 def signature(task: Task = "binary", *, text: str = "") -> Signature:
     fields = (
-        Field(name="customer", kind="text", optional=False, role="subject"),
-        Field(name="tenure", kind="whole", optional=False, unit=f"months {text}".strip()),
-        Field(name=f"Contract {text}".strip(), kind="text"),
-        Field(name="charges", kind="number"),
-        Field(name="senior", kind="flag"),
+        Field(name="customer", kind="str", optional=False, role="subject"),
+        Field(name="tenure", kind="int", optional=False, unit=f"months {text}".strip()),
+        Field(name=f"Contract {text}".strip(), kind="str"),
+        Field(name="charges", kind="float"),
+        Field(name="senior", kind="bool"),
         Field(name="at", kind="time", role="event_time"),
     )
-    drift = (Field(name="drift", kind="number"),)
+    drift = (Field(name="drift", kind="float"),)
     pace = {"pace": "zone_minutes"}
     return Signature(
         task=task,
         target=f"left {text}".strip(),
         request=fields,
-        inputs=(*fields[1:5], Field(name="pace", kind="number"), *drift),
+        inputs=(*fields[1:5], Field(name="pace", kind="float"), *drift),
         outputs=outputs_of(task),
         lookups=(Lookup(view="zone_pace", entity="zone", columns=pace, ttl_us=3 * DAY_US),),
         computed=(
@@ -201,7 +201,7 @@ def declared(text: str = "") -> DeclaredFeatures:
         functions=(
             DeclaredFunction(
                 name="billing", owner="", description=f"What was paid {text}", takes=("tenure", "charges"),
-                gives=(Field(name="drift", kind="number"),), consumers=("churn",),
+                gives=(Field(name="drift", kind="float"),), consumers=("churn",),
             ),
         ),
     )  # fmt: skip

@@ -33,7 +33,7 @@ def test_each_column_has_the_kind_that_all_of_it_fits(tmp_path: Path) -> None:
         ("customer_id", "str", False, True),
         ("Age", "int", True, False),
         ("Charges", "float", False, False),
-        ("since", "datetime", False, False),
+        ("since", "time", False, False),
         ("c_1st", "bool", False, False),
         ("left", "str", False, False),
     ]

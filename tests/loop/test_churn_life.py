@@ -103,11 +103,11 @@ class Life:
 def tensor(one: Field, values: list[str]) -> Any:
     """A column of the file as the client's tensor: a blank is NaN, or an empty text."""
     made: Any
-    if one.kind == "text":
+    if one.kind == "str":
         made = np.array([value.encode() for value in values], object)
     else:
         made = np.array([float(value) if value.strip() else np.nan for value in values])
-        made = made.astype(np.int64) if one.kind == "whole" else made
+        made = made.astype(np.int64) if one.kind == "int" else made
     found = triton.InferInput(one.name, [len(values)], DATATYPE[one.kind])
     found.set_data_from_numpy(made)
     return found
@@ -170,13 +170,11 @@ def inputs_of(life: Life) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for one in life.fields:
         values = [row[one.name] for row in life.unseen]
-        if one.kind == "text":
+        if one.kind == "str":
             columns[one.name] = pa.array(values, pa.string())
         else:
             numbers = [float(value) if value.strip() else None for value in values]
-            columns[one.name] = pa.array(numbers, pa.float64()).cast(
-                pa.int64() if one.kind == "whole" else pa.float64()
-            )
+            columns[one.name] = pa.array(numbers, pa.float64()).cast(pa.int64() if one.kind == "int" else pa.float64())
     tenure, monthly, total = (
         np.asarray(columns[name].to_numpy(zero_copy_only=False), float)
         for name in ("tenure", "MonthlyCharges", "TotalCharges")
@@ -194,7 +192,7 @@ def by_hand(life: Life) -> Any:
     examples = read_again(house, graph, dataset_named(house, "churn@1"))
     learned, asked = examples.inputs.to_pandas(), inputs_of(life).to_pandas()
     for one in examples.fields:
-        if one.kind == "text":
+        if one.kind == "str":
             known = sorted(set(learned[one.name].dropna()))
             learned[one.name] = pandas.Categorical(learned[one.name], known)
             asked[one.name] = pandas.Categorical(asked[one.name], known)

@@ -46,8 +46,8 @@ def test_a_folder_with_a_graph_becomes_a_release_that_can_be_promoted(project: P
     assert (made.release.name, made.anew) == ("wait@1", True)
     assert made.release.signature is not None
     assert [(field.name, field.kind) for field in made.release.signature.request] == [
-        ("age", "number"),
-        ("income", "number"),
+        ("age", "float"),
+        ("income", "float"),
     ]
     assert made.release.card.origin["licence"] == "internal"
     assert len(made.release.card.origin["sha256"]) == 64
@@ -104,8 +104,8 @@ def test_lightgbm_text_brings_its_names_and_categories(project: Project, tmp_pat
     made = imported(project, "fare", source, card=card(tmp_path, target="fare"), golden=golden)
     assert made.release.signature is not None
     assert [(field.name, field.kind) for field in made.release.signature.inputs] == [
-        ("age", "number"),
-        ("city", "text"),
+        ("age", "float"),
+        ("city", "str"),
     ]
     house, _ = project.open()
     answers = read_golden(house.releases.bundle(made.release.bundle))[1]

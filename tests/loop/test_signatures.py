@@ -59,7 +59,7 @@ def test_inputs_are_all_columns_but_the_target_times_and_people() -> None:
     found = asked(mill, examples=trips)
     assert [field.name for field in found.inputs] == ["zone", "miles", "riders", "night"]
     assert {field.name: field.kind for field in found.inputs} == {
-        "zone": "text", "miles": "number", "riders": "whole", "night": "flag",
+        "zone": "str", "miles": "float", "riders": "int", "night": "bool",
     }  # fmt: skip
     assert found.columns.time == "picked_at"
     assert [field.name for field in found.request if field.role == "event_time"] == ["picked_at"]

@@ -24,11 +24,11 @@ from tidemill.models.tabular.recipe import (
 
 TEXTS = ["red", "green", "blue", ""]
 FIELDS = (
-    Field(name="size", kind="number"),
-    Field(name="rooms", kind="whole"),
-    Field(name="new", kind="flag"),
-    Field(name="colour", kind="text"),
-    Field(name="town", kind="text"),
+    Field(name="size", kind="float"),
+    Field(name="rooms", kind="int"),
+    Field(name="new", kind="bool"),
+    Field(name="colour", kind="str"),
+    Field(name="town", kind="str"),
     Field(name="sold", kind="time"),
 )
 TYPES = [pa.float64(), pa.int64(), pa.bool_(), pa.string(), pa.string(), pa.timestamp("us", tz="UTC")]

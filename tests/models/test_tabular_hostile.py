@@ -75,7 +75,7 @@ def at(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         (at("members", 3, "columns", to=[1, 2, 99]), "not among the 16"),
         (at("members", 3, "columns", to=None), "reads 'in', which is no input"),
         (at("encoders", 0, "input", to="nothing"), "'nothing', which is no input"),
-        (at("encoders", 0, "input", to="colour"), "'colour', which is a text"),
+        (at("encoders", 0, "input", to="colour"), "'colour', which is text"),
         (at("inputs", 1, "name", to="size"), "a name comes twice"),
         (at("low", to=2.0), None),
         (lambda about: about.update(low=2.0, high=1.0), "upside down"),

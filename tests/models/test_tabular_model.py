@@ -94,7 +94,7 @@ def test_what_encoders_make_of_a_row_is_known() -> None:
 def test_an_additive_model_is_linear_between_knots_and_constant_beyond() -> None:
     curve = Term(column=0, knots=(0.0, 10.0), values=((1.0,), (2.0,)), missing=(9.0,))
     recipe = Recipe(
-        task="number", target="y", inputs=(Field(name="x", kind="number"),), encoders=(Number(input="x"),),
+        task="number", target="y", inputs=(Field(name="x", kind="float"),), encoders=(Number(input="x"),),
         members=(Additive(name="a", terms=(curve,), bias=(0.5,)),), weights=(2.0,), bias=(1.0,), link="identity",
     )  # fmt: skip
     model = TabularModel(recipe, {})
@@ -191,7 +191,7 @@ def test_a_bundle_gives_the_same_answers_and_the_same_bytes(tmp_path: Path) -> N
 
 
 def test_golden_rows_never_name_people(tmp_path: Path) -> None:
-    who = Field(name="size", kind="number", role="subject")
+    who = Field(name="size", kind="float", role="subject")
     model = TabularModel(worlds.recipe((worlds.additive(),), inputs=(who, *worlds.FIELDS[1:])), {})
     table = worlds.table(worlds.rows(3))
     with pytest.raises(BundleRefused, match="'size', which names people"):
@@ -237,7 +237,7 @@ def test_tables_of_other_types_are_read_where_nothing_is_lost() -> None:
     assert (model.answer(other) == model.answer(table)).all()
     with pytest.raises(UnknownName, match="reads 'sold'"):
         model.answer(table.drop_columns(["sold"]))
-    with pytest.raises(TypeMismatch, match="'size' is string, and no number"):
+    with pytest.raises(TypeMismatch, match="'size' is string, and not a number"):
         model.answer(table.set_column(0, "size", pa.array(["many"] * 30)))
 
 

@@ -131,8 +131,8 @@ def test_times_are_taken_as_iso_text_too(tmp_path: Path) -> None:
 
 def test_the_readme_says_what_has_to_be_brought(tmp_path: Path) -> None:
     text = (exported(tmp_path, model("binary")) / "README.md").read_text()
-    assert "| `town` | text |  | looked up: `name` of `towns` by `id` |" in text
-    assert "| `colour` | text |  | computed by `hue` from size |" in text
+    assert "| `town` | str |  | looked up: `name` of `towns` by `id` |" in text
+    assert "| `colour` | str |  | computed by `hue` from size |" in text
     assert "the probability of `yes`; from 0.5 on the label is `yes`" in text
     assert "Could harm: buyers" in text
     assert "Licence: MIT" in text

@@ -82,16 +82,16 @@ def additive(
 
 
 def _encoder(one: Field) -> Any:
-    if one.kind == "text":
+    if one.kind == "str":
         return Is(input=one.name, value="gold", known=("gold",))
     return Part(input=one.name, part="hour") if one.kind == "time" else Number(input=one.name)
 
 
 CHURN_FIELDS = (
-    Field(name="age", kind="whole", optional=False, unit="years"),
-    Field(name="balance", kind="number"),
-    Field(name="member", kind="flag"),
-    Field(name="plan", kind="text"),
+    Field(name="age", kind="int", optional=False, unit="years"),
+    Field(name="balance", kind="float"),
+    Field(name="member", kind="bool"),
+    Field(name="plan", kind="str"),
     Field(name="joined", kind="time"),
 )
 
@@ -109,7 +109,7 @@ def churn_signature() -> Signature:
     )  # fmt: skip
 
 
-SIZES = (Field(name="length", kind="number", optional=False), Field(name="width", kind="number"))
+SIZES = (Field(name="length", kind="float", optional=False), Field(name="width", kind="float"))
 
 
 def sized(task: Task, target: str, classes: tuple[str, ...] = ()) -> tuple[TabularModel, Signature]:
@@ -121,17 +121,17 @@ def sized(task: Task, target: str, classes: tuple[str, ...] = ()) -> tuple[Tabul
 
 
 BUYER_INPUTS = (
-    Field(name="amount", kind="number", optional=False),
-    Field(name="spent", kind="number"),
-    Field(name="tier", kind="text"),
-    Field(name="ratio", kind="number"),
+    Field(name="amount", kind="float", optional=False),
+    Field(name="spent", kind="float"),
+    Field(name="tier", kind="str"),
+    Field(name="ratio", kind="float"),
 )
 
 
 def buyer() -> tuple[TabularModel, Signature]:
     """A count: an amount from the request, two features of the person, and a ratio of both."""
     request = (
-        Field(name="customer", kind="text", role="subject"),
+        Field(name="customer", kind="str", role="subject"),
         BUYER_INPUTS[0],
         Field(name="at", kind="time", role="event_time"),
     )

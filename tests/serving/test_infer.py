@@ -245,7 +245,7 @@ def test_metadata_as_the_protocol_has_it(asks: Client) -> None:
         "name": "age",
         "datatype": "INT64",
         "shape": [-1],
-        "parameters": {"kind": "whole", "optional": False, "unit": "years"},
+        "parameters": {"kind": "int", "optional": False, "unit": "years"},
     }
     assert asks("GET", f"/v2/models/{CHURN}/ready")[0] == asks("GET", f"/v2/models/{CHURN}/versions/1/ready")[0] == 200
 
@@ -295,7 +295,7 @@ def test_mlflow_s_tables_are_answered_too(asks: Client, body: dict[str, Any]) ->
         (f"?model={CHURN}", {"inputs": RECORDS, "instances": RECORDS}, "one of"),
         (f"?model={CHURN}", {"inputs": []}, "no rows"),
         (f"?model={CHURN}", {"inputs": [{"age": 31, "agee": 1}]}, "does not take"),
-        (f"?model={CHURN}", {"inputs": [{"age": "31"}]}, "age is a whole"),
+        (f"?model={CHURN}", {"inputs": [{"age": "31"}]}, "age is a whole number"),
         (f"?model={CHURN}", {"inputs": [{"age": 1.5}]}, "age: row 0 is no whole number"),
         (f"?model={CHURN}", {"inputs": [{"age": 1}, {}]}, "age is required and missing in row 1"),
         (f"?model={CHURN}", {"inputs": {"age": [1, 2], "plan": ["a"]}}, "equally long"),

@@ -38,7 +38,7 @@ PLAIN = ("__class__", "../../etc/passwd")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     made = open_models(tmp_path_factory.mktemp("attacked") / "project", max_rows=100)
     made.promote(CHURN, churn(), churn_signature())
-    fields = tuple(Field(name=name, kind="number", optional=True) for name in HOSTILE)
+    fields = tuple(Field(name=name, kind="float", optional=True) for name in HOSTILE)
     hostile = additive("classes", HOSTILE[0], fields, [0.1] * len(fields), HOSTILE[:3])
     signature = Signature(
         task="classes", target=HOSTILE[0], request=fields, inputs=fields, outputs=outputs_of("classes"),

@@ -38,7 +38,7 @@ def slowly(length):
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     made = open_models(tmp_path_factory.mktemp("many") / "project", slot_s=3600)
     made.promote(PRICE, *sized("number", "price"))
-    half = Field(name="half", kind="number")
+    half = Field(name="half", kind="float")
     computed = Computed(function="slowly", module="features/slowly.py", takes=("length",), gives=(half,))
     inputs = (*SIZES, half)
     signature = Signature(

@@ -13,7 +13,7 @@ import pytest
 from served_model import BUYER, MODULE, PRICE, SIZES, SOURCE, Served, additive, buyer, open_models, sized
 from test_site import Exchange, full_disk
 
-from tidemill.core.signature import FieldKind
+from tidemill.core.kinds import Kind
 from tidemill.loop.app import _stores
 from tidemill.models.on_demand import array_of_column, array_of_values, values_of_array
 from tidemill.models.tabular import TabularModel
@@ -131,25 +131,25 @@ def test_the_switch_of_a_function_s_source_is_noticed(served: Served, tmp_path: 
 
 
 ARROW = {
-    "number": pa.float64(), "whole": pa.int64(), "flag": pa.bool_(), "text": pa.string(),
+    "float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "str": pa.string(),
     "time": pa.timestamp("us", "UTC"),
 }  # fmt: skip
-COLUMNS: list[tuple[FieldKind, list[Any]]] = [
-    ("number", [1.5, -2.0]),
-    ("number", [None, 2.0]),
-    ("whole", [1, 2**40]),
-    ("whole", [None, 3]),
-    ("flag", [True, False]),
-    ("flag", [None, True]),
-    ("text", ["a", ""]),
-    ("text", [None, "b"]),
+COLUMNS: list[tuple[Kind, list[Any]]] = [
+    ("float", [1.5, -2.0]),
+    ("float", [None, 2.0]),
+    ("int", [1, 2**40]),
+    ("int", [None, 3]),
+    ("bool", [True, False]),
+    ("bool", [None, True]),
+    ("str", ["a", ""]),
+    ("str", [None, "b"]),
     ("time", [1_700_000_000_000_001, -5]),
     ("time", [None, 7]),
 ]
 
 
 @pytest.mark.parametrize(("kind", "values"), COLUMNS)
-def test_functions_are_given_what_they_were_given_in_training(kind: FieldKind, values: list[Any]) -> None:
+def test_functions_are_given_what_they_were_given_in_training(kind: Kind, values: list[Any]) -> None:
     trained = array_of_column(pa.chunked_array([pa.array(values, ARROW[kind])]), kind)
     served = array_of_values(values, kind)
     assert served.dtype == trained.dtype

@@ -42,7 +42,7 @@ def trees() -> tuple[Any, TabularModel, Signature]:
     """A booster of 30 trees, the same as a model, and how that is asked."""
     given = {"objective": "binary", "num_leaves": 8, "verbose": -1, "num_threads": 1, "seed": 1}
     booster = lightgbm.train(given, lightgbm.Dataset(rows(), (np.nansum(rows(), 1) > 0) * 1), num_boost_round=30)
-    fields = tuple(Field(name=f"x{i}", kind="number") for i in range(3))
+    fields = tuple(Field(name=f"x{i}", kind="float") for i in range(3))
     recipe = Recipe(
         task="binary", target="y", inputs=fields, classes=("no", "yes"),
         encoders=tuple(Number(input=field.name) for field in fields),
@@ -72,13 +72,13 @@ def inputs(*, binary: bool) -> list[Any]:
     found = []
     for field in CHURN_FIELDS:
         column = INPUTS[field.name]
-        if field.kind == "text":
+        if field.kind == "str":
             values = np.array([text.encode() for text in column.to_pylist()], object)
         elif field.kind == "time":
             values = column.cast(pa.int64()).to_numpy()
         else:
             values = column.to_numpy()
-        if not binary and field.kind == "number":
+        if not binary and field.kind == "float":
             values = np.nan_to_num(values)
         one = triton.InferInput(field.name, [len(values)], TRITON[field.kind])
         one.set_data_from_numpy(values, binary_data=binary)

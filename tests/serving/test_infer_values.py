@@ -12,21 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.core.errors import BadRequest
-from tidemill.core.signature import Field, FieldKind, Signature, outputs_of
+from tidemill.core.kinds import Kind
+from tidemill.core.signature import Field, Signature, outputs_of
 from tidemill.serving.infer_request import InferReader
 from tidemill.serving.tensor_values import DATATYPE, FAMILY, converter
 
-KINDS: tuple[FieldKind, ...] = ("number", "whole", "flag", "text", "time")
+KINDS: tuple[Kind, ...] = ("float", "int", "bool", "str", "time")
 VALUES = {
-    "number": st.floats(allow_nan=False, allow_infinity=False),
-    "whole": st.integers(-(2**63), 2**63 - 1),
-    "flag": st.booleans(),
-    "text": st.text(max_size=20),
+    "float": st.floats(allow_nan=False, allow_infinity=False),
+    "int": st.integers(-(2**63), 2**63 - 1),
+    "bool": st.booleans(),
+    "str": st.text(max_size=20),
     "time": st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999),
 }
 
 
-def reader(kind: FieldKind) -> InferReader:
+def reader(kind: Kind) -> InferReader:
     fields = (Field(name="x", kind=kind),)
     signature = Signature(task="number", target="y", request=fields, inputs=fields, outputs=outputs_of("number"))
     return InferReader(signature, lambda kind, raw: raw, 1_000)
@@ -42,7 +43,7 @@ def raw(values: list[Any], datatype: str) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-def test_json_and_bytes_are_read_as_what_was_sent(kind: FieldKind, data: st.DataObject) -> None:
+def test_json_and_bytes_are_read_as_what_was_sent(kind: Kind, data: st.DataObject) -> None:
     values = data.draw(st.lists(VALUES[kind], min_size=1, max_size=20))
     tensor = {"name": "x", "shape": [len(values)], "datatype": DATATYPE[kind]}
     plain = json.dumps({"inputs": [tensor | {"data": values}]}).encode()
@@ -55,7 +56,7 @@ def test_json_and_bytes_are_read_as_what_was_sent(kind: FieldKind, data: st.Data
 
 @given(st.lists(st.one_of(st.none(), st.floats(allow_infinity=False)), min_size=1))
 def test_missing_numbers_are_missing_however_they_are_said(values: list[float | None]) -> None:
-    convert = converter("x", "number", "float")
+    convert = converter("x", "float", "float")
     assert convert is not None
     found = convert(values, "FP64")
     assert found == [None if value is None or value != value else value for value in values]
@@ -65,9 +66,9 @@ def test_missing_numbers_are_missing_however_they_are_said(values: list[float | 
 def test_any_bytes_are_read_or_refused(body: bytes, length: int) -> None:
     for header in (None, str(length)):
         with pytest.raises(BadRequest):
-            reader("number").read(body, header)
+            reader("float").read(body, header)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_datatype_that_is_described_is_the_one_that_is_taken(kind: FieldKind) -> None:
+def test_the_datatype_that_is_described_is_the_one_that_is_taken(kind: Kind) -> None:
     assert converter("x", kind, FAMILY[DATATYPE[kind]]) is not None

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from tidemill.core.signature import Field, FieldKind, Task
+from tidemill.core.kinds import Kind
+from tidemill.core.signature import Field, Task
 from tidemill.models.tabular.examples import Examples
 from tidemill.training.tabular.auto_plan import AutoPlan
 from tidemill.training.tabular.member_settings import Curves
@@ -31,7 +32,7 @@ def rows(n: int = 2_000, *, task: Task = "binary", seed: int = 0, **more: Any) -
     x, noise = rng.normal(size=n), rng.normal(size=n)
     shop = rng.choice(["north", "south", "west"], n, p=[0.5, 0.3, 0.2])
     margin = 1.5 * x + np.where(shop == "west", 1.0, -0.5)
-    fields = (Field(name="x", kind="number"), Field(name="noise", kind="number"), Field(name="shop", kind="text"))
+    fields = (Field(name="x", kind="float"), Field(name="noise", kind="float"), Field(name="shop", kind="str"))
     inputs = pa.table({"x": x, "noise": noise, "shop": pa.array(shop.tolist(), pa.string())})
     target = {
         "binary": lambda: (rng.random(n) < 1 / (1 + np.exp(-margin))).astype(np.float64),
@@ -51,7 +52,7 @@ def curves_plan(task: Task = "binary", n_classes: int = 3) -> AutoPlan:
     )
 
 
-def with_input(examples: Examples, name: str, kind: FieldKind, column: Any) -> Examples:
+def with_input(examples: Examples, name: str, kind: Kind, column: Any) -> Examples:
     """The same rows with one more input."""
     return replace(
         examples,
@@ -79,10 +80,8 @@ def churn(file: Path) -> Examples:
 
 
 def _typed(table: pl.DataFrame, target: Any, classes: tuple[str, str]) -> Examples:
-    kinds: dict[str, FieldKind] = {
-        name: "text" if kind == pl.String else "number" for name, kind in table.schema.items()
-    }
-    arrow = {"text": pa.string(), "number": pa.float64()}
+    kinds: dict[str, Kind] = {name: "str" if kind == pl.String else "float" for name, kind in table.schema.items()}
+    arrow = {"str": pa.string(), "float": pa.float64()}
     columns = {name: table[name].to_arrow().cast(arrow[kind]) for name, kind in kinds.items()}
     fields = tuple(Field(name=name, kind=kind) for name, kind in kinds.items())
     return Examples(fields, pa.table(columns), target, "binary", classes, row=np.arange(len(target)))

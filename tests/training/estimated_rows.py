@@ -12,10 +12,10 @@ from tidemill.models.tabular.examples import Examples
 
 NUMBERS, TEXTS = ["age", "income"], ["city", "job"]
 FIELDS = (
-    Field(name="age", kind="number"),
-    Field(name="income", kind="number"),
-    Field(name="city", kind="text"),
-    Field(name="job", kind="text"),
+    Field(name="age", kind="float"),
+    Field(name="income", kind="float"),
+    Field(name="city", kind="str"),
+    Field(name="job", kind="str"),
 )
 CLASSES = {"binary": ("no", "yes"), "classes": ("low", "mid", "high")}
 

@@ -16,8 +16,8 @@ def made(columns: dict[str, Any], target: Any, task: Task, *, time: Any = None, 
     fields, arrays = [], []
     for name, values in columns.items():
         array = values if isinstance(values, pa.Array) else pa.array(values, from_pandas=True)
-        kind = {pa.string(): "text", pa.int64(): "whole", pa.bool_(): "flag"}.get(array.type)
-        kind = kind or ("time" if pa.types.is_timestamp(array.type) else "number")
+        kind = {pa.string(): "str", pa.int64(): "int", pa.bool_(): "bool"}.get(array.type)
+        kind = kind or ("time" if pa.types.is_timestamp(array.type) else "float")
         fields.append(Field(name=name, kind=kind))
         arrays.append(array)
     target = np.asarray(target, np.float64)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.core.errors import SettingRefused, TooLittleData
+from tidemill.core.signature import Field
 from tidemill.models.tabular.examples import Examples
 from tidemill.training.tabular.dataset_mark import dataset_mark
 from tidemill.training.tabular.splitting import SplitRule, split_examples
@@ -154,3 +155,18 @@ def test_chunks_names_of_groups_and_signs_of_zero_are_no_content():
     assert dataset_mark(replace(examples, group=1_000 - examples.group)) == mark
     zero, minus = (replace(examples, target=np.full(200, value)) for value in (0.0, -0.0))
     assert dataset_mark(zero) == dataset_mark(minus)
+
+
+def test_the_mark_of_a_dataset_is_what_older_versions_made():
+    """Releases keep it: reproducing one that was learned when kinds had other words must find the same rows."""
+    fields = (
+        Field(name="age", kind="float", unit="years"), Field(name="visits", kind="int", optional=False),
+        Field(name="member", kind="bool"), Field(name="plan", kind="str", role="item"),
+        Field(name="since", kind="time"),
+    )  # fmt: skip
+    inputs = pa.table(
+        {"age": [31.5, None], "visits": [3, 4], "member": [True, None], "plan": ["a", "b"]}
+        | {"since": pa.array([0, 1], pa.timestamp("us", "UTC"))}
+    )
+    examples = Examples(fields, inputs, np.array([0.0, 1.0]), "binary", ("no", "yes"))
+    assert dataset_mark(examples) == "6bffe1cf1ba73a04d33f08129ea3ad47b15ef7976648139906980c3909a34693"

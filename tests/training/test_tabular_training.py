@@ -88,7 +88,7 @@ def test_what_cannot_be_measured_is_learned_and_says_so(tmp_path):
 
 
 def test_no_row_of_the_data_is_in_the_bundle(tmp_path):
-    examples = with_input(rows(600), "who", "text", pa.array([f"person-{i}" for i in range(600)]))
+    examples = with_input(rows(600), "who", "str", pa.array([f"person-{i}" for i in range(600)]))
     result = trained(tmp_path, examples)
     assert b"person-" not in (result.folder / "golden.arrow").read_bytes()
     own = set(zip(*(examples.inputs[name].to_pylist() for name in ("x", "noise")), strict=True))
@@ -125,7 +125,7 @@ def test_a_champion_is_asked_on_the_same_rows(tmp_path):
     assert any("may have seen" in warning for warning in result.assessment.warnings)
     again = trained(tmp_path, examples, name="two", champion=("m@2", result.model), curve=False)
     assert "m@2" in again.stays and len(again.beats) == 1
-    wider = with_input(examples, "more", "number", pa.array(np.ones(3_000)))
+    wider = with_input(examples, "more", "float", pa.array(np.ones(3_000)))
     other = curves_plan().fit(wider)
     lacking = trained(tmp_path, examples, name="three", champion=("m@3", other), curve=False)
     assert lacking.assessment.beside_champion == () and "more" in lacking.assessment.warnings[-1]
@@ -133,7 +133,7 @@ def test_a_champion_is_asked_on_the_same_rows(tmp_path):
 
 def test_leaks_reach_the_card(tmp_path):
     examples = rows(1_500)
-    leaky = with_input(examples, "refund", "number", pa.array(examples.target))
+    leaky = with_input(examples, "refund", "float", pa.array(examples.target))
     found = trained(tmp_path, leaky, curve=False).assessment
     assert "`refund`" in found.warnings[0] and any("hard to believe" in warning for warning in found.warnings)
 

@@ -54,7 +54,7 @@ def stump(place: Path, objective: str = "reg:squarederror", **tree: Any) -> Path
 
 
 def asked(*values: float | None, task: Any = "number") -> Examples:
-    fields = (Field(name="x", kind="number"),)
+    fields = (Field(name="x", kind="float"),)
     table = pa.table({"x": pa.array(values, pa.float64())})
     classes = ("no", "yes") if task == "binary" else ()
     return Examples(fields, table, np.zeros(len(values)), task, classes)

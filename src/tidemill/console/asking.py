@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from tidemill.console.words import span
+from tidemill.core.kinds import KINDS
 from tidemill.core.records import Record
 from tidemill.core.release import Release
-from tidemill.core.signature import Field, FieldKind, Signature
+from tidemill.core.signature import Field, Signature
 from tidemill.serving.handle import is_serving
 from tidemill.serving.tensor_values import DATATYPE
 
 #: Fields that the example names; the others may be left out, or are required and always named.
 _NAMED = 12
-#: What the example says of each kind.
-_SAYS: dict[FieldKind, Any] = {
-    "number": 1.5, "whole": 1, "flag": True, "text": "…", "time": "2026-01-31T12:00:00Z"
-}  # fmt: skip
 
 
 class Asked(Record, frozen=True):
@@ -100,7 +96,9 @@ def _sources(signature: Signature) -> tuple[Source, ...]:
 def _curl(address: str, signature: Signature) -> str:
     named = [one for one in signature.request if one.role != "event_time" or not one.optional]
     named = [one for place, one in enumerate(named) if place < _NAMED or not one.optional]
-    inputs = [{"name": one.name, "shape": [1], "datatype": _example(one), "data": [_SAYS[one.kind]]} for one in named]
+    inputs = [
+        {"name": one.name, "shape": [1], "datatype": _example(one), "data": [KINDS[one.kind].example]} for one in named
+    ]
     body = json.dumps({"inputs": inputs}, ensure_ascii=False).replace("'", "'\\''")
     return f"curl -s {_quoted(address)} -H 'Content-Type: application/json' -d '{body}'"
 

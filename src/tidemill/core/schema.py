@@ -11,22 +11,21 @@ from __future__ import annotations
 
 import types
 import typing
-from datetime import datetime
 from typing import Any, Literal, get_args, get_origin
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from tidemill.core.errors import TypeMismatch, UnknownName, nearest
+from tidemill.core.kinds import KINDS, Kind
 
-Kind = Literal["str", "float", "int", "bool", "time"]
 Role = Literal["subject", "item", "event_time"]
 
 #: Columns that the lake adds to every row of a stream; user columns may not start with an underscore.
 INCREMENT, ROW, KNOWN_AT = "_increment", "_row", "_known_at"
 SYSTEM_COLUMNS = (INCREMENT, ROW, KNOWN_AT)
 
-_KINDS: dict[type, Kind] = {str: "str", float: "float", int: "int", bool: "bool", datetime: "time"}
+_KINDS: dict[type, Kind] = {spec.python: kind for kind, spec in KINDS.items()}
 
 
 #: Named where a zone is unknown and none is close.

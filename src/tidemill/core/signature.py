@@ -6,12 +6,17 @@ views, runs the functions that compute, and hands the `inputs` to the model in t
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
+import msgspec
+
+from tidemill.core.kinds import FORMER_KINDS, Kind
 from tidemill.core.records import Record
 
-#: `number` is a float, `whole` an integer, `flag` true or false, `text` a category or an id, `time` UTC microseconds.
-FieldKind = Literal["number", "whole", "flag", "text", "time"]
+if TYPE_CHECKING:
+    WrittenKind = Kind
+else:  # releases from before `core.kinds` say `text`, `number`, `whole` and `flag`
+    WrittenKind = Literal[(*get_args(Kind), *FORMER_KINDS)]
 #: `binary` gives the probability of the positive class, `classes` one for each class, `number` and `count` a value.
 Task = Literal["binary", "classes", "number", "count"]
 
@@ -20,12 +25,17 @@ class Field(Record, frozen=True):
     """One value of a request, of a feature, or of an answer."""
 
     name: str
-    kind: FieldKind
+    #: One of `Kind`: a former word is read as the kind that it stood for, and written as that.
+    kind: WrittenKind
     #: May be left out of a request, or be null.
     optional: bool = True
     unit: str | None = None
     #: `subject` names a person, whose surrogate is made before anything else; `event_time` is when the request counts.
     role: Literal["subject", "item", "event_time"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind in FORMER_KINDS:
+            msgspec.structs.force_setattr(self, "kind", FORMER_KINDS[self.kind])
 
 
 class Lookup(Record, frozen=True):
@@ -76,7 +86,7 @@ def outputs_of(task: Task) -> tuple[Field, ...]:
     ['probability', 'label']
     """
     if task == "binary":
-        return (Field(name="probability", kind="number", optional=False), Field(name="label", kind="text"))
+        return (Field(name="probability", kind="float", optional=False), Field(name="label", kind="str"))
     if task == "classes":
-        return (Field(name="probabilities", kind="number", optional=False), Field(name="label", kind="text"))
-    return (Field(name="value", kind="number", optional=False),)
+        return (Field(name="probabilities", kind="float", optional=False), Field(name="label", kind="str"))
+    return (Field(name="value", kind="float", optional=False),)

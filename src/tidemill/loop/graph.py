@@ -22,6 +22,7 @@ from tidemill.core.errors import (
     UnknownName,
     nearest,
 )
+from tidemill.core.kinds import arrow_type
 from tidemill.core.ports import Engine
 from tidemill.core.schema import INCREMENT, KNOWN_AT, ROW, Column, Contract
 from tidemill.loop.fingerprint import code_fingerprint
@@ -32,19 +33,11 @@ from tidemill.loop.tabular.signatures import Asking, asking
 if TYPE_CHECKING:
     import narwhals as nw
 
-_ARROW: dict[str, pa.DataType] = {
-    "str": pa.string(),
-    "float": pa.float64(),
-    "int": pa.int64(),
-    "bool": pa.bool_(),
-    "time": pa.timestamp("us", "UTC"),
-}
-
 
 def contract_schema(contract: Contract) -> pa.Schema:
     """The Arrow columns of a stream's table: the contract's, then the lake's own."""
     own = [(INCREMENT, pa.int64()), (ROW, pa.int64()), (KNOWN_AT, pa.timestamp("us", "UTC"))]
-    return pa.schema([*((column.name, _ARROW[column.kind]) for column in contract.columns), *own])
+    return pa.schema([*((column.name, arrow_type(column.kind)) for column in contract.columns), *own])
 
 
 @contextmanager

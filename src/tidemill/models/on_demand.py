@@ -5,14 +5,14 @@ The form of an array hangs on the kind of its column alone, never on which value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tidemill.core.signature import FieldKind
+from tidemill.core.kinds import KINDS, Kind
 
 #: The folder of on-demand features among a release's modules.
 FOLDER = "features"
@@ -20,19 +20,13 @@ FOLDER = "features"
 PRETRAINED = "pretrained"
 #: Kind -> dtype that a function is given. Numbers, whole numbers and flags are floats, a missing one NaN; texts are
 #: objects, a missing one `None`; times are UTC, a missing one NaT.
-DTYPES: dict[FieldKind, str] = {
-    "number": "float64",
-    "whole": "float64",
-    "flag": "float64",
-    "text": "object",
-    "time": "datetime64[us]",
-}
+DTYPES: dict[Kind, str] = {kind: spec.dtype for kind, spec in KINDS.items()}
 
 
-def array_of_values(values: Sequence[Any], kind: FieldKind) -> NDArray[Any]:
+def array_of_values(values: Sequence[Any], kind: Kind) -> NDArray[Any]:
     """Plain values, times in microseconds and `None` for what is missing, as a function is given them.
 
-    >>> array_of_values([1, None], "whole").tolist()
+    >>> array_of_values([1, None], "int").tolist()
     [1.0, nan]
     """
     if kind == "time":
@@ -40,20 +34,20 @@ def array_of_values(values: Sequence[Any], kind: FieldKind) -> NDArray[Any]:
     return np.array(values, DTYPES[kind])  # of a number, None becomes NaN
 
 
-def array_of_column(column: pa.ChunkedArray, kind: FieldKind) -> NDArray[Any]:
+def array_of_column(column: pa.ChunkedArray, kind: Kind) -> NDArray[Any]:
     """A column as a function is given it."""
     if kind == "time":
         column = column.cast(pa.timestamp("us"))
-    elif kind in ("whole", "flag"):
+    elif kind in ("int", "bool"):
         column = column.cast(pa.int64()).cast(pa.float64())
     found: NDArray[Any] = column.to_numpy()
     return found.astype(DTYPES[kind], copy=False)
 
 
-def values_of_array(array: NDArray[Any], kind: FieldKind) -> list[Any]:
+def values_of_array(array: NDArray[Any], kind: Kind) -> list[Any]:
     """What a function gave as plain values of a kind; NaN and NaT are missing.
 
-    >>> values_of_array(np.array([1.5, np.nan]), "number")
+    >>> values_of_array(np.array([1.5, np.nan]), "float")
     [1.5, None]
     """
     if array.dtype.kind == "M":
@@ -61,20 +55,11 @@ def values_of_array(array: NDArray[Any], kind: FieldKind) -> list[Any]:
         missing = np.isnat(array).tolist()
         return [None if gone else value for value, gone in zip(times, missing, strict=True)]
     found = [None if value is None or value != value else value for value in array.tolist()]
-    make = _MAKE[kind]
-    return found if make is None else [None if value is None else make(value) for value in found]
+    make = _whole if kind == "int" else KINDS[kind].stored
+    return [None if value is None else make(value) for value in found]
 
 
 def _whole(value: Any) -> int:
     if value != int(value):
         raise ValueError("it is no whole number")
     return int(value)
-
-
-_MAKE: dict[FieldKind, Callable[[Any], Any] | None] = {
-    "number": float,
-    "whole": _whole,
-    "flag": bool,
-    "text": str,
-    "time": int,
-}

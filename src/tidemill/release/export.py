@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from tidemill.core.errors import PlaceRefused, ReleaseError, TypeMismatch
+from tidemill.core.kinds import Kind, arrow_type
 from tidemill.core.release import Release
 from tidemill.models.tabular import TabularModel, open_tabular, read_golden, rows_of
 from tidemill.models.tabular.recipe import Onnx, Trees
@@ -34,7 +35,7 @@ WITHIN = 1e-9
 WITHIN_FLOAT32 = 1e-5
 _MOST_GOLDEN = 100
 #: Whole numbers and times as they come: MLflow's `long` takes none that is missing, its `datetime` none with a zone.
-_MLFLOW_KINDS = {"number": "double", "whole": "any", "flag": "boolean", "text": "string", "time": "any"}
+_MLFLOW_TYPES: dict[Kind, str] = {"float": "double", "bool": "boolean", "str": "string"}
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,10 @@ def _write_golden(model: TabularModel, bundle: Path, folder: Path) -> int:
 
 
 def _table(model: TabularModel, rows: list[dict[str, Any]]) -> pa.Table:
-    kinds = {"number": pa.float64(), "whole": pa.int64(), "flag": pa.bool_(), "text": pa.string(), "time": pa.int64()}
     columns = {}
     for field in model.recipe.inputs:
-        column = pa.array([row[field.name] for row in rows], kinds[field.kind])
-        columns[field.name] = column.cast(pa.timestamp("us", tz="UTC")) if field.kind == "time" else column
+        plain = pa.int64() if field.kind == "time" else arrow_type(field.kind)
+        columns[field.name] = pa.array([row[field.name] for row in rows], plain).cast(arrow_type(field.kind))
     return pa.table(columns)
 
 
@@ -158,7 +158,9 @@ def _write_mlflow(release: Release, model: TabularModel, folder: Path, needs: tu
 
 def _mlflow_signature(model: TabularModel) -> dict[str, Any]:
     """What MLflow checks rows against; every input may be missing."""
-    inputs = [{"type": _MLFLOW_KINDS[f.kind], "name": f.name, "required": False} for f in model.recipe.inputs]
+    inputs = [
+        {"type": _MLFLOW_TYPES.get(f.kind, "any"), "name": f.name, "required": False} for f in model.recipe.inputs
+    ]
     shape = [-1, len(model.recipe.classes)] if model.recipe.task == "classes" else [-1]
     outputs = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": shape}}]
     return {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None}

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tidemill.core.errors import AnswerFailed
-from tidemill.core.signature import Computed, Field, FieldKind
+from tidemill.core.kinds import KINDS, Kind
+from tidemill.core.signature import Computed, Field
 from tidemill.models.on_demand import FOLDER, PRETRAINED, array_of_values, values_of_array
 from tidemill.models.pretrained import Pretrained
 from tidemill.models.shipped_source import load_shipped
@@ -24,7 +25,7 @@ class Computing:
     def __init__(
         self,
         computed: Computed,
-        taken: Mapping[str, FieldKind],
+        taken: Mapping[str, Kind],
         sources: Mapping[str, bytes],
         hashes: Mapping[str, str],
         bundle: Path,
@@ -59,5 +60,5 @@ class Computing:
             return values_of_array(array, field.kind)
         except (TypeError, ValueError, OverflowError) as error:
             raise AnswerFailed(
-                f"on-demand features {self._name!r}: {field.name!r} holds something that is no {field.kind}"
+                f"on-demand features {self._name!r}: {field.name!r} holds what is not {KINDS[field.kind].words}"
             ) from error

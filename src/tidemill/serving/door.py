@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Sequence
 
 from tidemill.core.errors import BadRequest, nearest
+from tidemill.core.kinds import KINDS
 from tidemill.core.posted import Person, Plain, Posted
 from tidemill.core.schema import Column, Contract
 from tidemill.serving.local_time import instant
 
-_WORDS = {"str": "text", "float": "a number", "int": "a whole number", "bool": "true or false", "time": "a time"}
 _AHEAD_US = 3_600_000_000
 
 
@@ -78,7 +78,7 @@ class Door:
 
 def _missing(column: Column) -> Plain:
     if not column.optional:
-        raise BadRequest(f"`{column.name}` is missing", tip=f"it is {_WORDS[column.kind]}")
+        raise BadRequest(f"`{column.name}` is missing", tip=f"it is {KINDS[column.kind].words}")
     return column.default
 
 
@@ -110,4 +110,4 @@ def _in_range(column: Column, value: int | float) -> int | float:
 
 
 def _wrong(column: Column) -> BadRequest:
-    return BadRequest(f"`{column.name}` is {_WORDS[column.kind]}")
+    return BadRequest(f"`{column.name}` is {KINDS[column.kind].words}")

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from tidemill.core.errors import BadRequest, TooLarge, nearest
+from tidemill.core.kinds import KINDS
 from tidemill.core.signature import Field, Signature
 from tidemill.serving import infer_binary, requests
 from tidemill.serving.infer_tensor import PLAIN, Tensor, binary_size, data_of, said
@@ -187,7 +188,7 @@ class InferReader:
         convert = self._converters.get((place, FAMILY[datatype]))
         if convert is None:
             raise BadRequest(
-                f"the tensor {tensor.name} is {datatype}, and {field.name} is a {field.kind}",
+                f"the tensor {tensor.name} is {datatype}, and {field.name} is {KINDS[field.kind].words}",
                 tip=f"send {DATATYPE[field.kind]}",
             )
         try:
@@ -219,5 +220,5 @@ class InferReader:
 def _matrix_fields(fields: Sequence[Field]) -> tuple[int, ...]:
     """Places of the fields that one matrix holds; none where a text or a time has to be sent."""
     rest = [place for place, field in enumerate(fields) if not (field.role == "event_time" and field.optional)]
-    numeric = all(fields[place].kind in ("number", "whole", "flag") for place in rest)
+    numeric = all(fields[place].kind in ("float", "int", "bool") for place in rest)
     return tuple(rest) if numeric else ()

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tidemill.core.errors import BadRequest, NotServed, nearest
+from tidemill.core.kinds import KINDS
 from tidemill.core.settings import Serve
 from tidemill.core.signature import Field
 from tidemill.serving import requests
@@ -141,13 +142,13 @@ def _converted(field: Field, values: list[Any]) -> list[Any]:
         datatype, family = "BOOL", "bool"
     elif kinds == {str}:
         datatype, family = "BYTES", "bytes"
-    elif kinds == {int} and field.kind != "number":
+    elif kinds == {int} and field.kind != "float":
         datatype, family = "INT64", "int"
     else:
         datatype, family = "FP64", "float"
     convert = converter(field.name, field.kind, family)
     if convert is None:
-        raise BadRequest(f"{field.name} is a {field.kind}, and the column holds something else")
+        raise BadRequest(f"{field.name} is {KINDS[field.kind].words}, and the column holds something else")
     try:
         return convert(values, datatype)
     except Unfit as why:

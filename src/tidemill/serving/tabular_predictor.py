@@ -14,10 +14,10 @@ import msgspec
 import pyarrow as pa
 
 from tidemill.core.errors import AnswerFailed, BundleCorrupt
+from tidemill.core.kinds import KINDS, Kind, arrow_type
 from tidemill.core.records import Answered
-from tidemill.core.signature import Field, FieldKind, Signature
+from tidemill.core.signature import Field, Signature
 from tidemill.features import Found, OnlineValues
-from tidemill.models.tabular.columns import ARROW
 from tidemill.release import Pointer
 from tidemill.serving.clock import ServerClock
 from tidemill.serving.computing import Computing
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 #: Up to so many rows are answered one by one: making a table takes longer.
 _FEW = 16
 #: What a request is warmed up with.
-_PLAIN: dict[FieldKind, Any] = {"number": 0.0, "whole": 0, "flag": False, "text": "", "time": None}
 _json = msgspec.json.Encoder().encode
 _NOTHING: dict[str, Any] = {}
 #: A row's inputs of the model, and how its lookups went.
@@ -181,7 +180,10 @@ class TabularPredictor:
         columns = zip(*(row.values for row in rows), strict=True)
         fields = self.signature.inputs
         table = pa.table(
-            {field.name: pa.array(column, ARROW[field.kind]) for field, column in zip(fields, columns, strict=True)}
+            {
+                field.name: pa.array(column, arrow_type(field.kind))
+                for field, column in zip(fields, columns, strict=True)
+            }
         )
         return {name: values.tolist() for name, values in self.model.predict(table).items()}
 
@@ -205,7 +207,9 @@ class TabularPredictor:
         """Answer one row and many, for nobody: what cannot do that must not go live."""
         for n in (1, _FEW + 1):
             now = self._clock.as_of(self._slot_s)
-            columns = [[now if field.kind == "time" else _PLAIN[field.kind]] * n for field in self.signature.request]
+            columns = [
+                [now if field.kind == "time" else KINDS[field.kind].stored()] * n for field in self.signature.request
+            ]
             rows = self.prepare(Question(n, columns))
             outputs = self.answer(rows)
             for number, row in enumerate(rows):
@@ -244,7 +248,7 @@ def _places(signature: Signature) -> list[int] | None:
     return found if len(found) == len(wanted) else None
 
 
-def _kinds(signature: Signature) -> dict[str, FieldKind]:
+def _kinds(signature: Signature) -> dict[str, Kind]:
     """The kind of everything that a function may take."""
     given = [field for computed in signature.computed for field in computed.gives]
     return {field.name: field.kind for field in (*signature.inputs, *given, *signature.request)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tidemill.core.kinds import KINDS, Kind
 from tidemill.core.schema import Column
-from tidemill.core.signature import FieldKind
 from tidemill.serving.local_time import instant
 
 #: Datatype of the protocol -> how its values come: Python's float, int, bool or str.
@@ -17,13 +17,7 @@ FAMILY = {
     "BOOL": "bool", "BYTES": "bytes",
 }  # fmt: skip
 #: The datatype that a field is described with.
-DATATYPE: dict[FieldKind, str] = {
-    "number": "FP64",
-    "whole": "INT64",
-    "flag": "BOOL",
-    "text": "BYTES",
-    "time": "INT64",
-}
+DATATYPE: dict[Kind, str] = {kind: spec.datatype for kind, spec in KINDS.items()}
 _BOUNDS = {
     f"{sign}INT{bits}": (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     for sign in ("", "U")
@@ -132,7 +126,7 @@ def _times(values: list[Any], datatype: str) -> list[int | None]:
     return values
 
 
-def converter(name: str, kind: FieldKind, family: str) -> Converter | None:
+def converter(name: str, kind: Kind, family: str) -> Converter | None:
     """What makes values of the field `name` of a tensor's values; `None` where that could lose something."""
     if kind == "time" and family == "bytes":
         column = Column(name=name, kind="time")
@@ -142,14 +136,14 @@ def converter(name: str, kind: FieldKind, family: str) -> Converter | None:
     return _CONVERTERS.get((kind, family))
 
 
-_CONVERTERS: dict[tuple[FieldKind, str], Converter] = {
-    ("number", "float"): numbers,
-    ("number", "int"): _numbers_of_ints,
-    ("whole", "int"): _wholes,
-    ("whole", "float"): _wholes_of_floats,
-    ("flag", "bool"): _flags,
-    ("flag", "int"): _flags_of_numbers,
-    ("flag", "float"): _flags_of_numbers,
-    ("text", "bytes"): _texts,
+_CONVERTERS: dict[tuple[Kind, str], Converter] = {
+    ("float", "float"): numbers,
+    ("float", "int"): _numbers_of_ints,
+    ("int", "int"): _wholes,
+    ("int", "float"): _wholes_of_floats,
+    ("bool", "bool"): _flags,
+    ("bool", "int"): _flags_of_numbers,
+    ("bool", "float"): _flags_of_numbers,
+    ("str", "bytes"): _texts,
     ("time", "int"): _times,
 }

@@ -12,19 +12,14 @@ import polars as pl
 import pyarrow as pa
 
 from tidemill.core.empty_tables import empty_table
-from tidemill.core.schema import Column, Kind
+from tidemill.core.kinds import KINDS, Kind, arrow_type
+from tidemill.core.schema import Column
 from tidemill.sources.mapping import Mapped, Mapping
-from tidemill.sources.times import UTC_TIME, read_times
+from tidemill.sources.times import read_times
 
 LINE = "_line"
 
-POLARS: dict[Kind, pl.DataType] = {
-    "str": pl.String(),
-    "float": pl.Float64(),
-    "int": pl.Int64(),
-    "bool": pl.Boolean(),
-    "time": UTC_TIME,
-}
+POLARS: dict[Kind, pl.DataType] = {kind: pl.Series(pa.array([], arrow_type(kind))).dtype for kind in KINDS}
 _EXPECTED = {
     "float": "is no finite number",
     "int": "is no whole number",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tidemill.core.schema import Kind
+from tidemill.core.kinds import Kind
 from tidemill.sources.blocks import Block, count_byte
 from tidemill.sources.convert import LINE
 from tidemill.sources.csv_record import records

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from tidemill.core.errors import SealBroken, SegmentDamaged, SourceDamaged, SourceError
+from tidemill.core.kinds import KINDS
 from tidemill.core.posted import Posted, decode
 from tidemill.core.schema import Contract
 from tidemill.core.segments import read, segments
@@ -25,8 +26,6 @@ from tidemill.sources.read import RAW_LIMIT, REFUSED, ReadStats, SourceRead, goo
 
 #: Numbers of segments lie in this range, apart from those of a stream's files: both bring rows to one stream.
 FIRST_NUMBER, LAST_NUMBER = FILES_END, 2 * FILES_END - 1
-
-_PYTHON = {"str": str, "float": float, "int": int, "bool": bool, "time": int}
 
 
 def is_posted(number: int) -> bool:
@@ -194,7 +193,7 @@ class _Reading:
             value = event.row.get(column.name, column.default)
             if value is None and not column.optional:
                 raise _MisfitError(f"`{column.name}` is missing")
-            if value is not None and not _fits(value, _PYTHON[column.kind]):
+            if value is not None and not _fits(value, KINDS[column.kind].stored):
                 raise _MisfitError(f"`{column.name}` is a {type(value).__name__}")
             row[column.name] = value
         return row

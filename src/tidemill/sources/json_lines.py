@@ -9,18 +9,17 @@ from typing import Annotated, Any
 import msgspec
 import polars as pl
 
-from tidemill.core.schema import Column, Kind
+from tidemill.core.kinds import KINDS, Kind
+from tidemill.core.schema import Column
 from tidemill.sources.blocks import Block
-from tidemill.sources.convert import LINE
+from tidemill.sources.convert import LINE, POLARS
 from tidemill.sources.decode import Decoded, Refusal
 from tidemill.sources.mapping import Mapped, Mapping
 from tidemill.sources.url import Unit
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _TYPES: dict[Kind, Any] = {"str": str, "float": float, "int": _INT64 | float, "bool": bool, "time": str}
-_RAW: dict[Kind, pl.DataType] = {"str": pl.String(), "float": pl.Float64(), "int": pl.Int64(), "bool": pl.Boolean()}
 _MESSAGE = re.compile(r"^Expected `(?P<wanted>[^`]*)`(?:, got `(?P<got>\w+)`)?.* - at `\$(?P<path>.*)`$")
-_WORDS = {"str": "text", "float": "a number", "int": "a whole number", "bool": "true or false", "array": "a list"}
 _GOT = {
     "str": "text",
     "int": "a number",
@@ -85,7 +84,7 @@ class JsonLines:
         column = mapped.column
         if column.kind == "time" and mapped.unit in (None, "iso") and got == "a number":
             return column.name, f"{column.name} is a number; say what it counts, for example `{column.name}:unix_s`"
-        wanted = _WORDS["str" if column.kind == "time" and mapped.unit in (None, "iso") else _plain(column)]
+        wanted = KINDS["str" if column.kind == "time" and mapped.unit in (None, "iso") else _plain(column)].words
         return column.name, f"{column.name} is {got} where {wanted} was expected"
 
     def _column(self, mapped: Mapped, rows: list[Any]) -> pl.Series:
@@ -98,7 +97,7 @@ class JsonLines:
             return pl.Series(name, values, dtype=pl.String)
         if column.kind == "int" or (column.kind == "time" and mapped.unit not in (None, "iso")):
             return _numbers(name, values)
-        return pl.Series(name, values, dtype=_RAW.get(column.kind, pl.String()))
+        return pl.Series(name, values, dtype=pl.String() if column.kind == "time" else POLARS[column.kind])
 
 
 def _numbers(name: str, values: list[Any]) -> pl.Series:
@@ -108,7 +107,7 @@ def _numbers(name: str, values: list[Any]) -> pl.Series:
         return pl.Series(name, [None if value is None else float(value) for value in values], dtype=pl.Float64)
 
 
-def _plain(column: Column) -> str:
+def _plain(column: Column) -> Kind:
     return "float" if column.kind == "time" else column.kind
 
 

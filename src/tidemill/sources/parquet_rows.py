@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tidemill.core.errors import SchemaChanged, SourceDamaged
-from tidemill.core.schema import Kind
+from tidemill.core.kinds import Kind
 from tidemill.sources.convert import LINE
 from tidemill.sources.mapping import Mapped, Mapping
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.core.kinds import arrow_type
 from tidemill.core.records import Record
-from tidemill.core.schema import Contract, Kind
+from tidemill.core.schema import Contract
 from tidemill.sources.known import KnownFile
 
 if TYPE_CHECKING:
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
 
 #: The day of a row in the stream's zone; it steers which increment a row belongs to and is not kept in the lake.
 DAY = "_day"
-
-_ARROW: dict[Kind, pa.DataType] = {
-    "str": pa.string(),
-    "float": pa.float64(),
-    "int": pa.int64(),
-    "bool": pa.bool_(),
-    "time": pa.timestamp("us", "UTC"),
-}
 
 #: Schema of refused lines; `raw` holds at most `RAW_LIMIT` bytes of the line as it came.
 REFUSED = pa.schema(
@@ -45,7 +38,7 @@ RAW_LIMIT = 64 * 1024
 
 def good_schema(contract: Contract) -> pa.Schema:
     """Arrow schema of a contract's rows as a source gives them: its columns, then `_row` and `_day`."""
-    columns = [pa.field(column.name, _ARROW[column.kind]) for column in contract.columns]
+    columns = [pa.field(column.name, arrow_type(column.kind)) for column in contract.columns]
     return pa.schema([*columns, pa.field("_row", pa.int64()), pa.field(DAY, pa.date32())])
 
 

@@ -14,16 +14,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tidemill.core.errors import FunctionFailed, TargetUnfit, TooLittleData
+from tidemill.core.kinds import KINDS, Kind, arrow_type, kind_of_arrow
 from tidemill.core.schema import ROW
-from tidemill.core.signature import Computed, Field, FieldKind, Task
+from tidemill.core.signature import Computed, Field, Task
 from tidemill.features import Join, point_in_time, view_history
 from tidemill.lake import View
 from tidemill.loop.graph import Graph, told_of
 from tidemill.loop.nodes import Features, Model
-from tidemill.loop.tabular.signatures import Asking, kind_of
+from tidemill.loop.tabular.signatures import Asking
 from tidemill.loop.views.view_specs import view_spec
 from tidemill.models.on_demand import array_of_column
-from tidemill.models.tabular.columns import ARROW
 from tidemill.models.tabular.examples import Examples
 
 #: A whole-number target of a median up to this counts things; above it is a measure.
@@ -107,9 +107,9 @@ def history(graph: Graph, view: View, name: str, end: int) -> pa.Table:
 
 
 def _computed(rows: pa.Table, computed: Computed, function: Any) -> pa.Table:
-    kinds = [kind_of(rows.schema.field(name).type) for name in computed.takes]
+    kinds = [kind_of_arrow(rows.schema.field(name).type) for name in computed.takes]
     given = function(
-        *(array_of_column(rows[name], kind or "text") for name, kind in zip(computed.takes, kinds, strict=True))
+        *(array_of_column(rows[name], kind or "str") for name, kind in zip(computed.takes, kinds, strict=True))
     )
     for field in computed.gives:
         values = np.asarray(given[field.name])
@@ -128,15 +128,15 @@ def as_column(values: NDArray[Any], field: Field) -> pa.Array:
     made = pa.array(values, from_pandas=True)
     if pa.types.is_timestamp(made.type):
         return made.cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
-    return made.cast(ARROW[field.kind])
+    return made.cast(arrow_type(field.kind))
 
 
 def typed(rows: pa.Table, fields: Sequence[Field]) -> pa.Table:
     """The columns of `fields`, in their order and of their kinds."""
-    return pa.table({field.name: rows[field.name].cast(ARROW[field.kind]) for field in fields})
+    return pa.table({field.name: rows[field.name].cast(arrow_type(field.kind)) for field in fields})
 
 
-def task_of(model: Model, target: pa.ChunkedArray, kind: FieldKind) -> tuple[Task, tuple[str, ...]]:
+def task_of(model: Model, target: pa.ChunkedArray, kind: Kind) -> tuple[Task, tuple[str, ...]]:
     """What kind of question a target is, unless the model says it, and its classes.
 
     Two values are a binary question, texts are classes, small whole numbers from 0 on are counts, all else is a number.
@@ -144,8 +144,10 @@ def task_of(model: Model, target: pa.ChunkedArray, kind: FieldKind) -> tuple[Tas
     distinct = _names(pc.unique(target.combine_chunks()))
     task = model.task or _guessed(target, kind, len(distinct))
     if task in ("number", "count"):
-        if kind not in ("number", "whole", "flag"):
-            raise TargetUnfit(f"model {model.name!r}: its target {model.target!r} is a {kind} and no {task}")
+        if kind not in ("float", "int", "bool"):
+            raise TargetUnfit(
+                f"model {model.name!r}: its target {model.target!r} is {KINDS[kind].words}, not for {task}"
+            )
         if task == "count" and (pc.min(target.cast(pa.float64())).as_py() or 0) < 0:
             raise TargetUnfit(f"model {model.name!r}: its target {model.target!r} has counts below 0")
         return task, ()
@@ -165,12 +167,12 @@ def task_of(model: Model, target: pa.ChunkedArray, kind: FieldKind) -> tuple[Tas
     return task, _ordered(model, distinct) if task == "binary" else tuple(distinct)
 
 
-def _guessed(target: pa.ChunkedArray, kind: FieldKind, distinct: int) -> Task:
+def _guessed(target: pa.ChunkedArray, kind: Kind, distinct: int) -> Task:
     if distinct == 2:
         return "binary"
-    if kind in ("text", "flag"):
+    if kind in ("str", "bool"):
         return "classes"
-    if kind == "whole" and pc.min(target).as_py() >= 0 and np.median(target.to_numpy()) <= _COUNTED:
+    if kind == "int" and pc.min(target).as_py() >= 0 and np.median(target.to_numpy()) <= _COUNTED:
         return "count"
     return "number"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tidemill.core.errors import UsageError
+from tidemill.core.kinds import KINDS
 from tidemill.core.schema import ROW
 from tidemill.loop.tabular.looked_at import TAKEN, SeenColumn, SeenFile
 
-_TYPES = {"float": "float", "int": "int", "bool": "bool", "str": "str", "datetime": "datetime"}
 #: The event time of rows that bring none: when they arrived.
 _ARRIVED = "seen_at"
 
@@ -63,14 +63,14 @@ def mill_text(asked: AutoAsked) -> str:
     key = named.name if named else None
     left_out = {asked.file.column(name).name for name in asked.left_out}
     group = asked.file.column(asked.group).name if asked.group else None
-    kept = [column for column in asked.file.columns if column == time or column.kind != "datetime" or column.zoned]
+    kept = [column for column in asked.file.columns if column == time or column.kind != "time" or column.zoned]
     lines = [_line(column, key=key, time=time, zone=asked.zone) for column in kept]
     if time is None:
         lines.append(f'    {_arrived(kept)}: datetime = tm.event_time(zone="UTC")  # when it arrived')
     inputs = [
         column.name
         for column in asked.file.columns
-        if column.name not in {target.name, key, group, *left_out} and (column == time or column.kind != "datetime")
+        if column.name not in {target.name, key, group, *left_out} and (column == time or column.kind != "time")
     ]
     how = "stream" if time is not None else "snapshot"
     said = [
@@ -152,7 +152,7 @@ def event_time(asked: AutoAsked) -> SeenColumn | None:
     """The event time: the one asked for, or the only column of times; of several, nobody knows which."""
     if asked.time is not None:
         return asked.file.column(asked.time)
-    times = [column for column in asked.file.columns if column.kind == "datetime" and not column.optional]
+    times = [column for column in asked.file.columns if column.kind == "time" and not column.optional]
     return times[0] if len(times) == 1 else None
 
 
@@ -173,14 +173,14 @@ def notes(asked: AutoAsked) -> list[str]:
         said.append(f"{key.source} names {'a person' if key.names_people else 'a row'}, so it is no input")
     if time is not None and asked.time is None:
         said.append(f"{time.source} is taken for the time of a row; --time names another")
-    unused = [column.source for column in asked.file.columns if column.kind == "datetime" and column != time]
+    unused = [column.source for column in asked.file.columns if column.kind == "time" and column != time]
     if unused:
         said.append(f"{', '.join(unused)}: times that are no inputs; --time COLUMN names that of a row")
     return said
 
 
 def _line(column: SeenColumn, *, key: str | None, time: SeenColumn | None, zone: str | None) -> str:
-    kind = _TYPES[column.kind]
+    kind = KINDS[column.kind].python.__name__
     if column == time:
         about = f'zone={_quoted(zone or "UTC")}, ambiguous="earliest", nonexistent="forward"'
         return f"    {column.name}: datetime = tm.event_time({about})"

@@ -15,12 +15,11 @@ from typing import Literal
 import polars as pl
 
 from tidemill.core.errors import SourceDamaged, SourceUnknown, UnknownName, nearest
-
-ColumnKind = Literal["float", "int", "bool", "str", "datetime"]
+from tidemill.core.kinds import Kind
 
 #: Words in a name that say that a column tells people apart.
 _PEOPLE = re.compile(r"customer|user|person|client|patient|member|employee|subscriber|passenger|driver", re.IGNORECASE)
-_CASTS: tuple[tuple[ColumnKind, pl.DataType], ...] = (("int", pl.Int64()), ("float", pl.Float64()))
+_CASTS: tuple[tuple[Kind, pl.DataType], ...] = (("int", pl.Int64()), ("float", pl.Float64()))
 _TRUTH = frozenset({"true", "false"})
 #: Names that mean something else in the mill.py that is written, and in the class of its rows.
 TAKEN = frozenset({"bool", "datetime", "float", "int", "mill", "rows", "str", "tm", "Row"})
@@ -34,7 +33,7 @@ class SeenColumn:
     #: Its name in mill.py, and in the file.
     name: str
     source: str
-    kind: ColumnKind
+    kind: Kind
     #: Whether any row lacks it, and whether no two rows share a value.
     optional: bool
     unique: bool
@@ -147,10 +146,10 @@ def _column(values: pl.Series, name: str) -> SeenColumn:
     missing = plain.null_count() > 0
     # a number that no two rows share is a measure; a text or a whole number may be the row's name
     unique = kind in ("str", "int") and not missing and plain.n_unique() == len(plain)
-    zoned = kind == "datetime" and (
+    zoned = kind == "time" and (
         plain.dtype == pl.Datetime("us", "UTC") or bool(getattr(values.dtype, "time_zone", None)) or _all_zoned(values)
     )
-    return SeenColumn(name, values.name, kind, missing, unique, zoned, _last(plain) if kind == "datetime" else None)
+    return SeenColumn(name, values.name, kind, missing, unique, zoned, _last(plain) if kind == "time" else None)
 
 
 def _last(times: pl.Series) -> date | None:
@@ -163,7 +162,7 @@ def _last(times: pl.Series) -> date | None:
     return last.date() if isinstance(last, datetime) else last if isinstance(last, date) else None
 
 
-def _kind(values: pl.Series) -> tuple[ColumnKind, pl.Series]:
+def _kind(values: pl.Series) -> tuple[Kind, pl.Series]:
     """The kind of a column and its values, those that stand for nothing being null."""
     if values.dtype == pl.String:
         text = values.str.strip_chars()
@@ -176,11 +175,11 @@ def _kind(values: pl.Series) -> tuple[ColumnKind, pl.Series]:
     if values.dtype.is_float() or values.dtype.is_decimal() or values.dtype == pl.Null:
         return "float", values
     if values.dtype in (pl.Date, pl.Datetime):
-        return "datetime", values
+        return "time", values
     return "str", values.cast(pl.String, strict=False)
 
 
-def _kind_of_text(text: pl.Series) -> tuple[ColumnKind, pl.Series]:
+def _kind_of_text(text: pl.Series) -> tuple[Kind, pl.Series]:
     missing = text.null_count()
     if missing == len(text):
         return "float", text
@@ -191,7 +190,7 @@ def _kind_of_text(text: pl.Series) -> tuple[ColumnKind, pl.Series]:
     if text.str.to_lowercase().drop_nulls().is_in(list(_TRUTH)).all():
         return "bool", text
     if text.drop_nulls().str.contains(_ISO).all():
-        return "datetime", text
+        return "time", text
     return "str", text
 
 

@@ -11,15 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from tidemill.core.errors import GraphError, TidemillError, TypeMismatch, UnknownName, nearest
+from tidemill.core.kinds import Kind, kind_of_arrow, kind_of_dtype
 from tidemill.core.schema import KNOWN_AT, SYSTEM_COLUMNS, Column
-from tidemill.core.signature import Computed, Field, FieldKind, Lookup, Signature, Task, outputs_of
+from tidemill.core.signature import Computed, Field, Lookup, Signature, Task, outputs_of
 from tidemill.loop.mill import Mill
 from tidemill.loop.nodes import Features, Model, OnDemand, Stream
 from tidemill.models.on_demand import DTYPES, FOLDER
 from tidemill.models.pretrained import Pretrained
 from tidemill.models.shipped_source import Shipped, shipped_function
-
-_OF_ARRAYS: dict[str, FieldKind] = {"f": "number", "i": "whole", "u": "whole", "b": "flag", "M": "time"}
 
 
 class Columns(Protocol):
@@ -50,7 +49,7 @@ class ExampleColumns:
     time: str | None
     subjects: tuple[str, ...]
     #: Every column that a model may look at, by name.
-    kinds: dict[str, FieldKind]
+    kinds: dict[str, Kind]
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def example_columns(graph: Columns, model: Model) -> ExampleColumns:
             raise UnknownName(
                 f"model {model.name!r}: {what} {asked!r} is no column of {model.examples!r}", tip=nearest(asked, names)
             )
-    kinds = {name: kind for name in names if (kind := kind_of(schema.field(name).type)) is not None}
+    kinds = {name: kind for name in names if (kind := kind_of_arrow(schema.field(name).type)) is not None}
     if model.target not in kinds:
         raise TypeMismatch(f"model {model.name!r}: the target {model.target!r} is a {schema.field(model.target).type}")
     times = [stream.contract.event_time for stream in graph.streams_of(model.examples)]
@@ -154,23 +153,6 @@ def _asked(model: Model) -> list[tuple[str, str]]:
     found += [("the slice", name) for name in model.slices]
     found += [("the attribute", name) for name in model.fairness]
     return found + ([("the group", model.group)] if model.group else [])
-
-
-def kind_of(kind: pa.DataType) -> FieldKind | None:
-    """The kind of a column; `None` of lists and whatever else no model reads.
-
-    >>> kind_of(pa.float64()), kind_of(pa.list_(pa.int64()))
-    ('number', None)
-    """
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "number"
-    if pa.types.is_integer(kind):
-        return "whole"
-    if pa.types.is_boolean(kind):
-        return "flag"
-    if pa.types.is_timestamp(kind):
-        return "time"
-    return "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
 
 
 def _plain_inputs(graph: Columns, model: Model, columns: ExampleColumns) -> dict[str, Field]:
@@ -194,7 +176,7 @@ def _plain_inputs(graph: Columns, model: Model, columns: ExampleColumns) -> dict
 
 
 def _field(
-    graph: Columns, model: Model, name: str, kind: FieldKind, *, time: str | None = None, subjects: Sequence[str] = ()
+    graph: Columns, model: Model, name: str, kind: Kind, *, time: str | None = None, subjects: Sequence[str] = ()
 ) -> Field:
     about = graph.column(model.examples, name)
     role: Any = "subject" if name in subjects else "event_time" if name == time else None
@@ -236,12 +218,12 @@ def _lookups(
     return tuple(lookups), fields
 
 
-def view_columns(graph: Columns, view: Features) -> dict[str, FieldKind]:
+def view_columns(graph: Columns, view: Features) -> dict[str, Kind]:
     """The columns of a view that a model may read: neither its entity nor its times nor people."""
     times = {stream.contract.event_time for stream in graph.streams_of(view.name)}
     out = {view.entity, *times, *SYSTEM_COLUMNS, *graph.personal(view.name)}
     schema = graph.schemas[view.name]
-    found = {name: kind_of(schema.field(name).type) for name in schema.names if name not in out}
+    found = {name: kind_of_arrow(schema.field(name).type) for name in schema.names if name not in out}
     return {name: kind for name, kind in found.items() if kind is not None}
 
 
@@ -294,5 +276,5 @@ def given_by(node: OnDemand, takes: Sequence[Field]) -> tuple[Field, ...]:
         array = np.asarray(values)
         if array.shape != (0,):
             raise TypeMismatch(f"on-demand features {node.name!r}: {name!r} has not one value for each row")
-        fields.append(Field(name=name, kind=_OF_ARRAYS.get(array.dtype.kind, "text")))
+        fields.append(Field(name=name, kind=kind_of_dtype(array.dtype.kind) or "str"))
     return tuple(fields)

@@ -10,19 +10,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tidemill.core.errors import TypeMismatch, UnknownName, nearest
-from tidemill.core.signature import Field, FieldKind
+from tidemill.core.kinds import KINDS, arrow_type
+from tidemill.core.signature import Field
 from tidemill.models.tabular.recipe import CROSS, Code, Encoder, Is, Mean, Number, Part
 from tidemill.models.tabular.utc_parts import part_of
 
 F64 = NDArray[np.float64]
-#: What a column of each kind of input is cast to.
-ARROW: dict[FieldKind, pa.DataType] = {
-    "number": pa.float64(),
-    "whole": pa.int64(),
-    "flag": pa.bool_(),
-    "text": pa.string(),
-    "time": pa.timestamp("us", tz="UTC"),
-}
 
 
 def inputs_of(table: pa.Table, fields: Sequence[Field]) -> dict[str, pa.Array]:
@@ -41,14 +34,16 @@ def _cast(table: pa.Table, field: Field) -> pa.Array:
         )
     column = table.column(field.name)
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if column.type == ARROW[field.kind]:
+    if column.type == arrow_type(field.kind):
         return column
     try:
-        if pa.types.is_integer(column.type) and field.kind == "number":
+        if pa.types.is_integer(column.type) and field.kind == "float":
             return column.cast(pa.float64(), safe=False)
-        return column.cast(ARROW[field.kind])
+        return column.cast(arrow_type(field.kind))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as problem:
-        raise TypeMismatch(f"column {field.name!r} is {column.type}, and no {field.kind}: {problem}") from problem
+        raise TypeMismatch(
+            f"column {field.name!r} is {column.type}, and not {KINDS[field.kind].words}: {problem}"
+        ) from problem
 
 
 def design_of(inputs: dict[str, pa.Array], encoders: Sequence[Encoder], n: int) -> F64:

@@ -36,7 +36,7 @@ class TabularModel:
     >>> from tidemill.models.tabular.recipe import Additive, Number, Recipe, Term
     >>> curve = Term(column=0, knots=(0.0, 10.0), values=((1.0,), (2.0,)), missing=(1.5,))
     >>> recipe = Recipe(
-    ...     task="number", target="price", inputs=(Field(name="size", kind="number"),),
+    ...     task="number", target="price", inputs=(Field(name="size", kind="float"),),
     ...     encoders=(Number(input="size"),), members=(Additive(name="a", terms=(curve,), bias=(0.0,)),),
     ...     weights=(1.0,), bias=(0.0,), link="identity",
     ... )

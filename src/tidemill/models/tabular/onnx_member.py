@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tidemill.core.errors import BackendMissing, BundleCorrupt, NotExplained
+from tidemill.core.kinds import KINDS, Kind
 from tidemill.core.signature import Field
 from tidemill.models.tabular.columns import microseconds, numbers
 from tidemill.models.tabular.recipe import Onnx
@@ -33,7 +34,7 @@ class OnnxMember:
             raise BundleCorrupt(f"{member.file} has no output {member.output!r}")
         if member.columns is not None:
             self._matrix: tuple[str, Any] | None = _matrix(member.file, asked)
-            self._reads: list[tuple[str, int, str, str]] = []
+            self._reads: list[tuple[str, int, Kind, str]] = []
         else:
             self._matrix, self._reads = None, _reads(member.file, asked, fields)
 
@@ -88,7 +89,7 @@ class OnnxMember:
             raise BundleCorrupt(f"{self._member.file} gives {found.shape[1]} numbers a row, and {self._k} were said")
         return found
 
-    def _fed(self, column: pa.Array, kind: str, type_: str) -> NDArray[Any]:
+    def _fed(self, column: pa.Array, kind: Kind, type_: str) -> NDArray[Any]:
         if type_ == "tensor(string)":
             texts = column.cast(pa.string()).fill_null(self._member.missing_text)
             found: NDArray[Any] = texts.to_numpy(zero_copy_only=False).astype(object)
@@ -103,10 +104,10 @@ class OnnxMember:
                 found = numbers(column).astype(_FLOATS[type_])
         return found[:, None]
 
-    def _cell(self, kind: str, type_: str) -> tuple[Callable[[Any], Any], Any]:
+    def _cell(self, kind: Kind, type_: str) -> tuple[Callable[[Any], Any], Any]:
         missing_text, missing_whole = self._member.missing_text, 0 if kind == "time" else self._member.missing_whole
         if type_ == "tensor(string)":
-            if kind == "flag":
+            if kind == "bool":
                 return lambda value: missing_text if value is None else ("true" if value else "false"), object
             return lambda value: missing_text if value is None else str(value), object
         if type_ == "tensor(int64)":
@@ -126,28 +127,28 @@ def _matrix(file: str, asked: dict[str, str]) -> tuple[str, Any]:
     return name, _FLOATS[type_]
 
 
-def _reads(file: str, asked: dict[str, str], fields: Sequence[Field]) -> list[tuple[str, int, str, str]]:
+def _reads(file: str, asked: dict[str, str], fields: Sequence[Field]) -> list[tuple[str, int, Kind, str]]:
     """(input, its place, its kind, the graph's type) for each input of the graph."""
     places = {field.name: (place, field.kind) for place, field in enumerate(fields)}
-    found: list[tuple[str, int, str, str]] = []
+    found: list[tuple[str, int, Kind, str]] = []
     for name, type_ in asked.items():
         if name not in places:
             raise BundleCorrupt(f"{file} reads {name!r}, which is no input of the model")
         place, kind = places[name]
         if not _fits(kind, type_):
-            raise BundleCorrupt(f"{file} reads {name!r} as {type_}, and it is a {kind}")
+            raise BundleCorrupt(f"{file} reads {name!r} as {type_}, and it is {KINDS[kind].words}")
         found.append((name, place, kind, type_))
     return found
 
 
-def _fits(kind: str, type_: str) -> bool:
+def _fits(kind: Kind, type_: str) -> bool:
     if type_ == "tensor(string)":
-        return kind in ("text", "whole", "flag")
+        return kind in ("str", "int", "bool")
     if type_ == "tensor(int64)":
-        return kind in ("whole", "flag", "time")
+        return kind in ("int", "bool", "time")
     if type_ == "tensor(bool)":
-        return kind == "flag"
-    return type_ in _FLOATS and kind != "text"
+        return kind == "bool"
+    return type_ in _FLOATS and kind != "str"
 
 
 def _session(file: str, raw: bytes) -> Any:

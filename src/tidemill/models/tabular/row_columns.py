@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tidemill.core.kinds import Kind
 from tidemill.core.signature import Field
 from tidemill.models.tabular.recipe import CROSS, Code, Encoder, Is, Mean, Number
 from tidemill.models.tabular.utc_parts import part_of
@@ -48,22 +49,22 @@ def _cell(encoder: Encoder, places: dict[str, int], kinds: dict[str, Any]) -> Ce
     return lambda values: NAN if values[at] is None else float(part_of(values[at], part))
 
 
-def _number(at: int, kind: str) -> Cell:
+def _number(at: int, kind: Kind) -> Cell:
     if kind == "time":
         return lambda values: NAN if values[at] is None else float(values[at]) / 1e6
     return lambda values: NAN if values[at] is None else float(values[at])
 
 
-def text_of(kind: str) -> Callable[[Any], str]:
+def text_of(kind: Kind) -> Callable[[Any], str]:
     """How a value of this kind is written as a key: as Arrow's cast to a string writes it."""
-    if kind == "flag":
+    if kind == "bool":
         return lambda value: "true" if value else "false"
     return str
 
 
-def _looked_up(at: int, kind: str, values_of: dict[str, float], missing: float, other: float) -> Cell:
+def _looked_up(at: int, kind: Kind, values_of: dict[str, float], missing: float, other: float) -> Cell:
     get = values_of.get
-    if kind == "text":
+    if kind == "str":
 
         def of_text(values: Row) -> float:
             value = values[at]
@@ -74,13 +75,13 @@ def _looked_up(at: int, kind: str, values_of: dict[str, float], missing: float, 
     return lambda values: missing if values[at] is None else get(text(values[at]), other)
 
 
-def _indicator(encoder: Is, at: int, kind: str) -> Cell:
+def _indicator(encoder: Is, at: int, kind: Kind) -> Cell:
     if encoder.value is None:
         return _looked_up(at, kind, dict.fromkeys(encoder.known, 0.0), 1.0, 1.0)
     return _looked_up(at, kind, {encoder.value: 1.0}, 0.0, 0.0)
 
 
-def _mean(encoder: Mean, places: list[tuple[int, str]]) -> Cell:
+def _mean(encoder: Mean, places: list[tuple[int, Kind]]) -> Cell:
     get, other = encoder.values.get, encoder.other
     if len(places) == 1:
         return _looked_up(*places[0], encoder.values, get("", other), other)

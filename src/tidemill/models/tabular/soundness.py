@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tidemill.core.errors import BundleCorrupt, BundleRefused
-from tidemill.core.signature import FieldKind
+from tidemill.core.kinds import KINDS, Kind
 from tidemill.models.tabular.oblivious import DEEPEST
 from tidemill.models.tabular.recipe import (
     Additive,
@@ -28,11 +28,11 @@ from tidemill.models.tabular.recipe import (
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 _MOST = 100_000
-_READS: dict[type, tuple[FieldKind, ...]] = {
-    Number: ("number", "whole", "flag", "time"),
-    Code: ("text", "whole", "flag"),
-    Is: ("text", "whole", "flag"),
-    Mean: ("text", "whole", "flag"),
+_READS: dict[type, tuple[Kind, ...]] = {
+    Number: ("float", "int", "bool", "time"),
+    Code: ("str", "int", "bool"),
+    Is: ("str", "int", "bool"),
+    Mean: ("str", "int", "bool"),
     Part: ("time",),
 }
 _LINKS = {
@@ -97,7 +97,7 @@ def _encoder(recipe: Recipe, encoder: Encoder) -> Iterator[str]:
         yield "an encoder of no input"
     for name in inputs:
         if kinds.get(name) not in _READS[type(encoder)]:
-            found = f"is a {kinds[name]}" if name in kinds else "is no input"
+            found = f"is {KINDS[kinds[name]].words}" if name in kinds else "is no input"
             yield f"an encoder `{type(encoder).__name__}` reads {name!r}, which {found}"
     if isinstance(encoder, Mean) and not _finite([*encoder.values.values(), encoder.other]):
         yield f"the figures of {encoder.inputs} are not all numbers"

@@ -16,6 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.core.kinds import FORMER_KINDS
+from tidemill.core.signature import Field
 from tidemill.models.tabular.examples import Examples
 
 U64 = npt.NDArray[np.uint64]
@@ -31,7 +33,8 @@ def dataset_mark(examples: Examples) -> str:
     Group numbers count only by which rows they hold together.
     """
     order = _order(examples)
-    digest = hashlib.sha256(msgspec.json.encode((examples.fields, examples.task, examples.classes)))
+    fields = [_described(field) for field in examples.fields]
+    digest = hashlib.sha256(msgspec.json.encode((fields, examples.task, examples.classes)))
     for name, column in _columns(examples):
         taken = column.take(pa.array(order))
         digest.update(msgspec.json.encode((name, str(taken.type), len(taken))))
@@ -41,6 +44,13 @@ def dataset_mark(examples: Examples) -> str:
         _, first, codes = np.unique(examples.group[order], return_index=True, return_inverse=True)
         digest.update(b"group" + np.argsort(np.argsort(first))[codes].astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def _described(field: Field) -> dict[str, Any]:
+    """A field as every mark has it: with the words for kinds that were in use when the first marks were made."""
+    words = {kind: former for former, kind in FORMER_KINDS.items()}
+    kind = words.get(field.kind, field.kind)
+    return {"name": field.name, "kind": kind, "optional": field.optional, "unit": field.unit, "role": field.role}
 
 
 def row_hashes(examples: Examples, *, target: bool = True) -> U64:

@@ -27,7 +27,7 @@ def frame_of(inputs: pa.Table, fields: Sequence[Field], categories: Mapping[str,
     columns: dict[str, Any] = {}
     for field in fields:
         column = inputs.column(field.name)
-        if field.kind != "text":
+        if field.kind != "str":
             columns[field.name] = numbers_of(column)
         elif categories is None:
             columns[field.name] = text_column(column.to_pylist())
@@ -61,7 +61,7 @@ def texts_of(inputs: pa.Table, fields: Sequence[Field]) -> dict[str, list[str]]:
     return {
         field.name: sorted(text for text in pc.unique(inputs.column(field.name)).to_pylist() if text is not None)
         for field in fields
-        if field.kind == "text"
+        if field.kind == "str"
     }
 
 

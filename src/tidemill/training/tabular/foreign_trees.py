@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from tidemill.core.errors import BackendMissing, NotPublishable, nearest
-from tidemill.core.signature import Field, FieldKind, Task
+from tidemill.core.kinds import Kind
+from tidemill.core.signature import Field, Task
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.model import TabularModel
 from tidemill.models.tabular.recipe import Code, Encoder, Number, Onnx, Trees
@@ -77,7 +78,7 @@ def _columns(text: str) -> list[tuple[Field, dict[str, int] | None]]:
         whole = codes is not None and all(isinstance(one, int) for one in codes)
         if codes is not None and not whole and not all(isinstance(one, str) for one in codes):
             raise NotPublishable(f"the categories of {name!r} are neither texts nor whole numbers")
-        kind: FieldKind = "number" if codes is None else "whole" if whole else "text"
+        kind: Kind = "float" if codes is None else "int" if whole else "str"
         places = None if codes is None else {str(one): place for place, one in enumerate(codes)}
         found.append((Field(name=name, kind=kind), places))
     return found
@@ -125,7 +126,7 @@ def _numbers(names: Sequence[str] | None, fields: Sequence[Field]) -> list[Encod
         names = [field.name for field in fields]
     named(names, fields)
     kinds = {field.name: field.kind for field in fields}
-    texts = [name for name in names if kinds[name] == "text"]
+    texts = [name for name in names if kinds[name] == "str"]
     if texts:
         raise NotPublishable(f"the trees read numbers, and {', '.join(texts)} are texts")
     return [Number(input=name) for name in names]

@@ -13,7 +13,8 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from tidemill.core.errors import ImportRefused, nearest
-from tidemill.core.signature import Field, FieldKind
+from tidemill.core.kinds import Kind, kind_of_arrow
+from tidemill.core.signature import Field
 
 #: Rows that are read at most.
 MOST = 100_000
@@ -46,20 +47,11 @@ def fields_of_rows(rows: pa.Table) -> tuple[Field, ...]:
     return tuple(Field(name=column.name, kind=_kind(column)) for column in rows.schema)
 
 
-def _kind(column: pa.Field) -> FieldKind:
-    tests: list[tuple[Any, FieldKind]] = [
-        (pa.types.is_boolean, "flag"),
-        (pa.types.is_integer, "whole"),
-        (pa.types.is_floating, "number"),
-        (pa.types.is_string, "text"),
-        (pa.types.is_large_string, "text"),
-        (pa.types.is_dictionary, "text"),
-        (pa.types.is_timestamp, "time"),
-    ]
-    for test, kind in tests:
-        if test(column.type):
-            return kind
-    raise ImportRefused(f"column {column.name!r} is {column.type}, which no field can be")
+def _kind(column: pa.Field) -> Kind:
+    kind = kind_of_arrow(column.type)
+    if kind is None:
+        raise ImportRefused(f"column {column.name!r} is {column.type}, which no field can be")
+    return kind
 
 
 def class_numbers(column: pa.ChunkedArray, classes: tuple[str, ...]) -> NDArray[np.float64]:

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.core.kinds import arrow_type
 from tidemill.core.records import FEWEST_USERS
 from tidemill.core.signature import Field
-from tidemill.models.tabular.columns import ARROW
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.model import TabularModel
 
@@ -45,7 +45,7 @@ def golden_of(model: TabularModel, examples: Examples, *, seed: int = 0) -> Gold
 
 def _drawn(field: Field, column: Any, rng: np.random.Generator) -> Any:
     missing = (rng.random(N_ROWS) < _MISSING) & field.optional
-    if field.kind == "text":
+    if field.kind == "str":
         counts = pc.value_counts(pc.drop_null(column))
         frequent = sorted(
             text
@@ -56,13 +56,13 @@ def _drawn(field: Field, column: Any, rng: np.random.Generator) -> Any:
         odds = np.r_[np.full(len(frequent), 1.0), max(1.0, _UNSEEN * len(frequent))]
         texts = rng.choice(np.array(known, object), N_ROWS, p=odds / odds.sum())
         return pa.array([None if gone else str(text) for gone, text in zip(missing, texts, strict=True)], pa.string())
-    if field.kind == "flag":
+    if field.kind == "bool":
         return pa.array(rng.random(N_ROWS) < 0.5, pa.bool_(), mask=missing)
     plain = pc.drop_null(column)
     plain = plain.cast(pa.int64()) if pa.types.is_timestamp(plain.type) else plain
     values = plain.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     values = values[np.isfinite(values)]
     drawn = np.quantile(values, rng.uniform(0.02, 0.98, N_ROWS)) if len(values) else np.zeros(N_ROWS)
-    if field.kind == "number":
+    if field.kind == "float":
         return pa.array(drawn, pa.float64(), mask=missing)
-    return pa.array(np.round(drawn).astype(np.int64), pa.int64(), mask=missing).cast(ARROW[field.kind])
+    return pa.array(np.round(drawn).astype(np.int64), pa.int64(), mask=missing).cast(arrow_type(field.kind))

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidemill.core.errors import BackendMissing, NotPublishable, nearest
-from tidemill.core.signature import Field, FieldKind, Task
+from tidemill.core.kinds import Kind
+from tidemill.core.signature import Field, Task
 from tidemill.models.graph_bytes import trouble
 from tidemill.models.tabular.model import TabularModel
 from tidemill.models.tabular.recipe import Number, Onnx, Recipe
 
 FILE = "model.onnx"
-_KINDS: dict[str, FieldKind] = {
-    "tensor(float)": "number",
-    "tensor(double)": "number",
-    "tensor(int64)": "whole",
-    "tensor(bool)": "flag",
-    "tensor(string)": "text",
+_KINDS: dict[str, Kind] = {
+    "tensor(float)": "float",
+    "tensor(double)": "float",
+    "tensor(int64)": "int",
+    "tensor(bool)": "bool",
+    "tensor(string)": "str",
 }
 _FLOATS = ("tensor(float)", "tensor(double)")
 #: What a graph's answer is called, best first.
@@ -125,7 +126,7 @@ def _check(graph: Graph, fields: Sequence[Field], k: int, task: Task) -> None:
     known = {field.name: field for field in fields}
     if graph.is_matrix:
         width = graph.inputs[0].width
-        texts = [field.name for field in fields if field.kind == "text"]
+        texts = [field.name for field in fields if field.kind == "str"]
         if texts or width not in (None, len(fields)):
             raise NotPublishable(
                 f"the graph reads a matrix of {width or 'many'} numbers, and the model has {', '.join(known)}",
@@ -143,7 +144,7 @@ def _check(graph: Graph, fields: Sequence[Field], k: int, task: Task) -> None:
         raise NotPublishable(f"the graph answers {width} numbers a row, and a {task} model has {k}")
 
 
-def _kind(tensor: Tensor) -> FieldKind:
+def _kind(tensor: Tensor) -> Kind:
     if tensor.type not in _KINDS:
         raise NotPublishable(f"the graph's input {tensor.name!r} is {tensor.type}, which no field is")
     if len(tensor.shape) != 2:

@@ -45,9 +45,9 @@ def influences_of(model: TabularModel, test: Examples) -> tuple[Influence, ...]:
 
 
 def _direction(field: Field, column: Any, added: F64) -> float | None:
-    if field.kind == "text":
+    if field.kind == "str":
         return None
-    plain = column.cast(pa.int64()) if field.kind in ("time", "flag") else column
+    plain = column.cast(pa.int64()) if field.kind in ("time", "bool") else column
     values = plain.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
     known = np.isfinite(values)
     if known.sum() < 3 or values[known].std() == 0 or added[known].std() == 0:

@@ -141,13 +141,13 @@ def names_of_rows(train: Examples) -> list[str]:
     """Inputs that name a row instead of describing it: nearly unique texts, and whole numbers that count."""
     said = []
     for field in train.fields:
-        if field.kind not in ("text", "whole"):
+        if field.kind not in ("str", "int"):
             continue
         column = pc.drop_null(train.inputs[field.name])
         distinct = pc.count_distinct(column).as_py()
         if len(column) < 100 or distinct <= ID * len(column):
             continue
-        if field.kind == "whole":
+        if field.kind == "int":
             ends = pc.min_max(column).as_py()
             if ends["max"] - ends["min"] + 1 > 2 * len(train):
                 continue

@@ -33,7 +33,7 @@ def alone(field: Field, column: Any, train: Examples) -> float:
         return 0.0
     figures = [_foretold(code, train, half), _foretold(code, train, ~half)]
     lines = (
-        _lines(floats_of(column), train.target) if train.task in ("number", "count") and field.kind != "text" else 0.0
+        _lines(floats_of(column), train.target) if train.task in ("number", "count") and field.kind != "str" else 0.0
     )
     return max(float(np.mean(figures)), lines)
 
@@ -72,7 +72,7 @@ def _means(code: npt.NDArray[np.int64], target: F64, n_codes: int, middle: float
 
 def _binned(field: Field, column: Any) -> npt.NDArray[np.int64]:
     """Each row's value as a place: of texts their own, of numbers one of forty quantiles, missing ones apart."""
-    if field.kind == "text":
+    if field.kind == "str":
         coded = pc.dictionary_encode(column)
         coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
         places: npt.NDArray[np.int64] = (

@@ -67,7 +67,7 @@ def _whole(fitted: Any, fields: Sequence[Field], width: int, kind: str) -> bytes
     if not any(hasattr(part, "transformers_") for part in _parts(spoken)):
         raise NotPublishable(f"{type(fitted).__name__} reads a matrix, which was tried already")
     told = [
-        (field.name, types.StringTensorType([None, 1]) if field.kind == "text" else getattr(types, kind)([None, 1]))
+        (field.name, types.StringTensorType([None, 1]) if field.kind == "str" else getattr(types, kind)([None, 1]))
         for field in fields
     ]
     model = converted(spoken, told)

@@ -27,7 +27,7 @@ class Nodes:
 
     With `width` it reads one double matrix (n, width) called `matrix` instead.
 
-    >>> nodes = Nodes((Field(name="x", kind="number"),))
+    >>> nodes = Nodes((Field(name="x", kind="float"),))
     >>> nodes.add("Neg", ["x"])
     'neg_0'
     """
@@ -84,7 +84,7 @@ class Nodes:
         double = self.add("Cast", [answer], to=kind)
         last = onnx.helper.make_node("Reshape", [double, self.constant([-1, width], np.int64)], [ANSWER], ANSWER)
         told = onnx.helper.make_tensor_value_info
-        reads = [told(field.name, text if field.kind == "text" else kind, [None, 1]) for field in self.fields]
+        reads = [told(field.name, text if field.kind == "str" else kind, [None, 1]) for field in self.fields]
         graph = onnx.helper.make_graph(
             [*self._nodes, last],
             NAME,

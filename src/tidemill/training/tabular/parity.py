@@ -81,7 +81,7 @@ def _odd(inputs: pa.Table, fields: Sequence[Field]) -> Iterator[tuple[str, str, 
     for place, field in enumerate(fields):
         kind = inputs.schema.field(place).type
         yield field.name, "missing", inputs.set_column(place, field.name, pa.nulls(len(inputs), kind))
-        if field.kind == "text":
+        if field.kind == "str":
             texts = pa.array([UNSEEN] * len(inputs), kind)
             yield field.name, "never seen", inputs.set_column(place, field.name, texts)
 

@@ -73,7 +73,7 @@ def coded(examples: Examples) -> tuple[Encoder, ...]:
     texts = texts_of(examples.inputs, examples.fields)
     return tuple(
         Code(input=field.name, codes={text: code for code, text in enumerate(texts[field.name])})
-        if field.kind == "text"
+        if field.kind == "str"
         else Number(input=field.name)
         for field in examples.fields
     )
@@ -83,7 +83,7 @@ def one_hot(examples: Examples) -> tuple[Encoder, ...]:
     """Numbers as they are, and a column for each of the `MOST_TEXTS` commonest texts, and one for all others."""
     encoders: list[Encoder] = []
     for field in examples.fields:
-        if field.kind != "text":
+        if field.kind != "str":
             encoders.append(Number(input=field.name))
             continue
         known = _commonest(examples, field)

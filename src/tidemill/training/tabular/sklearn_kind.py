@@ -30,7 +30,7 @@ def fitted(estimator: Any, examples: Examples, seed: int) -> Fitted:
     """Fit `estimator` on a DataFrame of the inputs, and list how it could be published."""
     frame, texts = (
         frame_of(examples.inputs, examples.fields),
-        [one.name for one in examples.fields if one.kind == "text"],
+        [one.name for one in examples.fields if one.kind == "str"],
     )
     try:
         fit_still(estimator, frame, target_of(examples), seed)

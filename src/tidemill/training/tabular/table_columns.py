@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidemill.core.signature import FieldKind
+from tidemill.core.kinds import Kind
 from tidemill.models.tabular.columns import inputs_of, numbers
 from tidemill.models.tabular.examples import Examples
 
@@ -23,7 +23,7 @@ class Column:
     """One input that is learned from. `levels`: the texts that occur, the most frequent first."""
 
     name: str
-    kind: FieldKind
+    kind: Kind
     n_missing: int
     levels: tuple[str, ...] = ()
     #: The value itself counts; of a time that runs with the rows only its parts do.
@@ -40,7 +40,7 @@ class Columns:
     @property
     def texts(self) -> tuple[Column, ...]:
         """The categories and ids."""
-        return tuple(column for column in self.kept if column.kind == "text")
+        return tuple(column for column in self.kept if column.kind == "str")
 
 
 def columns_of(examples: Examples) -> Columns:
@@ -56,17 +56,17 @@ def columns_of(examples: Examples) -> Columns:
     return Columns(tuple(kept), tuple(notes))
 
 
-def _column(examples: Examples, name: str, kind: FieldKind, values: pa.Array) -> Column | str:
+def _column(examples: Examples, name: str, kind: Kind, values: pa.Array) -> Column | str:
     """The column, or why it is left out."""
     n, n_missing = len(values), values.null_count
     distinct = pc.count_distinct(values, mode="only_valid").as_py()
     if distinct + (n_missing > 0) <= 1:
         return f"{name} was left out: it has the same value in all {n} rows"
-    if kind == "text":
+    if kind == "str":
         if n - n_missing >= _AT_LEAST and distinct >= _NAMES_ROWS * (n - n_missing):
             return f"{name} was left out: {distinct} different texts in {n - n_missing} rows name the row"
         return Column(name, kind, n_missing, _levels(values))
-    if kind == "whole" and n >= _AT_LEAST and distinct == n and _spread(values) == n - 1:
+    if kind == "int" and n >= _AT_LEAST and distinct == n and _spread(values) == n - 1:
         return f"{name} was left out: it numbers the rows"
     return Column(name, kind, n_missing, plain=kind != "time" or not _runs_with_rows(examples, values))
 

@@ -47,7 +47,7 @@ def for_curves(columns: Columns, examples: Examples) -> tuple[Wanted, ...]:
     """What the sum of curves reads: numbers, parts of times, codes of texts, figures of those with many levels."""
     found: list[Wanted] = []
     for column in columns.kept:
-        if column.kind != "text":
+        if column.kind != "str":
             found += _plain(column, examples)
         elif len(column.levels) <= CODED:
             found.append(_code(column))
@@ -60,7 +60,7 @@ def for_leafwise(columns: Columns, examples: Examples) -> tuple[Wanted, ...]:
     """What LightGBM reads: codes of texts as its own categories, figures of those with many levels and their pairs."""
     found: list[Wanted] = []
     for column in columns.kept:
-        found += [_code(column)] if column.kind == "text" else _plain(column, examples)
+        found += [_code(column)] if column.kind == "str" else _plain(column, examples)
         if len(column.levels) > ONE_HOT:
             found += _means((column.name,), examples)
     return (*found, *_pairs(columns, examples))
@@ -70,7 +70,7 @@ def for_symmetric(columns: Columns, examples: Examples) -> tuple[Wanted, ...]:
     """What CatBoost reads, numbers only: a column for each level of a text, or a figure where there are many."""
     found: list[Wanted] = []
     for column in columns.kept:
-        if column.kind != "text":
+        if column.kind != "str":
             found += _plain(column, examples)
         elif len(column.levels) <= ONE_HOT:
             found += [Is(input=column.name, value=level) for level in column.levels[:ONE_HOT]]
