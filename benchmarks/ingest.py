@@ -30,6 +30,7 @@ from deltalake import WriterProperties
 from isal import igzip
 
 from tidemill.backends.delta import DeltaTables
+from tidemill.backends.file_leases import FileLeases
 from tidemill.backends.folder_objects import FolderObjects
 from tidemill.backends.polars import PolarsEngine
 from tidemill.backends.sqlite_ledger import SqliteLines
@@ -38,7 +39,6 @@ from tidemill.checks import between, defaults, evaluate, split
 from tidemill.core import schema
 from tidemill.core.clock import SystemClock, as_of, micros
 from tidemill.core.keys import Keys
-from tidemill.core.lease import FileLeases
 from tidemill.core.ledger import Ledger
 from tidemill.core.records import Counts, Increment
 from tidemill.core.subjects import Surrogates, Vault

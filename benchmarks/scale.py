@@ -32,7 +32,8 @@ import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock
 from tidemill.core.release import Card
 from tidemill.loop.app import serve_plan
-from tidemill.loop.house import House, open_house, search_of
+from tidemill.loop.house import House, open_house
+from tidemill.loop.open_port import PortOpener
 from tidemill.models import (
     Interactions,
     LearnerSpec,
@@ -92,7 +93,7 @@ def one_size(folder: Path, learner: str, n_users: int, n_items: int) -> dict[str
     cpu = time.process_time()
     made = learn(LEARNERS[learner], events, now + 1)
     learned = time.process_time() - cpu
-    search = search_of(settings_module.load(folder, environ={}))
+    search = PortOpener(settings_module.load(folder, environ={})).search()
     cpu = time.process_time()
     asked = queries(made, events)
     write_recommender(made, folder / "bundle", search, asked)

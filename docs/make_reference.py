@@ -40,13 +40,14 @@ ROOMS = (
 #: Port -> the setting that chooses its back-end, and the entry-point group that back-ends come in by.
 PORTS = {
     "Tables": ("lake", "tables"),
-    "Engine": ("engine", "engines"),
-    "LineStore": ("ledger", "ledgers"),
-    "VaultStore": ("vault", "vaults"),
+    "Engine": ("engine", "engine"),
+    "LineStore": ("ledger", "ledger"),
+    "VaultStore": ("vault", "vault"),
     "Latest": ("latest", "latest"),
     "Blobs": ("blobs", "blobs"),
     "Objects": ("lake", "objects"),
     "Search": ("search", "search"),
+    "Leases": ("leases", "leases"),
 }
 _NOTE = "*Made from the code by `docs/make_reference.py`; changes made here are lost.*"
 

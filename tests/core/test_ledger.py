@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tidemill.backends.file_leases import FileLeases
 from tidemill.backends.sqlite_ledger import SqliteLines
 from tidemill.core.canonical import canonical
 from tidemill.core.clock import FixedClock, micros
 from tidemill.core.errors import FormatTooNew, KeyMissing, LeaseLost, LedgerCorrupt, SubjectNamed
 from tidemill.core.keys import Keys
-from tidemill.core.lease import FileLeases
 from tidemill.core.ledger import Head, Ledger
 from tidemill.core.line import link
 from tidemill.core.ports import StoredLine

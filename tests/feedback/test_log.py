@@ -77,7 +77,7 @@ def test_what_tells_of_a_person_is_not_in_the_table_s_own_log(tmp_path: Path) ->
     log.write(prediction(1))
     log.close()
     write(opened)
-    commits = list((opened.settings.path("lake") / PREDICTIONS / "_delta_log").glob("*.json"))
+    commits = list((opened.state / "lake" / PREDICTIONS / "_delta_log").glob("*.json"))
     content = b"".join(path.read_bytes() for path in commits)
     assert b"minValues" in content and b"a" * 26 not in content
 

@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill.backends.delta import DeltaTables
+from tidemill.backends.file_leases import FileLease, FileLeases
 from tidemill.backends.folder_objects import FolderObjects
 from tidemill.backends.polars import PolarsEngine
 from tidemill.backends.sqlite_ledger import SqliteLines
 from tidemill.core.clock import FixedClock, as_of, micros
 from tidemill.core.keys import Keys
-from tidemill.core.lease import FileLease, FileLeases
 from tidemill.core.ledger import Ledger
 from tidemill.core.ports import Engine
 from tidemill.core.records import Counts, Increment, Verdict

@@ -9,7 +9,8 @@ from conftest_loop import FIRST, Project, daily
 
 from tidemill.core.errors import BackendMissing, KeyMissing, LedgerMissing
 from tidemill.loop.audit import audit
-from tidemill.loop.house import backend, identity
+from tidemill.loop.house import identity
+from tidemill.loop.open_port import find_backend
 
 
 def lived(project: Project) -> None:
@@ -63,4 +64,4 @@ def test_a_dropped_tail_of_the_ledger_shows_by_its_checkpoints(project: Project)
 
 def test_a_back_end_that_is_not_there_is_named_with_the_nearest() -> None:
     with pytest.raises(BackendMissing, match="did you mean `polars`"):
-        backend("engines", "polar")
+        find_backend("engine", "polar")

@@ -18,8 +18,9 @@ from tidemill.core.errors import OriginMissing, RuleRefused
 from tidemill.core.settings import load
 from tidemill.loop.app import serve_plan
 from tidemill.loop.graph import Graph
-from tidemill.loop.house import House, engine_of, open_house
+from tidemill.loop.house import House, open_house
 from tidemill.loop.learn import Learned
+from tidemill.loop.open_port import open_port
 from tidemill.loop.project import load_mill
 from tidemill.loop.reproduction.reproduce import reproduce
 from tidemill.loop.train import train
@@ -154,8 +155,10 @@ def test_another_graph_is_another_function_and_a_wrong_one_is_refused(tmp_path: 
 def test_where_the_project_lies_changes_no_code(tmp_path: Path) -> None:
     project = with_models(tmp_path)
     shutil.copytree(project.path, tmp_path / "elsewhere")
-    assert Graph(load_mill(project.path), engine_of("polars"), project.path).codes == (
-        Graph(load_mill(tmp_path / "elsewhere"), engine_of("polars"), tmp_path / "elsewhere").codes
+    assert Graph(load_mill(project.path), open_port("engine", "polars", project.path), project.path).codes == (
+        Graph(
+            load_mill(tmp_path / "elsewhere"), open_port("engine", "polars", project.path), tmp_path / "elsewhere"
+        ).codes
     )
 
 

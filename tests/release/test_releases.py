@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tidemill.backends.file_leases import FileLeases
 from tidemill.core.clock import micros
 from tidemill.core.errors import (
     BundleCorrupt,
@@ -22,7 +23,6 @@ from tidemill.core.errors import (
     NoSuchRelease,
     UsageError,
 )
-from tidemill.core.lease import FileLeases
 from tidemill.release import Promotion, model_folder, module_sources, read_pointer
 from tidemill.release.store import _stack
 

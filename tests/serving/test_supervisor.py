@@ -179,7 +179,7 @@ def test_a_release_that_does_not_come_up_is_taken_back(server: Server, shop: Sho
 
 def test_off_answers_by_the_fallback_with_the_ledger_gone(server: Server, shop: Shop) -> None:
     clients = each_worker(server, shop)
-    ledger = shop.house.settings.path("ledger")
+    ledger = shop.house.state / "ledger.sqlite"
     away = {path: path.with_name(path.name + ".away") for path in ledger.parent.glob(ledger.name + "*")}
     for path, aside in away.items():
         path.rename(aside)

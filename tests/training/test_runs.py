@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tidemill.backends.file_leases import FileLeases
 from tidemill.backends.sqlite_ledger import SqliteLines
 from tidemill.core.clock import FixedClock, micros
 from tidemill.core.errors import FigureRefused, LeaseLost, TooLittleData, UnknownName, UsageError
 from tidemill.core.keys import Keys
-from tidemill.core.lease import FileLeases
 from tidemill.core.ledger import Ledger
 from tidemill.core.records import Metric, Trial
 from tidemill.training import Runs

@@ -27,6 +27,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from pyarrow import types
 
 from tidemill.backends.arrow import plain_schema
+from tidemill.core.backend import BackendContext
 from tidemill.core.durable import remove_durably, sync_file, sync_folder
 from tidemill.core.errors import CorruptFile, SchemaChanged, StaleWriter
 from tidemill.core.ports import FileStamp, StagedFile, TableCommit
@@ -51,6 +52,11 @@ class DeltaTables:
         self._root = Path(root)
         self._handles: dict[str, DeltaTable] = {}
         self._schemas: dict[str, pa.Schema] = {}
+
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> DeltaTables:
+        """Tables in the folder of `url`."""
+        return cls(context.path(url))
 
     def create(self, table: str, schema: pa.Schema, personal: Sequence[str]) -> int:
         schema = plain_schema(schema)

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tidemill.core.backend import BackendContext
 from tidemill.core.errors import BackendMissing, BundleCorrupt
 
 F32 = npt.NDArray[np.float32]
@@ -36,6 +37,11 @@ class FaissSearch:
     def __init__(self, flat_below: int = FLAT_BELOW) -> None:
         self._faiss = _faiss()
         self._flat_below = flat_below
+
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> FaissSearch:
+        """The search; there is nothing to set."""
+        return cls()
 
     def build(self, vectors: F32, folder: str, queries: F32 | None = None) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from tidemill.core.backend import BackendContext
 from tidemill.core.errors import NoSuchBlob, UsageError, nearest
 
 _LONGEST = 255  # bytes of a file's name
@@ -19,6 +20,11 @@ class FolderBlobs:
 
     def __init__(self, root: Path | str) -> None:
         self._root = Path(root)
+
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> FolderBlobs:
+        """Blobs in the folder of `url`."""
+        return cls(context.path(url))
 
     def put_folder(self, key: str, source: str) -> None:
         place = self._place(key)

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from tidemill.core.backend import BackendContext
 from tidemill.core.durable import remove_durably, sync_folder
 from tidemill.core.errors import NoSuchObject, UsageError, nearest
 from tidemill.core.object_names import checked_object_name
@@ -31,6 +32,11 @@ class FolderObjects:
         self._root = Path(root)
         self._swept = False
         self._lock = threading.Lock()
+
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> FolderObjects:
+        """Objects in the folder of `url`."""
+        return cls(context.path(url))
 
     def put(self, name: str, body: bytes) -> bool:
         place = self._place(name)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from tidemill.backends.lmdb_file import LmdbFile, in_our_words
 from tidemill.backends.lmdb_rows import STAMP, fits, overlaid, place_of, plain, prefix, sweep, under, unpack
 from tidemill.backends.mapped_rows import MappedRows, build, fit, sync
+from tidemill.core.backend import BackendContext
 from tidemill.core.errors import CorruptFile, UsageError
 
 _VIEW = re.compile(r"^[A-Za-z0-9_][\w.-]*$")
@@ -66,6 +67,11 @@ class LmdbLatest:
         self._fresh_bytes = fresh_bytes
         self._here = _Here(self._root, fresh_bytes)
         self._open: dict[str, tuple[int, MappedRows]] = {}
+
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> LmdbLatest:
+        """The store in the folder of `url`."""
+        return cls(context.path(url))
 
     def write(self, view: str, key: str, rows: pa.Table, version: str, covers: int | None = None) -> None:
         with self._made(view, key, rows, version) as (built, check), self._begin(write=True) as txn:

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from tidemill.backends.arrow import plain_rows
+from tidemill.core.backend import BackendContext
 from tidemill.core.empty_tables import empty_table
 
 
@@ -23,6 +24,11 @@ class PolarsEngine:
     """
 
     name = "polars"
+
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> PolarsEngine:
+        """The engine in this process; there is nothing to set."""
+        return cls()
 
     def scan(self, files: Sequence[str], schema: pa.Schema, origin: str | None = None) -> nw.LazyFrame[Any]:
         if not files:

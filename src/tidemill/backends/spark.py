@@ -17,6 +17,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from tidemill.backends.arrow import plain_rows, plain_schema
+from tidemill.core.backend import BackendContext
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import BackendMissing, SettingError
 
@@ -52,6 +53,12 @@ class SparkEngine:
     def __init__(self, url: str = "local[2]") -> None:
         self.url = url
         self._started: SparkSession | None = None
+
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> SparkEngine:
+        """The engine of `spark` (local), `spark:local[4]`, `spark://HOST:PORT` or `sc://HOST`; nothing starts yet."""
+        master = url if "://" in url else url.removeprefix("spark").removeprefix(":")
+        return cls(master) if master else cls()
 
     @property
     def session(self) -> SparkSession:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.backends.sqlite_file import SqliteFile
-from tidemill.core.errors import LeaseLost, LedgerCorrupt
+from tidemill.core.backend import BackendContext
+from tidemill.core.errors import LeaseLost, LedgerCorrupt, LedgerMissing
 from tidemill.core.ports import StoredLine
 
 FORMAT = 1
@@ -35,6 +36,19 @@ class SqliteLines:
 
     def __init__(self, path: Path | str, *, patience_s: float = 10.0) -> None:
         self._file = SqliteFile(Path(path), _SCHEMA, FORMAT, patience_s)
+
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> SqliteLines:
+        """The ledger in the file of `url`; `LedgerMissing` where it is not there and may not be created."""
+        path = context.path(url)
+        if not context.create and not path.exists():
+            raise LedgerMissing(f"there is no ledger at {path}", tip="restore it from its backup")
+        return cls(path)
+
+    @classmethod
+    def exists(cls, url: str, context: BackendContext) -> bool:
+        """Whether the file of `url` is there."""
+        return context.path(url).exists()
 
     def close(self) -> None:
         """Close the file; also done when the object goes."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tidemill.backends.sqlite_file import SqliteFile
+from tidemill.core.backend import BackendContext
 
 FORMAT = 1
 
@@ -22,6 +23,11 @@ class SqliteVault:
 
     def __init__(self, path: Path | str, *, patience_s: float = 10.0) -> None:
         self._file = SqliteFile(Path(path), _SCHEMA, FORMAT, patience_s)
+
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> SqliteVault:
+        """The vault in the file of `url`."""
+        return cls(context.path(url))
 
     def close(self) -> None:
         """Close the file; also done when the object goes."""

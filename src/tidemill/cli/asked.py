@@ -19,8 +19,9 @@ from tidemill.core import failpoint, settings
 from tidemill.core.clock import SystemClock
 from tidemill.core.settings import Settings
 from tidemill.loop.graph import Graph
-from tidemill.loop.house import STATE, House, backend, open_house
+from tidemill.loop.house import STATE, House, open_house
 from tidemill.loop.mill import Mill
+from tidemill.loop.open_port import open_port
 from tidemill.loop.project import find_project, load_mill
 
 #: How wide a table may be where there is no terminal to fit it to.
@@ -70,7 +71,7 @@ class Asked:
     def graph_alone(self) -> Graph:
         """The checked graph without opening, or making, any store."""
         name = self.settings.engine.partition(":")[0]
-        return Graph(self.mill, backend("engines", name)(), self.project)
+        return Graph(self.mill, open_port("engine", name, self.project), self.project)
 
     @functools.cached_property
     def err(self) -> Console:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tidemill.core.clock import SystemClock as SystemClock
     from tidemill.core.errors import TidemillError as TidemillError
     from tidemill.core.keys import Keys as Keys
-    from tidemill.core.lease import FileLeases as FileLeases
     from tidemill.core.ledger import Head as Head
     from tidemill.core.ledger import Ledger as Ledger
     from tidemill.core.ledger import Line as Line
@@ -33,7 +32,6 @@ else:
             "clock": "Clock FixedClock SystemClock",
             "errors": "TidemillError",
             "keys": "Keys",
-            "lease": "FileLeases",
             "ledger": "Head Ledger Line",
             "refs": "Ref parse_ref",
             "schema": "Contract Event",

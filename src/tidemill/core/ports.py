@@ -1,5 +1,9 @@
 """Ports: what a room needs of a technology. A back-end fills one; its entry point names it; the URL chooses it.
 
+A setting without a scheme is the embedded back-end and a path relative to the project; with one (`redis://cache:6379`)
+the scheme is the name of an entry point in the port's group. How a back-end is made from its URL is written in
+`tidemill.core.backend`, and with an example in docs/backends.md.
+
 A port is settled by two real back-ends. Today: Engine is filled by Polars and Spark; all others are provisional.
 Arrow types are named for the type checker only, so that importing this file loads nothing heavy.
 """
@@ -7,7 +11,6 @@ Arrow types are named for the type checker only, so that importing this file loa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -386,7 +389,10 @@ class VectorIndex(Protocol):
 
 
 class Lease(Protocol):
-    """A held lease: its name and rising number, released on exit."""
+    """A held lease: its name and rising number. Leaving the `with` block, or the death of the process, frees it.
+
+    The number goes with every ledger line of the holder. A line with an older number than the newest is `LeaseLost`.
+    """
 
     name: str
     number: int
@@ -394,10 +400,25 @@ class Lease(Protocol):
     def __enter__(self) -> Lease: ...
     def __exit__(self, *exc: object) -> None: ...
 
+    def beat(self) -> None:
+        """Say that the holder is alive, and raise `LeaseLost` where somebody else holds the lease by now.
+
+        A back-end whose leases expire does this by itself, in time, from a thread of its own.
+        """
+        ...
+
+    def release(self) -> None:
+        """Free the lease; twice is fine."""
+        ...
+
 
 class Leases(Protocol):
-    """One holder per name on this machine or beyond."""
+    """One holder per name at a time, on this machine or beyond. A name may hold a colon: `train:for_you`."""
 
-    def take(self, name: str) -> AbstractContextManager[Lease]:
-        """Hold `name` or raise `LeaseTaken`."""
+    def take(self, name: str) -> Lease:
+        """Hold `name`, with a number above all earlier ones; `LeaseTaken` names the holder. It never waits."""
+        ...
+
+    def holder(self, name: str) -> str | None:
+        """Who holds `name` now, in words; `None` where nobody does."""
         ...

@@ -25,7 +25,7 @@ DEFAULT_PROFILE = "laptop"
 # Read elsewhere on purpose: the profile's own name, and where the tests find their data.
 _NOT_SETTINGS = {"PROFILE", "TEST_DATA"}
 # `user:password@` in a URL, and values that look like secrets in its query.
-_SECRET = re.compile(r"(?<=://)[^/@\s]*@|((?:password|secret|token|key)=)[^&\s]*", re.IGNORECASE)
+_SECRET = re.compile(r"(?<=://)[^/\s]*@|((?:password|secret|token|key)=)[^&\s]*", re.IGNORECASE)
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -55,16 +55,25 @@ class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One profile of tidemill.toml: a place, such as `laptop` or `production`. Paths are relative to the project."""
+    """One profile of tidemill.toml: a place, such as `laptop` or `production`. Paths are relative to the project.
+
+    A store is a path, which its embedded back-end opens, or a URL whose scheme names another installed back-end.
+    """
 
     engine: Annotated[
         str, Meta(description="What runs table functions: `polars`, `spark`, `spark://…` or a Spark Connect URL.")
     ] = "polars"
-    lake: Annotated[str, Meta(description="Folder of the versioned tables.")] = "./.tidemill/lake"
-    latest: Annotated[str, Meta(description="Folder of the newest row of each key.")] = "./.tidemill/latest"
-    ledger: Annotated[str, Meta(description="SQLite file of the ledger.")] = "./.tidemill/ledger.sqlite"
-    vault: Annotated[str, Meta(description="SQLite file of sealed identities.")] = "./.tidemill/vault.sqlite"
-    blobs: Annotated[str, Meta(description="Folder of the bundles.")] = "./.tidemill/blobs"
+    lake: Annotated[
+        str, Meta(description="Folder or URL of the versioned tables and of what is stored beside them.")
+    ] = "./.tidemill/lake"
+    latest: Annotated[str, Meta(description="Folder or URL of the newest row of each key.")] = "./.tidemill/latest"
+    ledger: Annotated[str, Meta(description="SQLite file or URL of the ledger.")] = "./.tidemill/ledger.sqlite"
+    vault: Annotated[str, Meta(description="SQLite file or URL of sealed identities.")] = "./.tidemill/vault.sqlite"
+    blobs: Annotated[str, Meta(description="Folder or URL of the bundles.")] = "./.tidemill/blobs"
+    events: Annotated[str, Meta(description="Folder or URL of the log of posted events.")] = "./.tidemill/events"
+    leases: Annotated[
+        str, Meta(description="Folder of the lock files, or a URL: who may bring in days, train, and promote.")
+    ] = "./.tidemill"
     search: Annotated[str, Meta(description="Nearest-neighbour index: `faiss` (approximate, measured) or `exact`.")] = (
         "faiss"
     )
@@ -100,17 +109,9 @@ class Settings(Profile, frozen=True, kw_only=True):
         """`(key, value, origin)` of every setting; passwords within URLs are masked."""
         return [(key, masked(str(value)), self.origin(key)) for key, value in _flat(_values(self))]
 
-    def path(self, key: Literal["lake", "latest", "ledger", "vault", "blobs", "keys"]) -> Path:
-        """A setting that is a place on this machine, relative to the project's folder."""
-        value: str = getattr(self, key)
-        if "://" in value:
-            scheme = value.partition("://")[0]
-            raise SettingError(f"{key} = {masked(value)!r}: no back-end for {scheme!r} yet", tip="name a local path")
-        return self.project / Path(value).expanduser()
-
     def keys_folder(self, mill_id: str) -> Path:
         """Where the keys of the mill with this id lie."""
-        return self.path("keys") / mill_id
+        return self.project / Path(self.keys).expanduser() / mill_id
 
 
 def load(

@@ -22,7 +22,8 @@ from tidemill.core.settings import Settings, load
 from tidemill.core.subjects import Surrogates, Vault
 from tidemill.features import OnlineValues
 from tidemill.feedback import LogWriter, SegmentLog
-from tidemill.loop.house import STATE, backend, identity, open_house, search_of
+from tidemill.loop.house import STATE, identity, open_house
+from tidemill.loop.open_port import PortOpener
 from tidemill.models import load_functions, open_recommender
 from tidemill.models.tabular import open_tabular
 from tidemill.release import Pointer, module_sources
@@ -91,9 +92,10 @@ def _stores(settings: Settings) -> Stores:
     state = settings.project / STATE
     keys = Keys.open(settings.keys_folder(identity(settings.project, None).id), create=False)
     wall = SystemClock()
-    latest = backend("latest", "lmdb")(settings.path("latest"))
+    ports = PortOpener(settings)
+    latest = ports.latest()
     surrogate = Surrogates(keys.subject)
-    search = search_of(settings)
+    search = ports.search()
 
     def opener(clock: ServerClock, feeding: Callable[[str], Sequence[str]]) -> Opener:
         def open_pointer(pointer: Pointer) -> AnyPredictor:
@@ -173,13 +175,14 @@ def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None
 
 def _write_all(settings: Settings, stopping: threading.Event, *, last: bool) -> bool:
     """Open the stores and write round after round; `True` when it stopped in order."""
-    if not settings.path("ledger").exists():
-        return False  # opening would begin a new ledger in the place of one that is away
+    ports = PortOpener(settings)
+    if not ports.ledger_exists():
+        return False
     house = open_house(settings.project, settings, SystemClock(), actor="server")
     with house.leases.take("log") as lease:
         writer = LogWriter(settings.project / STATE / "log", house.lake, lease)
         wait = _SHORTEST_S
-        while settings.path("ledger").exists():
+        while ports.ledger_exists():
             last = last or stopping.is_set()
             settle(house.serving_root, house.ledger)
             done = writer.write()

@@ -5,22 +5,20 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import metadata, util
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from tidemill.core.clock import Clock
 from tidemill.core.durable import write_durably
-from tidemill.core.errors import BackendMissing, FormatTooNew, LedgerMissing, ProjectMissing, nearest
+from tidemill.core.errors import FormatTooNew, LedgerMissing, ProjectMissing
 from tidemill.core.keys import Keys
-from tidemill.core.lease import FileLeases
 from tidemill.core.ledger import Ledger
-from tidemill.core.ports import Blobs, Engine, LatestWriter, Objects, Search, Tables, VaultStore
-from tidemill.core.settings import Settings
+from tidemill.core.ports import Blobs, Engine, LatestWriter, Leases, Objects, Search, Tables
+from tidemill.core.settings import Settings, masked
 from tidemill.core.subjects import Surrogates, Vault
 from tidemill.lake import Lake
+from tidemill.loop.open_port import PortOpener
 from tidemill.release import Releases
 from tidemill.training import Runs
 
@@ -51,7 +49,7 @@ class House:
     surrogates: Surrogates
     vault: Vault
     ledger: Ledger
-    leases: FileLeases
+    leases: Leases
     engine: Engine
     tables: Tables
     objects: Objects
@@ -79,36 +77,7 @@ class House:
 
     def search(self) -> Search:
         """The nearest-neighbour back-end of the settings."""
-        return search_of(self.settings)
-
-
-def backend(group: str, name: str) -> Any:
-    """The class that fills a port, by entry point; `BackendMissing` names what there is."""
-    found = {point.name: point for point in metadata.entry_points(group=f"tidemill.{group}")}
-    if name not in found:
-        raise BackendMissing(f"no back-end {name!r} for {group}", tip=nearest(name, found))
-    try:
-        return found[name].load()
-    except ImportError as error:
-        raise BackendMissing(
-            f"the back-end {name!r} needs {error.name}, which is not installed", tip=f"pip install 'tidemill[{name}]'"
-        ) from error
-
-
-def search_of(settings: Settings) -> Search:
-    """The nearest-neighbour back-end of the settings; the exact scan where FAISS is only the default and not there."""
-    name = settings.search
-    if name == "faiss" and settings.origin("search") == "default" and util.find_spec("faiss") is None:
-        name = "exact"
-    made: Search = backend("search", name)()
-    return made
-
-
-def engine_of(url: str) -> Engine:
-    """`polars`, `spark` (local), `spark://…` or a Spark Connect URL."""
-    scheme, found, _ = url.partition(":")
-    engine: Engine = backend("engines", scheme)(url) if found else backend("engines", scheme)()
-    return engine
+        return PortOpener(self.settings).search()
 
 
 def identity(project: Path, name: str | None) -> Identity:
@@ -147,23 +116,21 @@ def open_house(
     """Open a project's stores. `name` is the mill's name, needed when it is opened for the first time."""
     known = identity(project, name)
     state = project / STATE
-    fresh = not settings.path("ledger").exists()
-    if fresh and known.keys:
+    ports = PortOpener(settings)
+    fresh = not ports.ledger_exists()
+    if fresh and (known.keys or name is None):
         raise LedgerMissing(
-            f"{settings.path('ledger')} is gone, and mill {known.name!r} has lived before",
+            f"the ledger {masked(settings.ledger)} is gone, and mill {known.name!r} has lived before",
             tip="restore it from its backup; nothing was begun in its place",
         )
     keys = _keys(project, settings, known, fresh=fresh)
-    lines = backend("ledgers", "sqlite")(settings.path("ledger"))
+    lines = ports.ledger(create=fresh)
     ledger = Ledger(lines, keys, clock, actor)
     if fresh:
         ledger.append("open", about=f"mill:{known.name}", details={"mill": known.name, "id": known.id})
-    store: VaultStore = backend("vaults", "sqlite")(settings.path("vault"))
-    engine = engine_of(settings.engine)
-    lake_root = settings.path("lake")
-    tables = backend("tables", "delta")(lake_root)
-    blobs = backend("blobs", "folder")(settings.path("blobs"))
-    objects = backend("objects", "folder")(lake_root)
+    engine = ports.engine()
+    tables, objects = ports.tables(), ports.objects()
+    blobs = ports.blobs()
     return House(
         project=project,
         identity=known,
@@ -171,14 +138,14 @@ def open_house(
         clock=clock,
         keys=keys,
         surrogates=Surrogates(keys.subject),
-        vault=Vault(store, keys),
+        vault=Vault(ports.vault(), keys),
         ledger=ledger,
-        leases=FileLeases(state, lines),
+        leases=ports.leases(lines),
         engine=engine,
         tables=tables,
         objects=objects,
         lake=Lake(tables, engine, ledger, objects),
-        latest=backend("latest", "lmdb")(settings.path("latest")),
+        latest=ports.latest(),
         blobs=blobs,
         releases=Releases(blobs, ledger, state / "serving", clock),
     )

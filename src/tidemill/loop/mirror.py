@@ -33,7 +33,8 @@ def mirrored(house: House, *, limit_s: float = LIMIT_S) -> tuple[str, ...]:
         mirror=house.settings.mirror,
         mill=house.identity.name,
         mill_id=house.identity.id,
-        ledger=str(house.settings.path("ledger").absolute()),
+        project=str(house.project.absolute()),
+        ledger=house.settings.ledger,
         keys=str(house.settings.keys_folder(house.identity.id).absolute()),
         lock=str((house.state / "mirror.lock").absolute()),
     )

@@ -15,7 +15,7 @@ from tidemill.core.errors import TidemillError
 from tidemill.core.keys import Keys
 from tidemill.core.ledger import Ledger
 from tidemill.core.records import Point, Run, Trial
-from tidemill.loop.house import backend
+from tidemill.loop.open_port import find_backend, open_port
 from tidemill.training import Runs
 
 
@@ -26,8 +26,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     mirror: str
     mill: str
     mill_id: str
-    #: The ledger's file, the folder of the mill's keys, and the file that one copying at a time holds.
+    #: The project's folder, and the setting `ledger`, which may be relative to it.
+    project: str
     ledger: str
+    #: The folder of the mill's keys, and the file that one copying at a time holds.
     keys: str
     lock: str
 
@@ -55,10 +57,11 @@ class Mirror(Protocol):
 def copy(asked: Asked) -> int:
     """Write every run that has ended and that the mirror does not know, oldest first; how many there were."""
     scheme, _, rest = asked.mirror.partition(":")
-    make = backend("mirrors", scheme)
+    make = find_backend("mirrors", scheme)
     clock = SystemClock()
     keys = Keys.open(Path(asked.keys), create=False)
-    runs = Runs(Ledger(backend("ledgers", "sqlite")(Path(asked.ledger)), keys, clock, "mirror"), clock)
+    lines = open_port("ledger", asked.ledger, Path(asked.project), create=False)
+    runs = Runs(Ledger(lines, keys, clock, "mirror"), clock)
     with Path(asked.lock).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         mirror: Mirror = make(rest, asked.mill, asked.mill_id)

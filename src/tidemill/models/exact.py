@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tidemill.core.backend import BackendContext
 from tidemill.models.interactions import F32
 
 I64 = npt.NDArray[np.int64]
@@ -19,6 +20,11 @@ class ExactSearch:
     """Keeps the vectors as they are, float32 (n, d), memory-mapped."""
 
     name = "exact"
+
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> ExactSearch:
+        """The search; there is nothing to set."""
+        return cls()
 
     def build(self, vectors: F32, folder: str, queries: F32 | None = None) -> None:
         """Write `vectors`; there is nothing to tune on `queries`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tidemill.loop.graph import Graph
-from tidemill.loop.house import backend
+from tidemill.loop.open_port import open_port
 from tidemill.loop.project import load_mill
 
 
@@ -14,4 +14,4 @@ def check_project(project: Path, *, engine: str = "polars") -> Graph:
 
     Gives the checked graph, with the columns of every table in `schemas`. Raises what `tidemill plan` would show.
     """
-    return Graph(load_mill(project), backend("engines", engine)(), project)
+    return Graph(load_mill(project), open_port("engine", engine, project), project)

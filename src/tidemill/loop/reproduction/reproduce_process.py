@@ -21,8 +21,8 @@ from tidemill.lake import View
 from tidemill.lake.manifest import Manifests
 from tidemill.lake.publications import Known
 from tidemill.loop.graph import Graph
-from tidemill.loop.house import backend, engine_of
 from tidemill.loop.mill import Mill
+from tidemill.loop.open_port import open_port
 from tidemill.loop.project import load_mill
 from tidemill.loop.reproduction.compare_bundles import compare_bundles
 from tidemill.loop.reproduction.environment_lock import EnvironmentLock, environment_lock
@@ -37,8 +37,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     settled: Settled
     #: The folder of the kept code, laid out as a project.
     project: str
-    #: The publication as the ledger has it, the lake's folder, and the engine's setting.
+    #: The publication as the ledger has it.
     known: Known
+    #: The project's own folder, and its settings `lake` and `engine`; a lake may be relative to that folder.
+    home: str
     lake: str
     engine: str
     #: The file for the answer, and the empty folder for the bundle; without one it is only measured.
@@ -69,15 +71,16 @@ def do(asked: Asked) -> Told:
     """Learn it and seal the folder, or measure it."""
     started = time.monotonic()
     project = Path(asked.project)
-    engine = engine_of(asked.engine)
+    home = Path(asked.home)
+    engine = open_port("engine", asked.engine, home)
     graph = Graph(_mill(asked, project), engine, project)
-    tables, objects = backend("tables", "delta")(asked.lake), backend("objects", "folder")(asked.lake)
+    tables, objects = (open_port(port, asked.lake, home) for port in ("tables", "objects"))
     view = View(asked.known, tables, engine, Manifests(objects, tables))
     if not asked.folder:
         return Told(metrics=measure_again(graph, asked.settled, view), seconds=time.monotonic() - started)
     folder = Path(asked.folder)
     indexed = asked.settled.model in graph.mill.recommenders  # a tabular model has no index
-    search = backend("search", asked.settled.search if indexed else "exact")()
+    search = open_port("search", asked.settled.search if indexed else "exact", home)
     relearned = relearn(graph, asked.settled, view, folder, search)
     bundle = seal(folder)
     compared = None

@@ -173,7 +173,8 @@ def _measured(house: House, model: str, one: _Version, at: Known) -> Cell:
             settled=Settled(model=model, learner=one.card.learner, parameters=one.card.parameters),
             project=str(project),
             known=at,
-            lake=str(house.settings.path("lake").absolute()),
+            home=str(house.project.absolute()),
+            lake=house.settings.lake,
             engine=house.settings.engine,
             answer=str(Path(place) / "answer.json"),
         )

@@ -1,4 +1,4 @@
-"""One holder at a time on this machine: a file lock that the kernel frees, and a number that only rises.
+"""Leases as file locks: one holder at a time on this machine, and the kernel frees the lock of a dead process.
 
 The lock (flock) says who may start; the number says who is current: a process that was believed dead and wakes up has
 an old number, and the ledger refuses its lines.
@@ -9,14 +9,20 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 import weakref
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
-from tidemill.core.errors import LeaseTaken
+from tidemill.core.backend import BackendContext
+from tidemill.core.errors import LeaseTaken, SettingError
 from tidemill.core.ports import LineStore
+
+#: Tries for a lock: whoever asks for the holder has the lock for an instant.
+_TRIES, _PAUSE_S = 5, 0.01
 
 
 class FileLease:
@@ -33,6 +39,9 @@ class FileLease:
 
     def __exit__(self, *exc: object) -> None:
         self.release()
+
+    def beat(self) -> None:
+        """Nothing to do: the kernel holds the lock as long as the process lives."""
 
     def release(self) -> None:
         """Free the lease; twice is fine."""
@@ -53,19 +62,26 @@ class FileLeases:
         self._folder = folder
         self._lines = lines
 
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> FileLeases:
+        """Leases in the folder of `url`."""
+        if context.lines is None:
+            raise SettingError("file leases take their numbers from a ledger, and none was given")
+        return cls(context.path(url), context.lines)
+
     def take(self, name: str) -> FileLease:
         """Hold `name`, or raise `LeaseTaken` with the holder's process id and since when it holds it."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{name}.lock"
+        path = self._path(name)
         # The file is never removed: whoever waits on a removed file would hold a lock that nobody else sees.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
             number = self._lines.lease(name, f"{socket.gethostname()}:{os.getpid()}")
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, msgspec.json.encode({"number": number, "pid": os.getpid()}), 0)
         except BlockingIOError:
-            says = _holder(path, descriptor)
+            says = _holder(path, descriptor) or f"a process that is just starting or ending ({path})"
             os.close(descriptor)
             raise LeaseTaken(
                 f"the lease `{name}` is held by {says}", tip="wait for it, or stop it by that id"
@@ -75,13 +91,42 @@ class FileLeases:
             raise
         return FileLease(name, number, descriptor)
 
+    def holder(self, name: str) -> str | None:
+        """Who holds `name` now, in words; `None` where nobody does."""
+        path = self._path(name)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(path, descriptor) or f"a process that is just starting or ending ({path})"
+        finally:
+            os.close(descriptor)
+        return None
 
-def _holder(path: Path, descriptor: int) -> str:
+    def _path(self, name: str) -> Path:
+        """The lock's file: one plain name, whatever the lease is called."""
+        return self._folder / f"{quote(name, safe='')}.lock"
+
+
+def _lock(descriptor: int) -> None:
+    for _ in range(_TRIES - 1):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _holder(path: Path, descriptor: int) -> str | None:
     status = os.fstat(descriptor)
     try:
         pid = msgspec.json.decode(os.pread(descriptor, 4096, 0))["pid"]
     except (msgspec.DecodeError, KeyError, TypeError):
-        return f"a process that is just starting or ending ({path})"
+        return None
     since = datetime.fromtimestamp(status.st_mtime, UTC)
     return f"process {pid} since {since:%Y-%m-%d %H:%M:%S} UTC ({path})"
 

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tidemill.backends.file_leases import FileLeases
 from tidemill.backends.sqlite_ledger import SqliteLines
 from tidemill.core.errors import LeaseTaken
-from tidemill.core.lease import FileLeases
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> SqliteLines:
+    return SqliteLines(tmp_path / "ledger.sqlite")
 
 
 @pytest.fixture
