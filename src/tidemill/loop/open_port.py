@@ -44,7 +44,7 @@ def find_backend(group: str, name: str) -> Any:
     try:
         return found[name].load()
     except (ImportError, AttributeError) as error:
-        missing = getattr(error, "name", None) or found[name].value
+        missing = error.name if isinstance(error, ImportError) and error.name else found[name].value
         raise BackendMissing(
             f"the back-end {name!r} for `{group}` needs {missing}, which is not installed", tip=_install(name, group)
         ) from error
