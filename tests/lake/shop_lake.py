@@ -16,7 +16,7 @@ from tidemill.backends.sqlite_ledger import SqliteLines
 from tidemill.core.clock import FixedClock, as_of, micros
 from tidemill.core.keys import Keys
 from tidemill.core.ledger import Ledger
-from tidemill.core.ports import Engine
+from tidemill.core.ports import Engine, Objects
 from tidemill.core.records import Counts, Increment, Verdict
 from tidemill.lake import Lake
 
@@ -28,7 +28,7 @@ PASS, HOLD = Verdict(outcome="pass"), Verdict(outcome="hold")
 class Shop:
     """A lake with its ledger and lease in one folder; opening it again is another process's view of it."""
 
-    def __init__(self, root: Path, engine: Engine | None = None) -> None:
+    def __init__(self, root: Path, engine: Engine | None = None, objects: Objects | None = None) -> None:
         self.root = root
         self.clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
         lines = SqliteLines(root / "ledger.sqlite")
@@ -38,7 +38,7 @@ class Shop:
         self.leases = FileLeases(root, lines)
         self.tables = DeltaTables(root / "lake")
         self.engine = engine or PolarsEngine()
-        self.objects = FolderObjects(root / "lake")
+        self.objects = objects or FolderObjects(root / "lake")
         self.lake = Lake(self.tables, self.engine, self.ledger, self.objects)
 
     def lease(self) -> FileLease:

@@ -10,6 +10,8 @@ import pytest
 from play import play, sound, told
 from shop_lake import Shop, increment
 
+from tidemill.core.errors import NoSuchObject
+
 OLD = Path(__file__).parent.parent / "formats" / "1" / "lake" / "lake.tar.gz"
 
 
@@ -64,6 +66,40 @@ def test_names_on_disk_are_those_of_the_earlier_release(old: Shop, new: Shop) ->
         *(f"manifests/{table}/{version}.json" for table in ("ratings", "reviews") for version in (1, 2, 3, 4)),
         *(f"quarantine/reviews/{number:010d}.parquet" for number in range(1, 7)),
     ]
+
+
+class _MemoryObjects:
+    """Objects in memory: there is no path to go round the port by."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, bytes] = {}
+
+    def put(self, name: str, body: bytes) -> bool:
+        if name in self.bodies:
+            return False
+        self.bodies[name] = body
+        return True
+
+    def get(self, name: str) -> bytes:
+        if name not in self.bodies:
+            raise NoSuchObject(name)
+        return self.bodies[name]
+
+    def list(self, prefix: str) -> list[str]:
+        return sorted(name for name in self.bodies if name.startswith(prefix))
+
+    def delete(self, name: str) -> None:
+        self.bodies.pop(name, None)
+
+
+def test_nothing_goes_round_the_port(tmp_path: Path, new: Shop) -> None:
+    objects = _MemoryObjects()
+    shop = Shop(tmp_path, objects=objects)
+    play(shop)
+    assert told(shop) == told(new)
+    sound(shop)
+    assert {path.name for path in (tmp_path / "lake").iterdir()} == {"reviews", "ratings", "predictions"}
+    assert objects.list("") == new.objects.list("_tidemill/")
 
 
 def test_what_a_killed_write_of_an_earlier_release_left_is_not_read(old: Shop, new: Shop) -> None:
