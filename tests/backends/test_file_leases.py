@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ import pytest
 from tidemill.backends.file_leases import FileLeases
 from tidemill.backends.sqlite_ledger import SqliteLines
 from tidemill.core.errors import LeaseTaken
+from tidemill.testing import LeasesSuite
+
+
+class TestFileLeases(LeasesSuite):
+    url = "./leases"
 
 
 @pytest.fixture
@@ -94,3 +100,32 @@ def test_a_forked_child_does_not_keep_the_lease(leases: FileLeases) -> None:
     leases.take("run").release()
     ours.send("end")
     child.join()
+
+
+def test_a_name_with_a_colon_is_one_plain_file(leases: FileLeases, tmp_path: Path) -> None:
+    with leases.take("train:for_you"), leases.take("live:../x"):
+        pass
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == [
+        "live%3A..%2Fx.lock",
+        "train%3Afor_you.lock",
+    ]
+
+
+def test_who_asks_for_the_holder_refuses_nobody(leases: FileLeases) -> None:
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            leases.holder("lake")
+
+    asking = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    try:
+        for number in range(1, 101):
+            with leases.take("lake") as lease:
+                assert lease.number == number
+    finally:
+        done.set()
+        for thread in asking:
+            thread.join()

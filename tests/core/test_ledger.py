@@ -16,7 +16,7 @@ from tidemill.backends.file_leases import FileLeases
 from tidemill.backends.sqlite_ledger import SqliteLines
 from tidemill.core.canonical import canonical
 from tidemill.core.clock import FixedClock, micros
-from tidemill.core.errors import FormatTooNew, KeyMissing, LeaseLost, LedgerCorrupt, SubjectNamed
+from tidemill.core.errors import FormatTooNew, KeyMissing, LeaseLost, LedgerCorrupt, LedgerMoved, SubjectNamed
 from tidemill.core.keys import Keys
 from tidemill.core.ledger import Head, Ledger
 from tidemill.core.line import link
@@ -317,3 +317,12 @@ def test_a_flipped_byte_of_the_file_is_found(
     first = min(int(found) for found in re.findall(rb'"n":(\d+)', clean[page : page + 4096]))
     assert any(says.startswith(f"line {first}: ") and "cannot be read" in says for says in problems)
     assert any(says.startswith("ledger.sqlite: ") for says in problems)
+
+
+def test_a_line_may_be_for_one_place_only(ledger: Ledger, lines: SqliteLines) -> None:
+    assert ledger.append("open", after=0).seq == 1
+    for wrong in (0, 2):
+        with pytest.raises(LedgerMoved, match=f"line {wrong}"):
+            ledger.append("late", after=wrong)
+    assert ledger.append("next", after=1).seq == 2
+    assert [line.act for line in ledger.find()] == ["open", "next"]

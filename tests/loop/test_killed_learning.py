@@ -90,7 +90,7 @@ def test_a_promotion_that_is_killed_is_finished(churn: Project, failpoint: str) 
     train(*churn.open(), "churn")
     killed(churn, "promote", "churn@1", failpoint=failpoint)
     house, _ = churn.open()
-    with house.leases.take("run") as lease:
+    with house.leases.take("live:churn") as lease:
         assert house.releases.promote("churn@1", lease=lease).name == "churn@1"
     assert [one.release for one in house.releases.history("churn")] == ["churn@1"]
     assert json.loads((house.serving_root / "churn" / "live.json").read_bytes())
@@ -155,7 +155,7 @@ def running(pid: int) -> bool:
 
 def test_of_two_trainings_at_once_one_is_refused(churn: Project) -> None:
     house, _ = churn.open()
-    with house.leases.take("run"), pytest.raises(LeaseTaken, match="is held by process"):
+    with house.leases.take("train:churn"), pytest.raises(LeaseTaken, match="is held by process"):
         train(*churn.open(), "churn")
     assert house.releases.models() == [] and house.runs.all("churn") == []
     assert train(*churn.open(), "churn").release.name == "churn@1"
@@ -168,7 +168,7 @@ def test_two_commands_at_once_leave_one_release(churn: Project) -> None:
     said = [process.communicate(timeout=200) for process in both]
     codes = sorted(process.returncode for process in both)
     assert codes in ([0, 1], [0, 0]), said
-    assert codes == [0, 0] or any("the lease `run` is held by process" in err for _, err in said)
+    assert codes == [0, 0] or any("the lease `train:churn` is held by process" in err for _, err in said)
     whole(churn, "churn")
 
 

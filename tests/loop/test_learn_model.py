@@ -143,7 +143,7 @@ def test_a_view_that_is_another_one_than_the_champion_learned_with_needs_somebod
     project.run(DAY, backfill=True)
     house, graph = project.open()
     release = train(house, graph, "churn").release.name
-    with house.leases.take("run") as lease:
+    with house.leases.take("live:churn") as lease:
         house.releases.promote(release, lease=lease)
     assert status(house, graph).needs == ()
     change(project.path, "n_seen=nw.len()", "n_seen=nw.len() * 2")

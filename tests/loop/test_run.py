@@ -193,7 +193,7 @@ def test_changed_code_makes_the_table_again_and_a_changed_comment_does_not(proje
 def test_two_runs_at_once_are_refused_and_one_goes_on(project: Project) -> None:
     project.write("reviews.csv", daily(2))
     house, graph = project.open()
-    with house.leases.take("run"):
+    with house.leases.take("lake"):
         other, _ = project.open()
         with pytest.raises(LeaseTaken):
             run(other, graph, until=FIRST)

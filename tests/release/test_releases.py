@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tidemill.core.errors import (
     NoSuchRelease,
     UsageError,
 )
+from tidemill.core.release import RuleSet
 from tidemill.release import Promotion, model_folder, module_sources, read_pointer
 from tidemill.release.store import _stack
 
@@ -244,8 +246,23 @@ def test_a_stale_lease_promotes_nothing(shelf: Any, three: Callable[[], list[str
     assert shelf.live() == "for_you@1"
 
 
+def test_a_training_and_a_refresh_never_share_a_number(shelf: Any) -> None:
+    def make(first: int) -> None:
+        other = shelf.reopened()
+        for seed in range(first, first + 6):
+            other.create("for_you", shelf.folder(seed), RuleSet(retrieve=()), shelf.card())
+
+    threads = [threading.Thread(target=make, args=(first,)) for first in (100, 200, 300)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [release.number for release in shelf.releases.all("for_you")] == list(range(1, 19))
+
+
 CHILD = """
 import sys
+import threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from conftest import Shelf
@@ -293,6 +310,7 @@ def test_a_kill_between_any_two_steps_leaves_whole_things_and_a_rerun_completes(
 
 DROPPER = """
 import sys
+import threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from conftest import Shelf

@@ -219,6 +219,21 @@ def test_a_run_whose_lease_another_took_is_stopped_and_its_lines_are_refused(ben
             first.finish()
 
 
+def test_each_lease_counts_for_itself(bench: Bench) -> None:
+    for _ in range(5):
+        bench.leases.take("run").release()
+    with bench.leases.take("run") as old:
+        bench.runs.begin("for_you", "train", lease=old)
+    with bench.leases.take("train:for_you") as mine, bench.leases.take("train:for_two") as other:
+        bench.runs.begin("for_you", "train", lease=mine)
+        bench.runs.begin("for_two", "train", lease=other)
+        assert [run.state for run in bench.runs.all()] == ["running"] * 3  # numbers 6, 1 and 1 of three leases
+    with bench.leases.take("train:for_you") as later:
+        bench.runs.begin("for_you", "train", lease=later)
+        assert [run.state for run in bench.runs.all("for_two")] == ["running"]
+        assert [run.state for run in bench.runs.all("for_you")] == ["running", "stopped", "running"]
+
+
 def test_whose_process_is_gone() -> None:
     here = whereabouts()
     assert not gone(here, here)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from tidemill.cli.asked import Asked, asked
+from tidemill.core.lease import live_lease, wait_for_lease
+from tidemill.core.refs import parse_ref
 
 
 @click.command("promote")
@@ -12,7 +14,7 @@ from tidemill.cli.asked import Asked, asked
 @asked
 def command(ask: Asked, release: str) -> None:
     """Make RELEASE (for example for_you@2) the champion. Running servers swap to it."""
-    with ask.house.leases.take("run") as lease:
+    with wait_for_lease(ask.house.leases, live_lease(parse_ref(release, "release").name)) as lease:
         made = ask.house.releases.promote(release, lease=lease)
     ask.result(
         {"release": made.name, "model": made.model},

@@ -578,7 +578,11 @@ class LedgerCorrupt(LedgerError, ValueError):
 
 
 class LeaseTaken(LedgerError, BlockingIOError):
-    """Another run of this mill holds the lease; one run at a time."""
+    """Another process holds the lease that this command needs; the message names it.
+
+    `lake` is held by the run that brings in days, `train:MODEL` by a training or an import of that model, and
+    `live:MODEL` by a promotion, a rollback or a refresh of it. Wait for that process, or stop it.
+    """
 
     code = "TM802"
 
@@ -602,6 +606,15 @@ class LeaseLost(LedgerError, RuntimeError):
     """A later holder has taken the lease, so this run's line was refused. Run again."""
 
     code = "TM805"
+
+
+class LedgerMoved(LedgerError, RuntimeError):
+    """Another process wrote a line between reading the ledger and writing to it; reading and writing begin again.
+
+    It is handled inside tidemill and reaches nobody, unless the ledger is written without a pause.
+    """
+
+    code = "TM811"
 
 
 class LedgerBusy(LedgerError, TimeoutError):

@@ -16,7 +16,7 @@ from typing import Any
 from tidemill.core import checkpoint
 from tidemill.core.canonical import canonical
 from tidemill.core.clock import Clock, micros
-from tidemill.core.errors import KeyMissing, LedgerCorrupt, SubjectNamed
+from tidemill.core.errors import KeyMissing, LedgerCorrupt, LedgerMoved, SubjectNamed
 from tidemill.core.keys import Keys
 from tidemill.core.line import COLUMNS, FORMAT, Head, Line, decode, examine, link
 from tidemill.core.ports import Lease, LineStore, StoredLine
@@ -52,11 +52,14 @@ class Ledger:
         fingerprint: str = "",
         details: Mapping[str, Any] = {},
         lease: Lease | None = None,
+        after: int | None = None,
     ) -> Line:
         """Add one line, durable when this returns; with a `lease`, only while nobody has taken it since.
 
-        Raises `LeaseLost`, `LedgerBusy`, `SubjectNamed`, `KeyMissing` where the last line was signed by another key,
-        and `TypeError` for a value that has no canonical bytes.
+        With `after`, it is added only directly after the line of that number, else `LedgerMoved`: what was decided from
+        the lines so far is written only while it still holds. Raises `LeaseLost`, `LedgerBusy`, `SubjectNamed`,
+        `KeyMissing` where the last line was signed by another key, and `TypeError` for a value that has no canonical
+        bytes.
         """
         body = {
             "about": about,
@@ -71,7 +74,7 @@ class Ledger:
         }
         _refuse_subjects(act, canonical(body))
         held = None if lease is None else (lease.name, lease.number)
-        return decode(self._lines.append(lambda last: self._seal(body, last), held))
+        return decode(self._lines.append(lambda last: self._seal(body, last, after), held))
 
     def find(
         self, act: str | None = None, *, about: str | None = None, fingerprint: str | None = None, after: int = 0
@@ -109,7 +112,9 @@ class Ledger:
             problems.append(f"line {len(hashes) + 1}: {error.message}")
         return problems + list(self._against(hashes, known))
 
-    def _seal(self, body: dict[str, Any], last: StoredLine | None) -> StoredLine:
+    def _seal(self, body: dict[str, Any], last: StoredLine | None, after: int | None) -> StoredLine:
+        if after is not None and after != (last.seq if last else 0):
+            raise LedgerMoved(f"the ledger has moved on from line {after}", tip="read it again and decide again")
         if last is not None and not self._key_is_ours:
             self._refuse_foreign_key(last)
         seq, prev = (last.seq + 1, last.hash) if last else (1, "")

@@ -62,6 +62,10 @@ class Lake:
             said.append(f"dropped {unsaid} files of a hold that was never said")
         return said
 
+    def interrupted(self) -> bool:
+        """Whether a publication was decided and is not finished: one is being made now, or a crash left it."""
+        return any(True for _ in self._intents.unfinished())
+
     def draft(self, lease: Lease) -> Draft:
         """The next publication, to be filled; `recover` comes first."""
         for intent in self._intents.unfinished():

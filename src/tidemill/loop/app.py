@@ -17,6 +17,7 @@ from tidemill.core.clock import SystemClock
 from tidemill.core.errors import NoSuchSubject, TidemillError
 from tidemill.core.failpoint import arm
 from tidemill.core.keys import Keys
+from tidemill.core.lease import LOG
 from tidemill.core.ports import Latest
 from tidemill.core.settings import Settings, load
 from tidemill.core.subjects import Surrogates, Vault
@@ -179,7 +180,7 @@ def _write_all(settings: Settings, stopping: threading.Event, *, last: bool) -> 
     if not ports.ledger_exists():
         return False
     house = open_house(settings.project, settings, SystemClock(), actor="server")
-    with house.leases.take("log") as lease:
+    with house.leases.take(LOG) as lease:
         writer = LogWriter(settings.project / STATE / "log", house.lake, lease)
         wait = _SHORTEST_S
         while ports.ledger_exists():

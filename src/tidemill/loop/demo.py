@@ -14,6 +14,7 @@ from typing import Any
 
 from tidemill.core.clock import SystemClock, as_of
 from tidemill.core.errors import UsageError
+from tidemill.core.lease import live_lease, wait_for_lease
 from tidemill.core.records import Evaluation
 from tidemill.core.settings import load
 from tidemill.loop.app import serve_plan
@@ -141,7 +142,7 @@ class Demo:
         return learned
 
     def _promote(self, release: str) -> None:
-        with self.house.leases.take("run") as lease:
+        with wait_for_lease(self.house.leases, live_lease("for_you")) as lease:
             self.house.releases.promote(release, lease=lease)
 
     def _serve(self, first: Learned) -> None:
@@ -160,7 +161,7 @@ class Demo:
         first = self.played.releases[0]
         self._promote(second.release.name)
         wait_live(self.house.serving_root, "for_you", second.release.name)
-        with self.house.leases.take("run") as lease:
+        with wait_for_lease(self.house.leases, live_lease("for_you")) as lease:
             self.house.releases.rollback("for_you", lease=lease)
         wait_live(self.house.serving_root, "for_you", first)
         self._promote(second.release.name)

@@ -20,7 +20,9 @@ import msgspec
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import from_micros, micros
 from tidemill.core.duration import duration
+from tidemill.core.errors import LeaseTaken
 from tidemill.core.failpoint import failpoint
+from tidemill.core.lease import live_lease, wait_for_lease
 from tidemill.core.ledger import Line
 from tidemill.core.ports import Lease
 from tidemill.core.release import Card, Refreshed, Release
@@ -108,12 +110,32 @@ def refresh_champions(
             said += [f"{found.says}: {found.stuck}"] if found and found.stuck else []
             continue
         release, notes = _refresh(house, graph, model, view, found.learned, lease, tell)
-        house.releases.promote(release.name, lease)
-        _drop_old(house, model.name, lease)
-        live.append(release.name)
         said += notes
+        refusal = _go_live(house, release, found.champion)
+        if refusal:
+            said.append(refusal)
+            continue
+        live.append(release.name)
         tell("refresh", {"model": model.name, "release": release.name})
     return live, said
+
+
+def _go_live(house: House, release: Release, before: Release | None) -> str:
+    """Promote a refresh in place of the champion `before`; why not, where somebody has changed what is live meanwhile.
+
+    Nobody has to wait while a refresh counts: the lease of what is live is held for the promotion alone.
+    """
+    try:
+        with wait_for_lease(house.leases, live_lease(release.model)) as lease:
+            champion = house.releases.champion(release.model)
+            if champion not in (before, release):
+                now = champion.name if champion else "nothing"
+                return f"{release.name} was not promoted: {now} went live while it was counted"
+            house.releases.promote(release.name, lease)
+            _drop_old(house, release.model, lease)
+    except LeaseTaken as error:
+        return f"{release.name} was not promoted, the next run does it: {error.message}"
+    return ""
 
 
 def _drop_old(house: House, model: str, lease: Lease) -> None:

@@ -18,6 +18,7 @@ from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import micros
 from tidemill.core.errors import CardIncomplete, UnknownName, UsageError, nearest
 from tidemill.core.failpoint import failpoint
+from tidemill.core.lease import train_lease
 from tidemill.core.ledger import Line
 from tidemill.core.ports import Lease, Search
 from tidemill.core.release import Card, Release, RuleSet
@@ -27,14 +28,15 @@ from tidemill.loop.house import House
 from tidemill.loop.interactions import Events, rows_of
 from tidemill.loop.mirror import mirrored
 from tidemill.loop.nodes import Recommender
+from tidemill.loop.recovery import recover_lake
 from tidemill.loop.run import Teller, silent
 from tidemill.loop.surroundings import Surroundings, surroundings
 from tidemill.loop.tracking import begin_training, both, finish_training
 from tidemill.training import Effort, Tracked, TrainResult, train_recommender
 from tidemill.training.effort import USUAL
 
-#: What the folder is called that a bundle is made in.
-PLACE = "learn-"
+#: What the folder is called that a bundle is made in, before the model's name.
+_PLACE = "learn-"
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,9 @@ def learn(
             tip="set `helps=` and `could_harm=` in mill.py",
         )
     rules = model.slate.rules(graph.item_views(model))
-    with house.leases.take("run") as lease:
-        house.lake.recover(lease)
-        for left in house.state.glob(f"{PLACE}*"):  # by a training that was killed
-            shutil.rmtree(left)
+    with house.leases.take(train_lease(name)) as lease:
+        recover_lake(house)
+        remove_left_folders(house, name)
         around = surroundings(house.project)
         training = _Training(house, lease, graph, model, rules, house.lake.view(), at, effort, around)
         line = _earlier(house, name, None if rules_only else training.mark)
@@ -89,6 +90,19 @@ def learn(
             release, card = _release(training, line)
             finish_training(house, run, result, release)
     return Learned(release, card, anew=True, notes=(*result.notes, *mirrored(house)), run=run.name)
+
+
+def folder_prefix(model: str) -> str:
+    """How the folder begins that a bundle of `model` is made in; no name of a model holds an `@`."""
+    return f"{_PLACE}{model}@"
+
+
+def remove_left_folders(house: House, model: str) -> None:
+    """Remove the folders that killed trainings of `model` left, while its lease is held."""
+    for left in house.state.glob(f"{_PLACE}*"):
+        # Without a model's name it is of an older version, which trained one model at a time.
+        if "@" not in left.name or left.name.startswith(folder_prefix(model)):
+            shutil.rmtree(left)
 
 
 @dataclass(frozen=True)
@@ -168,7 +182,7 @@ def _earlier(house: House, name: str, mark: str | None) -> Line | None:
 def _learn(training: _Training, run: Tracked, tell: Teller) -> tuple[Line, TrainResult]:
     """The ledger's line of a bundle that is learned now, and what else the training found."""
     house, model, view = training.house, training.model, training.view
-    with tempfile.TemporaryDirectory(prefix=PLACE, dir=house.state) as place:
+    with tempfile.TemporaryDirectory(prefix=folder_prefix(model.name), dir=house.state) as place:
         folder = Path(place) / "bundle"
         folder.mkdir()
         result, rows = learned_bundle(

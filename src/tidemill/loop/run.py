@@ -1,7 +1,8 @@
 """A run: everything that is due, brought in, checked, published or held; then features; then what the server needs,
 and the champions that are to be kept fresh.
 
-One run per mill. A killed run is simply run again: what the ledger has is done, what it has not is made again.
+One run at a time brings in days; models are trained and promoted meanwhile. A killed run is simply run again: what the
+ledger has is done, what it has not is made again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 
 from tidemill.core.clock import as_of, last_full_day
 from tidemill.core.errors import UnknownName, nearest
+from tidemill.core.lease import LAKE
 from tidemill.loop.arrivals import Arrivals, Day, Progress, arrivals, named, progress_of
 from tidemill.loop.fresh import refresh_champions
 from tidemill.loop.graph import Graph
@@ -23,6 +25,7 @@ from tidemill.loop.house import House
 from tidemill.loop.increment import Arrival, Brought, bring_in, rebuild_changed
 from tidemill.loop.nodes import Stream
 from tidemill.loop.origins import refuse_strange, sources_of
+from tidemill.loop.recovery import recover_pointers
 from tidemill.loop.refresh import refresh
 
 #: Told what happens while it happens: `(what, details)`.
@@ -68,8 +71,8 @@ def run(
     """Bring in what is due up to and including `until` (default: the last full day), and refresh what follows."""
     started = time.process_time()
     now = house.clock.now()
-    with house.leases.take("run") as lease:
-        notes = house.lake.recover(lease) + house.releases.recover()
+    with house.leases.take(LAKE) as lease:
+        notes = house.lake.recover(lease) + recover_pointers(house)
         waiting = _waiting(house, graph, until, now, backfill=backfill)
         last = until or max((last_full_day(now, stream.day_zone) for stream in _streams(graph)), default=now.date())
         report = RunReport(until=last, notes=notes + [note for due in waiting.values() for note in due.notes])

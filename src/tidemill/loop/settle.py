@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from tidemill.core.clock import from_micros
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import UsageError
+from tidemill.core.lease import LAKE
 from tidemill.core.ports import Lease
 from tidemill.core.records import Increment
 from tidemill.core.schema import ROW
@@ -31,7 +32,7 @@ def accept(house: House, graph: Graph, stream: str, number: int, *, who: str, re
     stream_named(graph, stream)
     if not who.strip() or not reason.strip():
         raise UsageError("an increment is accepted by a person, with a reason", tip="--by NAME --reason 'why'")
-    with house.leases.take("run") as lease:
+    with house.leases.take(LAKE) as lease:
         house.lake.recover(lease)
         held = house.lake.held(stream, number)
         refused = empty_table(REFUSED) if held.refused is None else held.refused
@@ -45,7 +46,7 @@ def accept(house: House, graph: Graph, stream: str, number: int, *, who: str, re
 def replace(house: House, graph: Graph, stream: str, number: int, file: Path, *, who: str) -> Brought:
     """Publish the rows of `file` in place of a held increment's, if they pass the checks; if not, it stays held."""
     declared = stream_named(graph, stream)
-    with house.leases.take("run") as lease:
+    with house.leases.take(LAKE) as lease:
         house.lake.recover(lease)
         increment = house.lake.held(stream, number).increment
         found = arrivals(

@@ -18,6 +18,7 @@ from tidemill.core.clock import Clock, micros
 from tidemill.core.errors import (
     BundleCorrupt,
     CardIncomplete,
+    LedgerMoved,
     NoSuchBlob,
     NoSuchRelease,
     ReleaseError,
@@ -153,6 +154,14 @@ class Releases:
 
     def _record(self, made: Release, lease: Lease | None) -> Release:
         mark = hashlib.sha256(msgspec.json.encode(made, order="sorted")).hexdigest()
+        while True:  # a training and a refresh of one model may make releases at once: the ledger's order numbers them
+            try:
+                return self._numbered(made, mark, lease)
+            except LedgerMoved:
+                continue
+
+    def _numbered(self, made: Release, mark: str, lease: Lease | None) -> Release:
+        head = self._ledger.head().seq
         same = self._ledger.find("release", about=f"model:{made.model}", fingerprint=mark)
         if same:
             return _from_line(same[0].details)
@@ -168,6 +177,7 @@ class Releases:
             fingerprint=mark,
             details={"release": release.json()},
             lease=lease,
+            after=head,
         )
         failpoint("release.ledger")
         return release
@@ -286,13 +296,14 @@ class Releases:
             write_pointer(self._root, wanted)
         return not right
 
-    def recover(self) -> list[str]:
+    def recover(self, models: Sequence[str] | None = None) -> list[str]:
         """Put every pointer where the ledger says, after a crash, a restore or a move; sentences say what was done.
 
+        `models` are those whose leases the caller holds; without it, all. Nobody may promote one of them meanwhile.
         A champion whose bundle does not verify is left alone and named: the last good release keeps serving.
         """
         said = []
-        for model in self.models():
+        for model in self.models() if models is None else models:
             champion = self.champion(model)
             if champion is None:
                 continue

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tidemill.testing.blobs import BlobsSuite as BlobsSuite
     from tidemill.testing.engine import EngineSuite as EngineSuite
     from tidemill.testing.latest import LatestSuite as LatestSuite
+    from tidemill.testing.leases import LeasesSuite as LeasesSuite
     from tidemill.testing.line_store import LineStoreSuite as LineStoreSuite
     from tidemill.testing.objects import ObjectsSuite as ObjectsSuite
     from tidemill.testing.project import check_project as check_project
@@ -26,6 +27,7 @@ else:
             "blobs": "BlobsSuite",
             "engine": "EngineSuite",
             "latest": "LatestSuite",
+            "leases": "LeasesSuite",
             "line_store": "LineStoreSuite",
             "objects": "ObjectsSuite",
             "project": "check_project",

@@ -84,7 +84,12 @@ class Runs:
                 "run-begin",
                 about=about(model, number),
                 refs_in=[str(Ref("table", table, str(version))) for table, version in sorted(run.data.items())],
-                details={"run": text_of(run), "place": whereabouts(), "lease": lease.number if lease else 0},
+                details={
+                    "run": text_of(run),
+                    "place": whereabouts(),
+                    "lease": lease.number if lease else 0,
+                    "lease_name": lease.name if lease else "",
+                },
                 lease=lease,
             )
             if self._catch_up()[about(model, number)].seq == line.seq:
@@ -128,8 +133,15 @@ class Runs:
     def _lost(self, lines: Sequence[Line]) -> set[str]:
         """Which of these will not end: their process lives no more, or a later run began under the lease."""
         here = whereabouts()
-        newest = max(line.details["lease"] for line in self._begun.values())
-        return {line.about for line in lines if 0 < line.details["lease"] < newest or gone(line.details["place"], here)}
+        newest: dict[str, int] = {}
+        for line in self._begun.values():
+            name = _lease_name(line)
+            newest[name] = max(newest.get(name, 0), line.details["lease"])
+        return {
+            line.about
+            for line in lines
+            if 0 < line.details["lease"] < newest[_lease_name(line)] or gone(line.details["place"], here)
+        }
 
     def _run(self, line: Line, *, stopped: bool) -> Run:
         ended = self._ended.get(line.about)
@@ -147,6 +159,11 @@ class Runs:
             names = [f"{_model(one)}#{_number(one)}" for one in known]
             raise UnknownName(f"there is no run {name!r}; {nearest(name, names[-200:])}", tip="tidemill compare")
         return asked
+
+
+def _lease_name(line: Line) -> str:
+    """The lease that a run holds; lines without a name are older than the second kind of lease."""
+    return str(line.details.get("lease_name", "run"))
 
 
 def _model(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tidemill.core.clock import Clock, last_full_day
 from tidemill.core.errors import SourceUnknown, TidemillError
+from tidemill.core.lease import live_lease, wait_for_lease
 from tidemill.core.release import Release
 from tidemill.core.settings import load
 from tidemill.loop.graph import Graph
@@ -79,7 +80,7 @@ def _made(
             tip="mend the file, or name the columns with --columns",
         )
     learned = train(house, graph, asked.name, effort=Effort(minutes=asked.minutes), tell=tell)
-    with house.leases.take("run") as lease:
+    with wait_for_lease(house.leases, live_lease(asked.name)) as lease:
         release = house.releases.promote(learned.release.name, lease=lease)
     tell_server(house, graph)
     return AutoMade(house, graph, report, learned, release)

@@ -14,12 +14,13 @@ from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import micros
 from tidemill.core.errors import CardIncomplete, ImportRefused, OriginMissing, UsageError
 from tidemill.core.failpoint import failpoint
+from tidemill.core.lease import train_lease
 from tidemill.core.ledger import Line
 from tidemill.core.ports import Lease
 from tidemill.core.release import Card, Release, RuleSet
 from tidemill.core.signature import Signature
 from tidemill.loop.house import House
-from tidemill.loop.learn import PLACE
+from tidemill.loop.learn import folder_prefix, remove_left_folders
 from tidemill.models.tabular.bundle import write_tabular
 from tidemill.training.tabular.given_rows import read_rows
 from tidemill.training.tabular.imported import About, ImportedModel, Source, find_source, import_tabular
@@ -89,7 +90,8 @@ def import_model(
             "tidemill": metadata.version("tidemill"),
         }
     )
-    with house.leases.take("run") as lease:
+    with house.leases.take(train_lease(name)) as lease:
+        remove_left_folders(house, name)
         earlier = house.ledger.find("import", about=f"model:{name}", fingerprint=mark)
         if earlier:
             return Imported(_release(house, name, earlier[-1], lease), anew=False)
@@ -128,7 +130,7 @@ def _kept(
     house: House, name: str, source: Source, told: ImportCard, made: ImportedModel, mark: str, lease: Lease
 ) -> Line:
     """The bundle, and the ledger's line that names it with its card and signature."""
-    with tempfile.TemporaryDirectory(prefix=PLACE, dir=house.state) as place:
+    with tempfile.TemporaryDirectory(prefix=folder_prefix(name), dir=house.state) as place:
         folder = Path(place) / "bundle"
         write_tabular(made.model, folder, made.golden)
         bundle = house.releases.keep(folder)

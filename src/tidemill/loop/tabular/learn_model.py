@@ -5,7 +5,6 @@ What was learned from the same rows by the same code with the same settings is n
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,6 +18,7 @@ from tidemill.core.clock import micros
 from tidemill.core.dataset import Dataset
 from tidemill.core.errors import BundleCorrupt, CardIncomplete
 from tidemill.core.failpoint import failpoint
+from tidemill.core.lease import train_lease
 from tidemill.core.ledger import Line
 from tidemill.core.ports import Lease
 from tidemill.core.release import Card, Release, RuleSet
@@ -26,9 +26,10 @@ from tidemill.core.signature import Signature
 from tidemill.lake import View
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
-from tidemill.loop.learn import PLACE, Learned
+from tidemill.loop.learn import Learned, folder_prefix, remove_left_folders
 from tidemill.loop.mirror import mirrored
 from tidemill.loop.nodes import Model
+from tidemill.loop.recovery import recover_lake
 from tidemill.loop.run import Teller, silent
 from tidemill.loop.surroundings import Surroundings, keep_code_of, keep_environment_of, surroundings
 from tidemill.loop.tabular.assembled import assemble
@@ -60,10 +61,9 @@ def learn_model(house: House, graph: Graph, name: str, *, effort: Effort = USUAL
             f"{name} does not say who is served and who could be harmed",
             tip="set `helps=` and `could_harm=` in mill.py",
         )
-    with house.leases.take("run") as lease:
-        house.lake.recover(lease)
-        for left in house.state.glob(f"{PLACE}*"):  # by a training that was killed
-            shutil.rmtree(left)
+    with house.leases.take(train_lease(name)) as lease:
+        recover_lake(house)
+        remove_left_folders(house, name)
         training = _Training(house, lease, graph, asking, house.lake.view(), effort, surroundings(house.project))
         earlier = house.ledger.find("learn", about=f"model:{name}", fingerprint=training.mark)
         if earlier:
@@ -163,7 +163,7 @@ def _learn(
     """The ledger's line of a bundle that is learned now, and what else the training found."""
     house, model = training.house, training.model
     tell("learning", {"model": model.name, "rows": len(examples), "dataset": dataset.name})
-    with tempfile.TemporaryDirectory(prefix=PLACE, dir=house.state) as place:
+    with tempfile.TemporaryDirectory(prefix=folder_prefix(model.name), dir=house.state) as place:
         folder = Path(place) / "bundle"
         folder.mkdir()
         result = train_tabular(
