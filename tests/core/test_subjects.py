@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tidemill.backends.sqlite_vault import SqliteVault
 from tidemill.core.errors import NoSuchSubject, SealBroken
 from tidemill.core.keys import Keys
-from tidemill.core.subjects import Surrogates, Vault
+from tidemill.core.subjects import KEPT_S, Surrogates, Vault
 
 KEY = bytes(range(32))
 
@@ -139,6 +139,82 @@ def test_another_mills_vault_stays_sealed(vault: Vault, tmp_path: Path) -> None:
     others = Vault(SqliteVault(tmp_path / "other.sqlite"), Keys.open(tmp_path / "others", create=True))
     with pytest.raises(SealBroken, match="this mill's vault key"):
         others.unseal(vault.seal(b"value"))
+
+
+def test_a_value_is_sealed_under_the_keys_of_the_people_that_it_names(tmp_path: Path, keys: Keys) -> None:
+    store = SqliteVault(tmp_path / "vault.sqlite")
+    vault, other = (Vault(store, keys) for _ in range(2))
+    vault.remember("user_id", ["s1", "s2", "s3"], ["A1", "A2", "A3"])
+    sealed = {
+        "of one": vault.seal(b"of one", ["s1"]),
+        "of both": vault.seal(b"of both", ["s2", "s1"]),
+        "of another": vault.seal(b"of another", ["s2"]),
+        "of nobody": vault.seal(b"of nobody"),
+        "of a stranger": vault.seal(b"of a stranger", ["stranger"]),
+    }
+    for name, value in sealed.items():
+        assert vault.unseal(value) == other.unseal(value) == name.encode()
+        assert name.encode() not in value
+    assert vault.forget(["s1"]) == 1
+    for opened in (vault, Vault(store, keys)):
+        for name in ("of one", "of both"):
+            with pytest.raises(NoSuchSubject, match="s1"):
+                opened.unseal(sealed[name])
+        for name in ("of another", "of nobody", "of a stranger"):
+            assert opened.unseal(sealed[name]) == name.encode()
+    # Somebody of the same name later has another key.
+    vault.remember("user_id", ["s1"], ["A1"])
+    with pytest.raises(SealBroken):
+        vault.unseal(sealed["of one"])
+
+
+@given(st.binary(max_size=100), st.integers(1, 3), st.data())
+def test_a_value_of_people_opens_only_unchanged(value: bytes, n: int, data: st.DataObject) -> None:
+    store = _InMemory()
+    vault = Vault(store, _Keys())  # type: ignore[arg-type]
+    people = [f"s{number}" for number in range(n)]
+    vault.remember("user_id", people, people)
+    sealed = vault.seal(value, people)
+    assert vault.unseal(sealed) == value
+    position = data.draw(st.integers(0, len(sealed) - 1))
+    changed = bytearray(sealed)
+    changed[position] ^= data.draw(st.integers(1, 255))
+    for wrong in (bytes(changed), sealed[:position]):
+        with pytest.raises((SealBroken, NoSuchSubject)):
+            vault.unseal(wrong)
+
+
+def test_keys_of_people_are_kept_for_a_while_and_no_longer(
+    tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqliteVault(tmp_path / "vault.sqlite")
+    vault = Vault(store, keys)
+    found = vault.found_or_made({"s1": ("user_id", "A1"), "s2": ("user_id", "A2")})
+    assert vault.identity("s1") == ("user_id", "A1")
+    assert Vault(store, keys).found_or_made({"s1": ("user_id", "A1")})["s1"].key == found["s1"].key
+    store.forget(["s1"])  # another process
+    assert set(vault.keys_of(["s1", "s2"])) == {"s1", "s2"}
+    monkeypatch.setattr(vault, "_keys_since", vault._keys_since - KEPT_S)
+    assert set(vault.keys_of(["s1", "s2"])) == {"s2"}
+
+
+class _InMemory:
+    """Entries in a dict, for laws that are tried hundreds of times."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, tuple[str, bytes, bytes]] = {}
+
+    def known(self, surrogates):
+        return self.entries.keys() & set(surrogates)
+
+    def get_many(self, surrogates):
+        return {one: self.entries[one] for one in surrogates if one in self.entries}
+
+    def put(self, entries):
+        entries = list(entries)
+        for surrogate, *rest in entries:
+            self.entries.setdefault(surrogate, tuple(rest))
+        return len(entries)
 
 
 class _Keys:

@@ -28,7 +28,7 @@ GOOD: dict[str, Any] = {"user_id": "ada", "item_id": "a", "pieces": 2, "price": 
 
 
 def door() -> Door:
-    return Door(Order.contract, lambda kind, name: f"{kind}:{name[::-1]}", lambda raw: raw[::-1])
+    return Door(Order.contract, lambda kind, name: f"{kind}:{name[::-1]}")
 
 
 def test_a_row_is_typed_defaulted_and_pseudonymised() -> None:
@@ -36,7 +36,7 @@ def test_a_row_is_typed_defaulted_and_pseudonymised() -> None:
     noon = micros(datetime(2026, 5, 31, 10, tzinfo=UTC))
     assert event.row == {"item_id": "a", "pieces": 2, "price": 3.0, "gift": False, "note": None, "at": noon}
     assert isinstance(event.row["price"], float)
-    assert event.people["user_id"].surrogate == "user_id:ada" and event.people["user_id"].sealed == b"ada"
+    assert event.people["user_id"].surrogate == "user_id:ada" and event.people["user_id"].identifier == "ada"
     assert event.received_at == NOW
 
 

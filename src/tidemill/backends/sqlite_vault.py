@@ -33,11 +33,11 @@ class SqliteVault:
         """Close the file; also done when the object goes."""
         self._file.close()
 
-    def put(self, entries: Iterable[tuple[str, str, bytes, bytes]]) -> None:
+    def put(self, entries: Iterable[tuple[str, str, bytes, bytes]]) -> int:
         # Sorted, because a table without row numbers is a tree by surrogate: in order is several times faster.
         rows = sorted(entries)
         with self._file.write() as connection:
-            connection.executemany("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?)", rows)
+            return connection.executemany("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?)", rows).rowcount
 
     def get(self, surrogate: str) -> tuple[str, bytes, bytes] | None:
         found = self._file.rows("SELECT kind, sealed, wrapped FROM entries WHERE surrogate = ?", (surrogate,))

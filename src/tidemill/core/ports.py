@@ -195,8 +195,10 @@ class LineStore(Protocol):
 class VaultStore(Protocol):
     """Sealed identities by surrogate; it never sees a raw identifier."""
 
-    def put(self, entries: Iterable[tuple[str, str, bytes, bytes]]) -> None:
-        """Keep `(surrogate, kind, sealed identifier, wrapped key)`; known surrogates are left alone."""
+    def put(self, entries: Iterable[tuple[str, str, bytes, bytes]]) -> int:
+        """Keep `(surrogate, kind, sealed identifier, wrapped key)`, and say how many were new; known surrogates are
+        left alone.
+        """
         ...
 
     def get(self, surrogate: str) -> tuple[str, bytes, bytes] | None:

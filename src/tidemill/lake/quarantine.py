@@ -1,4 +1,4 @@
-"""Quarantine: refused rows of each increment, with place and reason; raw bytes are sealed under the vault's key."""
+"""Quarantine: refused rows of each increment, with place and reason; sealed raw bytes."""
 
 from __future__ import annotations
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.clock import SystemClock
-from tidemill.core.errors import NoSuchSubject, TidemillError
+from tidemill.core.errors import TidemillError
 from tidemill.core.failpoint import arm
 from tidemill.core.keys import Keys
 from tidemill.core.lease import LOG
@@ -23,8 +24,9 @@ from tidemill.core.settings import Settings, load
 from tidemill.core.subjects import Surrogates, Vault
 from tidemill.features import OnlineValues
 from tidemill.feedback import LogWriter, SegmentLog
+from tidemill.loop.existing_vault import ExistingVault
 from tidemill.loop.house import STATE, identity, open_house
-from tidemill.loop.open_port import PortOpener
+from tidemill.loop.open_port import EMBEDDED, PortOpener
 from tidemill.models import load_functions, open_recommender
 from tidemill.models.tabular import open_tabular
 from tidemill.release import Pointer, module_sources
@@ -114,11 +116,17 @@ def _stores(settings: Settings) -> Stores:
         state=state,
         latest=latest,
         surrogate=surrogate,
-        seal=Vault(_NoEntries(), keys).seal,
+        vault=Vault(ExistingVault(_vault_file(settings), ports.vault), keys),
         log=SegmentLog(state / "log", wall),
         wall=wall,
         opener=opener,
     )
+
+
+def _vault_file(settings: Settings) -> Path | None:
+    """The file of an embedded vault; `None` where a server keeps it."""
+    embedded = split_scheme(settings.vault)[0] in ("", EMBEDDED["vault"])
+    return BackendContext(project=settings.project).path(settings.vault) if embedded else None
 
 
 def _tabular(
@@ -130,25 +138,6 @@ def _tabular(
     reader = InferReader(signature, surrogate, settings.serve.max_rows)
     sources = TabularSources(online, module_sources(pointer), clock, settings.serve.slot_s)
     return TabularPredictor(pointer, open_tabular(Path(pointer.bundle)), reader, sources)
-
-
-class _NoEntries:
-    """A worker seals values and knows nobody: it has no part in the vault's entries."""
-
-    def put(self, entries: object) -> None:
-        raise NoSuchSubject("a worker keeps no identities")
-
-    def get(self, surrogate: str) -> None:
-        return None
-
-    def get_many(self, surrogates: Sequence[str]) -> dict[str, tuple[str, bytes, bytes]]:
-        return {}
-
-    def known(self, surrogates: Sequence[str]) -> set[str]:
-        return set()
-
-    def forget(self, surrogates: Sequence[str]) -> int:
-        return 0
 
 
 def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None:

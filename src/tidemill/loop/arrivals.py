@@ -111,7 +111,7 @@ def arrivals(
     ]
     failpoint("increment.read")
     rows = _at_the_door(stream, pa.concat_tables([read.good for read in reads]), surrogates, vault)
-    refused = _sealed(pa.concat_tables([read.refused for read in reads]), vault)
+    refused = _sealed(stream, pa.concat_tables([read.refused for read in reads]), surrogates, vault)
     failpoint("vault.stored")
     positions = dict(progress.positions or {})
     for read in reads:
@@ -137,10 +137,31 @@ def _at_the_door(stream: Stream, rows: pa.Table, surrogates: Surrogates, vault: 
     return rows
 
 
-def _sealed(refused: pa.Table, vault: Vault) -> pa.Table:
-    """Refused lines with their bytes encrypted: they may name people."""
-    sealed = [vault.seal(raw) for raw in refused["raw"].to_pylist()]
+def _sealed(stream: Stream, refused: pa.Table, surrogates: Surrogates, vault: Vault) -> pa.Table:
+    """Refused lines with their bytes encrypted: under the keys of the people that they can be seen to name, else under
+    the vault's key.
+    """
+    raw = refused["raw"].to_pylist()
+    people: list[list[str]] = [[] for _ in raw]
+    objects = [_json_object(line) for line in raw]
+    for column in stream.contract.role("subject"):
+        named = [(place, made[column]) for place, made in enumerate(objects) if isinstance(made.get(column), str)]
+        made_of = surrogates.many(column, [identifier for _, identifier in named])
+        vault.remember(column, made_of, [identifier for _, identifier in named])
+        for (place, _), surrogate in zip(named, made_of, strict=True):
+            people[place].append(surrogate)
+    keys = vault.keys_of({surrogate for named in people for surrogate in named})
+    sealed = [vault.seal_with(keys, line, named) for line, named in zip(raw, people, strict=True)]
     return refused.set_column(refused.schema.get_field_index("raw"), "raw", pa.array(sealed, pa.binary()))
+
+
+def _json_object(line: bytes) -> dict[str, Any]:
+    """The object that a refused line holds; empty where it holds none, as a line of CSV."""
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _lay_out(

@@ -27,6 +27,7 @@ from tidemill.loop.arrivals import Day
 from tidemill.loop.graph import Graph, contract_schema, told_of
 from tidemill.loop.house import House
 from tidemill.loop.nodes import Stream, Table
+from tidemill.loop.sealed_table import sealed_table
 from tidemill.sources.known import row_place
 
 _TIME = pa.timestamp("us", "UTC")
@@ -95,11 +96,15 @@ def bring_in(
     }
     publication = None
     if verdict.outcome == "hold" and not accepted:
-        making.draft.hold(increment, verdict, arrival.day.rows, refused=arrival.day.refused, details=about)
+        making.draft.hold(increment, verdict, _held(house, arrival), refused=arrival.day.refused, details=about)
     else:
         house.lake.quarantine(arrival.stream.name, arrival.number, _refused(house, arrival, broken))
         publication = making.draft.publish(increment, verdict, details=about)
     return Brought(increment, verdict, publication, making.draft.rows_read, (time.process_time_ns() - started) // 1000)
+
+
+def _held(house: House, arrival: Arrival) -> pa.Table:
+    return sealed_table(house.vault, arrival.day.rows, arrival.stream.contract.role("subject"))
 
 
 def published_codes(house: House) -> dict[str, str]:
@@ -304,9 +309,19 @@ def _refused(house: House, arrival: Arrival, broken: pa.Table) -> pa.Table:
         "line": [line for _, line in map(row_place, at)],
         "column": broken["column"].to_pylist(),
         "reason": broken["reason"].to_pylist(),
-        "raw": [house.vault.seal(msgspec.json.encode(whole[row])) for row in at],
+        "raw": _sealed_rows(house, arrival.stream, [whole[row] for row in at]),
     }
     return pa.concat_tables([parsed, pa.table(rows).select(parsed.column_names).cast(parsed.schema)])
+
+
+def _sealed_rows(house: House, stream: Stream, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
+    """Each row sealed under the keys of the people that it names."""
+    columns = stream.contract.role("subject")
+    people = [[row[column] for column in columns if row[column]] for row in rows]
+    keys = house.vault.keys_of({surrogate for named in people for surrogate in named})
+    return [
+        house.vault.seal_with(keys, msgspec.json.encode(row), named) for row, named in zip(rows, people, strict=True)
+    ]
 
 
 def _event_time(graph: Graph, name: str) -> str | None:

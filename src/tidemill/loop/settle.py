@@ -21,6 +21,7 @@ from tidemill.loop.increment import Arrival, Brought, bring_in, rebuild_changed
 from tidemill.loop.origins import REPLACEMENTS, replacement
 from tidemill.loop.refresh import refresh
 from tidemill.loop.run import silent, stands, stream_named
+from tidemill.loop.sealed_table import opened_table
 from tidemill.sources.read import REFUSED
 
 
@@ -37,8 +38,11 @@ def accept(house: House, graph: Graph, stream: str, number: int, *, who: str, re
         held = house.lake.held(stream, number)
         refused = empty_table(REFUSED) if held.refused is None else held.refused
         files = named(stands(house, stream).files)
-        day = Day(held.increment.day, held.rows, refused)
+        rows, unreadable = opened_table(house.vault, held.rows)
+        day = Day(held.increment.day, rows, refused)
         about = {"settles": str(number), "how": "accepted", "who": who, "reason": reason}
+        if unreadable:  # of people whose keys are destroyed
+            about["unreadable"] = str(unreadable)
         house.ledger.append("accept", about=f"stream:{stream}", details={**about, "number": number}, lease=lease)
         return _publish(house, graph, held.increment, day, lease, about, files, accepted=True)
 

@@ -14,6 +14,7 @@ from tidemill.loop.arrivals import named
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.run import stands, stream_named
+from tidemill.loop.sealed_table import opened_table
 from tidemill.sources.known import row_place
 
 
@@ -54,7 +55,8 @@ def refused(house: House, graph: Graph, stream: str) -> list[RefusedLine]:
             held = house.lake.held(stream, number)
             if held.refused is not None:
                 found += [_line(row, number, "held") for row in _places(held.refused)]
-            broken = split(contract, held.rows.drop_columns([c for c in ["_day"] if c in held.rows.column_names]))[1]
+            rows, _ = opened_table(house.vault, held.rows)
+            broken = split(contract, rows.drop_columns([c for c in ["_day"] if c in rows.column_names]))[1]
             for row in broken.to_pylist():
                 file, line = row_place(row["_row"])
                 place = {"file": files.get(file, str(file)), "line": line}

@@ -1,4 +1,4 @@
-"""The door for events: held against the stream's contract, people made surrogates, identities sealed, before any log.
+"""The door for events: held against the stream's contract, people made surrogates, before any log.
 
 The door answers one caller about a few rows, so it says at once which row and which field does not fit, and takes all
 of a request or nothing.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from tidemill.core.errors import BadRequest, nearest
 from tidemill.core.kinds import KINDS
-from tidemill.core.posted import Person, Plain, Posted
+from tidemill.core.posted import CheckedEvent, NamedPerson, Plain
 from tidemill.core.schema import Column, Contract
 from tidemill.serving.local_time import instant
 
@@ -19,18 +19,17 @@ _AHEAD_US = 3_600_000_000
 
 
 class Door:
-    """The door of one stream. `surrogate(column, identifier)` and `seal(bytes)` come from the mill's keys."""
+    """The door of one stream. `surrogate(column, identifier)` comes from the mill's keys."""
 
-    def __init__(
-        self, contract: Contract, surrogate: Callable[[str, str], str], seal: Callable[[bytes], bytes]
-    ) -> None:
+    def __init__(self, contract: Contract, surrogate: Callable[[str, str], str]) -> None:
         self.contract = contract
         self._surrogate = surrogate
-        self._seal = seal
         self._known = {column.name: column for column in contract.columns}
 
-    def take(self, rows: Sequence[dict[str, object]], received_at: int, *, replaying: bool = False) -> list[Posted]:
-        """The rows as they may be logged, or `BadRequest` naming row and field, never a value.
+    def take(
+        self, rows: Sequence[dict[str, object]], received_at: int, *, replaying: bool = False
+    ) -> list[CheckedEvent]:
+        """The rows, to be sealed before they are logged, or `BadRequest` naming row and field, never a value.
 
         An event more than an hour in the future of `received_at` is refused, since some clock is wrong; in a replay,
         where the server stands still, it is not.
@@ -47,12 +46,12 @@ class Door:
             taken.append(event)
         return taken
 
-    def _event(self, row: dict[str, object], received_at: int) -> Posted:
+    def _event(self, row: dict[str, object], received_at: int) -> CheckedEvent:
         for name in row:
             if name not in self._known:
                 raise BadRequest(f"{self.contract.name} has no such field", tip=nearest(name, self._known))
         plain: dict[str, Plain] = {}
-        people: dict[str, Person] = {}
+        people: dict[str, NamedPerson] = {}
         for column in self.contract.columns:
             value = row.get(column.name)
             if column.role == "subject":
@@ -61,14 +60,14 @@ class Door:
                 plain[column.name] = _missing(column)
             else:
                 plain[column.name] = _value(column, value)
-        return Posted(received_at=received_at, row=plain, people=people)
+        return CheckedEvent(received_at=received_at, row=plain, people=people)
 
-    def _person(self, column: Column, value: object) -> Person:
+    def _person(self, column: Column, value: object) -> NamedPerson:
         if not isinstance(value, str) or not 0 < len(value) <= 512:
             raise BadRequest(f"`{column.name}` is text of 1 to 512 letters")
-        return Person(self._surrogate(column.name, value), self._seal(value.encode()))
+        return NamedPerson(self._surrogate(column.name, value), value)
 
-    def _refuse_future(self, event: Posted) -> None:
+    def _refuse_future(self, event: CheckedEvent) -> None:
         at = event.row[self.contract.event_time]
         if isinstance(at, int) and at > event.received_at + _AHEAD_US:
             raise BadRequest(

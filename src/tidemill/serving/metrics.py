@@ -25,7 +25,7 @@ ROUTES = (
 )  # fmt: skip
 CLASSES = ("2xx", "3xx", "4xx", "5xx")
 KINDS = ("computed", "repeat", "not_modified", "fallback", "off")
-COUNTS = ("not_logged", "events", "outcomes", "swaps", "swap_failures", "failures")
+COUNTS = ("not_logged", "events", "outcomes", "swaps", "swap_failures", "failures", "sealed_without_person")
 
 _NAMES = (
     [f"requests:{route}:{kind}" for route in ROUTES for kind in CLASSES]

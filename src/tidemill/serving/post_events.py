@@ -13,14 +13,16 @@ from tidemill.core.clock import Clock
 from tidemill.core.errors import LatestFull
 from tidemill.core.group_commit import GroupCommit
 from tidemill.core.ports import LatestWriter
-from tidemill.core.posted import Posted, encode
+from tidemill.core.posted import CheckedEvent, encode, sealed_event
 from tidemill.core.segments import SegmentWriter
 from tidemill.core.settings import Serve
+from tidemill.core.subjects import Vault
 from tidemill.serving import requests
 from tidemill.serving.clock import ServerClock
 from tidemill.serving.door import Door
 from tidemill.serving.http import Request, Response
 from tidemill.serving.metrics import Counters
+from tidemill.serving.person_keys import PersonKeys
 from tidemill.serving.problems import not_kept
 from tidemill.serving.recent import Recent
 from tidemill.serving.streams import ServedStream, Streams
@@ -40,7 +42,7 @@ class PostEvents:
         *,
         latest: LatestWriter,
         surrogate: Callable[[str, str], str],
-        seal: Callable[[bytes], bytes],
+        vault: Vault,
         wall: Clock,
         clock: ServerClock,
         limits: Serve,
@@ -49,7 +51,8 @@ class PostEvents:
         self._folder = folder
         self._latest = latest
         self._surrogate = surrogate
-        self._seal = seal
+        self._vault = vault
+        self._keys = PersonKeys(vault, counters)
         self._wall = wall
         self._clock = clock
         self._limits = limits
@@ -72,15 +75,20 @@ class PostEvents:
         received = self._clock.micros()
         rows = requests.rows(request.body, self._limits)
         events = stream.door.take(rows, received, replaying=self._clock.replaying)
+        people = {
+            person.surrogate: (column, person.identifier) for event in events for column, person in event.people.items()
+        }
+        keys, seal_with = await self._keys.of(people), self._vault.seal_with
+        sealed = [sealed_event(event, lambda value, named: seal_with(keys, value, named)) for event in events]
         try:
-            await stream.log.append(*[encode(event) for event in events])
+            await stream.log.append(*[encode(event) for event in sealed])
         except OSError as error:
             raise not_kept("events", error) from error
         heeded = await self._heed(stream, events)
         self._counters.add("events", len(events))
         return Response(202, msgspec.json.encode({"accepted": len(events), "heeded": heeded}))
 
-    async def _heed(self, stream: _Stream, events: list[Posted]) -> bool:
+    async def _heed(self, stream: _Stream, events: list[CheckedEvent]) -> bool:
         """Let answers know; the events are safe by now, so where there is no room they wait for the next run."""
         try:
             await asyncio.get_running_loop().run_in_executor(self._putting, stream.recent.add, events)
@@ -93,7 +101,7 @@ class PostEvents:
         if found is None:
             about = self._streams[name]
             found = self._open[name] = _Stream(
-                Door(about.contract, self._surrogate, self._seal),
+                Door(about.contract, self._surrogate),
                 GroupCommit(SegmentWriter(self._folder / name, self._wall)),
                 Recent(self._latest, name, about.contract, about.feeds),
                 about,
@@ -103,5 +111,6 @@ class PostEvents:
     def close(self) -> None:
         """Flush and close the segments."""
         self._putting.shutdown()
+        self._keys.close()
         for stream in self._open.values():
             stream.log.close()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tidemill.core.ports import Latest, LatestWriter
-from tidemill.core.posted import Posted
+from tidemill.core.posted import CheckedEvent, Posted
 from tidemill.core.schema import Contract
 
 #: At most this many posted events of one person wait for a run; older ones give way.
@@ -79,7 +79,7 @@ class Recent:
         self._item = (contract.role("item") or [""])[0]
         self._time = contract.event_time
 
-    def add(self, events: Sequence[Posted]) -> None:
+    def add(self, events: Sequence[Posted] | Sequence[CheckedEvent]) -> None:
         """Add events to the rows of their people; one that is there already changes nothing."""
         if not self._feeds or not self._subject or not self._item:
             return

@@ -12,6 +12,7 @@ import msgspec
 from tidemill.core.clock import Clock, micros
 from tidemill.core.ports import LatestWriter
 from tidemill.core.settings import Serve
+from tidemill.core.subjects import Vault
 from tidemill.serving.access import Access
 from tidemill.serving.app import App
 from tidemill.serving.clock import ServerClock
@@ -40,7 +41,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     state: Path
     latest: LatestWriter
     surrogate: Callable[[str, str], str]
-    seal: Callable[[bytes], bytes]
+    vault: Vault
     log: PredictionLog
     wall: Clock
     #: Makes the predictor of a pointer, from the worker's clock and a function from model to the streams that feed it.
@@ -72,7 +73,7 @@ class Site:
         self._opener = stores.opener(self.clock, self._feeding)
         self.models: dict[str, LiveModel] = {}
         self.events = PostEvents(
-            stores.state / "events", latest=stores.latest, surrogate=stores.surrogate, seal=stores.seal,
+            stores.state / "events", latest=stores.latest, surrogate=stores.surrogate, vault=stores.vault,
             wall=stores.wall, clock=self.clock, limits=settings, counters=self.counters,
         )  # fmt: skip
         self.recommending = Recommending(

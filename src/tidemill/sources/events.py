@@ -15,9 +15,9 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from tidemill.core.errors import SealBroken, SegmentDamaged, SourceDamaged, SourceError
+from tidemill.core.errors import NoSuchSubject, SealBroken, SegmentDamaged, SourceDamaged, SourceError
 from tidemill.core.kinds import KINDS
-from tidemill.core.posted import Posted, decode
+from tidemill.core.posted import Posted, decode, opened_event
 from tidemill.core.schema import Contract
 from tidemill.core.segments import read, segments
 from tidemill.sources.days import day_of
@@ -26,6 +26,9 @@ from tidemill.sources.read import RAW_LIMIT, REFUSED, ReadStats, SourceRead, goo
 
 #: Numbers of segments lie in this range, apart from those of a stream's files: both bring rows to one stream.
 FIRST_NUMBER, LAST_NUMBER = FILES_END, 2 * FILES_END - 1
+
+#: In place of a row that nobody can read any more.
+_FORGOTTEN = "the key of a person in it is destroyed"
 
 
 def is_posted(number: int) -> bool:
@@ -115,6 +118,7 @@ class _Reading:
         self._good: list[pa.Table] = []
         self._refused: list[dict[str, Any]] = []
         self._positions: dict[str, int] = {}
+        self._forgotten = 0
         self._bytes = self._lines = self._files = self._pending = 0
         self.skipped = 0
 
@@ -153,6 +157,9 @@ class _Reading:
             if not is_due:
                 continue
             at = row_number(number, line)
+            if row is _FORGOTTEN:
+                self._forgotten += 1
+                continue
             if isinstance(row, str):
                 self._refused.append(_refused(at, path, line, row, payloads[line - 1]))
                 continue
@@ -176,6 +183,8 @@ class _Reading:
             return self._fitted(event)
         except msgspec.DecodeError:
             return "the frame holds no event"
+        except NoSuchSubject:
+            return _FORGOTTEN
         except SealBroken as error:
             return error.message
         except _MisfitError as misfit:
@@ -183,14 +192,14 @@ class _Reading:
 
     def _fitted(self, event: Posted) -> dict[str, Any]:
         row: dict[str, Any] = {}
+        plain, people = opened_event(event, self._unseal)
         for column in self._contract.columns:
             if column.role == "subject":
-                person = event.people.get(column.name)
-                if person is None:
+                if column.name not in people:
                     raise _MisfitError(f"`{column.name}` is missing")
-                row[column.name] = self._unseal(person.sealed).decode()
+                row[column.name] = people[column.name]
                 continue
-            value = event.row.get(column.name, column.default)
+            value = plain.get(column.name, column.default)
             if value is None and not column.optional:
                 raise _MisfitError(f"`{column.name}` is missing")
             if value is not None and not _fits(value, KINDS[column.kind].stored):
@@ -215,7 +224,13 @@ class _Reading:
             positions=self._positions,
             stats=stats,
             damaged=damaged,
+            notes=self._notes(),
         )
+
+    def _notes(self) -> tuple[str, ...]:
+        if not self._forgotten:
+            return ()
+        return (f"{self._forgotten} posted events were left out: the keys of their people are destroyed",)
 
 
 class _MisfitError(Exception):

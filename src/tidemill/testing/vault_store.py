@@ -33,7 +33,8 @@ class VaultStoreSuite:
     def test_a_known_entry_is_left_alone(self, tmp_path: Path) -> None:
         store = self.open(tmp_path)
         store.put(_ENTRIES)
-        store.put([("s1", "other", b"other", b"other"), ("s9", "user_id", b"new", b"new")])
+        assert store.put([("s1", "other", b"other", b"other"), ("s9", "user_id", b"new", b"new")]) == 1
+        assert store.put(_ENTRIES) == store.put([]) == 0
         assert store.get("s1") == _ENTRIES[1][1:]
         assert store.get("s9") == ("user_id", b"new", b"new")
 

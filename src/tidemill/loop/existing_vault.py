@@ -1,0 +1,52 @@
+"""A vault store that is opened when it is first needed, and only where there is one: what a server's worker has.
+
+Opening a vault that is away would begin an empty one in its place, and what is sealed under keys that only that one
+holds would be lost. So the file is looked at before each call: another file is opened anew, and none is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from tidemill.core.errors import LedgerMissing
+from tidemill.core.ports import VaultStore
+
+
+class ExistingVault:
+    """The store that `make` opens; `LedgerMissing` while `file` is not there. Without a file it is only opened late."""
+
+    def __init__(self, file: Path | None, make: Callable[[], VaultStore]) -> None:
+        self._file, self._make = file, make
+        self._opened: tuple[tuple[int, int], VaultStore] | None = None
+
+    def _store(self) -> VaultStore:
+        place = self._place()
+        if self._opened is None or self._opened[0] != place:
+            self._opened = place, self._make()
+        return self._opened[1]
+
+    def _place(self) -> tuple[int, int]:
+        """What tells the file from another one in its place."""
+        if self._file is None:
+            return 0, 0
+        try:
+            found = self._file.stat()
+        except OSError as error:
+            raise LedgerMissing(f"the vault {self._file} is away", tip="restore it from its backup") from error
+        return found.st_dev, found.st_ino
+
+    def put(self, entries: Iterable[tuple[str, str, bytes, bytes]]) -> int:
+        return self._store().put(entries)
+
+    def get(self, surrogate: str) -> tuple[str, bytes, bytes] | None:
+        return self._store().get(surrogate)
+
+    def get_many(self, surrogates: Sequence[str]) -> dict[str, tuple[str, bytes, bytes]]:
+        return self._store().get_many(surrogates)
+
+    def known(self, surrogates: Sequence[str]) -> set[str]:
+        return self._store().known(surrogates)
+
+    def forget(self, surrogates: Sequence[str]) -> int:
+        return self._store().forget(surrogates)
