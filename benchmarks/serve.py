@@ -35,7 +35,7 @@ from tidemill.loop.app import serve_plan
 from tidemill.loop.house import House, open_house
 from tidemill.models import Interactions, cooccurrence, learn, open_recommender, write_recommender
 from tidemill.models.slate_spec import diverse, eligible, nearest, popular, slate, trending, unseen
-from tidemill.release import read_pointer
+from tidemill.release import open_arm, read_deployment
 from tidemill.serving import (
     Asked,
     Histories,
@@ -210,8 +210,9 @@ def inside(house: House, n_users: int) -> dict[str, float]:
     """The parts of an answer in this process, CPU microseconds each."""
     from tidemill.core.records import Prediction
 
-    pointer = read_pointer(house.serving_root, MODEL)
-    assert pointer is not None
+    live = read_deployment(house.serving_root, MODEL)
+    assert live is not None
+    pointer = open_arm(live, live.champion, house.blobs)
     clock = ServerClock(SystemClock(), house.serving_root)
     histories = Histories(house.latest, MODEL, lambda: ["views"])
     recommender = open_recommender(Path(pointer.bundle), house.search())

@@ -16,7 +16,7 @@ from tidemill.core.errors import CardIncomplete, NoSuchRelease
 from tidemill.core.records import Evaluation
 from tidemill.loop.learn import learn
 from tidemill.loop.sealed_table import opened_table
-from tidemill.release import read_pointer
+from tidemill.release import open_arm, read_deployment
 
 LAST = FIRST + timedelta(days=3)
 
@@ -113,10 +113,10 @@ def test_defect_11_one_path_is_overwritten_and_there_is_no_way_back(project: Pro
 
     assert second.release.bundle != first.release.bundle
     assert house.releases.rollback("for_you").name == first.release.name
-    live = read_pointer(house.serving_root, "for_you")
+    live = read_deployment(house.serving_root, "for_you")
     assert live is not None
-    assert live.release.name == first.release.name
-    assert can_go_back(Path(live.bundle))
+    assert live.champion.release.name == first.release.name
+    assert can_go_back(Path(open_arm(live, live.champion, house.blobs).bundle))
     overwritten = tmp_path / "latest"  # the wrong variant: one folder, written over by each training
     shutil.copytree(house.releases.bundle(first.release.bundle), overwritten)
     shutil.copytree(house.releases.bundle(second.release.bundle), overwritten, dirs_exist_ok=True)

@@ -14,7 +14,7 @@ from tidemill.core.clock import FixedClock
 from tidemill.core.keys import Keys
 from tidemill.core.ledger import Ledger
 from tidemill.core.release import Card, Release, Rule, RuleSet
-from tidemill.release import Releases, read_pointer
+from tidemill.release import Releases, read_deployment
 
 AT = datetime(2018, 9, 20, tzinfo=UTC)
 
@@ -32,7 +32,8 @@ class Shelf:
         self.ledger = Ledger(
             SqliteLines(root / "ledger.sqlite"), Keys.open(root / "keys", create=True), self.clock, "tester"
         )
-        self.releases = Releases(FolderBlobs(root / "blobs"), self.ledger, self.serving, self.clock)
+        self.blobs = FolderBlobs(root / "blobs")
+        self.releases = Releases(self.blobs, self.ledger, self.serving, self.clock)
 
     def reopened(self) -> Releases:
         """The same stores, opened as the next process would."""
@@ -64,8 +65,8 @@ class Shelf:
 
     def live(self, model: str = "for_you") -> str | None:
         """The release that a server would answer from."""
-        pointer = read_pointer(self.serving, model)
-        return pointer.release.name if pointer else None
+        live = read_deployment(self.serving, model)
+        return live.champion.release.name if live else None
 
     def damage(self, sha256: str) -> None:
         """Flip one bit of a kept bundle."""

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tidemill.backends.file_leases import FileLeases
 from tidemill.core.clock import micros
+from tidemill.core.deployment import Arm, deploy
 from tidemill.core.errors import (
     BundleCorrupt,
     BundleRefused,
@@ -25,7 +27,7 @@ from tidemill.core.errors import (
     UsageError,
 )
 from tidemill.core.release import RuleSet
-from tidemill.release import Promotion, model_folder, module_sources, read_pointer
+from tidemill.release import Promotion, model_folder, module_sources, open_arm, read_deployment
 from tidemill.release.store import _stack
 
 
@@ -92,9 +94,9 @@ def test_the_users_own_rules_are_sealed_with_the_release(shelf: Any) -> None:
     source = b"def cheap(candidates):\n    return candidates['price'] < 9\n"
     made = shelf.create(1, modules={"rules/cheap.py": source})
     shelf.releases.promote(made.name)
-    pointer = read_pointer(shelf.serving, "for_you")
-    assert pointer is not None
-    assert module_sources(pointer) == {"rules/cheap.py": source}
+    live = read_deployment(shelf.serving, "for_you")
+    assert live is not None
+    assert module_sources(open_arm(live, live.champion, shelf.blobs)) == {"rules/cheap.py": source}
     changed = shelf.create(made.bundle, modules={"rules/cheap.py": source + b"# now\n"})
     assert (changed.number, changed.bundle) == (2, made.bundle)
     assert changed.rule_modules != made.rule_modules
@@ -137,17 +139,18 @@ def test_promotion_is_one_ledger_line_and_the_pointer_follows(shelf: Any, three:
     shelf.releases.promote("for_you@1")
     shelf.releases.promote("for_you@3")
     lines = shelf.ledger.find("promote", about="model:for_you")
+    ids = [deploy(Arm(release=shelf.releases.get(name))).id for name in ("for_you@1", "for_you@3")]
     assert [(line.refs_out, line.details) for line in lines] == [
-        (("release:for_you@1",), {"from": "", "why": "promote"}),
-        (("release:for_you@3",), {"from": "for_you@1", "why": "promote"}),
+        (("release:for_you@1",), {"from": "", "why": "promote", "deployment": ids[0]}),
+        (("release:for_you@3",), {"from": "for_you@1", "why": "promote", "deployment": ids[1]}),
     ]
     assert shelf.live() == "for_you@3"
     assert (
         shelf.releases.champion("for_you") == shelf.releases.get("for_you@champion") == shelf.releases.get("for_you@3")
     )
-    pointer = read_pointer(shelf.serving, "for_you")
-    assert pointer is not None
-    assert Path(pointer.bundle, "vectors.npy").is_file()
+    live = read_deployment(shelf.serving, "for_you")
+    assert live is not None
+    assert Path(open_arm(live, live.champion, shelf.blobs).bundle, "vectors.npy").is_file()
 
 
 def test_promoting_the_champion_again_writes_nothing(shelf: Any, three: Callable[[], list[str]]) -> None:
@@ -389,9 +392,9 @@ def test_a_newer_pointer_is_refused(shelf: Any, three: Callable[[], list[str]]) 
     three()
     shelf.releases.promote("for_you@1")
     path = shelf.serving / "for_you" / "live.json"
-    path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":99'))
+    path.write_bytes(path.read_bytes().replace(b'"format":2', b'"format":99'))
     with pytest.raises(FormatTooNew):
-        read_pointer(shelf.serving, "for_you")
+        read_deployment(shelf.serving, "for_you")
 
 
 def test_recovery_names_a_champion_whose_bundle_is_gone(shelf: Any, three: Callable[[], list[str]]) -> None:
@@ -402,3 +405,40 @@ def test_recovery_names_a_champion_whose_bundle_is_gone(shelf: Any, three: Calla
     assert "for_you@1 stays as it was; there is no bundle:" in said
     with pytest.raises(BundleCorrupt, match="there is no bundle:"):
         shelf.releases.verify(made)
+
+
+def as_pointer(shelf: Any, bundle: str) -> bytes:
+    """`live.json` as format 1 had it."""
+    release = shelf.releases.champion("for_you")
+    return msgspec.json.encode({"release": release, "bundle": bundle, "modules": None, "format": 1})
+
+
+def test_a_pointer_of_format_1_is_a_deployment_of_one_arm(shelf: Any, three: Callable[[], list[str]]) -> None:
+    three()
+    shelf.releases.promote("for_you@2")
+    path = shelf.serving / "for_you" / "live.json"
+    path.write_bytes(as_pointer(shelf, "/where/the/project/was"))
+    live = read_deployment(shelf.serving, "for_you")
+    assert live is not None and (live.format, live.policy, live.model) == (2, "single", "for_you")
+    assert [(arm.name, arm.release.name, arm.share, arm.shadow) for arm in live.arms] == [
+        ("champion", "for_you@2", 1.0, False)
+    ]
+    assert live.id == deploy(Arm(release=shelf.releases.get("for_you@2"))).id
+    assert open_arm(live, live.champion, shelf.blobs).bundle == str(shelf.releases.bundle(live.champion.release.bundle))
+    before = path.read_bytes()
+    assert shelf.releases.recover() == [] and path.read_bytes() == before
+
+
+def test_an_old_pointer_s_folder_serves_where_the_blob_store_lacks_the_blob(
+    shelf: Any, three: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    three()
+    shelf.releases.promote("for_you@2")
+    (shelf.serving / "for_you" / "live.json").write_bytes(as_pointer(shelf, str(tmp_path)))
+    live = read_deployment(shelf.serving, "for_you")
+    assert live is not None
+    shelf.blobs.remove(live.champion.bundle)
+    assert open_arm(live, live.champion, shelf.blobs).bundle == str(tmp_path)
+    gone = deploy(Arm(release=live.champion.release))
+    with pytest.raises(BundleCorrupt, match="any more"):
+        open_arm(gone, gone.champion, shelf.blobs)

@@ -17,7 +17,7 @@ from tidemill.core.kinds import Kind
 from tidemill.loop.app import _stores
 from tidemill.models.on_demand import array_of_column, array_of_values, values_of_array
 from tidemill.models.tabular import TabularModel
-from tidemill.release import read_pointer
+from tidemill.release import read_deployment
 from tidemill.serving.access import LoopbackAccess
 from tidemill.serving.files import replace
 from tidemill.serving.site import Site
@@ -38,7 +38,7 @@ def site(
     served: Served, model: str, made: TabularModel, signature: Any, *, server_log: str = "available", **more: Any
 ) -> Site:
     release = served.promote(model, made, signature, **more)
-    replace(served.root / model / "serving.json", read_pointer(served.root, release.model))
+    replace(served.root / model / "serving.json", read_deployment(served.root, release.model))
     settings = msgspec.structs.replace(served.house.settings.serve, log=server_log)
     opened = Site(_stores(served.house.settings), settings, LoopbackAccess([8400]), place=0)
     opened.start()
@@ -117,17 +117,18 @@ def test_a_model_that_reads_something_else_does_not_go_live(served: Served) -> N
 def test_the_switch_of_a_function_s_source_is_noticed(served: Served, tmp_path: Path) -> None:
     model, signature = buyer()
     release = served.promote(BUYER, model, signature, modules={MODULE: SOURCE})
-    pointer = read_pointer(served.root, release.model)
-    assert pointer is not None and pointer.modules is not None
-    forged = tmp_path / MODULE
-    forged.parent.mkdir()
+    replace(served.root / BUYER / "serving.json", read_deployment(served.root, BUYER))
+    folder = served.house.releases.modules(release)
+    assert folder is not None
+    forged = folder / MODULE
+    forged.chmod(0o600)
     forged.write_bytes(SOURCE.replace(b"np.divide", b"np.multiply"))
-    replace(served.root / BUYER / "serving.json", msgspec.structs.replace(pointer, modules=str(tmp_path)))
     opened = Site(_stores(served.house.settings), served.house.settings.serve, LoopbackAccess([8400]), place=0)
     opened.start()
     failed = opened.models[BUYER].failed
     assert failed is not None and "not the module that the release pins" in failed.why
     opened.close()
+    forged.write_bytes(SOURCE)
 
 
 ARROW = {

@@ -15,7 +15,7 @@ from served_shop import ITEMS, MODEL, OUT_OF_STOCK, Review, Shop
 from tidemill.core.clock import SystemClock
 from tidemill.core.posted import Person, Posted
 from tidemill.models import open_recommender
-from tidemill.release import read_pointer
+from tidemill.release import open_arm, read_deployment
 from tidemill.serving import Asked, Histories, Predictor, Recent, ServerClock, Sources
 
 NOW = 1_780_272_000_000_000
@@ -53,8 +53,9 @@ class Bench:
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
-        pointer = read_pointer(shop.root, MODEL)
-        assert pointer is not None
+        live = read_deployment(shop.root, MODEL)
+        assert live is not None
+        pointer = open_arm(live, live.champion, shop.house.blobs)
         latest = shop.house.latest
         clock = ServerClock(SystemClock(), shop.root)
         histories = Histories(latest, MODEL, lambda: ["reviews"])

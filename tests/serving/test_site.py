@@ -13,10 +13,16 @@ import msgspec
 import pytest
 from served_shop import MODEL, Shop, open_shop
 
+from tidemill.core.clock import SystemClock, from_micros
+from tidemill.core.records import LOGGED_ITEMS, Prediction
+from tidemill.core.segments import read, segments
+from tidemill.feedback import RecordDecoder
 from tidemill.loop.app import _stores
 from tidemill.models.slate_spec import nearest, popular, relevance, slate, unseen
-from tidemill.release import read_pointer
+from tidemill.release import read_deployment
+from tidemill.serving import switch
 from tidemill.serving.access import LoopbackAccess
+from tidemill.serving.fact_publication import write_fact_publication
 from tidemill.serving.files import replace
 from tidemill.serving.site import Site
 
@@ -61,7 +67,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 def site(shop: Shop, spec: Any = None, *, required: str = "", **serve: Any) -> Site:
     """A site that serves a release with these rules; `required` says who asks for the log."""
     release = shop.promote(shop.release(spec, log="required" if required == "release" else "available"))
-    replace(shop.root / MODEL / "serving.json", read_pointer(shop.root, release.model))
+    replace(shop.root / MODEL / "serving.json", read_deployment(shop.root, release.model))
     serve["log"] = "required" if required == "server" else "available"
     settings = msgspec.structs.replace(shop.house.settings.serve, **serve)
     made = Site(_stores(shop.house.settings), settings, LoopbackAccess([8400]), place=0)
@@ -195,3 +201,48 @@ def test_the_worker_s_name_goes_with_it(shop: Shop) -> None:
     assert len(files) == 1
     made.close()
     assert not list((shop.root / "workers").glob("*.json"))
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def records(shop: Shop, *ids: str) -> list[Prediction]:
+    folder = shop.house.state / "log" / "predictions"
+    found = [RecordDecoder(Prediction)(frame.payload) for path in segments(folder) for frame in read(path)]
+    return [one for one in found if one.prediction_id in ids]
+
+
+def test_a_record_says_what_was_asked_and_by_which_deployment_it_was_answered(shop: Shop) -> None:
+    made = site(shop)
+    write_fact_publication(shop.root, 7, 0)
+    made.look()
+    banned, wanted = [f"no{i}" for i in range(300)], ["item40", "item41", *[f"none{i}" for i in range(400)]]
+    asked = Exchange({"user": "user1@example.org", "n": 1, "exclude": banned, "candidates": wanted})
+    asked.headers["traceparent"] = f"00-{TRACE}-00f067aa0ba902b7-01"
+    for _ in range(2):
+        asyncio.run(made.app.__rsgi__(asked, asked))
+    full, repeat = records(shop, asked.content["prediction_id"])
+    live = read_deployment(shop.root, MODEL)
+    assert live is not None
+    assert (full.deployment, full.arm, full.policy, full.switch) == (live.id, "champion", "single", "on")
+    assert (full.propensity, full.item_propensities) == (1.0, None)
+    assert (full.publication, full.trace_id, repeat.trace_id) == (7, TRACE, TRACE)
+    assert (full.exclude, full.n_exclude) == (tuple(banned[:LOGGED_ITEMS]), 300)
+    assert (full.candidates, full.n_candidates) == (tuple(wanted[:LOGGED_ITEMS]), 402)
+    assert (repeat.kind, repeat.exclude, repeat.candidates) == ("repeat", (), None)
+    assert asked.content["served_day"] == from_micros(full.as_of).date().isoformat()
+    assert asked.content["arm"] == "champion" and "policy" not in asked.content
+    made.close()
+
+
+def test_the_record_of_a_model_that_is_off_says_so(shop: Shop) -> None:
+    made = site(shop)
+    switch(shop.root, MODEL, off=True, who="ada", why="odd", clock=SystemClock(), ledger=None)
+    made.look()
+    answer = ask(made, n=3).content
+    (record,) = records(shop, answer["prediction_id"])
+    assert (answer["switch"], record.switch, record.policy, record.kind) == ("off", "off", "single", "fallback")
+    switch(shop.root, MODEL, off=False, who="ada", why="fine", clock=SystemClock(), ledger=None)
+    made.look()
+    assert ask(made, n=3).content["switch"] == "on"
+    made.close()

@@ -17,8 +17,10 @@ from served_client import Client
 from served_shop import MODEL, Shop, default_slate, open_shop
 
 from tidemill.core.clock import SystemClock
+from tidemill.core.deployment import Arm, deploy
 from tidemill.core.errors import AddressRefused, AlreadyServing, NotReady
 from tidemill.models.slate_spec import nearest, popular, slate, unseen
+from tidemill.release.pointer import write_deployment
 from tidemill.serving import Server, is_serving, serve, spooled, start, swap_state, switch, wait_live
 from tidemill.serving.files import load
 from tidemill.serving.told import SERVER, Serving
@@ -151,10 +153,7 @@ def test_a_damaged_bundle_is_not_served_and_the_last_good_release_stays(server: 
 
 def _point_by_hand(shop: Shop, name: str) -> None:
     """What a promotion leaves whose bundle is damaged afterwards."""
-    from tidemill.release.pointer import Pointer, write_pointer
-
-    release = shop.house.releases.get(name)
-    write_pointer(shop.root, Pointer(release=release, bundle=str(shop.house.releases.bundle(release.bundle))))
+    write_deployment(shop.root, deploy(Arm(release=shop.house.releases.get(name))))
 
 
 def picky(candidates: Any) -> Any:

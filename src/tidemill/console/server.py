@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tidemill.core.deployment import Deployment
 from tidemill.core.errors import TidemillError
 from tidemill.core.records import Record
-from tidemill.release import Pointer, model_folder, read_pointer
+from tidemill.release import model_folder, read_deployment
 from tidemill.serving import is_serving, swap_state, switch_state
 from tidemill.serving.files import load
 from tidemill.serving.site import WORKERS, Answering
@@ -45,8 +46,8 @@ def served(serving_root: Path, model: str) -> Served:
             problem=error.message,
         )
     running = workers(serving_root)
-    pointer, problem = _pointer(serving_root, model)
-    promoted = pointer.release.name if pointer else None
+    live, problem = _deployment(serving_root, model)
+    promoted = live.champion.release.name if live else None
     swap = swap_state(serving_root, model) if running else None
     release = (swap.serving or None) if swap else promoted
     if swap is not None and swap.state == "failed":
@@ -72,9 +73,9 @@ def workers(serving_root: Path) -> list[Answering]:
     return [worker for worker in found if worker is not None and _alive(worker.pid)]
 
 
-def _pointer(serving_root: Path, model: str) -> tuple[Pointer | None, str | None]:
+def _deployment(serving_root: Path, model: str) -> tuple[Deployment | None, str | None]:
     try:
-        return read_pointer(serving_root, model), None
+        return read_deployment(serving_root, model), None
     except TidemillError as error:
         return None, error.message
 

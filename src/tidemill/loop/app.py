@@ -1,7 +1,7 @@
 """A server's processes, built from a project's settings: its API workers and its log writer.
 
 The supervisor starts them by name (`tidemill.loop.app:worker`), each in a process of its own. A worker opens neither
-the ledger nor mill.py: pointers, streams and switches reach it as files, so that it answers while those are away.
+the ledger nor mill.py: deployments, streams and switches reach it as files, so that it answers while those are away.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.clock import SystemClock
+from tidemill.core.deployment import Deployment
 from tidemill.core.errors import TidemillError
 from tidemill.core.failpoint import arm
 from tidemill.core.keys import Keys
@@ -29,7 +30,7 @@ from tidemill.loop.house import STATE, identity, open_house
 from tidemill.loop.open_port import EMBEDDED, PortOpener
 from tidemill.models import load_functions, open_recommender
 from tidemill.models.tabular import open_tabular
-from tidemill.release import Pointer, module_sources
+from tidemill.release import Pointer, module_sources, open_arm
 from tidemill.serving.access import LoopbackAccess
 from tidemill.serving.clock import ServerClock
 from tidemill.serving.infer_request import InferReader
@@ -62,6 +63,7 @@ def serve_plan(settings: Settings, *, overrides: Mapping[str, Any] | None = None
         beside["console"] = console
     serve = settings.serve
     return Plan(
+        blobs=Start("tidemill.loop.blob_store:open_blobs", given),
         root=str(project / STATE / "serving"),
         host=serve.host,
         port=serve.port,
@@ -97,11 +99,13 @@ def _stores(settings: Settings) -> Stores:
     wall = SystemClock()
     ports = PortOpener(settings)
     latest = ports.latest()
+    blobs = ports.blobs()
     surrogate = Surrogates(keys.subject)
     search = ports.search()
 
     def opener(clock: ServerClock, feeding: Callable[[str], Sequence[str]]) -> Opener:
-        def open_pointer(pointer: Pointer) -> AnyPredictor:
+        def open_deployment(deployment: Deployment) -> AnyPredictor:
+            pointer = open_arm(deployment, deployment.champion, blobs)
             release = pointer.release
             if release.signature is not None:
                 return _tabular(pointer, settings, clock, latest, surrogate)
@@ -110,7 +114,7 @@ def _stores(settings: Settings) -> Stores:
             sources = Sources(latest, histories, clock, settings.serve.slot_s)
             return Predictor(pointer, open_recommender(Path(pointer.bundle), search), functions, sources)
 
-        return open_pointer
+        return open_deployment
 
     return Stores(
         state=state,

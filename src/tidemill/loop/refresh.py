@@ -23,6 +23,7 @@ from tidemill.loop.views.declared_features import declared
 from tidemill.loop.views.feature_files import write_declared
 from tidemill.loop.views.view_rows import newest_rows
 from tidemill.serving.clock import replayed, set_replay
+from tidemill.serving.fact_publication import write_fact_publication
 from tidemill.serving.recent import recent_view
 from tidemill.serving.streams import ServedStream, write_streams
 
@@ -60,6 +61,7 @@ def refresh(house: House, graph: Graph, lease: Lease, tell: Callable[[str, dict[
     for stream in graph.mill.streams:
         house.latest.drop_covered(recent_view(stream), _published_before(house, stream, view))
     tell_server(house, graph)
+    write_fact_publication(house.serving_root, view.publication, view.as_of)
     _advance(house, view)
     if changed:
         tell("features", {"views": changed})

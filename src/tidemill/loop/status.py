@@ -13,7 +13,7 @@ from tidemill.loop.fresh import Standing, standing
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.tabular.datasets import changed_code
-from tidemill.release import read_pointer
+from tidemill.release import read_deployment
 from tidemill.serving import switch_state
 
 
@@ -155,8 +155,8 @@ def _astray(house: House, models: tuple[ModelStatus, ...]) -> list[Need]:
     needs = []
     for model in models:
         try:
-            pointer = read_pointer(house.serving_root, model.name)
-            says = pointer.release.name if pointer else None
+            live = read_deployment(house.serving_root, model.name)
+            says = live.champion.release.name if live else None
         except (ReleaseError, LedgerError) as error:
             needs.append(Need(what=error.message, command="tidemill run"))
             continue

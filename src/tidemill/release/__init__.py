@@ -1,7 +1,7 @@
 """Whether it goes live: bundles that are what they were, releases that pin all they are made of, one champion.
 
 Upstream: `models` and `training`, which leave a folder, and the run, which says what it was made of. Downstream:
-`serving` reads the pointer that a promotion moves, and opens the bundle that `verify` has passed.
+`serving` reads the deployment that a promotion moves, and opens the bundle that `verify` has passed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tidemill.release.pointer import Pointer as Pointer
     from tidemill.release.pointer import model_folder as model_folder
     from tidemill.release.pointer import module_sources as module_sources
-    from tidemill.release.pointer import read_pointer as read_pointer
+    from tidemill.release.pointer import open_arm as open_arm
+    from tidemill.release.pointer import read_deployment as read_deployment
     from tidemill.release.store import Promotion as Promotion
     from tidemill.release.store import Releases as Releases
 else:
@@ -28,7 +29,7 @@ else:
         {
             "bundle": "Manifest seal verify",
             "export": "Exported export_tabular",
-            "pointer": "Pointer model_folder module_sources read_pointer",
+            "pointer": "Pointer model_folder module_sources open_arm read_deployment",
             "store": "Promotion Releases",
         },
     )

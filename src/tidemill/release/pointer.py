@@ -1,6 +1,7 @@
 """What is live, as one file per model that a server can read with the ledger away: `<model>/live.json`.
 
-A promotion replaces the file by an atomic rename, so a reader sees the release before or the one after, whole.
+The file holds a `Deployment`. A promotion replaces it by an atomic rename, so a reader sees the deployment before or
+the one after, whole. Bundles are named by hash; a `Pointer` is an arm whose folders were found in a blob store.
 """
 
 from __future__ import annotations
@@ -10,56 +11,74 @@ from pathlib import Path
 
 import msgspec
 
+from tidemill.core.deployment import Arm, Assignment, Deployment
 from tidemill.core.durable import write_durably
-from tidemill.core.errors import BundleCorrupt, FormatTooNew, NoSuchRelease
+from tidemill.core.errors import BundleCorrupt, NoSuchBlob, NoSuchRelease
+from tidemill.core.ports import Blobs
+from tidemill.core.record_format import decode_record
 from tidemill.core.records import Record
 from tidemill.core.release import Release
 
 LIVE = "live.json"
-FORMAT = 1
 _NAME = re.compile(r"\w[\w.-]*\Z")
 
 
 class Pointer(Record, frozen=True):
-    """The release that a server answers from, and where its files lie."""
+    """A release whose files are on this machine, and what predictions say of the arm that it is."""
 
     release: Release
-    #: Folder of the verified bundle, absolute.
+    #: Folder of the bundle.
     bundle: str
     #: Folder of the release's own rule modules; `None` where all rules are built in.
     modules: str | None = None
-    format: int = FORMAT
+    assignment: Assignment = Assignment()
 
 
 def model_folder(serving_root: Path, model: str) -> Path:
-    """The folder in which a model's pointer and switch lie; a name that would lead out of the root is refused."""
+    """The folder in which a model's deployment and switch lie; a name that would lead out of the root is refused."""
     if not _NAME.match(model) or ".." in model:
         raise NoSuchRelease(f"{model!r} cannot be the name of a model")
     return serving_root / model
 
 
-def read_pointer(serving_root: Path, model: str) -> Pointer | None:
-    """What is live of `model`, `None` before its first promotion; a damaged file is a `BundleCorrupt`."""
+def read_deployment(serving_root: Path, model: str) -> Deployment | None:
+    """What is live of `model`, `None` before its first promotion.
+
+    Raises `BundleCorrupt` for a damaged file, and `FormatTooNew`.
+    """
     path = model_folder(serving_root, model) / LIVE
     try:
         body = path.read_bytes()
     except FileNotFoundError:
         return None
     try:
-        pointer = msgspec.json.decode(body, type=Pointer)
-    except msgspec.DecodeError as error:
+        return decode_record(body, Deployment, str(path))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleCorrupt(
-            f"{path} does not read as a pointer: {error}", tip="`tidemill run` writes it again from the ledger"
+            f"{path} does not read as a deployment: {error}", tip="`tidemill run` writes it again from the ledger"
         ) from error
-    if pointer.format > FORMAT:
-        raise FormatTooNew(f"{path} has format {pointer.format}, and {FORMAT} is known here")
-    return pointer
 
 
-def write_pointer(serving_root: Path, pointer: Pointer) -> None:
-    """Make `pointer` what is live of its model, durably and at once."""
-    folder = model_folder(serving_root, pointer.release.model)
-    write_durably(folder / LIVE, msgspec.json.encode(pointer))
+def write_deployment(serving_root: Path, deployment: Deployment) -> None:
+    """Make `deployment` what is live of its model, durably and at once."""
+    folder = model_folder(serving_root, deployment.model)
+    write_durably(folder / LIVE, msgspec.json.encode(deployment))
+
+
+def open_arm(deployment: Deployment, arm: Arm, blobs: Blobs) -> Pointer:
+    """The arm's release with the folders that the blob store has for it; `BundleCorrupt` where a blob is gone."""
+    bundle = _folder(arm.bundle, arm.bundle_folder, blobs)
+    modules = _folder(arm.modules, arm.modules_folder, blobs) if arm.modules else None
+    return Pointer(release=arm.release, bundle=bundle, modules=modules, assignment=deployment.assignment(arm))
+
+
+def _folder(key: str, before: str, blobs: Blobs) -> str:
+    try:
+        return blobs.folder(key)
+    except NoSuchBlob as error:
+        if before and Path(before).is_dir():
+            return before
+        raise BundleCorrupt(f"there is no {key[:19]}… any more", tip="restore the blobs from a backup") from error
 
 
 def module_sources(pointer: Pointer) -> dict[str, bytes]:

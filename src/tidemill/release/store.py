@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from tidemill.core.clock import Clock, micros
+from tidemill.core.deployment import Arm, deploy
 from tidemill.core.errors import (
     BundleCorrupt,
     CardIncomplete,
@@ -33,7 +34,7 @@ from tidemill.core.refs import Ref, parse_ref
 from tidemill.core.release import Card, Release, RuleSet
 from tidemill.core.signature import Signature
 from tidemill.release.bundle import plain_name, seal, verify
-from tidemill.release.pointer import Pointer, read_pointer, write_pointer
+from tidemill.release.pointer import read_deployment, write_deployment
 
 
 class Promotion(Record, frozen=True):
@@ -272,7 +273,11 @@ class Releases:
                 about=f"model:{release.model}",
                 refs_in=[str(_ref(before))] if before else [],
                 refs_out=[str(_ref(release))],
-                details={"from": before.name if before else "", "why": why},
+                details={
+                    "from": before.name if before else "",
+                    "why": why,
+                    "deployment": deploy(Arm(release=release)).id,
+                },
                 lease=lease,
             )
             failpoint("promote.ledger")
@@ -282,18 +287,13 @@ class Releases:
 
     def _point(self, release: Release) -> bool:
         """Put the pointer on `release`, and say whether it was anywhere else."""
-        modules = self.modules(release)
-        wanted = Pointer(
-            release=release,
-            bundle=str(self.bundle(release.bundle).absolute()),
-            modules=str(modules.absolute()) if modules else None,
-        )
+        wanted = deploy(Arm(release=release))
         try:
-            right = read_pointer(self._root, release.model) == wanted
+            right = wanted.says_the_same(read_deployment(self._root, release.model))
         except ReleaseError:
             right = False
         if not right:
-            write_pointer(self._root, wanted)
+            write_deployment(self._root, wanted)
         return not right
 
     def recover(self, models: Sequence[str] | None = None) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -64,6 +65,20 @@ class ServerClock:
         """The as-of of answers in this slot: a replay's instant, else the slot's start, so that a repeat repeats."""
         replay = self._file.content
         return replay.as_of if replay is not None else self.slot(slot_s) * slot_s * 1_000_000
+
+
+def utc_day(at: int) -> str:
+    """The UTC day of an instant in microseconds.
+
+    >>> utc_day(86_400_000_000)
+    '1970-01-02'
+    """
+    return _day(at // 86_400_000_000)
+
+
+@lru_cache(maxsize=8)
+def _day(number: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
 
 
 def set_replay(serving_root: Path, at: datetime | None) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from tidemill.core.durable import write_durably
+from tidemill.core.errors import FormatTooNew
+from tidemill.core.record_format import VersionedRecord, decode_record
 
 T = TypeVar("T")
 
@@ -24,10 +26,13 @@ def replace(path: Path, content: Any) -> None:
 
 
 def load(path: Path, kind: type[T]) -> T | None:
-    """The content as `kind`, `None` where there is no such file or it does not read as one."""
+    """The content as `kind`, of an older format too; `None` where there is no such file or it does not read as one."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        body = path.read_bytes()
+        if issubclass(kind, VersionedRecord):
+            return decode_record(body, kind, str(path))
+        return msgspec.json.decode(body, type=kind)
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError, FormatTooNew):
         return None
 
 

@@ -10,17 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidemill.core.errors import BadRequest, NotReady, NotServed, SwitchedOff, nearest
-from tidemill.core.settings import Serve
 from tidemill.serving import requests
-from tidemill.serving.clock import ServerClock
+from tidemill.serving.clock import utc_day
 from tidemill.serving.http import Request, Response
 from tidemill.serving.infer_binary import HEADER
 from tidemill.serving.infer_log import InferLog, Records
 from tidemill.serving.infer_request import Question
-from tidemill.serving.infer_response import respond
+from tidemill.serving.infer_response import Logged, respond
 from tidemill.serving.live import LiveModel
 from tidemill.serving.metrics import Counters
-from tidemill.serving.prediction_log import PredictionLog
+from tidemill.serving.prediction_writer import PredictionWriter
 from tidemill.serving.tabular_predictor import Row, TabularPredictor
 
 #: More rows than this are answered in a thread, and a body of more bytes than this is read in one.
@@ -34,13 +33,11 @@ class Inferring:
         self,
         models: Mapping[str, LiveModel],
         *,
-        log: PredictionLog,
-        clock: ServerClock,
-        limits: Serve,
+        writer: PredictionWriter,
         counters: Counters,
     ) -> None:
         self._models = models
-        self._log = InferLog(log, clock, limits, counters)
+        self._log = InferLog(writer, counters)
         self._many = asyncio.Lock()
 
     async def infer(self, request: Request) -> Response:
@@ -51,7 +48,7 @@ class Inferring:
         read, given = predictor.reader.read, (request.body, request.header(HEADER))
         question = await asyncio.to_thread(read, *given) if len(request.body) > LARGE else read(*given)
         rows, outputs, logged = await self.ask(model, predictor, question, request)
-        return respond(predictor.release, question, rows, outputs, logged=logged)
+        return respond(predictor.release, question, rows, outputs, logged)
 
     def model(self, text: str) -> LiveModel:
         """The model of a path; `NotServed` where there is none of that name."""
@@ -63,9 +60,9 @@ class Inferring:
 
     async def ask(
         self, model: LiveModel, predictor: TabularPredictor, question: Question, request: Request
-    ) -> tuple[list[Row], dict[str, list[Any]], bool]:
-        """Rows, their outputs by name, and whether they are in the log. Many rows are answered in a thread, so that
-        single ones do not wait; one such request at a time, whose answers others then repeat.
+    ) -> tuple[list[Row], dict[str, list[Any]], Logged]:
+        """Rows, their outputs by name, and whether and when they were logged. Many rows are answered in a thread, so
+        that single ones do not wait; one such request at a time, whose answers others then repeat.
         """
         if question.n <= MANY:
             rows, outputs, made = self._answered(model, predictor, question, request, off=model.off)
@@ -81,7 +78,7 @@ class Inferring:
         """Rows, outputs (`None` of a model that is off), and the records that are to be logged."""
         rows = predictor.prepare(question, off=off)
         outputs = None if off else predictor.answer(rows)
-        return rows, outputs, self._log.records(model, predictor, rows, outputs, request.started_ns)
+        return rows, outputs, self._log.records(model, predictor, rows, outputs, request)
 
     def _left(
         self,
@@ -90,12 +87,12 @@ class Inferring:
         rows: list[Row],
         outputs: dict[str, list[Any]] | None,
         made: Records,
-    ) -> tuple[list[Row], dict[str, list[Any]], bool]:
+    ) -> tuple[list[Row], dict[str, list[Any]], Logged]:
         """The same once it is logged; `SwitchedOff` where there are no outputs."""
         logged = self._log.keep(model, predictor, rows, made)
         if outputs is None:
             raise SwitchedOff(f"the model {model.name!r} is switched off, and a tabular model has no fallback")
-        return rows, outputs, logged
+        return rows, outputs, Logged(logged, utc_day(made.at.served_at))
 
 
 def tabular(model: LiveModel) -> TabularPredictor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,8 +17,15 @@ _encode = msgspec.json.Encoder().encode
 _NO_STORE = ("cache-control", "no-store")
 
 
+class Logged(NamedTuple):
+    """Whether an answer is in the prediction log, and the UTC day under which outcomes may name it."""
+
+    logged: bool
+    served_day: str
+
+
 def respond(
-    release: Release, question: Question, rows: Sequence[Row], outputs: Mapping[str, list[Any]], *, logged: bool
+    release: Release, question: Question, rows: Sequence[Row], outputs: Mapping[str, list[Any]], logged: Logged
 ) -> Response:
     """The response to a question; `parameters` holds plain values only, as the protocol has it."""
     tensors, buffers = [], []
@@ -30,7 +37,7 @@ def respond(
     said: dict[str, Any] = {"model_name": release.model, "model_version": str(release.number)}
     if question.id is not None:
         said["id"] = question.id
-    said["parameters"] = about(release, rows, logged=logged)
+    said["parameters"] = about(release, rows, logged)
     said["outputs"] = tensors
     header = _encode(said)
     if not buffers:
@@ -39,12 +46,13 @@ def respond(
     return Response(200, b"".join([header, *buffers]), (_NO_STORE, length), "application/octet-stream")
 
 
-def about(release: Release, rows: Sequence[Row], *, logged: bool) -> dict[str, Any]:
+def about(release: Release, rows: Sequence[Row], logged: Logged) -> dict[str, Any]:
     """Where an answer comes from: release, prediction ids of the rows with commas between, how features were found."""
     found: dict[str, Any] = {
         "release": release.name,
         "prediction_ids": ",".join([row.prediction_id for row in rows]),
-        "logged": logged,
+        "served_day": logged.served_day,
+        "logged": logged.logged,
     }
     if rows[0].status:
         for row in rows:

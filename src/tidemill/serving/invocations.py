@@ -62,7 +62,7 @@ class Invocations:
         else:
             question = self._read(predictor.reader, request.body)
         rows, outputs, logged = await self._inferring.ask(model, predictor, question, request)
-        said = {"predictions": _predictions(outputs)} | about(predictor.release, rows, logged=logged)
+        said = {"predictions": _predictions(outputs)} | about(predictor.release, rows, logged)
         return Response(200, _encode(said), (("cache-control", "no-store"),))
 
     def _model(self, query: str) -> LiveModel:

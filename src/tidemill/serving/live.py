@@ -12,16 +12,16 @@ from typing import Any, Protocol
 
 import msgspec
 
+from tidemill.core.deployment import Assignment, Deployment
 from tidemill.core.errors import TidemillError
 from tidemill.core.release import Release
-from tidemill.release import Pointer
 from tidemill.serving.files import Watched
 from tidemill.serving.metrics import Counters
 from tidemill.serving.off_switch import WatchedSwitch
 
 _log = logging.getLogger(__name__)
 
-#: The pointer that workers follow: what `live.json` names, once the supervisor has verified it.
+#: The deployment that workers follow: what `live.json` names, once the supervisor has verified it.
 SERVING = "serving.json"
 #: Answers kept for repeats within their slot.
 _REMEMBERED = 4_096
@@ -31,6 +31,9 @@ class AnyPredictor(Protocol):
     """What a worker follows of a recommender's and of a tabular model's predictor alike."""
 
     release: Release
+    #: `for_you@3`.
+    name: str
+    assignment: Assignment
 
     def warm_up(self) -> None:
         """Answer for nobody; what raises here does not go live."""
@@ -50,7 +53,8 @@ class AnyPredictor(Protocol):
         ...
 
 
-Opener = Callable[[Pointer], AnyPredictor]
+#: Makes the predictor of a deployment of one arm.
+Opener = Callable[[Deployment], AnyPredictor]
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -61,13 +65,13 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class LiveModel:
-    """Follows a model's pointer and switch. `predictor` is `None` until a first release has warmed up."""
+    """Follows a model's deployment and switch. `predictor` is `None` until a first release has warmed up."""
 
     def __init__(self, folder: Path, opener: Opener, counters: Counters) -> None:
         self.name = folder.name
         self._opener = opener
         self._counters = counters
-        self._pointer = Watched(folder / SERVING, Pointer)
+        self._deployment = Watched(folder / SERVING, Deployment)
         self._switch = WatchedSwitch(folder)
         self._change: asyncio.Task[None] | None = None
         self.predictor: AnyPredictor | None = None
@@ -83,12 +87,13 @@ class LiveModel:
     @property
     def release(self) -> str | None:
         """The release that answers now."""
-        return self.predictor.release.name if self.predictor else None
+        return self.predictor.name if self.predictor else None
 
     def start(self) -> None:
-        """Open what the pointer names before the first request; a failure is told, and the worker serves the rest."""
-        if self._pointer.look() and self._pointer.content is not None:
-            self._take(self._pointer.content, self._attempt(self._pointer.content))
+        """Open what is deployed before the first request; a failure is told, and the worker serves the rest."""
+        found = self._deployment
+        if found.look() and found.content is not None:
+            self._take(self._attempt(found.content))
 
     @property
     def views(self) -> Sequence[str]:
@@ -103,8 +108,9 @@ class LiveModel:
         self._switch.look()
         if self._change is not None:
             return
-        if self._pointer.look() and self._pointer.content is not None:
-            self._change = asyncio.create_task(self._swap(self._pointer.content))
+        found = self._deployment
+        if found.look() and found.content is not None:
+            self._change = asyncio.create_task(self._swap(found.content))
         elif self.predictor is not None and self.predictor.moved(marks):
             self._change = asyncio.create_task(self._refresh(self.predictor))
 
@@ -114,9 +120,9 @@ class LiveModel:
         if len(self.remembered) > _REMEMBERED:
             self.remembered.popitem(last=False)
 
-    async def _swap(self, pointer: Pointer) -> None:
+    async def _swap(self, deployment: Deployment) -> None:
         try:
-            self._take(pointer, await asyncio.to_thread(self._attempt, pointer))
+            self._take(await asyncio.to_thread(self._attempt, deployment))
         finally:
             self._change = None
 
@@ -129,13 +135,13 @@ class LiveModel:
         finally:
             self._change = None
 
-    def _attempt(self, pointer: Pointer) -> AnyPredictor | Failed:
+    def _attempt(self, deployment: Deployment) -> AnyPredictor | Failed:
         try:
-            return _warm(lambda: self._opener(pointer))
+            return _warm(lambda: self._opener(deployment))
         except Exception as error:  # whatever a bundle does when it is opened, the last good release keeps serving
-            return Failed(pointer.release.name, _said(error))
+            return Failed(deployment.champion.release.name, _said(error))
 
-    def _take(self, pointer: Pointer, found: AnyPredictor | Failed) -> None:
+    def _take(self, found: AnyPredictor | Failed) -> None:
         if isinstance(found, Failed):
             self.failed = found
             self._counters.add("swap_failures")

@@ -1,9 +1,9 @@
 """The switch of a model: off answers by the declared fallback or not at all, whatever else is down.
 
 The switch is `switch.json`, a file that every worker watches, written first. Where there is none, `policy.json` counts,
-which is what format 1 called it. Its ledger line follows; while the ledger is away the
-line waits in a spool and is written when it is back, with the time at which the switch was thrown. The file is there
-from the model's first day on and takes a fixed room, so that on a full disk it is written over where it stands.
+which is what format 1 called it. Its ledger line follows; while the ledger is away the line waits in a spool and is
+written when it is back, with the time at which the switch was thrown. The file is there from the model's first day on
+and takes a fixed room, so that on a full disk it is written over where it stands.
 """
 
 from __future__ import annotations

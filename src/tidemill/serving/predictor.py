@@ -80,6 +80,8 @@ class Predictor:
         sources: Sources,
     ) -> None:
         self.release = pointer.release
+        self.name = pointer.release.name
+        self.assignment = pointer.assignment
         self._pointer = pointer
         self._recommender = recommender
         self._functions = functions
@@ -100,8 +102,10 @@ class Predictor:
         user = self._user(asked.subject) if self._own else {}
         as_of = sources.clock.as_of(sources.slot_s)
         name = prediction_id(
-            self.release.name,
+            self.name,
             self.release.bundle,
+            self.assignment.deployment,
+            self.assignment.arm,
             "off" if off else "on",
             sources.clock.slot(sources.slot_s),
             as_of,

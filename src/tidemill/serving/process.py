@@ -32,6 +32,11 @@ class Start(msgspec.Struct, frozen=True):
         # -P keeps the working folder off the import path: a file there may be called like a module
         return [sys.executable, "-P", "-m", "tidemill.serving.process", self.target, given]
 
+    def call(self, **more: Any) -> Any:
+        """Run it in this process, and give what it returns."""
+        module, _, function = self.target.partition(":")
+        return getattr(importlib.import_module(module), function)(**self.arguments, **more)
+
 
 def end_with_parent(parent: int) -> None:
     """Ask the kernel for SIGTERM when the parent dies (Linux; elsewhere nothing happens)."""
@@ -47,12 +52,11 @@ def main(arguments: Sequence[str]) -> None:
     """Run the target."""
     logging.basicConfig(format="%(asctime)s %(process)d %(name)s %(levelname)s %(message)s", level=logging.INFO)
     target, given = arguments
-    module, _, function = target.partition(":")
     values = msgspec.json.decode(given, type=dict[str, Any])
     parent = values.pop("parent", None)
     if parent is not None:
         end_with_parent(parent)
-    getattr(importlib.import_module(module), function)(**values)
+    Start(target, values).call()
 
 
 if __name__ == "__main__":

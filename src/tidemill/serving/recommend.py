@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 import msgspec
 
-from tidemill.core.errors import BadRequest, NotLogged, NotReady, NotServed, SwitchedOff, nearest
-from tidemill.core.records import Answered, Prediction
+from tidemill.core.errors import BadRequest, NotReady, NotServed, SwitchedOff, nearest
+from tidemill.core.records import Answered
 from tidemill.core.settings import Serve
 from tidemill.serving import requests
-from tidemill.serving.clock import ServerClock
+from tidemill.serving.clock import ServerClock, utc_day
 from tidemill.serving.http import Request, Response
 from tidemill.serving.live import LiveModel
-from tidemill.serving.metrics import Counters
 from tidemill.serving.prediction_id import etag, matches
-from tidemill.serving.prediction_log import PredictionLog
+from tidemill.serving.prediction_writer import PredictionWriter
 from tidemill.serving.predictor import Answer, Asked, Predictor, Prepared
-
-_ARM = "champion"
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -31,6 +27,8 @@ class Body(msgspec.Struct, frozen=True):
     arm: str
     #: `on`, or `off` where the switch is off and the fallback answers.
     switch: str
+    #: The UTC day of the prediction, for outcomes to name.
+    served_day: str
     #: The opaque user token for the cacheable twin.
     token: str
     items: tuple[Answered, ...]
@@ -52,18 +50,16 @@ class Recommending:
         *,
         kind: Callable[[str], str],
         surrogate: Callable[[str, str], str],
-        log: PredictionLog,
+        writer: PredictionWriter,
         clock: ServerClock,
         limits: Serve,
-        counters: Counters,
     ) -> None:
         self._models = models
         self._kind = kind
         self._surrogate = surrogate
-        self._log = log
+        self._writer = writer
         self._clock = clock
         self._limits = limits
-        self._counters = counters
 
     async def post(self, request: Request) -> Response:
         """The answer for a raw user, who becomes a surrogate here and is nowhere kept."""
@@ -110,34 +106,23 @@ class Recommending:
     def _write(self, predictor: Predictor, prepared: Prepared, answer: Answer, request: Request) -> bool:
         """Log the answer before it leaves; whether it is in the log. Repeats and 304s write a short record."""
         asked, full = prepared.asked, bool(answer.items)
-        latency_us = (time.perf_counter_ns() - request.started_ns) // 1_000
-        release = predictor.release
-        logged = self._log.write(
-            Prediction(
-                prediction_id=prepared.prediction_id,
-                model=release.model,
-                release=release.name,
-                arm=_ARM,
-                switch="off" if prepared.off else "on",
-                propensity=1.0,
-                served_at=self._clock.micros(),
-                as_of=prepared.as_of,
-                subject=asked.subject,
-                n=asked.n,
-                items=answer.items,
-                short=answer.short,
-                features=predictor.features(prepared) if full else "",
-                context=_encode(asked.context).decode() if full and asked.context else "",
-                latency_us=latency_us,
-                kind=answer.kind,
-            )
+        record = self._writer.record(
+            predictor,
+            self._writer.answer_time(request),
+            prediction_id=prepared.prediction_id,
+            kind=answer.kind,
+            off=prepared.off,
+            as_of=prepared.as_of,
+            subject=asked.subject,
+            n=asked.n,
+            items=answer.items,
+            short=answer.short,
+            features=predictor.features(prepared) if full else "",
+            context=_encode(asked.context).decode() if full and asked.context else "",
+            exclude=asked.exclude if full else (),
+            candidates=asked.candidates if full else None,
         )
-        self._counters.answered(answer.kind, latency_us)
-        if not logged:
-            self._counters.add("not_logged")
-            if release.log == "required" or self._limits.log == "required":
-                raise NotLogged("the prediction log takes nothing, and this model answers nothing unlogged")
-        return logged
+        return self._writer.write(predictor, record)
 
     def _model(self, text: str) -> LiveModel:
         name = requests.word(text, "model")
@@ -164,9 +149,10 @@ def _body(model: str, predictor: Predictor, prepared: Prepared, answer: Answer, 
     return Body(
         prediction_id=prepared.prediction_id,
         model=model,
-        release=predictor.release.name,
-        arm=_ARM,
+        release=predictor.name,
+        arm=predictor.assignment.arm,
         switch="off" if prepared.off else "on",
+        served_day=utc_day(prepared.as_of),
         token=prepared.asked.subject,
         items=answer.items,
         short=answer.short,

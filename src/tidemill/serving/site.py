@@ -1,4 +1,4 @@
-"""Everything that one API worker serves, kept in step with the files beside the pointers."""
+"""Everything that one API worker serves, kept in step with the files beside the deployments."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tidemill.core.subjects import Vault
 from tidemill.serving.access import Access
 from tidemill.serving.app import App
 from tidemill.serving.clock import ServerClock
+from tidemill.serving.fact_publication import WatchedPublication
 from tidemill.serving.files import Watched, replace
 from tidemill.serving.health import Health
 from tidemill.serving.infer import Inferring
@@ -26,6 +27,7 @@ from tidemill.serving.model_metadata import ModelMetadata
 from tidemill.serving.post_events import PostEvents
 from tidemill.serving.post_outcomes import PostOutcomes
 from tidemill.serving.prediction_log import PredictionLog
+from tidemill.serving.prediction_writer import PredictionWriter
 from tidemill.serving.recommend import Recommending
 from tidemill.serving.routes import Route, Routes
 from tidemill.serving.streams import FILE as STREAMS
@@ -44,7 +46,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     vault: Vault
     log: PredictionLog
     wall: Clock
-    #: Makes the predictor of a pointer, from the worker's clock and a function from model to the streams that feed it.
+    #: Makes the predictor of a deployment, from the worker's clock and a function from model to its streams.
     opener: Callable[[ServerClock, Callable[[str], Sequence[str]]], Opener]
 
 
@@ -76,13 +78,13 @@ class Site:
             stores.state / "events", latest=stores.latest, surrogate=stores.surrogate, vault=stores.vault,
             wall=stores.wall, clock=self.clock, limits=settings, counters=self.counters,
         )  # fmt: skip
+        self.publication = WatchedPublication(self.root)
+        writer = PredictionWriter(stores.log, self.clock, settings, self.counters, self.publication)
         self.recommending = Recommending(
-            self.models, kind=lambda model: self.streams.subject(model), surrogate=stores.surrogate, log=stores.log,
-            clock=self.clock, limits=settings, counters=self.counters,
+            self.models, kind=lambda model: self.streams.subject(model), surrogate=stores.surrogate, writer=writer,
+            clock=self.clock, limits=settings,
         )  # fmt: skip
-        self.inferring = Inferring(
-            self.models, log=stores.log, clock=self.clock, limits=settings, counters=self.counters
-        )
+        self.inferring = Inferring(self.models, writer=writer, counters=self.counters)
         self.app = App(self._routes(settings), access, settings, self.counters)
         self._look_at_streams()
 
@@ -102,8 +104,9 @@ class Site:
         self._tell()
 
     def look(self) -> None:
-        """Take up moved pointers, switches, streams and clocks, and say what this worker answers from."""
+        """Take up new deployments, switches, streams and clocks, and say what this worker answers from."""
         self.clock.look()
+        self.publication.look()
         self._look_at_streams()
         self._find_models()
         marks = self._marks()

@@ -48,6 +48,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: float
     #: One API worker; it is also given `place`, `host`, `port` and `parent`.
     worker: Start
+    #: Opens the blob store, in the supervisor, which verifies bundles.
+    blobs: Start
     #: Processes beside the workers by name, each kept running: the log writer, the console.
     beside: dict[str, Start] = {}
     #: What the console listens on, for those who look the server up; 0 where it has none.
@@ -65,7 +67,7 @@ class Supervisor:
         self._stopping = False
         self._state: State = "starting"
         self._told: Serving | None = None
-        self._swaps = Swaps(self._root)
+        self._swaps = Swaps(self._root, plan.blobs.call())
         self._workers: list[Child] = []
         self._beside: list[Child] = []
         self._port = plan.port

@@ -1,7 +1,8 @@
 """The supervisor's side of a swap: verify once, let the workers follow, and say "live" when each has answered from it.
 
-`live.json` is what the ledger promoted. Its bundle is verified here, byte by byte, and only then does the pointer that
-workers follow (`serving.json`) name it. A release that does not verify or does not come up leaves the last good one.
+`live.json` is what the ledger promoted. Its bundles are verified here, byte by byte, and only then does the deployment
+that workers follow (`serving.json`) name them. A release that does not verify or does not come up leaves the last good
+one.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Literal
 
 import msgspec
 
+from tidemill.core.deployment import Deployment
 from tidemill.core.errors import TidemillError
-from tidemill.release import Pointer, verify
+from tidemill.core.ports import Blobs
+from tidemill.release import open_arm, verify
 from tidemill.serving.files import Watched, load, replace
 from tidemill.serving.live import SERVING
 from tidemill.serving.off_switch import make_room
@@ -45,12 +48,13 @@ class Swap(msgspec.Struct, frozen=True, kw_only=True):
 class ModelSwap:
     """Follows one model's `live.json`. `look` is called some 20 times a second with the monotonic time."""
 
-    def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, folder: Path, pool: ThreadPoolExecutor, blobs: Blobs) -> None:
         self._folder = folder
         self._pool = pool
-        self._live = Watched(folder / "live.json", Pointer)
-        self._serving = load(folder / SERVING, Pointer)
-        self._good: Pointer | None = None
+        self._blobs = blobs
+        self._live = Watched(folder / "live.json", Deployment)
+        self._serving = load(folder / SERVING, Deployment)
+        self._good: Deployment | None = None
         self._verifying: Future[_Judged] | None = None
         self._began = 0.0
         self._told: Swap | None = None
@@ -64,8 +68,8 @@ class ModelSwap:
         """Go on with whatever step is due. `expected` is how many workers there should be."""
         if self._live.look() and self._live.content is not None:
             # after a restart nothing on disk is believed: what was served before is read again where it is needed
-            others = [] if self._good else [self._serving, load(self._folder / BEFORE, Pointer)]
-            self._verifying = self._pool.submit(_judge, self._live.content, others)
+            others = [] if self._good else [self._serving, load(self._folder / BEFORE, Deployment)]
+            self._verifying = self._pool.submit(_judge, self._live.content, others, self._blobs)
             self._tell("verifying")
         if self._verifying is not None:
             if not self._verifying.done():
@@ -76,14 +80,14 @@ class ModelSwap:
             self._follow(workers, expected, now)
 
     def _verified(self, judged: _Judged, now: float) -> None:
-        pointer = self._live.content
-        assert pointer is not None
+        wanted = self._live.content
+        assert wanted is not None
         if not judged.why:
-            self._point(pointer)
+            self._point(wanted)
             self._began = now
             self._tell("swapping")
             return
-        _log.error("%s is not served: %s", pointer.release.name, judged.why)
+        _log.error("%s is not served: %s", _name(wanted), judged.why)
         if self._good is None:
             self._good = judged.substitute
             self._point(judged.substitute)
@@ -91,7 +95,7 @@ class ModelSwap:
 
     def _follow(self, workers: Sequence[Answering], expected: int, now: float) -> None:
         assert self._serving is not None
-        model, name = self._serving.release.model, self._serving.release.name
+        model, name = self._serving.model, _name(self._serving)
         failed = [one.failed[model] for one in workers if model in one.failed and one.failed[model].release == name]
         if failed or now - self._began > PATIENCE_S:
             why = failed[0].why if failed else f"not every worker came up with it within {PATIENCE_S:g} s"
@@ -105,25 +109,25 @@ class ModelSwap:
 
     def _put_back(self, why: str) -> None:
         assert self._serving is not None
-        _log.error("%s is taken back: %s", self._serving.release.name, why)
+        _log.error("%s is taken back: %s", _name(self._serving), why)
         if self._good is not None and self._good != self._serving:
             self._point(self._good)
         self._tell("failed", why)
 
-    def _point(self, pointer: Pointer | None) -> None:
-        """Let the workers follow `pointer`; without one they keep what they have, and new ones come up without."""
+    def _point(self, deployment: Deployment | None) -> None:
+        """Let the workers follow `deployment`; without one they keep what they have, and new ones come up without."""
         path = self._folder / SERVING
-        if pointer is None:
+        if deployment is None:
             path.unlink(missing_ok=True)
-        elif pointer != load(path, Pointer):
-            replace(path, pointer)
-        self._serving = pointer
+        elif deployment != load(path, Deployment):
+            replace(path, deployment)
+        self._serving = deployment
 
     def _tell(self, state: State, why: str = "") -> None:
         wanted = self._live.content
         said = Swap(
-            wanted=wanted.release.name if wanted else "",
-            serving=self._serving.release.name if self._serving else "",
+            wanted=_name(wanted) if wanted else "",
+            serving=_name(self._serving) if self._serving else "",
             state=state,
             why=why,
         )
@@ -134,8 +138,9 @@ class ModelSwap:
 class Swaps:
     """The swaps of all models of a server."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, blobs: Blobs) -> None:
         self._root = root
+        self._blobs = blobs
         self._pool = ThreadPoolExecutor(1, "verify")
         self._models: dict[str, ModelSwap] = {}
 
@@ -143,7 +148,7 @@ class Swaps:
         """Go on with every model; `workers` is pid -> what it says."""
         for path in self._root.glob("*/live.json"):
             if path.parent.name not in self._models:
-                self._models[path.parent.name] = ModelSwap(path.parent, self._pool)
+                self._models[path.parent.name] = ModelSwap(path.parent, self._pool, self._blobs)
                 make_room(path.parent)  # while the disk has some: the switch must work when it has none
         for model in self._models.values():
             model.look(list(workers.values()), expected, now)
@@ -162,22 +167,29 @@ class _Judged(msgspec.Struct, frozen=True):
     """Why a release may not be served (empty where it may), and the first of the others that may."""
 
     why: str
-    substitute: Pointer | None = None
+    substitute: Deployment | None = None
 
 
-def _judge(wanted: Pointer, others: Sequence[Pointer | None]) -> _Judged:
-    why = _faults(wanted)
+def _name(deployment: Deployment) -> str:
+    return deployment.champion.release.name
+
+
+def _judge(wanted: Deployment, others: Sequence[Deployment | None], blobs: Blobs) -> _Judged:
+    why = _faults(wanted, blobs)
     if not why:
         return _Judged("")
-    return _Judged(why, next((other for other in others if other and other != wanted and not _faults(other)), None))
+    known = (other for other in others if other and other != wanted)
+    return _Judged(why, next((other for other in known if not _faults(other, blobs)), None))
 
 
-def _faults(pointer: Pointer) -> str:
-    """Why the release may not be served; empty where it may."""
+def _faults(deployment: Deployment, blobs: Blobs) -> str:
+    """Why a deployment may not be served; empty where it may."""
     try:
-        verify(Path(pointer.bundle), pointer.release.bundle)
-        if pointer.modules is not None:
-            verify(Path(pointer.modules), pointer.release.modules, holds="modules")
+        for arm in deployment.arms:
+            pointer = open_arm(deployment, arm, blobs)
+            verify(Path(pointer.bundle), arm.release.bundle)
+            if pointer.modules is not None:
+                verify(Path(pointer.modules), arm.release.modules, holds="modules")
     except (TidemillError, OSError) as error:
         return str(error)
     return ""

@@ -68,6 +68,7 @@ class TabularPredictor:
     def __init__(self, pointer: Pointer, model: TabularModel, reader: InferReader, sources: TabularSources) -> None:
         self.release = pointer.release
         self.name = pointer.release.name
+        self.assignment = pointer.assignment
         self.signature = _signature(pointer)
         #: How many scored things a row's answer holds.
         self.n = len(self.signature.classes) if self.signature.task == "classes" else 1
@@ -108,7 +109,8 @@ class TabularPredictor:
             made = [([values[place] for place in straight], _NOTHING, _NOTHING) for values in asked]
         else:
             made = self._made(asked, times)
-        about = (self.name, self.release.bundle, "off" if off else "on", slot, as_of)
+        arm = self.assignment
+        about = (self.name, self.release.bundle, arm.deployment, arm.arm, "off" if off else "on", slot, as_of)
         rows, subject_at, beside = [], self._subject_at, self._beside
         for number, (values, (inputs, status, at)) in enumerate(zip(asked, made, strict=True)):
             rows.append(

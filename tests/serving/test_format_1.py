@@ -1,0 +1,52 @@
+"""A server of the project that the release of format 1 left: its pointer, its switch, its log."""
+
+from __future__ import annotations
+
+import tarfile
+import time
+from pathlib import Path
+
+from served_client import Client
+from served_shop import MODEL
+
+import tidemill.core.settings as settings_module
+from tidemill.core.clock import SystemClock
+from tidemill.feedback import PREDICTIONS, current_predictions
+from tidemill.loop.app import serve_plan
+from tidemill.loop.house import open_house
+from tidemill.release import read_deployment
+from tidemill.serving import start, switch, switch_state
+
+OLD = Path(__file__).parent.parent / "formats" / "1" / "log" / "project.tar.gz"
+
+
+def test_it_answers_as_it_did_goes_on_logging_and_is_switched_on(tmp_path: Path) -> None:
+    with tarfile.open(OLD) as archive:
+        archive.extractall(tmp_path, filter="data")
+    project = tmp_path / "project"
+    overrides = {
+        "keys": str(tmp_path / "project-keys"), "search": "exact", "serve.port": 0, "serve.workers": 1,
+        "serve.drain_s": 0.05,
+    }  # fmt: skip
+    house = open_house(project, settings_module.load(project, overrides=overrides, environ={}), SystemClock())
+    root = house.serving_root
+    assert switch_state(root, MODEL).off and (root / MODEL / "policy.json").exists()
+    with start(serve_plan(house.settings, overrides=overrides)) as server:
+        server.wait_ready(60)
+        client = Client(server.port)
+        first = client.recommend("user1@example.org", n=5)
+        assert (first["release"], first["switch"], len(first["items"])) == (f"{MODEL}@1", "off", 5)
+        switch(root, MODEL, off=False, who="ada", why="fine", clock=SystemClock(), ledger=None)
+        until = time.monotonic() + 10
+        while client.recommend("user1@example.org", n=5)["switch"] == "off":
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        client.connection.close()
+    live = read_deployment(root, MODEL)
+    rows = house.lake.log(PREDICTIONS)
+    assert live is not None and rows is not None
+    found = {row["prediction_id"]: row for row in current_predictions(rows).to_pylist()}
+    assert [found[f"{i:032x}"]["switch"] for i in range(7)] == ["on", "on", "on", "off", "on", "on", "off"]
+    record = found[first["prediction_id"]]
+    assert (record["switch"], record["policy"], record["deployment"]) == ("off", "single", live.id)
+    assert house.lake.verify() == []
