@@ -27,6 +27,7 @@ from tidemill.core import ports
 from tidemill.core.errors import AccessError, ServeError, TidemillError
 from tidemill.core.failpoint import FAILPOINTS
 from tidemill.core.settings import json_schema
+from tidemill.models.learners.settings import setting_kinds
 from tidemill.serving.problems import STATUS
 
 FOLDER = Path(__file__).resolve().parent / "reference"
@@ -235,9 +236,11 @@ def _learner_settings(value: Any) -> Iterator[str]:
     if not (inspect.isclass(made) and issubclass(made, models.LearnerSpec) and "**settings" in _signature_of(value)):
         return
     yield "\n| setting | type | | tried where left out |\n|---|---|---|---|"
-    for name, (kind, says) in _fields(made).items():
+    kinds = setting_kinds(made)
+    for name, (annotation, says) in _fields(made).items():
+        kind = kinds[name].words or f"`{annotation}`"
         tried = ", ".join(f"`{found}`" for found in made.GRID.get(name, ()))
-        yield f"| `{name}` | `{_cell(kind)}` | {_cell(says)} | {tried} |"
+        yield f"| `{name}` | {_cell(kind)} | {_cell(says)} | {tried} |"
 
 
 def _fields(made: type) -> dict[str, tuple[str, str]]:

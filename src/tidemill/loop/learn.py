@@ -32,6 +32,7 @@ from tidemill.loop.recovery import recover_lake
 from tidemill.loop.run import Teller, silent
 from tidemill.loop.surroundings import Surroundings, surroundings
 from tidemill.loop.tracking import begin_training, both, finish_training
+from tidemill.models.learners.auto import learner_packages
 from tidemill.training import Effort, Tracked, TrainResult, train_recommender
 from tidemill.training.effort import USUAL
 
@@ -131,6 +132,7 @@ class _Training:
                 "effort": [self.effort.seed, self.effort.trials, str(self.effort.minutes)],
                 "tidemill": metadata.version("tidemill"),
             }
+            | ({"packages": packages} if (packages := learner_packages(self.model.learn)) else {})
         )
 
     @property

@@ -6,7 +6,13 @@ from typing import Any, ClassVar
 
 from tidemill.core.errors import SettingRefused, nearest
 from tidemill.models.learners.learner import Capabilities, LearnerSpec
-from tidemill.models.learners.registry import auto_learners, is_known, learner_class, learner_names
+from tidemill.models.learners.registry import (
+    auto_learners,
+    check_registered,
+    distribution_of,
+    is_known,
+    learner_names,
+)
 from tidemill.models.learners.settings import Positive
 
 
@@ -31,14 +37,23 @@ def learners_to_try(only: tuple[str, ...]) -> dict[str, type[LearnerSpec]]:
 
     Raises `SettingRefused` for a name that none has.
     """
-    known = auto_learners()
-    if not only:
-        return known
     for name in only:
-        if name == "auto" or (name not in known and not is_known(name)):
+        if name == "auto" or not is_known(name):
             raise SettingRefused(f"auto(only={list(only)!r}): no learner {name!r}", tip=nearest(name, learner_names()))
-    last = {name: learner_class(name) for name in only if name not in known}
-    return {name: kind for name, kind in (known | last).items() if name in only}
+    return auto_learners(only)
+
+
+def learner_packages(spec: LearnerSpec) -> list[str]:
+    """Name and version of each package, besides tidemill, whose learner may shape what `spec` learns, sorted.
+
+    Raises `SettingRefused` where another class is registered under its name.
+    """
+    names = [spec.name, *(member.name for member in spec.blend_members().values())]
+    if isinstance(spec, Auto):
+        names += learners_to_try(spec.only)
+    for one in (spec, *spec.blend_members().values()):
+        check_registered(one)
+    return sorted({package for name in names if (package := distribution_of(name))})
 
 
 def auto(*, minutes: float = 2.0, only: tuple[str, ...] | list[str] = ()) -> Auto:

@@ -10,7 +10,7 @@ for, and a bundle is opened and served without the learner that left it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -50,6 +50,17 @@ def learner_class(name: str) -> type[LearnerSpec]:
     )
 
 
+def check_registered(spec: LearnerSpec) -> None:
+    """Raises `SettingRefused` where its name is registered for another class: it could not be found again."""
+    points = _points()
+    if spec.name in points and (found := learner_class(spec.name)) is not type(spec):
+        raise SettingRefused(
+            f"the learner `{spec.name}` is {type(spec).__module__}.{type(spec).__qualname__}, and `{spec.name}` is "
+            f"registered as {found.__module__}.{found.__qualname__}",
+            tip="give your class another tag",
+        )
+
+
 def learner_of(name: str, settings: Mapping[str, Any]) -> LearnerSpec:
     """The learner of this name with these settings, as `settings()` gave them.
 
@@ -72,12 +83,13 @@ def learner_of(name: str, settings: Mapping[str, Any]) -> LearnerSpec:
     return made
 
 
-def auto_learners() -> dict[str, type[LearnerSpec]]:
-    """The learners that `tm.auto()` tries unless others are named, cheapest first."""
-    kinds = [learner_class(name) for name in learner_names()]
-    placed = [(kind.CAPABILITIES.auto_order, str(kind.__struct_config__.tag), kind) for kind in kinds]
-    ordered = sorted((order, name, kind) for order, name, kind in placed if order is not None)
-    return {name: kind for _, name, kind in ordered}
+def auto_learners(only: Sequence[str] = ()) -> dict[str, type[LearnerSpec]]:
+    """The learners that `tm.auto()` tries, cheapest first: those with these names, or all that have a place there."""
+    kinds = {name: learner_class(name) for name in only or learner_names()}
+    orders = {name: kind.CAPABILITIES.auto_order for name, kind in kinds.items()}
+    first = sorted((order, name) for name, order in orders.items() if order is not None)
+    last = [name for name, order in orders.items() if order is None and only]
+    return {name: kinds[name] for name in [*(name for _, name in first), *last]}
 
 
 def distribution_of(name: str) -> str | None:
