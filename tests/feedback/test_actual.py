@@ -11,7 +11,6 @@ from test_log import outcome, prediction
 
 from tidemill.core.records import Outcome, Prediction
 from tidemill.feedback import Actual, expected_against_actual
-from tidemill.feedback.actual import wilson
 from tidemill.feedback.tables import outcome_rows, prediction_rows
 
 Table = Callable[[pa.Table, pa.Table], list[Actual]]
@@ -48,13 +47,6 @@ def test_nothing_at_all() -> None:
 def test_what_was_promised_stands_beside_the_whole_list() -> None:
     (whole, *rest) = expected_against_actual(prediction_rows([shown(1)]), outcome_rows([]), {"m@1": 0.25})
     assert whole.position == 0 and whole.expected == 0.25 and all(one.expected is None for one in rest)
-
-
-def test_wilson_s_interval() -> None:
-    assert wilson(0, 0) == (0.0, 1.0)
-    low, high = wilson(5, 10)
-    assert (round(low, 4), round(high, 4)) == (0.2366, 0.7634)  # Wilson 1927, by hand
-    assert wilson(0, 20)[0] == 0.0 and wilson(20, 20)[1] == 1.0
 
 
 def counted_once(table: Table, repeats: int, deliveries: int) -> None:

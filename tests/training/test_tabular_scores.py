@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemill.training.tabular.calibration import bins_of, calibration_error, wilson
+from tidemill.training.tabular.calibration import bins_of, calibration_error
 from tidemill.training.tabular.metrics_of_rows import Answers
 from tidemill.training.tabular.ranked_measures import weighted_auc, weighted_average_precision, weighted_median
 from tidemill.training.tabular.row_draws import RowDraws
@@ -137,4 +137,3 @@ def test_bins_have_every_row_once_and_their_own_figures():
             assert each.observed.value == pytest.approx(target[inside].mean())
             assert each.observed.low <= each.observed.value <= each.observed.high
     assert len(bins_of(Answers("binary", np.full(1_000, 0.3), target), RowDraws(1_000))) == 1
-    assert wilson(0, 20).low == 0 and 0.1 < wilson(0, 20).high < 0.2

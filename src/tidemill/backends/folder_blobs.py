@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from tidemill.core.backend import BackendContext
+from tidemill.core.durable import sync_file, sync_folder
 from tidemill.core.errors import NoSuchBlob, UsageError, nearest
 
 _LONGEST = 255  # bytes of a file's name
@@ -43,7 +44,7 @@ class FolderBlobs:
             if error.errno != errno.EXDEV:
                 raise
             self._copy_in(Path(source), place)
-        _sync(self._root)
+        sync_folder(self._root)
 
     def folder(self, key: str) -> str:
         place = self._place(key)
@@ -64,7 +65,7 @@ class FolderBlobs:
         gone = self._root / f".gone-{os.getpid()}-{place.name[-40:]}"
         shutil.rmtree(gone, ignore_errors=True)
         place.rename(gone)
-        _sync(self._root)
+        sync_folder(self._root)
         shutil.rmtree(gone, ignore_errors=True)
 
     def _copy_in(self, source: Path, place: Path) -> None:
@@ -96,13 +97,5 @@ def _refuse_links(source: Path) -> None:
 
 def _sync_all(folder: Path) -> None:
     for found in folder.rglob("*"):
-        _sync(found)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync_file(found)
+    sync_folder(folder)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import lmdb
 
-from tidemill.backends.mapped_rows import sync
+from tidemill.core.durable import sync_folder
 from tidemill.core.errors import CorruptFile, FormatTooNew, LatestFull
 
 FORMAT = b"1"
@@ -108,7 +108,7 @@ class LmdbFile:
             fill(new, into)
         new._closes()
         made.rename(root / _folder_name(number))
-        sync(root)
+        sync_folder(root)
         txn.put(_LEFT, b"1", db=self.about)
 
     def remove_older(self) -> None:
@@ -119,7 +119,7 @@ class LmdbFile:
                 (root / _folder_name(number)).rename(root / f"{_GONE}-{os.getpid()}-{number}")
         for old in root.glob(f"{_GONE}-*"):
             shutil.rmtree(old)
-        sync(root)
+        sync_folder(root)
 
 
 def _generations(root: Path) -> list[int]:

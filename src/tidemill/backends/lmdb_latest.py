@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from tidemill.backends.lmdb_file import LmdbFile, in_our_words
 from tidemill.backends.lmdb_rows import STAMP, fits, overlaid, place_of, plain, prefix, sweep, under, unpack
-from tidemill.backends.mapped_rows import MappedRows, build, fit, sync
+from tidemill.backends.mapped_rows import MappedRows, build, fit
 from tidemill.core.backend import BackendContext
+from tidemill.core.durable import sync_folder
 from tidemill.core.errors import CorruptFile, UsageError
 
 _VIEW = re.compile(r"^[A-Za-z0-9_][\w.-]*$")
@@ -97,7 +98,7 @@ class LmdbLatest:
         place = folder / f"{state.serial + 1:08d}"
         shutil.rmtree(place, ignore_errors=True)  # of a writer that was killed before its swap
         built.rename(place)
-        sync(folder)
+        sync_folder(folder)
         self._swap(txn, view, _State(state.serial + 1, version, state.mark + 1, state.mark + 1, check), covers)
         return state.serial
 

@@ -10,7 +10,6 @@ record is read.
 from __future__ import annotations
 
 import mmap
-import os
 import struct
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tidemill.core.durable import sync_file
 from tidemill.core.errors import CorruptFile, FormatTooNew, GraphError, TypeMismatch, UnknownName, nearest
 
 FORMAT = 1
@@ -159,7 +159,7 @@ def build(folder: Path, key: str, rows: pa.Table, version: str) -> int:
     about = msgspec.json.encode(About(FORMAT, version, key, len(keys), bits, sizes, checks))
     (folder / "about.json").write_bytes(about)
     for name in (*names, "about.json", "."):
-        sync(folder / name)
+        sync_file(folder / name)
     return zlib.crc32(about)
 
 
@@ -250,12 +250,3 @@ def _map(path: Path) -> mmap.mmap | bytes:
         return b""
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def sync(path: Path) -> None:
-    """Make a file or a folder outlast a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -17,7 +17,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_file(file: Path) -> None:
-    """Make the content of `file` durable, whoever wrote it."""
+    """Make the content of a file, or the names in a folder, durable, whoever wrote them."""
     descriptor = os.open(file, os.O_RDONLY)
     try:
         os.fsync(descriptor)

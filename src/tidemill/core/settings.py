@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from tidemill.core.errors import SettingError, nearest
+from tidemill.core.nested import flat
 
 FILE = "tidemill.toml"
 PREFIX = "TIDEMILL_"
@@ -100,14 +101,14 @@ class Settings(Profile, frozen=True, kw_only=True):
 
     def origin(self, key: str) -> str:
         """Where the value of `key` came from: an argument, a variable, the file's profile, or `default`."""
-        known = dict(_flat(_values(self)))
+        known = flat(_values(self), empty=False)
         if key not in known:
             raise SettingError(f"there is no setting {key!r}", tip=nearest(key, known))
         return self.origins.get(key, "default")
 
     def rows(self) -> list[tuple[str, str, str]]:
         """`(key, value, origin)` of every setting; passwords within URLs are masked."""
-        return [(key, masked(str(value)), self.origin(key)) for key, value in _flat(_values(self))]
+        return [(key, masked(str(value)), self.origin(key)) for key, value in flat(_values(self), empty=False).items()]
 
     def keys_folder(self, mill_id: str) -> Path:
         """Where the keys of the mill with this id lie."""
@@ -133,11 +134,12 @@ def load(
     if chosen not in file and chosen != DEFAULT_PROFILE:
         raise SettingError(f"{project / FILE} has no profile {chosen!r}", tip=nearest(chosen, {*file, DEFAULT_PROFILE}))
     for name, table in file.items():
-        _fitting(dict(_flat(table)), {key: f"{FILE} [{name}]" for key, _ in _flat(table)})
+        written = flat(table, empty=False)
+        _fitting(written, dict.fromkeys(written, f"{FILE} [{name}]"))
     layers = [
-        (dict(_flat(file.get(chosen, {}))), f"{FILE} [{chosen}]"),
+        (flat(file.get(chosen, {}), empty=False), f"{FILE} [{chosen}]"),
         *(({key: value}, f"variable {name}") for key, value, name in _variables(given)),
-        ({key: value for key, value in _flat(overrides or {}) if value is not None}, "argument"),
+        ({key: value for key, value in flat(overrides or {}, empty=False).items() if value is not None}, "argument"),
     ]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -180,14 +182,6 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
         rest = name.removeprefix(PREFIX)
         if rest != name and rest not in _NOT_SETTINGS:
             yield rest.lower().replace("__", "."), environ[name], name
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _values(settings: Profile) -> dict[str, Any]:

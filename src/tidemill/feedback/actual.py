@@ -7,16 +7,14 @@ Wilson's score intervals at 95% (Wilson 1927), which stay honest for small count
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import sqrt
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.core.records import Record
+from tidemill.core.share_interval import wilson_interval
 from tidemill.feedback.tables import current_outcomes
-
-_Z = 1.959963984540054
 
 
 class Actual(Record, frozen=True):
@@ -108,22 +106,8 @@ def _taken(outcomes: pa.Table) -> pa.Table:
 
 
 def _actual(release: str, position: int, shown: int, taken: int, expected: float | None) -> Actual:
-    low, high = wilson(taken, shown)
+    low, high = wilson_interval(taken, shown)
     return Actual(
         release=release, position=position, shown=shown, taken=taken, rate=taken / shown, low=low, high=high,
         expected=expected,
     )  # fmt: skip
-
-
-def wilson(taken: int, shown: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share; (0, 1) where nothing was shown.
-
-    >>> [round(end, 4) for end in wilson(5, 10)]
-    [0.2366, 0.7634]
-    """
-    if shown == 0:
-        return 0.0, 1.0
-    p, z2 = taken / shown, _Z * _Z
-    middle = (p + z2 / (2 * shown)) / (1 + z2 / shown)
-    half = _Z / (1 + z2 / shown) * sqrt(p * (1 - p) / shown + z2 / (4 * shown * shown))
-    return max(0.0, middle - half), min(1.0, middle + half)

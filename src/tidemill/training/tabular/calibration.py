@@ -8,13 +8,12 @@ Wilson's (1927).
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from tidemill.core.assessment import Bin
 from tidemill.core.records import FEWEST_USERS, Metric
+from tidemill.core.share_interval import wilson_interval
 from tidemill.training.tabular.metrics_of_rows import Answers
 from tidemill.training.tabular.row_draws import RowDraws, within
 
@@ -23,7 +22,6 @@ I64 = npt.NDArray[np.int64]
 
 #: Bins at most, and the rows that each of them has at least.
 MOST_BINS, FEWEST_ROWS = 10, 3 * FEWEST_USERS
-_Z = 1.959964
 
 
 def bins_of(told: Answers, draws: RowDraws) -> tuple[Bin, ...]:
@@ -38,7 +36,7 @@ def bins_of(told: Answers, draws: RowDraws) -> tuple[Bin, ...]:
             continue
         n = int(rows.sum())
         plain = shares and draws.units == draws.n
-        observed = wilson(float(came[rows].sum()), n) if plain else _drawn_mean(came, rows, draws)
+        observed = _share(float(came[rows].sum()), n) if plain else _drawn_mean(came, rows, draws)
         low, high = float(answer[rows].min()), float(answer[rows].max())
         found.append(Bin(n=n, low=low, high=high, predicted=float(answer[rows].mean()), observed=observed))
     return tuple(found)
@@ -62,17 +60,9 @@ def calibration_error(told: Answers, draws: RowDraws) -> Metric | None:
     return Metric(value=found.value, low=min(found.low, found.value), high=max(found.high, found.value))
 
 
-def wilson(positive: float, n: int) -> Metric:
-    """A share with Wilson's 95% interval.
-
-    >>> found = wilson(5, 10)
-    >>> round(found.low, 3), round(found.high, 3)
-    (0.237, 0.763)
-    """
-    share, z2 = positive / n, _Z**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return Metric(value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
+def _share(positive: float, n: int) -> Metric:
+    low, high = wilson_interval(positive, n)
+    return Metric(value=positive / n, low=low, high=high)
 
 
 def _sides(told: Answers) -> tuple[F64, F64]:
