@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from conftest_loop import FIRST, Project, daily
 
 from tidemill.core.clock import micros
+from tidemill.core.errors import SettingError
 from tidemill.core.posted import Person, Posted, encode
-from tidemill.core.segments import SegmentWriter
+from tidemill.core.segments import segments
 from tidemill.loop.house import House
+from tidemill.loop.open_port import PortOpener
 from tidemill.serving.recent import recent_view
 
 LAST = FIRST + timedelta(days=2)
@@ -24,10 +27,8 @@ def post(house: House, user: str, item: str, at: datetime) -> None:
         row={"item_id": item, "rating": 5.0, "reviewed_at": micros(at)},
         people={"user_id": Person(surrogate, house.vault.seal(user.encode()))},
     )
-    folder = house.state / "events" / "reviews"
-    folder.mkdir(parents=True, exist_ok=True)
-    writer = SegmentWriter(folder, house.clock)
-    writer.append(encode(event))
+    writer = PortOpener(house.settings).events().writer("reviews")
+    writer.write(encode(event))
     writer.close()
 
     def change(row: Any) -> dict[str, Any]:
@@ -71,3 +72,20 @@ def test_what_was_posted_on_a_held_day_goes_on_counting_as_seen(project: Project
     surrogate = house.surrogates("user_id", "from-the-web")
     assert house.latest.get("for_you.history", surrogate) is None
     assert house.latest.get(recent_view("reviews"), surrogate) is not None
+
+
+def test_events_lie_where_the_setting_says(project: Project) -> None:
+    file = project.path / "tidemill.toml"
+    settings = file.read_text()
+    project.write("reviews.csv", daily(3))
+    project.run(LAST)
+    file.write_text(settings.replace("[laptop]\n", '[laptop]\nevents = "./posted"\n'))
+    house, _ = project.open()
+    post(house, "from-the-web", "i3", noon(3))
+    assert len(segments(house.project / "posted" / "reviews")) == 1
+    assert project.run(LAST + timedelta(days=1)).arrived == 1
+    file.write_text(settings.replace("[laptop]\n", '[laptop]\nevents = "segments:./posted"\n'))
+    assert project.run(LAST + timedelta(days=2)).arrived == 0
+    file.write_text(settings.replace("[laptop]\n", '[laptop]\nevents = "kafka://broker"\n'))
+    with pytest.raises(SettingError, match="segments only"):
+        project.run(LAST + timedelta(days=3))

@@ -351,6 +351,63 @@ class Objects(Protocol):
         ...
 
 
+class LoggedEvent(msgspec.Struct, frozen=True):
+    """One event of a log: its payload, and its name, which is the number that it has in its partition, from 1.
+
+    A partition is what one writer wrote in one go; partition and number are the same whenever the event is read.
+    """
+
+    partition: str
+    number: int
+    payload: bytes
+
+
+class EventBatch(msgspec.Struct, frozen=True):
+    """Events of one stream, and the position after them, from which the next read goes on."""
+
+    events: tuple[LoggedEvent, ...]
+    #: Opaque; kept by the reader for as long as it likes.
+    position: str
+
+
+class EventWriter(Protocol):
+    """Appends to one stream of an event log; one process writes with it. Payloads hold at least one byte."""
+
+    def write(self, *payloads: bytes) -> None:
+        """Add the payloads in their order. They survive a killed process, and nothing waits for the disk.
+
+        All or none of them: where it raises `OSError` (or `ValueError` for an empty payload), none is there.
+        """
+        ...
+
+    async def append(self, *payloads: bytes) -> None:
+        """`write`, and durable against a power cut when it returns; appends that wait together share one flush.
+
+        Raises `OSError` where that failed. Then it is not known whether they are there.
+        """
+        ...
+
+    def close(self) -> None:
+        """Flush, unless the writer is not durable, and close. The next `write` or `append` opens it again."""
+        ...
+
+
+class EventLog(Protocol):
+    """Streams of events that are only added to. Many processes write and read; each writer's order is kept."""
+
+    def writer(self, stream: str, *, durable: bool = True) -> EventWriter:
+        """A writer to the end of a stream. With `durable=False` only `write` is used, and nothing is ever flushed."""
+        ...
+
+    def read(self, stream: str, after: str = "", limit: int = 10_000) -> EventBatch:
+        """Up to `limit` events after a position, or from the first one on; none where nothing came since.
+
+        Each event is given once along a chain of positions, whoever wrote meanwhile. Of two writers, one may be given
+        before the other. `SegmentDamaged` where what was written does not match its checksum.
+        """
+        ...
+
+
 class Search(Protocol):
     """Nearest vectors by inner product."""
 

@@ -119,6 +119,7 @@ def _stores(settings: Settings) -> Stores:
     return Stores(
         state=state,
         latest=latest,
+        events=ports.events(),
         surrogate=surrogate,
         vault=Vault(ExistingVault(_vault_file(settings), ports.vault), keys),
         log=SegmentLog(state / "log", wall),

@@ -13,7 +13,18 @@ from typing import Any, cast
 
 from tidemill.core.backend import BackendContext, LedgerBackend, split_scheme
 from tidemill.core.errors import BackendMissing, nearest
-from tidemill.core.ports import Blobs, Engine, LatestWriter, Leases, LineStore, Objects, Search, Tables, VaultStore
+from tidemill.core.ports import (
+    Blobs,
+    Engine,
+    EventLog,
+    LatestWriter,
+    Leases,
+    LineStore,
+    Objects,
+    Search,
+    Tables,
+    VaultStore,
+)
 from tidemill.core.settings import Settings
 
 #: Port -> the back-end of a setting without a scheme. The setting of a port with "" is itself the back-end's name.
@@ -125,6 +136,10 @@ class PortOpener:
     def latest(self) -> LatestWriter:
         """The store of the newest row of each key."""
         return cast("LatestWriter", self._open("latest", self.settings.latest))
+
+    def events(self) -> EventLog:
+        """The log of posted events."""
+        return cast("EventLog", self._open("events", self.settings.events))
 
     def engine(self) -> Engine:
         """The engine that runs table functions."""

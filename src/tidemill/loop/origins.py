@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.errors import SettingError, UsageError, nearest
-from tidemill.core.settings import Settings
+from tidemill.core.settings import Settings, masked
 from tidemill.loop.arrivals import Progress
 from tidemill.loop.house import House
 from tidemill.loop.nodes import Stream
@@ -40,8 +41,18 @@ def sources_of(house: House, stream: Stream, progress: Progress) -> list[Source]
         )
     files = [file for file in progress.files if not is_posted(file.number)]
     declared = [] if url == POSTED_ONLY else [open_source(url, stream.contract, house.project, files)]
-    folder = house.state / "events" / stream.name
-    return [*declared, EventSource(folder, stream.contract, progress.files, unseal=house.vault.unseal)]
+    posted = _segments_of(house.settings) / stream.name
+    return [*declared, EventSource(posted, stream.contract, progress.files, unseal=house.vault.unseal)]
+
+
+def _segments_of(settings: Settings) -> Path:
+    """Where the segments of posted events lie; a run reads them there, not through the port."""
+    if split_scheme(settings.events)[0] not in ("", "segments"):
+        raise SettingError(
+            f"events = {masked(settings.events)!r}: a run reads posted events from segments only",
+            tip='set events = "./.tidemill/events"',
+        )
+    return BackendContext(project=settings.project).path(settings.events)
 
 
 def replacement(house: House, stream: Stream, file: Path) -> Source:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import msgspec
 
-from tidemill.core.clock import Clock
 from tidemill.core.errors import LatestFull
-from tidemill.core.group_commit import GroupCommit
-from tidemill.core.ports import LatestWriter
+from tidemill.core.ports import EventLog, EventWriter, LatestWriter
 from tidemill.core.posted import CheckedEvent, encode, sealed_event
-from tidemill.core.segments import SegmentWriter
 from tidemill.core.settings import Serve
 from tidemill.core.subjects import Vault
 from tidemill.serving import requests
@@ -29,31 +25,29 @@ from tidemill.serving.streams import ServedStream, Streams
 
 
 class _Stream:
-    def __init__(self, door: Door, log: GroupCommit, recent: Recent, about: ServedStream) -> None:
+    def __init__(self, door: Door, log: EventWriter, recent: Recent, about: ServedStream) -> None:
         self.door, self.log, self.recent, self.about = door, log, recent, about
 
 
 class PostEvents:
-    """Takes events of all streams; `folder` is the project's `events/`, with a folder for each stream."""
+    """Takes events of all streams, and appends them to the stream of the same name in the event log."""
 
     def __init__(
         self,
-        folder: Path,
+        events: EventLog,
         *,
         latest: LatestWriter,
         surrogate: Callable[[str, str], str],
         vault: Vault,
-        wall: Clock,
         clock: ServerClock,
         limits: Serve,
         counters: Counters,
     ) -> None:
-        self._folder = folder
+        self._events = events
         self._latest = latest
         self._surrogate = surrogate
         self._vault = vault
         self._keys = PersonKeys(vault, counters)
-        self._wall = wall
         self._clock = clock
         self._limits = limits
         self._counters = counters
@@ -102,7 +96,7 @@ class PostEvents:
             about = self._streams[name]
             found = self._open[name] = _Stream(
                 Door(about.contract, self._surrogate),
-                GroupCommit(SegmentWriter(self._folder / name, self._wall)),
+                self._events.writer(name),
                 Recent(self._latest, name, about.contract, about.feeds),
                 about,
             )

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from tidemill.core.clock import Clock, micros
-from tidemill.core.ports import LatestWriter
+from tidemill.core.ports import EventLog, LatestWriter
 from tidemill.core.settings import Serve
 from tidemill.core.subjects import Vault
 from tidemill.serving.access import Access
@@ -42,6 +42,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     #: The project's `.tidemill/`.
     state: Path
     latest: LatestWriter
+    events: EventLog
     surrogate: Callable[[str, str], str]
     vault: Vault
     log: PredictionLog
@@ -75,8 +76,8 @@ class Site:
         self._opener = stores.opener(self.clock, self._feeding)
         self.models: dict[str, LiveModel] = {}
         self.events = PostEvents(
-            stores.state / "events", latest=stores.latest, surrogate=stores.surrogate, vault=stores.vault,
-            wall=stores.wall, clock=self.clock, limits=settings, counters=self.counters,
+            stores.events, latest=stores.latest, surrogate=stores.surrogate, vault=stores.vault, clock=self.clock,
+            limits=settings, counters=self.counters,
         )  # fmt: skip
         self.publication = WatchedPublication(self.root)
         writer = PredictionWriter(stores.log, self.clock, settings, self.counters, self.publication)

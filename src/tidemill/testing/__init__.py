@@ -13,6 +13,7 @@ from tidemill.core.lazy_door import lazy_exports
 if TYPE_CHECKING:
     from tidemill.testing.blobs import BlobsSuite as BlobsSuite
     from tidemill.testing.engine import EngineSuite as EngineSuite
+    from tidemill.testing.event_log import EventLogSuite as EventLogSuite
     from tidemill.testing.latest import LatestSuite as LatestSuite
     from tidemill.testing.leases import LeasesSuite as LeasesSuite
     from tidemill.testing.line_store import LineStoreSuite as LineStoreSuite
@@ -26,6 +27,7 @@ else:
         {
             "blobs": "BlobsSuite",
             "engine": "EngineSuite",
+            "event_log": "EventLogSuite",
             "latest": "LatestSuite",
             "leases": "LeasesSuite",
             "line_store": "LineStoreSuite",

@@ -1,0 +1,78 @@
+"""Event log in files: each stream is a folder of append-only segments (`core.segments`).
+
+Every writer has segments of its own, so writers never wait for each other, and readers take no lock. A partition is a
+segment. A position says of every segment how far it was read: a segment that was opened earlier may still grow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from tidemill.core.backend import BackendContext
+from tidemill.core.clock import Clock, SystemClock
+from tidemill.core.errors import UsageError
+from tidemill.core.group_commit import GroupCommit
+from tidemill.core.ports import EventBatch, LoggedEvent
+from tidemill.core.segments import SegmentWriter, read, segments
+
+#: Segment -> where its next frame starts, and how many frames lie before it.
+_Position = dict[str, tuple[int, int]]
+_position = msgspec.json.Decoder(_Position)
+
+
+class SegmentEventWriter:
+    """Writes one stream into segments of its own, a new one after `segment_bytes`."""
+
+    def __init__(self, folder: Path, clock: Clock, *, segment_bytes: int, durable: bool) -> None:
+        self._segments = SegmentWriter(folder, clock, limit_bytes=segment_bytes, durable=durable)
+        self._commits = GroupCommit(self._segments)
+
+    def write(self, *payloads: bytes) -> None:
+        self._segments.append(*payloads)
+
+    async def append(self, *payloads: bytes) -> None:
+        await self._commits.append(*payloads)
+
+    def close(self) -> None:
+        self._commits.close()
+
+
+class SegmentEvents:
+    """Streams as folders below `root`. `clock` names segments, so that their names rise with time."""
+
+    def __init__(self, root: Path, clock: Clock | None = None, *, segment_bytes: int = 64 << 20) -> None:
+        self._root = root
+        self._clock = clock or SystemClock()
+        self._segment_bytes = segment_bytes
+
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> SegmentEvents:
+        """The log in the folder of `url`."""
+        return cls(context.path(url))
+
+    def writer(self, stream: str, *, durable: bool = True) -> SegmentEventWriter:
+        folder = self._folder(stream)
+        return SegmentEventWriter(folder, self._clock, segment_bytes=self._segment_bytes, durable=durable)
+
+    def read(self, stream: str, after: str = "", limit: int = 10_000) -> EventBatch:
+        before = _position.decode(after) if after else {}
+        found: list[LoggedEvent] = []
+        position: _Position = {}  # segments that were removed are not in it: a name never comes again
+        for path in segments(self._folder(stream)):
+            end, number = before.get(path.name, (0, 0))
+            if len(found) < limit and path.stat().st_size > end:
+                for frame in read(path, end):
+                    end, number = frame.end, number + 1
+                    found.append(LoggedEvent(path.name, number, frame.payload))
+                    if len(found) == limit:
+                        break
+            if number:
+                position[path.name] = (end, number)
+        return EventBatch(tuple(found), msgspec.json.encode(position).decode())
+
+    def _folder(self, stream: str) -> Path:
+        if not stream or stream.startswith(".") or "/" in stream or "\0" in stream:
+            raise UsageError(f"{stream!r} cannot be the name of a stream", tip="use letters, digits and underscores")
+        return self._root / stream
