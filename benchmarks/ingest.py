@@ -41,6 +41,7 @@ from tidemill.core.clock import SystemClock, as_of, micros
 from tidemill.core.keys import Keys
 from tidemill.core.ledger import Ledger
 from tidemill.core.records import Counts, Increment
+from tidemill.core.source_read import ReadRequest
 from tidemill.core.subjects import Surrogates, Vault
 from tidemill.lake import Lake
 from tidemill.lake.commitment import commitment
@@ -98,7 +99,7 @@ def ours(file: Path, folder: Path) -> dict[str, float]:
     lake = Lake(DeltaTables(folder / "lake"), engine, ledger, FolderObjects(folder / "lake"))
     url = f"file:{file}?columns=item_id,user_id,rating,reviewed_at:unix_s,text"
     with timed(told, "read"):
-        read = FileSource(url, Review.contract, folder).read(LAST, zone="UTC", after=None, positions={})
+        read = FileSource(url, Review.contract, folder).read(ReadRequest(until=LAST))
     rows = read.good.drop_columns(["_day"])
     with timed(told, "surrogates*"):
         encoded = rows["user_id"].combine_chunks().dictionary_encode()
@@ -147,7 +148,6 @@ def ours(file: Path, folder: Path) -> dict[str, float]:
             first_event=None,
             last_event=None,
             counts=counts,
-            positions=read.positions,
             commitment=sealed,
         )
         with timed(told, "publish"):

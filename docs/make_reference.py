@@ -49,6 +49,7 @@ PORTS = {
     "Objects": ("lake", "objects"),
     "Search": ("search", "search"),
     "Leases": ("leases", "leases"),
+    "Source": ("sources.STREAM", "sources"),
 }
 _NOTE = "*Made from the code by `docs/make_reference.py`; changes made here are lost.*"
 

@@ -79,9 +79,8 @@ def increment(
         first_event=None,
         last_event=None,
         counts=Counts(arrived=0, refused=0, repeated=0, contradicted=0, merged=0),
-        positions={"1": number},
         commitment="c" * 64,
-        replaces=replaces,
+        replaces_increment=replaces,
     )
 
 

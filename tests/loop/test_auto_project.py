@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from tidemill.core.errors import SourceUnknown, UnknownName, UsageError
+from tidemill.core.source_read import ReadRequest
 from tidemill.loop.project import load_mill
 from tidemill.loop.tabular.auto_project import AutoAsked, mill_text, notes, source_url, write_auto_project
 from tidemill.loop.tabular.looked_at import look_at
@@ -60,7 +61,7 @@ def test_what_is_written_loads_and_reads_the_file(tmp_path: Path) -> None:
     assert model.inputs == ("Age", "Charges", "since", "c_1st") and model.target == "left"
     assert mill.streams["rows"].contract.role("subject") == ["customer_id"]
     source = open_source(source_url(asked, folder), mill.streams["rows"].contract, folder)
-    read = source.read(date(2024, 2, 1), zone="UTC", after=None, positions={})
+    read = source.read(ReadRequest(until=date(2024, 2, 1)))
     assert read.good["Age"].to_pylist() == [30, None, 41] and not read.refused.num_rows
     assert read.good["since"][0].as_py() == datetime(2024, 1, 1, tzinfo=UTC)
     assert len(notes(asked)) == 2  # whom a row names, and which time counts

@@ -141,7 +141,7 @@ def run_killed(project: Project, *, failpoint: str = "", after_s: float | None =
 
 #: The steps of a run; those of learning, promoting and logging are tried where they are made.
 OF_A_RUN = [name for name in FAILPOINTS.values() if name.split(".")[0] in
-            ("increment", "vault", "quarantine", "publish", "hold", "features")]  # fmt: skip
+            ("increment", "vault", "quarantine", "publish", "hold", "features", "source_state")]  # fmt: skip
 
 
 @pytest.mark.parametrize("failpoint", [*OF_A_RUN, "publish.commit:7", "publish.ledger:12", "publish.done:19"])

@@ -15,12 +15,12 @@ from tidemill.core.clock import micros
 from tidemill.core.errors import NoSuchSubject
 from tidemill.core.posted import CheckedEvent, NamedPerson, Person, Posted, decode, encode, sealed_event
 from tidemill.core.segments import SegmentWriter, read, segments
+from tidemill.core.source_read import REFUSED
 from tidemill.core.subjects import Vault
 from tidemill.loop.arrivals import _sealed
 from tidemill.loop.house import House
 from tidemill.loop.sealed_table import opened_table, sealed_table
 from tidemill.loop.settle import accept
-from tidemill.sources.read import REFUSED
 
 LAST = FIRST + timedelta(days=2)
 

@@ -10,7 +10,8 @@ import pytest
 from source_reader import Reader, Review
 
 from tidemill.core.schema import Contract
-from tidemill.sources import FileSource, SourceRead
+from tidemill.core.source_read import ReadRequest, SourceRead
+from tidemill.sources import FileSource
 
 
 @pytest.fixture
@@ -25,7 +26,6 @@ def read_once(tmp_path: Path) -> Callable[..., SourceRead]:
 
     def read(content: bytes, contract: Contract = Review.contract, query: str = "", **more: Any) -> SourceRead:
         (tmp_path / "input").write_bytes(content)
-        options: dict[str, Any] = {"zone": "UTC", "after": None, "positions": {}, **more}
-        return FileSource(f"file:input{query}", contract, tmp_path).read(options.pop("until", None), **options)
+        return FileSource(f"file:input{query}", contract, tmp_path).read(ReadRequest(**more))
 
     return read

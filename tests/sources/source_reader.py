@@ -10,7 +10,9 @@ from typing import Any
 import polars as pl
 
 from tidemill.core.schema import Contract, Event, event_time, field, item, subject
-from tidemill.sources import FileSource, KnownFile, SourceRead
+from tidemill.core.source_read import ReadRequest, SourceRead, SourceState
+from tidemill.sources import FileSource
+from tidemill.sources.known import FileSourceState, KnownFile
 
 COLUMNS = "?columns=item_id,user_id,rating,reviewed_at:unix_s"
 
@@ -34,17 +36,30 @@ class Reader:
 
     def __init__(self, base: Path, contract: Contract) -> None:
         self.base, self.contract = base, contract
-        self.known: tuple[KnownFile, ...] = ()
-        self.positions: dict[str, int] = {}
+        self.state: SourceState | None = None
         self.after: date | None = None
 
     def __call__(self, url: str, until: date | None = None, *, zone: str = "UTC", **more: Any) -> SourceRead:
-        read = FileSource(url, self.contract, self.base, self.known).read(
-            until, zone=zone, after=self.after, positions=self.positions, **more
-        )
-        self.known, self.positions = read.files, read.positions
+        request = ReadRequest(until=until, zone=zone, after=self.after, state=self.state, **more)
+        read = FileSource(url, self.contract, self.base).read(request)
+        self.state = read.state
         self.after = until if until is not None else date(9999, 12, 31)
         return read
+
+
+def files_of(read: SourceRead) -> tuple[KnownFile, ...]:
+    """The files that the state after a read knows."""
+    return FileSourceState.from_source_state(read.state, range(1 << 23)).files
+
+
+def taken(read: SourceRead) -> dict[int, int]:
+    """Number of a file -> lines whose rows were taken, as the state after a read has it."""
+    return FileSourceState.from_source_state(read.state, range(1 << 23)).taken
+
+
+def earlier_state(files: Sequence[KnownFile], positions: dict[str, int]) -> SourceState:
+    """A state in the form that ledger lines held before states had formats."""
+    return SourceState.from_entries("", 0, {"files": files, "positions": positions})
 
 
 def rows(read: SourceRead, *columns: str) -> list[tuple[Any, ...]]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from source_reader import earlier_state, files_of, taken
 
 from tidemill.core.clock import FixedClock, micros
 from tidemill.core.errors import SourceDamaged
 from tidemill.core.posted import Person, Posted, encode
+from tidemill.core.row_ids import POSTED_NUMBERS, split_row_id
 from tidemill.core.schema import Event, event_time, field, item, subject
 from tidemill.core.segments import SegmentWriter, segments
-from tidemill.sources.events import FIRST_NUMBER, EventSource, is_posted
-from tidemill.sources.known import KnownFile, row_place
-from tidemill.sources.read import REFUSED, SourceRead, good_schema
+from tidemill.core.source_read import REFUSED, ReadRequest, SourceRead, SourceState, good_schema
+from tidemill.sources.events import EventSource
+from tidemill.sources.known import KnownFile, file_source_state
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+FIRST_NUMBER = POSTED_NUMBERS.start
 
 
 class Review(Event):
@@ -56,13 +61,12 @@ def look(
     until: int | None,
     *,
     after: int | None = None,
-    files: tuple[KnownFile, ...] = (),
-    zone: str = "UTC",
-    **more: object,
+    state: SourceState | None = None,
+    **more: Any,
 ) -> SourceRead:
-    source = EventSource(folder, Review.contract, files, unseal=unseal)
+    source = EventSource(folder, Review.contract, unseal=unseal)
     days = [None if day is None else START.date() + timedelta(days=day) for day in (until, after)]
-    return source.read(days[0], zone=zone, after=days[1], positions=more.pop("positions", {}), **more)  # type: ignore[arg-type]
+    return source.read(ReadRequest(until=days[0], after=days[1], state=state, **more))
 
 
 def items(found: SourceRead) -> list[str]:
@@ -76,17 +80,17 @@ def test_rows_are_typed_unsealed_and_numbered(tmp_path: Path) -> None:
     first = found.good.to_pylist()[0]
     assert first["user_id"] == "user1" and first["rating"] == 4.0 and first["_day"] == date(2026, 1, 1)
     assert first["reviewed_at"] == START + timedelta(seconds=1)
-    assert [row_place(row) for row in found.good["_row"].to_pylist()] == [(FIRST_NUMBER, 1), (FIRST_NUMBER, 2)]
-    assert found.positions == {str(FIRST_NUMBER): 2}
+    assert [split_row_id(row) for row in found.good["_row"].to_pylist()] == [(FIRST_NUMBER, 1), (FIRST_NUMBER, 2)]
+    assert taken(found) == {FIRST_NUMBER: 2}
 
 
 def test_a_segment_that_grows_brings_what_is_new(tmp_path: Path) -> None:
     writer = write(tmp_path, event(1))
     first = look(tmp_path, 0)
     writer.append(event(2, day=1))
-    second = look(tmp_path, 1, after=0, files=first.files, positions=first.positions)
-    assert items(second) == ["i2"] and second.files[0].number == first.files[0].number
-    third = look(tmp_path, 2, after=1, files=second.files, positions=second.positions)
+    second = look(tmp_path, 1, after=0, state=first.state)
+    assert items(second) == ["i2"] and files_of(second)[0].number == files_of(first)[0].number
+    third = look(tmp_path, 2, after=1, state=second.state)
     assert items(third) == [] and third.stats.files_skipped == 1
     writer.close()
 
@@ -95,7 +99,7 @@ def test_a_late_event_comes_with_the_next_day_and_once(tmp_path: Path) -> None:
     writer = write(tmp_path, event(1))
     first = look(tmp_path, 1)
     writer.append(event(2, day=0), event(3, day=2))
-    second = look(tmp_path, 2, after=1, files=first.files, positions=first.positions)
+    second = look(tmp_path, 2, after=1, state=first.state)
     assert items(second) == ["i2", "i3"]
     writer.close()
 
@@ -104,24 +108,23 @@ def test_events_after_the_last_day_wait_and_come_when_it_is_due(tmp_path: Path) 
     write(tmp_path, event(1), event(2, day=1)).close()
     first = look(tmp_path, 0)
     assert items(first) == ["i1"] and first.stats.pending == 1
-    second = look(tmp_path, 1, after=0, files=first.files, positions=first.positions)
+    second = look(tmp_path, 1, after=0, state=first.state)
     assert items(second) == ["i2"]
 
 
-def everything_once(read: object, folder: Path) -> None:
+def everything_once(read: Callable[..., SourceRead], folder: Path) -> None:
     """Four days in three segments, read day by day: each event exactly once, each at one place."""
     writer = write(folder, event(0), event(1, day=1))
     seen: list[tuple[str, int]] = []
-    files: tuple[KnownFile, ...] = ()
-    positions: dict[str, int] = {}
+    state: SourceState | None = None
     for day in range(4):
-        found = read(folder, day, after=day - 1 if day else None, files=files, positions=positions)  # type: ignore[operator]
+        found = read(folder, day, after=day - 1 if day else None, state=state)
         seen += zip(items(found), found.good["_row"].to_pylist(), strict=True)
-        files, positions = found.files, {**positions, **found.positions}
+        state = found.state
         writer.append(event(10 + day, day=day), event(20 + day, day=day + 1))
         if day == 1:
             writer.rotate()
-    final = read(folder, 9, after=3, files=files, positions=positions)  # type: ignore[operator]
+    final = read(folder, 9, after=3, state=state)
     seen += zip(items(final), final.good["_row"].to_pylist(), strict=True)
     writer.close()
     names = [name for name, _ in seen]
@@ -135,9 +138,10 @@ def test_every_event_comes_exactly_once(tmp_path: Path) -> None:
 
 
 def test_a_reader_without_positions_is_caught(tmp_path: Path) -> None:
-    def by_day_only(folder: Path, until: int, **given: object) -> SourceRead:
+    def by_day_only(folder: Path, until: int, after: int | None, state: SourceState | None) -> SourceRead:
         """Wrong: takes the days that are due and never the late ones."""
-        return look(folder, until, **{**given, "positions": {str(FIRST_NUMBER + i): 99 for i in range(5)}})  # type: ignore[arg-type]
+        all_taken = file_source_state("events", (), {FIRST_NUMBER + i: 99 for i in range(5)})
+        return look(folder, until, after=after, state=all_taken)
 
     with pytest.raises(AssertionError):
         everything_once(by_day_only, tmp_path)
@@ -153,8 +157,8 @@ def test_days_end_in_the_stream_s_zone(tmp_path: Path) -> None:
 
 def test_an_event_that_no_longer_fits_the_contract_is_refused_with_its_place(tmp_path: Path) -> None:
     write(tmp_path, event(1), b"\xc1 no event").close()
-    source = EventSource(tmp_path, Later.contract, (), unseal=unseal)
-    found = source.read(START.date(), zone="UTC", after=None, positions={})
+    source = EventSource(tmp_path, Later.contract, unseal=unseal)
+    found = source.read(ReadRequest(until=START.date()))
     assert found.good.num_rows == 0
     first, second = found.refused.to_pylist()
     assert "rating" in first["reason"] and first["line"] == 1 and first["file"] == segments(tmp_path)[0].name
@@ -164,9 +168,8 @@ def test_an_event_that_no_longer_fits_the_contract_is_refused_with_its_place(tmp
 def test_numbers_and_positions_of_other_sources_are_left_alone(tmp_path: Path) -> None:
     write(tmp_path, event(1)).close()
     other = KnownFile(number=7, path="reviews.csv", size=1, mtime_ns=1, lines=9, prefix_sha256="", content_bytes=1)
-    found = look(tmp_path, 0, files=(other,), positions={"7": 9})
-    assert [file.number for file in found.files] == [FIRST_NUMBER] and "7" not in found.positions
-    assert is_posted(FIRST_NUMBER) and not is_posted(7)
+    found = look(tmp_path, 0, state=earlier_state([other], {"7": 9}))
+    assert [file.number for file in files_of(found)] == [FIRST_NUMBER] and 7 not in taken(found)
 
 
 def test_a_damaged_segment_is_named_and_may_be_left(tmp_path: Path) -> None:
@@ -194,6 +197,7 @@ def test_a_stream_s_files_and_its_posted_events_number_apart(tmp_path: Path) -> 
     posted = look(tmp_path / "events", 0)
     (tmp_path / "a.csv").write_text("u,i,4,2026-01-01T12:00:00Z\n")
     url = "file:a.csv?columns=user_id,item_id,rating,reviewed_at:iso"
-    source = FileSource(url, Review.contract, tmp_path, ())
-    found = source.read(START.date(), zone="UTC", after=None, positions=posted.positions)
-    assert [file.number for file in found.files] == [1] and found.good.num_rows == 1
+    source = FileSource(url, Review.contract, tmp_path)
+    both = earlier_state(files_of(posted), {str(number): line for number, line in taken(posted).items()})
+    found = source.read(ReadRequest(until=START.date(), state=both))
+    assert [file.number for file in files_of(found)] == [1] and found.good.num_rows == 1

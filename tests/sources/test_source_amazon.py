@@ -11,7 +11,8 @@ import polars as pl
 from source_reader import Item, Reader, Review, rows
 
 from tidemill.core.schema import Event, event_time, item
-from tidemill.sources import FileSource, SourceRead
+from tidemill.core.source_read import ReadRequest, SourceRead
+from tidemill.sources import FileSource
 
 Read = Callable[..., SourceRead]
 AT = datetime(2017, 7, 14, 2, 40, tzinfo=UTC)
@@ -80,7 +81,7 @@ def test_the_magazine_ratings_whole_and_day_by_day(magazine: Path) -> None:
 def test_the_magazine_items(magazine_items: Path) -> None:
     source = FileSource(f"file:{magazine_items.name}", Item.contract, magazine_items.parent)
     start = datetime(2001, 10, 26, tzinfo=UTC)
-    read = source.read(date(2017, 8, 15), zone="UTC", after=None, positions={}, arrival=start)
+    read = source.read(ReadRequest(until=date(2017, 8, 15), arrival=start))
     frame = pl.DataFrame(pl.from_arrow(read.good))
     assert (frame.height, frame["item_id"].n_unique(), read.refused.num_rows) == (3_385, 2_320, 0)
     assert frame["in_stock"].all() and set(frame["updated_at"]) == {start} and set(frame["_day"]) == {start.date()}
@@ -90,7 +91,7 @@ def test_the_magazine_items(magazine_items: Path) -> None:
 def test_reviews_with_text_as_they_come(data_dir: Path) -> None:
     for name, n in [("AMAZON_FASHION", 3_176), ("Magazine_Subscriptions", 2_375), ("Gift_Cards", 2_972)]:
         source = FileSource(f"file:amazon/{name}_5_2018.json.gz", Review.contract, data_dir)
-        read = source.read(None, zone="UTC", after=None, positions={})
+        read = source.read(ReadRequest())
         assert (read.good.num_rows, read.refused.num_rows) == (n, 0)
 
 
@@ -105,7 +106,7 @@ def test_green_taxi_trips_in_new_york_s_days(data_dir: Path) -> None:
         Trip.contract,
         data_dir,
     )
-    read = source.read(None, zone="America/New_York", after=None, positions={})
+    read = source.read(ReadRequest(zone="America/New_York"))
     frame = pl.DataFrame(pl.from_arrow(read.good))
     assert frame.height == 400_038
     local = frame["picked_up"].dt.convert_time_zone("America/New_York").dt.date()

@@ -15,10 +15,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
-from source_reader import COLUMNS, Item, Reader, Review, lines, rows
+from source_reader import COLUMNS, Item, Reader, Review, earlier_state, files_of, lines, rows, taken
 
 from tidemill.core.errors import SchemaChanged, SourceDamaged, SourceMissing, SourceUnknown
-from tidemill.sources import FileSource, KnownFile, SourceRead, scan
+from tidemill.core.row_ids import DECLARED_NUMBERS
+from tidemill.core.source_read import ReadRequest, SourceRead
+from tidemill.sources import FileSource, scan
+from tidemill.sources.known import FileSourceState, KnownFile
 
 START = 1_500_000_000
 DAY_0 = date(2017, 7, 14)
@@ -56,7 +59,7 @@ def test_a_grown_file_keeps_its_number_and_gives_only_its_new_lines(inbox: Path,
     put(inbox / "a.csv", lines(0, 0, 1, 0))  # a line of the next day, and a late one
     read = reader(ALL, day(1))
     assert rows(read, "item_id", "_row") == [("B000000002", (1 << 40) + 3), ("B000000003", (1 << 40) + 4)]
-    assert read.positions == {"1": 4} and read.stats.lines == 2 and [file.number for file in read.files] == [1]
+    assert taken(read) == {1: 4} and read.stats.lines == 2 and [file.number for file in files_of(read)] == [1]
     good, _ = read.of(day(1), first=True)
     assert good.num_rows == 2  # the late row belongs to the increment that brought it
 
@@ -93,7 +96,7 @@ def test_an_unchanged_file_is_not_opened(inbox: Path, reader: Reader, monkeypatc
 def test_rows_of_later_days_wait_and_come_when_they_are_due(inbox: Path, reader: Reader) -> None:
     put(inbox / "a.csv", lines(2, 0, 1))
     first = reader(ALL, day(0))
-    assert (items(first), first.stats.pending, first.positions) == (["B000000001"], 2, {"1": 3})
+    assert (items(first), first.stats.pending, taken(first)) == (["B000000001"], 2, {1: 3})
     second = reader(ALL, day(2))
     assert items(second) == ["B000000000", "B000000002"] and second.stats.lines == 0
     assert [second.of(day(n), first=n == 1)[0].num_rows for n in (1, 2)] == [1, 1]
@@ -168,11 +171,11 @@ def test_other_sources_of_the_stream_are_left_alone(inbox: Path, reader: Reader)
     segment = KnownFile(
         number=1 << 20, path="posted", size=1, mtime_ns=1, lines=7, prefix_sha256="x", content_bytes=9, last_day=day(9)
     )
-    reader.known, reader.positions = (segment,), {str(1 << 20): 7}
+    reader.state = earlier_state([segment], {str(1 << 20): 7})
     read = reader(ALL, day(0))
-    assert ([file.number for file in read.files], read.positions, read.notes) == ([1], {"1": 1}, ())
-    reader.known, reader.positions = (*read.files, segment), {**read.positions, str(1 << 20): 7}
-    assert reader(ALL, day(0)).positions == {"1": 1}
+    assert ([file.number for file in files_of(read)], taken(read), read.notes) == ([1], {1: 1}, ())
+    reader.state, reader.after = earlier_state([*files_of(read), segment], {"1": 1, str(1 << 20): 7}), None
+    assert taken(reader(ALL, day(0))) == {1: 1}
 
 
 def test_a_replaced_file_gets_a_new_number(inbox: Path, reader: Reader) -> None:
@@ -196,14 +199,14 @@ def test_a_late_file_comes_in_with_the_next_increment(inbox: Path, reader: Reade
 def test_files_are_numbered_by_name_and_never_anew(inbox: Path, reader: Reader) -> None:
     for name in "cab":
         put(inbox / f"{name}.csv", lines(0, start=START + ord(name)))
-    assert [(file.path, file.number) for file in reader(ALL, day(0)).files] == [
+    assert [(file.path, file.number) for file in files_of(reader(ALL, day(0)))] == [
         ("in/a.csv", 1),
         ("in/b.csv", 2),
         ("in/c.csv", 3),
     ]
     (inbox / "c.csv").unlink()
     put(inbox / "0.csv", lines(0, start=START))
-    assert [file.number for file in reader(ALL, day(1)).files if file.path == "in/0.csv"] == [4]
+    assert [file.number for file in files_of(reader(ALL, day(1))) if file.path == "in/0.csv"] == [4]
 
 
 def test_a_line_without_an_end_waits_until_the_file_rests(inbox: Path, reader: Reader) -> None:
@@ -211,7 +214,7 @@ def test_a_line_without_an_end_waits_until_the_file_rests(inbox: Path, reader: R
     put(inbox / "a.csv", cut)
     written = datetime.fromtimestamp((inbox / "a.csv").stat().st_mtime, UTC)
     read = reader(ALL, day(0), now=written + timedelta(seconds=1))
-    assert (items(read), read.positions) == (["B000000000"], {"1": 1})
+    assert (items(read), taken(read)) == (["B000000000"], {1: 1})
     assert "has no end yet" in read.notes[0]
     put(inbox / "a.csv", lines(0, 0))
     assert items(reader(ALL, day(1), now=written + timedelta(seconds=2))) == ["B000000001"]
@@ -466,13 +469,11 @@ def play(folder: Path, plan: Plan, read: Callable[..., SourceRead]) -> tuple[lis
 
 def forgetful(reader: Reader, url: str, until: date) -> SourceRead:
     """The wrong variant: only new lines count, so rows whose day had not come are lost."""
-    read = FileSource(url, reader.contract, reader.base, reader.known).read(
-        until, zone="UTC", after=None, positions=reader.positions
-    )
-    keep = [(row & 0xFFFF) > reader.positions.get(str(row >> 40), 0) for (row,) in rows(read, "_row")]
-    reader.known, reader.positions = read.files, read.positions
-    good = read.good.filter(pa.array(keep, pa.bool_()))
-    return SourceRead(good=good, refused=read.refused, files=read.files, positions=read.positions)
+    seen = FileSourceState.from_source_state(reader.state, DECLARED_NUMBERS).taken
+    read = FileSource(url, reader.contract, reader.base).read(ReadRequest(until=until, state=reader.state))
+    keep = [(row & 0xFFFF) > seen.get(row >> 40, 0) for (row,) in rows(read, "_row")]
+    reader.state = read.state
+    return SourceRead(good=read.good.filter(pa.array(keep, pa.bool_())), refused=read.refused, state=read.state)
 
 
 @settings(max_examples=60, deadline=None)

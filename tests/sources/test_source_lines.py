@@ -12,11 +12,12 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from source_reader import COLUMNS, Item, Review, lines, refusals, rows
+from source_reader import COLUMNS, Item, Review, lines, refusals, rows, taken
 
 from tidemill.core.errors import SchemaChanged, SettingError, SourceDamaged, SourceUnknown
 from tidemill.core.schema import Event, event_time, item
-from tidemill.sources import FileSource, SourceRead
+from tidemill.core.source_read import SourceRead
+from tidemill.sources import FileSource
 from tidemill.sources.blocks import Block, Cut, Lines, after_line, after_record
 from tidemill.sources.csv_lines import CsvLines
 from tidemill.sources.mapping import by_position
@@ -122,7 +123,7 @@ def test_quotes_blank_lines_and_line_ends_inside_fields(read_once: Read) -> None
         ("T3", 0, None, False, None, (1 << 40) + 5),
     ]
     assert read.refused.num_rows == 0
-    assert read.positions == {"1": 5}
+    assert taken(read) == {1: 5}
 
 
 def test_a_refused_record_of_many_lines_is_kept_whole(read_once: Read) -> None:

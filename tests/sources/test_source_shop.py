@@ -13,7 +13,8 @@ from source_reader import COLUMNS, Item, Reader, Review, rows
 
 from tidemill.core.errors import SchemaChanged, SettingError, UnknownName
 from tidemill.core.schema import Event, event_time, item, subject
-from tidemill.sources import Shop, ShopSource, ShopUrl, SourceRead, open_source
+from tidemill.core.source_read import ReadRequest, SourceRead, SourceState
+from tidemill.sources import Shop, ShopSource, ShopUrl, open_source
 
 URL = "shop:?seed=3&customers=150&items=80&rate=0.3&late=0.1&repeated=0.05"
 START = date(2026, 1, 1)
@@ -28,9 +29,8 @@ def shop() -> Shop:
     return Shop(URL)
 
 
-def read(url: str, until: date, after: date | None = None, positions: dict[str, int] | None = None) -> SourceRead:
-    source = open_source(url, Review.contract, Path())
-    return source.read(until, zone="UTC", after=after, positions=positions or {})
+def read(url: str, until: date, after: date | None = None, state: SourceState | None = None) -> SourceRead:
+    return open_source(url, Review.contract, Path()).read(ReadRequest(until=until, after=after, state=state))
 
 
 def test_the_same_url_makes_the_same_rows_and_another_seed_others() -> None:
@@ -47,15 +47,15 @@ def test_days_do_not_depend_on_what_was_asked_before(shop: Shop) -> None:
 
 def test_reading_day_by_day_gives_what_one_reading_gives() -> None:
     whole = rows(read(URL, day(20)), "user_id", "item_id", "rating", "reviewed_at", "_row", "_day")
-    parts, positions, after = [], {}, None
+    parts, state, after = [], None, None
     for n in range(21):
-        part = read(URL, day(n), after, positions)
-        positions, after = part.positions, day(n)
+        part = read(URL, day(n), after, state)
+        state, after = part.state, day(n)
         parts += rows(part, "user_id", "item_id", "rating", "reviewed_at", "_row", "_day")
         good, _ = part.of(day(n), first=True)
         assert good.num_rows == part.good.num_rows
     assert parts == whole and len({row[4] for row in whole}) == len(whole)
-    assert read(URL, day(20), day(20), positions).good.num_rows == 0
+    assert read(URL, day(20), day(20), state).good.num_rows == 0
 
 
 def test_files_written_day_by_day_hold_the_same_rows_as_the_source(tmp_path: Path, shop: Shop) -> None:
@@ -160,7 +160,7 @@ def test_a_bad_day_is_on_another_scale_and_doubled(tmp_path: Path, shop: Shop) -
 
 def test_the_items_start_with_all_and_go_on_with_what_changes(shop: Shop) -> None:
     source = ShopSource(URL.replace("shop:", "shop:items"), Item.contract, Path())
-    whole = source.read(day(200), zone="UTC", after=None, positions={})
+    whole = source.read(ReadRequest(until=day(200)))
     frame = pl.DataFrame(pl.from_arrow(whole.good))
     known = frame.unique("item_id", keep="last", maintain_order=True)
     now = dict(known.select("item_id", "in_stock").rows())

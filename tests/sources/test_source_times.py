@@ -15,7 +15,8 @@ from source_reader import COLUMNS, lines, refusals, rows
 from tidemill.core.clock import as_of, micros
 from tidemill.core.errors import SchemaChanged
 from tidemill.core.schema import Column, Event, event_time, item
-from tidemill.sources import SourceRead, day_bounds
+from tidemill.core.source_read import SourceRead
+from tidemill.sources import day_bounds
 from tidemill.sources.times import first_after_gap, read_times
 
 Read = Callable[..., SourceRead]

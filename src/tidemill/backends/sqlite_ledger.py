@@ -77,7 +77,7 @@ class SqliteLines:
         while page := self._page(query, (low, high, *where.values()), size):
             yield from map(_line, page)
             low, high = (low, page[-1][0]) if backwards else (page[-1][0], high)
-            size = _PAGE
+            size = min(4 * size, _PAGE)
 
     def _page(self, query: str, values: tuple[Any, ...], size: int) -> list[Any]:
         try:

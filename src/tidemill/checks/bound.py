@@ -6,7 +6,7 @@ checks of it. The exact bound alarms at most at the rate that its confidence say
 
 from __future__ import annotations
 
-from scipy.special import betaincinv
+import scipy  # its parts are loaded when they are first used
 
 
 def upper(k: int, n: int, confidence: float) -> float:
@@ -15,7 +15,7 @@ def upper(k: int, n: int, confidence: float) -> float:
     >>> round(upper(0, 3, 0.999), 3)
     0.9
     """
-    return 1.0 if k >= n else float(betaincinv(k + 1, n - k, confidence))
+    return 1.0 if k >= n else float(scipy.special.betaincinv(k + 1, n - k, confidence))
 
 
 def lower(k: int, n: int, confidence: float) -> float:
@@ -24,4 +24,4 @@ def lower(k: int, n: int, confidence: float) -> float:
     >>> round(lower(3, 3, 0.999), 3)
     0.1
     """
-    return 0.0 if k <= 0 else float(betaincinv(k, n - k + 1, 1 - confidence))
+    return 0.0 if k <= 0 else float(scipy.special.betaincinv(k, n - k + 1, 1 - confidence))

@@ -6,6 +6,7 @@ import click
 from rich.console import Console
 
 from tidemill.cli.asked import Asked, asked
+from tidemill.loop.audit import verify_lake
 
 FOUND_SOMETHING = 4
 
@@ -19,7 +20,7 @@ def command() -> None:
 @asked
 def verify(ask: Asked) -> int:
     """Compare every file of every version with the sha256 that was recorded when it was published."""
-    problems = ask.house.lake.verify()
+    problems = verify_lake(ask.house)
     ask.result({"problems": problems}, lambda out: show(out, problems, "every file is what was published"))
     return FOUND_SOMETHING if problems else 0
 

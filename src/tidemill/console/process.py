@@ -12,7 +12,7 @@ from tidemill.console.listen import show
 from tidemill.console.watch import Watch
 from tidemill.core.clock import SystemClock
 from tidemill.core.settings import Settings, load
-from tidemill.loop.audit import audit
+from tidemill.loop.audit import audit, verify_lake
 from tidemill.loop.house import open_house
 from tidemill.serving.process import Start
 
@@ -44,6 +44,6 @@ def run(project: str, profile: str, overrides: Mapping[str, Any], models: list[s
         runs=stores.runs,
         latest=stores.latest,
         compare=lambda names: loop.compare_runs(stores, names),  # through the door: loaded when first asked for
-        problems=Watch(lambda: [*audit(stores), *stores.lake.verify()], stores.clock).problems,
+        problems=Watch(lambda: [*audit(stores), *verify_lake(stores)], stores.clock).problems,
     )
     show(house, host=settings.serve.host, port=settings.serve.console_port)

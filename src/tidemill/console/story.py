@@ -179,7 +179,7 @@ def _arrived(told: Told, line: Line, one: IncrementStory) -> None:
     stream = told.streams.setdefault(name, StreamStory(name))
     stream.at = line.at
     stream.increments[one.increment.number] = one
-    settled = stream.increments.get(one.increment.replaces or 0)
+    settled = stream.increments.get(one.increment.replaces_increment or 0)
     if settled is not None and settled is not one:
         settled.held = False
 

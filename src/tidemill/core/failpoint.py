@@ -41,6 +41,8 @@ FAILPOINTS: dict[int, str] = {
     25: "counts.written",
     26: "drop.ledger",
     27: "dataset.ledger",
+    28: "source_state.put",
+    29: "source_state.removed",
 }
 
 _armed: str | None = None

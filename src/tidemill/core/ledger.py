@@ -82,6 +82,10 @@ class Ledger:
         """The lines after number `after` with this act, subject matter and fingerprint, oldest first."""
         return [decode(line) for line in self._lines.lines(after, where=_where(act, about, fingerprint))]
 
+    def newest(self, act: str | None = None, *, about: str | None = None) -> Iterator[Line]:
+        """The lines with this act and subject matter, newest first, read only as far as they are asked for."""
+        return map(decode, self._lines.lines(backwards=True, where=_where(act, about)))
+
     def last(self, act: str | None = None, about: str | None = None) -> Line | None:
         """The newest line with this act and subject matter."""
         line = next(self._lines.lines(backwards=True, where=_where(act, about)), None)

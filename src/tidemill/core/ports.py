@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from tidemill.core.source_read import ReadRequest, SourceRead
+
 
 class StagedFile(msgspec.Struct, frozen=True, kw_only=True):
     """A data file that is written and durable; a table version names it once it is committed."""
@@ -146,6 +148,24 @@ class Engine(Protocol):
         """The rows of a frame, in the one Arrow form that all engines give.
 
         Text is `string`, every integer `int64`, every float `float64`, a time `timestamp[us, UTC]`.
+        """
+        ...
+
+
+class Source(Protocol):
+    """Where the rows of a stream come from. Made with `(url, contract, base)`; nothing is read before `read`.
+
+    `base` is the project's folder, to which paths in the URL are relative.
+    """
+
+    #: What the source calls its state: `files`, `shop`. Two kinds of sources of one stream keep two states.
+    kind: str
+
+    def read(self, request: ReadRequest) -> SourceRead:
+        """The rows that are due and were not taken before, each under its row id for good, and the state after them.
+
+        With the state that it gave, a source gives no row twice. A row that is read again (the state was not kept) has
+        the same row id. Raises `FormatTooNew` for a state of a later format, and `SourceError`.
         """
         ...
 

@@ -73,24 +73,32 @@ class Counts(Record, frozen=True):
 class Increment(Record, frozen=True):
     """One day of one stream, or one declared backfill."""
 
-    stream: str
+    stream: str = ""
     #: Numbered per stream in order of arrival, from 1.
-    number: int
-    day: date
+    number: int = 0
+    day: date = date.min
     #: As-of in microseconds: the end of its day in the stream's zone.
-    as_of: int
-    backfill: bool
-    arrived_at: int
+    as_of: int = 0
+    backfill: bool = False
+    arrived_at: int = 0
     #: Smallest and largest event time, `None` for an increment without rows.
-    first_event: int | None
-    last_event: int | None
-    counts: Counts
-    #: What of the source it covers: file number -> lines seen so far.
-    positions: dict[str, int]
+    first_event: int | None = None
+    last_event: int | None = None
+    counts: Counts = Counts(arrived=0, refused=0, repeated=0, contradicted=0, merged=0)
+    #: Earlier form of what its sources had read: file number -> lines. Today the ledger line names a source state.
+    positions: dict[str, int] = {}
     #: sha256 over the salted hashes of its rows, in `_row` order.
-    commitment: str
-    #: The publication or the increment number that this one replaces.
+    commitment: str = ""
+    #: The publication whose rows this one stands for, and the increment whose rows; `None`: it brings rows of its own.
+    replaces_publication: int | None = None
+    replaces_increment: int | None = None
+    #: Earlier form of `replaces_increment`, which it is read into; always `None`.
     replaces: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.replaces is not None:
+            msgspec.structs.force_setattr(self, "replaces_increment", self.replaces)
+            msgspec.structs.force_setattr(self, "replaces", None)
 
 
 class FileEntry(Record, frozen=True):

@@ -253,6 +253,7 @@ class Draft:
         changes = tuple(self._change(working) for working in changed)
         manifests = [self._manifest(working, change) for working, change in zip(changed, changes, strict=True)]
         before = self._base.publication if self._base else None
+        known_until = self._base.as_of if self._base else as_of
         publication = Publication(
             number=self.number,
             as_of=as_of,
@@ -272,7 +273,7 @@ class Draft:
             about=about,
             fingerprint=fingerprint,
             refs_out=tuple(refs),
-            details={**details, "publication": publication.json()},
+            details={**details, "publication": publication.json(), "as_of": max(as_of, known_until)},
         )
         self._open = False
         self._stores.intents.carry_out(intent, self._lease)

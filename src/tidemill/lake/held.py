@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -30,6 +30,8 @@ class Held:
     rows: pa.Table
     #: What the parser refused of it, raw bytes sealed; `None` where the holder kept none.
     refused: pa.Table | None
+    #: What its `hold` line says besides.
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class HeldRows:
@@ -86,6 +88,7 @@ class HeldRows:
             msgspec.json.decode(details["verdict"], type=Verdict),
             self._table(details, ""),
             refused,
+            details,
         )
 
     def settled(self, stream: str, number: int) -> NoSuchIncrement:
@@ -114,6 +117,10 @@ class HeldRows:
                 except CorruptFile as error:
                     problems.append(error.message)
         return problems
+
+    def streams(self) -> set[str]:
+        """The streams that an increment was ever held of."""
+        return {line.about.removeprefix("stream:") for line in self._ledger.find("hold")}
 
     def _lines(self, stream: str) -> list[Line]:
         return self._ledger.find("hold", about=f"stream:{stream}")

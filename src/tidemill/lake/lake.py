@@ -15,7 +15,7 @@ from tidemill.lake.held import Held, HeldRows
 from tidemill.lake.intent import Intents
 from tidemill.lake.logs import Logs
 from tidemill.lake.manifest import Manifests
-from tidemill.lake.publications import IncrementState, Publications, increment_states
+from tidemill.lake.publications import IncrementState, IncrementStates, Publications
 from tidemill.lake.quarantine import Quarantine
 from tidemill.lake.verify import recorded_heads, verify
 from tidemill.lake.view import View
@@ -34,6 +34,7 @@ class Lake:
         self._held = HeldRows(objects, ledger)
         self._quarantine = Quarantine(objects)
         self._publications = Publications(ledger)
+        self._increments = IncrementStates(ledger)
         self._logs = Logs(tables, engine, self._manifests, ledger)
 
     def view(
@@ -73,16 +74,25 @@ class Lake:
                 f"publication {intent.publication.number} was interrupted and is not finished yet", tip="run again"
             )
         stores = Stores(self._tables, self._engine, self._manifests, self._intents, self._held, self._mill())
-        return Draft(stores, self._publications.last(), lease, self._is_published)
+        return Draft(stores, self._publications.last(), lease, self._publications.has)
+
+    def streams(self) -> list[str]:
+        """The streams that an increment was published or held of, sorted."""
+        published = {known.publication.stream for known in self._publications.all()}
+        return sorted({*published, *self._held.streams()} - {""})
 
     def increments(self, stream: str) -> list[IncrementState]:
         """Every increment of a stream, by number, and what became of it."""
-        return increment_states(self._ledger, stream)
+        return self._increments.all(stream)
+
+    def held_increments(self, stream: str) -> list[IncrementState]:
+        """The increments of a stream that wait for a person, by number."""
+        return self._increments.held(stream)
 
     def held(self, stream: str, number: int) -> Held:
         """A held increment's rows and verdict; `NoSuchIncrement` where it is not held, or not any more."""
         found = self._held.read(stream, number)
-        if self._is_published(stream, number):
+        if self._publications.has(stream, number):
             raise self._held.settled(stream, number)
         return found
 
@@ -122,12 +132,6 @@ class Lake:
         last = self._publications.last()
         tables = {*(last.publication.versions if last else ()), *self._logs.tables()}
         return recorded_heads(self._tables, sorted(tables))
-
-    def _is_published(self, stream: str, number: int) -> bool:
-        return any(
-            known.increment is not None and (known.increment.stream, known.increment.number) == (stream, number)
-            for known in self._publications.all()
-        )
 
     def _mill(self) -> str:
         opened = self._ledger.last("open")

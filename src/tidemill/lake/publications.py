@@ -46,6 +46,7 @@ class Publications:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._known: list[Known] = []
+        self._last: Known | None = None
 
     def all(self) -> list[Known]:
         """Every publication, oldest first."""
@@ -55,23 +56,38 @@ class Publications:
         return self._known
 
     def last(self) -> Known | None:
-        """The newest publication."""
-        known = self.all()
-        return known[-1] if known else None
+        """The newest publication; one line is read, however many there are."""
+        line = self._ledger.last("publish")
+        if line is None or self._last is None or self._last.seq != line.seq:
+            self._last = self._newest(line) if line else None
+        return self._last
+
+    def has(self, stream: str, number: int) -> bool:
+        """Whether an increment is in a publication. Reads back only to the last increment with a smaller number."""
+        for line in self._ledger.newest("publish", about=f"stream:{stream}"):
+            if "increment" not in line.details:
+                continue
+            increment = msgspec.json.decode(line.details["increment"], type=Increment)
+            if increment.number == number:
+                return True
+            if increment.replaces_increment is None and increment.number < number:
+                return False  # numbers rise, but for those that settle an older hold
+        return False
 
     def resolve(
         self, publication: int | None = None, at: datetime | None = None, published_at: datetime | None = None
     ) -> Known:
         """The publication with this number, or the last one as of a data time or by a publication time, or the last."""
-        known = self.all()
-        if not known:
+        last = self.last()
+        if last is None:
             raise NotPublished("nothing is published yet", tip="`tidemill run` brings in the first increment")
+        if publication is None and at is None and published_at is None:
+            return last
+        known = self.all()
         if publication is not None:
             if not 1 <= publication <= len(known):
                 raise NotPublished(f"there is no publication {publication}; the last one is {len(known)}")
             return known[publication - 1]
-        if at is None and published_at is None:
-            return known[-1]
         found = [
             one
             for one in known
@@ -82,17 +98,25 @@ class Publications:
             raise NotPublished(_nothing_before(known[0], at, published_at))
         return found[-1]
 
+    def _newest(self, line: Line) -> Known:
+        as_of = line.details.get("as_of")
+        return self.all()[-1] if as_of is None else _known(line, as_of)
+
     def _read(self, line: Line) -> Known:
-        publication = msgspec.json.decode(line.details["publication"], type=Publication)
-        before = self._known[-1].as_of if self._known else publication.as_of
-        brought = line.details.get("increment")
-        return Known(
-            publication=publication,
-            as_of=max(before, publication.as_of),
-            published_at=line.at,
-            seq=line.seq,
-            increment=msgspec.json.decode(brought, type=Increment) if brought else None,
-        )
+        return _known(line, self._known[-1].as_of if self._known else None)
+
+
+def _known(line: Line, before: int | None) -> Known:
+    """The publication of a line, after others that know everything up to `before`."""
+    publication = msgspec.json.decode(line.details["publication"], type=Publication)
+    brought = line.details.get("increment")
+    return Known(
+        publication=publication,
+        as_of=publication.as_of if before is None else max(before, publication.as_of),
+        published_at=line.at,
+        seq=line.seq,
+        increment=msgspec.json.decode(brought, type=Increment) if brought else None,
+    )
 
 
 def _nothing_before(first: Known, at: datetime | None, published_at: datetime | None) -> str:
@@ -101,14 +125,29 @@ def _nothing_before(first: Known, at: datetime | None, published_at: datetime | 
     return f"nothing is known as of {at}; the first publication is as of {from_micros(first.as_of)}"
 
 
-def increment_states(ledger: Ledger, stream: str) -> list[IncrementState]:
-    """Every increment of a stream and what became of it, by number."""
-    about = f"stream:{stream}"
-    found: dict[int, IncrementState] = {}
-    for line in ledger.find(about=about):
-        for state in _told_by(line, found):
-            found[state.increment.number] = state
-    return [found[number] for number in sorted(found)]
+class IncrementStates:
+    """The increments of a mill's streams and what became of each; reads new ledger lines as they are asked for."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        #: Stream -> number of the last line that was read, and the states by number of the increment.
+        self._known: dict[str, tuple[int, dict[int, IncrementState]]] = {}
+
+    def all(self, stream: str) -> list[IncrementState]:
+        """Every increment of a stream and what became of it, by number."""
+        after, found = self._known.get(stream, (0, {}))
+        for line in self._ledger.find(about=f"stream:{stream}", after=after):
+            after = line.seq
+            for state in _told_by(line, found):
+                found[state.increment.number] = state
+        self._known[stream] = after, found
+        return [found[number] for number in sorted(found)]
+
+    def held(self, stream: str) -> list[IncrementState]:
+        """The increments of a stream that wait for a person."""
+        if self._ledger.last("hold", f"stream:{stream}") is None:
+            return []
+        return [state for state in self.all(stream) if state.state == "held"]
 
 
 def _told_by(line: Line, found: dict[int, IncrementState]) -> Iterator[IncrementState]:
@@ -130,8 +169,8 @@ def _published(line: Line, found: dict[int, IncrementState]) -> Iterator[Increme
     state: State = "published"
     if before is not None:
         state = "accepted" if before.state == "accepted" else "replaced"
-    elif increment.replaces is not None and increment.replaces in found:
-        other = found[increment.replaces]
+    elif increment.replaces_increment is not None and increment.replaces_increment in found:
+        other = found[increment.replaces_increment]
         yield IncrementState(
             increment=other.increment, state="replaced", verdict=other.verdict, publication=other.publication
         )

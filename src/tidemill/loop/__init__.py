@@ -11,6 +11,8 @@ from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
     from tidemill.loop.comparison import compare_runs as compare_runs
+    from tidemill.loop.fresh import refresh_champions as refresh_champions
+    from tidemill.loop.fresh import standing as standing
     from tidemill.loop.graph import Graph as Graph
     from tidemill.loop.house import House as House
     from tidemill.loop.house import open_house as open_house
@@ -32,6 +34,7 @@ else:
         __name__,
         {
             "comparison": "compare_runs",
+            "fresh": "refresh_champions standing",
             "graph": "Graph",
             "house": "House open_house",
             "learn": "learn",

@@ -6,8 +6,8 @@ A row belongs to the increment of its own day, or, if that day is done, to the i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -18,12 +18,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.core.failpoint import failpoint
+from tidemill.core.ledger import Line
+from tidemill.core.ports import Source
 from tidemill.core.records import Increment
+from tidemill.core.source_read import ReadRequest, SourceState
 from tidemill.core.subjects import Surrogates, Vault
+from tidemill.loop.house import House
 from tidemill.loop.nodes import Stream
-from tidemill.sources import KnownFile, Source
+from tidemill.loop.source_states import SourceStates, StateRef
 
 _EPOCH = date(1970, 1, 1)
+#: Stands for the kind of a state that ledger lines held before each source had its own.
+_EARLIER = ""
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,16 @@ class Progress:
 
     number: int = 0
     day: date | None = None
-    files: tuple[KnownFile, ...] = ()
-    positions: dict[str, int] | None = None
+    #: Where the state of its sources is kept; `None` before the first increment, and where `earlier` holds it.
+    state: StateRef | None = None
+    #: The state as ledger lines held it before it was kept beside them.
+    earlier: SourceState | None = None
+
+    def states(self, kept: SourceStates, stream: str) -> dict[str, SourceState]:
+        """The state of each kind of source; under no kind the one of earlier lines, which is of all kinds."""
+        if self.state is not None:
+            return kept.read(stream, self.state)
+        return {} if self.earlier is None else {_EARLIER: self.earlier}
 
 
 @dataclass(frozen=True)
@@ -51,8 +65,12 @@ class Arrivals:
 
     stream: Stream
     days: list[Day]
-    files: tuple[KnownFile, ...]
-    positions: dict[str, int]
+    #: Where the stream stood before.
+    progress: Progress = field(default_factory=Progress)
+    #: The state of each kind of source after this read.
+    states: Mapping[str, SourceState] = field(default_factory=dict)
+    #: Number in `_row` -> name of the file, for people.
+    names: Mapping[int, str] = field(default_factory=dict)
     #: Sentences for people: a file that arrived twice, a late file.
     notes: tuple[str, ...] = ()
 
@@ -64,28 +82,52 @@ class Arrivals:
         return min(times, default=None)
 
 
-def named(files: Sequence[KnownFile]) -> dict[int, str]:
-    """The path of each file by its number."""
-    return {file.number: file.path for file in files}
-
-
-def progress_of(lines: list[Any]) -> Progress:
+def progress_of(lines: Iterable[Line]) -> Progress:
     """Where a stream stands, from its `publish` and `hold` lines; those that settle an older hold say nothing of it."""
-    best = Progress()
-    for line in lines:
-        if "files" not in line.details:
-            continue
-        increment = msgspec.json.decode(line.details["increment"], type=Increment)
-        if increment.number > best.number:
-            files = msgspec.json.decode(line.details["files"], type=tuple[KnownFile, ...])
-            best = Progress(increment.number, increment.day, files, increment.positions)
-    return best
+    newest = max((line for line in lines if _says_state(line)), key=lambda line: line.seq, default=None)
+    if newest is None:
+        return Progress()
+    increment = msgspec.json.decode(newest.details["increment"], type=Increment)
+    state = StateRef.from_details(newest.details)
+    return Progress(increment.number, increment.day, state, None if state else _earlier_state(newest))
+
+
+def stands(house: House, name: str) -> Progress:
+    """How far a stream has come."""
+    newest = (_newest_with_state(house, act, name) for act in ("publish", "hold"))
+    return progress_of(line for line in newest if line is not None)
+
+
+def _newest_with_state(house: House, act: str, name: str) -> Line | None:
+    lines = house.ledger.newest(act, about=f"stream:{name}")
+    return next((line for line in lines if _says_state(line)), None)
+
+
+def names_of_held(details: Mapping[str, Any]) -> dict[int, str]:
+    """Number in `_row` -> name of the file, of the rows that a `hold` line is about."""
+    if "names" in details:
+        return {int(number): name for number, name in details["names"].items()}
+    files = msgspec.json.decode(details.get("files", "[]"), type=list[dict[str, Any]])
+    return {file["number"]: file["path"] for file in files}
+
+
+def _says_state(line: Line) -> bool:
+    """Whether a line says what the sources of its stream have to know of earlier reads."""
+    return "source_state" in line.details or "files" in line.details
+
+
+def _earlier_state(line: Line) -> SourceState:
+    """Format 0 of a state: `files` of the line and `positions` of its increment."""
+    positions = msgspec.json.decode(line.details["increment"], type=dict[str, msgspec.Raw]).get("positions", b"{}")
+    body = {"files": msgspec.Raw(line.details["files"].encode()), "positions": msgspec.Raw(positions)}
+    return SourceState(format=0, kind=_EARLIER, body=body)
 
 
 def arrivals(
     stream: Stream,
     sources: Sequence[Source],
     progress: Progress,
+    kept: SourceStates,
     *,
     until: date,
     arrival: datetime,
@@ -98,29 +140,27 @@ def arrivals(
 
     `arrival` is the event time of rows that bring none: the run's as-of, or in a backfill the start of history.
     """
+    request = ReadRequest(until=until, after=progress.day, zone=stream.day_zone, arrival=arrival, now=now)
+    if request.nothing_due:
+        failpoint("increment.read")
+        return Arrivals(stream, [], progress)
+    states = progress.states(kept, stream.name)
     reads = [
-        source.read(
-            until,
-            zone=stream.day_zone,
-            after=progress.day,
-            positions=progress.positions or {},
-            arrival=arrival,
-            now=now,
-        )
+        source.read(msgspec.structs.replace(request, state=states.get(source.kind, states.get(_EARLIER))))
         for source in sources
     ]
     failpoint("increment.read")
     rows = _at_the_door(stream, pa.concat_tables([read.good for read in reads]), surrogates, vault)
     refused = _sealed(stream, pa.concat_tables([read.refused for read in reads]), surrogates, vault)
     failpoint("vault.stored")
-    positions = dict(progress.positions or {})
-    for read in reads:
-        positions.update(read.positions)
+    if len(reads) > 1:  # the declared source has its own state now; posted events alone leave its earlier one as it is
+        states.pop(_EARLIER, None)
     return Arrivals(
         stream,
         list(_lay_out(rows, refused, progress.day, until, backfill=backfill, snapshot=stream.snapshot)),
-        tuple(file for read in reads for file in read.files),
-        positions,
+        progress,
+        {**states, **{read.state.kind: read.state for read in reads}},
+        {number: name for read in reads for number, name in read.names.items()},
         tuple(note for read in reads for note in read.notes),
     )
 

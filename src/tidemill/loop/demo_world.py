@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from tidemill.core.clock import micros
 from tidemill.core.errors import UsageError
 from tidemill.core.schema import Contract
+from tidemill.core.source_read import ReadRequest
 from tidemill.sources import FileSource, Shop
 
 
@@ -94,7 +95,7 @@ class RealReviews:
         self.sources = {"reviews": "file:data/reviews*", "items": "file:data/items*" if items else "events:"}
         rows = (
             FileSource(f"file:{reviews.resolve()}", contract, reviews.parent)
-            .read(None, zone="UTC", after=None, positions={})
+            .read(ReadRequest())
             .good.sort_by(contract.event_time)
         )
         if not rows.num_rows:

@@ -19,6 +19,7 @@ from tidemill.core.settings import Settings, masked
 from tidemill.core.subjects import Surrogates, Vault
 from tidemill.lake import Lake
 from tidemill.loop.open_port import PortOpener
+from tidemill.loop.source_states import SourceStates
 from tidemill.release import Releases
 from tidemill.training import Runs
 
@@ -74,6 +75,11 @@ class House:
     def runs(self) -> Runs:
         """What was learned, searched and measured."""
         return Runs(self.ledger, self.clock)
+
+    @cached_property
+    def source_states(self) -> SourceStates:
+        """What the sources of each stream have to know of earlier reads."""
+        return SourceStates(self.objects)
 
     def search(self) -> Search:
         """The nearest-neighbour back-end of the settings."""

@@ -20,6 +20,7 @@ from tidemill.checks import defaults, evaluate, split
 from tidemill.core.clock import as_of, micros
 from tidemill.core.ports import Lease
 from tidemill.core.records import Counts, Increment, Publication, Verdict
+from tidemill.core.row_ids import split_row_id
 from tidemill.core.schema import INCREMENT, KNOWN_AT, ROW
 from tidemill.lake import Draft
 from tidemill.lake.commitment import commitment
@@ -28,7 +29,6 @@ from tidemill.loop.graph import Graph, contract_schema, told_of
 from tidemill.loop.house import House
 from tidemill.loop.nodes import Stream, Table
 from tidemill.loop.sealed_table import sealed_table
-from tidemill.sources.known import row_place
 
 _TIME = pa.timestamp("us", "UTC")
 
@@ -54,13 +54,12 @@ class Arrival:
     number: int
     day: Day
     arrived_at: datetime
-    positions: Mapping[str, int]
-    #: The names of the files that its rows came from, by the number in `_row`.
-    files: Mapping[int, str] = field(default_factory=dict)
+    #: Number in `_row` -> name of the file, for people.
+    names: Mapping[int, str] = field(default_factory=dict)
     backfill: bool = False
     #: When its rows counted as known; `None`: at the end of its day.
     known_at: datetime | None = None
-    replaces: int | None = None
+    replaces_increment: int | None = None
 
     @property
     def as_of(self) -> datetime:
@@ -96,7 +95,8 @@ def bring_in(
     }
     publication = None
     if verdict.outcome == "hold" and not accepted:
-        making.draft.hold(increment, verdict, _held(house, arrival), refused=arrival.day.refused, details=about)
+        named = {**about, "names": _names(arrival)}
+        making.draft.hold(increment, verdict, _held(house, arrival), refused=arrival.day.refused, details=named)
     else:
         house.lake.quarantine(arrival.stream.name, arrival.number, _refused(house, arrival, broken))
         publication = making.draft.publish(increment, verdict, details=about)
@@ -258,6 +258,12 @@ def _check_stream(
     )
 
 
+def _names(arrival: Arrival) -> dict[str, str]:
+    """The names of the files that the increment's rows came from, by number."""
+    numbers = pc.unique(pc.shift_right(arrival.day.rows[ROW].combine_chunks(), 40)).to_pylist()
+    return {str(number): arrival.names[number] for number in numbers if number in arrival.names}
+
+
 def joined(verdicts: Sequence[Verdict]) -> Verdict:
     """All verdicts of an increment as one: the gravest outcome, every failure."""
     outcomes = [verdict.outcome for verdict in verdicts]
@@ -285,9 +291,8 @@ def _record(house: House, arrival: Arrival, counts: Counts) -> Increment:
         first_event=times.get("min"),
         last_event=times.get("max"),
         counts=counts,
-        positions=dict(arrival.positions),
         commitment=commitment(rows, house.keys.subject, name),
-        replaces=arrival.replaces,
+        replaces_increment=arrival.replaces_increment,
     )
 
 
@@ -305,8 +310,8 @@ def _refused(house: House, arrival: Arrival, broken: pa.Table) -> pa.Table:
     }
     rows = {
         ROW: at,
-        "file": [arrival.files.get(file, str(file)) for file, _ in map(row_place, at)],
-        "line": [line for _, line in map(row_place, at)],
+        "file": [arrival.names.get(file, str(file)) for file, _ in map(split_row_id, at)],
+        "line": [line for _, line in map(split_row_id, at)],
         "column": broken["column"].to_pylist(),
         "reason": broken["reason"].to_pylist(),
         "raw": _sealed_rows(house, arrival.stream, [whole[row] for row in at]),

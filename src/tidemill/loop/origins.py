@@ -7,17 +7,15 @@ from pathlib import Path
 
 from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.errors import SettingError, UsageError, nearest
+from tidemill.core.ports import Source
 from tidemill.core.settings import Settings, masked
-from tidemill.loop.arrivals import Progress
 from tidemill.loop.house import House
 from tidemill.loop.nodes import Stream
-from tidemill.sources import FileSource, Source, open_source
-from tidemill.sources.events import EventSource, is_posted
+from tidemill.sources import FileSource, open_source
+from tidemill.sources.events import EventSource
 
 #: The URL of a stream that has no source but the events posted to the server.
 POSTED_ONLY = "events:"
-#: Numbers of files that replace a held increment start here, far from those of the source's own files.
-REPLACEMENTS = 1 << 21
 
 
 def refuse_strange(settings: Settings, streams: Iterable[str]) -> None:
@@ -31,18 +29,17 @@ def refuse_strange(settings: Settings, streams: Iterable[str]) -> None:
             )
 
 
-def sources_of(house: House, stream: Stream, progress: Progress) -> list[Source]:
-    """Every source of a stream, each told which files it has seen: the declared one, and what was posted."""
+def sources_of(house: House, stream: Stream) -> list[Source]:
+    """Every source of a stream: the declared one, and what was posted."""
     url = house.settings.sources.get(stream.name)
     if url is None:
         raise SettingError(
             f"no source for the stream {stream.name!r} in profile {house.settings.profile!r}",
             tip=f'write {stream.name} = "file:data/…" (or "{POSTED_ONLY}") under [{house.settings.profile}.sources]',
         )
-    files = [file for file in progress.files if not is_posted(file.number)]
-    declared = [] if url == POSTED_ONLY else [open_source(url, stream.contract, house.project, files)]
+    declared = [] if url == POSTED_ONLY else [open_source(url, stream.contract, house.project)]
     posted = _segments_of(house.settings) / stream.name
-    return [*declared, EventSource(posted, stream.contract, progress.files, unseal=house.vault.unseal)]
+    return [*declared, EventSource(posted, stream.contract, unseal=house.vault.unseal)]
 
 
 def _segments_of(settings: Settings) -> Path:

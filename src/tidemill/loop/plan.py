@@ -7,8 +7,8 @@ from datetime import date
 import msgspec
 
 from tidemill.core.clock import last_full_day
-from tidemill.core.records import Increment
 from tidemill.core.settings import FILE, Settings
+from tidemill.loop.arrivals import stands
 from tidemill.loop.fresh import standing
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
@@ -30,7 +30,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 def plan(house: House | None, graph: Graph, until: date | None, settings: Settings) -> list[Step]:
     """The steps of the next run in order; `house` is `None` where nothing has run yet."""
     refuse_strange(settings, graph.mill.streams)
-    published = house.ledger.find("publish") if house else []
+    published = house.ledger.last("publish") if house else None
     codes = published_codes(house) if house else {}
     steps = [_stream_step(house, graph, name, until, settings) for name in graph.mill.streams]
     steps += [_table_step(graph, name, codes, first=not published) for name in (table.name for table in graph.order)]
@@ -49,12 +49,9 @@ def _stream_step(house: House | None, graph: Graph, name: str, until: date | Non
         why = f"it has no source: write {name} under [{settings.profile}.sources] in {FILE}"
         return Step(what=name, kind="stream", do="wait", why=why)
     last = until or (last_full_day(house.clock.now(), stream.day_zone) if house else None)
-    lines = house.ledger.find("publish", about=f"stream:{name}") if house else []
-    lines += house.ledger.find("hold", about=f"stream:{name}") if house else []
-    if not lines:
+    done = stands(house, name).day if house else None
+    if done is None:
         return Step(what=name, kind="stream", do="run", why="nothing of it has been brought in yet")
-    found = [msgspec.json.decode(line.details["increment"], type=Increment) for line in lines]
-    done = max(increment.day for increment in found)
     if last and last > done:
         return Step(what=name, kind="stream", do="run", why=f"the days after {done} up to {last} are due")
     return Step(what=name, kind="stream", do="skip", why=f"done up to {done}; late rows come with the next day")

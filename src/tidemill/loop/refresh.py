@@ -36,7 +36,7 @@ _FORM = 2
 
 def refresh(house: House, graph: Graph, lease: Lease, tell: Callable[[str, dict[str, Any]], None]) -> list[str]:
     """Bring every view up to the newest publication; the names of those that changed. Nothing is made twice."""
-    if not house.ledger.find("publish"):
+    if house.ledger.last("publish") is None:
         return []
     view = house.lake.view()
     changed = []
@@ -80,7 +80,7 @@ def _published_before(house: House, stream: str, view: View) -> int:
 
     What was posted on a held day, or after it, still has to count as seen.
     """
-    held = [state.increment.as_of for state in house.lake.increments(stream) if state.state == "held"]
+    held = [state.increment.as_of for state in house.lake.held_increments(stream)]
     return min([view.as_of, *(as_of - _DAY_US for as_of in held)])
 
 

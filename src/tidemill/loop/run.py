@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
+from tidemill import loop
 from tidemill.core.clock import as_of, last_full_day
 from tidemill.core.errors import UnknownName, nearest
 from tidemill.core.lease import LAKE
-from tidemill.loop.arrivals import Arrivals, Day, Progress, arrivals, named, progress_of
-from tidemill.loop.fresh import refresh_champions
+from tidemill.loop.arrivals import Arrivals, Day, arrivals, stands
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.increment import Arrival, Brought, bring_in, rebuild_changed
@@ -27,6 +27,7 @@ from tidemill.loop.nodes import Stream
 from tidemill.loop.origins import refuse_strange, sources_of
 from tidemill.loop.recovery import recover_pointers
 from tidemill.loop.refresh import refresh
+from tidemill.loop.source_states import StateRef
 
 #: Told what happens while it happens: `(what, details)`.
 Teller = Callable[[str, dict[str, Any]], None]
@@ -80,28 +81,32 @@ def run(
         if remade:
             tell("rebuild", {"tables": remade})
             report.publications += 1
-        histories = {name: _history(house, name) for name in waiting}
+        histories = {name: _history(house, name) for name, due in waiting.items() if due.days}
         total = sum(len(due.days) for due in waiting.values())
         tell("due", {"increments": total})
-        numbers = {name: stands(house, name).number for name in waiting}
+        numbers = {name: due.progress.number for name, due in waiting.items()}
+        states = {name: _state_kept(house, due) for name, due in waiting.items() if due.days}
         for name, day in _in_order(waiting):
             numbers[name] += 1
             due = waiting[name]
             brought = bring_in(
                 house,
                 graph,
-                Arrival(due.stream, numbers[name], day, now, due.positions, files=named(due.files), backfill=backfill),
+                Arrival(due.stream, numbers[name], day, now, names=due.names, backfill=backfill),
                 lease=lease,
                 history=histories[name],
-                details={"files": msgspec.json.encode(due.files).decode()},
+                details={"source_state": msgspec.to_builtins(states[name])},
             )
             if brought.publication is not None and not backfill:
                 histories[name].append(brought.verdict.metrics)
             _count(report, brought)
             tell("increment", {"brought": brought})
         report.views = refresh(house, graph, lease, tell)
-        report.refreshed, said = refresh_champions(house, graph, lease, tell)
-        report.notes += said
+        if any(model.refresh is not None for model in graph.mill.recommenders.values()):
+            # Through the door: what counts and learns is loaded only where a champion is to be kept fresh.
+            report.refreshed, said = loop.refresh_champions(house, graph, lease, tell)
+            report.notes += said
+        _remove_superseded(house, graph)
     if report.publications or report.held or report.views or report.refreshed:
         house.ledger.checkpoint(house.state / "checkpoints")
     report.cpu_s = time.process_time() - started
@@ -122,8 +127,9 @@ def _waiting(house: House, graph: Graph, until: date | None, now: datetime, *, b
             arrival = min([arrival, *(due.first_event for due in found.values() if due.first_event)])
         found[stream.name] = arrivals(
             stream,
-            sources_of(house, stream, progress),
+            sources_of(house, stream),
             progress,
+            house.source_states,
             until=last,
             arrival=arrival,
             now=now,
@@ -139,10 +145,14 @@ def _streams(graph: Graph) -> list[Stream]:
     return sorted(graph.mill.streams.values(), key=lambda stream: not stream.snapshot)
 
 
-def stands(house: House, name: str) -> Progress:
-    """How far a stream has come."""
-    about = f"stream:{name}"
-    return progress_of(house.ledger.find("publish", about=about) + house.ledger.find("hold", about=about))
+def _state_kept(house: House, due: Arrivals) -> StateRef:
+    """Store what the sources have to know next time; every line of this run names it."""
+    return house.source_states.write(due.stream.name, due.states, due.progress.state)
+
+
+def _remove_superseded(house: House, graph: Graph) -> None:
+    for name in graph.mill.streams:
+        house.source_states.remove_superseded(name, stands(house, name).state)
 
 
 def _in_order(waiting: dict[str, Arrivals]) -> Iterator[tuple[str, Day]]:

@@ -13,16 +13,17 @@ from tidemill.core.errors import UsageError
 from tidemill.core.lease import LAKE
 from tidemill.core.ports import Lease
 from tidemill.core.records import Increment
+from tidemill.core.row_ids import REPLACEMENT_NUMBERS, row_id
 from tidemill.core.schema import ROW
-from tidemill.loop.arrivals import Day, Progress, arrivals, named
+from tidemill.core.source_read import REFUSED
+from tidemill.loop.arrivals import Day, Progress, arrivals, names_of_held
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.increment import Arrival, Brought, bring_in, rebuild_changed
-from tidemill.loop.origins import REPLACEMENTS, replacement
+from tidemill.loop.origins import replacement
 from tidemill.loop.refresh import refresh
-from tidemill.loop.run import silent, stands, stream_named
+from tidemill.loop.run import silent, stream_named
 from tidemill.loop.sealed_table import opened_table
-from tidemill.sources.read import REFUSED
 
 
 def accept(house: House, graph: Graph, stream: str, number: int, *, who: str, reason: str) -> Brought:
@@ -37,14 +38,13 @@ def accept(house: House, graph: Graph, stream: str, number: int, *, who: str, re
         house.lake.recover(lease)
         held = house.lake.held(stream, number)
         refused = empty_table(REFUSED) if held.refused is None else held.refused
-        files = named(stands(house, stream).files)
         rows, unreadable = opened_table(house.vault, held.rows)
         day = Day(held.increment.day, rows, refused)
         about = {"settles": str(number), "how": "accepted", "who": who, "reason": reason}
         if unreadable:  # of people whose keys are destroyed
             about["unreadable"] = str(unreadable)
         house.ledger.append("accept", about=f"stream:{stream}", details={**about, "number": number}, lease=lease)
-        return _publish(house, graph, held.increment, day, lease, about, files, accepted=True)
+        return _publish(house, graph, held.increment, day, lease, about, names_of_held(held.details), accepted=True)
 
 
 def replace(house: House, graph: Graph, stream: str, number: int, file: Path, *, who: str) -> Brought:
@@ -57,6 +57,7 @@ def replace(house: House, graph: Graph, stream: str, number: int, file: Path, *,
             declared,
             [replacement(house, declared, file)],
             Progress(),
+            house.source_states,
             until=increment.day,
             arrival=from_micros(increment.as_of),
             now=house.clock.now(),
@@ -68,13 +69,13 @@ def replace(house: House, graph: Graph, stream: str, number: int, file: Path, *,
         if day is None or not day.rows.num_rows + day.refused.num_rows:
             raise UsageError(f"{file} has no rows up to {increment.day}, the day of increment {number}")
         about = {"settles": str(number), "how": "replaced", "who": who}
-        files = {REPLACEMENTS + number: file.name}
-        return _publish(house, graph, increment, day, lease, about, files, accepted=False)
+        names = {REPLACEMENT_NUMBERS[number]: file.name}
+        return _publish(house, graph, increment, day, lease, about, names, accepted=False)
 
 
 def _numbered(day: Day, number: int) -> Day:
     """The day's rows numbered as those of a file of its own, so that `_row` stays unique in the stream."""
-    shift = (REPLACEMENTS + number) << 40
+    shift = row_id(REPLACEMENT_NUMBERS[number], 0)
 
     def shifted(rows: pa.Table) -> pa.Table:
         return rows.set_column(rows.schema.get_field_index(ROW), ROW, pc.add(rows[ROW], shift))
@@ -89,21 +90,20 @@ def _publish(
     day: Day,
     lease: Lease,
     about: dict[str, str],
-    files: dict[int, str],
+    names: dict[int, str],
     *,
     accepted: bool,
 ) -> Brought:
     rebuild_changed(house, graph, lease=lease)
-    newest = house.lake.view().as_of if house.ledger.find("publish") else held.as_of
+    newest = house.lake.view().as_of if house.ledger.last("publish") else held.as_of
     arrival = Arrival(
         graph.mill.streams[held.stream],
         held.number,
         day,
         from_micros(held.arrived_at),
-        held.positions,
-        files=files,
+        names=names,
         known_at=from_micros(max(newest, held.as_of)),
-        replaces=held.number,
+        replaces_increment=held.number,
     )
     brought = bring_in(house, graph, arrival, lease=lease, accepted=accepted, details=about)
     refresh(house, graph, lease, silent)

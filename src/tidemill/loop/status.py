@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from tidemill import loop
 from tidemill.core.clock import from_micros
 from tidemill.core.errors import LedgerError, ReleaseError
-from tidemill.loop.fresh import Standing, standing
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
 from tidemill.loop.tabular.datasets import changed_code
 from tidemill.release import read_deployment
 from tidemill.serving import switch_state
+
+if TYPE_CHECKING:
+    from tidemill.loop.fresh import Standing
 
 
 class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,10 +63,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 def status(house: House, graph: Graph) -> Status:
     """The state of the mill, from the ledger and the switch files."""
-    published = house.ledger.find("publish")
+    published = house.ledger.last("publish")
     view = house.lake.view() if published else None
     streams = tuple(_stream(house, name) for name in graph.mill.streams)
-    fresh = {model.name: standing(house, graph, model, view) for model in graph.mill.recommenders.values()}
+    fresh = {
+        model.name: loop.standing(house, graph, model, view)  # through the door: loads what counts and learns
+        for model in graph.mill.recommenders.values()
+        if model.refresh is not None
+    }
     imported = [name for name in house.releases.models() if name not in graph.mill.model_names]
     models = tuple(_model(house, name, fresh.get(name)) for name in (*graph.mill.model_names, *imported))
     return Status(

@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from tidemill.checks import split
 from tidemill.core.records import Failure
-from tidemill.loop.arrivals import named
+from tidemill.core.row_ids import split_row_id
+from tidemill.loop.arrivals import names_of_held
 from tidemill.loop.graph import Graph
 from tidemill.loop.house import House
-from tidemill.loop.run import stands, stream_named
+from tidemill.loop.run import stream_named
 from tidemill.loop.sealed_table import opened_table
-from tidemill.sources.known import row_place
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,18 +48,18 @@ def refused(house: House, graph: Graph, stream: str) -> list[RefusedLine]:
     quarantined = house.lake.quarantined(stream)
     if quarantined is not None:
         found = [_line(row, row["_increment"], "published") for row in _places(quarantined)]
-    files = named(stands(house, stream).files)
     for state in house.lake.increments(stream):
         if state.state == "held":
             number = state.increment.number
             held = house.lake.held(stream, number)
+            names = names_of_held(held.details)
             if held.refused is not None:
                 found += [_line(row, number, "held") for row in _places(held.refused)]
             rows, _ = opened_table(house.vault, held.rows)
             broken = split(contract, rows.drop_columns([c for c in ["_day"] if c in rows.column_names]))[1]
             for row in broken.to_pylist():
-                file, line = row_place(row["_row"])
-                place = {"file": files.get(file, str(file)), "line": line}
+                file, line = split_row_id(row["_row"])
+                place = {"file": names.get(file, str(file)), "line": line}
                 found.append(_line(row | place, number, "held"))
     return sorted(found, key=lambda one: (one.number, one.file, one.line))
 

@@ -1,8 +1,8 @@
 """Where do rows come from? Files as they lie about, and a simulated shop whose truth is known.
 
 Upstream is the world. A source gives good and refused rows, typed by the stream's contract, numbered once and for all,
-each belonging to exactly one day; it keeps nothing itself. What it has seen is handed back to the caller as records,
-who keeps them in the ledger and hands them in the next time.
+each belonging to exactly one day; it keeps nothing itself. What it has seen is its state, which the caller keeps and
+hands in the next time. The port is `tidemill.core.ports.Source`, and its records are in `tidemill.core.source_read`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,7 @@ from tidemill.core.lazy_door import lazy_exports
 if TYPE_CHECKING:
     from tidemill.sources.days import day_bounds as day_bounds
     from tidemill.sources.files import FileSource as FileSource
-    from tidemill.sources.known import KnownFile as KnownFile
     from tidemill.sources.open import open_source as open_source
-    from tidemill.sources.read import ReadStats as ReadStats
-    from tidemill.sources.read import Source as Source
-    from tidemill.sources.read import SourceRead as SourceRead
     from tidemill.sources.shop import ShopSource as ShopSource
     from tidemill.sources.shop_truth import Oracle as Oracle
     from tidemill.sources.shop_truth import Response as Response
@@ -33,9 +29,7 @@ else:
         {
             "days": "day_bounds",
             "files": "FileSource",
-            "known": "KnownFile",
             "open": "open_source",
-            "read": "ReadStats Source SourceRead",
             "shop": "ShopSource",
             "shop_truth": "Oracle Response Shop Truth",
             "shop_url": "ShopUrl",

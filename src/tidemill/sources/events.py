@@ -7,66 +7,60 @@ makes the same surrogates and keeps the same vault entries as for any other sour
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import polars as pl
 import pyarrow as pa
 
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import NoSuchSubject, SealBroken, SegmentDamaged, SourceDamaged, SourceError
 from tidemill.core.kinds import KINDS
 from tidemill.core.posted import Posted, decode, opened_event
+from tidemill.core.row_ids import POSTED_NUMBERS, row_id
 from tidemill.core.schema import Contract
 from tidemill.core.segments import read, segments
+from tidemill.core.source_read import (
+    RAW_LIMIT,
+    REFUSED,
+    ReadRequest,
+    ReadStats,
+    SourceRead,
+    SourceState,
+    good_schema,
+)
 from tidemill.sources.days import day_of
-from tidemill.sources.known import FILES_END, KnownFile, row_number
-from tidemill.sources.read import RAW_LIMIT, REFUSED, ReadStats, SourceRead, good_schema, nothing
+from tidemill.sources.known import FORMAT, FileSourceState, KnownFile, file_source_state
 
-#: Numbers of segments lie in this range, apart from those of a stream's files: both bring rows to one stream.
-FIRST_NUMBER, LAST_NUMBER = FILES_END, 2 * FILES_END - 1
+#: The name of the state: the segments that were read.
+KIND = "events"
 
 #: In place of a row that nobody can read any more.
 _FORGOTTEN = "the key of a person in it is destroyed"
 
 
-def is_posted(number: int) -> bool:
-    """Whether a file number is that of a segment of posted events."""
-    return FIRST_NUMBER <= number <= LAST_NUMBER
-
-
 class EventSource:
-    """The events posted to one stream; `folder` is its folder of segments, `unseal` undoes what the server sealed.
+    """The events posted to one stream; `folder` is its folder of segments, `unseal` undoes what the server sealed."""
 
-    `known` and `positions` may hold those of the stream's other sources too; they are left alone.
-    """
+    kind = KIND
 
-    def __init__(
-        self, folder: Path, contract: Contract, known: Sequence[KnownFile], *, unseal: Callable[[bytes], bytes]
-    ) -> None:
+    def __init__(self, folder: Path, contract: Contract, *, unseal: Callable[[bytes], bytes]) -> None:
         self._folder = folder
         self._contract = contract
-        self._known = {file.path: file for file in known if is_posted(file.number)}
         self._unseal = unseal
 
-    def read(
-        self,
-        until: date | None,
-        *,
-        zone: str,
-        after: date | None,
-        positions: Mapping[str, int],
-        arrival: datetime | None = None,
-        now: datetime | None = None,
-        damaged: Literal["raise", "leave"] = "raise",
-    ) -> SourceRead:
+    def read(self, request: ReadRequest) -> SourceRead:
         """See `Source.read`. Raises `SourceDamaged` for a segment that does not match its checksums."""
-        if until is not None and after is not None and until <= after:
-            return nothing(self._contract, self._known.values(), positions)
-        reading = _Reading(self._contract, self._unseal, zone, _Due(until, after, positions))
-        files = dict(self._known)
-        next_number = max([FIRST_NUMBER - 1, *(file.number for file in files.values())]) + 1
+        after = request.after
+        if request.nothing_due:
+            return SourceRead.empty(self._contract, request.state or SourceState.from_entries(KIND, FORMAT, {}))
+        known_before = FileSourceState.from_source_state(request.state, POSTED_NUMBERS)
+        due = _Due(request.until, after, known_before.taken)
+        reading = _Reading(self._contract, self._unseal, request.zone, due)
+        files = {file.path: file for file in known_before.files}
+        next_number = max(known_before.taken, default=POSTED_NUMBERS.start - 1) + 1
         wounds: list[SourceError] = []
         for path in segments(self._folder) if self._folder.is_dir() else ():
             known = files.get(path.name)
@@ -79,10 +73,10 @@ class EventSource:
                 files[path.name] = reading.file(path, number)
             except SegmentDamaged as error:
                 wound = SourceDamaged(f"{path.name}: {error.message}", tip="restore it from a backup")
-                if damaged == "raise":
+                if request.damaged == "raise":
                     raise wound from error
                 wounds.append(wound)
-        return reading.result(tuple(files.values()), tuple(wounds))
+        return reading.result(tuple(files.values()), known_before.taken, tuple(wounds))
 
 
 def _is_done(path: Path, known: KnownFile, after: date | None) -> bool:
@@ -95,12 +89,12 @@ def _is_done(path: Path, known: KnownFile, after: date | None) -> bool:
 class _Due:
     """Which rows are due; see `Source.read`."""
 
-    def __init__(self, until: date | None, after: date | None, positions: Mapping[str, int]) -> None:
-        self._until, self._after, self._positions = until, after, positions
+    def __init__(self, until: date | None, after: date | None, taken: Mapping[int, int]) -> None:
+        self._until, self._after, self._taken = until, after, taken
 
     def rows(self, days: list[date | None], number: int) -> tuple[list[bool], int]:
         """For each line of a file whether it is due, and how many come later."""
-        seen = self._positions.get(str(number), 0)
+        seen = self._taken.get(number, 0)
         due, pending = [], 0
         for line, day in enumerate(days, 1):
             late = day is not None and self._until is not None and day > self._until
@@ -117,7 +111,7 @@ class _Reading:
         self._contract, self._unseal, self._zone, self._due = contract, unseal, zone, due
         self._good: list[pa.Table] = []
         self._refused: list[dict[str, Any]] = []
-        self._positions: dict[str, int] = {}
+        self._taken: dict[int, int] = {}
         self._forgotten = 0
         self._bytes = self._lines = self._files = self._pending = 0
         self.skipped = 0
@@ -132,7 +126,7 @@ class _Reading:
         days: list[date | None] = day_of(_instants(times), self._zone).to_list()
         due, pending = self._due.rows(days, number)
         self._take(path, number, [frame.payload for frame in frames], found, days, due)
-        self._positions[str(number)] = len(frames)
+        self._taken[number] = len(frames)
         self._bytes += stat.st_size
         self._lines += len(frames)
         self._files += 1
@@ -156,7 +150,7 @@ class _Reading:
         for line, (row, day, is_due) in enumerate(zip(found, days, due, strict=True), 1):
             if not is_due:
                 continue
-            at = row_number(number, line)
+            at = row_id(number, line)
             if row is _FORGOTTEN:
                 self._forgotten += 1
                 continue
@@ -207,8 +201,10 @@ class _Reading:
             row[column.name] = value
         return row
 
-    def result(self, files: tuple[KnownFile, ...], damaged: tuple[SourceError, ...]) -> SourceRead:
-        empty = good_schema(self._contract).empty_table()
+    def result(
+        self, files: tuple[KnownFile, ...], taken_before: Mapping[int, int], damaged: tuple[SourceError, ...]
+    ) -> SourceRead:
+        """All that was found, and the state after it."""
         stats = ReadStats(
             bytes=self._bytes,
             content_bytes=self._bytes,
@@ -217,11 +213,12 @@ class _Reading:
             files_skipped=self.skipped,
             pending=self._pending,
         )
+        good = self._good or [empty_table(good_schema(self._contract))]
         return SourceRead(
-            good=pa.concat_tables([empty, *self._good]).combine_chunks(),
-            refused=pa.Table.from_pylist(self._refused, schema=REFUSED),
-            files=files,
-            positions=self._positions,
+            good=pa.concat_tables(good).combine_chunks(),
+            refused=pa.Table.from_pylist(self._refused, REFUSED) if self._refused else empty_table(REFUSED),
+            state=file_source_state(KIND, files, {**taken_before, **self._taken}),
+            names={file.number: file.path for file in files},
             stats=stats,
             damaged=damaged,
             notes=self._notes(),

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 from tidemill.core.errors import SourceDamaged, SourceMissing, nearest
+from tidemill.core.row_ids import DECLARED_NUMBERS
 from tidemill.core.schema import Contract
-from tidemill.sources.known import FILES_END, KnownFile
+from tidemill.core.source_read import ReadRequest, SourceRead, SourceState
+from tidemill.sources.known import FORMAT, FileSourceState
 from tidemill.sources.mapping import check_specs
-from tidemill.sources.read import SourceRead, nothing
 from tidemill.sources.register import Register
 from tidemill.sources.url import parse_file_url
-from tidemill.sources.visit import Asked, Visit
+from tidemill.sources.visit import Visit
 
 #: Endings of files that are still being written by common tools; names with `.` or `_` in front are left too.
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")
+
+#: The name of the state of all sources that read files.
+KIND = "files"
 
 
 class FileSource:
@@ -25,50 +27,40 @@ class FileSource:
 
     Formats are recognised by their bytes: CSV, JSON lines, Parquet; plain, gzip or zstd. Each file is read at most once
     per call, however many days it fills, and not at all while nothing about it has changed and nothing in it is due.
-    `known` and `positions` may hold those of the stream's other sources too; they are left alone and not given back.
     Raises `SettingError` where the URL does not fit the contract.
     """
 
-    def __init__(self, url: str, contract: Contract, base: Path, known: Sequence[KnownFile] = ()) -> None:
+    kind = KIND
+
+    def __init__(self, url: str, contract: Contract, base: Path) -> None:
         self._url = parse_file_url(url)
         self._contract, self._base = contract, base
-        self._known = tuple(file for file in known if file.number < FILES_END)
         if self._url.columns:
             check_specs(self._url.columns, contract)
 
-    def read(
-        self,
-        until: date | None,
-        *,
-        zone: str,
-        after: date | None,
-        positions: Mapping[str, int],
-        arrival: datetime | None = None,
-        now: datetime | None = None,
-        damaged: Literal["raise", "leave"] = "raise",
-    ) -> SourceRead:
+    def read(self, request: ReadRequest) -> SourceRead:
         """See `Source.read`. Raises `SourceMissing`, `SourceUnknown`, `SchemaChanged` and `SourceDamaged`."""
-        positions = {number: line for number, line in positions.items() if int(number) < FILES_END}
-        if until is not None and after is not None and until <= after:
-            return nothing(self._contract, self._known, positions)
-        files = {self._name(path): path for path in self._paths()}
-        register = Register(self._known, positions, files)
-        visit = Visit(self._contract, self._url, register, positions, Asked(until, after, zone, arrival, now))
+        if request.nothing_due:
+            return SourceRead.empty(self._contract, request.state or SourceState.from_entries(KIND, FORMAT, {}))
+        known = FileSourceState.from_source_state(request.state, DECLARED_NUMBERS)
+        files = {self._name(path): path for path in self._paths(before=bool(known.files))}
+        register = Register(known.files, known.taken, files)
+        visit = Visit(self._contract, self._url, register, known.taken, request)
         # Names that were seen before come first: only then is it known which contents are no longer where they were.
         for name, path in sorted(files.items(), key=lambda item: (register.at(item[0]) is None, item[0])):
             try:
                 visit.file(name, path)
             except SourceDamaged as error:
-                if damaged == "raise":
+                if request.damaged == "raise":
                     raise
                 visit.damaged.append(error)
-        return visit.result()
+        return visit.result(KIND)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._base).as_posix() if path.is_relative_to(self._base) else path.as_posix()
 
-    def _paths(self) -> list[Path]:
-        """The files that the URL names now, by name."""
+    def _paths(self, *, before: bool) -> list[Path]:
+        """The files that the URL names now, by name; `before`: there were some in an earlier read."""
         place = self._base / self._url.path
         if place.is_file():
             return [place]
@@ -78,10 +70,10 @@ class FileSource:
             pattern = Path(self._url.path)
             root = Path(pattern.anchor) if pattern.is_absolute() else self._base
             found = _finished(root.glob(str(pattern.relative_to(pattern.anchor))))
-            if found or self._known:
+            if found or before:
                 return found
             raise SourceMissing(f"no file matches {place}", tip="the path is taken relative to the project's folder")
-        if self._known:
+        if before:
             return []  # it was read before and has been tidied away since
         near = [path.name for path in place.parent.iterdir()] if place.parent.is_dir() else []
         where = nearest(place.name, near) if near else f"nothing lies in {place.parent}"

@@ -1,36 +1,37 @@
-"""What is remembered of a file between two runs."""
+"""The state of a source of files: what is remembered of each file between two reads."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import date
 
+import msgspec
+
 from tidemill.core.records import Record
+from tidemill.core.source_read import SourceState
 
-#: Numbers of a stream's files lie below this; those of its other sources, such as posted events, above.
-FILES_END = 1 << 20
-
-#: Numbers of files lie below; from here on they are those of posted events and of rows that replace a held increment.
-FILES_END = 1 << 20
+#: The format of an entry and of the state; a newer one is refused.
+FORMAT = 1
 
 
-class KnownFile(Record, frozen=True):
-    """A file that was read before. The caller keeps it with the increments that it led to, and hands it in again.
+class KnownFile(Record, frozen=True, omit_defaults=True):
+    """A file that was read before.
 
-    `number` is the file's for good: a row's `_row` is `number << 40 | line`. A file that grows keeps its number; one
+    `number` is the file's for good: a row's `_row` is made of it and the line. A file that grows keeps its number; one
     whose earlier lines changed gets a new one, and its old record stays behind.
     """
 
-    number: int
-    #: Relative to the project's folder where it lies below it.
-    path: str
+    number: int = 0
+    #: Relative to the project's folder where it lies below it; empty where only the number is still known.
+    path: str = ""
     #: Size and time of change as the file system gave them before reading.
-    size: int
-    mtime_ns: int
+    size: int = 0
+    mtime_ns: int = 0
     #: Lines seen, a header and blank lines included; rows of a Parquet file.
-    lines: int
+    lines: int = 0
     #: sha256 of the first `content_bytes` of the decompressed content; of the whole file where it is Parquet.
-    prefix_sha256: str
-    content_bytes: int
+    prefix_sha256: str = ""
+    content_bytes: int = 0
     #: The last day that has a row, in the stream's zone; `None` where the rows bring no time of their own.
     last_day: date | None = None
     #: The last line was taken although no line end follows it.
@@ -42,21 +43,45 @@ class KnownFile(Record, frozen=True):
     copied: int = 0
     #: The contract's columns that the file brings.
     columns: tuple[str, ...] = ()
+    #: Lines up to which the rows were taken; in format 0 they stand beside the files.
+    taken: int = 0
 
 
-def row_number(number: int, line: int) -> int:
-    """`_row` of a line.
+class FileSourceState(Record, frozen=True):
+    """The state of a source of files, decoded."""
 
-    >>> row_number(3, 17) == (3 << 40) + 17
-    True
-    """
-    return number << 40 | line
+    files: tuple[KnownFile, ...] = ()
+    #: Number of a file -> lines up to which its rows were taken; also of numbers whose file is known no more.
+    taken: dict[int, int] = msgspec.field(default_factory=dict)
+
+    @classmethod
+    def from_source_state(cls, state: SourceState | None, numbers: range) -> FileSourceState:
+        """The files whose numbers lie in a range; `FormatTooNew` for a state of a later format."""
+        if state is None:
+            return cls()
+        state.require_format(FORMAT)
+        if state.format == 0:
+            files = state.entry("files", tuple[KnownFile, ...], ())
+            taken = {int(number): line for number, line in state.entry("positions", dict[str, int], {}).items()}
+        else:
+            files = tuple(msgspec.json.decode(entry, type=KnownFile) for entry in state.body.values())
+            taken = {file.number: file.taken for file in files}
+        return cls(
+            files=tuple(file for file in files if file.path and file.number in numbers),
+            taken={number: line for number, line in taken.items() if number in numbers},
+        )
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The path of each file by its number."""
+        return {file.number: file.path for file in self.files}
 
 
-def row_place(row: int) -> tuple[int, int]:
-    """The number of the file and the line of a `_row`.
-
-    >>> row_place(row_number(3, 17))
-    (3, 17)
-    """
-    return row >> 40, row & (1 << 40) - 1
+def file_source_state(kind: str, files: Iterable[KnownFile], taken: Mapping[int, int]) -> SourceState:
+    """The state to be kept: an entry for each number that was ever given, so that none is given twice."""
+    known = {file.number: file for file in files}
+    entries = {}
+    for number in sorted({*known, *taken}):
+        file = known.get(number) or KnownFile(number=number)
+        entries[str(number)] = msgspec.structs.replace(file, taken=taken.get(number, 0))
+    return SourceState.from_entries(kind, FORMAT, entries)

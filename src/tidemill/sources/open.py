@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from tidemill.core.errors import SettingError, nearest
+from tidemill.core.ports import Source
 from tidemill.core.schema import Contract
-from tidemill.sources.known import KnownFile
-from tidemill.sources.read import Source
 
 
-def open_source(url: str, contract: Contract, base: Path, known: Sequence[KnownFile] = ()) -> Source:
+def open_source(url: str, contract: Contract, base: Path) -> Source:
     """The source behind `url`, chosen by what stands before its colon; nothing is read yet.
 
     Raises `SettingError` where no source of that name is installed.
@@ -21,5 +19,5 @@ def open_source(url: str, contract: Contract, base: Path, known: Sequence[KnownF
     found = {point.name: point for point in entry_points(group="tidemill.sources")}
     if scheme not in found:
         raise SettingError(f"no source reads `{scheme}:` URLs: {nearest(scheme, found)}")
-    source: Source = found[scheme].load()(url, contract, base, known)
+    source: Source = found[scheme].load()(url, contract, base)
     return source

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from tidemill.sources.known import FILES_END, KnownFile
+from tidemill.sources.known import KnownFile
 from tidemill.sources.scan import Scan
 
 Kinship = Literal["same", "moved", "copy", "new"]
@@ -22,36 +23,49 @@ class Identity(NamedTuple):
 
 
 class Register:
-    """All files of a source that were ever seen, and the numbers to come."""
+    """All files of a source that were ever seen, and the numbers to come.
 
-    def __init__(self, known: Iterable[KnownFile], positions: Mapping[str, int], present: Collection[str]) -> None:
-        self._files = {file.number: file for file in known}
-        numbers = [*self._files, *(int(number) for number in positions)]
-        self._next = max((number for number in numbers if number < FILES_END), default=0) + 1
+    Looking a file up costs the same however many there are: a folder that gets a file a day is read for years.
+    """
+
+    def __init__(self, known: Iterable[KnownFile], taken: Mapping[int, int], present: Collection[str]) -> None:
         self._present = set(present)
+        #: By number, rising: a later number is given later.
+        self._files: dict[int, KnownFile] = {}
+        self._by_path: defaultdict[str, set[int]] = defaultdict(set)
+        self._by_content: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
+        #: Files that no longer lie where they were: the path is missing, or has other lines and a newer number.
+        self._gone: set[int] = set()
+        files = sorted(known, key=lambda file: file.number)
+        for file in files:
+            self.keep(file)
+        self._next = max([*self._files, *taken], default=0) + 1
 
     @property
     def files(self) -> tuple[KnownFile, ...]:
         """All files, by number."""
-        return tuple(self._files[number] for number in sorted(self._files))
+        return tuple(self._files.values())
 
     def at(self, path: str) -> KnownFile | None:
         """The newest file that was seen under a path."""
-        return max(
-            (file for file in self._files.values() if file.path == path), key=lambda file: file.number, default=None
-        )
+        numbers = self._by_path.get(path)
+        return self._files[max(numbers)] if numbers else None
 
     def original(self, file: KnownFile) -> KnownFile | None:
         """The file that `file` is a copy of, where that one is gone and the copy never had lines of its own."""
-        if file.same_as is None or file.copied != file.lines:
+        if file.same_as is None or file.copied != file.lines or file.same_as not in self._gone:
             return None
-        source = self._files.get(file.same_as)
-        return source if source is not None and self._gone(source) else None
+        return self._files[file.same_as]
 
     def marks(self, entry: KnownFile | None) -> frozenset[int]:
         """Lengths at which a file's beginning is compared with known ones."""
-        gone = {file.content_bytes for file in self._files.values() if self._gone(file)}
+        gone = {self._files[number].content_bytes for number in self._gone}
         return frozenset(gone | ({entry.content_bytes} if entry else set()))
+
+    def newest_columns(self) -> tuple[str, ...]:
+        """The columns of the newest file that is no copy and says which it brings."""
+        files = reversed(self._files.values())
+        return next((file.columns for file in files if file.columns and file.same_as is None), ())
 
     def identify(self, name: str, entry: KnownFile | None, scan: Scan, *, timeless: bool) -> Identity:
         """What the file under `name` is, given the newest entry of that name.
@@ -61,25 +75,24 @@ class Register:
         """
         if entry is not None and scan.begins_with(entry):
             return Identity("same", entry)
-        whole = [file for file in self.files if file.content_bytes and file.same_as is None and not file.waiting]
-        others = [file for file in whole if file.path != name]
-        for file in sorted(others, key=lambda file: -file.content_bytes):
-            if self._gone(file) and scan.begins_with(file):
+        gone = [self._files[number] for number in sorted(self._gone)]
+        for file in sorted(gone, key=lambda file: -file.content_bytes):
+            if file.path != name and _is_whole(file) and scan.begins_with(file):
                 return Identity("moved", file)
-        present = [file for file in others if not self._gone(file)]
-        if timeless and whole:
-            present = [file for file in present if file.number == whole[-1].number]
-        return next((Identity("copy", file) for file in present if scan.equals(file)), Identity("new", None))
+        copies = [self._files[number] for number in sorted(self._by_content.get((scan.bytes, scan.digest), ()))]
+        newest = self._newest_whole() if timeless else None
+        for file in copies:
+            other = file.path != name and file.number not in self._gone and newest in (None, file.number)
+            if other and _is_whole(file) and scan.equals(file):
+                return Identity("copy", file)
+        return Identity("new", None)
 
     def lost(self, after: date | None) -> list[KnownFile]:
         """Files that are gone although they have rows of days after `after`, which can be read no more."""
         return [
             file
-            for file in self.files
-            if file.same_as is None
-            and self._gone(file)
-            and file.last_day is not None
-            and (after is None or file.last_day > after)
+            for file in (self._files[number] for number in sorted(self._gone))
+            if file.same_as is None and file.last_day is not None and (after is None or file.last_day > after)
         ]
 
     def next_number(self) -> int:
@@ -89,15 +102,39 @@ class Register:
 
     def keep(self, file: KnownFile) -> None:
         """Note what is now known of a file."""
+        before = self._files.get(file.number)
+        if before is not None:
+            self._unlink(before)
         self._files[file.number] = file
+        self._by_path[file.path].add(file.number)
+        self._by_content[file.content_bytes, file.prefix_sha256].add(file.number)
+        self._look_again(file.path)
 
     def adopt(self, copy: KnownFile, original: KnownFile) -> KnownFile:
         """Let an original whose path is gone live on where its copy lies."""
+        self._unlink(copy)
         del self._files[copy.number]
         moved = msgspec.structs.replace(original, path=copy.path, size=copy.size, mtime_ns=copy.mtime_ns)
         self.keep(moved)
         return moved
 
-    def _gone(self, file: KnownFile) -> bool:
-        newest = self.at(file.path)
-        return file.path not in self._present or (newest is not None and newest.number != file.number)
+    def _unlink(self, file: KnownFile) -> None:
+        self._by_path[file.path].discard(file.number)
+        self._by_content[file.content_bytes, file.prefix_sha256].discard(file.number)
+        self._gone.discard(file.number)
+        self._look_again(file.path)
+
+    def _look_again(self, path: str) -> None:
+        """Which of the files seen under a path are gone: all but the newest, or all where nothing lies there."""
+        numbers = self._by_path[path]
+        self._gone |= numbers
+        if numbers and path in self._present:
+            self._gone.discard(max(numbers))
+
+    def _newest_whole(self) -> int:
+        return next((file.number for file in reversed(self._files.values()) if _is_whole(file)), 0)
+
+
+def _is_whole(file: KnownFile) -> bool:
+    """Whether a file has content of its own that another may be a copy of."""
+    return bool(file.content_bytes) and file.same_as is None and not file.waiting

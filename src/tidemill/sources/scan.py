@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from tidemill.core.errors import SchemaChanged
+from tidemill.core.source_read import DAY, RAW_LIMIT
 from tidemill.sources.blocks import Block, Lines, after_line, after_record
 from tidemill.sources.content import BOM, Digests, chunks, file_sha256
 from tidemill.sources.convert import LINE, convert
@@ -22,7 +23,6 @@ from tidemill.sources.known import KnownFile
 from tidemill.sources.look import Look
 from tidemill.sources.mapping import Mapping
 from tidemill.sources.parquet_rows import parquet_rows
-from tidemill.sources.read import DAY, RAW_LIMIT
 
 #: With fewer new lines, a change of type is a matter of single lines.
 _MOST_OF = 10

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import SchemaChanged, nearest
+from tidemill.core.row_ids import row_id
 from tidemill.core.schema import Column, Contract
+from tidemill.core.source_read import DAY, REFUSED, ReadRequest, ReadStats, SourceRead, SourceState, good_schema
 from tidemill.sources.convert import POLARS, to_arrow
 from tidemill.sources.days import day_of
-from tidemill.sources.known import KnownFile, row_number
-from tidemill.sources.read import DAY, REFUSED, ReadStats, SourceRead, good_schema, nothing
 from tidemill.sources.shop_truth import shop_of
 from tidemill.sources.shop_url import parse_shop_url
 
-_STREAM = "1"  # the shop delivers one endless file
+#: The format of the state: one entry `rows`, how many were given.
+FORMAT = 1
+_NUMBER = 1  # the shop delivers one endless file
 
 
 class ShopSource:
@@ -29,7 +32,9 @@ class ShopSource:
     requires a column that the shop does not have.
     """
 
-    def __init__(self, url: str, contract: Contract, base: Path, known: Sequence[KnownFile] = ()) -> None:
+    kind = "shop"
+
+    def __init__(self, url: str, contract: Contract, base: Path) -> None:
         self._url = parse_shop_url(url)
         self._contract = contract
         self.shop = shop_of(self._url)
@@ -37,31 +42,23 @@ class ShopSource:
         offered = _REVIEW if self._reviews else _ITEM
         self._fields = {column.name: _field(column, offered, contract) for column in contract.columns}
 
-    def read(
-        self,
-        until: date | None,
-        *,
-        zone: str,
-        after: date | None,
-        positions: Mapping[str, int],
-        arrival: datetime | None = None,
-        now: datetime | None = None,
-        damaged: Literal["raise", "leave"] = "raise",
-    ) -> SourceRead:
+    def read(self, request: ReadRequest) -> SourceRead:
         """See `Source.read`; the shop's times are its own, so that `arrival` and `now` change nothing."""
-        seen = positions.get(_STREAM, 0)
-        if until is not None and after is not None and until <= after:
-            return nothing(self._contract, (), {_STREAM: seen})
-        rows = self._rows(until)
+        seen = _rows_given(request.state)
+        if request.nothing_due:
+            return SourceRead.empty(self._contract, self._state(seen))
+        rows = self._rows(request.until)
         new = rows[seen:]
-        good = self._frame(new, seen, zone)
         return SourceRead(
-            good=to_arrow([good] if new else [], good_schema(self._contract)),
-            refused=REFUSED.empty_table(),
-            files=(),
-            positions={_STREAM: max(seen, len(rows))},
+            good=to_arrow([self._frame(new, seen, request.zone)] if new else [], good_schema(self._contract)),
+            refused=empty_table(REFUSED),
+            state=self._state(max(seen, len(rows))),
+            names={_NUMBER: "shop"},
             stats=ReadStats(lines=len(new)),
         )
+
+    def _state(self, rows: int) -> SourceState:
+        return SourceState.from_entries(self.kind, FORMAT, {"rows": rows})
 
     def _rows(self, until: date | None) -> list[dict[str, Any]]:
         """Everything that has arrived up to a day, in order of arrival."""
@@ -79,7 +76,7 @@ class ShopSource:
                 values = [None if value is None else str(value) for value in values]
             columns.append(pl.Series(column.name, values, dtype=POLARS[column.kind], strict=False))
         frame = pl.DataFrame(columns)
-        first = row_number(int(_STREAM), seen + 1)
+        first = row_id(_NUMBER, seen + 1)
         return frame.with_columns(
             pl.int_range(first, first + len(rows), dtype=pl.Int64).alias("_row"),
             pl.Series(DAY, day_of(frame[self._contract.event_time], zone)),
@@ -88,6 +85,16 @@ class ShopSource:
 
 _REVIEW = {"subject": "user_id", "item": "item_id", "event_time": "at", "rating": "rating", "stars": "rating"}
 _ITEM = {"item": "item_id", "event_time": "at", "category": "category", "in_stock": "in_stock", "price": "price"}
+
+
+def _rows_given(state: SourceState | None) -> int:
+    """How many rows earlier reads gave."""
+    if state is None:
+        return 0
+    state.require_format(FORMAT)
+    if state.format == 0:
+        return state.entry("positions", dict[str, int], {}).get(str(_NUMBER), 0)
+    return state.entry("rows", int, 0)
 
 
 def _field(column: Column, offered: Mapping[str, str], contract: Contract) -> str | None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from os import stat_result
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
 from tidemill.core.clock import micros
 from tidemill.core.errors import SourceDamaged
+from tidemill.core.row_ids import row_id
 from tidemill.core.schema import Contract
+from tidemill.core.source_read import REFUSED, ReadRequest, ReadStats, SourceRead, good_schema
 from tidemill.sources.content import compression
 from tidemill.sources.convert import LINE, to_arrow
-from tidemill.sources.known import KnownFile
+from tidemill.sources.known import KnownFile, file_source_state
 from tidemill.sources.look import Look, look
 from tidemill.sources.mapping import refuse_lost
-from tidemill.sources.read import REFUSED, ReadStats, SourceRead, good_schema
 from tidemill.sources.register import Identity, Register
 from tidemill.sources.scan import Context, Due, Scan, scan
 from tidemill.sources.url import FileUrl
@@ -27,24 +27,15 @@ from tidemill.sources.url import FileUrl
 SETTLED = timedelta(seconds=10)
 
 
-class Asked(NamedTuple):
-    """The question that one `read` asks: see `Source.read`."""
-
-    until: date | None
-    after: date | None
-    zone: str
-    arrival: datetime | None
-    now: datetime | None
-
-
 class Visit:
     """Files one after the other; rows, numbers and notes are collected."""
 
     def __init__(
-        self, contract: Contract, url: FileUrl, register: Register, positions: Mapping[str, int], asked: Asked
+        self, contract: Contract, url: FileUrl, register: Register, taken: Mapping[int, int], request: ReadRequest
     ) -> None:
-        self._contract, self._url, self._register, self._asked = contract, url, register, asked
-        self._positions = dict(positions)
+        self._contract, self._url, self._register, self._request = contract, url, register, request
+        #: Number of a file -> lines up to which its rows were taken.
+        self._lines_taken = dict(taken)
         self._good: list[pl.DataFrame] = []
         self._refused: list[pl.DataFrame] = []
         self._notes: list[str] = []
@@ -58,12 +49,10 @@ class Visit:
         if entry is not None and original is not None:
             entry = self._register.adopt(entry, original)
             self._notes.append(f"{name} takes the place of {original.path}, which is gone and had the same content")
-        tail = self._takes_tail(path, stat)
-        unchanged = entry is not None and (entry.size, entry.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
-        if entry is not None and unchanged and not (entry.waiting and tail) and self._taken(entry):
+        if entry is not None and self._unchanged(path, stat, entry):
             self._totals["files_skipped"] += 1
             return
-        found, timeless = self._scan(path, entry, tail)
+        found, timeless = self._scan(path, entry, self._takes_tail(path, stat))
         identity = self._register.identify(name, entry, found, timeless=timeless)
         if identity.kinship == "moved":
             found.narrow(self._due(identity.known, timeless=timeless))
@@ -72,17 +61,23 @@ class Visit:
         self._totals["files_read"] += 1
         self._totals["bytes"] += stat.st_size
 
+    def _unchanged(self, path: Path, stat: stat_result, entry: KnownFile) -> bool:
+        """Whether nothing about a file is new and nothing in it is due, so that it need not be opened."""
+        if (entry.size, entry.mtime_ns) != (stat.st_size, stat.st_mtime_ns) or not self._taken(entry):
+            return False
+        return not (entry.waiting and self._takes_tail(path, stat))
+
     def _scan(self, path: Path, entry: KnownFile | None, tail: bool) -> tuple[Scan, bool]:
         """Read a file, from where its known part ends where that is possible; and whether its rows bring no time."""
-        asked = self._asked
-        seen = look(path, self._url, self._contract, timeless=asked.arrival is not None)
+        request = self._request
+        seen = look(path, self._url, self._contract, timeless=request.arrival is not None)
         if seen.mapping is not None and (seen.header or seen.format == "parquet"):
-            refuse_lost(seen.mapping, self._columns_before(), str(path))
+            refuse_lost(seen.mapping, self._register.newest_columns(), str(path))
         timeless = seen.mapping is not None and seen.mapping.timeless
         context = Context(
-            zone=asked.zone,
+            zone=request.zone,
             delimiter=self._url.delimiter,
-            arrival=asked.arrival,
+            arrival=request.arrival,
             take_tail=tail,
             marks=self._register.marks(entry),
         )
@@ -115,16 +110,15 @@ class Visit:
 
     def _keep(self, file: KnownFile, identity: Identity, found: Scan) -> None:
         """Remember the file, and take its rows under its number; a copy has none of its own."""
-        key = str(file.number)
-        seen = self._positions.get(key, 0)
+        seen = self._lines_taken.get(file.number, 0)
         self._register.keep(file)
-        self._positions[key] = max(seen, file.lines)
+        self._lines_taken[file.number] = max(seen, file.lines)
         self._totals["content_bytes"] += found.bytes
         if identity.kinship == "copy":
             return
         self._totals["lines"] += max(0, file.lines - seen)
         self._totals["pending"] += found.pending
-        row = (pl.lit(file.number << 40, pl.Int64) + pl.col(LINE)).alias("_row")
+        row = (pl.lit(row_id(file.number, 0), pl.Int64) + pl.col(LINE)).alias("_row")
         name = pl.lit(file.path).alias("file")
         self._good += [frame.with_columns(row) for frame in found.rows if frame.height]
         self._refused += [frame.with_columns(row, name) for frame in found.refused if frame.height]
@@ -140,16 +134,17 @@ class Visit:
         if found.waiting:
             self._notes.append(f"the last line of {name} has no end yet; it waits until it has, or the file rests")
 
-    def result(self) -> SourceRead:
-        """All that was found, in order of `_row`."""
+    def result(self, kind: str) -> SourceRead:
+        """All that was found, in order of `_row`, and the state of that kind after it."""
+        files = self._register.files
         refused = [frame.rename({LINE: "line"}) for frame in self._refused]
-        for file in self._register.lost(self._asked.after):
+        for file in self._register.lost(self._request.after):
             self._notes.append(f"{file.path} is gone or was overwritten, and it had rows up to {file.last_day}")
         return SourceRead(
             good=to_arrow(self._good, good_schema(self._contract)),
             refused=to_arrow(refused, REFUSED),
-            files=self._register.files,
-            positions=self._positions,
+            state=file_source_state(kind, files, self._lines_taken),
+            names={file.number: file.path for file in files},
             stats=ReadStats(**self._totals),
             notes=tuple(self._notes),
             damaged=tuple(self.damaged),
@@ -157,9 +152,9 @@ class Visit:
 
     def _due(self, entry: KnownFile | None, *, timeless: bool) -> Due:
         return Due(
-            until=self._asked.until,
-            after=self._asked.after,
-            seen=self._positions.get(str(entry.number), 0) if entry else 0,
+            until=self._request.until,
+            after=self._request.after,
+            seen=self._lines_taken.get(entry.number, 0) if entry else 0,
             floor=entry.copied if entry else 0,
             timeless=timeless,
         )
@@ -168,9 +163,9 @@ class Visit:
         """Whether nothing in the known part of a file is due."""
         if entry.same_as is not None and entry.copied == entry.lines:
             return True
-        if self._positions.get(str(entry.number), 0) < entry.lines:
+        if self._lines_taken.get(entry.number, 0) < entry.lines:
             return False
-        after = self._asked.after
+        after = self._request.after
         return entry.last_day is None or (after is not None and entry.last_day <= after)
 
     def _skippable(self, entry: KnownFile, seen: Look) -> bool:
@@ -179,11 +174,7 @@ class Visit:
 
     def _takes_tail(self, path: Path, stat: stat_result) -> bool:
         """Whether a last line without its end is whole: in a compressed file, or where the file has come to rest."""
-        now = self._asked.now
+        now = self._request.now
         if now is None or compression(path) != "none":
             return True
         return stat.st_mtime_ns // 1000 <= micros(now - SETTLED)
-
-    def _columns_before(self) -> tuple[str, ...]:
-        brought = [file.columns for file in self._register.files if file.columns and file.same_as is None]
-        return brought[-1] if brought else ()

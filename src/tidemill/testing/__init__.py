@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tidemill.testing.line_store import LineStoreSuite as LineStoreSuite
     from tidemill.testing.objects import ObjectsSuite as ObjectsSuite
     from tidemill.testing.project import check_project as check_project
+    from tidemill.testing.source import SourceSuite as SourceSuite
     from tidemill.testing.tables import TablesSuite as TablesSuite
     from tidemill.testing.vault_store import VaultStoreSuite as VaultStoreSuite
 else:
@@ -33,6 +34,7 @@ else:
             "line_store": "LineStoreSuite",
             "objects": "ObjectsSuite",
             "project": "check_project",
+            "source": "SourceSuite",
             "tables": "TablesSuite",
             "vault_store": "VaultStoreSuite",
         },

@@ -109,7 +109,7 @@ def _made(house: House, view: str) -> Made | None:
 def _tests(house: House, graph: Graph, views: list[Features]) -> dict[str, dict[str, float]]:
     used = {name for view in views for name in consumers(graph, view.name)}
     models = [model for model in graph.mill.models.values() if model.name in used]
-    if not models or not house.ledger.find("publish"):
+    if not models or house.ledger.last("publish") is None:
         return {}
     published = house.lake.view()
     return {model.name: _kept(house, published, model, significance(graph, published, model)) for model in models}

@@ -1,0 +1,36 @@
+"""Row ids: the 64-bit number `_row` of a row, unique in its stream and the same in every replay.
+
+A row id is the number of the file (or partition, or page) that the row came from, then the line in it. Numbers of
+files are given out in three ranges, so that sources of one stream never give two rows the same id.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_LINE_BITS: Final = 40
+
+#: Numbers of what the declared source of a stream reads: files, partitions, pages.
+DECLARED_NUMBERS: Final = range(1, 1 << 20)
+#: Numbers of the segments of posted events.
+POSTED_NUMBERS: Final = range(1 << 20, 1 << 21)
+#: Numbers of files that replace a held increment: the first of them plus the number of the increment.
+REPLACEMENT_NUMBERS: Final = range(1 << 21, 1 << 23)
+
+
+def row_id(number: int, line: int) -> int:
+    """`_row` of a line, the first of a file being line 1.
+
+    >>> row_id(3, 17) == (3 << 40) + 17
+    True
+    """
+    return number << _LINE_BITS | line
+
+
+def split_row_id(row: int) -> tuple[int, int]:
+    """The number of the file and the line of a `_row`.
+
+    >>> split_row_id(row_id(3, 17))
+    (3, 17)
+    """
+    return row >> _LINE_BITS, row & (1 << _LINE_BITS) - 1
