@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from source_reader import COLUMNS, lines, refusals, rows
 
 from tidemill.core.clock import as_of, micros
+from tidemill.core.clock_change import first_after_gap
 from tidemill.core.errors import SchemaChanged
 from tidemill.core.schema import Column, Event, event_time, item
 from tidemill.core.source_read import SourceRead
 from tidemill.sources import day_bounds
-from tidemill.sources.times import first_after_gap, read_times
+from tidemill.sources.times import read_times
 
 Read = Callable[..., SourceRead]
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Sao_Paulo"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from tidemill.core.clock import micros
+from tidemill.core.clock_change import first_after_gap
 from tidemill.core.errors import BadRequest
 from tidemill.core.schema import Column
 
@@ -51,16 +52,4 @@ def _located(naive: datetime, column: Column) -> datetime:
         return first if column.ambiguous == "earliest" else second
     if column.nonexistent == "raise":
         raise BadRequest(f"`{column.name}` was skipped in {column.zone}", tip="send it with its offset")
-    return _turned(naive, zone, second.astimezone(UTC), first.astimezone(UTC))
-
-
-def _turned(naive: datetime, zone: ZoneInfo, low: datetime, high: datetime) -> datetime:
-    """The instant at which the clock was turned forward, by bisection between an instant before and one after."""
-    before = low.astimezone(zone).utcoffset()
-    while high - low > timedelta(microseconds=1):
-        middle = low + (high - low) / 2
-        if middle.astimezone(zone).utcoffset() == before:
-            low = middle
-        else:
-            high = middle
-    return high
+    return first_after_gap(naive, zone.key)

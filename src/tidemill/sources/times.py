@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from tidemill.core.clock_change import first_after_gap
 from tidemill.core.schema import Column
 from tidemill.sources.url import Unit
 
@@ -154,25 +153,6 @@ def _move_forward(values: pl.Series, naive: pl.Series, skipped: pl.Series, zone:
         return values
     ends = naive.replace_strict(list(moved), list(moved.values()), default=None, return_dtype=UTC_TIME)
     return pl.select(pl.when(skipped).then(ends).otherwise(values)).to_series()
-
-
-def first_after_gap(skipped: datetime, zone: str) -> datetime:
-    """The instant (UTC) at which the clocks of `zone` jumped over the naive local time `skipped`.
-
-    >>> first_after_gap(datetime(2024, 3, 31, 2, 30), "Europe/Berlin").isoformat()
-    '2024-03-31T01:00:00+00:00'
-    """
-    place = ZoneInfo(zone)
-    before = skipped.replace(tzinfo=place, fold=1).astimezone(UTC)
-    after = skipped.replace(tzinfo=place, fold=0).astimezone(UTC)
-    old = before.astimezone(place).utcoffset()
-    while after - before > timedelta(microseconds=1):
-        middle = before + (after - before) // 2
-        if middle.astimezone(place).utcoffset() == old:
-            before = middle
-        else:
-            after = middle
-    return after
 
 
 def _why(mask: pl.Series, reason: str) -> pl.Series:
