@@ -119,11 +119,13 @@ def test_the_key_must_be_a_text_and_there(tmp_path: Path) -> None:
         build(tmp_path, "k", pa.table({"k": [1]}), "one")
 
 
-def test_a_newer_format_and_a_foreign_folder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapped_rows, "FORMAT", 2)
+def test_a_newer_format_and_a_foreign_folder_are_refused(tmp_path: Path) -> None:
     check = build(tmp_path, "k", pa.table({"k": ["a"]}), "one")
-    monkeypatch.undo()
-    with pytest.raises(FormatTooNew):
-        MappedRows(tmp_path, check)
     with pytest.raises(CorruptFile):
         MappedRows(tmp_path, check + 1)
+    about = (tmp_path / "about.json").read_bytes()
+    newer = about.replace(b'"format":1', b'"format":2')
+    assert newer != about
+    (tmp_path / "about.json").write_bytes(newer)
+    with pytest.raises(FormatTooNew):
+        MappedRows(tmp_path, zlib.crc32(newer))

@@ -129,6 +129,17 @@ def test_what_was_learned_is_told(mill: Project) -> None:
     house.releases.bundle(release.bundle)
 
 
+def test_what_was_released_is_not_released_again(mill: Project) -> None:
+    house, _ = mill.open()
+    old, head = house.releases.get("for_you@1"), house.ledger.head().seq
+    again = house.releases.create(
+        old.model, old.bundle, old.rules, old.card, facts=old.facts, data=old.data, code=old.code, commit=old.commit,
+        environment=old.environment, log=old.log,
+    )  # fmt: skip
+    assert again == old
+    assert house.ledger.head().seq == head
+
+
 def test_who_was_known_is_known(mill: Project) -> None:
     house, _ = mill.open()
     for kind, raw in (("user_id", "u1"), ("user_id", "from-the-web-1"), ("customer_id", "c7")):

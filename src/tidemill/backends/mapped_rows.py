@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -23,9 +23,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tidemill.core.durable import sync_file
-from tidemill.core.errors import CorruptFile, FormatTooNew, GraphError, TypeMismatch, UnknownName, nearest
+from tidemill.core.errors import CorruptFile, GraphError, TypeMismatch, UnknownName, nearest
+from tidemill.core.record_format import VersionedRecord, decode_record
 
-FORMAT = 1
 _HEADER = struct.Struct("<III")  # bytes of the record, its CRC-32 from here on, bytes of the key
 _START, _KEY_SIZE = struct.Struct("<II"), struct.Struct("<I")
 _CHECKED = _START.size  # the CRC covers a record from this byte on
@@ -38,18 +38,20 @@ _row = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _FEW = 64
 
 
-class About(msgspec.Struct, frozen=True):
+class About(VersionedRecord, frozen=True):
     """What `about.json` says of a snapshot."""
 
-    format: int
-    version: str
-    key: str
-    rows: int
+    KIND: ClassVar[str] = "snapshot of rows"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("key", "rows", "sizes")
+
+    version: str = ""
+    key: str = ""
+    rows: int = 0
     #: Bits of a key's home slot.
-    bits: int
+    bits: int = 0
     #: Of each file its bytes, so that a truncated one is seen on opening; and the CRC-32 of those with none inside.
-    sizes: dict[str, int]
-    checks: dict[str, int]
+    sizes: dict[str, int] = msgspec.field(default_factory=dict)
+    checks: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class MappedRows:
@@ -58,8 +60,6 @@ class MappedRows:
     def __init__(self, folder: Path, check: int) -> None:
         self.folder = folder
         self.about = _about(folder / "about.json", check)
-        if self.about.format > FORMAT:
-            raise FormatTooNew(f"{folder}: format {self.about.format}, and this tidemill reads up to {FORMAT}")
         for name, size in self.about.sizes.items():
             if (folder / name).stat().st_size != size:
                 raise CorruptFile(f"{folder / name}: not the {size} bytes that were written")
@@ -156,7 +156,7 @@ def build(folder: Path, key: str, rows: pa.Table, version: str) -> int:
     names = ("records.bin", "slots.bin", "rows.arrow")
     sizes = {name: (folder / name).stat().st_size for name in names}
     checks = {name: zlib.crc32(_map(folder / name)) for name in ("slots.bin", "rows.arrow")}
-    about = msgspec.json.encode(About(FORMAT, version, key, len(keys), bits, sizes, checks))
+    about = msgspec.json.encode(About(version=version, key=key, rows=len(keys), bits=bits, sizes=sizes, checks=checks))
     (folder / "about.json").write_bytes(about)
     for name in (*names, "about.json", "."):
         sync_file(folder / name)
@@ -242,7 +242,7 @@ def _about(path: Path, check: int) -> About:
     text = path.read_bytes()
     if zlib.crc32(text) != check:
         raise CorruptFile(f"{path}: not what was written")
-    return msgspec.json.decode(text, type=About)
+    return decode_record(text, About, str(path))
 
 
 def _map(path: Path) -> mmap.mmap | bytes:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-import msgspec
-
 from tidemill.core.errors import LedgerError
 from tidemill.core.ledger import Ledger, Line
+from tidemill.core.record_format import decode_record
 from tidemill.core.records import Increment, Publication, Verdict
 from tidemill.core.release import Release
 
@@ -153,17 +152,17 @@ class Story:
 
 
 def _publish(told: Told, line: Line) -> None:
-    publication = msgspec.json.decode(line.details["publication"], type=Publication)
+    publication = decode_record(line.details["publication"], Publication)
     told.publication, told.published_at = publication, line.at
     told.as_of = max(told.as_of, publication.as_of)
     if "increment" in line.details:
-        increment = msgspec.json.decode(line.details["increment"], type=Increment)
+        increment = decode_record(line.details["increment"], Increment)
         _arrived(told, line, IncrementStory(increment, publication.verdict, line.at, held=False))
 
 
 def _hold(told: Told, line: Line) -> None:
-    increment = msgspec.json.decode(line.details["increment"], type=Increment)
-    verdict = msgspec.json.decode(line.details["verdict"], type=Verdict)
+    increment = decode_record(line.details["increment"], Increment)
+    verdict = decode_record(line.details["verdict"], Verdict)
     _arrived(told, line, IncrementStory(increment, verdict, line.at, held=True))
 
 
@@ -203,7 +202,7 @@ def _learn(told: Told, line: Line) -> None:
 
 
 def _release(told: Told, line: Line) -> None:
-    _model(told, line).releases.append((msgspec.json.decode(line.details["release"], type=Release), line))
+    _model(told, line).releases.append((decode_record(line.details["release"], Release), line))
 
 
 def _promote(told: Told, line: Line) -> None:

@@ -5,6 +5,8 @@ Every interval is 95%. A figure of fewer rows than `FEWEST_USERS` is kept nowher
 
 from __future__ import annotations
 
+import msgspec
+
 from tidemill.core.records import Metric, Record
 from tidemill.core.signature import Task
 
@@ -13,66 +15,66 @@ class Score(Record, frozen=True):
     """One measure of the model beside its baseline, on the same rows."""
 
     #: `auc`, `log_loss`, `brier`, `accuracy`, `mae`, `rmse`, `r2`, `poisson_deviance`, …
-    name: str
-    higher_is_better: bool
-    model: Metric
-    baseline: Metric
+    name: str = ""
+    higher_is_better: bool = False
+    model: Metric = Metric()
+    baseline: Metric = Metric()
     #: Model minus baseline, paired over rows (over groups, where there are groups).
-    difference: Metric
+    difference: Metric = Metric()
 
 
 class Bin(Record, frozen=True):
     """Rows of similar predictions: what was predicted and what came, with its interval."""
 
-    n: int
-    low: float
-    high: float
-    predicted: float
-    observed: Metric
+    n: int = 0
+    low: float = 0.0
+    high: float = 0.0
+    predicted: float = 0.0
+    observed: Metric = Metric()
 
 
 class Part(Record, frozen=True):
     """The main measure on rows that share a value of one column, and the same on all other rows."""
 
-    column: str
-    value: str
-    n: int
-    score: Metric
+    column: str = ""
+    value: str = ""
+    n: int = 0
+    score: Metric = Metric()
     #: Part minus the rest, and its p after Holm over all parts.
-    difference: Metric
-    p_holm: float
+    difference: Metric = Metric()
+    p_holm: float = 0.0
 
 
 class Gap(Record, frozen=True):
     """How differently a model treats the groups of a declared attribute, by one measure."""
 
-    attribute: str
+    attribute: str = ""
     #: `selection rate`, `true positive rate`, `false positive rate`, `error`, `calibration`, `mean prediction`.
-    measure: str
+    measure: str = ""
     #: Group -> its figure, and how many rows it has.
-    groups: dict[str, Metric]
-    n: dict[str, int]
+    groups: dict[str, Metric] = msgspec.field(default_factory=dict)
+    n: dict[str, int] = msgspec.field(default_factory=dict)
     #: Largest minus smallest, with an interval; and which groups those are.
-    gap: Metric
-    highest: str
-    lowest: str
+    gap: Metric = Metric()
+    highest: str = ""
+    lowest: str = ""
 
 
 class CurvePoint(Record, frozen=True):
     """The main measure after learning from a share of the rows."""
 
-    share: float
-    n_rows: int
-    score: Metric
-    cpu_s: float
+    share: float = 0.0
+    n_rows: int = 0
+    score: Metric = Metric()
+    cpu_s: float = 0.0
 
 
 class Influence(Record, frozen=True):
     """How much one input moves the answers: mean absolute SHAP value (in the model's margin) and its share of all."""
 
-    input: str
-    mean_abs: float
-    share: float
+    input: str = ""
+    mean_abs: float = 0.0
+    share: float = 0.0
     #: Correlation of the input's value with its contribution; `None` for texts.
     direction: float | None = None
 
@@ -80,29 +82,29 @@ class Influence(Record, frozen=True):
 class Member(Record, frozen=True):
     """Something that was tried on the way to the model."""
 
-    name: str
-    settings: str
+    name: str = ""
+    settings: str = ""
     #: The main measure out of fold, or on validation rows; `None` of what came to no figure.
-    score: Metric | None
-    cpu_s: float
+    score: Metric | None = None
+    cpu_s: float = 0.0
     #: `chosen`, `stacked` (part of the chosen stack), `kept out`, `late`, `failed`.
-    state: str
+    state: str = ""
     says: str = ""
 
 
 class Assessment(Record, frozen=True):
     """How good a tabular model is on rows that no choice has seen."""
 
-    task: Task
+    task: Task = "number"
     #: The measure that decides, first among `scores`.
-    measure: str
-    baseline: str
+    measure: str = ""
+    baseline: str = ""
     #: How the rows were split, in words, and the time of the split (microseconds) where there is one.
-    protocol: str
-    split_at: int | None
-    n_train: int
-    n_test: int
-    scores: tuple[Score, ...]
+    protocol: str = ""
+    split_at: int | None = None
+    n_train: int = 0
+    n_test: int = 0
+    scores: tuple[Score, ...] = ()
     #: Share of the positive class, or mean and median of the target, on the test rows.
     prevalence: float | None = None
     bins: tuple[Bin, ...] = ()

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
 from tidemill.core.durable import write_durably
-from tidemill.core.errors import FormatTooNew
 from tidemill.core.keys import signed_by
 from tidemill.core.line import Head
+from tidemill.core.record_format import VersionedRecord, decode_record
 
-FORMAT = 1
 
+class _File(VersionedRecord, frozen=True):
+    """What a checkpoint's file says."""
 
-class _File(msgspec.Struct, kw_only=True):
-    format: int
-    seq: int
-    hash: str
-    signature: str
+    KIND: ClassVar[str] = "checkpoint"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("seq", "hash", "signature", "public")
+
+    seq: int = 0
+    hash: str = ""
+    signature: str = ""
     #: With it anybody can verify the signature, also without the mill.
-    public: str
+    public: str = ""
 
 
 def write(folder: Path, head: Head, public: str) -> Path:
     """Write `head` as `<number>.json`, whole and durable or not at all, and give the file."""
     path = folder / f"{head.seq:012}.json"
-    made = _File(format=FORMAT, seq=head.seq, hash=head.hash, signature=head.signature, public=public)
+    made = _File(seq=head.seq, hash=head.hash, signature=head.signature, public=public)
     write_durably(path, msgspec.json.format(msgspec.json.encode(made)) + b"\n")
     return path
 
@@ -36,12 +39,10 @@ def read(folder: Path) -> tuple[list[Head], list[str]]:
     heads, problems = [], []
     for path in sorted(folder.glob("*.json")):
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=_File)
+            found = decode_record(path.read_bytes(), _File, path.name)
         except msgspec.MsgspecError:
             problems.append(f"checkpoint {path.name} cannot be read")
             continue
-        if found.format > FORMAT:
-            raise FormatTooNew(f"checkpoint {path} has format {found.format}; this one reads {FORMAT}")
         head = Head(found.seq, found.hash, found.signature)
         if found.seq and not _fits(found, head):
             problems.append(f"checkpoint {path.name} was changed: its signature does not fit")

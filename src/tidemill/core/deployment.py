@@ -33,7 +33,7 @@ class Assignment(msgspec.Struct, frozen=True):
 class Arm(Record, frozen=True):
     """One release with its share of the requests."""
 
-    release: Release
+    release: Release = Release()
     name: str = CHAMPION
     #: From 0 to 1. A shadow arm answers its share too, and its answers are logged and never sent.
     share: float = 1.0

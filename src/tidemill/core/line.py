@@ -11,6 +11,7 @@ import msgspec
 from tidemill.core.canonical import canonical
 from tidemill.core.errors import FormatTooNew, LedgerCorrupt
 from tidemill.core.ports import StoredLine
+from tidemill.core.record_format import refuse_newer
 
 #: The format of a line's body; a newer one is refused.
 FORMAT = 1
@@ -85,8 +86,7 @@ def examine(line: StoredLine) -> tuple[Line | None, list[str]]:
     """The line as far as it can be read, and what is wrong with it; `FormatTooNew` for a later tidemill's line."""
     try:
         fields = msgspec.json.decode(line.body, type=dict[str, Any])
-        if fields.get("format", 0) > FORMAT:
-            raise FormatTooNew(f"line {line.seq} of the ledger has format {fields['format']}; this one reads {FORMAT}")
+        refuse_newer(fields.get("format", 0), FORMAT, f"line {line.seq} of the ledger")
         read = msgspec.convert(fields | {"hash": line.hash}, Line)
         found = link(read.prev, line.body)
     except FormatTooNew:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class StagedFile(msgspec.Struct, frozen=True, kw_only=True):
     """A data file that is written and durable; a table version names it once it is committed."""
 
-    entry: FileEntry
+    entry: FileEntry = FileEntry()
     #: Column -> smallest and largest value: numbers as they are, times in microseconds, dates in days since 1970.
     #: Text and personal columns are never in here.
     ranges: dict[str, tuple[int | float, int | float]] = {}

@@ -13,13 +13,20 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 
 from tidemill.core.errors import FormatTooNew
-from tidemill.core.records import Record
 
 #: The form of a record without a number: it was written before there were any.
 FIRST = 1
 
 
-class VersionedRecord(Record, frozen=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all records."""
+
+    def json(self) -> str:
+        """The record as JSON text."""
+        return msgspec.json.encode(self).decode()
+
+
+class VersionedRecord(Record, frozen=True, kw_only=True):
     """Base of the records that are kept for years: in a file of its own, or as a detail of a ledger line.
 
     Every field has a default. A class whose form has changed overrides `format` with its new number and `upgrade`.

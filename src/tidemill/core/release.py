@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from tidemill.core.assessment import Assessment
+from tidemill.core.record_format import VersionedRecord
 from tidemill.core.records import Evaluation, Record
 from tidemill.core.signature import Signature
 
@@ -15,28 +16,31 @@ class Refreshed(Record, frozen=True):
     """That a model was brought up to date by counting, without learning: its settings and evaluation are older."""
 
     #: The release that was learned, and the as-of that it was learned at (microseconds).
-    of: str
-    as_of: int
+    of: str = ""
+    as_of: int = 0
     #: When it was refreshed.
-    at: int
+    at: int = 0
 
 
-class Card(Record, frozen=True):
+class Card(VersionedRecord, frozen=True):
     """What people need to know before a model goes live. `helps` and `could_harm` are required."""
 
-    model: str
-    helps: str
-    could_harm: str
-    learner: str
-    parameters: dict[str, Any]
-    evaluation: Evaluation | None
+    KIND: ClassVar[str] = "model card"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("model", "learner")
+
+    model: str = ""
+    helps: str = ""
+    could_harm: str = ""
+    learner: str = ""
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    evaluation: Evaluation | None = None
     #: Table -> version, and the rows and people that it learned from.
-    data: dict[str, int]
-    n_rows: int
-    n_users: int
-    n_items: int
-    learned_at: int
-    as_of: int
+    data: dict[str, int] = msgspec.field(default_factory=dict)
+    n_rows: int = 0
+    n_users: int = 0
+    n_items: int = 0
+    learned_at: int = 0
+    as_of: int = 0
     #: Set where it was refreshed: `learned_at` and `evaluation` are those of the learning, all else is of now.
     refreshed: Refreshed | None = None
     #: How good a tabular model is; `evaluation` is a recommender's.
@@ -48,39 +52,44 @@ class Card(Record, frozen=True):
 class Rule(Record, frozen=True):
     """One built-in rule of a slate as data: `name` picks it, `args` sets it."""
 
-    name: str
+    name: str = ""
     args: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class RuleSet(Record, frozen=True):
     """A slate: retrieve, filter, score, order, and the fallback."""
 
-    retrieve: tuple[Rule, ...]
+    retrieve: tuple[Rule, ...] = ()
     filter: tuple[Rule, ...] = ()
     score: tuple[Rule, ...] = ()
     order: tuple[Rule, ...] = ()
     fallback: Rule | None = None
 
 
-class Release(Record, frozen=True):
+class Release(VersionedRecord, frozen=True):
     """The only thing that can be served."""
 
-    model: str
-    number: int
+    KIND: ClassVar[str] = "release"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("model", "number", "bundle")
+
+    #: Format 2 has the words of `core.kinds`; a reader of format 1 knows only the former ones.
+    format: int = 2
+    model: str = ""
+    number: int = 0
     #: sha256 of the bundle's manifest; the bundle's name in the blob store.
-    bundle: str
-    rules: RuleSet
+    bundle: str = ""
+    rules: RuleSet = RuleSet()
     #: The user's own rules: path of the source module in the folder `modules` -> sha256.
-    rule_modules: dict[str, str]
+    rule_modules: dict[str, str] = msgspec.field(default_factory=dict)
     #: Feature views that the rules read: view -> columns.
-    facts: dict[str, tuple[str, ...]]
-    data: dict[str, int]
+    facts: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    data: dict[str, int] = msgspec.field(default_factory=dict)
     #: Fingerprint of the code that made it, commit where known, and the environment's lock.
-    code: str
-    commit: str | None
-    environment: str
-    card: Card
-    created_at: int
+    code: str = ""
+    commit: str | None = None
+    environment: str = ""
+    card: Card = Card()
+    created_at: int = 0
     log: Literal["available", "required"] = "available"
     #: sha256 of the manifest of the sealed folder of rule modules; empty where all rules are built in.
     modules: str = ""

@@ -35,8 +35,8 @@ _ZONES = ("UTC", "America/New_York", "Asia/Tokyo", "Europe/Berlin", "Europe/Lond
 class Column(msgspec.Struct, frozen=True, kw_only=True):
     """One column of a contract."""
 
-    name: str
-    kind: Kind
+    name: str = ""
+    kind: Kind = "str"
     #: What the column is beyond its type: the person, the thing, or when it happened.
     role: Role | None = None
     #: Smallest and largest allowed value, both included.
@@ -55,8 +55,8 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
     """The columns of a stream, in declared order."""
 
-    name: str
-    columns: tuple[Column, ...]
+    name: str = ""
+    columns: tuple[Column, ...] = ()
 
     def __getitem__(self, name: str) -> Column:
         for column in self.columns:

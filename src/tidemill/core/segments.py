@@ -21,7 +21,8 @@ import msgspec
 
 from tidemill.core.clock import Clock, micros
 from tidemill.core.durable import sync_folder
-from tidemill.core.errors import FormatTooNew, SegmentDamaged
+from tidemill.core.errors import SegmentDamaged
+from tidemill.core.record_format import refuse_newer
 
 SUFFIX = ".seg"
 _MAGIC = b"TMSEG\x00"
@@ -191,5 +192,4 @@ def _check_header(path: Path, header: bytes) -> None:
     if len(header) < len(_HEADER) or not header.startswith(_MAGIC):
         raise SegmentDamaged(f"{path} is no segment: it does not start with {_MAGIC!r}")
     (found,) = struct.unpack("<H", header[len(_MAGIC) :])
-    if found > _FORMAT:
-        raise FormatTooNew(f"{path} has format {found}; this tidemill reads up to {_FORMAT}")
+    refuse_newer(found, _FORMAT, str(path))

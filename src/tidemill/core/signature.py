@@ -6,11 +6,12 @@ views, runs the functions that compute, and hands the `inputs` to the model in t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import msgspec
 
 from tidemill.core.kinds import FORMER_KINDS, Kind
+from tidemill.core.record_format import VersionedRecord
 from tidemill.core.records import Record
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ Task = Literal["binary", "classes", "number", "count"]
 class Field(Record, frozen=True):
     """One value of a request, of a feature, or of an answer."""
 
-    name: str
+    name: str = ""
     #: One of `Kind`: a former word is read as the kind that it stood for, and written as that.
-    kind: WrittenKind
+    kind: WrittenKind = "str"
     #: May be left out of a request, or be null.
     optional: bool = True
     unit: str | None = None
@@ -41,11 +42,11 @@ class Field(Record, frozen=True):
 class Lookup(Record, frozen=True):
     """Features that are looked up online by an entity of the request."""
 
-    view: str
+    view: str = ""
     #: The request's field that names the entity, and the kind of surrogate that it becomes where it is a person.
-    entity: str
+    entity: str = ""
     #: Input of the model -> column of the view.
-    columns: dict[str, str]
+    columns: dict[str, str] = msgspec.field(default_factory=dict)
     #: Microseconds after which a value counts as expired, and is missing to the model; `None`: never.
     ttl_us: int | None = None
 
@@ -53,26 +54,31 @@ class Lookup(Record, frozen=True):
 class Computed(Record, frozen=True):
     """Features that a function of the project makes at answer time, from the request and what was looked up."""
 
-    function: str
+    function: str = ""
     #: Path of its source among the release's modules.
-    module: str
+    module: str = ""
     #: Names of what it is given, in the order of its parameters, and what it gives.
-    takes: tuple[str, ...]
-    gives: tuple[Field, ...]
+    takes: tuple[str, ...] = ()
+    gives: tuple[Field, ...] = ()
     #: Names in its source of pre-trained models, each in the bundle's folder `pretrained/<name>`.
     pretrained: tuple[str, ...] = ()
 
 
-class Signature(Record, frozen=True):
+class Signature(VersionedRecord, frozen=True):
     """How a tabular model is asked and what it answers."""
 
-    task: Task
-    target: str
+    KIND: ClassVar[str] = "signature"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("task", "target")
+
+    #: Format 2 has the words of `core.kinds`; a reader of format 1 knows only the former ones.
+    format: int = 2
+    task: Task = "number"
+    target: str = ""
     #: What a request brings.
-    request: tuple[Field, ...]
+    request: tuple[Field, ...] = ()
     #: What the model reads, in its order: from the request, the lookups and the functions.
-    inputs: tuple[Field, ...]
-    outputs: tuple[Field, ...]
+    inputs: tuple[Field, ...] = ()
+    outputs: tuple[Field, ...] = ()
     lookups: tuple[Lookup, ...] = ()
     computed: tuple[Computed, ...] = ()
     #: The classes in the order of the probabilities; of a binary task the second one is positive.

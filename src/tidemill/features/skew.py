@@ -26,25 +26,25 @@ _NAMED = 3
 class Differing(Record, frozen=True):
     """A value that was served and is another one when recomputed, and which event or boundary each is of."""
 
-    prediction_id: str
-    as_of: int
-    logged: Any
-    recomputed: Any
-    logged_at: int | None
-    recomputed_at: int | None
+    prediction_id: str = ""
+    as_of: int = 0
+    logged: Any = None
+    recomputed: Any = None
+    logged_at: int | None = None
+    recomputed_at: int | None = None
 
 
 class FeatureSkew(Record, frozen=True):
     """One feature: how many of its `n` values differ, and how many of those are only older than they could be."""
 
-    feature: str
-    view: str
-    n: int
-    differing: int
+    feature: str = ""
+    view: str = ""
+    n: int = 0
+    differing: int = 0
     #: Of the differing ones: served from an earlier event or boundary than the tables know of by then.
-    behind: int
-    share: float
-    rows: tuple[Differing, ...]
+    behind: int = 0
+    share: float = 0.0
+    rows: tuple[Differing, ...] = ()
 
 
 def skew(logged: pa.Table, recomputed: pa.Table, views: Mapping[str, str]) -> tuple[FeatureSkew, ...]:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 
 from tidemill.core.errors import CorruptFile, NoSuchIncrement, NoSuchObject
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Ledger, Line
 from tidemill.core.ports import Lease, Objects
+from tidemill.core.record_format import decode_record
 from tidemill.core.records import Increment, Verdict
 from tidemill.lake.parquet_bytes import parquet_from_rows, rows_from_parquet
 from tidemill.lake.replace_object import replace_object
@@ -84,8 +84,8 @@ class HeldRows:
         details = lines[-1].details
         refused = self._table(details, "refused_") if "refused_file" in details else None
         return Held(
-            msgspec.json.decode(details["increment"], type=Increment),
-            msgspec.json.decode(details["verdict"], type=Verdict),
+            decode_record(details["increment"], Increment),
+            decode_record(details["verdict"], Verdict),
             self._table(details, ""),
             refused,
             details,

@@ -7,43 +7,45 @@ versions, then the intent goes. Each of these is taken once, so carrying an inte
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pyarrow as pa
 
-from tidemill.core.errors import CorruptFile, FormatTooNew, NoSuchObject, StaleWriter
+from tidemill.core.errors import CorruptFile, NoSuchObject, StaleWriter
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Ledger
 from tidemill.core.ports import Lease, Objects, StagedFile, Tables
+from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.records import FileEntry, Publication
 
-FORMAT = 1
 _FOLDER, _SUFFIX = "_tidemill/intents/", ".json"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What one table's next version adds and drops."""
 
-    table: str
-    base: int
-    add: tuple[StagedFile, ...]
-    remove: tuple[str, ...]
+    table: str = ""
+    base: int = 0
+    add: tuple[StagedFile, ...] = ()
+    remove: tuple[str, ...] = ()
     #: The columns from this version on, as an Arrow schema message, where they are others than before.
     reshaped: bytes = b""
 
 
-class Intent(msgspec.Struct, frozen=True, kw_only=True):
+class Intent(VersionedRecord, frozen=True, kw_only=True):
     """Everything that is needed to finish a publication."""
 
-    publication: Publication
-    changes: tuple[Change, ...]
+    KIND: ClassVar[str] = "publication in progress"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("publication", "changes")
+
+    publication: Publication = Publication()
+    changes: tuple[Change, ...] = ()
     #: The ledger line's subject matter, fingerprint, refs and details.
-    about: str
-    fingerprint: str
-    refs_out: tuple[str, ...]
-    details: dict[str, Any]
-    format: int = FORMAT
+    about: str = ""
+    fingerprint: str = ""
+    refs_out: tuple[str, ...] = ()
+    details: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Intents:
@@ -61,10 +63,7 @@ class Intents:
                 content = self._objects.get(name)
             except NoSuchObject:  # its run has finished it meanwhile
                 continue
-            found = msgspec.json.decode(content, type=Intent)
-            if found.format > FORMAT:
-                raise FormatTooNew(f"{name} has format {found.format}, and this tidemill knows {FORMAT}")
-            yield found
+            yield decode_record(content, Intent, name)
 
     def carry_out(self, intent: Intent, lease: Lease) -> None:
         """Decide and do: from here on the publication will happen."""
@@ -123,4 +122,4 @@ def _name(intent: Intent) -> str:
 
 
 def _number(details: dict[str, Any]) -> int:
-    return msgspec.json.decode(details["publication"], type=Publication).number
+    return decode_record(details["publication"], Publication).number

@@ -7,31 +7,34 @@ table. A manifest is written before the version that it describes, and its own s
 from __future__ import annotations
 
 import hashlib
+from typing import ClassVar
 
 import msgspec
 import pyarrow as pa
 
-from tidemill.core.errors import CorruptFile, FormatTooNew, NoSuchObject
+from tidemill.core.errors import CorruptFile, NoSuchObject
 from tidemill.core.ports import FileStamp, Objects, StagedFile, Tables
+from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.records import FileEntry
 from tidemill.lake.replace_object import replace_object
 
-FORMAT = 1
 #: A serialized Arrow schema; a name of its own, because a manifest has a property called `bytes`.
 Message = bytes
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class Manifest(VersionedRecord, frozen=True, kw_only=True):
     """The files of one table version."""
 
-    table: str
-    version: int
-    files: tuple[StagedFile, ...]
+    KIND: ClassVar[str] = "table manifest"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("table", "version", "files")
+
+    table: str = ""
+    version: int = 0
+    files: tuple[StagedFile, ...] = ()
     #: Column -> Arrow type in words, for people.
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = msgspec.field(default_factory=dict)
     #: The same as an Arrow schema message: an older version keeps its columns when newer ones have others.
     arrow: Message = b""
-    format: int = FORMAT
 
     @property
     def schema(self) -> pa.Schema | None:
@@ -107,7 +110,4 @@ def _name(table: str, version: int) -> str:
 
 
 def _decode(content: bytes, name: str) -> Manifest:
-    found = msgspec.json.decode(content, type=Manifest)
-    if found.format > FORMAT:
-        raise FormatTooNew(f"{name} has format {found.format}, and this tidemill knows {FORMAT}")
-    return found
+    return decode_record(content, Manifest, name)

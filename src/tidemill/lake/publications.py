@@ -11,6 +11,7 @@ import msgspec
 from tidemill.core.clock import from_micros, micros
 from tidemill.core.errors import NotPublished
 from tidemill.core.ledger import Ledger, Line
+from tidemill.core.record_format import decode_record
 from tidemill.core.records import Increment, Publication, Record, Verdict
 
 State = Literal["published", "held", "accepted", "replaced"]
@@ -108,14 +109,14 @@ class Publications:
 
 def _known(line: Line, before: int | None) -> Known:
     """The publication of a line, after others that know everything up to `before`."""
-    publication = msgspec.json.decode(line.details["publication"], type=Publication)
+    publication = decode_record(line.details["publication"], Publication)
     brought = line.details.get("increment")
     return Known(
         publication=publication,
         as_of=publication.as_of if before is None else max(before, publication.as_of),
         published_at=line.at,
         seq=line.seq,
-        increment=msgspec.json.decode(brought, type=Increment) if brought else None,
+        increment=decode_record(brought, Increment) if brought else None,
     )
 
 
@@ -152,8 +153,8 @@ class IncrementStates:
 
 def _told_by(line: Line, found: dict[int, IncrementState]) -> Iterator[IncrementState]:
     if line.act == "hold":
-        verdict = msgspec.json.decode(line.details["verdict"], type=Verdict)
-        increment = msgspec.json.decode(line.details["increment"], type=Increment)
+        verdict = decode_record(line.details["verdict"], Verdict)
+        increment = decode_record(line.details["increment"], Increment)
         yield IncrementState(increment=increment, state="held", verdict=verdict, publication=None)
     elif line.act == "accept":
         held = found[line.details["number"]]
@@ -163,8 +164,8 @@ def _told_by(line: Line, found: dict[int, IncrementState]) -> Iterator[Increment
 
 
 def _published(line: Line, found: dict[int, IncrementState]) -> Iterator[IncrementState]:
-    publication = msgspec.json.decode(line.details["publication"], type=Publication)
-    increment = msgspec.json.decode(line.details["increment"], type=Increment)
+    publication = decode_record(line.details["publication"], Publication)
+    increment = decode_record(line.details["increment"], Increment)
     before = found.get(increment.number)
     state: State = "published"
     if before is not None:

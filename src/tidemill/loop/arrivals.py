@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Line
 from tidemill.core.ports import Source
+from tidemill.core.record_format import decode_record
 from tidemill.core.records import Increment
 from tidemill.core.source_read import ReadRequest, SourceState
 from tidemill.core.subjects import Surrogates, Vault
@@ -87,7 +88,7 @@ def progress_of(lines: Iterable[Line]) -> Progress:
     newest = max((line for line in lines if _says_state(line)), key=lambda line: line.seq, default=None)
     if newest is None:
         return Progress()
-    increment = msgspec.json.decode(newest.details["increment"], type=Increment)
+    increment = decode_record(newest.details["increment"], Increment)
     state = StateRef.from_details(newest.details)
     return Progress(increment.number, increment.day, state, None if state else _earlier_state(newest))
 

@@ -25,6 +25,7 @@ from tidemill.core.failpoint import failpoint
 from tidemill.core.lease import live_lease, wait_for_lease
 from tidemill.core.ledger import Line
 from tidemill.core.ports import Lease
+from tidemill.core.record_format import decode_record
 from tidemill.core.release import Card, Refreshed, Release
 from tidemill.lake import View
 from tidemill.loop.agreement import other_settings
@@ -227,7 +228,7 @@ def _refresh(
         else:
             line, notes = _counted(house, graph, model, view, learned, mark, lease, tell)
         card = msgspec.structs.replace(
-            msgspec.json.decode(line.details["card"], type=Card),
+            decode_record(line.details["card"], Card),
             helps=model.helps,
             could_harm=model.could_harm,
             evaluation=learned.card.evaluation,

@@ -6,15 +6,17 @@ import secrets
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
 from tidemill.core.clock import Clock
 from tidemill.core.durable import write_durably
-from tidemill.core.errors import FormatTooNew, LedgerMissing, ProjectMissing
+from tidemill.core.errors import LedgerMissing, ProjectMissing
 from tidemill.core.keys import Keys
 from tidemill.core.ledger import Ledger
 from tidemill.core.ports import Blobs, Engine, LatestWriter, Leases, Objects, Search, Tables
+from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.settings import Settings, masked
 from tidemill.core.subjects import Surrogates, Vault
 from tidemill.lake import Lake
@@ -23,19 +25,20 @@ from tidemill.loop.source_states import SourceStates
 from tidemill.release import Releases
 from tidemill.training import Runs
 
-FORMAT = 1
 #: Everything that tidemill writes of a project lies in this folder of it; only the keys lie elsewhere.
 STATE = ".tidemill"
 
 
-class Identity(msgspec.Struct, kw_only=True):
+class Identity(VersionedRecord, frozen=True, kw_only=True):
     """What a mill is called, and the random id that its keys are kept under."""
 
-    format: int
-    id: str
-    name: str
+    KIND: ClassVar[str] = "mill identity"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("id", "name")
+
+    id: str = ""
+    name: str = ""
     #: What each key does to a fixed text: tells another key from the mill's own, and nothing else.
-    keys: dict[str, str] = {}
+    keys: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 @dataclass
@@ -90,13 +93,10 @@ def identity(project: Path, name: str | None) -> Identity:
     """The mill's identity; made on first opening when a name is given."""
     file = project / STATE / "mill.json"
     if file.is_file():
-        known = msgspec.json.decode(file.read_bytes(), type=Identity)
-        if known.format > FORMAT:
-            raise FormatTooNew(f"{file.name} has format {known.format}, and this tidemill knows {FORMAT}")
-        return known
+        return decode_record(file.read_bytes(), Identity, file.name)
     if name is None:
         raise ProjectMissing(f"nothing has run in {project} yet", tip="`tidemill run` brings in the first day")
-    return _kept(file, Identity(format=FORMAT, id=secrets.token_hex(8), name=name))
+    return _kept(file, Identity(id=secrets.token_hex(8), name=name))
 
 
 def _kept(file: Path, made: Identity) -> Identity:
@@ -111,8 +111,7 @@ def _keys(project: Path, settings: Settings, known: Identity, *, fresh: bool) ->
     if known.keys:
         keys.agree(known.keys)
     else:
-        known.keys = keys.marks()
-        _kept(project / STATE / "mill.json", known)
+        _kept(project / STATE / "mill.json", msgspec.structs.replace(known, keys=keys.marks()))
     return keys
 
 

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -18,10 +18,10 @@ import numpy as np
 from tidemill.core.durable import sync_folder
 from tidemill.core.errors import BundleCorrupt, FormatTooNew, IdsMismatch, ReleaseError
 from tidemill.core.failpoint import failpoint
+from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.models.learners.additive_counts import Counts, CountSettings
 from tidemill.release import seal, verify
 
-FORMAT = 1
 _ABOUT = "counts.json"
 #: Folders that are being written start with this.
 _NEW = "new-"
@@ -31,24 +31,28 @@ class Represents(msgspec.Struct, frozen=True, kw_only=True):
     """What kept counts are counts of."""
 
     #: The table, its columns, its version, and the publication that names it.
-    table: str
-    columns: tuple[str, ...]
-    version: int
-    publication: int
+    table: str = ""
+    columns: tuple[str, ...] = ()
+    version: int = 0
+    publication: int = 0
     #: Events earlier than this are counted (microseconds); so many are not yet.
-    as_of: int
-    ahead: int
+    as_of: int = 0
+    ahead: int = 0
     #: What rounds: counts that were made by another one are made anew.
     made_by: str = f"numpy {np.__version__}"
-    format: int = FORMAT
+    #: Where the first version looks for the number.
+    format: int = 1
 
 
-class _About(msgspec.Struct, frozen=True, kw_only=True):
+class _About(VersionedRecord, frozen=True, kw_only=True):
     """`counts.json`."""
 
-    represents: Represents
+    KIND: ClassVar[str] = "count store"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("represents", "settings")
+
+    represents: Represents = Represents()
     #: Those of each folder of counts, as plain values: which learner they belong to is known by whoever asks.
-    settings: tuple[dict[str, Any], ...]
+    settings: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,7 @@ class KeptCounts:
         try:
             folder = found[-1]
             verify(folder, folder.name)
-            about = msgspec.json.decode((folder / _ABOUT).read_bytes(), type=_About)
-            if about.represents.format > FORMAT:
-                return f"those that were kept have format {about.represents.format}, and {FORMAT} is known here"
+            about = decode_record((folder / _ABOUT).read_bytes(), _About, _ABOUT)
             numbers = {_text(one): number for number, one in enumerate(about.settings)}
             if set(numbers) != {_text(one) for one in settings}:
                 return "those that were kept have other settings"

@@ -21,6 +21,7 @@ from tidemill.core.failpoint import failpoint
 from tidemill.core.lease import train_lease
 from tidemill.core.ledger import Line
 from tidemill.core.ports import Lease, Search
+from tidemill.core.record_format import decode_record
 from tidemill.core.release import Card, Release, RuleSet
 from tidemill.lake import View
 from tidemill.loop.graph import Graph
@@ -145,7 +146,7 @@ def _release(training: _Training, line: Line) -> tuple[Release, Card]:
     """The release of what a training's line names, under the rules as they are now."""
     model = training.model
     card = msgspec.structs.replace(
-        msgspec.json.decode(line.details["card"], type=Card), helps=model.helps, could_harm=model.could_harm
+        decode_record(line.details["card"], Card), helps=model.helps, could_harm=model.could_harm
     )
     release = training.house.releases.create(
         model.name,

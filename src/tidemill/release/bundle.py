@@ -11,17 +11,18 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
 from tidemill.core.canonical import canonical
 from tidemill.core.durable import sha256_of, sync_file, sync_folder, write_durably
 from tidemill.core.errors import BundleCorrupt, BundleRefused
+from tidemill.core.record_format import VersionedRecord, decode_record, format_of
 from tidemill.core.records import Record
 from tidemill.release.contents import Holds, refusal
 
 MANIFEST = "manifest.json"
-FORMAT = 1
 _MANIFEST_BYTES = 4 * 1024 * 1024
 _MAX_FILES = 10_000
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
@@ -30,15 +31,17 @@ _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 class Sealed(Record, frozen=True):
     """One file of a bundle."""
 
-    sha256: str
-    size: int
+    sha256: str = ""
+    size: int = 0
 
 
-class Manifest(Record, frozen=True, forbid_unknown_fields=True):
+class Manifest(VersionedRecord, frozen=True):
     """Every file of a bundle: relative path with forward slashes -> hash and size in bytes."""
 
-    format: int
-    files: dict[str, Sealed]
+    KIND: ClassVar[str] = "bundle manifest"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("format", "files")
+
+    files: dict[str, Sealed] = msgspec.field(default_factory=dict)
 
 
 def seal(folder: Path, *, holds: Holds = "bundle") -> str:
@@ -57,7 +60,7 @@ def seal(folder: Path, *, holds: Holds = "bundle") -> str:
         files[name] = {"sha256": sha256_of(path), "size": path.stat().st_size}
     if not files:
         raise BundleRefused(f"{folder} holds no file to seal")
-    body = canonical({"format": FORMAT, "files": files})
+    body = canonical({"format": format_of(Manifest), "files": files})
     _write_durably(folder, files, body)
     return hashlib.sha256(body).hexdigest()
 
@@ -67,7 +70,7 @@ def verify(folder: Path, sha256: str, *, deep: bool = True, holds: Holds = "bund
 
     `deep` reads every byte. Without it only the manifest's hash and the files' names and sizes are compared: enough
     for a worker whose supervisor has just read every byte. `BundleCorrupt` names every file that is missing, cut
-    short or changed; `BundleRefused` one that should not be there at all.
+    short or changed; `BundleRefused` one that should not be there at all; `FormatTooNew` a manifest of a later format.
     """
     manifest = _read_manifest(folder, sha256)
     found = _walk(folder)
@@ -107,12 +110,9 @@ def _read_manifest(folder: Path, sha256: str) -> Manifest:
 
 def _parse_manifest(folder: Path, body: bytes) -> Manifest:
     try:
-        manifest = msgspec.json.decode(body, type=Manifest)
+        manifest = decode_record(body, Manifest, str(folder))
     except (msgspec.DecodeError, RecursionError) as error:
         raise _refused(folder, MANIFEST, f"it does not read as a manifest: {error}") from error
-    if manifest.format != FORMAT:
-        tip = "install that version of tidemill or a later one"
-        raise _refused(folder, MANIFEST, f"it has format {manifest.format}, and {FORMAT} is known here", tip)
     if not 0 < len(manifest.files) <= _MAX_FILES:
         raise _refused(folder, MANIFEST, f"it names {len(manifest.files):,} files")
     for name in manifest.files:

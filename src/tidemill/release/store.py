@@ -29,6 +29,7 @@ from tidemill.core.errors import (
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ledger import Ledger
 from tidemill.core.ports import Blobs, Lease
+from tidemill.core.record_format import decode_record
 from tidemill.core.records import Record
 from tidemill.core.refs import Ref, parse_ref
 from tidemill.core.release import Card, Release, RuleSet
@@ -163,9 +164,9 @@ class Releases:
 
     def _numbered(self, made: Release, mark: str, lease: Lease | None) -> Release:
         head = self._ledger.head().seq
-        same = self._ledger.find("release", about=f"model:{made.model}", fingerprint=mark)
-        if same:
-            return _from_line(same[0].details)
+        same = self._same(made, mark)
+        if same is not None:
+            return same
         last = self._ledger.last("release", f"model:{made.model}")
         number = _from_line(last.details).number + 1 if last else 1
         release = msgspec.structs.replace(made, number=number, created_at=micros(self._clock.now()))
@@ -182,6 +183,16 @@ class Releases:
         )
         failpoint("release.ledger")
         return release
+
+    def _same(self, made: Release, mark: str) -> Release | None:
+        """The first release that is what `made` is.
+
+        A fingerprint of an older version is of fewer fields, so where no line has this one the records are compared.
+        """
+        about = f"model:{made.model}"
+        found = self._ledger.find("release", about=about, fingerprint=mark) or self._ledger.find("release", about=about)
+        releases = (_from_line(line.details) for line in found)
+        return next((one for one in releases if msgspec.structs.replace(one, number=0, created_at=0) == made), None)
 
     def _keep_modules(self, modules: Mapping[str, bytes]) -> tuple[str, dict[str, str]]:
         if not modules:
@@ -346,7 +357,7 @@ def _refuse_unreadable(release: Release) -> None:
 
 
 def _from_line(details: Mapping[str, object]) -> Release:
-    return msgspec.json.decode(str(details["release"]), type=Release)
+    return decode_record(str(details["release"]), Release)
 
 
 def _ref(release: Release) -> Ref:

@@ -5,19 +5,22 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-
-import msgspec
+from typing import ClassVar
 
 from tidemill.core.clock import Clock, from_micros, micros
+from tidemill.core.record_format import VersionedRecord
 from tidemill.serving.files import Watched, load, replace
 
 FILE = "clock.json"
 
 
-class Replay(msgspec.Struct, frozen=True):
+class Replay(VersionedRecord, frozen=True):
     """The instant at which a replayed server stands, in microseconds."""
 
-    as_of: int
+    KIND: ClassVar[str] = "server clock"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("as_of",)
+
+    as_of: int = 0
 
 
 class ServerClock:

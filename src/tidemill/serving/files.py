@@ -63,7 +63,7 @@ def overwrite(path: Path, content: bytes) -> None:
 class Watched(Generic[T]):
     """A file whose content is read again only when the file was replaced; looking costs one `stat`.
 
-    A file that cannot be read (half a disk, a hand's edit) leaves the last good content in force.
+    A file that cannot be read (half a disk, a hand's edit, a newer format) leaves the last good content in force.
     """
 
     def __init__(self, path: Path, kind: type[T]) -> None:

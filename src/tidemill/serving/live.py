@@ -60,8 +60,8 @@ Opener = Callable[[Deployment], AnyPredictor]
 class Failed(msgspec.Struct, frozen=True):
     """A release that a worker could not take up, and why."""
 
-    release: str
-    why: str
+    release: str = ""
+    why: str = ""
 
 
 class LiveModel:

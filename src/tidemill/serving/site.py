@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from tidemill.core.clock import Clock, micros
 from tidemill.core.ports import EventLog, LatestWriter
+from tidemill.core.record_format import VersionedRecord
 from tidemill.core.settings import Serve
 from tidemill.core.subjects import Vault
 from tidemill.serving.access import Access
@@ -51,14 +52,17 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     opener: Callable[[ServerClock, Callable[[str], Sequence[str]]], Opener]
 
 
-class Answering(msgspec.Struct, frozen=True, kw_only=True):
+class Answering(VersionedRecord, frozen=True, kw_only=True):
     """What a worker tells the supervisor: which releases it has answered from, and which it could not take up."""
 
-    pid: int
-    place: int
-    live: dict[str, str]
-    failed: dict[str, Failed]
-    since: int
+    KIND: ClassVar[str] = "worker state"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("pid",)
+
+    pid: int = 0
+    place: int = 0
+    live: dict[str, str] = msgspec.field(default_factory=dict)
+    failed: dict[str, Failed] = msgspec.field(default_factory=dict)
+    since: int = 0
 
 
 class Site:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
+
+import msgspec
 
 from tidemill.core.errors import NotServed, nearest
+from tidemill.core.record_format import VersionedRecord
 from tidemill.core.records import Record
 from tidemill.core.schema import Contract
 from tidemill.serving.files import replace
@@ -19,16 +23,18 @@ FILE = "streams.json"
 class ServedStream(Record, frozen=True):
     """A stream that events can be posted to."""
 
-    contract: Contract
+    contract: Contract = Contract()
     #: Models whose interactions are made from it, directly or through tables: their answers heed a posted event.
     feeds: tuple[str, ...] = ()
 
 
-class Streams(Record, frozen=True):
+class Streams(VersionedRecord, frozen=True):
     """All streams of a project."""
 
-    streams: dict[str, ServedStream]
-    format: int = 1
+    KIND: ClassVar[str] = "list of streams"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("streams",)
+
+    streams: dict[str, ServedStream] = msgspec.field(default_factory=dict)
 
     def __getitem__(self, name: str) -> ServedStream:
         if name not in self.streams:

@@ -11,13 +11,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
 from tidemill.core.deployment import Deployment
 from tidemill.core.errors import TidemillError
 from tidemill.core.ports import Blobs
+from tidemill.core.record_format import VersionedRecord
 from tidemill.release import open_arm, verify
 from tidemill.serving.files import Watched, load, replace
 from tidemill.serving.live import SERVING
@@ -35,13 +36,16 @@ PATIENCE_S = 45.0
 State = Literal["verifying", "swapping", "live", "failed"]
 
 
-class Swap(msgspec.Struct, frozen=True, kw_only=True):
+class Swap(VersionedRecord, frozen=True, kw_only=True):
     """Where the swap to a model's promoted release stands: `<model>/state.json`."""
 
+    KIND: ClassVar[str] = "swap state"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("wanted", "state")
+
     #: The promoted release, and the one that workers answer from or are taking up.
-    wanted: str
-    serving: str
-    state: State
+    wanted: str = ""
+    serving: str = ""
+    state: State = "live"
     why: str = ""
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-import msgspec
+from tidemill.core.record_format import VersionedRecord
 
 SERVER = "server.json"
 State = Literal["starting", "up", "draining", "stopped"]
 
 
-class Serving(msgspec.Struct, frozen=True, kw_only=True):
+class Serving(VersionedRecord, frozen=True, kw_only=True):
     """What is told of a running server in `server.json`."""
 
-    pid: int
-    host: str
-    port: int
-    console_port: int
-    state: State
-    workers: int
-    since: int
+    KIND: ClassVar[str] = "server state"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("pid", "port", "state")
+
+    pid: int = 0
+    host: str = ""
+    port: int = 0
+    console_port: int = 0
+    state: State = "starting"
+    workers: int = 0
+    since: int = 0
     #: Workers that were replaced since it started.
     replaced: int = 0

@@ -17,6 +17,7 @@ from tidemill.core.clock import Clock, micros
 from tidemill.core.errors import UnknownName, UsageError, nearest
 from tidemill.core.ledger import Ledger, Line
 from tidemill.core.ports import Lease
+from tidemill.core.record_format import decode_record
 from tidemill.core.records import Point, Run, Trial
 from tidemill.core.refs import Ref, parse_ref
 from tidemill.training.run_text import plain, text_of
@@ -113,7 +114,7 @@ class Runs:
     def trials(self, name: str) -> list[Trial]:
         """The trials that a run kept, in the order of their ends."""
         lines = self._ledger.find("trial", about=self._about(name, self._catch_up()))
-        return [msgspec.json.decode(line.details["trial"], type=Trial) for line in lines]
+        return [decode_record(line.details["trial"], Trial) for line in lines]
 
     def _catch_up(self) -> dict[str, Line]:
         """Read the lines since the last time, and give the beginnings; lines never change, so none is read twice."""
@@ -146,8 +147,8 @@ class Runs:
     def _run(self, line: Line, *, stopped: bool) -> Run:
         ended = self._ended.get(line.about)
         if ended is not None:
-            return msgspec.json.decode(ended.details["run"], type=Run)
-        run = msgspec.json.decode(line.details["run"], type=Run)
+            return decode_record(ended.details["run"], Run)
+        run = decode_record(line.details["run"], Run)
         kept = len(self._ledger.find("trial", about=line.about))
         return msgspec.structs.replace(run, state="stopped" if stopped else "running", trials=kept)
 

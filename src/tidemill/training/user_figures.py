@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.core.errors import FormatTooNew
+from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.training.evaluation import Measurement
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-FORMAT = 1
 _NAMES, _VALUES, _GROUPS = "figures.json", "figures.npy", "groups.npy"
 #: The group that everybody is in; its name stands behind each measure in the file.
 ALL = "all"
@@ -51,12 +51,16 @@ class UserFigures:
         return {ALL: np.arange(self.n_users)} | {name: np.flatnonzero(mask) for name, mask in same.items()}
 
 
-class _Names(msgspec.Struct):
-    format: int
-    users: str
-    measures: list[str]
+class FigureNames(VersionedRecord, frozen=True):
+    """What is in the arrays beside it."""
+
+    KIND: ClassVar[str] = "per-user figures"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("users", "measures")
+
+    users: str = ""
+    measures: list[str] = msgspec.field(default_factory=list)
     #: Empty in folders from before there were groups; these have no second array.
-    groups: list[str] = []
+    groups: list[str] = msgspec.field(default_factory=list)
 
 
 def write_figures(figures: UserFigures, folder: Path) -> None:
@@ -69,15 +73,13 @@ def write_figures(figures: UserFigures, folder: Path) -> None:
     if figures.groups:
         np.save(folder / _GROUPS, np.stack(list(figures.groups.values())), allow_pickle=False)
     measures = [f"{measure}[{ALL}]" for measure in figures.values]
-    names = _Names(FORMAT, figures.users, measures, list(figures.groups))
+    names = FigureNames(users=figures.users, measures=measures, groups=list(figures.groups))
     (folder / _NAMES).write_bytes(msgspec.json.encode(names))
 
 
 def read_figures(folder: Path) -> UserFigures:
     """What `write_figures` wrote."""
-    names = msgspec.json.decode((folder / _NAMES).read_bytes(), type=_Names)
-    if names.format > FORMAT:
-        raise FormatTooNew(f"the figures in {folder} have format {names.format}; this tidemill reads {FORMAT}")
+    names = decode_record((folder / _NAMES).read_bytes(), FigureNames, str(folder))
     values = np.load(folder / _VALUES, allow_pickle=False).astype(np.float64)
     measures = [name.removesuffix(f"[{ALL}]") for name in names.measures]
     masks = np.load(folder / _GROUPS, allow_pickle=False) if names.groups else ()

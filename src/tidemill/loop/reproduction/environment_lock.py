@@ -15,18 +15,18 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
 from tidemill.core.durable import sha256_of
-from tidemill.core.errors import BundleCorrupt
 from tidemill.core.ports import Blobs
+from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.records import Record
 from tidemill.core.settings import masked
 from tidemill.loop.reproduction.installed_libraries import Installed, installed, library_differences
 from tidemill.release import seal, verify
 
-FORMAT = 1
 KIND = "environment"
 _FILE = "environment.json"
 #: Files that pin a project's libraries, as the usual tools call them.
@@ -43,30 +43,32 @@ _CPU = Path("/proc/cpuinfo")
 class LockFile(Record, frozen=True):
     """A lock file of the project: sha256 of its bytes, and its text with passwords in addresses blotted out."""
 
-    sha256: str
-    text: str
+    sha256: str = ""
+    text: str = ""
 
 
-class EnvironmentLock(Record, frozen=True):
+class EnvironmentLock(VersionedRecord, frozen=True):
     """Everything around the code that may move an answer."""
 
-    format: int
+    KIND: ClassVar[str] = "environment"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("installed",)
+
     #: `3.11.7`, `cpython`, and `Linux-x86_64-glibc2.36`.
-    python: str
-    implementation: str
-    platform: str
-    installed: dict[str, Installed]
-    locks: dict[str, LockFile]
+    python: str = ""
+    implementation: str = ""
+    platform: str = ""
+    installed: dict[str, Installed] = msgspec.field(default_factory=dict)
+    locks: dict[str, LockFile] = msgspec.field(default_factory=dict)
     #: Settings of threads as they were set; what is missing was not set.
-    threads: dict[str, str]
+    threads: dict[str, str] = msgspec.field(default_factory=dict)
     #: One sentence for each numeric library that was loaded.
-    blas: tuple[str, ...]
-    cpu: str
-    flags: tuple[str, ...]
-    cores: int
+    blas: tuple[str, ...] = ()
+    cpu: str = ""
+    flags: tuple[str, ...] = ()
+    cores: int = 0
     #: tidemill's version, and a sha256 over its package's files.
-    tidemill: str
-    sources: str
+    tidemill: str = ""
+    sources: str = ""
 
     def differences(self, here: EnvironmentLock) -> tuple[str, ...]:
         """A sentence for each point in which `here` is not what was recorded; libraries first."""
@@ -100,7 +102,6 @@ def environment_lock(project: Path) -> EnvironmentLock:
     """The environment of this process, for the project in this folder."""
     cpu, flags = _processor()
     return EnvironmentLock(
-        format=FORMAT,
         python=platform.python_version(),
         implementation=platform.python_implementation().lower(),
         platform=f"{platform.system()}-{platform.machine()}-{''.join(platform.libc_ver())}",
@@ -143,10 +144,7 @@ def read_environment(blobs: Blobs, sha256: str) -> EnvironmentLock:
     """The kept environment of this name; `NoSuchBlob` or `BundleCorrupt` where it is not what was kept."""
     folder = Path(blobs.folder(f"{KIND}:{sha256}"))
     verify(folder, sha256)
-    found = msgspec.json.decode((folder / _FILE).read_bytes(), type=EnvironmentLock)
-    if found.format > FORMAT:
-        raise BundleCorrupt(f"the environment {sha256[:12]} has format {found.format}, and {FORMAT} is known here")
-    return found
+    return decode_record((folder / _FILE).read_bytes(), EnvironmentLock, f"{KIND}:{sha256[:12]}")
 
 
 def _lock_files(project: Path) -> dict[str, LockFile]:

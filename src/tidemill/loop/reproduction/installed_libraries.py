@@ -24,8 +24,8 @@ class Installed(Record, frozen=True):
     `needed`: the process had loaded it, or tidemill or a loaded library asks for it.
     """
 
-    version: str
-    files: str
+    version: str = ""
+    files: str = ""
     needed: bool = False
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from tidemill.core.errors import BundleCorrupt, CorruptFile, EnvironmentUnmade, TidemillError, UsageError
 from tidemill.core.ledger import Line, without_surrogates
+from tidemill.core.record_format import decode_record
 from tidemill.core.records import Run
 from tidemill.core.refs import Ref
 from tidemill.core.release import Card
@@ -122,7 +123,7 @@ def target_of(house: House, name: str) -> Target:
 def _target(house: House, about: str, model: str, bundle: str) -> Target:
     line = _made_by(house, model, bundle)
     run = _run_of(house, model, line)
-    card = msgspec.json.decode(line.details["card"], type=Card)
+    card = decode_record(line.details["card"], Card)
     return Target(
         about=about,
         model=model,

@@ -19,6 +19,7 @@ import msgspec
 from tidemill.core.canonical import fingerprint
 from tidemill.core.errors import TidemillError, UnknownName, UsageError, nearest
 from tidemill.core.ledger import without_surrogates
+from tidemill.core.record_format import decode_record
 from tidemill.core.records import Metric, Record
 from tidemill.core.release import Card
 from tidemill.lake.publications import Known, Publications
@@ -130,7 +131,7 @@ def _learned(house: House, model: str) -> list[_Version]:
         run = house.runs.read(line.details["run"])
         sha256 = kept(run.artefacts, CODE)
         if sha256:
-            card = msgspec.json.decode(line.details["card"], type=Card)
+            card = decode_record(line.details["card"], Card)
             found.append(_Version(run.name, sha256, run.commit, card, line.details["publication"]))
     return found
 

@@ -10,6 +10,7 @@ from tidemill.core.dataset import Dataset
 from tidemill.core.errors import DatasetChanged, UnknownName, nearest
 from tidemill.core.failpoint import failpoint
 from tidemill.core.ports import Lease
+from tidemill.core.record_format import decode_record
 from tidemill.core.refs import parse_ref
 from tidemill.core.release import Release
 from tidemill.lake import View
@@ -125,4 +126,4 @@ def _alike(found: Dataset, made: Dataset) -> bool:
 
 
 def _from_line_details(details: Mapping[str, str]) -> Dataset:
-    return msgspec.json.decode(details["dataset"], type=Dataset)
+    return decode_record(details["dataset"], Dataset)

@@ -17,6 +17,7 @@ from tidemill.core.failpoint import failpoint
 from tidemill.core.lease import train_lease
 from tidemill.core.ledger import Line
 from tidemill.core.ports import Lease
+from tidemill.core.record_format import decode_record
 from tidemill.core.release import Card, Release, RuleSet
 from tidemill.core.signature import Signature
 from tidemill.loop.house import House
@@ -177,8 +178,8 @@ def _release(house: House, name: str, line: Line, lease: Lease) -> Release:
         name,
         line.details["bundle"],
         RuleSet(retrieve=()),
-        msgspec.json.decode(line.details["card"], type=Card),
+        decode_record(line.details["card"], Card),
         code=line.fingerprint or "",
-        signature=msgspec.json.decode(line.details["signature"], type=Signature),
+        signature=decode_record(line.details["signature"], Signature),
         lease=lease,
     )

@@ -21,6 +21,7 @@ from tidemill.core.failpoint import failpoint
 from tidemill.core.lease import train_lease
 from tidemill.core.ledger import Line
 from tidemill.core.ports import Lease
+from tidemill.core.record_format import decode_record
 from tidemill.core.release import Card, Release, RuleSet
 from tidemill.core.signature import Signature
 from tidemill.lake import View
@@ -226,7 +227,7 @@ def _champion(house: House, name: str) -> tuple[str, TabularModel] | None:
 def _release(training: _Training, line: Line) -> tuple[Release, Card]:
     model = training.model
     card = msgspec.structs.replace(
-        msgspec.json.decode(line.details["card"], type=Card), helps=model.helps, could_harm=model.could_harm
+        decode_record(line.details["card"], Card), helps=model.helps, could_harm=model.could_harm
     )
     release = training.house.releases.create(
         model.name,
@@ -238,7 +239,7 @@ def _release(training: _Training, line: Line) -> tuple[Release, Card]:
         commit=training.around.commit,
         environment=training.around.environment,
         log=model.log,
-        signature=msgspec.json.decode(line.details["signature"], type=Signature),
+        signature=decode_record(line.details["signature"], Signature),
         lease=training.lease,
     )
     return release, card

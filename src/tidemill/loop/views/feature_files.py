@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
+import msgspec
+
+from tidemill.core.record_format import VersionedRecord
 from tidemill.core.records import Record
 from tidemill.core.signature import Field
 from tidemill.features.skew import FeatureSkew
@@ -20,24 +24,24 @@ FILE = "features.json"
 class DeclaredView(Record, frozen=True):
     """A feature view as mill.py declares it."""
 
-    name: str
-    entity: str
+    name: str = ""
+    entity: str = ""
     #: The entity is a person, asked by its surrogate; and the columns that name people too.
-    personal: bool
-    hidden: tuple[str, ...]
+    personal: bool = False
+    hidden: tuple[str, ...] = ()
     #: `rows`, or a window and how far its boundaries are apart, microseconds.
-    kind: str
-    window_us: int | None
-    every_us: int | None
-    ttl_us: int | None
-    owner: str
-    description: str
-    inputs: tuple[str, ...]
+    kind: str = ""
+    window_us: int | None = None
+    every_us: int | None = None
+    ttl_us: int | None = None
+    owner: str = ""
+    description: str = ""
+    inputs: tuple[str, ...] = ()
     #: Name -> type of what a person declared, without the entity and the lake's own columns.
-    columns: dict[str, str]
+    columns: dict[str, str] = msgspec.field(default_factory=dict)
     #: Models that look it up, or whose slate may ask it; and of tabular ones column -> the model's input.
-    consumers: tuple[str, ...]
-    inputs_of: dict[str, dict[str, str]]
+    consumers: tuple[str, ...] = ()
+    inputs_of: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
 
     @property
     def snippet(self) -> str:
@@ -48,44 +52,50 @@ class DeclaredView(Record, frozen=True):
 class DeclaredFunction(Record, frozen=True):
     """Features that are computed when they are asked for; `gives` is not known while no model uses it."""
 
-    name: str
-    owner: str
-    description: str
-    takes: tuple[str, ...]
-    gives: tuple[Field, ...]
-    consumers: tuple[str, ...]
+    name: str = ""
+    owner: str = ""
+    description: str = ""
+    takes: tuple[str, ...] = ()
+    gives: tuple[Field, ...] = ()
+    consumers: tuple[str, ...] = ()
 
 
-class DeclaredFeatures(Record, frozen=True):
+class DeclaredFeatures(VersionedRecord, frozen=True):
     """All features of a project."""
 
+    KIND: ClassVar[str] = "feature declaration"
+
+    #: Format 2 has the words of `core.kinds`; a reader of format 1 knows only the former ones.
+    format: int = 2
     views: tuple[DeclaredView, ...] = ()
     functions: tuple[DeclaredFunction, ...] = ()
-    format: int = 1
 
 
-class Significance(Record, frozen=True):
+class Significance(VersionedRecord, frozen=True):
     """Input of a model -> p of its being unrelated to the target, corrected for all inputs."""
 
-    model: str
-    target: str
+    KIND: ClassVar[str] = "feature significance"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("model", "p")
+
+    model: str = ""
+    target: str = ""
     #: When it was tested (microseconds), on which publication.
-    at: int
-    publication: int
-    p: dict[str, float]
+    at: int = 0
+    publication: int = 0
+    p: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class SkewReport(Record, frozen=True):
     """The train/serve skew of a model over its newest logged predictions."""
 
-    model: str
-    release: str
-    publication: int
-    predictions: int
+    model: str = ""
+    release: str = ""
+    publication: int = 0
+    predictions: int = 0
     #: The as-of of the oldest and the newest of them, microseconds; `None` without any.
-    first: int | None
-    last: int | None
-    features: tuple[FeatureSkew, ...]
+    first: int | None = None
+    last: int | None = None
+    features: tuple[FeatureSkew, ...] = ()
 
     @property
     def differs(self) -> bool:
@@ -93,11 +103,14 @@ class SkewReport(Record, frozen=True):
         return any(one.differing for one in self.features)
 
 
-class KeptSkew(Record, frozen=True):
+class KeptSkew(VersionedRecord, frozen=True):
     """A skew report and when it was made, microseconds."""
 
-    at: int
-    report: SkewReport
+    KIND: ClassVar[str] = "feature skew report"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("report",)
+
+    at: int = 0
+    report: SkewReport = SkewReport()
 
 
 def write_declared(serving_root: Path, declared: DeclaredFeatures) -> None:

@@ -50,9 +50,9 @@ UNIT = 2.0**38
 class PairSettings(msgspec.Struct, frozen=True, kw_only=True, tag="pairs"):
     """What the weight of a pair of events depends on."""
 
-    half_life_days: float
-    gap_days: float
-    max_lag: int
+    half_life_days: float = 365.0
+    gap_days: float = 365.0
+    max_lag: int = 60
     lag_power: float = 0.5
 
     @property
