@@ -20,6 +20,7 @@ from tidemill.cli.init_command import write_project
 from tidemill.core.clock import FixedClock
 from tidemill.core.failpoint import FAILPOINTS
 from tidemill.loop.audit import audit
+from tidemill.loop.sealed_table import opened_table
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +120,7 @@ def content(project: Project) -> dict[str, Any]:
     return {
         "tables": tables,
         "states": states,
-        "held": [house.lake.held("reviews", number).rows.to_pylist() for number in held],
+        "held": [opened_table(house.vault, house.lake.held("reviews", number).rows)[0].to_pylist() for number in held],
         "views": {name: house.latest.version(name) for name in ("taste", "facts", "for_you.history", "for_you.items")},
     }
 
