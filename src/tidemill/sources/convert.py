@@ -19,7 +19,8 @@ from tidemill.sources.times import read_times
 
 LINE = "_line"
 
-POLARS: dict[Kind, pl.DataType] = {kind: pl.Series(pa.array([], arrow_type(kind))).dtype for kind in KINDS}
+#: `pa.nulls` and not `pa.array`, which loads pandas: half of the start of a run.
+POLARS: dict[Kind, pl.DataType] = {kind: pl.Series(pa.nulls(0, arrow_type(kind))).dtype for kind in KINDS}
 _EXPECTED = {
     "float": "is no finite number",
     "int": "is no whole number",
