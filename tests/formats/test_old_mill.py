@@ -185,8 +185,10 @@ def test_its_releases_answer_as_they_did(mill: Project, expected: dict[str, Any]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["for_you@1", "churn@1"])
-def test_its_releases_are_learned_again_bit_by_bit(mill: Project, name: str) -> None:
+def test_its_releases_are_learned_again_and_answer_alike(mill: Project, name: str) -> None:
     house, _ = mill.open()
     found = reproduce(house, name, here=True)
     assert found.holds, found
-    assert found.made == found.recorded == house.releases.get(name).bundle
+    assert found.recorded == house.releases.get(name).bundle
+    # another tidemill may write another form of the same model: then its answers are held against those that were kept
+    assert found.made == found.recorded or (found.answers > 0 and found.largest == pytest.approx(0, abs=1e-9))
