@@ -33,7 +33,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from tidemill.core.release import RuleSet
+from tidemill.core.records.release import RuleSet
 from tidemill.models import (
     Ease,
     Interactions,
@@ -49,13 +49,13 @@ from tidemill.models import (
     popular,
     unseen,
 )
-from tidemill.training.evaluation import facts_at
-from tidemill.training.intervals import intervals
-from tidemill.training.measured import catalogue, measured_users
-from tidemill.training.measures import per_user
-from tidemill.training.protocol import History, Protocol
-from tidemill.training.rankers import SlateRanker, asked
-from tidemill.training.time_split import TimeSplit, split_at
+from tidemill.training.recommender.evaluation import facts_at
+from tidemill.training.recommender.protocol import History, Protocol
+from tidemill.training.recommender.rankers import SlateRanker, ranked_answers
+from tidemill.training.recommender.ranking_metrics import per_user
+from tidemill.training.recommender.splits import TimeSplit, split_at
+from tidemill.training.recommender.users_to_evaluate import catalogue, evaluation_users
+from tidemill.training.statistics.bootstrap import intervals
 
 ROOT = Path(__file__).resolve().parent.parent
 K, SHARE = 10, 0.9
@@ -93,13 +93,13 @@ def splits(events: Interactions, validation: bool) -> Iterator[tuple[str, TimeSp
 
 def measured(recommender: Recommender, split: TimeSplit, history: History) -> tuple[int, dict[str, np.ndarray], float]:
     """How many users, each one's figures, and CPU seconds of answering them all."""
-    users = measured_users(split, Protocol(history, "last"))
+    users = evaluation_users(split, Protocol(history, "last"))
     # What draws is the model; popularity draws for itself.
     draws = nearest(200) if recommender.parts else popular(days=30)
     rules = RuleSet(retrieve=(draws,), filter=(unseen(),), fallback=popular(days=30))
     engine = SlateEngine(recommender, rules, facts_at(split))
     before = time.process_time()
-    lists = asked(SlateRanker(engine, catalogue(split)), users, K).lists
+    lists = ranked_answers(SlateRanker(engine, catalogue(split)), users, K).lists
     spent = time.process_time() - before
     return len(users), per_user(lists, [user.targets for user in users], (K,)), spent
 

@@ -32,7 +32,7 @@ import pyarrow.csv as csv
 
 import serve
 from tidemill import models
-from tidemill.loop.app import serve_plan
+from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models import Interactions, Recommender, learn
 from tidemill.serving import start
 
@@ -191,10 +191,10 @@ def heeded_after(port: int, tries: int) -> list[float]:
 def while_serving(seconds: float) -> None:
     """Events per second beside answers per second, in one server with one worker."""
     with tempfile.TemporaryDirectory(prefix="tidemill-fold-in-") as place:
-        house, overrides = serve.build(Path(place), 50_000, 100_000)
-        with start(serve_plan(house.settings, overrides=overrides)) as server:
+        stores, overrides = serve.build(Path(place), 50_000, 100_000)
+        with start(serve_plan(stores.settings, overrides=overrides)) as server:
             server.wait_ready(120)
-            pid = int(next((house.serving_root / "workers").glob("*.json")).stem)
+            pid = int(next((stores.serving_root / "workers").glob("*.json")).stem)
             script = serve.RECOMMEND % (49_999, serve.MODEL)
             serve.load(server, pid, 2, script)
             alone, _ = serve.load(server, pid, seconds / 2, script)

@@ -39,13 +39,13 @@ import numpy as np
 import pyarrow.csv as csv
 
 from tidemill.core.clock import FixedClock
-from tidemill.core.release import Release
+from tidemill.core.records.release import Release
 from tidemill.core.settings import load
-from tidemill.loop.graph import Graph
-from tidemill.loop.house import House, open_house
-from tidemill.loop.learn import learn
-from tidemill.loop.project import load_mill
-from tidemill.loop.run import run
+from tidemill.loop.pipeline.run import run
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.project import load_mill
+from tidemill.loop.project.stores import Stores, open_stores
+from tidemill.loop.training.train_recommender import learn
 from tidemill.models import EventFacts, SlateEngine, blended, open_recommender
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,24 +141,24 @@ class Mill:
         text = MILL.replace("LEARNER", LEARNERS[learner]).replace("REFRESH", repr(refresh))
         (folder / "mill.py").write_text(text.strip() + "\n")
 
-    def open(self) -> tuple[House, Graph]:
+    def open(self) -> tuple[Stores, ProjectGraph]:
         mill = load_mill(self.folder)
-        house = open_house(
+        stores = open_stores(
             self.folder, load(self.folder, environ={}), FixedClock(datetime(2026, 1, 1, tzinfo=UTC)), name=mill.name
         )
-        return house, Graph(mill, house.engine, self.folder)
+        return stores, ProjectGraph(mill, stores.engine, self.folder)
 
     def bring_in(self, until: date, told: Told) -> None:
-        house, graph = self.open()
+        stores, graph = self.open()
         views_made = time.process_time()
 
-        def tell(what: str, details: dict[str, Any]) -> None:
+        def progress(what: str, details: dict[str, Any]) -> None:
             nonlocal views_made
             if what in ("increment", "features"):
                 views_made = time.process_time()
 
         started = time.process_time()
-        report = run(house, graph, until=until, tell=tell)
+        report = run(stores, graph, until=until, progress=progress)
         assert not report.held
         told.ingest_s.append(views_made - started)
         if report.refreshed:
@@ -173,10 +173,10 @@ class Asked:
         self._opened: dict[str, Any] = {}
         self.spent_s = 0.0  # CPU seconds of answering, without opening and counting
 
-    def answers(self, house: House, release: Release, day: int, users: Sequence[np.ndarray]) -> list[int]:
+    def answers(self, stores: Stores, release: Release, day: int, users: Sequence[np.ndarray]) -> list[int]:
         """The place of each user's last item in the answer."""
         if release.name not in self._opened:
-            self._opened = {release.name: open_recommender(house.releases.bundle(release.bundle))}
+            self._opened = {release.name: open_recommender(stores.releases.bundle(release.bundle))}
         recommender = self._opened[release.name]
         told = self._history
         known = told.day < day
@@ -202,14 +202,14 @@ def begin(folder: Path, learner: str, file: Path, until: date) -> Release:
         f'[laptop]\nkeys = "{folder / "keys"}"\nsearch = "exact"\n[laptop.sources]\n'
         f'reviews = "file:{file}?columns=user_id=user,item_id=item,reviewed_at=unix_ts:unix_s"\n'
     )
-    house, graph = Mill(folder, learner, None).open()
+    stores, graph = Mill(folder, learner, None).open()
     started = time.process_time()
-    run(house, graph, until=until, backfill=True)
+    run(stores, graph, until=until, backfill=True)
     print(f"backfill up to {until}: {time.process_time() - started:.1f} CPU s")
     started = time.process_time()
-    made = learn(house, graph, "for_you")
+    made = learn(stores, graph, "for_you")
     print(f"{learner}: learned in {time.process_time() - started:.1f} CPU s")
-    return house.releases.promote(made.release.name)
+    return stores.releases.promote(made.release.name)
 
 
 def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
@@ -299,10 +299,10 @@ def play(learner: str, file: Path, history: History, days: int | None) -> dict[s
             day = day_of_split + n
             users = history.asked_on(day)
             for name, told in policies.items():
-                house, _ = mills.get(name, mills["weekly"]).open()
-                release = house.releases.champion("for_you") if name in mills else learned
+                stores, _ = mills.get(name, mills["weekly"]).open()
+                release = stores.releases.champion("for_you") if name in mills else learned
                 assert release is not None
-                told.ranks += asked[name].answers(house, release, day, users)
+                told.ranks += asked[name].answers(stores, release, day, users)
                 told.answer_s = asked[name].spent_s
                 told.weeks += [n // 7 + 1] * len(users)
             for name, mill in mills.items():

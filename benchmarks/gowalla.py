@@ -28,14 +28,14 @@ import scipy.sparse as sp
 
 from tidemill.core.errors import TidemillError
 from tidemill.models import Interactions
-from tidemill.models.item_lists import ItemLists
 from tidemill.models.learners.als import als_factors
 from tidemill.models.learners.ease import ease_lists
 from tidemill.models.learners.item_knn import cosine_matrix
 from tidemill.models.learners.spectral import spectral_vectors
 from tidemill.models.learners.user_item_matrix import user_item_matrix
-from tidemill.training.intervals import intervals
-from tidemill.training.measures import per_user
+from tidemill.models.recommender.item_lists import ItemLists
+from tidemill.training.recommender.ranking_metrics import per_user
+from tidemill.training.statistics.bootstrap import intervals
 
 ROOT = Path(__file__).resolve().parent.parent
 K, BATCH, CHOOSERS, HELD_SHARE, SEED = 20, 1_000, 4_000, 0.2, 0

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from tidemill.core.clock import SystemClock
 from tidemill.core.settings import load
-from tidemill.loop.graph import Graph
-from tidemill.loop.house import open_house
-from tidemill.loop.project import load_mill
-from tidemill.loop.run import run
+from tidemill.loop.pipeline.run import run
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.project import load_mill
+from tidemill.loop.project.stores import open_stores
 
 TIDEMILL = str(Path(sys.executable).parent / "tidemill")
 FIRST = date(2015, 1, 1)
@@ -74,8 +74,8 @@ def write_day(project: Path, day: int) -> None:
 def bring_in(project: Path, until: int) -> None:
     """Everything up to a day, by runs in this process."""
     mill = load_mill(project)
-    house = open_house(project, load(project, environ={"HOME": str(project)}), SystemClock(), name=mill.name)
-    run(house, Graph(mill, house.engine, project), until=FIRST + timedelta(days=until))
+    stores = open_stores(project, load(project, environ={"HOME": str(project)}), SystemClock(), name=mill.name)
+    run(stores, ProjectGraph(mill, stores.engine, project), until=FIRST + timedelta(days=until))
 
 
 def bytes_below(folder: Path) -> int:

@@ -33,16 +33,16 @@ from tidemill.backends.delta import DeltaTables
 from tidemill.backends.file_leases import FileLeases
 from tidemill.backends.folder_objects import FolderObjects
 from tidemill.backends.polars import PolarsEngine
-from tidemill.backends.sqlite_ledger import SqliteLines
+from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.backends.sqlite_vault import SqliteVault
-from tidemill.checks import between, defaults, evaluate, split
-from tidemill.core import schema
-from tidemill.core.clock import SystemClock, as_of, micros
-from tidemill.core.keys import Keys
-from tidemill.core.ledger import Ledger
-from tidemill.core.records import Counts, Increment
+from tidemill.checks import between, defaults, evaluate, split_refused
+from tidemill.core.clock import SystemClock, as_of, to_micros
+from tidemill.core.contract import contract
+from tidemill.core.identity.keys import Keys
+from tidemill.core.identity.surrogates import Surrogates, Vault
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.records.ingest import Increment, RowCounts
 from tidemill.core.source_read import ReadRequest
-from tidemill.core.subjects import Surrogates, Vault
 from tidemill.lake import Lake
 from tidemill.lake.commitment import commitment
 from tidemill.sources import FileSource
@@ -55,11 +55,11 @@ KEY = ("user_id", "item_id", "reviewed_at")
 LAST = date(2018, 9, 19)
 
 
-class Review(schema.Event):
-    item_id: str = schema.item()
-    user_id: str = schema.subject()
-    rating: float = schema.field(ge=1, le=5)
-    reviewed_at: datetime = schema.event_time(zone="UTC")
+class Review(contract.Event):
+    item_id: str = contract.item()
+    user_id: str = contract.subject()
+    rating: float = contract.field(ge=1, le=5)
+    reviewed_at: datetime = contract.event_time(zone="UTC")
     text: str = ""
 
 
@@ -92,7 +92,7 @@ def timed(told: dict[str, float], name: str) -> Iterator[None]:
 
 def ours(file: Path, folder: Path) -> dict[str, float]:
     told: dict[str, float] = {}
-    lines = SqliteLines(folder / "ledger.sqlite")
+    lines = SqliteLedger(folder / "ledger.sqlite")
     keys = Keys.open(folder / "keys", create=True)
     ledger = Ledger(lines, keys, SystemClock(), "benchmark")
     engine = PolarsEngine()
@@ -110,15 +110,15 @@ def ours(file: Path, folder: Path) -> dict[str, float]:
     with timed(told, "vault*"):
         Vault(SqliteVault(folder / "vault.sqlite"), keys).remember("user_id", known, people)
     with timed(told, "contract"):
-        good, broken = split(Review.contract, rows)
+        good, broken = split_refused(Review.contract, rows)
     n = good.num_rows
-    end = micros(as_of(LAST))
+    end = to_micros(as_of(LAST))
     stamp = pa.array(np.full(n, end), pa.int64()).cast(pa.timestamp("us", "UTC"))
     good = good.append_column("_increment", pa.array(np.ones(n, np.int64))).append_column("_known_at", stamp)
     with FileLeases(folder, lines).take("run") as lease, lake.draft(lease) as draft:
         with timed(told, "merge and write"):
             merged = draft.merge_stream("reviews", good, KEY)
-        counts = Counts(
+        counts = RowCounts(
             arrived=rows.num_rows,
             refused=broken.num_rows,
             repeated=merged.repeated,

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from tidemill.backends.lmdb_latest import LmdbLatest
-from tidemill.features import OnlineFacts
+from tidemill.features import ItemFacts
 
 
 def main() -> None:
@@ -70,10 +70,10 @@ def _others(latest: LmdbLatest, asked: list[str]) -> None:
     take = _cpu(lambda: latest.take("v", asked, ["n", "x"])) / len(asked) * 1e6
     print(f"{'take, each of many':24} {take:8.2f} µs")
     items = sorted({*asked})
-    made: list[OnlineFacts] = []
+    made: list[ItemFacts] = []
 
     def facts() -> None:
-        made.append(OnlineFacts(latest, items, views={"w": ["n", "x"]}, counted="c", as_of=lambda: 0))
+        made.append(ItemFacts(latest, items, views={"w": ["n", "x"]}, counted="c", as_of=lambda: 0))
 
     some = pa.table({"k": items, "n": np.arange(len(items)), "x": np.ones(len(items))})
     latest.write("w", "k", some, "one")

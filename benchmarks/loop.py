@@ -17,13 +17,13 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from tidemill.cli.init_command import write_project
+from tidemill.cli.commands.init_command import write_project
 from tidemill.core.clock import SystemClock
 from tidemill.core.settings import load
-from tidemill.loop.graph import Graph
-from tidemill.loop.house import open_house
-from tidemill.loop.project import load_mill
-from tidemill.loop.run import run
+from tidemill.loop.pipeline.run import run
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.project import load_mill
+from tidemill.loop.project.stores import open_stores
 from tidemill.sources import Shop
 
 TIDEMILL = str(Path(sys.executable).parent / "tidemill")
@@ -59,14 +59,14 @@ def main(days: int) -> None:
             shop.write_items(project / "data", shop.start + timedelta(days=day))
         os.environ["HOME"] = str(project)
         mill = load_mill(project)
-        house = open_house(project, load(project), SystemClock(), name=mill.name)
-        report = run(house, Graph(mill, house.engine, project), until=last)
+        stores = open_stores(project, load(project), SystemClock(), name=mill.name)
+        report = run(stores, ProjectGraph(mill, stores.engine, project), until=last)
         ours = [cost for cost in report.costs if cost[1] == "reviews"]
         early, late = ours[min(9, len(ours) - 1)], ours[-1]
         for name, cost in (("day 10", early), (f"day {len(ours)}", late)):
             print(f"{name:<58} {cost[4] / 1e6:8.3f} CPU s  {cost[2]} rows in, {cost[3]:,} rows read")
         print(f"{f'day {len(ours)} over day 10':<58} {late[4] / early[4]:8.2f} times the CPU")
-        del house
+        del stores
         again = cpu_of(TIDEMILL, "run", "--until", str(last), at=project)
         say("a run with nothing to do", again, 1.0, "CPU s")
         cpu_of(TIDEMILL, "train", "for_you", at=project)

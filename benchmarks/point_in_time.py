@@ -30,8 +30,16 @@ import pyarrow.parquet as pq
 
 from tidemill.backends.lmdb_latest import LmdbLatest
 from tidemill.backends.polars import PolarsEngine
-from tidemill.features import FeatureView, Join, ViewSpec, materialise, point_in_time, view_at, view_history
-from tidemill.features.evaluated import each_boundary
+from tidemill.features import (
+    FeatureView,
+    PointInTimeJoin,
+    ViewSpec,
+    materialise,
+    point_in_time,
+    view_at,
+    view_history,
+)
+from tidemill.features.window_evaluation import each_boundary
 
 PEER = Path(__file__).resolve().parent / "peers" / "point_in_time_peer.py"
 CACHE = Path.home() / ".cache" / "tidemill-benchmarks" / "point_in_time"
@@ -147,7 +155,7 @@ def _ours(root: Path) -> None:
 
     def join(known: Any) -> pa.Table:
         joins = [
-            Join(
+            PointInTimeJoin(
                 view,
                 "user",
                 "user",

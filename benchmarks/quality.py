@@ -28,15 +28,15 @@ import pyarrow as pa
 import pyarrow.csv as csv
 
 from tidemill import models
-from tidemill.core.clock import micros
+from tidemill.core.clock import to_micros
 from tidemill.core.errors import TidemillError
-from tidemill.core.records import Evaluation, Metric
+from tidemill.core.records.quality import Evaluation, Metric
 from tidemill.models import Interactions
-from tidemill.training import Measurement, TimeSplit, choose, measure, measure_ranker, measured_users, split_at
-from tidemill.training.evaluation import facts_at
-from tidemill.training.intervals import intervals
-from tidemill.training.rankers import PopularityRanker
-from tidemill.training.time_split import validation_splits
+from tidemill.training import Measurement, TimeSplit, choose, evaluation_users, measure, measure_ranker, split_at
+from tidemill.training.recommender.evaluation import facts_at
+from tidemill.training.recommender.rankers import PopularityRanker
+from tidemill.training.recommender.splits import validation_splits
+from tidemill.training.statistics.bootstrap import intervals
 
 ROOT = Path(__file__).resolve().parent.parent
 LEARNERS = {
@@ -109,7 +109,7 @@ def chosen_window(train: Interactions) -> int:
 
 def warm(split: TimeSplit) -> np.ndarray:
     """Which of the measured users have an event in train."""
-    return np.array([user.code >= 0 for user in measured_users(split)])
+    return np.array([user.code >= 0 for user in evaluation_users(split)])
 
 
 def shown(metric: Metric) -> str:
@@ -180,7 +180,7 @@ def main() -> None:
     data_set = DATA_SETS[asked.data_set]
     events = data_set.read(asked.data)
     day = asked.split or data_set.split
-    split = split_at(events, micros(day.replace(tzinfo=UTC)) if day else None)
+    split = split_at(events, to_micros(day.replace(tzinfo=UTC)) if day else None)
     at = datetime.fromtimestamp(split.at / 1e6, UTC)
     print(f"{len(events)} ratings, {events.n_users} users, {events.n_items} items; split at {at:%Y-%m-%d %H:%M}")
     measured(asked.learners or list(LEARNERS), split)

@@ -30,10 +30,10 @@ import pyarrow as pa
 import serve
 import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock
-from tidemill.core.release import Card
-from tidemill.loop.app import serve_plan
-from tidemill.loop.house import House, open_house
-from tidemill.loop.open_port import PortOpener
+from tidemill.core.records.release import Card
+from tidemill.loop.project.open_port import PortOpener
+from tidemill.loop.project.stores import Stores, open_stores
+from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models import (
     Interactions,
     LearnerSpec,
@@ -43,11 +43,11 @@ from tidemill.models import (
     spectral,
     write_recommender,
 )
-from tidemill.models.slate_spec import diverse, eligible, nearest, popular, slate, unseen
-from tidemill.models.user_vectors import Vectors
+from tidemill.models.recommender.user_vectors import Vectors
+from tidemill.models.slates.slate_spec import diverse, eligible, nearest, popular, slate, unseen
 from tidemill.serving import ServedStream, start, write_streams
 from tidemill.training import index_recall
-from tidemill.training.recommender_training import queries
+from tidemill.training.recommender.train import queries
 
 DAY = serve.DAY
 TASTES, YEAR = 500, 365
@@ -129,17 +129,17 @@ def served(folder: Path, n_users: int, n_items: int, seconds: float, peer: str |
     plain = table.set_column(0, "user_id", table["user_id"].cast(pa.string()))
     plain = plain.set_column(1, "item_id", plain["item_id"].cast(pa.string()))
     overrides = {"keys": str(folder / "keys"), "serve.port": 0, "serve.workers": 1, "serve.slot_s": 3600}
-    house = open_house(
+    stores = open_stores(
         folder, settings_module.load(folder, overrides=overrides, environ={}), SystemClock(), name="scale"
     )
-    serve.publish(house, plain, n_items)
-    write_streams(house.serving_root, {"views": ServedStream(contract=serve.View.contract, feeds=(serve.MODEL,))})
+    serve.publish(stores, plain, n_items)
+    write_streams(stores.serving_root, {"views": ServedStream(contract=serve.View.contract, feeds=(serve.MODEL,))})
     found: dict[str, float] = {}
     for learner in LEARNERS:
-        promote(house, folder / learner / "bundle", learner)
-        with start(serve_plan(house.settings, overrides=overrides)) as server:
+        promote(stores, folder / learner / "bundle", learner)
+        with start(serve_plan(stores.settings, overrides=overrides)) as server:
             server.wait_ready(300)
-            pid = int(next((house.serving_root / "workers").glob("*.json")).stem)
+            pid = int(next((stores.serving_root / "workers").glob("*.json")).stem)
             script = serve.RECOMMEND % (n_users - 1, serve.MODEL)
             serve.load(server, pid, 2, script)
             found["no-op"] = serve.load(server, pid, 4, None)[1]
@@ -149,7 +149,7 @@ def served(folder: Path, n_users: int, n_items: int, seconds: float, peer: str |
     return found
 
 
-def promote(house: House, bundle: Path, learner: str) -> None:
+def promote(stores: Stores, bundle: Path, learner: str) -> None:
     """A release of a bundle, live."""
     spec = slate(
         retrieve=[nearest(200), popular(days=30)],
@@ -163,8 +163,8 @@ def promote(house: House, bundle: Path, learner: str) -> None:
     copy = bundle.parent / "copy"
     shutil.copytree(bundle, copy)
     views = serve.VIEWS
-    release = house.releases.create(serve.MODEL, copy, spec.rules(views), card, facts=spec.facts(views))
-    house.releases.promote(release.name)
+    release = stores.releases.create(serve.MODEL, copy, spec.rules(views), card, facts=spec.facts(views))
+    stores.releases.promote(release.name)
 
 
 def peer_served(

@@ -27,23 +27,23 @@ import numpy as np
 import pyarrow as pa
 
 import tidemill.core.settings as settings_module
-from tidemill.core.clock import SystemClock, micros
-from tidemill.core.release import Card
-from tidemill.core.schema import Event, event_time, item, subject
+from tidemill.core.clock import SystemClock, to_micros
+from tidemill.core.contract.contract import Event, event_time, item, subject
+from tidemill.core.records.release import Card
 from tidemill.feedback import SegmentLog
-from tidemill.loop.app import serve_plan
-from tidemill.loop.house import House, open_house
+from tidemill.loop.project.stores import Stores, open_stores
+from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models import Interactions, cooccurrence, learn, open_recommender, write_recommender
-from tidemill.models.slate_spec import diverse, eligible, nearest, popular, slate, trending, unseen
+from tidemill.models.slates.slate_spec import diverse, eligible, nearest, popular, slate, trending, unseen
 from tidemill.release import open_arm, read_deployment
 from tidemill.serving import (
-    Asked,
-    Histories,
     Predictor,
+    PredictorSources,
+    RecommendationRequest,
     ServedStream,
-    Server,
     ServerClock,
-    Sources,
+    ServerHandle,
+    UserHistories,
     start,
     write_streams,
 )
@@ -70,7 +70,7 @@ def simulated(n_users: int, n_items: int) -> pa.Table:
     items = taste * size + np.minimum((size * draw.random(len(users)) ** 2.5).astype(int), size - 1)
     elsewhere = draw.random(len(users)) < 0.2
     items[elsewhere] = (n_items * draw.random(elsewhere.sum()) ** 2.5).astype(int)
-    now = micros(datetime.now(UTC))
+    now = to_micros(datetime.now(UTC))
     times = now - (draw.random(len(users)) * 365 * DAY).astype(np.int64)
     order = np.lexsort((times, users))
     return pa.table(
@@ -82,16 +82,16 @@ def simulated(n_users: int, n_items: int) -> pa.Table:
     )
 
 
-def build(folder: Path, n_users: int, n_items: int) -> tuple[House, dict[str, Any]]:
+def build(folder: Path, n_users: int, n_items: int) -> tuple[Stores, dict[str, Any]]:
     """A project with a promoted release over the simulated events."""
     overrides = {"keys": str(folder / "keys"), "serve.port": 0, "serve.workers": 1, "serve.slot_s": 3600}
     settings = settings_module.load(folder, overrides=overrides, environ={})
-    house = open_house(folder, settings, SystemClock(), name="benchmark")
+    stores = open_stores(folder, settings, SystemClock(), name="benchmark")
     events = simulated(n_users, n_items)
-    publish(house, events, n_items)
+    publish(stores, events, n_items)
     interactions = Interactions.from_arrow(events, user="user_id", item="item_id", time="viewed_at")
-    recommender = learn(cooccurrence(), interactions, micros(datetime.now(UTC)) + DAY)
-    write_recommender(recommender, folder / "bundle", house.search())
+    recommender = learn(cooccurrence(), interactions, to_micros(datetime.now(UTC)) + DAY)
+    write_recommender(recommender, folder / "bundle", stores.search())
     spec = slate(
         retrieve=[nearest(200), trending(days=7)],
         filter=[unseen(), eligible("in_stock")],
@@ -102,14 +102,14 @@ def build(folder: Path, n_users: int, n_items: int) -> tuple[House, dict[str, An
         model=MODEL, helps="Nobody.", could_harm="Nobody.", learner="cooccurrence", parameters={}, evaluation=None,
         data={}, n_rows=events.num_rows, n_users=n_users, n_items=recommender.n_items, learned_at=0, as_of=0,
     )  # fmt: skip
-    release = house.releases.create(MODEL, folder / "bundle", spec.rules(VIEWS), card, facts=spec.facts(VIEWS))
-    house.releases.promote(release.name)
-    write_streams(house.serving_root, {"views": ServedStream(contract=View.contract, feeds=(MODEL,))})
+    release = stores.releases.create(MODEL, folder / "bundle", spec.rules(VIEWS), card, facts=spec.facts(VIEWS))
+    stores.releases.promote(release.name)
+    write_streams(stores.serving_root, {"views": ServedStream(contract=View.contract, feeds=(MODEL,))})
     print(f"{events.num_rows:,} events of {n_users:,} users, {recommender.n_items:,} items in the bundle")
-    return house, overrides
+    return stores, overrides
 
 
-def publish(house: House, events: pa.Table, n_items: int) -> None:
+def publish(stores: Stores, events: pa.Table, n_items: int) -> None:
     """The views that a run leaves."""
     names = [f"item{i}" for i in range(n_items)]
     facts = {
@@ -117,16 +117,16 @@ def publish(house: House, events: pa.Table, n_items: int) -> None:
         "category": [f"c{i % 50}" for i in range(n_items)],
         "in_stock": [i % 20 > 0 for i in range(n_items)],
     }
-    house.latest.write("facts", "item_id", pa.table(facts), "1")
+    stores.latest.write("facts", "item_id", pa.table(facts), "1")
     users = events["user_id"].to_numpy(zero_copy_only=False)
     starts = np.flatnonzero(np.r_[True, users[1:] != users[:-1]])
     offsets = pa.array(np.r_[starts, len(users)].astype(np.int32))
     histories = {
-        "user_id": house.surrogates.many("user_id", users[starts].tolist()),
+        "user_id": stores.surrogates.many("user_id", users[starts].tolist()),
         "items": pa.ListArray.from_arrays(offsets, events["item_id"].combine_chunks()),
         "times": pa.ListArray.from_arrays(offsets, events["viewed_at"].combine_chunks()),
     }
-    house.latest.write(f"{MODEL}.history", "user_id", pa.table(histories), "1")
+    stores.latest.write(f"{MODEL}.history", "user_id", pa.table(histories), "1")
     days = events.append_column("day", pa.array(events["viewed_at"].to_numpy() // DAY, pa.int32()))
     daily = days.group_by(["item_id", "day"]).aggregate([("viewed_at", "count")]).sort_by("item_id")
     by_item = daily.group_by("item_id", use_threads=False).aggregate(
@@ -140,7 +140,7 @@ def publish(house: House, events: pa.Table, n_items: int) -> None:
             "counts": by_item["viewed_at_count_list"].cast(pa.list_(pa.int32())),
         }
     )
-    house.latest.write(f"{MODEL}.items", "item_id", counts, "1")
+    stores.latest.write(f"{MODEL}.items", "item_id", counts, "1")
 
 
 def cpu_us(pid: int) -> float:
@@ -161,7 +161,7 @@ end
 """
 
 
-def load(server: Server, pid: int, seconds: float, script: str | None) -> tuple[float, float]:
+def load(server: ServerHandle, pid: int, seconds: float, script: str | None) -> tuple[float, float]:
     """Requests per second, and CPU microseconds of the worker for each."""
     if not shutil.which("wrk"):
         return plain_load(server, pid, seconds, script is not None)
@@ -181,7 +181,7 @@ def load(server: Server, pid: int, seconds: float, script: str | None) -> tuple[
     return int(found[1]) / took, spent / int(found[1])
 
 
-def plain_load(server: Server, pid: int, seconds: float, recommending: bool) -> tuple[float, float]:
+def plain_load(server: ServerHandle, pid: int, seconds: float, recommending: bool) -> tuple[float, float]:
     """One connection, one request after the other."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     n, before, began = 0, cpu_us(pid), time.monotonic()
@@ -206,21 +206,21 @@ def timed(what: Callable[[int], object], n: int) -> float:
     return (time.process_time() - before) * 1e6 / n
 
 
-def inside(house: House, n_users: int) -> dict[str, float]:
+def inside(stores: Stores, n_users: int) -> dict[str, float]:
     """The parts of an answer in this process, CPU microseconds each."""
-    from tidemill.core.records import Prediction
+    from tidemill.core.records.serving import Prediction
 
-    live = read_deployment(house.serving_root, MODEL)
+    live = read_deployment(stores.serving_root, MODEL)
     assert live is not None
-    pointer = open_arm(live, live.champion, house.blobs)
-    clock = ServerClock(SystemClock(), house.serving_root)
-    histories = Histories(house.latest, MODEL, lambda: ["views"])
-    recommender = open_recommender(Path(pointer.bundle), house.search())
-    predictor = Predictor(pointer, recommender, {}, Sources(house.latest, histories, clock, 3600))
-    tokens = house.surrogates.many("user_id", [f"user{i % n_users}" for i in range(3_000)])
-    prepared = [predictor.prepare(Asked(token, 20)) for token in tokens]
+    pointer = open_arm(live, live.champion, stores.blobs)
+    clock = ServerClock(SystemClock(), stores.serving_root)
+    histories = UserHistories(stores.latest, MODEL, lambda: ["views"])
+    recommender = open_recommender(Path(pointer.bundle), stores.search())
+    predictor = Predictor(pointer, recommender, {}, PredictorSources(stores.latest, histories, clock, 3600))
+    tokens = stores.surrogates.many("user_id", [f"user{i % n_users}" for i in range(3_000)])
+    prepared = [predictor.prepare(RecommendationRequest(token, 20)) for token in tokens]
     answers = [predictor.answer(one) for one in prepared]
-    log = SegmentLog(house.state / "benchmark-log", SystemClock())
+    log = SegmentLog(stores.state / "benchmark-log", SystemClock())
 
     def write(i: int) -> object:
         one = prepared[i % 3_000]
@@ -234,7 +234,7 @@ def inside(house: House, n_users: int) -> dict[str, float]:
         )  # fmt: skip
 
     return {
-        "history and id": timed(lambda i: predictor.prepare(Asked(tokens[i % 3_000], 20)), 3_000),
+        "history and id": timed(lambda i: predictor.prepare(RecommendationRequest(tokens[i % 3_000], 20)), 3_000),
         "slate": timed(lambda i: predictor.answer(prepared[i % 3_000]), 3_000),
         "log": timed(write, 20_000),
     }
@@ -247,11 +247,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tidemill-serve-") as place:
-        house, overrides = build(Path(place), asked.users, asked.items)
-        parts = inside(house, asked.users)
-        with start(serve_plan(house.settings, overrides=overrides)) as server:
+        stores, overrides = build(Path(place), asked.users, asked.items)
+        parts = inside(stores, asked.users)
+        with start(serve_plan(stores.settings, overrides=overrides)) as server:
             server.wait_ready(120)
-            pid = int(next((house.serving_root / "workers").glob("*.json")).stem)
+            pid = int(next((stores.serving_root / "workers").glob("*.json")).stem)
             script = RECOMMEND % (asked.users - 1, MODEL)
             load(server, pid, 2, script)
             noop_rate, noop_us = load(server, pid, asked.seconds, None)

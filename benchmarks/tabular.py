@@ -26,10 +26,10 @@ import numpy as np
 from scipy.stats import rankdata
 
 from tabular_data import TABLES
-from tidemill.core.signature import Task
+from tidemill.core.records.signature import Task
 from tidemill.models.tabular.examples import Examples
-from tidemill.training.tabular.choose import choose_tabular
-from tidemill.training.tabular.kept_examples import read_examples, write_examples
+from tidemill.training.tabular.automl.automl import choose_tabular
+from tidemill.training.tabular.rows.examples_file import read_examples, write_examples
 
 ROOT = Path(__file__).resolve().parent.parent
 PEER = ROOT / "benchmarks" / "peers" / "tabular_peer.py"

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
-from tidemill.core.signature import Field, Task
+from tidemill.core.records.signature import InputField, Task
 from tidemill.models.tabular.examples import Examples
 
 ADULT = [
@@ -34,13 +34,13 @@ def examples(
     for name, values in columns.items():
         array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
         if pa.types.is_timestamp(array.type):
-            fields.append(Field(name=name, kind="time"))
+            fields.append(InputField(name=name, kind="time"))
             arrays.append(array.cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC")))
         elif pa.types.is_string(array.type):
-            fields.append(Field(name=name, kind="str"))
+            fields.append(InputField(name=name, kind="str"))
             arrays.append(array)
         else:
-            fields.append(Field(name=name, kind="float"))
+            fields.append(InputField(name=name, kind="float"))
             arrays.append(array.cast(pa.float64()))
     inputs = pa.table(arrays, names=list(columns))
     return Examples(tuple(fields), inputs, np.asarray(target, np.float64), task, classes, time=time)

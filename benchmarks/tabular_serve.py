@@ -34,23 +34,23 @@ import pyarrow as pa
 
 import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock
-from tidemill.core.release import Card, RuleSet
-from tidemill.core.signature import Computed, Field, Lookup, Signature, outputs_of
-from tidemill.loop.app import serve_plan
-from tidemill.loop.house import House, open_house
+from tidemill.core.records.release import Card, RuleSet
+from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandFeature, Signature, outputs_of
+from tidemill.loop.project.stores import Stores, open_stores
+from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models.tabular import TabularModel, write_tabular
-from tidemill.models.tabular.recipe import Additive, Number, Recipe, Trees
+from tidemill.models.tabular.recipe import AdditiveTerms, NumberColumn, TabularRecipe, TreesMember
 from tidemill.serving import start
-from tidemill.serving.infer_request import InferReader
+from tidemill.serving.infer.oip_request import InferRequestReader
 
 BUDGET = 1.6
 ROUNDS = 3
 WIDTH = 20
 PEOPLE = 20_000
 CLASSES = ("no", "yes")
-NUMBERS = tuple(Field(name=f"x{i:02d}", kind="float") for i in range(WIDTH))
-LOOKED_UP = (Field(name="spent", kind="float"), Field(name="visits", kind="float"))
-RATIO = Field(name="ratio", kind="float")
+NUMBERS = tuple(InputField(name=f"x{i:02d}", kind="float") for i in range(WIDTH))
+LOOKED_UP = (InputField(name="spent", kind="float"), InputField(name="visits", kind="float"))
+RATIO = InputField(name="ratio", kind="float")
 MODULE = "features/ratio_of.py"
 SOURCE = b"""from __future__ import annotations
 
@@ -90,20 +90,20 @@ end
 PERSON = """string.format('{"name":"person","shape":[1],"datatype":"BYTES","data":["p%%d"]}', draw(0, %d))"""
 
 
-def trees(n_trees: int, inputs: tuple[Field, ...]) -> TabularModel:
+def trees(n_trees: int, inputs: tuple[InputField, ...]) -> TabularModel:
     """A binary LightGBM model that splits on every input."""
     draw = np.random.default_rng(7)
     rows = draw.random((20_000, len(inputs)))
     target = (rows @ draw.normal(size=len(inputs)) + draw.normal(size=len(rows)) > 0).astype(int)
     given = {"objective": "binary", "num_leaves": 31, "verbose": -1, "num_threads": 1, "seed": 7}
     booster = lightgbm.train(given, lightgbm.Dataset(rows, target), num_boost_round=n_trees)
-    member = Trees(name="trees", file="trees.txt", columns=tuple(range(len(inputs))))
+    member = TreesMember(name="trees", file="trees.txt", columns=tuple(range(len(inputs))))
     return TabularModel(recipe(inputs, member), {"trees.txt": booster.model_to_string().encode()})
 
 
-def recipe(inputs: tuple[Field, ...], member: Any) -> Recipe:
-    numbers = tuple(Number(input=field.name) for field in inputs)
-    return Recipe(
+def recipe(inputs: tuple[InputField, ...], member: Any) -> TabularRecipe:
+    numbers = tuple(NumberColumn(input=field.name) for field in inputs)
+    return TabularRecipe(
         task="binary", target="left", inputs=inputs, classes=CLASSES, encoders=numbers, members=(member,),
         weights=(1.0,), bias=(0.0,), link="sigmoid",
     )  # fmt: skip
@@ -111,45 +111,47 @@ def recipe(inputs: tuple[Field, ...], member: Any) -> Recipe:
 
 def constant() -> TabularModel:
     """A model that reads nothing."""
-    return TabularModel(recipe(NUMBERS, Additive(name="a", terms=(), bias=(0.3,))), {})
+    return TabularModel(recipe(NUMBERS, AdditiveTerms(name="a", terms=(), bias=(0.3,))), {})
 
 
-def signature(inputs: tuple[Field, ...], request: tuple[Field, ...], **more: Any) -> Signature:
+def signature(inputs: tuple[InputField, ...], request: tuple[InputField, ...], **more: Any) -> Signature:
     return Signature(
         task="binary", target="left", request=request, inputs=inputs, outputs=outputs_of("binary"), classes=CLASSES,
         **more,
     )  # fmt: skip
 
 
-def build(folder: Path, n_trees: int) -> tuple[House, dict[str, Any]]:
+def build(folder: Path, n_trees: int) -> tuple[Stores, dict[str, Any]]:
     """A project with the models `constant`, `trees` and `person` promoted."""
     overrides = {"keys": str(folder / "keys"), "serve.port": 0, "serve.workers": 1}
-    house = open_house(
+    stores = open_stores(
         folder, settings_module.load(folder, overrides=overrides, environ={}), SystemClock(), name="benchmark"
     )
-    person = Field(name="person", kind="str", optional=False, role="subject")
-    lookup = Lookup(view="spending", entity="person", columns={"spent": "spent", "visits": "visits"}, ttl_us=None)
-    ratio = Computed(function="ratio_of", module=MODULE, takes=("spent", "x00"), gives=(RATIO,))
+    person = InputField(name="person", kind="str", optional=False, role="subject")
+    lookup = FeatureLookup(
+        view="spending", entity="person", columns={"spent": "spent", "visits": "visits"}, ttl_us=None
+    )
+    ratio = OnDemandFeature(function="ratio_of", module=MODULE, takes=("spent", "x00"), gives=(RATIO,))
     inputs = (*NUMBERS, *LOOKED_UP, RATIO)
-    names = house.surrogates.many("person", [f"p{i}" for i in range(PEOPLE)])
+    names = stores.surrogates.many("person", [f"p{i}" for i in range(PEOPLE)])
     rows = {"person": names, "spent": np.arange(PEOPLE, dtype=float), "visits": np.ones(PEOPLE)}
-    house.latest.write("spending", "person", pa.table(rows | {"_at": np.zeros(PEOPLE, np.int64)}), "1")
-    promote(house, "constant", constant(), signature(NUMBERS, NUMBERS))
-    promote(house, "trees", trees(n_trees, NUMBERS), signature(NUMBERS, NUMBERS))
+    stores.latest.write("spending", "person", pa.table(rows | {"_at": np.zeros(PEOPLE, np.int64)}), "1")
+    promote(stores, "constant", constant(), signature(NUMBERS, NUMBERS))
+    promote(stores, "trees", trees(n_trees, NUMBERS), signature(NUMBERS, NUMBERS))
     looked = signature(inputs, (person, *NUMBERS), lookups=(lookup,), computed=(ratio,))
-    promote(house, "person", trees(n_trees, inputs), looked, modules={MODULE: SOURCE})
-    return house, overrides
+    promote(stores, "person", trees(n_trees, inputs), looked, modules={MODULE: SOURCE})
+    return stores, overrides
 
 
-def promote(house: House, name: str, model: TabularModel, asked: Signature, **more: Any) -> None:
+def promote(stores: Stores, name: str, model: TabularModel, asked: Signature, **more: Any) -> None:
     card = Card(
         model=name, helps="Nobody.", could_harm="Nobody.", learner="benchmark", parameters={}, evaluation=None, data={},
         n_rows=0, n_users=0, n_items=0, learned_at=0, as_of=0,
     )  # fmt: skip
-    write_tabular(model, house.state / f"made-{name}")
-    folder = house.state / f"made-{name}"
-    release = house.releases.create(name, folder, RuleSet(retrieve=()), card, signature=asked, **more)
-    house.releases.promote(release.name)
+    write_tabular(model, stores.state / f"made-{name}")
+    folder = stores.state / f"made-{name}"
+    release = stores.releases.create(name, folder, RuleSet(retrieve=()), card, signature=asked, **more)
+    stores.releases.promote(release.name)
 
 
 def cpu_us(pid: int) -> float:
@@ -253,7 +255,7 @@ def inside(n_trees: int) -> dict[str, float]:
     table = pa.table({field.name: [0.5] for field in NUMBERS})
     asked = [{"name": field.name, "shape": [1], "datatype": "FP64", "data": [0.5]} for field in NUMBERS]
     body = msgspec.json.encode({"inputs": asked})
-    reader = InferReader(signature(NUMBERS, NUMBERS), lambda kind, raw: raw, 1_000)
+    reader = InferRequestReader(signature(NUMBERS, NUMBERS), lambda kind, raw: raw, 1_000)
     return {
         "reading the request": timed(lambda: reader.read(body, None)),
         "model, one row": timed(lambda: model.predict_row(row)),
@@ -280,11 +282,11 @@ def main() -> None:
     }
     found: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory(prefix="tidemill-tabular-") as place:
-        house, overrides = build(Path(place), asked.trees)
+        stores, overrides = build(Path(place), asked.trees)
         parts = inside(asked.trees)
-        with start(serve_plan(house.settings, overrides=overrides)) as server:
+        with start(serve_plan(stores.settings, overrides=overrides)) as server:
             server.wait_ready(120)
-            pid = int(next((house.serving_root / "workers").glob("*.json")).stem)
+            pid = int(next((stores.serving_root / "workers").glob("*.json")).stem)
             load(server.url, pid, 1, scripts["trees"])
             for name, script in list(scripts.items()) * ROUNDS:
                 better(found, name, load(server.url, pid, asked.seconds / ROUNDS, script))

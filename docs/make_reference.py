@@ -25,10 +25,10 @@ from tidemill import models
 from tidemill.cli.main import COMMANDS, cli
 from tidemill.core import ports
 from tidemill.core.errors import AccessError, ServeError, TidemillError
-from tidemill.core.failpoint import FAILPOINTS
 from tidemill.core.settings import json_schema
+from tidemill.core.storage.failpoint import FAILPOINTS
 from tidemill.models.learners.settings import setting_kinds
-from tidemill.serving.problems import STATUS
+from tidemill.serving.http.error_responses import STATUS
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 PACKAGE = Path(tidemill.__file__).parent

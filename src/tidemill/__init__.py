@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from tidemill.checks import not_null as not_null
     from tidemill.checks import refused_share as refused_share
     from tidemill.checks import repeated_share as repeated_share
-    from tidemill.core.schema import Event as Event
-    from tidemill.core.schema import event_time as event_time
-    from tidemill.core.schema import field as field
-    from tidemill.core.schema import item as item
-    from tidemill.core.schema import subject as subject
-    from tidemill.core.space import grid as grid
-    from tidemill.core.space import search as search
-    from tidemill.loop.mill import Mill as Mill
-    from tidemill.loop.workbench import open_project as open_project
+    from tidemill.core.contract.contract import Event as Event
+    from tidemill.core.contract.contract import event_time as event_time
+    from tidemill.core.contract.contract import field as field
+    from tidemill.core.contract.contract import item as item
+    from tidemill.core.contract.contract import subject as subject
+    from tidemill.core.search_space import grid as grid
+    from tidemill.core.search_space import search as search
+    from tidemill.loop.notebook.workbench import open_project as open_project
+    from tidemill.loop.project.mill import Mill as Mill
     from tidemill.models import als as als
     from tidemill.models import auto as auto
     from tidemill.models import blend as blend
@@ -49,22 +49,22 @@ if TYPE_CHECKING:
     from tidemill.models import transitions as transitions
     from tidemill.models import trending as trending
     from tidemill.models import unseen as unseen
-    from tidemill.models.pretrained import pretrained as pretrained
+    from tidemill.models.formats.pretrained import pretrained as pretrained
     from tidemill.models.tabular.pyfunc import pyfunc as pyfunc
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "checks": "between fresh like_history not_null refused_share repeated_share",
-            "core.schema": "Event event_time field item subject",
-            "core.space": "grid search",
-            "loop.mill": "Mill",
-            "loop.workbench": "open_project",
+            "core.contract.contract": "Event event_time field item subject",
+            "core.search_space": "grid search",
+            "loop.notebook.workbench": "open_project",
+            "loop.project.mill": "Mill",
             "models": (
-                "als auto blend cooccurrence diverse ease eligible item_knn nearest popular popularity relevance "
-                "slate spectral transitions trending unseen"
+                "als auto blend cooccurrence diverse ease eligible item_knn nearest popular popularity "
+                "relevance slate spectral transitions trending unseen"
             ),
-            "models.pretrained": "pretrained",
+            "models.formats.pretrained": "pretrained",
             "models.tabular.pyfunc": "pyfunc",
         },
     )

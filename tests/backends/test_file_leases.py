@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tidemill.backends.file_leases import FileLeases
-from tidemill.backends.sqlite_ledger import SqliteLines
+from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.errors import LeaseTaken
 from tidemill.testing import LeasesSuite
 
@@ -19,12 +19,12 @@ class TestFileLeases(LeasesSuite):
 
 
 @pytest.fixture
-def lines(tmp_path: Path) -> SqliteLines:
-    return SqliteLines(tmp_path / "ledger.sqlite")
+def lines(tmp_path: Path) -> SqliteLedger:
+    return SqliteLedger(tmp_path / "ledger.sqlite")
 
 
 @pytest.fixture
-def leases(tmp_path: Path, lines: SqliteLines) -> FileLeases:
+def leases(tmp_path: Path, lines: SqliteLedger) -> FileLeases:
     return FileLeases(tmp_path / "state", lines)
 
 
@@ -36,7 +36,7 @@ def test_numbers_rise_and_the_block_frees(leases: FileLeases) -> None:
     second.release()  # a second time is fine
 
 
-def test_a_taken_lease_names_its_holder(leases: FileLeases, lines: SqliteLines, tmp_path: Path) -> None:
+def test_a_taken_lease_names_its_holder(leases: FileLeases, lines: SqliteLedger, tmp_path: Path) -> None:
     with leases.take("run"):
         with pytest.raises(LeaseTaken, match=rf"process {os.getpid()} since \d{{4}}-\d\d-\d\d .* UTC"):
             FileLeases(tmp_path / "state", lines).take("run")
@@ -51,7 +51,7 @@ def test_an_error_in_the_block_frees(leases: FileLeases) -> None:
     leases.take("run").release()
 
 
-def test_a_store_that_fails_leaves_the_lease_free(tmp_path: Path, lines: SqliteLines) -> None:
+def test_a_store_that_fails_leaves_the_lease_free(tmp_path: Path, lines: SqliteLedger) -> None:
     class Broken:
         def lease(self, name: str, holder: str) -> int:
             raise OSError("away")
@@ -62,7 +62,7 @@ def test_a_store_that_fails_leaves_the_lease_free(tmp_path: Path, lines: SqliteL
 
 
 def _hold(folder: Path, pipe) -> None:
-    lease = FileLeases(folder / "state", SqliteLines(folder / "ledger.sqlite")).take("run")
+    lease = FileLeases(folder / "state", SqliteLedger(folder / "ledger.sqlite")).take("run")
     pipe.send(lease.number)
     signal.pause()
 
@@ -73,7 +73,7 @@ def test_the_kernel_frees_the_lease_of_a_killed_process(tmp_path: Path) -> None:
     child = context.Process(target=_hold, args=(tmp_path, theirs), daemon=True)
     child.start()
     assert ours.recv() == 1
-    leases = FileLeases(tmp_path / "state", SqliteLines(tmp_path / "ledger.sqlite"))
+    leases = FileLeases(tmp_path / "state", SqliteLedger(tmp_path / "ledger.sqlite"))
     with pytest.raises(LeaseTaken, match=f"process {child.pid}"):
         leases.take("run")
     os.kill(child.pid, signal.SIGKILL)

@@ -26,7 +26,7 @@ from tidemill.backends.lmdb_latest import LmdbLatest
 from tidemill.core.errors import CorruptFile, FormatTooNew, LatestFull, UsageError
 from tidemill.core.ports import LatestWriter
 from tidemill.testing.latest import LatestSuite, rows
-from tidemill.testing.latest_in_any_order import latest_machine
+from tidemill.testing.latest_state_machine import latest_machine
 
 _LAWS = settings(max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -13,13 +13,14 @@ import msgspec
 import pytest
 from conftest_loop import FIRST, Project, daily, project
 
-from tidemill.core.clock import micros
-from tidemill.core.records import Metric, Run, Trial
+from tidemill.core.clock import to_micros
+from tidemill.core.records.quality import Metric
+from tidemill.core.records.runs import Run, Trial
 from tidemill.core.settings import load
-from tidemill.loop.house import House, open_house
-from tidemill.loop.learn import learn
-from tidemill.loop.mirror import mirrored
-from tidemill.loop.project import load_mill
+from tidemill.loop.mirror.mirror_runs import mirror_runs
+from tidemill.loop.project.project import load_mill
+from tidemill.loop.project.stores import Stores, open_stores
+from tidemill.loop.training.train_recommender import learn
 
 __all__ = ["project"]
 
@@ -46,9 +47,9 @@ print(json.dumps(told))
 """
 
 
-def house_of(project: Project, mirror: str) -> House:
+def house_of(project: Project, mirror: str) -> Stores:
     settings = msgspec.structs.replace(load(project.path, environ={}), mirror=mirror)
-    return open_house(project.path, settings, project.clock, name=load_mill(project.path).name)
+    return open_stores(project.path, settings, project.clock, name=load_mill(project.path).name)
 
 
 def told(project: Project) -> dict[str, Any]:
@@ -59,11 +60,11 @@ def told(project: Project) -> dict[str, Any]:
 
 
 @pytest.fixture
-def kept(project: Project) -> Iterator[House]:
+def kept(project: Project) -> Iterator[Stores]:
     """A ledger with a run that searched, one that failed, and one that goes on."""
     project.clock.set(NOON)
-    house = house_of(project, f"mlflow:{URL}")
-    with house.runs.begin(
+    stores = house_of(project, f"mlflow:{URL}")
+    with stores.runs.begin(
         "for_you", "search", learner="als", parameters={"factors": 64, "deep": {"l2": 0.1}, "note": "é" * 9_000},
         data={"ratings": 17}, as_of=5, code="c0de", commit="abc123", changed=True, environment="e0",
         notes=["one", "two"],
@@ -77,24 +78,24 @@ def kept(project: Project) -> Iterator[House]:
         run.finish(
             {"loss": 0.05, "hit_rate@10[warm]": Metric(value=0.2, low=0.1, high=0.3), "hit_rate_at_10/warm": 7.0}
         )
-    house.runs.begin("for_you", "train").fail("no days")
-    house.runs.begin("for_you", "notebook")
-    yield house
+    stores.runs.begin("for_you", "train").fail("no days")
+    stores.runs.begin("for_you", "notebook")
+    yield stores
 
 
 @pytest.mark.slow
-def test_mlflow_says_what_the_ledger_says_and_says_it_once(project: Project, kept: House) -> None:
-    assert mirrored(kept) == ()
+def test_mlflow_says_what_the_ledger_says_and_says_it_once(project: Project, kept: Stores) -> None:
+    assert mirror_runs(kept) == ()
     found = told(project)
     assert set(found) == {"for_you#1", "for_you#1/0", "for_you#1/1", "for_you#2"}  # what goes on is not there yet
     run: Run = kept.runs.read("for_you#1")
     one = found["for_you#1"]
     assert (one["experiment"], one["status"]) == ("shop/for_you", "FINISHED")
-    assert (one["start"], one["end"]) == (micros(NOON) // 1000, micros(NOON) // 1000 + 60_000)
+    assert (one["start"], one["end"]) == (to_micros(NOON) // 1000, to_micros(NOON) // 1000 + 60_000)
     assert (one["params"]["factors"], one["params"]["deep.l2"]) == ("64", "0.1")
     assert one["params"]["note"].startswith("ééé")
-    assert one["over"]["loss"] == [[k, micros(NOON) // 1000, 1 / (k + 1)] for k in range(5)] + [
-        [5, micros(NOON) // 1000 + 60_000, 0.05]
+    assert one["over"]["loss"] == [[k, to_micros(NOON) // 1000, 1 / (k + 1)] for k in range(5)] + [
+        [5, to_micros(NOON) // 1000 + 60_000, 0.05]
     ]
     assert [row[2] for row in one["over"]["recall_at_10"]] == [0.0, 0.1, 0.2, 0.3, 0.4]
     assert one["metrics"]["loss"] == 0.05
@@ -117,13 +118,13 @@ def test_mlflow_says_what_the_ledger_says_and_says_it_once(project: Project, kep
         assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     connection.close()
 
-    assert mirrored(kept) == ()
+    assert mirror_runs(kept) == ()
     assert told(project) == found
 
 
 @pytest.mark.slow
-def test_what_was_missed_is_written_later_and_what_was_cut_short_anew(project: Project, kept: House) -> None:
-    assert mirrored(kept) == ()
+def test_what_was_missed_is_written_later_and_what_was_cut_short_anew(project: Project, kept: Stores) -> None:
+    assert mirror_runs(kept) == ()
     first = told(project)
     with sqlite3.connect(project.path / "mlflow.db") as connection:  # as if it had been killed before the end
         connection.execute(
@@ -132,7 +133,7 @@ def test_what_was_missed_is_written_later_and_what_was_cut_short_anew(project: P
     connection.close()
     with kept.runs.begin("similar", "train") as later:
         pass
-    assert mirrored(kept) == ()
+    assert mirror_runs(kept) == ()
     found = told(project)
     assert set(found) == {*first, later.name}
     assert found["for_you#2"] == first["for_you#2"]
@@ -147,29 +148,29 @@ def test_a_broken_mirror_leaves_the_training_with_one_warning(project: Project) 
     project.write("reviews.csv.gz", daily(10, per_day=20))
     project.run(FIRST + timedelta(days=9), backfill=True)
     _, graph = project.open()
-    house = house_of(project, "mlflow:sqlite:////proc/nowhere/mlflow.db")
-    left = learn(house, graph, "for_you")
+    stores = house_of(project, "mlflow:sqlite:////proc/nowhere/mlflow.db")
+    left = learn(stores, graph, "for_you")
     assert left.anew
-    assert house.runs.read("for_you#1").state == "finished"
+    assert stores.runs.read("for_you#1").state == "finished"
     warnings = [note for note in left.notes if "were not copied to mlflow:sqlite:////proc/nowhere/mlflow.db" in note]
     assert len(warnings) == 1
     assert "Traceback" not in warnings[0]
 
 
 def test_every_way_to_fail_is_one_sentence(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    house = house_of(project, "mlfow:http://ann:secret@localhost/")
-    (said,) = mirrored(house)
+    stores = house_of(project, "mlfow:http://ann:secret@localhost/")
+    (said,) = mirror_runs(stores)
     assert "no back-end 'mlfow' for mirrors; did you mean `mlflow`?" in said
     assert "secret" not in said
-    (said,) = mirrored(house, limit_s=0.001)
+    (said,) = mirror_runs(stores, limit_s=0.001)
     assert "longer than 0.001 seconds" in said
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    (said,) = mirrored(house)
+    (said,) = mirror_runs(stores)
     assert "ended with status 1 and said nothing" in said
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    (said,) = mirrored(house)
+    (said,) = mirror_runs(stores)
     assert "No such file" in said
-    assert mirrored(house_of(project, "")) == ()
+    assert mirror_runs(house_of(project, "")) == ()
 
 
 def test_where_the_library_is_missing_the_extra_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,5 +178,5 @@ def test_where_the_library_is_missing_the_extra_is_named(project: Project, monke
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("raise ImportError(name='mlflow')")
     monkeypatch.setenv("PYTHONPATH", str(hidden.parent))
-    (said,) = mirrored(house_of(project, f"mlflow:{URL}"))
+    (said,) = mirror_runs(house_of(project, f"mlflow:{URL}"))
     assert "mirroring runs needs mlflow, which is not installed; pip install 'tidemill[mlflow]'" in said

@@ -9,23 +9,23 @@ import pytest
 
 from tidemill.backends.faiss_search import FaissSearch
 from tidemill.core.errors import BundleCorrupt
-from tidemill.core.ports import Search
-from tidemill.models.exact import ExactIndex, ExactSearch
+from tidemill.core.ports import VectorSearch
+from tidemill.models.recommender.exact_search import ExactIndex, ExactSearch
 from tidemill.testing.search import SearchSuite, recall, skewed
 
 
 class TestExact(SearchSuite):
-    def search(self) -> Search:
+    def search(self) -> VectorSearch:
         return ExactSearch()
 
 
 class TestFaissFlat(SearchSuite):
-    def search(self) -> Search:
+    def search(self) -> VectorSearch:
         return FaissSearch()
 
 
 class TestFaissLists(SearchSuite):
-    def search(self) -> Search:
+    def search(self) -> VectorSearch:
         return FaissSearch(flat_below=500)
 
 

@@ -12,7 +12,7 @@ from tidemill.core.backend import BackendContext
 from tidemill.core.clock import FixedClock
 from tidemill.core.errors import SegmentDamaged
 from tidemill.core.ports import EventLog
-from tidemill.core.segments import SegmentWriter, segments
+from tidemill.core.storage.segments import SegmentWriter, segment_files
 from tidemill.testing.event_log import EventLogSuite, payloads_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -64,7 +64,7 @@ def test_a_torn_tail_is_passed_over_and_the_next_segment_goes_on(tmp_path: Path)
     writer = log.writer("reviews")
     writer.write(b"one", b"two")
     writer.close()
-    (path,) = segments(tmp_path / "reviews")
+    (path,) = segment_files(tmp_path / "reviews")
     path.write_bytes(path.read_bytes()[:-1])
     found = log.read("reviews")
     assert [event.payload for event in found.events] == [b"one"]
@@ -77,7 +77,7 @@ def test_a_torn_tail_is_passed_over_and_the_next_segment_goes_on(tmp_path: Path)
 def test_damage_is_said(tmp_path: Path) -> None:
     log = SegmentEvents(tmp_path)
     log.writer("reviews").write(b"one", b"two")
-    (path,) = segments(tmp_path / "reviews")
+    (path,) = segment_files(tmp_path / "reviews")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -90,6 +90,6 @@ def test_segments_that_were_removed_leave_no_trace_in_a_position(tmp_path: Path)
     writer = log.writer("reviews")
     writer.write(b"one")
     position = log.read("reviews").position
-    for path in segments(tmp_path / "reviews"):
+    for path in segment_files(tmp_path / "reviews"):
         path.unlink()
     assert log.read("reviews", position).position == "{}"

@@ -10,25 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.backends.sqlite_ledger import FORMAT, SqliteLines
+from tidemill.backends.sqlite_ledger import FORMAT, SqliteLedger
 from tidemill.core.errors import FormatTooNew, LedgerBusy, LedgerCorrupt, LedgerError
-from tidemill.core.ports import LineStore, StoredLine
-from tidemill.testing.line_store import LineStoreSuite, line_after
+from tidemill.core.ports import LedgerStore, StoredEntry
+from tidemill.testing.ledger_store import LedgerStoreSuite, line_after
 
 
-class TestSqliteLines(LineStoreSuite):
-    def open(self, place: Path) -> LineStore:
-        return SqliteLines(place / "ledger.sqlite")
+class TestSqliteLines(LedgerStoreSuite):
+    def open(self, place: Path) -> LedgerStore:
+        return SqliteLedger(place / "ledger.sqlite")
 
 
-class _NoLease(SqliteLines):
+class _NoLease(SqliteLedger):
     """Wrong: does not look at the lease."""
 
     def append(self, build, lease=None):
         return super().append(build)
 
 
-class _ReadBefore(SqliteLines):
+class _ReadBefore(SqliteLedger):
     """Wrong: reads the last line outside of the transaction."""
 
     def append(self, build, lease=None):
@@ -36,7 +36,7 @@ class _ReadBefore(SqliteLines):
         return super().append(lambda last: line, lease)
 
 
-class _Unordered(SqliteLines):
+class _Unordered(SqliteLedger):
     """Wrong: forgets that `after` is left out."""
 
     def lines(self, after=0, *, backwards=False, where={}):  # noqa: B006
@@ -46,22 +46,22 @@ class _Unordered(SqliteLines):
 @pytest.mark.parametrize(
     ("wrong", "law"),
     [
-        (_NoLease, LineStoreSuite.test_only_the_newest_holder_may_append),
-        (_NoLease, LineStoreSuite.test_a_lease_that_was_never_taken_is_refused),
-        (_ReadBefore, LineStoreSuite.test_writers_never_come_between_a_line_and_its_predecessor),
-        (_Unordered, LineStoreSuite.test_lines_are_found_by_number_and_by_index),
+        (_NoLease, LedgerStoreSuite.test_only_the_newest_holder_may_append),
+        (_NoLease, LedgerStoreSuite.test_a_lease_that_was_never_taken_is_refused),
+        (_ReadBefore, LedgerStoreSuite.test_writers_never_come_between_a_line_and_its_predecessor),
+        (_Unordered, LedgerStoreSuite.test_lines_are_found_by_number_and_by_index),
     ],
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_the_suite_catches_a_wrong_store(wrong: type[SqliteLines], law, tmp_path: Path) -> None:
-    suite = LineStoreSuite()
+def test_the_suite_catches_a_wrong_store(wrong: type[SqliteLedger], law, tmp_path: Path) -> None:
+    suite = LedgerStoreSuite()
     suite.open = lambda place: wrong(place / "ledger.sqlite")  # type: ignore[method-assign]
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         law(suite, tmp_path)
 
 
 def _append_and_die(path: Path) -> None:
-    SqliteLines(path).append(line_after())
+    SqliteLedger(path).append(line_after())
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -71,18 +71,18 @@ def test_an_acknowledged_line_outlives_a_killed_process(tmp_path: Path) -> None:
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
-    assert SqliteLines(path).last().seq == 1
-    assert SqliteLines(path).append(line_after()).seq == 2
+    assert SqliteLedger(path).last().seq == 1
+    assert SqliteLedger(path).append(line_after()).seq == 2
 
 
 def test_every_commit_is_synced(tmp_path: Path) -> None:
-    store = SqliteLines(tmp_path / "ledger.sqlite")
+    store = SqliteLedger(tmp_path / "ledger.sqlite")
     assert store._file.rows("PRAGMA synchronous") == [(2,)]
     assert store._file.rows("PRAGMA journal_mode") == [("wal",)]
 
 
 def test_a_locked_ledger_is_a_typed_error_after_a_bounded_wait(tmp_path: Path) -> None:
-    store = SqliteLines(tmp_path / "ledger.sqlite", patience_s=0.05)
+    store = SqliteLedger(tmp_path / "ledger.sqlite", patience_s=0.05)
     store.append(line_after())
     other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -95,14 +95,14 @@ def test_a_locked_ledger_is_a_typed_error_after_a_bounded_wait(tmp_path: Path) -
 
 
 def test_a_full_disk_is_a_typed_error_and_leaves_nothing(tmp_path: Path) -> None:
-    store = SqliteLines(tmp_path / "ledger.sqlite")
+    store = SqliteLedger(tmp_path / "ledger.sqlite")
     store.append(line_after())
     pages = store._file.rows("PRAGMA page_count")[0][0]
     store._file.rows(f"PRAGMA max_page_count={pages}")
 
-    def large(last: StoredLine | None) -> StoredLine:
+    def large(last: StoredEntry | None) -> StoredEntry:
         made = line_after()(last)
-        return StoredLine(**{name: getattr(made, name) for name in made.__struct_fields__} | {"body": bytes(100_000)})
+        return StoredEntry(**{name: getattr(made, name) for name in made.__struct_fields__} | {"body": bytes(100_000)})
 
     with pytest.raises(LedgerError, match="full"):
         store.append(large)
@@ -110,7 +110,7 @@ def test_a_full_disk_is_a_typed_error_and_leaves_nothing(tmp_path: Path) -> None
 
 
 def test_lines_cannot_be_changed_by_mistake(tmp_path: Path) -> None:
-    SqliteLines(tmp_path / "ledger.sqlite").append(line_after())
+    SqliteLedger(tmp_path / "ledger.sqlite").append(line_after())
     other = sqlite3.connect(tmp_path / "ledger.sqlite")
     for statement in ("UPDATE lines SET act = 'other'", "DELETE FROM lines"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
@@ -119,12 +119,12 @@ def test_lines_cannot_be_changed_by_mistake(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
-    SqliteLines(tmp_path / "ledger.sqlite").close()
+    SqliteLedger(tmp_path / "ledger.sqlite").close()
     other = sqlite3.connect(tmp_path / "ledger.sqlite")
     other.execute(f"PRAGMA user_version={FORMAT + 1}")
     other.close()
     with pytest.raises(FormatTooNew, match=f"format {FORMAT + 1}"):
-        SqliteLines(tmp_path / "ledger.sqlite")
+        SqliteLedger(tmp_path / "ledger.sqlite")
 
 
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     other.commit()
     before = path.read_bytes()
     with pytest.raises(LedgerCorrupt, match="another program"):
-        SqliteLines(path)
+        SqliteLedger(path)
     other.close()
     assert path.read_bytes() == before
 
@@ -143,12 +143,12 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(b"not a database, but long enough to look at" * 10)
     with pytest.raises(LedgerCorrupt, match=r"ledger\.sqlite"):
-        SqliteLines(path)
+        SqliteLedger(path)
 
 
 def test_a_lost_index_entry_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
-    store = SqliteLines(path)
+    store = SqliteLedger(path)
     for _ in range(3):
         store.append(line_after())
     store.close()
@@ -160,14 +160,14 @@ def test_a_lost_index_entry_is_damage(tmp_path: Path) -> None:
     page = (root - 1) * size
     data[page + 4] -= 1  # one entry fewer (low byte of the count of cells)
     path.write_bytes(data)
-    again = SqliteLines(path)
+    again = SqliteLedger(path)
     assert len(list(again.lines(where={"act": "act"}))) == 2  # what a reader would believe
     assert any("by_act" in says for says in again.damage())
 
 
 def _open_new(path: Path, barrier) -> None:
     barrier.wait()
-    SqliteLines(path).append(line_after())
+    SqliteLedger(path).append(line_after())
 
 
 def test_two_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
@@ -179,4 +179,4 @@ def test_two_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
     for child in children:
         child.join()
     assert [child.exitcode for child in children] == [0, 0, 0]
-    assert SqliteLines(tmp_path / "l.sqlite").last().seq == 3
+    assert SqliteLedger(tmp_path / "l.sqlite").last().seq == 3

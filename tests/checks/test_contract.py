@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemill.checks import split
-from tidemill.core.clock import micros
+from tidemill.checks import split_refused
+from tidemill.core.clock import to_micros
+from tidemill.core.contract.contract import Contract, Event, event_time, field, item, subject
 from tidemill.core.errors import SchemaChanged
-from tidemill.core.schema import Contract, Event, event_time, field, item, subject
 
 
 class _Review(Event):
@@ -87,7 +87,7 @@ def _wrong(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _holds(cut: Any, rows: list[dict[str, Any]]) -> None:
-    good, refused = cut(_CONTRACT, _table(rows), not_after=micros(_NOW))
+    good, refused = cut(_CONTRACT, _table(rows), not_after=to_micros(_NOW))
     expected = {number * 10: wrong[0] for number, row in enumerate(rows) if (wrong := _wrong(row))}
     assert {row["_row"]: (row["column"], row["reason"]) for row in refused.to_pylist()} == expected
     fine = [number for number, row in enumerate(rows) if not _wrong(row)]
@@ -101,7 +101,7 @@ def _holds(cut: Any, rows: list[dict[str, Any]]) -> None:
 @settings(deadline=None, max_examples=200)
 @given(_ROWS)
 def test_each_row_is_good_or_refused_with_its_first_reason(rows: list[dict[str, Any]]) -> None:
-    _holds(split, rows)
+    _holds(split_refused, rows)
 
 
 def _nan_gets_through(contract: Contract, rows: pa.Table, **more: Any) -> Any:
@@ -109,13 +109,13 @@ def _nan_gets_through(contract: Contract, rows: pa.Table, **more: Any) -> Any:
     rating = pc.fill_null(rows["rating"], 0.0)
     nan = pc.is_nan(rating)
     safe = rows.set_column(2, "rating", pc.if_else(nan, pa.scalar(3.0), rows["rating"]))
-    good, refused = split(contract, safe, **more)
+    good, refused = split_refused(contract, safe, **more)
     return rows.filter(pc.is_in(rows["_row"], value_set=good["_row"].combine_chunks())), refused
 
 
 def _null_gets_through(contract: Contract, rows: pa.Table, **more: Any) -> Any:
     """A comparison with null is null, and a filter on it drops the row without a word."""
-    good, refused = split(contract, rows, **more)
+    good, refused = split_refused(contract, rows, **more)
     return good, refused.filter(pc.not_equal(refused["reason"], "missing"))
 
 
@@ -123,7 +123,7 @@ def _null_gets_through(contract: Contract, rows: pa.Table, **more: Any) -> Any:
 def test_that_law_catches(wrong: Any) -> None:
     good = {"user_id": "a", "item_id": "b", "rating": 3.0, "votes": 1, "note": "", "at": _NOW, "extra": "kept"}
     rows = [good, good | {"rating": math.nan}, good | {"rating": None}]
-    _holds(split, rows)
+    _holds(split_refused, rows)
     with pytest.raises(AssertionError):
         _holds(wrong, rows)
 
@@ -131,17 +131,17 @@ def test_that_law_catches(wrong: Any) -> None:
 @settings(deadline=None)
 @given(_ROWS)
 def test_no_value_stands_in_a_reason(rows: list[dict[str, Any]]) -> None:
-    _, refused = split(_CONTRACT, _table(rows))
+    _, refused = split_refused(_CONTRACT, _table(rows))
     assert "secret" not in str(refused.select(["column", "reason"]).to_pylist())
 
 
 def test_rows_in_several_chunks_are_one_table() -> None:
     good = {"user_id": "a", "item_id": "b", "rating": 3.0, "votes": 1, "note": "", "at": _NOW, "extra": "kept"}
     table = pa.concat_tables([_table([good]), _table([good | {"rating": 9.0}]), _table([good])])
-    kept, refused = split(_CONTRACT, table)
+    kept, refused = split_refused(_CONTRACT, table)
     assert (kept.num_rows, refused["reason"].to_pylist()) == (2, ["above 5"])
 
 
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(SchemaChanged, match="did you mean `raiting`"):
-        split(_CONTRACT, _table([]).rename_columns({"rating": "raiting"}))
+        split_refused(_CONTRACT, _table([]).rename_columns({"rating": "raiting"}))

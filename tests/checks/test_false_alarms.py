@@ -9,8 +9,8 @@ import pyarrow as pa
 from scipy.stats import binom
 
 from tidemill.checks import between, evaluate, like_history
-from tidemill.checks.bound import upper
-from tidemill.checks.history import BUDGET, LEAST_DAYS, ranks
+from tidemill.checks.binomial_bounds import upper
+from tidemill.checks.learned_bounds import BUDGET, LEAST_DAYS, historical_ranks
 
 # "At least 99% in range", 50 such checks of 2,000 rows a day, for a month of 30 days.
 _CHECKS, _ROWS, _DAYS, _ASKED = 50, 2_000, 30, 0.99
@@ -69,7 +69,7 @@ def _odd(days: list[dict[str, float]], today: int, counts: frozenset[str] = froz
     first = next(iter(days[today]))
     metrics = days[today] | {first: days[today][first] * shift}
     history = list(enumerate(days[max(0, today - 364) : today], max(0, today - 364)))
-    return any(found.odd for found in ranks(metrics, today, history, counts).values())
+    return any(found.odd for found in historical_ranks(metrics, today, history, counts).values())
 
 
 def test_where_days_differ_the_bound_fails_and_the_rank_of_the_day_keeps_the_budget() -> None:
@@ -126,7 +126,7 @@ def test_ranking_without_weekdays_would_not_find_a_weak_weekend() -> None:
     for today in weekend:
         history = [(7 * when, metrics) for when, metrics in enumerate(days[today - 364 : today], today - 364)]
         halved = {"row_count": days[today]["row_count"] / 2}
-        heap.append(ranks(halved, 7 * today, history, _COUNT)["row_count"].odd)
+        heap.append(historical_ranks(halved, 7 * today, history, _COUNT)["row_count"].odd)
     assert np.mean([_odd(days, day, _COUNT, shift=0.5) for day in weekend]) > 0.95
     assert np.mean(heap) < 0.2
 
@@ -134,21 +134,21 @@ def test_ranking_without_weekdays_would_not_find_a_weak_weekend() -> None:
 def test_nothing_is_said_before_there_is_history_enough() -> None:
     for n, speaks in ((LEAST_DAYS - 1, False), (LEAST_DAYS, True)):
         history = [(day, {"x": float(day % 5)}) for day in range(n)]
-        found = ranks({"x": 1e9}, n, history, frozenset())["x"]
+        found = historical_ranks({"x": 1e9}, n, history, frozenset())["x"]
         assert (found.n, found.odd) == (n, speaks)
         assert found.rate <= BUDGET
 
 
 def test_a_metric_that_never_moved_is_odd_when_it_does() -> None:
     history = [(day, {"x": 0.0, "y": float(day % 3)}) for day in range(100)]
-    found = ranks({"x": 0.001, "y": 1.0}, 100, history, frozenset())
+    found = historical_ranks({"x": 0.001, "y": 1.0}, 100, history, frozenset())
     assert (found["x"].odd, found["y"].odd) == (True, False)
-    assert not ranks({"x": 0.0, "y": 1.0}, 100, history, frozenset())["x"].odd
+    assert not historical_ranks({"x": 0.0, "y": 1.0}, 100, history, frozenset())["x"].odd
 
 
 def test_days_on_which_nothing_was_measured_are_no_history() -> None:
     history = [(day, {"x": 1.0} if day % 2 else {}) for day in range(200)]
-    assert ranks({"x": 1.0}, 200, history, frozenset())["x"].n == 100
+    assert historical_ranks({"x": 1.0}, 200, history, frozenset())["x"].n == 100
 
 
 def test_like_history_warns_says_its_rate_and_never_holds() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tidemill.checks import defaults, evaluate
-from tidemill.core.records import Counts
+from tidemill.core.records.ingest import RowCounts
 
 _NOTHING = pa.table({"x": pa.array([], pa.int64())})
 
@@ -30,7 +30,7 @@ def _days(magazine: Path) -> list[tuple[int, int]]:
 
 
 def _held(arrived: int, repeated: int) -> bool:
-    counts = Counts(arrived=arrived, refused=0, repeated=repeated, contradicted=0, merged=arrived - repeated)
+    counts = RowCounts(arrived=arrived, refused=0, repeated=repeated, contradicted=0, merged=arrived - repeated)
     return evaluate("reviews", _NOTHING, defaults(), counts=counts, as_of=0).outcome == "hold"
 
 

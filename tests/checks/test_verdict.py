@@ -24,14 +24,14 @@ from tidemill.checks import (
     refused_share,
     repeated_share,
 )
-from tidemill.core.clock import micros
+from tidemill.core.clock import to_micros
 from tidemill.core.errors import CheckError, TypeMismatch, UnknownName
-from tidemill.core.records import Counts, Verdict
+from tidemill.core.records.ingest import RowCounts, Verdict
 
 _SCHEMA = pa.schema(
     [("rating", pa.float64()), ("n", pa.int64()), ("name", pa.string()), ("at", pa.timestamp("us", "UTC"))]
 )
-_AS_OF = micros(datetime(2020, 1, 11, tzinfo=UTC))
+_AS_OF = to_micros(datetime(2020, 1, 11, tzinfo=UTC))
 _EVERY: list[AnyExpectation] = [
     between("rating", 1, 5, share=0.9),
     between("n", None, 3),
@@ -54,9 +54,9 @@ def _day(number: int) -> datetime:
     return datetime(2020, 1, number, tzinfo=UTC)
 
 
-def _counts(arrived: int, refused: int = 0, repeated: int = 0, contradicted: int = 0) -> Counts:
+def _counts(arrived: int, refused: int = 0, repeated: int = 0, contradicted: int = 0) -> RowCounts:
     merged = arrived - refused - repeated - contradicted
-    return Counts(arrived=arrived, refused=refused, repeated=repeated, contradicted=contradicted, merged=merged)
+    return RowCounts(arrived=arrived, refused=refused, repeated=repeated, contradicted=contradicted, merged=merged)
 
 
 def test_every_failure_is_listed_with_n_observed_and_expected() -> None:

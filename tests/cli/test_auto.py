@@ -29,16 +29,16 @@ from tidemill.core.errors import (
     UsageError,
 )
 from tidemill.core.settings import load
-from tidemill.loop.app import serve_plan
-from tidemill.loop.graph import Graph
-from tidemill.loop.house import open_house
-from tidemill.loop.project import load_mill
-from tidemill.loop.run import run
-from tidemill.loop.tabular.auto import AutoMade, from_file
-from tidemill.loop.tabular.auto_project import AutoAsked, model_name, write_auto_project
-from tidemill.loop.tabular.looked_at import look_at
+from tidemill.loop.auto.auto_from_file import AutoResult, auto_from_file
+from tidemill.loop.auto.auto_project import AutoRequest, model_name, write_auto_project
+from tidemill.loop.auto.infer_schema import infer_schema
+from tidemill.loop.pipeline.run import run
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.project import load_mill
+from tidemill.loop.project.stores import open_stores
+from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models.tabular import open_tabular
-from tidemill.serving.handle import start
+from tidemill.serving.process.server_handle import start
 
 pytest.importorskip("lightgbm")
 
@@ -76,10 +76,10 @@ def written(name: str, *text: str, end: str = "\n", coding: str = "utf-8") -> Pa
     return path
 
 
-def made(file: Path, target: str = "left", **more: Any) -> AutoMade:
+def made(file: Path, target: str = "left", **more: Any) -> AutoResult:
     """What the command makes before it serves."""
-    asked = AutoAsked(name=model_name(file.stem), file=look_at(file), target=target, minutes=0.02, **more)
-    return from_file(Path.cwd() / "made", asked, clock=SystemClock(), overrides={"keys": str(Path.cwd() / "keys")})
+    asked = AutoRequest(name=model_name(file.stem), file=infer_schema(file), target=target, minutes=0.02, **more)
+    return auto_from_file(Path.cwd() / "made", asked, clock=SystemClock(), overrides={"keys": str(Path.cwd() / "keys")})
 
 
 def asked(*words: str) -> Result:
@@ -136,10 +136,10 @@ def test_what_gives_no_model_is_told_and_leaves_no_folder(what: str) -> None:
 def test_bytes_of_no_text_are_told() -> None:
     Path("m.csv").write_bytes(random.Random(3).randbytes(4_000))
     with pytest.raises(SourceDamaged, match="cannot be read as csv"):
-        look_at(Path("m.csv"))
+        infer_schema(Path("m.csv"))
     written("m.csv", HEADER, *(line.replace(",a,", ",ä,") for line in lines()), coding="latin-1")
     with pytest.raises(SourceDamaged, match="UTF-8"):
-        look_at(Path("m.csv"))
+        infer_schema(Path("m.csv"))
 
 
 def test_the_command_tells_it_too() -> None:
@@ -184,14 +184,14 @@ DIALECTS: dict[str, tuple[list[str], dict[str, str]]] = {
 def test_each_way_to_write_rows_is_read_whole(dialect: str) -> None:
     text, how = DIALECTS[dialect]
     file, folder = written("m.csv", *text, **how), Path.cwd() / "made"
-    write_auto_project(folder, AutoAsked(name="m", file=look_at(file), target="left"))
-    house = open_house(folder, load(folder, overrides={"keys": str(Path.cwd() / "keys")}), SystemClock(), name="m")
-    graph = Graph(load_mill(folder), house.engine, folder)
-    report = run(house, graph, until=date.today() - timedelta(days=1), backfill=True)
+    write_auto_project(folder, AutoRequest(name="m", file=infer_schema(file), target="left"))
+    stores = open_stores(folder, load(folder, overrides={"keys": str(Path.cwd() / "keys")}), SystemClock(), name="m")
+    graph = ProjectGraph(load_mill(folder), stores.engine, folder)
+    report = run(stores, graph, until=date.today() - timedelta(days=1), backfill=True)
     assert (report.merged, report.refused) == (300, 0)
     asking = graph.askings["m"]
     assert [field.kind for field in asking.inputs] == ["number", "text", "whole"]
-    amounts = house.lake.view().arrow("rows")[asking.inputs[0].name].to_pylist()
+    amounts = stores.lake.view().arrow("rows")[asking.inputs[0].name].to_pylist()
     assert sorted(amounts) == sorted(row[0] for row in ROWS), "a column came in empty"
 
 
@@ -221,7 +221,7 @@ def test_the_task_follows_from_the_target(target: Any, task: str, classes: tuple
     found = made(written("m.csv", HEADER, *lines(target)))
     assert found.release.signature is not None
     assert (found.release.signature.task, found.release.signature.classes) == (task, classes)
-    model = open_tabular(found.house.releases.bundle(found.release.bundle))
+    model = open_tabular(found.stores.releases.bundle(found.release.bundle))
     answer = model.predict_row([5.5, "a", 2])
     assert len(answer) == max(1, len(classes) if task == "classes" else 1)
     assert all(math.isfinite(value) for value in answer)

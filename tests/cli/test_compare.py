@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from conftest_loop import Project, project
 
-from tidemill.cli.compare_command import named
+from tidemill.cli.commands.compare_command import named
 from tidemill.core.errors import UsageError
-from tidemill.core.records import Evaluation, Metric
-from tidemill.loop.tracking import keep_figures
-from tidemill.training import Measurement, UserFigures
+from tidemill.core.records.quality import Evaluation, Metric
+from tidemill.loop.training.run_tracking import keep_figures
+from tidemill.training import Measurement, PerUnitMetrics
 
 __all__ = ["project"]
 
@@ -46,19 +46,19 @@ def measurement(hits: np.ndarray, users: str = "the same") -> Measurement:
 @pytest.fixture
 def tried(project: Project) -> Path:
     """Two trainings on the same 300 users, the second one better, and an evaluation of another model on others."""
-    house, _ = project.open()
+    stores, _ = project.open()
     base = np.random.default_rng(0).random(300)
     for factors, more in ((16, 0.0), (64, 0.1)):
-        with house.runs.begin("for_you", "train", learner="als", parameters={"factors": factors, "l2": 0.5}) as run:
+        with stores.runs.begin("for_you", "train", learner="als", parameters={"factors": factors, "l2": 0.5}) as run:
             hits = (base < 0.3 + more).astype(np.float64)
-            keep_figures(house, run, UserFigures.of(measurement(hits)))
+            keep_figures(stores, run, PerUnitMetrics.from_measurement(measurement(hits)))
             means = {"all": hits.mean(), "warm": hits[np.arange(300) % 3 > 0].mean()}
             run.finish({
                 f"hit_rate@10[{users}]": Metric(value=mean, low=mean - 0.05, high=mean + 0.05)
                 for users, mean in means.items()
             })  # fmt: skip
-    with house.runs.begin("similar", "evaluate") as run:
-        keep_figures(house, run, UserFigures.of(measurement(np.ones(10), "others")))
+    with stores.runs.begin("similar", "evaluate") as run:
+        keep_figures(stores, run, PerUnitMetrics.from_measurement(measurement(np.ones(10), "others")))
     return project.path
 
 
@@ -97,9 +97,9 @@ def test_the_list_the_comparison_and_what_cannot_be_paired(tried: Path) -> None:
 
 @pytest.mark.slow
 def test_refreshes_are_listed_where_they_are_asked_for(tried: Path, project: Project) -> None:
-    house, _ = project.open()
+    stores, _ = project.open()
     for _ in range(3):
-        with house.runs.begin("for_you", "refresh"):
+        with stores.runs.begin("for_you", "refresh"):
             pass
     assert [run["number"] for run in asked("compare", "for_you", "--last", "2", at=tried)] == [2, 1]
     assert [run["number"] for run in asked("compare", "for_you", "--refreshes", at=tried)] == [5, 4, 3, 2, 1]

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tidemill.governance import scan
+from tidemill.governance import scan_folder
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +92,7 @@ def people(magazine: Path) -> list[str]:
 def test_no_raw_id_is_in_any_byte_that_was_written(played: tuple[Path, Any], people: list[str]) -> None:
     project, _ = played
     assert len(people) == 72_098
-    assert scan(project, people, exclude=NOT_OURS) == []
+    assert scan_folder(project, people, exclude=NOT_OURS) == []
 
 
 def test_the_scan_of_that_project_fails_on_a_planted_leak(played: tuple[Path, Any], people: list[str]) -> None:
@@ -100,7 +100,7 @@ def test_the_scan_of_that_project_fails_on_a_planted_leak(played: tuple[Path, An
     planted = project / ".tidemill" / "lake" / "ratings" / "planted.parquet"
     pq.write_table(pa.table({"note": [f"by {people[7].lower()}"]}), planted, compression="zstd")
     try:
-        found = scan(project, people, exclude=NOT_OURS)
+        found = scan_folder(project, people, exclude=NOT_OURS)
         assert [(leak.path, leak.store) for leak in found] == [(str(planted.relative_to(project)), "parquet")]
     finally:
         planted.unlink()

@@ -15,7 +15,7 @@ import pytest
 
 from tidemill.core import settings
 from tidemill.core.clock import SystemClock
-from tidemill.loop import House, open_house
+from tidemill.loop import Stores, open_stores
 
 TIDEMILL = Path(sys.executable).parent / "tidemill"
 SHOP = "customers=300&items=80&days=90"
@@ -49,12 +49,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def house(shop: Path) -> Iterator[House]:
-    yield open_house(shop, settings.load(shop), SystemClock())
+def stores(shop: Path) -> Iterator[Stores]:
+    yield open_stores(shop, settings.load(shop), SystemClock())
 
 
 @pytest.mark.slow
-def test_a_model_is_measured_before_and_after_its_release(shop: Path, house: House) -> None:
+def test_a_model_is_measured_before_and_after_its_release(shop: Path, stores: Stores) -> None:
     first = asked("evaluate", "for_you", at=shop)
     assert first["what"] == "the settings of mill.py"
     assert first["run"] == "for_you#1"
@@ -72,8 +72,8 @@ def test_a_model_is_measured_before_and_after_its_release(shop: Path, house: Hou
     for part, trained in zip(release["evaluation"]["slices"], measured["slices"], strict=True):
         assert part["model"] == trained["model"]  # the same settings on the same days: the same figures
     assert release["evaluation"]["warnings"] == measured["warnings"]
-    kept = house.runs.read(release["run"])
-    trained = house.runs.all("for_you")[1]
+    kept = stores.runs.read(release["run"])
+    trained = stores.runs.all("for_you")[1]
     assert (kept.kind, kept.learner, trained.kind) == ("evaluate", card["learner"], "train")
     assert kept.metrics == trained.metrics
     assert (
@@ -97,11 +97,11 @@ def test_the_page_for_people_names_parts_exposure_and_what_to_beware_of(shop: Pa
 
 
 @pytest.mark.slow
-def test_lists_from_a_file_name_people_as_the_source_does(shop: Path, house: House, tmp_path: Path) -> None:
-    rows = house.lake.view().arrow("ratings", columns=["user_id", "item_id"]).to_pylist()
+def test_lists_from_a_file_name_people_as_the_source_does(shop: Path, stores: Stores, tmp_path: Path) -> None:
+    rows = stores.lake.view().arrow("ratings", columns=["user_id", "item_id"]).to_pylist()
     surrogates = sorted({row["user_id"] for row in rows})
     items = sorted({row["item_id"] for row in rows})
-    raw = {surrogate: house.vault.identity(surrogate)[1] for surrogate in surrogates}
+    raw = {surrogate: stores.vault.identity(surrogate)[1] for surrogate in surrogates}
     found = {}
     for name, ids in (("raw.csv", raw), ("surrogates.csv", {one: one for one in surrogates})):
         with (tmp_path / name).open("w", newline="") as file:
@@ -115,7 +115,7 @@ def test_lists_from_a_file_name_people_as_the_source_does(shop: Path, house: Hou
     assert any("have no list and count as misses" in sentence for sentence in evaluation["warnings"])
     assert any("when its lists were made" in sentence for sentence in evaluation["warnings"])
     assert evaluation["slices"][0]["model"]["hit_rate@10"]["value"] > 0
-    kept = "".join(line.details["run"] for line in house.ledger.find("run-end"))
+    kept = "".join(line.details["run"] for line in stores.ledger.find("run-end"))
     assert kept
     assert not any(one in kept for one in (*surrogates, *raw.values()))
 

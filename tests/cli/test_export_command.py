@@ -10,19 +10,19 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from tidemill.cli.init_command import write_project
+from tidemill.cli.commands.init_command import write_project
 from tidemill.cli.main import cli
 from tidemill.core import settings
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import NoSuchRelease, PlaceRefused
-from tidemill.core.release import Card, RuleSet
-from tidemill.core.signature import Field, Signature, outputs_of
-from tidemill.loop.house import open_house
-from tidemill.loop.project import load_mill
+from tidemill.core.records.release import Card, RuleSet
+from tidemill.core.records.signature import InputField, Signature, outputs_of
+from tidemill.loop.project.project import load_mill
+from tidemill.loop.project.stores import open_stores
 from tidemill.models.tabular import TabularModel, write_tabular
-from tidemill.models.tabular.recipe import Additive, Number, Recipe, Term
+from tidemill.models.tabular.recipe import AdditiveTerm, AdditiveTerms, NumberColumn, TabularRecipe
 
-SIZE = Field(name="size", kind="float")
+SIZE = InputField(name="size", kind="float")
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "corner"
     write_project(folder, "shop")
     (folder / "tidemill.toml").write_text(f'[laptop]\nkeys = "{tmp_path / "keys"}"\nsearch = "exact"\n')
-    curve = Term(column=0, knots=(0.0, 10.0), values=((0.0,), (20.0,)), missing=(7.0,))
-    recipe = Recipe(
-        task="number", target="price", inputs=(SIZE,), encoders=(Number(input="size"),),
-        members=(Additive(name="curve", terms=(curve,), bias=(0.0,)),), weights=(1.0,), bias=(0.0,), link="identity",
+    curve = AdditiveTerm(column=0, knots=(0.0, 10.0), values=((0.0,), (20.0,)), missing=(7.0,))
+    recipe = TabularRecipe(
+        task="number", target="price", inputs=(SIZE,), encoders=(NumberColumn(input="size"),),
+        members=(AdditiveTerms(name="curve", terms=(curve,), bias=(0.0,)),), weights=(1.0,), bias=(0.0,), link="identity",
     )  # fmt: skip
     model = TabularModel(recipe, {})
     rows = pa.table({"size": [1.0, None]})
@@ -44,8 +44,8 @@ def project(tmp_path: Path) -> Path:
         data={}, n_rows=2, n_users=0, n_items=0, learned_at=1, as_of=1,
     )  # fmt: skip
     signature = Signature(task="number", target="price", request=(SIZE,), inputs=(SIZE,), outputs=outputs_of("number"))
-    house = open_house(folder, settings.load(folder), SystemClock(), name=load_mill(folder).name, actor="tester")
-    made = house.releases.create("price", tmp_path / "bundle", RuleSet(retrieve=()), card, signature=signature)
+    stores = open_stores(folder, settings.load(folder), SystemClock(), name=load_mill(folder).name, actor="tester")
+    made = stores.releases.create("price", tmp_path / "bundle", RuleSet(retrieve=()), card, signature=signature)
     assert made.name == "price@1"
     return folder
 

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from tidemill.cli.features_command import show, show_views
+from tidemill.cli.commands.features_command import show, show_views
 
 
 def test_no_view_is_said_with_what_declares_one() -> None:

@@ -84,8 +84,8 @@ def test_square_brackets_reach_the_reader(tmp_path: Path) -> None:
 
 
 def test_the_switch_is_thrown_before_any_store_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tidemill.cli import switching
-    from tidemill.cli.asked import Asked
+    from tidemill.cli import kill_switch
+    from tidemill.cli.context import CommandContext
     from tidemill.serving import switch_state
 
     root = tmp_path / ".tidemill" / "serving"
@@ -96,8 +96,8 @@ def test_the_switch_is_thrown_before_any_store_is_opened(tmp_path: Path, monkeyp
     def opening(ask: Any) -> None:
         seen.append(switch_state(root, "m").off)
 
-    monkeypatch.setattr(switching, "_ledger", opening)
-    switching.throw(Asked(tmp_path, None, True), "m", off=True, why="")
+    monkeypatch.setattr(kill_switch, "_ledger", opening)
+    kill_switch.set_switch(CommandContext(tmp_path, None, True), "m", off=True, why="")
     assert seen == [True]
     monkeypatch.undo()
     assert tidemill("on", "m", at=tmp_path, HOME=os.environ.get("HOME", "/"))[0] == 0  # whatever mill.py says

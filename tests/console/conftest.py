@@ -17,29 +17,21 @@ import pytest
 from runs_to_show import evaluation, measured, searched
 
 from tidemill.backends.folder_blobs import FolderBlobs
-from tidemill.backends.sqlite_ledger import SqliteLines
-from tidemill.console import House, create_app
-from tidemill.core.clock import FixedClock, as_of, micros
-from tidemill.core.keys import Keys
-from tidemill.core.ledger import Ledger
-from tidemill.core.records import (
-    Answered,
-    Counts,
-    Evaluation,
-    Failure,
-    Increment,
-    Outcome,
-    Prediction,
-    Publication,
-    Verdict,
-)
-from tidemill.core.release import Card, Release, Rule, RuleSet
-from tidemill.feedback.tables import outcome_rows, prediction_rows
+from tidemill.backends.sqlite_ledger import SqliteLedger
+from tidemill.console import ConsoleStores, create_app
+from tidemill.core.clock import FixedClock, as_of, to_micros
+from tidemill.core.identity.keys import Keys
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.records.ingest import Failure, Increment, Publication, RowCounts, Verdict
+from tidemill.core.records.quality import Evaluation
+from tidemill.core.records.release import Card, Release, Rule, RuleSet
+from tidemill.core.records.serving import Outcome, Prediction, ScoredItem
+from tidemill.feedback.log_tables import outcome_rows, prediction_rows
 from tidemill.release import Releases
-from tidemill.serving.files import replace
-from tidemill.serving.site import Answering
-from tidemill.serving.supervisor import Serving
-from tidemill.training.runs import Runs
+from tidemill.serving.live.state_files import write_state
+from tidemill.serving.process.server_state import ServerState
+from tidemill.serving.process.worker_site import WorkerReport
+from tidemill.training.runs.runs import Runs
 
 START = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 RULES = RuleSet(
@@ -57,7 +49,7 @@ class Mill:
         self.root = root
         self.name = name
         self.clock = FixedClock(START)
-        self.lines = SqliteLines(root / "ledger.sqlite")
+        self.lines = SqliteLedger(root / "ledger.sqlite")
         self.ledger = Ledger(self.lines, Keys.open(root / "keys", create=True), self.clock, "mara")
         self.serving = root / "serving"
         self.runs = Runs(self.ledger, self.clock)
@@ -67,10 +59,10 @@ class Mill:
         self.numbers: dict[str, int] = {}
         self.publications = 0
 
-    def house(self, **more: Any) -> House:
+    def stores(self, **more: Any) -> ConsoleStores:
         given: dict[str, Any] = {"models": ["for_you"], "table": self.tables.get, "problems": lambda: self.problems}
         given["runs"] = self.runs
-        return House(
+        return ConsoleStores(
             mill_name=self.name,
             ledger=self.ledger,
             releases=self.releases,
@@ -91,11 +83,11 @@ class Mill:
         return Increment(
             stream=stream,
             day=day,
-            as_of=micros(as_of(day)),
-            arrived_at=micros(self.clock.now()),
-            first_event=micros(as_of(day)) - 80_000_000_000,
-            last_event=micros(as_of(day)) - 1,
-            counts=Counts(arrived=rows, refused=0, repeated=1, contradicted=0, merged=rows - 1),
+            as_of=to_micros(as_of(day)),
+            arrived_at=to_micros(self.clock.now()),
+            first_event=to_micros(as_of(day)) - 80_000_000_000,
+            last_event=to_micros(as_of(day)) - 1,
+            counts=RowCounts(arrived=rows, refused=0, repeated=1, contradicted=0, merged=rows - 1),
             positions={"1": rows},
             commitment="c" * 64,
             **(given | more),
@@ -158,8 +150,8 @@ class Mill:
             n_rows=88_318,
             n_users=72_098,
             n_items=2_428,
-            learned_at=micros(self.clock.now()),
-            as_of=micros(as_of(day)),
+            learned_at=to_micros(self.clock.now()),
+            as_of=to_micros(as_of(day)),
             **(given | more),
         )
         return self.releases.create(
@@ -177,20 +169,22 @@ class Mill:
         self, live: dict[str, str], *, promoted: dict[str, str] | None = None, state: str = "live", why: str = ""
     ) -> None:
         """The files of a server whose workers are this process and its parent."""
-        now = micros(self.clock.now())
-        replace(
+        now = to_micros(self.clock.now())
+        write_state(
             self.serving / "server.json",
-            Serving(pid=os.getpid(), host="127.0.0.1", port=8400, console_port=8401, state="up", workers=2, since=now),
+            ServerState(
+                pid=os.getpid(), host="127.0.0.1", port=8400, console_port=8401, state="up", workers=2, since=now
+            ),
         )
         for place, pid in enumerate((os.getpid(), os.getppid())):
-            replace(
+            write_state(
                 self.serving / "workers" / f"{pid}.json",
-                Answering(pid=pid, place=place, live=live, failed={}, since=now),
+                WorkerReport(pid=pid, place=place, live=live, failed={}, since=now),
             )
         for model, release in live.items():
             wanted = (promoted or live)[model]
             said = {"wanted": wanted, "serving": release, "state": state, "why": why}
-            replace(self.serving / model / "state.json", said)
+            write_state(self.serving / model / "state.json", said)
 
     def log(self, table: str, rows: pa.Table) -> None:
         self.tables[table] = rows
@@ -207,7 +201,7 @@ class Mill:
         for k in range(n):
             release = f"for_you@{1 + (k % 3 > 0)}"
             items = tuple(
-                Answered(item=f"B{chance.randrange(10**6):06}", score=1 - p / 10, reason="nearest") for p in range(10)
+                ScoredItem(item=f"B{chance.randrange(10**6):06}", score=1 - p / 10, reason="nearest") for p in range(10)
             )
             name = f"p{k:05}"
             predictions.append(
@@ -218,8 +212,8 @@ class Mill:
                     arm="champion",
                     policy="single",
                     propensity=1.0,
-                    served_at=micros(self.clock.now()),
-                    as_of=micros(START),
+                    served_at=to_micros(self.clock.now()),
+                    as_of=to_micros(START),
                     subject="s",
                     n=10,
                     items=items,
@@ -232,7 +226,7 @@ class Mill:
             )
             for position, answered in enumerate(items):
                 if chance.random() < 0.11 / (1 + 0.35 * position) * (1.2 if release.endswith("2") else 0.9):
-                    at = micros(self.clock.now())
+                    at = to_micros(self.clock.now())
                     outcomes.append(
                         Outcome(
                             prediction_id=name,
@@ -334,7 +328,7 @@ def tried(root: Path) -> Mill:
         settings = {"half_life": f"{180 * number} days", "neighbours": 200, "parts": {"ease": {"l2": 5.0}}}
         with mill.runs.begin(
             "for_you", "train", learner="cooccurrence", parameters=settings, data=data | {"ratings": 20 + number},
-            as_of=micros(as_of(date(2018, 9, 9 + number))), changed=number == 2, **about,
+            as_of=to_micros(as_of(date(2018, 9, 9 + number))), changed=number == 2, **about,
         ) as run:  # fmt: skip
             for step in range(60):
                 mill.later(seconds=1)
@@ -344,7 +338,7 @@ def tried(root: Path) -> Mill:
             run.keep("release", f"release:for_you@{number}")
             run.finish(measured(warm), notes=["Users with one event were left out."])
         mill.later(hours=2)
-    with mill.runs.begin("for_you", "search", learner="auto", data=data, as_of=micros(as_of(date(2018, 9, 11))),
+    with mill.runs.begin("for_you", "search", learner="auto", data=data, as_of=to_micros(as_of(date(2018, 9, 11))),
                          **about) as run:  # fmt: skip
         for trial in searched(90):
             mill.later(seconds=4)
@@ -357,7 +351,7 @@ def tried(root: Path) -> Mill:
     with mill.runs.begin("similar", "notebook", learner="ease") as run:
         run.finish({"log_loss": 0.31})
     going = mill.runs.begin("for_you", "refresh", learner="blend", parameters={"rounds": 400}, data=data,
-                            as_of=micros(as_of(date(2018, 9, 19))), **about)  # fmt: skip
+                            as_of=to_micros(as_of(date(2018, 9, 19))), **about)  # fmt: skip
     for step in range(25):
         mill.later(seconds=1)
         going.log(step, **{"valid.auc": 0.6 + 0.2 * (1 - 0.9**step), "train.loss": 0.7 * 0.97**step})
@@ -435,8 +429,8 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Mill:
 def get() -> Callable[..., Reply]:
     """`get(house, path)`: one request to the console over a house."""
 
-    def get(house: House, path: str = "/", **more: Any) -> Reply:
-        return ask(create_app(house), path, **more)
+    def get(stores: ConsoleStores, path: str = "/", **more: Any) -> Reply:
+        return ask(create_app(stores), path, **more)
 
     return get
 

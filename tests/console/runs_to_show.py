@@ -6,8 +6,9 @@ import random
 from datetime import UTC, date, datetime
 from typing import Any
 
-from tidemill.core.clock import micros
-from tidemill.core.records import Evaluation, Exposure, Metric, Slice, Trial
+from tidemill.core.clock import to_micros
+from tidemill.core.records.quality import Evaluation, Exposure, Metric, SliceResult
+from tidemill.core.records.runs import Trial
 
 
 def metric(value: float, half: float) -> Metric:
@@ -34,7 +35,7 @@ def evaluation(warm: float, day: date = date(2017, 6, 1), *, lift: float | None 
         }
         half = 0.5 / n**0.5
         slices.append(
-            Slice(
+            SliceResult(
                 users=users,
                 n_users=n,
                 model={name: metric(value * scale, half * scale) for name, scale in names.items()},
@@ -45,7 +46,7 @@ def evaluation(warm: float, day: date = date(2017, 6, 1), *, lift: float | None 
     return Evaluation(
         model="for_you",
         baseline="popularity over 30 days",
-        split_at=micros(datetime(day.year, day.month, day.day, tzinfo=UTC)),
+        split_at=to_micros(datetime(day.year, day.month, day.day, tzinfo=UTC)),
         protocol="Global time split; any later item counts; seen items are dropped; the whole catalogue is ranked.",
         k=10,
         slices=tuple(slices),
@@ -63,7 +64,7 @@ def evaluation(warm: float, day: date = date(2017, 6, 1), *, lift: float | None 
     )
 
 
-def _parts(warm: float) -> tuple[Slice, ...]:
+def _parts(warm: float) -> tuple[SliceResult, ...]:
     """Finer parts of the test: some better than popularity, one worse, two too small to be shown."""
     told = {
         ("history", "0 events"): (0.0002, 3_647), ("history", "1 event"): (0.4 * warm, 212),
@@ -75,14 +76,16 @@ def _parts(warm: float) -> tuple[Slice, ...]:
         model, beside, difference = metric(0.05 + ahead, 0.01), metric(0.05, 0.01), metric(ahead, 0.2 / n**0.5)
         p = 0.0004 if abs(ahead) > 0.2 / n**0.5 else 0.41
         made.append(
-            Slice(
+            SliceResult(
                 users=users, n_users=n, model={"ndcg@10": model}, baseline={"ndcg@10": beside},
                 difference={"ndcg@10": difference}, family=family, p={"ndcg@10": p / 5}, p_holm={"ndcg@10": p},
             )
         )  # fmt: skip
     half = {"ndcg@10": metric(0.5, 0.1)}
-    few = Slice(users="10+ events", n_users=23, model={}, baseline={}, difference={}, family="history", note="too few")
-    tiny = Slice(users="Toys", n_users=4, model=half, baseline=half, difference=half, family="group", p_holm={})
+    few = SliceResult(
+        users="10+ events", n_users=23, model={}, baseline={}, difference={}, family="history", note="too few"
+    )
+    tiny = SliceResult(users="Toys", n_users=4, model=half, baseline=half, difference=half, family="group", p_holm={})
     return (*made[:3], few, *made[3:], tiny)
 
 

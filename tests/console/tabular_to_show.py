@@ -12,12 +12,21 @@ from runs_to_show import metric
 
 from conftest import Mill
 from tidemill.backends.lmdb_latest import LmdbLatest
-from tidemill.core.assessment import Assessment, Bin, CurvePoint, Gap, Influence, Member, Part, Score
-from tidemill.core.clock import micros
-from tidemill.core.release import Card, Release, RuleSet
-from tidemill.core.signature import Computed, Field, Lookup, Signature, Task, outputs_of
-from tidemill.features.skew import Differing, FeatureSkew
-from tidemill.loop.views.feature_files import (
+from tidemill.core.clock import to_micros
+from tidemill.core.records.assessment import (
+    Assessment,
+    CalibrationBin,
+    CurvePoint,
+    EnsembleMember,
+    FeatureImportance,
+    GroupGap,
+    MetricScore,
+    SliceScore,
+)
+from tidemill.core.records.release import Card, Release, RuleSet
+from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandFeature, Signature, Task, outputs_of
+from tidemill.features.skew import FeatureSkew, ValueDifference
+from tidemill.loop.online.feature_metadata_files import (
     DeclaredFeatures,
     DeclaredFunction,
     DeclaredView,
@@ -32,8 +41,8 @@ DAY_US = 86_400_000_000
 VIEWS = ("zone_pace", "taste", "unused")
 
 
-def score(name: str, value: float, base: float, *, higher: bool = False, half: float = 0.02) -> Score:
-    return Score(
+def score(name: str, value: float, base: float, *, higher: bool = False, half: float = 0.02) -> MetricScore:
+    return MetricScore(
         name=name,
         higher_is_better=higher,
         model=metric(value, half),
@@ -46,7 +55,9 @@ def assessment(loss: float = 0.415, *, text: str = "", champion: float | None = 
     """An assessment of a binary model; `text` stands wherever a project's own words do."""
     n = 1_373
     bins = tuple(
-        Bin(n=137, low=k / 10, high=k / 10 + 0.1, predicted=k / 10 + 0.05, observed=metric(k / 10 + 0.06, 0.03))
+        CalibrationBin(
+            n=137, low=k / 10, high=k / 10 + 0.1, predicted=k / 10 + 0.05, observed=metric(k / 10 + 0.06, 0.03)
+        )
         for k in range(10)
     )
     beside = () if champion is None else (score("log_loss", loss, champion),)
@@ -64,7 +75,7 @@ def assessment(loss: float = 0.415, *, text: str = "", champion: float | None = 
             score("brier", 0.136, 0.194, half=0.01),
         ),
         "prevalence": 0.264,
-        "bins": (*bins, Bin(n=4, low=1.0, high=1.0, predicted=0.991, observed=metric(0.5, 0.4))),
+        "bins": (*bins, CalibrationBin(n=4, low=1.0, high=1.0, predicted=0.991, observed=metric(0.5, 0.4))),
         "calibration_error": metric(0.007, 0.004),
         "curve": tuple(
             CurvePoint(share=rows / 5_670, n_rows=rows, score=metric(0.41 + 0.6 / rows**0.5, 0.02), cpu_s=0.1)
@@ -86,14 +97,20 @@ def assessment(loss: float = 0.415, *, text: str = "", champion: float | None = 
         ),
         "gaps_say": "The largest gap beyond noise: selection rate by senior.",
         "influences": (
-            Influence(input="tenure", mean_abs=0.43, share=0.144, direction=-0.91),
-            Influence(input=f"Contract {text}", mean_abs=0.6, share=0.197),
-            Influence(input="charges", mean_abs=0.1, share=0.03, direction=0.1),
+            FeatureImportance(input="tenure", mean_abs=0.43, share=0.144, direction=-0.91),
+            FeatureImportance(input=f"Contract {text}", mean_abs=0.6, share=0.197),
+            FeatureImportance(input="charges", mean_abs=0.1, share=0.03, direction=0.1),
         ),
         "members": (
-            Member(name="prior", settings='{"plan":"naive"}', score=metric(0.579, 0.01), cpu_s=0.0, state="kept out"),
-            Member(name=f"stack {text}", settings='{"a":1,"b":2}', score=metric(0.41, 0.01), cpu_s=1.0, state="chosen"),
-            Member(name="slow", settings="{}", score=None, cpu_s=0.0, state="late", says="the deadline came first"),
+            EnsembleMember(
+                name="prior", settings='{"plan":"naive"}', score=metric(0.579, 0.01), cpu_s=0.0, state="kept out"
+            ),
+            EnsembleMember(
+                name=f"stack {text}", settings='{"a":1,"b":2}', score=metric(0.41, 0.01), cpu_s=1.0, state="chosen"
+            ),
+            EnsembleMember(
+                name="slow", settings="{}", score=None, cpu_s=0.0, state="late", says="the deadline came first"
+            ),
         ),
         "beside_champion": beside,
         "champion": "churn@1" if beside else "",
@@ -102,15 +119,15 @@ def assessment(loss: float = 0.415, *, text: str = "", champion: float | None = 
     return Assessment(**(given | more))
 
 
-def _part(column: str, value: str, n: int, worse: float, p: float) -> Part:
-    return Part(
+def _part(column: str, value: str, n: int, worse: float, p: float) -> SliceScore:
+    return SliceScore(
         column=column, value=value, n=n, score=metric(0.4 + worse, 0.03), difference=metric(worse, 0.05), p_holm=p
     )
 
 
-def _gap(attribute: str, measure: str, groups: dict[str, float], half: float, n: int = 220) -> Gap:
+def _gap(attribute: str, measure: str, groups: dict[str, float], half: float, n: int = 220) -> GroupGap:
     values = list(groups.values())
-    return Gap(
+    return GroupGap(
         attribute=attribute,
         measure=measure,
         groups={name: metric(value, 0.02) for name, value in groups.items()},
@@ -123,24 +140,24 @@ def _gap(attribute: str, measure: str, groups: dict[str, float], half: float, n:
 
 def signature(task: Task = "binary", *, text: str = "") -> Signature:
     fields = (
-        Field(name="customer", kind="str", optional=False, role="subject"),
-        Field(name="tenure", kind="int", optional=False, unit=f"months {text}".strip()),
-        Field(name=f"Contract {text}".strip(), kind="str"),
-        Field(name="charges", kind="float"),
-        Field(name="senior", kind="bool"),
-        Field(name="at", kind="time", role="event_time"),
+        InputField(name="customer", kind="str", optional=False, role="subject"),
+        InputField(name="tenure", kind="int", optional=False, unit=f"months {text}".strip()),
+        InputField(name=f"Contract {text}".strip(), kind="str"),
+        InputField(name="charges", kind="float"),
+        InputField(name="senior", kind="bool"),
+        InputField(name="at", kind="time", role="event_time"),
     )
-    drift = (Field(name="drift", kind="float"),)
+    drift = (InputField(name="drift", kind="float"),)
     pace = {"pace": "zone_minutes"}
     return Signature(
         task=task,
         target=f"left {text}".strip(),
         request=fields,
-        inputs=(*fields[1:5], Field(name="pace", kind="float"), *drift),
+        inputs=(*fields[1:5], InputField(name="pace", kind="float"), *drift),
         outputs=outputs_of(task),
-        lookups=(Lookup(view="zone_pace", entity="zone", columns=pace, ttl_us=3 * DAY_US),),
+        lookups=(FeatureLookup(view="zone_pace", entity="zone", columns=pace, ttl_us=3 * DAY_US),),
         computed=(
-            Computed(function="billing", module="features/billing.py", takes=("tenure", "charges"), gives=drift),
+            OnDemandFeature(function="billing", module="features/billing.py", takes=("tenure", "charges"), gives=drift),
         ),
         classes=("No", f"Yes {text}".strip()) if task == "binary" else (),
     )
@@ -170,8 +187,8 @@ def learn_tabular(
         assessment=found,
         data={"customers": 1},
         n_rows=7_043,
-        learned_at=micros(mill.clock.now()),
-        as_of=micros(mill.clock.now()),
+        learned_at=to_micros(mill.clock.now()),
+        as_of=to_micros(mill.clock.now()),
         **(given | more),
     )
     return mill.releases.create(model, bundle, RuleSet(retrieve=()), card, signature=signature(task, text=text))
@@ -201,7 +218,7 @@ def declared(text: str = "") -> DeclaredFeatures:
         functions=(
             DeclaredFunction(
                 name="billing", owner="", description=f"What was paid {text}", takes=("tenure", "charges"),
-                gives=(Field(name="drift", kind="float"),), consumers=("churn",),
+                gives=(InputField(name="drift", kind="float"),), consumers=("churn",),
             ),
         ),
     )  # fmt: skip
@@ -210,7 +227,7 @@ def declared(text: str = "") -> DeclaredFeatures:
 def filled(mill: Mill, *, text: str = "", age: timedelta = timedelta(hours=1)) -> LmdbLatest:
     """The rows of the views, the newest `age` old, and what is declared and measured of them."""
     latest = LmdbLatest(mill.root / "latest")
-    newest = micros(mill.clock.now() - age)
+    newest = to_micros(mill.clock.now() - age)
     n = 240
     rng = np.random.default_rng(3)
     minutes = pa.array(rng.gamma(4, 6, n), mask=np.arange(n) % 10 == 0)
@@ -238,7 +255,7 @@ def filled(mill: Mill, *, text: str = "", age: timedelta = timedelta(hours=1)) -
             details={"publication": mill.publications, "rows": made.num_rows},
         )
     write_declared(mill.serving, declared(text))
-    at = micros(mill.clock.now())
+    at = to_micros(mill.clock.now())
     tests = {"pace": 1e-9, "drift": 0.2, "tenure": 0.0}
     write_significance(mill.serving, Significance(model="churn", target=f"left {text}", at=at, publication=1, p=tests))
     return latest
@@ -246,8 +263,8 @@ def filled(mill: Mill, *, text: str = "", age: timedelta = timedelta(hours=1)) -
 
 def skewed(mill: Mill, *, text: str = "", differing: int = 3) -> None:
     """A measured skew of `pace`, in which a row differs."""
-    row = Differing(
-        prediction_id="p00042", as_of=micros(mill.clock.now()), logged=f"12.5 {text}".strip(), recomputed=None,
+    row = ValueDifference(
+        prediction_id="p00042", as_of=to_micros(mill.clock.now()), logged=f"12.5 {text}".strip(), recomputed=None,
         logged_at=None, recomputed_at=None,
     )  # fmt: skip
     feature = FeatureSkew(
@@ -257,7 +274,7 @@ def skewed(mill: Mill, *, text: str = "", differing: int = 3) -> None:
     report = SkewReport(
         model="churn", release="churn@1", publication=1, predictions=200, first=1, last=2, features=(feature,)
     )
-    write_skew(mill.serving, report, micros(mill.clock.now()))
+    write_skew(mill.serving, report, to_micros(mill.clock.now()))
 
 
 def tabular_mill(root: Path, text: str = "") -> tuple[Mill, LmdbLatest]:

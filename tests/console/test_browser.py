@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tidemill.console.listen import embedded
+from tidemill.console.web.serve import embedded
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
@@ -23,7 +23,7 @@ DAY = date(2018, 9, 7)
 
 
 @contextmanager
-def shown(house: Any) -> Iterator[str]:
+def shown(stores: Any) -> Iterator[str]:
     """The console on a real port, under the server that it runs on in earnest."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -31,7 +31,7 @@ def shown(house: Any) -> Iterator[str]:
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        servers.append(embedded(house, host="127.0.0.1", port=port))
+        servers.append(embedded(stores, host="127.0.0.1", port=port))
         await servers[0].serve()
 
     servers: list[Any] = []
@@ -58,13 +58,13 @@ def _wait(port: int) -> None:
 
 @pytest.fixture(scope="module")
 def address(lively: Any) -> Iterator[str]:
-    with shown(lively.house()) as url:
+    with shown(lively.stores()) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def runs_address(busy: Any) -> Iterator[str]:
-    with shown(busy.house()) as url:
+    with shown(busy.stores()) as url:
         yield url
 
 
@@ -160,7 +160,7 @@ def test_a_choice_outlives_what_is_live(look: Any, mill: Any) -> None:
     mill.runs.begin("for_you", "train")
     with mill.runs.begin("for_you", "train") as run:
         run.finish({"hit_rate@10": 0.1})
-    with shown(mill.house()) as url:
+    with shown(mill.stores()) as url:
         page = look(url + "/runs")
         page.get_by_label("Compare for_you#2").check()
         with mill.runs.begin("for_you", "train") as run:
@@ -219,7 +219,7 @@ def test_the_states_of_trials_differ_by_more_than_colour(look: Any, runs_address
 
 def test_curves_grow_while_a_run_goes_on_and_stop_when_it_ends(look: Any, mill: Any) -> None:
     run = mill.runs.begin("for_you", "train", learner="als")
-    with shown(mill.house()) as url:
+    with shown(mill.stores()) as url:
         page = look(url + "/runs/for_you/1")
         page.evaluate("window.stays = true")
         assert page.locator("svg.curve").count() == 0
@@ -277,7 +277,7 @@ def test_without_scripts_every_page_is_whole(look: Any, address: str) -> None:
 
 def test_the_page_follows_the_mill_without_being_loaded_again(look: Any, mill: Any) -> None:
     mill.open()
-    with shown(mill.house()) as url:
+    with shown(mill.stores()) as url:
         page = look(url + "/")
         page.evaluate("window.stays = true")
         while not page.evaluate("performance.getEntriesByType('resource').some(e => e.initiatorType === 'fetch')"):
@@ -312,7 +312,7 @@ def test_markup_in_every_name_is_text_and_runs_nowhere(look: Any, mill: Any) -> 
     made = mill.learn("for_you", 1, DAY, None, helps=text, could_harm=text, learner=text, parameters={text: text})
     mill.releases.promote(made.name)
     mill.problems = HOSTILE
-    with shown(mill.house(models=["for_you", text])) as url:
+    with shown(mill.stores(models=["for_you", text])) as url:
         for path in ("/", "/models/for_you"):
             page = look(url + path)
             assert page.locator("body").is_visible()

@@ -19,7 +19,7 @@ PAGES = ["/features", "/features/zone_pace", "/features/taste", "/models/churn",
 def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     mill, latest = tabular_mill(tmp_path_factory.mktemp("calls"))
     skewed(mill)
-    with shown(mill.house(models=["churn"], latest=latest)) as url:
+    with shown(mill.stores(models=["churn"], latest=latest)) as url:
         yield url
 
 
@@ -78,7 +78,7 @@ def test_markup_in_features_classes_and_slices_is_text_and_runs_nowhere(look: An
     mill, latest = tabular_mill(tmp_path, text)
     skewed(mill, text=text)
     learn_tabular(mill, None, model="other", text=text)
-    with shown(mill.house(models=["churn"], latest=latest)) as url:
+    with shown(mill.stores(models=["churn"], latest=latest)) as url:
         for path in (*PAGES, "/models/other"):
             page = look(url + path)
             assert page.locator("body").is_visible()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.backends.sqlite_ledger import SqliteLines
+from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.clock import FixedClock
-from tidemill.core.keys import Keys
-from tidemill.core.ledger import Ledger
+from tidemill.core.identity.keys import Keys
+from tidemill.core.ledger.ledger import Ledger
 
 
 @pytest.fixture
@@ -24,10 +24,10 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def lines(tmp_path: Path) -> SqliteLines:
-    return SqliteLines(tmp_path / "ledger.sqlite")
+def lines(tmp_path: Path) -> SqliteLedger:
+    return SqliteLedger(tmp_path / "ledger.sqlite")
 
 
 @pytest.fixture
-def ledger(lines: SqliteLines, keys: Keys, clock: FixedClock) -> Ledger:
+def ledger(lines: SqliteLedger, keys: Keys, clock: FixedClock) -> Ledger:
     return Ledger(lines, keys, clock, "ann")

@@ -9,7 +9,7 @@ HEAVY = {"numpy", "pyarrow", "polars", "deltalake", "scipy", "narwhals"}
 def test_no_module_of_the_core_loads_anything_heavy() -> None:
     program = (
         "import importlib, pkgutil, sys; from tidemill import core, governance\n"
-        "for found in pkgutil.iter_modules(core.__path__, 'tidemill.core.'): importlib.import_module(found.name)\n"
+        "for found in pkgutil.walk_packages(core.__path__, 'tidemill.core.'): importlib.import_module(found.name)\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -36,6 +36,8 @@ def test_pandas_is_not_loaded() -> None:
 
 
 def test_a_source_loads_no_pandas() -> None:
-    program = "import sys, tidemill.sources.files, tidemill.loop.run; print('pandas' in sys.modules)"
+    program = (
+        "import sys, tidemill.sources.files.file_source, tidemill.loop.pipeline.run; print('pandas' in sys.modules)"
+    )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert said.stdout == "False\n"

@@ -13,10 +13,10 @@ import pytest
 
 import tidemill as tm
 from tidemill.core.kinds import FORMER_KINDS, KINDS, Kind, arrow_type, kind_of_arrow, kind_of_dtype
-from tidemill.core.signature import Field, Signature, outputs_of
-from tidemill.models.on_demand import array_of_values, values_of_array
-from tidemill.serving.tensor_values import FAMILY, converter
-from tidemill.sources.convert import POLARS
+from tidemill.core.records.signature import InputField, Signature, outputs_of
+from tidemill.models.tabular.on_demand_arrays import array_of_values, values_of_array
+from tidemill.serving.infer.tensor_values import FAMILY, converter
+from tidemill.sources.files.type_conversion import POLARS
 
 EVERY = pytest.mark.parametrize("kind", get_args(Kind))
 
@@ -85,4 +85,4 @@ def test_a_signature_in_former_words_is_read_and_written_in_those_of_today() -> 
 
 def test_a_word_for_no_kind_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.json.decode(b'{"name":"x","kind":"complex"}', type=Field)
+        msgspec.json.decode(b'{"name":"x","kind":"complex"}', type=InputField)

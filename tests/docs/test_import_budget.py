@@ -60,10 +60,10 @@ def test_a_server_never_loads_the_project_file_or_training() -> None:
     code = """
 import json, pkgutil, sys
 from importlib import import_module
-import tidemill.serving, tidemill.models.recommender_file
-unwanted = ("tidemill.loop.mill", "tidemill.training", "tidemill.models.learners")
-for part in pkgutil.iter_modules(tidemill.serving.__path__):
-    import_module("tidemill.serving." + part.name)
+import tidemill.serving, tidemill.models.recommender.recommender_file
+unwanted = ("tidemill.loop.project.mill", "tidemill.training", "tidemill.models.learners")
+for part in pkgutil.walk_packages(tidemill.serving.__path__, "tidemill.serving."):
+    import_module(part.name)
 print(json.dumps(sorted(name for name in sys.modules if name.startswith(unwanted))))
 """
     assert _run(code) == []

@@ -49,7 +49,7 @@ def test_a_page_that_was_changed_by_hand_is_caught(made: ModuleType, tmp_path: P
 
 def test_every_command_is_documented() -> None:
     page = (FOLDER / "commands.md").read_text("utf-8")
-    files = (ROOT / "src" / "tidemill" / "cli").glob("*_command.py")
+    files = (ROOT / "src" / "tidemill" / "cli" / "commands").glob("*_command.py")
     commands = {file.name.removesuffix("_command.py") for file in files}
     assert commands == set(COMMANDS)
     assert [name for name in sorted(commands) if f"\n## tidemill {name}\n" not in page] == []

@@ -8,7 +8,7 @@ import re
 from markdown_pages import ROOT
 
 from tidemill.core.errors import AccessError, ServeError, TidemillError
-from tidemill.serving.problems import STATUS
+from tidemill.serving.http.error_responses import STATUS
 
 PAGE = (ROOT / "docs" / "serving.md").read_text("utf-8")
 _SITE = ROOT / "src" / "tidemill" / "serving" / "site.py"

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from tidemill.backends.lmdb_latest import LmdbLatest
 from tidemill.core.errors import UnknownName
-from tidemill.features import OnlineFacts
+from tidemill.features import ItemFacts
 
 _DAY = 86_400_000_000
 _FACTS = pa.schema([("k", pa.string()), ("category", pa.string()), ("stock", pa.bool_()), ("price", pa.float64())])
@@ -24,7 +24,7 @@ _COUNTED = pa.schema(
 )
 
 
-def _facts(latest: LmdbLatest, items: list[str], as_of: int = 100 * _DAY, kind: type[OnlineFacts] = OnlineFacts) -> Any:
+def _facts(latest: LmdbLatest, items: list[str], as_of: int = 100 * _DAY, kind: type[ItemFacts] = ItemFacts) -> Any:
     views = {"facts": ["category", "stock", "price"]}
     return kind(latest, items, views=views, counted="m.items", as_of=lambda: as_of)
 
@@ -81,7 +81,7 @@ def test_a_wrong_window_would_show(tmp_path: Path) -> None:
 def test_the_day_moves_the_windows_and_the_version(tmp_path: Path) -> None:
     latest, now = LmdbLatest(tmp_path), [100 * _DAY]
     _write(latest, {"a": {"n_all": 1, "days": [99], "counts": [1]}}, _COUNTED, "m.items")
-    facts = OnlineFacts(latest, ["a"], views={}, counted="m.items", as_of=lambda: now[0])
+    facts = ItemFacts(latest, ["a"], views={}, counted="m.items", as_of=lambda: now[0])
     before = facts.version
     assert (facts.counts(1).tolist(), facts.refresh(), facts.version) == ([1], False, before)
     now[0] += _DAY
@@ -118,7 +118,7 @@ _COUNT = st.dictionaries(st.integers(90, 101), st.integers(1, 3), max_size=3).ma
 )
 
 
-def _machine(kind: type[OnlineFacts]) -> type[RuleBasedStateMachine]:
+def _machine(kind: type[ItemFacts]) -> type[RuleBasedStateMachine]:
     class Machine(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
@@ -130,7 +130,7 @@ def _machine(kind: type[OnlineFacts]) -> type[RuleBasedStateMachine]:
         def teardown(self) -> None:
             self.folder.cleanup()
 
-        def _new(self, kind: type[OnlineFacts]) -> OnlineFacts:
+        def _new(self, kind: type[ItemFacts]) -> ItemFacts:
             views = {"facts": ["category", "stock", "price"]}
             return kind(self.latest, ["c", "a", "b"], views=views, counted="m.items", as_of=lambda: self.now)
 
@@ -163,7 +163,7 @@ def _machine(kind: type[OnlineFacts]) -> type[RuleBasedStateMachine]:
             before = (self.facts.version, self._all(self.facts))
             moved = self.facts.refresh()
             after = self._all(self.facts)
-            items, *rest = self._all(self._new(OnlineFacts))
+            items, *rest = self._all(self._new(ItemFacts))
             shared = [item for item in self.facts.items if item in items]
             assert shared == items, "every item of the store is in the catalogue"
             at = [list(self.facts.items).index(item) for item in items]
@@ -171,7 +171,7 @@ def _machine(kind: type[OnlineFacts]) -> type[RuleBasedStateMachine]:
             assert moved == (self.facts.version != before[0])
             assert moved or before[1] == after, "facts changed and their version did not"
 
-        def _all(self, facts: OnlineFacts) -> list[list[Any]]:
+        def _all(self, facts: ItemFacts) -> list[list[Any]]:
             found: list[list[Any]] = [list(facts.items)]
             for name in ("category", "stock", "price"):
                 values, there = facts.column("facts", name)
@@ -185,10 +185,10 @@ _LAWS = settings(max_examples=25, stateful_step_count=12, deadline=None, suppres
 
 
 def test_they_are_what_reading_anew_gives() -> None:
-    run_state_machine_as_test(_machine(OnlineFacts), settings=_LAWS)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(_machine(ItemFacts), settings=_LAWS)  # type: ignore[no-untyped-call]
 
 
-class _SeesSnapshotsOnly(OnlineFacts):
+class _SeesSnapshotsOnly(ItemFacts):
     """Looks at versions: a fresh row changes none."""
 
     def refresh(self) -> bool:
@@ -199,7 +199,7 @@ class _SeesSnapshotsOnly(OnlineFacts):
         return super().refresh()
 
 
-class _KeepsTheDay(OnlineFacts):
+class _KeepsTheDay(ItemFacts):
     def refresh(self) -> bool:
         day = self._day
         super().refresh()
@@ -208,7 +208,7 @@ class _KeepsTheDay(OnlineFacts):
         return False
 
 
-class _CountsTwice(OnlineFacts):
+class _CountsTwice(ItemFacts):
     """Adds the new counts of an item beside the old ones."""
 
     def _take_in(self, moved: Any) -> None:
@@ -224,7 +224,7 @@ class _CountsTwice(OnlineFacts):
 
 
 @pytest.mark.parametrize("wrong", [_SeesSnapshotsOnly, _KeepsTheDay, _CountsTwice])
-def test_that_law_catches(wrong: type[OnlineFacts]) -> None:
+def test_that_law_catches(wrong: type[ItemFacts]) -> None:
     laws = settings(_LAWS, max_examples=300, derandomize=True, phases=[Phase.generate])
     with pytest.raises(AssertionError):
         run_state_machine_as_test(_machine(wrong), settings=laws)  # type: ignore[no-untyped-call]

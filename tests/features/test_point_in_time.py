@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tidemill.backends.polars import PolarsEngine
 from tidemill.core.errors import GraphError, RowsLost, TypeMismatch, UnknownName
-from tidemill.features import Join, join_frames, point_in_time
-from tidemill.features.joined_examples import rows_kept
+from tidemill.features import PointInTimeJoin, join_frames, point_in_time
+from tidemill.features.point_in_time_join import rows_kept
 
 _FACT = pa.schema(
     [
@@ -77,7 +77,7 @@ def by_hand(facts: list[dict[str, Any]], example: dict[str, Any], ttl: int | Non
 
 
 def joined(facts: list[dict[str, Any]], examples: list[dict[str, Any]], ttl: int | None = None) -> list[dict[str, Any]]:
-    join = Join(facts_of(facts), "u", "who", _COLUMNS, ttl_us=ttl)
+    join = PointInTimeJoin(facts_of(facts), "u", "who", _COLUMNS, ttl_us=ttl)
     made: list[dict[str, Any]] = point_in_time(asked_of(examples), time="at", joins=[join], statuses=True).to_pylist()
     return made
 
@@ -104,7 +104,7 @@ def test_that_law_catches_a_join_by_event_time() -> None:
     """A value of day 1 that was known on day 9 is seen on day 5 by whoever looks at event time alone."""
     fact = {"u": "x", "_at": 1, "_known_at": 9, "_row": 0, "a": 1.0, "b": "p"}
     example = {"who": "x", "at": 5, "id": 0}
-    naive = Join(facts_of([fact]), "u", "who", {"a": "a"}, known="event")
+    naive = PointInTimeJoin(facts_of([fact]), "u", "who", {"a": "a"}, known="event")
     assert point_in_time(asked_of([example]), time="at", joins=[naive])["a"].to_pylist() == [1.0]
     assert joined([fact], [example]) == joined([], [example])
 
@@ -159,7 +159,7 @@ def test_entities_may_be_texts_or_whole_numbers(kind: pa.DataType) -> None:
     examples = pa.table(
         {"who": pa.array(["2", "1", "3"]).cast(kind), "at": pa.array([5, 5, 5], pa.timestamp("us", "UTC"))}
     )
-    join = Join(facts, "u", "who", {"n": "n"})
+    join = PointInTimeJoin(facts, "u", "who", {"n": "n"})
     assert point_in_time(examples, time="at", joins=[join])["n"].to_pylist() == [20, 10, None]
     wrong = pa.table({"who": pa.array([1.0, 2.0, 3.0]), "at": [5, 5, 5]})
     with pytest.raises(TypeMismatch, match="double"):
@@ -169,7 +169,7 @@ def test_entities_may_be_texts_or_whole_numbers(kind: pa.DataType) -> None:
 def test_of_aggregates_the_last_boundary_counts_as_it_does_online() -> None:
     rows = pa.table({"u": ["x", "x"], "n": [1, 2], "_at": [10, 50], "_until": [20, 60]})
     examples = pa.table({"who": ["x"] * 7, "at": [9, 10, 29, 30, 55, 70, 95]})
-    join = Join(rows, "u", "who", {"n": "n"}, ttl_us=30, every_us=10, last_at=60)
+    join = PointInTimeJoin(rows, "u", "who", {"n": "n"}, ttl_us=30, every_us=10, last_at=60)
     made = point_in_time(examples, time="at", joins=[join], statuses=True)
     assert made["n"].to_pylist() == [None, 1, 1, None, 2, 2, None]
     engine = PolarsEngine()
@@ -189,24 +189,24 @@ def test_of_aggregates_the_last_boundary_counts_as_it_does_online() -> None:
     with pytest.raises(GraphError, match="stretches"):
         join_frames(engine.frame(examples), engine.frame(rows), time="at", entity="u", by="who", columns={"n": "n"})
     with pytest.raises(GraphError, match="how far apart"):
-        point_in_time(examples, time="at", joins=[Join(rows, "u", "who", {"n": "n"})])
+        point_in_time(examples, time="at", joins=[PointInTimeJoin(rows, "u", "who", {"n": "n"})])
 
 
 def test_rows_without_the_time_of_knowledge_are_refused_unless_claimed() -> None:
     rows = facts_of([]).drop_columns(["_known_at"])
     with pytest.raises(GraphError, match="_known_at"):
-        Join(rows, "u", "who", {"a": "a"})
-    join = Join(rows, "u", "who", {"a": "a"}, known="event")
+        PointInTimeJoin(rows, "u", "who", {"a": "a"})
+    join = PointInTimeJoin(rows, "u", "who", {"a": "a"}, known="event")
     assert point_in_time(asked_of([{"who": "x", "at": 1, "id": 1}]), time="at", joins=[join])["a"].to_pylist() == [None]
 
 
 def test_what_is_not_there_is_named() -> None:
     with pytest.raises(UnknownName, match="'c'"):
-        Join(facts_of([]), "u", "who", {"c": "c"})
+        PointInTimeJoin(facts_of([]), "u", "who", {"c": "c"})
     with pytest.raises(UnknownName, match="'when'"):
         point_in_time(asked_of([]), time="when", joins=[])
     with pytest.raises(UnknownName, match="already"):
-        point_in_time(asked_of([]), time="at", joins=[Join(facts_of([]), "u", "who", {"id": "a"})])
+        point_in_time(asked_of([]), time="at", joins=[PointInTimeJoin(facts_of([]), "u", "who", {"id": "a"})])
 
 
 def test_a_join_that_loses_rows_is_refused() -> None:

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from tidemill.backends.polars import PolarsEngine
 from tidemill.core.errors import GraphError, UnknownName
-from tidemill.features import Join, ViewSpec, point_in_time, view_at, view_history
-from tidemill.features.evaluated import each_boundary, seen
-from tidemill.features.recognised import recognise
-from tidemill.features.stretches import merged
+from tidemill.features import PointInTimeJoin, ViewSpec, point_in_time, view_at, view_history
+from tidemill.features.aggregate_recognition import recognise_aggregates
+from tidemill.features.value_intervals import merge_intervals
+from tidemill.features.window_evaluation import each_boundary, seen
 
 ENGINE = PolarsEngine()
 SCHEMA = pa.schema(
@@ -165,12 +165,12 @@ def same(one: Mapping[Any, dict[str, Any]], other: Mapping[Any, dict[str, Any]])
 
 @pytest.mark.parametrize("function", RECOGNISED)
 def test_the_usual_forms_are_recognised(function: View) -> None:
-    assert recognise(spec_of(function)) is not None
+    assert recognise_aggregates(spec_of(function)) is not None
 
 
 @pytest.mark.parametrize("function", OPAQUE)
 def test_what_is_not_known_is_not_guessed(function: View) -> None:
-    assert recognise(spec_of(function)) is None
+    assert recognise_aggregates(spec_of(function)) is None
 
 
 @settings(max_examples=40)
@@ -189,7 +189,7 @@ def test_in_one_pass_it_is_each_boundary_alone(
     whole = view_history(spec, frames(rows), ENGINE, start=None, end=75)
     later = {key: row for key, row in values(whole, every).items() if key[1] >= start}
     assert same(later, values(made, every))
-    assert merged(made, "u", every).equals(made)
+    assert merge_intervals(made, "u", every).equals(made)
 
 
 @settings(max_examples=30)
@@ -221,7 +221,9 @@ def test_what_is_trained_on_is_what_goes_online(rows: Any, function: View | None
     spec = spec_of(function, known=known) if function else rows_spec(known=known)
     columns = ["n_rows", "mean", "total"] if function else ["n", "x", "ok", "c", "_at"]
     history = view_history(spec, frames(rows), ENGINE, start=None, end=90)
-    join = Join.of(replace(spec, name="view"), history, "who", {f"v_{name}": name for name in columns})
+    join = PointInTimeJoin.from_view(
+        replace(spec, name="view"), history, "who", {f"v_{name}": name for name in columns}
+    )
     examples = pa.table({"who": ["a", "b"], "at": [now, now]})
     trained = point_in_time(examples, time="at", joins=[join], statuses=True).to_pylist()
     online = {row["u"]: row for row in view_at(spec, frames(rows), ENGINE, as_of=now).to_pylist()}

@@ -14,7 +14,7 @@ import pytest
 from tidemill.backends.polars import PolarsEngine
 from tidemill.backends.spark import SparkEngine
 from tidemill.core.ports import Engine
-from tidemill.features import Join, ViewSpec, join_frames, point_in_time, view_at, view_history
+from tidemill.features import PointInTimeJoin, ViewSpec, join_frames, point_in_time, view_at, view_history
 
 pytestmark = [
     pytest.mark.spark,
@@ -60,7 +60,7 @@ def test_the_join_as_expressions_is_the_join_on_one_machine(spark: SparkEngine) 
         }
     )
     stretches = pa.table({"u": ["a", "a", "b"], "x": [1, 2, 3], "_at": [-5, 30, 10], "_until": [10, 60, 40]})
-    join = Join(stretches, "u", "who", {"x": "x"}, ttl_us=7, every_us=5, last_at=60)
+    join = PointInTimeJoin(stretches, "u", "who", {"x": "x"}, ttl_us=7, every_us=5, last_at=60)
     frame = join_frames(
         spark.frame(examples),
         spark.frame(stretches),
@@ -74,7 +74,7 @@ def test_the_join_as_expressions_is_the_join_on_one_machine(spark: SparkEngine) 
     made = spark.collect(frame).sort_by("id")
     assert made.to_pylist() == point_in_time(examples, time="at", joins=[join]).to_pylist()
     for ttl in (None, 4):
-        join = Join(_rows(), "u", "who", {"x": "x", "b": "b", "stamp": "_at"}, ttl_us=ttl)
+        join = PointInTimeJoin(_rows(), "u", "who", {"x": "x", "b": "b", "stamp": "_at"}, ttl_us=ttl)
         frame = join_frames(
             spark.frame(examples),
             spark.frame(_rows()),

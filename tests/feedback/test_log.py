@@ -16,10 +16,10 @@ import pytest
 
 import tidemill.core.settings as settings_module
 from tidemill.core.clock import FixedClock
-from tidemill.core.records import Answered, Outcome, Prediction
-from tidemill.core.segments import segments
+from tidemill.core.records.serving import Outcome, Prediction, ScoredItem
+from tidemill.core.storage.segments import segment_files
 from tidemill.feedback import OUTCOMES, PREDICTIONS, LogWriter, SegmentLog, outcome_schema, prediction_schema
-from tidemill.loop.house import House, open_house
+from tidemill.loop.project.stores import Stores, open_stores
 
 CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -28,7 +28,7 @@ def prediction(i: int, n: int = 2) -> Prediction:
     return Prediction(
         prediction_id=f"{i:032x}", model="m", release="m@1", arm="champion", policy="single", propensity=1.0,
         served_at=1_000_000 + i, as_of=1_000_000, subject="a" * 26, n=n,
-        items=tuple(Answered(item=f"i{k}", score=1.0 / (k + 1), reason="near") for k in range(n)), short=None,
+        items=tuple(ScoredItem(item=f"i{k}", score=1.0 / (k + 1), reason="near") for k in range(n)), short=None,
         features="{}", context="", latency_us=7, kind="computed" if n else "repeat",
     )  # fmt: skip
 
@@ -37,24 +37,24 @@ def outcome(i: int, item: str = "i0") -> Outcome:
     return Outcome(prediction_id=f"{i:032x}", item=item, what="click", value=1.0, happened_at=5, received_at=6)
 
 
-def house(folder: Path) -> House:
+def stores(folder: Path) -> Stores:
     folder.mkdir(exist_ok=True)
     overrides = {"keys": str(folder / "keys"), "search": "exact"}
-    return open_house(folder, settings_module.load(folder, overrides=overrides, environ={}), CLOCK, name="m")
+    return open_stores(folder, settings_module.load(folder, overrides=overrides, environ={}), CLOCK, name="m")
 
 
-def write(opened: House, **more: Any) -> Any:
+def write(opened: Stores, **more: Any) -> Any:
     with opened.leases.take("log") as lease:
         return LogWriter(opened.state / "log", opened.lake, lease, **more).write()
 
 
-def ids(opened: House) -> list[str]:
+def ids(opened: Stores) -> list[str]:
     rows = opened.lake.log(PREDICTIONS)
     return [] if rows is None else rows["prediction_id"].to_pylist()
 
 
 def test_rows_have_the_declared_columns_and_values(tmp_path: Path) -> None:
-    opened = house(tmp_path)
+    opened = stores(tmp_path)
     log = SegmentLog(opened.state / "log", CLOCK)
     assert log.write(prediction(1)) and log.write(prediction(2, n=0))
     asyncio.run(log.outcomes([outcome(1), outcome(1, "i1")]))
@@ -72,7 +72,7 @@ def test_rows_have_the_declared_columns_and_values(tmp_path: Path) -> None:
 
 
 def test_what_tells_of_a_person_is_not_in_the_table_s_own_log(tmp_path: Path) -> None:
-    opened = house(tmp_path)
+    opened = stores(tmp_path)
     log = SegmentLog(opened.state / "log", CLOCK)
     log.write(prediction(1))
     log.close()
@@ -83,23 +83,23 @@ def test_what_tells_of_a_person_is_not_in_the_table_s_own_log(tmp_path: Path) ->
 
 
 def test_writing_again_takes_only_what_came_since_and_closed_segments_go(tmp_path: Path) -> None:
-    opened = house(tmp_path)
+    opened = stores(tmp_path)
     log = SegmentLog(opened.state / "log", CLOCK)
     log.write(prediction(1))
     assert write(opened).predictions == 1
     assert write(opened).predictions == 0
     log.write(prediction(2))
     assert write(opened).predictions == 1
-    assert len(segments(opened.state / "log" / PREDICTIONS)) == 1, "its writer is at it still"
+    assert len(segment_files(opened.state / "log" / PREDICTIONS)) == 1, "its writer is at it still"
     log.close()
     done = write(opened)
     assert done.predictions == 0 and done.segments == 1
-    assert segments(opened.state / "log" / PREDICTIONS) == []
+    assert segment_files(opened.state / "log" / PREDICTIONS) == []
     assert ids(opened) == [f"{1:032x}", f"{2:032x}"]
 
 
 def test_small_batches_and_many_segments_lose_and_double_nothing(tmp_path: Path) -> None:
-    opened = house(tmp_path)
+    opened = stores(tmp_path)
     for worker in range(3):
         log = SegmentLog(opened.state / "log", CLOCK, segment_bytes=700)
         for i in range(10):
@@ -112,14 +112,14 @@ def test_small_batches_and_many_segments_lose_and_double_nothing(tmp_path: Path)
 
 
 def test_a_torn_tail_is_counted_and_a_damaged_segment_is_put_aside(tmp_path: Path) -> None:
-    opened = house(tmp_path)
+    opened = stores(tmp_path)
     folder = opened.state / "log"
     for i in (1, 2):
         log = SegmentLog(folder, CLOCK)
         log.write(prediction(10 * i))
         log.write(prediction(10 * i + 1))
         log.close()
-    torn, damaged = segments(folder / PREDICTIONS)
+    torn, damaged = segment_files(folder / PREDICTIONS)
     torn.write_bytes(torn.read_bytes()[:-3])
     content = bytearray(damaged.read_bytes())
     content[-1] ^= 1
@@ -147,7 +147,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from test_log import house, write
-from tidemill.core.failpoint import arm
+from tidemill.core.storage.failpoint import arm
 opened = house(Path(sys.argv[2]))
 arm(sys.argv[3])
 write(opened, batch=4)
@@ -156,7 +156,7 @@ write(opened, batch=4)
 
 def killed_anywhere(folder: Path, rerun: Any) -> list[str]:
     """Ten records; the writer is killed at each of its failpoints in turn, each followed by a rerun."""
-    opened = house(folder)
+    opened = stores(folder)
     expected = 0
     for i, point in enumerate(("log.staged", "log.committed", "log.staged:2", "log.committed:2")):
         log = SegmentLog(opened.state / "log", CLOCK)
@@ -182,7 +182,7 @@ def test_a_writer_that_forgets_its_offsets_is_caught(tmp_path: Path) -> None:
     """Wrong: starts from the segments' beginnings, as if the last commit had said nothing."""
 
     class Forgetful:
-        def __init__(self, opened: House) -> None:
+        def __init__(self, opened: Stores) -> None:
             self.lake = opened.lake
 
         def record(self, *given: Any) -> int:
@@ -192,7 +192,7 @@ def test_a_writer_that_forgets_its_offsets_is_caught(tmp_path: Path) -> None:
             last = self.lake.recorded(table)
             return last and (last[0], last[1], {})
 
-    def forgetful(opened: House) -> None:
+    def forgetful(opened: Stores) -> None:
         with opened.leases.take("log") as lease:
             LogWriter(opened.state / "log", Forgetful(opened), lease).write()  # type: ignore[arg-type]
 

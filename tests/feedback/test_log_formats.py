@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from test_log import CLOCK, house, ids, outcome, prediction, write
+from test_log import CLOCK, ids, outcome, prediction, stores, write
 
 import tidemill.core.settings as settings_module
-from tidemill.core import posted
 from tidemill.core.errors import FormatTooNew
-from tidemill.core.records import LOG_FORMAT, Outcome, Prediction
-from tidemill.core.segments import SegmentWriter, read, segments
+from tidemill.core.records import posted_event
+from tidemill.core.records.serving import LOG_FORMAT, Outcome, Prediction
+from tidemill.core.storage.segments import SegmentWriter, read_frames, segment_files
 from tidemill.feedback import (
     OUTCOMES,
     PREDICTIONS,
@@ -24,26 +24,26 @@ from tidemill.feedback import (
     SegmentLog,
     current_outcomes,
     current_predictions,
-    expected_against_actual,
     prediction_schema,
+    realised_rates,
 )
-from tidemill.loop.house import House, open_house
+from tidemill.loop.project.stores import Stores, open_stores
 
 OLD = Path(__file__).parent.parent / "formats" / "1" / "log" / "project.tar.gz"
 _encode = msgspec.msgpack.encode
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> House:
+def old(tmp_path: Path) -> Stores:
     """The project that the release of format 1 left: 4 answers and 2 outcomes in the lake, 3 and 1 in segments."""
     with tarfile.open(OLD) as archive:
         archive.extractall(tmp_path, filter="data")
     project = tmp_path / "project"
     overrides = {"keys": str(tmp_path / "project-keys"), "search": "exact"}
-    return open_house(project, settings_module.load(project, overrides=overrides, environ={}), CLOCK)
+    return open_stores(project, settings_module.load(project, overrides=overrides, environ={}), CLOCK)
 
 
-def test_an_old_log_is_read_before_anything_is_written(old: House) -> None:
+def test_an_old_log_is_read_before_anything_is_written(old: Stores) -> None:
     rows = old.lake.log(PREDICTIONS)
     assert rows is not None and "switch" not in rows.column_names
     found = current_predictions(rows)
@@ -53,10 +53,10 @@ def test_an_old_log_is_read_before_anything_is_written(old: House) -> None:
     assert {row["policy"] for row in by_id.values()} == {"single"}
     happened = old.lake.log(OUTCOMES)
     assert happened is not None and current_outcomes(happened)["served_day"].null_count == 2
-    assert [(one.shown, one.taken) for one in expected_against_actual(rows, happened)] == [(4, 2), (4, 2), (4, 0)]
+    assert [(one.shown, one.taken) for one in realised_rates(rows, happened)] == [(4, 2), (4, 2), (4, 0)]
 
 
-def test_old_segments_go_into_an_old_log_beside_new_ones(old: House) -> None:
+def test_old_segments_go_into_an_old_log_beside_new_ones(old: Stores) -> None:
     new = SegmentLog(old.state / "log", CLOCK)
     new.write(msgspec.structs.replace(prediction(9), policy="single", publication=3))
     asyncio.run(new.outcomes([msgspec.structs.replace(outcome(9), label="yes", served_day=date(2026, 6, 1))]))
@@ -74,10 +74,10 @@ def test_old_segments_go_into_an_old_log_beside_new_ones(old: House) -> None:
     assert old.lake.verify() == [] and old.ledger.verify(old.lake.heads()) == []
 
 
-def test_an_old_posted_event_is_read(old: House) -> None:
-    (path,) = segments(old.state / "events" / "reviews")
-    (frame,) = read(path)
-    event = posted.decode(frame.payload)
+def test_an_old_posted_event_is_read(old: Stores) -> None:
+    (path,) = segment_files(old.state / "events" / "reviews")
+    (frame,) = read_frames(path)
+    event = posted_event.decode_event(frame.payload)
     assert event.row["item_id"] == "item05" and event.people["user_id"].surrogate == "s" * 26
 
 
@@ -89,7 +89,7 @@ def test_a_field_that_is_not_known_is_left_out() -> None:
 
 @pytest.mark.parametrize("changed", [{}, {"served_at": "another type"}])
 def test_a_record_of_a_newer_format_stays_and_the_others_flow_on(tmp_path: Path, changed: dict[str, Any]) -> None:
-    opened = house(tmp_path)
+    opened = stores(tmp_path)
     coming = {**msgspec.to_builtins(prediction(2)), "format": LOG_FORMAT + 1, **changed}
     writer = SegmentWriter(opened.state / "log" / PREDICTIONS, CLOCK)
     writer.append(_encode(prediction(1)), _encode(coming), _encode(prediction(3)))
@@ -101,16 +101,16 @@ def test_a_record_of_a_newer_format_stays_and_the_others_flow_on(tmp_path: Path,
     assert (done.predictions, done.damaged, done.too_new) == (2, 0, 1)
     assert sorted(ids(opened)) == [f"{1:032x}", f"{4:032x}"]
     assert write(opened).predictions == 0
-    (left,) = segments(opened.state / "log" / PREDICTIONS)
-    assert len(list(read(left))) == 3 and not (left.parent / "damaged").exists()
+    (left,) = segment_files(opened.state / "log" / PREDICTIONS)
+    assert len(list(read_frames(left))) == 3 and not (left.parent / "damaged").exists()
 
 
 def test_a_segment_of_a_newer_format_stays(tmp_path: Path) -> None:
-    opened = house(tmp_path)
+    opened = stores(tmp_path)
     log = SegmentLog(opened.state / "log", CLOCK)
     log.write(prediction(1))
     log.close()
-    (path,) = segments(opened.state / "log" / PREDICTIONS)
+    (path,) = segment_files(opened.state / "log" / PREDICTIONS)
     content = path.read_bytes()
     path.write_bytes(content[:6] + b"\x63\x00" + content[8:])
     assert (write(opened).too_new, ids(opened)) == (1, [])
@@ -121,11 +121,11 @@ def test_a_segment_of_a_newer_format_stays(tmp_path: Path) -> None:
 def test_a_posted_event_of_a_newer_format_is_refused_by_name() -> None:
     for more in ({}, {"row": 3}):
         with pytest.raises(FormatTooNew, match="format 9"):
-            posted.decode(_encode({"received_at": 1, "row": {}, "people": {}, "format": 9, **more}))
+            posted_event.decode_event(_encode({"received_at": 1, "row": {}, "people": {}, "format": 9, **more}))
 
 
 def test_outcomes_of_another_model_or_day_are_not_joined() -> None:
-    from tidemill.feedback.tables import outcome_rows, prediction_rows
+    from tidemill.feedback.log_tables import outcome_rows, prediction_rows
 
     day = datetime.fromtimestamp(1, UTC).date()
     known = [outcome(1), *(msgspec.structs.replace(outcome(1), model="m", served_day=when) for when in (day, None))]
@@ -135,6 +135,6 @@ def test_outcomes_of_another_model_or_day_are_not_joined() -> None:
     ]
     predictions = prediction_rows([prediction(1)])
     for one in known:
-        assert expected_against_actual(predictions, outcome_rows([one]))[0].taken == 1
+        assert realised_rates(predictions, outcome_rows([one]))[0].taken == 1
     for one in other:
-        assert expected_against_actual(predictions, outcome_rows([one]))[0].taken == 0
+        assert realised_rates(predictions, outcome_rows([one]))[0].taken == 0

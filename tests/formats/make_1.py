@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tidemill.core.posted import Posted
+from tidemill.core.segments import read, segments
 
 from tidemill.core.clock import SystemClock
-from tidemill.core.posted import Posted
 from tidemill.core.records import Outcome, Prediction
-from tidemill.core.segments import read, segments
 from tidemill.serving import switch
 
 HERE = Path(__file__).parent / "1"

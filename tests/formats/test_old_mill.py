@@ -13,14 +13,14 @@ import pytest
 from conftest_loop import Project
 
 from tidemill.feedback import LogWriter
-from tidemill.loop.app import serve_plan
-from tidemill.loop.audit import audit
-from tidemill.loop.reproduction.reproduce import reproduce
-from tidemill.loop.settle import accept
-from tidemill.loop.status import status
-from tidemill.loop.verdicts import refused
-from tidemill.serving import Server, settle, spooled, start, switch, switch_state
-from tidemill.training.runs import Runs
+from tidemill.loop.ops.audit_project import audit
+from tidemill.loop.pipeline.increment_history import refused
+from tidemill.loop.pipeline.resolve_hold import accept_hold
+from tidemill.loop.pipeline.status import status
+from tidemill.loop.reproduce.reproduce import reproduce
+from tidemill.loop.serve.server_processes import serve_plan
+from tidemill.serving import ServerHandle, flush_spool, spooled, start, switch, switch_state
+from tidemill.training.runs.runs import Runs
 
 #: The last day that the old mill brought in; a publication of the day after it was interrupted.
 LAST = date(2024, 1, 13)
@@ -42,22 +42,22 @@ def by_row(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 
 def test_it_opens_and_says_what_it_said(mill: Project, expected: dict[str, Any]) -> None:
-    house, graph = mill.open()
-    said = status(house, graph)
+    stores, graph = mill.open()
+    said = status(stores, graph)
     assert {one.name: [one.increments, one.rows] for one in said.streams} == expected["streams"]
     assert {one.name: list(one.held) for one in said.streams if one.held} == expected["held"]
     assert {one.name: one.champion for one in said.models} == expected["champions"]
     assert {one.name: list(one.releases) for one in said.models} == expected["releases"]
     assert said.tables == expected["tables"]
-    assert house.ledger.head().seq == expected["lines"]
-    assert audit(house) == []
+    assert stores.ledger.head().seq == expected["lines"]
+    assert audit(stores) == []
 
 
 def test_a_run_finishes_what_was_interrupted_and_brings_in_the_next_day_once(
     mill: Project, expected: dict[str, Any]
 ) -> None:
-    house, _ = mill.open()
-    head = house.ledger.head()
+    stores, _ = mill.open()
+    head = stores.ledger.head()
     before = by_row(mill.rows("reviews"))
     add_day(mill, LAST + timedelta(days=2))
     report = mill.run(LAST + timedelta(days=2))
@@ -69,92 +69,92 @@ def test_a_run_finishes_what_was_interrupted_and_brings_in_the_next_day_once(
     assert len(mill.rows("ratings")) == len({(row["user_id"], row["item_id"]) for row in after.values()})
     assert len(mill.rows("customers")) == expected["streams"]["customers"][1]
     assert mill.run(LAST + timedelta(days=2)).arrived == 0
-    house, _ = mill.open()
-    assert audit(house) == []
-    assert house.lake.verify() == []
-    assert house.ledger.find()[head.seq - 1].hash == head.hash
+    stores, _ = mill.open()
+    assert audit(stores) == []
+    assert stores.lake.verify() == []
+    assert stores.ledger.find()[head.seq - 1].hash == head.hash
 
 
 def test_its_held_day_is_accepted_and_its_refused_line_is_told(mill: Project, expected: dict[str, Any]) -> None:
     mill.run(LAST + timedelta(days=1))
-    house, graph = mill.open()
+    stores, graph = mill.open()
     before = by_row(mill.rows("reviews"))
     (number,) = expected["held"]["reviews"]
-    accept(house, graph, "reviews", number, who="Ada", reason="the rows are right")
+    accept_hold(stores, graph, "reviews", number, who="Ada", reason="the rows are right")
     after = by_row(mill.rows("reviews"))
     assert after.items() >= before.items()
     assert {row["_increment"] for key, row in after.items() if key not in before} == {number}
     assert len(after) == len(before) + PER_DAY
-    (line,) = refused(house, graph, "reviews")
+    (line,) = refused(stores, graph, "reviews")
     assert (line.column, line.line) == ("rating", 8)
 
 
 def test_its_log_is_taken_in_once(mill: Project, expected: dict[str, Any]) -> None:
-    house, _ = mill.open()
-    before = {table: rows.num_rows for table in ("predictions", "outcomes") if (rows := house.lake.log(table))}
+    stores, _ = mill.open()
+    before = {table: rows.num_rows for table in ("predictions", "outcomes") if (rows := stores.lake.log(table))}
     assert before == {"predictions": 5, "outcomes": 2}
     for again in (False, True):
-        with house.leases.take("log") as lease:
-            done = LogWriter(house.state / "log", house.lake, lease).write()
+        with stores.leases.take("log") as lease:
+            done = LogWriter(stores.state / "log", stores.lake, lease).write()
         assert (done.predictions, done.outcomes) == (
             (0, 0) if again else (expected["waiting"]["predictions"], expected["waiting"]["outcomes"])
         )
         assert (done.torn, done.damaged) == (0 if again else 1, 0)
-    rows = house.lake.log("predictions")
+    rows = stores.lake.log("predictions")
     assert rows is not None
     ids = rows["prediction_id"].to_pylist()
     assert len(set(ids)) == len(ids) == before["predictions"] + expected["waiting"]["predictions"]
     assert set(ids) >= set(expected["prediction_ids"])
-    joined = house.lake.log("outcomes")
+    joined = stores.lake.log("outcomes")
     assert joined is not None and set(joined["prediction_id"].to_pylist()) <= set(ids)
 
 
 def test_its_switch_is_where_it_was_and_its_waiting_lines_are_written(mill: Project) -> None:
-    house, _ = mill.open()
-    assert switch_state(house.serving_root, "churn").off and not switch_state(house.serving_root, "for_you").off
-    assert len(spooled(house.serving_root)) == settle(house.serving_root, house.ledger) == 3
-    assert [line.act for line in house.ledger.find(after=house.ledger.head().seq - 3)] == ["off", "on", "off"]
-    assert spooled(house.serving_root) == []
+    stores, _ = mill.open()
+    assert switch_state(stores.serving_root, "churn").off and not switch_state(stores.serving_root, "for_you").off
+    assert len(spooled(stores.serving_root)) == flush_spool(stores.serving_root, stores.ledger) == 3
+    assert [line.act for line in stores.ledger.find(after=stores.ledger.head().seq - 3)] == ["off", "on", "off"]
+    assert spooled(stores.serving_root) == []
 
 
 def test_what_was_learned_is_told(mill: Project) -> None:
-    house, _ = mill.open()
-    runs = Runs(house.ledger, house.clock)
+    stores, _ = mill.open()
+    runs = Runs(stores.ledger, stores.clock)
     assert {run.kind for run in runs.all()} == {"search", "train", "evaluate", "refresh"}
     assert {run.state for run in runs.all()} == {"finished"}
     assert len(runs.trials("for_you#1")) == runs.read("for_you#1").trials > 0
-    assert house.releases.champion("for_you") is not None
-    release = house.releases.get("churn@1")
+    assert stores.releases.champion("for_you") is not None
+    release = stores.releases.get("churn@1")
     assert release.signature is not None and release.card.assessment is not None
-    house.releases.bundle(release.bundle)
+    stores.releases.bundle(release.bundle)
 
 
 def test_what_was_released_is_not_released_again(mill: Project) -> None:
-    house, _ = mill.open()
-    old, head = house.releases.get("for_you@1"), house.ledger.head().seq
-    again = house.releases.create(
+    stores, _ = mill.open()
+    old, head = stores.releases.get("for_you@1"), stores.ledger.head().seq
+    again = stores.releases.create(
         old.model, old.bundle, old.rules, old.card, facts=old.facts, data=old.data, code=old.code, commit=old.commit,
         environment=old.environment, log=old.log,
     )  # fmt: skip
     assert again == old
-    assert house.ledger.head().seq == head
+    assert stores.ledger.head().seq == head
 
 
 def test_who_was_known_is_known(mill: Project) -> None:
-    house, _ = mill.open()
+    stores, _ = mill.open()
     for kind, raw in (("user_id", "u1"), ("user_id", "from-the-web-1"), ("customer_id", "c7")):
-        assert house.vault.identity(house.surrogates(kind, raw)) == (kind, raw)
+        assert stores.vault.identity(stores.surrogates(kind, raw)) == (kind, raw)
 
 
 @contextmanager
-def serving(mill: Project) -> Iterator[Server]:
-    house, _ = mill.open()
-    with start(serve_plan(house.settings)) as running:
+def serving(mill: Project) -> Iterator[ServerHandle]:
+    stores, _ = mill.open()
+    with start(serve_plan(stores.settings)) as running:
         running.wait_ready(60)
         yield running
 
 
-def ask(server: Server, path: str, body: Any) -> dict[str, Any]:
+def ask(server: ServerHandle, path: str, body: Any) -> dict[str, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
     found: dict[str, Any] = json.loads(connection.getresponse().read())
@@ -164,8 +164,8 @@ def ask(server: Server, path: str, body: Any) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_its_releases_answer_as_they_did(mill: Project, expected: dict[str, Any]) -> None:
-    house, _ = mill.open()
-    switch(house.serving_root, "churn", off=False, who="ada", why="shown", clock=house.clock, ledger=house.ledger)
+    stores, _ = mill.open()
+    switch(stores.serving_root, "churn", off=False, who="ada", why="shown", clock=stores.clock, ledger=stores.ledger)
     with serving(mill) as server:
         for one in expected["answers"]:
             answer, before = ask(server, one["path"], one["body"]), one["answer"]
@@ -179,16 +179,16 @@ def test_its_releases_answer_as_they_did(mill: Project, expected: dict[str, Any]
                 probabilities, labels = answer["outputs"]
                 assert probabilities["data"] == pytest.approx(before["outputs"][0]["data"])
                 assert labels == before["outputs"][1]
-    rows = house.lake.log("predictions")
+    rows = stores.lake.log("predictions")
     assert rows is not None and rows.num_rows == 5 + expected["waiting"]["predictions"] + 5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["for_you@1", "churn@1"])
 def test_its_releases_are_learned_again_and_answer_alike(mill: Project, name: str) -> None:
-    house, _ = mill.open()
-    found = reproduce(house, name, here=True)
+    stores, _ = mill.open()
+    found = reproduce(stores, name, here=True)
     assert found.holds, found
-    assert found.recorded == house.releases.get(name).bundle
+    assert found.recorded == stores.releases.get(name).bundle
     # another tidemill may write another form of the same model: then its answers are held against those that were kept
     assert found.made == found.recorded or (found.answers > 0 and found.largest == pytest.approx(0, abs=1e-9))

@@ -9,40 +9,40 @@ from hypothesis import strategies as st
 
 from tidemill.governance.reproduction import (
     TOLERANCE,
-    Cause,
-    Compared,
-    Made,
+    AnswerComparison,
+    DifferenceCause,
+    LearningResult,
     Reproduction,
     compare_lists,
     compare_numbers,
     judge,
 )
 
-BEFORE = Made("a" * 64, 100, "rows")
-NUMPY = Cause(what="environment", says="numpy 1.26.4 was recorded, and 2.4.6 is here")
-NEAR = Compared(50, "answers", 3e-9, 0)
-FAR = Compared(50, "answers", 0.25, 7)
+BEFORE = LearningResult("a" * 64, 100, "rows")
+NUMPY = DifferenceCause(what="environment", says="numpy 1.26.4 was recorded, and 2.4.6 is here")
+NEAR = AnswerComparison(50, "answers", 3e-9, 0)
+FAR = AnswerComparison(50, "answers", 0.25, 7)
 
 
-def judged(made: Made | None, **more: object) -> Reproduction:
+def judged(made: LearningResult | None, **more: object) -> Reproduction:
     return judge("run:for_you@3", BEFORE, made, **more)  # type: ignore[arg-type]
 
 
 def test_the_same_bundle_is_bitwise_whatever_differs_around_it() -> None:
-    found = judged(Made("a" * 64, 100, "rows"), differences=[NUMPY])
+    found = judged(LearningResult("a" * 64, 100, "rows"), differences=[NUMPY])
     assert (found.outcome, found.holds, found.causes, found.differences) == ("bitwise", True, (), (NUMPY,))
 
 
 def test_other_bytes_with_the_same_answers_are_within_tolerance() -> None:
-    found = judged(Made("b" * 64, 100, "rows"), compared=NEAR, differences=[NUMPY])
+    found = judged(LearningResult("b" * 64, 100, "rows"), compared=NEAR, differences=[NUMPY])
     assert (found.outcome, found.holds, found.largest, found.answers) == ("tolerance", True, 3e-9, 50)
     assert "50 answers differ by at most 3.0e-09" in found.says
-    equal = judged(Made("b" * 64, 100, "rows"), compared=Compared(50, "answers", 0.0, 0))
+    equal = judged(LearningResult("b" * 64, 100, "rows"), compared=AnswerComparison(50, "answers", 0.0, 0))
     assert equal.says.endswith("50 answers are equal, though the bundle's bytes are not")
 
 
 def test_rows_that_were_erased_are_owed_to_nobody_else() -> None:
-    fewer = Made("b" * 64, 88, "others")
+    fewer = LearningResult("b" * 64, 88, "others")
     found = judged(fewer, compared=FAR, erased=True)
     assert (found.outcome, found.holds, found.erased_rows) == ("reduced", True, 12)
     assert found.says.startswith("reduced by 12 erased rows")
@@ -52,23 +52,23 @@ def test_rows_that_were_erased_are_owed_to_nobody_else() -> None:
 
 
 def test_an_erasure_does_not_excuse_rows_that_are_all_there() -> None:
-    assert judged(Made("b" * 64, 100, "rows"), compared=FAR, erased=True).outcome == "no"
+    assert judged(LearningResult("b" * 64, 100, "rows"), compared=FAR, erased=True).outcome == "no"
 
 
 def test_every_cause_is_named() -> None:
-    found = judged(Made("b" * 64, 100, "others"), compared=FAR, differences=[NUMPY])
+    found = judged(LearningResult("b" * 64, 100, "others"), compared=FAR, differences=[NUMPY])
     assert [cause.what for cause in found.causes] == ["data", "environment"]
     assert found.says.startswith("no, because the rows that were read have other values")
     assert found.says.endswith("7 of 50 answers are others, by up to 2.5e-01")
 
 
 def test_where_nothing_differs_the_learning_itself_does() -> None:
-    found = judged(Made("b" * 64, 100, "rows"), compared=FAR)
+    found = judged(LearningResult("b" * 64, 100, "rows"), compared=FAR)
     assert [cause.what for cause in found.causes] == ["learning"]
 
 
 def test_what_could_not_be_made_is_no() -> None:
-    gone = Cause(what="data", says="table ratings version 12 is gone")
+    gone = DifferenceCause(what="data", says="table ratings version 12 is gone")
     found = judged(None, blocked=[gone])
     assert (found.says, found.causes, found.made) == ("no, because table ratings version 12 is gone", (gone,), "")
 

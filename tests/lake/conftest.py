@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from shop_lake import Shop
 
-from tidemill.core.failpoint import arm
+from tidemill.core.storage.failpoint import arm
 
 
 @pytest.fixture

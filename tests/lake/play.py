@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from shop_lake import HOLD, KEY, PASS, Shop, increment, reviews
 
-from tidemill.core.failpoint import arm
+from tidemill.core.storage.failpoint import arm
 
 BY = ["user_id", "item_id"]
 ROWS = {

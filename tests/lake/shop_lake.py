@@ -12,12 +12,12 @@ from tidemill.backends.delta import DeltaTables
 from tidemill.backends.file_leases import FileLease, FileLeases
 from tidemill.backends.folder_objects import FolderObjects
 from tidemill.backends.polars import PolarsEngine
-from tidemill.backends.sqlite_ledger import SqliteLines
-from tidemill.core.clock import FixedClock, as_of, micros
-from tidemill.core.keys import Keys
-from tidemill.core.ledger import Ledger
+from tidemill.backends.sqlite_ledger import SqliteLedger
+from tidemill.core.clock import FixedClock, as_of, to_micros
+from tidemill.core.identity.keys import Keys
+from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ports import Engine, Objects
-from tidemill.core.records import Counts, Increment, Verdict
+from tidemill.core.records.ingest import Increment, RowCounts, Verdict
 from tidemill.lake import Lake
 
 FIRST_DAY = date(2018, 1, 1)
@@ -31,7 +31,7 @@ class Shop:
     def __init__(self, root: Path, engine: Engine | None = None, objects: Objects | None = None) -> None:
         self.root = root
         self.clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
-        lines = SqliteLines(root / "ledger.sqlite")
+        lines = SqliteLedger(root / "ledger.sqlite")
         self.ledger = Ledger(lines, Keys.open(root / "keys", create=True), self.clock, "tester")
         if self.ledger.last("open") is None:
             self.ledger.append("open", details={"mill": "shop", "id": "0"})
@@ -47,9 +47,9 @@ class Shop:
 
 def reviews(*rows: tuple[str, str, int, float], first_row: int = 1, increment: int = 1, day: int = 0) -> pa.Table:
     """Rows of (user, item, hour of the first day, stars); `_row` counts up from `first_row`."""
-    start = micros(datetime(2018, 1, 1, tzinfo=UTC))
+    start = to_micros(datetime(2018, 1, 1, tzinfo=UTC))
     n = len(rows)
-    known = micros(as_of(FIRST_DAY + timedelta(days=day)))
+    known = to_micros(as_of(FIRST_DAY + timedelta(days=day)))
     return pa.table(
         {
             "user_id": pa.array([row[0] for row in rows], pa.string()),
@@ -73,12 +73,12 @@ def increment(
         stream=stream,
         number=number,
         day=on,
-        as_of=micros(as_of(on)),
+        as_of=to_micros(as_of(on)),
         backfill=False,
-        arrived_at=micros(as_of(on)),
+        arrived_at=to_micros(as_of(on)),
         first_event=None,
         last_event=None,
-        counts=Counts(arrived=0, refused=0, repeated=0, contradicted=0, merged=0),
+        counts=RowCounts(arrived=0, refused=0, repeated=0, contradicted=0, merged=0),
         commitment="c" * 64,
         replaces_increment=replaces,
     )

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shop_lake import PASS, Shop, increment
 
-from tidemill.lake.compaction import MANY, SMALL_ROWS, worth_merging
+from tidemill.lake.compaction import MANY, SMALL_ROWS, files_to_compact
 
 
-def after_days(sizes: list[int], merge=worth_merging) -> tuple[list[int], int, int]:
+def after_days(sizes: list[int], merge=files_to_compact) -> tuple[list[int], int, int]:
     """The files after these daily files came one by one, the most there ever were, and the rows written by merging."""
     files: dict[str, int] = {"base": 90_000}
     most = written = 0
@@ -46,11 +46,11 @@ def test_the_law_catches_merging_everything_small_every_time() -> None:
 
 
 def test_large_files_are_left_alone() -> None:
-    assert worth_merging([(f"large {i}", SMALL_ROWS) for i in range(100)]) == []
+    assert files_to_compact([(f"large {i}", SMALL_ROWS) for i in range(100)]) == []
 
 
 def test_files_of_very_different_sizes_are_merged_all_the_same() -> None:
-    assert len(worth_merging([(f"file {i}", 3**i) for i in range(MANY + 1) if 3**i < SMALL_ROWS] * 3)) >= 2
+    assert len(files_to_compact([(f"file {i}", 3**i) for i in range(MANY + 1) if 3**i < SMALL_ROWS] * 3)) >= 2
 
 
 def test_a_table_of_many_days_has_few_files_and_all_its_rows(shop: Shop) -> None:

@@ -12,9 +12,9 @@ import pytest
 from play import play, sound, told
 from shop_lake import Shop
 
-from tidemill.core import failpoint
 from tidemill.core.errors import StaleWriter
-from tidemill.lake.intent import Intents
+from tidemill.core.storage import failpoint
+from tidemill.lake.commit_intent import CommitIntents
 from tidemill.lake.lake import Lake
 
 #: Every point that the lake passes, and how often a play passes it.
@@ -118,7 +118,7 @@ def _forget(self: Lake, lease: object) -> list[str]:
     return []
 
 
-def _line_first(self: Intents, intent: Any, lease: Any, *, known: bool) -> None:
+def _line_first(self: CommitIntents, intent: Any, lease: Any, *, known: bool) -> None:
     """Wrong: the ledger names versions that the tables do not have yet."""
     if not known:
         self._ledger.append(
@@ -146,7 +146,7 @@ def test_the_law_catches_a_recovery_that_forgets(
 
 @pytest.mark.usefixtures("dying")
 def test_a_line_before_its_versions_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Intents, "_finish", _line_first)
+    monkeypatch.setattr(CommitIntents, "_finish", _line_first)
     die_at(tmp_path, "publish.commit:1")
     with pytest.raises(AssertionError):
         sound(Shop(tmp_path))

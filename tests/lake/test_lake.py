@@ -256,7 +256,7 @@ def test_the_keys_of_changed_rows_are_told_once(shop: Shop) -> None:
 def test_many_rows_are_laid_down_in_slices_and_none_is_lost(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, share: int
 ) -> None:
-    monkeypatch.setattr("tidemill.lake.working.SLICE_ROWS", 7)
+    monkeypatch.setattr("tidemill.lake.table_draft.SLICE_ROWS", 7)
     many = [(f"user {n % share}", "x", n % share, float(n % share)) for n in range(50)]
     merged = publish(shop, 1, reviews(*many))
     assert (merged.merged, merged.repeated) == (share, 50 - share)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shop_lake import KEY, PASS, Shop, contents, increment, reviews
 
-from tidemill.lake.draft import Draft
+from tidemill.lake.publication_draft import PublicationDraft
 
 BY = ["user_id"]
 
@@ -26,7 +26,7 @@ def summary(frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
 class Day:
     """One day, its summary made by touched keys; `upsert` may be a wrong one."""
 
-    def __init__(self, shop: Shop, upsert: Any = Draft.upsert) -> None:
+    def __init__(self, shop: Shop, upsert: Any = PublicationDraft.upsert) -> None:
         self.shop, self.upsert = shop, upsert
         self.number = 0
 
@@ -53,7 +53,7 @@ day = st.lists(
 )
 
 
-def law(days: list, upsert: Any = Draft.upsert) -> None:
+def law(days: list, upsert: Any = PublicationDraft.upsert) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shop = Day(Shop(Path(folder)), upsert)
         for rows in days:
@@ -71,14 +71,16 @@ def test_touched_keys_give_the_same_table_as_everything(days: list) -> None:
 CONTRADICTED = [[("a", "x", 0, 1.0), ("b", "x", 0, 1.0)], [("a", "x", 0, 2.0)]]
 
 
-def _only_adds(draft: Draft, table: str, rows: pa.Table, **about: Any) -> Any:
+def _only_adds(draft: PublicationDraft, table: str, rows: pa.Table, **about: Any) -> Any:
     """Wrong: the old rows of touched keys stay beside the new ones."""
     draft.append(table, rows)
 
 
-def _ignores_keys_that_lost_all_rows(draft: Draft, table: str, rows: pa.Table, *, by: list, touched: pa.Table) -> Any:
+def _ignores_keys_that_lost_all_rows(
+    draft: PublicationDraft, table: str, rows: pa.Table, *, by: list, touched: pa.Table
+) -> Any:
     """Wrong: a touched key without a new row keeps its old one."""
-    return Draft.upsert(draft, table, rows, by=by, touched=rows.select(by))
+    return PublicationDraft.upsert(draft, table, rows, by=by, touched=rows.select(by))
 
 
 def test_the_law_catches_one_that_only_adds() -> None:
@@ -98,7 +100,7 @@ def gone(shop: Shop, upsert: Any) -> list[dict[str, Any]]:
 
 
 def test_a_touched_key_without_a_new_row_leaves_the_table(shop: Shop) -> None:
-    assert gone(shop, Draft.upsert) == [{"user_id": "b", "n": 2}]
+    assert gone(shop, PublicationDraft.upsert) == [{"user_id": "b", "n": 2}]
 
 
 def test_the_one_above_catches_a_wrong_variant(shop: Shop) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tidemill.cli.init_command import write_project
+from tidemill.cli.commands.init_command import write_project
 from tidemill.core.clock import FixedClock
 from tidemill.core.settings import load
-from tidemill.loop.graph import Graph
-from tidemill.loop.house import House, open_house
-from tidemill.loop.project import load_mill
-from tidemill.loop.run import RunReport, run
+from tidemill.loop.pipeline.run import RunReport, run
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.project import load_mill
+from tidemill.loop.project.stores import Stores, open_stores
 
 FIRST = date(2024, 1, 1)
 
@@ -41,18 +41,18 @@ class Project:
         file.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
         return file
 
-    def open(self) -> tuple[House, Graph]:
+    def open(self) -> tuple[Stores, ProjectGraph]:
         mill = load_mill(self.path)
-        house = open_house(self.path, load(self.path, environ={}), self.clock, name=mill.name)
-        return house, Graph(mill, house.engine, self.path)
+        stores = open_stores(self.path, load(self.path, environ={}), self.clock, name=mill.name)
+        return stores, ProjectGraph(mill, stores.engine, self.path)
 
     def run(self, until: date, *, backfill: bool = False) -> RunReport:
-        house, graph = self.open()
-        return run(house, graph, until=until, backfill=backfill)
+        stores, graph = self.open()
+        return run(stores, graph, until=until, backfill=backfill)
 
     def rows(self, table: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        house, _ = self.open()
-        return sorted_rows(house.lake.view().arrow(table, columns))
+        stores, _ = self.open()
+        return sorted_rows(stores.lake.view().arrow(table, columns))
 
 
 def sorted_rows(rows: pa.Table) -> list[dict[str, Any]]:

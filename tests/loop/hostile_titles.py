@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tidemill import models
-from tidemill.loop.item_names import ItemNames
-from tidemill.loop.map_drawing import MapDrawing
+from tidemill.loop.notebook.item_map_drawing import MapDrawing
+from tidemill.loop.notebook.item_names import ItemNames
 from tidemill.models import Interactions, item_map
 
 HOSTILE = [

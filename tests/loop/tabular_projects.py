@@ -9,7 +9,7 @@ from types import ModuleType
 
 from conftest_loop import Project
 
-from tidemill.cli.init_command import write_project
+from tidemill.cli.commands.init_command import write_project
 from tidemill.core.clock import FixedClock
 
 TODAY = datetime(2026, 11, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from conftest_loop import Project
 from test_notebook import MISSING, Done, of_the_ci_file, typed
 from tests.conftest import test_data
 
-from tidemill.cli.init_command import write_project
+from tidemill.cli.commands.init_command import write_project
 from tidemill.core.clock import FixedClock
 
 pytestmark = [
@@ -45,16 +45,16 @@ def went_through(done: Done, n: int) -> None:
     assert [output for output in done.outputs if output["output_type"] == "error"] == []
     complaints = [output["text"] for output in done.outputs if output.get("name") == "stderr"]
     assert complaints == []
-    house, _ = done.project.open()
-    runs = [run for run in house.runs.all("churn") if run.kind == "notebook"]
+    stores, _ = done.project.open()
+    runs = [run for run in stores.runs.all("churn") if run.kind == "notebook"]
     assert sorted(run.state for run in runs) == ["finished"] * 3
     said = done.texts("printed")
     assert "has the least log loss" in said and "customers" in done.texts("text/html") + done.texts("text/plain")
     shown = done.texts("text/html") + done.texts("text/plain") + said
     assert all(run.name in shown for run in runs)
     assert all(run.metrics["auc"].value > 0.7 for run in runs if run.learner != "prior")
-    assert house.ledger.verify() == []
-    assert house.lake.view().arrow("customers").num_rows == n
+    assert stores.ledger.verify() == []
+    assert stores.lake.view().arrow("customers").num_rows == n
 
 
 def test_the_ci_file_runs_from_top_to_bottom(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ import pytest
 from conftest_loop import Project
 from hostile_titles import hostile_drawing
 
-from tidemill.cli.init_command import write_project
+from tidemill.cli.commands.init_command import write_project
 from tidemill.core.clock import FixedClock
-from tidemill.core.ledger import without_surrogates
+from tidemill.core.ledger.ledger import redact_surrogates
 from tidemill.loop import open_project
-from tidemill.loop.learn import learn
+from tidemill.loop.training.train_recommender import learn
 
 MISSING = [
     name for name in ("papermill", "jupytext", "nbconvert", "ipykernel") if importlib.util.find_spec(name) is None
@@ -62,10 +62,10 @@ def make(base: Path, sources: str = "") -> Project:
 
 
 def go_live(project: Project) -> None:
-    house, graph = project.open()
-    made = learn(house, graph, "for_you").release
-    with house.leases.take("run") as lease:
-        house.releases.promote(made.name, lease=lease)
+    stores, graph = project.open()
+    made = learn(stores, graph, "for_you").release
+    with stores.leases.take("run") as lease:
+        stores.releases.promote(made.name, lease=lease)
 
 
 def of_the_ci_file(project: Project) -> tuple[dict[str, str], list[str]]:
@@ -143,19 +143,19 @@ def went_through(done: Done) -> None:
     for words in ("1. Drawn:", "2. Filtered:", "3. Scored:", "4. Ordered:", "5. Filled up by", "6. The slate"):
         assert words in printed
     everything = json.dumps(done.notebook)
-    assert without_surrogates(everything) == everything, "a person's surrogate stands in the notebook"
+    assert redact_surrogates(everything) == everything, "a person's surrogate stands in the notebook"
 
 
 def kept_its_runs(done: Done, before: int) -> None:
     """Each experiment is a run of the ledger, measured on the same users as the others."""
-    house, _ = done.project.open()
-    runs = list(reversed(house.runs.all("for_you")))[before:]
+    stores, _ = done.project.open()
+    runs = list(reversed(stores.runs.all("for_you")))[before:]
     assert [run.learner for run in runs] == ["popularity", "item_knn", "spectral", "transitions"]
     assert {(run.kind, run.state) for run in runs} == {("notebook", "finished")}
     assert all("ndcg@10[all]" in run.metrics and "figures" in run.artefacts for run in runs)
     for run in runs:
         assert run.name in done.texts("text/html") + done.texts("printed") + done.texts("text/plain")
-    assert house.ledger.verify() == []
+    assert stores.ledger.verify() == []
 
 
 def test_it_runs_on_simulated_days(simulated: Done) -> None:

@@ -31,17 +31,17 @@ def both(project: Project) -> Iterator[tuple[Project, Project]]:
 
 
 def content(project: Project) -> dict[str, Any]:
-    house, graph = project.open()
-    view = house.lake.view()
+    stores, graph = project.open()
+    view = stores.lake.view()
     tables: dict[str, Any] = {
         name: view.arrow(name).drop_columns(["user_id"] if "user_id" in view.schema(name).names else []).to_pylist()
         for name in ("reviews", "ratings", "items")
     }
     tables = {name: sorted(rows, key=repr) for name, rows in tables.items()}
     tables["schemas"] = {name: str(view.schema(name)) for name in view.versions}
-    taste = house.engine.collect(graph.mill.features_views["taste"].function(ratings=view.scan("ratings")))
+    taste = stores.engine.collect(graph.mill.features_views["taste"].function(ratings=view.scan("ratings")))
     tables["taste"] = sorted((row["n_ratings"], row["mean_rating"]) for row in taste.to_pylist())
-    tables["facts"] = [house.latest.get("facts", f"i{i}") for i in range(15)]
+    tables["facts"] = [stores.latest.get("facts", f"i{i}") for i in range(15)]
     return tables
 
 

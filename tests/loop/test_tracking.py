@@ -17,13 +17,13 @@ import pytest
 from conftest_loop import FIRST, Project, daily
 
 from tidemill.core.errors import TooLittleData
-from tidemill.core.records import Trial
-from tidemill.loop.comparison import compare_runs
-from tidemill.loop.house import House
-from tidemill.loop.learn import Learned, learn
-from tidemill.loop.surroundings import surroundings
-from tidemill.loop.tracking import figures_of
-from tidemill.training import UserFigures
+from tidemill.core.records.runs import Trial
+from tidemill.loop.notebook.compare_runs import compare_runs
+from tidemill.loop.project.stores import Stores
+from tidemill.loop.provenance.provenance import collect_provenance
+from tidemill.loop.training.run_tracking import figures_of
+from tidemill.loop.training.train_recommender import TrainingResult, learn
+from tidemill.training import PerUnitMetrics
 
 LAST = FIRST + timedelta(days=29)
 
@@ -36,15 +36,15 @@ def knn(neighbours: int | str) -> str:
     )
 
 
-def learned(project: Project, *, learner: str | None = None, **more: Any) -> tuple[House, Learned]:
+def learned(project: Project, *, learner: str | None = None, **more: Any) -> tuple[Stores, TrainingResult]:
     """Learn `for_you`, with another learner in mill.py where one is given."""
     if learner is not None:
         mill = project.path / "mill.py"
         lines = mill.read_text().split("\n")
         lines = [f"    learn={learner}," if line.strip().startswith("learn=") else line for line in lines]
         mill.write_text("\n".join(lines))
-    house, graph = project.open()
-    return house, learn(house, graph, "for_you", **more)
+    stores, graph = project.open()
+    return stores, learn(stores, graph, "for_you", **more)
 
 
 @pytest.fixture
@@ -57,15 +57,15 @@ def shop(project: Project) -> Project:
 
 def test_a_training_is_a_run_with_its_figures_and_what_it_left(shop: Project) -> None:
     told: list[str] = []
-    house, left = learned(shop, learner=knn(30), tell=lambda step, figures: told.append(step))
-    run = house.runs.read("for_you#1")
+    stores, left = learned(shop, learner=knn(30), progress=lambda step, figures: told.append(step))
+    run = stores.runs.read("for_you#1")
     assert left.run == "for_you#1"
     assert (run.kind, run.state, run.learner) == ("train", "finished", "item_knn")
     assert run.parameters == left.card.parameters
     assert run.data == left.card.data
     assert run.as_of == left.card.as_of
     assert run.code == left.release.code
-    assert run.environment == left.release.environment == surroundings(shop.path).environment
+    assert run.environment == left.release.environment == collect_provenance(shop.path).environment
     assert run.artefacts["release"] == f"release:{left.release.name}"
     assert run.artefacts["bundle"] == f"bundle:for_you@{left.release.bundle}"
     assert run.cost is not None
@@ -76,25 +76,25 @@ def test_a_training_is_a_run_with_its_figures_and_what_it_left(shop: Project) ->
     assert run.metrics["hit_rate@10[warm]"] == warm.model["hit_rate@10"]
     assert run.metrics["difference hit_rate@10[warm]"] == warm.difference["hit_rate@10"]
     assert "evaluate" in told
-    names = {point.name for point in house.runs.points(run.name)}
+    names = {point.name for point in stores.runs.points(run.name)}
     assert "evaluate.users" in names
-    line = house.ledger.last("learn", "model:for_you")
+    line = stores.ledger.last("learn", "model:for_you")
     assert line is not None
     assert line.details["run"] == "for_you#1"
 
 
 def test_the_figures_of_users_are_those_behind_the_metrics_and_name_nobody(shop: Project) -> None:
-    house, _ = learned(shop, learner=knn(30))
-    run = house.runs.read("for_you#1")
-    figures = figures_of(house, run)
-    assert isinstance(figures, UserFigures)
+    stores, _ = learned(shop, learner=knn(30))
+    run = stores.runs.read("for_you#1")
+    figures = figures_of(stores, run)
+    assert isinstance(figures, PerUnitMetrics)
     for name, values in figures.values.items():
         assert values.mean() == pytest.approx(run.metrics[f"{name}[all]"].value, abs=1e-6)
         warm = values[figures.groups["warm"]]
         assert warm.mean() == pytest.approx(run.metrics[f"{name}[warm]"].value, abs=1e-6)
-    folder = Path(house.blobs.folder("figures:" + run.artefacts["figures"].rpartition("@")[2]))
+    folder = Path(stores.blobs.folder("figures:" + run.artefacts["figures"].rpartition("@")[2]))
     content = b"".join(file.read_bytes() for file in folder.iterdir())
-    users = house.lake.view().arrow("ratings", columns=["user_id"])["user_id"].to_pylist()
+    users = stores.lake.view().arrow("ratings", columns=["user_id"])["user_id"].to_pylist()
     assert users
     assert not any(user.encode() in content for user in set(users))
     values = folder / "figures.npy"
@@ -102,24 +102,24 @@ def test_the_figures_of_users_are_those_behind_the_metrics_and_name_nobody(shop:
     array[0, 0] = 1 - array[0, 0]
     values.chmod(0o600)
     np.save(values, array)
-    assert "cannot be read" in figures_of(house, run)  # what was changed is not believed
+    assert "cannot be read" in figures_of(stores, run)  # what was changed is not believed
 
 
 def test_what_is_not_learned_again_is_no_run(shop: Project) -> None:
     learned(shop, learner=knn(30))
-    house, again = learned(shop)
+    stores, again = learned(shop)
     assert (again.anew, again.run) == (False, "")
-    assert len(house.runs.all()) == 1
+    assert len(stores.runs.all()) == 1
 
 
 def test_two_trainings_are_compared_on_the_same_users(shop: Project) -> None:
     learned(shop, learner=knn(30))
-    house, _ = learned(shop, learner=knn(1))
-    found = compare_runs(house, ["for_you#1", "for_you#2"])
+    stores, _ = learned(shop, learner=knn(1))
+    found = compare_runs(stores, ["for_you#1", "for_you#2"])
     assert [row.values for row in found.differs if row.what == "parameters.neighbours"] == [(30, 1)]
     assert {row.what for row in found.differs} <= {"parameters.neighbours", "code"}
     assert found.unpaired == ()
-    one, two = house.runs.read("for_you#1"), house.runs.read("for_you#2")
+    one, two = stores.runs.read("for_you#1"), stores.runs.read("for_you#2")
     name = "hit_rate@10[warm]"
     pair = next(pair for pair in found.paired if pair.measure == name)
     assert pair.difference.value == pytest.approx(two.metrics[name].value - one.metrics[name].value, abs=1e-6)
@@ -129,8 +129,8 @@ def test_trainings_on_other_days_are_not_paired(shop: Project) -> None:
     learned(shop, learner=knn(30))
     shop.write("reviews-more.csv", daily(2, users=10, first=LAST + timedelta(days=1)))
     shop.run(LAST + timedelta(days=2))
-    house, _ = learned(shop)
-    found = compare_runs(house, ["for_you#1", "for_you#2"])
+    stores, _ = learned(shop)
+    found = compare_runs(stores, ["for_you#1", "for_you#2"])
     assert found.paired == ()
     assert "measured on other users" in found.unpaired[0]
     assert "ratings had other versions" in found.unpaired[0]
@@ -140,18 +140,18 @@ def test_a_learning_that_fails_ends_its_run_as_failed(shop: Project, monkeypatch
     def fails(*given: Any, **more: Any) -> None:
         raise TooLittleData("there is nothing to see")
 
-    module = sys.modules["tidemill.loop.learn"]
+    module = sys.modules["tidemill.loop.training.train_recommender"]
     monkeypatch.setattr(module, "train_recommender", fails)
     with pytest.raises(TooLittleData):
         learned(shop)
-    house, _ = shop.open()
-    assert [(run.state, run.says) for run in house.runs.all()] == [("failed", "there is nothing to see")]
+    stores, _ = shop.open()
+    assert [(run.state, run.says) for run in stores.runs.all()] == [("failed", "there is nothing to see")]
 
 
 def test_trials_of_a_choice_are_kept_with_the_run(shop: Project) -> None:
-    house, left = learned(shop, learner=knn("tm.grid(7, 30, 1)"))
-    run = house.runs.read("for_you#1")
-    trials = house.runs.trials(run.name)
+    stores, left = learned(shop, learner=knn("tm.grid(7, 30, 1)"))
+    run = stores.runs.read("for_you#1")
+    trials = stores.runs.trials(run.name)
     assert run.kind == "search"
     assert [trial.number for trial in trials] == list(range(run.trials))
     assert {trial.parameters.get("neighbours") for trial in trials} >= {7, 30, 1}
@@ -162,7 +162,7 @@ def test_trials_of_a_choice_are_kept_with_the_run(shop: Project) -> None:
 
 
 def test_trials_of_a_stopped_run_are_gone_on_with(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["tidemill.loop.learn"]
+    module = sys.modules["tidemill.loop.training.train_recommender"]
     train, seen = module.train_recommender, []
 
     def killed(*given: Any, effort: Any, **more: Any) -> Any:
@@ -178,10 +178,10 @@ def test_trials_of_a_stopped_run_are_gone_on_with(shop: Project, monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         learned(shop, learner=knn("tm.grid(7, 30, 1)"))
     monkeypatch.setattr(module, "train_recommender", watched)
-    house, _ = learned(shop)
+    stores, _ = learned(shop)
     assert [trial.number for trial in seen] == [0]
-    run = house.runs.read("for_you#2")
-    trials = house.runs.trials(run.name)
+    run = stores.runs.read("for_you#2")
+    trials = stores.runs.trials(run.name)
     assert [trial.number for trial in trials] == list(range(len(trials)))
     assert trials[0].value == 0.5  # as it was kept, not done again
     assert trials[1].state == "finished"  # what was late was tried again
@@ -197,7 +197,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from conftest_loop import Project
 from tidemill.core.clock import FixedClock
-from tidemill.loop.learn import learn
+from tidemill.loop.training.train_recommender import learn
 house, graph = Project(Path({str(shop.path)!r}), FixedClock(datetime(2026, 11, 1, tzinfo=UTC))).open()
 def tell(step, figures):
     print(step, flush=True)
@@ -213,15 +213,15 @@ learn(house, graph, "for_you", tell=tell)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     child.stdout.close()
-    house, _ = shop.open()
-    assert [(run.name, run.state) for run in house.runs.all()] == [("for_you#1", "stopped")]
-    house, left = learned(shop)
+    stores, _ = shop.open()
+    assert [(run.name, run.state) for run in stores.runs.all()] == [("for_you#1", "stopped")]
+    stores, left = learned(shop)
     assert left.run == "for_you#2"
-    assert [run.state for run in house.runs.all()] == ["finished", "stopped"]
+    assert [run.state for run in stores.runs.all()] == ["finished", "stopped"]
 
 
 def test_the_checkout_is_told_with_the_run(tmp_path: Path) -> None:
-    assert surroundings(tmp_path).commit is None
+    assert collect_provenance(tmp_path).commit is None
 
     def git(*words: str) -> str:
         who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
@@ -232,7 +232,7 @@ def test_the_checkout_is_told_with_the_run(tmp_path: Path) -> None:
     (tmp_path / "mill.py").write_text("one")
     git("add", ".")
     git("commit", "-qm", "one")
-    found = surroundings(tmp_path)
+    found = collect_provenance(tmp_path)
     assert (found.commit, found.changed) == (git("rev-parse", "HEAD"), False)
     (tmp_path / "mill.py").write_text("two")
-    assert surroundings(tmp_path).changed
+    assert collect_provenance(tmp_path).changed

@@ -14,19 +14,20 @@ from conftest_loop import FIRST, Project, new_project
 from msgspec.structs import replace
 
 from tidemill.cli.main import cli
-from tidemill.core.clock import micros
+from tidemill.core.clock import to_micros
 from tidemill.core.errors import NoSuchRelease, UnknownName
-from tidemill.core.records import Answered, Prediction
-from tidemill.core.release import Card, Release, RuleSet
-from tidemill.features import OnlineValues
-from tidemill.feedback.tables import prediction_rows
-from tidemill.loop.graph import Graph
-from tidemill.loop.house import House
-from tidemill.loop.pinned import PinnedFeatures
-from tidemill.loop.train import train
-from tidemill.loop.views.feature_facts import feature_facts
-from tidemill.loop.views.feature_significance import significance
-from tidemill.loop.views.skew import SkewReport, compared, skew_report
+from tidemill.core.records.release import Card, Release, RuleSet
+from tidemill.core.records.serving import Prediction, ScoredItem
+from tidemill.features import OnlineLookup
+from tidemill.feedback.log_tables import prediction_rows
+from tidemill.loop.features.feature_report import feature_report
+from tidemill.loop.features.feature_significance import significance
+from tidemill.loop.features.skew_report import compared, skew_report
+from tidemill.loop.notebook.snapshot_frames import SnapshotFeatures
+from tidemill.loop.online.feature_metadata_files import SkewReport
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.stores import Stores
+from tidemill.loop.training.train import train
 
 MILL = '''
 from datetime import datetime
@@ -85,7 +86,7 @@ def day(number: int) -> date:
 def at(number: int) -> int:
     """Midnight that begins a day, microseconds."""
     one = day(number)
-    return micros(datetime(one.year, one.month, one.day, tzinfo=UTC))
+    return to_micros(datetime(one.year, one.month, one.day, tzinfo=UTC))
 
 
 _LIFE: list[Review] = [
@@ -100,29 +101,29 @@ _LIFE: list[Review] = [
 def test_a_run_leaves_the_newest_row_and_the_last_boundary_with_their_instants(project: Project) -> None:
     project.write("reviews.csv", _LIFE)
     project.run(day(3), backfill=True)
-    house, graph = project.open()
-    ann, bob = surrogates(house)
-    assert house.latest.get("taste", ann) == {"n": 1, "mean_rating": 3.0, "_at": at(4)}
-    assert house.latest.get("taste", bob) is None, "his last event lies before the window"
-    tea = house.latest.get("last", "tea") or {}
+    stores, graph = project.open()
+    ann, bob = surrogates(stores)
+    assert stores.latest.get("taste", ann) == {"n": 1, "mean_rating": 3.0, "_at": at(4)}
+    assert stores.latest.get("taste", bob) is None, "his last event lies before the window"
+    tea = stores.latest.get("last", "tea") or {}
     assert (tea["last_rating"], tea["_at"]) == (5.0, at(0)) or (tea["last_rating"], tea["_at"]) == (1.0, at(0))
-    before = {view: house.latest.version(view) for view in ("taste", "last")}
+    before = {view: stores.latest.version(view) for view in ("taste", "last")}
     project.run(day(3))
-    house, _ = project.open()
-    assert {view: house.latest.version(view) for view in before} == before, "nothing is made twice"
+    stores, _ = project.open()
+    assert {view: stores.latest.version(view) for view in before} == before, "nothing is made twice"
     project.run(day(4))
-    assert house.latest.get("taste", bob) == {"n": 1, "mean_rating": 2.0, "_at": at(5)}
-    assert house.latest.get("taste", ann) == {"n": 2, "mean_rating": 3.5, "_at": at(5)}
-    assert (house.latest.get("last", "tea") or {})["_at"] == at(4)
-    online = OnlineValues(house.latest, graph.askings["kind"].lookups)
+    assert stores.latest.get("taste", bob) == {"n": 1, "mean_rating": 2.0, "_at": at(5)}
+    assert stores.latest.get("taste", ann) == {"n": 2, "mean_rating": 3.5, "_at": at(5)}
+    assert (stores.latest.get("last", "tea") or {})["_at"] == at(4)
+    online = OnlineLookup(stores.latest, graph.askings["kind"].lookups)
     late = online.of({"user_id": ann, "item_id": "tea"}, now=at(5) + DAY * 3 // 2 + 1)
     assert late.views == {"taste": "expired", "last": "expired"}
     assert set(late.values.values()) == {None}
 
 
-def surrogates(house: House) -> tuple[str, str]:
+def surrogates(stores: Stores) -> tuple[str, str]:
     """Ann and Bob as the mill knows them: Ann has more rows."""
-    users = house.lake.view().arrow("reviews")["user_id"].to_pylist()
+    users = stores.lake.view().arrow("reviews")["user_id"].to_pylist()
     ann, bob = sorted(set(users), key=lambda user: -users.count(user))
     return ann, bob
 
@@ -132,21 +133,21 @@ def test_a_fact_that_a_backfill_counts_as_known_later_goes_online_then(project: 
     (project.path / "mill.py").write_text(text)
     project.write("reviews.csv", _LIFE)
     project.run(day(4), backfill=True)
-    house, _ = project.open()
-    assert (house.latest.get("last", "tea") or {})["_at"] == at(0), (
+    stores, _ = project.open()
+    assert (stores.latest.get("last", "tea") or {})["_at"] == at(0), (
         "what happened on day 4 is known at the end of day 5"
     )
     project.run(day(5))
-    assert (house.latest.get("last", "tea") or {})["_at"] == at(4)
+    assert (stores.latest.get("last", "tea") or {})["_at"] == at(4)
 
 
 def test_a_notebook_sees_what_is_online(project: Project) -> None:
     project.write("reviews.csv", _LIFE)
     project.run(day(4), backfill=True)
-    house, graph = project.open()
-    pinned = PinnedFeatures(house.lake.view(), graph)
+    stores, graph = project.open()
+    pinned = SnapshotFeatures(stores.lake.view(), graph)
     for row in pinned["taste"].to_dicts():
-        assert house.latest.get("taste", row.pop("user_id")) == row
+        assert stores.latest.get("taste", row.pop("user_id")) == row
     assert pinned["taste"].height == 2
     assert "_at" not in pinned["last"].columns
 
@@ -158,32 +159,32 @@ def test_what_was_served_is_what_training_sees_also_after_late_facts(project: Pr
     life = _life()
     project.write("reviews-a.csv", [one for one in life if one[3] <= day(5)])
     project.run(day(5), backfill=True)
-    house, graph = project.open()
-    log = served(house, graph)
+    stores, graph = project.open()
+    log = served(stores, graph)
     project.write("reviews-b.csv", [one for one in life if one[3] > day(5)])
     project.write("reviews-late.csv", [("u1", "i1", 1.0, day(5)), ("u2", "i2", 1.0, day(4))])
     project.run(day(7))
-    house, graph = project.open()
-    log = [*log, *served(house, graph)]
-    report = hold(house, graph, log)
+    stores, graph = project.open()
+    log = [*log, *served(stores, graph)]
+    report = hold(stores, graph, log)
     assert report.predictions == len(log) > 20
     assert {one.feature: one.differing for one in report.features} == {"n": 0, "mean_rating": 0, "last_rating": 0}
     assert not report.differs
     (project.path / "mill.py").write_text(MILL.replace('owner="ann"', 'owner="ann", known="event"'))
-    house, graph = project.open()
-    by_event = hold(house, graph, log)
+    stores, graph = project.open()
+    by_event = hold(stores, graph, log)
     assert by_event.differs, "the late facts would be a skew if they counted from when they happened"
 
 
 def test_a_value_that_the_tables_do_not_give_is_found_and_named(project: Project) -> None:
     project.write("reviews.csv", _life())
     project.run(day(5), backfill=True)
-    house, graph = project.open()
-    wrong = house.latest.keys("taste")[3]
-    row = house.latest.get("taste", wrong) or {}
-    house.latest.put("taste", wrong, {**row, "mean_rating": row["mean_rating"] + 0.25}, at=at(6))
-    log = served(house, graph)
-    first, *others = hold(house, graph, log).features
+    stores, graph = project.open()
+    wrong = stores.latest.keys("taste")[3]
+    row = stores.latest.get("taste", wrong) or {}
+    stores.latest.put("taste", wrong, {**row, "mean_rating": row["mean_rating"] + 0.25}, at=at(6))
+    log = served(stores, graph)
+    first, *others = hold(stores, graph, log).features
     assert not any(one.differing for one in others)
     assert (first.feature, first.view, first.differing) == ("mean_rating", "taste", 1)
     (found,) = first.rows
@@ -195,11 +196,11 @@ def test_a_value_that_the_tables_do_not_give_is_found_and_named(project: Project
 def test_a_store_that_fell_behind_is_a_skew_of_its_own_kind(project: Project) -> None:
     project.write("reviews.csv", _life())
     project.run(day(5), backfill=True)
-    house, graph = project.open()
-    log = served(house, graph, now=at(7) + 5)  # a boundary later, and no run since
+    stores, graph = project.open()
+    log = served(stores, graph, now=at(7) + 5)  # a boundary later, and no run since
     project.run(day(7))
-    house, graph = project.open()
-    found = {one.feature: one for one in hold(house, graph, log).features}
+    stores, graph = project.open()
+    found = {one.feature: one for one in hold(stores, graph, log).features}
     assert found["n"].differing
     assert found["n"].behind > 0
     assert all(row.recomputed_at in (at(7), None) for row in found["n"].rows)
@@ -208,12 +209,12 @@ def test_a_store_that_fell_behind_is_a_skew_of_its_own_kind(project: Project) ->
 def test_the_report_says_what_is_missing(project: Project) -> None:
     project.write("reviews.csv", _life())
     project.run(day(5), backfill=True)
-    house, graph = project.open()
+    stores, graph = project.open()
     with pytest.raises(UnknownName, match="kind_of"):
-        skew_report(house, graph, "kind_of")
+        skew_report(stores, graph, "kind_of")
     with pytest.raises(NoSuchRelease):
-        skew_report(house, graph, "kind")
-    assert hold(house, graph, []).predictions == 0
+        skew_report(stores, graph, "kind")
+    assert hold(stores, graph, []).predictions == 0
 
 
 @pytest.mark.slow
@@ -226,20 +227,20 @@ def test_the_log_of_a_live_model_is_held_against_the_tables(project: Project) ->
     ]
     project.write("reviews.csv", life)
     project.run(day(13), backfill=True)
-    house, graph = project.open()
-    train(house, graph, "kind")
-    house.releases.promote("kind@1")
-    assert skew_report(house, graph, "kind").predictions == 0
-    wrong = house.latest.keys("taste")[0]
-    house.latest.put("taste", wrong, {**(house.latest.get("taste", wrong) or {}), "n": 99}, at=at(14))
-    log = [*served(house, graph), *(replace(one, model="other", release="other@1") for one in served(house, graph))]
+    stores, graph = project.open()
+    train(stores, graph, "kind")
+    stores.releases.promote("kind@1")
+    assert skew_report(stores, graph, "kind").predictions == 0
+    wrong = stores.latest.keys("taste")[0]
+    stores.latest.put("taste", wrong, {**(stores.latest.get("taste", wrong) or {}), "n": 99}, at=at(14))
+    log = [*served(stores, graph), *(replace(one, model="other", release="other@1") for one in served(stores, graph))]
     repeat = replace(log[0], kind="repeat", features="", items=())
-    with house.leases.take("run") as lease:
-        house.lake.record("predictions", prediction_rows([*log, repeat]), 1, {}, lease)
-    report = skew_report(house, graph, "kind")
+    with stores.leases.take("run") as lease:
+        stores.lake.record("predictions", prediction_rows([*log, repeat]), 1, {}, lease)
+    report = skew_report(stores, graph, "kind")
     assert report.predictions == len(log) // 2
     assert {one.feature: one.differing for one in report.features} == {"n": 1, "mean_rating": 0, "last_rating": 0}
-    assert skew_report(house, graph, "kind", most=5).predictions == 5
+    assert skew_report(stores, graph, "kind", most=5).predictions == 5
     shown = _command(project, "features", "--skew", "kind")
     assert "served 99 " in shown
     assert report.features[0].rows[0].prediction_id in shown.replace("\n", "")
@@ -253,11 +254,11 @@ def _life() -> list[Review]:
     ]
 
 
-def served(house: House, graph: Graph, now: int | None = None) -> list[Prediction]:
+def served(stores: Stores, graph: ProjectGraph, now: int | None = None) -> list[Prediction]:
     """What a server would log: everybody who reviewed, with the item that they took last."""
-    now = house.lake.view().as_of if now is None else now
-    online = OnlineValues(house.latest, graph.askings["kind"].lookups)
-    rows = house.lake.view().arrow("reviews").sort_by("_row")
+    now = stores.lake.view().as_of if now is None else now
+    online = OnlineLookup(stores.latest, graph.askings["kind"].lookups)
+    rows = stores.lake.view().arrow("reviews").sort_by("_row")
     pairs = dict(zip(rows["user_id"].to_pylist(), rows["item_id"].to_pylist(), strict=True))
     pairs |= {"nobody": "nothing"}
     return [_answer(f"{now}:{user}", user, item, online.of({"user_id": user, "item_id": item}, now), now)
@@ -268,17 +269,17 @@ def _answer(name: str, user: str, item: str, found: Any, now: int) -> Prediction
     said = {"inputs": found.values, "status": found.status, "at": found.at}
     return Prediction(
         prediction_id=name, model="kind", release="kind@1", arm="champion", propensity=1.0, served_at=now,
-        as_of=now, subject=user, n=1, items=(Answered(item="rating", score=3.0, reason=""),), short=None,
+        as_of=now, subject=user, n=1, items=(ScoredItem(item="rating", score=3.0, reason=""),), short=None,
         features=msgspec.json.encode(said).decode(), context=msgspec.json.encode({"item_id": item}).decode(),
         latency_us=1, kind="computed",
     )  # fmt: skip
 
 
-def hold(house: House, graph: Graph, log: Sequence[Prediction]) -> SkewReport:
-    return compared(graph, house.lake.view(), _release(graph), prediction_rows(log))
+def hold(stores: Stores, graph: ProjectGraph, log: Sequence[Prediction]) -> SkewReport:
+    return compared(graph, stores.lake.view(), _release(graph), prediction_rows(log))
 
 
-def _release(graph: Graph) -> Release:
+def _release(graph: ProjectGraph) -> Release:
     card = Card(
         model="kind", helps="", could_harm="", learner="", parameters={}, evaluation=None, data={}, n_rows=0, n_users=0,
         n_items=0, learned_at=0, as_of=0,
@@ -295,12 +296,12 @@ def _release(graph: Graph) -> Release:
 def test_the_facts_of_a_view_say_how_old_it_is_and_who_uses_it(project: Project) -> None:
     project.write("reviews.csv", _LIFE)
     project.clock.set(datetime(2024, 1, 6, 13, tzinfo=UTC))
-    house, graph = project.open()
-    taste, last = feature_facts(house, graph)
+    stores, graph = project.open()
+    taste, last = feature_report(stores, graph)
     assert (taste.made, taste.freshness.rows, taste.freshness.age_us) == (None, 0, None)
     project.run(day(4), backfill=True)
-    house, graph = project.open()
-    taste, last = feature_facts(house, graph)
+    stores, graph = project.open()
+    taste, last = feature_report(stores, graph)
     assert (taste.kind, taste.owner, taste.entity, taste.personal) == (
         "window 3 days, every 1 day",
         "ann",
@@ -315,15 +316,15 @@ def test_the_facts_of_a_view_say_how_old_it_is_and_who_uses_it(project: Project)
     assert set(columns) == {"n", "mean_rating"}
     assert (columns["n"].distinct, columns["n"].mean, columns["n"].min, columns["n"].max) == (2, 1.5, 1.0, 2.0)
     assert taste.made is not None
-    assert taste.made.publication == house.lake.view().publication
-    assert taste.made.version == house.latest.version("taste")
+    assert taste.made.publication == stores.lake.view().publication
+    assert taste.made.version == stores.latest.version("taste")
     (project.path / "mill.py").write_text(MILL.replace("n=nw.len()", "n=nw.len(), most=nw.col('rating').max()"))
-    taste, _ = feature_facts(*project.open())
+    taste, _ = feature_report(*project.open())
     assert [column.name for column in taste.columns] == ["n", "mean_rating"], (
         "what is online, until a run makes it anew"
     )
     project.clock.set(datetime(2024, 1, 9, tzinfo=UTC))
-    taste, last = feature_facts(*project.open())
+    taste, last = feature_report(*project.open())
     assert (taste.freshness.expired, last.freshness.expired) == (1.0, 1.0)
 
 
@@ -332,12 +333,12 @@ def test_people_are_counted_and_never_described(project: Project) -> None:
     (project.path / "mill.py").write_text(text)
     project.write("reviews.csv", _LIFE)
     project.run(day(4), backfill=True)
-    house, graph = project.open()
-    (last,) = feature_facts(house, graph, only="last")
+    stores, graph = project.open()
+    (last,) = feature_report(stores, graph, only="last")
     user = next(column for column in last.columns if column.name == "user_id")
     assert (user.missing, user.distinct, user.mean) == (0.0, None, None)
     said = msgspec.json.encode(last).decode()
-    assert not any(one in said for one in surrogates(house))
+    assert not any(one in said for one in surrogates(stores))
 
 
 def test_a_column_that_has_to_do_with_the_target_is_told_from_one_that_has_not(project: Project) -> None:
@@ -349,12 +350,12 @@ def test_a_column_that_has_to_do_with_the_target_is_told_from_one_that_has_not(p
             life.append((f"u{user}", f"i{chance.integers(30)}", float(kind), day(number)))
     project.write("reviews.csv", life)
     project.run(day(7), backfill=True)
-    house, graph = project.open()
-    found = significance(graph, house.lake.view(), graph.mill.models["kind"])
+    stores, graph = project.open()
+    found = significance(graph, stores.lake.view(), graph.mill.models["kind"])
     assert set(found) == {"n", "mean_rating", "last_rating"}
     assert found["mean_rating"] < 1e-6
     assert found["last_rating"] > 0.01
-    taste = feature_facts(house, graph, only="taste", significant=True)[0]
+    taste = feature_report(stores, graph, only="taste", significant=True)[0]
     assert taste.significance["kind"] == {name: found[name] for name in ("n", "mean_rating")}
 
 

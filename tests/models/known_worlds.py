@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from tidemill import models
-from tidemill.core.release import RuleSet
+from tidemill.core.records.release import RuleSet
 from tidemill.models import EventFacts, Interactions, Recommender, SlateEngine
 
 DAY = 86_400_000_000
@@ -70,7 +70,7 @@ class World:
     def engine(self, kind: type[SlateEngine] = SlateEngine) -> SlateEngine:
         return kind(self.recommender, self.rules, self.facts, {"even_only": even_only})
 
-    def ask(self, engine: SlateEngine) -> models.Answer:
+    def ask(self, engine: SlateEngine) -> models.Slate:
         return engine.answer(
             self.history, self.times, self.n, exclude=self.exclude, candidates=self.candidates, as_of=NOW
         )

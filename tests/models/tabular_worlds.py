@@ -7,48 +7,48 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tidemill.core.signature import Field
+from tidemill.core.records.signature import InputField
 from tidemill.models.tabular.recipe import (
-    Additive,
-    Code,
-    Is,
-    Mean,
-    Number,
-    Oblivious,
-    Onnx,
-    Part,
-    Recipe,
-    Term,
-    Trees,
+    AdditiveTerm,
+    AdditiveTerms,
+    DatePart,
+    NumberColumn,
+    ObliviousTreesMember,
+    OneHot,
+    OnnxGraphMember,
+    Ordinal,
+    TabularRecipe,
+    TargetMean,
+    TreesMember,
 )
 
 TEXTS = ["red", "green", "blue", ""]
 FIELDS = (
-    Field(name="size", kind="float"),
-    Field(name="rooms", kind="int"),
-    Field(name="new", kind="bool"),
-    Field(name="colour", kind="str"),
-    Field(name="town", kind="str"),
-    Field(name="sold", kind="time"),
+    InputField(name="size", kind="float"),
+    InputField(name="rooms", kind="int"),
+    InputField(name="new", kind="bool"),
+    InputField(name="colour", kind="str"),
+    InputField(name="town", kind="str"),
+    InputField(name="sold", kind="time"),
 )
 TYPES = [pa.float64(), pa.int64(), pa.bool_(), pa.string(), pa.string(), pa.timestamp("us", tz="UTC")]
 ENCODERS = (
-    Number(input="size"),
-    Number(input="rooms"),
-    Number(input="new"),
-    Number(input="sold"),
-    Code(input="colour", codes={"red": 0, "green": 1, "blue": 2}),
-    Is(input="town", value="x"),
-    Is(input="colour", value=None, known=("red", "green")),
-    Mean(inputs=("colour",), values={"red": 0.25, "": -1.5}, other=0.5),
-    Mean(inputs=("colour", "town"), values={"red\x1fx": 1.0, "\x1fy": 2.0, "blue\x1f": 3.0}, other=0.1),
-    Code(input="rooms", codes={"3": 7, "-1": 8}),
-    Is(input="new", value="true"),
-    Part(input="sold", part="hour"),
-    Part(input="sold", part="weekday"),
-    Part(input="sold", part="month"),
-    Part(input="sold", part="day"),
-    Part(input="sold", part="year"),
+    NumberColumn(input="size"),
+    NumberColumn(input="rooms"),
+    NumberColumn(input="new"),
+    NumberColumn(input="sold"),
+    Ordinal(input="colour", codes={"red": 0, "green": 1, "blue": 2}),
+    OneHot(input="town", value="x"),
+    OneHot(input="colour", value=None, known=("red", "green")),
+    TargetMean(inputs=("colour",), values={"red": 0.25, "": -1.5}, other=0.5),
+    TargetMean(inputs=("colour", "town"), values={"red\x1fx": 1.0, "\x1fy": 2.0, "blue\x1f": 3.0}, other=0.1),
+    Ordinal(input="rooms", codes={"3": 7, "-1": 8}),
+    OneHot(input="new", value="true"),
+    DatePart(input="sold", part="hour"),
+    DatePart(input="sold", part="weekday"),
+    DatePart(input="sold", part="month"),
+    DatePart(input="sold", part="day"),
+    DatePart(input="sold", part="year"),
 )
 WIDTH = len(ENCODERS)
 
@@ -81,22 +81,22 @@ def rows(n: int, seed: int = 0) -> list[list[Any]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def additive(name: str = "curves", k: int = 1, seed: int = 3) -> Additive:
+def additive(name: str = "curves", k: int = 1, seed: int = 3) -> AdditiveTerms:
     rng = np.random.default_rng(seed)
 
-    def term(column: int, knots: tuple[float, ...]) -> Term:
+    def term(column: int, knots: tuple[float, ...]) -> AdditiveTerm:
         values = tuple(tuple(rng.normal(size=k).tolist()) for _ in knots)
-        return Term(
+        return AdditiveTerm(
             column=column, knots=knots, values=values, missing=(0.5,) * k, mean=tuple(rng.normal(size=k).tolist())
         )
 
     terms = (term(0, (-1.0, 0.0, 0.7)), term(1, (0.0, 1.0, 2.0, 3.0)), term(8, (0.0, 3.0)), term(5, (0.0,)))
-    return Additive(name=name, terms=terms, bias=(0.3,) * k)
+    return AdditiveTerms(name=name, terms=terms, bias=(0.3,) * k)
 
 
 def oblivious(
     name: str = "even", k: int = 1, trees: int = 12, depth: int = 4, seed: int = 5
-) -> tuple[Oblivious, dict[str, Any]]:
+) -> tuple[ObliviousTreesMember, dict[str, Any]]:
     rng = np.random.default_rng(seed)
     columns = tuple(range(WIDTH))
     parts = {
@@ -105,14 +105,14 @@ def oblivious(
         f"{name}.leaves.npy": rng.normal(size=(trees, 1 << depth, k)),
         f"{name}.counts.npy": rng.integers(0, 9, (trees, 1 << depth)).astype(np.float64),
     }
-    return Oblivious(name=name, columns=columns, bias=(0.2,) * k, scale=0.5), parts
+    return ObliviousTreesMember(name=name, columns=columns, bias=(0.2,) * k, scale=0.5), parts
 
 
-def boosted(name: str = "boosted", k: int = 1, trees: int = 20) -> tuple[Trees, dict[str, Any]]:
+def boosted(name: str = "boosted", k: int = 1, trees: int = 20) -> tuple[TreesMember, dict[str, Any]]:
     """LightGBM over the whole design, with a column that it splits by categories."""
     import lightgbm
 
-    from tidemill.models.tabular.columns import design_of, inputs_of
+    from tidemill.models.tabular.design_matrix import design_of, inputs_of
 
     n = 600
     design = design_of(inputs_of(table(rows(n, 1)), FIELDS), ENCODERS, n)
@@ -125,7 +125,7 @@ def boosted(name: str = "boosted", k: int = 1, trees: int = 20) -> tuple[Trees, 
     data = lightgbm.Dataset(design, target, categorical_feature=[4, 9], params=settings)
     text = lightgbm.train(settings, data, trees).model_to_string()
     assert "cat_threshold" in text
-    return Trees(name=name, file=f"{name}.txt", columns=tuple(range(WIDTH))), {f"{name}.txt": text.encode()}
+    return TreesMember(name=name, file=f"{name}.txt", columns=tuple(range(WIDTH))), {f"{name}.txt": text.encode()}
 
 
 def graph(columns: int, *, domain: str = "") -> bytes:
@@ -144,11 +144,11 @@ def graph(columns: int, *, domain: str = "") -> bytes:
     return bytes(helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString())
 
 
-def summed(name: str = "graph") -> tuple[Onnx, dict[str, Any]]:
-    return Onnx(name=name, file=f"{name}.onnx", output="out", columns=(5, 7, 8)), {f"{name}.onnx": graph(3)}
+def summed(name: str = "graph") -> tuple[OnnxGraphMember, dict[str, Any]]:
+    return OnnxGraphMember(name=name, file=f"{name}.onnx", output="out", columns=(5, 7, 8)), {f"{name}.onnx": graph(3)}
 
 
-def recipe(members: tuple[Any, ...], task: str = "binary", **more: Any) -> Recipe:
+def recipe(members: tuple[Any, ...], task: str = "binary", **more: Any) -> TabularRecipe:
     k = 3 if task == "classes" else 1
     classes = {"binary": ("no", "yes"), "classes": ("a", "b", "c")}.get(task, ())
     link = {"binary": "sigmoid", "classes": "softmax", "number": "identity", "count": "exp"}[task]
@@ -156,4 +156,4 @@ def recipe(members: tuple[Any, ...], task: str = "binary", **more: Any) -> Recip
         "task": task, "target": "y", "inputs": FIELDS, "classes": classes, "encoders": ENCODERS, "members": members,
         "weights": tuple(1.0 / (place + 1) for place in range(len(members))), "bias": (0.05,) * k, "link": link,
     }  # fmt: skip
-    return Recipe(**(given | more))
+    return TabularRecipe(**(given | more))

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew
-from tidemill.models import graph_bytes, tree_text
+from tidemill.models.formats import lightgbm_text_check, onnx_check
 from tidemill.models.tabular import TabularModel, open_tabular, write_tabular
-from tidemill.release.contents import refusal
+from tidemill.release.allowed_contents import refusal_reason
 
 pytest.importorskip("lightgbm")
 pytest.importorskip("onnxruntime")
@@ -156,7 +156,7 @@ def test_a_pickle_under_another_name_is_refused(bundle: Path) -> None:
         for name in ("even.splits.npy", "boosted.txt", "graph.onnx", "tabular.json"):
             kept = (bundle / name).read_bytes()
             (bundle / name).write_bytes(pickled)
-            assert refusal(bundle / name, name, "bundle")
+            assert refusal_reason(bundle / name, name, "bundle")
             with pytest.raises((BundleRefused, BundleCorrupt)):
                 open_tabular(bundle)
             (bundle / name).write_bytes(kept)
@@ -169,7 +169,9 @@ def test_a_pickle_under_another_name_is_refused(bundle: Path) -> None:
 
 def test_what_is_written_may_be_in_a_bundle(bundle: Path) -> None:
     assert {
-        path.name: refusal(path, path.name, "bundle") for path in bundle.iterdir() if refusal(path, path.name, "bundle")
+        path.name: refusal_reason(path, path.name, "bundle")
+        for path in bundle.iterdir()
+        if refusal_reason(path, path.name, "bundle")
     } == {}
 
 
@@ -177,7 +179,7 @@ def test_what_is_written_may_be_in_a_bundle(bundle: Path) -> None:
 
 
 def test_trees_of_categories_and_of_several_classes_are_sound() -> None:
-    assert tree_text.trouble(_TEXT["boosted.txt"]) is None
+    assert lightgbm_text_check.lightgbm_refusal_reason(_TEXT["boosted.txt"]) is None
 
 
 def _tree_with(key: str, change: Callable[[str], str]) -> bytes:
@@ -215,7 +217,7 @@ def _tree_with(key: str, change: Callable[[str], str]) -> bytes:
     ],
 )  # fmt: skip
 def test_trees_that_lead_astray_are_refused(key: str, change: Any, why: str) -> None:
-    found = tree_text.trouble(_tree_with(key, change))
+    found = lightgbm_text_check.lightgbm_refusal_reason(_tree_with(key, change))
     assert found is not None
     assert re.search(why, found), found
 
@@ -224,25 +226,28 @@ def test_sizes_that_point_elsewhere_are_refused() -> None:
     text = _TEXT["boosted.txt"].decode()
     line = next(line for line in text.split("\n") if line.startswith("tree_sizes="))
     for sizes in ("1 " * 9, "99999999999 " * 9, line[11:] + " 5", "5"):
-        assert tree_text.trouble(text.replace(line, f"tree_sizes={sizes.strip()}").encode())
-    assert tree_text.trouble(text.replace("\n", "\r\n").encode())
+        assert lightgbm_text_check.lightgbm_refusal_reason(text.replace(line, f"tree_sizes={sizes.strip()}").encode())
+    assert lightgbm_text_check.lightgbm_refusal_reason(text.replace("\n", "\r\n").encode())
 
 
 def test_a_tree_of_shared_nodes_is_no_tree() -> None:
     """A walk through it would end, but explaining it would take two to its depth steps."""
-    assert tree_text._walk_trouble([1, 2, -1], [1, 2, -2]) == "a node hangs under two others"
-    assert tree_text._walk_trouble([1, -1], [-2, -1]) == "not every leaf hangs under a node of its own"
+    assert lightgbm_text_check._walk_trouble([1, 2, -1], [1, 2, -2]) == "a node hangs under two others"
+    assert lightgbm_text_check._walk_trouble([1, -1], [-2, -1]) == "not every leaf hangs under a node of its own"
     deep = list(range(1, 600))
-    assert tree_text._walk_trouble([*deep, -600], [*(-place for place in deep), -601]) == "it is deeper than 512 levels"
+    assert (
+        lightgbm_text_check._walk_trouble([*deep, -600], [*(-place for place in deep), -601])
+        == "it is deeper than 512 levels"
+    )
 
 
 # ---- graphs
 
 
 def test_a_plain_graph_is_sound_and_one_of_others_is_not() -> None:
-    assert graph_bytes.trouble(worlds.graph(3)) is None
-    assert graph_bytes.trouble(worlds.graph(3, domain="com.microsoft")) is None
-    assert "operators of 'evil.ops'" in str(graph_bytes.trouble(worlds.graph(3, domain="evil.ops")))
+    assert onnx_check.onnx_refusal_reason(worlds.graph(3)) is None
+    assert onnx_check.onnx_refusal_reason(worlds.graph(3, domain="com.microsoft")) is None
+    assert "operators of 'evil.ops'" in str(onnx_check.onnx_refusal_reason(worlds.graph(3, domain="evil.ops")))
 
 
 def test_weights_in_another_file_are_refused_wherever_they_hide() -> None:
@@ -263,11 +268,14 @@ def test_weights_in_another_file_are_refused_wherever_they_hide() -> None:
         helper.make_graph([branch], "g", [], [result], [flag]),
     ]
     for one in graphs:
-        assert graph_bytes.trouble(helper.make_model(one).SerializeToString()) == "its weights lie in another file"
+        assert (
+            onnx_check.onnx_refusal_reason(helper.make_model(one).SerializeToString())
+            == "its weights lie in another file"
+        )
     local = helper.make_function("mine", "f", [], ["out"], [constant], [helper.make_opsetid("", 17)])
     calling = helper.make_graph([helper.make_node("f", [], ["out"], domain="mine")], "g", [], [result])
     made = helper.make_model(calling, functions=[local])
-    assert graph_bytes.trouble(made.SerializeToString()) == "its weights lie in another file"
+    assert onnx_check.onnx_refusal_reason(made.SerializeToString()) == "its weights lie in another file"
 
 
 def test_many_numbers_of_a_graph_are_passed_over_quickly() -> None:
@@ -283,17 +291,19 @@ def test_many_numbers_of_a_graph_are_passed_over_quickly() -> None:
     made = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("out", TensorProto.FLOAT, [None, 1])])
     raw = helper.make_model(made).SerializeToString()
     start = perf_counter()
-    assert graph_bytes.trouble(raw) is None
+    assert onnx_check.onnx_refusal_reason(raw) is None
     assert perf_counter() - start < 1
 
 
 @given(raw=st.binary(max_size=300), cut=st.integers(0, 400), place=st.integers(0, 400), byte=st.integers(0, 255))
 def test_no_bytes_make_the_looking_fail(raw: bytes, cut: int, place: int, byte: int) -> None:
-    assert graph_bytes.trouble(raw)
+    assert onnx_check.onnx_refusal_reason(raw)
     damaged = bytearray(worlds.graph(3))
     damaged[place % len(damaged)] = byte
     for one in (bytes(damaged), bytes(damaged[:cut])):
-        assert graph_bytes.trouble(one) is None or graph_bytes.trouble(one)
+        assert onnx_check.onnx_refusal_reason(one) is None or onnx_check.onnx_refusal_reason(one)
     text = bytearray(_TEXT["boosted.txt"])
     text[place * 17 % len(text)] = byte
-    assert tree_text.trouble(bytes(text)) is None or tree_text.trouble(bytes(text))
+    assert lightgbm_text_check.lightgbm_refusal_reason(
+        bytes(text)
+    ) is None or lightgbm_text_check.lightgbm_refusal_reason(bytes(text))

@@ -22,7 +22,7 @@ from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.errors import BackendMissing, LedgerMissing
 from tidemill.core.ports import Blobs, LatestWriter
 from tidemill.core.settings import load
-from tidemill.loop.open_port import PortOpener, open_port
+from tidemill.loop.project.open_port import PortOpener, open_port
 from tidemill.testing import BlobsSuite, LatestSuite
 
 PACKAGE = Path(__file__).parent / "toy_stores"
@@ -55,11 +55,11 @@ def toy_project(tmp_path: Path) -> Project:
 def test_a_run_and_its_releases_use_what_the_url_names(tmp_path: Path) -> None:
     project = toy_project(tmp_path)
     project.run(FIRST + timedelta(days=19))
-    house, _ = project.open()
+    stores, _ = project.open()
     assert (project.path / "rows" / "views.pickle").is_file()
-    assert house.latest.keys("for_you.items")
-    assert not (house.state / "latest").exists()
-    assert not (house.state / "blobs").exists()
+    assert stores.latest.keys("for_you.items")
+    assert not (stores.state / "latest").exists()
+    assert not (stores.state / "blobs").exists()
 
 
 def command(project: Project, *arguments: str) -> Any:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tidemill.backends.folder_blobs import FolderBlobs
-from tidemill.backends.sqlite_ledger import SqliteLines
+from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.clock import FixedClock
-from tidemill.core.keys import Keys
-from tidemill.core.ledger import Ledger
-from tidemill.core.release import Card, Release, Rule, RuleSet
+from tidemill.core.identity.keys import Keys
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.records.release import Card, Release, Rule, RuleSet
 from tidemill.release import Releases, read_deployment
 
 AT = datetime(2018, 9, 20, tzinfo=UTC)
@@ -30,7 +30,7 @@ class Shelf:
         self.serving = root / "serving"
         self.clock = FixedClock(AT)
         self.ledger = Ledger(
-            SqliteLines(root / "ledger.sqlite"), Keys.open(root / "keys", create=True), self.clock, "tester"
+            SqliteLedger(root / "ledger.sqlite"), Keys.open(root / "keys", create=True), self.clock, "tester"
         )
         self.blobs = FolderBlobs(root / "blobs")
         self.releases = Releases(self.blobs, self.ledger, self.serving, self.clock)
@@ -38,7 +38,7 @@ class Shelf:
     def reopened(self) -> Releases:
         """The same stores, opened as the next process would."""
         ledger = Ledger(
-            SqliteLines(self.root / "ledger.sqlite"), Keys.open(self.root / "keys", create=False), self.clock, "tester"
+            SqliteLedger(self.root / "ledger.sqlite"), Keys.open(self.root / "keys", create=False), self.clock, "tester"
         )
         return Releases(FolderBlobs(self.root / "blobs"), ledger, self.serving, self.clock)
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew
-from tidemill.release import seal, verify
+from tidemill.release import seal_bundle, verify_bundle
 
 
 def make(folder: Path) -> Path:
@@ -36,7 +36,7 @@ def manifest_of(files: dict[str, bytes], /, **more: object) -> bytes:
 
 
 def plant(folder: Path, files: dict[str, bytes], /, **more: object) -> str:
-    """A bundle whose manifest agrees with it, as an attacker would make it, without `seal`."""
+    """A bundle whose manifest agrees with it, as an attacker would make it, without `seal_bundle`."""
     folder.mkdir(exist_ok=True)
     for name, data in files.items():
         if not name.startswith("/") and ".." not in name:
@@ -48,28 +48,28 @@ def plant(folder: Path, files: dict[str, bytes], /, **more: object) -> str:
 
 
 def test_a_sealed_bundle_verifies_and_names_its_files(bundle: Path) -> None:
-    sha = seal(bundle)
-    assert sorted(verify(bundle, sha).files) == ["bundle.json", "index/cells.npy", "vectors.npy"]
-    assert verify(bundle, sha, deep=False) == verify(bundle, sha)
+    sha = seal_bundle(bundle)
+    assert sorted(verify_bundle(bundle, sha).files) == ["bundle.json", "index/cells.npy", "vectors.npy"]
+    assert verify_bundle(bundle, sha, deep=False) == verify_bundle(bundle, sha)
 
 
 def test_the_name_depends_on_every_byte_and_on_nothing_else(tmp_path: Path, bundle: Path) -> None:
     again = make(tmp_path / "elsewhere" / "other")
-    assert seal(bundle) == seal(again) == seal(bundle)
+    assert seal_bundle(bundle) == seal_bundle(again) == seal_bundle(bundle)
     (again / "bundle.json").write_text('{"items": ["a", "b", "c", "e"]}')
-    assert seal(again) != seal(bundle)
+    assert seal_bundle(again) != seal_bundle(bundle)
 
 
 @pytest.mark.parametrize("name", ["vectors.npy", "bundle.json", "index/cells.npy"])
 def test_a_flipped_byte_is_found_and_its_file_named(bundle: Path, name: str) -> None:
-    sha = seal(bundle)
+    sha = seal_bundle(bundle)
     data = bytearray((bundle / name).read_bytes())
     data[-2] ^= 1
     (bundle / name).write_bytes(data)
     with pytest.raises(BundleCorrupt, match=name) as caught:
-        verify(bundle, sha)
+        verify_bundle(bundle, sha)
     assert not any(other in caught.value.message for other in {"vectors.npy", "bundle.json"} - {name})
-    verify(bundle, sha, deep=False)  # the quick look cannot see it: that is why a promotion reads every byte
+    verify_bundle(bundle, sha, deep=False)  # the quick look cannot see it: that is why a promotion reads every byte
 
 
 @settings(max_examples=60, deadline=None)
@@ -77,7 +77,7 @@ def test_a_flipped_byte_is_found_and_its_file_named(bundle: Path, name: str) -> 
 def test_no_single_byte_can_change_unseen(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as place:
         bundle = make(Path(place) / "bundle")
-        sha = seal(bundle)
+        sha = seal_bundle(bundle)
         files = sorted(path for path in bundle.rglob("*") if path.is_file())
         path = data.draw(st.sampled_from(files))
         body = bytearray(path.read_bytes())
@@ -85,53 +85,53 @@ def test_no_single_byte_can_change_unseen(data: st.DataObject) -> None:
         body[at] ^= data.draw(st.integers(1, 255))
         path.write_bytes(body)
         with pytest.raises((BundleCorrupt, BundleRefused)):
-            verify(bundle, sha)
+            verify_bundle(bundle, sha)
 
 
 def test_the_law_catches_a_verify_that_compares_sizes_only(bundle: Path) -> None:
     """The wrong variant of the law above is our own quick look: it passes a flipped byte."""
-    sha = seal(bundle)
+    sha = seal_bundle(bundle)
     body = bytearray((bundle / "vectors.npy").read_bytes())
     body[-1] ^= 255
     (bundle / "vectors.npy").write_bytes(body)
-    assert verify(bundle, sha, deep=False)
+    assert verify_bundle(bundle, sha, deep=False)
     with pytest.raises(BundleCorrupt):
-        verify(bundle, sha)
+        verify_bundle(bundle, sha)
 
 
 def test_every_damaged_file_is_named_not_only_the_first(bundle: Path) -> None:
-    sha = seal(bundle)
+    sha = seal_bundle(bundle)
     (bundle / "vectors.npy").unlink()
     (bundle / "bundle.json").write_text("{")
     with pytest.raises(BundleCorrupt, match=r"bundle\.json has 1 bytes instead of .*vectors\.npy is missing"):
-        verify(bundle, sha, deep=False)
+        verify_bundle(bundle, sha, deep=False)
 
 
 def test_a_truncated_bundle_is_refused(bundle: Path) -> None:
-    sha = seal(bundle)
+    sha = seal_bundle(bundle)
     os.truncate(bundle / "vectors.npy", 100)
     for deep in (True, False):
         with pytest.raises(BundleCorrupt, match=r"vectors\.npy has 100 bytes"):
-            verify(bundle, sha, deep=deep)
+            verify_bundle(bundle, sha, deep=deep)
 
 
 def test_a_manifest_that_is_gone_or_another_is_refused(bundle: Path) -> None:
-    sha = seal(bundle)
+    sha = seal_bundle(bundle)
     with pytest.raises(BundleCorrupt, match="was sealed"):
-        verify(bundle, "0" * 64)
+        verify_bundle(bundle, "0" * 64)
     (bundle / "manifest.json").unlink()
     with pytest.raises(BundleCorrupt, match=r"no readable manifest\.json"):
-        verify(bundle, sha)
+        verify_bundle(bundle, sha)
     with pytest.raises(BundleCorrupt):
-        verify(bundle / "nowhere", sha)
+        verify_bundle(bundle / "nowhere", sha)
 
 
 def test_an_extra_file_is_refused(bundle: Path) -> None:
-    sha = seal(bundle)
+    sha = seal_bundle(bundle)
     (bundle / "index" / "more.json").write_text("{}")
     for deep in (True, False):
         with pytest.raises(BundleRefused, match=r"index/more\.json"):
-            verify(bundle, sha, deep=deep)
+            verify_bundle(bundle, sha, deep=deep)
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_a_path_outside_the_bundle_is_refused(tmp_path: Path, name: str) -> None
     body = manifest_of({name: b"{}"})
     (folder / "manifest.json").write_bytes(body)
     with pytest.raises(BundleRefused, match="no plain name"):
-        verify(folder, hashlib.sha256(body).hexdigest())
+        verify_bundle(folder, hashlib.sha256(body).hexdigest())
 
 
 @pytest.mark.parametrize("target", ["file", "folder", "manifest", "bundle"])
 def test_links_are_refused(tmp_path: Path, bundle: Path, target: str) -> None:
-    sha = seal(bundle)
+    sha = seal_bundle(bundle)
     away = tmp_path / "away"
     if target == "file":
         (bundle / "vectors.npy").rename(away)
@@ -179,17 +179,17 @@ def test_links_are_refused(tmp_path: Path, bundle: Path, target: str) -> None:
         bundle.rename(away)
         bundle.symlink_to(away)
     with pytest.raises(BundleRefused, match="it is a link"):
-        verify(bundle, sha)
+        verify_bundle(bundle, sha)
 
 
 def test_a_second_name_and_a_device_are_refused_when_sealing(tmp_path: Path, bundle: Path) -> None:
     os.link(bundle / "vectors.npy", tmp_path / "second.npy")
     with pytest.raises(BundleRefused, match="second name"):
-        seal(bundle)
+        seal_bundle(bundle)
     (tmp_path / "second.npy").unlink()
     os.mkfifo(bundle / "pipe.json")
     with pytest.raises(BundleRefused, match="neither a file nor a folder"):
-        seal(bundle)
+        seal_bundle(bundle)
     assert not (bundle / "manifest.json").exists()
 
 
@@ -204,9 +204,9 @@ def test_a_pickle_is_refused_whatever_it_is_called(tmp_path: Path, name: str, pr
     data = pickle.dumps(Runs(), protocol=protocol)
     sha = plant(tmp_path / "bundle", {name: data})
     with pytest.raises(BundleRefused, match=name):
-        verify(tmp_path / "bundle", sha)
+        verify_bundle(tmp_path / "bundle", sha)
     with pytest.raises(BundleRefused, match=name):
-        seal(tmp_path / "bundle")
+        seal_bundle(tmp_path / "bundle")
 
 
 @pytest.mark.parametrize(
@@ -219,19 +219,19 @@ def test_a_pickle_is_refused_whatever_it_is_called(tmp_path: Path, name: str, pr
 def test_an_unknown_manifest_is_refused(tmp_path: Path, more: dict[str, object], says: str) -> None:
     sha = plant(tmp_path / "bundle", {"a.json": b"{}"}, **more)
     with pytest.raises(BundleRefused, match=says):
-        verify(tmp_path / "bundle", sha)
+        verify_bundle(tmp_path / "bundle", sha)
 
 
 def test_a_newer_manifest_is_refused_by_name_and_a_wider_one_is_read(tmp_path: Path) -> None:
     sha = plant(tmp_path / "newer", {"a.json": b"{}"}, format=2)
     with pytest.raises(FormatTooNew, match=r"bundle manifest .* has format 2, and this tidemill reads up to 1"):
-        verify(tmp_path / "newer", sha)
+        verify_bundle(tmp_path / "newer", sha)
     sha = plant(tmp_path / "wider", {"a.json": b"{}"}, signed_by="a later tidemill")
-    assert list(verify(tmp_path / "wider", sha).files) == ["a.json"]
+    assert list(verify_bundle(tmp_path / "wider", sha).files) == ["a.json"]
 
 
 def test_a_manifest_nested_without_end_is_refused(tmp_path: Path) -> None:
     body = b'{"format":1,"files":' + b'{"a":' * 200_000
     (tmp_path / "manifest.json").write_bytes(body)
     with pytest.raises(BundleRefused):
-        verify(tmp_path, hashlib.sha256(body).hexdigest())
+        verify_bundle(tmp_path, hashlib.sha256(body).hexdigest())

@@ -16,8 +16,8 @@ import pytest
 import tabular_worlds as worlds
 
 from tidemill.core.errors import PlaceRefused, ReleaseError, TypeMismatch
-from tidemill.core.release import Card, Release, RuleSet
-from tidemill.core.signature import Computed, Lookup, Signature, outputs_of
+from tidemill.core.records.release import Card, Release, RuleSet
+from tidemill.core.records.signature import FeatureLookup, OnDemandFeature, Signature, outputs_of
 from tidemill.models.tabular import TabularModel, open_tabular, write_tabular
 from tidemill.release import export_tabular
 
@@ -32,8 +32,8 @@ def release(model: TabularModel | None, bundle: str = "ab" * 32) -> Release:
     signature = model and Signature(
         task=model.recipe.task, target="y", request=worlds.FIELDS[:3], inputs=worlds.FIELDS,
         outputs=outputs_of(model.recipe.task), classes=model.recipe.classes,
-        lookups=(Lookup(view="towns", entity="id", columns={"town": "name"}),),
-        computed=(Computed(function="hue", module="mill.py", takes=("size",), gives=(worlds.FIELDS[3],)),),
+        lookups=(FeatureLookup(view="towns", entity="id", columns={"town": "name"}),),
+        computed=(OnDemandFeature(function="hue", module="mill.py", takes=("size",), gives=(worlds.FIELDS[3],)),),
     )  # fmt: skip
     return Release(
         model="price", number=2, bundle=bundle, rules=RuleSet(retrieve=()), rule_modules={}, facts={}, data={}, code="",

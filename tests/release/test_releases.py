@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tidemill.backends.file_leases import FileLeases
-from tidemill.core.clock import micros
-from tidemill.core.deployment import Arm, deploy
+from tidemill.core.clock import to_micros
 from tidemill.core.errors import (
     BundleCorrupt,
     BundleRefused,
@@ -26,15 +25,16 @@ from tidemill.core.errors import (
     NoSuchRelease,
     UsageError,
 )
-from tidemill.core.release import RuleSet
+from tidemill.core.records.deployment import Arm, deploy
+from tidemill.core.records.release import RuleSet
 from tidemill.release import Promotion, model_folder, module_sources, open_arm, read_deployment
-from tidemill.release.store import _stack
+from tidemill.release.release_store import _stack
 
 
 def test_a_release_pins_what_it_is_made_of(shelf: Any) -> None:
     made = shelf.create(1, facts={"facts": ("in_stock",)}, code="c" * 64, commit="abc", environment="e" * 64
     )  # fmt: skip
-    assert (made.name, made.number, made.created_at) == ("for_you@1", 1, micros(shelf.clock.now()))
+    assert (made.name, made.number, made.created_at) == ("for_you@1", 1, to_micros(shelf.clock.now()))
     assert made.data == {"ratings": 17, "items": 4}
     assert shelf.releases.get("for_you@1") == shelf.releases.get("release:for_you@1") == made
     line = shelf.ledger.last("release", "model:for_you")
@@ -269,7 +269,7 @@ import threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from conftest import Shelf
-from tidemill.core.failpoint import arm
+from tidemill.core.storage.failpoint import arm
 shelf = Shelf(Path(sys.argv[2]))
 arm(sys.argv[3])
 made = shelf.create(2, shelf.MORE_RULES)
@@ -317,7 +317,7 @@ import threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from conftest import Shelf
-from tidemill.core.failpoint import arm
+from tidemill.core.storage.failpoint import arm
 shelf = Shelf(Path(sys.argv[2]))
 arm("drop.ledger")
 shelf.releases.drop("for_you", [shelf.releases.get("for_you@1").bundle], "old")

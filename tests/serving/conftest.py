@@ -9,7 +9,7 @@ import pytest
 from served_client import Client
 from served_shop import Shop, open_shop
 
-from tidemill.serving import Server, start
+from tidemill.serving import ServerHandle, start
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
 
 @pytest.fixture(scope="session")
-def server(shop: Shop) -> Iterator[Server]:
+def server(shop: Shop) -> Iterator[ServerHandle]:
     """A running server of that shop with one worker."""
     with start(shop.plan()) as running:
         running.wait_ready(60)
@@ -29,7 +29,7 @@ def server(shop: Shop) -> Iterator[Server]:
 
 
 @pytest.fixture
-def ask(server: Server) -> Iterator[Client]:
+def ask(server: ServerHandle) -> Iterator[Client]:
     client = Client(server.port)
     yield client
     client.connection.close()
@@ -37,4 +37,4 @@ def ask(server: Server) -> Iterator[Client]:
 
 @pytest.fixture
 def log_folder(shop: Shop) -> Path:
-    return shop.house.state / "log"
+    return shop.stores.state / "log"

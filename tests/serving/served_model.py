@@ -12,13 +12,13 @@ import pyarrow as pa
 
 import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock
-from tidemill.core.release import Card, Release, RuleSet
-from tidemill.core.signature import Computed, Field, Lookup, Signature, Task, outputs_of
-from tidemill.loop.app import serve_plan
-from tidemill.loop.house import House, open_house
+from tidemill.core.records.release import Card, Release, RuleSet
+from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandFeature, Signature, Task, outputs_of
+from tidemill.loop.project.stores import Stores, open_stores
+from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models.tabular import TabularModel, write_tabular
-from tidemill.models.tabular.recipe import Additive, Is, Number, Part, Recipe, Term
-from tidemill.serving import Plan
+from tidemill.models.tabular.recipe import AdditiveTerm, AdditiveTerms, DatePart, NumberColumn, OneHot, TabularRecipe
+from tidemill.serving import ServerPlan
 
 CHURN, PRICE, SPECIES, BUYER = "churn", "price", "species", "buyer"
 #: The last boundary that the view `spending` has values of.
@@ -37,62 +37,67 @@ def ratios(amount, spent):
 
 @dataclass
 class Served:
-    house: House
+    stores: Stores
     overrides: dict[str, Any] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
-        return self.house.serving_root
+        return self.stores.serving_root
 
-    def plan(self) -> Plan:
-        return serve_plan(self.house.settings, overrides=self.overrides)
+    def plan(self) -> ServerPlan:
+        return serve_plan(self.stores.settings, overrides=self.overrides)
 
     def promote(self, model: str, made: TabularModel, signature: Signature, **more: Any) -> Release:
         """A release of a model, made and taken live."""
         mark = hashlib.sha256(repr(made.recipe).encode()).hexdigest()[:16]
-        folder = self.house.state / f"made-{mark}"
+        folder = self.stores.state / f"made-{mark}"
         write_tabular(made, folder)
         card = Card(
             model=model, helps="Everybody.", could_harm="Nobody.", learner="additive", parameters={}, evaluation=None,
             data={}, n_rows=1, n_users=0, n_items=0, learned_at=0, as_of=0,
         )  # fmt: skip
-        release = self.house.releases.create(model, folder, RuleSet(retrieve=()), card, signature=signature, **more)
-        return self.house.releases.promote(release.name)
+        release = self.stores.releases.create(model, folder, RuleSet(retrieve=()), card, signature=signature, **more)
+        return self.stores.releases.promote(release.name)
 
 
-def line(column: int, slope: float, k: int = 1) -> Term:
+def line(column: int, slope: float, k: int = 1) -> AdditiveTerm:
     """slope · x between -1000 and 1000, 0 where x is missing; of several classes, more for the later ones."""
     ends = [tuple(slope * end * (1 + place) for place in range(k)) for end in (-1000.0, 1000.0)]
-    return Term(column=column, knots=(-1000.0, 1000.0), values=tuple(ends), missing=(0.0,) * k)
+    return AdditiveTerm(column=column, knots=(-1000.0, 1000.0), values=tuple(ends), missing=(0.0,) * k)
 
 
 def additive(
-    task: Task, target: str, inputs: Sequence[Field], slopes: Sequence[float], classes: Sequence[str] = (), **more: Any
+    task: Task,
+    target: str,
+    inputs: Sequence[InputField],
+    slopes: Sequence[float],
+    classes: Sequence[str] = (),
+    **more: Any,
 ) -> TabularModel:
     """A model that is linear in its inputs; a text counts as 1 where it is `gold`, a time as its hour."""
     k = len(classes) if task == "classes" else 1
     link: Any = {"binary": "sigmoid", "classes": "softmax", "count": "exp", "number": "identity"}[task]
     terms = tuple(line(place, slope, k) for place, slope in enumerate(slopes))
-    recipe = Recipe(
+    recipe = TabularRecipe(
         task=task, target=target, inputs=tuple(inputs), classes=tuple(classes),
         encoders=tuple(_encoder(one) for one in inputs),
-        members=(Additive(name="a", terms=terms, bias=(0.0,) * k),), weights=(1.0,), bias=(0.1,) * k, link=link, **more,
+        members=(AdditiveTerms(name="a", terms=terms, bias=(0.0,) * k),), weights=(1.0,), bias=(0.1,) * k, link=link, **more,
     )  # fmt: skip
     return TabularModel(recipe, {})
 
 
-def _encoder(one: Field) -> Any:
+def _encoder(one: InputField) -> Any:
     if one.kind == "str":
-        return Is(input=one.name, value="gold", known=("gold",))
-    return Part(input=one.name, part="hour") if one.kind == "time" else Number(input=one.name)
+        return OneHot(input=one.name, value="gold", known=("gold",))
+    return DatePart(input=one.name, part="hour") if one.kind == "time" else NumberColumn(input=one.name)
 
 
 CHURN_FIELDS = (
-    Field(name="age", kind="int", optional=False, unit="years"),
-    Field(name="balance", kind="float"),
-    Field(name="member", kind="bool"),
-    Field(name="plan", kind="str"),
-    Field(name="joined", kind="time"),
+    InputField(name="age", kind="int", optional=False, unit="years"),
+    InputField(name="balance", kind="float"),
+    InputField(name="member", kind="bool"),
+    InputField(name="plan", kind="str"),
+    InputField(name="joined", kind="time"),
 )
 
 
@@ -109,7 +114,7 @@ def churn_signature() -> Signature:
     )  # fmt: skip
 
 
-SIZES = (Field(name="length", kind="float", optional=False), Field(name="width", kind="float"))
+SIZES = (InputField(name="length", kind="float", optional=False), InputField(name="width", kind="float"))
 
 
 def sized(task: Task, target: str, classes: tuple[str, ...] = ()) -> tuple[TabularModel, Signature]:
@@ -121,22 +126,24 @@ def sized(task: Task, target: str, classes: tuple[str, ...] = ()) -> tuple[Tabul
 
 
 BUYER_INPUTS = (
-    Field(name="amount", kind="float", optional=False),
-    Field(name="spent", kind="float"),
-    Field(name="tier", kind="str"),
-    Field(name="ratio", kind="float"),
+    InputField(name="amount", kind="float", optional=False),
+    InputField(name="spent", kind="float"),
+    InputField(name="tier", kind="str"),
+    InputField(name="ratio", kind="float"),
 )
 
 
 def buyer() -> tuple[TabularModel, Signature]:
     """A count: an amount from the request, two features of the person, and a ratio of both."""
     request = (
-        Field(name="customer", kind="str", role="subject"),
+        InputField(name="customer", kind="str", role="subject"),
         BUYER_INPUTS[0],
-        Field(name="at", kind="time", role="event_time"),
+        InputField(name="at", kind="time", role="event_time"),
     )
-    lookup = Lookup(view="spending", entity="customer", columns={"spent": "spent", "tier": "tier"}, ttl_us=30 * DAY)
-    ratios = Computed(function="ratios", module=MODULE, takes=("amount", "spent"), gives=(BUYER_INPUTS[3],))
+    lookup = FeatureLookup(
+        view="spending", entity="customer", columns={"spent": "spent", "tier": "tier"}, ttl_us=30 * DAY
+    )
+    ratios = OnDemandFeature(function="ratios", module=MODULE, takes=("amount", "spent"), gives=(BUYER_INPUTS[3],))
     signature = Signature(
         task="count", target="orders", request=request, inputs=BUYER_INPUTS, outputs=outputs_of("count"),
         lookups=(lookup,), computed=(ratios,),
@@ -152,17 +159,17 @@ def open_models(folder: Path, **serve: Any) -> Served:
         f"serve.{name}": value for name, value in ({"port": 0, "workers": 1, "drain_s": 0.05} | serve).items()
     }
     settings = settings_module.load(folder, overrides=overrides, environ={})
-    return Served(open_house(folder, settings, SystemClock(), name="models"), overrides)
+    return Served(open_stores(folder, settings, SystemClock(), name="models"), overrides)
 
 
 def publish_spending(served: Served, people: dict[str, tuple[float | None, str | None]]) -> None:
     """The view that `buyer` looks up, as a run leaves it."""
     rows = pa.table(
         {
-            "customer": [served.house.surrogates("customer", name) for name in people],
+            "customer": [served.stores.surrogates("customer", name) for name in people],
             "spent": pa.array([spent for spent, _ in people.values()], pa.float64()),
             "tier": pa.array([tier for _, tier in people.values()], pa.string()),
             "_at": pa.array([BOUNDARY] * len(people), pa.int64()),
         }
     )
-    served.house.latest.write("spending", "customer", rows, "1")
+    served.stores.latest.write("spending", "customer", rows, "1")

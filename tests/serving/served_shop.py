@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 import tidemill.core.settings as settings_module
-from tidemill.core.clock import SystemClock, micros
-from tidemill.core.release import Card, Release
-from tidemill.core.schema import Event, event_time, item, subject
-from tidemill.core.schema import field as column
-from tidemill.loop.app import serve_plan
-from tidemill.loop.house import House, open_house
+from tidemill.core.clock import SystemClock, to_micros
+from tidemill.core.contract.contract import Event, event_time, item, subject
+from tidemill.core.contract.contract import field as column
+from tidemill.core.records.release import Card, Release
+from tidemill.loop.project.stores import Stores, open_stores
+from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models import Interactions, cooccurrence, learn, write_recommender
-from tidemill.models.slate_spec import SlateSpec, diverse, eligible, nearest, popular, slate, trending, unseen
-from tidemill.serving import Plan, ServedStream, write_streams
+from tidemill.models.slates.slate_spec import SlateSpec, diverse, eligible, nearest, popular, slate, trending, unseen
+from tidemill.serving import ServedStream, ServerPlan, write_streams
 
 MODEL = "for_you"
 DAY = 86_400_000_000
@@ -49,27 +49,27 @@ def default_slate() -> SlateSpec:
 
 @dataclass
 class Shop:
-    house: House
+    stores: Stores
     #: (user, item, time) of the published history.
     events: list[tuple[str, str, int]]
     overrides: dict[str, Any] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
-        return self.house.serving_root
+        return self.stores.serving_root
 
     def token(self, user: str) -> str:
-        return self.house.surrogates("user_id", user)
+        return self.stores.surrogates("user_id", user)
 
     def seen(self, user: str) -> set[str]:
         return {item for who, item, _ in self.events if who == user}
 
-    def plan(self) -> Plan:
-        return serve_plan(self.house.settings, overrides=self.overrides)
+    def plan(self) -> ServerPlan:
+        return serve_plan(self.stores.settings, overrides=self.overrides)
 
     def publish(self, version: str = "1", in_stock: Mapping[str, bool] | None = None) -> None:
         """Leave the views that a run leaves."""
-        latest = self.house.latest
+        latest = self.stores.latest
         stock = {name: name not in OUT_OF_STOCK for name in ITEMS} | dict(in_stock or {})
         facts = {
             "item_id": ITEMS,
@@ -77,27 +77,27 @@ class Shop:
             "in_stock": [stock[name] for name in ITEMS],
         }
         latest.write("facts", "item_id", pa.table(facts), version)
-        latest.write(f"{MODEL}.history", "user_id", histories(self.house, self.events), version)
+        latest.write(f"{MODEL}.history", "user_id", histories(self.stores, self.events), version)
         latest.write(f"{MODEL}.items", "item_id", counts(self.events), version)
 
     def release(self, spec: SlateSpec | None = None, *, seed: int = 0, **more: Any) -> Release:
         """A release of a bundle that differs with `seed`."""
         spec = spec or default_slate()
         views = {"facts": ("category", "in_stock")}
-        folder = self.house.state / f"bundle-{seed}"
+        folder = self.stores.state / f"bundle-{seed}"
         if not folder.exists():
-            write_recommender(learned(self.events, seed), folder, self.house.search())
+            write_recommender(learned(self.events, seed), folder, self.stores.search())
         card = Card(
             model=MODEL, helps="Readers.", could_harm="Narrow choice.", learner="cooccurrence",
             parameters={"seed": seed}, evaluation=None, data={}, n_rows=len(self.events), n_users=0, n_items=0,
-            learned_at=seed, as_of=micros(END),
+            learned_at=seed, as_of=to_micros(END),
         )  # fmt: skip
-        return self.house.releases.create(
+        return self.stores.releases.create(
             MODEL, folder, spec.rules(views), card, facts=spec.facts(views), modules=spec.modules(), **more
         )
 
     def promote(self, release: Release) -> Release:
-        return self.house.releases.promote(release.name)
+        return self.stores.releases.promote(release.name)
 
 
 def history(seed: int = 7) -> list[tuple[str, str, int]]:
@@ -108,14 +108,14 @@ def history(seed: int = 7) -> list[tuple[str, str, int]]:
         liked = ITEMS[:30] if user % 2 == 0 else ITEMS[30:]
         for _ in range(draw.randint(2, 8)):
             at = END - timedelta(days=draw.random() * 60)
-            found.append((f"user{user}@example.org", draw.choice(liked), micros(at)))
+            found.append((f"user{user}@example.org", draw.choice(liked), to_micros(at)))
     return sorted(set(found), key=lambda event: (event[0], event[2], event[1]))
 
 
-def histories(house: House, events: list[tuple[str, str, int]]) -> pa.Table:
+def histories(stores: Stores, events: list[tuple[str, str, int]]) -> pa.Table:
     rows: dict[str, tuple[list[str], list[int]]] = {}
     for user, item_id, at in events:
-        items, times = rows.setdefault(house.surrogates("user_id", user), ([], []))
+        items, times = rows.setdefault(stores.surrogates("user_id", user), ([], []))
         items.append(item_id)
         times.append(at)
     return pa.table(
@@ -156,7 +156,7 @@ def learned(events: list[tuple[str, str, int]], seed: int) -> Any:
         }
     )
     events_ = Interactions.from_arrow(rows, user="user_id", item="item_id", time="reviewed_at")
-    return learn(cooccurrence(), events_, micros(END) + DAY)
+    return learn(cooccurrence(), events_, to_micros(END) + DAY)
 
 
 def open_shop(folder: Path, **serve: Any) -> Shop:
@@ -165,8 +165,8 @@ def open_shop(folder: Path, **serve: Any) -> Shop:
     overrides = {"keys": str(folder.parent / f"{folder.name}-keys"), "search": "exact"}
     overrides |= {f"serve.{name}": value for name, value in serve.items()}
     settings = settings_module.load(folder, overrides=overrides, environ={})
-    house = open_house(folder, settings, SystemClock(), name="shop")
-    shop = Shop(house, history(), overrides)
+    stores = open_stores(folder, settings, SystemClock(), name="shop")
+    shop = Shop(stores, history(), overrides)
     shop.publish()
     write_streams(shop.root, {"reviews": ServedStream(contract=Review.contract, feeds=(MODEL,))})
     return shop

@@ -12,8 +12,8 @@ from served_shop import MODEL
 import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock
 from tidemill.feedback import PREDICTIONS, current_predictions
-from tidemill.loop.app import serve_plan
-from tidemill.loop.house import open_house
+from tidemill.loop.project.stores import open_stores
+from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.release import read_deployment
 from tidemill.serving import start, switch, switch_state
 
@@ -28,10 +28,10 @@ def test_it_answers_as_it_did_goes_on_logging_and_is_switched_on(tmp_path: Path)
         "keys": str(tmp_path / "project-keys"), "search": "exact", "serve.port": 0, "serve.workers": 1,
         "serve.drain_s": 0.05,
     }  # fmt: skip
-    house = open_house(project, settings_module.load(project, overrides=overrides, environ={}), SystemClock())
-    root = house.serving_root
+    stores = open_stores(project, settings_module.load(project, overrides=overrides, environ={}), SystemClock())
+    root = stores.serving_root
     assert switch_state(root, MODEL).off and (root / MODEL / "policy.json").exists()
-    with start(serve_plan(house.settings, overrides=overrides)) as server:
+    with start(serve_plan(stores.settings, overrides=overrides)) as server:
         server.wait_ready(60)
         client = Client(server.port)
         first = client.recommend("user1@example.org", n=5)
@@ -43,10 +43,10 @@ def test_it_answers_as_it_did_goes_on_logging_and_is_switched_on(tmp_path: Path)
             time.sleep(0.02)
         client.connection.close()
     live = read_deployment(root, MODEL)
-    rows = house.lake.log(PREDICTIONS)
+    rows = stores.lake.log(PREDICTIONS)
     assert live is not None and rows is not None
     found = {row["prediction_id"]: row for row in current_predictions(rows).to_pylist()}
     assert [found[f"{i:032x}"]["switch"] for i in range(7)] == ["on", "on", "on", "off", "on", "on", "off"]
     record = found[first["prediction_id"]]
     assert (record["switch"], record["policy"], record["deployment"]) == ("off", "single", live.id)
-    assert house.lake.verify() == []
+    assert stores.lake.verify() == []

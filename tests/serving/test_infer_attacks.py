@@ -16,8 +16,8 @@ import pytest
 from served_client import Client
 from served_model import CHURN, CHURN_FIELDS, Served, additive, churn, churn_signature, open_models
 
-from tidemill.core.signature import Field, Signature, outputs_of
-from tidemill.serving import Server, start
+from tidemill.core.records.signature import InputField, Signature, outputs_of
+from tidemill.serving import ServerHandle, start
 
 AGE = {"name": "age", "shape": [1], "datatype": "INT64", "data": [31]}
 GOOD = {"inputs": [AGE]}
@@ -38,7 +38,7 @@ PLAIN = ("__class__", "../../etc/passwd")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     made = open_models(tmp_path_factory.mktemp("attacked") / "project", max_rows=100)
     made.promote(CHURN, churn(), churn_signature())
-    fields = tuple(Field(name=name, kind="float", optional=True) for name in HOSTILE)
+    fields = tuple(InputField(name=name, kind="float", optional=True) for name in HOSTILE)
     hostile = additive("classes", HOSTILE[0], fields, [0.1] * len(fields), HOSTILE[:3])
     signature = Signature(
         task="classes", target=HOSTILE[0], request=fields, inputs=fields, outputs=outputs_of("classes"),
@@ -49,7 +49,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
 
 
 @pytest.fixture(scope="module")
-def server(served: Served) -> Iterator[Server]:
+def server(served: Served) -> Iterator[ServerHandle]:
     with start(served.plan()) as running:
         running.wait_ready(60)
         yield running
@@ -67,7 +67,7 @@ class Patient(Client):
 
 
 @pytest.fixture
-def asks(server: Server) -> Iterator[Client]:
+def asks(server: ServerHandle) -> Iterator[Client]:
     client = Patient(server.port)
     yield client
     client.connection.close()
@@ -156,7 +156,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("what", ROWS)
-def test_tables_cost_no_more_than_their_bytes(asks: Client, server: Server, what: str) -> None:
+def test_tables_cost_no_more_than_their_bytes(asks: Client, server: ServerHandle, what: str) -> None:
     before = peak_mb(server)
     begun = time.monotonic()
     status, _, said = asks("POST", f"/invocations?model={CHURN}", ROWS[what])
@@ -165,7 +165,7 @@ def test_tables_cost_no_more_than_their_bytes(asks: Client, server: Server, what
     assert peak_mb(server) - before < 250
 
 
-def peak_mb(server: Server) -> float:
+def peak_mb(server: ServerHandle) -> float:
     """The most memory that any process of the server had."""
     found = [0]
     for path in Path("/proc").glob("[0-9]*/status"):
@@ -180,7 +180,7 @@ def peak_mb(server: Server) -> float:
     return max(found) / 1024
 
 
-def wire(server: Server, sent: bytes, answers: int = 1) -> bytes:
+def wire(server: ServerHandle, sent: bytes, answers: int = 1) -> bytes:
     """What the server says to raw bytes, until so many answers are there or it hangs up."""
     found = b""
     with socket.create_connection(("127.0.0.1", server.port), timeout=3) as opened, suppress(OSError):
@@ -211,20 +211,20 @@ SMUGGLED = json.dumps(GOOD).encode()
         ("Transfer-Encoding: chunked, identity",),
     ],
 )
-def test_conflicting_lengths_are_refused(asks: Client, server: Server, headers: tuple[str, ...]) -> None:
+def test_conflicting_lengths_are_refused(asks: Client, server: ServerHandle, headers: tuple[str, ...]) -> None:
     hidden = posted(b"", "Content-Length: 0", path="/v2/models/nobody/infer")
     said = wire(server, posted(SMUGGLED + hidden, *headers), answers=2)
     assert b" 200 " not in said.split(b"\r\n", 1)[0]
     assert b"nobody" not in said, "a second request was read out of the first one's body"
 
 
-def test_pipelined_requests_are_answered_one_after_the_other(asks: Client, server: Server) -> None:
+def test_pipelined_requests_are_answered_one_after_the_other(asks: Client, server: ServerHandle) -> None:
     one = posted(SMUGGLED, f"Content-Length: {len(SMUGGLED)}")
     said = wire(server, one * 20, answers=20)
     assert said.count(b"HTTP/1.1 200") == 20
 
 
-def test_slow_headers_and_bodies_hold_nobody_up(asks: Client, server: Server) -> None:
+def test_slow_headers_and_bodies_hold_nobody_up(asks: Client, server: ServerHandle) -> None:
     slow = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(50)]
     try:
         for place, opened in enumerate(slow):
@@ -238,7 +238,7 @@ def test_slow_headers_and_bodies_hold_nobody_up(asks: Client, server: Server) ->
             opened.close()
 
 
-def test_many_and_long_headers_are_refused(asks: Client, server: Server) -> None:
+def test_many_and_long_headers_are_refused(asks: Client, server: ServerHandle) -> None:
     body = SMUGGLED
     for headers in ([f"X-{i}: y" for i in range(5_000)], ["X-Long: " + "y" * 2_000_000]):
         said = wire(server, posted(body, f"Content-Length: {len(body)}", *headers))

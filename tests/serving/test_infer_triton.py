@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from served_model import CHURN, CHURN_FIELDS, SPECIES, churn, churn_signature, open_models, sized
 
-from tidemill.core.signature import Field, Signature, outputs_of
+from tidemill.core.records.signature import InputField, Signature, outputs_of
 from tidemill.models.tabular import TabularModel
-from tidemill.models.tabular.recipe import Number, Recipe, Trees
+from tidemill.models.tabular.recipe import NumberColumn, TabularRecipe, TreesMember
 from tidemill.serving import start
 
 triton: Any = pytest.importorskip("tritonclient.http", exc_type=ImportError)
@@ -42,11 +42,11 @@ def trees() -> tuple[Any, TabularModel, Signature]:
     """A booster of 30 trees, the same as a model, and how that is asked."""
     given = {"objective": "binary", "num_leaves": 8, "verbose": -1, "num_threads": 1, "seed": 1}
     booster = lightgbm.train(given, lightgbm.Dataset(rows(), (np.nansum(rows(), 1) > 0) * 1), num_boost_round=30)
-    fields = tuple(Field(name=f"x{i}", kind="float") for i in range(3))
-    recipe = Recipe(
+    fields = tuple(InputField(name=f"x{i}", kind="float") for i in range(3))
+    recipe = TabularRecipe(
         task="binary", target="y", inputs=fields, classes=("no", "yes"),
-        encoders=tuple(Number(input=field.name) for field in fields),
-        members=(Trees(name="trees", file="trees.txt", columns=(0, 1, 2)),), weights=(1.0,), bias=(0.0,),
+        encoders=tuple(NumberColumn(input=field.name) for field in fields),
+        members=(TreesMember(name="trees", file="trees.txt", columns=(0, 1, 2)),), weights=(1.0,), bias=(0.0,),
         link="sigmoid",
     )  # fmt: skip
     signature = Signature(

@@ -13,10 +13,17 @@ from hypothesis import strategies as st
 from served_shop import ITEMS, MODEL, OUT_OF_STOCK, Review, Shop
 
 from tidemill.core.clock import SystemClock
-from tidemill.core.posted import Person, Posted
+from tidemill.core.records.posted_event import PostedEvent, SealedSubject
 from tidemill.models import open_recommender
 from tidemill.release import open_arm, read_deployment
-from tidemill.serving import Asked, Histories, Predictor, Recent, ServerClock, Sources
+from tidemill.serving import (
+    Predictor,
+    PredictorSources,
+    RecentEvents,
+    RecommendationRequest,
+    ServerClock,
+    UserHistories,
+)
 
 NOW = 1_780_272_000_000_000
 USERS = [f"user{i}@example.org" for i in range(80)]
@@ -55,22 +62,22 @@ class Bench:
         self.shop = shop
         live = read_deployment(shop.root, MODEL)
         assert live is not None
-        pointer = open_arm(live, live.champion, shop.house.blobs)
-        latest = shop.house.latest
+        pointer = open_arm(live, live.champion, shop.stores.blobs)
+        latest = shop.stores.latest
         clock = ServerClock(SystemClock(), shop.root)
-        histories = Histories(latest, MODEL, lambda: ["reviews"])
-        recommender = open_recommender(Path(pointer.bundle), shop.house.search())
-        self.predictor = Predictor(pointer, recommender, {}, Sources(latest, histories, clock, 3600))
-        self.recent = Recent(latest, "reviews", Review.contract, [MODEL])
+        histories = UserHistories(latest, MODEL, lambda: ["reviews"])
+        recommender = open_recommender(Path(pointer.bundle), shop.stores.search())
+        self.predictor = Predictor(pointer, recommender, {}, PredictorSources(latest, histories, clock, 3600))
+        self.recent = RecentEvents(latest, "reviews", Review.contract, [MODEL])
         self.people = 0
 
     def post(self, token: str, items: Sequence[str]) -> None:
         self.recent.add(
             [
-                Posted(
+                PostedEvent(
                     received_at=NOW + i,
                     row={"item_id": item, "rating": 5.0, "reviewed_at": NOW + i},
-                    people={"user_id": Person(token, b"sealed")},
+                    people={"user_id": SealedSubject(token, b"sealed")},
                 )
                 for i, item in enumerate(items)
             ]
@@ -93,7 +100,7 @@ def bench(shop: Shop) -> Bench:
 
 
 def answering(predictor: Predictor, case: Case, token: str) -> Sequence[str]:
-    asked = Asked(token, case.n, case.exclude, case.candidates)
+    asked = RecommendationRequest(token, case.n, case.exclude, case.candidates)
     return [one.item for one in predictor.answer(predictor.prepare(asked, off=case.off)).items]
 
 
@@ -123,7 +130,7 @@ def test_an_answer_is_exactly_what_may_be_shown(bench: Bench, case: Case) -> Non
 def cut_before_seen(predictor: Predictor, case: Case, token: str) -> Sequence[str]:
     """Wrong: takes the top n and drops seen items afterwards, so answers come back short."""
     wide = Case(case.user, case.n, case.exclude, case.candidates, case.leave, case.off)
-    history = set(predictor.prepare(Asked(token, 1)).history.items)
+    history = set(predictor.prepare(RecommendationRequest(token, 1)).history.items)
     unfiltered = answering(predictor, wide, "b" * 26)[: case.n]
     return [item for item in unfiltered if item not in history]
 
@@ -167,23 +174,23 @@ def test_the_law_catches(bench: Bench, wrong: Answering) -> None:
 @given(case=cases)
 def test_the_same_question_has_the_same_id_and_answer(bench: Bench, case: Case) -> None:
     token, _ = bench.person(case)
-    asked = Asked(token, case.n, case.exclude, case.candidates)
+    asked = RecommendationRequest(token, case.n, case.exclude, case.candidates)
     first, second = (bench.predictor.prepare(asked, off=case.off) for _ in range(2))
     assert first.prediction_id == second.prediction_id
     assert bench.predictor.answer(first) == bench.predictor.answer(second)
 
 
-def different(bench: Bench, name: Callable[[Asked, bool], str]) -> None:
+def different(bench: Bench, name: Callable[[RecommendationRequest, bool], str]) -> None:
     """Whatever changes the answer changes the id."""
     token = bench.shop.token("somebody for ids")
     asked = [
-        (Asked(token, 5), False),
-        (Asked(token, 6), False),
-        (Asked(token, 5, ["item01"]), False),
-        (Asked(token, 5, candidates=["item01"]), False),
-        (Asked(token, 5, context={"page": "home"}), False),
-        (Asked(token, 5), True),
-        (Asked("b" * 26, 5), False),
+        (RecommendationRequest(token, 5), False),
+        (RecommendationRequest(token, 6), False),
+        (RecommendationRequest(token, 5, ["item01"]), False),
+        (RecommendationRequest(token, 5, candidates=["item01"]), False),
+        (RecommendationRequest(token, 5, context={"page": "home"}), False),
+        (RecommendationRequest(token, 5), True),
+        (RecommendationRequest("b" * 26, 5), False),
     ]
     names = [name(*question) for question in asked]
     bench.post(token, ["item20"])
@@ -204,7 +211,7 @@ def test_ids_differ_where_answers_may(bench: Bench) -> None:
         lambda asked, off: f"{asked.subject}{asked.n}{off}",  # no parameters
     ],
 )
-def test_the_law_of_ids_catches(bench: Bench, wrong: Callable[[Asked, bool], str]) -> None:
+def test_the_law_of_ids_catches(bench: Bench, wrong: Callable[[RecommendationRequest, bool], str]) -> None:
     with pytest.raises(AssertionError):
         different(bench, wrong)
 
@@ -221,7 +228,9 @@ def heeded_between(bench: Bench, answer: Callable[[str], Sequence[str]]) -> None
 
 def test_what_was_just_posted_is_not_shown(bench: Bench) -> None:
     def ask(token: str) -> Sequence[str]:
-        return [one.item for one in bench.predictor.answer(bench.predictor.prepare(Asked(token, 5))).items]
+        return [
+            one.item for one in bench.predictor.answer(bench.predictor.prepare(RecommendationRequest(token, 5))).items
+        ]
 
     heeded_between(bench, ask)
 
@@ -230,7 +239,7 @@ def test_a_server_that_remembers_histories_is_caught(bench: Bench) -> None:
     remembered: dict[str, Sequence[str]] = {}
 
     def ask(token: str) -> Sequence[str]:
-        prepared = bench.predictor.prepare(Asked(token, 5))
+        prepared = bench.predictor.prepare(RecommendationRequest(token, 5))
         return remembered.setdefault(token, [one.item for one in bench.predictor.answer(prepared).items])
 
     with pytest.raises(AssertionError):

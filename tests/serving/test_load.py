@@ -160,7 +160,7 @@ async def disturb(shop: Shop, numbers: Numbers, releases: list[Any]) -> list[str
     await asyncio.to_thread(shop.promote, releases[2])
     await live(releases[2].name)
     await numbers.reached(0.5)
-    before = await asyncio.to_thread(shop.house.releases.rollback, MODEL)
+    before = await asyncio.to_thread(shop.stores.releases.rollback, MODEL)
     await live(before.name)
     await numbers.reached(0.65)
     victim = min(int(path.stem) for path in (shop.root / "workers").glob("*.json"))
@@ -201,7 +201,7 @@ def test_a_hundred_thousand_requests_through_everything(tmp_path: Path, capsys: 
     assert said == [releases[1].name, releases[2].name, releases[1].name]
     assert set(tally.releases) == {release.name for release in releases}
     assert tally.switches["off"] > 0 and tally.switches["on"] > tally.switches["off"]
-    rows = shop.house.lake.log("predictions")
+    rows = shop.stores.lake.log("predictions")
     assert rows is not None
     kinds = Counter(rows["kind"].to_pylist())
     full = {

@@ -14,17 +14,17 @@ import pytest
 from served_shop import MODEL, Shop, open_shop
 
 from tidemill.core.clock import SystemClock, from_micros
-from tidemill.core.records import LOGGED_ITEMS, Prediction
-from tidemill.core.segments import read, segments
+from tidemill.core.records.serving import LOGGED_ITEMS, Prediction
+from tidemill.core.storage.segments import read_frames, segment_files
 from tidemill.feedback import RecordDecoder
-from tidemill.loop.app import _stores
-from tidemill.models.slate_spec import nearest, popular, relevance, slate, unseen
+from tidemill.loop.serve.server_processes import _stores
+from tidemill.models.slates.slate_spec import nearest, popular, relevance, slate, unseen
 from tidemill.release import read_deployment
 from tidemill.serving import switch
-from tidemill.serving.access import LoopbackAccess
-from tidemill.serving.fact_publication import write_fact_publication
-from tidemill.serving.files import replace
-from tidemill.serving.site import Site
+from tidemill.serving.http.access import LoopbackAccess
+from tidemill.serving.live.fact_publication import write_fact_publication
+from tidemill.serving.live.state_files import write_state
+from tidemill.serving.process.worker_site import WorkerSite
 
 
 class Exchange:
@@ -64,19 +64,19 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return open_shop(tmp_path_factory.mktemp("site") / "project", slot_s=3600)
 
 
-def site(shop: Shop, spec: Any = None, *, required: str = "", **serve: Any) -> Site:
+def site(shop: Shop, spec: Any = None, *, required: str = "", **serve: Any) -> WorkerSite:
     """A site that serves a release with these rules; `required` says who asks for the log."""
     release = shop.promote(shop.release(spec, log="required" if required == "release" else "available"))
-    replace(shop.root / MODEL / "serving.json", read_deployment(shop.root, release.model))
+    write_state(shop.root / MODEL / "serving.json", read_deployment(shop.root, release.model))
     serve["log"] = "required" if required == "server" else "available"
-    settings = msgspec.structs.replace(shop.house.settings.serve, **serve)
-    made = Site(_stores(shop.house.settings), settings, LoopbackAccess([8400]), place=0)
+    settings = msgspec.structs.replace(shop.stores.settings.serve, **serve)
+    made = WorkerSite(_stores(shop.stores.settings), settings, LoopbackAccess([8400]), place=0)
     made.start()
     assert made.releases() == {MODEL: release.name}
     return made
 
 
-def ask(made: Site, user: str = "user1@example.org", **more: Any) -> Exchange:
+def ask(made: WorkerSite, user: str = "user1@example.org", **more: Any) -> Exchange:
     exchange = Exchange({"user": user, "n": 5, **more})
     asyncio.run(made.app.__rsgi__(exchange, exchange))
     return exchange
@@ -207,8 +207,8 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def records(shop: Shop, *ids: str) -> list[Prediction]:
-    folder = shop.house.state / "log" / "predictions"
-    found = [RecordDecoder(Prediction)(frame.payload) for path in segments(folder) for frame in read(path)]
+    folder = shop.stores.state / "log" / "predictions"
+    found = [RecordDecoder(Prediction)(frame.payload) for path in segment_files(folder) for frame in read_frames(path)]
     return [one for one in found if one.prediction_id in ids]
 
 

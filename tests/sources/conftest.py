@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from source_reader import Reader, Review
 
-from tidemill.core.schema import Contract
+from tidemill.core.contract.contract import Contract
 from tidemill.core.source_read import ReadRequest, SourceRead
 from tidemill.sources import FileSource
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from tidemill.core.schema import Contract, Event, event_time, field, item, subject
+from tidemill.core.contract.contract import Contract, Event, event_time, field, item, subject
 from tidemill.core.source_read import ReadRequest, SourceRead, SourceState
 from tidemill.sources import FileSource
-from tidemill.sources.known import FileSourceState, KnownFile
+from tidemill.sources.files.file_state import FileSourceState, FileState
 
 COLUMNS = "?columns=item_id,user_id,rating,reviewed_at:unix_s"
 
@@ -47,7 +47,7 @@ class Reader:
         return read
 
 
-def files_of(read: SourceRead) -> tuple[KnownFile, ...]:
+def files_of(read: SourceRead) -> tuple[FileState, ...]:
     """The files that the state after a read knows."""
     return FileSourceState.from_source_state(read.state, range(1 << 23)).files
 
@@ -57,7 +57,7 @@ def taken(read: SourceRead) -> dict[int, int]:
     return FileSourceState.from_source_state(read.state, range(1 << 23)).taken
 
 
-def earlier_state(files: Sequence[KnownFile], positions: dict[str, int]) -> SourceState:
+def earlier_state(files: Sequence[FileState], positions: dict[str, int]) -> SourceState:
     """A state in the form that ledger lines held before states had formats."""
     return SourceState.from_entries("", 0, {"files": files, "positions": positions})
 

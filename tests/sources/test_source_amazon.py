@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 from source_reader import Item, Reader, Review, rows
 
-from tidemill.core.schema import Event, event_time, item
+from tidemill.core.contract.contract import Event, event_time, item
 from tidemill.core.source_read import ReadRequest, SourceRead
 from tidemill.sources import FileSource
 

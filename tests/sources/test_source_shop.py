@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from source_reader import COLUMNS, Item, Reader, Review, rows
 
+from tidemill.core.contract.contract import Event, event_time, item, subject
 from tidemill.core.errors import SchemaChanged, SettingError, UnknownName
-from tidemill.core.schema import Event, event_time, item, subject
 from tidemill.core.source_read import ReadRequest, SourceRead, SourceState
 from tidemill.sources import Shop, ShopSource, ShopUrl, open_source
 

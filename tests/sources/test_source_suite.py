@@ -11,14 +11,14 @@ import pyarrow as pa
 import pytest
 from source_reader import Review
 
-from tidemill.core.clock import FixedClock, micros
-from tidemill.core.posted import Person, Posted, encode
+from tidemill.core.clock import FixedClock, to_micros
+from tidemill.core.contract.contract import Contract
+from tidemill.core.records.posted_event import PostedEvent, SealedSubject, encode_event
 from tidemill.core.row_ids import row_id
-from tidemill.core.schema import Contract
-from tidemill.core.segments import SegmentWriter
 from tidemill.core.source_read import REFUSED, ReadRequest, SourceRead, SourceState, good_schema
+from tidemill.core.storage.segments import SegmentWriter
 from tidemill.sources import FileSource, ShopSource, open_source
-from tidemill.sources.events import EventSource
+from tidemill.sources.posted_events import EventSource
 from tidemill.testing import SourceSuite
 
 COLUMNS = "?columns=user_id,item_id,rating,reviewed_at:unix_s"
@@ -71,9 +71,9 @@ class TestPostedEvents(_Reviews):
     def deliver(self, root: Path, day: int) -> None:
         writer = SegmentWriter(root / "events", FixedClock(datetime.combine(self.day(day), time(13), UTC)))
         for user, at in self.rows(day):
-            row = {"item_id": "i1", "rating": 4.0, "reviewed_at": micros(at)}
-            people = {"user_id": Person("s" * 26, user.encode())}
-            writer.append(encode(Posted(received_at=micros(at), row=row, people=people)))
+            row = {"item_id": "i1", "rating": 4.0, "reviewed_at": to_micros(at)}
+            people = {"user_id": SealedSubject("s" * 26, user.encode())}
+            writer.append(encode_event(PostedEvent(received_at=to_micros(at), row=row, people=people)))
         writer.close()
 
 
@@ -134,7 +134,7 @@ class TestOutsider(_Reviews):
     @pytest.fixture(autouse=True)
     def _installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         point = EntryPoint("log", f"{__name__}:LogSource", "tidemill.sources")
-        monkeypatch.setattr("tidemill.sources.open.entry_points", lambda group: [point])
+        monkeypatch.setattr("tidemill.sources.source_by_url.entry_points", lambda group: [point])
 
     def make(self, root: Path) -> LogSource:
         source = open_source("log:reviews", self.contract, root)

@@ -13,11 +13,11 @@ import polars as pl
 import pyarrow as pa
 
 from tidemill.core.kinds import Kind
-from tidemill.core.signature import Field, Task
+from tidemill.core.records.signature import InputField, Task
 from tidemill.models.tabular.examples import Examples
-from tidemill.training.tabular.auto_plan import AutoPlan
-from tidemill.training.tabular.member_settings import Curves
-from tidemill.training.tabular.row_losses import USUAL
+from tidemill.training.tabular.automl.auto_plan import AutoPlan
+from tidemill.training.tabular.automl.member_settings import Curves
+from tidemill.training.tabular.rows.row_losses import USUAL
 
 DAY = 86_400_000_000
 _ADULT = (
@@ -32,7 +32,11 @@ def rows(n: int = 2_000, *, task: Task = "binary", seed: int = 0, **more: Any) -
     x, noise = rng.normal(size=n), rng.normal(size=n)
     shop = rng.choice(["north", "south", "west"], n, p=[0.5, 0.3, 0.2])
     margin = 1.5 * x + np.where(shop == "west", 1.0, -0.5)
-    fields = (Field(name="x", kind="float"), Field(name="noise", kind="float"), Field(name="shop", kind="str"))
+    fields = (
+        InputField(name="x", kind="float"),
+        InputField(name="noise", kind="float"),
+        InputField(name="shop", kind="str"),
+    )
     inputs = pa.table({"x": x, "noise": noise, "shop": pa.array(shop.tolist(), pa.string())})
     target = {
         "binary": lambda: (rng.random(n) < 1 / (1 + np.exp(-margin))).astype(np.float64),
@@ -56,7 +60,7 @@ def with_input(examples: Examples, name: str, kind: Kind, column: Any) -> Exampl
     """The same rows with one more input."""
     return replace(
         examples,
-        fields=(*examples.fields, Field(name=name, kind=kind)),
+        fields=(*examples.fields, InputField(name=name, kind=kind)),
         inputs=examples.inputs.append_column(name, column),
     )
 
@@ -83,5 +87,5 @@ def _typed(table: pl.DataFrame, target: Any, classes: tuple[str, str]) -> Exampl
     kinds: dict[str, Kind] = {name: "str" if kind == pl.String else "float" for name, kind in table.schema.items()}
     arrow = {"str": pa.string(), "float": pa.float64()}
     columns = {name: table[name].to_arrow().cast(arrow[kind]) for name, kind in kinds.items()}
-    fields = tuple(Field(name=name, kind=kind) for name, kind in kinds.items())
+    fields = tuple(InputField(name=name, kind=kind) for name, kind in kinds.items())
     return Examples(fields, pa.table(columns), target, "binary", classes, row=np.arange(len(target)))

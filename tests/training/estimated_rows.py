@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tidemill.core.signature import Field, Task
+from tidemill.core.records.signature import InputField, Task
 from tidemill.models.tabular.examples import Examples
 
 NUMBERS, TEXTS = ["age", "income"], ["city", "job"]
 FIELDS = (
-    Field(name="age", kind="float"),
-    Field(name="income", kind="float"),
-    Field(name="city", kind="str"),
-    Field(name="job", kind="str"),
+    InputField(name="age", kind="float"),
+    InputField(name="income", kind="float"),
+    InputField(name="city", kind="str"),
+    InputField(name="job", kind="str"),
 )
 CLASSES = {"binary": ("no", "yes"), "classes": ("low", "mid", "high")}
 

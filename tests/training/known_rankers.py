@@ -9,17 +9,17 @@ import pyarrow as pa
 from synthetic_days import DAY
 
 from tidemill.models import Interactions
-from tidemill.training.measured import MeasuredUser
+from tidemill.training.recommender.users_to_evaluate import EvaluationUser
 
 
 class Given:
     """A ranker made of a function from a question to codes."""
 
-    def __init__(self, give: Callable[[MeasuredUser, int], Sequence[int] | None], name: str = "given") -> None:
+    def __init__(self, give: Callable[[EvaluationUser, int], Sequence[int] | None], name: str = "given") -> None:
         self.name = name
         self._give = give
 
-    def rank(self, user: MeasuredUser, n: int) -> np.ndarray | None:
+    def rank(self, user: EvaluationUser, n: int) -> np.ndarray | None:
         found = self._give(user, n)
         return None if found is None else np.array(found, np.int32)
 

@@ -16,11 +16,11 @@ import numpy as np
 
 from tidemill.core.duration import duration
 from tidemill.core.errors import BackendMissing
-from tidemill.core.records import Trial
-from tidemill.core.space import grid, search
-from tidemill.models.arrays import write_array
-from tidemill.training.search import run_search
-from tidemill.training.window_figures import WindowFigures
+from tidemill.core.records.runs import Trial
+from tidemill.core.search_space import grid, search
+from tidemill.models.formats.arrays import write_array
+from tidemill.training.recommender.validation_objective import ValidationObjective
+from tidemill.training.search.run_search import run_search
 
 #: A bowl whose best point is near x = 0.3, n = 12, 40 days and "b".
 BOWL = {
@@ -71,7 +71,7 @@ def threads(parameters: dict[str, Any], report: Any) -> float:
 
 
 @dataclass
-class ToldFigures(WindowFigures):
+class ToldFigures(ValidationObjective):
     """Figures of learners as the names of their numbers say: `told[name]` is the mean; some never come to an end."""
 
     told: dict[str, float] = field(default_factory=dict)

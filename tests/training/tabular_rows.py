@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tidemill.core.signature import Field, Task
+from tidemill.core.records.signature import InputField, Task
 from tidemill.models.tabular.examples import Examples
 
 
@@ -18,7 +18,7 @@ def made(columns: dict[str, Any], target: Any, task: Task, *, time: Any = None, 
         array = values if isinstance(values, pa.Array) else pa.array(values, from_pandas=True)
         kind = {pa.string(): "str", pa.int64(): "int", pa.bool_(): "bool"}.get(array.type)
         kind = kind or ("time" if pa.types.is_timestamp(array.type) else "float")
-        fields.append(Field(name=name, kind=kind))
+        fields.append(InputField(name=name, kind=kind))
         arrays.append(array)
     target = np.asarray(target, np.float64)
     k = {"binary": 2, "classes": int(target.max()) + 1 if task == "classes" else 0}.get(task, 0)

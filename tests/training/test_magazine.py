@@ -12,11 +12,11 @@ import pytest
 
 from tidemill import models
 from tidemill.backends.faiss_search import FaissSearch
-from tidemill.core.clock import micros
+from tidemill.core.clock import to_micros
 from tidemill.models import Interactions
 from tidemill.training import train_recommender
 
-SPLIT = micros(datetime(2017, 6, 1, tzinfo=UTC))
+SPLIT = to_micros(datetime(2017, 6, 1, tzinfo=UTC))
 
 
 @pytest.fixture(scope="module")

@@ -26,12 +26,12 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 from pyarrow import types
 
-from tidemill.backends.arrow import plain_schema
+from tidemill.backends.arrow_form import plain_schema
 from tidemill.core.backend import BackendContext
-from tidemill.core.durable import remove_durably, sync_file, sync_folder
 from tidemill.core.errors import CorruptFile, SchemaChanged, StaleWriter
 from tidemill.core.ports import FileStamp, StagedFile, TableCommit
-from tidemill.core.records import FileEntry
+from tidemill.core.records.ingest import FileEntry
+from tidemill.core.storage.durable_files import remove_durably, sync_file, sync_folder
 
 #: Rows of one data file at most: rewriting a file for a few changed rows stays bounded.
 FILE_ROWS = 131_072
@@ -291,7 +291,7 @@ class DeltaTables:
         sync_folder(log)
 
 
-class _Hashing(io.RawIOBase):
+class _HashingSink(io.RawIOBase):
     """A sink that hashes what goes to the file, so that nothing is read again."""
 
     def __init__(self, sink: io.BufferedWriter) -> None:
@@ -315,7 +315,7 @@ class _Hashing(io.RawIOBase):
 def _write(folder: Path, number: int, rows: pa.Table, statistics: list[str]) -> StagedFile:
     name = f"{number:010d}-{secrets.token_hex(4)}.parquet"
     with (folder / name).open("xb") as sink:
-        hashing = _Hashing(sink)
+        hashing = _HashingSink(sink)
         # Text stays out of the files' own statistics too: it may be, or hold, what is somebody's.
         pq.write_table(rows, hashing, compression="zstd", write_statistics=statistics or False)
         sink.flush()

@@ -19,7 +19,7 @@ import msgspec
 
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import LeaseTaken, SettingError
-from tidemill.core.ports import LineStore
+from tidemill.core.ports import LedgerStore
 
 #: Tries for a lock: whoever asks for the holder has the lock for an instant.
 _TRIES, _PAUSE_S = 5, 0.01
@@ -58,7 +58,7 @@ class FileLease:
 class FileLeases:
     """Leases of one folder; `lines` gives the rising numbers."""
 
-    def __init__(self, folder: Path, lines: LineStore) -> None:
+    def __init__(self, folder: Path, lines: LedgerStore) -> None:
         self._folder = folder
         self._lines = lines
 

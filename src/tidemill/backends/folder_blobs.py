@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from tidemill.core.backend import BackendContext
-from tidemill.core.durable import sync_file, sync_folder
 from tidemill.core.errors import NoSuchBlob, UsageError, nearest
+from tidemill.core.storage.durable_files import sync_file, sync_folder
 
 _LONGEST = 255  # bytes of a file's name
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tidemill.core.backend import BackendContext
-from tidemill.core.durable import remove_durably, sync_folder
 from tidemill.core.errors import NoSuchObject, UsageError, nearest
-from tidemill.core.object_names import checked_object_name
+from tidemill.core.storage.durable_files import remove_durably, sync_folder
+from tidemill.core.storage.object_names import checked_object_name
 
 #: Where content lies before it gets its name. No object can be called so: names do not begin with a dot.
 _INCOMING = ".incoming"

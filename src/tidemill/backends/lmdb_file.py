@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 
 import lmdb
 
-from tidemill.core.durable import sync_folder
 from tidemill.core.errors import CorruptFile, FormatTooNew, LatestFull
+from tidemill.core.storage.durable_files import sync_folder
 
 FORMAT = b"1"
 _NAME, _GONE, _LEFT = "fresh", "gone", b"left"
@@ -56,7 +56,7 @@ class LmdbFile:
             raise FormatTooNew(f"{folder.parent}: format {int(known)}, and this tidemill reads up to {int(FORMAT)}")
 
     @classmethod
-    def of(cls, root: Path, size: int) -> LmdbFile:
+    def shared(cls, root: Path, size: int) -> LmdbFile:
         """The environment of the store at `root` that is not left, shared by all who ask for it in this process."""
         root.mkdir(parents=True, exist_ok=True)
         name = (os.getpid(), str(root.resolve()))
@@ -66,7 +66,7 @@ class LmdbFile:
                 for inherited in [file for file in cls._opened.values() if file.process != name[0]]:
                     inherited.env.close()  # after a fork: LMDB's handles belong to the process that opened them
                     inherited.process = name[0]
-                with in_our_words(root):
+                with translate_errors(root):
                     # what is known to be left stays open where others share it, and is not opened twice
                     found = cls._opened[name] = cls._newest(root, size, _number(found.folder.name) if found else 0)
             return found
@@ -141,7 +141,7 @@ def _close(env: lmdb.Environment, process: int) -> None:
 
 
 @contextlib.contextmanager
-def in_our_words(place: Path) -> Iterator[None]:
+def translate_errors(place: Path) -> Iterator[None]:
     """Full disks and full maps as `LatestFull`, naming `place`; all other errors as they are."""
     try:
         yield

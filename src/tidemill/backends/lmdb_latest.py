@@ -23,12 +23,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tidemill.backends.lmdb_file import LmdbFile, in_our_words
+from tidemill.backends.lmdb_file import LmdbFile, translate_errors
 from tidemill.backends.lmdb_rows import STAMP, fits, overlaid, place_of, plain, prefix, sweep, under, unpack
 from tidemill.backends.mapped_rows import MappedRows, build, fit
 from tidemill.core.backend import BackendContext
-from tidemill.core.durable import sync_folder
 from tidemill.core.errors import CorruptFile, UsageError
+from tidemill.core.storage.durable_files import sync_folder
 
 _VIEW = re.compile(r"^[A-Za-z0-9_][\w.-]*$")
 
@@ -50,7 +50,7 @@ class _Here(threading.local):
     """The file that a thread reads: each goes on to the next generation between two transactions of its own."""
 
     def __init__(self, root: Path, size: int) -> None:
-        self.file = LmdbFile.of(root, size)
+        self.file = LmdbFile.shared(root, size)
         #: States read under one transaction id: while that stays, nothing changed.
         self.seen: tuple[int, dict[str, _State]] = (-1, {})
         #: The transaction id at which the file was seen not to be left.
@@ -84,7 +84,7 @@ class LmdbLatest:
         """A snapshot beside the others that no reader knows of yet, and its check."""
         folder = self._folder(view)
         folder.mkdir(parents=True, exist_ok=True)
-        with in_our_words(folder), tempfile.TemporaryDirectory(dir=folder, prefix=f"new-{os.getpid()}-") as made:
+        with translate_errors(folder), tempfile.TemporaryDirectory(dir=folder, prefix=f"new-{os.getpid()}-") as made:
             built = Path(made) / "rows"
             built.mkdir()
             yield built, build(built, key, rows, version)
@@ -189,7 +189,7 @@ class LmdbLatest:
         self, view: str, by: Mapping[str, Callable[[dict[str, Any] | None], Mapping[str, Any]]], at: int
     ) -> dict[str, dict[str, Any]]:
         rows, notes = {}, []
-        with in_our_words(self._root), self._begin(write=True) as txn:
+        with translate_errors(self._root), self._begin(write=True) as txn:
             state = self._stored(txn, view)
             snapshot = self._snapshot(view, state) if state.serial else None
             for place, (key, made_by) in enumerate(by.items(), 1):
@@ -207,7 +207,7 @@ class LmdbLatest:
         return rows
 
     def drop_covered(self, view: str, covers: int) -> int:
-        with in_our_words(self._root), self._begin(write=True) as txn:
+        with translate_errors(self._root), self._begin(write=True) as txn:
             state = self._stored(txn, view)
             gone = [found for found in self._fresh_rows(txn, view) if found[1][0] < covers]
             for place, *_ in gone:
@@ -236,7 +236,7 @@ class LmdbLatest:
         gone = frozenset(keys)
         if not gone:
             return 0
-        with in_our_words(self._root):
+        with translate_errors(self._root):
             n = sum(self._write_without(view, gone) for view in self._views())
             with self._begin(write=True) as txn:
                 self._here.file.renewed(txn, lambda new, into: self._copy_without(txn, gone, new, into))
@@ -355,7 +355,7 @@ class LmdbLatest:
         here = self._here
         while True:
             if here.file.process != os.getpid() or here.file.left:  # LMDB's handles do not outlive a fork
-                here.file = LmdbFile.of(self._root, self._fresh_bytes)
+                here.file = LmdbFile.shared(self._root, self._fresh_bytes)
                 here.seen, here.stays, self._open = (-1, {}), -1, {}
             txn = here.file.env.begin(write=write)
             if txn.id() == here.stays:

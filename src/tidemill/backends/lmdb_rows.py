@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from tidemill.backends.mapped_rows import fit
-from tidemill.core.clock import micros
+from tidemill.core.clock import to_micros
 from tidemill.core.errors import TidemillError
 
 #: The instant of the put, and the mark that it set.
@@ -54,7 +54,7 @@ def unpack(raw: bytes) -> tuple[int, int, dict[str, Any]]:
 def plain(value: Any) -> Any:
     """A value as MessagePack holds it: times as microseconds, arrays as lists."""
     if isinstance(value, datetime):
-        return micros(value)
+        return to_micros(value)
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 

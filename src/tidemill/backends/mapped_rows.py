@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tidemill.core.durable import sync_file
 from tidemill.core.errors import CorruptFile, GraphError, TypeMismatch, UnknownName, nearest
 from tidemill.core.record_format import VersionedRecord, decode_record
+from tidemill.core.storage.durable_files import sync_file
 
 _HEADER = struct.Struct("<III")  # bytes of the record, its CRC-32 from here on, bytes of the key
 _START, _KEY_SIZE = struct.Struct("<II"), struct.Struct("<I")
@@ -38,7 +38,7 @@ _row = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _FEW = 64
 
 
-class About(VersionedRecord, frozen=True):
+class SnapshotHeader(VersionedRecord, frozen=True):
     """What `about.json` says of a snapshot."""
 
     KIND: ClassVar[str] = "snapshot of rows"
@@ -156,7 +156,9 @@ def build(folder: Path, key: str, rows: pa.Table, version: str) -> int:
     names = ("records.bin", "slots.bin", "rows.arrow")
     sizes = {name: (folder / name).stat().st_size for name in names}
     checks = {name: zlib.crc32(_map(folder / name)) for name in ("slots.bin", "rows.arrow")}
-    about = msgspec.json.encode(About(version=version, key=key, rows=len(keys), bits=bits, sizes=sizes, checks=checks))
+    about = msgspec.json.encode(
+        SnapshotHeader(version=version, key=key, rows=len(keys), bits=bits, sizes=sizes, checks=checks)
+    )
     (folder / "about.json").write_bytes(about)
     for name in (*names, "about.json", "."):
         sync_file(folder / name)
@@ -238,11 +240,11 @@ def _slots(hashes: NDArray[np.uint64], places: NDArray[np.uint64], bits: int) ->
     return slots
 
 
-def _about(path: Path, check: int) -> About:
+def _about(path: Path, check: int) -> SnapshotHeader:
     text = path.read_bytes()
     if zlib.crc32(text) != check:
         raise CorruptFile(f"{path}: not what was written")
-    return decode_record(text, About, str(path))
+    return decode_record(text, SnapshotHeader, str(path))
 
 
 def _map(path: Path) -> mmap.mmap | bytes:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.core.errors import BackendMissing
-from tidemill.core.nested import flat
-from tidemill.core.records import Point, Run, Trial
+from tidemill.core.flatten import flatten
+from tidemill.core.records.runs import MetricPoint, Run, Trial
 
 #: What one call of `log_batch` takes, and how long a parameter or a tag may be.
 _METRICS, _PARAMETERS, _LONGEST, _NAME = 1_000, 100, 5_000, 240
@@ -55,7 +55,7 @@ class MlflowMirror:
     def known(self) -> set[str]:
         return {run.data.tags[_RUN] for run in self._found(f"tags.`{_MILL}` = '{self._mill_id}'") if _is_whole(run)}
 
-    def write(self, run: Run, points: Sequence[Point], trials: Sequence[Trial]) -> None:
+    def write(self, run: Run, points: Sequence[MetricPoint], trials: Sequence[Trial]) -> None:
         for left in self._found(f"tags.`{_MILL}` = '{self._mill_id}' and tags.`{_RUN}` = '{run.name}'"):
             self._remove(left.info.run_id)
         ended = run.ended_at or max((point.at for point in points), default=run.started_at)
@@ -85,7 +85,7 @@ class MlflowMirror:
 
     def _log(self, number: str, parameters: Mapping[str, Any], figures: Iterable[tuple[str, float, int, int]]) -> None:
         names = _Names()
-        params = [self._entities.Param(names.of(key), _cut(str(value))) for key, value in flat(parameters).items()]
+        params = [self._entities.Param(names.of(key), _cut(str(value))) for key, value in flatten(parameters).items()]
         metrics = [self._entities.Metric(name, value, at // 1000, step) for name, value, at, step in figures]
         for start in range(0, len(params), _PARAMETERS):
             self._client.log_batch(number, params=params[start : start + _PARAMETERS])
@@ -164,11 +164,11 @@ def _allowed(name: str) -> str:
     return "/".join(part if part.strip(".") else "_" for part in parts if part)[:_NAME].rstrip("/") or "_"
 
 
-def _over_time(points: Sequence[Point], names: _Names) -> list[tuple[str, float, int, int]]:
+def _over_time(points: Sequence[MetricPoint], names: _Names) -> list[tuple[str, float, int, int]]:
     return [(names.of(point.name), point.value, point.at, point.step) for point in points]
 
 
-def _final(run: Run, points: Sequence[Point], names: _Names, at: int) -> list[tuple[str, float, int, int]]:
+def _final(run: Run, points: Sequence[MetricPoint], names: _Names, at: int) -> list[tuple[str, float, int, int]]:
     """The figures at the end, one step beyond those of the same name, so that they are the newest."""
     figures = {name: metric.value for name, metric in run.metrics.items()}
     for name, metric in run.metrics.items():

@@ -9,7 +9,7 @@ import narwhals as nw
 import polars as pl
 import pyarrow as pa
 
-from tidemill.backends.arrow import plain_rows
+from tidemill.backends.arrow_form import plain_rows
 from tidemill.core.backend import BackendContext
 from tidemill.core.empty_tables import empty_table
 

@@ -13,9 +13,9 @@ import msgspec
 from tidemill.core.backend import BackendContext
 from tidemill.core.clock import Clock, SystemClock
 from tidemill.core.errors import UsageError
-from tidemill.core.group_commit import GroupCommit
 from tidemill.core.ports import EventBatch, LoggedEvent
-from tidemill.core.segments import SegmentWriter, read, segments
+from tidemill.core.storage.group_commit import GroupCommit
+from tidemill.core.storage.segments import SegmentWriter, read_frames, segment_files
 
 #: Segment -> where its next frame starts, and how many frames lie before it.
 _Position = dict[str, tuple[int, int]]
@@ -60,10 +60,10 @@ class SegmentEvents:
         before = _position.decode(after) if after else {}
         found: list[LoggedEvent] = []
         position: _Position = {}  # segments that were removed are not in it: a name never comes again
-        for path in segments(self._folder(stream)):
+        for path in segment_files(self._folder(stream)):
             end, number = before.get(path.name, (0, 0))
             if len(found) < limit and path.stat().st_size > end:
-                for frame in read(path, end):
+                for frame in read_frames(path, end):
                     end, number = frame.end, number + 1
                     found.append(LoggedEvent(path.name, number, frame.payload))
                     if len(found) == limit:

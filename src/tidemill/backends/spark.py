@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import pyarrow as pa
 
-from tidemill.backends.arrow import plain_rows, plain_schema
+from tidemill.backends.arrow_form import plain_rows, plain_schema
 from tidemill.core.backend import BackendContext
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import BackendMissing, SettingError

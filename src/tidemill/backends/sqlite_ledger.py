@@ -9,7 +9,7 @@ from typing import Any
 from tidemill.backends.sqlite_file import SqliteFile
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import LeaseLost, LedgerCorrupt, LedgerMissing
-from tidemill.core.ports import StoredLine
+from tidemill.core.ports import StoredEntry
 
 FORMAT = 1
 
@@ -25,20 +25,20 @@ CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON lines BEGIN SELECT RAISE
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON lines BEGIN SELECT RAISE(ABORT, 'append-only'); END;;
 CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, number INTEGER NOT NULL, holder TEXT NOT NULL) STRICT
 """
-_COLUMNS = StoredLine.__struct_fields__
+_COLUMNS = StoredEntry.__struct_fields__
 _LIST = ", ".join(_COLUMNS)
 _INDEX = {"actor", "act", "about", "fingerprint"}
 _PAGE = 500
 
 
-class SqliteLines:
+class SqliteLedger:
     """The lines of one ledger; `patience_s` is how long to wait for another writer before `LedgerBusy`."""
 
     def __init__(self, path: Path | str, *, patience_s: float = 10.0) -> None:
         self._file = SqliteFile(Path(path), _SCHEMA, FORMAT, patience_s)
 
     @classmethod
-    def from_url(cls, url: str, context: BackendContext) -> SqliteLines:
+    def from_url(cls, url: str, context: BackendContext) -> SqliteLedger:
         """The ledger in the file of `url`; `LedgerMissing` where it is not there and may not be created."""
         path = context.path(url)
         if not context.create and not path.exists():
@@ -55,8 +55,8 @@ class SqliteLines:
         self._file.close()
 
     def append(
-        self, build: Callable[[StoredLine | None], StoredLine], lease: tuple[str, int] | None = None
-    ) -> StoredLine:
+        self, build: Callable[[StoredEntry | None], StoredEntry], lease: tuple[str, int] | None = None
+    ) -> StoredEntry:
         with self._file.write() as connection:
             if lease is not None:
                 self._refuse_stale(*lease)
@@ -65,7 +65,7 @@ class SqliteLines:
             connection.execute(f"INSERT INTO lines ({_LIST}) VALUES (?,?,?,?,?,?,?,?,?)", values)
         return line
 
-    def lines(self, after: int = 0, *, backwards: bool = False, where: Mapping[str, str] = {}) -> Iterator[StoredLine]:
+    def lines(self, after: int = 0, *, backwards: bool = False, where: Mapping[str, str] = {}) -> Iterator[StoredEntry]:
         unknown = set(where) - _INDEX
         if unknown:
             raise TypeError(f"lines have no index column {', '.join(sorted(unknown))}")
@@ -85,7 +85,7 @@ class SqliteLines:
         except LedgerCorrupt:  # line by line, so that the first one that cannot be read is known
             return self._file.rows(query, (*values, 1))
 
-    def last(self) -> StoredLine | None:
+    def last(self) -> StoredEntry | None:
         return next(self.lines(backwards=True), None)
 
     def lease(self, name: str, holder: str) -> int:
@@ -116,5 +116,5 @@ class SqliteLines:
         return found[0] if found else (0, "nobody")
 
 
-def _line(row: tuple[Any, ...]) -> StoredLine:
-    return StoredLine(**dict(zip(_COLUMNS, row, strict=True)))
+def _line(row: tuple[Any, ...]) -> StoredEntry:
+    return StoredEntry(**dict(zip(_COLUMNS, row, strict=True)))

@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.checks.contract import split as split
-    from tidemill.checks.expectation import AnyExpectation as AnyExpectation
-    from tidemill.checks.expectation import Expectation as Expectation
-    from tidemill.checks.expectation import between as between
-    from tidemill.checks.expectation import defaults as defaults
-    from tidemill.checks.expectation import fresh as fresh
-    from tidemill.checks.expectation import like_history as like_history
-    from tidemill.checks.expectation import not_null as not_null
-    from tidemill.checks.expectation import refused_share as refused_share
-    from tidemill.checks.expectation import repeated_share as repeated_share
-    from tidemill.checks.fit import validate as validate
+    from tidemill.checks.contract import split_refused as split_refused
+    from tidemill.checks.expectations import AnyExpectation as AnyExpectation
+    from tidemill.checks.expectations import Expectation as Expectation
+    from tidemill.checks.expectations import between as between
+    from tidemill.checks.expectations import defaults as defaults
+    from tidemill.checks.expectations import fresh as fresh
+    from tidemill.checks.expectations import like_history as like_history
+    from tidemill.checks.expectations import not_null as not_null
+    from tidemill.checks.expectations import refused_share as refused_share
+    from tidemill.checks.expectations import repeated_share as repeated_share
+    from tidemill.checks.validate_expectations import validate as validate
     from tidemill.checks.verdict import evaluate as evaluate
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "contract": "split",
-            "expectation": (
+            "contract": "split_refused",
+            "expectations": (
                 "AnyExpectation Expectation between defaults fresh like_history not_null refused_share repeated_share"
             ),
-            "fit": "validate",
+            "validate_expectations": "validate",
             "verdict": "evaluate",
         },
     )

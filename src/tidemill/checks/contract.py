@@ -5,15 +5,15 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.core.contract.contract import ROW, Contract, ContractColumn
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import SchemaChanged, nearest
-from tidemill.core.schema import ROW, Column, Contract
 
 #: Columns of refused rows. Reasons say what is wrong and never the value, which may be personal.
 REFUSED = pa.schema([(ROW, pa.int64()), ("column", pa.string()), ("reason", pa.string())])
 
 
-def split(contract: Contract, rows: pa.Table, *, not_after: int | None = None) -> tuple[pa.Table, pa.Table]:
+def split_refused(contract: Contract, rows: pa.Table, *, not_after: int | None = None) -> tuple[pa.Table, pa.Table]:
     """`(good, refused)`: the rows that fit, and of each other row its `_row`, its first wrong column and the reason.
 
     Refused are missing values of columns that are not optional, empty identifiers, NaN and infinities, values outside
@@ -40,7 +40,7 @@ def split(contract: Contract, rows: pa.Table, *, not_after: int | None = None) -
     return rows.filter(good), refused.combine_chunks()
 
 
-def _wrong(column: Column, values: pa.ChunkedArray, not_after: int | None) -> list[tuple[pa.ChunkedArray, str]]:
+def _wrong(column: ContractColumn, values: pa.ChunkedArray, not_after: int | None) -> list[tuple[pa.ChunkedArray, str]]:
     """Masks of wrong values with their reason; masks that are nowhere true are left out."""
     found: list[tuple[pa.ChunkedArray, str]] = []
     if not column.optional and values.null_count:

@@ -8,22 +8,22 @@ from typing import Any
 import narwhals as nw
 import pyarrow as pa
 
-from tidemill.checks.bound import lower, upper
-from tidemill.checks.expectation import (
+from tidemill.checks.binomial_bounds import lower, upper
+from tidemill.checks.expectations import (
     AnyExpectation,
     Between,
-    Fresh,
+    Freshness,
     LikeHistory,
     NotNull,
     RefusedShare,
     RepeatedShare,
 )
-from tidemill.checks.history import LEAST_DAYS, Rank, ranks
-from tidemill.checks.observe import Observed, observe
+from tidemill.checks.learned_bounds import LEAST_DAYS, HistoricalRank, historical_ranks
+from tidemill.checks.observations import Observations, observe
 from tidemill.core.clock import from_micros
 from tidemill.core.duration import duration
 from tidemill.core.ports import Engine
-from tidemill.core.records import Counts, Failure, Verdict
+from tidemill.core.records.ingest import Failure, RowCounts, Verdict
 
 #: The key in a verdict's metrics under which its day stands, in days since 1970: what weekday it was, and which day.
 DAY = "day"
@@ -36,7 +36,7 @@ def evaluate(
     expectations: Sequence[AnyExpectation],
     *,
     engine: Engine | None = None,
-    counts: Counts | None = None,
+    counts: RowCounts | None = None,
     as_of: int,
     event_time: str | None = None,
     history: Sequence[Mapping[str, float]] = (),
@@ -72,17 +72,17 @@ def evaluate(
 def _judge(
     table: str,
     expectation: AnyExpectation,
-    seen: Observed,
+    seen: Observations,
     number: int,
     as_of: int,
-    ranked: Mapping[str, Rank],
+    ranked: Mapping[str, HistoricalRank],
 ) -> tuple[Failure | None, str | None]:
     match expectation:
         case Between() | NotNull():
             return _at_least(table, expectation, *seen.shares[number]), None
         case RefusedShare() | RepeatedShare():
             return _at_most(table, expectation, *seen.shares[number]), None
-        case Fresh():
+        case Freshness():
             return _fresh(table, expectation, *seen.newest[number], as_of), None
         case LikeHistory(measures=name) if f"{table}.{name}" in ranked:
             return _like_history(table, expectation, seen.metrics[name], ranked[f"{table}.{name}"])
@@ -125,7 +125,7 @@ def _at_most(table: str, expectation: RefusedShare | RepeatedShare, k: int, n: i
     )
 
 
-def _fresh(table: str, expectation: Fresh, column: str, newest: int | None, n: int, as_of: int) -> Failure | None:
+def _fresh(table: str, expectation: Freshness, column: str, newest: int | None, n: int, as_of: int) -> Failure | None:
     if n == 0 or newest is None or as_of - newest <= duration(expectation.within):
         return None
     days = (as_of - newest) / _DAY_US
@@ -149,16 +149,18 @@ def _ranks(
     expectations: Sequence[AnyExpectation],
     metrics: Mapping[str, float],
     history: Sequence[Mapping[str, float]],
-) -> dict[str, Rank]:
+) -> dict[str, HistoricalRank]:
     """The ranks of all learned metrics of the table together: they share one budget."""
     learned = [expectation for expectation in expectations if isinstance(expectation, LikeHistory)]
     names = {f"{table}.{expectation.measures}" for expectation in learned}
     today = {name: value for name, value in metrics.items() if name in names}
     days = [(int(day[DAY]), day) for day in history if DAY in day]  # a rebuild has a verdict and no day
-    return ranks(today, int(metrics[DAY]), days, frozenset({f"{table}.row_count"}))
+    return historical_ranks(today, int(metrics[DAY]), days, frozenset({f"{table}.row_count"}))
 
 
-def _like_history(table: str, expectation: LikeHistory, value: float, found: Rank) -> tuple[Failure | None, str | None]:
+def _like_history(
+    table: str, expectation: LikeHistory, value: float, found: HistoricalRank
+) -> tuple[Failure | None, str | None]:
     if found.n < LEAST_DAYS:
         return None, f"{table}: {expectation.words} is warming up: {found.n} of {LEAST_DAYS} days of history"
     if not found.odd:

@@ -52,7 +52,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"tidemill.cli.{cmd_name}_command")
+        module = import_module(f"tidemill.cli.commands.{cmd_name}_command")
         command: click.Command = module.command
         return command
 

@@ -10,34 +10,34 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.console.app import create_app as create_app
-    from tidemill.console.comparison import ComparePage as ComparePage
-    from tidemill.console.comparison import compare_page as compare_page
-    from tidemill.console.feature_view import FeatureViewPage as FeatureViewPage
-    from tidemill.console.feature_view import feature_view_page as feature_view_page
-    from tidemill.console.features import FeaturesPage as FeaturesPage
-    from tidemill.console.features import features_page as features_page
-    from tidemill.console.house import House as House
-    from tidemill.console.loop import LoopPage as LoopPage
-    from tidemill.console.loop import loop_page as loop_page
-    from tidemill.console.model import ModelPage as ModelPage
-    from tidemill.console.model import model_page as model_page
-    from tidemill.console.run import RunPage as RunPage
-    from tidemill.console.run import run_page as run_page
-    from tidemill.console.runs import RunsPage as RunsPage
-    from tidemill.console.runs import runs_page as runs_page
+    from tidemill.console.pages.comparison_page import ComparePage as ComparePage
+    from tidemill.console.pages.comparison_page import compare_page as compare_page
+    from tidemill.console.pages.feature_view_page import FeatureViewPage as FeatureViewPage
+    from tidemill.console.pages.feature_view_page import feature_view_page as feature_view_page
+    from tidemill.console.pages.features_page import FeaturesPage as FeaturesPage
+    from tidemill.console.pages.features_page import features_page as features_page
+    from tidemill.console.pages.loop_page import LoopPage as LoopPage
+    from tidemill.console.pages.loop_page import loop_page as loop_page
+    from tidemill.console.pages.model_page import ModelPage as ModelPage
+    from tidemill.console.pages.model_page import model_page as model_page
+    from tidemill.console.pages.run_page import RunPage as RunPage
+    from tidemill.console.pages.run_page import run_page as run_page
+    from tidemill.console.pages.runs_page import RunsPage as RunsPage
+    from tidemill.console.pages.runs_page import runs_page as runs_page
+    from tidemill.console.state.console_stores import ConsoleStores as ConsoleStores
+    from tidemill.console.web.console_app import create_app as create_app
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "app": "create_app",
-            "comparison": "ComparePage compare_page",
-            "feature_view": "FeatureViewPage feature_view_page",
-            "features": "FeaturesPage features_page",
-            "house": "House",
-            "loop": "LoopPage loop_page",
-            "model": "ModelPage model_page",
-            "run": "RunPage run_page",
-            "runs": "RunsPage runs_page",
+            "pages.comparison_page": "ComparePage compare_page",
+            "pages.feature_view_page": "FeatureViewPage feature_view_page",
+            "pages.features_page": "FeaturesPage features_page",
+            "pages.loop_page": "LoopPage loop_page",
+            "pages.model_page": "ModelPage model_page",
+            "pages.run_page": "RunPage run_page",
+            "pages.runs_page": "RunsPage runs_page",
+            "state.console_stores": "ConsoleStores",
+            "web.console_app": "create_app",
         },
     )

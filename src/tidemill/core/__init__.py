@@ -13,29 +13,30 @@ if TYPE_CHECKING:
     from tidemill.core.clock import Clock as Clock
     from tidemill.core.clock import FixedClock as FixedClock
     from tidemill.core.clock import SystemClock as SystemClock
+    from tidemill.core.contract.contract import Contract as Contract
+    from tidemill.core.contract.contract import Event as Event
     from tidemill.core.errors import TidemillError as TidemillError
-    from tidemill.core.keys import Keys as Keys
-    from tidemill.core.ledger import Head as Head
-    from tidemill.core.ledger import Ledger as Ledger
-    from tidemill.core.ledger import Line as Line
-    from tidemill.core.refs import Ref as Ref
-    from tidemill.core.refs import parse_ref as parse_ref
-    from tidemill.core.schema import Contract as Contract
-    from tidemill.core.schema import Event as Event
+    from tidemill.core.identity.keys import Keys as Keys
+    from tidemill.core.identity.refs import Ref as Ref
+    from tidemill.core.identity.refs import parse_ref as parse_ref
+    from tidemill.core.identity.surrogates import Surrogates as Surrogates
+    from tidemill.core.identity.surrogates import Vault as Vault
+    from tidemill.core.ledger.ledger import Ledger as Ledger
+    from tidemill.core.ledger.ledger_entry import LedgerEntry as LedgerEntry
+    from tidemill.core.ledger.ledger_entry import LedgerHead as LedgerHead
     from tidemill.core.settings import Settings as Settings
-    from tidemill.core.subjects import Surrogates as Surrogates
-    from tidemill.core.subjects import Vault as Vault
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "clock": "Clock FixedClock SystemClock",
+            "contract.contract": "Contract Event",
             "errors": "TidemillError",
-            "keys": "Keys",
-            "ledger": "Head Ledger Line",
-            "refs": "Ref parse_ref",
-            "schema": "Contract Event",
+            "identity.keys": "Keys",
+            "identity.refs": "Ref parse_ref",
+            "identity.surrogates": "Surrogates Vault",
+            "ledger.ledger": "Ledger",
+            "ledger.ledger_entry": "LedgerEntry LedgerHead",
             "settings": "Settings",
-            "subjects": "Surrogates Vault",
         },
     )

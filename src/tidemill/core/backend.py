@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from tidemill.core.ports import LineStore
+from tidemill.core.ports import LedgerStore
 
 #: `scheme:rest`; a path that begins with a name and a colon is written `./name:rest`.
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):(.*)", re.DOTALL)
@@ -26,7 +26,7 @@ class BackendContext:
     #: Whether a store that does not exist may be created. The ledger raises `LedgerMissing` where it may not.
     create: bool = True
     #: The opened ledger store, which gives the rising numbers. Only the port `leases` gets it.
-    lines: LineStore | None = None
+    lines: LedgerStore | None = None
 
     def path(self, url: str) -> Path:
         """The local path that a URL names: with or without its scheme, relative to the project.

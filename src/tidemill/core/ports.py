@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from tidemill.core.records import FileEntry
+from tidemill.core.records.ingest import FileEntry
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -170,7 +170,7 @@ class Source(Protocol):
         ...
 
 
-class StoredLine(msgspec.Struct, frozen=True, kw_only=True):
+class StoredEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A ledger line as a store keeps it: the hashed bytes, and columns that are only an index over them."""
 
     seq: int
@@ -186,20 +186,20 @@ class StoredLine(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
 
 
-class LineStore(Protocol):
+class LedgerStore(Protocol):
     """Where ledger lines are kept: append-only, in order, one durable transaction per append."""
 
     def append(
-        self, build: Callable[[StoredLine | None], StoredLine], lease: tuple[str, int] | None = None
-    ) -> StoredLine:
+        self, build: Callable[[StoredEntry | None], StoredEntry], lease: tuple[str, int] | None = None
+    ) -> StoredEntry:
         """Add the line that `build` makes of the last one, with nobody in between; a stale lease is `LeaseLost`."""
         ...
 
-    def lines(self, after: int = 0, *, backwards: bool = False, where: Mapping[str, str] = {}) -> Iterator[StoredLine]:
+    def lines(self, after: int = 0, *, backwards: bool = False, where: Mapping[str, str] = {}) -> Iterator[StoredEntry]:
         """Lines with a number above `after`, by number; `where` gives `act`, `about`, `actor` or `fingerprint`."""
         ...
 
-    def last(self) -> StoredLine | None:
+    def last(self) -> StoredEntry | None:
         """The line with the largest number."""
         ...
 
@@ -428,7 +428,7 @@ class EventLog(Protocol):
         ...
 
 
-class Search(Protocol):
+class VectorSearch(Protocol):
     """Nearest vectors by inner product."""
 
     name: str

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from tidemill.core.errors import SettingError, nearest
-from tidemill.core.nested import flat
+from tidemill.core.flatten import flatten
 
 FILE = "tidemill.toml"
 PREFIX = "TIDEMILL_"
@@ -101,14 +101,16 @@ class Settings(Profile, frozen=True, kw_only=True):
 
     def origin(self, key: str) -> str:
         """Where the value of `key` came from: an argument, a variable, the file's profile, or `default`."""
-        known = flat(_values(self), empty=False)
+        known = flatten(_values(self), empty=False)
         if key not in known:
             raise SettingError(f"there is no setting {key!r}", tip=nearest(key, known))
         return self.origins.get(key, "default")
 
     def rows(self) -> list[tuple[str, str, str]]:
         """`(key, value, origin)` of every setting; passwords within URLs are masked."""
-        return [(key, masked(str(value)), self.origin(key)) for key, value in flat(_values(self), empty=False).items()]
+        return [
+            (key, masked(str(value)), self.origin(key)) for key, value in flatten(_values(self), empty=False).items()
+        ]
 
     def keys_folder(self, mill_id: str) -> Path:
         """Where the keys of the mill with this id lie."""
@@ -134,12 +136,12 @@ def load(
     if chosen not in file and chosen != DEFAULT_PROFILE:
         raise SettingError(f"{project / FILE} has no profile {chosen!r}", tip=nearest(chosen, {*file, DEFAULT_PROFILE}))
     for name, table in file.items():
-        written = flat(table, empty=False)
+        written = flatten(table, empty=False)
         _fitting(written, dict.fromkeys(written, f"{FILE} [{name}]"))
     layers = [
-        (flat(file.get(chosen, {}), empty=False), f"{FILE} [{chosen}]"),
+        (flatten(file.get(chosen, {}), empty=False), f"{FILE} [{chosen}]"),
         *(({key: value}, f"variable {name}") for key, value, name in _variables(given)),
-        ({key: value for key, value in flat(overrides or {}, empty=False).items() if value is not None}, "argument"),
+        ({key: value for key, value in flatten(overrides or {}, empty=False).items() if value is not None}, "argument"),
     ]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}

@@ -14,11 +14,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.core.contract.contract import Contract
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import FormatTooNew
 from tidemill.core.kinds import arrow_type
-from tidemill.core.records import Record
-from tidemill.core.schema import Contract
+from tidemill.core.record_format import Record
 
 if TYPE_CHECKING:
     from tidemill.core.errors import SourceError

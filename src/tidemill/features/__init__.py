@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.features.history import view_at as view_at
-    from tidemill.features.history import view_history as view_history
-    from tidemill.features.joined_examples import Join as Join
-    from tidemill.features.joined_examples import point_in_time as point_in_time
-    from tidemill.features.joined_frames import join_frames as join_frames
-    from tidemill.features.online import OnlineFacts as OnlineFacts
-    from tidemill.features.online_values import Found as Found
-    from tidemill.features.online_values import OnlineValues as OnlineValues
-    from tidemill.features.view import FeatureView as FeatureView
-    from tidemill.features.view import materialise as materialise
-    from tidemill.features.view import newest as newest
+    from tidemill.features.feature_history import view_at as view_at
+    from tidemill.features.feature_history import view_history as view_history
+    from tidemill.features.feature_view import FeatureView as FeatureView
+    from tidemill.features.feature_view import materialise as materialise
+    from tidemill.features.feature_view import newest_rows as newest_rows
+    from tidemill.features.item_facts import ItemFacts as ItemFacts
+    from tidemill.features.online_lookup import LookupResult as LookupResult
+    from tidemill.features.online_lookup import OnlineLookup as OnlineLookup
+    from tidemill.features.point_in_time_frames import join_frames as join_frames
+    from tidemill.features.point_in_time_join import PointInTimeJoin as PointInTimeJoin
+    from tidemill.features.point_in_time_join import point_in_time as point_in_time
     from tidemill.features.view_spec import ViewSpec as ViewSpec
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "history": "view_at view_history",
-            "joined_examples": "Join point_in_time",
-            "joined_frames": "join_frames",
-            "online": "OnlineFacts",
-            "online_values": "Found OnlineValues",
-            "view": "FeatureView materialise newest",
+            "feature_history": "view_at view_history",
+            "feature_view": "FeatureView materialise newest_rows",
+            "item_facts": "ItemFacts",
+            "online_lookup": "LookupResult OnlineLookup",
+            "point_in_time_frames": "join_frames",
+            "point_in_time_join": "PointInTimeJoin point_in_time",
             "view_spec": "ViewSpec",
         },
     )

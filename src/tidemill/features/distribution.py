@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tidemill.core.records import FEWEST_USERS, Record
+from tidemill.core.record_format import Record
+from tidemill.core.records.quality import FEWEST_USERS
 
 #: Stretches of a histogram, and values that are named.
 STRETCHES, NAMED = 16, 8
@@ -22,7 +23,7 @@ _EXACT = 2.0**50
 _LONGEST = 60
 
 
-class Stretch(Record, frozen=True):
+class HistogramBin(Record, frozen=True):
     """Numbers from `low` to below `high`; `n` is `None` where there are some, and too few to be told."""
 
     low: float
@@ -30,7 +31,7 @@ class Stretch(Record, frozen=True):
     n: int | None
 
 
-class Frequent(Record, frozen=True):
+class FrequentValue(Record, frozen=True):
     """A value that many rows have."""
 
     value: str
@@ -41,8 +42,8 @@ class Distribution(Record, frozen=True):
     """The spread of a column: either stretches of numbers, or frequent values and how many rows have others."""
 
     n: int
-    stretches: tuple[Stretch, ...] = ()
-    frequent: tuple[Frequent, ...] = ()
+    stretches: tuple[HistogramBin, ...] = ()
+    frequent: tuple[FrequentValue, ...] = ()
     #: Rows that have another value; `None` where there are some, and too few to be told.
     others: int | None = 0
 
@@ -88,7 +89,7 @@ def _of_numbers(values: pa.ChunkedArray) -> Distribution | None:
     return Distribution(
         n=n,
         stretches=tuple(
-            Stretch(low=float(edges[k]), high=float(edges[k + 1]), n=_told(int(count)))
+            HistogramBin(low=float(edges[k]), high=float(edges[k + 1]), n=_told(int(count)))
             for k, count in enumerate(counts)
         ),
     )
@@ -111,7 +112,7 @@ def _of_values(values: pa.ChunkedArray) -> Distribution | None:
     left = len(values) - sum(one["counts"] for one in frequent)
     return Distribution(
         n=len(values),
-        frequent=tuple(Frequent(value=one["values"], n=one["counts"]) for one in frequent),
+        frequent=tuple(FrequentValue(value=one["values"], n=one["counts"]) for one in frequent),
         others=_told(left),
     )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidemill.core.records import Record
-from tidemill.features.stretches import AT
+from tidemill.core.record_format import Record
+from tidemill.features.value_intervals import AT
 
 
-class Freshness(Record, frozen=True):
+class ViewFreshness(Record, frozen=True):
     """The age of a view's rows as of `now`, microseconds."""
 
     rows: int
@@ -22,19 +22,19 @@ class Freshness(Record, frozen=True):
     expired: float
 
 
-def freshness(rows: pa.Table, *, ttl_us: int | None, now: int) -> Freshness:
+def view_freshness(rows: pa.Table, *, ttl_us: int | None, now: int) -> ViewFreshness:
     """What the `_at` (int64 microseconds) of a view's rows say, one row per entity; a row without one never expires.
 
     >>> rows = pa.table({"u": ["a", "b"], "_at": [10, 90]})
-    >>> freshness(rows, ttl_us=50, now=100)
+    >>> view_freshness(rows, ttl_us=50, now=100)
     Freshness(rows=2, oldest_at=10, newest_at=90, age_us=10, expired=0.5)
     """
     if AT not in rows.column_names or rows[AT].null_count == rows.num_rows:
-        return Freshness(rows=rows.num_rows, oldest_at=None, newest_at=None, age_us=None, expired=0.0)
+        return ViewFreshness(rows=rows.num_rows, oldest_at=None, newest_at=None, age_us=None, expired=0.0)
     at = rows[AT].cast(pa.int64())
     limits = pc.min_max(at).as_py()
     old = 0 if ttl_us is None else pc.sum(pc.greater(pc.subtract(now, at), ttl_us)).as_py() or 0
-    return Freshness(
+    return ViewFreshness(
         rows=rows.num_rows,
         oldest_at=limits["min"],
         newest_at=limits["max"],

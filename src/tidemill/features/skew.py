@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tidemill.core.errors import RowsLost
-from tidemill.core.records import Record
+from tidemill.core.record_format import Record
 
 #: Numbers this close to each other, relative to the larger one, are equal.
 RELATIVE = 1e-9
@@ -23,7 +23,7 @@ RELATIVE = 1e-9
 _NAMED = 3
 
 
-class Differing(Record, frozen=True):
+class ValueDifference(Record, frozen=True):
     """A value that was served and is another one when recomputed, and which event or boundary each is of."""
 
     prediction_id: str = ""
@@ -44,7 +44,7 @@ class FeatureSkew(Record, frozen=True):
     #: Of the differing ones: served from an earlier event or boundary than the tables know of by then.
     behind: int = 0
     share: float = 0.0
-    rows: tuple[Differing, ...] = ()
+    rows: tuple[ValueDifference, ...] = ()
 
 
 def skew(logged: pa.Table, recomputed: pa.Table, views: Mapping[str, str]) -> tuple[FeatureSkew, ...]:
@@ -72,7 +72,7 @@ def _of_feature(feature: str, view: str, logged: pa.Table, recomputed: pa.Table)
     at = [[column[int(place)].as_py() for place in places] for _, column in sides]
     behind = sum(then is not None and now is not None and then < now for then, now in zip(*at, strict=True))
     rows = tuple(
-        Differing(
+        ValueDifference(
             prediction_id=logged["prediction_id"][place].as_py(),
             as_of=logged["as_of"][place].as_py(),
             logged=sides[0][0][place].as_py(),

@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.feedback.actual import Actual as Actual
-    from tidemill.feedback.actual import expected_against_actual as expected_against_actual
-    from tidemill.feedback.log import OUTCOMES as OUTCOMES
-    from tidemill.feedback.log import PREDICTIONS as PREDICTIONS
-    from tidemill.feedback.log import SegmentLog as SegmentLog
+    from tidemill.feedback.log_tables import current_outcomes as current_outcomes
+    from tidemill.feedback.log_tables import current_predictions as current_predictions
+    from tidemill.feedback.log_tables import outcome_schema as outcome_schema
+    from tidemill.feedback.log_tables import prediction_schema as prediction_schema
+    from tidemill.feedback.log_writer import LogWriter as LogWriter
+    from tidemill.feedback.log_writer import WriteSummary as WriteSummary
+    from tidemill.feedback.realised_quality import RealisedRate as RealisedRate
+    from tidemill.feedback.realised_quality import realised_rates as realised_rates
     from tidemill.feedback.record_decoder import RecordDecoder as RecordDecoder
-    from tidemill.feedback.tables import current_outcomes as current_outcomes
-    from tidemill.feedback.tables import current_predictions as current_predictions
-    from tidemill.feedback.tables import outcome_schema as outcome_schema
-    from tidemill.feedback.tables import prediction_schema as prediction_schema
-    from tidemill.feedback.writer import LogWriter as LogWriter
-    from tidemill.feedback.writer import Written as Written
+    from tidemill.feedback.segment_log import OUTCOMES as OUTCOMES
+    from tidemill.feedback.segment_log import PREDICTIONS as PREDICTIONS
+    from tidemill.feedback.segment_log import SegmentLog as SegmentLog
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "actual": "Actual expected_against_actual",
-            "log": "OUTCOMES PREDICTIONS SegmentLog",
+            "log_tables": "current_outcomes current_predictions outcome_schema prediction_schema",
+            "log_writer": "LogWriter WriteSummary",
+            "realised_quality": "RealisedRate realised_rates",
             "record_decoder": "RecordDecoder",
-            "tables": "current_outcomes current_predictions outcome_schema prediction_schema",
-            "writer": "LogWriter Written",
+            "segment_log": "OUTCOMES PREDICTIONS SegmentLog",
         },
     )

@@ -13,14 +13,14 @@ from typing import Generic, TypeVar
 import msgspec
 
 from tidemill.core.errors import FormatTooNew
-from tidemill.core.records import LOG_FORMAT, Outcome, Prediction
+from tidemill.core.records.serving import LOG_FORMAT, Outcome, Prediction
 
 LogRecord = TypeVar("LogRecord", Prediction, Outcome)
 #: What `policy` said in format 1: the state of the switch.
 SWITCH_STATES = ("on", "off")
 
 
-class _FormatNumber(msgspec.Struct):
+class _LogFormatNumber(msgspec.Struct):
     format: int = 1
 
 
@@ -34,7 +34,7 @@ class RecordDecoder(Generic[LogRecord]):
 
     def __init__(self, kind: type[LogRecord]) -> None:
         self._decode: Callable[[bytes], LogRecord] = msgspec.msgpack.Decoder(kind).decode
-        self._format = msgspec.msgpack.Decoder(_FormatNumber).decode
+        self._format = msgspec.msgpack.Decoder(_LogFormatNumber).decode
 
     def __call__(self, payload: bytes) -> LogRecord:
         """The record; raises `FormatTooNew`, and `msgspec.DecodeError` where the payload holds none."""

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.governance.audit import verify as verify
-    from tidemill.governance.leaks import Leak as Leak
-    from tidemill.governance.leaks import scan as scan
+    from tidemill.governance.identifier_scan.identifier_scan import IdentifierLeak as IdentifierLeak
+    from tidemill.governance.identifier_scan.identifier_scan import scan_folder as scan_folder
+    from tidemill.governance.ledger_audit import verify_ledger as verify_ledger
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "audit": "verify",
-            "leaks": "Leak scan",
+            "identifier_scan.identifier_scan": "IdentifierLeak scan_folder",
+            "ledger_audit": "verify_ledger",
         },
     )

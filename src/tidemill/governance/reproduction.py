@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.core.records import Record
+from tidemill.core.record_format import Record
 
 #: The largest difference of an answer that counts as the same.
 TOLERANCE = 1e-6
@@ -21,7 +21,7 @@ What = Literal["data", "code", "environment", "learning"]
 Outcome = Literal["bitwise", "tolerance", "reduced", "no"]
 
 
-class Cause(Record, frozen=True):
+class DifferenceCause(Record, frozen=True):
     """Something that is not as it was recorded."""
 
     what: What
@@ -37,9 +37,9 @@ class Reproduction(Record, frozen=True):
     #: The verdict as a sentence.
     says: str
     #: Why not; empty unless the outcome is `no`.
-    causes: tuple[Cause, ...] = ()
+    causes: tuple[DifferenceCause, ...] = ()
     #: What differed and did not matter, because the outcome is the same.
-    differences: tuple[Cause, ...] = ()
+    differences: tuple[DifferenceCause, ...] = ()
     #: sha256 of the recorded bundle, and of the one that was made now (empty: none was).
     recorded: str = ""
     made: str = ""
@@ -58,7 +58,7 @@ class Reproduction(Record, frozen=True):
 
 
 @dataclass(frozen=True)
-class Made:
+class LearningResult:
     """What a learning left: sha256 of the bundle, how many rows it took, and a sha256 over them (empty: unknown)."""
 
     bundle: str
@@ -67,7 +67,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Compared:
+class AnswerComparison:
     """Answers of two bundles to the same questions."""
 
     #: How many, of what (`lists of users`), the largest difference (`None`: one is no number, or of another shape), and
@@ -90,13 +90,13 @@ class Compared:
 
 def judge(
     about: str,
-    recorded: Made,
-    made: Made | None,
+    recorded: LearningResult,
+    made: LearningResult | None,
     *,
-    compared: Compared | None = None,
+    compared: AnswerComparison | None = None,
     erased: bool = False,
-    blocked: Sequence[Cause] = (),
-    differences: Sequence[Cause] = (),
+    blocked: Sequence[DifferenceCause] = (),
+    differences: Sequence[DifferenceCause] = (),
 ) -> Reproduction:
     """The verdict, from what was `recorded` and what was `made` now (`None`: nothing could be).
 
@@ -125,20 +125,30 @@ def judge(
     return _no(about, recorded, made, [*_of_rows(recorded, made), *differences], compared)
 
 
-def _of_rows(recorded: Made, made: Made) -> list[Cause]:
+def _of_rows(recorded: LearningResult, made: LearningResult) -> list[DifferenceCause]:
     if made.n_rows != recorded.n_rows:
         found = f"{made.n_rows:,} rows were read, and {recorded.n_rows:,} were learned from"
-        return [Cause(what="data", says=found)]
+        return [DifferenceCause(what="data", says=found)]
     if recorded.rows and made.rows != recorded.rows:
-        return [Cause(what="data", says="the rows that were read have other values or another order than those before")]
+        return [
+            DifferenceCause(
+                what="data", says="the rows that were read have other values or another order than those before"
+            )
+        ]
     return []
 
 
 def _no(
-    about: str, recorded: Made, made: Made | None, causes: Sequence[Cause], compared: Compared | None
+    about: str,
+    recorded: LearningResult,
+    made: LearningResult | None,
+    causes: Sequence[DifferenceCause],
+    compared: AnswerComparison | None,
 ) -> Reproduction:
     why = tuple(causes) or (
-        Cause(what="learning", says="rows, code and environment are the same: the learning gives something else"),
+        DifferenceCause(
+            what="learning", says="rows, code and environment are the same: the learning gives something else"
+        ),
     )
     told = "; ".join(cause.says for cause in why)
     if compared is not None:
@@ -154,10 +164,10 @@ def _but(
     about: str,
     outcome: Outcome,
     says: str,
-    recorded: Made,
-    made: Made,
-    compared: Compared | None,
-    differences: Sequence[Cause],
+    recorded: LearningResult,
+    made: LearningResult,
+    compared: AnswerComparison | None,
+    differences: Sequence[DifferenceCause],
     *,
     erased_rows: int = 0,
 ) -> Reproduction:
@@ -168,7 +178,7 @@ def _but(
     )  # fmt: skip
 
 
-def compare_numbers(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> Compared:
+def compare_numbers(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> AnswerComparison:
     """Answers as numbers, float64 (n,) or (n, k): those that differ by more than the tolerance are others; of numbers
     above 1, by more than that share of them.
 
@@ -176,17 +186,17 @@ def compare_numbers(before: npt.NDArray[np.float64], after: npt.NDArray[np.float
     True
     """
     if before.shape != after.shape:
-        return Compared(len(before), "answers", None, max(len(before), len(after)))
+        return AnswerComparison(len(before), "answers", None, max(len(before), len(after)))
     apart = np.where(np.isnan(before) & np.isnan(after), 0.0, np.abs(before - after) / np.maximum(np.abs(before), 1.0))
     apart = np.where(np.isnan(apart), np.inf, apart).reshape(len(before), -1).max(axis=1, initial=0.0)
     largest = float(apart.max(initial=0.0))
     others = int((apart > TOLERANCE).sum())
-    return Compared(len(before), "answers", largest if np.isfinite(largest) else None, others)
+    return AnswerComparison(len(before), "answers", largest if np.isfinite(largest) else None, others)
 
 
 def compare_lists(
     before: Sequence[Sequence[tuple[str, float]]], after: Sequence[Sequence[tuple[str, float]]]
-) -> Compared:
+) -> AnswerComparison:
     """Ranked lists of (item, score), best first, one for each user.
 
     Items whose scores tie within the tolerance may change places, and may change across the end of a list.
@@ -195,7 +205,7 @@ def compare_lists(
     0
     """
     found = [_apart(one, two) for one, two in zip(before, after, strict=True)]
-    return Compared(
+    return AnswerComparison(
         len(found), "lists of users", max(found, default=0.0), sum(1 for apart in found if apart > TOLERANCE)
     )
 

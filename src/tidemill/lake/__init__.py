@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.lake.changes import changed_keys as changed_keys
-    from tidemill.lake.draft import Changed as Changed
-    from tidemill.lake.draft import Draft as Draft
-    from tidemill.lake.draft import Merged as Merged
-    from tidemill.lake.held import Held as Held
+    from tidemill.lake.held_increments import HeldIncrement as HeldIncrement
     from tidemill.lake.lake import Lake as Lake
+    from tidemill.lake.publication_draft import PublicationDraft as PublicationDraft
+    from tidemill.lake.publication_draft import StreamMerge as StreamMerge
+    from tidemill.lake.publication_draft import TableChange as TableChange
     from tidemill.lake.publications import IncrementState as IncrementState
-    from tidemill.lake.view import View as View
+    from tidemill.lake.snapshot import LakeSnapshot as LakeSnapshot
+    from tidemill.lake.table_changes import changed_keys as changed_keys
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "changes": "changed_keys",
-            "draft": "Changed Draft Merged",
-            "held": "Held",
+            "held_increments": "HeldIncrement",
             "lake": "Lake",
+            "publication_draft": "PublicationDraft StreamMerge TableChange",
             "publications": "IncrementState",
-            "view": "View",
+            "snapshot": "LakeSnapshot",
+            "table_changes": "changed_keys",
         },
     )

@@ -14,12 +14,12 @@ SMALL_ROWS = 32_768
 MANY = 24
 
 
-def worth_merging(files: Sequence[tuple[str, int]]) -> list[str]:
+def files_to_compact(files: Sequence[tuple[str, int]]) -> list[str]:
     """The paths to merge into one, of files given as (path, rows); in their given order, empty where nothing is due.
 
-    >>> worth_merging([("big", 90_000)] + [(f"day {i}", 10) for i in range(24)])
+    >>> files_to_compact([("big", 90_000)] + [(f"day {i}", 10) for i in range(24)])
     []
-    >>> len(worth_merging([("big", 90_000)] + [(f"day {i}", 10) for i in range(25)]))
+    >>> len(files_to_compact([("big", 90_000)] + [(f"day {i}", 10) for i in range(25)]))
     25
     """
     small = sorted((rows, path) for path, rows in files if rows < SMALL_ROWS)

@@ -8,17 +8,18 @@ from datetime import datetime
 import pyarrow as pa
 
 from tidemill.core.errors import StaleWriter
-from tidemill.core.ledger import Head, Ledger
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.ledger.ledger_entry import LedgerHead
 from tidemill.core.ports import Engine, Lease, Objects, Tables
-from tidemill.lake.draft import Draft, Stores
-from tidemill.lake.held import Held, HeldRows
-from tidemill.lake.intent import Intents
-from tidemill.lake.logs import Logs
+from tidemill.lake.append_logs import AppendLogs
+from tidemill.lake.commit_intent import CommitIntents
+from tidemill.lake.held_increments import HeldIncrement, HeldIncrements
 from tidemill.lake.manifest import Manifests
+from tidemill.lake.publication_draft import LakeStores, PublicationDraft
 from tidemill.lake.publications import IncrementState, IncrementStates, Publications
 from tidemill.lake.quarantine import Quarantine
+from tidemill.lake.snapshot import LakeSnapshot
 from tidemill.lake.verify import recorded_heads, verify
-from tidemill.lake.view import View
 
 
 class Lake:
@@ -30,22 +31,22 @@ class Lake:
     def __init__(self, tables: Tables, engine: Engine, ledger: Ledger, objects: Objects) -> None:
         self._tables, self._engine, self._ledger = tables, engine, ledger
         self._manifests = Manifests(objects, tables)
-        self._intents = Intents(objects, tables, ledger)
-        self._held = HeldRows(objects, ledger)
+        self._intents = CommitIntents(objects, tables, ledger)
+        self._held = HeldIncrements(objects, ledger)
         self._quarantine = Quarantine(objects)
         self._publications = Publications(ledger)
         self._increments = IncrementStates(ledger)
-        self._logs = Logs(tables, engine, self._manifests, ledger)
+        self._logs = AppendLogs(tables, engine, self._manifests, ledger)
 
     def view(
         self, *, publication: int | None = None, at: datetime | None = None, published_at: datetime | None = None
-    ) -> View:
+    ) -> LakeSnapshot:
         """All tables as of a publication's number, a data time or a publication time; without any, as they are.
 
         As of a data time is the last publication that knew of nothing later than `at`. `NotPublished` before the first.
         """
         known = self._publications.resolve(publication, at, published_at)
-        return View(known, self._tables, self._engine, self._manifests)
+        return LakeSnapshot(known, self._tables, self._engine, self._manifests)
 
     def recover(self, lease: Lease) -> list[str]:
         """Finish the publication that a crash interrupted, and drop what it left half made; a sentence for each."""
@@ -67,14 +68,14 @@ class Lake:
         """Whether a publication was decided and is not finished: one is being made now, or a crash left it."""
         return any(True for _ in self._intents.unfinished())
 
-    def draft(self, lease: Lease) -> Draft:
+    def draft(self, lease: Lease) -> PublicationDraft:
         """The next publication, to be filled; `recover` comes first."""
         for intent in self._intents.unfinished():
             raise StaleWriter(
                 f"publication {intent.publication.number} was interrupted and is not finished yet", tip="run again"
             )
-        stores = Stores(self._tables, self._engine, self._manifests, self._intents, self._held, self._mill())
-        return Draft(stores, self._publications.last(), lease, self._publications.has)
+        stores = LakeStores(self._tables, self._engine, self._manifests, self._intents, self._held, self._mill())
+        return PublicationDraft(stores, self._publications.last(), lease, self._publications.has)
 
     def streams(self) -> list[str]:
         """The streams that an increment was published or held of, sorted."""
@@ -89,7 +90,7 @@ class Lake:
         """The increments of a stream that wait for a person, by number."""
         return self._increments.held(stream)
 
-    def held(self, stream: str, number: int) -> Held:
+    def held(self, stream: str, number: int) -> HeldIncrement:
         """A held increment's rows and verdict; `NoSuchIncrement` where it is not held, or not any more."""
         found = self._held.read(stream, number)
         if self._publications.has(stream, number):
@@ -127,7 +128,7 @@ class Lake:
             *self._held.verify(),
         ]
 
-    def heads(self) -> list[Head]:
+    def heads(self) -> list[LedgerHead]:
         """The ledger heads that the tables' own commits recorded: a ledger that lacks one has lost its tail."""
         last = self._publications.last()
         tables = {*(last.publication.versions if last else ()), *self._logs.tables()}

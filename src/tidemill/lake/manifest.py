@@ -15,14 +15,14 @@ import pyarrow as pa
 from tidemill.core.errors import CorruptFile, NoSuchObject
 from tidemill.core.ports import FileStamp, Objects, StagedFile, Tables
 from tidemill.core.record_format import VersionedRecord, decode_record
-from tidemill.core.records import FileEntry
+from tidemill.core.records.ingest import FileEntry
 from tidemill.lake.replace_object import replace_object
 
 #: A serialized Arrow schema; a name of its own, because a manifest has a property called `bytes`.
 Message = bytes
 
 
-class Manifest(VersionedRecord, frozen=True, kw_only=True):
+class TableManifest(VersionedRecord, frozen=True, kw_only=True):
     """The files of one table version."""
 
     KIND: ClassVar[str] = "table manifest"
@@ -62,15 +62,15 @@ class Manifests:
 
     def __init__(self, objects: Objects, tables: Tables) -> None:
         self._objects, self._tables = objects, tables
-        self._newest: dict[str, tuple[int, str, Manifest]] = {}
+        self._newest: dict[str, tuple[int, str, TableManifest]] = {}
         #: Table and file -> stamp of files whose content was compared with their hash by this process.
         self._compared: dict[tuple[str, str], FileStamp] = {}
 
-    def write(self, manifest: Manifest) -> None:
+    def write(self, manifest: TableManifest) -> None:
         """Keep a manifest, durably, in place of one that a draft without a publication has left."""
         replace_object(self._objects, _name(manifest.table, manifest.version), manifest.bytes)
 
-    def read(self, table: str, version: int, sha256: str) -> Manifest:
+    def read(self, table: str, version: int, sha256: str) -> TableManifest:
         """The manifest with this hash; `CorruptFile` where it is missing or another."""
         known = self._newest.get(table)
         if known and known[:2] == (version, sha256):
@@ -86,7 +86,7 @@ class Manifests:
         self._newest[table] = (version, sha256, found)
         return found
 
-    def believe(self, table: str, entry: FileEntry) -> str:
+    def verified_path(self, table: str, entry: FileEntry) -> str:
         """Where a data file lies whose content is what was written; `CorruptFile` names one that is not.
 
         A flipped byte mostly reads as another value without an error, so each file is hashed before this process
@@ -109,5 +109,5 @@ def _name(table: str, version: int) -> str:
     return f"_tidemill/manifests/{table}/{version}.json"
 
 
-def _decode(content: bytes, name: str) -> Manifest:
-    return decode_record(content, Manifest, name)
+def _decode(content: bytes, name: str) -> TableManifest:
+    return decode_record(content, TableManifest, name)

@@ -8,16 +8,17 @@ from typing import Literal
 
 import msgspec
 
-from tidemill.core.clock import from_micros, micros
+from tidemill.core.clock import from_micros, to_micros
 from tidemill.core.errors import NotPublished
-from tidemill.core.ledger import Ledger, Line
-from tidemill.core.record_format import decode_record
-from tidemill.core.records import Increment, Publication, Record, Verdict
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.ledger.ledger_entry import LedgerEntry
+from tidemill.core.record_format import Record, decode_record
+from tidemill.core.records.ingest import Increment, Publication, Verdict
 
 State = Literal["published", "held", "accepted", "replaced"]
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
+class PublishedVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One publication as the ledger has it."""
 
     publication: Publication
@@ -46,17 +47,17 @@ class Publications:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._known: list[Known] = []
-        self._last: Known | None = None
+        self._known: list[PublishedVersion] = []
+        self._last: PublishedVersion | None = None
 
-    def all(self) -> list[Known]:
+    def all(self) -> list[PublishedVersion]:
         """Every publication, oldest first."""
         after = self._known[-1].seq if self._known else 0
         for line in self._ledger.find("publish", after=after):
             self._known.append(self._read(line))
         return self._known
 
-    def last(self) -> Known | None:
+    def last(self) -> PublishedVersion | None:
         """The newest publication; one line is read, however many there are."""
         line = self._ledger.last("publish")
         if line is None or self._last is None or self._last.seq != line.seq:
@@ -77,7 +78,7 @@ class Publications:
 
     def resolve(
         self, publication: int | None = None, at: datetime | None = None, published_at: datetime | None = None
-    ) -> Known:
+    ) -> PublishedVersion:
         """The publication with this number, or the last one as of a data time or by a publication time, or the last."""
         last = self.last()
         if last is None:
@@ -92,26 +93,26 @@ class Publications:
         found = [
             one
             for one in known
-            if (at is None or one.as_of <= micros(at))
-            and (published_at is None or one.published_at <= micros(published_at))
+            if (at is None or one.as_of <= to_micros(at))
+            and (published_at is None or one.published_at <= to_micros(published_at))
         ]
         if not found:
             raise NotPublished(_nothing_before(known[0], at, published_at))
         return found[-1]
 
-    def _newest(self, line: Line) -> Known:
+    def _newest(self, line: LedgerEntry) -> PublishedVersion:
         as_of = line.details.get("as_of")
         return self.all()[-1] if as_of is None else _known(line, as_of)
 
-    def _read(self, line: Line) -> Known:
+    def _read(self, line: LedgerEntry) -> PublishedVersion:
         return _known(line, self._known[-1].as_of if self._known else None)
 
 
-def _known(line: Line, before: int | None) -> Known:
+def _known(line: LedgerEntry, before: int | None) -> PublishedVersion:
     """The publication of a line, after others that know everything up to `before`."""
     publication = decode_record(line.details["publication"], Publication)
     brought = line.details.get("increment")
-    return Known(
+    return PublishedVersion(
         publication=publication,
         as_of=publication.as_of if before is None else max(before, publication.as_of),
         published_at=line.at,
@@ -120,7 +121,7 @@ def _known(line: Line, before: int | None) -> Known:
     )
 
 
-def _nothing_before(first: Known, at: datetime | None, published_at: datetime | None) -> str:
+def _nothing_before(first: PublishedVersion, at: datetime | None, published_at: datetime | None) -> str:
     if published_at is not None:
         return f"nothing was published by {published_at}; the first publication came {from_micros(first.published_at)}"
     return f"nothing is known as of {at}; the first publication is as of {from_micros(first.as_of)}"
@@ -151,7 +152,7 @@ class IncrementStates:
         return [state for state in self.all(stream) if state.state == "held"]
 
 
-def _told_by(line: Line, found: dict[int, IncrementState]) -> Iterator[IncrementState]:
+def _told_by(line: LedgerEntry, found: dict[int, IncrementState]) -> Iterator[IncrementState]:
     if line.act == "hold":
         verdict = decode_record(line.details["verdict"], Verdict)
         increment = decode_record(line.details["increment"], Increment)
@@ -163,7 +164,7 @@ def _told_by(line: Line, found: dict[int, IncrementState]) -> Iterator[Increment
         yield from _published(line, found)
 
 
-def _published(line: Line, found: dict[int, IncrementState]) -> Iterator[IncrementState]:
+def _published(line: LedgerEntry, found: dict[int, IncrementState]) -> Iterator[IncrementState]:
     publication = decode_record(line.details["publication"], Publication)
     increment = decode_record(line.details["increment"], Increment)
     before = found.get(increment.number)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 from tidemill.core.errors import NoSuchObject
-from tidemill.core.failpoint import failpoint
 from tidemill.core.ports import Objects
+from tidemill.core.storage.failpoint import failpoint
 from tidemill.lake.parquet_bytes import parquet_from_rows, rows_from_parquet
 from tidemill.lake.replace_object import replace_object
 

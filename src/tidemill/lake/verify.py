@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tidemill.core.errors import CorruptFile
-from tidemill.core.ledger import Head
+from tidemill.core.ledger.ledger_entry import LedgerHead
 from tidemill.core.ports import StagedFile, TableCommit, Tables
-from tidemill.lake.manifest import Manifest, Manifests
-from tidemill.lake.publications import Known
+from tidemill.lake.manifest import Manifests, TableManifest
+from tidemill.lake.publications import PublishedVersion
 
 #: Every version's files are followed through the log; every so many versions the table is also opened as its readers
 #: do, checkpoints and all.
@@ -18,7 +18,7 @@ _OPENED_EVERY = 10
 def verify(
     tables: Tables,
     manifests: Manifests,
-    publications: Sequence[Known],
+    publications: Sequence[PublishedVersion],
     logs: Mapping[str, Mapping[int, str]],
 ) -> list[str]:
     """Problems as sentences; empty where all is well. Reads every data file once."""
@@ -37,7 +37,7 @@ def verify(
     return problems
 
 
-def _order(publications: Sequence[Known]) -> Iterator[str]:
+def _order(publications: Sequence[PublishedVersion]) -> Iterator[str]:
     for expected, known in enumerate(publications, 1):
         if known.publication.number != expected:
             yield f"ledger line {known.seq}: publication {known.publication.number} stands where {expected} is expected"
@@ -45,7 +45,7 @@ def _order(publications: Sequence[Known]) -> Iterator[str]:
 
 
 def _table(tables: Tables, manifests: Manifests, table: str, versions: Mapping[int, str]) -> Iterator[str]:
-    read: dict[int, Manifest] = {}
+    read: dict[int, TableManifest] = {}
     for version, sha256 in sorted(versions.items()):
         try:
             read[version] = manifests.read(table, version, sha256)
@@ -55,7 +55,7 @@ def _table(tables: Tables, manifests: Manifests, table: str, versions: Mapping[i
     yield from _log(tables, table, read, versions)
 
 
-def _files(tables: Tables, table: str, read: Mapping[int, Manifest]) -> Iterator[str]:
+def _files(tables: Tables, table: str, read: Mapping[int, TableManifest]) -> Iterator[str]:
     seen: dict[str, StagedFile] = {}
     for version, manifest in read.items():
         for file in manifest.files:
@@ -85,7 +85,7 @@ def _file(tables: Tables, table: str, file: StagedFile) -> Iterator[str]:
             yield f"{place} has {rows} rows, and the manifest says {entry.rows}"
 
 
-def _log(tables: Tables, table: str, read: Mapping[int, Manifest], versions: Mapping[int, str]) -> Iterator[str]:
+def _log(tables: Tables, table: str, read: Mapping[int, TableManifest], versions: Mapping[int, str]) -> Iterator[str]:
     """The table's own log against the manifests: the files of every version, and no version that nobody published."""
     try:
         commits = list(tables.history(table))
@@ -119,7 +119,7 @@ def _gaps(table: str, commits: Sequence[TableCommit], last: int) -> Iterator[str
         yield f"table `{table}`: the log ends at version {max(found, default=-1)}, and version {last} is published"
 
 
-def _same_files(table: str, manifest: Manifest, found: Sequence[str], who: str) -> Iterator[str]:
+def _same_files(table: str, manifest: TableManifest, found: Sequence[str], who: str) -> Iterator[str]:
     expected = {file.entry.path for file in manifest.files}
     for path in sorted(expected - set(found)):
         yield f"table `{table}` version {manifest.version}: {who} not {path}, which is part of it"
@@ -127,8 +127,8 @@ def _same_files(table: str, manifest: Manifest, found: Sequence[str], who: str) 
         yield f"table `{table}` version {manifest.version}: {who} {path}, which is no part of it"
 
 
-def recorded_heads(tables: Tables, names: Sequence[str]) -> list[Head]:
+def recorded_heads(tables: Tables, names: Sequence[str]) -> list[LedgerHead]:
     """The ledger heads in the notes of all commits of these tables, oldest first."""
     notes = [commit.note.get("ledger_head", "") for name in names for commit in tables.history(name)]
-    found = {Head.parse(note) for note in notes if note and not note.startswith("0:")}
+    found = {LedgerHead.parse(note) for note in notes if note and not note.startswith("0:")}
     return sorted(found, key=lambda head: head.seq)

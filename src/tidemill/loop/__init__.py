@@ -10,40 +10,40 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.loop.comparison import compare_runs as compare_runs
-    from tidemill.loop.fresh import refresh_champions as refresh_champions
-    from tidemill.loop.fresh import standing as standing
-    from tidemill.loop.graph import Graph as Graph
-    from tidemill.loop.house import House as House
-    from tidemill.loop.house import open_house as open_house
-    from tidemill.loop.learn import learn as learn
-    from tidemill.loop.mill import Mill as Mill
-    from tidemill.loop.plan import plan as plan
-    from tidemill.loop.project import find_project as find_project
-    from tidemill.loop.project import load_mill as load_mill
-    from tidemill.loop.run import run as run
-    from tidemill.loop.settle import accept as accept
-    from tidemill.loop.settle import replace as replace
-    from tidemill.loop.status import status as status
-    from tidemill.loop.workbench import Champion as Champion
-    from tidemill.loop.workbench import Experiment as Experiment
-    from tidemill.loop.workbench import Workbench as Workbench
-    from tidemill.loop.workbench import open_project as open_project
+    from tidemill.loop.notebook.compare_runs import compare_runs as compare_runs
+    from tidemill.loop.notebook.workbench import Champion as Champion
+    from tidemill.loop.notebook.workbench import Experiment as Experiment
+    from tidemill.loop.notebook.workbench import Workbench as Workbench
+    from tidemill.loop.notebook.workbench import open_project as open_project
+    from tidemill.loop.pipeline.resolve_hold import accept_hold as accept_hold
+    from tidemill.loop.pipeline.resolve_hold import replace_hold as replace_hold
+    from tidemill.loop.pipeline.run import run as run
+    from tidemill.loop.pipeline.run_plan import plan as plan
+    from tidemill.loop.pipeline.status import status as status
+    from tidemill.loop.project.graph import ProjectGraph as ProjectGraph
+    from tidemill.loop.project.mill import Mill as Mill
+    from tidemill.loop.project.project import find_project as find_project
+    from tidemill.loop.project.project import load_mill as load_mill
+    from tidemill.loop.project.stores import Stores as Stores
+    from tidemill.loop.project.stores import open_stores as open_stores
+    from tidemill.loop.refresh.refresh_models import refresh_champions as refresh_champions
+    from tidemill.loop.refresh.refresh_models import refresh_status as refresh_status
+    from tidemill.loop.training.train_recommender import learn as learn
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "comparison": "compare_runs",
-            "fresh": "refresh_champions standing",
-            "graph": "Graph",
-            "house": "House open_house",
-            "learn": "learn",
-            "mill": "Mill",
-            "plan": "plan",
-            "project": "find_project load_mill",
-            "run": "run",
-            "settle": "accept replace",
-            "status": "status",
-            "workbench": "Champion Experiment Workbench open_project",
+            "notebook.compare_runs": "compare_runs",
+            "notebook.workbench": "Champion Experiment Workbench open_project",
+            "pipeline.resolve_hold": "accept_hold replace_hold",
+            "pipeline.run": "run",
+            "pipeline.run_plan": "plan",
+            "pipeline.status": "status",
+            "project.graph": "ProjectGraph",
+            "project.mill": "Mill",
+            "project.project": "find_project load_mill",
+            "project.stores": "Stores open_stores",
+            "refresh.refresh_models": "refresh_champions refresh_status",
+            "training.train_recommender": "learn",
         },
     )

@@ -11,12 +11,6 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.models.facts import EventFacts as EventFacts
-    from tidemill.models.facts import Facts as Facts
-    from tidemill.models.interactions import Interactions as Interactions
-    from tidemill.models.item_plane import ItemMap as ItemMap
-    from tidemill.models.item_plane import ItemVectors as ItemVectors
-    from tidemill.models.item_plane import item_map as item_map
     from tidemill.models.learners.als import Als as Als
     from tidemill.models.learners.als import als as als
     from tidemill.models.learners.auto import Auto as Auto
@@ -41,34 +35,37 @@ if TYPE_CHECKING:
     from tidemill.models.learners.spectral import spectral as spectral
     from tidemill.models.learners.transitions import Transitions as Transitions
     from tidemill.models.learners.transitions import transitions as transitions
-    from tidemill.models.own_rules import load_functions as load_functions
-    from tidemill.models.recommender import Candidates as Candidates
-    from tidemill.models.recommender import Recommender as Recommender
-    from tidemill.models.recommender_file import open_recommender as open_recommender
-    from tidemill.models.recommender_file import write_recommender as write_recommender
-    from tidemill.models.shortlist import Shortlist as Shortlist
-    from tidemill.models.slate_engine import Answer as Answer
-    from tidemill.models.slate_engine import SlateEngine as SlateEngine
-    from tidemill.models.slate_spec import SlateSpec as SlateSpec
-    from tidemill.models.slate_spec import check_parts as check_parts
-    from tidemill.models.slate_spec import diverse as diverse
-    from tidemill.models.slate_spec import eligible as eligible
-    from tidemill.models.slate_spec import facts_of as facts_of
-    from tidemill.models.slate_spec import nearest as nearest
-    from tidemill.models.slate_spec import popular as popular
-    from tidemill.models.slate_spec import relevance as relevance
-    from tidemill.models.slate_spec import slate as slate
-    from tidemill.models.slate_spec import trending as trending
-    from tidemill.models.slate_spec import unseen as unseen
-    from tidemill.models.slate_steps import SlateSteps as SlateSteps
-    from tidemill.models.slate_steps import SteppedEngine as SteppedEngine
+    from tidemill.models.recommender.event_facts import EventFacts as EventFacts
+    from tidemill.models.recommender.event_facts import ItemFactColumns as ItemFactColumns
+    from tidemill.models.recommender.interactions import Interactions as Interactions
+    from tidemill.models.recommender.item_map import ItemMap as ItemMap
+    from tidemill.models.recommender.item_map import ItemVectors as ItemVectors
+    from tidemill.models.recommender.item_map import item_map as item_map
+    from tidemill.models.recommender.recommender import Candidates as Candidates
+    from tidemill.models.recommender.recommender import Recommender as Recommender
+    from tidemill.models.recommender.recommender_file import open_recommender as open_recommender
+    from tidemill.models.recommender.recommender_file import write_recommender as write_recommender
+    from tidemill.models.slates.custom_rules import load_functions as load_functions
+    from tidemill.models.slates.shortlist import Shortlist as Shortlist
+    from tidemill.models.slates.slate_engine import Slate as Slate
+    from tidemill.models.slates.slate_engine import SlateEngine as SlateEngine
+    from tidemill.models.slates.slate_spec import SlateSpec as SlateSpec
+    from tidemill.models.slates.slate_spec import check_parts as check_parts
+    from tidemill.models.slates.slate_spec import diverse as diverse
+    from tidemill.models.slates.slate_spec import eligible as eligible
+    from tidemill.models.slates.slate_spec import facts_of as facts_of
+    from tidemill.models.slates.slate_spec import nearest as nearest
+    from tidemill.models.slates.slate_spec import popular as popular
+    from tidemill.models.slates.slate_spec import relevance as relevance
+    from tidemill.models.slates.slate_spec import slate as slate
+    from tidemill.models.slates.slate_spec import trending as trending
+    from tidemill.models.slates.slate_spec import unseen as unseen
+    from tidemill.models.slates.slate_steps import SlateSteps as SlateSteps
+    from tidemill.models.slates.slate_steps import SteppedEngine as SteppedEngine
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "facts": "EventFacts Facts",
-            "interactions": "Interactions",
-            "item_plane": "ItemMap ItemVectors item_map",
             "learners.als": "Als als",
             "learners.auto": "Auto auto",
             "learners.blend": "Blend blend",
@@ -81,14 +78,17 @@ else:
             "learners.registry": "learner_class learner_names learner_of",
             "learners.spectral": "Spectral spectral",
             "learners.transitions": "Transitions transitions",
-            "own_rules": "load_functions",
-            "recommender": "Candidates Recommender",
-            "recommender_file": "open_recommender write_recommender",
-            "shortlist": "Shortlist",
-            "slate_engine": "Answer SlateEngine",
-            "slate_spec": (
+            "recommender.event_facts": "EventFacts ItemFactColumns",
+            "recommender.interactions": "Interactions",
+            "recommender.item_map": "ItemMap ItemVectors item_map",
+            "recommender.recommender": "Candidates Recommender",
+            "recommender.recommender_file": "open_recommender write_recommender",
+            "slates.custom_rules": "load_functions",
+            "slates.shortlist": "Shortlist",
+            "slates.slate_engine": "Slate SlateEngine",
+            "slates.slate_spec": (
                 "SlateSpec check_parts diverse eligible facts_of nearest popular relevance slate trending unseen"
             ),
-            "slate_steps": "SlateSteps SteppedEngine",
+            "slates.slate_steps": "SlateSteps SteppedEngine",
         },
     )

@@ -16,11 +16,10 @@ from typing import ClassVar
 import msgspec
 
 from tidemill.core.canonical import canonical
-from tidemill.core.durable import sha256_of, sync_file, sync_folder, write_durably
 from tidemill.core.errors import BundleCorrupt, BundleRefused
-from tidemill.core.record_format import VersionedRecord, decode_record, format_of
-from tidemill.core.records import Record
-from tidemill.release.contents import Holds, refusal
+from tidemill.core.record_format import Record, VersionedRecord, decode_record, format_of
+from tidemill.core.storage.durable_files import sha256_of, sync_file, sync_folder, write_durably
+from tidemill.release.allowed_contents import Holds, refusal_reason
 
 MANIFEST = "manifest.json"
 _MANIFEST_BYTES = 4 * 1024 * 1024
@@ -28,23 +27,23 @@ _MAX_FILES = 10_000
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 
 
-class Sealed(Record, frozen=True):
+class SealedFile(Record, frozen=True):
     """One file of a bundle."""
 
     sha256: str = ""
     size: int = 0
 
 
-class Manifest(VersionedRecord, frozen=True):
+class BundleManifest(VersionedRecord, frozen=True):
     """Every file of a bundle: relative path with forward slashes -> hash and size in bytes."""
 
     KIND: ClassVar[str] = "bundle manifest"
     REQUIRED: ClassVar[tuple[str, ...]] = ("format", "files")
 
-    files: dict[str, Sealed] = msgspec.field(default_factory=dict)
+    files: dict[str, SealedFile] = msgspec.field(default_factory=dict)
 
 
-def seal(folder: Path, *, holds: Holds = "bundle") -> str:
+def seal_bundle(folder: Path, *, holds: Holds = "bundle") -> str:
     """Write `manifest.json` into `folder`, make all of it durable, and give the bundle's name: 64 hex digits.
 
     Sealing a sealed folder gives the same name. A link, a second name of a file, a path that is no plain relative
@@ -54,18 +53,18 @@ def seal(folder: Path, *, holds: Holds = "bundle") -> str:
     for name, path in _walk(folder).items():
         if path.stat().st_nlink > 1:
             raise _refused(folder, name, "it has a second name, through which it could change", "copy it instead")
-        why = refusal(path, name, holds)
+        why = refusal_reason(path, name, holds)
         if why:
             raise _refused(folder, name, why)
         files[name] = {"sha256": sha256_of(path), "size": path.stat().st_size}
     if not files:
         raise BundleRefused(f"{folder} holds no file to seal")
-    body = canonical({"format": format_of(Manifest), "files": files})
+    body = canonical({"format": format_of(BundleManifest), "files": files})
     _write_durably(folder, files, body)
     return hashlib.sha256(body).hexdigest()
 
 
-def verify(folder: Path, sha256: str, *, deep: bool = True, holds: Holds = "bundle") -> Manifest:
+def verify_bundle(folder: Path, sha256: str, *, deep: bool = True, holds: Holds = "bundle") -> BundleManifest:
     """The manifest of the bundle in `folder`, if the folder is exactly what was sealed as `sha256`.
 
     `deep` reads every byte. Without it only the manifest's hash and the files' names and sizes are compared: enough
@@ -85,13 +84,13 @@ def verify(folder: Path, sha256: str, *, deep: bool = True, holds: Holds = "bund
             tip="restore the folder from a backup, or run `tidemill rollback` to the release before",
         )
     for name, path in found.items() if deep else ():
-        why = refusal(path, name, holds)
+        why = refusal_reason(path, name, holds)
         if why:
             raise _refused(folder, name, why)
     return manifest
 
 
-def _read_manifest(folder: Path, sha256: str) -> Manifest:
+def _read_manifest(folder: Path, sha256: str) -> BundleManifest:
     path = folder / MANIFEST
     if folder.is_symlink() or path.is_symlink():
         raise _refused(folder, MANIFEST, "it is a link")
@@ -108,9 +107,9 @@ def _read_manifest(folder: Path, sha256: str) -> Manifest:
     return _parse_manifest(folder, body)
 
 
-def _parse_manifest(folder: Path, body: bytes) -> Manifest:
+def _parse_manifest(folder: Path, body: bytes) -> BundleManifest:
     try:
-        manifest = decode_record(body, Manifest, str(folder))
+        manifest = decode_record(body, BundleManifest, str(folder))
     except (msgspec.DecodeError, RecursionError) as error:
         raise _refused(folder, MANIFEST, f"it does not read as a manifest: {error}") from error
     if not 0 < len(manifest.files) <= _MAX_FILES:
@@ -157,7 +156,7 @@ def _is_plain(name: str) -> bool:
     return len(parts) <= 8 and all(_PART.match(part) for part in parts)
 
 
-def _damage(path: Path | None, sealed: Sealed, deep: bool) -> str | None:
+def _damage(path: Path | None, sealed: SealedFile, deep: bool) -> str | None:
     if path is None:
         return "is missing"
     size = path.stat().st_size

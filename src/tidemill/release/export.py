@@ -23,10 +23,10 @@ import pyarrow as pa
 
 from tidemill.core.errors import PlaceRefused, ReleaseError, TypeMismatch
 from tidemill.core.kinds import Kind, arrow_type
-from tidemill.core.release import Release
+from tidemill.core.records.release import Release
 from tidemill.models.tabular import TabularModel, open_tabular, read_golden, rows_of
-from tidemill.models.tabular.recipe import Onnx, Trees
-from tidemill.models.tabular.soundness import files_of
+from tidemill.models.tabular.recipe import OnnxGraphMember, TreesMember
+from tidemill.models.tabular.recipe_validation import files_of
 from tidemill.release.export_readme import readme
 
 #: Golden answers may be this far away on another machine, relative to the largest of them (at least 1).
@@ -39,7 +39,7 @@ _MLFLOW_TYPES: dict[Kind, str] = {"float": "double", "bool": "boolean", "str": "
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportSummary:
     """What was written."""
 
     folder: Path
@@ -50,7 +50,7 @@ class Exported:
     n_golden: int
 
 
-def export_tabular(release: Release, bundle: Path, folder: Path) -> Exported:
+def export_tabular(release: Release, bundle: Path, folder: Path) -> ExportSummary:
     """Write the release, whose verified bundle lies in `bundle`, into the new or empty `folder`.
 
     `model/` holds the model's files, `predict.py` answers by way of `reading.py`, `golden.json` keeps rows and answers
@@ -76,7 +76,7 @@ def export_tabular(release: Release, bundle: Path, folder: Path) -> Exported:
     n_golden = _write_golden(model, bundle, folder)
     _write_mlflow(release, model, folder, needs)
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return Exported(folder, tuple(files), needs, n_golden)
+    return ExportSummary(folder, tuple(files), needs, n_golden)
 
 
 def _program(name: str) -> str:
@@ -87,9 +87,9 @@ def _requirements(model: TabularModel) -> tuple[str, ...]:
     """Libraries at the versions that were here when it was exported: with these it was checked."""
     libraries = {"numpy"}
     for member in model.recipe.members:
-        if isinstance(member, Trees):
+        if isinstance(member, TreesMember):
             libraries.add("lightgbm")
-        if isinstance(member, Onnx):
+        if isinstance(member, OnnxGraphMember):
             libraries.add("onnxruntime")
     return tuple(f"{library}=={metadata.version(library)}" for library in sorted(libraries))
 
@@ -109,7 +109,7 @@ def _write_golden(model: TabularModel, bundle: Path, folder: Path) -> int:
     rows = [dict(zip(names, row, strict=True)) for row in rows_of(model.recipe, inputs)] if len(inputs) else []
     rows = rows or [dict.fromkeys(names)]
     answers = np.asarray(model.answer(_table(model, rows)))
-    within = WITHIN_FLOAT32 if any(isinstance(member, Onnx) for member in model.recipe.members) else WITHIN
+    within = WITHIN_FLOAT32 if any(isinstance(member, OnnxGraphMember) for member in model.recipe.members) else WITHIN
     within *= max(1.0, float(np.abs(answers).max()))
     golden = {"within": within, "rows": rows, "answers": answers.tolist()}
     _write(folder / "golden.json", json.dumps(golden, indent=1, ensure_ascii=False) + "\n")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tidemill.core.release import Release
-from tidemill.core.signature import Signature
-from tidemill.models.tabular.recipe import Recipe
+from tidemill.core.records.release import Release
+from tidemill.core.records.signature import Signature
+from tidemill.models.tabular.recipe import TabularRecipe
 
 _ANSWERS = {
     "binary": "the probability of `{positive}`; from {threshold:g} on the label is `{positive}`",
@@ -14,7 +14,7 @@ _ANSWERS = {
 }
 
 
-def readme(release: Release, recipe: Recipe, needs: tuple[str, ...]) -> str:
+def readme(release: Release, recipe: TabularRecipe, needs: tuple[str, ...]) -> str:
     """Markdown, from the release's card and signature and the model's recipe."""
     card = release.card
     answers = _ANSWERS[recipe.task].format(

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from tidemill.core.deployment import Arm, Assignment, Deployment
-from tidemill.core.durable import write_durably
 from tidemill.core.errors import BundleCorrupt, NoSuchBlob, NoSuchRelease
 from tidemill.core.ports import Blobs
-from tidemill.core.record_format import decode_record
-from tidemill.core.records import Record
-from tidemill.core.release import Release
+from tidemill.core.record_format import Record, decode_record
+from tidemill.core.records.deployment import Arm, Assignment, Deployment
+from tidemill.core.records.release import Release
+from tidemill.core.storage.durable_files import write_durably
 
 LIVE = "live.json"
 _NAME = re.compile(r"\w[\w.-]*\Z")

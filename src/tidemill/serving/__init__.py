@@ -11,53 +11,53 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.serving.clock import ServerClock as ServerClock
-    from tidemill.serving.clock import replayed as replayed
-    from tidemill.serving.clock import set_replay as set_replay
-    from tidemill.serving.handle import Server as Server
-    from tidemill.serving.handle import is_serving as is_serving
-    from tidemill.serving.handle import start as start
-    from tidemill.serving.handle import swap_state as swap_state
-    from tidemill.serving.handle import wait_live as wait_live
-    from tidemill.serving.infer_request import InferReader as InferReader
-    from tidemill.serving.off_switch import SwitchState as SwitchState
-    from tidemill.serving.off_switch import settle as settle
-    from tidemill.serving.off_switch import spooled as spooled
-    from tidemill.serving.off_switch import switch as switch
-    from tidemill.serving.off_switch import switch_state as switch_state
-    from tidemill.serving.prediction_log import PredictionLog as PredictionLog
-    from tidemill.serving.predictor import Asked as Asked
-    from tidemill.serving.predictor import Predictor as Predictor
-    from tidemill.serving.predictor import Sources as Sources
-    from tidemill.serving.process import Start as Start
-    from tidemill.serving.recent import Histories as Histories
-    from tidemill.serving.recent import Recent as Recent
-    from tidemill.serving.recent import recent_view as recent_view
-    from tidemill.serving.streams import ServedStream as ServedStream
-    from tidemill.serving.streams import Streams as Streams
-    from tidemill.serving.streams import write_streams as write_streams
-    from tidemill.serving.supervisor import Plan as Plan
-    from tidemill.serving.supervisor import serve as serve
-    from tidemill.serving.swap import Swap as Swap
-    from tidemill.serving.tabular_predictor import TabularPredictor as TabularPredictor
-    from tidemill.serving.tabular_predictor import TabularSources as TabularSources
-    from tidemill.serving.told import Serving as Serving
+    from tidemill.serving.events.streams import ServedStream as ServedStream
+    from tidemill.serving.events.streams import Streams as Streams
+    from tidemill.serving.events.streams import write_streams as write_streams
+    from tidemill.serving.infer.oip_request import InferRequestReader as InferRequestReader
+    from tidemill.serving.infer.tabular_predictor import TabularPredictor as TabularPredictor
+    from tidemill.serving.infer.tabular_predictor import TabularSources as TabularSources
+    from tidemill.serving.live.kill_switch import SwitchState as SwitchState
+    from tidemill.serving.live.kill_switch import flush_spool as flush_spool
+    from tidemill.serving.live.kill_switch import spooled as spooled
+    from tidemill.serving.live.kill_switch import switch as switch
+    from tidemill.serving.live.kill_switch import switch_state as switch_state
+    from tidemill.serving.live.prediction_log import PredictionLog as PredictionLog
+    from tidemill.serving.live.server_clock import ServerClock as ServerClock
+    from tidemill.serving.live.server_clock import replayed as replayed
+    from tidemill.serving.live.server_clock import set_replay as set_replay
+    from tidemill.serving.process.hot_swap import SwapState as SwapState
+    from tidemill.serving.process.server_handle import ServerHandle as ServerHandle
+    from tidemill.serving.process.server_handle import is_serving as is_serving
+    from tidemill.serving.process.server_handle import start as start
+    from tidemill.serving.process.server_handle import swap_state as swap_state
+    from tidemill.serving.process.server_handle import wait_live as wait_live
+    from tidemill.serving.process.server_state import ServerState as ServerState
+    from tidemill.serving.process.start_process import ProcessStart as ProcessStart
+    from tidemill.serving.process.supervisor import ServerPlan as ServerPlan
+    from tidemill.serving.process.supervisor import serve as serve
+    from tidemill.serving.recommend.predictor import Predictor as Predictor
+    from tidemill.serving.recommend.predictor import PredictorSources as PredictorSources
+    from tidemill.serving.recommend.predictor import RecommendationRequest as RecommendationRequest
+    from tidemill.serving.recommend.user_history import RecentEvents as RecentEvents
+    from tidemill.serving.recommend.user_history import UserHistories as UserHistories
+    from tidemill.serving.recommend.user_history import recent_view as recent_view
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "clock": "ServerClock replayed set_replay",
-            "handle": "Server is_serving start swap_state wait_live",
-            "infer_request": "InferReader",
-            "off_switch": "SwitchState settle spooled switch switch_state",
-            "prediction_log": "PredictionLog",
-            "predictor": "Asked Predictor Sources",
-            "process": "Start",
-            "recent": "Histories Recent recent_view",
-            "streams": "ServedStream Streams write_streams",
-            "supervisor": "Plan serve",
-            "swap": "Swap",
-            "tabular_predictor": "TabularPredictor TabularSources",
-            "told": "Serving",
+            "events.streams": "ServedStream Streams write_streams",
+            "infer.oip_request": "InferRequestReader",
+            "infer.tabular_predictor": "TabularPredictor TabularSources",
+            "live.kill_switch": "SwitchState flush_spool spooled switch switch_state",
+            "live.prediction_log": "PredictionLog",
+            "live.server_clock": "ServerClock replayed set_replay",
+            "process.hot_swap": "SwapState",
+            "process.server_handle": "ServerHandle is_serving start swap_state wait_live",
+            "process.server_state": "ServerState",
+            "process.start_process": "ProcessStart",
+            "process.supervisor": "ServerPlan serve",
+            "recommend.predictor": "Predictor PredictorSources RecommendationRequest",
+            "recommend.user_history": "RecentEvents UserHistories recent_view",
         },
     )

@@ -13,26 +13,26 @@ from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
     from tidemill.sources.days import day_bounds as day_bounds
-    from tidemill.sources.files import FileSource as FileSource
-    from tidemill.sources.open import open_source as open_source
-    from tidemill.sources.shop import ShopSource as ShopSource
-    from tidemill.sources.shop_truth import Oracle as Oracle
-    from tidemill.sources.shop_truth import Response as Response
-    from tidemill.sources.shop_truth import Shop as Shop
-    from tidemill.sources.shop_truth import Truth as Truth
-    from tidemill.sources.shop_url import ShopUrl as ShopUrl
-    from tidemill.sources.url import ColumnSpec as ColumnSpec
-    from tidemill.sources.url import FileUrl as FileUrl
+    from tidemill.sources.files.file_source import FileSource as FileSource
+    from tidemill.sources.files.file_url import ColumnSpec as ColumnSpec
+    from tidemill.sources.files.file_url import FileUrl as FileUrl
+    from tidemill.sources.simulated_shop.shop_source import ShopSource as ShopSource
+    from tidemill.sources.simulated_shop.shop_url import ShopUrl as ShopUrl
+    from tidemill.sources.simulated_shop.truth import Shop as Shop
+    from tidemill.sources.simulated_shop.truth import ShopOracle as ShopOracle
+    from tidemill.sources.simulated_shop.truth import ShopResponse as ShopResponse
+    from tidemill.sources.simulated_shop.truth import ShopTruth as ShopTruth
+    from tidemill.sources.source_by_url import open_source as open_source
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "days": "day_bounds",
-            "files": "FileSource",
-            "open": "open_source",
-            "shop": "ShopSource",
-            "shop_truth": "Oracle Response Shop Truth",
-            "shop_url": "ShopUrl",
-            "url": "ColumnSpec FileUrl",
+            "files.file_source": "FileSource",
+            "files.file_url": "ColumnSpec FileUrl",
+            "simulated_shop.shop_source": "ShopSource",
+            "simulated_shop.shop_url": "ShopUrl",
+            "simulated_shop.truth": "Shop ShopOracle ShopResponse ShopTruth",
+            "source_by_url": "open_source",
         },
     )

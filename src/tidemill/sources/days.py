@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from tidemill.core.clock import micros
+from tidemill.core.clock import to_micros
 
 
 def day_bounds(day: date, zone: str = "UTC") -> tuple[int, int]:
@@ -38,4 +38,4 @@ def day_of_instant(at: datetime, zone: str = "UTC") -> date:
 
 
 def _midnight(day: date, zone: str) -> int:
-    return micros(datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC))
+    return to_micros(datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC))

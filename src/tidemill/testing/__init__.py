@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tidemill.testing.event_log import EventLogSuite as EventLogSuite
     from tidemill.testing.latest import LatestSuite as LatestSuite
     from tidemill.testing.leases import LeasesSuite as LeasesSuite
-    from tidemill.testing.line_store import LineStoreSuite as LineStoreSuite
+    from tidemill.testing.ledger_store import LedgerStoreSuite as LedgerStoreSuite
     from tidemill.testing.objects import ObjectsSuite as ObjectsSuite
     from tidemill.testing.project import check_project as check_project
     from tidemill.testing.source import SourceSuite as SourceSuite
@@ -31,7 +31,7 @@ else:
             "event_log": "EventLogSuite",
             "latest": "LatestSuite",
             "leases": "LeasesSuite",
-            "line_store": "LineStoreSuite",
+            "ledger_store": "LedgerStoreSuite",
             "objects": "ObjectsSuite",
             "project": "check_project",
             "source": "SourceSuite",

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from tidemill.core.errors import LeaseLost, LeaseTaken
-from tidemill.core.ports import Lease, Leases, LineStore
-from tidemill.loop.open_port import open_port
-from tidemill.testing.line_store import line_after
+from tidemill.core.ports import Lease, Leases, LedgerStore
+from tidemill.loop.project.open_port import open_port
+from tidemill.testing.ledger_store import line_after
 
 _TAKE = """
 import sys, time
 from pathlib import Path
 from tidemill.core.errors import LeaseTaken
-from tidemill.loop.open_port import open_port
+from tidemill.loop.project.open_port import open_port
 
 url, ledger, place, name, act = sys.argv[1:]
 leases = open_port("leases", url, Path(place), lines=open_port("ledger", ledger, Path(place)))
@@ -60,9 +60,9 @@ class LeasesSuite:
     #: Seconds after which a lease is free whose holder was killed.
     expiry_s = 5.0
 
-    def lines(self, place: Path) -> LineStore:
+    def lines(self, place: Path) -> LedgerStore:
         """The ledger's store at `place`."""
-        store: LineStore = open_port("ledger", self.ledger.format(place=place), place)
+        store: LedgerStore = open_port("ledger", self.ledger.format(place=place), place)
         return store
 
     def open(self, place: Path) -> Leases:

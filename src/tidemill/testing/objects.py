@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tidemill.core.errors import NoSuchObject, TidemillError
-from tidemill.core.object_names import LONGEST_NAME
 from tidemill.core.ports import Objects
+from tidemill.core.storage.object_names import LONGEST_NAME
 
 #: Large enough that a write takes some time, and that a process can be killed in the middle of it.
 LARGE_BYTES = 4 * 1024 * 1024

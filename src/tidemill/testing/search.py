@@ -1,4 +1,4 @@
-"""The promises of a `Search`: the nearest by inner product, best first, the same after opening, whatever the norms."""
+"""The promises of a `VectorSearch`: the nearest by inner product, best first, the same after opening, whatever the norms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.core.ports import Search
+from tidemill.core.ports import VectorSearch
 
 F32 = npt.NDArray[np.float32]
 
@@ -39,7 +39,7 @@ class SearchSuite:
     #: How many vectors the large catalogue has: enough that the back-end searches as it would in earnest.
     many = 6_000
 
-    def search(self) -> Search:
+    def search(self) -> VectorSearch:
         """A back-end."""
         raise NotImplementedError
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from tidemill.core.contract.contract import Contract
 from tidemill.core.errors import FormatTooNew
 from tidemill.core.ports import Source
 from tidemill.core.row_ids import split_row_id
-from tidemill.core.schema import Contract
 from tidemill.core.source_read import REFUSED, ReadRequest, SourceRead, SourceState, good_schema
 
 DAYS = 5

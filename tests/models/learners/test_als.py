@@ -12,10 +12,10 @@ import scipy.sparse as sp
 from known_worlds import checkerboard, events
 
 from tidemill.core.errors import BackendMissing
-from tidemill.models.interactions import Interactions
 from tidemill.models.learners.als import als_factors
 from tidemill.models.learners.user_item_matrix import user_item_matrix
-from tidemill.models.user_vectors import Factors
+from tidemill.models.recommender.interactions import Interactions
+from tidemill.models.recommender.user_vectors import Factors
 
 implicit_als = pytest.importorskip("implicit.cpu.als")
 
@@ -26,7 +26,7 @@ def learned(told: Interactions, **settings: Any) -> Factors:
 
 def random_factors(n_items: int = 60, d: int = 8, confidence: float = 15.0) -> Factors:
     items = np.random.default_rng(0).standard_normal((n_items, d)).astype(np.float32)
-    return Factors.of(items, regularization=0.3, confidence=confidence)
+    return Factors.from_items(items, regularization=0.3, confidence=confidence)
 
 
 def solved(factors: Factors, history: list[int], weights: list[float], regularization: float) -> np.ndarray:

@@ -8,11 +8,11 @@ from known_worlds import checkerboard, events
 
 from tidemill.core.errors import CatalogueTooLarge, LearnError, SettingRefused
 from tidemill.models import Interactions
-from tidemill.models.item_lists import ItemLists
 from tidemill.models.learners import ease as module
 from tidemill.models.learners.ease import FLOOR, ease_lists, ease_weights
 from tidemill.models.learners.user_item_matrix import user_item_matrix
-from tidemill.models.opinion import ListOpinion, Scratch
+from tidemill.models.recommender.item_lists import ItemLists
+from tidemill.models.recommender.part_scores import ListScores, Workspace
 
 
 def dense_reference(gram: np.ndarray, l2: float) -> np.ndarray:
@@ -141,7 +141,7 @@ def test_items_that_a_history_speaks_against_are_not_drawn_and_have_no_giver() -
     lists = ease_lists(told, l2=3.0, neighbours=1_000)
     weights = lists.matrix().toarray()
     for history in ([0], [3, 8], [1, 4, 9]):
-        opinion = ListOpinion(lists, Scratch(told.n_items), history, [1.0] * len(history))
+        opinion = ListScores(lists, Workspace(told.n_items), history, [1.0] * len(history))
         sums = weights[history].sum(axis=0)
         against = np.flatnonzero((weights[history] < 0).all(axis=0)).astype(np.int32)
         assert (sums < -0.01).any()

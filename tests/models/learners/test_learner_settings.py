@@ -7,7 +7,7 @@ import pytest
 
 from tidemill import models
 from tidemill.core.errors import SettingRefused
-from tidemill.core.space import grid, search
+from tidemill.core.search_space import grid, search
 
 
 def test_a_given_setting_is_kept_and_not_open() -> None:

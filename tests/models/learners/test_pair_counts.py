@@ -17,7 +17,14 @@ from tidemill.core.errors import BundleCorrupt, FormatTooNew, LearnError
 from tidemill.models import Interactions
 from tidemill.models.learners.exact_pair_sums import ASIDE
 from tidemill.models.learners.item_tally import ItemTally
-from tidemill.models.learners.pair_counts import FLOOR, SAME_DAY, SMOOTH, PairCounts, PairSettings, cooccurrence_matrix
+from tidemill.models.learners.pair_counts import (
+    FLOOR,
+    SAME_DAY,
+    SMOOTH,
+    PairCounts,
+    PairSettings,
+    cooccurrence_matrix,
+)
 
 AS_OF = 401 * DAY
 SHAPE: dict[str, Any] = {"backward": 0.7, "damping": 0.25}

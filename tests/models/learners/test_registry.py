@@ -21,7 +21,7 @@ from tidemill.core.errors import BackendMissing, SettingRefused
 from tidemill.models import LearnerSpec, learn, learner_class, learner_names, learner_of, open_recommender
 from tidemill.models.learners.auto import learner_packages, learners_to_try
 from tidemill.models.learners.settings import setting_kinds
-from tidemill.models.recommender_file import write_recommender
+from tidemill.models.recommender.recommender_file import write_recommender
 
 OWN = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["tidemill.learners"]
 

@@ -9,7 +9,7 @@ from known_worlds import checkerboard, events
 from tidemill.models import Interactions
 from tidemill.models.learners.spectral import spectral_vectors
 from tidemill.models.learners.user_item_matrix import user_item_matrix
-from tidemill.models.user_vectors import Vectors
+from tidemill.models.recommender.user_vectors import Vectors
 
 
 def scores(vectors: Vectors, history: list[int]) -> np.ndarray:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from tidemill.models.facts import EventFacts
-from tidemill.models.interactions import I64, Interactions
-from tidemill.models.item_lists import ItemLists
 from tidemill.models.learners.item_tally import ItemTally
+from tidemill.models.recommender.event_facts import EventFacts
+from tidemill.models.recommender.interactions import I64, Interactions
+from tidemill.models.recommender.item_lists import ItemLists
 
 #: Events of each item in the last so many days before the as-of, int64 (n_items).
 RecentEvents = Callable[[int | None], I64]

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tidemill.core.errors import BackendMissing
-from tidemill.core.space import Space
-from tidemill.models.interactions import Interactions
+from tidemill.core.search_space import Space
 from tidemill.models.learners.learner import Capabilities, LearnerSpec
 from tidemill.models.learners.settings import Count, CountOrZero, NotNegative, Positive, number, whole
 from tidemill.models.learners.user_item_matrix import user_item_matrix
-from tidemill.models.user_vectors import Factors
+from tidemill.models.recommender.interactions import Interactions
+from tidemill.models.recommender.user_vectors import Factors
 
 
 class Als(LearnerSpec, frozen=True, kw_only=True, tag="als"):
@@ -75,4 +75,4 @@ def als_factors(
         )
         model.fit(users, show_progress=False)
     items = np.ascontiguousarray(model.item_factors, np.float32)
-    return Factors.of(items, regularization=regularization, confidence=confidence)
+    return Factors.from_items(items, regularization=regularization, confidence=confidence)

@@ -18,18 +18,18 @@ import numpy as np
 from msgspec import Meta
 
 from tidemill.core.errors import SettingRefused, TooLittleData
-from tidemill.core.space import Space
-from tidemill.models.facts import EventFacts
-from tidemill.models.interactions import F32, I64, Interactions
+from tidemill.core.search_space import Space
 from tidemill.models.learners.cooccurrence import Cooccurrence
 from tidemill.models.learners.item_knn import ItemKnn
 from tidemill.models.learners.lambdamart import fit_ranker
 from tidemill.models.learners.learner import Capabilities, LearnEarlier, LearnerSpec, PartRecipe, Progress
 from tidemill.models.learners.settings import Count, Positive, number, whole
 from tidemill.models.learners.spectral import Spectral
-from tidemill.models.ranker_features import feature_names, query_features
-from tidemill.models.ranking import Ranking
-from tidemill.models.recommender import Recommender
+from tidemill.models.recommender.event_facts import EventFacts
+from tidemill.models.recommender.interactions import F32, I64, Interactions
+from tidemill.models.recommender.ranker_features import feature_names, query_features
+from tidemill.models.recommender.ranking import CandidateRanker
+from tidemill.models.recommender.recommender import Recommender
 
 #: Windows that the trees learn from, and the share of the events before its end that each takes.
 WINDOWS, SHARE = 3, 0.1
@@ -103,7 +103,9 @@ class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
             parts[name] = replace(part, share=1 / len(self.members), draws=self.draws)
         return parts
 
-    def learn_ranking(self, events: Interactions, as_of: int, *, earlier: LearnEarlier, progress: Progress) -> Ranking:
+    def learn_ranking(
+        self, events: Interactions, as_of: int, *, earlier: LearnEarlier, progress: Progress
+    ) -> CandidateRanker:
         return learn_ranking(self, events, as_of, earlier=earlier, progress=progress)
 
 
@@ -146,7 +148,7 @@ def _line(spec: LearnerSpec) -> str:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _RankingQueries:
     """Questions of one window: features (n, n_features), whether each row was taken, and rows of each question."""
 
     features: F32
@@ -161,13 +163,13 @@ def learn_ranking(
     *,
     earlier: LearnEarlier,
     progress: Progress,
-) -> Ranking:
+) -> CandidateRanker:
     """Trees over the parts of a settled blend, from events before `as_of` (microseconds).
 
     Raises `TooLittleData` where parts that were cut earlier find hardly anything that was taken afterwards, and
     `BackendMissing` without LightGBM.
     """
-    asked: list[_Asked] = []
+    asked: list[_RankingQueries] = []
     names: tuple[str, ...] = ()
     for start, end in _windows(events):
         before = events.before(start)
@@ -192,7 +194,7 @@ def learn_ranking(
         min_leaf=whole(spec.min_leaf),
         told=lambda tree, ndcg: progress("trees", {"tree": f"{tree} of {spec.trees}", "ndcg@10": ndcg}),
     )
-    return Ranking(ranker, first_seen(events))
+    return CandidateRanker(ranker, first_seen(events))
 
 
 def first_seen(events: Interactions) -> I64:
@@ -218,10 +220,10 @@ def _windows(events: Interactions) -> Iterator[tuple[int, int]]:
 
 def _ask(
     spec: Blend, recommender: Recommender, before: Interactions, events: Interactions, start: int, end: int
-) -> _Asked:
+) -> _RankingQueries:
     """What is asked in one window; questions whose answer was not drawn teach nothing and are left out."""
     facts = EventFacts(before.items, item=before.item, time=before.time, as_of=start)
-    of_items = Ranking.features_of(first_seen(before), facts.counts, start)
+    of_items = CandidateRanker.features_of(first_seen(before), facts.counts, start)
     code = np.searchsorted(before.items, events.items)  # both are sorted
     known = np.asarray(before.items, object)[np.minimum(code, before.n_items - 1)] == np.asarray(events.items, object)
     code = np.where(known, code, -1)[events.item]  # (n_events), -1: not known then
@@ -246,5 +248,5 @@ def _ask(
             taken.append(hit[new].astype(np.int64))
             rows.append(int(new.sum()))
     if not rows:
-        return _Asked(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    return _Asked(np.concatenate(features), np.concatenate(taken), np.array(rows, np.int64))
+        return _RankingQueries(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    return _RankingQueries(np.concatenate(features), np.concatenate(taken), np.array(rows, np.int64))

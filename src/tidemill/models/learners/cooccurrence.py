@@ -10,14 +10,14 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from tidemill.core.space import Space
-from tidemill.models.item_lists import ItemLists
+from tidemill.core.search_space import Space
 from tidemill.models.learners.additive_counts import CountedLists, RecentEvents
 from tidemill.models.learners.learner import Capabilities
 from tidemill.models.learners.list_learner import ListLearner
 from tidemill.models.learners.pair_counts import PairCounts, PairSettings
 from tidemill.models.learners.settings import Count, NotNegative, Positive, Share, TimeLength, in_days, number, whole
 from tidemill.models.learners.two_hop import two_hop_weights
+from tidemill.models.recommender.item_lists import ItemLists
 
 
 class Cooccurrence(ListLearner, frozen=True, kw_only=True, tag="cooccurrence"):

@@ -15,13 +15,13 @@ import scipy.sparse as sp
 from scipy.linalg import lapack
 
 from tidemill.core.errors import CatalogueTooLarge, LearnError, SettingRefused
-from tidemill.core.space import Space
-from tidemill.models.facts import DAY_US
-from tidemill.models.interactions import F64, Interactions
-from tidemill.models.item_lists import ItemLists
+from tidemill.core.search_space import Space
 from tidemill.models.learners.learner import Capabilities, LearnerSpec
 from tidemill.models.learners.settings import Count, Positive, TimeLength, in_days, number, whole
 from tidemill.models.learners.user_item_matrix import LONGEST, user_item_matrix
+from tidemill.models.recommender.event_facts import DAY_US
+from tidemill.models.recommender.interactions import F64, Interactions
+from tidemill.models.recommender.item_lists import ItemLists
 
 #: Items at most: the inverse for 20,000 takes 3.2 GB and minutes; twice the items take eight times as long.
 MOST_ITEMS = 20_000

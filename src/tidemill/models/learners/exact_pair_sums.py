@@ -16,8 +16,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from tidemill.core.errors import BundleCorrupt, LearnError
-from tidemill.models.arrays import open_array, write_array
-from tidemill.models.interactions import I32, I64
+from tidemill.models.formats.arrays import open_array, write_array
+from tidemill.models.recommender.interactions import I32, I64
 
 #: What a sum may grow to. Two of them, or a sum and a change, still fit into 64 bits.
 LARGEST = 2**61

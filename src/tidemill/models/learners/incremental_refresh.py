@@ -13,16 +13,16 @@ from dataclasses import replace
 import numpy as np
 
 from tidemill.core.errors import LearnError, TooLittleData
-from tidemill.models.exact import ExactIndex
-from tidemill.models.facts import EventFacts
-from tidemill.models.interactions import I32, I64
-from tidemill.models.item_lists import ItemLists
 from tidemill.models.learners.additive_counts import CountedLists, Counts, CountSettings
 from tidemill.models.learners.learner import LearnerSpec, PartRecipe
 from tidemill.models.learners.registry import learner_of
-from tidemill.models.part import Part
-from tidemill.models.prior import recent_popularity
-from tidemill.models.recommender import Recommender
+from tidemill.models.recommender.event_facts import EventFacts
+from tidemill.models.recommender.exact_search import ExactIndex
+from tidemill.models.recommender.interactions import I32, I64
+from tidemill.models.recommender.item_lists import ItemLists
+from tidemill.models.recommender.model_part import ModelPart
+from tidemill.models.recommender.recent_popularity import recent_popularity
+from tidemill.models.recommender.recommender import Recommender
 
 
 def required_counts(spec: LearnerSpec) -> list[CountSettings]:
@@ -80,7 +80,7 @@ def refresh_from_counts(
 
 def _parts(
     old: Recommender, counts: Mapping[CountSettings, Counts], recent: EventFacts, places: I32
-) -> dict[str, Part]:
+) -> dict[str, ModelPart]:
     made: dict[Hashable, ItemLists] = {}
     parts = {}
     for name, recipe in _recipes(old).items():

@@ -15,9 +15,7 @@ import msgspec
 import numpy as np
 import scipy.sparse as sp
 
-from tidemill.core.space import Space
-from tidemill.models.interactions import F32, I32, Interactions
-from tidemill.models.item_lists import ItemLists
+from tidemill.core.search_space import Space
 from tidemill.models.learners.additive_counts import CountedLists, RecentEvents
 from tidemill.models.learners.exact_pair_sums import PairSums, where
 from tidemill.models.learners.item_tally import ItemTally
@@ -25,6 +23,8 @@ from tidemill.models.learners.learner import Capabilities
 from tidemill.models.learners.list_learner import ListLearner
 from tidemill.models.learners.settings import NotNegative, number, whole
 from tidemill.models.learners.user_item_matrix import LONGEST, taken_by
+from tidemill.models.recommender.interactions import F32, I32, Interactions
+from tidemill.models.recommender.item_lists import ItemLists
 
 
 class ItemKnn(ListLearner, frozen=True, kw_only=True, tag="item_knn"):

@@ -15,9 +15,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from tidemill.core.errors import BundleCorrupt, LearnError
-from tidemill.models.arrays import open_array, write_array
-from tidemill.models.interactions import I32, I64, Interactions
-from tidemill.models.item_ids import read_ids, write_ids
+from tidemill.models.formats.arrays import open_array, write_array
+from tidemill.models.recommender.interactions import I32, I64, Interactions
+from tidemill.models.recommender.item_ids import read_ids, write_ids
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.core.errors import TooLittleData
-from tidemill.models.interactions import F32
-from tidemill.models.lightgbm_library import lightgbm_library
-from tidemill.models.ranker import NEEDED, Ranker
+from tidemill.models.formats.lightgbm_library import lightgbm_library
+from tidemill.models.recommender.interactions import F32
+from tidemill.models.recommender.ranker import NEEDED, Ranker
 
 #: Places of a query's list that training tries to order; pairs below are left alone.
 ORDERED = 30

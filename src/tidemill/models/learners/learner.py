@@ -22,15 +22,15 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from tidemill.core.errors import LearnError, SettingRefused, nearest
-from tidemill.core.space import Grid, Search, Space
-from tidemill.models.history import HistoryWeights
-from tidemill.models.interactions import Interactions
-from tidemill.models.item_lists import ItemLists
+from tidemill.core.search_space import SearchGrid, SearchRange, Space
 from tidemill.models.learners.settings import Share, TimeLength, check_settings, in_days, number
-from tidemill.models.opinion import UserVectors
-from tidemill.models.prior import decay_steps
-from tidemill.models.ranking import Ranking
-from tidemill.models.recommender import Prior, Recommender
+from tidemill.models.recommender.history_weights import HistoryWeights
+from tidemill.models.recommender.interactions import Interactions
+from tidemill.models.recommender.item_lists import ItemLists
+from tidemill.models.recommender.part_scores import UserVectors
+from tidemill.models.recommender.ranking import CandidateRanker
+from tidemill.models.recommender.recent_popularity import decay_steps
+from tidemill.models.recommender.recommender import Prior, Recommender
 
 #: Hears what is being learned: a word for the step, and its figures.
 Progress = Callable[[str, dict[str, Any]], None]
@@ -115,10 +115,10 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         """Settings that are still to be chosen, with the values to try."""
         return {name: values for name, values in self.GRID.items() if getattr(self, name) is None}
 
-    def searched(self) -> dict[str, Search | Grid]:
+    def searched(self) -> dict[str, SearchRange | SearchGrid]:
         """Settings that are given as a range or a grid."""
         found = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {name: value for name, value in found.items() if isinstance(value, Search | Grid)}
+        return {name: value for name, value in found.items() if isinstance(value, SearchRange | SearchGrid)}
 
     def settled(self, **chosen: Any) -> Self:
         """The same learner with `chosen` settings, the first value of `GRID` for what is still open, and the lower end
@@ -126,7 +126,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         """
         rest = {name: values[0] for name, values in self.open().items()}
         for name, space in self.searched().items():
-            rest[name] = space.low if isinstance(space, Search) else space.values[0]
+            rest[name] = space.low if isinstance(space, SearchRange) else space.values[0]
         return msgspec.structs.replace(self, **(rest | chosen))
 
     def settings(self) -> dict[str, Any]:
@@ -171,6 +171,6 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
 
     def learn_ranking(
         self, events: Interactions, as_of: int, *, earlier: LearnEarlier, progress: Progress
-    ) -> Ranking | None:
+    ) -> CandidateRanker | None:
         """What scores the candidates of all parts together, where `CAPABILITIES.has_ranking`."""
         return None

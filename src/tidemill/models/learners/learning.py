@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from tidemill.core.errors import TooLittleData
-from tidemill.models.facts import EventFacts
-from tidemill.models.history import newest_first
-from tidemill.models.interactions import F32, I64, Interactions
-from tidemill.models.item_lists import ItemLists
 from tidemill.models.learners.learner import LearnerSpec, Progress
-from tidemill.models.part import Part
-from tidemill.models.prior import recent_popularity
-from tidemill.models.recommender import Recommender
+from tidemill.models.recommender.event_facts import EventFacts
+from tidemill.models.recommender.history_weights import newest_first
+from tidemill.models.recommender.interactions import F32, I64, Interactions
+from tidemill.models.recommender.item_lists import ItemLists
+from tidemill.models.recommender.model_part import ModelPart
+from tidemill.models.recommender.recent_popularity import recent_popularity
+from tidemill.models.recommender.recommender import Recommender
 
 
 def silent(step: str, figures: dict[str, Any]) -> None:
@@ -55,7 +55,9 @@ def _unranked(spec: LearnerSpec, events: Interactions, as_of: int, progress: Pro
     )
 
 
-def learn_parts(spec: LearnerSpec, events: Interactions, as_of: int, *, progress: Progress = silent) -> dict[str, Part]:
+def learn_parts(
+    spec: LearnerSpec, events: Interactions, as_of: int, *, progress: Progress = silent
+) -> dict[str, ModelPart]:
     """The parts of a settled learner, made from events that are all earlier than `as_of`."""
     made: dict[Hashable, Any] = {}
     parts = {}
@@ -65,16 +67,18 @@ def learn_parts(spec: LearnerSpec, events: Interactions, as_of: int, *, progress
             made[recipe.key] = recipe.make(events, as_of)
         arrays = made[recipe.key]
         lists, vectors = (arrays, None) if isinstance(arrays, ItemLists) else (None, arrays)
-        parts[name] = Part(share=recipe.share, weights=recipe.weights, draws=recipe.draws, lists=lists, vectors=vectors)
+        parts[name] = ModelPart(
+            share=recipe.share, weights=recipe.weights, draws=recipe.draws, lists=lists, vectors=vectors
+        )
     return parts
 
 
-def user_vectors(part: Part, events: Interactions, users: I64) -> F32:
+def user_vectors(part: ModelPart, events: Interactions, users: I64) -> F32:
     """Vectors float32 (len(users), n_factors) of real users, as they would be made when answering."""
     assert part.vectors is not None
     found = []
     for user in users.tolist():
         items, times = events.history(user)
         history, when = newest_first(items.tolist(), times.tolist())
-        found.append(part.vectors.user(history, part.weights.of(when)))
+        found.append(part.vectors.user(history, part.weights.weigh(when)))
     return np.stack(found)

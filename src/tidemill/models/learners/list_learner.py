@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from tidemill.core.space import Space
-from tidemill.models.history import HistoryWeights
+from tidemill.core.search_space import Space
 from tidemill.models.learners.learner import LearnerSpec, PartRecipe
 from tidemill.models.learners.settings import Count, CountOrZero, NotNegative, Share, number, whole
 from tidemill.models.learners.spectral import Spectral
+from tidemill.models.recommender.history_weights import HistoryWeights
 
 #: Added to degrees where vectors are kept beside lists.
 SMOOTHING = 10.0

@@ -26,11 +26,11 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from tidemill.core.errors import BundleCorrupt, FormatTooNew, LearnError
-from tidemill.models.arrays import open_array, write_array
-from tidemill.models.facts import DAY_US
-from tidemill.models.interactions import F64, I32, I64, Interactions
+from tidemill.models.formats.arrays import open_array, write_array
 from tidemill.models.learners.exact_pair_sums import LARGEST, PairSums, added, grown, summed
 from tidemill.models.learners.item_tally import ItemTally
+from tidemill.models.recommender.event_facts import DAY_US
+from tidemill.models.recommender.interactions import F64, I32, I64, Interactions
 
 FORMAT = 1
 #: Weight of a pair however far its events lie apart, and the factor of pairs on one day.

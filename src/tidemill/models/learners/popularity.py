@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from tidemill.core.space import Space
+from tidemill.core.search_space import Space
 from tidemill.models.learners.learner import Capabilities, LearnerSpec, PartRecipe
 from tidemill.models.learners.settings import Count, whole
-from tidemill.models.recommender import Prior
+from tidemill.models.recommender.recommender import Prior
 
 
 class Popularity(LearnerSpec, frozen=True, kw_only=True, tag="popularity"):

@@ -15,7 +15,7 @@ from msgspec import Meta, inspect
 
 from tidemill.core.duration import duration
 from tidemill.core.errors import LearnError, SettingRefused, UsageError
-from tidemill.core.space import Grid, Search
+from tidemill.core.search_space import SearchGrid, SearchRange
 
 #: A number from 0 to 1.
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -123,9 +123,9 @@ def in_days(length: Any, where: str = "a duration") -> float:
 
 def _tried(value: Any) -> tuple[Any, ...]:
     """The values that are written in a setting."""
-    if isinstance(value, Search):
+    if isinstance(value, SearchRange):
         return value.low, value.high
-    if isinstance(value, Grid):
+    if isinstance(value, SearchGrid):
         return value.values
     return () if value is None else (value,)
 
@@ -139,7 +139,7 @@ def _plain(kind: inspect.Type) -> inspect.Type:
 
 
 def _is_space(kind: inspect.Type) -> bool:
-    return isinstance(kind, inspect.StructType) and kind.cls in (Search, Grid)
+    return isinstance(kind, inspect.StructType) and kind.cls in (SearchRange, SearchGrid)
 
 
 def _is_time_length(kind: inspect.Type) -> bool:

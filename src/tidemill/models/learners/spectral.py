@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from tidemill.core.space import Space
-from tidemill.models.interactions import Interactions
+from tidemill.core.search_space import Space
 from tidemill.models.learners.learner import Capabilities, LearnerSpec
 from tidemill.models.learners.settings import CountOrZero, NotNegative, Share, number, whole
 from tidemill.models.learners.truncated_svd import truncated_svd
 from tidemill.models.learners.user_item_matrix import user_item_matrix
-from tidemill.models.user_vectors import Vectors
+from tidemill.models.recommender.interactions import Interactions
+from tidemill.models.recommender.user_vectors import Vectors
 
 
 class Spectral(LearnerSpec, frozen=True, kw_only=True, tag="spectral"):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from tidemill.core.space import Space
-from tidemill.models.history import HistoryWeights
+from tidemill.core.search_space import Space
 from tidemill.models.learners.additive_counts import CountedLists
 from tidemill.models.learners.cooccurrence import pair_lists
 from tidemill.models.learners.learner import Capabilities, LearnerSpec
 from tidemill.models.learners.pair_counts import PairSettings
 from tidemill.models.learners.settings import Count, Share, TimeLength, in_days, number, whole
+from tidemill.models.recommender.history_weights import HistoryWeights
 
 #: How fast the weight of a pair falls with the time between its events (time constant).
 GAP_DAYS = 365.0

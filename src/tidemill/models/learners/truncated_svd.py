@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from scipy.linalg import eigh, qr, svd
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from tidemill.models.interactions import F32, F64
+from tidemill.models.recommender.interactions import F32, F64
 
 #: Up to so many axes of a matrix of up to so many entries come from Lanczos iteration, and all where the matrix has
 #: hardly more than are asked for.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from tidemill.models.item_lists import ItemLists
+from tidemill.models.recommender.item_lists import ItemLists
 
 #: Neighbours of each item that a walk goes to: more cost more, and found no more.
 WIDTH = 20

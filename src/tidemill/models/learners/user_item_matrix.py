@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from tidemill.models.interactions import I32, Interactions
+from tidemill.models.recommender.interactions import I32, Interactions
 
 #: Users with more items than this say little about which items go together, and cost its square.
 LONGEST = 1_000

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_door import lazy_exports
 
 if TYPE_CHECKING:
-    from tidemill.models.tabular.bundle import open_tabular as open_tabular
-    from tidemill.models.tabular.bundle import parity as parity
-    from tidemill.models.tabular.bundle import read_golden as read_golden
-    from tidemill.models.tabular.bundle import rows_of as rows_of
-    from tidemill.models.tabular.bundle import write_tabular as write_tabular
     from tidemill.models.tabular.examples import Examples as Examples
-    from tidemill.models.tabular.model import TabularModel as TabularModel
-    from tidemill.models.tabular.plan import Plan as Plan
-    from tidemill.models.tabular.recipe import Recipe as Recipe
+    from tidemill.models.tabular.learn_plan import LearnPlan as LearnPlan
+    from tidemill.models.tabular.recipe import TabularRecipe as TabularRecipe
+    from tidemill.models.tabular.tabular_bundle import open_tabular as open_tabular
+    from tidemill.models.tabular.tabular_bundle import parity as parity
+    from tidemill.models.tabular.tabular_bundle import read_golden as read_golden
+    from tidemill.models.tabular.tabular_bundle import rows_of as rows_of
+    from tidemill.models.tabular.tabular_bundle import write_tabular as write_tabular
+    from tidemill.models.tabular.tabular_model import TabularModel as TabularModel
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "bundle": "open_tabular parity read_golden rows_of write_tabular",
             "examples": "Examples",
-            "model": "TabularModel",
-            "plan": "Plan",
-            "recipe": "Recipe",
+            "learn_plan": "LearnPlan",
+            "recipe": "TabularRecipe",
+            "tabular_bundle": "open_tabular parity read_golden rows_of write_tabular",
+            "tabular_model": "TabularModel",
         },
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tidemill.core.signature import Field, Task
+from tidemill.core.records.signature import InputField, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class Examples:
     A `number` is float64, `whole` int64, `flag` bool, `text` string, `time` timestamp[us, UTC].
     """
 
-    fields: tuple[Field, ...]
+    fields: tuple[InputField, ...]
     inputs: pa.Table
     #: float64 (n): 0 or 1, the number of the class, or the value.
     target: NDArray[np.float64]

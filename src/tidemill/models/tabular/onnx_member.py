@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tidemill.core.errors import BackendMissing, BundleCorrupt, NotExplained
 from tidemill.core.kinds import KINDS, Kind
-from tidemill.core.signature import Field
-from tidemill.models.tabular.columns import microseconds, numbers
-from tidemill.models.tabular.recipe import Onnx
+from tidemill.core.records.signature import InputField
+from tidemill.models.tabular.design_matrix import microseconds, numbers
+from tidemill.models.tabular.recipe import OnnxGraphMember
 from tidemill.models.tabular.tree_member import OfRow
 
 F64 = NDArray[np.float64]
@@ -21,12 +21,12 @@ _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
 
 class OnnxMember:
-    """An `Onnx` member: `raw` is the graph, `k` how many margins a row has.
+    """An `OnnxGraphMember` member: `raw` is the graph, `k` how many margins a row has.
 
     Raises `BackendMissing` without ONNX Runtime, and `BundleCorrupt` where the graph asks for other inputs.
     """
 
-    def __init__(self, member: Onnx, raw: bytes, k: int, fields: Sequence[Field]) -> None:
+    def __init__(self, member: OnnxGraphMember, raw: bytes, k: int, fields: Sequence[InputField]) -> None:
         self._session = _session(member.file, raw)
         self._member, self._k = member, k
         asked = {one.name: one.type for one in self._session.get_inputs()}
@@ -127,7 +127,7 @@ def _matrix(file: str, asked: dict[str, str]) -> tuple[str, Any]:
     return name, _FLOATS[type_]
 
 
-def _reads(file: str, asked: dict[str, str], fields: Sequence[Field]) -> list[tuple[str, int, Kind, str]]:
+def _reads(file: str, asked: dict[str, str], fields: Sequence[InputField]) -> list[tuple[str, int, Kind, str]]:
     """(input, its place, its kind, the graph's type) for each input of the graph."""
     places = {field.name: (place, field.kind) for place, field in enumerate(fields)}
     found: list[tuple[str, int, Kind, str]] = []

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from tidemill.core.signature import Field, Task
+from tidemill.core.records.signature import InputField, Task
 
 FORMAT = 1
 #: What stands between the texts of a crossed key.
@@ -19,7 +19,7 @@ class _Encoder(msgspec.Struct, frozen=True, kw_only=True, tag_field="encode"):
     """Makes one float64 column of the design matrix."""
 
 
-class Number(_Encoder, frozen=True, tag="number"):
+class NumberColumn(_Encoder, frozen=True, tag="number"):
     """A number, whole number, flag (0 or 1) or time (seconds since 1970) as it is; missing is NaN.
 
     The other encoders that read a text read whole numbers and flags too: as `12`, `true` and `false`.
@@ -28,14 +28,14 @@ class Number(_Encoder, frozen=True, tag="number"):
     input: str
 
 
-class Code(_Encoder, frozen=True, tag="code"):
+class Ordinal(_Encoder, frozen=True, tag="code"):
     """The number of a text; one that is missing or was never seen is NaN."""
 
     input: str
     codes: dict[str, int]
 
 
-class Is(_Encoder, frozen=True, tag="is"):
+class OneHot(_Encoder, frozen=True, tag="is"):
     """1 where the input is this text (`None`: is missing or was never seen among `known`), else 0."""
 
     input: str
@@ -43,7 +43,7 @@ class Is(_Encoder, frozen=True, tag="is"):
     known: tuple[str, ...] = ()
 
 
-class Mean(_Encoder, frozen=True, tag="mean"):
+class TargetMean(_Encoder, frozen=True, tag="mean"):
     """A figure learned for a text, or for several texts together; `other` for what was never seen. Missing texts count
     as the empty one.
     """
@@ -53,14 +53,14 @@ class Mean(_Encoder, frozen=True, tag="mean"):
     other: float
 
 
-class Part(_Encoder, frozen=True, tag="part"):
+class DatePart(_Encoder, frozen=True, tag="part"):
     """A part of a time in UTC: `hour` with its fraction, `weekday` (Monday 0), `month`, `day` of the month, `year`."""
 
     input: str
     part: Literal["hour", "weekday", "month", "day", "year"]
 
 
-Encoder = Number | Code | Is | Mean | Part
+Encoder = NumberColumn | Ordinal | OneHot | TargetMean | DatePart
 
 
 class _Member(msgspec.Struct, frozen=True, kw_only=True, tag_field="member"):
@@ -72,14 +72,14 @@ class _Member(msgspec.Struct, frozen=True, kw_only=True, tag_field="member"):
     then: Literal["", "square", "exp"] = ""
 
 
-class Trees(_Member, frozen=True, tag="lightgbm"):
+class TreesMember(_Member, frozen=True, tag="lightgbm"):
     """LightGBM's text in `file`, over these columns of the design matrix."""
 
     file: str
     columns: tuple[int, ...]
 
 
-class Oblivious(_Member, frozen=True, tag="oblivious"):
+class ObliviousTreesMember(_Member, frozen=True, tag="oblivious"):
     """Symmetric trees of one depth d: at level l of tree t, `columns[splits[t, l]] > borders[t, l]` sets bit l of the
     place in `leaves[t]`. Files `NAME.splits.npy` int32 (t, d), `NAME.borders.npy` float32 (t, d), `NAME.leaves.npy`
     float64 (t, 2^d, k). A missing value counts as -inf where `missing` is `low`. The margin is bias + scale · sum.
@@ -93,7 +93,7 @@ class Oblivious(_Member, frozen=True, tag="oblivious"):
     missing: Literal["low", "high"] = "low"
 
 
-class Term(msgspec.Struct, frozen=True, kw_only=True):
+class AdditiveTerm(msgspec.Struct, frozen=True, kw_only=True):
     """What one column adds: linear between `knots` (rising) and constant beyond them; `missing` where it is NaN.
 
     `values` has one row for each knot, of one number for each margin.
@@ -107,14 +107,14 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     mean: tuple[float, ...] = ()
 
 
-class Additive(_Member, frozen=True, tag="additive"):
+class AdditiveTerms(_Member, frozen=True, tag="additive"):
     """A sum of one-column curves: a spline regression of degree 1, or with one knot and no curve a constant."""
 
-    terms: tuple[Term, ...]
+    terms: tuple[AdditiveTerm, ...]
     bias: tuple[float, ...]
 
 
-class Onnx(_Member, frozen=True, tag="onnx"):
+class OnnxGraphMember(_Member, frozen=True, tag="onnx"):
     """An ONNX graph in `file`. It reads model inputs as they are, each as a column (n, 1) named like the input, or with
     `columns` one float32 matrix of the design matrix under the graph's first input name. Times are seconds since
     1970, and microseconds where the graph asks for int64. Of two columns in a binary task the second is taken.
@@ -130,10 +130,10 @@ class Onnx(_Member, frozen=True, tag="onnx"):
     missing_whole: int = 0
 
 
-Member = Trees | Oblivious | Additive | Onnx
+Member = TreesMember | ObliviousTreesMember | AdditiveTerms | OnnxGraphMember
 
 
-class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+class TabularRecipe(msgspec.Struct, frozen=True, kw_only=True):
     """`tabular.json`. Margin = bias + Σ weight · member, for each class; the answer is link(margin).
 
     `link`: `sigmoid` and `softmax` give probabilities, `exp` a count, `identity` the value; `none` of a single member
@@ -143,7 +143,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     task: Task
     target: str
-    inputs: tuple[Field, ...]
+    inputs: tuple[InputField, ...]
     classes: tuple[str, ...] = ()
     encoders: tuple[Encoder, ...] = ()
     members: tuple[Member, ...]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.core.errors import BundleCorrupt
-from tidemill.models.lightgbm_library import lightgbm_library
-from tidemill.models.tabular.recipe import Trees
+from tidemill.models.formats.lightgbm_library import lightgbm_library
+from tidemill.models.tabular.recipe import TreesMember
 
 F64 = NDArray[np.float64]
 #: From a row's design and its values to its margins, `k` of them.
@@ -23,12 +23,12 @@ _RAW_SCORE, _FLOAT64, _ALL = 1, 1, -1
 
 
 class TreeMember:
-    """A `Trees` member: `raw` is LightGBM's text, `k` how many margins a row has.
+    """A `TreesMember` member: `raw` is LightGBM's text, `k` how many margins a row has.
 
     Raises `BackendMissing` without LightGBM, and `BundleCorrupt` where the text has other columns or classes.
     """
 
-    def __init__(self, member: Trees, raw: bytes, k: int) -> None:
+    def __init__(self, member: TreesMember, raw: bytes, k: int) -> None:
         lightgbm = lightgbm_library("this model's trees need lightgbm")
         try:
             self._booster = lightgbm.Booster(model_str=raw.decode())

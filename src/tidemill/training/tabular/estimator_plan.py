@@ -12,21 +12,21 @@ from typing import Any
 import msgspec
 
 from tidemill.core.errors import TypeMismatch
-from tidemill.models.pretrained import Pretrained
+from tidemill.models.formats.pretrained import PretrainedGraph
 from tidemill.models.tabular.examples import Examples
-from tidemill.models.tabular.model import TabularModel
-from tidemill.models.tabular.plan import Plan
+from tidemill.models.tabular.learn_plan import LearnPlan
 from tidemill.models.tabular.pyfunc import Pyfunc
-from tidemill.training.tabular.pretrained_plan import PretrainedPlan, PyfuncPlan
-from tidemill.training.tabular.publishing import published
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.tabular.publish.pretrained_plan import PretrainedPlan, PyfuncPlan
+from tidemill.training.tabular.publish.publish_estimator import published
 
 #: Library that a class comes from -> the file that fits and publishes it; everything else is asked for scikit-learn's
 #: manners, or for a graph of its own.
-_KINDS = {"lightgbm": "lightgbm_kind", "catboost": "catboost_kind", "xgboost": "xgboost_kind"}
+_KINDS = {"lightgbm": "lightgbm_estimator", "catboost": "catboost_estimator", "xgboost": "xgboost_estimator"}
 _LIBRARIES = {"sklearn": "scikit-learn"}
 
 
-def estimator_plan(estimator: Any) -> Plan:
+def estimator_plan(estimator: Any) -> LearnPlan:
     """A plan that fits `estimator`: scikit-learn's, LightGBM's, CatBoost's, XGBoost's, or one of your own.
 
     It is given a pandas DataFrame of the inputs (see `frame_of`) and a target: class numbers as int64, or float64. A
@@ -37,7 +37,7 @@ def estimator_plan(estimator: Any) -> Plan:
     """
     if isinstance(estimator, Mapping):
         return LightgbmPlan(dict(estimator))
-    if isinstance(estimator, Pretrained):
+    if isinstance(estimator, PretrainedGraph):
         return PretrainedPlan(estimator)
     if isinstance(estimator, Pyfunc):
         return PyfuncPlan(estimator)
@@ -76,7 +76,7 @@ class EstimatorPlan:
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
         """The published model. Raises `NotPublishable` or `ParityFailed`, and whatever the estimator raises."""
         fresh = seeded(self.estimator, seed)
-        kind = import_module(f"{__package__}.{_KINDS.get(_library(type(fresh)), 'sklearn_kind')}")
+        kind = import_module(f"{__package__}.publish.{_KINDS.get(_library(type(fresh)), 'sklearn_estimator')}")
         return published(kind.fitted(fresh, examples, seed), examples, self.name)
 
 

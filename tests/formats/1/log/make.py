@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 from served_shop import MODEL, open_shop
+from tidemill.core.posted import Person, Posted, encode
+from tidemill.core.segments import SegmentWriter
 
 from tidemill.core.clock import SystemClock
-from tidemill.core.posted import Person, Posted, encode
 from tidemill.core.records import Answered, Outcome, Prediction
-from tidemill.core.segments import SegmentWriter
 from tidemill.feedback import LogWriter, SegmentLog
 from tidemill.serving import switch
 

@@ -133,7 +133,7 @@ bench.map(model, best.recommender, at_most=n_mapped, neighbours=n_neighbours)
 # %%
 from tidemill.models import ItemVectors
 
-vectors = ItemVectors.of(best.recommender)
+vectors = ItemVectors.from_recommender(best.recommender)
 favourite = best.recommender.items[int(best.recommender.popularity.argmax())]
 print(f"near {names.full(favourite)}, by {vectors.source}:")
 pl.DataFrame(

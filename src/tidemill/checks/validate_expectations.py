@@ -1,0 +1,45 @@
+"""Whether an expectation fits the columns of a table, before any row is there."""
+
+from __future__ import annotations
+
+import narwhals as nw
+import pyarrow as pa
+
+from tidemill.checks.expectations import AnyExpectation, Between, Freshness, LikeHistory, NotNull
+from tidemill.core.errors import TypeMismatch, UnknownName, nearest
+
+
+def validate(expectation: AnyExpectation, schema: pa.Schema | nw.Schema, *, event_time: str | None = None) -> None:
+    """Raise `UnknownName` or `TypeMismatch` where `expectation` asks for a column that is not there or does not fit."""
+    columns = nw.Schema.from_arrow(schema) if isinstance(schema, pa.Schema) else schema
+    match expectation:
+        case Between(column=name) | LikeHistory(metric="mean", column=str(name)):
+            _known(expectation, name, columns)
+            if not columns[name].is_numeric():
+                raise TypeMismatch(f"{expectation.words}: {name!r} is {columns[name]}, and a number is needed")
+        case NotNull(column=name) | LikeHistory(column=str(name)):
+            _known(expectation, name, columns)
+        case Freshness():
+            time_column(expectation, columns, event_time)
+
+
+def time_column(expectation: Freshness, columns: nw.Schema, event_time: str | None) -> str:
+    """The column that says when a row happened: the one that the check names, the event time, or the only time."""
+    name = expectation.column or event_time
+    if name is None:
+        times = [column for column, kind in columns.items() if kind == nw.Datetime and not column.startswith("_")]
+        if len(times) != 1:
+            raise TypeMismatch(
+                f"{expectation.words}: {len(times)} columns are times ({', '.join(times) or 'none'})",
+                tip='name one of them: tm.fresh("10 days", "updated_at")',
+            )
+        return times[0]
+    _known(expectation, name, columns)
+    if columns[name] != nw.Datetime:
+        raise TypeMismatch(f"{expectation.words}: {name!r} is {columns[name]}, and a time is needed")
+    return name
+
+
+def _known(expectation: AnyExpectation, name: str, columns: nw.Schema) -> None:
+    if name not in columns:
+        raise UnknownName(f"{expectation.words}: there is no column {name!r}", tip=nearest(name, columns))

@@ -1,0 +1,130 @@
+"""`tidemill features`: what is kept ready for answers, how old it is, and whether it is what training sees."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tidemill.cli.context import CommandContext, with_context
+from tidemill.core.clock import from_micros, to_micros
+from tidemill.core.errors import UnknownName, UsageError, nearest
+from tidemill.loop.features.feature_report import FeatureReport, feature_report
+from tidemill.loop.features.skew_report import skew_report
+from tidemill.loop.online.feature_metadata_files import SkewReport, write_skew
+
+
+@click.command("features")
+@click.argument("view", required=False)
+@click.option("--skew", "model", metavar="MODEL", help="Hold what MODEL was served against what training would see.")
+@click.option("--significance", is_flag=True, help="Test each column against the targets of the models that use it.")
+@with_context
+def command(ask: CommandContext, view: str | None, model: str | None, significance: bool) -> None:
+    """The feature views, or the columns of one VIEW, as they are online now."""
+    if model is not None:
+        if view is not None:
+            raise UsageError(f"--skew {model} looks at all views of the model", tip=f"leave {view} out")
+        report = skew_report(ask.stores, ask.graph, model)
+        write_skew(ask.stores.serving_root, report, to_micros(ask.stores.clock.now()))
+        ask.result(report, lambda out: show_skew(out, report))
+        return
+    views = ask.graph.mill.features_views
+    if view is not None and view not in views:
+        raise UnknownName(f"there is no feature view {view!r}", tip=nearest(view, views))
+    found = feature_report(ask.stores, ask.graph, only=view, significant=significance)
+    if view is None and not significance:
+        ask.result(found, lambda out: show(out, found))
+        return
+    ask.result(found, lambda out: show_views(out, found))
+
+
+def show_views(out: Console, found: tuple[FeatureReport, ...]) -> None:
+    """Each view with its columns."""
+    for one in found:
+        if len(found) > 1:
+            out.print(f"\n{one.name}", markup=False)
+        show_view(out, one)
+    if not found:
+        show(out, found)
+
+
+def show(out: Console, found: tuple[FeatureReport, ...]) -> None:
+    """One line per view."""
+    if not found:
+        out.print("mill.py has no feature view: @mill.features(entity=…) declares one", markup=False)
+        return
+    table = Table(
+        "view", "entity", "kind", "owner", "rows", "age", "expired", "missing", "used by", box=None, pad_edge=False
+    )
+    for one in found:
+        rows = f"{one.freshness.rows:,}" if one.made else "never made"
+        shares = [f"{one.freshness.expired:.1%}", f"{one.missing:.1%}"] if one.freshness.rows else ["-", "-"]
+        used = ", ".join(one.consumers) or "-"
+        table.add_row(one.name, one.entity, one.kind, one.owner or "-", rows, age(one), *shares, used)
+    out.print(table)
+
+
+def show_view(out: Console, one: FeatureReport) -> None:
+    """A view and its columns, with what opens it."""
+    if one.description:
+        out.print(one.description, markup=False)
+    out.print(f"{one.freshness.rows:,} rows by {one.entity}, {one.kind}; newest {age(one)} ago", markup=False)
+    if one.made is not None:
+        out.print(
+            f"made from publication {one.made.publication} at {from_micros(one.made.at):%Y-%m-%d %H:%M} UTC by "
+            f"{one.made.by} (line {one.made.line} of the ledger)"
+        )
+    models = list(one.significance)
+    table = Table("column", "type", "missing", "distinct", "mean", "min", "max", box=None, pad_edge=False)
+    for model in models:
+        table.add_column(f"p for {model}")
+    for column in one.columns:
+        figures = [_number(value) for value in (column.distinct, column.mean, column.min, column.max)]
+        tests = [_chance(one.significance[model].get(column.name)) for model in models]
+        table.add_row(column.name, column.type, f"{column.missing:.1%}", *figures, *tests)
+    out.print(table)
+    if models:
+        out.print("p: of being unrelated to the target when looked at alone, corrected for all inputs of the model")
+    out.print(f"in a notebook: bench = tm.open_project(); {one.snippet}", markup=False)
+
+
+def show_skew(out: Console, report: SkewReport) -> None:
+    """The features that differ, each with a row; or that none does."""
+    if not report.predictions:
+        out.print(f"{report.release}: no logged answer to look at; the log is written with the next run or server")
+        return
+    if not report.features:
+        out.print(f"{report.release} looks nothing up, so nothing can differ")
+        return
+    out.print(f"{report.release}: {report.predictions:,} answers against publication {report.publication}")
+    table = Table("feature", "view", "differing", "share", "only behind", box=None, pad_edge=False)
+    for one in report.features:
+        table.add_row(one.feature, one.view, f"{one.differing:,}", f"{one.share:.2%}", f"{one.behind:,}")
+    out.print(table)
+    for one in report.features:
+        for row in one.rows[:1]:
+            out.print(
+                f"{one.feature} of {row.prediction_id}: served {row.logged} (of {_time(row.logged_at)}), "
+                f"training would see {row.recomputed} (of {_time(row.recomputed_at)})",
+                markup=False,
+            )
+
+
+def age(one: FeatureReport) -> str:
+    """How old the newest row is, in hours up to two days, then in days."""
+    if one.freshness.age_us is None:
+        return "-"
+    hours = one.freshness.age_us / 3_600_000_000
+    return f"{hours:.1f} hours" if abs(hours) < 48 else f"{hours / 24:.1f} days"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _chance(p: float | None) -> str:
+    return "-" if p is None else "<1e-12" if p < 1e-12 else f"{p:.2g}"
+
+
+def _time(at: int | None) -> str:
+    return "nothing" if at is None else f"{from_micros(at):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,50 @@
+"""`tidemill serve`: the API and the console until Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date
+
+import click
+
+from tidemill.cli.context import CommandContext, DayParam, with_context
+from tidemill.console.web.console_process import console_start
+from tidemill.core.clock import as_of
+from tidemill.core.settings import load
+from tidemill.loop.online.materialise_online import write_serving_metadata
+from tidemill.loop.serve.server_processes import serve_plan
+from tidemill.serving import serve, set_replay
+
+
+@click.command("serve")
+@click.option("--host", metavar="ADDRESS", help="Loopback only: there is no access control yet.")
+@click.option("--port", type=int, metavar="PORT", help="The API's port.")
+@click.option("--console-port", type=int, metavar="PORT", help="The console's port.")
+@click.option("--workers", type=int, metavar="N", help="API worker processes.")
+@click.option(
+    "--at", type=DayParam(), metavar="DAY", help="A replay: answer as of the end of DAY; each publication advances it."
+)
+@click.option("--no-console", is_flag=True, help="The API alone.")
+@with_context
+def command(
+    ask: CommandContext,
+    host: str | None,
+    port: int | None,
+    console_port: int | None,
+    workers: int | None,
+    at: date | None,
+    no_console: bool,
+) -> None:
+    """Serve the champions of this project: the API, its log, and the console."""
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    overrides = {
+        "serve.host": host,
+        "serve.port": port,
+        "serve.console_port": console_port,
+        "serve.workers": workers,
+    }
+    settings = load(ask.project, profile=ask.profile, overrides=overrides)
+    write_serving_metadata(ask.stores, ask.graph)
+    set_replay(ask.stores.serving_root, as_of(at) if at else None)
+    console = None if no_console else console_start(settings, overrides, ask.mill.model_names)
+    serve(serve_plan(settings, overrides=overrides, console=console))

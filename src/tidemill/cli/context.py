@@ -1,0 +1,124 @@
+"""What every command is asked with: which project, which profile, and in which form to answer."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+
+from tidemill.core import settings
+from tidemill.core.clock import SystemClock
+from tidemill.core.settings import Settings
+from tidemill.core.storage import failpoint
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.mill import Mill
+from tidemill.loop.project.open_port import open_port
+from tidemill.loop.project.project import find_project, load_mill
+from tidemill.loop.project.stores import STATE, Stores, open_stores
+
+#: How wide a table may be where there is no terminal to fit it to.
+_PIPED_COLUMNS = 160
+
+
+@dataclass(frozen=True)
+class CommandContext:
+    """One call of the command line."""
+
+    project_at: Path
+    profile: str | None
+    as_json: bool
+
+    @functools.cached_property
+    def project(self) -> Path:
+        """The folder with mill.py."""
+        return find_project(self.project_at)
+
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """The settings of the profile asked for."""
+        loaded = settings.load(self.project, profile=self.profile)
+        failpoint.arm(loaded.failpoint)
+        return loaded
+
+    @functools.cached_property
+    def mill(self) -> Mill:
+        """The project file, loaded."""
+        return load_mill(self.project)
+
+    @functools.cached_property
+    def stores(self) -> Stores:
+        """The project's stores, opened; made where nothing has run yet."""
+        return open_stores(self.project, self.settings, SystemClock(), name=self.mill.name, actor=actor())
+
+    @functools.cached_property
+    def graph(self) -> ProjectGraph:
+        """The checked graph."""
+        return ProjectGraph(self.mill, self.stores.engine, self.project)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether anything has been written for this project."""
+        return (self.project / STATE / "mill.json").is_file()
+
+    def graph_alone(self) -> ProjectGraph:
+        """The checked graph without opening, or making, any store."""
+        name = self.settings.engine.partition(":")[0]
+        return ProjectGraph(self.mill, open_port("engine", name, self.project), self.project)
+
+    @functools.cached_property
+    def err(self) -> Console:
+        """Where progress and sentences for people go."""
+        return Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @functools.cached_property
+    def out(self) -> Console:
+        """Where results go: as they are, since names and reasons may look like markup."""
+        return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
+
+    def result(self, value: Any, show: Callable[[Console], None]) -> None:
+        """Print a result: as JSON, or by `show`."""
+        if self.as_json:
+            sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+        else:
+            show(self.out)
+
+
+def actor() -> str:
+    """The account that acts, as the ledger names it: the system's user, never a person of the data."""
+    return f"user-{os.getuid()}"
+
+
+def with_context(function: Callable[..., Any]) -> Any:
+    """Give a command its `CommandContext` and the options that every command has."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+    @click.option("--project", default=".", metavar="DIR", help="The folder with mill.py; default: here or above.")
+    @click.option("--profile", metavar="NAME", help="The profile of tidemill.toml; default: laptop.")
+    @functools.wraps(function)
+    def wrapped(*args: Any, as_json: bool, project: str, profile: str | None, **options: Any) -> Any:
+        return function(CommandContext(Path(project), profile, as_json), *args, **options)
+
+    return wrapped
+
+
+class DayParam(click.ParamType[date]):
+    """A calendar day, YYYY-MM-DD."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no day; write YYYY-MM-DD", param, ctx)

@@ -1,0 +1,1 @@
+"""Drawings as geometry: plots, curves, histograms, diagrams."""

@@ -1,0 +1,60 @@
+"""How a column is spread, as geometry: upright bars for stretches of numbers, lying ones for frequent values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tidemill.console.drawings.curve import ChartMark, short
+from tidemill.console.drawings.scale import ticks
+from tidemill.core.records.quality import FEWEST_USERS
+from tidemill.features.distribution import Distribution
+
+WIDTH, HEIGHT = 360.0, 120.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 8.0, 352.0, 8.0, 96.0
+
+
+@dataclass(frozen=True)
+class HistogramBar:
+    """One stretch of numbers; `few` where there are some rows, and too few to be told."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    few: bool
+
+
+@dataclass(frozen=True)
+class HistogramPlot:
+    """Stretches of numbers side by side, in the drawing's units."""
+
+    pillars: tuple[HistogramBar, ...]
+    across: tuple[ChartMark, ...]
+    bottom: float = _BOTTOM
+    left: float = _LEFT
+    right: float = _RIGHT
+    width: float = WIDTH
+    height: float = HEIGHT
+
+
+def histogram(given: Distribution) -> HistogramPlot | None:
+    """Lay a histogram out; `None` where there are values and no stretches.
+
+    What is too few to be told is drawn as high as half of the fewest that is.
+    """
+    if not given.stretches:
+        return None
+    most = max(one.n or 0 for one in given.stretches) or 1
+    low, high = given.stretches[0].low, given.stretches[-1].high
+
+    def x(value: float) -> float:
+        return round(_LEFT + (_RIGHT - _LEFT) * (value - low) / (high - low), 2)
+
+    pillars = []
+    for one in given.stretches:
+        share = (FEWEST_USERS / 2 if one.n is None else one.n) / most
+        tall = round(max((_BOTTOM - _TOP) * min(share, 1.0), 1.5 if share else 0.0), 2)
+        width = round(x(one.high) - x(one.low) - 1.5, 2)
+        pillars.append(HistogramBar(x(one.low), round(_BOTTOM - tall, 2), width, tall, one.n is None))
+    marks = tuple(ChartMark(x(value), short(value)) for value in ticks(low, high) if _LEFT + 8 < x(value) < _RIGHT - 8)
+    return HistogramPlot(tuple(pillars), marks)

@@ -1,0 +1,250 @@
+"""The trials of a search as lines over parallel axes: one axis for each setting that varies, the figure last.
+
+A trial that came to no figure ends below the figure's axis, and a setting that a trial does not have lies below its
+axis: each drawing keeps one lane there. Where there are very many trials, the best are drawn and every so-many-th of
+the others; the table beside the drawing holds them all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tidemill.console.drawings.curve import short
+from tidemill.console.drawings.scale import ticks
+from tidemill.console.formatting import parameter
+from tidemill.core.duration import duration
+from tidemill.core.errors import UsageError
+from tidemill.core.records.runs import Trial
+
+#: How many trials are drawn: the best of them first, the rest spread over what is left.
+DRAWN, BEST = 320, 80
+#: More axes than this cannot be told apart; the settings with the most values are taken.
+AXES = 8
+_LEFT, _RIGHT, _TOP, _BOTTOM, _LANE = 98.0, 78.0, 40.0, 264.0, 296.0
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A value on an axis."""
+
+    y: float
+    text: str
+
+
+@dataclass(frozen=True)
+class PlotAxis:
+    """One axis: a setting, or the figure."""
+
+    name: str
+    x: float
+    ticks: tuple[Tick, ...]
+    #: Whether some trial has nothing here, so that the lane below is used.
+    missing: bool
+
+
+@dataclass(frozen=True)
+class TrialLine:
+    """One trial as a line."""
+
+    number: int
+    state: str
+    best: bool
+    #: Among the best tenth of those that finished.
+    strong: bool
+    path: str
+    #: Where it ends, for the sign that says what became of it.
+    x: float
+    y: float
+    says: str
+
+
+@dataclass(frozen=True)
+class ParallelPlot:
+    """Everything that the drawing needs."""
+
+    width: float
+    height: float
+    top: float
+    bottom: float
+    lane: float
+    axes: tuple[PlotAxis, ...]
+    #: The best trial last, so that it lies on top.
+    threads: tuple[TrialLine, ...]
+    #: Trials in all, and settings that vary but found no room.
+    n: int
+    left_out: tuple[str, ...]
+
+
+def varying(trials: Sequence[Trial]) -> list[str]:
+    """The settings that are not the same in all trials, in the order in which they first came."""
+    names = list(dict.fromkeys(name for trial in trials for name in trial.parameters))
+    return [name for name in names if len({_key(trial, name) for trial in trials}) > 1]
+
+
+def parallel_plot(trials: Sequence[Trial], best: int | None, measure: str = "figure") -> ParallelPlot | None:
+    """Lay `trials` out; `None` where nothing varies, or there are fewer than two."""
+    names = varying(trials)
+    if len(trials) < 2 or not names:
+        return None
+    if len(names) > AXES:
+        most = sorted(names, key=lambda name: -len({_key(trial, name) for trial in trials}))[:AXES]
+        kept, left_out = [name for name in names if name in most], tuple(name for name in names if name not in most)
+    else:
+        kept, left_out = names, ()
+    scales = [_Scale([trial.parameters.get(name) for trial in trials]) for name in kept]
+    figures = _Scale([_figure(trial) for trial in trials])
+    gap = min(230.0, max(124.0, (600 - _LEFT - _RIGHT) / len(kept)))
+    spots = [round(_LEFT + gap * place, 1) for place in range(len(kept) + 1)]
+    axes = [
+        PlotAxis(name=name, x=x, ticks=scale.ticks(), missing=scale.missing)
+        for name, x, scale in zip([*kept, measure], spots, [*scales, figures], strict=True)
+    ]
+    finished = sorted((_rank(trial) for trial in trials if trial.state == "finished"), reverse=True)
+    bar = finished[(len(finished) - 1) // 10] if finished else None
+    threads = []
+    for trial in _chosen(trials, best):
+        values = [*(trial.parameters.get(name) for name in kept), _figure(trial)]
+        heights = [scale.y(value) for scale, value in zip([*scales, figures], values, strict=True)]
+        path = "M" + "L".join(f"{x:g} {y:g}" for x, y in zip(spots, heights, strict=True))
+        strong = bar is not None and _rank(trial) >= bar
+        threads.append(
+            TrialLine(number=trial.number, state=trial.state, best=trial.number == best, strong=strong, path=path,
+                   x=spots[-1], y=heights[-1], says=told(trial))
+        )  # fmt: skip
+    return ParallelPlot(
+        width=spots[-1] + _RIGHT, height=_LANE + 18, top=_TOP, bottom=_BOTTOM, lane=_LANE,
+        axes=tuple(axes), threads=tuple(threads), n=len(trials), left_out=left_out,
+    )  # fmt: skip
+
+
+def told(trial: Trial) -> str:
+    """A trial in one sentence."""
+    settings = ", ".join(f"{name} {parameter(value)}" for name, value in trial.parameters.items())
+    figure = _figure(trial)
+    came = "" if figure is None else f" {figure:.4f}"
+    return f"Trial {trial.number}, {trial.state}{came}: {settings or 'no settings'}"
+
+
+def _figure(trial: Trial) -> float | None:
+    """The figure of a trial; of one that was given up early, the last that was seen."""
+    value = trial.value if trial.value is not None else trial.steps[-1] if trial.steps else None
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _chosen(trials: Sequence[Trial], best: int | None) -> list[Trial]:
+    """The trials that are drawn, the worse first and the best last."""
+    ranked = sorted(trials, key=lambda trial: (trial.number == best, _rank(trial)))
+    if len(ranked) <= DRAWN:
+        return ranked
+    rest, top = ranked[:-BEST], ranked[-BEST:]
+    some = DRAWN - BEST
+    return [rest[k * len(rest) // some] for k in range(some)] + top
+
+
+def _rank(trial: Trial) -> tuple[bool, float]:
+    figure = _figure(trial)
+    return trial.state == "finished", -math.inf if figure is None else figure
+
+
+def _key(trial: Trial, name: str) -> str:
+    return json.dumps(trial.parameters[name], sort_keys=True, default=str) if name in trial.parameters else ""
+
+
+def number_of(value: Any) -> float | None:
+    """A setting as a number where it is one: a number, or a length of time in microseconds.
+
+    >>> number_of(3), number_of("2 seconds"), number_of(True), number_of("cosine")
+    (3.0, 2000000.0, None, None)
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, str) and len(value) < 40:
+        try:
+            return float(duration(value))
+        except UsageError:
+            return None
+    return None
+
+
+class _Scale:
+    """One setting's values on its axis: numbers and lengths of time to scale, others side by side."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        given = [value for value in values if value is not None]
+        self.missing = len(given) < len(values)
+        numbers = [number_of(value) for value in given]
+        self._texts = sorted({parameter(value) for value in given})
+        self._times = any(isinstance(value, str) for value in given)
+        self._whole = bool(given) and all(isinstance(value, int) for value in given)
+        fit = [number for number in numbers if number is not None]
+        mixed = len({isinstance(value, str) for value in given}) > 1
+        self._numeric = bool(fit) and len(fit) == len(numbers) and not mixed
+        if self._numeric:
+            self._low, self._high = min(fit), max(fit)
+            self._log = self._low > 0 and self._high >= 10 * self._low and _crowded(sorted(fit))
+            self._few = {number: _short(value) for number, value in zip(fit, given, strict=True)}
+
+    def y(self, value: Any) -> float:
+        """How high a value lies; what is missing lies in the lane."""
+        if value is None:
+            return _LANE
+        if not self._numeric:
+            n = len(self._texts)
+            share = 0.5 if n == 1 else self._texts.index(parameter(value)) / (n - 1)
+        else:
+            number = number_of(value)
+            assert number is not None  # what is not a number makes the axis one of words
+            share = self._share(number)
+        return round(_BOTTOM - (_BOTTOM - _TOP) * share, 1)
+
+    def _share(self, number: float) -> float:
+        if self._high == self._low:
+            return 0.5
+        if self._log:
+            return math.log(number / self._low) / math.log(self._high / self._low)
+        return (number - self._low) / (self._high - self._low)
+
+    def ticks(self) -> tuple[Tick, ...]:
+        """The words beside the axis: every value where there are few, else round numbers between both ends."""
+        if not self._numeric:
+            step = math.ceil(len(self._texts) / 9) if self._texts else 1
+            return tuple(Tick(self.y(text), _cut(text)) for text in self._texts[::step])
+        if len(self._few) <= 6 or self._times:
+            return self._spaced(sorted(self._few))
+        inner = self._decades() if self._log else ticks(self._low, self._high)
+        if self._whole:
+            inner = [value for value in inner if value == int(value)]
+        return tuple(Tick(self.y(value), short(value)) for value in inner)
+
+    def _spaced(self, numbers: Sequence[float]) -> tuple[Tick, ...]:
+        made: list[Tick] = []
+        for number in (numbers[0], numbers[-1], *numbers[1:-1]):
+            y = round(_BOTTOM - (_BOTTOM - _TOP) * self._share(number), 1)
+            if all(abs(y - other.y) >= 15 for other in made):
+                made.append(Tick(y, _cut(self._few[number])))
+        return tuple(made)
+
+    def _decades(self) -> list[float]:
+        first, last = math.floor(math.log10(self._low)), math.ceil(math.log10(self._high))
+        every = (1, 2, 5) if last - first <= 2 else (1, 3) if last - first <= 3 else (1,)
+        found = [float(f"{k * 10.0**power:.6g}") for power in range(first, last + 1) for k in every]
+        return [value for value in found if self._low <= value <= self._high]
+
+
+def _short(value: Any) -> str:
+    return short(value) if isinstance(value, float) else parameter(value)
+
+
+def _crowded(numbers: Sequence[float]) -> bool:
+    """Whether half of the numbers lie in the lowest fifth of their range: there an axis by magnitude parts them."""
+    return numbers[len(numbers) // 2] - numbers[0] < 0.2 * (numbers[-1] - numbers[0])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 13 else text[:12] + "…"

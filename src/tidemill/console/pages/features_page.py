@@ -1,0 +1,190 @@
+"""The Features page as data: every view and function, who answers for it, how fresh it is, and what needs somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tidemill.console.formatting import counted, spelled
+from tidemill.console.pages.loop_page import model_names
+from tidemill.console.state.action_items import ActionCommand
+from tidemill.console.state.console_stores import ConsoleStores
+from tidemill.console.state.feature_state import ViewMeasurements, ViewState, view_state
+from tidemill.console.state.ledger_projection import LedgerProjection, ProjectedState
+from tidemill.core.clock import to_micros
+from tidemill.core.record_format import Record
+from tidemill.core.records.signature import InputField
+from tidemill.loop.online.feature_metadata_files import (
+    DeclaredFeatures,
+    DeclaredFunction,
+    StoredSkew,
+    declared_features,
+    significances,
+    skews,
+)
+
+_ORDER = {"broken": 0, "decide": 1, "hint": 2, "well": 3}
+
+
+class FunctionValue(Record, frozen=True):
+    """A value that a function gives, and how surely it has to do with each model's target: model -> p after Holm."""
+
+    field: InputField
+    p: dict[str, float]
+
+
+class FunctionState(Record, frozen=True):
+    """Features that are computed when they are asked for."""
+
+    name: str
+    owner: str
+    description: str
+    takes: tuple[str, ...]
+    #: Nothing while no model uses it: what it gives is known from a model's types.
+    gives: tuple[FunctionValue, ...]
+    consumers: tuple[str, ...]
+    snippet: str
+
+
+class SkewState(Record, frozen=True):
+    """Whether a model was served what training sees, where it was measured."""
+
+    model: str
+    at: int
+    predictions: int
+    differs: bool
+    says: str
+    commands: tuple[ActionCommand, ...]
+
+
+class FeaturesPage(Record, frozen=True):
+    """Everything that the Features page shows."""
+
+    mill: str
+    now: int
+    models: tuple[str, ...]
+    headline: str
+    lead: str
+    #: Those that need somebody first.
+    views: tuple[ViewState, ...]
+    functions: tuple[FunctionState, ...]
+    #: Views that models keep for themselves: what people have seen, how often items were taken.
+    kept: int
+    skews: tuple[SkewState, ...]
+    commands: tuple[ActionCommand, ...]
+    #: Why the ledger could not be read, where it could not.
+    unread: str | None
+
+
+def features_page(
+    stores: ConsoleStores, story: LedgerProjection, store: ViewMeasurements | None = None
+) -> FeaturesPage:
+    """Put the page together."""
+    told = story.catch_up()
+    declared = declared_features(stores.serving_root)
+    known = store or ViewMeasurements()
+    views = [view_state(stores, told, view, known.measure(stores, view)) for view in declared.views]
+    views.sort(key=lambda view: (_ORDER[view.weight], -view.expired, -view.missing, view.name))
+    tested = {name: one.p for name, one in significances(stores.serving_root).items()}
+    said = [skew_state(one) for _, one in sorted(skews(stores.serving_root).items()) if one.report.features]
+    return FeaturesPage(
+        mill=stores.mill_name,
+        now=to_micros(stores.clock.now()),
+        models=tuple(model_names(stores, told)),
+        headline=_headline(views, declared),
+        lead=_lead(views, declared, said),
+        views=tuple(views),
+        functions=tuple(_function(one, tested) for one in declared.functions),
+        kept=len(told.views.keys() - {view.name for view in declared.views}),
+        skews=tuple(sorted(said, key=lambda one: not one.differs)),
+        commands=tuple(_commands(told, declared, [one.model for one in said])),
+        unread=story.problem,
+    )
+
+
+def skew_state(kept: StoredSkew) -> SkewState:
+    """What was found, as a sentence."""
+    report = kept.report
+    apart = [one for one in report.features if one.differing]
+    answers = counted(report.predictions, "answer")
+    if not report.predictions:
+        says = f"{report.release} has given no logged answer yet."
+    elif not apart:
+        says = f"{report.release} was served what training sees, in all features of {answers}."
+    else:
+        worst = max(apart, key=lambda one: one.share)
+        of = counted(len(report.features), "feature")
+        says = (
+            f"{report.release} was served something else than training sees in {len(apart):,} of {of}; "
+            f"{worst.feature} differs most: in {worst.differing:,} of {answers}."
+        )
+    again = ActionCommand(text=f"tidemill features --skew {report.model}", does="measure it again")
+    return SkewState(
+        model=report.model,
+        at=kept.at,
+        predictions=report.predictions,
+        differs=report.differs,
+        says=says,
+        commands=(again,),
+    )
+
+
+def _function(one: DeclaredFunction, tested: dict[str, dict[str, float]]) -> FunctionState:
+    gives = tuple(
+        FunctionValue(
+            field=field,
+            p={model: tested[model][field.name] for model in one.consumers if field.name in tested.get(model, {})},
+        )
+        for field in one.gives
+    )
+    return FunctionState(
+        name=one.name,
+        owner=one.owner,
+        description=one.description,
+        takes=one.takes,
+        gives=gives,
+        consumers=one.consumers,
+        snippet=_declaration(one),
+    )
+
+
+def _declaration(one: DeclaredFunction) -> str:
+    owner = f'owner="{one.owner}"' if one.owner else ""
+    return f"@mill.on_demand({owner})\ndef {one.name}({', '.join(one.takes)}):"
+
+
+def _headline(views: Sequence[ViewState], declared: DeclaredFeatures) -> str:
+    if not views and not declared.functions:
+        return "No features yet."
+    pressing = sum(view.weight in ("broken", "decide") for view in views)
+    if pressing:
+        return f"{spelled(pressing)} {'view needs' if pressing == 1 else 'views need'} somebody."
+    return "All features are well." if views else "Features are computed when they are asked for."
+
+
+def _lead(views: Sequence[ViewState], declared: DeclaredFeatures, said: Sequence[SkewState]) -> str:
+    if not views and not declared.functions:
+        return "A feature is declared once, and is the same in training and in answers."
+    parts = []
+    if views:
+        rows = sum(view.rows for view in views)
+        parts.append(f"{counted(len(views), 'view')} with {counted(rows, 'row')} ready for answers")
+    if declared.functions:
+        parts.append(f"{counted(len(declared.functions), 'function')} computed at answer time")
+    skewed = [one.model for one in said if one.differs]
+    if skewed:
+        parts.append(f"{', '.join(skewed)} was served something else than training sees")
+    return "; ".join(parts) + "."
+
+
+def _commands(told: ProjectedState, declared: DeclaredFeatures, measured: Sequence[str]) -> list[ActionCommand]:
+    if not declared.views and not declared.functions:
+        if told.publication is None:
+            return [ActionCommand(text="tidemill run --backfill", does="bring in what there is, and make the views")]
+        return [ActionCommand(text="tidemill run", does="take up what mill.py declares")]
+    made = [ActionCommand(text="tidemill run", does="make them of the newest data")]
+    looking = sorted({model for view in declared.views for model in view.inputs_of} - {*measured})
+    made += [
+        ActionCommand(text=f"tidemill features --skew {model}", does=f"hold what {model} was served against training")
+        for model in looking[:3]
+    ]
+    return made

@@ -1,0 +1,177 @@
+"""The Loop page as data: what is live, what needs me, and how each room is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tidemill.console.formatting import counted
+from tidemill.console.state.action_items import ActionItem, action_items
+from tidemill.console.state.console_stores import ConsoleStores
+from tidemill.console.state.evaluation_report import Headline, headline
+from tidemill.console.state.ledger_projection import LedgerProjection, ModelProjection, ProjectedState
+from tidemill.console.state.rooms import RoomState, rooms
+from tidemill.console.state.server_status import ServedModel, served
+from tidemill.core.clock import to_micros
+from tidemill.core.ledger.ledger_entry import LedgerEntry
+from tidemill.core.record_format import Record
+from tidemill.loop.online.feature_metadata_files import declared_features
+
+#: How many of the last acts are told.
+ACTS = 9
+_WORDS = ("", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+
+
+class LiveRow(Record, frozen=True):
+    """A model and what answers for it."""
+
+    model: str
+    release: str | None
+    #: When it went live, who did it, and the as-of of the data it learned from.
+    since: int | None
+    by: str | None
+    as_of: int | None
+    quality: Headline | None
+    serving: ServedModel
+
+
+class LedgerAct(Record, frozen=True):
+    """A line of the ledger, as a sentence."""
+
+    seq: int
+    at: int
+    actor: str
+    says: str
+    #: How often it happened in a row; `seq` and `at` are the last time's.
+    times: int = 1
+
+
+class LoopPage(Record, frozen=True):
+    """Everything that the Loop page shows."""
+
+    mill: str
+    #: The clock that ages are counted from.
+    now: int
+    headline: str
+    publication: int | None
+    #: As-of of the newest publication.
+    as_of: int | None
+    #: Whether outcomes came back on what was answered, and the sentence that says it.
+    closed: bool
+    loop: str
+    rooms: tuple[RoomState, ...]
+    live: tuple[LiveRow, ...]
+    needs: tuple[ActionItem, ...]
+    recent: tuple[LedgerAct, ...]
+    #: Number and hash of the last ledger line.
+    head: str
+
+
+def loop_page(stores: ConsoleStores, story: LedgerProjection) -> LoopPage:
+    """Read what is new in the ledger and put the page together."""
+    told = story.catch_up()
+    names = model_names(stores, told)
+    models = [served(stores.serving_root, name) for name in names]
+    stations = rooms(told, models, len(declared_features(stores.serving_root).functions))
+    waiting = action_items(
+        told,
+        models,
+        names,
+        verify=lambda release: stores.releases.verify(release, deep=False),
+        problems=stores.problems(),
+        unread=story.problem,
+    )
+    closed, said = _loop(told)
+    return LoopPage(
+        mill=stores.mill_name,
+        now=to_micros(stores.clock.now()),
+        headline=_headline(waiting),
+        publication=told.publication.number if told.publication else None,
+        as_of=told.as_of if told.publication else None,
+        closed=closed,
+        loop=said,
+        rooms=stations,
+        live=tuple(live(told.models.get(one.model), one) for one in models),
+        needs=waiting,
+        recent=_recent(told.recent),
+        head=f"{told.seq}:{told.hash[:12]}",
+    )
+
+
+def model_names(stores: ConsoleStores, told: ProjectedState) -> list[str]:
+    """Declared models first, then those that only the ledger names."""
+    return [*stores.models, *sorted(told.models.keys() - set(stores.models))]
+
+
+def _headline(waiting: tuple[ActionItem, ...]) -> str:
+    pressing = sum(need.weight != "hint" for need in waiting)
+    if any(need.weight == "broken" for need in waiting):
+        return "Something is broken."
+    if pressing:
+        many = _WORDS[pressing] if pressing < len(_WORDS) else str(pressing)
+        return f"{many} {'thing needs' if pressing == 1 else 'things need'} you."
+    return "All is well."
+
+
+def _loop(told: ProjectedState) -> tuple[bool, str]:
+    predictions, outcomes = told.kept.get("predictions"), told.kept.get("outcomes")
+    if predictions is None:
+        return False, "The loop is open: no answer was logged yet."
+    if outcomes is None:
+        return False, f"The loop is open: {counted(predictions.rows, 'prediction')} went out, no outcome came back."
+    came = f"{counted(outcomes.rows, 'outcome')} came back on {counted(predictions.rows, 'prediction')}"
+    return True, f"The loop is closed: {came}."
+
+
+def live(model: ModelProjection | None, served: ServedModel) -> LiveRow:
+    """What answers for a model, and how good it is."""
+    known = model or ModelProjection(served.model)
+    champion = known.champion
+    name = served.release or (champion.name if champion else None)
+    # During a swap, or after a failed one, what answers is another release than the champion.
+    release = next((release for release, _ in known.releases if release.name == name), None)
+    change = next((change for change in reversed(known.changes) if name and change.release == name), None)
+    return LiveRow(
+        model=served.model,
+        release=name,
+        since=change.at if change else None,
+        by=change.actor if change else None,
+        as_of=release.card.as_of if release else None,
+        quality=headline(release),
+        serving=served,
+    )
+
+
+def _recent(lines: Iterable[LedgerEntry]) -> tuple[LedgerAct, ...]:
+    """The last acts, newest first; the same act of the same account in a row is told once."""
+    acts: list[LedgerAct] = []
+    for line in lines:
+        act = LedgerAct(seq=line.seq, at=line.at, actor=line.actor, says=says(line))
+        if acts and (acts[-1].actor, acts[-1].says) == (act.actor, act.says):
+            acts[-1] = msgspec.structs.replace(acts[-1], times=acts[-1].times + 1)
+        elif len(acts) == ACTS:
+            break
+        else:
+            acts.append(act)
+    return tuple(acts)
+
+
+def says(line: LedgerEntry) -> str:
+    """What a ledger line tells, in one sentence."""
+    thing = line.about.partition(":")[2] or line.about
+    out = ", ".join(ref.partition(":")[2] for ref in line.refs_out if ref.startswith("release:"))
+    verbs = {
+        "open": f"opened the mill {thing}",
+        "publish": f"published {thing}" if line.about.startswith("stream:") else "published tables made again",
+        "hold": f"held an increment of {thing}",
+        "accept": f"accepted an increment of {thing}",
+        "features": "filled feature views",
+        "learn": f"learned {thing}",
+        "release": f"made {out}",
+        "promote": f"{'rolled back to' if line.details.get('why') == 'rollback' else 'promoted'} {out}",
+        "off": f"switched {thing} off",
+        "on": f"switched {thing} on",
+        "run-end": f"ended {thing.replace('@', '#')}{', which failed' * (line.details.get('state') == 'failed')}",
+    }
+    return verbs.get(line.act, f"{line.act} {thing}".strip())

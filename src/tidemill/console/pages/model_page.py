@@ -1,0 +1,270 @@
+"""The Model page as data: versions, quality beside popularity, the card, what it learned from, and what was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from tidemill.console.formatting import parameter, rule, through
+from tidemill.console.pages.loop_page import LiveRow, live, model_names
+from tidemill.console.pages.runs_page import all_runs, run_of
+from tidemill.console.state.action_items import ActionCommand
+from tidemill.console.state.console_stores import ConsoleStores
+from tidemill.console.state.evaluation_report import (
+    Headline,
+    Quality,
+    SliceTable,
+    headline,
+    parts,
+    quality,
+    shareable,
+)
+from tidemill.console.state.ledger_projection import LedgerProjection, ModelProjection
+from tidemill.console.state.realised_quality import OutcomeStore, ReleaseOutcomes
+from tidemill.console.state.server_status import served
+from tidemill.console.state.tabular_report import TabularReport, tabular_report
+from tidemill.core.clock import to_micros
+from tidemill.core.errors import NoSuchRelease, nearest
+from tidemill.core.record_format import Record
+from tidemill.core.records.quality import Evaluation
+from tidemill.core.records.release import Card, Release
+from tidemill.core.records.runs import Run
+
+
+class VersionRow(Record, frozen=True):
+    """One release in the list of versions."""
+
+    name: str
+    number: int
+    #: `former` was champion once, `candidate` is newer than any champion, `passed over` is neither.
+    state: Literal["champion", "candidate", "former", "passed over"]
+    created_at: int
+    by: str
+    as_of: int
+    learner: str
+    bundle: str
+    #: The release before it has the same bundle: only rules, facts or code differ.
+    same_bundle: bool
+    quality: Headline | None
+    #: Number and name of the run that made it; `None` and empty where none is known.
+    run: int | None
+    run_name: str
+
+
+class TriedSetting(Record, frozen=True):
+    """One setting tried on validation days."""
+
+    settings: str
+    score: str
+
+
+class SourceTable(Record, frozen=True):
+    """One table that the bundle learned from."""
+
+    table: str
+    version: int
+
+
+class SlateStage(Record, frozen=True):
+    """One place of the slate with its rules, as they are written in mill.py."""
+
+    name: str
+    rules: tuple[str, ...]
+
+
+class LiveChange(Record, frozen=True):
+    """A promotion, a rollback, or the switch."""
+
+    at: int
+    actor: str
+    what: str
+    release: str
+    before: str
+
+
+class ModelPage(Record, frozen=True):
+    """Everything that the Model page shows."""
+
+    mill: str
+    now: int
+    model: str
+    models: tuple[str, ...]
+    headline: str
+    live: LiveRow
+    #: The release whose card, quality and rules are shown; `None` before the first.
+    shown: Release | None
+    versions: tuple[VersionRow, ...]
+    evaluation: Evaluation | None
+    quality: tuple[Quality, ...]
+    parts: SliceTable | None
+    tried: tuple[TriedSetting, ...]
+    #: What is shown of a tabular model's release; `None` for a recommender's.
+    tabular: TabularReport | None
+    card: Card | None
+    parameters: dict[str, str]
+    data: tuple[SourceTable, ...]
+    rules: tuple[SlateStage, ...]
+    taken: tuple[ReleaseOutcomes, ...]
+    changes: tuple[LiveChange, ...]
+    commands: tuple[ActionCommand, ...]
+    #: Why the ledger could not be read on, where it could not.
+    unread: str | None
+
+
+def model_page(
+    stores: ConsoleStores,
+    story: LedgerProjection,
+    model: str,
+    number: int | None = None,
+    sums: OutcomeStore | None = None,
+) -> ModelPage:
+    """Put the page of `model` together; `number` shows another release than the champion. `NoSuchRelease` names the
+    nearest where there is no such model or release.
+    """
+    told = story.catch_up()
+    names = model_names(stores, told)
+    if model not in names:
+        raise NoSuchRelease(f"there is no model {model!r}; {nearest(model, names)}", tip="tidemill status")
+    known = told.models.get(model) or ModelProjection(model)
+    shown = _shown(known, number)
+    measured = shown.card.evaluation if shown else None
+    shown = shareable(shown) if shown else None
+    evaluation = shown.card.evaluation if shown else None
+    now_live = live(known, served(stores.serving_root, model))
+    runs, _ = all_runs(stores, model)
+    return ModelPage(
+        mill=stores.mill_name,
+        now=to_micros(stores.clock.now()),
+        model=model,
+        models=tuple(names),
+        headline=_headline(now_live, known),
+        live=now_live,
+        shown=shown,
+        versions=tuple(reversed(_versions(known, runs))),
+        evaluation=evaluation,
+        quality=quality(measured) if measured else (),
+        parts=parts(measured) if measured else None,
+        tried=tuple(_tried(evaluation)) if evaluation else (),
+        tabular=tabular_report(shown, stores.serving_root) if shown else None,
+        card=shown.card if shown else None,
+        parameters=_parameters(shown) if shown else {},
+        data=tuple(SourceTable(table=table, version=version) for table, version in sorted(shown.data.items()))
+        if shown
+        else (),
+        rules=_places(shown) if shown else (),
+        taken=() if shown and shown.signature else (sums or OutcomeStore()).outcomes(stores, told, model),
+        changes=tuple(
+            LiveChange(at=change.at, actor=change.actor, what=change.what, release=change.release, before=change.before)
+            for change in reversed(known.changes[-12:])
+        ),
+        commands=_commands(known, now_live),
+        unread=story.problem,
+    )
+
+
+def _shown(known: ModelProjection, number: int | None) -> Release | None:
+    releases = [release for release, _ in known.releases]
+    if number is None:
+        return known.champion or (releases[-1] if releases else None)
+    found = next((release for release in releases if release.number == number), None)
+    if found is None:
+        there = [release.name for release in releases]
+        raise NoSuchRelease(f"there is no release {known.name}@{number}; {nearest(f'{known.name}@{number}', there)}")
+    return found
+
+
+def _headline(now: LiveRow, known: ModelProjection) -> str:
+    if not known.releases:
+        return f"{known.name} was never learned." if not known.learned else f"{known.name} has no release yet."
+    if now.release is None:
+        return f"{known.name} has no champion."
+    if now.serving.off:
+        return f"{known.name} is switched off."
+    learned = f", learned from data through {through(now.as_of)}" if now.as_of else ""
+    return f"{now.release} is live{learned}."
+
+
+def _versions(known: ModelProjection, runs: Sequence[Run]) -> list[VersionRow]:
+    was = {change.release for change in known.changes if change.release}
+    newest = max((int(name.rpartition("@")[2]) for name in was), default=0)
+    champion = known.champion
+    made: list[VersionRow] = []
+    for release, line in known.releases:
+        run = run_of(release, runs)
+        made.append(
+            VersionRow(
+                run=run.number if run else None,
+                run_name=run.name if run else "",
+                name=release.name,
+                number=release.number,
+                state=_state(release, champion, was, newest),
+                created_at=release.created_at,
+                by=line.actor,
+                as_of=release.card.as_of,
+                learner=release.card.learner,
+                bundle=release.bundle[:12],
+                same_bundle=bool(made) and made[-1].bundle == release.bundle[:12],
+                quality=headline(release),
+            )
+        )
+    return made
+
+
+def _state(
+    release: Release, champion: Release | None, was: set[str], newest: int
+) -> Literal["champion", "candidate", "former", "passed over"]:
+    if champion is not None and release.number == champion.number:
+        return "champion"
+    if release.name in was:
+        return "former"
+    return "candidate" if release.number > newest else "passed over"
+
+
+def _tried(evaluation: Evaluation) -> list[TriedSetting]:
+    made = []
+    for one in evaluation.validation:
+        score = next((one[name] for name in ("score", "value") if name in one), None)
+        rest = {name: value for name, value in one.items() if name not in ("score", "value")}
+        shown = f"{score:.4f}" if isinstance(score, float) else str(score or "")
+        made.append(TriedSetting(settings=parameter(rest), score=shown))
+    return made
+
+
+def _parameters(release: Release) -> dict[str, str]:
+    """The learner's settings; what a choice tried is told with its members."""
+    given = release.card.parameters
+    told = release.signature is not None and "members" in given
+    return {name: parameter(value) for name, value in given.items() if not (told and name == "members")}
+
+
+def _places(release: Release) -> tuple[SlateStage, ...]:
+    rules = release.rules
+    fallback = (rules.fallback,) if rules.fallback else ()
+    places = (
+        ("retrieve", rules.retrieve),
+        ("filter", rules.filter),
+        ("score", rules.score),
+        ("order", rules.order),
+        ("fallback", fallback),
+    )
+    return tuple(SlateStage(name=name, rules=tuple(rule(one) for one in given)) for name, given in places if given)
+
+
+def _commands(known: ModelProjection, now: LiveRow) -> tuple[ActionCommand, ...]:
+    name = known.name
+    tabular = bool(known.releases) and known.releases[-1][0].signature is not None
+    found = [ActionCommand(text=f"tidemill train {name}", does="learn, evaluate and make a release")]
+    if known.releases:
+        newest = known.releases[-1][0].name
+        if newest != now.release:
+            found.append(ActionCommand(text=f"tidemill promote {newest}", does=f"make {newest} live"))
+        if sum(1 for change in known.changes if change.release) > 1:
+            found.append(ActionCommand(text=f"tidemill rollback {name}", does="bring back the champion before"))
+    if now.release:
+        switch = (
+            ("on", "answer from the model again")
+            if now.serving.off
+            else ("off", "answer by the fallback, or not at all" if not tabular else "stop answering")
+        )
+        found.append(ActionCommand(text=f"tidemill {switch[0]} {name}", does=switch[1]))
+    return tuple(found)

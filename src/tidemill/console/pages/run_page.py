@@ -1,0 +1,248 @@
+"""The page of one run as data: what it was given, how it went while it ran, what it tried, and what it left."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tidemill.console.drawings.curve import CurvePosition, RunCurve, curve, curves
+from tidemill.console.drawings.parallel_coordinates import varying
+from tidemill.console.formatting import counted, lower, measure, parameter, through
+from tidemill.console.pages.runs_page import RunRow, all_runs, key_of, release_of, row, run_of, settings
+from tidemill.console.state.action_items import ActionCommand
+from tidemill.console.state.console_stores import ConsoleStores
+from tidemill.console.state.key_metric import best_of, key_figure, less_is_better, rank, users_of
+from tidemill.console.state.ledger_projection import LedgerProjection, ModelProjection
+from tidemill.core.clock import to_micros
+from tidemill.core.errors import LedgerError, NoSuchRelease, nearest
+from tidemill.core.record_format import Record
+from tidemill.core.records.quality import Metric
+from tidemill.core.records.runs import Run, Trial
+
+_BESIDE = "difference "
+_SAID = {
+    "train": "Training",
+    "search": "A search for settings",
+    "auto": "A choice of learner and settings",
+    "refresh": "Counting again with newer data",
+    "evaluate": "An evaluation",
+    "notebook": "A notebook",
+}
+
+
+class RunFigure(Record, frozen=True):
+    """One figure of a run at its end, and its difference to popularity where there is one."""
+
+    name: str
+    metric: Metric
+    difference: Metric | None
+    less: bool
+    #: Whether it lies between -1 and 1, and so on the axis that such figures share.
+    on_axis: bool
+
+
+class RunFigures(Record, frozen=True):
+    """The figures over one group of users; the name is empty where they name no users."""
+
+    users: str
+    figures: tuple[RunFigure, ...]
+
+
+class TrialRow(Record, frozen=True):
+    """One trial in the table, with the settings that vary as people write them."""
+
+    number: int
+    state: str
+    value: float | None
+    best: bool
+    settings: tuple[str, ...]
+    steps: tuple[float, ...]
+    cpu_s: float
+    wall_s: float
+    says: str
+
+
+class RunPage(Record, frozen=True):
+    """Everything that the page of one run shows."""
+
+    mill: str
+    now: int
+    models: tuple[str, ...]
+    run: Run
+    row: RunRow
+    headline: str
+    lead: str
+    #: By users: those with history first, then all, then single groups.
+    figures: tuple[RunFigures, ...]
+    parameters: dict[str, str]
+    #: Figures that changed on the way, and those that did not: name -> their value.
+    curves: tuple[RunCurve, ...]
+    noted: dict[str, float]
+    #: The trials, the best first; the settings that vary over them, and those that they share.
+    varied: tuple[str, ...]
+    shared: dict[str, str]
+    trials: tuple[TrialRow, ...]
+    #: How many trials ended how.
+    ended: dict[str, int]
+    #: The runs of the same model before and after it, and the one that made the live release.
+    before: str | None
+    after: str | None
+    live: str | None
+    commands: tuple[ActionCommand, ...]
+
+
+def run_page(
+    stores: ConsoleStores, story: LedgerProjection, model: str, number: int
+) -> tuple[RunPage, tuple[Trial, ...]]:
+    """The page of `model#number`, and its trials to draw. `NoSuchRelease` names the nearest where there is none."""
+    told = story.catch_up()
+    found, unread = all_runs(stores, model)
+    if unread is not None:
+        raise LedgerError(f"the ledger cannot be read: {unread}", tip="tidemill audit verify")
+    run = next((one for one in found if one.number == number), None)
+    if run is None:
+        names = [one.name for one in found]
+        there = nearest(f"{model}#{number}", names[:200]) if names else f"{model} has no runs"
+        raise NoSuchRelease(f"there is no run {model}#{number}; {there}", tip="the Runs page lists them")
+    known = told.models.get(model) or ModelProjection(model)
+    figure = key_figure(found)
+    best = best_of(found, figure)
+    trials = tuple(sorted(stores.runs.trials(run.name), key=_order))
+    varied = varying(trials)
+    learned = known.learned_live
+    live = run_of(learned, found) if learned else None
+    told_once = [one for one in curves(stores.runs.points(run.name)) if not _told_by(trials, one.name)]
+    moved = tuple(one for one in told_once if one.n > 2 and one.lowest.value != one.highest.value)
+    climb = best_so_far(trials)
+    page = RunPage(
+        mill=stores.mill_name,
+        now=to_micros(stores.clock.now()),
+        models=(model,),
+        run=run,
+        row=row(run, figure, known, best),
+        headline=_headline(run, figure),
+        lead=_lead(run, trials),
+        figures=_figures(run),
+        parameters=settings(run),
+        curves=(climb, *moved) if climb else moved,
+        noted={one.name: one.last.value for one in told_once if one not in moved},
+        varied=tuple(varied),
+        shared=_shared(trials, varied),
+        trials=tuple(_trial(trial, run.best, varied) for trial in trials),
+        ended={state: n for state in ("finished", "pruned", "failed", "late") if (n := _count(trials, state))},
+        before=_neighbour(found, number, -1),
+        after=_neighbour(found, number, 1),
+        live=key_of(live) if live is not None and live is not run else None,
+        commands=_commands(run, known, live),
+    )
+    return page, trials
+
+
+def _told_by(trials: tuple[Trial, ...], name: str) -> bool:
+    """Whether a figure is what the trials tell anyway: a setting of theirs, their score, or how many there were."""
+    if not trials:
+        return False
+    bare = name.rpartition(".")[2]
+    return bare in ("score", "tried", "of") or any(bare in trial.parameters for trial in trials)
+
+
+def best_so_far(trials: tuple[Trial, ...]) -> RunCurve | None:
+    """The best figure after each finished trial; `None` with fewer than two of them."""
+    reached: list[CurvePosition] = []
+    top = -math.inf
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if trial.state == "finished" and trial.value is not None and math.isfinite(trial.value):
+            top = max(top, trial.value)
+            reached.append(CurvePosition(step=trial.number, value=top))
+    return curve("best so far, by trial", reached, shape="climb") if len(reached) > 1 else None
+
+
+def _figures(run: Run) -> tuple[RunFigures, ...]:
+    groups: dict[str, list[RunFigure]] = {}
+    beside = {name.removeprefix(_BESIDE): metric for name, metric in run.metrics.items() if name.startswith(_BESIDE)}
+    for name, metric in run.metrics.items():
+        if name.startswith(_BESIDE) and name.removeprefix(_BESIDE) in run.metrics:
+            continue
+        on_axis = metric.low >= -1 and metric.high <= 1
+        one = RunFigure(
+            name=name, metric=metric, difference=beside.get(name), less=less_is_better(name), on_axis=on_axis
+        )
+        groups.setdefault(users_of(name), []).append(one)
+    ordered = sorted(groups.items(), key=lambda group: rank(group[1][0].name))
+    return tuple(RunFigures(users=users, figures=tuple(found)) for users, found in ordered)
+
+
+def _headline(run: Run, figure: str) -> str:
+    if run.state == "running":
+        return f"{run.name} is under way."
+    if run.state == "failed":
+        return f"{run.name} failed."
+    if run.state == "stopped":
+        return f"{run.name} was stopped."
+    if figure in run.metrics:
+        metric = run.metrics[figure]
+        return f"{run.name}: {lower(measure(figure))} is {metric.value:.3f}."
+    return f"{run.name} is done."
+
+
+def _lead(run: Run, trials: tuple[Trial, ...]) -> str:
+    parts = [f"{_SAID[run.kind]} with {run.learner}" if run.learner else _SAID[run.kind]]
+    if run.as_of:
+        parts.append(f"on data through {through(run.as_of)}")
+    n = max(run.trials, len(trials))
+    if n:
+        parts.append(f"in {counted(n, 'trial')}")
+    return ", ".join(parts) + "."
+
+
+def _trial(trial: Trial, best: int | None, varied: list[str]) -> TrialRow:
+    return TrialRow(
+        number=trial.number,
+        state=trial.state,
+        value=trial.value,
+        best=trial.number == best,
+        settings=tuple(parameter(trial.parameters[name]) if name in trial.parameters else "" for name in varied),
+        steps=trial.steps,
+        cpu_s=trial.cpu_s,
+        wall_s=trial.wall_s,
+        says=trial.says,
+    )
+
+
+def _order(trial: Trial) -> tuple[bool, float, int]:
+    """The best first, then those without a figure in the order in which they were tried."""
+    value = trial.value if trial.state == "finished" else None
+    fit = value is not None and math.isfinite(value)
+    return not fit, -(value or 0.0) if fit else 0.0, trial.number
+
+
+def _shared(trials: tuple[Trial, ...], varied: list[str]) -> dict[str, str]:
+    found: dict[str, Any] = {}
+    for trial in trials:
+        found |= trial.parameters
+    return {name: parameter(value) for name, value in found.items() if name not in varied}
+
+
+def _count(trials: tuple[Trial, ...], state: str) -> int:
+    return sum(trial.state == state for trial in trials)
+
+
+def _neighbour(runs: list[Run], number: int, way: int) -> str | None:
+    """The run of the same model that came just before (-1) or after (1)."""
+    beyond = [run for run in runs if (run.number - number) * way > 0]
+    return key_of(min(beyond, key=lambda run: abs(run.number - number))) if beyond else None
+
+
+def _commands(run: Run, known: ModelProjection, live: Run | None) -> tuple[ActionCommand, ...]:
+    made: list[ActionCommand] = []
+    if run.kind == "refresh" and run.state == "finished":
+        return ()  # it measured nothing to compare, and went live by itself
+    if live is not None and live.number != run.number and run.state == "finished":
+        made.append(ActionCommand(text=f"tidemill compare {live.name} {run.name}", does="compare it with what is live"))
+    release, learned = release_of(run, known), known.learned_live
+    if release is not None and (learned is None or learned.name != release.name):
+        made.append(ActionCommand(text=f"tidemill promote {release.name}", does=f"make {release.name} live"))
+    if run.state in ("failed", "stopped"):
+        again = "tidemill run" if run.kind == "refresh" else f"tidemill train {run.model}"
+        made.append(ActionCommand(text=again, does="try again"))
+    return tuple(made)

@@ -1,0 +1,330 @@
+"""The Runs page as data: what was tried, what came of it, and which one should be released."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import get_args
+
+import msgspec
+
+from tidemill.console.formatting import counted, interval, lower, measure, parameter, spelled, through
+from tidemill.console.pages.loop_page import model_names
+from tidemill.console.state.action_items import ActionCommand
+from tidemill.console.state.console_stores import ConsoleStores
+from tidemill.console.state.key_metric import best_of, key_figure, less_is_better
+from tidemill.console.state.ledger_projection import LedgerProjection, ModelProjection, ProjectedState
+from tidemill.core.clock import to_micros
+from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease, nearest
+from tidemill.core.flatten import flatten
+from tidemill.core.record_format import Record
+from tidemill.core.records.quality import Metric
+from tidemill.core.records.release import Release
+from tidemill.core.records.runs import Run
+
+#: How many can be compared at a time.
+FEWEST, MOST = 2, 8
+#: Runs of one model that are listed unless the page is asked for that model alone.
+LISTED = 25
+KINDS: tuple[str, ...] = get_args(next(one.type for one in msgspec.structs.fields(Run) if one.name == "kind"))
+
+
+class RunRow(Record, frozen=True):
+    """One run in the list."""
+
+    name: str
+    model: str
+    number: int
+    #: `for_you.3`: how the run is called in an address, where `#` has another meaning.
+    key: str
+    kind: str
+    state: str
+    learner: str
+    started_at: int
+    ended_at: int | None
+    #: The figure that its model's runs are told apart by; `None` where it has none.
+    figure: Metric | None
+    #: What there is instead: another figure, or how far a running one is.
+    instead: str
+    trials: int
+    cpu_s: float | None
+    wall_s: float | None
+    as_of: int
+    data: dict[str, int]
+    #: The release that it led to, and whether that one is live.
+    release: str
+    live: bool
+    best: bool
+    says: str
+
+
+class ModelRuns(Record, frozen=True):
+    """The runs of one model, the running ones first, then the newest first."""
+
+    model: str
+    #: The figure that tells them apart, and whether less of it is better; empty where no run has a figure.
+    measure: str
+    less: bool
+    rows: tuple[RunRow, ...]
+    #: Older ones that are not listed.
+    older: int
+    #: Which one is best, and what became of it, in sentences.
+    says: tuple[str, ...]
+    commands: tuple[ActionCommand, ...]
+
+
+class RunsPage(Record, frozen=True):
+    """Everything that the Runs page shows."""
+
+    mill: str
+    now: int
+    headline: str
+    lead: str
+    models: tuple[str, ...]
+    #: What was asked for; `None` is everything.
+    model: str | None
+    kind: str | None
+    kinds: tuple[str, ...]
+    running: int
+    #: Refreshes that came to their end; they are listed only where that kind is asked for.
+    refreshes: int
+    groups: tuple[ModelRuns, ...]
+    #: Why the ledger could not be read, where it could not.
+    unread: str | None
+
+
+def runs_page(
+    stores: ConsoleStores, story: LedgerProjection, model: str | None = None, kind: str | None = None
+) -> RunsPage:
+    """Put the page together; `NoSuchRelease` for a model that is not there, `BadRequest` for a kind that is none."""
+    told = story.catch_up()
+    found, unread = all_runs(stores)
+    names = known_models(stores, told, found)
+    if model is not None and model not in names:
+        raise NoSuchRelease(f"there is no model {model!r}; {nearest(model, names)}", tip="tidemill status")
+    if kind is not None and kind not in KINDS:
+        raise BadRequest(f"there is no kind of run {kind!r}; {nearest(kind, KINDS)}")
+    asked = [run for run in found if model in (None, run.model) and kind in (None, run.kind)]
+    # Refreshes may come daily and learn nothing: they would bury what was learned.
+    shown = [run for run in asked if kind or run.kind != "refresh" or run.state != "finished"]
+    running = sum(run.state == "running" for run in shown)
+    limit = None if model is not None else LISTED
+    groups = tuple(
+        _group(stores, told.models.get(name) or ModelProjection(name), runs, limit)
+        for name in names
+        if (runs := [run for run in shown if run.model == name])
+    )
+    return RunsPage(
+        mill=stores.mill_name,
+        now=to_micros(stores.clock.now()),
+        headline=_headline(shown, asked, bool(found), running),
+        lead=_lead(shown, groups),
+        models=tuple(names),
+        model=model,
+        kind=kind,
+        kinds=tuple(kind for kind in KINDS if any(run.kind == kind for run in found)),
+        running=running,
+        refreshes=len(asked) - len(shown),
+        groups=groups,
+        unread=story.problem or unread,
+    )
+
+
+def all_runs(stores: ConsoleStores, model: str | None = None) -> tuple[list[Run], str | None]:
+    """The runs as far as the ledger can be read, and why it could not."""
+    try:
+        return list(stores.runs.all(model)), None
+    except (LedgerError, OSError) as error:
+        return [], error.message if isinstance(error, LedgerError) else str(error)
+
+
+def known_models(stores: ConsoleStores, told: ProjectedState, runs: Iterable[Run]) -> list[str]:
+    """Declared models first, then those that were only tried."""
+    names = model_names(stores, told)
+    return [*names, *sorted({run.model for run in runs} - set(names))]
+
+
+def key_of(run: Run) -> str:
+    """How a run is called in an address: `for_you.3`."""
+    return f"{run.model}.{run.number}"
+
+
+def named(key: str) -> str:
+    """The name of a run from an address.
+
+    >>> named("for_you.3")
+    'for_you#3'
+    """
+    model, _, number = key.rpartition(".")
+    if not model or not (number.isascii() and number.isdecimal() and len(number) < 10):
+        raise BadRequest(f"{key!r} is no run", tip="write run=for_you.3 for the run for_you#3")
+    return f"{model}#{int(number)}"
+
+
+def release_of(run: Run, known: ModelProjection | None) -> Release | None:
+    """The release that a run led to: the one that it names, else the first with the bundle that it left."""
+    releases = [release for release, _ in known.releases] if known else []
+    named = run.artefacts.get("release", "").removeprefix("release:")
+    found = next((release for release in releases if release.name == named), None)
+    if found is None and not named and (bundle := _hash(run.artefacts.get("bundle", ""))):
+        found = next((release for release in releases if release.bundle == bundle), None)
+    return found
+
+
+def run_of(release: Release, runs: Iterable[Run]) -> Run | None:
+    """The run that made a release, the newest where several name it; else the one that left its bundle."""
+    found = list(runs)
+    for fits in (
+        lambda run: run.artefacts.get("release", "").removeprefix("release:") == release.name,
+        lambda run: _hash(run.artefacts.get("bundle", "")) == release.bundle,
+    ):
+        one = next((run for run in found if fits(run)), None)
+        if one is not None:
+            return one
+    return None
+
+
+def _hash(ref: str) -> str:
+    """The content's hash in `bundle:for_you@4be1…`, or the text itself."""
+    return ref.rpartition("@")[2]
+
+
+def row(run: Run, figure: str, known: ModelProjection | None, best: Run | None = None) -> RunRow:
+    """A run as the list shows it."""
+    release = release_of(run, known)
+    champion = known.champion if known else None
+    instead = ""
+    if figure not in run.metrics and run.metrics:
+        name, metric = next(iter(run.metrics.items()))
+        instead = f"{measure(name)} {interval(metric)}"
+    return RunRow(
+        name=run.name,
+        model=run.model,
+        number=run.number,
+        key=key_of(run),
+        kind=run.kind,
+        state=run.state,
+        learner=run.learner,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        figure=run.metrics.get(figure),
+        instead=instead,
+        trials=run.trials,
+        cpu_s=run.cost.cpu_s if run.cost else None,
+        wall_s=run.cost.wall_s if run.cost else None,
+        as_of=run.as_of,
+        data=run.data,
+        release=release.name if release else "",
+        live=release is not None and champion is not None and release.name == champion.name,
+        best=best is not None and run.number == best.number,
+        says=run.says,
+    )
+
+
+def _group(stores: ConsoleStores, known: ModelProjection, runs: Sequence[Run], limit: int | None) -> ModelRuns:
+    figure = key_figure(runs)
+    best = best_of(runs, figure)
+    ordered = sorted(runs, key=lambda run: (run.state != "running", -run.number))
+    listed = [run for run in ordered[:limit] if limit is None or run is not best]
+    if best is not None and best not in listed:
+        listed.append(best)
+        listed.sort(key=lambda run: (run.state != "running", -run.number))
+    says, commands = _verdict(known, runs, best, figure)
+    return ModelRuns(
+        model=known.name,
+        measure=figure,
+        less=less_is_better(figure),
+        rows=tuple(_going(stores, run, row(run, figure, known, best)) for run in listed),
+        older=len(ordered) - len(listed),
+        says=tuple(says),
+        commands=tuple(commands),
+    )
+
+
+def _going(stores: ConsoleStores, run: Run, shown: RunRow) -> RunRow:
+    """The row of a run, with how far it is while it runs."""
+    if run.state != "running":
+        return shown
+    points, trials = stores.runs.points(run.name), stores.runs.trials(run.name)
+    far = [counted(len(trials), "trial")] if trials else []
+    if points:
+        last = max(points, key=lambda point: (point.step, point.at))
+        far.append(f"step {last.step:,}: {lower(measure(last.name))} {last.value:.4g}")
+    return msgspec.structs.replace(shown, instead=", ".join(far), trials=len(trials))
+
+
+def _verdict(
+    known: ModelProjection, runs: Sequence[Run], best: Run | None, figure: str
+) -> tuple[list[str], list[ActionCommand]]:
+    """Which run is best, what became of it, and what to type."""
+    if best is None:
+        return ["None of these runs has a figure yet."], []
+    says = [f"{best.name} has the best {lower(measure(figure))}: {interval(best.metrics[figure])}."]
+    commands: list[ActionCommand] = []
+    champion, release = known.champion, release_of(best, known)
+    learned = known.learned_live
+    live = run_of(learned, runs) if learned else None
+    if release is not None and champion is not None and learned is not None and release.name == learned.name:
+        fresh = "" if champion.name == learned.name else f", kept fresh as {champion.name}"
+        says.append(f"It became {release.name}, which is live{fresh}.")
+        rival = _next_best(runs, best, figure)
+        if rival is not None:
+            commands.append(_compare(best, rival, "see whether the next best is worse"))
+        return says, commands
+    if release is not None:
+        says.append(f"It became {release.name}, which is not live{_instead(champion)}.")
+    else:
+        says.append(f"It led to no release{_instead(champion)}.")
+    if live is not None and live is not best:
+        if live.data != best.data:
+            says.append(f"{live.name}, which made the live one, saw other data.")
+        commands.append(_compare(live, best, "see whether it is better than what is live"))
+    if release is not None:
+        commands.append(ActionCommand(text=f"tidemill promote {release.name}", does=f"make {release.name} live"))
+    else:
+        commands.append(ActionCommand(text=f"tidemill train {best.model}", does="learn it and make a release"))
+    return says, commands
+
+
+def _instead(champion: Release | None) -> str:
+    return f"; {champion.name} is live" if champion else ""
+
+
+def _compare(one: Run, other: Run, does: str) -> ActionCommand:
+    return ActionCommand(text=f"tidemill compare {one.name} {other.name}", does=does)
+
+
+def _next_best(runs: Sequence[Run], best: Run, figure: str) -> Run | None:
+    return best_of([run for run in runs if run is not best], figure)
+
+
+def _headline(shown: Sequence[Run], asked: Sequence[Run], any_at_all: bool, running: int) -> str:
+    if not any_at_all:
+        return "Nothing was tried yet."
+    if asked and not shown:
+        return "Nothing but refreshes so far."
+    if not shown:
+        return "No run of this kind."
+    if running:
+        return f"{spelled(running)} {'run is' if running == 1 else 'runs are'} under way."
+    return f"{spelled(len(shown))} {'run' if len(shown) == 1 else 'runs'} so far."
+
+
+def _lead(shown: Sequence[Run], groups: Sequence[ModelRuns]) -> str:
+    if not shown:
+        return "A run is kept whenever something is learned, searched or measured."
+    failed = sum(run.state in ("failed", "stopped") for run in shown)
+    cpu = sum(run.cost.cpu_s for run in shown if run.cost)
+    newest = max(run.as_of for run in shown)
+    parts = [counted(len(groups), "model")]
+    if failed:
+        parts.append(f"{failed:,} of {len(shown):,} failed or stopped")
+    if cpu >= 1:
+        parts.append(f"{cpu:,.0f} CPU seconds in all")
+    if newest:
+        parts.append(f"the newest data through {through(newest)}")
+    return ", ".join(parts) + "."
+
+
+def settings(run: Run) -> dict[str, str]:
+    """The parameters of a run as people write them, nested ones by their path."""
+    return {name: parameter(value) for name, value in flatten(run.parameters).items() if value not in (None, [], ())}

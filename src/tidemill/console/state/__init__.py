@@ -1,0 +1,1 @@
+"""What the pages are made of: stores, the ledger projection, reports, action items."""

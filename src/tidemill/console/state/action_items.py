@@ -1,0 +1,181 @@
+"""What needs a person, most pressing first, each with the command that settles it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from tidemill.console.formatting import counted, day, through
+from tidemill.console.state.ledger_projection import IncrementProjection, ModelProjection, ProjectedState
+from tidemill.console.state.server_status import ServedModel
+from tidemill.core.errors import ReleaseError
+from tidemill.core.record_format import Record
+from tidemill.core.records.release import Release
+
+#: How many held increments of one stream are listed one by one.
+_LISTED = 3
+
+
+class ActionCommand(Record, frozen=True):
+    """What to type, and what it does."""
+
+    text: str
+    does: str
+
+
+class ActionItem(Record, frozen=True):
+    """One thing that waits for a person."""
+
+    #: `broken` stops something, `decide` waits for a decision, `hint` can wait.
+    weight: Literal["broken", "decide", "hint"]
+    what: str
+    why: tuple[str, ...]
+    commands: tuple[ActionCommand, ...]
+
+
+def action_items(
+    told: ProjectedState,
+    serving: Sequence[ServedModel],
+    models: Sequence[str],
+    *,
+    verify: Callable[[Release], None],
+    problems: Sequence[str],
+    unread: str | None,
+) -> tuple[ActionItem, ...]:
+    """Everything that needs a person. `verify` passes if a release's files are whole, `unread` says why the ledger
+    could not be read, `problems` are what the last verification found.
+    """
+    found = [*_unread(unread), *_problems(problems)]
+    found += [need for model in told.models.values() for need in _damaged(model, verify)]
+    found += [need for one in serving for need in _pointers(one, told)]
+    found += [need for stream in told.streams.values() for need in _held(stream.name, stream.held)]
+    found += [need for one in serving if one.off for need in _off(one, told.models.get(one.model))]
+    if told.publication is None:
+        found.append(
+            _need(
+                "decide", "Nothing has been brought in yet", (), ("tidemill run --backfill", "bring in what there is")
+            )
+        )
+    else:
+        found += [need for name in models for need in _unserved(name, told.models.get(name))]
+    found += [need for model in told.models.values() for need in _warned(model)]
+    found += [need for model in told.models.values() for need in _candidate(model)]
+    order = {"broken": 0, "decide": 1, "hint": 2}
+    return tuple(sorted(found, key=lambda need: order[need.weight]))
+
+
+def _need(
+    weight: Literal["broken", "decide", "hint"], what: str, why: Sequence[str], *commands: tuple[str, str]
+) -> ActionItem:
+    made = tuple(ActionCommand(text=text, does=does) for text, does in commands)
+    return ActionItem(weight=weight, what=what, why=tuple(why), commands=made)
+
+
+def _unread(unread: str | None) -> list[ActionItem]:
+    if unread is None:
+        return []
+    why = [unread, "Answers go on; what is shown here is the last that could be read."]
+    return [
+        _need("broken", "The ledger cannot be read", why, ("tidemill audit verify", "name the first line that fails"))
+    ]
+
+
+def _problems(problems: Sequence[str]) -> list[ActionItem]:
+    if not problems:
+        return []
+    what = f"Verification found {counted(len(problems), 'problem')}"
+    verify = (
+        ("tidemill lake verify", "look at every file again"),
+        ("tidemill audit verify", "look at every line again"),
+    )
+    return [_need("broken", what, problems[:5], *verify)]
+
+
+def _damaged(model: ModelProjection, verify: Callable[[Release], None]) -> list[ActionItem]:
+    champion = model.champion
+    if champion is None:
+        return []
+    try:
+        verify(champion)
+    except ReleaseError as error:
+        back = (f"tidemill rollback {model.name}", "go back to the release before")
+        return [_need("broken", f"The bundle of {champion.name} is damaged", [error.message], back)]
+    return []
+
+
+def _pointers(one: ServedModel, told: ProjectedState) -> list[ActionItem]:
+    if one.problem is not None:
+        back = (f"tidemill rollback {one.model}", "go back to the release before")
+        keeps = [f"{one.release} keeps serving."] if one.release and one.release != one.promoted else []
+        return [_need("broken", f"The server has trouble with {one.model}", [one.problem, *keeps], back)]
+    model = told.models.get(one.model)
+    champion = model.champion if model else None
+    if champion is None or one.promoted == champion.name:
+        return []
+    why = f"The server was given {one.promoted or 'nothing'}, and the ledger says {champion.name}."
+    return [
+        _need("broken", f"The pointer of {one.model} is behind the ledger", [why], ("tidemill run", "put it right"))
+    ]
+
+
+def _held(stream: str, held: Sequence[IncrementProjection]) -> list[ActionItem]:
+    found = []
+    for one in held[:_LISTED]:
+        n = one.increment.number
+        found.append(
+            _need(
+                "decide",
+                f"{stream} of {day(one.increment.day)}, increment {n}, is held",
+                [failure.says for failure in one.verdict.failures if failure.severity == "hold"],
+                (f"tidemill check {stream} --replace {n} FILE", "bring a corrected file"),
+                (f"tidemill check {stream} --accept {n} --by NAME --reason '…'", "publish it as it arrived"),
+            )
+        )
+    if len(held) > _LISTED:
+        what = f"{counted(len(held) - _LISTED, 'more increment')} of {stream} held"
+        found.append(_need("decide", what, (), (f"tidemill check {stream}", "list them all")))
+    return found
+
+
+def _off(one: ServedModel, model: ModelProjection | None) -> list[ActionItem]:
+    champion = model.champion if model else None
+    fallback = champion is None or champion.signature is None
+    why = "It answers by its declared fallback, or not at all." if fallback else "Nobody is answered from it."
+    return [_need("decide", f"{one.model} is switched off", [why], (f"tidemill on {one.model}", "switch it on again"))]
+
+
+def _unserved(name: str, model: ModelProjection | None) -> list[ActionItem]:
+    if model is None or not model.releases:
+        learn = (f"tidemill train {name}", "learn it, evaluate it, make a release")
+        return [_need("decide", f"{name} was never learned", ["Nobody can be answered from it yet."], learn)]
+    if model.champion is None:
+        newest = model.releases[-1][0].name
+        return [_need("decide", f"{name} has no champion", [], (f"tidemill promote {newest}", f"make {newest} live"))]
+    return []
+
+
+def _warned(model: ModelProjection) -> list[ActionItem]:
+    """What its assessment found that may make the champion's figures too good."""
+    champion = model.champion
+    assessment = champion.card.assessment if champion else None
+    if champion is None or assessment is None or not assessment.warnings:
+        return []
+    why = [f"{one[:1].upper()}{one[1:].rstrip('.')}." for one in assessment.warnings]
+    learn = (f"tidemill train {model.name}", "learn it again, once that is mended")
+    return [_need("decide", f"{champion.name} may be worse than it looks", why[:_LISTED], learn)]
+
+
+def _candidate(model: ModelProjection) -> list[ActionItem]:
+    champion = model.champion
+    if champion is None or model.releases[-1][0].number <= max(_tried(model)):
+        return []
+    newest = model.releases[-1][0]
+    learned = f"It learned from data through {through(newest.card.as_of)}"
+    why = "It has new rules on the same bundle" if newest.bundle == champion.bundle else learned
+    promote = (f"tidemill promote {newest.name}", "make it live")
+    return [_need("hint", f"{newest.name} is ready and not live", [f"{why}; {champion.name} is live."], promote)]
+
+
+def _tried(model: ModelProjection) -> list[int]:
+    """Numbers of releases that were champion: one that was rolled back is no candidate."""
+    return [int(change.release.rpartition("@")[2]) for change in model.changes if change.release]

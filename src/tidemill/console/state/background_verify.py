@@ -1,0 +1,52 @@
+"""Verification in the background: a page is not held up by reading every file, and yet says what is damaged."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from tidemill.core.clock import Clock, to_micros
+from tidemill.core.errors import TidemillError
+
+
+class BackgroundVerify:
+    """Runs `verify` in a thread when somebody looks and the last time is more than `every_s` seconds ago.
+
+    What is found must be found twice in a row: a publication that is just being written may look half made once.
+    """
+
+    def __init__(self, verify: Callable[[], Sequence[str]], clock: Clock, *, every_s: int = 3600) -> None:
+        self._verify = verify
+        self._clock = clock
+        self._every_us = every_s * 1_000_000
+        self._looked: int | None = None
+        self._found: tuple[str, ...] = ()
+        self._thread: threading.Thread | None = None
+
+    def problems(self) -> Sequence[str]:
+        """What the last verification found; starts the next one if it is due."""
+        now, found = to_micros(self._clock.now()), self._found
+        idle = self._thread is None or not self._thread.is_alive()
+        if idle and (self._looked is None or now - self._looked >= self._every_us):
+            self._looked = now
+            self._thread = threading.Thread(target=self._look, name="verify", daemon=True)
+            self._thread.start()
+        return found
+
+    def wait(self) -> None:
+        """Return when no verification is under way."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _look(self) -> None:
+        found = self._once()
+        if found:
+            again = set(self._once())
+            found = [problem for problem in found if problem in again]
+        self._found = tuple(found)
+
+    def _once(self) -> list[str]:
+        try:
+            return list(self._verify())
+        except (TidemillError, OSError) as error:
+            return [error.message if isinstance(error, TidemillError) else str(error)]

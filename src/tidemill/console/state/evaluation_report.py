@@ -1,0 +1,148 @@
+"""Which figures of an evaluation may be shown, and the one that stands for it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidemill.console.state.tabular_report import shareable_assessment
+from tidemill.core.record_format import Record
+from tidemill.core.records.assessment import Assessment
+from tidemill.core.records.quality import FEWEST_USERS, Evaluation, Metric, SliceResult
+from tidemill.core.records.release import Release
+
+
+class ComparisonRow(Record, frozen=True):
+    """One figure of the model beside popularity."""
+
+    name: str
+    model: Metric
+    baseline: Metric
+    difference: Metric
+
+
+class Quality(Record, frozen=True):
+    """Figures for one group of users; none where the group is too small to be shown."""
+
+    users: str
+    n_users: int
+    #: At the evaluation's own k, and at others.
+    figures: tuple[ComparisonRow, ...]
+    further: tuple[ComparisonRow, ...]
+
+
+class SliceRow(Record, frozen=True):
+    """A finer part of the test: whose or which targets, and the model minus popularity there."""
+
+    #: What it is a part of (`history`, `group`), its name, and how many users have a target in it.
+    family: str
+    name: str
+    n_users: int
+    #: `None` where the part is too small to be shown.
+    difference: Metric | None
+    #: p of a paired test after Holm over all parts and measures.
+    p: float | None
+
+
+class SliceTable(Record, frozen=True):
+    """The finer parts by one figure, worst first; those that are too small stand last."""
+
+    metric: str
+    parts: tuple[SliceRow, ...]
+
+
+class Headline(Record, frozen=True):
+    """The figure that stands for a release: its hit rate for warm users, or the nearest to that which there is."""
+
+    metric: str
+    users: str
+    model: Metric
+    baseline: Metric
+    difference: Metric
+    #: What it is beside, what the figure is over, and whether less of it is better.
+    beside: str = "popularity"
+    over: str = ""
+    less: bool = False
+
+
+def quality(evaluation: Evaluation) -> tuple[Quality, ...]:
+    """The figures of every group of users."""
+    return tuple(_quality(part, evaluation.k) for part in evaluation.slices)
+
+
+def _quality(part: SliceResult, k: int) -> Quality:
+    figures = _compared(part)
+    main = [one for one in figures if one.name.endswith(f"@{k}")] or figures
+    further = [one for one in figures if one not in main]
+    return Quality(users=part.users, n_users=part.n_users, figures=tuple(main), further=tuple(further))
+
+
+def _compared(part: SliceResult) -> list[ComparisonRow]:
+    if part.n_users < FEWEST_USERS:
+        return []
+    return [
+        ComparisonRow(name=name, model=metric, baseline=part.baseline[name], difference=part.difference[name])
+        for name, metric in part.model.items()
+        if name in part.baseline and name in part.difference
+    ]
+
+
+def parts(evaluation: Evaluation) -> SliceTable:
+    """The finer parts of an evaluation by the figure that names its worst one."""
+    metric = f"ndcg@{evaluation.k}"
+    made = [_part(part, metric) for part in evaluation.parts]
+    told = [part for part in made if part.difference is not None]
+    few = [part for part in made if part.difference is None]
+    told.sort(key=lambda part: part.difference.value if part.difference else 0.0)
+    return SliceTable(metric=metric, parts=(*told, *few))
+
+
+def _part(part: SliceResult, metric: str) -> SliceRow:
+    found = None if part.n_users < FEWEST_USERS else part.difference.get(metric)
+    p = part.p_holm.get(metric) if found else None
+    return SliceRow(family=part.family, name=part.users, n_users=part.n_users, difference=found, p=p)
+
+
+def headline(release: Release | None) -> Headline | None:
+    """The figure that stands for a release; `None` where nothing was measured on enough users or rows."""
+    if release is not None and release.card.assessment is not None:
+        return _of_rows(release.card.assessment)
+    evaluation = release.card.evaluation if release else None
+    parts = {part.users: found for part in evaluation.slices if (found := _compared(part))} if evaluation else {}
+    users = next((users for users in ("warm", "all") if users in parts), next(iter(parts), None))
+    if users is None:
+        return None
+    one = next((one for one in parts[users] if one.name.startswith("hit_rate")), parts[users][0])
+    return Headline(metric=one.name, users=users, model=one.model, baseline=one.baseline, difference=one.difference)
+
+
+def _of_rows(found: Assessment) -> Headline | None:
+    """The measure that decides about a tabular model, beside its baseline."""
+    if found.n_test < FEWEST_USERS or not found.scores:
+        return None
+    main = found.main
+    return Headline(
+        metric=main.name,
+        users="",
+        model=main.model,
+        baseline=main.baseline,
+        difference=main.difference,
+        beside=found.baseline,
+        over=f"{found.n_test:,} test rows",
+        less=not main.higher_is_better,
+    )
+
+
+def shareable(release: Release) -> Release:
+    """The release without figures of groups that are too small to be shown."""
+    evaluation, assessment = release.card.evaluation, release.card.assessment
+    if assessment is not None:
+        card = msgspec.structs.replace(release.card, assessment=shareable_assessment(assessment))
+        return msgspec.structs.replace(release, card=card)
+    if evaluation is None:
+        return release
+    slices, parts = (
+        tuple(part for part in given if part.n_users >= FEWEST_USERS) for given in (evaluation.slices, evaluation.parts)
+    )
+    evaluation = msgspec.structs.replace(evaluation, slices=slices, parts=parts)
+    card = msgspec.structs.replace(release.card, evaluation=evaluation)
+    return msgspec.structs.replace(release, card=card)

@@ -1,0 +1,146 @@
+"""How a feature view is now: its rows, their age against the ttl, and what needs somebody; figures are kept till it
+changes.
+
+Reading all rows of a view takes a while once there are many, so their figures are kept until the store has other rows.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+from tidemill.console.formatting import counted, share, span
+from tidemill.console.state.action_items import ActionCommand
+from tidemill.console.state.console_stores import ConsoleStores
+from tidemill.console.state.ledger_projection import ProjectedState
+from tidemill.core.clock import to_micros
+from tidemill.core.record_format import Record
+from tidemill.features.column_statistics import ColumnStatistics
+from tidemill.features.freshness import ViewFreshness, view_freshness
+from tidemill.features.value_intervals import AT
+from tidemill.loop.online.feature_metadata_files import DeclaredView
+from tidemill.loop.online.view_rows import online_figures, online_rows
+from tidemill.serving.live.server_clock import replayed
+
+#: From this share of values on, missing ones are told as something to look at.
+MISSING = 0.5
+#: `broken`: nothing can be looked up; `decide`: a person should look; `hint`: it can wait; `well`.
+Weight = Literal["broken", "decide", "hint", "well"]
+
+
+class ViewState(Record, frozen=True):
+    """One feature view as it is declared and as it is online."""
+
+    name: str
+    entity: str
+    #: The entity is a person.
+    personal: bool
+    #: `rows`, or a window and how far its boundaries are apart.
+    kind: str
+    ttl_us: int | None
+    owner: str
+    description: str
+    consumers: tuple[str, ...]
+    rows: int
+    #: When it was last written and from which publication; `None` where it never was.
+    made_at: int | None
+    publication: int | None
+    #: How old its newest value was at `now` (microseconds), and the shares of entities expired and of values missing.
+    age_us: int | None
+    expired: float
+    missing: float
+    weight: Weight
+    #: What needs somebody, in sentences; and what to type.
+    says: tuple[str, ...]
+    commands: tuple[ActionCommand, ...]
+
+
+@dataclass(frozen=True)
+class ViewMeasurement:
+    """What a view's rows gave when they were read."""
+
+    at: pa.Table
+    columns: tuple[ColumnStatistics, ...]
+
+
+class ViewMeasurements:
+    """The figures of the views of one console."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[str | None, int], DeclaredView, ViewMeasurement]] = {}
+        self._lock = threading.Lock()
+
+    def measure(self, stores: ConsoleStores, view: DeclaredView) -> ViewMeasurement:
+        """The columns of a view, and the event times of its rows."""
+        if stores.latest is None:
+            return ViewMeasurement(pa.table({}), ())
+        with self._lock:
+            mark = stores.latest.version(view.name), stores.latest.marks([view.name])[0]
+            known = self._known.get(view.name)
+            if known is None or known[:2] != (mark, view):
+                rows = online_rows(stores.latest, view)
+                times = rows.select([AT]) if AT in rows.column_names else rows.select(rows.column_names[:1])
+                known = mark, view, ViewMeasurement(times, online_figures(rows, view))
+                self._known[view.name] = known
+            return known[2]
+
+
+def view_state(stores: ConsoleStores, told: ProjectedState, view: DeclaredView, measured: ViewMeasurement) -> ViewState:
+    """Declared and measured together, as of the server's clock: a replay's instant, else now."""
+    now = to_micros(replayed(stores.serving_root) or stores.clock.now())
+    age = view_freshness(measured.at, ttl_us=view.ttl_us, now=now)
+    made = told.made.get(view.name)
+    last = made[-1] if made else None
+    missing = sum(one.missing for one in measured.columns) / len(measured.columns) if measured.columns else 0.0
+    weight, says, commands = _needs(told, view, age, measured.columns, bool(made))
+    return ViewState(
+        name=view.name,
+        entity=view.entity,
+        personal=view.personal,
+        kind=view.kind,
+        ttl_us=view.ttl_us,
+        owner=view.owner,
+        description=view.description,
+        consumers=view.consumers,
+        rows=age.rows,
+        made_at=last.at if last else None,
+        publication=last.details["publication"] if last else None,
+        age_us=age.age_us,
+        expired=age.expired,
+        missing=missing,
+        weight=weight,
+        says=tuple(says),
+        commands=tuple(commands),
+    )
+
+
+def _needs(
+    told: ProjectedState, view: DeclaredView, age: ViewFreshness, columns: tuple[ColumnStatistics, ...], made: bool
+) -> tuple[Weight, list[str], list[ActionCommand]]:
+    """What a person should know of a view, the most pressing first."""
+    run = ActionCommand(text="tidemill run", does="bring in what there is and make the views again")
+    if not made:
+        return "broken", ["It was never made: whoever looks it up finds nothing."], [run]
+    if not age.rows:
+        return "broken", ["It holds no row: whoever looks it up finds nothing."], [run]
+    says: list[str] = []
+    if age.expired == 1:
+        says.append(f"All values are older than {span(view.ttl_us or 0)} and count as missing.")
+    elif age.expired >= 0.005:
+        says.append(f"{share(age.expired)} of its values are older than {span(view.ttl_us or 0)} and count as missing.")
+    empty = [one for one in columns if one.missing >= MISSING]
+    if empty:
+        worst = max(empty, key=lambda one: one.missing)
+        more = f", and of {counted(len(empty) - 1, 'other column')} half or more" if len(empty) > 1 else ""
+        says.append(f"{share(worst.missing)} of {worst.name} are missing{more}.")
+    if says:
+        return "decide", says, [run] if age.expired >= 0.005 else []
+    hints = []
+    if not view.owner:
+        hints.append("Nobody answers for it: name an owner in mill.py.")
+    if not view.consumers:
+        hints.append("No model uses it.")
+    return ("hint", hints, []) if hints else ("well", [], [])

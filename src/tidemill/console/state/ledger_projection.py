@@ -1,0 +1,236 @@
+"""What the ledger tells of each room, folded line by line as the ledger grows.
+
+A page that is looked at every few seconds must not read 100,000 lines each time: only lines after the last one seen are
+read. A ledger that cannot be read leaves the story where it was and says so.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from tidemill.core.errors import LedgerError
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.ledger.ledger_entry import LedgerEntry
+from tidemill.core.record_format import decode_record
+from tidemill.core.records.ingest import Increment, Publication, Verdict
+from tidemill.core.records.release import Release
+
+#: Acts that come often, and would push out what people did; the end of a run is told, and its beginning is not.
+_UNTOLD = {"log", "run-begin", "run-points", "trial"}
+#: How many of the last acts are kept for reading.
+RECENT = 80
+#: How many times that a view was written are kept for reading.
+VERSIONS = 30
+
+
+@dataclass
+class IncrementProjection:
+    """An increment and what became of it."""
+
+    increment: Increment
+    verdict: Verdict
+    at: int
+    held: bool
+
+
+@dataclass
+class StreamProjection:
+    """A stream: its increments by number, and when the last one came."""
+
+    name: str
+    increments: dict[int, IncrementProjection] = field(default_factory=dict)
+    at: int = 0
+
+    @property
+    def held(self) -> list[IncrementProjection]:
+        """Increments that wait for a person, oldest first."""
+        return [one for _, one in sorted(self.increments.items()) if one.held]
+
+    @property
+    def last(self) -> IncrementProjection:
+        """The increment that came last."""
+        return self.increments[max(self.increments)]
+
+
+@dataclass
+class ChampionChange:
+    """A promotion, a rollback, or the switch."""
+
+    at: int
+    actor: str
+    #: `promote`, `rollback`, `off` or `on`; and the release, empty for the switch.
+    what: str
+    release: str = ""
+    before: str = ""
+
+
+@dataclass
+class ModelProjection:
+    """A model: bundles learned, releases made, and what was done with them."""
+
+    name: str
+    learned: list[LedgerEntry] = field(default_factory=list)
+    releases: list[tuple[Release, LedgerEntry]] = field(default_factory=list)
+    changes: list[ChampionChange] = field(default_factory=list)
+
+    @property
+    def champion(self) -> Release | None:
+        """The release that the last promotion or rollback made live."""
+        promoted = [change.release for change in self.changes if change.release]
+        return next((release for release, _ in self.releases if promoted and release.name == promoted[-1]), None)
+
+    @property
+    def learned_live(self) -> Release | None:
+        """The release that was learned for what is live: the champion, or the one that it is a refresh of."""
+        live = self.champion
+        if live is None or live.card.refreshed is None:
+            return live
+        return next((release for release, _ in self.releases if release.name == live.card.refreshed.of), live)
+
+    @property
+    def since(self) -> int | None:
+        """When the champion became it."""
+        return next((change.at for change in reversed(self.changes) if change.release), None)
+
+
+@dataclass
+class LoggedRows:
+    """Rows that the server's log left in a table."""
+
+    rows: int = 0
+    at: int = 0
+
+
+@dataclass
+class ProjectedState:
+    """Everything folded so far."""
+
+    seq: int = 0
+    hash: str = ""
+    streams: dict[str, StreamProjection] = field(default_factory=dict)
+    publication: Publication | None = None
+    #: The data time that the tables know: the largest as-of so far, as a held day may be accepted late.
+    as_of: int = 0
+    published_at: int | None = None
+    #: View -> (publication that it was made from, rows, when).
+    views: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    #: View -> the lines that wrote it, the newest last.
+    made: dict[str, deque[LedgerEntry]] = field(default_factory=dict)
+    models: dict[str, ModelProjection] = field(default_factory=dict)
+    kept: dict[str, LoggedRows] = field(default_factory=dict)
+    recent: deque[LedgerEntry] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+
+class LedgerProjection:
+    """The fold over a ledger; `told` is what it knows, `problem` why it could not go on."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.told = ProjectedState()
+        self.problem: str | None = None
+
+    def catch_up(self) -> ProjectedState:
+        """Fold the lines since the last time; after a ledger was replaced by another one, all of them."""
+        try:
+            head = self._ledger.head()
+            if head.seq < self.told.seq or (head.seq == self.told.seq and head.hash != self.told.hash):
+                self.told = ProjectedState()
+            for line in self._ledger.find(after=self.told.seq) if head.seq > self.told.seq else ():
+                self._fold(line)
+            self.problem = None
+        except (LedgerError, OSError) as error:
+            self.problem = error.message if isinstance(error, LedgerError) else str(error)
+        return self.told
+
+    def _fold(self, line: LedgerEntry) -> None:
+        fold = _FOLDS.get(line.act)
+        if fold is not None:
+            fold(self.told, line)
+        if line.act not in _UNTOLD:
+            self.told.recent.appendleft(line)
+        self.told.seq, self.told.hash = line.seq, line.hash
+
+
+def _publish(told: ProjectedState, line: LedgerEntry) -> None:
+    publication = decode_record(line.details["publication"], Publication)
+    told.publication, told.published_at = publication, line.at
+    told.as_of = max(told.as_of, publication.as_of)
+    if "increment" in line.details:
+        increment = decode_record(line.details["increment"], Increment)
+        _arrived(told, line, IncrementProjection(increment, publication.verdict, line.at, held=False))
+
+
+def _hold(told: ProjectedState, line: LedgerEntry) -> None:
+    increment = decode_record(line.details["increment"], Increment)
+    verdict = decode_record(line.details["verdict"], Verdict)
+    _arrived(told, line, IncrementProjection(increment, verdict, line.at, held=True))
+
+
+def _accept(told: ProjectedState, line: LedgerEntry) -> None:
+    stream = told.streams.get(line.about.removeprefix("stream:"))
+    one = stream.increments.get(int(line.details["number"])) if stream else None
+    if one is not None:
+        one.held = False
+
+
+def _arrived(told: ProjectedState, line: LedgerEntry, one: IncrementProjection) -> None:
+    name = line.about.removeprefix("stream:")
+    stream = told.streams.setdefault(name, StreamProjection(name))
+    stream.at = line.at
+    stream.increments[one.increment.number] = one
+    settled = stream.increments.get(one.increment.replaces_increment or 0)
+    if settled is not None and settled is not one:
+        settled.held = False
+
+
+def _features(told: ProjectedState, line: LedgerEntry) -> None:
+    told.views[line.about.removeprefix("view:")] = (
+        int(line.details["publication"]),
+        int(line.details["rows"]),
+        line.at,
+    )
+    told.made.setdefault(line.about.removeprefix("view:"), deque(maxlen=VERSIONS)).append(line)
+
+
+def _model(told: ProjectedState, line: LedgerEntry) -> ModelProjection:
+    name = line.about.removeprefix("model:")
+    return told.models.setdefault(name, ModelProjection(name))
+
+
+def _learn(told: ProjectedState, line: LedgerEntry) -> None:
+    _model(told, line).learned.append(line)
+
+
+def _release(told: ProjectedState, line: LedgerEntry) -> None:
+    _model(told, line).releases.append((decode_record(line.details["release"], Release), line))
+
+
+def _promote(told: ProjectedState, line: LedgerEntry) -> None:
+    release = line.refs_out[0].removeprefix("release:")
+    change = ChampionChange(line.at, line.actor, line.details["why"], release, line.details["from"])
+    _model(told, line).changes.append(change)
+
+
+def _switch(told: ProjectedState, line: LedgerEntry) -> None:
+    _model(told, line).changes.append(ChampionChange(line.at, line.details.get("who") or line.actor, line.act))
+
+
+def _log(told: ProjectedState, line: LedgerEntry) -> None:
+    kept = told.kept.setdefault(line.about.removeprefix("table:"), LoggedRows())
+    kept.rows += int(line.details["rows"])
+    kept.at = line.at
+
+
+_FOLDS = {
+    "publish": _publish,
+    "hold": _hold,
+    "accept": _accept,
+    "features": _features,
+    "learn": _learn,
+    "release": _release,
+    "promote": _promote,
+    "off": _switch,
+    "on": _switch,
+    "log": _log,
+}

@@ -1,0 +1,98 @@
+"""Did they take what was shown: expected against actual, by release and position.
+
+Reading all predictions takes a while once there are many, so a sum is kept until the log has grown by a fiftieth.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+import pyarrow.compute as pc
+
+from tidemill.console.state.console_stores import ConsoleStores
+from tidemill.console.state.ledger_projection import ProjectedState
+from tidemill.core.record_format import Record
+from tidemill.core.records.quality import FEWEST_USERS
+from tidemill.core.records.release import Release
+from tidemill.feedback import OUTCOMES, PREDICTIONS, RealisedRate, realised_rates
+
+#: Positions that are shown; further down a list few look.
+POSITIONS = 20
+#: The newest releases that answered.
+RELEASES = 4
+
+
+class ReleaseOutcomes(Record, frozen=True):
+    """What became of the answers of one release: the whole list, and each position."""
+
+    release: str
+    answers: int
+    #: `None` and nothing where so few were answered that a figure could tell of a person.
+    whole: RealisedRate | None
+    positions: tuple[RealisedRate, ...]
+
+
+class OutcomeStore:
+    """The sums of one console."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, int, tuple[ReleaseOutcomes, ...]]] = {}
+        self._lock = threading.Lock()
+
+    def outcomes(self, stores: ConsoleStores, told: ProjectedState, model: str) -> tuple[ReleaseOutcomes, ...]:
+        """Expected against actual for each release of `model` that answered, newest first; empty while nothing came
+        back.
+        """
+        counts = [told.kept[table].rows if table in told.kept else 0 for table in (PREDICTIONS, OUTCOMES)]
+        if not all(counts):
+            return ()
+        with self._lock:
+            known = self._known.get(model)
+            if known is None or any(
+                now < then or now > 1.02 * then for then, now in zip(known[:2], counts, strict=True)
+            ):
+                known = (counts[0], counts[1], _taken(stores, told, model))
+                self._known[model] = known
+        return known[2]
+
+
+def _taken(stores: ConsoleStores, told: ProjectedState, model: str) -> tuple[ReleaseOutcomes, ...]:
+    predictions, outcomes = stores.table(PREDICTIONS), stores.table(OUTCOMES)
+    if predictions is None or outcomes is None:
+        return ()
+    answered = predictions.filter(pc.equal(predictions["model"], model))
+    known = told.models.get(model)
+    found = realised_rates(answered, outcomes, _promised([made for made, _ in known.releases] if known else []))
+    return tuple(_grouped(found))
+
+
+def _promised(releases: Sequence[Release]) -> Mapping[str, float]:
+    """Release -> hit rate over all users that its evaluation measured."""
+    promised = {}
+    for release in releases:
+        evaluation = release.card.evaluation
+        for part in evaluation.slices if evaluation else ():
+            name = f"hit_rate@{evaluation.k}" if evaluation else ""
+            if part.users == "all" and name in part.model:
+                promised[release.name] = part.model[name].value
+    return promised
+
+
+def _grouped(found: Sequence[RealisedRate]) -> list[ReleaseOutcomes]:
+    by_release: dict[str, list[RealisedRate]] = {}
+    for one in found:
+        by_release.setdefault(one.release, []).append(one)
+    newest = sorted(by_release.items(), key=lambda one: _number(one[0]), reverse=True)[:RELEASES]
+    return [_told(release, rows[0], rows[1 : POSITIONS + 1]) for release, rows in newest]
+
+
+def _told(release: str, whole: RealisedRate, positions: Sequence[RealisedRate]) -> ReleaseOutcomes:
+    if whole.shown < FEWEST_USERS:
+        return ReleaseOutcomes(release=release, answers=whole.shown, whole=None, positions=())
+    return ReleaseOutcomes(release=release, answers=whole.shown, whole=whole, positions=tuple(positions))
+
+
+def _number(release: str) -> int:
+    number = release.rpartition("@")[2]
+    return int(number) if number.isdecimal() else 0

@@ -1,0 +1,112 @@
+"""How a tabular model is asked, for people: the fields of a request, what is looked up and computed, and a request."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tidemill.console.formatting import span
+from tidemill.core.kinds import KINDS
+from tidemill.core.record_format import Record
+from tidemill.core.records.release import Release
+from tidemill.core.records.signature import InputField, Signature
+from tidemill.serving.infer.tensor_values import DATATYPE
+from tidemill.serving.process.server_handle import is_serving
+
+#: Fields that the example names; the others may be left out, or are required and always named.
+_NAMED = 12
+
+
+class FormField(Record, frozen=True):
+    """One field of a request."""
+
+    field: InputField
+    datatype: str
+    says: str
+
+
+class FieldOrigin(Record, frozen=True):
+    """Inputs that no request brings: looked up in a view, or computed by a function."""
+
+    #: Of a lookup the view's page; empty for a function.
+    view: str
+    text: str
+    gives: tuple[str, ...]
+    says: str
+
+
+class RequestForm(Record, frozen=True):
+    """How to ask, and a request to copy."""
+
+    fields: tuple[FormField, ...]
+    sources: tuple[FieldOrigin, ...]
+    outputs: tuple[InputField, ...]
+    classes: tuple[str, ...]
+    curl: str
+
+
+def request_form(release: Release, signature: Signature, serving_root: Path) -> RequestForm:
+    """The request of a release, for the server that runs, else for the usual port of this machine."""
+    server = is_serving(serving_root)
+    place = f"{server.host}:{server.port}" if server else "127.0.0.1:8400"
+    return RequestForm(
+        fields=tuple(FormField(field=one, datatype=_datatype(one), says=_role(one)) for one in signature.request),
+        sources=_sources(signature),
+        outputs=signature.outputs,
+        classes=signature.classes,
+        curl=_curl(f"http://{place}/v2/models/{release.model}/infer", signature),
+    )
+
+
+def _datatype(field: InputField) -> str:
+    return "BYTES or INT64" if field.kind == "time" else DATATYPE[field.kind]
+
+
+def _role(field: InputField) -> str:
+    said = {
+        "subject": "names a person, who becomes a surrogate",
+        "event_time": "when it counts; now unless given",
+        "item": "names a thing",
+    }.get(field.role or "", "")
+    return said if field.optional or said else "required"
+
+
+def _sources(signature: Signature) -> tuple[FieldOrigin, ...]:
+    looked = [
+        FieldOrigin(
+            view=one.view,
+            text=f"{one.view} by {one.entity}",
+            gives=tuple(one.columns),
+            says=f"counts for {span(one.ttl_us)}" if one.ttl_us else "counts for ever",
+        )
+        for one in signature.lookups
+    ]
+    made = [
+        FieldOrigin(
+            view="",
+            text=f"{one.function}({', '.join(one.takes)})",
+            gives=tuple(field.name for field in one.gives),
+            says="computed at answer time",
+        )
+        for one in signature.computed
+    ]
+    return (*looked, *made)
+
+
+def _curl(address: str, signature: Signature) -> str:
+    named = [one for one in signature.request if one.role != "event_time" or not one.optional]
+    named = [one for place, one in enumerate(named) if place < _NAMED or not one.optional]
+    inputs = [
+        {"name": one.name, "shape": [1], "datatype": _example(one), "data": [KINDS[one.kind].example]} for one in named
+    ]
+    body = json.dumps({"inputs": inputs}, ensure_ascii=False).replace("'", "'\\''")
+    return f"curl -s {_quoted(address)} -H 'Content-Type: application/json' -d '{body}'"
+
+
+def _example(field: InputField) -> str:
+    return "BYTES" if field.kind == "time" else DATATYPE[field.kind]
+
+
+def _quoted(address: str) -> str:
+    plain = all(letter.isalnum() or letter in "-._~:/" for letter in address)
+    return address if plain else "'" + address.replace("'", "'\\''") + "'"

@@ -1,0 +1,90 @@
+"""What the server is doing, from the files through which its processes speak; all of it holds with the ledger away."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tidemill.core.errors import TidemillError
+from tidemill.core.record_format import Record
+from tidemill.core.records.deployment import Deployment
+from tidemill.release import model_folder, read_deployment
+from tidemill.serving import is_serving, swap_state, switch_state
+from tidemill.serving.live.state_files import read_state
+from tidemill.serving.process.worker_site import WORKERS, WorkerReport
+
+
+class ServedModel(Record, frozen=True):
+    """One model as the server has it."""
+
+    model: str
+    #: The release that answers, and the one that was promoted; they differ during a swap and after a failed one.
+    release: str | None
+    promoted: str | None
+    #: How many workers have answered from `release`, of how many; 0 of 0 where no server runs.
+    here: int
+    workers: int
+    off: bool
+    off_since: int | None
+    #: Why the pointer cannot be read or the promoted release did not come up, where that is so.
+    problem: str | None
+
+
+def served(serving_root: Path, model: str) -> ServedModel:
+    """What the server answers for `model`, and whether all workers have swapped to it."""
+    try:
+        model_folder(serving_root, model)
+    except TidemillError as error:  # a name that can be no folder is not served, and the page says so
+        return ServedModel(
+            model=model,
+            release=None,
+            promoted=None,
+            here=0,
+            workers=0,
+            off=False,
+            off_since=None,
+            problem=error.message,
+        )
+    running = workers(serving_root)
+    live, problem = _deployment(serving_root, model)
+    promoted = live.champion.release.name if live else None
+    swap = swap_state(serving_root, model) if running else None
+    release = (swap.serving or None) if swap else promoted
+    if swap is not None and swap.state == "failed":
+        problem = f"{swap.wanted} did not go live: {swap.why}"
+    switch = switch_state(serving_root, model)
+    return ServedModel(
+        model=model,
+        release=release,
+        promoted=promoted,
+        here=sum(1 for worker in running if release and worker.live.get(model) == release),
+        workers=len(running),
+        off=switch.off,
+        off_since=switch.since if switch.off else None,
+        problem=problem,
+    )
+
+
+def workers(serving_root: Path) -> list[WorkerReport]:
+    """The workers of the running server, by file name; none where no server runs."""
+    if is_serving(serving_root) is None:
+        return []
+    found = [read_state(path, WorkerReport) for path in sorted((serving_root / WORKERS).glob("*.json"))]
+    return [worker for worker in found if worker is not None and _alive(worker.pid)]
+
+
+def _deployment(serving_root: Path, model: str) -> tuple[Deployment | None, str | None]:
+    try:
+        return read_deployment(serving_root, model), None
+    except TidemillError as error:
+        return None, error.message
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,252 @@
+"""How good a tabular model is, for people: whether it beats what is there, where it fails, and what moves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tidemill.console.formatting import counted, interval, measure, share
+from tidemill.console.state.action_items import ActionCommand
+from tidemill.console.state.request_form import RequestForm, request_form
+from tidemill.core.record_format import Record
+from tidemill.core.records.assessment import Assessment, EnsembleMember, GroupGap, MetricScore, SliceScore
+from tidemill.core.records.quality import FEWEST_USERS
+from tidemill.core.records.release import Release
+
+#: `better` and `worse`: the interval of the difference leaves out zero.
+Standing = Literal["better", "even", "worse"]
+#: How strongly values and contributions go together before a direction is named.
+_CLEAR = 0.3
+_TASKS = {
+    "binary": "the probability of one of two classes",
+    "classes": "the probabilities of several classes",
+    "number": "a number",
+    "count": "a count",
+}
+_STATES = {"chosen": 0, "stacked": 1, "kept out": 2, "late": 3, "failed": 4}
+
+
+class ScoresAgainst(Record, frozen=True):
+    """Scores beside those of something else on the same rows."""
+
+    name: str
+    standing: Standing
+    scores: tuple[MetricScore, ...]
+
+
+class SliceScoreRow(Record, frozen=True):
+    """Rows that share a value of one column, and whether the model is worse there beyond noise."""
+
+    part: SliceScore
+    standing: Standing
+
+
+class GapRow(Record, frozen=True):
+    """How differently groups are treated by one measure, and whether beyond noise."""
+
+    gap: GroupGap
+    sure: bool
+
+
+class InputInfluence(Record, frozen=True):
+    """An input, its share of what moves the answers, and which way it moves them."""
+
+    input: str
+    share: float
+    says: str
+
+
+class TriedCandidate(Record, frozen=True):
+    """Something that was tried on the way, with the settings as people read them."""
+
+    member: EnsembleMember
+    settings: str
+
+
+class TabularReport(Record, frozen=True):
+    """What the Model page shows of a tabular release."""
+
+    task: str
+    target: str
+    #: The one sentence, and how sure it is.
+    says: str
+    sure: str
+    measure: str
+    less: bool
+    prevalence: str
+    beside: tuple[ScoresAgainst, ...]
+    calibration: str
+    parts: tuple[SliceScoreRow, ...]
+    gaps: tuple[GapRow, ...]
+    movers: tuple[InputInfluence, ...]
+    members: tuple[TriedCandidate, ...]
+    asking: RequestForm
+    commands: tuple[ActionCommand, ...]
+
+
+def tabular_report(release: Release, serving_root: Path) -> TabularReport | None:
+    """What is shown of a release with a signature; `None` for a recommender's."""
+    signature = release.signature
+    if signature is None:
+        return None
+    found = release.card.assessment
+    says, sure = verdict(release.name, found)
+    return TabularReport(
+        task=_TASKS[signature.task],
+        target=signature.target,
+        says=says,
+        sure=sure,
+        measure=found.measure if found else "",
+        less=not found.main.higher_is_better if found and found.scores else True,
+        prevalence=_prevalence(found, signature.target, signature.classes) if found else "",
+        beside=tuple(_beside(found)) if found else (),
+        calibration=_calibration(found) if found else "",
+        parts=_parts(found) if found else (),
+        gaps=tuple(
+            GapRow(gap=gap, sure=gap.gap.low > 0)
+            for gap in sorted(found.gaps, key=lambda one: (one.gap.low <= 0, one.attribute))
+        )
+        if found
+        else (),
+        movers=_movers(found) if found else (),
+        members=_members(found) if found else (),
+        asking=request_form(release, signature, serving_root),
+        commands=_commands(release),
+    )
+
+
+def standing(score: MetricScore) -> Standing:
+    """Whether the model is better beyond noise: the interval of the difference lies on one side of zero."""
+    low, high = score.difference.low, score.difference.high
+    if low <= 0 <= high:
+        return "even"
+    return "better" if (low > 0) is score.higher_is_better else "worse"
+
+
+def verdict(name: str, found: Assessment | None) -> tuple[str, str]:
+    """One sentence that answers, and one that says how sure it is."""
+    if found is None or not found.scores:
+        return "It was not measured.", "There was too little to hold back for a test."
+    others = [(found.baseline, found.main)]
+    if found.beside_champion:
+        others.insert(0, (found.champion, found.beside_champion[0]))
+    said = {"better": "beats {}", "even": "is not better than {} beyond noise", "worse": "is worse than {}"}
+    parts = [said[standing(score)].format(_called(found, other)) for other, score in others]
+    return f"{name} {' and '.join(parts)}.", " ".join(_sentence(found, other, score) for other, score in others)
+
+
+def _called(found: Assessment, other: str) -> str:
+    return f"the champion, {other}," if found.beside_champion and other == found.champion else f"its baseline ({other})"
+
+
+def _sentence(found: Assessment, other: str, score: MetricScore) -> str:
+    figure, by = measure(score.name), interval(score.difference, signed=True)
+    return f"{figure} {interval(score.model)} against {interval(score.baseline)} of {other}: a difference of {by}."
+
+
+def _prevalence(found: Assessment, target: str, classes: tuple[str, ...]) -> str:
+    if found.prevalence is None:
+        return ""
+    if found.task == "binary":
+        positive = classes[1] if len(classes) == 2 else "the positive class"
+        return f"{share(found.prevalence)} of the test rows are {positive}."
+    return f"The mean of {target} is {found.prevalence:.4g} on the test rows." if found.task != "classes" else ""
+
+
+def _beside(found: Assessment) -> list[ScoresAgainst]:
+    made = []
+    if found.beside_champion:
+        first = found.beside_champion[0]
+        made.append(ScoresAgainst(name=found.champion, standing=standing(first), scores=found.beside_champion))
+    if found.scores:
+        made.append(ScoresAgainst(name=found.baseline, standing=standing(found.main), scores=found.scores))
+    return made
+
+
+def _calibration(found: Assessment) -> str:
+    """Whether what is said comes true, in a sentence."""
+    apart = [one for one in found.bins if not one.observed.low <= one.predicted <= one.observed.high]
+    if not found.bins:
+        return ""
+    of = f"{len(apart):,} of {counted(len(found.bins), 'group')} of alike answers"
+    if not apart:
+        said = "What it says comes true: the truth of every group of alike answers lies around what was said."
+    else:
+        below = sum(one.predicted < one.observed.low for one in apart)
+        way = "too low" if below == len(apart) else "too high" if not below else "off, some low and some high"
+        said = f"What it says is {way} in {of}, beyond noise."
+    error = found.calibration_error
+    return said + (f" Expected calibration error {interval(error)}." if error is not None else "")
+
+
+def _parts(found: Assessment) -> tuple[SliceScoreRow, ...]:
+    """Those that are worse beyond noise first, and of alike ones the worst first: by the difference to all others."""
+    way = 1.0 if found.scores and found.main.higher_is_better else -1.0
+    rows = [SliceScoreRow(part=part, standing=_part_standing(part, way)) for part in found.parts]
+    order = ("worse", "even", "better")
+    return tuple(sorted(rows, key=lambda row: (order.index(row.standing), way * row.part.difference.value)))
+
+
+def _part_standing(part: SliceScore, way: float) -> Standing:
+    if part.p_holm >= 0.05:
+        return "even"
+    return "better" if way * part.difference.value > 0 else "worse"
+
+
+def _movers(found: Assessment) -> tuple[InputInfluence, ...]:
+    return tuple(
+        InputInfluence(input=one.input, share=one.share, says=_direction(one.direction))
+        for one in sorted(found.influences, key=lambda one: -one.share)
+    )
+
+
+def _direction(direction: float | None) -> str:
+    if direction is None:
+        return "by category"
+    if abs(direction) < _CLEAR:
+        return "both ways"
+    return "more raises it" if direction > 0 else "more lowers it"
+
+
+def _members(found: Assessment) -> tuple[TriedCandidate, ...]:
+    sign = -1.0 if found.scores and found.main.higher_is_better else 1.0
+
+    def order(one: EnsembleMember) -> tuple[int, float]:
+        return _STATES.get(one.state, 5), sign * one.score.value if one.score else 0.0
+
+    return tuple(
+        TriedCandidate(member=one, settings=_settings(one.settings)) for one in sorted(found.members, key=order)
+    )
+
+
+def _settings(text: str) -> str:
+    """Settings that are JSON, with a space behind each comma, so that they can be broken into lines."""
+    return text.replace(",", ", ").replace(",  ", ", ")
+
+
+def _commands(release: Release) -> tuple[ActionCommand, ...]:
+    return (
+        ActionCommand(
+            text=f"tidemill export {release.name} {release.model}-{release.number}",
+            does="a folder that answers without tidemill",
+        ),
+        ActionCommand(text=f"tidemill reproduce {release.name}", does="learn it again and compare"),
+    )
+
+
+def shareable_assessment(found: Assessment) -> Assessment | None:
+    """The assessment without figures of fewer rows than could be shown."""
+    if found.n_test < FEWEST_USERS:
+        return None
+
+    def enough(gap: GroupGap) -> bool:
+        return all(n >= FEWEST_USERS for n in gap.n.values())
+
+    return msgspec.structs.replace(
+        found,
+        parts=tuple(part for part in found.parts if part.n >= FEWEST_USERS),
+        bins=tuple(one for one in found.bins if one.n >= FEWEST_USERS),
+        gaps=tuple(gap for gap in found.gaps if enough(gap)),
+    )

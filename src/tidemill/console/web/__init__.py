@@ -1,0 +1,1 @@
+"""The console as an application and a process."""

@@ -1,0 +1,49 @@
+"""The console as a process of its own, started by the server's supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tidemill import loop
+from tidemill.console.state.background_verify import BackgroundVerify
+from tidemill.console.state.console_stores import ConsoleStores
+from tidemill.console.web.serve import show
+from tidemill.core.clock import SystemClock
+from tidemill.core.settings import Settings, load
+from tidemill.loop.ops.audit_project import audit, verify_lake
+from tidemill.loop.project.stores import open_stores
+from tidemill.serving.process.start_process import ProcessStart
+
+
+def console_start(settings: Settings, overrides: Mapping[str, Any], models: list[str]) -> ProcessStart:
+    """How the supervisor starts the console of a project; `models` are those that mill.py declares."""
+    given = {key: value for key, value in overrides.items() if value is not None}
+    arguments = {
+        "project": str(settings.project.resolve()),
+        "profile": settings.profile,
+        "overrides": given,
+        "models": models,
+    }
+    return ProcessStart("tidemill.console.web.console_process:run", arguments)
+
+
+def run(project: str, profile: str, overrides: Mapping[str, Any], models: list[str]) -> None:
+    """Serve the console of a project until SIGTERM."""
+    settings = load(Path(project), profile=profile, overrides=overrides)
+    stores = open_stores(settings.project, settings, SystemClock(), actor="console")
+    house = ConsoleStores(
+        mill_name=stores.identity.name,
+        ledger=stores.ledger,
+        releases=stores.releases,
+        serving_root=stores.serving_root,
+        clock=stores.clock,
+        models=models,
+        table=stores.lake.log,
+        runs=stores.runs,
+        latest=stores.latest,
+        compare=lambda names: loop.compare_runs(stores, names),  # through the door: loaded when first asked for
+        problems=BackgroundVerify(lambda: [*audit(stores), *verify_lake(stores)], stores.clock).problems,
+    )
+    show(house, host=settings.serve.host, port=settings.serve.console_port)

@@ -1,0 +1,85 @@
+"""What stands before every page: this machine alone may ask, and headers let nothing else into the page.
+
+The policy allows scripts, styles and pictures of our own origin and nothing besides: no inline code, no frames, no
+forms, no other site. It is on every response, the refused and the broken ones too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tidemill.core.errors import AccessError
+from tidemill.serving.http.access import Access
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), usb=()",
+}
+
+
+class Guard:
+    """Wraps an application; `access` is called with Host, Origin and Sec-Fetch-Site, and raises or lets pass."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+
+        answered = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                answered = True
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers.setdefault("cache-control", "no-store")
+            elif scope["method"] == "HEAD":
+                message["body"] = b""
+            await send(message)
+
+        refusal = self._refusal(Headers(scope=scope))
+        try:
+            await (refusal or self._app)(scope, receive, guarded)
+        except Exception:
+            # Starlette raises again what it has answered with a 500 and we have told; what was not answered goes on.
+            if not answered:
+                raise
+
+    def _refusal(self, headers: Headers) -> ASGIApp | None:
+        hosts = [*headers.getlist("host"), *headers.getlist("x-forwarded-host")]
+        if len(headers.getlist("host")) != 1 or not self._pass((host, None, None) for host in hosts):
+            return PlainTextResponse("This console answers to the names of this machine only. [TM902]\n", 400)
+        origins: list[str | None] = [*headers.getlist("origin")] or [None]
+        site = headers.get("sec-fetch-site")
+        if not self._pass((hosts[0], origin, site) for origin in origins):
+            return PlainTextResponse("A page of another site made this request. [TM902]\n", 403)
+        return None
+
+    def _pass(self, asked: Iterable[tuple[str | None, str | None, str | None]]) -> bool:
+        try:
+            for host, origin, site in asked:
+                self._access(host, origin, site)
+        except AccessError:
+            return False
+        return True

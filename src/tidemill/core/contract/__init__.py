@@ -1,0 +1,1 @@
+"""Contracts of streams: columns, their kinds and the checks of single values."""

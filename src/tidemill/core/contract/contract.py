@@ -1,0 +1,183 @@
+"""Contracts: what a row of a stream must look like, read from an `Event` class.
+
+class Review(tm.Event):
+user_id: str = tm.subject()
+item_id: str = tm.item()
+rating: float = tm.field(ge=1, le=5, unit="stars")
+reviewed_at: datetime = tm.event_time(zone="UTC")
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any, Literal, get_args, get_origin
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from tidemill.core.errors import TypeMismatch, UnknownName, nearest
+from tidemill.core.kinds import KINDS, Kind
+
+Role = Literal["subject", "item", "event_time"]
+
+#: Columns that the lake adds to every row of a stream; user columns may not start with an underscore.
+INCREMENT, ROW, KNOWN_AT = "_increment", "_row", "_known_at"
+SYSTEM_COLUMNS = (INCREMENT, ROW, KNOWN_AT)
+
+_KINDS: dict[type, Kind] = {spec.python: kind for kind, spec in KINDS.items()}
+
+
+#: Named where a zone is unknown and none is close.
+_ZONES = ("UTC", "America/New_York", "Asia/Tokyo", "Europe/Berlin", "Europe/London")
+
+
+class ContractColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """One column of a contract."""
+
+    name: str = ""
+    kind: Kind = "str"
+    #: What the column is beyond its type: the person, the thing, or when it happened.
+    role: Role | None = None
+    #: Smallest and largest allowed value, both included.
+    ge: float | None = None
+    le: float | None = None
+    unit: str | None = None
+    #: May be missing; a missing value takes `default`.
+    optional: bool = False
+    default: str | float | int | bool | None = None
+    #: For times: the zone of values that come without one, and what to do when local time is ambiguous or skipped.
+    zone: str | None = None
+    ambiguous: Literal["earliest", "latest", "raise"] = "raise"
+    nonexistent: Literal["forward", "raise"] = "raise"
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of a stream, in declared order."""
+
+    name: str = ""
+    columns: tuple[ContractColumn, ...] = ()
+
+    def __getitem__(self, name: str) -> ContractColumn:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @property
+    def names(self) -> list[str]:
+        """The column names in declared order."""
+        return [column.name for column in self.columns]
+
+    def role(self, role: Role) -> list[str]:
+        """The names of the columns with this role."""
+        return [column.name for column in self.columns if column.role == role]
+
+    @property
+    def event_time(self) -> str:
+        """The name of the event time column."""
+        return self.role("event_time")[0]
+
+
+class _Field:
+    """What a class attribute of an `Event` says about its column."""
+
+    def __init__(self, **about: Any) -> None:
+        self.about = about
+
+
+def subject() -> Any:
+    """A person's identifier: a surrogate everywhere in tidemill, erasable, never in statistics or logs."""
+    return _Field(role="subject")
+
+
+def item() -> Any:
+    """The identifier of the thing that a row is about."""
+    return _Field(role="item")
+
+
+def field(
+    *,
+    ge: float | None = None,
+    le: float | None = None,
+    unit: str | None = None,
+    default: Any = ...,
+    zone: str | None = None,
+    ambiguous: Literal["earliest", "latest", "raise"] = "raise",
+    nonexistent: Literal["forward", "raise"] = "raise",
+) -> Any:
+    """A plain column with its allowed range (both ends included), its unit, and a default where it may be missing.
+
+    Of a time, `zone` is that of values that come without one; see `event_time`.
+    """
+    if zone is not None:
+        known_zone(zone)
+    about: dict[str, Any] = {"ge": ge, "le": le, "unit": unit}
+    about |= {"zone": zone, "ambiguous": ambiguous, "nonexistent": nonexistent}
+    if default is not ...:
+        about |= {"optional": True, "default": default}
+    return _Field(**about)
+
+
+def event_time(
+    *,
+    zone: str | None = None,
+    ambiguous: Literal["earliest", "latest", "raise"] = "raise",
+    nonexistent: Literal["forward", "raise"] = "raise",
+) -> Any:
+    """When it happened. Stored as UTC microseconds; a value without a zone is read in `zone`, else refused."""
+    if zone is not None:
+        known_zone(zone)
+    return _Field(role="event_time", zone=zone, ambiguous=ambiguous, nonexistent=nonexistent)
+
+
+def known_zone(name: str) -> str:
+    """`name` if the tz database has it; `UnknownName` with the nearest zone if not."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UnknownName(f"there is no time zone {name!r}", tip=nearest(name, _ZONES)) from None
+    return name
+
+
+class Event:
+    """Base class of contracts: annotate the columns, and say more with `subject`, `item`, `field` and `event_time`."""
+
+    contract: typing.ClassVar[Contract]
+
+    def __init_subclass__(cls) -> None:
+        hints = typing.get_type_hints(cls)
+        columns = tuple(_column(cls, name, hint) for name, hint in hints.items() if name != "contract")
+        times = [column.name for column in columns if column.role == "event_time"]
+        if len(times) != 1:
+            raise TypeMismatch(
+                f"{cls.__name__} declares {len(times)} event times",
+                tip="give exactly one column `= tm.event_time(zone='UTC')`",
+            )
+        cls.contract = Contract(name=cls.__name__, columns=columns)
+
+
+def _column(cls: type, name: str, hint: Any) -> ContractColumn:
+    if name.startswith("_"):
+        raise TypeMismatch(f"{cls.__name__}.{name}: names that start with an underscore are tidemill's own")
+    optional = False
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        optional = type(None) in get_args(hint)
+        rest = [arg for arg in get_args(hint) if arg is not type(None)]
+        hint = rest[0] if len(rest) == 1 else hint
+    if hint not in _KINDS:
+        raise TypeMismatch(
+            f"{cls.__name__}.{name} has the type {hint!r}",
+            tip="use str, float, int, bool or datetime, with `| None` where it may be missing",
+        )
+    value = getattr(cls, name, ...)
+    about: dict[str, Any] = dict(value.about) if isinstance(value, _Field) else {}
+    if not isinstance(value, _Field) and value is not ...:
+        about = {"optional": True, "default": value}
+    about.setdefault("optional", optional)
+    about["optional"] = about["optional"] or optional
+    if about.get("role") == "event_time" and _KINDS[hint] != "time":
+        raise TypeMismatch(f"{cls.__name__}.{name} is an event time and must be annotated `datetime`")
+    if about.get("role") in ("subject", "item") and _KINDS[hint] != "str":
+        raise TypeMismatch(f"{cls.__name__}.{name} is an identifier and must be annotated `str`")
+    return ContractColumn(name=name, kind=_KINDS[hint], **about)

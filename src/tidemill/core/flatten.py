@@ -1,0 +1,25 @@
+"""Settings within settings, as one level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def flatten(given: Mapping[str, Any], before: str = "", *, empty: bool = True) -> dict[str, Any]:
+    """Every value by its path, in order; `before` stands in front of each path.
+
+    A mapping without anything is a value, or left out where `empty` is false.
+
+    >>> flatten({"factors": 64, "parts": {"ease": {"l2": 5}, "als": {}}})
+    {'factors': 64, 'parts.ease.l2': 5, 'parts.als': {}}
+    >>> flatten({"serve": {"port": 1}, "sources": {}}, empty=False)
+    {'serve.port': 1}
+    """
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if isinstance(value, Mapping) and value:
+            found |= flatten(value, f"{before}{name}.", empty=empty)
+        elif empty or not isinstance(value, Mapping):
+            found[f"{before}{name}"] = value
+    return found

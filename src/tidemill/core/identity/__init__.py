@@ -1,0 +1,1 @@
+"""Keys, references, surrogates of people and the vault that alone can say who they are."""

@@ -1,0 +1,139 @@
+"""The four keys of a mill: they lie outside the project, and everything that must not be guessed depends on them.
+
+Each is 32 random bytes, kept as 64 hex digits in a file of its own that only its owner may read (0600). Lose
+`subject.key` and every person becomes a stranger; lose `vault.key` and nobody can be named again. So a folder that
+holds some of the keys but not all is refused, never completed with new ones.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from tidemill.core.errors import KeyMissing
+from tidemill.core.storage.durable_files import sync_folder
+
+_FILES = ("subject.key", "vault.key", "suppression.key", "ledger.ed25519")
+
+
+class Keys:
+    """The keys of one mill, opened from their folder.
+
+    `subject` makes surrogates, `vault` wraps the key of each vault entry, `suppression` will mark the erased, and the
+    Ed25519 key (RFC 8032) signs the ledger's heads.
+    """
+
+    def __init__(self, folder: Path, subject: bytes, vault: bytes, suppression: bytes, ledger: bytes) -> None:
+        self.folder = folder
+        self.subject = subject
+        self.vault = vault
+        self.suppression = suppression
+        self._signer = Ed25519PrivateKey.from_private_bytes(ledger)
+        self._public = self._signer.public_key()
+
+    def __repr__(self) -> str:  # key material never reaches a log or a traceback
+        return f"Keys({str(self.folder)!r})"
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool) -> Keys:
+        """The keys in `folder`; with `create`, new ones where the folder is missing or empty.
+
+        Raises `KeyMissing` where a key is absent or damaged: also with `create`, if any other key is there.
+        """
+        missing = [name for name in _FILES if not (folder / name).is_file()]
+        if len(missing) == len(_FILES) and create:
+            _make(folder)
+        elif missing:
+            raise KeyMissing(
+                f"{folder} has no {', '.join(missing)}",
+                tip="restore the folder from its backup, or set `keys` to where it lies; `tidemill status --settings`",
+            )
+        return cls(folder, *(_read(folder / name) for name in _FILES))
+
+    @property
+    def public(self) -> str:
+        """The public half of the ledger's key, in hex: enough to verify what this mill signed."""
+        return self._public.public_bytes_raw().hex()
+
+    def sign(self, message: bytes) -> bytes:
+        """The Ed25519 signature of `message`, 64 bytes."""
+        return self._signer.sign(message)
+
+    def signed(self, message: bytes, signature: bytes) -> bool:
+        """Whether `signature` over `message` is this mill's."""
+        return signed_by(self.public, message, signature)
+
+    def marks(self) -> dict[str, str]:
+        """A mark for each key that shows a wrong one and betrays nothing: to be kept beside the mill's id."""
+        secrets_ = {"subject": self.subject, "vault": self.vault, "suppression": self.suppression}
+        marks = {
+            name: hmac.digest(key, b"tidemill key mark " + name.encode(), "sha256").hex()[:16]
+            for name, key in secrets_.items()
+        }
+        return marks | {"ledger": self.public[:16]}
+
+    def agree(self, marks: Mapping[str, str]) -> None:
+        """Raise `KeyMissing` if these are not the keys that `marks` were taken of."""
+        ours = self.marks()
+        wrong = [f"{name} key" for name, mark in marks.items() if ours.get(name) != mark]
+        if wrong:
+            raise KeyMissing(
+                f"{self.folder} holds another {' and '.join(wrong)} than the one this mill was made with",
+                tip="set `keys` to this mill's own folder, or restore it from its backup",
+            )
+
+    def exposed(self) -> list[Path]:
+        """Key files that others than their owner may read."""
+        return [self.folder / name for name in _FILES if (self.folder / name).stat().st_mode & 0o077]
+
+
+def signed_by(public: str, message: bytes, signature: bytes) -> bool:
+    """Whether the holder of the Ed25519 key `public` (hex) signed `message`."""
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _make(folder: Path) -> None:
+    # Written beside and renamed as one, so that a crash leaves all four keys or none.
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    fresh.mkdir(mode=0o700)
+    try:
+        for name in _FILES:
+            _write(fresh / name, secrets.token_hex(32))
+        sync_folder(fresh)
+        fresh.rename(folder)
+    except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise KeyMissing(
+            f"no keys could be made in {folder}: {error.strerror}", tip="set `keys` to an empty folder or a new one"
+        ) from error
+    sync_folder(folder.parent)
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        key = bytes.fromhex(path.read_text().strip())
+    except (ValueError, UnicodeDecodeError):
+        key = b""
+    if len(key) != 32:
+        raise KeyMissing(f"{path} does not hold a key of 64 hex digits", tip="restore it from its backup")
+    return key

@@ -1,0 +1,236 @@
+"""People: a surrogate everywhere, and a vault that alone can say who it is.
+
+A surrogate is the first 128 bits of HMAC-SHA256 (RFC 2104) over kind and identifier, as 26 letters of lower-case base32
+(RFC 4648 without padding). It needs no look-up, and without the mill's key nobody can make or undo it. The vault keeps
+each identifier under a random key of its own (AES-256-GCM), and that key wrapped by the vault's key: destroying one
+small key is enough to forget one person: values that name people are sealed under those keys too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tidemill.core.errors import NoSuchSubject, SealBroken
+from tidemill.core.identity.keys import Keys
+from tidemill.core.ports import VaultStore
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+# Three letters at once: 128 bits and 7 zeros are nine steps of 15 bits; the last of the 27 letters is only padding.
+_TRIPLES = [a + b + c for a in _LETTERS for b in _LETTERS for c in _LETTERS]
+
+# The first byte of everything sealed: under the vault's key, or under the keys of the people that it names.
+_SCHEME, _PEOPLE = b"\x01", b"\x02"
+_NONCE = 12
+#: Keys of people kept in memory: how many, and for how many seconds until they are read again. Longer than that no
+#: process goes on using a key that another one destroyed.
+KEPT_KEYS, KEPT_S = 100_000, 60.0
+
+
+class Surrogates:
+    """Makes surrogates under the mill's subject key.
+
+    >>> Surrogates(bytes(32))("user_id", "A2VNYWOPJ13AFP")
+    'w4om66ei4yolffs5l2wpwypeme'
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def __repr__(self) -> str:
+        return "Surrogates()"
+
+    def __call__(self, kind: str, identifier: str) -> str:
+        """The surrogate of one identifier; `kind` is the contract's column name, for example `user_id`."""
+        return self.many(kind, [identifier])[0]
+
+    def many(self, kind: str, identifiers: Sequence[str]) -> list[str]:
+        """The surrogates of `identifiers`, in their order."""
+        key, prefix, digest, spell = self._key, kind.encode() + b"\0", hmac.digest, _spell
+        return [spell(digest(key, prefix + identifier.encode(), "sha256")) for identifier in identifiers]
+
+
+def _spell(digest: bytes) -> str:
+    n, t = int.from_bytes(digest[:16], "big") << 7, _TRIPLES
+    return (
+        t[n >> 120] + t[n >> 105 & 32767] + t[n >> 90 & 32767] + t[n >> 75 & 32767] + t[n >> 60 & 32767]
+        + t[n >> 45 & 32767] + t[n >> 30 & 32767] + t[n >> 15 & 32767] + t[n & 32767]
+    )[:26]  # fmt: skip
+
+
+class PersonKey(NamedTuple):
+    """The key of a vault entry, ready for use."""
+
+    key: bytes
+    cipher: AESGCM
+
+
+class Vault:
+    """Sealed identities by surrogate, and sealing of small values that name people (refused lines, posted events)."""
+
+    def __init__(self, store: VaultStore, keys: Keys) -> None:
+        self._store = store
+        # Random 96-bit nonces under one key are safe for 2**32 values (NIST SP 800-38D, 8.3).
+        self._wrapper = AESGCM(keys.vault)
+        self._keys: dict[str, PersonKey] = {}
+        self._keys_since = time.monotonic()
+
+    def remember(self, kind: str, surrogates: Sequence[str], identifiers: Sequence[str]) -> int:
+        """Keep who `surrogates` are; those already known cost one look-up. Gives the number of new entries."""
+        by_surrogate = dict(zip(surrogates, identifiers, strict=True))
+        known = self._store.known(list(by_surrogate))
+        new = [(surrogate, identifier) for surrogate, identifier in by_surrogate.items() if surrogate not in known]
+        if new:
+            self._store.put(self._entry(kind, surrogate, identifier) for surrogate, identifier in new)
+        return len(new)
+
+    def identity(self, surrogate: str) -> tuple[str, str]:
+        """`(kind, identifier)` of a surrogate; `NoSuchSubject` where there is no entry."""
+        entry = self._store.get(surrogate)
+        if entry is None:
+            raise NoSuchSubject(f"the vault has no entry for {surrogate}")
+        kind, sealed, wrapped = entry
+        about = f"{kind}\0{surrogate}".encode()
+        key = _open(self._wrapper, wrapped, about, "the key of a vault entry")
+        return kind, _open(AESGCM(key), sealed, about, "a vault entry").decode()
+
+    def seal(self, value: bytes, surrogates: Sequence[str] = ()) -> bytes:
+        """`value` encrypted under the keys of the people that it names: who destroys one of them makes it unreadable.
+
+        Under the vault's key where it names nobody, or somebody of whom the vault has no entry.
+        """
+        return self.seal_with(self.keys_of(surrogates), value, surrogates)
+
+    def seal_with(self, keys: Mapping[str, PersonKey], value: bytes, surrogates: Sequence[str]) -> bytes:
+        """`seal` with keys that `keys_of` gave: it reads no store."""
+        people = surrogates if len(surrogates) == 1 else sorted(set(surrogates))
+        if not people or any(surrogate not in keys for surrogate in people):
+            return _seal(self._wrapper, value, b"value")
+        header = _header(people)
+        nonce = os.urandom(_NONCE)
+        return header + nonce + _cipher([keys[one] for one in people]).encrypt(nonce, value, header)
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """What `seal` was given; `SealBroken` where it was changed or sealed under another vault's key.
+
+        `NoSuchSubject` where the key of somebody that it names is destroyed.
+        """
+        if sealed[:1] != _PEOPLE:
+            return _open(self._wrapper, sealed, b"value", "a sealed value")
+        header, people = _people_of(sealed)
+        keys = self.keys_of(people)
+        for surrogate in people:
+            if surrogate not in keys:
+                raise NoSuchSubject(f"the vault has no key of {surrogate} any more: what was sealed under it is gone")
+        rest = sealed[len(header) :]
+        try:
+            return _cipher([keys[one] for one in people]).decrypt(rest[:_NONCE], rest[_NONCE:], header)
+        except (InvalidTag, ValueError):
+            raise _broken("a sealed value") from None
+
+    def keys_of(self, surrogates: Collection[str]) -> dict[str, PersonKey]:
+        """The keys of those that have an entry, from one read of the store for all that are not in memory."""
+        known = self._kept()
+        missing = [surrogate for surrogate in surrogates if surrogate not in known]
+        if missing:
+            for surrogate, (kind, _, wrapped) in self._store.get_many(missing).items():
+                about = f"{kind}\0{surrogate}".encode()
+                key = _open(self._wrapper, wrapped, about, "the key of a vault entry")
+                known[surrogate] = PersonKey(key, AESGCM(key))
+        return {surrogate: known[surrogate] for surrogate in surrogates if surrogate in known}
+
+    def keys_in_memory(self, surrogates: Collection[str]) -> dict[str, PersonKey]:
+        """The keys of those that were used just now; it reads no store."""
+        known = self._kept()
+        return {surrogate: known[surrogate] for surrogate in surrogates if surrogate in known}
+
+    def _kept(self) -> dict[str, PersonKey]:
+        if len(self._keys) > KEPT_KEYS or time.monotonic() > self._keys_since + KEPT_S:
+            self._keys, self._keys_since = {}, time.monotonic()
+        return self._keys
+
+    def found_or_made(self, people: Mapping[str, tuple[str, str]]) -> dict[str, PersonKey]:
+        """The keys of all `people` (surrogate -> kind and identifier); those who have no entry get one."""
+        keys = self.keys_of(people)
+        new = [
+            (kind, surrogate, identifier) for surrogate, (kind, identifier) in people.items() if surrogate not in keys
+        ]
+        made = {one[1]: self._made(*one) for one in new}
+        if made and self._store.put([entry for entry, _ in made.values()]) == len(made):
+            keys |= {surrogate: key for surrogate, (_, key) in made.items()}
+            self._keys |= {surrogate: key for surrogate, (_, key) in made.items()}
+        elif made:  # another process was first for some: theirs count
+            keys |= self.keys_of(list(made))
+        return keys
+
+    def forget(self, surrogates: Sequence[str]) -> int:
+        """Destroy the entries of these people with their keys; how many there were. Nothing opens that was sealed
+        under them. Other processes that have a key in memory use it for at most `KEPT_S` seconds more.
+        """
+        n = self._store.forget(surrogates)
+        self._keys = {}
+        return n
+
+    def _entry(self, kind: str, surrogate: str, identifier: str) -> tuple[str, str, bytes, bytes]:
+        return self._made(kind, surrogate, identifier)[0]
+
+    def _made(self, kind: str, surrogate: str, identifier: str) -> tuple[tuple[str, str, bytes, bytes], PersonKey]:
+        """A new entry and its key."""
+        # Kind and surrogate are authenticated with both, so that entries cannot change places.
+        key, about = os.urandom(32), f"{kind}\0{surrogate}".encode()
+        cipher = AESGCM(key)
+        entry = surrogate, kind, _seal(cipher, identifier.encode(), about), _seal(self._wrapper, key, about)
+        return entry, PersonKey(key, cipher)
+
+
+def _seal(cipher: AESGCM, value: bytes, about: bytes) -> bytes:
+    nonce = os.urandom(_NONCE)
+    return _SCHEME + nonce + cipher.encrypt(nonce, value, about)
+
+
+def _header(people: Sequence[str]) -> bytes:
+    """Scheme, number of people, and each surrogate with its length; authenticated with the value."""
+    names = [surrogate.encode() for surrogate in people]
+    return _PEOPLE + bytes([len(names)]) + b"".join(bytes([len(name)]) + name for name in names)
+
+
+def _people_of(sealed: bytes) -> tuple[bytes, list[str]]:
+    """The header of a sealed value, and the surrogates in it."""
+    people, at = [], 2
+    try:
+        for _ in range(sealed[1]):
+            size = sealed[at]
+            people.append(sealed[at + 1 : at + 1 + size].decode("ascii"))
+            at += 1 + size
+    except (IndexError, UnicodeDecodeError):
+        raise _broken("a sealed value") from None
+    if not people or not all(one.isalnum() for one in people) or len(sealed) < at + _NONCE + 16:
+        raise _broken("a sealed value")
+    return sealed[:at], people
+
+
+def _cipher(keys: Sequence[PersonKey]) -> AESGCM:
+    """The person's own; of several people one that needs the keys of all."""
+    if len(keys) == 1:
+        return keys[0].cipher
+    return AESGCM(hashlib.sha256(b"".join(key.key for key in keys)).digest())
+
+
+def _open(cipher: AESGCM, sealed: bytes, about: bytes, what: str) -> bytes:
+    if sealed[:1] == _SCHEME and len(sealed) >= 1 + _NONCE + 16:
+        try:
+            return cipher.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], about)
+        except InvalidTag:
+            pass
+    raise _broken(what)
+
+
+def _broken(what: str) -> SealBroken:
+    return SealBroken(f"{what} does not open with this mill's vault key", tip="tidemill status --settings")

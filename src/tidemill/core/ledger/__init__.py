@@ -1,0 +1,1 @@
+"""The ledger: entries, their canonical bytes, the hash chain and exported checkpoints."""

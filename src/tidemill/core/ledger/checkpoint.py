@@ -1,0 +1,58 @@
+"""Exported heads of the ledger: small signed files to be kept where the ledger's machine cannot change them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from tidemill.core.identity.keys import signed_by
+from tidemill.core.ledger.ledger_entry import LedgerHead
+from tidemill.core.record_format import VersionedRecord, decode_record
+from tidemill.core.storage.durable_files import write_durably
+
+
+class _File(VersionedRecord, frozen=True):
+    """What a checkpoint's file says."""
+
+    KIND: ClassVar[str] = "checkpoint"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("seq", "hash", "signature", "public")
+
+    seq: int = 0
+    hash: str = ""
+    signature: str = ""
+    #: With it anybody can verify the signature, also without the mill.
+    public: str = ""
+
+
+def write(folder: Path, head: LedgerHead, public: str) -> Path:
+    """Write `head` as `<number>.json`, whole and durable or not at all, and give the file."""
+    path = folder / f"{head.seq:012}.json"
+    made = _File(seq=head.seq, hash=head.hash, signature=head.signature, public=public)
+    write_durably(path, msgspec.json.format(msgspec.json.encode(made)) + b"\n")
+    return path
+
+
+def read(folder: Path) -> tuple[list[LedgerHead], list[str]]:
+    """The heads of all checkpoints in `folder`, and a sentence for each file that is damaged."""
+    heads, problems = [], []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found = decode_record(path.read_bytes(), _File, path.name)
+        except msgspec.MsgspecError:
+            problems.append(f"checkpoint {path.name} cannot be read")
+            continue
+        head = LedgerHead(found.seq, found.hash, found.signature)
+        if found.seq and not _fits(found, head):
+            problems.append(f"checkpoint {path.name} was changed: its signature does not fit")
+        else:
+            heads.append(head)
+    return heads, problems
+
+
+def _fits(found: _File, head: LedgerHead) -> bool:
+    try:
+        return signed_by(found.public, head.message, bytes.fromhex(found.signature))
+    except ValueError:
+        return False

@@ -1,0 +1,196 @@
+"""What happened, in order, for ever: one hash-chained, signed line for every act.
+
+A line's body is canonical JSON (integers and strings only), its hash is sha256 of the previous line's hash followed by
+the body's bytes, and the head (number and hash) is signed with Ed25519 on every append. Stored bytes are what is
+hashed; a store's columns are an index over them, compared with them whenever a line is read. Signed heads are also
+kept elsewhere, in exported checkpoints and in the lake's commits, so that a dropped tail or an older copy shows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tidemill.core.canonical import canonical
+from tidemill.core.clock import Clock, to_micros
+from tidemill.core.errors import KeyMissing, LedgerCorrupt, LedgerMoved, SubjectNamed
+from tidemill.core.identity.keys import Keys
+from tidemill.core.ledger import checkpoint
+from tidemill.core.ledger.ledger_entry import (
+    COLUMNS,
+    FORMAT,
+    LedgerEntry,
+    LedgerHead,
+    chain_hash,
+    decode_entry,
+    examine_entry,
+)
+from tidemill.core.ports import Lease, LedgerStore, StoredEntry
+
+__all__ = ["FORMAT", "Ledger", "LedgerEntry", "LedgerHead", "redact_surrogates"]
+
+# What a surrogate looks like: 26 letters of base32, the last of which holds three bits. One in 200 has no digit and
+# passes: a tripwire for mistakes, not a wall.
+_SURROGATE = re.compile(r"(?<![A-Za-z0-9])(?=[a-z]*[2-7])[a-z2-7]{25}[aeimquy4](?![A-Za-z0-9])")
+
+
+class Ledger:
+    """The mill's account of itself, over a store of lines.
+
+    `actor` is the account that appends. Details hold integers, strings, booleans, lists and dicts; floats are refused
+    (a record goes in as its JSON text), and so is anything that looks like a surrogate.
+    """
+
+    def __init__(self, lines: LedgerStore, keys: Keys, clock: Clock, actor: str) -> None:
+        self._lines = lines
+        self._keys = keys
+        self._clock = clock
+        self.actor = actor
+        self._key_is_ours = False
+
+    def append(
+        self,
+        act: str,
+        *,
+        about: str = "",
+        refs_in: Sequence[str] = (),
+        refs_out: Sequence[str] = (),
+        fingerprint: str = "",
+        details: Mapping[str, Any] = {},
+        lease: Lease | None = None,
+        after: int | None = None,
+    ) -> LedgerEntry:
+        """Add one line, durable when this returns; with a `lease`, only while nobody has taken it since.
+
+        With `after`, it is added only directly after the line of that number, else `LedgerMoved`: what was decided from
+        the lines so far is written only while it still holds. Raises `LeaseLost`, `LedgerBusy`, `SubjectNamed`,
+        `KeyMissing` where the last line was signed by another key, and `TypeError` for a value that has no canonical
+        bytes.
+        """
+        body = {
+            "about": about,
+            "act": act,
+            "actor": self.actor,
+            "at": to_micros(self._clock.now()),
+            "details": dict(details),
+            "fingerprint": fingerprint,
+            "format": FORMAT,
+            "refs_in": list(refs_in),
+            "refs_out": list(refs_out),
+        }
+        _refuse_subjects(act, canonical(body))
+        held = None if lease is None else (lease.name, lease.number)
+        return decode_entry(self._lines.append(lambda last: self._seal(body, last, after), held))
+
+    def find(
+        self, act: str | None = None, *, about: str | None = None, fingerprint: str | None = None, after: int = 0
+    ) -> list[LedgerEntry]:
+        """The lines after number `after` with this act, subject matter and fingerprint, oldest first."""
+        return [decode_entry(line) for line in self._lines.lines(after, where=_where(act, about, fingerprint))]
+
+    def newest(self, act: str | None = None, *, about: str | None = None) -> Iterator[LedgerEntry]:
+        """The lines with this act and subject matter, newest first, read only as far as they are asked for."""
+        return map(decode_entry, self._lines.lines(backwards=True, where=_where(act, about)))
+
+    def last(self, act: str | None = None, about: str | None = None) -> LedgerEntry | None:
+        """The newest line with this act and subject matter."""
+        line = next(self._lines.lines(backwards=True, where=_where(act, about)), None)
+        return None if line is None else decode_entry(line)
+
+    def head(self) -> LedgerHead:
+        """The newest signed head; number 0 and empty texts where nothing has happened yet."""
+        line = self._lines.last()
+        return LedgerHead(0, "") if line is None else LedgerHead(line.seq, line.hash, line.head.hex())
+
+    def checkpoint(self, folder: Path) -> Path:
+        """Write the newest head into `folder` as a file; keep a copy of it where this machine cannot change it."""
+        return checkpoint.write(folder, self.head(), self._keys.public)
+
+    def verify(self, known: Iterable[LedgerHead] = ()) -> list[str]:
+        """Every problem of the chain as a sentence that names its line; empty where all is well.
+
+        `known` are heads kept elsewhere: a ledger that ends before one of them, or has another hash at its number,
+        has lost its tail or is an older copy.
+        """
+        problems = self._lines.damage()
+        hashes: list[str] = []
+        try:
+            for line in self._lines.lines():
+                problems += [f"line {line.seq}: {says}" for says in self._faults(line, hashes)]
+                hashes += [""] * (line.seq - 1 - len(hashes)) + [line.hash]
+        except LedgerCorrupt as error:  # the store itself cannot be read any further
+            problems.append(f"line {len(hashes) + 1}: {error.message}")
+        return problems + list(self._against(hashes, known))
+
+    def _seal(self, body: dict[str, Any], last: StoredEntry | None, after: int | None) -> StoredEntry:
+        if after is not None and after != (last.seq if last else 0):
+            raise LedgerMoved(f"the ledger has moved on from line {after}", tip="read it again and decide again")
+        if last is not None and not self._key_is_ours:
+            self._refuse_foreign_key(last)
+        seq, prev = (last.seq + 1, last.hash) if last else (1, "")
+        stored = canonical(body | {"prev": prev, "seq": seq})
+        head = LedgerHead(seq, chain_hash(prev, stored))
+        return StoredEntry(
+            seq=seq,
+            body=stored,
+            hash=head.hash,
+            head=self._keys.sign(head.message),
+            **{name: body[name] for name in COLUMNS},
+        )
+
+    def _refuse_foreign_key(self, last: StoredEntry) -> None:
+        if not self._signed(LedgerHead(last.seq, last.hash, last.head.hex())):
+            raise KeyMissing(
+                f"line {last.seq} of the ledger was not signed with the key in {self._keys.folder}",
+                tip="set `keys` to this mill's own folder; if it is, `tidemill audit verify` says what was changed",
+            )
+        self._key_is_ours = True
+
+    def _signed(self, head: LedgerHead) -> bool:
+        try:
+            return self._keys.signed(head.message, bytes.fromhex(head.signature))
+        except ValueError:
+            return False
+
+    def _faults(self, line: StoredEntry, hashes: list[str]) -> Iterator[str]:
+        if line.seq != len(hashes) + 1:
+            yield f"comes after line {len(hashes)}: what stood between them is missing"
+        read, problems = examine_entry(line)
+        yield from problems
+        if read is not None and read.prev != (hashes[-1] if hashes else ""):
+            yield "does not name the hash of the line before it: the chain is broken here"
+        if not self._signed(LedgerHead(line.seq, line.hash, line.head.hex())):
+            yield "its head is not signed with this mill's key"
+
+    def _against(self, hashes: list[str], known: Iterable[LedgerHead]) -> Iterator[str]:
+        for head in sorted(set(known), key=lambda head: (head.seq, head.hash, head.signature)):
+            if head.signature and not self._signed(head):
+                yield f"line {head.seq}: a head kept elsewhere is not signed with this mill's key"
+            elif head.seq > len(hashes):
+                yield (
+                    f"line {head.seq}: a head kept elsewhere names it, and the ledger ends at line {len(hashes)}: "
+                    "its tail was dropped, or an older copy was restored"
+                )
+            elif head.seq and hashes[head.seq - 1] != head.hash:
+                yield f"line {head.seq}: has another hash than a head kept elsewhere: history was written anew"
+
+
+def _where(act: str | None, about: str | None, fingerprint: str | None = None) -> dict[str, str]:
+    given = {"act": act, "about": about, "fingerprint": fingerprint}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def redact_surrogates(text: str) -> str:
+    """The text with `(a person)` for everything in it that looks like a surrogate, so that a line may hold it.
+
+    >>> redact_surrogates("no history of abcdefghijklmnopqrstuvwx2a")
+    'no history of (a person)'
+    """
+    return _SURROGATE.sub("(a person)", text)
+
+
+def _refuse_subjects(act: str, body: bytes) -> None:
+    if _SURROGATE.search(body.decode()):
+        raise SubjectNamed(f"the line {act!r} holds what looks like a person's surrogate", tip="write counts instead")

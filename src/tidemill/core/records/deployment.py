@@ -1,0 +1,118 @@
+"""Deployment: the arms of a model that a server answers from, each a release with its share of the requests.
+
+A routing policy assigns a request to an arm; the common case is one arm called `champion` that gets all of them. A
+deployment is kept as one JSON file and named by a hash of what it says, so that a prediction names its deployment, its
+arm, the policy and the probability (propensity) with which the policy chose that arm. An arm names its bundle by hash;
+whoever opens it asks the blob store for the folder.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from tidemill.core.canonical import fingerprint
+from tidemill.core.record_format import Record, VersionedRecord
+from tidemill.core.records.release import Release
+
+#: The routing policy of a deployment of one arm, and the name of that arm.
+SINGLE, CHAMPION = "single", "champion"
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """Which arm of which deployment answers, and the probability with which the policy chose it."""
+
+    deployment: str = ""
+    arm: str = CHAMPION
+    policy: str = SINGLE
+    propensity: float = 1.0
+
+
+class Arm(Record, frozen=True):
+    """One release with its share of the requests."""
+
+    release: Release = Release()
+    name: str = CHAMPION
+    #: From 0 to 1. A shadow arm answers its share too, and its answers are logged and never sent.
+    share: float = 1.0
+    shadow: bool = False
+    #: Absolute folders, as pointers of format 1 had them; used where the blob store lacks the blob.
+    bundle_folder: str = ""
+    modules_folder: str = ""
+
+    @property
+    def bundle(self) -> str:
+        """Key of the bundle in the blob store."""
+        return f"bundle:{self.release.bundle}"
+
+    @property
+    def modules(self) -> str | None:
+        """Key of the release's own rule modules in the blob store; `None` where all rules are built in."""
+        return f"modules:{self.release.modules}" if self.release.modules else None
+
+
+class Deployment(VersionedRecord, frozen=True):
+    """What is live of a model. Format 1 was a pointer to one release."""
+
+    KIND: ClassVar[str] = "deployment"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("arms",)
+
+    format: int = 2
+    #: Hash of policy, salt and arms: 16 hex digits.
+    id: str = ""
+    model: str = ""
+    #: Id of the routing policy, and the salt of its hash of subjects; `single` needs none.
+    policy: str = SINGLE
+    salt: str = ""
+    arms: tuple[Arm, ...] = ()
+
+    @classmethod
+    def upgrade(cls, fields: dict[str, Any], found: int) -> dict[str, Any]:
+        """A pointer of format 1 as a deployment of one arm."""
+        pointed = fields.get("release")
+        if pointed is None:
+            return fields
+        release = msgspec.convert(pointed, Release)
+        arm = Arm(
+            release=release,
+            bundle_folder=fields.get("bundle") or "",
+            modules_folder=fields.get("modules") or "",
+        )
+        made: dict[str, Any] = msgspec.to_builtins(deploy(arm))
+        return made
+
+    @property
+    def champion(self) -> Arm:
+        """The first arm."""
+        return self.arms[0]
+
+    def assignment(self, arm: Arm) -> Assignment:
+        """What predictions of an arm say of where they come from."""
+        return Assignment(self.id, arm.name, self.policy, arm.share)
+
+    def says_the_same(self, other: Deployment | None) -> bool:
+        """Whether `other` has the same releases in the same arms, wherever their files were."""
+        return other is not None and _placeless(self) == _placeless(other)
+
+
+def deploy(*arms: Arm, policy: str = SINGLE, salt: str = "") -> Deployment:
+    """The deployment of these arms, the champion first; raises `ValueError` for arms or a policy that cannot be.
+
+    The shares of the arms that are no shadow add up to 1. A policy is not called `on` or `off`: old logs had the state
+    of the switch there.
+    """
+    if len({arm.release.model for arm in arms}) != 1 or len({arm.name for arm in arms}) != len(arms):
+        raise ValueError("a deployment has arms of one model, each with its own name")
+    if abs(sum(arm.share for arm in arms if not arm.shadow) - 1.0) > 1e-9 or any(arm.share < 0 for arm in arms):
+        raise ValueError("the shares of a deployment's arms add up to 1")
+    if policy in ("", "on", "off") or arms[0].shadow:
+        raise ValueError(f"{policy!r} cannot be a policy, and the first arm cannot be a shadow")
+    about = [[arm.name, arm.release.name, arm.release.bundle, repr(arm.share), arm.shadow] for arm in arms]
+    name = fingerprint({"policy": policy, "salt": salt, "arms": about})[:16]
+    return Deployment(id=name, model=arms[0].release.model, policy=policy, salt=salt, arms=arms)
+
+
+def _placeless(deployment: Deployment) -> Deployment:
+    arms = tuple(msgspec.structs.replace(arm, bundle_folder="", modules_folder="") for arm in deployment.arms)
+    return msgspec.structs.replace(deployment, arms=arms)

@@ -1,0 +1,1 @@
+"""Durable files on one machine: atomic writes, append-only segments, group commit, failpoints."""

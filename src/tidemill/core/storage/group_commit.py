@@ -1,0 +1,70 @@
+"""Many acknowledgements for one fsync: what arrives while the disk is busy shares the next flush.
+
+An `await append(…)` returns when its frames are on disk. The flush runs in a thread, so the event loop answers others
+meanwhile. After a failed flush the kernel may have dropped the pages and call the next one a success, so the segment is
+left for good and everybody who waited hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from tidemill.core.storage.segments import SegmentWriter
+
+
+class GroupCommit:
+    """A segment writer whose appends are durable against a power cut when they return."""
+
+    def __init__(self, writer: SegmentWriter) -> None:
+        self._writer = writer
+        self._waiting: list[asyncio.Future[None]] = []
+        self._flush: asyncio.Task[None] | None = None
+
+    async def append(self, *payloads: bytes) -> None:
+        """Write one frame for each payload and wait until they are on disk; raises `OSError` where that failed."""
+        self._writer.append(*payloads)
+        loop = asyncio.get_running_loop()
+        mine = loop.create_future()
+        self._waiting.append(mine)
+        if self._flush is None:
+            self._flush = loop.create_task(self._flush_all())
+        await mine
+
+    def close(self) -> None:
+        """Flush and close the open segment."""
+        self._writer.close()
+
+    async def _flush_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, []
+                try:
+                    await self._flush_open(loop)
+                except OSError as error:
+                    self._writer.abandon()
+                    later, self._waiting = self._waiting, []  # theirs lie in the segment that is left, too
+                    _settle([*waiting, *later], error)
+                else:
+                    _settle(waiting, None)
+        finally:
+            self._flush = None
+
+    async def _flush_open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Flush the open segment; also `OSError` where a full disk let none be open."""
+        descriptor = os.dup(self._writer.fileno())  # a rotation meanwhile closes (and flushes) the original
+        try:
+            await loop.run_in_executor(None, os.fdatasync, descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _settle(waiting: list[asyncio.Future[None]], error: OSError | None) -> None:
+    for future in waiting:
+        if future.done():  # its caller has gone
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

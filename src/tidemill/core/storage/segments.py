@@ -1,0 +1,195 @@
+"""Append-only segments: frames that one process writes and others read while it writes.
+
+A segment is a file: eight bytes of magic and format number, then frames of `u32 length, u32 crc32, payload` (little
+endian). A frame is appended by one `write()`, so a killed process leaves whole frames and at most one torn one at the
+end. Whoever writes a segment holds a lock on it that the kernel frees; an unlocked segment is closed and will not grow.
+A frame is never empty: a tail of zeros, as a power cut leaves it, would otherwise read as frames with a right checksum.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+from zlib import crc32
+
+import msgspec
+
+from tidemill.core.clock import Clock, to_micros
+from tidemill.core.errors import SegmentDamaged
+from tidemill.core.record_format import refuse_newer
+from tidemill.core.storage.durable_files import sync_folder
+
+SUFFIX = ".seg"
+_MAGIC = b"TMSEG\x00"
+_FORMAT = 1
+_HEADER = _MAGIC + struct.pack("<H", _FORMAT)
+_FRAME = struct.Struct("<II")
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One payload, where its frame starts, and where the next one does."""
+
+    payload: bytes
+    start: int
+    end: int
+
+
+class SegmentWriter:
+    """Appends payloads to segments of its own in `folder`, a new one after `limit_bytes`.
+
+    Names rise with time (`clock`), so that sorting them gives the order in which segments were opened. With
+    `durable=False` nothing is ever flushed here: frames survive a killed process, not a power cut.
+    """
+
+    def __init__(self, folder: Path, clock: Clock, *, limit_bytes: int = 64 << 20, durable: bool = True) -> None:
+        self.folder = folder
+        self._clock = clock
+        self._limit = limit_bytes
+        self._durable = durable
+        self._fd = -1
+        self._size = 0
+        self._turn = 0
+        self.path: Path | None = None
+
+    def append(self, *payloads: bytes) -> None:
+        """Write one frame for each payload by one `write()`, without fsync.
+
+        Raises `OSError` where they could not be written whole; the segment is then as it was before.
+        """
+        if self._fd < 0 or self._size >= self._limit:
+            self.rotate()
+        frames = b"".join([part for payload in payloads for part in _framed(payload)])
+        size = len(frames)
+        try:
+            written = os.write(self._fd, frames)
+        except OSError:
+            self._take_back()
+            raise
+        if written != size:  # a full disk writes what fits
+            self._take_back()
+            raise OSError(f"{self.path}: {written} of {size} bytes written")
+        self._size += size
+
+    def fileno(self) -> int:
+        """The descriptor of the open segment, for an fsync elsewhere; -1 before the first frame."""
+        return self._fd
+
+    def sync(self) -> None:
+        """Make every frame so far durable against a power cut."""
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
+
+    def rotate(self) -> None:
+        """Close the open segment and start the next one."""
+        self.close()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        while self._fd < 0:
+            self._turn += 1
+            opened_at = to_micros(self._clock.now())
+            # the last part makes a name that never was: readers keep how far they came by name
+            self._open(f"{opened_at:017d}-{os.getpid()}-{self._turn:06d}-{os.urandom(6).hex()}{SUFFIX}")
+
+    def _open(self, name: str) -> None:
+        """Make the segment `name`, unless there is one: a clock that went back must not replace what was written."""
+        hidden = self.folder / f".{name}"  # locked before it gets its name, so that nobody takes it for a closed one
+        fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.write(fd, _HEADER) != len(_HEADER):  # a full disk writes what fits
+                raise OSError(errno.ENOSPC, "no room for a segment's header")
+            if self._durable:
+                os.fsync(fd)
+            os.link(hidden, self.folder / name)
+            if self._durable:
+                sync_folder(self.folder)
+        except FileExistsError:
+            os.close(fd)
+            return
+        except OSError:
+            os.close(fd)
+            raise
+        finally:
+            hidden.unlink(missing_ok=True)
+        self._fd, self._size, self.path = fd, len(_HEADER), self.folder / name
+
+    def close(self) -> None:
+        """Let the open segment go, flushed if it is durable; the next `append` starts another."""
+        if self._fd >= 0:
+            if self._durable:
+                os.fdatasync(self._fd)
+            os.close(self._fd)
+        self._fd, self.path = -1, None
+
+    def abandon(self) -> None:
+        """Let the open segment go without a flush, because a flush of it has failed."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self.path = -1, None
+
+    def _take_back(self) -> None:
+        """Cut a half-written frame off; where even that fails, leave this segment for good."""
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError:
+            self.abandon()
+
+
+def _framed(payload: bytes) -> tuple[bytes, bytes]:
+    if not payload:
+        raise ValueError("a frame holds at least one byte")
+    return _FRAME.pack(len(payload), crc32(payload)), payload
+
+
+def segment_files(folder: Path) -> list[Path]:
+    """The segments of a folder in the order in which they were opened."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+
+
+def segment_is_open(path: Path) -> bool:
+    """Whether somebody still writes this segment."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def read_frames(path: Path, start: int = 0, *, limit_bytes: int = 1 << 62) -> Iterator[Frame]:
+    """The frames from `start` (0, or the `end` of a frame) on, up to a torn tail; stops after about `limit_bytes`.
+
+    Raises `FormatTooNew`, and `SegmentDamaged` where a whole frame does not match its checksum.
+    """
+    with path.open("rb") as file:
+        _check_header(path, file.read(len(_HEADER)))
+        size = os.fstat(file.fileno()).st_size
+        at = max(start, len(_HEADER))
+        stop = at + limit_bytes
+        file.seek(at)
+        while at < stop and at + _FRAME.size < size:
+            length, checksum = _FRAME.unpack(file.read(_FRAME.size))
+            end = at + _FRAME.size + length
+            if length == 0 or end > size:
+                return
+            payload = file.read(length)
+            if crc32(payload) != checksum:
+                raise SegmentDamaged(f"{path}: the frame at byte {at} does not match its checksum")
+            yield Frame(payload, at, end)
+            at = end
+
+
+def tail_state(path: Path, end: int) -> Literal["nothing", "torn"]:
+    """What lies after the last whole frame of a closed segment."""
+    return "torn" if path.stat().st_size > max(end, len(_HEADER)) else "nothing"
+
+
+def _check_header(path: Path, header: bytes) -> None:
+    if len(header) < len(_HEADER) or not header.startswith(_MAGIC):
+        raise SegmentDamaged(f"{path} is no segment: it does not start with {_MAGIC!r}")
+    (found,) = struct.unpack("<H", header[len(_MAGIC) :])
+    refuse_newer(found, _FORMAT, str(path))

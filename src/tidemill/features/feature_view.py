@@ -1,0 +1,82 @@
+"""Feature views: which rows of a published table are kept ready by key, and how they get there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.core.errors import GraphError, UnknownName, nearest
+from tidemill.core.ports import LatestWriter
+from tidemill.core.record_format import Record
+
+
+class FeatureView(Record, frozen=True):
+    """A name for the newest row of each entity, and the columns that may be asked of it."""
+
+    name: str
+    entity: str
+    columns: tuple[str, ...]
+    #: What makes a row the newest: the columns to order by, most telling first.
+    order_by: tuple[str, ...] = ()
+
+
+def newest_rows(rows: pa.Table, entity: str, *, order_by: tuple[str, ...] | list[str] = ()) -> pa.Table:
+    """The newest row of each `entity`, sorted by it: the last in `order_by`, a missing value being the oldest.
+
+    Ties are broken by all other columns in the order of their names, so that the same rows give the same answer in
+    whatever order an engine brings them. Rows without an entity are left out. Without `order_by`, `rows` must hold one
+    row per entity already; `GraphError` where it does not.
+
+    >>> rows = pa.table({"item": ["a", "b", "a"], "at": [1, 1, 2], "price": [5, 6, 7]})
+    >>> newest_rows(rows, "item", order_by=["at"]).to_pydict()
+    {'item': ['a', 'b'], 'at': [2, 1], 'price': [7, 6]}
+    """
+    for column in (entity, *order_by):
+        if column not in rows.column_names:
+            raise UnknownName(f"newest by {column!r}: there is no such column", tip=nearest(column, rows.column_names))
+    rows = rows.filter(pc.is_valid(rows[entity]))
+    ties = [name for name in sorted(rows.column_names) if _sortable(rows.schema.field(name).type)]
+    rows = rows.take(_order(rows, list(dict.fromkeys([entity, *order_by, *ties]))))
+    codes = rows[entity].combine_chunks().dictionary_encode().indices.to_numpy()
+    last = np.r_[codes[1:] != codes[:-1], True] if len(codes) else np.zeros(0, np.bool_)
+    if not order_by and not last.all():
+        raise GraphError(
+            f"{len(last) - int(last.sum())} rows share their {entity} with another; a view holds one row of each",
+            tip="keep a time column in the view, so that it can tell which row is the newest",
+        )
+    return rows.filter(pa.array(last))
+
+
+def materialise(
+    latest: LatestWriter, view: FeatureView, rows: pa.Table, version: str, covers: int | None = None
+) -> int:
+    """Keep the newest row of each entity of `rows` ready under `view`, as `version`; how many there are.
+
+    `covers` (microseconds): fresh rows put before it are part of `rows`, and are dropped in the same swap.
+    """
+    kept = newest_rows(rows, view.entity, order_by=view.order_by)
+    for column in view.columns:
+        if column not in kept.column_names:
+            raise UnknownName(
+                f"view {view.name!r}: there is no column {column!r}", tip=nearest(column, kept.column_names)
+            )
+    entities = pc.count_distinct(rows[view.entity], mode="only_valid").as_py()
+    if kept.num_rows != entities:  # the law of every join and view here: nothing is lost or doubled without a word
+        raise GraphError(f"view {view.name!r}: {kept.num_rows} rows for {entities} values of {view.entity}")
+    latest.write(view.name, view.entity, kept.select([view.entity, *view.columns]), version, covers)
+    return int(kept.num_rows)
+
+
+def _order(rows: pa.Table, names: list[str]) -> pa.Array:
+    """The places of the rows in the order of `names`, missing values first (Arrow alone would put them last)."""
+    columns: dict[str, pa.ChunkedArray] = {}
+    for number, name in enumerate(names):
+        if rows[name].null_count:
+            columns[f"there_{number}"] = pc.is_valid(rows[name])
+        columns[f"value_{number}"] = rows[name]
+    return pc.sort_indices(pa.table(columns), sort_keys=[(name, "ascending") for name in columns])
+
+
+def _sortable(kind: pa.DataType) -> bool:
+    return not (pa.types.is_nested(kind) or pa.types.is_null(kind) or pa.types.is_dictionary(kind))

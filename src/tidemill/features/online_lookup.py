@@ -1,0 +1,104 @@
+"""The values that a tabular model looks up while it answers, each present, expired or missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tidemill.core.ports import Latest
+from tidemill.core.records.signature import FeatureLookup
+from tidemill.features.value_intervals import AT
+
+#: `expired`: older than the view's ttl, and missing to the model; `missing`: no row, or no entity in the request.
+Status = Literal["present", "expired", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class LookupResult:
+    """What was found for one row: `values` and `status` by the model's input; `at` and `views` by view.
+
+    `at` is the event time or boundary that a view's values are of (microseconds), also where they are expired; `None`
+    where there is no row. `views` is the status of a view's row; a present row may still lack a single value, whose own
+    status is then `missing`. A view that is asked by several entities is called `view[entity]`.
+    """
+
+    values: dict[str, Any]
+    status: dict[str, Status]
+    at: dict[str, int | None]
+    views: dict[str, Status]
+
+
+class OnlineLookup:
+    """Looks up what a signature's `lookups` name, for any number of rows in one read of the store.
+
+    It keeps nothing, so a row that was just written, or forgotten, is so for the next answer. A value counts from its
+    `_at` for `ttl_us` microseconds, that instant included, as in the join that training makes.
+
+    An entity that is a person is asked by its surrogate. The newest row is what is found, also by an older `now`.
+    """
+
+    def __init__(self, latest: Latest, lookups: Sequence[FeatureLookup]) -> None:
+        self._latest = latest
+        self._asked = [(lookup.view, lookup.entity) for lookup in lookups]
+        self._plan = [
+            (called, lookup.view, lookup.entity, lookup.ttl_us, tuple(lookup.columns.items()))
+            for called, lookup in zip(names_of(lookups), lookups, strict=True)
+        ]
+
+    def look_up(self, entities: Mapping[str, str | None], now: int) -> LookupResult:
+        """The values for the entities of one request, by the field that names each, as of `now` (microseconds)."""
+        if len(self._asked) > 1:
+            return self.of_many([(entities, now)])[0]
+        rows = [
+            self._latest.get(view, key) for view, entity in self._asked if (key := entities.get(entity)) is not None
+        ]
+        return self._found(entities, now, iter(rows))
+
+    def of_many(self, rows: Sequence[tuple[Mapping[str, str | None], int]]) -> list[LookupResult]:
+        """The values for many rows, each with its own entities and instant; one read of the store for all of them."""
+        wanted = [
+            (view, key)
+            for entities, _ in rows
+            for view, entity in self._asked
+            if (key := entities.get(entity)) is not None
+        ]
+        found = iter(self._latest.get_many(wanted))
+        return [self._found(entities, now, found) for entities, now in rows]
+
+    def _found(
+        self, entities: Mapping[str, str | None], now: int, rows: Iterator[dict[str, Any] | None]
+    ) -> LookupResult:
+        """What `rows` hold for one request; they come in the order of the plan."""
+        values: dict[str, Any] = {}
+        status: dict[str, Status] = {}
+        at: dict[str, int | None] = {}
+        views: dict[str, Status] = {}
+        for called, _, entity, ttl_us, columns in self._plan:
+            row = None if entities.get(entity) is None else next(rows)
+            if row is None:
+                at[called], views[called] = None, "missing"
+                for name, _ in columns:
+                    values[name], status[name] = None, "missing"
+                continue
+            since = at[called] = row.get(AT)
+            if ttl_us is not None and since is not None and now - since > ttl_us:
+                views[called] = "expired"
+                for name, _ in columns:
+                    values[name], status[name] = None, "expired"
+                continue
+            views[called] = "present"
+            for name, column in columns:
+                value = values[name] = row.get(column)
+                status[name] = "missing" if value is None else "present"
+        return LookupResult(values, status, at, views)
+
+
+def names_of(lookups: Sequence[FeatureLookup]) -> list[str]:
+    """What each lookup is called in answers and logs: its view, with the entity where the view is asked by several.
+
+    >>> names_of([FeatureLookup(view="taste", entity="buyer", columns={}), FeatureLookup(view="taste", entity="seller", columns={})])
+    ['taste[buyer]', 'taste[seller]']
+    """
+    views = [lookup.view for lookup in lookups]
+    return [lookup.view if views.count(lookup.view) == 1 else f"{lookup.view}[{lookup.entity}]" for lookup in lookups]

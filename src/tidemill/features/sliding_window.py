@@ -1,0 +1,168 @@
+"""Counts, sums and means over windows at every boundary, in one pass: each row enters once and leaves once.
+
+A row is added at the first boundary at which it counts and taken away after the last (`Windows.counted`). Sorted by
+entity and boundary and added up, these changes are the totals at every boundary at which anything changed; between two
+of them nothing did. Two changes per row, whatever the window and however many boundaries it spans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tidemill.core.contract.contract import KNOWN_AT
+from tidemill.core.ports import Engine
+from tidemill.features.aggregate_recognition import AggregateMeasure, AggregateView
+from tidemill.features.exact_sums import fixed_parts, from_parts
+from tidemill.features.micros import plain_micros
+from tidemill.features.value_intervals import AT, UNTIL, merge_intervals
+from tidemill.features.view_spec import ViewSpec
+from tidemill.features.window_evaluation import seen, windows_of
+
+Ints = NDArray[np.int64]
+_EVENT, _KNOWN = "_tm_event", "_tm_known"
+_WHOLE = (nw.Int8, nw.Int16, nw.Int32, nw.Int64, nw.UInt8, nw.UInt16, nw.UInt32, nw.Boolean)
+
+
+def sliding_window(
+    spec: ViewSpec,
+    form: AggregateView,
+    frames: Mapping[str, nw.LazyFrame[Any]],
+    engine: Engine,
+    first: int,
+    last: int,
+) -> pa.Table | None:
+    """The history from boundary `first` up to and with `last`, as stretches; `None` where a total is not of numbers.
+
+    Whole numbers are exact. Sums of floats are exact before they are rounded once (see `exact_sums`).
+    """
+    rows = _rows(spec, form, frames, engine, first, last)
+    if rows is None:
+        return None
+    windows = windows_of(spec)
+    event, happened = plain_micros(rows[_EVENT], _EVENT)
+    known, was_known = plain_micros(rows[_KNOWN], _KNOWN)
+    enters, leaves = windows.counted(event, known)
+    enters, leaves = np.maximum(enters, first), np.minimum(leaves, last)
+    rows = rows.filter(pa.array(counts := (enters <= leaves) & happened & was_known & _valid(rows[spec.entity])))
+    totals = _Changes(rows[spec.entity].combine_chunks(), enters[counts], leaves[counts], first, last)
+    columns: dict[str, Any] = {measure.column: _total(measure, rows, totals) for measure in form.measures}
+    made = totals.stretches(spec.entity, columns, windows.every_us)
+    frame = engine.frame(made)
+    for step in form.after:
+        frame = step(frame, (AT, UNTIL))
+    done = engine.collect(frame)
+    spec.check_entity(done.column_names)
+    return merge_intervals(done, spec.entity, windows.every_us)
+
+
+def _rows(
+    spec: ViewSpec, form: AggregateView, frames: Mapping[str, nw.LazyFrame[Any]], engine: Engine, first: int, last: int
+) -> pa.Table | None:
+    """What may count between two boundaries: entity, times, and what is added up."""
+    windows, name = windows_of(spec), form.source
+    end = windows.span_of(last)[1]
+    frame = seen(spec, name, frames[name], windows.span_of(first)[0], end, known_by=end)
+    time = spec.times[name]
+    frame = frame.with_columns(
+        nw.col(time).alias(_EVENT), nw.col(KNOWN_AT if spec.known == "known" else time).alias(_KNOWN)
+    )
+    for step in form.before:
+        frame = step(frame, (_EVENT, _KNOWN))
+    values = [measure.value.alias(measure.column) for measure in form.measures if measure.value is not None]
+    frame = frame.select(spec.entity, _EVENT, _KNOWN, *values)
+    kinds = frame.collect_schema()
+    for measure in form.measures:
+        if measure.total in ("sum", "mean") and kinds[measure.column] not in (*_WHOLE, nw.Float64):
+            return None
+    return engine.collect(frame)
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Where totals begin: the entity's number, the first and last boundary, and the place among the sorted changes."""
+
+    entity: Ints
+    first: Ints
+    last: Ints
+    place: Ints
+
+
+class _Changes:
+    """Rows as changes to totals, sorted by entity and boundary once, for all totals."""
+
+    def __init__(self, entities: pa.Array, enters: Ints, leaves: Ints, first: int, last: int) -> None:
+        encoded = entities.dictionary_encode()
+        self._names = encoded.dictionary
+        codes = encoded.indices.to_numpy().astype(np.int64)
+        span = last - first + 2  # boundary `last + 1` closes what is open at the end
+        keys = np.concatenate([codes * span + (enters - first), codes * span + (leaves + 1 - first)])
+        self._order = np.argsort(keys, kind="stable")
+        keys = keys[self._order]
+        ends = np.flatnonzero(np.r_[keys[1:] != keys[:-1], True]) if len(keys) else np.zeros(0, np.int64)
+        entity, boundary = keys[ends] // span, keys[ends] % span + first
+        # what begins at an entity's last change has no rows in it, so it never needs an end
+        until = np.r_[boundary[1:] - 1, 0] if len(ends) else boundary
+        self.counted = self._sums(np.ones(len(codes), np.int64), ends)
+        kept = np.flatnonzero(self.counted > 0)
+        self.counted = self.counted[kept]
+        self._runs = _Runs(entity[kept], boundary[kept], until[kept], ends[kept])
+
+    def sums(self, values: Ints) -> Ints:
+        """The sum of whole numbers (n_rows,) in each run, int64 (n_runs,)."""
+        return self._sums(values, self._runs.place)
+
+    def stretches(self, entity: str, columns: Mapping[str, Any], every_us: int) -> pa.Table:
+        names = self._names.take(pa.array(self._runs.entity))
+        at, until = self._runs.first * every_us, self._runs.last * every_us
+        return pa.table({entity: names, **columns, AT: at, UNTIL: until})
+
+    def _sums(self, values: Ints, places: Ints) -> Ints:
+        # Every change is undone by a later one, so that one sum over all entities is 0 again where the next one begins.
+        changes = np.concatenate([values, -values])[self._order]
+        return np.asarray(np.cumsum(changes)[places])
+
+
+def _total(measure: AggregateMeasure, rows: pa.Table, changes: _Changes) -> pa.Array:
+    if measure.total == "len":
+        return pa.array(changes.counted)
+    column = rows[measure.column].combine_chunks()
+    there = _valid(column)
+    counts = changes.sums(there.astype(np.int64))
+    if measure.total == "count":
+        return pa.array(counts)
+    sums = _sum_of(column, changes)
+    if measure.total == "sum":
+        return pa.array(sums)
+    with np.errstate(invalid="ignore"):
+        return pa.array(sums / np.maximum(counts, 1), mask=counts == 0)
+
+
+def _sum_of(column: Any, changes: _Changes) -> NDArray[Any]:
+    """Missing values add nothing; a NaN, or infinities of both signs, make a sum NaN while they are in the window."""
+    if not pa.types.is_floating(column.type):
+        whole = column.cast(pa.int64())
+        return changes.sums(pc.fill_null(whole, 0).to_numpy(zero_copy_only=False))
+    values = pc.fill_null(column, 0.0).to_numpy(zero_copy_only=False)
+    finite = np.isfinite(values)
+    parts, exponent, bits = fixed_parts(np.where(finite, values, 0.0))
+    sums = from_parts([changes.sums(part) for part in parts], exponent, bits)
+    if not finite.all():
+        up, down, no_number = (
+            changes.sums(found.astype(np.int64)) > 0
+            for found in (values == np.inf, values == -np.inf, np.isnan(values))
+        )
+        sums = np.select([no_number | (up & down), up, down], [np.nan, np.inf, -np.inf], sums)
+    return sums
+
+
+def _valid(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return np.asarray(whole.is_valid().to_numpy(zero_copy_only=False))

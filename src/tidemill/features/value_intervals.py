@@ -1,0 +1,58 @@
+"""The history of aggregates as stretches: one row per entity for as many boundaries as its values stay the same.
+
+A user with three events in a year has a handful of stretches, not 365 rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+AT, UNTIL = "_at", "_until"
+_EVERY, _LAST = b"tidemill.every_us", b"tidemill.last_at"
+
+
+def merge_intervals(rows: pa.Table, entity: str, every_us: int) -> pa.Table:
+    """The same stretches, the longest possible, sorted by entity and time; `_at` and `_until` are int64 microseconds.
+
+    Two are one where the second begins at the next boundary and all values are equal (missing equals missing, NaN
+    equals NaN).
+
+    >>> rows = pa.table({"u": ["a", "a", "a"], "n": [1, 1, 2], "_at": [0, 10, 20], "_until": [0, 10, 20]})
+    >>> merge_intervals(rows, "u", 10).to_pylist()
+    [{'u': 'a', 'n': 1, '_at': 0, '_until': 10}, {'u': 'a', 'n': 2, '_at': 20, '_until': 20}]
+    """
+    columns = [name for name in rows.column_names if name not in (AT, UNTIL)]
+    rows = rows.select([*columns, AT, UNTIL])
+    rows = rows.take(pc.sort_indices(rows, sort_keys=[(entity, "ascending"), (AT, "ascending")]))
+    if rows.num_rows < 2:
+        return rows
+    joins = rows[AT].to_numpy()[1:] == rows[UNTIL].to_numpy()[:-1] + every_us
+    for name in columns:
+        joins &= _as_before(rows[name])
+    begins = np.r_[True, ~joins]
+    made = rows.filter(pa.array(begins))
+    ends = rows[UNTIL].filter(pa.array(np.r_[begins[1:], True]))
+    return made.set_column(made.column_names.index(UNTIL), UNTIL, ends)
+
+
+def with_boundary_metadata(rows: pa.Table, every_us: int, last_at: int) -> pa.Table:
+    """The same, with the distance of boundaries and the last one looked at in the schema's metadata, for a join."""
+    return rows.replace_schema_metadata({_EVERY: str(every_us), _LAST: str(last_at)})
+
+
+def boundary_metadata(rows: pa.Table) -> tuple[int, int] | None:
+    """`every_us` and the last boundary, as `with_boundary_metadata` left them; `None` where a table has no such marks."""
+    found = rows.schema.metadata or {}
+    return (int(found[_EVERY]), int(found[_LAST])) if _EVERY in found and _LAST in found else None
+
+
+def _as_before(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Whether each value but the first is the same as the one before it, bool (n - 1,)."""
+    if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
+        values = column.to_pylist()
+        return np.array([one == other for one, other in zip(values[1:], values[:-1], strict=True)], np.bool_)
+    codes = column.combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
+    return np.asarray(codes[1:] == codes[:-1])

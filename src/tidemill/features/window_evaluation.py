@@ -1,0 +1,120 @@
+"""Aggregates at one boundary: the function is given what was known by then and lies in the window, and nothing else.
+
+This is what a view *means*. Whatever is faster is held equal to it in the tests, and functions that are not recognised
+are evaluated so, one boundary after the other: no one but their author knows what they do with rows of another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import narwhals as nw
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.core.contract.contract import KNOWN_AT
+from tidemill.core.errors import GraphError, UnknownName, nearest
+from tidemill.core.ports import Engine
+from tidemill.features.micros import instant, micros_of
+from tidemill.features.value_intervals import AT, UNTIL, merge_intervals
+from tidemill.features.view_spec import ViewSpec
+from tidemill.features.windows import Windows
+
+Frames = Mapping[str, nw.LazyFrame[Any]]
+
+#: Rows to gather before equal ones are merged: what is held at a time stays bounded.
+_GATHERED = 2_000_000
+
+
+def windows_of(spec: ViewSpec) -> Windows:
+    """The boundaries of a view of aggregates; `GraphError` where it has none."""
+    if spec.window_us is None or spec.every_us is None:
+        raise GraphError(f"the view {spec.name!r} is one of rows and has no boundaries")
+    return Windows(spec.window_us, spec.every_us)
+
+
+def at_boundary(spec: ViewSpec, frames: Frames, engine: Engine, boundary: int) -> pa.Table:
+    """The function's rows at a boundary (its number), one per entity, and `_at`; rows without an entity are left out.
+
+    `GraphError` where an entity has more than one, or an input cannot say when its rows were known.
+    """
+    windows = windows_of(spec)
+    start, end = windows.span_of(boundary)
+    given = {name: seen(spec, name, frames[name], start, end, known_by=end) for name in spec.inputs}
+    rows = engine.collect(spec.function(**given))
+    spec.check_entity(rows.column_names)
+    rows = rows.filter(pc.is_valid(rows[spec.entity]))
+    distinct = pc.count_distinct(rows[spec.entity]).as_py()
+    if distinct != rows.num_rows:
+        raise GraphError(
+            f"the view {spec.name!r} has {rows.num_rows} rows for {distinct} values of {spec.entity} at one boundary",
+            tip=f"group by {spec.entity!r} alone, so that each has one row",
+        )
+    return rows.append_column(AT, pa.array([end] * rows.num_rows, pa.int64()))
+
+
+def each_boundary(spec: ViewSpec, frames: Frames, engine: Engine, first: int, last: int) -> pa.Table:
+    """The history from boundary `first` up to and with `last`, each evaluated alone, as stretches."""
+    windows = windows_of(spec)
+    done: list[pa.Table] = []
+    gathered = 0
+    for boundary in range(first, last + 1):
+        rows = at_boundary(spec, frames, engine, boundary)
+        done.append(rows.append_column(UNTIL, rows[AT]))
+        gathered += rows.num_rows
+        if gathered > _GATHERED:
+            done, gathered = [_merged(done, spec, windows)], 0
+    if not done:
+        rows = at_boundary(spec, frames, engine, last).slice(0, 0)
+        done = [rows.append_column(UNTIL, rows[AT])]
+    return _merged(done, spec, windows)
+
+
+def seen(spec: ViewSpec, name: str, frame: nw.LazyFrame[Any], start: int, end: int, *, known_by: int) -> Any:
+    """An input's rows that happened in [start, end) and were known by `known_by`, as filters that reach the files.
+
+    An input without an event time is given as it was known by then.
+    """
+    time = _time_of(spec, name, frame)
+    if spec.known == "known":
+        if KNOWN_AT not in frame.collect_schema().names():
+            raise GraphError(
+                f"the view {spec.name!r} reads {name!r}, whose rows do not say when they were known",
+                tip=f'keep {KNOWN_AT} in the table {name!r}, or claim known="event" on the view',
+            )
+        frame = frame.filter(nw.col(KNOWN_AT) <= instant(frame, KNOWN_AT, known_by))
+    if time:
+        at = nw.col(time)
+        frame = frame.filter(at >= instant(frame, time, start), at < instant(frame, time, end))
+    return frame
+
+
+def first_boundary(spec: ViewSpec, frames: Frames, engine: Engine, last: int) -> int:
+    """The first boundary at which any row can count: the one after the earliest event; after `last` without events."""
+    windows = windows_of(spec)
+    times = {name: time for name in spec.inputs if (time := _time_of(spec, name, frames[name]))}
+    if not times:
+        raise GraphError(
+            f"the view {spec.name!r} has a window, and none of its inputs has an event time",
+            tip="read a stream, or a table that keeps its event time",
+        )
+    found = []
+    for name, time in times.items():
+        made = engine.collect(frames[name].select(nw.col(time).min().alias("at")))
+        found += [at for at in micros_of(made["at"], time).to_pylist() if at is not None]
+    return windows.first_from(min(found) + 1) if found else last + 1
+
+
+def _time_of(spec: ViewSpec, name: str, frame: nw.LazyFrame[Any]) -> str:
+    """The event-time column of an input, "" where it has none; `UnknownName` where its table has no such column."""
+    time, columns = spec.times.get(name, ""), frame.collect_schema().names()
+    if time and time not in columns:
+        raise UnknownName(
+            f"the view {spec.name!r} reads {name!r}, which has no event time {time!r}", tip=nearest(time, columns)
+        )
+    return time
+
+
+def _merged(parts: list[pa.Table], spec: ViewSpec, windows: Windows) -> pa.Table:
+    return merge_intervals(pa.concat_tables(parts, promote_options="permissive"), spec.entity, windows.every_us)

@@ -1,0 +1,56 @@
+"""The shapes in which an identifier can lie in a file: as it is, in another case, encoded, or hashed without a key."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from urllib.parse import quote, quote_plus
+
+#: Encodings of less than this many bytes say too little to look for; the identifier itself is looked for at any length.
+SHORTEST_ENCODED = 6
+
+
+def identifier_encodings(identifier: str) -> Iterator[tuple[str, bytes]]:
+    """`(form, bytes)` of every shape that is looked for; a shape that equals an earlier one may come again.
+
+    >>> dict(identifier_encodings("A1/b"))["url"]
+    b'A1%2Fb'
+    """
+    raw = identifier.encode()
+    yield "raw", raw
+    yield "lower", identifier.lower().encode()
+    yield "upper", identifier.upper().encode()
+    for form, found in _encoded(identifier, raw):
+        if len(found) >= SHORTEST_ENCODED and found != raw:
+            yield form, found
+    for name in ("sha256", "sha1", "md5"):
+        digest = hashlib.new(name, raw, usedforsecurity=False).digest()
+        yield name, digest
+        yield f"{name} hex", digest.hex().encode()
+        yield f"{name} hex", digest.hex().upper().encode()
+
+
+def _encoded(identifier: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
+    if not identifier.isalnum() or not identifier.isascii():
+        yield "url", quote(identifier, safe="").encode()
+        yield "url", quote_plus(identifier, safe="").encode()
+        yield "json", json.dumps(identifier)[1:-1].encode()
+    yield "utf-16", identifier.encode("utf-16-le")
+    yield "hex", raw.hex().encode()
+    yield "hex", raw.hex().upper().encode()
+    for shift in range(3):
+        found = _base64(raw, shift)
+        yield "base64", found
+        if b"+" in found or b"/" in found:
+            yield "base64", found.translate(bytes.maketrans(b"+/", b"-_"))
+
+
+def _base64(raw: bytes, shift: int) -> bytes:
+    """The letters of base64 that depend on `raw` alone when it starts `shift` bytes after a multiple of three.
+
+    A last letter that also depends on what follows is left off, so neighbours in the alphabet may share a shape.
+    """
+    first, last = (shift * 8 + 5) // 6, (shift + len(raw)) * 8 // 6
+    return base64.b64encode(bytes(shift) + raw)[first:last]

@@ -1,0 +1,30 @@
+"""Whether the account can be believed: the ledger against itself and against every head that was kept elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tidemill.core.errors import LedgerCorrupt
+from tidemill.core.ledger import checkpoint
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.ledger.ledger_entry import LedgerHead
+
+
+def verify_ledger(ledger: Ledger, checkpoints: Path | None = None, heads: Iterable[LedgerHead | str] = ()) -> list[str]:
+    """Every problem as a sentence that names its line, an empty list where all is well.
+
+    `checkpoints` is a folder of exported heads (missing is fine: nothing was exported), and `heads` are those that the
+    lake's commits carry, as `LedgerHead` or as `seq:hash:signature`. Found are an edited line, a broken link, an edited
+    index column, a foreign signature, and, by the heads, a dropped tail or an older copy put back.
+    """
+    known: list[LedgerHead] = []
+    problems: list[str] = []
+    if checkpoints is not None and checkpoints.is_dir():
+        known, problems = checkpoint.read(checkpoints)
+    for head in heads:
+        try:
+            known.append(head if isinstance(head, LedgerHead) else LedgerHead.parse(head))
+        except LedgerCorrupt as error:
+            problems.append(f"a head kept in the lake cannot be read: {error.message}")
+    return ledger.verify(known) + problems

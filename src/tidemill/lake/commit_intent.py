@@ -1,0 +1,125 @@
+"""A publication that is decided and being carried out. Once its intent is durable it will happen, whatever dies.
+
+Delta first, ledger second: every table is committed under the publication's number, then one ledger line names all
+versions, then the intent goes. Each of these is taken once, so carrying an intent out again finishes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import msgspec
+import pyarrow as pa
+
+from tidemill.core.errors import CorruptFile, NoSuchObject, StaleWriter
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.ports import Lease, Objects, StagedFile, Tables
+from tidemill.core.record_format import VersionedRecord, decode_record
+from tidemill.core.records.ingest import FileEntry, Publication
+from tidemill.core.storage.failpoint import failpoint
+
+_FOLDER, _SUFFIX = "_tidemill/intents/", ".json"
+
+
+class TableCommitPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What one table's next version adds and drops."""
+
+    table: str = ""
+    base: int = 0
+    add: tuple[StagedFile, ...] = ()
+    remove: tuple[str, ...] = ()
+    #: The columns from this version on, as an Arrow schema message, where they are others than before.
+    reshaped: bytes = b""
+
+
+class CommitIntent(VersionedRecord, frozen=True, kw_only=True):
+    """Everything that is needed to finish a publication."""
+
+    KIND: ClassVar[str] = "publication in progress"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("publication", "changes")
+
+    publication: Publication = Publication()
+    changes: tuple[TableCommitPlan, ...] = ()
+    #: The ledger line's subject matter, fingerprint, refs and details.
+    about: str = ""
+    fingerprint: str = ""
+    refs_out: tuple[str, ...] = ()
+    details: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class CommitIntents:
+    """The publications that were decided and are not finished: none, or the one that a crash left."""
+
+    def __init__(self, objects: Objects, tables: Tables, ledger: Ledger) -> None:
+        self._objects, self._tables, self._ledger = objects, tables, ledger
+
+    def unfinished(self) -> Iterator[CommitIntent]:
+        """Intents that are still there, by number."""
+        for name in self._objects.list(_FOLDER):
+            if not name.endswith(_SUFFIX):
+                continue
+            try:
+                content = self._objects.get(name)
+            except NoSuchObject:  # its run has finished it meanwhile
+                continue
+            yield decode_record(content, CommitIntent, name)
+
+    def carry_out(self, intent: CommitIntent, lease: Lease) -> None:
+        """Decide and do: from here on the publication will happen."""
+        if intent.changes and not self._objects.put(_name(intent), msgspec.json.encode(intent)):
+            raise StaleWriter(f"publication {intent.publication.number} is decided by another writer", tip="run again")
+        failpoint("publish.intent")
+        self._finish(intent, lease, known=False)
+
+    def resume(self, intent: CommitIntent, lease: Lease) -> None:
+        """Finish what a crash interrupted, after looking at every staged file."""
+        for change in intent.changes:
+            for file in change.add:
+                self._check_staged(change.table, file.entry)
+        known = self._ledger.last("publish")
+        done = known is not None and _number(known.details) >= intent.publication.number
+        self._finish(intent, lease, known=done)
+
+    def _finish(self, intent: CommitIntent, lease: Lease, *, known: bool) -> None:
+        number = intent.publication.number
+        note = {
+            "publication": str(number),
+            "fingerprint": intent.fingerprint,
+            "ledger_head": str(self._ledger.head()),
+        }
+        for change in intent.changes:
+            failpoint("publish.commit")
+            schema = pa.ipc.read_schema(pa.py_buffer(change.reshaped)) if change.reshaped else None
+            self._tables.commit(change.table, number, change.base, change.add, change.remove, note, schema)
+        failpoint("publish.committed")
+        if not known:
+            self._ledger.append(
+                "publish",
+                about=intent.about,
+                refs_out=intent.refs_out,
+                fingerprint=intent.fingerprint,
+                details=intent.details,
+                lease=lease,
+            )
+        failpoint("publish.ledger")
+        if intent.changes:
+            self._objects.delete(_name(intent))
+        failpoint("publish.done")
+
+    def _check_staged(self, table: str, entry: FileEntry) -> None:
+        place = self._tables.locate(table, entry.path)
+        try:
+            sha256, _ = self._tables.digest(table, entry.path)
+        except CorruptFile as error:
+            raise CorruptFile(f"{place} was staged and is missing; its publication cannot be finished") from error
+        if sha256 != entry.sha256:
+            raise CorruptFile(f"{place} differs from what was staged; its publication cannot be finished")
+
+
+def _name(intent: CommitIntent) -> str:
+    return f"{_FOLDER}{intent.publication.number:010d}{_SUFFIX}"
+
+
+def _number(details: dict[str, Any]) -> int:
+    return decode_record(details["publication"], Publication).number

@@ -1,0 +1,142 @@
+"""Held increments: rows that wait for a decision by a person, kept beside the tables and in no version of any."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from tidemill.core.errors import CorruptFile, NoSuchIncrement, NoSuchObject
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.ledger.ledger_entry import LedgerEntry
+from tidemill.core.ports import Lease, Objects
+from tidemill.core.record_format import decode_record
+from tidemill.core.records.ingest import Increment, Verdict
+from tidemill.core.storage.failpoint import failpoint
+from tidemill.lake.parquet_bytes import parquet_from_rows, rows_from_parquet
+from tidemill.lake.replace_object import replace_object
+
+_FOLDER = "_tidemill/held/"
+
+
+@dataclass(frozen=True)
+class HeldIncrement:
+    """A held increment with its rows as they arrived."""
+
+    increment: Increment
+    verdict: Verdict
+    rows: pa.Table
+    #: What the parser refused of it, raw bytes sealed; `None` where the holder kept none.
+    refused: pa.Table | None
+    #: What its `hold` line says besides.
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class HeldIncrements:
+    """Held increments: a Parquet object each, believed only by the sha256 in the ledger's `hold` line."""
+
+    def __init__(self, objects: Objects, ledger: Ledger) -> None:
+        self._objects, self._ledger = objects, ledger
+
+    def hold(
+        self,
+        increment: Increment,
+        verdict: Verdict,
+        rows: pa.Table,
+        refused: pa.Table | None,
+        details: Mapping[str, Any],
+        lease: Lease,
+    ) -> None:
+        """Keep the rows, then say so in the ledger."""
+        kept = {"file": rows} | ({} if refused is None else {"refused_file": refused})
+        files: dict[str, str] = {}
+        for name, part in kept.items():
+            content = parquet_from_rows(part)
+            sha256 = hashlib.sha256(content).hexdigest()
+            file = f"{increment.stream}-{increment.number}-{sha256[:16]}.parquet"
+            replace_object(self._objects, _FOLDER + file, content)
+            files |= {name: file, name.replace("file", "sha256"): sha256}
+        failpoint("hold.written")
+        self._ledger.append(
+            "hold",
+            about=f"stream:{increment.stream}",
+            fingerprint=increment.commitment,
+            details={
+                **details,
+                **files,
+                "number": increment.number,
+                "increment": increment.json(),
+                "verdict": verdict.json(),
+            },
+            lease=lease,
+        )
+        failpoint("hold.ledger")
+
+    def read(self, stream: str, number: int) -> HeldIncrement:
+        """The newest hold of an increment; `NoSuchIncrement` where it was never held."""
+        lines = [line for line in self._lines(stream) if line.details["number"] == number]
+        if not lines:
+            known = sorted({line.details["number"] for line in self._lines(stream)})
+            says = f"held so far: {', '.join(map(str, known))}" if known else "nothing was ever held there"
+            raise NoSuchIncrement(f"increment {number} of `{stream}` is not held; {says}", tip="tidemill status")
+        details = lines[-1].details
+        refused = self._table(details, "refused_") if "refused_file" in details else None
+        return HeldIncrement(
+            decode_record(details["increment"], Increment),
+            decode_record(details["verdict"], Verdict),
+            self._table(details, ""),
+            refused,
+            details,
+        )
+
+    def settled(self, stream: str, number: int) -> NoSuchIncrement:
+        """What to raise for an increment that was held once and is published."""
+        return NoSuchIncrement(
+            f"increment {number} of `{stream}` is not held any more: it is published", tip="tidemill status"
+        )
+
+    def discard_unsaid(self) -> int:
+        """Remove objects of holds that a crash kept out of the ledger; how many there were."""
+        said = set()
+        for line in self._ledger.find("hold"):
+            said |= {line.details["file"], line.details.get("refused_file", "")}
+        unsaid = [name for name in self._objects.list(_FOLDER) if name.removeprefix(_FOLDER) not in said]
+        for name in unsaid:
+            self._objects.delete(name)
+        return len(unsaid)
+
+    def verify(self) -> list[str]:
+        """A sentence for every held file that is missing or changed."""
+        problems = []
+        for line in self._ledger.find("hold"):
+            for prefix in [""] + (["refused_"] if "refused_file" in line.details else []):
+                try:
+                    self._content(line.details, prefix)
+                except CorruptFile as error:
+                    problems.append(error.message)
+        return problems
+
+    def streams(self) -> set[str]:
+        """The streams that an increment was ever held of."""
+        return {line.about.removeprefix("stream:") for line in self._ledger.find("hold")}
+
+    def _lines(self, stream: str) -> list[LedgerEntry]:
+        return self._ledger.find("hold", about=f"stream:{stream}")
+
+    def _table(self, details: Mapping[str, Any], prefix: str) -> pa.Table:
+        return rows_from_parquet(self._content(details, prefix))
+
+    def _content(self, details: Mapping[str, Any], prefix: str) -> bytes:
+        name = _FOLDER + str(details[f"{prefix}file"])
+        try:
+            content = self._objects.get(name)
+        except NoSuchObject as error:
+            raise CorruptFile(
+                f"the held rows {name} are missing", tip="restore them from a backup, or replace the increment"
+            ) from error
+        if hashlib.sha256(content).hexdigest() != details[f"{prefix}sha256"]:
+            raise CorruptFile(f"the held rows {name} differ from their hash in the ledger")
+        return content

@@ -1,0 +1,353 @@
+"""The next publication while it is being made: tables change here, unseen, until `publish` names them all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+import pyarrow as pa
+
+from tidemill.core.empty_tables import empty_table
+from tidemill.core.errors import KeyAbsent, NotPublished, StaleWriter, nearest
+from tidemill.core.ports import Engine, Lease, Tables
+from tidemill.core.records.ingest import Increment, Publication, Verdict
+from tidemill.core.storage.failpoint import failpoint
+from tidemill.lake.commit_intent import CommitIntent, CommitIntents, TableCommitPlan
+from tidemill.lake.held_increments import HeldIncrements
+from tidemill.lake.manifest import Manifests, TableManifest
+from tidemill.lake.merge import merge_rows, winning_rows
+from tidemill.lake.publications import PublishedVersion
+from tidemill.lake.row_equality import Mask, conform_schema, matching_rows
+from tidemill.lake.table_draft import ORIGIN, TableDraft
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+@dataclass(frozen=True)
+class StreamMerge:
+    """What rows of a stream did to its table. Rows that came = repeated + contradicted + merged."""
+
+    repeated: int
+    contradicted: int
+    merged: int
+    #: Rows taken out because a newer one has their key.
+    removed: pa.Table
+    #: Rows of the table that were looked at to find out.
+    rows_read: int
+    #: All rows that came, and which of them were added.
+    rows: pa.Table
+    wins: Mask
+
+    @property
+    def added(self) -> pa.Table:
+        """Rows added, in the order of arrival."""
+        return winning_rows(self.rows, self.wins)
+
+    @property
+    def changed(self) -> pa.Table:
+        """Rows added and rows removed, together: whose keys have to be computed anew downstream."""
+        return pa.concat_tables([self.added, self.removed])
+
+    def keys(self, columns: Sequence[str]) -> pa.Table:
+        """The distinct values of `columns` in the changed rows, without copying the other columns."""
+        names = list(columns)
+        both = pa.concat_tables([winning_rows(self.rows.select(names), self.wins), self.removed.select(names)])
+        return both.group_by(names, use_threads=False).aggregate([])
+
+
+@dataclass(frozen=True)
+class TableChange:
+    """What new rows did to a derived table: only rows that differ are added and removed."""
+
+    added: pa.Table
+    removed: pa.Table
+    rows_read: int
+
+    @property
+    def changed(self) -> pa.Table:
+        """Rows added and rows removed, together."""
+        return pa.concat_tables([self.added, self.removed])
+
+
+@dataclass(frozen=True)
+class LakeStores:
+    """What a draft works on."""
+
+    tables: Tables
+    engine: Engine
+    manifests: Manifests
+    intents: CommitIntents
+    held: HeldIncrements
+    #: What the mill is called in refs.
+    mill: str
+
+
+class PublicationDraft:
+    """Publication `number`, unpublished. As a `with` block it discards its staged files unless it was published.
+
+    >>> with lake.draft(lease) as draft:                                        # doctest: +SKIP
+    ...     merged = draft.merge_stream("reviews", rows, ("user_id", "item_id", "reviewed_at"))
+    ...     draft.publish(increment, verdict)
+    """
+
+    def __init__(
+        self, stores: LakeStores, base: PublishedVersion | None, lease: Lease, is_published: Callable[[str, int], bool]
+    ) -> None:
+        self._stores, self._base, self._lease = stores, base, lease
+        self._is_published = is_published
+        self.number = base.publication.number + 1 if base else 1
+        self.rows_read = 0
+        self._working: dict[str, TableDraft] = {}
+        self._open = True
+
+    def __enter__(self) -> PublicationDraft:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+    def schema(self, table: str) -> pa.Schema | None:
+        """The columns of a table, `None` where there is no such table yet."""
+        found = self._find(table)
+        return found.schema if found else None
+
+    def declare(self, table: str, schema: pa.Schema, personal: Sequence[str] = ()) -> None:
+        """Make an empty table if it is not there yet, so that others can be made from it."""
+        if self._find(table) is None:
+            self._create(table, schema, personal)
+
+    def scan(self, table: str, keys: pa.Table | None = None) -> nw.LazyFrame[Any]:
+        """A table as it will be after this publication; with `keys`, its rows whose values occur in their columns."""
+        frame, looked_at = self._get(table).scan(keys)
+        self.rows_read += looked_at
+        return frame
+
+    def append(self, table: str, rows: pa.Table, personal: Sequence[str] = ()) -> None:
+        """Add rows as they are."""
+        working = self._for(table, rows, personal)
+        working.add(conform_schema(rows, working.schema, table))
+
+    def merge_stream(
+        self,
+        table: str,
+        rows: pa.Table,
+        key: Sequence[str],
+        *,
+        personal: Sequence[str] = (),
+    ) -> StreamMerge:
+        """Add the rows whose keys are new; drop repeats; of contradicting rows the largest `_row` stays.
+
+        Files are read only where the ranges of the key's numbers and times say that they may hold one of the keys, so
+        a day's rows do not read the years before.
+        """
+        working = self._for(table, rows, personal)
+        rows = conform_schema(rows, working.schema, table)
+        _refuse_absent(rows, key, table)
+        keys = rows.select(list(key))
+        known, looked_at = working.pull(keys)
+        settled = merge_rows(known.drop_columns([ORIGIN]), rows, key)
+        removed = known.filter(pa.array(settled.replaced)).drop_columns([ORIGIN])
+        looked_at += working.exchange(known, settled.replaced, rows, keys, settled.wins)
+        self.rows_read += looked_at
+        counts = (settled.repeated, settled.contradicted, settled.merged)
+        return StreamMerge(*counts, removed, looked_at, rows, settled.wins)
+
+    def upsert(
+        self,
+        table: str,
+        rows: pa.Table,
+        *,
+        by: Sequence[str],
+        touched: pa.Table,
+        personal: Sequence[str] = (),
+    ) -> TableChange:
+        """Put `rows` in place of all rows whose `by` columns occur in `touched`; rows that are equal stay untouched."""
+        working = self._for(table, rows, personal)
+        rows = conform_schema(rows, working.schema, table)
+        keys = touched.select(list(by)).group_by(list(by), use_threads=False).aggregate([])
+        _refuse_absent(keys, by, table)
+        return self._exchange(working, rows, keys)
+
+    def replace(self, table: str, rows: pa.Table, personal: Sequence[str] = ()) -> TableChange:
+        """Make `rows` the whole table; rows that are equal stay where they are."""
+        working = self._for(table, rows, personal)
+        return self._exchange(working, conform_schema(rows, working.schema, table), None)
+
+    def reshape(self, table: str, rows: pa.Table, personal: Sequence[str] = ()) -> TableChange:
+        """Make `rows` the whole table and their columns its columns; versions before keep theirs."""
+        working = self._for(table, rows, personal)
+        if working.schema.equals(rows.schema):
+            return self.replace(table, rows, personal)
+        working.reshape(rows)
+        return TableChange(rows, empty_table(rows.schema), 0)
+
+    def _exchange(self, working: TableDraft, rows: pa.Table, keys: pa.Table | None) -> TableChange:
+        old, looked_at = working.pull(keys)
+        stays, known = matching_rows(old, rows, working.schema.names)
+        added = rows.filter(pa.array(~known))
+        removed = old.filter(pa.array(~stays)).drop_columns([ORIGIN])
+        looked_at += working.exchange(old, ~stays, added, keys)
+        self.rows_read += looked_at
+        return TableChange(added, removed, looked_at)
+
+    def publish(self, increment: Increment, verdict: Verdict, *, details: Mapping[str, Any] = {}) -> Publication:
+        """Make everything in this draft true at once, for all tables; without changes it is one ledger line."""
+        if self._is_published(increment.stream, increment.number):
+            raise StaleWriter(f"increment {increment.number} of `{increment.stream}` is published already")
+        return self._publish(
+            increment.as_of,
+            increment.stream,
+            increment.number,
+            verdict,
+            about=f"stream:{increment.stream}",
+            fingerprint=increment.commitment,
+            details={**details, "increment": increment.json()},
+        )
+
+    def rebuild(self, as_of: int, *, details: Mapping[str, Any] = {}) -> Publication:
+        """Publish tables that were made anew from what is published, without an increment."""
+        return self._publish(as_of, "", 0, Verdict(outcome="pass"), about="lake", fingerprint="", details=details)
+
+    def hold(
+        self,
+        increment: Increment,
+        verdict: Verdict,
+        rows: pa.Table,
+        *,
+        refused: pa.Table | None = None,
+        details: Mapping[str, Any] = {},
+    ) -> None:
+        """Keep the increment's rows aside for a person to settle; no table changes."""
+        self._stores.held.hold(increment, verdict, rows, refused, details, self._lease)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what was staged; after `publish` or `hold` there is nothing left to remove."""
+        if self._open:
+            self._open = False
+            for table in self._working:
+                self._stores.tables.discard(table, self.number)
+
+    def _publish(
+        self,
+        as_of: int,
+        stream: str,
+        increment: int,
+        verdict: Verdict,
+        *,
+        about: str,
+        fingerprint: str,
+        details: Mapping[str, Any],
+    ) -> Publication:
+        if not self._open:
+            raise StaleWriter(f"the draft of publication {self.number} is closed")
+        changed = [working for working in self._working.values() if working.changed]
+        for working in changed:
+            working.compact()
+        failpoint("publish.checked")
+        changes = tuple(self._change(working) for working in changed)
+        manifests = [self._manifest(working, change) for working, change in zip(changed, changes, strict=True)]
+        before = self._base.publication if self._base else None
+        known_until = self._base.as_of if self._base else as_of
+        publication = Publication(
+            number=self.number,
+            as_of=as_of,
+            stream=stream,
+            increment=increment,
+            verdict=verdict,
+            versions=(before.versions if before else {}) | {made.table: made.version for made in manifests},
+            manifests=(before.manifests if before else {}) | {made.table: made.sha256 for made in manifests},
+        )
+        refs = [
+            f"publication:{self._stores.mill}@{self.number}",
+            *(f"table:{made.table}@{made.version}" for made in manifests),
+        ]
+        intent = CommitIntent(
+            publication=publication,
+            changes=changes,
+            about=about,
+            fingerprint=fingerprint,
+            refs_out=tuple(refs),
+            details={**details, "publication": publication.json(), "as_of": max(as_of, known_until)},
+        )
+        self._open = False
+        self._stores.intents.carry_out(intent, self._lease)
+        return publication
+
+    def _change(self, working: TableDraft) -> TableCommitPlan:
+        before = self._base.publication.versions if self._base else {}
+        base = before.get(working.name)
+        if base is None:  # the empty version that `create` made
+            base = self._stores.tables.create(working.name, working.schema, ())
+        reshaped = working.schema.serialize().to_pybytes() if working.is_reshaped else b""
+        return TableCommitPlan(
+            table=working.name,
+            base=base,
+            add=tuple(working.added),
+            remove=tuple(working.removed),
+            reshaped=reshaped,
+        )
+
+    def _manifest(self, working: TableDraft, change: TableCommitPlan) -> TableManifest:
+        made = TableManifest(
+            table=working.name,
+            version=change.base + 1,
+            files=tuple(working.files),
+            columns={field.name: str(field.type) for field in working.schema},
+            arrow=working.schema.serialize().to_pybytes(),
+        )
+        self._stores.manifests.write(made)
+        return made
+
+    def _names(self) -> Iterable[str]:
+        return {*self._working, *(self._base.publication.versions if self._base else ())}
+
+    def _get(self, table: str) -> TableDraft:
+        found = self._find(table)
+        if found is None:
+            raise NotPublished(f"no table `{table}` yet", tip=nearest(table, self._names()))
+        return found
+
+    def _find(self, table: str) -> TableDraft | None:
+        if table in self._working:
+            return self._working[table]
+        if self._base is None or table not in self._base.publication.versions:
+            return None
+        publication = self._base.publication
+        manifest = self._stores.manifests.read(table, publication.versions[table], publication.manifests[table])
+        schema = manifest.schema or self._stores.tables.schema(table)
+        if schema is None:
+            raise NotPublished(f"table `{table}` is published and its log is missing", tip="tidemill lake verify")
+        return self._begin(table, manifest, schema)
+
+    def _for(self, table: str, rows: pa.Table, personal: Sequence[str]) -> TableDraft:
+        return self._find(table) or self._create(table, rows.schema, personal)
+
+    def _create(self, table: str, schema: pa.Schema, personal: Sequence[str]) -> TableDraft:
+        self._stores.tables.create(table, schema, personal)
+        made = self._stores.tables.schema(table)
+        if made is None:
+            raise NotPublished(f"table `{table}` could not be made")
+        return self._begin(table, None, made)
+
+    def _begin(self, table: str, manifest: TableManifest | None, schema: pa.Schema) -> TableDraft:
+        stores = self._stores
+        stores.tables.discard(table, self.number)  # what a draft that died has left
+        self._working[table] = TableDraft(
+            stores.tables, stores.engine, table, self.number, manifest, schema, stores.manifests.verified_path
+        )
+        return self._working[table]
+
+
+def _refuse_absent(rows: pa.Table, key: Sequence[str], table: str) -> None:
+    for column in key:
+        absent = rows[column].null_count
+        if absent:
+            raise KeyAbsent(
+                f"{absent} of {rows.num_rows} rows for table `{table}` have no `{column}`, which is part of its key"
+            )

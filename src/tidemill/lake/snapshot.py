@@ -1,0 +1,96 @@
+"""All tables as one publication left them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import narwhals as nw
+import pyarrow as pa
+
+from tidemill.core.errors import CorruptFile, NotPublished, nearest
+from tidemill.core.ports import Engine, Tables
+from tidemill.lake.manifest import Manifests, TableManifest
+from tidemill.lake.publications import PublishedVersion
+
+
+class LakeSnapshot:
+    """What the tables were after `publication`: reading it again gives the same rows, whatever came since."""
+
+    def __init__(self, known: PublishedVersion, tables: Tables, engine: Engine, manifests: Manifests) -> None:
+        self._known = known
+        self._tables, self._engine, self._manifests = tables, engine, manifests
+
+    @property
+    def publication(self) -> int:
+        """The number of the publication."""
+        return self._known.publication.number
+
+    @property
+    def as_of(self) -> int:
+        """The data time up to which the tables know everything, in microseconds."""
+        return self._known.as_of
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Table -> version, of every table that there is."""
+        return dict(self._known.publication.versions)
+
+    def __contains__(self, table: object) -> bool:
+        return table in self._known.publication.versions
+
+    def rows(self, table: str) -> int:
+        """How many rows a table has; nothing is read for it."""
+        return self._manifest(table).rows
+
+    def schema(self, table: str) -> pa.Schema:
+        """The columns of a table."""
+        found = self._manifest(table).schema or self._tables.schema(table)
+        if found is None:
+            raise CorruptFile(f"table `{table}` is published and its log is missing", tip="tidemill lake verify")
+        return found
+
+    def scan(self, table: str) -> nw.LazyFrame[Any]:
+        """A table as a lazy frame of the engine, the lake's own columns included."""
+        return self._engine.scan(self.paths(table), self.schema(table))
+
+    def arrow(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        *,
+        keys: pa.Table | None = None,
+        among: Collection[str] | None = None,
+    ) -> pa.Table:
+        """A table's rows in memory; with `columns`, those alone are read.
+
+        `keys` keeps rows whose values in its columns occur there; `among` reads only these of the table's `files`.
+        """
+        frame = self._engine.scan(self.paths(table, among), self.schema(table))
+        frame = frame.select(*columns) if columns else frame
+        if keys is not None:
+            frame = frame.join(self._engine.frame(keys), on=keys.column_names, how="semi")
+        return self._engine.collect(frame)
+
+    def files(self, table: str) -> list[str]:
+        """The names of the table's files: one that two versions share holds the same rows in both."""
+        return [file.entry.path for file in self._manifest(table).files]
+
+    def paths(self, table: str, among: Collection[str] | None = None) -> list[str]:
+        """Where the table's files lie, or those `among` them, each with the content that was written.
+
+        `CorruptFile` names one that is not so.
+        """
+        return [
+            self._manifests.verified_path(table, file.entry)
+            for file in self._manifest(table).files
+            if among is None or file.entry.path in among
+        ]
+
+    def _manifest(self, table: str) -> TableManifest:
+        publication = self._known.publication
+        if table not in publication.versions:
+            raise NotPublished(
+                f"no table `{table}` in publication {publication.number}", tip=nearest(table, publication.versions)
+            )
+        return self._manifests.read(table, publication.versions[table], publication.manifests[table])

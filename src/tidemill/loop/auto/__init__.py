@@ -1,0 +1,1 @@
+"""From a file of rows to a project with a served model."""

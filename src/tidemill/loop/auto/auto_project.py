@@ -1,0 +1,208 @@
+"""A project written from a file: the mill.py that one model of its rows amounts to, and the settings that read it."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from tidemill.core.contract.contract import ROW
+from tidemill.core.errors import UsageError
+from tidemill.core.kinds import KINDS
+from tidemill.loop.auto.infer_schema import RESERVED, InferredColumn, InferredFile
+
+#: The event time of rows that bring none: when they arrived.
+_ARRIVED = "seen_at"
+
+
+@dataclass(frozen=True)
+class AutoRequest:
+    """What is to be made of a file."""
+
+    name: str
+    file: InferredFile
+    target: str
+    minutes: float = 2.0
+    #: The event time, `None` to take the only one that there is; and the zone of times that do not say theirs.
+    time: str | None = None
+    zone: str | None = None
+    group: str | None = None
+    left_out: Sequence[str] = ()
+    fairness: Sequence[str] = ()
+    helps: str = ""
+    could_harm: str = ""
+
+
+def write_auto_project(folder: Path, asked: AutoRequest) -> list[str]:
+    """Write mill.py and tidemill.toml into `folder`; the names of what was written.
+
+    Raises `UsageError` where something is there already.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is there and not empty; nothing was written", tip="choose another --name")
+    mill, source = mill_text(asked), source_url(asked, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mill.py").write_text(mill, encoding="utf-8")
+    settings = (
+        f"# Where things are; what is not said here has its default.\n[laptop.sources]\nrows = {_quoted(source)}\n"
+    )
+    (folder / "tidemill.toml").write_text(settings, encoding="utf-8")
+    (folder / ".gitignore").write_text(".tidemill/\n__pycache__/\n", encoding="utf-8")
+    return [".gitignore", "mill.py", "tidemill.toml"]
+
+
+def mill_text(asked: AutoRequest) -> str:
+    """The project file."""
+    target = asked.file.column(asked.target)
+    time = event_time(asked)
+    named = _key(asked, target)
+    key = named.name if named else None
+    left_out = {asked.file.column(name).name for name in asked.left_out}
+    group = asked.file.column(asked.group).name if asked.group else None
+    kept = [column for column in asked.file.columns if column == time or column.kind != "time" or column.zoned]
+    lines = [_line(column, key=key, time=time, zone=asked.zone) for column in kept]
+    if time is None:
+        lines.append(f'    {_arrived(kept)}: datetime = tm.event_time(zone="UTC")  # when it arrived')
+    inputs = [
+        column.name
+        for column in asked.file.columns
+        if column.name not in {target.name, key, group, *left_out} and (column == time or column.kind != "time")
+    ]
+    how = "stream" if time is not None else "snapshot"
+    said = [
+        f'    "{asked.name}",',
+        "    examples=rows,",
+        f"    target={_quoted(target.name)},",
+        f"    inputs=[{_wrapped(inputs)}],",
+        f"    learn=tm.auto(minutes={asked.minutes:g}),",
+    ]
+    said += [f"    group={_quoted(group)},  # its rows never stand on both sides of a split"] if group else []
+    if asked.fairness:
+        names = ", ".join(_quoted(asked.file.column(name).name) for name in asked.fairness)
+        said.append(f"    fairness=[{names}],")
+    unsaid = f"Nobody has said yet: the model was made of {asked.file.path.name} by a command."
+    said += [
+        f"    helps={_quoted(asked.helps or unsaid)},",
+        f"    could_harm={_quoted(asked.could_harm or unsaid)},",
+    ]
+    body = "\n".join(
+        [
+            f'"""One model of the rows of {asked.file.path.name}: it foretells {target.name}."""',
+            "",
+            "from datetime import datetime",
+            "",
+            "import tidemill as tm",
+            "",
+            f"mill = tm.Mill({_quoted(asked.name)})",
+            "",
+            "",
+            "class Row(tm.Event):",
+            *lines,
+            "",
+            "",
+            f'rows = mill.{how}("rows", Row, key={_quoted(key or ROW)})',
+            "",
+            f"{asked.name} = mill.model(",
+            *said,
+            ")",
+        ]
+    )
+    return body + "\n"
+
+
+def model_name(folder: str) -> str:
+    """A name that mill.py can give to a model, from that of its folder."""
+    name = re.sub(r"\W+", "_", folder)
+    return name if name.isidentifier() and not keyword.iskeyword(name) and name not in RESERVED else f"model_{name}"
+
+
+def _arrived(columns: Sequence[InferredColumn]) -> str:
+    name = _ARRIVED
+    while name in {column.name for column in columns}:
+        name += "_"
+    return name
+
+
+def source_url(asked: AutoRequest, folder: Path) -> str:
+    """The URL by which the project reads the file."""
+    found = asked.file
+    for column in found.columns:
+        if re.search(r"[,=&]", column.source):
+            raise UsageError(
+                f"the column {column.source!r} of {found.path} has a `,`, `=` or `&` in its name",
+                tip="rename it in the file",
+            )
+    path = os.path.relpath(found.path.resolve(), folder.resolve()).replace("?", "%3F")
+    if found.header and all(column.name == column.source for column in found.columns):
+        return f"file:{path}" + ("?header=true" if found.form == "csv" else "")
+    if not found.header:
+        return f"file:{path}?header=false&columns={','.join(column.name for column in found.columns)}"
+    specs = (
+        column.name if column.name == column.source else f"{column.name}={quote(column.source, safe=' ()/-.')}"
+        for column in found.columns
+    )
+    return f"file:{path}?{'header=true&' if found.form == 'csv' else ''}columns={','.join(specs)}"
+
+
+def event_time(asked: AutoRequest) -> InferredColumn | None:
+    """The event time: the one asked for, or the only column of times; of several, nobody knows which."""
+    if asked.time is not None:
+        return asked.file.column(asked.time)
+    times = [column for column in asked.file.columns if column.kind == "time" and not column.optional]
+    return times[0] if len(times) == 1 else None
+
+
+def _key(asked: AutoRequest, target: InferredColumn) -> InferredColumn | None:
+    """The column that names a row, where there is one: a text before a number."""
+    found = [column for column in asked.file.columns if column.unique and column != target]
+    chosen = sorted(found, key=lambda column: (not column.names_people, column.kind != "str"))[:1]
+    if chosen and (chosen[0].kind == "str" or re.search(r"(^|_)(id|key|number|no)$", chosen[0].name, re.IGNORECASE)):
+        return chosen[0]
+    return None
+
+
+def notes(asked: AutoRequest) -> list[str]:
+    """What was decided from the file, in sentences."""
+    said = []
+    key, time = _key(asked, asked.file.column(asked.target)), event_time(asked)
+    if key is not None:
+        said.append(f"{key.source} names {'a person' if key.names_people else 'a row'}, so it is no input")
+    if time is not None and asked.time is None:
+        said.append(f"{time.source} is taken for the time of a row; --time names another")
+    unused = [column.source for column in asked.file.columns if column.kind == "time" and column != time]
+    if unused:
+        said.append(f"{', '.join(unused)}: times that are no inputs; --time COLUMN names that of a row")
+    return said
+
+
+def _line(column: InferredColumn, *, key: str | None, time: InferredColumn | None, zone: str | None) -> str:
+    kind = KINDS[column.kind].python.__name__
+    if column == time:
+        about = f'zone={_quoted(zone or "UTC")}, ambiguous="earliest", nonexistent="forward"'
+        return f"    {column.name}: datetime = tm.event_time({about})"
+    if column.name == key and column.kind == "str":
+        return f"    {column.name}: str = tm.{'subject' if column.names_people else 'item'}()"
+    return f"    {column.name}: {kind}{'' if column.name == key else ' | None = None'}"
+
+
+def _wrapped(names: Sequence[str]) -> str:
+    """A list of names, broken into lines where it is long."""
+    quoted = [_quoted(name) for name in names]
+    if sum(len(one) + 2 for one in quoted) < 90:
+        return ", ".join(quoted)
+    lines, line = [], "        "
+    for one in quoted:
+        if len(line) + len(one) > 110:
+            lines.append(line.rstrip())
+            line = "        "
+        line += f"{one}, "
+    return "\n" + "\n".join([*lines, line.rstrip()]) + "\n    "
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return f'"{escaped}"'

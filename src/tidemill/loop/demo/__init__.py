@@ -1,0 +1,1 @@
+"""The demonstration: a shop with simulated clients."""

@@ -1,0 +1,245 @@
+"""A shop's life, played on an embedded default: days arrive, one of them bad; a model is learned, served, replaced,
+rolled back, switched off and on; and everything is counted.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from tidemill.core.clock import SystemClock, as_of
+from tidemill.core.errors import UsageError
+from tidemill.core.lease import live_lease, wait_for_lease
+from tidemill.core.progress import Progress, no_progress
+from tidemill.core.records.quality import Evaluation
+from tidemill.core.settings import load
+from tidemill.loop.demo.demo_worlds import DemoWorld
+from tidemill.loop.demo.simulated_clients import ClientStats, SimulatedClients
+from tidemill.loop.pipeline.run import RunReport, run
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.project import load_mill
+from tidemill.loop.project.stores import Stores, identity, open_stores
+from tidemill.loop.serve.server_processes import serve_plan
+from tidemill.loop.training.train_recommender import TrainingResult, learn
+from tidemill.serving import ServerHandle, replayed, set_replay, start, switch, wait_live
+from tidemill.serving.process.start_process import ProcessStart
+
+#: A file that marks a folder as the demo's own, so that the next demo may make it anew.
+MARK = ".tidemill-demo"
+#: How long the switch stays off, and on, before the demo goes on.
+_MOMENT_S = 1.2
+#: Says a sentence to the person who watches.
+Say = Callable[[str], None]
+
+
+@dataclass
+class DemoResult:
+    """What happened, in numbers."""
+
+    rows_in: int = 0
+    merged: int = 0
+    refused: int = 0
+    repeated: int = 0
+    warnings: int = 0
+    held: list[tuple[str, int]] = field(default_factory=list)
+    held_rows: int = 0
+    releases: list[str] = field(default_factory=list)
+    evaluation: Evaluation | None = None
+    #: The true chance that a customer's next choice is in the answer: of the model, of its fallback (popularity), and
+    #: the most that any list of that length could have.
+    truth: tuple[float, float, float] | None = None
+    tally: ClientStats = field(default_factory=ClientStats)
+    predictions: int = 0
+    outcomes: int = 0
+
+
+class Demo:
+    """One play of the demo in `project`. The server it starts is stopped by `close`."""
+
+    def __init__(
+        self,
+        project: Path,
+        world: DemoWorld,
+        say: Say,
+        *,
+        console: ProcessStart | None,
+        ports: tuple[int | None, int | None],
+    ) -> None:
+        self.project, self.world, self.say = project, world, say
+        self._overrides = {"serve.port": ports[0], "serve.console_port": ports[1]}
+        self._console = console
+        self.played = DemoResult()
+        self.server: ServerHandle | None = None
+        self.stores: Stores
+        self.graph: ProjectGraph
+
+    def close(self) -> None:
+        """Stop the server, in order."""
+        if self.server is not None:
+            self.server.stop()
+            self.server = None
+
+    def play(self, *, progress: Progress = no_progress) -> DemoResult:
+        """The whole life, up to a served, logged, twice replaced model; the server is left running."""
+        self._open_shop()
+        self._live_through([], progress)
+        first = self._learn(progress)
+        self._serve(first)
+        shoppers = SimulatedClients(self._address(), "for_you", self.world.customers, self._takes)
+        shoppers.start()
+        self._live_through(self.world.days, progress)
+        self._replace_and_roll_back(progress)
+        by_model = self._true_hit_rate()
+        by_fallback = self._off_and_on()
+        self.played.tally = shoppers.stop()
+        if by_model and by_fallback:
+            self.played.truth = (by_model[0], by_fallback[0], by_model[1])
+        self._count_the_log()
+        return self.played
+
+    def _open_shop(self) -> None:
+        settings = load(self.project, overrides=self._overrides)
+        mill = load_mill(self.project)
+        (self.project / "data").mkdir(exist_ok=True)
+        self.world.open(self.project / "data")
+        self.stores = open_stores(self.project, settings, SystemClock(), name=mill.name)
+        self.graph = ProjectGraph(mill, self.stores.engine, self.project)
+        self.say(f"the shop opens in {self.project}; its history goes up to {self.world.history_until}")
+
+    def _live_through(self, days: list[date], progress: Progress) -> None:
+        if not days:
+            report = run(self.stores, self.graph, until=self.world.history_until, backfill=True, progress=progress)
+            self._count(report)
+            self.say(
+                f"history: {report.arrived:,} rows in, {report.merged:,} merged, {report.repeated:,} repeated, "
+                f"{report.refused:,} refused, one declared backfill"
+            )
+            return
+        for day in days:
+            self.world.arrive(self.project / "data", day)
+            report = run(self.stores, self.graph, until=day, progress=progress)
+            self._count(report)
+            if report.held or day in (days[0], days[-1]):
+                held = "; ".join(f"{stream} {number} is HELD" for stream, number in report.held)
+                self.say(f"{day}: {report.arrived:,} rows in, {report.merged:,} merged{'; ' + held if held else ''}")
+
+    def _count(self, report: RunReport) -> None:
+        played = self.played
+        played.rows_in += report.arrived
+        played.merged += report.merged
+        played.refused += report.refused
+        played.repeated += report.repeated
+        played.warnings += report.warnings
+        for stream, number in report.held:
+            played.held.append((stream, number))
+            counts = self.stores.lake.held(stream, number).increment.counts
+            played.held_rows += counts.arrived
+            played.refused -= counts.refused  # they wait with the rest of their day
+
+    def _learn(self, progress: Progress) -> TrainingResult:
+        learned = learn(self.stores, self.graph, "for_you", progress=progress)
+        self.played.evaluation = learned.card.evaluation
+        self.played.releases.append(learned.release.name)
+        self.say(f"learned {learned.release.name} from {learned.card.n_rows:,} rows: {_quality(learned)}")
+        return learned
+
+    def _promote(self, release: str) -> None:
+        with wait_for_lease(self.stores.leases, live_lease("for_you")) as lease:
+            self.stores.releases.promote(release, lease=lease)
+
+    def _serve(self, first: TrainingResult) -> None:
+        self._promote(first.release.name)
+        set_replay(self.stores.serving_root, as_of(self.world.history_until))
+        self.server = start(serve_plan(self.stores.settings, overrides=self._overrides, console=self._console))
+        self.server.wait_ready()
+        self.say(f"{first.release.name} is live on {self.server.url}, and customers begin to ask")
+
+    def _address(self) -> tuple[str, int]:
+        assert self.server is not None
+        return self.server.plan.host, self.server.port
+
+    def _replace_and_roll_back(self, progress: Progress) -> None:
+        second = self._learn(progress)
+        first = self.played.releases[0]
+        self._promote(second.release.name)
+        wait_live(self.stores.serving_root, "for_you", second.release.name)
+        with wait_for_lease(self.stores.leases, live_lease("for_you")) as lease:
+            self.stores.releases.rollback("for_you", lease=lease)
+        wait_live(self.stores.serving_root, "for_you", first)
+        self._promote(second.release.name)
+        wait_live(self.stores.serving_root, "for_you", second.release.name)
+        self.say(f"{second.release.name} went live while serving, was rolled back to {first}, and is live again")
+
+    def _off_and_on(self) -> tuple[float, float] | None:
+        self._switch(off=True)
+        by_fallback = self._true_hit_rate()
+        self._switch(off=False)
+        self.say("switched off (the fallback answered) and on again")
+        return by_fallback
+
+    def _switch(self, *, off: bool) -> None:
+        stores, why = self.stores, "to show the switch"
+        switch(stores.serving_root, "for_you", off=off, who="demo", why=why, clock=stores.clock, ledger=stores.ledger)
+        time.sleep(_MOMENT_S)
+
+    def _takes(self, customer: str, items: Any) -> list[str]:
+        day = self._day()
+        return self.world.takes(customer, items, day)
+
+    def _day(self) -> date:
+        at = replayed(self.stores.serving_root)
+        return self.world.days[-1] if at is None else min(at.date() - timedelta(days=1), self.world.days[-1])
+
+    def _true_hit_rate(self) -> tuple[float, float] | None:
+        """What some customers are shown now, held against what they truly like; and the best that there could be."""
+        asked = SimulatedClients(self._address(), "for_you", [], self._takes)
+        found = [
+            self.world.true_hit_rate(customer, asked.once(customer), self.world.days[-1])
+            for customer in self.world.customers[:200]
+        ]
+        known = [pair for pair in found if pair is not None]
+        if not known:
+            return None
+        return sum(true for true, _ in known) / len(known), sum(best for _, best in known) / len(known)
+
+    def _count_the_log(self) -> None:
+        """Wait until the log writer has taken every answer into the lake."""
+        expected = self.played.tally.answers
+        for _ in range(400):
+            rows = self.stores.lake.log("predictions")
+            self.played.predictions = rows.num_rows if rows is not None else 0
+            if self.played.predictions >= expected:
+                break
+            time.sleep(0.1)
+        outcomes = self.stores.lake.log("outcomes")
+        self.played.outcomes = outcomes.num_rows if outcomes is not None else 0
+
+
+def clear(project: Path) -> None:
+    """Remove an earlier demo, its keys too; a folder that is not the demo's own is refused."""
+    if not project.exists() or not any(project.iterdir()):
+        return
+    if not (project / MARK).is_file():
+        raise UsageError(f"{project} is there and is no earlier demo; nothing was touched", tip="--dir another folder")
+    if (project / ".tidemill" / "mill.json").is_file():
+        keys = load(project).keys_folder(identity(project, None).id)
+        shutil.rmtree(keys, ignore_errors=True)
+    shutil.rmtree(project)
+
+
+def _quality(learned: TrainingResult) -> str:
+    evaluation = learned.card.evaluation
+    if evaluation is None:
+        return "too little data to measure"
+    part = next((one for one in evaluation.slices if one.users == "warm"), evaluation.slices[0])
+    name = next(name for name in part.model if name.startswith("hit_rate"))
+    gap = part.difference[name]
+    return (
+        f"{name} {part.model[name].value:.3f} beside {part.baseline[name].value:.3f} of popularity "
+        f"({part.users} users, difference {gap.low:+.3f} to {gap.high:+.3f})"
+    )

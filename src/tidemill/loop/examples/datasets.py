@@ -1,0 +1,131 @@
+"""Datasets: pinned by reference when a model learns, and read again by time travel, cell for cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tidemill.core.errors import DatasetChanged, UnknownName, nearest
+from tidemill.core.identity.refs import parse_ref
+from tidemill.core.ports import Lease
+from tidemill.core.record_format import decode_record
+from tidemill.core.records.dataset import Dataset
+from tidemill.core.records.release import Release
+from tidemill.core.storage.failpoint import failpoint
+from tidemill.lake import LakeSnapshot
+from tidemill.loop.examples.training_examples import build_examples
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.model_signatures import SignatureSpec
+from tidemill.loop.project.stores import Stores
+from tidemill.models.tabular.examples import Examples
+from tidemill.training.tabular.rows.dataset_fingerprint import dataset_fingerprint
+
+
+def pin_dataset(
+    stores: Stores, graph: ProjectGraph, view: LakeSnapshot, model: str, examples: Examples, lease: Lease | None = None
+) -> Dataset:
+    """Name what `examples` are made of in the ledger, once: the same content from the same versions is one dataset."""
+    asking = graph.askings[model]
+    made = Dataset(
+        model=model,
+        number=0,
+        publication=view.publication,
+        as_of=view.as_of,
+        tables={name: view.versions[name] for name in tables_read_by(graph, asking)},
+        code=code_of(graph, asking),
+        fields=examples.fields,
+        target=asking.model.target,
+        n_rows=len(examples),
+        mark=dataset_fingerprint(examples),
+    )
+    before = stores.ledger.find("dataset", about=f"model:{model}", fingerprint=made.mark)
+    same = [found for found in map(_from_line_details, (line.details for line in before)) if _alike(found, made)]
+    if same:
+        return same[-1]
+    last = stores.ledger.last("dataset", f"model:{model}")
+    number = _from_line_details(last.details).number + 1 if last else 1
+    made = msgspec.structs.replace(made, number=number)
+    stores.ledger.append(
+        "dataset",
+        about=f"model:{model}",
+        refs_in=[f"table:{table}@{version}" for table, version in sorted(made.tables.items())],
+        refs_out=[f"dataset:{made.name}"],
+        fingerprint=made.mark,
+        details={"dataset": made.json()},
+        lease=lease,
+    )
+    failpoint("dataset.ledger")
+    return made
+
+
+def datasets(stores: Stores, model: str) -> list[Dataset]:
+    """The datasets that a model was learned from, oldest first."""
+    return [_from_line_details(line.details) for line in stores.ledger.find("dataset", about=f"model:{model}")]
+
+
+def dataset_named(stores: Stores, ref: str) -> Dataset:
+    """The dataset `churn@3`; `churn@newest` is the last one."""
+    wanted = parse_ref(ref, "dataset")
+    known = datasets(stores, wanted.name)
+    for found in known[::-1]:
+        if wanted.version in (str(found.number), "newest"):
+            return found
+    raise UnknownName(f"there is no dataset {ref!r}", tip=nearest(ref, [found.name for found in known]))
+
+
+def dataset_of(stores: Stores, release: Release) -> Dataset | None:
+    """What a release was learned from, by the run that made it; `None` of one that was learned elsewhere."""
+    for run in stores.runs.all(release.model):
+        if run.artefacts.get("release") == f"release:{release.name}" and "dataset" in run.artefacts:
+            return dataset_named(stores, run.artefacts["dataset"])
+    return None
+
+
+def changed_code(stores: Stores, graph: ProjectGraph, release: Release) -> list[str]:
+    """Views whose code is not what a release learned with: its answers see other features than it knows."""
+    asking, dataset = graph.askings.get(release.model), dataset_of(stores, release)
+    if asking is None or dataset is None:
+        return []
+    now = code_of(graph, asking)
+    # a function travels with its release, as it was; a view is looked up as it is now
+    return sorted(name for name in asking.model.features if name in dataset.code and now[name] != dataset.code[name])
+
+
+def rebuild_dataset(stores: Stores, graph: ProjectGraph, dataset: Dataset) -> Examples:
+    """The examples of a dataset, made again from the publication that it names; `DatasetChanged` where they differ."""
+    asking = graph.askings.get(dataset.model)
+    if asking is None:
+        raise UnknownName(f"no model {dataset.model!r}", tip=nearest(dataset.model, graph.askings))
+    examples = build_examples(graph, stores.lake.view(publication=dataset.publication), asking)
+    if dataset_fingerprint(examples) != dataset.mark:
+        code = code_of(graph, asking)
+        changed = sorted(name for name in {*code, *dataset.code} if code.get(name) != dataset.code.get(name))
+        why = f"the code of {', '.join(changed)} is another one" if changed else "its rows or its columns differ"
+        raise DatasetChanged(
+            f"dataset {dataset.name} has {len(examples):,} rows and does not come out as it was pinned: {why}",
+            tip="git checkout the commit of its run, or `tidemill lake verify`",
+        )
+    return examples
+
+
+def tables_read_by(graph: ProjectGraph, asking: SignatureSpec) -> list[str]:
+    """The tables that a model's examples are made from."""
+    views = graph.mill.features_views
+    names = [asking.model.examples, *(lookup.view for lookup in asking.lookups)]
+    found = {table for name in names for table in (views[name].inputs if name in views else (name,))}
+    return sorted(found)
+
+
+def code_of(graph: ProjectGraph, asking: SignatureSpec) -> dict[str, str]:
+    """Fingerprints of everything of the project that the examples pass through after the tables."""
+    names = [asking.model.examples, *asking.model.features, *asking.model.on_demand]
+    return {name: graph.codes[name] for name in names if name in graph.codes}
+
+
+def _alike(found: Dataset, made: Dataset) -> bool:
+    return msgspec.structs.replace(found, number=0) == made
+
+
+def _from_line_details(details: Mapping[str, str]) -> Dataset:
+    return decode_record(details["dataset"], Dataset)

@@ -1,0 +1,94 @@
+"""The events that a model learns from, as one publication has them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import narwhals as nw
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.core.clock import from_micros
+from tidemill.lake import LakeSnapshot
+from tidemill.loop.project.declarations import RecommenderDeclaration
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.stores import Stores
+from tidemill.models import EventFacts, Interactions
+from tidemill.models.recommender.event_facts import DAY_US
+from tidemill.models.recommender.interactions import I64
+
+
+def rows_of(events: Interactions) -> str:
+    """sha256 over who took what and when, in the order in which it is learned: the same rows have the same one."""
+    digest = hashlib.sha256()
+    for names in (events.users, events.items):
+        digest.update("\0".join(names).encode() + b"\0\0")
+    for codes in (events.user, events.item, events.time):
+        digest.update(np.ascontiguousarray(codes).data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class LearningEvents:
+    """A model's interactions in one view of the lake."""
+
+    view: LakeSnapshot
+    table: str
+    subject: str
+    item: str
+    time: str
+    #: The column that orders events at the same time, where the table has it.
+    row: str | None
+
+    @classmethod
+    def from_snapshot(cls, graph: ProjectGraph, model: RecommenderDeclaration, view: LakeSnapshot) -> LearningEvents:
+        """Those that `model` learns from."""
+        roles = graph.roles(model)
+        row = "_row" if "_row" in graph.schemas[model.interactions].names else None
+        return cls(view, model.interactions, roles.subject, roles.item, roles.time, row)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return (self.subject, self.item, self.time, *([self.row] if self.row else []))
+
+    @property
+    def version(self) -> int:
+        """The table's version."""
+        return self.view.versions[self.table]
+
+    def all(self) -> Interactions:
+        """Every event that is published, whenever it is; `TooLittleData` where there is none."""
+        return self._of(self.view.arrow(self.table, self.columns))
+
+    def read(self, keys: pa.Table | None = None) -> tuple[Interactions, int]:
+        """Events before the view's as-of, of everybody or of these people, and how many come later."""
+        rows = self.view.arrow(self.table, self.columns, keys=keys)
+        if not rows.num_rows:
+            return Interactions.none(), 0
+        events = self._of(rows)
+        known = events.before(self.view.as_of)
+        return known, len(events) - len(known)
+
+    def _of(self, rows: pa.Table) -> Interactions:
+        return Interactions.from_arrow(rows, user=self.subject, item=self.item, time=self.time, row=self.row)
+
+    def recent(self, stores: Stores, items: Sequence[str], days: int | None) -> tuple[EventFacts, I64]:
+        """Facts about these sorted `items` from events of the last `days`, of all time with `None`; and when the first
+        of these events was, int64 (n_items), the as-of where there was none.
+        """
+        frame = self.view.scan(self.table).select(self.item, self.time)
+        if days is not None:
+            frame = frame.filter(nw.col(self.time) >= from_micros(self.view.as_of - days * DAY_US))
+        rows = stores.engine.collect(frame)
+        places = pc.index_in(rows[self.item].cast(pa.string()), value_set=pa.array(items, pa.string()))
+        item = places.fill_null(-1).to_numpy().astype(np.int64)
+        time = rows[self.time].cast(pa.int64()).to_numpy()
+        known = (item >= 0) & (time < self.view.as_of)
+        item, time = item[known], time[known]
+        first = np.full(len(items), self.view.as_of, np.int64)
+        np.minimum.at(first, item, time)
+        return EventFacts(items, item=item, time=time, as_of=self.view.as_of), first

@@ -1,0 +1,214 @@
+"""Examples of a tabular model, assembled from one publication: its rows, features as of their times, what is computed.
+
+The same rows come out whenever the same code reads the same publication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tidemill.core.contract.contract import ROW
+from tidemill.core.errors import FunctionFailed, TargetUnfit, TooLittleData
+from tidemill.core.kinds import KINDS, Kind, arrow_type, kind_of_arrow
+from tidemill.core.records.signature import InputField, OnDemandFeature, Task
+from tidemill.features import PointInTimeJoin, point_in_time, view_history
+from tidemill.lake import LakeSnapshot
+from tidemill.loop.online.view_rows import view_spec
+from tidemill.loop.project.declarations import FeatureViewDeclaration, TabularDeclaration
+from tidemill.loop.project.graph import ProjectGraph, naming_function
+from tidemill.loop.project.model_signatures import SignatureSpec
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.on_demand_arrays import array_of_column
+
+#: A whole-number target of a median up to this counts things; above it is a measure.
+_COUNTED = 20
+
+
+def build_examples(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) -> Examples:
+    """The examples that a model learns from: those of the publication whose target is known.
+
+    Raises `TooLittleData` without any, and `TargetUnfit` where the target is not of the task.
+    """
+    model = asking.model
+    rows = example_rows(graph, view, asking)
+    rows = rows.filter(pc.is_valid(rows[model.target]))
+    if not rows.num_rows:
+        raise TooLittleData(f"{model.examples!r} has no row with a {model.target!r} to learn from")
+    joined = with_features(graph, view, asking, rows)
+    task, classes = task_of(model, rows[model.target], asking.columns.kinds[model.target])
+    time = asking.columns.time
+    attributes = list(dict.fromkeys([*model.slices, *model.fairness]))
+    return Examples(
+        fields=asking.inputs,
+        inputs=typed(joined, asking.inputs),
+        target=encoded_target(model, rows[model.target], task, classes),
+        task=task,
+        classes=classes,
+        time=None if time is None else rows[time].cast(pa.int64()).to_numpy(),
+        group=None if model.group is None else _codes(rows[model.group]),
+        attributes=rows.select(attributes).cast(pa.schema([(name, pa.string()) for name in attributes])),
+        foretells=model.target,
+        row=rows[ROW].to_numpy() if ROW in rows.column_names else np.arange(rows.num_rows),
+    )
+
+
+def example_rows(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) -> pa.Table:
+    """All rows of the examples, by time, then arrival, then everything else: a total order, whatever engine reads."""
+    name, time = asking.model.examples, asking.columns.time
+    features = graph.mill.features_views.get(name)
+    rows = view.arrow(name) if features is None else _made(graph, view, features)
+    if time is not None:
+        rows = rows.filter(pc.is_valid(rows[time]))
+    first = [column for column in (time, ROW) if column is not None and column in rows.column_names]
+    rest = [] if ROW in rows.column_names else sorted(set(asking.columns.kinds) - set(first))
+    return rows.sort_by([(column, "ascending") for column in (*first, *rest)]) if first or rest else rows
+
+
+def _made(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration) -> pa.Table:
+    frames = {table: view.scan(table) for table in features.inputs}
+    with naming_function(f"features {features.name!r}"):
+        return graph.engine.collect(features.function(**frames))
+
+
+def with_features(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec, rows: pa.Table) -> pa.Table:
+    """`rows` with every lookup joined as of its time, and what the functions compute; as many rows, in their order."""
+    time = asking.columns.time
+    joined = rows
+    if asking.lookups and time is not None:
+        end = int(pc.max(rows[time].cast(pa.int64())).as_py() or 0)
+        joins = [
+            PointInTimeJoin.from_view(
+                view_spec(graph, graph.mill.features_views[lookup.view]),
+                history(graph, view, lookup.view, end),
+                by=lookup.entity,
+                columns=lookup.columns,
+            )
+            for lookup in asking.lookups
+        ]
+        joined = point_in_time(rows, time=time, joins=joins)
+    for computed in asking.computed:
+        function = graph.mill.on_demands[computed.function].function
+        joined = _computed(joined, computed, function)
+    return joined
+
+
+def history(graph: ProjectGraph, view: LakeSnapshot, name: str, end: int) -> pa.Table:
+    """Every value that a view had up to `end` (microseconds), made from the tables of the publication."""
+    features = graph.mill.features_views[name]
+    frames = {table: view.scan(table) for table in features.inputs}
+    with naming_function(f"features {name!r}"):
+        return view_history(view_spec(graph, features), frames, graph.engine, start=None, end=end)
+
+
+def _computed(rows: pa.Table, computed: OnDemandFeature, function: Any) -> pa.Table:
+    kinds = [kind_of_arrow(rows.schema.field(name).type) for name in computed.takes]
+    given = function(
+        *(array_of_column(rows[name], kind or "str") for name, kind in zip(computed.takes, kinds, strict=True))
+    )
+    for field in computed.gives:
+        values = np.asarray(given[field.name])
+        if values.shape != (rows.num_rows,):
+            raise FunctionFailed(
+                f"on-demand features {computed.function!r}: {field.name!r} has the shape {values.shape} for "
+                f"{rows.num_rows} rows",
+                tip="give one value for each row",
+            )
+        rows = rows.append_column(field.name, as_column(values, field))
+    return rows
+
+
+def as_column(values: NDArray[Any], field: InputField) -> pa.Array:
+    """What an on-demand function gave as a column of its field's kind; NaN and NaT are missing."""
+    made = pa.array(values, from_pandas=True)
+    if pa.types.is_timestamp(made.type):
+        return made.cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
+    return made.cast(arrow_type(field.kind))
+
+
+def typed(rows: pa.Table, fields: Sequence[InputField]) -> pa.Table:
+    """The columns of `fields`, in their order and of their kinds."""
+    return pa.table({field.name: rows[field.name].cast(arrow_type(field.kind)) for field in fields})
+
+
+def task_of(model: TabularDeclaration, target: pa.ChunkedArray, kind: Kind) -> tuple[Task, tuple[str, ...]]:
+    """What kind of question a target is, unless the model says it, and its classes.
+
+    Two values are a binary question, texts are classes, small whole numbers from 0 on are counts, all else is a number.
+    """
+    distinct = _names(pc.unique(target.combine_chunks()))
+    task = model.task or _guessed(target, kind, len(distinct))
+    if task in ("number", "count"):
+        if kind not in ("float", "int", "bool"):
+            raise TargetUnfit(
+                f"model {model.name!r}: its target {model.target!r} is {KINDS[kind].words}, not for {task}"
+            )
+        if task == "count" and (pc.min(target.cast(pa.float64())).as_py() or 0) < 0:
+            raise TargetUnfit(f"model {model.name!r}: its target {model.target!r} has counts below 0")
+        return task, ()
+    if task == "binary" and len(distinct) != 2:
+        raise TargetUnfit(
+            f"model {model.name!r}: its target {model.target!r} has {len(distinct)} values, and a binary task has two",
+            tip='leave `task=` out, or write task="classes"',
+        )
+    if len(distinct) < 2:
+        raise TargetUnfit(f"model {model.name!r}: its target {model.target!r} has the one value {distinct}")
+    if model.task is None and len(distinct) > max(2, len(target) / 2):
+        raise TargetUnfit(
+            f"model {model.name!r}: its target {model.target!r} has {len(distinct):,} values in {len(target):,} rows: "
+            "it names rows, and nothing can be learned of one",
+            tip='name another target, or write task="classes"',
+        )
+    return task, _ordered(model, distinct) if task == "binary" else tuple(distinct)
+
+
+def _guessed(target: pa.ChunkedArray, kind: Kind, distinct: int) -> Task:
+    if distinct == 2:
+        return "binary"
+    if kind in ("str", "bool"):
+        return "classes"
+    if kind == "int" and pc.min(target).as_py() >= 0 and np.median(target.to_numpy()) <= _COUNTED:
+        return "count"
+    return "number"
+
+
+def _ordered(model: TabularDeclaration, classes: list[str]) -> tuple[str, ...]:
+    """Both classes, the positive one second: the declared one, else the one that comes last in order (Yes, true, 1)."""
+    if model.positive is None:
+        return tuple(classes)
+    if model.positive not in classes:
+        raise TargetUnfit(f"model {model.name!r}: positive={model.positive!r} is none of {', '.join(classes)}")
+    return (*(name for name in classes if name != model.positive), model.positive)
+
+
+def encoded_target(
+    model: TabularDeclaration, target: pa.ChunkedArray, task: Task, classes: Sequence[str]
+) -> NDArray[np.float64]:
+    """float64 (n): the number of the class, or the value."""
+    if task in ("number", "count"):
+        values: NDArray[np.float64] = target.cast(pa.float64()).to_numpy()
+        return values
+    places: Mapping[str, int] = {name: place for place, name in enumerate(classes)}
+    encoded = target.combine_chunks().dictionary_encode()
+    table = np.array([places[name] for name in _names(encoded.dictionary, ordered=False)], np.float64)
+    codes: NDArray[np.int64] = encoded.indices.to_numpy()
+    return table[codes]
+
+
+def _names(values: pa.Array, *, ordered: bool = True) -> list[str]:
+    """The values of a target as the names of classes."""
+    plain = values.to_pylist()
+    if ordered:
+        plain = sorted(value for value in plain if value is not None)
+    return [str(value).lower() if isinstance(value, bool) else str(value) for value in plain]
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    indices = pc.fill_null(column.combine_chunks().dictionary_encode().indices, -1)
+    codes: NDArray[np.int64] = indices.to_numpy().astype(np.int64)
+    return codes

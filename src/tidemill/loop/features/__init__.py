@@ -1,0 +1,1 @@
+"""Reports of feature views: state, significance and skew."""

@@ -1,0 +1,47 @@
+"""Which inputs of a tabular model have anything to do with its target, corrected for looking at all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.lake import LakeSnapshot
+from tidemill.loop.examples.training_examples import encoded_target, example_rows, task_of, with_features
+from tidemill.loop.project.declarations import TabularDeclaration
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.models.tabular.examples import Examples
+from tidemill.training.statistics.permutation_test import holm
+from tidemill.training.tabular.assess.association import association
+
+#: Examples that are looked at: drawn evenly over time.
+ROWS = 20_000
+
+
+def examples_significance(examples: Examples) -> dict[str, float]:
+    """The same of examples that are assembled already: input -> p by Holm over all inputs."""
+    places = np.linspace(0, len(examples) - 1, min(len(examples), ROWS)).astype(np.int64)
+    rows, target = examples.inputs.take(pa.array(places)), examples.target[places]
+    return holm({
+        field.name: association(rows[field.name], target, classes=len(examples.classes)) for field in examples.fields
+    })  # fmt: skip
+
+
+def significance(graph: ProjectGraph, view: LakeSnapshot, model: TabularDeclaration) -> dict[str, float]:
+    """Input -> p of its being unrelated to the target, by Holm over all inputs; features as of each example's time.
+
+    Looked at one by one: what says nothing alone may still say something together with another.
+    """
+    asked = graph.askings[model.name]
+    rows = example_rows(graph, view, asked)
+    rows = rows.filter(pc.is_valid(rows[model.target]))
+    if rows.num_rows > ROWS:
+        rows = rows.take(pa.array(np.linspace(0, rows.num_rows - 1, ROWS).astype(np.int64)))
+    if not rows.num_rows:
+        return {}
+    joined = with_features(graph, view, asked, rows)
+    task, classes = task_of(model, rows[model.target], asked.columns.kinds[model.target])
+    target = encoded_target(model, rows[model.target], task, classes)
+    return holm({
+        field.name: association(joined[field.name], target, classes=len(classes)) for field in asked.inputs
+    })  # fmt: skip

@@ -1,0 +1,248 @@
+"""What has arrived for a stream: its source read once, people made surrogates at the door, rows laid out by the day
+whose increment brings them.
+
+A row belongs to the increment of its own day, or, if that day is done, to the increment that brought it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.core.identity.surrogates import Surrogates, Vault
+from tidemill.core.ledger.ledger_entry import LedgerEntry
+from tidemill.core.ports import Source
+from tidemill.core.record_format import decode_record
+from tidemill.core.records.ingest import Increment
+from tidemill.core.source_read import ReadRequest, SourceState
+from tidemill.core.storage.failpoint import failpoint
+from tidemill.loop.project.declarations import StreamDeclaration
+from tidemill.loop.project.source_states import SourceStates, StateRef
+from tidemill.loop.project.stores import Stores
+
+_EPOCH = date(1970, 1, 1)
+#: Stands for the kind of a state that ledger lines held before each source had its own.
+_EARLIER = ""
+
+
+@dataclass(frozen=True)
+class StreamPosition:
+    """How far a stream has come, as the ledger has it."""
+
+    number: int = 0
+    day: date | None = None
+    #: Where the state of its sources is kept; `None` before the first increment, and where `earlier` holds it.
+    state: StateRef | None = None
+    #: The state as ledger lines held it before it was kept beside them.
+    earlier: SourceState | None = None
+
+    def states(self, kept: SourceStates, stream: str) -> dict[str, SourceState]:
+        """The state of each kind of source; under no kind the one of earlier lines, which is of all kinds."""
+        if self.state is not None:
+            return kept.read(stream, self.state)
+        return {} if self.earlier is None else {_EARLIER: self.earlier}
+
+
+@dataclass(frozen=True)
+class DayRows:
+    """The rows of one increment as they arrived, surrogates in place of people."""
+
+    day: date
+    rows: pa.Table
+    refused: pa.Table
+
+
+@dataclass(frozen=True)
+class PendingRows:
+    """Everything that is due for one stream in this run."""
+
+    stream: StreamDeclaration
+    days: list[DayRows]
+    #: Where the stream stood before.
+    progress: StreamPosition = field(default_factory=StreamPosition)
+    #: The state of each kind of source after this read.
+    states: Mapping[str, SourceState] = field(default_factory=dict)
+    #: Number in `_row` -> name of the file, for people.
+    names: Mapping[int, str] = field(default_factory=dict)
+    #: Sentences for people: a file that arrived twice, a late file.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def first_event(self) -> datetime | None:
+        """The earliest event time of what is due."""
+        column = self.stream.contract.event_time
+        times = [pc.min(day.rows[column]).as_py() for day in self.days if day.rows.num_rows]
+        return min(times, default=None)
+
+
+def position_from_ledger(lines: Iterable[LedgerEntry]) -> StreamPosition:
+    """Where a stream stands, from its `publish` and `hold` lines; those that settle an older hold say nothing of it."""
+    newest = max((line for line in lines if _says_state(line)), key=lambda line: line.seq, default=None)
+    if newest is None:
+        return StreamPosition()
+    increment = decode_record(newest.details["increment"], Increment)
+    state = StateRef.from_details(newest.details)
+    return StreamPosition(increment.number, increment.day, state, None if state else _earlier_state(newest))
+
+
+def stream_position(stores: Stores, name: str) -> StreamPosition:
+    """How far a stream has come."""
+    newest = (_newest_with_state(stores, act, name) for act in ("publish", "hold"))
+    return position_from_ledger(line for line in newest if line is not None)
+
+
+def _newest_with_state(stores: Stores, act: str, name: str) -> LedgerEntry | None:
+    lines = stores.ledger.newest(act, about=f"stream:{name}")
+    return next((line for line in lines if _says_state(line)), None)
+
+
+def names_of_held(details: Mapping[str, Any]) -> dict[int, str]:
+    """Number in `_row` -> name of the file, of the rows that a `hold` line is about."""
+    if "names" in details:
+        return {int(number): name for number, name in details["names"].items()}
+    files = msgspec.json.decode(details.get("files", "[]"), type=list[dict[str, Any]])
+    return {file["number"]: file["path"] for file in files}
+
+
+def _says_state(line: LedgerEntry) -> bool:
+    """Whether a line says what the sources of its stream have to know of earlier reads."""
+    return "source_state" in line.details or "files" in line.details
+
+
+def _earlier_state(line: LedgerEntry) -> SourceState:
+    """Format 0 of a state: `files` of the line and `positions` of its increment."""
+    positions = msgspec.json.decode(line.details["increment"], type=dict[str, msgspec.Raw]).get("positions", b"{}")
+    body = {"files": msgspec.Raw(line.details["files"].encode()), "positions": msgspec.Raw(positions)}
+    return SourceState(format=0, kind=_EARLIER, body=body)
+
+
+def pending_rows(
+    stream: StreamDeclaration,
+    sources: Sequence[Source],
+    progress: StreamPosition,
+    kept: SourceStates,
+    *,
+    until: date,
+    arrival: datetime,
+    now: datetime,
+    backfill: bool,
+    surrogates: Surrogates,
+    vault: Vault,
+) -> PendingRows:
+    """Read every source of the stream once and lay its rows out by increment.
+
+    `arrival` is the event time of rows that bring none: the run's as-of, or in a backfill the start of history.
+    """
+    request = ReadRequest(until=until, after=progress.day, zone=stream.day_zone, arrival=arrival, now=now)
+    if request.nothing_due:
+        failpoint("increment.read")
+        return PendingRows(stream, [], progress)
+    states = progress.states(kept, stream.name)
+    reads = [
+        source.read(msgspec.structs.replace(request, state=states.get(source.kind, states.get(_EARLIER))))
+        for source in sources
+    ]
+    failpoint("increment.read")
+    rows = _pseudonymise(stream, pa.concat_tables([read.good for read in reads]), surrogates, vault)
+    refused = _sealed(stream, pa.concat_tables([read.refused for read in reads]), surrogates, vault)
+    failpoint("vault.stored")
+    if len(reads) > 1:  # the declared source has its own state now; posted events alone leave its earlier one as it is
+        states.pop(_EARLIER, None)
+    return PendingRows(
+        stream,
+        list(_split_by_day(rows, refused, progress.day, until, backfill=backfill, snapshot=stream.snapshot)),
+        progress,
+        {**states, **{read.state.kind: read.state for read in reads}},
+        {number: name for read in reads for number, name in read.names.items()},
+        tuple(note for read in reads for note in read.notes),
+    )
+
+
+def _pseudonymise(stream: StreamDeclaration, rows: pa.Table, surrogates: Surrogates, vault: Vault) -> pa.Table:
+    """Surrogates for people, and each person's sealed identity in the vault, before any row is kept."""
+    for column in stream.contract.role("subject"):
+        encoded = pc.dictionary_encode(rows[column].combine_chunks())
+        raw = encoded.dictionary.to_pylist()
+        known = surrogates.many(column, raw)
+        vault.remember(column, known, raw)
+        hidden = pc.take(pa.array(known, pa.string()), encoded.indices)
+        rows = rows.set_column(rows.schema.get_field_index(column), column, hidden)
+    return rows
+
+
+def _sealed(stream: StreamDeclaration, refused: pa.Table, surrogates: Surrogates, vault: Vault) -> pa.Table:
+    """Refused lines with their bytes encrypted: under the keys of the people that they can be seen to name, else under
+    the vault's key.
+    """
+    raw = refused["raw"].to_pylist()
+    people: list[list[str]] = [[] for _ in raw]
+    objects = [_json_object(line) for line in raw]
+    for column in stream.contract.role("subject"):
+        named = [(place, made[column]) for place, made in enumerate(objects) if isinstance(made.get(column), str)]
+        made_of = surrogates.many(column, [identifier for _, identifier in named])
+        vault.remember(column, made_of, [identifier for _, identifier in named])
+        for (place, _), surrogate in zip(named, made_of, strict=True):
+            people[place].append(surrogate)
+    keys = vault.keys_of({surrogate for named in people for surrogate in named})
+    sealed = [vault.seal_with(keys, line, named) for line, named in zip(raw, people, strict=True)]
+    return refused.set_column(refused.schema.get_field_index("raw"), "raw", pa.array(sealed, pa.binary()))
+
+
+def _json_object(line: bytes) -> dict[str, Any]:
+    """The object that a refused line holds; empty where it holds none, as a line of CSV."""
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _split_by_day(
+    rows: pa.Table, refused: pa.Table, done: date | None, until: date, *, backfill: bool, snapshot: bool
+) -> Iterator[DayRows]:
+    """The rows of each increment that is due. Late ones, and lines without a readable day, go with the first."""
+    last = (until - _EPOCH).days
+    if done is not None and until <= done:
+        return
+    if done is None and not rows.num_rows + refused.num_rows:
+        return  # nothing has begun: what comes first may still be a backfill
+    good_day, bad_day = _days(rows), _days(refused)
+    arrived = np.concatenate([good_day, bad_day])
+    if backfill:
+        first = last
+    elif done is None:
+        known = arrived[arrived > _UNKNOWN]
+        first = int(known.min()) if known.size else last
+    else:
+        first = (done - _EPOCH).days + 1
+    good_day, bad_day = np.clip(good_day, first, last), np.clip(bad_day, first, last)
+    good_order, bad_order = (np.argsort(days, kind="stable") for days in (good_day, bad_day))
+    for day in range(first, last + 1):
+        good = _of_day(rows, good_day, good_order, day)
+        bad = _of_day(refused, bad_day, bad_order, day)
+        if snapshot and not good.num_rows + bad.num_rows:
+            continue  # a snapshot has increments only where something came
+        yield DayRows(_EPOCH + timedelta(days=day), good, bad)
+
+
+#: The day number of a line whose day could not be read: before all others.
+_UNKNOWN = -(2**31)
+
+
+def _days(rows: pa.Table) -> npt.NDArray[np.int64]:
+    """Each row's day, in days since 1970."""
+    days: npt.NDArray[np.int64] = rows["_day"].cast(pa.int32()).fill_null(_UNKNOWN).to_numpy().astype(np.int64)
+    return days
+
+
+def _of_day(rows: pa.Table, days: npt.NDArray[np.int64], order: npt.NDArray[np.intp], day: int) -> pa.Table:
+    start, end = np.searchsorted(days, [day, day + 1], sorter=order)
+    return rows.take(pa.array(np.sort(order[start:end])))

@@ -1,0 +1,343 @@
+"""One increment, from rows as they arrived to a publication of every table, or to a hold.
+
+Rows are laid into the stream's table, every table that needs it is made again, all are checked, and only then does one
+publication name all versions at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.checks import defaults, evaluate, split_refused
+from tidemill.core.clock import as_of, to_micros
+from tidemill.core.contract.contract import INCREMENT, KNOWN_AT, ROW
+from tidemill.core.ports import Lease
+from tidemill.core.records.ingest import Increment, Publication, RowCounts, Verdict
+from tidemill.core.row_ids import split_row_id
+from tidemill.lake import PublicationDraft
+from tidemill.lake.commitment import commitment
+from tidemill.loop.ingest.arrivals import DayRows
+from tidemill.loop.ingest.sealed_table import sealed_table
+from tidemill.loop.project.declarations import StreamDeclaration, TableDeclaration
+from tidemill.loop.project.graph import ProjectGraph, contract_schema, naming_function
+from tidemill.loop.project.stores import Stores
+
+_TIME = pa.timestamp("us", "UTC")
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What became of an increment."""
+
+    increment: Increment
+    verdict: Verdict
+    #: `None` where it is held.
+    publication: Publication | None
+    #: Rows read of tables to make it, and CPU microseconds.
+    rows_read: int
+    cpu_us: int
+
+
+@dataclass(frozen=True)
+class IncrementRows:
+    """An increment's rows with everything that its record says of them."""
+
+    stream: StreamDeclaration
+    number: int
+    day: DayRows
+    arrived_at: datetime
+    #: Number in `_row` -> name of the file, for people.
+    names: Mapping[int, str] = field(default_factory=dict)
+    backfill: bool = False
+    #: When its rows counted as known; `None`: at the end of its day.
+    known_at: datetime | None = None
+    replaces_increment: int | None = None
+
+    @property
+    def as_of(self) -> datetime:
+        """The end of its day in the stream's zone."""
+        return as_of(self.day.day, self.stream.day_zone)
+
+
+def ingest_increment(
+    stores: Stores,
+    graph: ProjectGraph,
+    arrival: IncrementRows,
+    *,
+    lease: Lease,
+    history: Sequence[Mapping[str, float]] = (),
+    details: Mapping[str, str] | None = None,
+    accepted: bool = False,
+) -> IngestResult:
+    """Publish an increment, or hold it. `accepted` publishes whatever the verdict; a person has taken it on."""
+    started = time.process_time_ns()
+    good, broken = split_refused(arrival.stream.contract, arrival.day.rows.drop_columns(["_day"]))
+    making = _TableBuild(stores, graph, stores.lake.draft(lease))
+    counts = making.lay_in(arrival, _stamped(arrival, good), broken.num_rows)
+    increment = _record(stores, arrival, counts)
+    verdicts = [_check_stream(stores, graph, arrival, counts, history)]
+    if making.changed[arrival.stream.name].num_rows:
+        verdicts += [making.make(table, arrival, history) for table in graph.downstream([arrival.stream.name])]
+    verdict = merge_verdicts(verdicts)
+    about = {
+        **(details or {}),
+        "codes": _codes(graph),
+        "rows_read": str(making.draft.rows_read),
+        "cpu_us": str((time.process_time_ns() - started) // 1000),
+    }
+    publication = None
+    if verdict.outcome == "hold" and not accepted:
+        named = {**about, "names": _names(arrival)}
+        making.draft.hold(increment, verdict, _held(stores, arrival), refused=arrival.day.refused, details=named)
+    else:
+        stores.lake.quarantine(arrival.stream.name, arrival.number, _refused(stores, arrival, broken))
+        publication = making.draft.publish(increment, verdict, details=about)
+    return IngestResult(
+        increment, verdict, publication, making.draft.rows_read, (time.process_time_ns() - started) // 1000
+    )
+
+
+def _held(stores: Stores, arrival: IncrementRows) -> pa.Table:
+    return sealed_table(stores.vault, arrival.day.rows, arrival.stream.contract.role("subject"))
+
+
+def published_codes(stores: Stores) -> dict[str, str]:
+    """The code that each published table was last made with; every publication names that of all."""
+    line = stores.ledger.last("publish")
+    return msgspec.json.decode(line.details.get("codes", "{}"), type=dict[str, str]) if line else {}
+
+
+def rebuild_changed_tables(stores: Stores, graph: ProjectGraph, *, lease: Lease) -> list[str]:
+    """Make those published tables again, whole, whose code is no longer what made them, and what is made of them.
+
+    One publication that no increment brought; the names of its tables. It comes before any increment, because an
+    increment says of every table that it is made with the code of now.
+    """
+    if stores.ledger.last("publish") is None:
+        return []
+    codes = published_codes(stores)
+    changed = {table.name for table in graph.order if codes.get(table.name) != graph.codes[table.name]}
+    follow = {table.name for table in graph.downstream(changed)}
+    tables = [table for table in graph.order if table.name in changed | follow]
+    if tables:
+        making = _TableBuild(stores, graph, stores.lake.draft(lease))
+        for table in tables:
+            making.make_whole(table)
+        about = {"codes": _codes(graph), "rebuilt": ",".join(table.name for table in tables)}
+        making.draft.rebuild(stores.lake.view().as_of, details=about)
+    return [table.name for table in tables]
+
+
+def _codes(graph: ProjectGraph) -> str:
+    return msgspec.json.encode({table.name: graph.codes[table.name] for table in graph.order}).decode()
+
+
+class _TableBuild:
+    """The tables of one publication while they are being made."""
+
+    def __init__(self, stores: Stores, graph: ProjectGraph, draft: PublicationDraft) -> None:
+        self.stores, self.graph, self.draft = stores, graph, draft
+        #: Table -> rows that this publication adds and removes.
+        self.changed: dict[str, pa.Table] = {}
+        for name, stream in graph.mill.streams.items():
+            draft.declare(name, contract_schema(stream.contract), graph.personal(name))
+        for table in graph.order:
+            draft.declare(table.name, graph.schemas[table.name], graph.personal(table.name))
+
+    def lay_in(self, arrival: IncrementRows, rows: pa.Table, refused: int) -> RowCounts:
+        """The arrived rows into the stream's own table."""
+        stream = arrival.stream
+        if stream.snapshot:
+            rows = self._newest(stream, rows)
+        personal = self.graph.personal(stream.name)
+        merged = self.draft.merge_stream(stream.name, rows, stream.key, personal=personal)
+        self.changed[stream.name] = merged.changed
+        return RowCounts(
+            arrived=arrival.day.rows.num_rows + arrival.day.refused.num_rows,
+            refused=refused + arrival.day.refused.num_rows,
+            repeated=merged.repeated,
+            contradicted=merged.contradicted,
+            merged=merged.merged,
+        )
+
+    def make(self, table: TableDeclaration, arrival: IncrementRows, history: Sequence[Mapping[str, float]]) -> Verdict:
+        """A derived table: its touched keys if it promises `by=`, whole if not; checked on the rows that changed."""
+        rows = self._make_touched(table) if table.by else self.make_whole(table)
+        expectations = self.graph.mill.expectations.get(table.name, [])
+        time_column = _event_time(self.graph, table.name)
+        return evaluate(
+            table.name,
+            rows,
+            expectations,
+            engine=self.stores.engine,
+            counts=None,
+            as_of=to_micros(arrival.as_of),
+            event_time=time_column,
+            history=history,
+        )
+
+    def make_whole(self, table: TableDeclaration) -> pa.Table:
+        frames = {name: self.draft.scan(name) for name in table.inputs}
+        rows = self._collected(table, frames)
+        made = self.draft.reshape(table.name, rows, personal=self.graph.personal(table.name))
+        self.changed[table.name] = made.changed
+        return rows
+
+    def _make_touched(self, table: TableDeclaration) -> pa.Table:
+        by = list(table.by)
+        parts = [self.changed[name].select(by) for name in table.inputs if name in self.changed]
+        touched = pa.concat_tables(parts).group_by(by, use_threads=False).aggregate([])
+        frames = {name: self.draft.scan(name, touched) for name in table.inputs}
+        rows = self._collected(table, frames)
+        made = self.draft.upsert(table.name, rows, by=by, touched=touched, personal=self.graph.personal(table.name))
+        self.changed[table.name] = made.changed
+        return rows
+
+    def _collected(self, table: TableDeclaration, frames: Mapping[str, Any]) -> pa.Table:
+        """What the function makes, with the columns as the dry run saw them, so that engines that count in other
+        widths agree.
+        """
+        schema = self.graph.schemas[table.name]
+        with naming_function(f"table {table.name!r}"):
+            return self.stores.engine.collect(table.function(**frames)).select(schema.names).cast(schema)
+
+    def _newest(self, stream: StreamDeclaration, rows: pa.Table) -> pa.Table:
+        """Of a snapshot's rows, those that are newer than what is there."""
+        key, order = list(stream.key), [stream.contract.event_time, ROW]
+        engine = self.stores.engine
+        new = engine.collect(engine.frame(rows).unique(key, keep="last", order_by=order))
+        if not new.num_rows:
+            return new
+        kept = engine.collect(self.draft.scan(stream.name, new.select(key)))
+        both = pa.concat_tables([kept.select(new.column_names).cast(new.schema), new])
+        newest = engine.collect(engine.frame(both).unique(key, keep="last", order_by=order))
+        return newest.filter(pc.is_in(newest[ROW], value_set=new[ROW].combine_chunks()))
+
+
+def _stamped(arrival: IncrementRows, rows: pa.Table) -> pa.Table:
+    """The rows with the lake's own columns: the increment that brought them and when they counted as known."""
+    n = rows.num_rows
+    if arrival.backfill:
+        days = arrival.day.rows["_day"]
+        on = pc.is_in(arrival.day.rows[ROW], value_set=rows[ROW].combine_chunks())
+        known = _ends_of_days(days.filter(on), arrival.stream)
+    else:
+        at = arrival.known_at or arrival.as_of
+        known = pa.array([to_micros(at)] * n, pa.int64()).cast(_TIME)
+    return rows.append_column(INCREMENT, pa.array([arrival.number] * n, pa.int64())).append_column(KNOWN_AT, known)
+
+
+def _ends_of_days(days: pa.ChunkedArray, stream: StreamDeclaration) -> pa.Array:
+    """For each day, its end in the stream's zone plus the stream's declared delay."""
+    encoded = pc.dictionary_encode(days.combine_chunks())
+    delay = timedelta(days=stream.delay_days)
+    ends = [to_micros(as_of(day, stream.day_zone) + delay) for day in encoded.dictionary.to_pylist()]
+    return pc.take(pa.array(ends, pa.int64()).cast(_TIME), encoded.indices)
+
+
+def _check_stream(
+    stores: Stores,
+    graph: ProjectGraph,
+    arrival: IncrementRows,
+    counts: RowCounts,
+    history: Sequence[Mapping[str, float]],
+) -> Verdict:
+    stream = arrival.stream
+    own = graph.mill.expectations.get(stream.name, [])
+    return evaluate(
+        stream.name,
+        arrival.day.rows.drop_columns(["_day"]),
+        own if stream.snapshot else [*defaults(own), *own],
+        engine=stores.engine,
+        counts=counts,
+        as_of=to_micros(arrival.as_of),
+        event_time=stream.contract.event_time,
+        history=history,
+    )
+
+
+def _names(arrival: IncrementRows) -> dict[str, str]:
+    """The names of the files that the increment's rows came from, by number."""
+    numbers = pc.unique(pc.shift_right(arrival.day.rows[ROW].combine_chunks(), 40)).to_pylist()
+    return {str(number): arrival.names[number] for number in numbers if number in arrival.names}
+
+
+def merge_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
+    """All verdicts of an increment as one: the gravest outcome, every failure."""
+    outcomes = [verdict.outcome for verdict in verdicts]
+    outcome = "hold" if "hold" in outcomes else "warn" if "warn" in outcomes else "pass"
+    return Verdict(
+        outcome=outcome,  # type: ignore[arg-type]  # one of three, by construction
+        failures=tuple(failure for verdict in verdicts for failure in verdict.failures),
+        checked=sum(verdict.checked for verdict in verdicts),
+        notes=tuple(note for verdict in verdicts for note in verdict.notes),
+        metrics={name: value for verdict in verdicts for name, value in verdict.metrics.items()},
+    )
+
+
+def _record(stores: Stores, arrival: IncrementRows, counts: RowCounts) -> Increment:
+    stream, rows = arrival.stream, arrival.day.rows
+    times = pc.min_max(rows[stream.contract.event_time].cast(pa.int64())).as_py() if rows.num_rows else {}
+    name = f"{stores.identity.id}/{stream.name}/{arrival.number}"
+    return Increment(
+        stream=stream.name,
+        number=arrival.number,
+        day=arrival.day.day,
+        as_of=to_micros(arrival.as_of),
+        backfill=arrival.backfill,
+        arrived_at=to_micros(arrival.arrived_at),
+        first_event=times.get("min"),
+        last_event=times.get("max"),
+        counts=counts,
+        commitment=commitment(rows, stores.keys.subject, name),
+        replaces_increment=arrival.replaces_increment,
+    )
+
+
+def _refused(stores: Stores, arrival: IncrementRows, broken: pa.Table) -> pa.Table:
+    """Everything of the increment that goes to quarantine: what the parser refused and what the contract refused."""
+    parsed = arrival.day.refused.drop_columns(["_day"])
+    if not broken.num_rows:
+        return parsed
+    at = broken[ROW].to_pylist()
+    whole = {
+        row[ROW]: row
+        for row in arrival.day.rows.filter(
+            pc.is_in(arrival.day.rows[ROW], value_set=broken[ROW].combine_chunks())
+        ).to_pylist()
+    }
+    rows = {
+        ROW: at,
+        "file": [arrival.names.get(file, str(file)) for file, _ in map(split_row_id, at)],
+        "line": [line for _, line in map(split_row_id, at)],
+        "column": broken["column"].to_pylist(),
+        "reason": broken["reason"].to_pylist(),
+        "raw": _sealed_rows(stores, arrival.stream, [whole[row] for row in at]),
+    }
+    return pa.concat_tables([parsed, pa.table(rows).select(parsed.column_names).cast(parsed.schema)])
+
+
+def _sealed_rows(stores: Stores, stream: StreamDeclaration, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
+    """Each row sealed under the keys of the people that it names."""
+    columns = stream.contract.role("subject")
+    people = [[row[column] for column in columns if row[column]] for row in rows]
+    keys = stores.vault.keys_of({surrogate for named in people for surrogate in named})
+    return [
+        stores.vault.seal_with(keys, msgspec.json.encode(row), named) for row, named in zip(rows, people, strict=True)
+    ]
+
+
+def _event_time(graph: ProjectGraph, name: str) -> str | None:
+    for stream in graph.streams_of(name):
+        column = stream.contract.event_time
+        if column in graph.schemas[name].names:
+            return column
+    return None

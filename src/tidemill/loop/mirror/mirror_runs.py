@@ -1,0 +1,64 @@
+"""Runs copied to where others look for them, such as MLflow: after the ledger, never read for a decision.
+
+The copying is a process of its own: its library takes seconds to load, may hang, or may take the process with it, and
+none of that may stop a training. What one copying left undone, the next one does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import msgspec
+
+from tidemill.core.settings import masked
+from tidemill.loop.mirror.mirror_process import MirrorJob, MirrorResult
+from tidemill.loop.project.stores import Stores
+
+#: Seconds that a training waits for the copying at its end.
+LIMIT_S = 180.0
+_LONGEST = 300
+#: Nothing of ours is told to the library's makers.
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+#: A server that is away is given up soon, unless somebody says otherwise; the next training tries again.
+_BRIEF = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+
+
+def mirror_runs(stores: Stores, *, limit_s: float = LIMIT_S) -> tuple[str, ...]:
+    """Copy every run that has ended and is not there yet; a sentence where that did not work."""
+    if not stores.settings.mirror:
+        return ()
+    asked = MirrorJob(
+        mirror=stores.settings.mirror,
+        mill=stores.identity.name,
+        mill_id=stores.identity.id,
+        project=str(stores.project.absolute()),
+        ledger=stores.settings.ledger,
+        keys=str(stores.settings.keys_folder(stores.identity.id).absolute()),
+        lock=str((stores.state / "mirror.lock").absolute()),
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tidemill.loop.mirror.mirror_process"],
+            input=msgspec.json.encode(asked),
+            capture_output=True,
+            cwd=stores.project,
+            env={**_BRIEF, **os.environ, **_QUIET},
+            timeout=limit_s,
+        )
+    except subprocess.TimeoutExpired:
+        return (_sentence(stores, f"it took longer than {limit_s:g} seconds"),)
+    except OSError as error:
+        return (_sentence(stores, error.strerror or type(error).__name__),)
+    try:
+        told = msgspec.json.decode(done.stdout.splitlines()[-1], type=MirrorResult)
+    except (IndexError, msgspec.DecodeError):
+        return (_sentence(stores, f"its process ended with status {done.returncode} and said nothing"),)
+    return (_sentence(stores, told.problem),) if told.problem else ()
+
+
+def _sentence(stores: Stores, why: str) -> str:
+    why = masked(" ".join(why.split()))
+    why = why if len(why) <= _LONGEST else f"{why[:_LONGEST]}…"
+    return f"the runs were not copied to {masked(stores.settings.mirror)}, the next training tries again: {why}"

@@ -1,0 +1,1 @@
+"""Online features: materialisation and the metadata that the server reads."""

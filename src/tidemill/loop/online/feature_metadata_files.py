@@ -1,0 +1,144 @@
+"""What a project says of its features, and what was measured of them, left as files for whoever cannot load mill.py.
+
+They lie beside the server's pointers, each replaced at once: `features.json` by every run, `significance.MODEL.json` by
+a training and by `tidemill features --significance`, `skew.MODEL.json` by `tidemill features --skew MODEL`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from tidemill.core.record_format import Record, VersionedRecord
+from tidemill.core.records.signature import InputField
+from tidemill.features.skew import FeatureSkew
+from tidemill.serving.live.state_files import read_state, write_state
+
+FILE = "features.json"
+
+
+class DeclaredView(Record, frozen=True):
+    """A feature view as mill.py declares it."""
+
+    name: str = ""
+    entity: str = ""
+    #: The entity is a person, asked by its surrogate; and the columns that name people too.
+    personal: bool = False
+    hidden: tuple[str, ...] = ()
+    #: `rows`, or a window and how far its boundaries are apart, microseconds.
+    kind: str = ""
+    window_us: int | None = None
+    every_us: int | None = None
+    ttl_us: int | None = None
+    owner: str = ""
+    description: str = ""
+    inputs: tuple[str, ...] = ()
+    #: Name -> type of what a person declared, without the entity and the lake's own columns.
+    columns: dict[str, str] = msgspec.field(default_factory=dict)
+    #: Models that look it up, or whose slate may ask it; and of tabular ones column -> the model's input.
+    consumers: tuple[str, ...] = ()
+    inputs_of: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+
+    @property
+    def snippet(self) -> str:
+        """What opens it in a notebook."""
+        return f'bench.features["{self.name}"]'
+
+
+class DeclaredFunction(Record, frozen=True):
+    """Features that are computed when they are asked for; `gives` is not known while no model uses it."""
+
+    name: str = ""
+    owner: str = ""
+    description: str = ""
+    takes: tuple[str, ...] = ()
+    gives: tuple[InputField, ...] = ()
+    consumers: tuple[str, ...] = ()
+
+
+class DeclaredFeatures(VersionedRecord, frozen=True):
+    """All features of a project."""
+
+    KIND: ClassVar[str] = "feature declaration"
+
+    #: Format 2 has the words of `core.kinds`; a reader of format 1 knows only the former ones.
+    format: int = 2
+    views: tuple[DeclaredView, ...] = ()
+    functions: tuple[DeclaredFunction, ...] = ()
+
+
+class Significance(VersionedRecord, frozen=True):
+    """Input of a model -> p of its being unrelated to the target, corrected for all inputs."""
+
+    KIND: ClassVar[str] = "feature significance"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("model", "p")
+
+    model: str = ""
+    target: str = ""
+    #: When it was tested (microseconds), on which publication.
+    at: int = 0
+    publication: int = 0
+    p: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+class SkewReport(Record, frozen=True):
+    """The train/serve skew of a model over its newest logged predictions."""
+
+    model: str = ""
+    release: str = ""
+    publication: int = 0
+    predictions: int = 0
+    #: The as-of of the oldest and the newest of them, microseconds; `None` without any.
+    first: int | None = None
+    last: int | None = None
+    features: tuple[FeatureSkew, ...] = ()
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything was served that the tables do not give."""
+        return any(one.differing for one in self.features)
+
+
+class StoredSkew(VersionedRecord, frozen=True):
+    """A skew report and when it was made, microseconds."""
+
+    KIND: ClassVar[str] = "feature skew report"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("report",)
+
+    at: int = 0
+    report: SkewReport = SkewReport()
+
+
+def write_declared(serving_root: Path, declared: DeclaredFeatures) -> None:
+    """Leave what is declared."""
+    write_state(serving_root / FILE, declared)
+
+
+def declared_features(serving_root: Path) -> DeclaredFeatures:
+    """What the last run left; nothing where none did."""
+    return read_state(serving_root / FILE, DeclaredFeatures) or DeclaredFeatures()
+
+
+def write_significance(serving_root: Path, found: Significance) -> None:
+    """Leave the tests of one model."""
+    write_state(serving_root / f"significance.{found.model}.json", found)
+
+
+def significances(serving_root: Path) -> Mapping[str, Significance]:
+    """Model -> its tests, of those that were made."""
+    read = (read_state(path, Significance) for path in sorted(serving_root.glob("significance.*.json")))
+    return {one.model: one for one in read if one is not None}
+
+
+def write_skew(serving_root: Path, report: SkewReport, at: int) -> None:
+    """Leave the skew of one model."""
+    write_state(serving_root / f"skew.{report.model}.json", StoredSkew(at=at, report=report))
+
+
+def skews(serving_root: Path) -> Mapping[str, StoredSkew]:
+    """Model -> its skew, of those that were measured."""
+    read = (read_state(path, StoredSkew) for path in sorted(serving_root.glob("skew.*.json")))
+    return {one.report.model: one for one in read if one is not None}

@@ -1,0 +1,191 @@
+"""What answers look up, made from the published tables and nothing else: feature views, what each user has seen, and
+how often each item was taken on each of the last days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tidemill.core.canonical import fingerprint
+from tidemill.core.clock import from_micros
+from tidemill.core.ports import Lease
+from tidemill.core.storage.failpoint import failpoint
+from tidemill.features import FeatureView, materialise
+from tidemill.lake import LakeSnapshot
+from tidemill.loop.online.feature_metadata import declared
+from tidemill.loop.online.feature_metadata_files import write_declared
+from tidemill.loop.online.view_rows import newest_rows
+from tidemill.loop.project.declarations import FeatureViewDeclaration, RecommenderDeclaration
+from tidemill.loop.project.graph import ColumnRoles, ProjectGraph
+from tidemill.loop.project.stores import Stores
+from tidemill.serving.events.streams import ServedStream, write_streams
+from tidemill.serving.live.fact_publication import write_fact_publication
+from tidemill.serving.live.server_clock import replayed, set_replay
+from tidemill.serving.recommend.user_history import recent_view
+
+#: How many days of daily counts an item keeps; older events count in its total alone.
+COUNTED_DAYS = 400
+_DAY_US = 86_400_000_000
+#: What rows online hold beside their columns; another number makes all of them anew.
+_FORM = 2
+
+
+def materialise_online(
+    stores: Stores, graph: ProjectGraph, lease: Lease, progress: Callable[[str, dict[str, Any]], None]
+) -> list[str]:
+    """Bring every view up to the newest publication; the names of those that changed. Nothing is made twice."""
+    if stores.ledger.last("publish") is None:
+        return []
+    view = stores.lake.view()
+    changed = []
+    for features in graph.mill.features_views.values():
+        version = _version(graph, view, features)
+        if stores.latest.version(features.name) != version:
+            n = _materialise(stores, graph, view, features, version)
+            _say(stores, lease, view, features.name, n, version, code=graph.codes[features.name])
+            changed.append(features.name)
+    for model in graph.mill.recommenders.values():
+        version = fingerprint({"from": {model.interactions: view.versions[model.interactions]}, "days": COUNTED_DAYS})
+        if stores.latest.version(f"{model.name}.items") != version:
+            roles = graph.roles(model)
+            rows = _events(stores, view, model, roles)
+            for name, key, kept in (
+                (f"{model.name}.history", roles.subject, _histories(rows, roles)),
+                (f"{model.name}.items", roles.item, _counts(rows, roles)),
+            ):
+                stores.latest.write(name, key, kept, version)
+                _say(stores, lease, view, name, kept.num_rows, version)
+                changed.append(name)
+    for stream in graph.mill.streams:
+        stores.latest.drop_covered(recent_view(stream), _published_before(stores, stream, view))
+    write_serving_metadata(stores, graph)
+    write_fact_publication(stores.serving_root, view.publication, view.as_of)
+    _advance(stores, view)
+    if changed:
+        progress("features", {"views": changed})
+    return changed
+
+
+def _advance(stores: Stores, view: LakeSnapshot) -> None:
+    """Move a replaying server on to what is published; one on the wall's time, or further on, is left alone."""
+    stands, now = replayed(stores.serving_root), from_micros(view.as_of)
+    if stands is not None and stands < now:
+        set_replay(stores.serving_root, now)
+
+
+def _published_before(stores: Stores, stream: str, view: LakeSnapshot) -> int:
+    """Until when everything posted to a stream is published, so that it need not lie on top of the histories any more.
+
+    What was posted on a held day, or after it, still has to count as seen.
+    """
+    held = [state.increment.as_of for state in stores.lake.held_increments(stream)]
+    return min([view.as_of, *(as_of - _DAY_US for as_of in held)])
+
+
+def _version(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration) -> str:
+    """What a view's rows depend on: its code, the tables, what a row counts from, and of aggregates the boundary."""
+    about: dict[str, Any] = {
+        "code": graph.codes[features.name],
+        "from": {name: view.versions[name] for name in features.inputs},
+        "known": features.known,
+        "form": _FORM,
+    }
+    if features.every_us is not None:
+        about |= {"window": features.window_us, "boundary": view.as_of // features.every_us * features.every_us}
+    elif any(stream.delay_days for stream in graph.streams_of(features.name)):
+        about["as_of"] = view.as_of  # rows that a backfill brought become known as time goes by
+    return fingerprint(about)
+
+
+def _materialise(
+    stores: Stores, graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration, version: str
+) -> int:
+    """Make a feature view of the published tables and keep the newest row of each entity ready; how many there are."""
+    rows = newest_rows(graph, view, features)
+    columns = tuple(name for name in rows.column_names if name != features.entity)
+    made = FeatureView(name=features.name, entity=features.entity, columns=columns)
+    return materialise(stores.latest, made, rows, version)
+
+
+def _say(stores: Stores, lease: Lease, view: LakeSnapshot, name: str, rows: int, version: str, code: str = "") -> None:
+    """The ledger line of a view that is written; `code` is the fingerprint of the function that made it."""
+    failpoint("features.written")
+    stores.ledger.append(
+        "features",
+        about=f"view:{name}",
+        refs_in=[f"table:{table}@{number}" for table, number in view.versions.items()],
+        refs_out=[f"view:{name}@{version[:16]}"],
+        fingerprint=version,
+        details={"publication": view.publication, "rows": rows, **({"code": code[:12]} if code else {})},
+        lease=lease,
+    )
+    failpoint("features.ledger")
+
+
+def _events(stores: Stores, view: LakeSnapshot, model: RecommenderDeclaration, roles: ColumnRoles) -> pa.Table:
+    """The interactions, by user, then time, then arrival: a total order, the same on every engine."""
+    columns = [roles.subject, roles.item, roles.time]
+    order = [*columns[:1], roles.time]
+    schema = view.schema(model.interactions)
+    if "_row" in schema.names:
+        columns.append("_row")
+        order.append("_row")
+    rows = view.arrow(model.interactions, columns=columns)
+    return rows.sort_by([(column, "ascending") for column in order])
+
+
+def _histories(rows: pa.Table, roles: ColumnRoles) -> pa.Table:
+    """One row per user: the items, oldest first, and when (microseconds)."""
+    users = rows[roles.subject].combine_chunks()
+    plain = users.dictionary_encode()
+    codes = plain.indices.to_numpy()
+    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, np.int64)
+    offsets = pa.array(np.r_[starts, len(codes)].astype(np.int32))
+    items = pa.ListArray.from_arrays(offsets, rows[roles.item].combine_chunks())
+    times = pa.ListArray.from_arrays(offsets, rows[roles.time].cast(pa.int64()).combine_chunks())
+    return pa.table({roles.subject: users.take(pa.array(starts)), "items": items, "times": times})
+
+
+def _counts(rows: pa.Table, roles: ColumnRoles) -> pa.Table:
+    """One row per item: events of all time, and events on each of the last days that had any."""
+    encoded = rows[roles.item].combine_chunks().dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    days = rows[roles.time].cast(pa.int64()).to_numpy() // _DAY_US
+    n = len(encoded.dictionary)
+    totals = np.bincount(codes, minlength=n)
+    recent = days > (days.max() if len(days) else 0) - COUNTED_DAYS
+    pairs, times = np.unique(np.stack([codes[recent], days[recent]]), axis=1, return_counts=True)
+    offsets = pa.array(np.searchsorted(pairs[0], np.arange(n + 1)).astype(np.int32))
+    return pa.table(
+        {
+            roles.item: encoded.dictionary,
+            "n_all": pa.array(totals.astype(np.int64)),
+            "days": pa.ListArray.from_arrays(offsets, pa.array(pairs[1].astype(np.int32))),
+            "counts": pa.ListArray.from_arrays(offsets, pa.array(times.astype(np.int32))),
+        }
+    )
+
+
+def write_serving_metadata(stores: Stores, graph: ProjectGraph) -> None:
+    """Leave the contracts of the streams where a server finds them, and which models each one feeds; and what is
+    declared of the features, for the console.
+    """
+    write_declared(stores.serving_root, declared(graph))
+    feeds: dict[str, tuple[str, ...]] = {}
+    for name in graph.mill.streams:
+        feeds[name] = tuple(
+            model.name
+            for model in graph.mill.recommenders.values()
+            if name in {stream.name for stream in graph.streams_of(model.interactions)}
+        )
+    write_streams(
+        stores.serving_root,
+        {
+            name: ServedStream(contract=stream.contract, feeds=feeds[name])
+            for name, stream in graph.mill.streams.items()
+        },
+    )

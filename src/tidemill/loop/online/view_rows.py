@@ -1,0 +1,90 @@
+"""The row of each entity of a feature view that counts at the end of a publication: what goes online."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.core.contract.contract import KNOWN_AT
+from tidemill.core.ports import Latest
+from tidemill.features import ViewSpec, view_at
+from tidemill.features import newest_rows as newest
+from tidemill.features.column_statistics import ColumnStatistics, column_statistics
+from tidemill.features.value_intervals import AT
+from tidemill.features.view_spec import ViewSpec
+from tidemill.lake import LakeSnapshot
+from tidemill.loop.online.feature_metadata_files import DeclaredView
+from tidemill.loop.project.declarations import FeatureViewDeclaration
+from tidemill.loop.project.graph import ProjectGraph, naming_function
+
+
+def newest_rows(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration) -> pa.Table:
+    """One row per entity: the view's columns, and `_at` (int64 microseconds), sorted by entity.
+
+    Of aggregates, those of the last boundary at or before the publication's as-of; an entity without rows in its window
+    has none. Of rows, the newest event that was known by then, and `_at` is when it happened. Rows that do not say when
+    they happened or were known count as they are, `_at` being their event time where they have one, else the as-of.
+    """
+    spec = view_spec(graph, features)
+    frames = {name: view.scan(name) for name in features.inputs}
+    schema = graph.schemas[features.name]
+    with naming_function(f"features {features.name!r}"):
+        if spec.aggregated or _dated(spec, schema):
+            rows = view_at(spec, frames, graph.engine, as_of=view.as_of)
+        else:
+            rows = _undated(graph, features, graph.engine.collect(features.function(**frames)), view.as_of)
+    kept = {name: rows[name].cast(schema.field(name).type) for name in schema.names}
+    return pa.table({**kept, AT: rows[AT]})
+
+
+def _dated(spec: ViewSpec, schema: pa.Schema) -> bool:
+    """Whether rows of a view can say when they happened and when they were known."""
+    times = {time for name in spec.inputs if (time := spec.times.get(name, ""))}
+    return bool(times & set(schema.names)) and (spec.known == "event" or KNOWN_AT in schema.names)
+
+
+def _undated(graph: ProjectGraph, features: FeatureViewDeclaration, rows: pa.Table, as_of: int) -> pa.Table:
+    time, now = event_time(graph, features.name), pa.scalar(as_of, pa.int64())
+    kept = newest(rows, features.entity, order_by=[time] if time else [])
+    at = pc.fill_null(kept[time].cast(pa.int64()), now) if time else pa.repeat(now, kept.num_rows)
+    return kept.append_column(AT, at)
+
+
+def view_spec(graph: ProjectGraph, features: FeatureViewDeclaration) -> ViewSpec:
+    """What `features` is made of; a table that keeps no stream's event time has none."""
+    return ViewSpec(
+        name=features.name,
+        entity=features.entity,
+        function=features.function,
+        inputs=features.inputs,
+        times={name: event_time(graph, name) for name in features.inputs},
+        window_us=features.window_us,
+        every_us=features.every_us,
+        ttl_us=features.ttl_us,
+        known=features.known,
+    )
+
+
+def event_time(graph: ProjectGraph, table: str) -> str:
+    """The event-time column of a stream, table or view; empty where it keeps none of a stream that it is made from."""
+    names = graph.schemas[table].names
+    times = (stream.contract.event_time for stream in graph.streams_of(table))
+    return next((time for time in times if time in names), "")
+
+
+def online_rows(latest: Latest, view: DeclaredView) -> pa.Table:
+    """One row per entity with the declared columns and `_at`; without any column where the view was never made."""
+    keys = latest.keys(view.name)
+    if not keys:
+        return pa.table({})
+    there = latest.get(view.name, keys[0]) or {}  # what a run of earlier code left may have other columns
+    names = [name for name in (*view.columns, AT) if name in there]
+    return latest.take(view.name, keys, names)[0]
+
+
+def online_figures(rows: pa.Table, view: DeclaredView) -> tuple[ColumnStatistics, ...]:
+    """The figures of the columns that a person declared, as far as they are there; types where there is no row."""
+    if not rows.num_columns:
+        return tuple(ColumnStatistics(name=name, type=kind, missing=0.0) for name, kind in view.columns.items())
+    names = [name for name in view.columns if name in rows.column_names]
+    return tuple(column_statistics(rows, names, personal={*view.hidden}))

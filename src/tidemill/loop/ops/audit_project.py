@@ -1,0 +1,31 @@
+"""What is kept of a project is what was written: the ledger against its heads, the lake against its hashes."""
+
+from __future__ import annotations
+
+from tidemill.core.errors import LedgerCorrupt
+from tidemill.governance import ledger_audit as account
+from tidemill.loop.ingest.arrivals import stream_position
+from tidemill.loop.project.stores import Stores
+
+
+def audit(stores: Stores) -> list[str]:
+    """Every problem as a sentence; none where the account can be believed."""
+    try:
+        heads = stores.lake.heads()
+    except LedgerCorrupt:
+        heads = []  # which of the lake's commits are published cannot be read; the line that is wrong is named below
+    return account.verify_ledger(stores.ledger, stores.state / "checkpoints", heads)
+
+
+def verify_lake(stores: Stores) -> list[str]:
+    """A sentence for each file of the lake that is not what was written, the states of the sources included."""
+    states = {stream: stream_position(stores, stream).state for stream in stores.lake.streams()}
+    return [
+        *stores.lake.verify(),
+        *(
+            problem
+            for stream, state in states.items()
+            if state is not None
+            for problem in stores.source_states.verify(stream, state)
+        ),
+    ]

@@ -1,0 +1,92 @@
+"""What is wrong with this machine or this project, each with what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib import metadata, util
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tidemill.core.settings import Settings
+
+#: Below this, a run may not be able to keep an old and a new version of a table.
+_LEAST_FREE_BYTES = 2 * 1024**3
+_OPTIONAL = {
+    "faiss": ("learn", "approximate nearest neighbours; without it the exact scan is used"),
+    "pyspark": ("spark", "the Spark engine"),
+}
+
+
+class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """One look at the machine or the project."""
+
+    what: str
+    state: Literal["well", "note", "wrong"]
+    says: str
+
+
+def doctor(project: Path | None, settings: Settings | None, keys: Path | None) -> list[DoctorFinding]:
+    """Everything that was looked at; `wrong` stops something, `note` says what is optional and not here."""
+    found = [_python(), _disk(project or Path.cwd()), *_extras(), _java()]
+    if settings is not None:
+        found += [_source(name, url, project or Path.cwd()) for name, url in settings.sources.items()]
+    if keys is not None:
+        found.append(_keys(keys))
+    return found
+
+
+def _python() -> DoctorFinding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return DoctorFinding(what="Python", state="well", says=f"{version}, tidemill {metadata.version('tidemill')}")
+
+
+def _disk(folder: Path) -> DoctorFinding:
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1024**3:.1f} GiB free at {folder}"
+    return DoctorFinding(what="disk", state="well" if free > _LEAST_FREE_BYTES else "wrong", says=text)
+
+
+def _extras() -> list[DoctorFinding]:
+    return [
+        DoctorFinding(what=module, state="well", says=f"here: {why}")
+        if util.find_spec(module)
+        else DoctorFinding(what=module, state="note", says=f"not here: {why}; pip install 'tidemill[{extra}]'")
+        for module, (extra, why) in _OPTIONAL.items()
+    ]
+
+
+def _java() -> DoctorFinding:
+    if shutil.which("java"):
+        return DoctorFinding(what="java", state="well", says="here: a JVM for Spark")
+    return DoctorFinding(what="java", state="note", says="not here: only the Spark engine needs it")
+
+
+def _source(name: str, url: str, project: Path) -> DoctorFinding:
+    path = url.removeprefix("file:").partition("?")[0]
+    if not url.startswith("file:"):
+        return DoctorFinding(what=f"source {name}", state="well", says=url.partition("?")[0])
+    if (
+        list(project.glob(path))
+        if not Path(path).is_absolute()
+        else Path(path).exists() or list(Path("/").glob(path[1:]))
+    ):
+        return DoctorFinding(what=f"source {name}", state="well", says=f"{path} is there")
+    return DoctorFinding(what=f"source {name}", state="wrong", says=f"{path} names nothing in {project}")
+
+
+def _keys(folder: Path) -> DoctorFinding:
+    if not folder.is_dir():
+        return DoctorFinding(what="keys", state="wrong", says=f"{folder} is not there; restore it from its backup")
+    loose = [file.name for file in folder.iterdir() if file.is_file() and file.stat().st_mode & 0o077]
+    if loose:
+        return DoctorFinding(
+            what="keys", state="wrong", says=f"others may read {', '.join(loose)}: chmod 600 {folder}/*"
+        )
+    return DoctorFinding(
+        what="keys",
+        state="note",
+        says=f"in {folder}; keep a backup elsewhere: without it nobody can be named again and surrogates change",
+    )

@@ -1,0 +1,1 @@
+"""The pipeline: the plan, the run, held increments, and the status."""

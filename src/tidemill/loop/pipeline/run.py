@@ -1,0 +1,192 @@
+"""A run: everything that is due, brought in, checked, published or held; then features; then what the server needs,
+and the champions that are to be kept fresh.
+
+One run at a time brings in days; models are trained and promoted meanwhile. A killed run is simply run again: what the
+ledger has is done, what it has not is made again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+import msgspec
+
+from tidemill import loop
+from tidemill.core.clock import as_of, last_full_day
+from tidemill.core.errors import UnknownName, nearest
+from tidemill.core.lease import LAKE
+from tidemill.core.progress import Progress, no_progress
+from tidemill.loop.ingest.arrivals import DayRows, PendingRows, pending_rows, stream_position
+from tidemill.loop.ingest.ingest_increment import (
+    IncrementRows,
+    IngestResult,
+    ingest_increment,
+    rebuild_changed_tables,
+)
+from tidemill.loop.ingest.stream_sources import check_source_names, sources_of
+from tidemill.loop.online.materialise_online import materialise_online
+from tidemill.loop.project.declarations import StreamDeclaration
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.recovery import recover_pointers
+from tidemill.loop.project.source_states import StateRef
+from tidemill.loop.project.stores import Stores
+
+
+@dataclass
+class RunReport:
+    """What a run did, in numbers."""
+
+    until: date
+    increments: int = 0
+    arrived: int = 0
+    merged: int = 0
+    repeated: int = 0
+    contradicted: int = 0
+    refused: int = 0
+    #: `(stream, number)` of the increments that this run held.
+    held: list[tuple[str, int]] = field(default_factory=list)
+    warnings: int = 0
+    publications: int = 0
+    #: Per increment: day, stream, rows arrived, rows read, CPU microseconds.
+    costs: list[tuple[str, str, int, int, int]] = field(default_factory=list)
+    views: list[str] = field(default_factory=list)
+    #: Releases that are live now because their champion was refreshed.
+    refreshed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    cpu_s: float = 0.0
+
+
+def run(
+    stores: Stores,
+    graph: ProjectGraph,
+    *,
+    until: date | None = None,
+    backfill: bool = False,
+    progress: Progress = no_progress,
+) -> RunReport:
+    """Bring in what is due up to and including `until` (default: the last full day), and refresh what follows."""
+    started = time.process_time()
+    now = stores.clock.now()
+    with stores.leases.take(LAKE) as lease:
+        notes = stores.lake.recover(lease) + recover_pointers(stores)
+        waiting = _waiting(stores, graph, until, now, backfill=backfill)
+        last = until or max((last_full_day(now, stream.day_zone) for stream in _streams(graph)), default=now.date())
+        report = RunReport(until=last, notes=notes + [note for due in waiting.values() for note in due.notes])
+        remade = rebuild_changed_tables(stores, graph, lease=lease)
+        if remade:
+            progress("rebuild", {"tables": remade})
+            report.publications += 1
+        histories = {name: _history(stores, name) for name, due in waiting.items() if due.days}
+        total = sum(len(due.days) for due in waiting.values())
+        progress("due", {"increments": total})
+        numbers = {name: due.progress.number for name, due in waiting.items()}
+        states = {name: _state_kept(stores, due) for name, due in waiting.items() if due.days}
+        for name, day in _in_order(waiting):
+            numbers[name] += 1
+            due = waiting[name]
+            brought = ingest_increment(
+                stores,
+                graph,
+                IncrementRows(due.stream, numbers[name], day, now, names=due.names, backfill=backfill),
+                lease=lease,
+                history=histories[name],
+                details={"source_state": msgspec.to_builtins(states[name])},
+            )
+            if brought.publication is not None and not backfill:
+                histories[name].append(brought.verdict.metrics)
+            _count(report, brought)
+            progress("increment", {"brought": brought})
+        report.views = materialise_online(stores, graph, lease, progress)
+        if any(model.refresh is not None for model in graph.mill.recommenders.values()):
+            # Through the door: what counts and learns is loaded only where a champion is to be kept fresh.
+            report.refreshed, said = loop.refresh_champions(stores, graph, lease, progress)
+            report.notes += said
+        _remove_superseded(stores, graph)
+    if report.publications or report.held or report.views or report.refreshed:
+        stores.ledger.checkpoint(stores.state / "checkpoints")
+    report.cpu_s = time.process_time() - started
+    return report
+
+
+def _waiting(
+    stores: Stores, graph: ProjectGraph, until: date | None, now: datetime, *, backfill: bool
+) -> dict[str, PendingRows]:
+    """What is due of every stream, snapshots first. Facts without a time of their own hold, in a backfill, from the
+    start of history on; so events are read before them.
+    """
+    found: dict[str, PendingRows] = {}
+    check_source_names(stores.settings, graph.mill.streams)
+    for stream in reversed(_streams(graph)):
+        last = until or last_full_day(now, stream.day_zone)
+        position = stream_position(stores, stream.name)
+        arrival = as_of(last, stream.day_zone)
+        if backfill and found:
+            arrival = min([arrival, *(due.first_event for due in found.values() if due.first_event)])
+        found[stream.name] = pending_rows(
+            stream,
+            sources_of(stores, stream),
+            position,
+            stores.source_states,
+            until=last,
+            arrival=arrival,
+            now=now,
+            backfill=backfill,
+            surrogates=stores.surrogates,
+            vault=stores.vault,
+        )
+    return {stream.name: found[stream.name] for stream in _streams(graph)}
+
+
+def _streams(graph: ProjectGraph) -> list[StreamDeclaration]:
+    """Snapshots first, so that a day's facts are there when its events come."""
+    return sorted(graph.mill.streams.values(), key=lambda stream: not stream.snapshot)
+
+
+def _state_kept(stores: Stores, due: PendingRows) -> StateRef:
+    """Store what the sources have to know next time; every line of this run names it."""
+    return stores.source_states.write(due.stream.name, due.states, due.progress.state)
+
+
+def _remove_superseded(stores: Stores, graph: ProjectGraph) -> None:
+    for name in graph.mill.streams:
+        stores.source_states.remove_superseded(name, stream_position(stores, name).state)
+
+
+def _in_order(waiting: dict[str, PendingRows]) -> Iterator[tuple[str, DayRows]]:
+    """Day by day over all streams; within a day in the order of the streams."""
+    days = [(day.day, i, name, day) for i, (name, due) in enumerate(waiting.items()) for day in due.days]
+    for _, _, name, day in sorted(days, key=lambda entry: (entry[0], entry[1])):
+        yield name, day
+
+
+def _history(stores: Stores, name: str) -> list[Mapping[str, float]]:
+    """What was measured of each published day, oldest first: what later days are compared with."""
+    days = [state for state in stores.lake.increments(name) if state.publication and not state.increment.backfill]
+    return [state.verdict.metrics for state in days]
+
+
+def _count(report: RunReport, brought: IngestResult) -> None:
+    counts = brought.increment.counts
+    report.increments += 1
+    report.arrived += counts.arrived
+    report.refused += counts.refused
+    report.warnings += sum(1 for failure in brought.verdict.failures if failure.severity == "warn")
+    day = brought.increment.day.isoformat()
+    report.costs.append((day, brought.increment.stream, counts.arrived, brought.rows_read, brought.cpu_us))
+    if brought.publication is None:
+        report.held.append((brought.increment.stream, brought.increment.number))
+        return
+    report.publications += 1
+    report.merged += counts.merged
+    report.repeated += counts.repeated
+    report.contradicted += counts.contradicted
+
+
+def stream_named(graph: ProjectGraph, name: str) -> StreamDeclaration:
+    """The stream of that name, or an error that names the nearest."""
+    if name not in graph.mill.streams:
+        raise UnknownName(f"no stream {name!r}", tip=nearest(name, graph.mill.streams))
+    return graph.mill.streams[name]

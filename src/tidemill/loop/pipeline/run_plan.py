@@ -1,0 +1,100 @@
+"""What a run would do, and why, without doing it."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+
+from tidemill.core.clock import last_full_day
+from tidemill.core.settings import FILE, Settings
+from tidemill.loop.ingest.arrivals import stream_position
+from tidemill.loop.ingest.ingest_increment import published_codes
+from tidemill.loop.ingest.stream_sources import check_source_names
+from tidemill.loop.project.declarations import RecommenderDeclaration
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.stores import Stores
+from tidemill.loop.refresh.refresh_models import refresh_status
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a plan."""
+
+    what: str
+    kind: str
+    #: `run`, `skip` or `wait`.
+    do: str
+    why: str
+
+
+def plan(stores: Stores | None, graph: ProjectGraph, until: date | None, settings: Settings) -> list[Step]:
+    """The steps of the next run in order; `house` is `None` where nothing has run yet."""
+    check_source_names(settings, graph.mill.streams)
+    published = stores.ledger.last("publish") if stores else None
+    codes = published_codes(stores) if stores else {}
+    steps = [_stream_step(stores, graph, name, until, settings) for name in graph.mill.streams]
+    steps += [_table_step(graph, name, codes, first=not published) for name in (table.name for table in graph.order)]
+    steps += [_view_step(stores, graph, name, published=bool(published)) for name in graph.mill.features_views]
+    streams = [step for step in steps if step.kind == "stream" and step.do == "run"]
+    steps += [
+        _model_step(stores, graph, model, published=bool(published), more=bool(streams))
+        for model in graph.mill.recommenders.values()
+    ]
+    return steps + [_tabular_step(stores, name) for name in graph.mill.models]
+
+
+def _stream_step(stores: Stores | None, graph: ProjectGraph, name: str, until: date | None, settings: Settings) -> Step:
+    stream = graph.mill.streams[name]
+    if name not in settings.sources:
+        why = f"it has no source: write {name} under [{settings.profile}.sources] in {FILE}"
+        return Step(what=name, kind="stream", do="wait", why=why)
+    last = until or (last_full_day(stores.clock.now(), stream.day_zone) if stores else None)
+    done = stream_position(stores, name).day if stores else None
+    if done is None:
+        return Step(what=name, kind="stream", do="run", why="nothing of it has been brought in yet")
+    if last and last > done:
+        return Step(what=name, kind="stream", do="run", why=f"the days after {done} up to {last} are due")
+    return Step(what=name, kind="stream", do="skip", why=f"done up to {done}; late rows come with the next day")
+
+
+def _table_step(graph: ProjectGraph, name: str, codes: dict[str, str], *, first: bool) -> Step:
+    table = graph.mill.tables[name]
+    how = f"the touched keys {', '.join(table.by)} of each increment" if table.by else "whole, with each increment"
+    if first:
+        return Step(what=name, kind="table", do="run", why=f"made for the first time; then {how}")
+    if codes.get(name) != graph.codes[name]:
+        return Step(what=name, kind="table", do="run", why="its code has changed, so it is made again from the start")
+    return Step(what=name, kind="table", do="run", why=how)
+
+
+def _view_step(stores: Stores | None, graph: ProjectGraph, name: str, *, published: bool) -> Step:
+    if not stores or not published or stores.latest.version(name) is None:
+        return Step(what=name, kind="features", do="run", why="never made")
+    return Step(what=name, kind="features", do="run", why="if what it is made from changed")
+
+
+def _tabular_step(stores: Stores | None, name: str) -> Step:
+    learned = stores.ledger.find("learn", about=f"model:{name}") if stores else []
+    why = f"learned {_times(len(learned))}; `tidemill train {name}` learns anew" if learned else "never learned"
+    return Step(what=name, kind="model", do="wait", why=why if learned else f"{why}: `tidemill train {name}`")
+
+
+def _model_step(
+    stores: Stores | None, graph: ProjectGraph, model: RecommenderDeclaration, *, published: bool, more: bool
+) -> Step:
+    name = model.name
+    learned = stores.ledger.find("learn", about=f"model:{name}") if stores else []
+    if not stores or not learned:
+        return Step(what=name, kind="model", do="wait", why=f"never learned: `tidemill train {name}`")
+    found = refresh_status(stores, graph, model, stores.lake.view()) if published else None
+    if found is not None and found.champion is not None and not found.stuck:
+        if found.due:
+            return Step(what=name, kind="model", do="run", why=f"{found.says}: refreshed")
+        why = f"{found.says}; looked at again when what is due has come in" if more else found.says
+        return Step(what=name, kind="model", do="run" if more else "skip", why=why)
+    why = f"learned {_times(len(learned))}; `tidemill train {name}` learns anew"
+    return Step(what=name, kind="model", do="wait", why=f"{found.says}; {why}" if found else why)
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"

@@ -1,0 +1,1 @@
+"""The project: mill.py, its declarations and graph, code fingerprints, and the opened stores."""

@@ -1,0 +1,285 @@
+"""The graph that the signatures draw: order, nearest names, cycles, and types, all before anything runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from tidemill.checks import validate
+from tidemill.core.contract.contract import INCREMENT, KNOWN_AT, ROW, Contract, ContractColumn
+from tidemill.core.empty_tables import empty_table
+from tidemill.core.errors import (
+    FunctionFailed,
+    GraphCycle,
+    GraphError,
+    TidemillError,
+    TypeMismatch,
+    UnknownName,
+    nearest,
+)
+from tidemill.core.kinds import arrow_type
+from tidemill.core.ports import Engine
+from tidemill.loop.project.code_fingerprint import code_fingerprint
+from tidemill.loop.project.declarations import (
+    FeatureViewDeclaration,
+    OnDemandDeclaration,
+    RecommenderDeclaration,
+    StreamDeclaration,
+    TableDeclaration,
+)
+from tidemill.loop.project.mill import Mill
+from tidemill.loop.project.model_signatures import SignatureSpec, build_signature
+
+if TYPE_CHECKING:
+    import narwhals as nw
+
+
+def contract_schema(contract: Contract) -> pa.Schema:
+    """The Arrow columns of a stream's table: the contract's, then the lake's own."""
+    own = [(INCREMENT, pa.int64()), (ROW, pa.int64()), (KNOWN_AT, pa.timestamp("us", "UTC"))]
+    return pa.schema([*((column.name, arrow_type(column.kind)) for column in contract.columns), *own])
+
+
+@contextmanager
+def naming_function(what: str) -> Iterator[None]:
+    """Name the project's function in whatever its rows make it raise: the trace leads into an engine, not there."""
+    try:
+        yield
+    except (TidemillError, OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever an engine or the function itself raises
+        raise FunctionFailed(
+            f"{what} failed on rows that did arrive: {_first_line(error).partition(': [')[0]}",  # values stay out
+            tip="mend the function in mill.py and run again: what was published stays, and the rest is made then",
+        ) from error
+
+
+@dataclass(frozen=True)
+class ColumnRoles:
+    """Which columns of a table are the person, the thing and the time."""
+
+    subject: str
+    item: str
+    time: str
+
+
+class ProjectGraph:
+    """A checked mill: what depends on what, in which order, with which columns."""
+
+    def __init__(self, mill: Mill, engine: Engine, project: Path) -> None:
+        self.mill = mill
+        self.engine = engine
+        self.project = project
+        self._refuse_unknown_names()
+        #: Tables in the order in which they can be made.
+        self.order: list[TableDeclaration] = [mill.tables[name] for name in self._sorted()]
+        #: Columns of every stream, table and feature view.
+        self.schemas: dict[str, pa.Schema] = self._dry_run()
+        self._check_features()
+        self._check_expectations()
+        self._check_recommenders()
+        #: How each tabular model is asked.
+        self.askings: dict[str, SignatureSpec] = {
+            name: build_signature(self, model) for name, model in mill.models.items()
+        }
+        self.codes: dict[str, str] = {
+            node.name: code_fingerprint(node.function, project) + ":" + _declared(node)
+            for node in (*self._made(mill), *mill.on_demands.values())
+        }
+
+    def downstream(self, changed: Iterable[str]) -> list[TableDeclaration]:
+        """The tables that need making again when `changed` did, in order."""
+        touched = set(changed)
+        found = []
+        for table in self.order:
+            if touched & set(table.inputs):
+                touched.add(table.name)
+                found.append(table)
+        return found
+
+    def streams_of(self, name: str) -> list[StreamDeclaration]:
+        """The streams that a table is made from, however far back."""
+        if name in self.mill.streams:
+            return [self.mill.streams[name]]
+        node = self.mill.tables.get(name) or self.mill.features_views[name]
+        found: dict[str, StreamDeclaration] = {}
+        for parent in node.inputs:
+            found.update((stream.name, stream) for stream in self.streams_of(parent))
+        return list(found.values())
+
+    def personal(self, name: str) -> list[str]:
+        """The columns of a table that hold people's surrogates."""
+        subjects = {column for stream in self.streams_of(name) for column in stream.contract.role("subject")}
+        return [column for column in self.schemas[name].names if column in subjects]
+
+    def column(self, table: str, name: str) -> ContractColumn | None:
+        """What the contract upstream says of a column that keeps its name."""
+        for stream in self.streams_of(table):
+            if name in stream.contract.names:
+                return stream.contract[name]
+        return None
+
+    def roles(self, recommender: RecommenderDeclaration) -> ColumnRoles:
+        """The person, item and time columns of a recommender's interactions."""
+        table = recommender.interactions
+        found = {}
+        for role in ("subject", "item", "event_time"):
+            names = [
+                column
+                for column in self.schemas[table].names
+                if (about := self.column(table, column)) is not None and about.role == role
+            ]
+            if len(names) != 1:
+                raise TypeMismatch(
+                    f"recommender {recommender.name!r}: its interactions {table!r} have {len(names)} {role} columns",
+                    tip="exactly one column of each of subject, item and event_time has to keep its name",
+                )
+            found[role] = names[0]
+        return ColumnRoles(found["subject"], found["item"], found["event_time"])
+
+    @staticmethod
+    def _made(mill: Mill) -> list[TableDeclaration | FeatureViewDeclaration]:
+        return [*mill.tables.values(), *mill.features_views.values()]
+
+    def _refuse_unknown_names(self) -> None:
+        known = {*self.mill.streams, *self.mill.tables}
+        for node in self._made(self.mill):
+            for name in node.inputs:
+                if name not in known:
+                    raise UnknownName(f"{node.name}({name}): nothing makes {name!r}", tip=nearest(name, known))
+
+    def _sorted(self) -> list[str]:
+        done: list[str] = []
+        path: list[str] = []
+
+        def visit(name: str) -> None:
+            if name in done or name in self.mill.streams:
+                return
+            if name in path:
+                ring = " → ".join([*path[path.index(name) :], name])
+                raise GraphCycle(f"tables need each other in a ring: {ring}", tip="one of them has to start elsewhere")
+            path.append(name)
+            for parent in self.mill.tables[name].inputs:
+                visit(parent)
+            path.pop()
+            done.append(name)
+
+        for name in self.mill.tables:
+            visit(name)
+        return done
+
+    def _dry_run(self) -> dict[str, pa.Schema]:
+        """Run every function on empty tables: its columns and types, or what does not fit, before any row moves."""
+        schemas = {name: contract_schema(stream.contract) for name, stream in self.mill.streams.items()}
+        nodes: list[TableDeclaration | FeatureViewDeclaration] = [*self.order, *self.mill.features_views.values()]
+        for node in nodes:
+            frames = {name: self.engine.frame(empty_table(schemas[name])) for name in node.inputs}
+            schemas[node.name] = self._columns(node, frames, schemas)
+        for table in self.order:
+            self._check_by(table, schemas)
+        return schemas
+
+    def _columns(
+        self,
+        node: TableDeclaration | FeatureViewDeclaration,
+        frames: Mapping[str, nw.LazyFrame[Any]],
+        schemas: Mapping[str, pa.Schema],
+    ) -> pa.Schema:
+        known = sorted({column for name in node.inputs for column in schemas[name].names})
+        try:
+            made = node.function(**frames)
+            if not hasattr(made, "collect_schema"):
+                raise TypeMismatch(
+                    f"{node.name} returns a {type(made).__name__}",
+                    tip="return a frame made from the function's parameters",
+                )
+            return self.engine.collect(made).schema
+        except TidemillError:
+            raise
+        except Exception as error:  # whatever an engine's expression raises on columns that do not fit
+            wrong = _missing_column(str(error), known)
+            if wrong:
+                raise UnknownName(f"{node.name}: no column {wrong!r}", tip=nearest(wrong, known)) from error
+            raise TypeMismatch(f"{node.name}: {_first_line(error)}", tip=f"columns: {', '.join(known)}") from error
+
+    def _check_by(self, table: TableDeclaration, schemas: Mapping[str, pa.Schema]) -> None:
+        for column in table.by:
+            for place in (table.name, *table.inputs):
+                if column not in schemas[place].names:
+                    raise TypeMismatch(
+                        f"table {table.name!r} promises by={list(table.by)}, but {place!r} has no column {column!r}",
+                        tip=f"{nearest(column, schemas[place].names)}; or leave `by=` out",
+                    )
+                kind, made = schemas[place].field(column).type, schemas[table.name].field(column).type
+                if kind != made:
+                    raise TypeMismatch(
+                        f"table {table.name!r} promises by={list(table.by)}, but {column!r} is {kind} in {place!r} "
+                        f"and {made} in {table.name!r}",
+                        tip="keep the column as it is and add another, or leave `by=` out",
+                    )
+
+    def _check_features(self) -> None:
+        for view in self.mill.features_views.values():
+            if view.entity not in self.schemas[view.name].names:
+                raise UnknownName(
+                    f"features {view.name!r}: its entity {view.entity!r} is not among its columns",
+                    tip=nearest(view.entity, self.schemas[view.name].names),
+                )
+            for table in view.inputs if view.window_us is not None and view.known == "known" else ():
+                if KNOWN_AT not in self.schemas[table].names:
+                    raise GraphError(
+                        f"features {view.name!r} see what was known at each boundary: {table!r} keeps no `{KNOWN_AT}`",
+                        tip=f'keep `{KNOWN_AT}` in {table!r}, or write @mill.features(…, known="event")',
+                    )
+
+    def _check_expectations(self) -> None:
+        for name, expectations in self.mill.expectations.items():
+            if name not in self.schemas:
+                raise UnknownName(f"check({name}): nothing makes {name!r}", tip=nearest(name, self.schemas))
+            for expectation in expectations:
+                validate(expectation, self.schemas[name])
+
+    def item_views(self, recommender: RecommenderDeclaration) -> dict[str, list[str]]:
+        """The feature views that a slate may ask about items, with their columns."""
+        item = self.roles(recommender).item
+        views = [self.mill.features_views[name] for name in recommender.features]
+        return {
+            view.name: [column for column in self.schemas[view.name].names if column != item]
+            for view in views
+            if view.entity == item
+        }
+
+    def _check_recommenders(self) -> None:
+        for model in self.mill.recommenders.values():
+            for view in model.features:
+                if view not in self.mill.features_views:
+                    raise UnknownName(f"recommender {model.name!r}: no view {view!r}", tip=nearest(view, self.schemas))
+            model.slate.check(model.learn.parts())
+            model.slate.rules(self.item_views(model))
+
+
+def _declared(node: TableDeclaration | FeatureViewDeclaration | OnDemandDeclaration) -> str:
+    """What beside its function decides what a node makes."""
+    if isinstance(node, FeatureViewDeclaration):
+        said = (node.entity, node.window_us, node.every_us, node.ttl_us, node.known)
+        return "" if said[1:] == (None, None, None, "known") else ",".join(map(str, said))
+    return ",".join(node.by) if isinstance(node, TableDeclaration) else ""
+
+
+def _missing_column(text: str, known: list[str]) -> str | None:
+    """The column that an engine's message complains about, where it names one that is not there."""
+    for quoted in re.findall(r"[`'\"]([A-Za-z_]\w*)[`'\"]", text):
+        if quoted not in known:
+            return str(quoted)
+    match = re.search(r"(?:not found|unable to find column):?\s*\[?[`'\"]?([A-Za-z_]\w*)", text, re.IGNORECASE)
+    return match[1] if match and match[1] not in known else None
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"

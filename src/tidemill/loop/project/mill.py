@@ -1,0 +1,339 @@
+"""The project file's words: a `Mill` and what it makes. Functions are named after what they make, parameters name what
+they need, and the graph follows from the signatures.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from tidemill.core.contract.contract import ROW, Event, known_zone
+from tidemill.core.duration import duration
+from tidemill.core.errors import GraphError, SettingRefused, TypeMismatch, UnknownName, UsageError, nearest
+from tidemill.loop.project.declarations import (
+    FeatureViewDeclaration,
+    OnDemandDeclaration,
+    RecommenderDeclaration,
+    StreamDeclaration,
+    TableDeclaration,
+    TableFunction,
+    TabularDeclaration,
+)
+
+if TYPE_CHECKING:
+    from tidemill.checks import AnyExpectation
+    from tidemill.core.records.signature import Task
+    from tidemill.models import LearnerSpec, SlateSpec
+
+
+@dataclass
+class Mill:
+    """A project: its streams, tables, checks, features and models, under one name.
+
+    >>> Mill("magazines").name
+    'magazines'
+    """
+
+    name: str
+    streams: dict[str, StreamDeclaration] = field(default_factory=dict)
+    tables: dict[str, TableDeclaration] = field(default_factory=dict)
+    features_views: dict[str, FeatureViewDeclaration] = field(default_factory=dict)
+    recommenders: dict[str, RecommenderDeclaration] = field(default_factory=dict)
+    on_demands: dict[str, OnDemandDeclaration] = field(default_factory=dict)
+    models: dict[str, TabularDeclaration] = field(default_factory=dict)
+    expectations: dict[str, list[AnyExpectation]] = field(default_factory=dict)
+
+    @property
+    def model_names(self) -> list[str]:
+        """Recommenders, then tabular models, as they are declared."""
+        return [*self.recommenders, *self.models]
+
+    def stream(
+        self,
+        name: str,
+        event: type[Event],
+        *,
+        key: str | Sequence[str],
+        day_zone: str = "UTC",
+        delay_days: int = 0,
+    ) -> StreamDeclaration:
+        """Declare a stream of events. Rows with the same `key` are one event; the one that arrived last counts.
+
+        With `key="_row"` every row is an event of its own, equal ones too.
+        """
+        return self._add_stream(name, event, key, day_zone=day_zone, delay_days=delay_days)
+
+    def snapshot(
+        self, name: str, event: type[Event], *, key: str | Sequence[str], day_zone: str = "UTC"
+    ) -> StreamDeclaration:
+        """Declare a stream of which only the newest row of each `key` is kept."""
+        return self._add_stream(name, event, key, day_zone=day_zone, snapshot=True)
+
+    def _add_stream(self, name: str, event: type[Event], key: str | Sequence[str], **about: Any) -> StreamDeclaration:
+        keys = _names(key)
+        known_zone(about.get("day_zone", "UTC"))
+        for column in keys:
+            if column not in (*event.contract.names, ROW):
+                raise UnknownName(
+                    f"stream {name!r}: the key column {column!r} is not in {event.__name__}",
+                    tip=nearest(column, event.contract.names),
+                )
+        stream = StreamDeclaration(name, event.contract, keys, **about)
+        self._claim(name)
+        self.streams[name] = stream
+        return stream
+
+    def table(self, *, by: str | Sequence[str] = ()) -> Callable[[TableFunction], TableDeclaration]:
+        """Make a table by a function. `by` promises that rows depend only on rows of the same key, so that an increment
+        recomputes the touched keys alone; without it the table is made whole each time.
+        """
+
+        def declare(function: TableFunction) -> TableDeclaration:
+            table = TableDeclaration(_name(function), function, _parameters(function), _names(by))
+            self._claim(table.name)
+            self.tables[table.name] = table
+            return table
+
+        return declare
+
+    def features(
+        self,
+        *,
+        entity: str,
+        window: str | None = None,
+        every: str | None = None,
+        ttl: str | None = None,
+        owner: str = "",
+        description: str = "",
+        known: Literal["known", "event"] = "known",
+    ) -> Callable[[TableFunction], FeatureViewDeclaration]:
+        """Make a feature view of one `entity`, joined to examples as of their time and kept ready for answers.
+
+        Without a window it is a view of *rows*: each keeps its event time and `_known_at`, and the newest one counts.
+        With `window="90 days", every="1 day"` it is one of *aggregates*: the function is given the rows that were known
+        at each boundary (midnight UTC, or every so long since 1970) and happened within the window before it, and
+        nothing later. Past its `ttl` a value is expired, in training and online. `known="event"` claims that each fact
+        of a view of rows was known when it happened. The description is the function's docstring unless given.
+        """
+
+        def declare(function: TableFunction) -> FeatureViewDeclaration:
+            name = _name(function)
+            view = FeatureViewDeclaration(
+                name,
+                function,
+                _parameters(function),
+                entity,
+                *_window(name, window, every),
+                None if ttl is None else _microseconds(f"features {name!r}: ttl={ttl!r}", ttl),
+                owner,
+                description or inspect.getdoc(function) or "",
+                known,
+            )
+            self._claim(view.name)
+            self.features_views[view.name] = view
+            return view
+
+        return declare
+
+    def on_demand(
+        self, *, owner: str = "", description: str = ""
+    ) -> Callable[[Callable[..., Any]], OnDemandDeclaration]:
+        """Make features when they are asked for. The function's parameters name columns: inputs of a request, looked-up
+        features, or what another such function gives. It is given numpy arrays and gives a dict of name -> array.
+
+        The same source runs over all rows in training and over one row in the server, so it may import only what a rule
+        of one's own may.
+        """
+
+        def declare(function: Callable[..., Any]) -> OnDemandDeclaration:
+            made = OnDemandDeclaration(
+                _name(function), function, _parameters(function), owner, description or inspect.getdoc(function) or ""
+            )
+            self._claim(made.name)
+            self.on_demands[made.name] = made
+            return made
+
+        return declare
+
+    def check(self, node: StreamDeclaration | TableDeclaration, *expectations: AnyExpectation) -> None:
+        """Expect something of each increment's rows of a stream or table; what fails holds or warns."""
+        if not isinstance(node, StreamDeclaration | TableDeclaration):
+            raise TypeMismatch(f"check: {node!r} is neither a stream nor a table")
+        self.expectations.setdefault(node.name, []).extend(expectations)
+
+    def recommender(
+        self,
+        name: str,
+        *,
+        interactions: StreamDeclaration | TableDeclaration,
+        learn: LearnerSpec,
+        slate: SlateSpec,
+        items: StreamDeclaration | TableDeclaration | None = None,
+        features: Sequence[FeatureViewDeclaration] = (),
+        helps: str = "",
+        could_harm: str = "",
+        log: Literal["available", "required"] = "available",
+        refresh: str | None = None,
+    ) -> RecommenderDeclaration:
+        """Declare a recommender. `log="required"` answers nothing that could not be logged.
+
+        With `refresh="1 day"`, each run that brings in a day makes the champion's lists anew from its counts and takes
+        it live, without learning; with `"7 days"`, when it is a week behind. Without, it stays as it was learned.
+        """
+        for what, node in [("interactions", interactions), ("items", items)]:
+            if not isinstance(node, StreamDeclaration | TableDeclaration) and (
+                node is not None or what == "interactions"
+            ):
+                raise TypeMismatch(
+                    f"recommender {name!r}: {what}={node!r} is neither a stream nor a table",
+                    tip="name the function or the stream itself, without quotes",
+                )
+        for view in features:
+            if not isinstance(view, FeatureViewDeclaration):
+                raise TypeMismatch(
+                    f"recommender {name!r}: features=[{view!r}] is no feature view",
+                    tip="name functions with @mill.features, without quotes",
+                )
+        made = RecommenderDeclaration(
+            name,
+            interactions.name,
+            items.name if items else None,
+            tuple(view.name for view in features),
+            learn,
+            slate,
+            helps,
+            could_harm,
+            log,
+            _whole_days(name, refresh),
+        )
+        self._claim_model(name)
+        self.recommenders[name] = made
+        return made
+
+    def model(
+        self,
+        name: str,
+        *,
+        target: str,
+        learn: Any,
+        examples: StreamDeclaration | TableDeclaration | FeatureViewDeclaration | None = None,
+        inputs: Sequence[str] | None = None,
+        features: Sequence[FeatureViewDeclaration | OnDemandDeclaration] = (),
+        task: Task | None = None,
+        positive: str | None = None,
+        group: str | None = None,
+        slices: Sequence[str] = (),
+        fairness: Sequence[str] = (),
+        helps: str = "",
+        could_harm: str = "",
+        log: Literal["available", "required"] = "available",
+    ) -> TabularDeclaration:
+        """Declare a tabular model that foretells the column `target` of `examples`, which has a row for each example.
+
+        `features` are joined as of each example's event time, by the entity's column. `inputs` are the columns of the
+        examples that a request will bring; left out, all but the target, times, people and the groups. `learn` is
+        `tm.auto(minutes=2)` or any estimator with `fit` and `predict`. Without `examples`, the first of the features
+        that has the target is taken. Rows of the same `group` never stand on both sides of a split.
+        """
+        views = [node for node in features if isinstance(node, FeatureViewDeclaration)]
+        for node in features:
+            if not isinstance(node, FeatureViewDeclaration | OnDemandDeclaration):
+                raise TypeMismatch(
+                    f"model {name!r}: features=[{node!r}] is no feature view",
+                    tip="name functions with @mill.features or @mill.on_demand, without quotes",
+                )
+        rows = examples if examples is not None else (views[0] if views else None)
+        if not isinstance(rows, StreamDeclaration | TableDeclaration | FeatureViewDeclaration):
+            raise TypeMismatch(
+                f"model {name!r}: examples={examples!r} is neither a stream, a table nor a feature view",
+                tip="name what has a row for each example, without quotes",
+            )
+        learns = isinstance(learn, msgspec.Struct) or hasattr(learn, "fit") or hasattr(learn, "learned_elsewhere")
+        if not learns:
+            raise TypeMismatch(
+                f"model {name!r}: learn={learn!r} cannot learn", tip="give tm.auto(minutes=2), or an object with `fit`"
+            )
+        made = TabularDeclaration(
+            name,
+            rows.name,
+            target,
+            learn,
+            None if inputs is None else tuple(inputs),
+            tuple(view.name for view in views if view is not rows),
+            tuple(node.name for node in features if isinstance(node, OnDemandDeclaration)),
+            task,
+            positive,
+            group,
+            tuple(slices),
+            tuple(fairness),
+            helps,
+            could_harm,
+            log,
+        )
+        self._claim_model(name)
+        self.models[name] = made
+        return made
+
+    def _claim_model(self, name: str) -> None:
+        if not name.isidentifier():
+            raise GraphError(f"{name!r} cannot be a model's name", tip="use letters, digits and underscores")
+        if name in self.recommenders or name in self.models:
+            raise GraphError(f"the model {name!r} is declared twice")
+
+    def _claim(self, name: str) -> None:
+        if name.startswith("_") or not name.isidentifier():
+            raise GraphError(f"{name!r} cannot be a name", tip="use letters, digits and underscores, a letter first")
+        if any(name in taken for taken in (self.streams, self.tables, self.features_views, self.on_demands)):
+            raise GraphError(f"the name {name!r} is used twice in mill {self.name!r}")
+
+
+def _whole_days(model: str, refresh: str | None) -> str | None:
+    if refresh is None or (duration(refresh) and not duration(refresh) % duration("1 day")):
+        return refresh
+    raise SettingRefused(
+        f"recommender {model!r}: refresh={refresh!r} is no number of whole days", tip='write refresh="1 day"'
+    )
+
+
+def _window(view: str, window: str | None, every: str | None) -> tuple[int | None, int | None]:
+    """Both in microseconds; a window is whole steps of `every`, so that each row enters and leaves at a boundary."""
+    if (window is None) != (every is None):
+        given, other = ("window", "every") if every is None else ("every", "window")
+        raise SettingRefused(
+            f"features {view!r}: `{given}=` needs `{other}=` beside it", tip='write window="90 days", every="1 day"'
+        )
+    if window is None or every is None:
+        return None, None
+    long, step = (_microseconds(f"features {view!r}: {text!r}", text) for text in (window, every))
+    if long % step:
+        raise SettingRefused(
+            f"features {view!r}: window={window!r} is no whole number of every={every!r}",
+            tip='write for example window="90 days", every="1 day"',
+        )
+    return long, step
+
+
+def _microseconds(where: str, text: str) -> int:
+    try:
+        found = duration(text)
+    except UsageError as problem:
+        raise SettingRefused(f"{where} is no length of time", tip='write "2 days"') from problem
+    if found <= 0:
+        raise SettingRefused(f"{where} must be longer than nothing")
+    return found
+
+
+def _name(function: TableFunction) -> str:
+    return str(getattr(function, "__name__", ""))
+
+
+def _parameters(function: TableFunction) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
+
+
+def _names(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)

@@ -1,0 +1,156 @@
+"""Opens ports by URL: every process of a project gets its stores here, and from nowhere else.
+
+A setting without a scheme is the embedded back-end of its port, and a path relative to the project. A scheme names the
+entry point of a back-end in the group `tidemill.PORT`. How a back-end is made is written in `core.backend`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any, cast
+
+from tidemill.core.backend import BackendContext, LedgerBackend, split_scheme
+from tidemill.core.errors import BackendMissing, nearest
+from tidemill.core.ports import (
+    Blobs,
+    Engine,
+    EventLog,
+    LatestWriter,
+    Leases,
+    LedgerStore,
+    Objects,
+    Tables,
+    VaultStore,
+    VectorSearch,
+)
+from tidemill.core.settings import Settings
+
+#: Port -> the back-end of a setting without a scheme. The setting of a port with "" is itself the back-end's name.
+EMBEDDED = {
+    "ledger": "sqlite",
+    "vault": "sqlite",
+    "tables": "delta",
+    "objects": "folder",
+    "blobs": "folder",
+    "latest": "lmdb",
+    "events": "segments",
+    "leases": "file",
+    "engine": "",
+    "search": "",
+}
+#: Scheme -> the extra of the package that installs its client, where the two have different names.
+_EXTRAS = {"postgresql": "postgres", "rediss": "redis", "valkey": "redis", "faiss": "learn", "sc": "spark"}
+
+
+def find_backend(group: str, name: str) -> Any:
+    """The class behind the entry point `name` of `tidemill.GROUP`; `BackendMissing` lists what is installed."""
+    found = {point.name: point for point in metadata.entry_points(group=f"tidemill.{group}")}
+    if name not in found:
+        raise BackendMissing(
+            f"there is no back-end {name!r} for `{group}`: {_hint(name, found)}",
+            tip=_install(name, group),
+        )
+    try:
+        return found[name].load()
+    except (ImportError, AttributeError) as error:
+        missing = error.name if isinstance(error, ImportError) and error.name else found[name].value
+        raise BackendMissing(
+            f"the back-end {name!r} for `{group}` needs {missing}, which is not installed", tip=_install(name, group)
+        ) from error
+
+
+def open_port(port: str, url: str, project: Path, *, create: bool = True, lines: LedgerStore | None = None) -> Any:
+    """The store of `port` at `url`, opened. Relative paths start at `project`.
+
+    With `create=False` a store that does not exist is not created: the ledger raises `LedgerMissing`. `lines` is the
+    ledger that the port `leases` takes its numbers from. Raises `BackendMissing` for an unknown scheme.
+    """
+    return _backend(port, url).from_url(url, BackendContext(project=project, create=create, lines=lines))
+
+
+def _backend(port: str, url: str) -> Any:
+    scheme = split_scheme(url)[0] or EMBEDDED[port] or url
+    made = find_backend(port, scheme)
+    if not hasattr(made, "from_url"):
+        raise BackendMissing(
+            f"the back-end {scheme!r} for `{port}` has no `from_url(url, context)`",
+            tip="docs/backends.md describes the contract",
+        )
+    return made
+
+
+def _hint(name: str, found: dict[str, Any]) -> str:
+    """The nearest name, and what is installed."""
+    says, installed = nearest(name, found), f"installed: {', '.join(sorted(found))}"
+    if not found:
+        return "none is installed"
+    return f"{says} {installed}" if says.startswith("did") else installed
+
+
+def _install(name: str, group: str) -> str:
+    extra = _EXTRAS.get(name, name)
+    extras = metadata.metadata("tidemill").get_all("Provides-Extra") or []
+    if extra in extras:
+        return f"pip install 'tidemill[{extra}]'"
+    return f"install a package that has an entry point {name!r} in the group `tidemill.{group}`"
+
+
+@dataclass(frozen=True)
+class PortOpener:
+    """The ports of one project, opened by the URLs of its settings."""
+
+    settings: Settings
+
+    def ledger(self, *, create: bool) -> LedgerStore:
+        """The ledger's store; `LedgerMissing` where there is none and none may be created."""
+        return cast("LedgerStore", self._open("ledger", self.settings.ledger, create=create))
+
+    def ledger_exists(self) -> bool:
+        """Whether the project's ledger is there now."""
+        url = self.settings.ledger
+        backend: LedgerBackend = _backend("ledger", url)
+        return backend.exists(url, BackendContext(project=self.settings.project, create=False))
+
+    def leases(self, lines: LedgerStore) -> Leases:
+        """The leases, with their rising numbers from the ledger's store."""
+        return cast("Leases", open_port("leases", self.settings.leases, self.settings.project, lines=lines))
+
+    def vault(self) -> VaultStore:
+        """The store of sealed identities."""
+        return cast("VaultStore", self._open("vault", self.settings.vault))
+
+    def tables(self) -> Tables:
+        """The lake's tables."""
+        return cast("Tables", self._open("tables", self.settings.lake))
+
+    def objects(self) -> Objects:
+        """What lies beside the lake's tables."""
+        return cast("Objects", self._open("objects", self.settings.lake))
+
+    def blobs(self) -> Blobs:
+        """The store of bundles."""
+        return cast("Blobs", self._open("blobs", self.settings.blobs))
+
+    def latest(self) -> LatestWriter:
+        """The store of the newest row of each key."""
+        return cast("LatestWriter", self._open("latest", self.settings.latest))
+
+    def events(self) -> EventLog:
+        """The log of posted events."""
+        return cast("EventLog", self._open("events", self.settings.events))
+
+    def engine(self) -> Engine:
+        """The engine that runs table functions."""
+        return cast("Engine", self._open("engine", self.settings.engine))
+
+    def search(self) -> VectorSearch:
+        """The nearest-neighbour search; the exact scan where FAISS is only the default and is not installed."""
+        url = self.settings.search
+        if url == "faiss" and self.settings.origin("search") == "default" and util.find_spec("faiss") is None:
+            url = "exact"
+        return cast("VectorSearch", self._open("search", url))
+
+    def _open(self, port: str, url: str, *, create: bool = True) -> Any:
+        return open_port(port, url, self.settings.project, create=create)

@@ -1,0 +1,67 @@
+"""Pre-trained models of a project: found in its folder, kept in the bundle of what uses them, and told on its card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tidemill.loop.project.mill import Mill
+from tidemill.loop.project.model_signatures import SignatureSpec
+from tidemill.models.formats.pretrained import CARD, PretrainedGraph
+from tidemill.models.tabular.on_demand_arrays import PRETRAINED
+
+
+def place_pretrained(mill: Mill, project: Path) -> None:
+    """Let relative folders be those of the project, whatever the working folder is."""
+    for found in _used_by_functions(mill):
+        for name, pretrained in _named(found).items():
+            found[name] = pretrained.within(project)
+    for name, model in mill.models.items():
+        if isinstance(model.learn, PretrainedGraph):
+            mill.models[name] = replace(model, learn=model.learn.within(project))
+
+
+def take_from_bundle(mill: Mill, bundle: Path) -> None:
+    """Use the pre-trained models that a model's bundle keeps, in place of those of the project's folder."""
+    for found in _used_by_functions(mill):
+        for name in _named(found):
+            if (bundle / PRETRAINED / name).is_dir():
+                found[name] = PretrainedGraph(bundle / PRETRAINED / name)
+    for name, model in mill.models.items():
+        if isinstance(model.learn, PretrainedGraph) and (bundle / CARD).is_file():
+            mill.models[name] = replace(model, learn=PretrainedGraph(bundle))
+
+
+def keep_pretrained(asking: SignatureSpec, bundle: Path) -> None:
+    """Leave what a model's functions use in the bundle's folder, before it is sealed.
+
+    Of a model that is itself pre-trained the bundle has the graph already, and its card is left beside it.
+    """
+    if isinstance(asking.model.learn, PretrainedGraph):
+        (bundle / CARD).write_bytes((asking.model.learn.place / CARD).read_bytes())
+    for name, pretrained in asking.pretrained.items():
+        pretrained.write(bundle / PRETRAINED / name)
+
+
+def origins(asking: SignatureSpec) -> dict[str, str]:
+    """Where they come from, for the card: `mood source`, `mood licence`, `mood revision`, `mood sha256`."""
+    return {
+        f"{name} {what}": said
+        for name, pretrained in asking.pretrained.items()
+        for what, said in pretrained.origin.facts().items()
+    }
+
+
+def _used_by_functions(mill: Mill) -> list[dict[str, Any]]:
+    """The names at the top of each file with on-demand features, to be bound anew."""
+    found = {id(names): names for node in mill.on_demands.values() if (names := _top(node.function)) is not None}
+    return list(found.values())
+
+
+def _top(function: Any) -> dict[str, Any] | None:
+    return getattr(function, "__globals__", None)
+
+
+def _named(names: dict[str, Any]) -> dict[str, PretrainedGraph]:
+    return {name: value for name, value in names.items() if isinstance(value, PretrainedGraph)}

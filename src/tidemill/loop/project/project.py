@@ -1,0 +1,55 @@
+"""Where a project lies, and its `mill.py` as a `Mill`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+
+from tidemill.core.errors import GraphError, ProjectMissing, TidemillError
+from tidemill.loop.project.mill import Mill
+from tidemill.loop.project.pretrained_folders import place_pretrained
+
+FILE = "mill.py"
+
+
+def find_project(start: Path) -> Path:
+    """The folder at or above `start` that holds a mill.py; `ProjectMissing` says where it looked."""
+    start = start.resolve()
+    for folder in [start, *start.parents]:
+        if (folder / FILE).is_file():
+            return folder
+    raise ProjectMissing(
+        f"no {FILE} in {start} or above it", tip="`tidemill init NAME` writes a project, `--project DIR` names one"
+    )
+
+
+def load_mill(project: Path) -> Mill:
+    """The one `Mill` that the project file makes. Its folder is importable while it loads and afterwards."""
+    file = project / FILE
+    if not file.is_file():
+        raise ProjectMissing(f"no {FILE} in {project}", tip="`tidemill init NAME` writes a project")
+    if str(project) not in sys.path:
+        sys.path.insert(0, str(project))
+    name = "tidemill_project"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except TidemillError:
+        raise
+    except (Exception, SystemExit) as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+        at = f", line {lines[-1]}" if lines else ""
+        raise GraphError(
+            f"{file.name}{at} does not load: {type(error).__name__}: {error}",
+            tip="run `python mill.py` to see the whole trace",
+        ) from error
+    mills = [value for value in vars(module).values() if isinstance(value, Mill)]
+    if len(mills) != 1:
+        raise GraphError(f"{file.name} makes {len(mills)} mills", tip='write `mill = tm.Mill("name")` once')
+    place_pretrained(mills[0], project.resolve())
+    return mills[0]

@@ -1,0 +1,156 @@
+"""The stores of a project, opened once from its settings and handed to whoever needs them."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from tidemill.core.clock import Clock
+from tidemill.core.errors import LedgerMissing, ProjectMissing
+from tidemill.core.identity.keys import Keys
+from tidemill.core.identity.surrogates import Surrogates, Vault
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.ports import Blobs, Engine, LatestWriter, Leases, Objects, Tables, VectorSearch
+from tidemill.core.record_format import VersionedRecord, decode_record
+from tidemill.core.settings import Settings, masked
+from tidemill.core.storage.durable_files import write_durably
+from tidemill.lake import Lake
+from tidemill.loop.project.open_port import PortOpener
+from tidemill.loop.project.source_states import SourceStates
+from tidemill.release import Releases
+from tidemill.training import Runs
+
+#: Everything that tidemill writes of a project lies in this folder of it; only the keys lie elsewhere.
+STATE = ".tidemill"
+
+
+class MillIdentity(VersionedRecord, frozen=True, kw_only=True):
+    """What a mill is called, and the random id that its keys are kept under."""
+
+    KIND: ClassVar[str] = "mill identity"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("id", "name")
+
+    id: str = ""
+    name: str = ""
+    #: What each key does to a fixed text: tells another key from the mill's own, and nothing else.
+    keys: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+@dataclass
+class Stores:
+    """An opened project."""
+
+    project: Path
+    identity: MillIdentity
+    settings: Settings
+    clock: Clock
+    keys: Keys
+    surrogates: Surrogates
+    vault: Vault
+    ledger: Ledger
+    leases: Leases
+    engine: Engine
+    tables: Tables
+    objects: Objects
+    lake: Lake
+    latest: LatestWriter
+    blobs: Blobs
+    releases: Releases
+    #: Sentences from recovery when the project was opened.
+    recovered: list[str] = field(default_factory=list)
+
+    @property
+    def state(self) -> Path:
+        """The folder that holds everything tidemill writes."""
+        return self.project / STATE
+
+    @property
+    def serving_root(self) -> Path:
+        """Pointers, switches and the server's clock."""
+        return self.state / "serving"
+
+    @cached_property
+    def runs(self) -> Runs:
+        """What was learned, searched and measured."""
+        return Runs(self.ledger, self.clock)
+
+    @cached_property
+    def source_states(self) -> SourceStates:
+        """What the sources of each stream have to know of earlier reads."""
+        return SourceStates(self.objects)
+
+    def search(self) -> VectorSearch:
+        """The nearest-neighbour back-end of the settings."""
+        return PortOpener(self.settings).search()
+
+
+def identity(project: Path, name: str | None) -> MillIdentity:
+    """The mill's identity; made on first opening when a name is given."""
+    file = project / STATE / "mill.json"
+    if file.is_file():
+        return decode_record(file.read_bytes(), MillIdentity, file.name)
+    if name is None:
+        raise ProjectMissing(f"nothing has run in {project} yet", tip="`tidemill run` brings in the first day")
+    return _kept(file, MillIdentity(id=secrets.token_hex(8), name=name))
+
+
+def _kept(file: Path, made: MillIdentity) -> MillIdentity:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(file, msgspec.json.encode(made))
+    return made
+
+
+def _keys(project: Path, settings: Settings, known: MillIdentity, *, fresh: bool) -> Keys:
+    """The mill's own keys: made with it, and refused where they are others than those."""
+    keys = Keys.open(settings.keys_folder(known.id), create=fresh)
+    if known.keys:
+        keys.agree(known.keys)
+    else:
+        _kept(project / STATE / "mill.json", msgspec.structs.replace(known, keys=keys.marks()))
+    return keys
+
+
+def open_stores(
+    project: Path, settings: Settings, clock: Clock, *, name: str | None = None, actor: str = "local"
+) -> Stores:
+    """Open a project's stores. `name` is the mill's name, needed when it is opened for the first time."""
+    known = identity(project, name)
+    state = project / STATE
+    ports = PortOpener(settings)
+    fresh = not ports.ledger_exists()
+    if fresh and (known.keys or name is None):
+        raise LedgerMissing(
+            f"the ledger {masked(settings.ledger)} is gone, and mill {known.name!r} has lived before",
+            tip="restore it from its backup; nothing was begun in its place",
+        )
+    keys = _keys(project, settings, known, fresh=fresh)
+    lines = ports.ledger(create=fresh)
+    ledger = Ledger(lines, keys, clock, actor)
+    if fresh:
+        ledger.append("open", about=f"mill:{known.name}", details={"mill": known.name, "id": known.id})
+    engine = ports.engine()
+    tables, objects = ports.tables(), ports.objects()
+    blobs = ports.blobs()
+    return Stores(
+        project=project,
+        identity=known,
+        settings=settings,
+        clock=clock,
+        keys=keys,
+        surrogates=Surrogates(keys.subject),
+        vault=Vault(ports.vault(), keys),
+        ledger=ledger,
+        leases=ports.leases(lines),
+        engine=engine,
+        tables=tables,
+        objects=objects,
+        lake=Lake(tables, engine, ledger, objects),
+        latest=ports.latest(),
+        blobs=blobs,
+        releases=Releases(blobs, ledger, state / "serving", clock),
+    )

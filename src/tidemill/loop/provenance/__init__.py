@@ -1,0 +1,1 @@
+"""Provenance of a training: code, commit, environment and libraries."""

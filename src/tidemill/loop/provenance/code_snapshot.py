@@ -1,0 +1,146 @@
+"""The project's code as it was when something was learned: mill.py and every file of the project that it imports.
+
+Kept as a sealed folder of Python sources, the same code once. What functions read besides (files, services) is not in
+it: a training reads published tables only.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from tidemill.core.ports import Blobs
+from tidemill.loop.project.project import FILE
+from tidemill.release import seal_bundle, verify_bundle
+
+KIND, CHANGES = "code", "changes"
+_MOST_DIFF = 2 * 1024 * 1024
+
+
+def project_sources(project: Path) -> dict[str, bytes]:
+    """Path within the project -> content, of mill.py and of all that its imports lead to in the project's folder.
+
+    Imports are read from the text, so the answer is the same in every process. Raises `SyntaxError` for a file that
+    is no Python.
+    """
+    found: dict[str, bytes] = {}
+    waiting = [project / FILE]
+    while waiting:
+        file = waiting.pop()
+        name = file.relative_to(project).as_posix()
+        if name in found:
+            continue
+        found[name] = file.read_bytes()
+        for module in _imported(ast.parse(found[name]), name):
+            waiting.extend(_files_of(project, module))
+    return dict(sorted(found.items()))
+
+
+def keep_code(blobs: Blobs, project: Path) -> str:
+    """Keep the project's code among the blobs and give its name: 64 hex digits.
+
+    Raises `BundleRefused` for a file that cannot be kept: larger than a megabyte, or with a name that is not plain.
+    """
+    with tempfile.TemporaryDirectory(prefix="tidemill-code-") as place:
+        folder = Path(place) / KIND
+        for name, content in project_sources(project).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        sha256 = seal_bundle(folder, holds="modules")
+        blobs.put_folder(f"{KIND}:{sha256}", str(folder))
+    return sha256
+
+
+def keep_changes(blobs: Blobs, project: Path, commit: str) -> str:
+    """Keep how the project's code differs from `commit`, as git tells it; empty where it does not, or git is not
+    there.
+    """
+    names = list(project_sources(project))
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(project), "diff", "--no-color", "--no-ext-diff", commit, "--", *names],
+            capture_output=True, check=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    if not done.stdout or len(done.stdout) > _MOST_DIFF:
+        return ""
+    with tempfile.TemporaryDirectory(prefix="tidemill-changes-") as place:
+        folder = Path(place) / CHANGES
+        folder.mkdir()
+        told = {"commit": commit, "diff": done.stdout.decode("utf-8", "replace")}
+        (folder / "changes.json").write_bytes(msgspec.json.encode(told))
+        sha256 = seal_bundle(folder)
+        blobs.put_folder(f"{CHANGES}:{sha256}", str(folder))
+    return sha256
+
+
+def kept_code(blobs: Blobs, sha256: str) -> dict[str, bytes]:
+    """Path -> content of the kept code of this name; `NoSuchBlob`, or `BundleCorrupt` naming each changed file."""
+    folder = Path(blobs.folder(f"{KIND}:{sha256}"))
+    manifest = verify_bundle(folder, sha256, holds="modules")
+    return {name: (folder / name).read_bytes() for name in manifest.files}
+
+
+def write_code(code: dict[str, bytes], folder: Path) -> None:
+    """Lay kept code out in a folder, as a project that can be loaded."""
+    for name, content in code.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+
+
+def changed_files(before: dict[str, bytes], after: dict[str, bytes]) -> tuple[str, ...]:
+    """What happened to each file between two codes.
+
+    >>> changed_files({"mill.py": b"1", "old.py": b""}, {"mill.py": b"2", "new.py": b""})
+    ('mill.py changed', 'new.py is new', 'old.py is gone')
+    """
+    told = []
+    for name in sorted({*before, *after}):
+        if name not in before:
+            told.append(f"{name} is new")
+        elif name not in after:
+            told.append(f"{name} is gone")
+        elif hashlib.sha256(before[name]).digest() != hashlib.sha256(after[name]).digest():
+            told.append(f"{name} changed")
+    return tuple(told)
+
+
+def _imported(tree: ast.Module, name: str) -> Iterator[str]:
+    """Dotted names that a file may import, its own package's relative ones made whole."""
+    package = name.split("/")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - (node.level - 1)] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
+        elif isinstance(node, ast.Call) and _calls_import(node):
+            first = node.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield first.value
+
+
+def _calls_import(node: ast.Call) -> bool:
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return called in ("import_module", "__import__") and bool(node.args)
+
+
+def _files_of(project: Path, module: str) -> Iterator[Path]:
+    """The project's files that importing `module` runs: its own, and `__init__.py` of each package above it."""
+    parts = [part for part in module.split(".") if part]
+    for length in range(1, len(parts) + 1):
+        place = project.joinpath(*parts[:length])
+        for file in (place / "__init__.py", place.with_name(place.name + ".py")):
+            if file.is_file() and "site-packages" not in file.parts:
+                yield file
+                break

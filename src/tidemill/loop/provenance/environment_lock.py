@@ -1,0 +1,192 @@
+"""What a training ran with, kept whole: interpreter, libraries by version and content, threads, BLAS and processor.
+
+Enough to make the same environment again, and to say afterwards in which point another one differs. No path, no user
+name and no secret is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import tempfile
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from tidemill.core.ports import Blobs
+from tidemill.core.record_format import Record, VersionedRecord, decode_record
+from tidemill.core.settings import masked
+from tidemill.core.storage.durable_files import sha256_of
+from tidemill.loop.provenance.installed_libraries import InstalledLibrary, installed_libraries, library_differences
+from tidemill.release import seal_bundle, verify_bundle
+
+KIND = "environment"
+_FILE = "environment.json"
+#: Files that pin a project's libraries, as the usual tools call them.
+LOCKS = ("uv.lock", "requirements.lock", "requirements.txt", "pdm.lock", "poetry.lock", "pylock.toml")
+_MOST_LOCK_BYTES = 4 * 1024 * 1024
+#: Settings of numeric libraries that may move the last bit of a sum.
+_THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "POLARS_MAX_THREADS",
+    "OPENBLAS_CORETYPE", "MKL_CBWR", "PYTHONHASHSEED",
+)  # fmt: skip
+_CPU = Path("/proc/cpuinfo")
+
+
+class LockFile(Record, frozen=True):
+    """A lock file of the project: sha256 of its bytes, and its text with passwords in addresses blotted out."""
+
+    sha256: str = ""
+    text: str = ""
+
+
+class EnvironmentLock(VersionedRecord, frozen=True):
+    """Everything around the code that may move an answer."""
+
+    KIND: ClassVar[str] = "environment"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("installed",)
+
+    #: `3.11.7`, `cpython`, and `Linux-x86_64-glibc2.36`.
+    python: str = ""
+    implementation: str = ""
+    platform: str = ""
+    installed: dict[str, InstalledLibrary] = msgspec.field(default_factory=dict)
+    locks: dict[str, LockFile] = msgspec.field(default_factory=dict)
+    #: Settings of threads as they were set; what is missing was not set.
+    threads: dict[str, str] = msgspec.field(default_factory=dict)
+    #: One sentence for each numeric library that was loaded.
+    blas: tuple[str, ...] = ()
+    cpu: str = ""
+    flags: tuple[str, ...] = ()
+    cores: int = 0
+    #: tidemill's version, and a sha256 over its package's files.
+    tidemill: str = ""
+    sources: str = ""
+
+    def differences(self, here: EnvironmentLock) -> tuple[str, ...]:
+        """A sentence for each point in which `here` is not what was recorded; libraries first."""
+        return (*library_differences(self.installed, here.installed), *self._of_tidemill(here), *self._of_machine(here))
+
+    def _of_tidemill(self, here: EnvironmentLock) -> Iterable[str]:
+        if self.tidemill != here.tidemill:
+            yield f"tidemill {self.tidemill} was recorded, and {here.tidemill} is here"
+        elif self.sources != here.sources:
+            yield f"tidemill {self.tidemill} has other files here ({here.sources[:12]}…) than were recorded"
+
+    def _of_machine(self, here: EnvironmentLock) -> Iterable[str]:
+        for name in ("implementation", "python", "platform", "cpu", "cores"):
+            before, now = getattr(self, name), getattr(here, name)
+            if before != now:
+                yield f"{name}: {before} was recorded, and {now} is here"
+        flags = sorted(set(self.flags) ^ set(here.flags))
+        if flags:
+            yield f"processor flags: {', '.join(flags[:8])} on one machine only"
+        # A process may have loaded more than a training needs, so only what is new here is told; where nothing tells
+        # them, they are unknown.
+        if self.blas and set(here.blas) - set(self.blas):
+            yield f"numeric libraries: {_or_none(self.blas)} was recorded, and {_or_none(here.blas)} is here"
+        for name in sorted({*self.threads, *here.threads}):
+            before, now = self.threads.get(name, "unset"), here.threads.get(name, "unset")
+            if before != now:
+                yield f"threads: {name} was {before}, and is {now} here"
+
+
+def environment_lock(project: Path) -> EnvironmentLock:
+    """The environment of this process, for the project in this folder."""
+    cpu, flags = _processor()
+    return EnvironmentLock(
+        python=platform.python_version(),
+        implementation=platform.python_implementation().lower(),
+        platform=f"{platform.system()}-{platform.machine()}-{''.join(platform.libc_ver())}",
+        installed=installed_libraries(),
+        locks=_lock_files(project),
+        threads={name: os.environ[name] for name in _THREADS if name in os.environ},
+        blas=_blas(),
+        cpu=cpu,
+        flags=flags,
+        cores=len(os.sched_getaffinity(0)),
+        tidemill=metadata.version("tidemill"),
+        sources=package_sources(),
+    )
+
+
+@cache
+def package_sources() -> str:
+    """sha256 over the path and content of every file of the tidemill package that this process runs.
+
+    Taken once: what a process has loaded does not change with the files.
+    """
+    root = Path(__file__).resolve().parent.parent
+    files = sorted(file for file in root.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    lines = [f"{file.relative_to(root).as_posix()} {sha256_of(file)}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def keep_environment(blobs: Blobs, lock: EnvironmentLock) -> str:
+    """Keep it among the blobs, the same one once, and give its name: 64 hex digits."""
+    with tempfile.TemporaryDirectory(prefix="tidemill-environment-") as place:
+        folder = Path(place) / KIND
+        folder.mkdir()
+        (folder / _FILE).write_bytes(msgspec.json.encode(lock, order="sorted"))
+        sha256 = seal_bundle(folder)
+        blobs.put_folder(f"{KIND}:{sha256}", str(folder))
+    return sha256
+
+
+def read_environment(blobs: Blobs, sha256: str) -> EnvironmentLock:
+    """The kept environment of this name; `NoSuchBlob` or `BundleCorrupt` where it is not what was kept."""
+    folder = Path(blobs.folder(f"{KIND}:{sha256}"))
+    verify_bundle(folder, sha256)
+    return decode_record((folder / _FILE).read_bytes(), EnvironmentLock, f"{KIND}:{sha256[:12]}")
+
+
+def _lock_files(project: Path) -> dict[str, LockFile]:
+    found = {}
+    for name in LOCKS:
+        file = project / name
+        if file.is_file() and file.stat().st_size <= _MOST_LOCK_BYTES:
+            content = file.read_bytes()
+            text = masked(content.decode("utf-8", "replace"))
+            found[name] = LockFile(sha256=hashlib.sha256(content).hexdigest(), text=text)
+    return found
+
+
+def _blas() -> tuple[str, ...]:
+    """What multiplies and how many threads it uses, once loaded; empty without threadpoolctl, which scikit-learn
+    brings.
+    """
+    try:
+        from threadpoolctl import threadpool_info  # noqa: PLC0415 - an optional library
+    except ImportError:
+        return ()
+    import_module("scipy.linalg")  # it brings a BLAS of its own, which learners use
+    told = {
+        " ".join(
+            str(one[key])
+            for key in ("internal_api", "version", "threading_layer", "architecture", "num_threads")
+            if one.get(key) is not None
+        )
+        for one in threadpool_info()
+        if one["user_api"] == "blas"
+    }
+    return tuple(sorted(f"{one} threads" for one in told))
+
+
+def _processor() -> tuple[str, tuple[str, ...]]:
+    try:
+        text = _CPU.read_text(errors="replace")
+    except OSError:
+        return "", ()
+    named = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+    return named[1] if named else "", tuple(sorted(set(flags[1].split()))) if flags else ()
+
+
+def _or_none(told: tuple[str, ...]) -> str:
+    return " and ".join(told) if told else "none"

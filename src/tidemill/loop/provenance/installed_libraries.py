@@ -1,0 +1,114 @@
+"""The libraries of this process: every distribution that is installed, what it brought, and whether it is needed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from tidemill.core.record_format import Record
+
+#: Written by whatever installed a distribution, not by those who made it.
+_OF_INSTALLERS = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json", "uv_build.json")
+#: RECORD file -> when it changed, and what came out: a process that learns twice reads it once.
+_read: dict[str, tuple[int, str]] = {}
+
+
+class InstalledLibrary(Record, frozen=True):
+    """One installed distribution: its version, and a sha256 over the files that it brought (empty: it lists none).
+
+    `needed`: the process had loaded it, or tidemill or a loaded library asks for it.
+    """
+
+    version: str = ""
+    files: str = ""
+    needed: bool = False
+
+
+def installed_libraries() -> dict[str, InstalledLibrary]:
+    """Every installed distribution but tidemill by its plain name; of two of one name the first, which is imported."""
+    found: dict[str, metadata.Distribution] = {}
+    for one in metadata.distributions():
+        if one.name:
+            found.setdefault(plain_name(one.name), one)
+    needed = _needed(found)
+    return {
+        name: InstalledLibrary(version=one.version, files=_brought(one), needed=name in needed)
+        for name, one in sorted(found.items())
+        if name != "tidemill"
+    }
+
+
+def library_differences(
+    recorded: Mapping[str, InstalledLibrary], here: Mapping[str, InstalledLibrary]
+) -> Iterable[str]:
+    """A sentence for each library that was needed when recorded and is another here, or not here."""
+    for name, before in sorted(recorded.items()):
+        now = here.get(name)
+        if not before.needed:
+            continue
+        if now is None:
+            yield f"{name} {before.version} was recorded and is not here"
+        elif before.version != now.version:
+            yield f"{name} {before.version} was recorded, and {now.version} is here"
+        elif before.files and now.files and before.files != now.files:
+            yield f"{name} {now.version} has other files here than were recorded"
+
+
+def plain_name(name: str) -> str:
+    """A distribution's name as the index knows it (PEP 503).
+
+    >>> plain_name("Scikit_Learn")
+    'scikit-learn'
+    """
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _needed(found: Mapping[str, metadata.Distribution]) -> set[str]:
+    loaded = {name.partition(".")[0] for name in sys.modules}
+    waiting = ["tidemill", *(plain_name(name) for top in loaded for name in _homes().get(top, ()))]
+    needed: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in found and name not in needed:
+            needed.add(name)
+            waiting.extend(_asked_by(found[name]))
+    return needed
+
+
+@cache
+def _homes() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+def _asked_by(one: metadata.Distribution) -> Iterable[str]:
+    """Names that it asks for whatever is asked of it; those of its extras are loaded or not needed."""
+    for line in one.requires or ():
+        match = re.match(r"[A-Za-z0-9][\w.-]*", line)
+        if match and not re.search(r"extra\s*==", line):
+            yield plain_name(match[0])
+
+
+def _brought(one: metadata.Distribution) -> str:
+    """sha256 over the lines of RECORD that name the distribution's own files: what an installer writes, and scripts,
+    which hold the path of their interpreter, differ from place to place.
+    """
+    record = Path(str(getattr(one, "_path", ""))) / "RECORD"
+    try:
+        stands = record.stat().st_mtime_ns
+    except OSError:
+        return ""
+    if _read.get(str(record), (0, ""))[0] != stands:
+        lines = record.read_text(encoding="utf-8", errors="replace").splitlines()
+        own = sorted(line for line in lines if _is_own(line))
+        _read[str(record)] = (stands, hashlib.sha256("\n".join(own).encode()).hexdigest())
+    return _read[str(record)][1]
+
+
+def _is_own(line: str) -> bool:
+    path, _, rest = line.rpartition(",")[0].rpartition(",")
+    return bool(rest) and not path.startswith(("..", "/")) and path.rpartition("/")[2] not in _OF_INSTALLERS

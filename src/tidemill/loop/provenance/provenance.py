@@ -1,0 +1,111 @@
+"""What a training was done with: the commit of the code, the installed libraries, the machine; and all of it kept, so
+that it can be done again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from tidemill.core.canonical import fingerprint
+from tidemill.core.errors import TidemillError
+from tidemill.loop.project.stores import Stores
+from tidemill.loop.provenance.code_snapshot import CHANGES, keep_changes, keep_code
+from tidemill.loop.provenance.code_snapshot import KIND as CODE
+from tidemill.loop.provenance.environment_lock import KIND as ENVIRONMENT
+from tidemill.loop.provenance.environment_lock import environment_lock, keep_environment
+from tidemill.training import RunTracker
+
+_CPU = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the ledger keeps of them."""
+
+    #: `None` outside of a git checkout; `changed` is whether files differ from the commit.
+    commit: str | None
+    changed: bool
+    #: sha256 over the name and version of every installed distribution.
+    environment: str
+    #: A sentence: how many cores of what.
+    machine: str
+
+
+def collect_provenance(project: Path) -> Provenance:
+    """The surroundings of this process, for the code in `project`."""
+    commit = _git(project, "rev-parse", "HEAD") or None
+    # Where git cannot say what differs, nobody may rely on the commit.
+    changed = commit is not None and _git(project, "status", "--porcelain") != ""
+    return Provenance(commit, changed, environment(), machine())
+
+
+def keep_code_of(stores: Stores, run: RunTracker, around: Provenance) -> None:
+    """Keep the project's code as it is now with a run that begins, and what differs from the commit.
+
+    What cannot be kept stops no training: the run says so.
+    """
+    model = run.name.partition("#")[0]
+    try:
+        run.keep(CODE, f"{CODE}:{model}@{keep_code(stores.blobs, stores.project)}")
+        changes = keep_changes(stores.blobs, stores.project, around.commit) if around.commit and around.changed else ""
+    except (TidemillError, SyntaxError, OSError) as problem:
+        run.note(f"its code could not be kept, so it cannot be reproduced: {_said(problem)}")
+        return
+    if changes:
+        run.keep(CHANGES, f"{CHANGES}:{model}@{changes}")
+
+
+def keep_environment_of(stores: Stores, run: RunTracker) -> None:
+    """Keep the environment with a run that ends: only now is every library loaded that it needed."""
+    model = run.name.partition("#")[0]
+    try:
+        kept = keep_environment(stores.blobs, environment_lock(stores.project))
+    except (TidemillError, OSError) as problem:
+        run.note(f"its environment could not be kept: {_said(problem)}")
+        return
+    run.keep(ENVIRONMENT, f"{ENVIRONMENT}:{model}@{kept}")
+
+
+def artefact_id(run_artefacts: Mapping[str, str], what: str) -> str:
+    """The name of what a run kept: 64 hex digits, empty where it kept none.
+
+    >>> artefact_id({"code": "code:for_you@4be1"}, "code")
+    '4be1'
+    """
+    return run_artefacts.get(what, "").rpartition("@")[2]
+
+
+def _said(problem: Exception) -> str:
+    return problem.message if isinstance(problem, TidemillError) else type(problem).__name__
+
+
+def environment() -> str:
+    """sha256 over the name and version of every installed distribution."""
+    installed = sorted({f"{found.name}=={found.version}" for found in metadata.distributions()})
+    return fingerprint({"installed": installed})
+
+
+def machine() -> str:
+    """How many cores of what this process may use: `on 2 cores of Intel(R) Xeon(R) CPU`."""
+    try:
+        named = re.search(r"^model name\s*:\s*(.+)$", _CPU.read_text(errors="replace"), re.MULTILINE)
+    except OSError:
+        named = None
+    return f"on {len(os.sched_getaffinity(0))} cores of {named[1] if named else 'an unnamed processor'}"
+
+
+def _git(project: Path, *words: str) -> str | None:
+    """What git says; `None` where there is none, or no checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(project), *words], capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,1 @@
+"""Refresh of champions from incremental counts, without learning."""

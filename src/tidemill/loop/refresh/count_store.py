@@ -1,0 +1,192 @@
+"""Counts of a model's events as they are published, by way of what changed since they were last kept."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from tidemill.core.errors import BundleCorrupt, FormatTooNew, IdsMismatch, LakeError, LearnError, ReleaseError
+from tidemill.core.record_format import VersionedRecord, decode_record
+from tidemill.core.storage.durable_files import sync_folder
+from tidemill.core.storage.failpoint import failpoint
+from tidemill.lake import LakeSnapshot, changed_keys
+from tidemill.loop.examples.interactions import LearningEvents
+from tidemill.loop.project.declarations import RecommenderDeclaration
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.stores import Stores
+from tidemill.models import Interactions
+from tidemill.models.learners.additive_counts import Counts, CountSettings, counted
+from tidemill.models.recommender.recommender import Recommender as Learned
+from tidemill.release import seal_bundle, verify_bundle
+
+#: Where counts lie in the state folder.
+PLACE = "learning"
+
+
+@dataclass(frozen=True)
+class CountUpdate:
+    """Counts of everything published, and on what way they came about."""
+
+    counts: Mapping[CountSettings, Counts]
+    represents: CountsState
+    #: Some real events, all of them where the whole table was read.
+    events: Interactions
+    #: Why the whole table was read; empty where only what changed was.
+    whole: str = ""
+
+    def users_of(self, recommender: Learned) -> Interactions:
+        """These events in the codes of a recommender that knows all of their items."""
+        codes = np.array([recommender.codes[item] for item in self.events.items], np.int32)
+        return replace(self.events, items=recommender.items, item=codes[self.events.item])
+
+
+def count(
+    stores: Stores,
+    graph: ProjectGraph,
+    model: RecommenderDeclaration,
+    view: LakeSnapshot,
+    settings: Sequence[CountSettings],
+) -> CountUpdate:
+    """The counts of what `model` learns from, as `view` has it."""
+    now = LearningEvents.from_snapshot(graph, model, view)
+    kept = store(stores, model.name).read(settings)
+    if not isinstance(kept, str):
+        changed = _changed(stores, now, *kept)
+        if isinstance(changed, CountUpdate):
+            return changed
+        kept = changed
+    events, ahead = now.read()
+    counts = {one: counted(one, events) for one in settings}
+    return CountUpdate(counts, _represents(now, ahead), events, whole=kept)
+
+
+def _represents(events: LearningEvents, ahead: int) -> CountsState:
+    return CountsState(
+        table=events.table,
+        columns=events.columns,
+        version=events.version,
+        publication=events.view.publication,
+        as_of=events.view.as_of,
+        ahead=ahead,
+    )
+
+
+def store(stores: Stores, model: str) -> CountStore:
+    """Where a model's counts are kept."""
+    return CountStore(stores.state / PLACE / model)
+
+
+def _changed(
+    stores: Stores, now: LearningEvents, kept: CountsState, counts: Mapping[CountSettings, Counts]
+) -> CountUpdate | str:
+    """The kept counts with what has changed since; or a sentence that says why that cannot be told."""
+    if (kept.table, kept.columns) != (now.table, now.columns):
+        return "those that were kept are of other columns"
+    if kept.ahead:
+        return f"{kept.ahead} events lay ahead of those that were kept"
+    if kept.as_of > now.view.as_of:
+        return "those that were kept are of a later time"
+    try:
+        before = replace(now, view=stores.lake.view(publication=kept.publication))
+        if before.version != kept.version:
+            return f"publication {kept.publication} has another version of {now.table} than those that were kept"
+        keys = changed_keys(before.view, now.view, now.table, now.subject, now.columns)
+        was, _ = before.read(keys) if keys.num_rows else (Interactions.none(), 0)
+        events, ahead = now.read(keys) if keys.num_rows else (Interactions.none(), 0)
+        fresh = {one: each.changed(was, events) for one, each in counts.items()}
+    except (LakeError, LearnError) as problem:
+        return f"what has changed since those that were kept cannot be told: {problem.message}"
+    return CountUpdate(fresh, _represents(now, ahead), events)
+
+
+_ABOUT = "counts.json"
+#: Folders that are being written start with this.
+_NEW = "new-"
+
+
+class CountsState(msgspec.Struct, frozen=True, kw_only=True):
+    """What kept counts are counts of."""
+
+    #: The table, its columns, its version, and the publication that names it.
+    table: str = ""
+    columns: tuple[str, ...] = ()
+    version: int = 0
+    publication: int = 0
+    #: Events earlier than this are counted (microseconds); so many are not yet.
+    as_of: int = 0
+    ahead: int = 0
+    #: What rounds: counts that were made by another one are made anew.
+    made_by: str = f"numpy {np.__version__}"
+    #: Where the first version looks for the number.
+    format: int = 1
+
+
+class _CountsHeader(VersionedRecord, frozen=True, kw_only=True):
+    """`counts.json`."""
+
+    KIND: ClassVar[str] = "count store"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("represents", "settings")
+
+    represents: CountsState = CountsState()
+    #: Those of each folder of counts, as plain values: which learner they belong to is known by whoever asks.
+    settings: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class CountStore:
+    """The counts of one model, in a folder of its own."""
+
+    place: Path
+
+    def read(self, settings: Sequence[CountSettings]) -> tuple[CountsState, dict[CountSettings, Counts]] | str:
+        """What is kept with these settings, memory-mapped; or a sentence that says why nothing of it can be used."""
+        # Two where a run died before it removed the older one: each says what it represents, so either will do.
+        found = sorted(folder for folder in self.place.glob("*") if not folder.name.startswith(_NEW))
+        if not found:
+            return "none were kept yet"
+        try:
+            folder = found[-1]
+            verify_bundle(folder, folder.name)
+            about = decode_record((folder / _ABOUT).read_bytes(), _CountsHeader, _ABOUT)
+            numbers = {_text(one): number for number, one in enumerate(about.settings)}
+            if set(numbers) != {_text(one) for one in settings}:
+                return "those that were kept have other settings"
+            if about.represents.made_by != f"numpy {np.__version__}":
+                return f"those that were kept were made by {about.represents.made_by}"
+            kept: dict[CountSettings, Counts] = {
+                one: one.open(folder / f"counts{numbers[_text(one)]:02}") for one in settings
+            }
+        except (ReleaseError, BundleCorrupt, FormatTooNew, IdsMismatch, OSError, msgspec.DecodeError) as problem:
+            return f"those that were kept are damaged: {problem}"
+        return about.represents, kept
+
+    def write(self, represents: CountsState, counts: Mapping[CountSettings, Counts]) -> None:
+        """Keep these counts in place of what was kept: whole or not at all, whenever the process dies."""
+        self.place.mkdir(parents=True, exist_ok=True)
+        made = self.place / f"{_NEW}{represents.publication}"
+        shutil.rmtree(made, ignore_errors=True)  # by a run that was killed
+        made.mkdir()
+        for number, one in enumerate(counts.values()):
+            one.write(made / f"counts{number:02}")
+        about = _CountsHeader(represents=represents, settings=tuple(msgspec.to_builtins(one) for one in counts))
+        (made / _ABOUT).write_bytes(msgspec.json.encode(about))
+        name = seal_bundle(made)
+        failpoint("counts.staged")
+        if not (self.place / name).exists():
+            made.rename(self.place / name)
+            sync_folder(self.place)
+        failpoint("counts.written")
+        for old in self.place.iterdir():
+            if old.name != name:
+                shutil.rmtree(old)
+
+
+def _text(settings: Any) -> bytes:
+    """Settings as text, by which two are the same."""
+    return msgspec.json.encode(settings, order="sorted")

@@ -1,0 +1,320 @@
+"""Champions kept fresh: with the days that came in, a champion's lists are made anew from counts, and go live.
+
+Nothing is learned: settings, vectors and trees are those of the release that was learned, and its evaluation stays with
+it. A fresh bundle depends on that release and on the tables alone, not on the refreshes between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidemill.core.canonical import fingerprint
+from tidemill.core.clock import from_micros, to_micros
+from tidemill.core.duration import duration
+from tidemill.core.errors import LeaseTaken
+from tidemill.core.lease import live_lease, wait_for_lease
+from tidemill.core.ledger.ledger_entry import LedgerEntry
+from tidemill.core.ports import Lease
+from tidemill.core.record_format import decode_record
+from tidemill.core.records.release import Card, RefreshOrigin, Release
+from tidemill.core.storage.failpoint import failpoint
+from tidemill.lake import LakeSnapshot
+from tidemill.loop.examples.interactions import LearningEvents
+from tidemill.loop.project.declarations import RecommenderDeclaration
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.stores import Stores
+from tidemill.loop.provenance.provenance import collect_provenance
+from tidemill.loop.refresh.count_store import CountUpdate, count, store
+from tidemill.loop.refresh.settings_match import first_difference
+from tidemill.models import open_recommender, write_recommender
+from tidemill.models.learners.incremental_refresh import (
+    counts_to_refresh,
+    days_to_refresh,
+    refresh_from_counts,
+    required_counts,
+)
+from tidemill.models.learners.registry import learner_of
+from tidemill.models.recommender.recommender import Recommender as Learned
+from tidemill.training.recommender.train import RECALL_TARGET, index_recall, queries
+
+#: What the folder is called that a bundle is made in.
+_PLACE = "fresh-"
+_DAY_US = duration("1 day")
+#: Bundles of refreshes that are kept; older ones can be counted again from the learned release and the tables.
+KEPT = 7
+
+
+@dataclass(frozen=True)
+class RefreshStatus:
+    """How a model's champion stands to the tables."""
+
+    #: Whether the next run refreshes it.
+    due: bool
+    #: One sentence; where nothing can be refreshed, why, and what to type.
+    says: str
+    champion: Release | None = None
+    #: The release that was learned: the champion, or the one that it is a refresh of.
+    learned: Release | None = None
+    #: What a person has to type before it can be refreshed again; empty where it waits for nobody.
+    stuck: str = ""
+
+
+def refresh_status(
+    stores: Stores, graph: ProjectGraph, model: RecommenderDeclaration, view: LakeSnapshot | None
+) -> RefreshStatus | None:
+    """Whether `model` is due to be refreshed from `view`, and why or why not; `None` where it declares no refresh."""
+    if model.refresh is None:
+        return None
+    champion = stores.releases.champion(model.name)
+    if champion is None or view is None:
+        return RefreshStatus(False, f"{model.name} has no champion to refresh yet")
+    learned = _learned(stores, champion)
+    refusal = _refusal(stores, graph, model, champion, learned)
+    if refusal:
+        return RefreshStatus(False, f"{model.name} is not refreshed: {refusal[0]}", champion, learned, stuck=refusal[1])
+    since = from_micros(champion.card.as_of).date()
+    if champion.data.get(model.interactions) == view.versions[model.interactions]:
+        return RefreshStatus(False, f"{champion.name} has counted everything that is published", champion, learned)
+    days, behind = duration(model.refresh) // _DAY_US, round((view.as_of - champion.card.as_of) / _DAY_US)
+    if behind < days:
+        return RefreshStatus(
+            False, f"{champion.name} is as of {since}, and due every {model.refresh}: {days - behind} to go",
+            champion, learned,
+        )  # fmt: skip
+    return RefreshStatus(True, f"{champion.name} is as of {since}, {_days(behind)} behind", champion, learned)
+
+
+def refresh_champions(
+    stores: Stores, graph: ProjectGraph, lease: Lease, progress: Callable[[str, dict[str, Any]], None]
+) -> tuple[list[str], list[str]]:
+    """Refresh every champion that is due: the releases that are live now, and sentences about what was out of turn.
+
+    Killed anywhere, it is done again: the same bundle, one ledger line, one release.
+    """
+    declared = [model for model in graph.mill.recommenders.values() if model.refresh is not None]
+    if not declared or not stores.ledger.last("publish"):
+        return [], []
+    for left in stores.state.glob(f"{_PLACE}*"):  # by a run that was killed
+        shutil.rmtree(left)
+    view = stores.lake.view()
+    live, said = [], []
+    for model in declared:
+        found = refresh_status(stores, graph, model, view)
+        if found is None or found.learned is None or not found.due:
+            said += [f"{found.says}: {found.stuck}"] if found and found.stuck else []
+            continue
+        release, notes = _refresh(stores, graph, model, view, found.learned, lease, progress)
+        said += notes
+        refusal = _go_live(stores, release, found.champion)
+        if refusal:
+            said.append(refusal)
+            continue
+        live.append(release.name)
+        progress("refresh", {"model": model.name, "release": release.name})
+    return live, said
+
+
+def _go_live(stores: Stores, release: Release, before: Release | None) -> str:
+    """Promote a refresh in place of the champion `before`; why not, where somebody has changed what is live meanwhile.
+
+    Nobody has to wait while a refresh counts: the lease of what is live is held for the promotion alone.
+    """
+    try:
+        with wait_for_lease(stores.leases, live_lease(release.model)) as lease:
+            champion = stores.releases.champion(release.model)
+            if champion not in (before, release):
+                now = champion.name if champion else "nothing"
+                return f"{release.name} was not promoted: {now} went live while it was counted"
+            stores.releases.promote(release.name, lease)
+            _drop_old(stores, release.model, lease)
+    except LeaseTaken as error:
+        return f"{release.name} was not promoted, the next run does it: {error.message}"
+    return ""
+
+
+def _drop_old(stores: Stores, model: str, lease: Lease) -> None:
+    """Remove bundles of refreshes that are older than the last `KEPT`.
+
+    What was learned stays, and so does what anybody has gone back to or from, and what is live.
+    """
+    releases, history = stores.releases.all(model), stores.releases.history(model)
+    turned = [name for change in history if change.why == "rollback" for name in (change.release, change.before)]
+    twice = [change.release for change in history]
+    refreshes = [release for release in releases if release.card.refreshed]
+    stays = {release.bundle for release in releases if not release.card.refreshed}
+    stays |= {release.bundle for release in refreshes[-KEPT:]}
+    stays |= {release.bundle for release in refreshes if release.name in turned or twice.count(release.name) > 1}
+    old = {release.bundle for release in refreshes} - stays
+    stores.releases.drop(model, sorted(old), f"refreshes before the last {KEPT}", lease)
+
+
+def _days(n: int) -> str:
+    return f"{n} day{'' if n == 1 else 's'}"
+
+
+def _learned(stores: Stores, champion: Release) -> Release:
+    """The release that was learned, at the end of a line of refreshes."""
+    return stores.releases.get(champion.card.refreshed.of) if champion.card.refreshed else champion
+
+
+def _refusal(
+    stores: Stores, graph: ProjectGraph, model: RecommenderDeclaration, champion: Release, learned: Release
+) -> tuple[str, str] | None:
+    """Why a champion is not to be refreshed, and what to type; `None` where it is."""
+    anew = f"tidemill train {model.name}"
+    other = first_difference(model.learn, learned.card)
+    if other:
+        return f"{learned.name} was learned with another {other} than mill.py has", anew
+    views = graph.item_views(model)
+    modules = {name: hashlib.sha256(source).hexdigest() for name, source in model.slate.modules().items()}
+    pinned = (champion.rules, champion.facts, champion.rule_modules, champion.log)
+    if pinned != (model.slate.rules(views), dict(model.slate.facts(views)), modules, model.log):
+        return f"{champion.name} has other rules than mill.py", f"{anew} --rules-only"
+    if not required_counts(learner_of(learned.card.learner, learned.card.parameters)):
+        return f"no part of {learned.card.learner} is made of counts: leave `refresh=` out", anew
+    last = stores.releases.history(model.name)[-1]
+    left = stores.releases.get(last.before) if last.before else champion
+    if left.number > champion.number and left.card.refreshed and left.card.refreshed.of == learned.name:
+        # What came in since is what somebody has gone back from; the same counts would bring it live again.
+        return f"{left.name} was taken back for {champion.name}", f"tidemill promote {left.name}"
+    return None
+
+
+def _refresh(
+    stores: Stores,
+    graph: ProjectGraph,
+    model: RecommenderDeclaration,
+    view: LakeSnapshot,
+    learned: Release,
+    lease: Lease,
+    progress: Callable[[str, dict[str, Any]], None],
+) -> tuple[Release, list[str]]:
+    """A release with the counts of now, and a run that tells what it took; measured it is not."""
+    mark = fingerprint(
+        {
+            "refresh": learned.name,
+            "bundle": learned.bundle,
+            "from": view.versions[model.interactions],
+            "as_of": view.as_of,
+            "tidemill": metadata.version("tidemill"),
+        }
+    )
+    code, around = fingerprint({"graph": dict(graph.codes), "learn": mark}), collect_provenance(stores.project)
+    lines = stores.ledger.find("refresh", about=f"model:{model.name}", fingerprint=mark)
+    with stores.runs.begin(
+        model.name,
+        "refresh",
+        learner=learned.card.learner,
+        parameters=learner_of(learned.card.learner, learned.card.parameters).told(),
+        data={model.interactions: view.versions[model.interactions]},
+        as_of=view.as_of,
+        code=code,
+        commit=around.commit,
+        changed=around.changed,
+        environment=around.environment,
+        notes=[around.machine],
+        lease=lease,
+    ) as run:
+        if lines:
+            line, notes = lines[-1], list[str]()
+            run.note("the bundle was counted before, by a run that came to no end")
+        else:
+            line, notes = _counted(stores, graph, model, view, learned, mark, lease, progress)
+        card = msgspec.structs.replace(
+            decode_record(line.details["card"], Card),
+            helps=model.helps,
+            could_harm=model.could_harm,
+            evaluation=learned.card.evaluation,
+        )
+        release = stores.releases.create(
+            model.name,
+            line.details["bundle"],
+            model.slate.rules(graph.item_views(model)),
+            card,
+            facts=model.slate.facts(graph.item_views(model)),
+            modules=model.slate.modules(),
+            code=code,
+            commit=around.commit,
+            environment=around.environment,
+            log=model.log,
+            lease=lease,
+        )
+        run.keep("bundle", f"bundle:{release.model}@{release.bundle}")
+        run.keep("release", f"release:{release.name}")
+        run.finish(notes=notes)
+    return release, notes
+
+
+def _counted(
+    stores: Stores,
+    graph: ProjectGraph,
+    model: RecommenderDeclaration,
+    view: LakeSnapshot,
+    learned: Release,
+    mark: str,
+    lease: Lease,
+    progress: Callable[[str, dict[str, Any]], None],
+) -> tuple[LedgerEntry, list[str]]:
+    """The ledger line of a bundle with the counts of now; the counts themselves are kept for the next time."""
+    old = open_recommender(stores.releases.bundle(learned.bundle))
+    counting = count(stores, graph, model, view, counts_to_refresh(old))
+    events = LearningEvents.from_snapshot(graph, model, view)
+    progress("counting", {"model": model.name, "events": len(counting.events), "whole": counting.whole})
+    tally = next(iter(counting.counts.values())).tally
+    recent, first_seen = events.recent(stores, tally.known, days_to_refresh(old))
+    fresh = refresh_from_counts(old, counting.counts, recent, first_seen)
+    notes = [f"{model.name}: counted from the whole table, because {counting.whole}"] if counting.whole else []
+    with tempfile.TemporaryDirectory(prefix=_PLACE, dir=stores.state) as place:
+        folder = Path(place) / "bundle"
+        notes += _written(stores, fresh, counting, folder)
+        bundle = stores.releases.keep(folder)
+    card = msgspec.structs.replace(
+        learned.card,
+        data={model.interactions: view.versions[model.interactions]},
+        n_rows=tally.n_events,
+        n_users=tally.n_users,
+        n_items=fresh.n_items,
+        as_of=view.as_of,
+        evaluation=None,  # it stands in the line of the learning, and with each release
+        refreshed=RefreshOrigin(of=learned.name, as_of=learned.card.as_of, at=to_micros(stores.clock.now())),
+    )
+    line = stores.ledger.append(
+        "refresh",
+        about=f"model:{model.name}",
+        refs_in=[
+            f"table:{model.interactions}@{view.versions[model.interactions]}",
+            f"bundle:{model.name}@{learned.bundle}",
+        ],
+        refs_out=[f"bundle:{model.name}@{bundle}"],
+        fingerprint=mark,
+        details={"bundle": bundle, "card": card.json(), "publication": view.publication, "of": learned.name},
+        lease=lease,
+    )
+    failpoint("refresh.ledger")
+    store(stores, model.name).write(counting.represents, counting.counts)
+    return line, notes
+
+
+def _written(stores: Stores, fresh: Learned, counting: CountUpdate, folder: Path) -> list[str]:
+    """Write the bundle's folder; a sentence where an index found too little and was left out."""
+    if fresh.vectors is None:
+        write_recommender(fresh, folder)
+        return []
+    real = counting.users_of(fresh)
+    search = stores.search()
+    write_recommender(fresh, folder, search, queries(fresh, real) if len(real) else None)
+    opened = open_recommender(folder, search)
+    if opened.index is None or not len(real) or index_recall(opened, real) >= RECALL_TARGET:
+        return []
+    shutil.rmtree(folder)
+    write_recommender(fresh, folder)
+    return [f"the {search.name} index finds less than {RECALL_TARGET:.0%} of the nearest items: vectors are scanned"]

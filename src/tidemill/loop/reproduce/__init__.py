@@ -1,0 +1,1 @@
+"""Reproduction of what was learned, in the same or a fresh environment."""

@@ -1,0 +1,337 @@
+"""Learning something again from what was kept of it, and saying whether it is the same.
+
+The publication, the code, the settled settings and the environment are those of then; the learning is the same code
+path, in a process that can only read the project. Nothing of the project changes but one line of the ledger. What an
+open range or a deadline decided is not searched again: the settings that it settled on are taken.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidemill.core.errors import BundleCorrupt, CorruptFile, EnvironmentUnmade, TidemillError, UsageError
+from tidemill.core.identity.refs import Ref
+from tidemill.core.ledger.ledger import redact_surrogates
+from tidemill.core.ledger.ledger_entry import LedgerEntry
+from tidemill.core.progress import Progress, no_progress
+from tidemill.core.record_format import decode_record
+from tidemill.core.records.release import Card
+from tidemill.core.records.runs import Run
+from tidemill.governance.reproduction import DifferenceCause, LearningResult, Reproduction, judge
+from tidemill.lake.publications import Publications, PublishedVersion
+from tidemill.loop.project.stores import Stores
+from tidemill.loop.provenance.code_snapshot import KIND as CODE
+from tidemill.loop.provenance.code_snapshot import kept_code, write_code
+from tidemill.loop.provenance.environment_lock import KIND as ENVIRONMENT
+from tidemill.loop.provenance.environment_lock import EnvironmentLock, read_environment
+from tidemill.loop.provenance.provenance import artefact_id
+from tidemill.loop.reproduce.build_environment import make_environment
+from tidemill.loop.reproduce.relearn import RecordedSettings
+from tidemill.loop.reproduce.reproduce_process import RelearnJob, RelearnResult
+
+#: What the folder is called that all of it happens in, among the machine's temporary ones.
+PLACE = "tidemill-reproduce-"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to come out again, and what was kept of it."""
+
+    #: `run:for_you@3` or `release:for_you@3`.
+    about: str
+    model: str
+    card: Card
+    made: LearningResult
+    #: The ledger's line of its learning or refreshing.
+    line: LedgerEntry
+    known: PublishedVersion
+    #: The run whose code and environment were kept.
+    run: Run
+
+
+def reproduce(stores: Stores, name: str, *, here: bool = False, progress: Progress = no_progress) -> Reproduction:
+    """Learn the run (`for_you#3`) or the release (`for_you@3`) again and give the verdict.
+
+    A new environment is made with the recorded libraries; with `here` the present one is taken and what differs is
+    named. Raises `UsageError` for a run that left no bundle, and for what was learned elsewhere.
+    """
+    target = target_of(stores, name)
+    code, of_code = _code(stores, target)
+    lock, of_environment = _environment(stores, target)
+    blocked = [*data_causes(stores, target), *of_code]
+    told = None
+    if not blocked:
+        with tempfile.TemporaryDirectory(prefix=PLACE) as place:
+            told, blocked = _learned_again(stores, target, code, None if here else lock, lock, Path(place), progress)
+    made = None
+    if told is not None and told.relearned is not None:
+        made = LearningResult(told.bundle, told.relearned.n_rows, told.relearned.rows)
+    found = judge(
+        target.about,
+        target.made,
+        made,
+        compared=told.compared if told else None,
+        erased=bool(stores.ledger.find("erase", after=target.line.seq)),
+        blocked=blocked,
+        differences=[*of_environment, *_differences(target, lock, told)],
+    )
+    found = msgspec.structs.replace(found, notes=_notes(target.run))
+    _keep(stores, target, found, here=here)
+    return found
+
+
+def _differences(target: Target, lock: EnvironmentLock | None, told: RelearnResult | None) -> Iterator[DifferenceCause]:
+    """Points in which learning it now was not what was recorded."""
+    if target.card.refreshed:
+        of = target.card.refreshed.of
+        says = f"it was refreshed by counting: what cannot be counted anew stayed that of {of}"
+        yield DifferenceCause(what="learning", says=says)
+    if told is not None and told.environment is not None and lock is not None:
+        for says in lock.differences(told.environment):
+            yield DifferenceCause(what="environment", says=says)
+
+
+def _notes(run: Run) -> tuple[str, ...]:
+    if run.trials or run.kind == "auto":
+        return (f"the settings that {run.name} settled on were taken, and not searched again",)
+    return ()
+
+
+def target_of(stores: Stores, name: str) -> Target:
+    """The run or release of that name, and what the ledger has of how it came about."""
+    if "#" in name:
+        run = stores.runs.read(name)
+        bundle = artefact_id(run.artefacts, "bundle")
+        if not bundle:
+            raise UsageError(
+                f"{run.name} left no bundle: it is of the kind `{run.kind}` and {run.state}",
+                tip=f"tidemill compare {run.model}   lists the runs",
+            )
+        return _target(stores, str(Ref("run", run.model, str(run.number))), run.model, bundle)
+    release = stores.releases.get(name)
+    return _target(stores, str(Ref("release", release.model, str(release.number))), release.model, release.bundle)
+
+
+def _target(stores: Stores, about: str, model: str, bundle: str) -> Target:
+    line = _made_by(stores, model, bundle)
+    run = _run_of(stores, model, line)
+    card = decode_record(line.details["card"], Card)
+    return Target(
+        about=about,
+        model=model,
+        card=card,
+        made=LearningResult(bundle, card.n_rows, line.details.get("rows", "")),
+        line=line,
+        known=Publications(stores.ledger).resolve(line.details["publication"]),
+        run=run,
+    )
+
+
+def _made_by(stores: Stores, model: str, bundle: str) -> LedgerEntry:
+    """The line that says how a bundle was made: the first one, for the same bundle may be made again."""
+    for act in ("learn", "refresh"):
+        for line in stores.ledger.find(act, about=f"model:{model}"):
+            if line.details["bundle"] == bundle:
+                return line
+    raise UsageError(
+        f"the bundle {bundle[:12]}… of {model} was not learned here, so it cannot be learned again",
+        tip="where it comes from stands on its card",
+    )
+
+
+def _run_of(stores: Stores, model: str, line: LedgerEntry) -> Run:
+    """The run that learned it; of a refreshed bundle that of the release that it is a refresh of."""
+    while line.act == "refresh":
+        line = _made_by(stores, model, stores.releases.get(line.details["of"]).bundle)
+    return stores.runs.read(line.details["run"])
+
+
+def data_causes(stores: Stores, target: Target) -> list[DifferenceCause]:
+    """Every table version that is gone, and every file of one that is not what was written."""
+    view = stores.lake.view(publication=target.known.publication.number)
+    causes = []
+    for table, version in target.card.data.items():
+        try:
+            files = view.files(table)
+        except (TidemillError, OSError) as error:
+            causes.append(DifferenceCause(what="data", says=f"table {table} version {version} is gone: {_said(error)}"))
+            continue
+        for file in files:
+            try:
+                view.paths(table, among=[file])
+            except CorruptFile as error:
+                gone = "is gone" if "is missing" in error.message else "has changed rows"
+                says = f"table {table} version {version} {gone}: {_shortened(stores, error.message)}"
+                causes.append(DifferenceCause(what="data", says=says))
+    return causes
+
+
+def _code(stores: Stores, target: Target) -> tuple[dict[str, bytes], list[DifferenceCause]]:
+    sha256 = artefact_id(target.run.artefacts, CODE)
+    if not sha256:
+        return {}, [DifferenceCause(what="code", says=f"the code of {target.run.name} was not kept")]
+    try:
+        return kept_code(stores.blobs, sha256), []
+    except (TidemillError, OSError) as error:
+        return {}, [
+            DifferenceCause(what="code", says=f"the kept code is not what was kept: {_shortened(stores, _said(error))}")
+        ]
+
+
+def _environment(stores: Stores, target: Target) -> tuple[EnvironmentLock | None, list[DifferenceCause]]:
+    sha256 = artefact_id(target.run.artefacts, ENVIRONMENT)
+    if not sha256:
+        return None, [DifferenceCause(what="environment", says=f"the environment of {target.run.name} was not kept")]
+    try:
+        return read_environment(stores.blobs, sha256), []
+    except (TidemillError, OSError) as error:
+        says = f"the recorded environment cannot be read: {_shortened(stores, _said(error))}"
+        return None, [DifferenceCause(what="environment", says=says)]
+
+
+def _learned_again(
+    stores: Stores,
+    target: Target,
+    code: dict[str, bytes],
+    install: EnvironmentLock | None,
+    lock: EnvironmentLock | None,
+    place: Path,
+    progress: Progress,
+) -> tuple[RelearnResult | None, list[DifferenceCause]]:
+    """What the process tells, or why there is nothing to tell. `install` is the environment to make, if any."""
+    python = Path(sys.executable)
+    if install is not None:
+        progress("environment", {"libraries": sum(one.needed for one in install.installed.values())})
+        try:
+            python = make_environment(install, place / "environment")
+        except EnvironmentUnmade as error:
+            return None, [DifferenceCause(what="environment", says=_shortened(stores, error.message))]
+    project = place / "project"
+    write_code(code, project)
+    progress("learning", {"model": target.model, "publication": target.known.publication.number})
+    told = ask(python, _asked(stores, target, project, place), threads_of(lock), apart=install is not None)
+    if told.problem:
+        return None, [
+            DifferenceCause(what="learning", says=f"learning it again failed: {_shortened(stores, told.problem)}")
+        ]
+    progress("learned", {"bundle": told.bundle[:12], "seconds": round(told.seconds, 1)})
+    return told, []
+
+
+def _asked(stores: Stores, target: Target, project: Path, place: Path) -> RelearnJob:
+    folder = place / "bundle"
+    folder.mkdir()
+    try:
+        before = stores.releases.bundle(target.made.bundle)
+    except BundleCorrupt:
+        before = None
+    return RelearnJob(
+        settled=settled_of(stores, target, before),
+        project=str(project),
+        known=target.known,
+        home=str(stores.project.absolute()),
+        lake=stores.settings.lake,
+        engine=stores.settings.engine,
+        folder=str(folder),
+        answer=str(place / "answer.json"),
+        recorded=target.made.bundle,
+        before=str(before.absolute()) if before else "",
+    )
+
+
+def settled_of(stores: Stores, target: Target, bundle: Path | None) -> RecordedSettings:
+    """What was learned, with nothing left open."""
+    card = target.card
+    measured = card.evaluation.split_at if card.evaluation and not card.refreshed else None
+    return RecordedSettings(
+        model=target.model,
+        learner=card.learner,
+        parameters=card.parameters,
+        at=measured,
+        search=_search_of(bundle) or stores.search().name,
+    )
+
+
+def _search_of(bundle: Path | None) -> str:
+    """The back-end that built the bundle's indexes; empty where it has none."""
+    about = bundle / "recommender.json" if bundle else None
+    if about is None or not about.is_file():
+        return ""
+    parts: dict[str, Any] = msgspec.json.decode(about.read_bytes()).get("parts", {})
+    return next((str(part["search"]) for part in parts.values() if part.get("search")), "")
+
+
+def ask(python: Path, asked: RelearnJob, threads: Mapping[str, str | None], *, apart: bool) -> RelearnResult:
+    """Let the process of this interpreter do it. `apart`: nothing of the present environment is handed on to it."""
+    answer = Path(asked.answer)
+    environ = {
+        **os.environ,
+        "TMPDIR": str(answer.parent),
+        **{name: value for name, value in threads.items() if value is not None},
+    }
+    for name, value in threads.items():
+        if value is None:
+            environ.pop(name, None)
+    if apart:
+        environ = {name: value for name, value in environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    words = [str(python), *(["-I"] if apart else ["-P"]), "-m", "tidemill.loop.reproduce.reproduce_process"]
+    with (answer.parent / "said.txt").open("wb") as said:
+        child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=said, stderr=said, cwd=answer.parent, env=environ)
+        assert child.stdin is not None
+        try:
+            child.stdin.write(msgspec.json.encode(asked) + b"\n")
+            child.stdin.flush()
+            status = child.wait()
+        except BrokenPipeError:
+            status = child.wait()
+        finally:
+            child.kill()
+            child.wait()
+            child.stdin.close()
+    try:
+        return msgspec.json.decode(answer.read_bytes(), type=RelearnResult)
+    except (OSError, msgspec.DecodeError):
+        return RelearnResult(problem=f"its process ended with status {status} and said nothing")
+
+
+def threads_of(lock: EnvironmentLock | None) -> dict[str, str | None]:
+    """The settings of threads as they were: `None` for one that was not set."""
+    if lock is None:
+        return {}
+    names = {name for name in os.environ if name.endswith("_NUM_THREADS")} | {*lock.threads}
+    return {name: lock.threads.get(name) for name in names}
+
+
+def _keep(stores: Stores, target: Target, found: Reproduction, *, here: bool) -> None:
+    tables = [str(Ref("table", table, str(version))) for table, version in sorted(target.card.data.items())]
+    stores.ledger.append(
+        "reproduce",
+        about=target.about,
+        refs_in=[f"bundle:{target.model}@{target.made.bundle}", *tables],
+        fingerprint=found.made,
+        details={
+            "verdict": found.outcome,
+            "says": redact_surrogates(found.says),
+            "causes": [redact_surrogates(cause.says) for cause in found.causes],
+            "differences": [redact_surrogates(cause.says) for cause in found.differences],
+            "here": here,
+        },
+    )
+
+
+def _said(error: Exception) -> str:
+    return error.message if isinstance(error, TidemillError) else type(error).__name__
+
+
+def _shortened(stores: Stores, text: str) -> str:
+    """A sentence without the project's own path, which says nothing to others."""
+    return text.replace(f"{stores.project.resolve()}/", "").replace(f"{stores.project}/", "")

@@ -1,0 +1,255 @@
+"""How good every kept version of a model's code is on every version of the data that the model was learned from.
+
+Each cell is a learner with the settings that its run settled on, fitted by the code of that run on that publication and
+measured there. Every publication has a split of its own, where 90% of its events have happened, so figures compare
+down a column; along a row the test is another one. The libraries are those of now.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidemill.core.canonical import fingerprint
+from tidemill.core.errors import TidemillError, UnknownName, UsageError, nearest
+from tidemill.core.ledger.ledger import redact_surrogates
+from tidemill.core.progress import Progress, no_progress
+from tidemill.core.record_format import Record, decode_record
+from tidemill.core.records.quality import Metric
+from tidemill.core.records.release import Card
+from tidemill.lake.publications import Publications, PublishedVersion
+from tidemill.loop.project.stores import Stores
+from tidemill.loop.provenance.code_snapshot import KIND as CODE
+from tidemill.loop.provenance.code_snapshot import changed_files, kept_code, write_code
+from tidemill.loop.provenance.environment_lock import package_sources
+from tidemill.loop.provenance.provenance import artefact_id
+from tidemill.loop.reproduce.relearn import RecordedSettings
+from tidemill.loop.reproduce.reproduce import ask
+from tidemill.loop.reproduce.reproduce_process import RelearnJob
+
+PLACE = "tidemill-versions-"
+
+
+class CodeVersion(Record, frozen=True):
+    """A row: code and settled settings, as one run had them."""
+
+    run: str
+    code: str
+    commit: str | None
+    learner: str
+    #: What is otherwise than in the row before: files, and settings.
+    changed: tuple[str, ...] = ()
+
+
+class DataVersion(Record, frozen=True):
+    """A column: the tables as one publication left them."""
+
+    publication: int
+    as_of: int
+    #: Table -> version, its rows, and how many more than in the column before.
+    tables: dict[str, int]
+    rows: dict[str, int]
+    added: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class Cell(Record, frozen=True):
+    """The figures of one code on one publication, or a sentence that says why there are none."""
+
+    run: str
+    publication: int
+    metrics: dict[str, Metric] = msgspec.field(default_factory=dict)
+    says: str = ""
+
+
+class VersionTable(Record, frozen=True):
+    """All of it: cells row by row."""
+
+    model: str
+    codes: tuple[CodeVersion, ...]
+    data: tuple[DataVersion, ...]
+    cells: tuple[Cell, ...]
+
+    def cell(self, run: str, publication: int) -> Cell:
+        """The cell of a run's code and a publication."""
+        return next(cell for cell in self.cells if (cell.run, cell.publication) == (run, publication))
+
+
+@dataclass(frozen=True)
+class _Version:
+    """A code that was kept, with what it settled on and the publication that it first learned from."""
+
+    run: str
+    sha256: str
+    commit: str | None
+    card: Card
+    publication: int
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.sha256, self.card.learner, _text(self.card.parameters)
+
+
+def _nothing_kept(stores: Stores, model: str) -> TidemillError:
+    """Why there is no version of a model's code: it is not known here, or was never trained with its code kept."""
+    known = sorted({run.model for run in stores.runs.all()})
+    if known and model not in known:
+        return UnknownName(f"no training of a model {model!r} is on record", tip=nearest(model, known))
+    return UsageError(f"no training of {model} kept its code", tip=f"tidemill train {model}")
+
+
+def version_table(stores: Stores, model: str, *, most: int = 5, progress: Progress = no_progress) -> VersionTable:
+    """The table of the newest `most` versions of code and of data; what was measured before is read, not measured.
+
+    Each new cell is a line of the ledger. Raises `UsageError` for a model of which no code was kept.
+    """
+    learned = _learned(stores, model)
+    if not learned:
+        raise _nothing_kept(stores, model)
+    codes = list({one.key: one for one in reversed(learned)}.values())[::-1][-most:]
+    known = [Publications(stores.ledger).resolve(number) for number in sorted({one.publication for one in learned})]
+    data = _data_versions(stores, learned[-1].card.data, known[-most:])
+    cells = []
+    for one in codes:
+        for at in known[-most:]:
+            progress("measure", {"code": one.run, "publication": at.publication.number})
+            cells.append(_cell(stores, model, one, at))
+    return VersionTable(model=model, codes=_code_versions(stores, codes), data=data, cells=tuple(cells))
+
+
+def _learned(stores: Stores, model: str) -> list[_Version]:
+    """Every training that kept its code, oldest first."""
+    found = []
+    for line in stores.ledger.find("learn", about=f"model:{model}"):
+        if not line.details.get("run"):
+            continue
+        run = stores.runs.read(line.details["run"])
+        sha256 = artefact_id(run.artefacts, CODE)
+        if sha256:
+            card = decode_record(line.details["card"], Card)
+            found.append(_Version(run.name, sha256, run.commit, card, line.details["publication"]))
+    return found
+
+
+def _cell(stores: Stores, model: str, one: _Version, at: PublishedVersion) -> Cell:
+    mark = fingerprint(
+        {
+            "code": list(one.key),
+            "data": {table: at.publication.manifests.get(table, "") for table in one.card.data},
+            "tidemill": package_sources(),
+        }
+    )
+    about = f"model:{model}"
+    before = stores.ledger.find("measure", about=about, fingerprint=mark)
+    if before:
+        metrics = msgspec.json.decode(before[-1].details["metrics"], type=dict[str, Metric])
+        return Cell(run=one.run, publication=at.publication.number, metrics=metrics)
+    made = _measured(stores, model, one, at)
+    if made.metrics:
+        stores.ledger.append(
+            "measure",
+            about=about,
+            refs_in=[f"{CODE}:{model}@{one.sha256}", *_tables(one, at)],
+            fingerprint=mark,
+            details={"metrics": msgspec.json.encode(made.metrics).decode(), "run": one.run},
+        )
+    return made
+
+
+def _measured(stores: Stores, model: str, one: _Version, at: PublishedVersion) -> Cell:
+    """Measured in a process of its own, by the kept code."""
+    with tempfile.TemporaryDirectory(prefix=PLACE) as place:
+        project = Path(place) / "project"
+        try:
+            write_code(kept_code(stores.blobs, one.sha256), project)
+        except (TidemillError, OSError) as error:
+            says = error.message if isinstance(error, TidemillError) else type(error).__name__
+            return Cell(run=one.run, publication=at.publication.number, says=says)
+        asked = RelearnJob(
+            settled=RecordedSettings(model=model, learner=one.card.learner, parameters=one.card.parameters),
+            project=str(project),
+            known=at,
+            home=str(stores.project.absolute()),
+            lake=stores.settings.lake,
+            engine=stores.settings.engine,
+            answer=str(Path(place) / "answer.json"),
+        )
+        told = ask(Path(sys.executable), asked, {}, apart=False)
+    says = redact_surrogates(told.problem)
+    return Cell(run=one.run, publication=at.publication.number, metrics=told.metrics, says=says)
+
+
+def _code_versions(stores: Stores, codes: Sequence[_Version]) -> tuple[CodeVersion, ...]:
+    made, before = [], None
+    for one in codes:
+        changed = _changed(stores, before, one) if before else ()
+        made.append(
+            CodeVersion(run=one.run, code=one.sha256, commit=one.commit, learner=one.card.learner, changed=changed)
+        )
+        before = one
+    return tuple(made)
+
+
+def _changed(stores: Stores, before: _Version, after: _Version) -> tuple[str, ...]:
+    try:
+        files = changed_files(kept_code(stores.blobs, before.sha256), kept_code(stores.blobs, after.sha256))
+    except (TidemillError, OSError):
+        files = ("files that are not kept any more",)
+    if before.card.learner != after.card.learner:  # their settings have nothing to do with each other
+        return (*files, f"learner {before.card.learner} → {after.card.learner}")
+    one, two = _flat(before.card.parameters), _flat(after.card.parameters)
+    settings = [
+        f"{name} {_short(one.get(name))} → {_short(two.get(name))}"
+        for name in sorted({*one, *two})
+        if one.get(name) != two.get(name)
+    ]
+    return (*files, *settings)
+
+
+def _data_versions(
+    stores: Stores, tables: Mapping[str, int], known: Sequence[PublishedVersion]
+) -> tuple[DataVersion, ...]:
+    made: list[DataVersion] = []
+    for at in known:
+        view = stores.lake.view(publication=at.publication.number)
+        rows = {table: view.rows(table) for table in tables if table in view}
+        before = made[-1].rows if made else {}
+        added = {table: count - before[table] for table, count in rows.items() if table in before}
+        made.append(
+            DataVersion(
+                publication=at.publication.number, as_of=at.as_of, rows=rows, added=added,
+                tables={table: view.versions[table] for table in rows},
+            )
+        )  # fmt: skip
+    return tuple(made)
+
+
+def _tables(one: _Version, at: PublishedVersion) -> list[str]:
+    versions = at.publication.versions
+    return [f"table:{table}@{versions[table]}" for table in sorted(one.card.data) if table in versions]
+
+
+def _text(parameters: object) -> str:
+    return msgspec.json.encode(parameters, order="sorted").decode()
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Settings of settings with dotted names.
+
+    >>> _flat({"parameters": {"n_estimators": 12}})
+    {'parameters.n_estimators': 12}
+    """
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
+    return found
+
+
+def _short(value: object) -> str:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -1,0 +1,192 @@
+"""A server's processes, built from a project's settings: its API workers and its log writer.
+
+The supervisor starts them by name (`tidemill.loop.serve.server_processes:worker`), each in a process of its own. A worker opens neither
+the ledger nor mill.py: deployments, streams and switches reach it as files, so that it answers while those are away.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tidemill.core.backend import BackendContext, split_scheme
+from tidemill.core.clock import SystemClock
+from tidemill.core.errors import TidemillError
+from tidemill.core.identity.keys import Keys
+from tidemill.core.identity.surrogates import Surrogates, Vault
+from tidemill.core.lease import LOG
+from tidemill.core.ports import Latest
+from tidemill.core.records.deployment import Deployment
+from tidemill.core.settings import Settings, load
+from tidemill.core.storage.failpoint import arm
+from tidemill.features import OnlineLookup
+from tidemill.feedback import LogWriter, SegmentLog
+from tidemill.loop.project.existing_vault import ExistingVault
+from tidemill.loop.project.open_port import EMBEDDED, PortOpener
+from tidemill.loop.project.stores import STATE, identity, open_stores
+from tidemill.models import load_functions, open_recommender
+from tidemill.models.tabular import open_tabular
+from tidemill.release import Pointer, module_sources, open_arm
+from tidemill.serving.http.access import LoopbackAccess
+from tidemill.serving.infer.oip_request import InferRequestReader
+from tidemill.serving.infer.tabular_predictor import TabularPredictor, TabularSources
+from tidemill.serving.live.kill_switch import flush_spool
+from tidemill.serving.live.live_model import AnyPredictor, Opener
+from tidemill.serving.live.server_clock import ServerClock
+from tidemill.serving.process.start_process import ProcessStart
+from tidemill.serving.process.supervisor import ServerPlan
+from tidemill.serving.process.worker import run_worker
+from tidemill.serving.process.worker_site import WorkerSite, WorkerStores
+from tidemill.serving.recommend.predictor import Predictor, PredictorSources
+from tidemill.serving.recommend.user_history import UserHistories
+
+_log = logging.getLogger(__name__)
+
+#: How long the log writer waits between rounds: at least, and at most under a steady stream of answers, seconds.
+_SHORTEST_S, _LONGEST_S = 1.0, 10.0
+
+
+def serve_plan(
+    settings: Settings, *, overrides: Mapping[str, Any] | None = None, console: ProcessStart | None = None
+) -> ServerPlan:
+    """What `tidemill serve` runs for a project; `overrides` are the arguments that `settings` were loaded with."""
+    project = settings.project.resolve()
+    given: dict[str, Any] = {
+        "project": str(project),
+        "profile": settings.profile,
+        "overrides": {key: value for key, value in (overrides or {}).items() if value is not None},
+    }
+    beside = {"log writer": ProcessStart("tidemill.loop.serve.server_processes:log_writer", given)}
+    if console is not None:
+        beside["console"] = console
+    serve = settings.serve
+    return ServerPlan(
+        blobs=ProcessStart("tidemill.loop.serve.blob_store:open_blobs", given),
+        root=str(project / STATE / "serving"),
+        host=serve.host,
+        port=serve.port,
+        workers=serve.workers,
+        drain_s=serve.drain_s,
+        worker=ProcessStart("tidemill.loop.serve.server_processes:worker", given),
+        beside=beside,
+        console_port=serve.console_port if console is not None else 0,
+    )
+
+
+def worker(project: str, profile: str, overrides: Mapping[str, Any], *, place: int, host: str, port: int) -> None:
+    """One API worker: serves until SIGTERM."""
+    settings = load(Path(project), profile=profile, overrides=overrides)
+    access = LoopbackAccess([port, settings.serve.console_port])
+    log: list[SegmentLog] = []
+
+    def make() -> WorkerSite:
+        stores = _stores(settings)
+        log.append(stores.log)  # type: ignore[arg-type]  # it is the one made below
+        return WorkerSite(stores, settings.serve, access, place=place)
+
+    try:
+        run_worker(make, host=host, port=port, max_in_flight=settings.serve.max_in_flight)
+    finally:
+        for opened in log:
+            opened.close()
+
+
+def _stores(settings: Settings) -> WorkerStores:
+    state = settings.project / STATE
+    keys = Keys.open(settings.keys_folder(identity(settings.project, None).id), create=False)
+    wall = SystemClock()
+    ports = PortOpener(settings)
+    latest = ports.latest()
+    blobs = ports.blobs()
+    surrogate = Surrogates(keys.subject)
+    search = ports.search()
+
+    def opener(clock: ServerClock, feeding: Callable[[str], Sequence[str]]) -> Opener:
+        def open_deployment(deployment: Deployment) -> AnyPredictor:
+            pointer = open_arm(deployment, deployment.champion, blobs)
+            release = pointer.release
+            if release.signature is not None:
+                return _tabular(pointer, settings, clock, latest, surrogate)
+            functions = load_functions(release.rules, module_sources(pointer), release.rule_modules)
+            histories = UserHistories(latest, release.model, lambda: feeding(release.model))
+            sources = PredictorSources(latest, histories, clock, settings.serve.slot_s)
+            return Predictor(pointer, open_recommender(Path(pointer.bundle), search), functions, sources)
+
+        return open_deployment
+
+    return WorkerStores(
+        state=state,
+        latest=latest,
+        events=ports.events(),
+        surrogate=surrogate,
+        vault=Vault(ExistingVault(_vault_file(settings), ports.vault), keys),
+        log=SegmentLog(state / "log", wall),
+        wall=wall,
+        opener=opener,
+    )
+
+
+def _vault_file(settings: Settings) -> Path | None:
+    """The file of an embedded vault; `None` where a server keeps it."""
+    embedded = split_scheme(settings.vault)[0] in ("", EMBEDDED["vault"])
+    return BackendContext(project=settings.project).path(settings.vault) if embedded else None
+
+
+def _tabular(
+    pointer: Pointer, settings: Settings, clock: ServerClock, latest: Latest, surrogate: Surrogates
+) -> TabularPredictor:
+    signature = pointer.release.signature
+    assert signature is not None
+    online = OnlineLookup(latest, signature.lookups) if signature.lookups else None
+    reader = InferRequestReader(signature, surrogate, settings.serve.max_rows)
+    sources = TabularSources(online, module_sources(pointer), clock, settings.serve.slot_s)
+    return TabularPredictor(pointer, open_tabular(Path(pointer.bundle)), reader, sources)
+
+
+def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None:
+    """Take logged answers and outcomes into the lake, and waiting lines of the switch into the ledger, until SIGTERM.
+
+    While the ledger or the lake is away, records wait in their segments and answers go on.
+    """
+    settings = load(Path(project), profile=profile, overrides=overrides)
+    arm(settings.failpoint)
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    wait = _SHORTEST_S
+    while True:
+        last = stopping.is_set()
+        try:
+            if _write_all(settings, stopping, last=last):
+                return
+        except (TidemillError, OSError) as error:
+            _log.error("the log waits: %s", error)
+        if last:
+            return
+        stopping.wait(wait)
+        wait = min(2 * wait, _LONGEST_S)
+
+
+def _write_all(settings: Settings, stopping: threading.Event, *, last: bool) -> bool:
+    """Open the stores and write round after round; `True` when it stopped in order."""
+    ports = PortOpener(settings)
+    if not ports.ledger_exists():
+        return False
+    house = open_stores(settings.project, settings, SystemClock(), actor="server")
+    with house.leases.take(LOG) as lease:
+        writer = LogWriter(settings.project / STATE / "log", house.lake, lease)
+        wait = _SHORTEST_S
+        while ports.ledger_exists():
+            last = last or stopping.is_set()
+            flush_spool(house.serving_root, house.ledger)
+            done = writer.write()
+            if done.torn or done.damaged:
+                _log.warning("segments: %d torn at their end, %d damaged and put aside", done.torn, done.damaged)
+            if last:
+                return True
+            wait = min(2 * wait, _LONGEST_S) if done.predictions or done.outcomes else _SHORTEST_S
+            stopping.wait(wait)
+    return False

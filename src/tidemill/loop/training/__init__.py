@@ -1,0 +1,1 @@
+"""Training, evaluation and import of models as runs of the ledger."""

@@ -1,0 +1,191 @@
+"""A model that was learned elsewhere becomes a candidate release: same bundle, same gates, its origin on the card."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from tidemill.core.canonical import fingerprint
+from tidemill.core.clock import to_micros
+from tidemill.core.errors import CardIncomplete, ImportRefused, OriginMissing, UsageError
+from tidemill.core.lease import train_lease
+from tidemill.core.ledger.ledger_entry import LedgerEntry
+from tidemill.core.ports import Lease
+from tidemill.core.record_format import decode_record
+from tidemill.core.records.release import Card, Release, RuleSet
+from tidemill.core.records.signature import Signature
+from tidemill.core.storage.failpoint import failpoint
+from tidemill.loop.project.stores import Stores
+from tidemill.loop.training.train_recommender import folder_prefix, remove_left_folders
+from tidemill.models.tabular.tabular_bundle import write_tabular
+from tidemill.training.tabular.foreign.import_model import (
+    ImportDescription,
+    ImportedModel,
+    ImportSource,
+    find_source,
+    import_tabular,
+)
+from tidemill.training.tabular.rows.rows_from_file import read_rows
+
+
+class ImportCard(ImportDescription, frozen=True):
+    """The file that comes with a model: what `Card` needs to know, and where the model comes from."""
+
+    helps: str = ""
+    could_harm: str = ""
+    source: str = ""
+    licence: str = ""
+    revision: str = ""
+    #: Where it is given, the model's file has to have it.
+    sha256: str = ""
+    card: str = ""
+
+
+#: A model's name is that of folders, too.
+_LONGEST = 100
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What an import left."""
+
+    release: Release
+    #: Whether it is new; the same files imported again give the release that is there.
+    anew: bool
+    notes: tuple[str, ...] = ()
+
+
+def import_model(
+    stores: Stores,
+    name: str,
+    source: str,
+    *,
+    card: Path | None = None,
+    golden: Path | None = None,
+    trust_pickle: bool = False,
+) -> ImportResult:
+    """Make a release of `name` from the model at `source`: an ONNX file or folder, LightGBM's text, an MLflow model.
+
+    `card` is a JSON file, by default `card.json` in the source's folder; `golden` rows that the model is asked on, kept
+    in the bundle with its answers. Raises `CardIncomplete`, `OriginMissing`, `ImportRefused` or `NotPublishable`, and
+    then nothing was kept.
+    """
+    if not name.isidentifier() or len(name) > _LONGEST:
+        raise UsageError(f"a model cannot be called {name[:40]!r}", tip="take letters, digits and _, such as churn")
+    _refuse_recommender(stores, name)
+    if ":/" not in source and not Path(source).exists():
+        raise ImportRefused(
+            f"there is nothing at {source}",
+            tip="name an ONNX file, a folder with model.onnx, LightGBM's text, or an MLflow folder or URI",
+        )
+    beside = Path(source) if Path(source).is_dir() else Path(source).parent
+    told = _read_card(card or beside / "card.json")
+    found = find_source(source)
+    sha256 = found.sha256
+    if told.sha256 and told.sha256.lower() != sha256:
+        raise OriginMissing(f"the card pins the sha256 {told.sha256[:12]}…, and {found.file.name} has {sha256}")
+    mark = fingerprint(
+        {
+            "import": [name, found.kind, sha256],
+            "card": msgspec.json.encode(told).decode(),
+            "golden": hashlib.sha256(golden.read_bytes()).hexdigest() if golden else "",
+            "tidemill": metadata.version("tidemill"),
+        }
+    )
+    with stores.leases.take(train_lease(name)) as lease:
+        remove_left_folders(stores, name)
+        earlier = stores.ledger.find("import", about=f"model:{name}", fingerprint=mark)
+        if earlier:
+            return ImportResult(_release(stores, name, earlier[-1], lease), anew=False)
+        rows = read_rows(golden) if golden else None
+        model = import_tabular(found, told, rows, trust_pickle=trust_pickle)
+        line = _kept(stores, name, found, told, model, mark, lease)
+        return ImportResult(_release(stores, name, line, lease), anew=True, notes=model.notes)
+
+
+def _read_card(file: Path) -> ImportCard:
+    try:
+        card = msgspec.json.decode(file.read_bytes(), type=ImportCard)
+    except OSError as problem:
+        raise OriginMissing(
+            f"there is no card {file}: {problem.strerror}",
+            tip="write helps, could_harm, source, licence and revision into a JSON, and name it: --card card.json",
+        ) from problem
+    except msgspec.DecodeError as problem:
+        raise OriginMissing(f"the card {file} cannot be read: {problem}", tip="it is a JSON of texts") from problem
+    silent = [name for name in ("helps", "could_harm") if not getattr(card, name).strip()]
+    if silent:
+        raise CardIncomplete(f"{file} does not say {' and '.join(silent)}", tip="add a sentence for each")
+    silent = [name for name in ("source", "licence", "revision") if not getattr(card, name).strip()]
+    if silent:
+        raise OriginMissing(f"{file} does not say {', '.join(silent)}", tip="say where the model comes from")
+    return card
+
+
+def _refuse_recommender(stores: Stores, name: str) -> None:
+    releases = stores.releases.all(name) if name in stores.releases.models() else []
+    if any(release.signature is None for release in releases):
+        raise ImportRefused(f"{name} is a recommender here", tip="give the imported model another name")
+
+
+def _kept(
+    stores: Stores, name: str, source: ImportSource, told: ImportCard, made: ImportedModel, mark: str, lease: Lease
+) -> LedgerEntry:
+    """The bundle, and the ledger's line that names it with its card and signature."""
+    with tempfile.TemporaryDirectory(prefix=folder_prefix(name), dir=stores.state) as place:
+        folder = Path(place) / "bundle"
+        write_tabular(made.model, folder, made.golden)
+        bundle = stores.releases.keep(folder)
+    line = stores.ledger.append(
+        "import",
+        about=f"model:{name}",
+        refs_out=[f"bundle:{name}@{bundle}"],
+        fingerprint=mark,
+        details={
+            "bundle": bundle,
+            "card": _card(stores, name, source, told, made).json(),
+            "signature": made.signature.json(),
+        },
+        lease=lease,
+    )
+    failpoint("bundle.ledger")
+    return line
+
+
+def _card(stores: Stores, name: str, source: ImportSource, told: ImportCard, made: ImportedModel) -> Card:
+    now = to_micros(stores.clock.now())
+    origin = {"source": told.source, "licence": told.licence, "revision": told.revision, "sha256": source.sha256}
+    return Card(
+        model=name,
+        helps=told.helps,
+        could_harm=told.could_harm,
+        learner=f"imported {source.kind}",
+        parameters={"file": source.file.name, "rows": made.n_rows},
+        evaluation=None,
+        data={},
+        n_rows=0,
+        n_users=0,
+        n_items=0,
+        learned_at=now,
+        as_of=now,
+        assessment=made.assessment,
+        origin=origin | ({"card": told.card} if told.card else {}),
+    )
+
+
+def _release(stores: Stores, name: str, line: LedgerEntry, lease: Lease) -> Release:
+    """The release of what an import's line names; nothing of it was made by the code or the libraries of here."""
+    return stores.releases.create(
+        name,
+        line.details["bundle"],
+        RuleSet(retrieve=()),
+        decode_record(line.details["card"], Card),
+        code=line.fingerprint or "",
+        signature=decode_record(line.details["signature"], Signature),
+        lease=lease,
+    )

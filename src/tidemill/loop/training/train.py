@@ -1,0 +1,36 @@
+"""Learn whatever mill.py declares under a name: a recommender or a tabular model."""
+
+from __future__ import annotations
+
+from tidemill.core.errors import UnknownName, UsageError, nearest
+from tidemill.core.progress import Progress, no_progress
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.stores import Stores
+from tidemill.loop.training.train_recommender import TrainingResult, learn
+from tidemill.loop.training.train_tabular import learn_model
+from tidemill.training import SearchBudget
+from tidemill.training.search.search_budget import DEFAULT_BUDGET
+
+
+def train(
+    stores: Stores,
+    graph: ProjectGraph,
+    name: str,
+    *,
+    at: int | None = None,
+    rules_only: bool = False,
+    effort: SearchBudget = DEFAULT_BUDGET,
+    progress: Progress = no_progress,
+) -> TrainingResult:
+    """Learn the model `name` from what is published, measure it, and make a release of it; see `learn`, `learn_model`.
+
+    `at` and `rules_only` are for recommenders.
+    """
+    if name not in graph.mill.models:
+        if name not in graph.mill.recommenders:
+            raise UnknownName(f"no model {name!r}", tip=nearest(name, graph.mill.model_names))
+        return learn(stores, graph, name, at=at, rules_only=rules_only, effort=effort, progress=progress)
+    if rules_only or at is not None:
+        asked = "--rules-only" if rules_only else "--test-from"
+        raise UsageError(f"{name} is a tabular model, and {asked} is for recommenders", tip=f"tidemill train {name}")
+    return learn_model(stores, graph, name, effort=effort, progress=progress)

@@ -1,0 +1,203 @@
+"""Models that somebody else trained, from a folder with an ONNX graph and a card that says where it comes from.
+
+    SENTIMENT = tm.pretrained("models/sentiment")
+
+The folder holds `model.onnx` and `card.json` with `source`, `licence`, `revision`, `sha256` (of the graph) and `card`
+(a text: what it was trained on, what it must not be used for). Another graph than the card pins is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.core.errors import BackendMissing, BundleRefused, OriginMissing
+from tidemill.core.record_format import Record
+from tidemill.models.formats.onnx_check import onnx_refusal_reason
+
+GRAPH, CARD = "model.onnx", "card.json"
+_NUMPY = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+    "tensor(string)": np.object_,
+}
+
+
+class ModelOrigin(Record, frozen=True):
+    """Where a model comes from, as its `card.json` says it; other keys of the file are left alone."""
+
+    source: str = ""
+    licence: str = ""
+    #: The version at the source: a tag, a commit, a date.
+    revision: str = ""
+    #: sha256 of the model's file, 64 hex digits.
+    sha256: str = ""
+    #: What it was trained on, how good it is, what it must not be used for.
+    card: str = ""
+
+    def facts(self) -> dict[str, str]:
+        """`source`, `licence`, `revision` and `sha256`: what a release's card keeps."""
+        return {"source": self.source, "licence": self.licence, "revision": self.revision, "sha256": self.sha256}
+
+
+def read_origin(file: Path) -> ModelOrigin:
+    """The origin that a `card.json` tells. Raises `OriginMissing` where it is silent about any part."""
+    try:
+        origin = msgspec.json.decode(file.read_bytes(), type=ModelOrigin)
+    except (OSError, msgspec.DecodeError) as problem:
+        raise OriginMissing(
+            f"{file} cannot be read: {problem}",
+            tip=f"write it with {', '.join(ModelOrigin.__struct_fields__)}, all texts",
+        ) from problem
+    return origin
+
+
+def check_origin(origin: ModelOrigin, raw: bytes, where: str) -> None:
+    """Pass if `origin` says all and pins these bytes. Raises `OriginMissing` which names everything that is missing."""
+    silent = [name for name in ModelOrigin.__struct_fields__ if not getattr(origin, name).strip()]
+    found = hashlib.sha256(raw).hexdigest()
+    if silent:
+        shown = f"; the file's sha256 is {found}" if "sha256" in silent else ""
+        raise OriginMissing(f"{where} does not say {', '.join(silent)}{shown}", tip=f"add it to {CARD}")
+    if origin.sha256.lower() != found:
+        raise OriginMissing(
+            f"{where} pins the sha256 {origin.sha256[:12]}…, and the file has {found}",
+            tip="fetch that revision again, or look at what has changed before you pin the new hash",
+        )
+
+
+def pretrained(folder: str | Path) -> PretrainedGraph:
+    """The model in `folder`: for `learn=` (nothing is fitted), or as a function of arrays for features on demand.
+
+    A relative folder is looked for in the project's folder, and outside of one in the working folder. Nothing is read
+    before it is used.
+
+    >>> pretrained("models/sentiment").folder.as_posix()
+    'models/sentiment'
+    """
+    return PretrainedGraph(Path(folder))
+
+
+class PretrainedGraph:
+    """A graph with its origin; may be shared between threads and pickled, since it is its folder's name alone."""
+
+    #: It may stand where an estimator does, though it has no `fit`.
+    learned_elsewhere = True
+
+    def __init__(self, folder: Path, root: Path = Path()) -> None:
+        #: As it was written.
+        self.folder = Path(folder)
+        self.root = root
+
+    def __repr__(self) -> str:
+        """The folder and the hash that its card pins: another graph is another value, wherever the folder lies."""
+        try:
+            pinned = f", sha256={read_origin(self.place / CARD).sha256!r}"
+        except OriginMissing:
+            pinned = ""
+        return f"pretrained({self.folder.as_posix()!r}{pinned})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PretrainedGraph, (self.folder, self.root)
+
+    @property
+    def place(self) -> Path:
+        """Where its files lie."""
+        return self.root / self.folder
+
+    def within(self, root: Path) -> PretrainedGraph:
+        """The same, with a relative folder looked for in `root`."""
+        return PretrainedGraph(self.folder, root)
+
+    def write(self, folder: Path) -> None:
+        """Leave the graph and its card in a new `folder`; raises like `raw`."""
+        raw = self.raw
+        folder.mkdir(parents=True)
+        (folder / GRAPH).write_bytes(raw)
+        (folder / CARD).write_bytes((self.place / CARD).read_bytes())
+
+    @cached_property
+    def origin(self) -> ModelOrigin:
+        """Where it comes from, complete and checked against the graph."""
+        origin = read_origin(self.place / CARD)
+        check_origin(origin, self._unchecked(), str(self.place / CARD))
+        return origin
+
+    @property
+    def raw(self) -> bytes:
+        """The graph's bytes, which are those that the card pins. Raises `OriginMissing` or `BundleRefused`."""
+        raw = self._unchecked()
+        if why := onnx_refusal_reason(raw):
+            raise BundleRefused(f"{self.place / GRAPH} is refused: {why}")
+        check_origin(read_origin(self.place / CARD), raw, str(self.place / CARD))
+        return raw
+
+    def _unchecked(self) -> bytes:
+        try:
+            return (self.place / GRAPH).read_bytes()
+        except OSError as problem:
+            raise OriginMissing(
+                f"there is no pre-trained model in {self.place}: {problem.strerror}",
+                tip=f"put {GRAPH} and {CARD} there",
+            ) from problem
+
+    @cached_property
+    def _session(self) -> Any:
+        try:
+            import onnxruntime  # noqa: PLC0415 - an optional library
+        except ImportError as problem:
+            raise BackendMissing(
+                "a pre-trained model needs onnxruntime", tip="pip install 'tidemill[onnx]'"
+            ) from problem
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        raw = self.raw
+        try:
+            return onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
+        except Exception as problem:  # ONNX Runtime's errors share no class
+            raise BundleRefused(f"ONNX Runtime cannot open {self.place / GRAPH}: {str(problem)[:300]}") from problem
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the graph's inputs, in its order."""
+        return tuple(one.name for one in self._session.get_inputs())
+
+    def __call__(self, *arrays: Any, output: str | None = None, **named: Any) -> NDArray[Any]:
+        """The graph's first output, or the one called `output`, for arrays in its order or by name; on one thread.
+
+        Each array is turned into the type that the graph reads; a missing text becomes an empty one. No rows give no
+        rows, of the shape and type that one would have. Raises `TypeError` for too many or unknown arrays.
+        """
+        asked = {one.name: one.type for one in self._session.get_inputs()}
+        given = dict(zip(asked, arrays, strict=False)) | named
+        if len(arrays) > len(asked) or set(given) != set(asked):
+            raise TypeError(f"{self!r} reads {', '.join(asked)}, and was given {', '.join(given) or 'nothing'}")
+        fed = {name: _tensor(array, asked[name]) for name, array in given.items()}
+        nothing = bool(fed) and all(array.ndim and not len(array) for array in fed.values())
+        if nothing:  # many graphs cannot run on no rows
+            fed = {name: _one_of(array) for name, array in fed.items()}
+        found: NDArray[Any] = self._session.run([output or self._session.get_outputs()[0].name], fed)[0]
+        return found[:0] if nothing else found
+
+
+def _tensor(array: Any, kind: str) -> NDArray[Any]:
+    made: NDArray[Any] = np.asarray(array, _NUMPY.get(kind, np.float32))
+    if made.dtype == object:
+        flat = ["" if value is None else value for value in made.ravel().tolist()]
+        made = np.array(flat, object).reshape(made.shape)
+    return made
+
+
+def _one_of(array: NDArray[Any]) -> NDArray[Any]:
+    """One row of zeros or empty texts in place of none."""
+    return np.full((1, *array.shape[1:]), "" if array.dtype == object else 0, array.dtype)

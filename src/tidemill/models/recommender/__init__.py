@@ -1,0 +1,1 @@
+"""The recommender that answers: items, parts, histories, rankers, and its files."""

@@ -1,0 +1,51 @@
+"""How much each event of a user's history counts: the newest most, in each model part by its own measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp
+
+import msgspec
+
+from tidemill.models.recommender.event_facts import DAY_US
+
+#: Only this many of the newest items shape an answer; every one counts as seen.
+LONGEST = 100
+
+
+class HistoryWeights(msgspec.Struct, frozen=True, kw_only=True):
+    """exp(-age / recency) · rank^-rank_power, rank 1 being the newest item; ages run from the user's newest event."""
+
+    #: Time constant in days; `None`: an item counts however old it is.
+    recency_days: float | None = 365.0
+    rank_power: float = 0.3
+    #: Only items of the user's last day (UTC) count at all.
+    last_day: bool = False
+
+    def weigh(self, times: Sequence[int]) -> list[float]:
+        """The weights of items with these times (microseconds), which come newest first.
+
+        Ages run from the newest event, not from now: somebody who returns after years is the person he was.
+        """
+        if not times:
+            return []
+        last = times[0]
+        if self.recency_days is None:
+            weights = [(rank + 1) ** -self.rank_power for rank in range(len(times))]
+        else:
+            scale = DAY_US * self.recency_days
+            weights = [exp((time - last) / scale) * (rank + 1) ** -self.rank_power for rank, time in enumerate(times)]
+        if self.last_day:
+            day = last // DAY_US
+            weights = [weight if time // DAY_US == day else 0.0 for weight, time in zip(weights, times, strict=True)]
+        return weights
+
+
+def newest_first(items: Sequence[int], times: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The `LONGEST` newest codes of a history, newest first and each once, with the time of each one's last event."""
+    newest: dict[int, int] = {}
+    for _, i in sorted(zip(times, range(len(times)), strict=True), reverse=True):
+        newest.setdefault(items[i], times[i])
+        if len(newest) == LONGEST:
+            break
+    return list(newest), list(newest.values())

@@ -1,0 +1,165 @@
+"""Items as a model sees them: which are near each other, and all of them on a flat map.
+
+The vectors are the model's own. Where it has item lists alone, they are the leading axes of the lists' matrix, in both
+directions, so that items with the same neighbours lie together. The map is t-SNE (van der Maaten and Hinton 2008)
+begun at the principal axes, always the same; without scikit-learn it is the principal axes themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import util
+
+import numpy as np
+from scipy.sparse.linalg import svds
+
+from tidemill.core.errors import LearnError, UnknownName, nearest
+from tidemill.models.recommender.interactions import F32, I32
+from tidemill.models.recommender.item_lists import ItemLists
+from tidemill.models.recommender.recommender import Recommender
+
+#: Axes that item lists are brought down to.
+AXES = 32
+#: Fewer items than this are laid out by their principal axes: there are too few neighbours for anything else.
+FEW = 10
+
+
+@dataclass(frozen=True, eq=False)
+class ItemVectors:
+    """A direction for each item, float32 (n_items, n_factors) of length one; zero where nothing is known of it."""
+
+    items: tuple[str, ...]
+    directions: F32
+    #: What they are: `spectral: vectors`, `cooccurrence: axes of its lists`.
+    source: str
+
+    @classmethod
+    def from_recommender(cls, recommender: Recommender) -> ItemVectors:
+        """Those of the first part that has vectors, else of the first one with lists; `LearnError` without either."""
+        for name, part in recommender.parts.items():
+            if part.vectors is not None:
+                return cls(tuple(recommender.items), _unit(np.asarray(part.vectors.items)), f"{name}: vectors")
+        for name, part in recommender.parts.items():
+            if part.lists is not None:
+                return cls(tuple(recommender.items), _unit(_axes(part.lists)), f"{name}: axes of its lists")
+        raise LearnError("a model of popularity alone knows no item from another", tip="learn tm.item_knn() as well")
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {item: place for place, item in enumerate(self.items)}
+
+    def nearest(self, item: str, n: int = 10) -> list[tuple[str, float]]:
+        """The `n` items whose direction is closest to that of `item`, with the cosine, closest first.
+
+        Items of which nothing is known are left out. Raises `UnknownName` for an item that was not learned.
+        """
+        if item not in self._places:
+            raise UnknownName(f"the model has not learned the item {item!r}", tip=nearest(item, self.items))
+        place = self._places[item]
+        near, cosines = _neighbours(self.directions, np.array([place]), n)
+        return [(self.items[i], float(cosine)) for i, cosine in zip(near[0], cosines[0], strict=True) if cosine > 0]
+
+
+@dataclass(frozen=True, eq=False)
+class ItemMap:
+    """Items on a plane: `x` and `y` float32 (n), from 0 to 1, and each one's neighbours among them.
+
+    `near` int32 (n, k) are places in `items`, closest first, `cosines` float32 (n, k); a cosine of 0: no neighbour.
+    """
+
+    items: tuple[str, ...]
+    x: F32
+    y: F32
+    near: I32
+    cosines: F32
+    #: Popularity of each item, from 0 to 1.
+    popularity: F32
+    #: How it was laid out, from what, and how many items were left out.
+    method: str
+    source: str
+    left_out: int
+
+
+def item_map(recommender: Recommender, *, at_most: int = 800, neighbours: int = 8) -> ItemMap:
+    """The `at_most` most popular items of which the model knows something, laid out so that near ones are near.
+
+    Raises `LearnError` for a model that knows no item from another.
+    """
+    vectors = ItemVectors.from_recommender(recommender)
+    known = np.flatnonzero(np.linalg.norm(vectors.directions, axis=1) > 0)
+    popularity = np.asarray(recommender.popularity)
+    shown = np.sort(known[np.lexsort((known, -popularity[known]))][:at_most])
+    if not len(shown):
+        raise LearnError("nothing is known that would tell one item from another", tip="learn from more days")
+    directions = vectors.directions[shown]
+    near, cosines = _neighbours(directions, np.arange(len(shown)), min(neighbours, len(shown) - 1))
+    plane, method = _plane(directions)
+    low, high = plane.min(axis=0), plane.max(axis=0)
+    plane = (plane - low) / np.maximum(high - low, 1e-12)
+    return ItemMap(
+        items=tuple(vectors.items[i] for i in shown.tolist()),
+        x=plane[:, 0].astype(np.float32),
+        y=plane[:, 1].astype(np.float32),
+        near=near,
+        cosines=cosines,
+        popularity=(popularity[shown] / max(float(popularity[shown].max()), 1e-12)).astype(np.float32),
+        method=method,
+        source=vectors.source,
+        left_out=recommender.n_items - len(shown),
+    )
+
+
+def _unit(vectors: F32) -> F32:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    small = lengths <= 1e-9 * max(float(lengths.max(initial=0.0)), 1e-30)
+    return np.where(small, 0.0, vectors / np.where(small, 1.0, lengths)).astype(np.float32)
+
+
+def _axes(lists: ItemLists) -> F32:
+    """The leading axes of who lists whom and who is listed by whom, the largest entry of each one positive."""
+    matrix = lists.matrix().astype(np.float64)
+    both = (matrix + matrix.T).tocsr()
+    k = min(AXES, min(both.shape) - 1)
+    if k < 1 or both.nnz == 0:
+        return np.zeros((lists.n_items, 1), np.float32)
+    left, strength, _ = svds(both, k=k, v0=np.random.default_rng(0).standard_normal(both.shape[0]))
+    order = np.argsort(-strength, kind="stable")
+    left, strength = left[:, order], strength[order]
+    signs = np.sign(left[np.abs(left).argmax(axis=0), np.arange(k)])
+    return np.asarray(left * signs * np.sqrt(strength), np.float32)
+
+
+def _neighbours(directions: F32, asked: np.ndarray, n: int) -> tuple[I32, F32]:
+    """For each asked place the `n` others with the largest cosine; ties by place."""
+    n = min(n, len(directions) - 1)
+    near, cosines = np.zeros((len(asked), n), np.int32), np.zeros((len(asked), n), np.float32)
+    for row, place in enumerate(asked.tolist()):
+        likeness = directions @ directions[place]
+        likeness[place] = -np.inf
+        best = np.lexsort((np.arange(len(likeness)), -likeness))[:n]
+        near[row], cosines[row] = best, np.maximum(likeness[best], 0.0)
+    return near, cosines
+
+
+def _plane(directions: F32) -> tuple[F32, str]:
+    """Float32 (n, 2), and how it was made."""
+    flat = _principal(directions)
+    if len(directions) < FEW or util.find_spec("sklearn") is None:
+        return flat, "the two principal axes"
+    from sklearn.manifold import TSNE  # noqa: PLC0415 - an extra
+
+    begun = flat / max(float(flat[:, 0].std()), 1e-12) * 1e-4
+    perplexity = min(30.0, (len(directions) - 1) / 3)
+    laid = TSNE(init=begun, perplexity=perplexity, learning_rate="auto", random_state=0, n_jobs=1)
+    return np.asarray(laid.fit_transform(directions), np.float32), "t-SNE"
+
+
+def _principal(directions: F32) -> F32:
+    centred = directions.astype(np.float64) - directions.mean(axis=0)
+    left, strength, _ = np.linalg.svd(centred, full_matrices=False)
+    flat = left[:, :2] * strength[:2]
+    if flat.shape[1] < 2:
+        flat = np.concatenate((flat, np.zeros((len(flat), 2 - flat.shape[1]))), axis=1)
+    signs = np.sign(flat[np.abs(flat).argmax(axis=0), np.arange(2)])
+    return np.asarray(flat * np.where(signs == 0, 1.0, signs), np.float32)

@@ -1,0 +1,80 @@
+"""A model's parts: item-to-item lists or vectors under a name, with their own way to weigh a history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tidemill.core.ports import VectorIndex
+from tidemill.models.recommender.exact_search import ExactIndex
+from tidemill.models.recommender.history_weights import HistoryWeights
+from tidemill.models.recommender.item_lists import ItemLists
+from tidemill.models.recommender.part_scores import ListScores, PartScores, UserVectors, VectorScores, Workspace
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ModelPart:
+    """Lists or vectors; exactly one of both is given."""
+
+    #: Its share in the relevance; what a ranker scores by does not depend on it, what explains an answer does.
+    share: float
+    weights: HistoryWeights = field(default_factory=HistoryWeights)
+    lists: ItemLists | None = None
+    vectors: UserVectors | None = None
+    #: Of the vectors; without one they are scanned, which is exact and slower.
+    index: VectorIndex | None = None
+    #: At most this many candidates are drawn from it; `None`: as many as the slate asks for.
+    draws: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.lists is None) == (self.vectors is None):
+            raise ValueError("a part has either lists or vectors")
+
+    @property
+    def kind(self) -> str:
+        """`lists`, or the kind of its vectors."""
+        return "lists" if self.lists is not None else type(self.vectors).__name__.lower()
+
+    def sizes(self) -> dict[str, int]:
+        """How many items each of its arrays knows."""
+        if self.lists is not None:
+            return {"lists": self.lists.n_items}
+        assert self.vectors is not None
+        return {"vectors": len(self.vectors.items)} | ({"index": self.index.count} if self.index else {})
+
+    def opinion(self, scratch: Workspace, history: Sequence[int], weights: Sequence[float]) -> PartScores:
+        """What it says about a history: distinct codes, newest first, and how much each one counts."""
+        if self.lists is not None:
+            return ListScores(self.lists, scratch, history, weights)
+        assert self.vectors is not None
+        return VectorScores(self.vectors, self.index or ExactIndex(self.vectors.items), history, weights)
+
+
+@dataclass(frozen=True)
+class PartScorer:
+    """The parts of one recommender, each with the scratch memory of one thread."""
+
+    parts: Mapping[str, ModelPart]
+    scratch: Mapping[str, Workspace]
+
+    @classmethod
+    def from_parts(cls, parts: Mapping[str, ModelPart], n_items: int) -> PartScorer:
+        return cls(parts, {name: Workspace(n_items) for name in ("", *parts)})
+
+    def opinions(self, history: Sequence[int], times: Sequence[int]) -> dict[str, PartScores]:
+        """What each part says; nothing where there is no history."""
+        if not history:
+            return {}
+        weighed: dict[HistoryWeights, list[float]] = {}
+        opinions = {}
+        for name, part in self.parts.items():
+            if part.weights not in weighed:
+                weighed[part.weights] = part.weights.weigh(times)
+            opinions[name] = part.opinion(self.scratch[name], history, weighed[part.weights])
+        return opinions
+
+    def distinct(self, codes: np.ndarray) -> np.ndarray:
+        """Each code once."""
+        return codes[self.scratch[""].distinct(codes)]

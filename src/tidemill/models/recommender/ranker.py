@@ -1,0 +1,108 @@
+"""Ranker: boosted trees that score candidates by their features, kept as text and asked natively, in one thread.
+
+Learned by LambdaMART (Burges 2010) with LightGBM (Ke et al. 2017), see `learners.lambdamart`. The bundle holds
+LightGBM's own text and the names of the features in their order; nothing of it is code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew
+from tidemill.models.formats.lightgbm_library import lightgbm_library
+from tidemill.models.formats.lightgbm_text_check import lightgbm_refusal_reason
+from tidemill.models.recommender.interactions import F32
+
+FORMAT = 1
+#: What `BackendMissing` says where LightGBM is not installed.
+NEEDED = "a ranker needs lightgbm"
+
+
+class _RankerFile(msgspec.Struct, frozen=True, kw_only=True):
+    """`ranker.json`."""
+
+    format: int
+    #: Names of the features, in the order of their columns.
+    features: tuple[str, ...]
+    #: Version of LightGBM that learned it.
+    lightgbm: str
+
+
+@dataclass(frozen=True, eq=False)
+class Ranker:
+    """Trees over the named `features`; `text` is LightGBM's own, made by its version `made_with`."""
+
+    features: tuple[str, ...]
+    text: str
+    made_with: str
+
+    @cached_property
+    def _booster(self) -> Any:
+        return lightgbm_library(NEEDED).Booster(model_str=self.text)
+
+    def scores(self, features: F32) -> F32:
+        """float32 (n), between 0 and 1, for features float32 (n, n_features): the logistic of the trees' sum.
+
+        Higher is better; how far two scores lie apart says nothing of probabilities.
+        """
+        if not len(features):
+            return np.zeros(0, np.float32)
+        if features.shape[1] != len(self.features):
+            raise ValueError(f"the ranker knows {len(self.features)} features, and was given {features.shape[1]}")
+        margin = self._booster.predict(np.ascontiguousarray(features), raw_score=True, num_threads=1)
+        found: F32 = (1 / (1 + np.exp(-margin))).astype(np.float32)
+        return found
+
+    def importance(self) -> dict[str, float]:
+        """Feature -> share of the training gain that came from it, largest first; the shares add up to 1."""
+        gain = np.asarray(self._booster.feature_importance("gain"), np.float64)
+        shares = gain / gain.sum() if gain.sum() > 0 else gain
+        order = np.argsort(-shares, kind="stable")
+        return {self.features[place]: float(shares[place]) for place in order}
+
+    def write(self, folder: Path) -> None:
+        """Write `ranker.txt` and `ranker.json` into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "ranker.txt").write_text(self.text, encoding="utf-8", newline="\n")
+        about = _RankerFile(format=FORMAT, features=self.features, lightgbm=self.made_with)
+        (folder / "ranker.json").write_bytes(msgspec.json.format(msgspec.json.encode(about)))
+
+    @classmethod
+    def open(cls, folder: Path) -> Ranker:
+        """Open what `write` wrote; LightGBM is loaded with it, so that the first answer does not wait.
+
+        Raises `BackendMissing`, `BundleCorrupt`, `BundleRefused` where the text is no plain trees, and `FormatTooNew`.
+        """
+        about, raw = _about(folder / "ranker.json"), _read(folder / "ranker.txt")
+        if problem := lightgbm_refusal_reason(raw):
+            raise BundleRefused(f"{folder / 'ranker.txt'}: {problem}")
+        found = cls(about.features, raw.decode(), about.lightgbm)
+        if found._booster.num_model_per_iteration() != 1:
+            raise BundleCorrupt(f"{folder / 'ranker.txt'} gives several scores, and a ranker has one")
+        if found._booster.feature_name() != list(about.features):
+            raise BundleCorrupt(f"{folder}: ranker.json and ranker.txt name other features")
+        return found
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as problem:
+        raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem
+
+
+def _about(file: Path) -> _RankerFile:
+    try:
+        raw = _read(file)
+        number = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
+        if isinstance(number, int) and number > FORMAT:
+            raise FormatTooNew(f"{file} has format {number}, and this tidemill reads up to {FORMAT}")
+        return msgspec.json.decode(raw, type=_RankerFile)
+    except msgspec.DecodeError as problem:
+        raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem

@@ -1,0 +1,38 @@
+"""Recent popularity as the slate reads it: live counts over a few windows, weighted so that they follow a half-life.
+
+An event of age a counts 2^(-a / half_life); with windows of 7, 30, 90 and 365 days that curve becomes steps. So the
+same figure can be had from counts per window, in training and from live counts, which move on when the model stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.models.recommender.interactions import F32
+
+#: Ends of the windows, in days.
+WINDOWS = (7, 30, 90, 365)
+Steps = tuple[tuple[int, float], ...]
+
+
+def decay_steps(half_life_days: float) -> Steps:
+    """`(days, weight)` of each window: the weights that a count over it gets, all above zero.
+
+    >>> [days for days, _ in decay_steps(30)]
+    [7, 30, 90, 365]
+    """
+    ends = np.array((0, *WINDOWS), np.float64)
+    mass = 2.0 ** -(ends / half_life_days)
+    mean = (mass[:-1] - mass[1:]) * half_life_days / np.log(2) / np.diff(ends)  # mean weight of each ring
+    inner = mean - np.append(mean[1:], 0.0)
+    return tuple((days, float(weight)) for days, weight in zip(WINDOWS, inner, strict=True))
+
+
+def recent_popularity(steps: Sequence[tuple[int, float]], counts: Callable[[int | None], npt.NDArray[np.int64]]) -> F32:
+    """float32 (n_items), scaled to at most 1: the steps applied to counts per window."""
+    total = sum((weight * counts(days) for days, weight in steps), start=np.zeros(1))
+    peak = float(np.max(total, initial=0.0))
+    return (total / peak if peak > 0 else total * np.ones(len(counts(None)))).astype(np.float32)

@@ -1,0 +1,158 @@
+"""A recommender as a folder of arrays: written once, opened by memory map, refused where its parts disagree."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew, IdsMismatch
+from tidemill.core.ports import VectorSearch
+from tidemill.models.formats.arrays import open_array, write_array
+from tidemill.models.recommender.history_weights import HistoryWeights
+from tidemill.models.recommender.interactions import F32
+from tidemill.models.recommender.item_ids import read_ids, write_ids
+from tidemill.models.recommender.item_lists import ItemLists
+from tidemill.models.recommender.model_part import ModelPart
+from tidemill.models.recommender.ranking import CandidateRanker
+from tidemill.models.recommender.recommender import Prior, Recommender
+from tidemill.models.recommender.user_vectors import Factors, Vectors
+
+FORMAT = 2
+#: Kind of vectors -> what opens them.
+_VECTORS: dict[str, Callable[[Path], Any]] = {"vectors": Vectors.open, "factors": Factors.open}
+
+
+class _PartHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """A part in `recommender.json`."""
+
+    kind: str
+    #: Folder of its arrays; parts may share one and weigh a history differently.
+    folder: str
+    share: float
+    weights: HistoryWeights
+    draws: int | None
+    #: Name of the search back-end that built its index, `None` where vectors are scanned.
+    search: str | None
+
+
+class _RecommenderHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """`recommender.json`."""
+
+    format: int
+    learner: dict[str, Any]
+    as_of: int
+    n_items: int
+    #: sha256 of the item ids in their order, so that arrays and ids of two trainings cannot be mixed.
+    ids: str
+    prior: Prior
+    parts: dict[str, _PartHeader]
+    ranking: bool
+
+
+def write_recommender(
+    made: Recommender, folder: Path, search: VectorSearch | None = None, queries: Mapping[str, F32] | None = None
+) -> None:
+    """Write `.npy`, `.json`, `.arrow`, `.txt` (and what `search` writes) into the empty `folder`; no pickles.
+
+    The index of each part with vectors is tuned on its `queries`, user vectors float32 (n_users, n_factors).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_ids(folder / "items.arrow", made.items)
+    write_array(folder / "popularity.npy", made.popularity)
+    parts: dict[str, _PartHeader] = {}
+    places: dict[int, str] = {}  # arrays that two parts share are written once
+    for name, part in made.parts.items():
+        arrays: Any = part.lists or part.vectors
+        place = places.setdefault(id(arrays), name)
+        if place == name:
+            arrays.write(folder / "parts" / name)
+        if search and part.vectors:
+            search.build(part.vectors.items, str(folder / "index" / name), (queries or {}).get(name))
+        parts[name] = _PartHeader(
+            kind=part.kind,
+            folder=place,
+            share=part.share,
+            weights=part.weights,
+            draws=part.draws,
+            search=search.name if search and part.vectors else None,
+        )
+    if made.ranking:
+        made.ranking.write(folder / "ranking")
+    about = _RecommenderHeader(
+        format=FORMAT,
+        learner=made.learner,
+        as_of=made.as_of,
+        n_items=made.n_items,
+        ids=_ids_hash(made.items),
+        prior=made.prior,
+        parts=parts,
+        ranking=made.ranking is not None,
+    )
+    (folder / "recommender.json").write_bytes(msgspec.json.format(msgspec.json.encode(about)))
+
+
+def open_recommender(folder: Path, search: VectorSearch | None = None) -> Recommender:
+    """Open what `write_recommender` wrote, memory-mapped.
+
+    With the `search` back-end that built its indexes, they are used; with another or none, the vectors are scanned,
+    which is exact and slower. Raises `BundleCorrupt`, `BundleRefused`, `FormatTooNew`, and `IdsMismatch` where parts
+    disagree about the items.
+    """
+    folder = Path(folder)
+    about = _about(folder)
+    items = read_ids(folder / "items.arrow")
+    if about.n_items != len(items) or about.ids != _ids_hash(items):
+        raise IdsMismatch(f"{folder} was written with {about.n_items} other item ids than the {len(items)} it lists")
+    opened: dict[str, Any] = {}
+    return Recommender(
+        items=items,
+        learner=about.learner,
+        as_of=about.as_of,
+        prior=about.prior,
+        popularity=open_array(folder / "popularity.npy"),
+        parts={name: _opened(folder, name, part, opened, search) for name, part in about.parts.items()},
+        ranking=CandidateRanker.open(folder / "ranking") if about.ranking else None,
+    )
+
+
+def _opened(
+    folder: Path, name: str, about: _PartHeader, opened: dict[str, Any], search: VectorSearch | None
+) -> ModelPart:
+    place = about.folder
+    if not place.isidentifier() or not name.isidentifier():
+        raise BundleCorrupt(f"{folder / 'recommender.json'} names a part {name!r} in {place!r}, which is no name")
+    if about.kind != "lists" and about.kind not in _VECTORS:
+        raise FormatTooNew(f"{folder} has a part of kind {about.kind!r}, which this tidemill does not know")
+    if place not in opened:
+        opened[place] = (_VECTORS.get(about.kind) or ItemLists.open)(folder / "parts" / place)
+    indexed = search is not None and about.search == search.name
+    return ModelPart(
+        share=about.share,
+        weights=about.weights,
+        draws=about.draws,
+        lists=opened[place] if about.kind == "lists" else None,
+        vectors=None if about.kind == "lists" else opened[place],
+        index=search.open(str(folder / "index" / name)) if search is not None and indexed else None,
+    )
+
+
+def _ids_hash(items: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(items).encode()).hexdigest()
+
+
+def _about(folder: Path) -> _RecommenderHeader:
+    file = folder / "recommender.json"
+    try:
+        raw = file.read_bytes()
+        number = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
+        if isinstance(number, int) and number > FORMAT:
+            raise FormatTooNew(f"{folder} has format {number}, and this tidemill reads up to {FORMAT}")
+        if isinstance(number, int) and number < FORMAT:
+            raise BundleRefused(f"{folder} has format {number}, which is no longer read", tip="tidemill train MODEL")
+        return msgspec.json.decode(raw, type=_RecommenderHeader)
+    except (OSError, msgspec.DecodeError) as problem:
+        raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem

@@ -1,0 +1,1 @@
+"""The slate: retrieval, filtering, scoring and ordering of candidates, and custom rules."""

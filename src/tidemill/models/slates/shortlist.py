@@ -1,0 +1,78 @@
+"""What a rule of one's own sees: candidates as arrays, and nothing of the platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.core.errors import RuleFailed
+from tidemill.models.recommender.interactions import F32, I32, Mask
+
+Column = tuple[npt.NDArray[np.generic], Mask]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shortlist:
+    """Candidates of one answer; every array has one entry per candidate, in no order.
+
+        def fresh(candidates):
+            return candidates.as_of - candidates["updated_at"] < 90 * 86_400_000_000
+
+    `scores` are the model's, from 0 to 1, `as_of` the answer's time in microseconds, `user` the
+    user's features and `context` what the request brought along.
+    """
+
+    scores: F32
+    as_of: int
+    user: Mapping[str, Any]
+    context: Mapping[str, Any]
+    #: Positions in the catalogue, and what is known of it.
+    codes: I32
+    ids: npt.NDArray[np.object_]
+    columns: Mapping[str, Column]
+
+    @property
+    def items(self) -> npt.NDArray[np.object_]:
+        """Item ids."""
+        return self.ids[self.codes]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, column: str) -> npt.NDArray[np.generic]:
+        """A fact of every candidate; where it is missing (see `present`), the value means nothing."""
+        return self.columns[column][0][self.codes]
+
+    def present(self, column: str) -> Mask:
+        """Where the fact is there."""
+        return self.columns[column][1][self.codes]
+
+
+def mask_of(name: str, function: Callable[..., Any], shortlist: Shortlist) -> Mask:
+    """A filter's answer, checked: one bool per candidate."""
+    given = _called(name, function, shortlist)
+    if given.dtype != np.bool_:
+        raise RuleFailed(f"the filter `{name}` gave {given.dtype} values; it must give one bool per candidate")
+    return given
+
+
+def scores_of(name: str, function: Callable[..., Any], shortlist: Shortlist) -> F32:
+    """A score's answer, checked: one finite number per candidate."""
+    given = _called(name, function, shortlist)
+    if given.dtype.kind not in "fiub" or not np.isfinite(given).all():
+        raise RuleFailed(f"the score `{name}` gave {given.dtype} values, or values that are not finite")
+    return given.astype(np.float32)
+
+
+def _called(name: str, function: Callable[..., Any], shortlist: Shortlist) -> npt.NDArray[Any]:
+    try:
+        given = np.asarray(function(shortlist))
+    except Exception as problem:
+        raise RuleFailed(f"the rule `{name}` failed: {type(problem).__name__}: {problem}") from problem
+    if given.shape != (len(shortlist),):
+        raise RuleFailed(f"the rule `{name}` gave the shape {given.shape} for {len(shortlist)} candidates")
+    return given

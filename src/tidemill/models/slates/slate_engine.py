@@ -1,0 +1,289 @@
+"""The slate at work: from a history to exactly n items, each with score and reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tidemill.core.errors import RuleRefused
+from tidemill.core.records.release import RuleSet
+from tidemill.models.recommender.event_facts import DAY_US, ItemFactColumns
+from tidemill.models.recommender.folded_in_user import FoldedInUser
+from tidemill.models.recommender.interactions import F32, I32, Mask
+from tidemill.models.recommender.recommender import Recommender
+from tidemill.models.slates.shortlist import Shortlist, mask_of, scores_of
+from tidemill.models.slates.slate_plan import SlatePlan
+from tidemill.models.slates.slate_spec import check_parts
+
+_NONE: I32 = np.zeros(0, np.int32)
+#: Ordering rules look at this many of the best candidates for each item that is asked for.
+KEPT = 4
+
+
+@dataclass(frozen=True)
+class Slate:
+    """Items best first with scores and reasons, and why there are fewer than asked for (`None` if there are not)."""
+
+    items: list[str]
+    scores: list[float]
+    reasons: list[str]
+    short: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True)
+class SlateQuery:
+    """One question, in codes."""
+
+    profile: FoldedInUser
+    n: int
+    #: How many codes may not be shown: seen ones where the slate says `unseen`, and excluded ones.
+    n_banned: int
+    #: The choice is narrowed to these, or free.
+    only: I32 | None
+    as_of: int
+    user: Mapping[str, Any]
+    context: Mapping[str, Any]
+
+
+class SlateEngine:
+    """Answers from one recommender, one rule set, and the facts as they are at that moment.
+
+    `functions` are the user's own rules by name (`load_functions`). Raises `SlateMismatch` where the rules ask for
+    what the recommender lacks. It reuses scratch memory: one per thread.
+    """
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        rules: RuleSet,
+        facts: ItemFactColumns,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> None:
+        check_parts(rules.retrieve, recommender.names)
+        self._recommender, self._rules, self._facts = recommender, rules, facts
+        self._filters = _loaded(rules.filter, functions or {})
+        self._scores = _loaded(rules.score, functions or {})
+        self._weight = np.float32(sum(rule.args["weight"] for rule in rules.score if rule.name == "relevance"))
+        if not rules.score:
+            self._weight = np.float32(1.0)
+        self._nearest = [(rule.args["n"], rule.args.get("by")) for rule in rules.retrieve if rule.name == "nearest"]
+        self._unseen = any(rule.name == "unseen" for rule in rules.filter)
+        self._share = np.float32(recommender.prior.share)
+        self._plan = SlatePlan(recommender, rules, facts)
+        self._make_scratch()
+
+    def answer(
+        self,
+        items: Sequence[str],
+        times: Sequence[int],
+        n: int,
+        *,
+        exclude: Sequence[str] = (),
+        candidates: Sequence[str] | None = None,
+        as_of: int = 0,
+        user: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Slate:
+        """Exactly min(`n`, eligible) items for a history of item ids and times (microseconds).
+
+        No item is shown twice, none of `exclude`, and under `unseen` none of the history. `candidates` narrows the
+        choice to these ids. `user` and `context` are handed to rules of one's own. Unknown ids are no error: they
+        count for nothing. The same question under the same facts has the same answer.
+        """
+        if self._facts.version != self._plan.version:
+            self._plan = SlatePlan(self._recommender, self._rules, self._facts)
+            self._make_scratch()
+        code_of, learned = self._plan.codes.get, self._recommender.n_items
+        history = [(code, time) for item, time in zip(items, times, strict=True) if (code := code_of(item)) is not None]
+        known = [(code, time) for code, time in history if code < learned]
+        profile = self._recommender.profile([code for code, _ in known], [time for _, time in known])
+        banned = [code for item in exclude if (code := code_of(item)) is not None]
+        if self._unseen:
+            banned += [code for code, _ in history]
+        only = None
+        if candidates is not None:
+            only = np.array(
+                [code for item in dict.fromkeys(candidates) if (code := code_of(item)) is not None], np.int32
+            )
+        self._banned[banned] = True
+        try:
+            question = SlateQuery(profile, n, len(banned), only, as_of, user or {}, context or {})
+            return self._answer(question)
+        finally:
+            self._banned[banned] = False
+
+    def _make_scratch(self) -> None:
+        self._banned: Mask = np.zeros(self._plan.n, np.bool_)
+        self._slot: I32 = np.zeros(self._plan.n, np.int32)
+        #: What a ranking knows of all items, and on which day.
+        self._ranked: tuple[int, F32] | None = None
+
+    def _answer(self, question: SlateQuery) -> Slate:
+        if question.n < 1:
+            return Slate([], [], [])
+        codes, scores = self._best(question)
+        if len(codes) < question.n and question.only is None:
+            more = self._fallback(question, codes)
+            codes, scores = np.concatenate((codes, more)), np.concatenate((scores, self._score(question, more)[1]))
+        short = self._why_short(question, len(codes)) if len(codes) < question.n else None
+        items = self._plan.items
+        shown = codes.tolist()
+        return Slate([items[code] for code in shown], scores.tolist(), self._reasons(question, codes), short)
+
+    def _best(self, question: SlateQuery) -> tuple[I32, F32]:
+        """At most n retrieved items that pass every filter, scored and in order."""
+        codes = self._retrieve(question)
+        codes = codes[self._plan.allowed[codes] & ~self._banned[codes]]
+        model, scores = self._score(question, codes)
+        if self._filters and len(codes):
+            keep = self._pass(question, codes, model)
+            codes, scores = codes[keep], scores[keep]
+        order = self._order(codes, scores, KEPT * question.n)[: question.n]
+        return codes[order], scores[order]
+
+    def _retrieve(self, question: SlateQuery) -> I32:
+        """Distinct codes from every rule that draws, or those that the choice is narrowed to."""
+        if question.only is not None:
+            return question.only
+        drawn = [codes for _, codes in self._drawn(question)]
+        if len(drawn) < 2:
+            return drawn[0] if drawn else _NONE
+        codes = np.concatenate(drawn)
+        places = np.arange(len(codes), dtype=np.int32)
+        self._slot[codes] = places
+        last: Mask = self._slot[codes] == places
+        return codes[last]
+
+    def _drawn(self, question: SlateQuery) -> list[tuple[str, I32]]:
+        """What each rule draws, an item as often as it is drawn: the model part, or the rule that counts, and codes."""
+        drawn = [found for n, by in self._nearest for found in question.profile.drawn(n, by)]
+        drawn += self._plan.drawn.items()
+        return drawn
+
+    def _score(self, question: SlateQuery, codes: I32) -> tuple[F32, F32]:
+        """The model's scores (relevance blended with recent popularity), and the slate's."""
+        model = self._plan.prior[codes] * self._share
+        if self._share < 1:
+            learned = self._recommender.n_items
+            if self._plan.n == learned:
+                model += (1 - self._share) * self._relevance(question, codes)
+            else:  # items that came after the bundle have popularity alone
+                known = codes < learned
+                model[known] += (1 - self._share) * self._relevance(question, codes[known])
+        scores = model * self._weight
+        if self._scores and len(codes):
+            shortlist = self._shortlist(question, codes, model)
+            for name, function in self._scores:
+                scores = scores + scores_of(name, function, shortlist)
+        return model, scores
+
+    def _relevance(self, question: SlateQuery, codes: I32) -> F32:
+        """What the model thinks of learned items: its ranking where it has one, else the shares of its parts."""
+        ranking = self._recommender.ranking
+        if ranking is None or not question.profile.history:
+            return question.profile.relevance(codes)
+        as_of = question.as_of or self._recommender.as_of
+        day = as_of // DAY_US
+        if self._ranked is None or self._ranked[0] != day:
+            self._ranked = (day, ranking.of_items(self._facts.counts, as_of))
+        return ranking.scores(question.profile, self._ranked[1], codes, as_of)
+
+    def _pass(self, question: SlateQuery, codes: I32, model: F32) -> Mask:
+        shortlist = self._shortlist(question, codes, model)
+        keep = np.ones(len(codes), np.bool_)
+        for name, function in self._filters:
+            keep &= mask_of(name, function, shortlist)
+        return keep
+
+    def _shortlist(self, question: SlateQuery, codes: I32, model: F32) -> Shortlist:
+        return Shortlist(
+            ids=self._plan.ids,
+            codes=codes,
+            scores=model,
+            columns=self._plan.columns,
+            as_of=question.as_of,
+            user=question.user,
+            context=question.context,
+        )
+
+    def _order(self, codes: I32, scores: F32, kept: int) -> I32:
+        """Places of the `kept` best candidates, in order; ties by the place in the fallback's chain."""
+        if len(codes) > kept:
+            best = np.argpartition(-scores, kept)[:kept].astype(np.int32)
+            return best[self._order(codes[best], scores[best], kept)]
+        order: I32 = np.lexsort((self._plan.place[codes], -scores)).astype(np.int32, copy=False)
+        for rule in range(len(self._plan.groups)):
+            order = self._arrange(rule, codes, scores, order)
+        return order
+
+    def _arrange(self, rule: int, codes: I32, scores: F32, order: I32) -> I32:
+        """The order that one ordering rule makes of another."""
+        groups, strength = self._plan.groups[rule]
+        return order[_spread(scores[order], groups[codes[order]], strength)]
+
+    def _fallback(self, question: SlateQuery, shown: I32) -> I32:
+        """The next items of the chain that are not shown yet, not banned, and pass every filter."""
+        chain, need = self._plan.fallback, question.n - len(shown)
+        found: list[I32] = []
+        self._banned[shown], start = True, 0
+        size = need + len(shown) + question.n_banned
+        while need > 0 and start < len(chain):
+            block = chain[start : start + size]
+            block = block[~self._banned[block]]
+            if self._filters and len(block):
+                block = block[self._pass(question, block, self._score(question, block)[0])]
+            found.append(block[:need])
+            need -= len(found[-1])
+            start, size = start + size, size * 2
+        self._banned[shown] = False
+        return np.concatenate(found) if found else _NONE
+
+    def _reasons(self, question: SlateQuery, codes: I32) -> list[str]:
+        learned, items = self._recommender.n_items, self._plan.items
+        known = codes if self._plan.n == learned else np.minimum(codes, learned - 1)
+        because = question.profile.because(known).tolist()
+        return [
+            f"goes with {items[giver]}" if giver >= 0 and code < learned else self._plan.reason(code)
+            for code, giver in zip(codes.tolist(), because, strict=True)
+        ]
+
+    def _why_short(self, question: SlateQuery, n: int) -> str:
+        plan = self._plan
+        if question.only is not None:
+            return f"{n} of the {len(question.only)} candidates in the catalogue may be shown"
+        left = plan.n_allowed - int(np.count_nonzero(plan.allowed & self._banned))
+        own = f", and {left - n} fail the slate's own rules" if left > n else ""
+        return f"of {plan.n} items {plan.n_allowed} are eligible, {left} of them neither seen nor excluded{own}"
+
+
+def _loaded(rules: Sequence[Any], functions: Mapping[str, Callable[..., Any]]) -> list[tuple[str, Callable[..., Any]]]:
+    names = [rule.args["function"] for rule in rules if rule.name == "own"]
+    missing = sorted(set(names) - set(functions))
+    if missing:
+        raise RuleRefused(f"the slate's own rules were not loaded: {', '.join(missing)}")
+    return [(name, functions[name]) for name in names]
+
+
+def _spread(scores: F32, groups: I32, strength: float) -> I32:
+    """A new order of candidates that are sorted by score: the k-th of a group keeps strength^k of its score.
+
+    Greedy re-ranking with a multiplicative penalty gives the same list: within a group items are taken by score, so
+    the k-th one is always penalised k times.
+    """
+    by_group = np.argsort(groups, kind="stable")
+    grouped = groups[by_group]
+    place = np.arange(len(groups))
+    starts = place.copy()
+    starts[1:][grouped[1:] == grouped[:-1]] = 0
+    nth = place - np.maximum.accumulate(starts)
+    nth[grouped < 0] = 0
+    penalty = np.empty(len(groups), np.float32)
+    penalty[by_group] = np.maximum(np.float32(strength) ** nth, np.float32(1e-30))
+    spread = np.where(scores > 0, scores * penalty, scores / penalty)
+    return (-spread).argsort(kind="stable").astype(np.int32)

@@ -1,0 +1,56 @@
+"""Why a model answered so: what each input adds to the margin, from what is expected of a row that nothing is known of.
+
+Members give Shapley values of the design's columns. Those of columns that read one input are added up; a column that
+reads several inputs together (`TargetMean` of a crossed key) is shared equally among them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tidemill.core.errors import NotExplained
+from tidemill.models.tabular.design_matrix import design_of, inputs_of
+from tidemill.models.tabular.link_functions import apply_output_transform, output_transform_slope
+from tidemill.models.tabular.recipe import TabularRecipe, TargetMean
+
+F64 = NDArray[np.float64]
+#: Values that miss the margin by more than this part of it were none.
+_FAR = 1e-6
+
+
+def contributions(recipe: TabularRecipe, members: list[Any], inputs: pa.Table) -> tuple[F64, F64]:
+    """`(contributions (n, n_inputs), base (n))`, whose sum is the margin; of several classes that of the largest one.
+
+    Where a member is turned (`then`), its values are scaled so that they still add up: the rescale rule of Shrikumar
+    et al. (2017), no longer exact Shapley values. Raises `NotExplained`.
+    """
+    columns = inputs_of(inputs, recipe.inputs)
+    n, k = len(inputs), len(recipe.bias)
+    design = design_of(columns, recipe.encoders, n)
+    values, base = np.zeros((n, k, design.shape[1])), np.tile(np.asarray(recipe.bias, np.float64), (n, 1))
+    margins = base.copy()
+    for weight, member, about in zip(recipe.weights, members, recipe.members, strict=True):
+        own = member.margins(design, columns)
+        each, start = member.contributions(design)
+        if np.abs(start + each.sum(axis=2) - own).max(initial=0) > _FAR * (1 + np.abs(own).max(initial=0)):
+            raise NotExplained(f"the contributions within {about.name!r} do not add up to its margin")
+        values += weight * each * output_transform_slope(start, own, about.then)[:, :, None]
+        base += weight * apply_output_transform(start, about.then)
+        margins += weight * apply_output_transform(own, about.then)
+    row, largest = np.arange(n), margins.argmax(axis=1)
+    return values[row, largest] @ _shares(recipe), base[row, largest]
+
+
+def _shares(recipe: TabularRecipe) -> F64:
+    """float64 (n_columns, n_inputs): how much of a column is said of each input."""
+    places = {field.name: place for place, field in enumerate(recipe.inputs)}
+    found = np.zeros((len(recipe.encoders), len(recipe.inputs)))
+    for column, encoder in enumerate(recipe.encoders):
+        inputs = encoder.inputs if isinstance(encoder, TargetMean) else (encoder.input,)
+        for name in inputs:
+            found[column, places[name]] += 1 / len(inputs)
+    return found

@@ -1,0 +1,27 @@
+"""What can be fitted again: something that was settled, so that only rows are missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tidemill.models.tabular.examples import Examples
+
+if TYPE_CHECKING:
+    from tidemill.models.tabular.tabular_model import TabularModel
+
+
+class LearnPlan(Protocol):
+    """A settled way of learning: the same rows and seed give the same model, bit for bit."""
+
+    @property
+    def name(self) -> str:
+        """For people: `lightgbm`, `additive`, `stack`, or the class of an estimator."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """Its settings by name, plain values."""
+        ...
+
+    def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
+        """The model that these rows give."""
+        ...

@@ -1,0 +1,148 @@
+"""A tabular model as a folder: `tabular.json`, the members' files, and a few rows with the answers that it gave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew
+from tidemill.models.formats.arrays import open_array, write_array
+from tidemill.models.formats.lightgbm_text_check import lightgbm_refusal_reason as tree_trouble
+from tidemill.models.formats.onnx_check import onnx_refusal_reason as graph_trouble
+from tidemill.models.tabular.design_matrix import inputs_of
+from tidemill.models.tabular.recipe import FORMAT, Member, ObliviousTreesMember, OnnxGraphMember, TabularRecipe
+from tidemill.models.tabular.recipe_validation import check_names, check_recipe, files_of
+from tidemill.models.tabular.tabular_model import TabularModel
+
+ABOUT = "tabular.json"
+GOLDEN = "golden.arrow"
+#: The column of `golden.arrow` with the answers, beside the inputs.
+ANSWER = "_answer"
+Golden = tuple[pa.Table, NDArray[np.float64]]
+
+
+def write_tabular(model: TabularModel, folder: Path, golden: Golden | None = None) -> None:
+    """Write the model into `folder`: `.json`, `.npy`, `.txt` and `.onnx`; no pickles.
+
+    `golden` are a few rows of inputs and the answers that were given for them, float64 (n) or (n, k): kept as
+    `golden.arrow` for `parity`, on this machine and on others. Inputs that name a person never belong there: such
+    fields are a `BundleRefused`. The same model writes the same bytes.
+    """
+    check_recipe(model.recipe, model.parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    for member in model.recipe.members:
+        for name in files_of(member):
+            part = model.parts.get(name)
+            if isinstance(part, np.ndarray):
+                write_array(folder / name, part)
+            elif part is not None:
+                (folder / name).write_bytes(part)
+    (folder / ABOUT).write_bytes(msgspec.json.format(msgspec.json.encode(model.recipe, enc_hook=_plain)))
+    if golden is not None:
+        _write_golden(model.recipe, folder, *golden)
+
+
+def open_tabular(folder: Path) -> TabularModel:
+    """Open what `write_tabular` wrote: arrays memory-mapped, libraries loaded, so that no answer waits for them.
+
+    Raises `BundleCorrupt` where parts are missing or do not fit, `BundleRefused` where trees or a graph are not what
+    they are called, `FormatTooNew`, and `BackendMissing` where a member's library is.
+    """
+    recipe = _recipe(folder / ABOUT)
+    check_names(recipe)
+    parts: dict[str, Any] = {}
+    for member in recipe.members:
+        for name in files_of(member):
+            if (folder / name).exists() or not name.endswith(".counts.npy"):
+                parts[name] = _part(folder / name, member)
+    return TabularModel(recipe, parts)
+
+
+def _part(file: Path, member: Member) -> Any:
+    if isinstance(member, ObliviousTreesMember):
+        return open_array(file)
+    raw = _read(file)
+    problem = graph_trouble(raw) if isinstance(member, OnnxGraphMember) else tree_trouble(raw)
+    if problem:
+        raise BundleRefused(f"{file}: {problem}")
+    return raw
+
+
+def parity(model: TabularModel, golden: Golden | Path) -> float:
+    """How far the model's answers lie at most from the golden ones, for the table and row by row; 0 where none are.
+
+    `golden` are inputs and answers, or the folder of a bundle with `golden.arrow`.
+    """
+    inputs, answers = read_golden(golden) if isinstance(golden, Path) else golden
+    if not len(inputs):
+        return 0.0
+    bulk = np.abs(model.answer(inputs) - answers).max()
+    rows = np.asarray([model.predict_row(row) for row in rows_of(model.recipe, inputs)])
+    return float(max(bulk, np.abs(rows.reshape(np.shape(answers)) - answers).max()))
+
+
+def rows_of(recipe: TabularRecipe, inputs: pa.Table) -> list[list[Any]]:
+    """The rows of a table as `predict_row` takes them: values in the order of the inputs, times int microseconds."""
+    columns = inputs_of(inputs, recipe.inputs)
+    plain = [
+        (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+        for column in columns.values()
+    ]
+    return [list(row) for row in zip(*plain, strict=True)]
+
+
+def read_golden(folder: Path) -> Golden:
+    """The golden rows of a bundle and their answers float64 (n) or (n, k); no rows where it has none."""
+    file = folder / GOLDEN
+    if not file.exists():
+        return pa.table({}), np.zeros(0)
+    try:
+        with pa.ipc.open_file(pa.BufferReader(_read(file))) as reader:
+            table = reader.read_all()
+        answers = table.column(ANSWER).combine_chunks()
+        flat = np.asarray(answers.flatten(), np.float64) if pa.types.is_list(answers.type) else np.asarray(answers)
+    except (pa.ArrowException, KeyError, ValueError) as problem:
+        raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem
+    shape = (len(table), -1) if pa.types.is_list(answers.type) else (len(table),)
+    return table.drop_columns([ANSWER]), flat.astype(np.float64).reshape(shape)
+
+
+def _write_golden(recipe: TabularRecipe, folder: Path, inputs: pa.Table, answers: NDArray[np.float64]) -> None:
+    people = [field.name for field in recipe.inputs if field.role == "subject"]
+    if people:
+        raise BundleRefused(f"golden rows would keep {people[0]!r}, which names people", tip="leave `golden` out")
+    columns: dict[str, Any] = dict(inputs_of(inputs, recipe.inputs))
+    columns[ANSWER] = pa.array(np.asarray(answers, np.float64).tolist())
+    table = pa.table(columns)
+    with pa.OSFile(str(folder / GOLDEN), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's own numbers, which a recipe may hold, as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise NotImplementedError(f"{type(value).__name__} in a recipe")
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as problem:
+        raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem
+
+
+def _recipe(file: Path) -> TabularRecipe:
+    try:
+        raw = _read(file)
+        number = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
+        if isinstance(number, int) and number > FORMAT:
+            raise FormatTooNew(f"{file} has format {number}, and this tidemill reads up to {FORMAT}")
+        return msgspec.json.decode(raw, type=TabularRecipe)
+    except (msgspec.DecodeError, RecursionError) as problem:
+        raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem

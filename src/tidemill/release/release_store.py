@@ -1,0 +1,367 @@
+"""Releases of a mill: made, numbered, promoted and rolled back, each act one ledger line.
+
+The ledger says which release is champion; `live.json` follows it. A process that dies between the two leaves a pointer
+that is one promotion behind, which `recover` moves on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tidemill.core.clock import Clock, to_micros
+from tidemill.core.errors import (
+    BundleCorrupt,
+    CardIncomplete,
+    LedgerMoved,
+    NoSuchBlob,
+    NoSuchRelease,
+    ReleaseError,
+    UsageError,
+    nearest,
+)
+from tidemill.core.identity.refs import Ref, parse_ref
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.ports import Blobs, Lease
+from tidemill.core.record_format import Record, decode_record
+from tidemill.core.records.deployment import Arm, deploy
+from tidemill.core.records.release import Card, Release, RuleSet
+from tidemill.core.records.signature import Signature
+from tidemill.core.storage.failpoint import failpoint
+from tidemill.release.bundle import plain_name, seal_bundle, verify_bundle
+from tidemill.release.pointer import read_deployment, write_deployment
+
+
+class Promotion(Record, frozen=True):
+    """One change of champion."""
+
+    #: `for_you@3`; and the champion before, empty for the first.
+    release: str
+    before: str
+    why: Literal["promote", "rollback"]
+    at: int
+    actor: str
+
+
+class Releases:
+    """The releases of all models; `blobs` keeps bundles, `serving_root` the pointers that servers read."""
+
+    def __init__(self, blobs: Blobs, ledger: Ledger, serving_root: Path, clock: Clock) -> None:
+        self._blobs = blobs
+        self._ledger = ledger
+        self._root = serving_root
+        self._clock = clock
+        #: Model -> the number of the last ledger line read of it, and its releases up to there.
+        self._known: dict[str, tuple[int, list[Release]]] = {}
+
+    # ---- bundles
+
+    def keep(self, folder: Path) -> str:
+        """Seal a finished folder, move it into the blob store, and give its name; the folder is gone afterwards."""
+        sha256 = seal_bundle(folder)
+        self._blobs.put_folder(f"bundle:{sha256}", str(folder))
+        failpoint("bundle.written")
+        return sha256
+
+    def drop(self, model: str, bundles: Sequence[str], why: str, lease: Lease | None = None) -> None:
+        """Remove kept bundles of a model: one ledger line that names them, then the files.
+
+        Their releases stay in the ledger and cannot be served any more.
+        """
+        there = sorted({f"bundle:{sha256}" for sha256 in bundles} & set(self._blobs.keys("bundle:")))
+        if not there:
+            return
+        names = [key.removeprefix("bundle:") for key in there]
+        mark = hashlib.sha256("\n".join(names).encode()).hexdigest()
+        if not self._ledger.find("drop", about=f"model:{model}", fingerprint=mark):
+            self._ledger.append(
+                "drop",
+                about=f"model:{model}",
+                refs_in=[f"bundle:{model}@{name}" for name in names],
+                fingerprint=mark,
+                details={"why": why},
+                lease=lease,
+            )
+        failpoint("drop.ledger")
+        for key in there:
+            self._blobs.remove(key)
+
+    def bundle(self, sha256: str) -> Path:
+        """The folder of a kept bundle; `BundleCorrupt` where it is gone."""
+        return self._folder(f"bundle:{sha256}")
+
+    def modules(self, release: Release) -> Path | None:
+        """The folder of a release's own rule modules, where it has any."""
+        return self._folder(f"modules:{release.modules}") if release.modules else None
+
+    def _folder(self, key: str) -> Path:
+        try:
+            return Path(self._blobs.folder(key))
+        except NoSuchBlob as error:
+            raise BundleCorrupt(f"there is no {key[:19]}… any more", tip="restore the blobs from a backup") from error
+
+    def verify(self, release: Release, *, deep: bool = True) -> None:
+        """Pass if bundle and rule modules are what the release pins; else `BundleCorrupt` or `BundleRefused`."""
+        verify_bundle(self.bundle(release.bundle), release.bundle, deep=deep)
+        modules = self.modules(release)
+        if modules is not None:
+            verify_bundle(modules, release.modules, deep=deep, holds="modules")
+
+    # ---- releases
+
+    def create(
+        self,
+        model: str,
+        bundle: Path | str,
+        rules: RuleSet,
+        card: Card,
+        *,
+        facts: Mapping[str, tuple[str, ...]] | None = None,
+        data: Mapping[str, int] | None = None,
+        modules: Mapping[str, bytes] | None = None,
+        code: str = "",
+        commit: str | None = None,
+        environment: str = "",
+        log: Literal["available", "required"] = "available",
+        signature: Signature | None = None,
+        lease: Lease | None = None,
+    ) -> Release:
+        """Make the next release of `model` from a finished folder, or from the name of a kept bundle.
+
+        `facts` names the feature views and columns that the rules read, `data` the table versions that the bundle
+        learned from (the card's unless given), `modules` the source of the project's own functions by path, `signature`
+        how a tabular model is asked. Asked for what an existing release already is, it gives that one: a rerun makes no
+        second release, and new rules on the same bundle cost one ledger line. `CardIncomplete` unless the card says who
+        is served and who could be harmed.
+        """
+        _refuse_silent(card)
+        if parse_ref(f"{model}@0", "release").name != model:  # its name becomes that of folders
+            raise UsageError(f"a model cannot be called {model!r}", tip="take letters, digits and _, such as churn")
+        sha256 = self.keep(bundle) if isinstance(bundle, Path) else bundle
+        kept, hashes = self._keep_modules(modules or {})
+        made = Release(
+            model=model, number=0, bundle=sha256, rules=rules, rule_modules=hashes, modules=kept,
+            facts=dict(facts or {}), data=dict(card.data if data is None else data), code=code, commit=commit,
+            environment=environment, card=card, created_at=0, log=log, signature=signature,
+        )  # fmt: skip
+        self.verify(made)
+        failpoint("release.written")
+        return self._record(made, lease)
+
+    def _record(self, made: Release, lease: Lease | None) -> Release:
+        mark = hashlib.sha256(msgspec.json.encode(made, order="sorted")).hexdigest()
+        while True:  # a training and a refresh of one model may make releases at once: the ledger's order numbers them
+            try:
+                return self._numbered(made, mark, lease)
+            except LedgerMoved:
+                continue
+
+    def _numbered(self, made: Release, mark: str, lease: Lease | None) -> Release:
+        head = self._ledger.head().seq
+        same = self._same(made, mark)
+        if same is not None:
+            return same
+        last = self._ledger.last("release", f"model:{made.model}")
+        number = _from_line(last.details).number + 1 if last else 1
+        release = msgspec.structs.replace(made, number=number, created_at=to_micros(self._clock.now()))
+        _refuse_unreadable(release)
+        self._ledger.append(
+            "release",
+            about=f"model:{release.model}",
+            refs_in=[f"bundle:{release.model}@{release.bundle}", *_table_refs(release.data)],
+            refs_out=[str(_ref(release))],
+            fingerprint=mark,
+            details={"release": release.json()},
+            lease=lease,
+            after=head,
+        )
+        failpoint("release.ledger")
+        return release
+
+    def _same(self, made: Release, mark: str) -> Release | None:
+        """The first release that is what `made` is.
+
+        A fingerprint of an older version is of fewer fields, so where no line has this one the records are compared.
+        """
+        about = f"model:{made.model}"
+        found = self._ledger.find("release", about=about, fingerprint=mark) or self._ledger.find("release", about=about)
+        releases = (_from_line(line.details) for line in found)
+        return next((one for one in releases if msgspec.structs.replace(one, number=0, created_at=0) == made), None)
+
+    def _keep_modules(self, modules: Mapping[str, bytes]) -> tuple[str, dict[str, str]]:
+        if not modules:
+            return "", {}
+        with tempfile.TemporaryDirectory(prefix="tidemill-modules-") as place:
+            folder = Path(place) / "modules"
+            for name, source in modules.items():
+                file = folder / plain_name(folder, name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(source)
+            sha256 = seal_bundle(folder, holds="modules")
+            files = verify_bundle(folder, sha256, holds="modules").files
+            self._blobs.put_folder(f"modules:{sha256}", str(folder))
+        return sha256, {name: file.sha256 for name, file in files.items()}
+
+    def all(self, model: str) -> list[Release]:
+        """The releases of a model, oldest first."""
+        after, known = self._known.get(model, (0, []))
+        for line in self._ledger.find("release", about=f"model:{model}", after=after):
+            after, known = line.seq, [*known, _from_line(line.details)]
+        self._known[model] = (after, known)
+        return list(known)
+
+    def models(self) -> list[str]:
+        """Every model that has a release, sorted."""
+        return sorted({line.about.removeprefix("model:") for line in self._ledger.find("release")})
+
+    def get(self, ref: str) -> Release:
+        """The release named `for_you@3` or `release:for_you@3`; `for_you@champion` is what the ledger says is live."""
+        wanted = parse_ref(ref, "release")
+        releases = self.all(wanted.name)
+        if wanted.version == "champion" and releases:
+            champion = self.champion(wanted.name)
+            if champion is None:
+                raise NoSuchRelease(
+                    f"no release of {wanted.name} was promoted", tip=f"tidemill promote {releases[-1].name}"
+                )
+            return champion
+        for release in releases:
+            if str(release.number) == wanted.version:
+                return release
+        known = [release.name for release in releases] or self.models()
+        raise NoSuchRelease(f"there is no release {ref!r}; {nearest(ref, known)}", tip="tidemill status")
+
+    # ---- what is live
+
+    def history(self, model: str) -> list[Promotion]:
+        """Every change of a model's champion, oldest first."""
+        return [
+            Promotion(
+                release=line.refs_out[0].removeprefix("release:"),
+                before=line.details["from"],
+                why=line.details["why"],
+                at=line.at,
+                actor=line.actor,
+            )
+            for line in self._ledger.find("promote", about=f"model:{model}")
+        ]
+
+    def champion(self, model: str) -> Release | None:
+        """The release that the last promotion or rollback made live."""
+        history = self.history(model)
+        return self.get(history[-1].release) if history else None
+
+    def promote(self, ref: str, lease: Lease | None = None) -> Release:
+        """Make a release champion: its bundle is read byte by byte, one ledger line is written, the pointer follows.
+
+        Promoting the champion again writes no line; its pointer is put right if it is not.
+        """
+        release = self.get(ref)
+        return self._make_live(release, "promote", lease)
+
+    def rollback(self, model: str, lease: Lease | None = None) -> Release:
+        """Make the champion before the present one live again; a second rollback goes back one more."""
+        stack = _stack(self.history(model))
+        if len(stack) < 2:
+            raise NoSuchRelease(
+                f"{model} has no champion before {stack[-1]}" if stack else f"{model} has no champion to roll back",
+                tip="tidemill status",
+            )
+        return self._make_live(self.get(stack[-2]), "rollback", lease)
+
+    def _make_live(self, release: Release, why: Literal["promote", "rollback"], lease: Lease | None) -> Release:
+        self.verify(release)
+        before = self.champion(release.model)
+        if before is None or before.number != release.number:
+            self._ledger.append(
+                "promote",
+                about=f"model:{release.model}",
+                refs_in=[str(_ref(before))] if before else [],
+                refs_out=[str(_ref(release))],
+                details={
+                    "from": before.name if before else "",
+                    "why": why,
+                    "deployment": deploy(Arm(release=release)).id,
+                },
+                lease=lease,
+            )
+            failpoint("promote.ledger")
+        self._point(release)
+        failpoint("promote.pointer")
+        return release
+
+    def _point(self, release: Release) -> bool:
+        """Put the pointer on `release`, and say whether it was anywhere else."""
+        wanted = deploy(Arm(release=release))
+        try:
+            right = wanted.says_the_same(read_deployment(self._root, release.model))
+        except ReleaseError:
+            right = False
+        if not right:
+            write_deployment(self._root, wanted)
+        return not right
+
+    def recover(self, models: Sequence[str] | None = None) -> list[str]:
+        """Put every pointer where the ledger says, after a crash, a restore or a move; sentences say what was done.
+
+        `models` are those whose leases the caller holds; without it, all. Nobody may promote one of them meanwhile.
+        A champion whose bundle does not verify is left alone and named: the last good release keeps serving.
+        """
+        said = []
+        for model in self.models() if models is None else models:
+            champion = self.champion(model)
+            if champion is None:
+                continue
+            try:
+                self.verify(champion, deep=False)
+                if self._point(champion):
+                    said.append(f"{model}: the pointer was put on {champion.name}, as the ledger says")
+            except ReleaseError as error:
+                said.append(f"{model}: {champion.name} stays as it was; {error.message}")
+        return said
+
+
+def _stack(history: list[Promotion]) -> list[str]:
+    """The champions below and including the present one: a promotion lays one on, a rollback takes one off."""
+    stack: list[str] = []
+    for change in history:
+        if change.why == "rollback" and len(stack) > 1:
+            stack.pop()
+        else:
+            stack.append(change.release)
+    return stack
+
+
+def _refuse_silent(card: Card) -> None:
+    questions = {"helps": "who is served", "could_harm": "who could be harmed"}
+    silent = [name for name in questions if not getattr(card, name).strip()]
+    if silent:
+        raise CardIncomplete(
+            f"the card of {card.model} does not say {' or '.join(questions[name] for name in silent)}",
+            tip=f"set {' and '.join(f'`{name}=`' for name in silent)} on {card.model} in mill.py",
+        )
+
+
+def _refuse_unreadable(release: Release) -> None:
+    # JSON has no word for infinities and NaN: what cannot be read back may not get into the ledger.
+    try:
+        _from_line({"release": release.json()})
+    except msgspec.ValidationError as error:
+        raise ReleaseError(f"{release.name} could not be read back from the ledger: {error}") from error
+
+
+def _from_line(details: Mapping[str, object]) -> Release:
+    return decode_record(str(details["release"]), Release)
+
+
+def _ref(release: Release) -> Ref:
+    return Ref("release", release.model, str(release.number))
+
+
+def _table_refs(data: Mapping[str, int]) -> list[str]:
+    return [str(Ref("table", table, str(version))) for table, version in sorted(data.items())]

@@ -1,0 +1,1 @@
+"""Posted events and outcomes: validation at the door and durable acknowledgement."""

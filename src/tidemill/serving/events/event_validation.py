@@ -1,0 +1,112 @@
+"""The door for events: held against the stream's contract, people made surrogates, before any log.
+
+The door answers one caller about a few rows, so it says at once which row and which field does not fit, and takes all
+of a request or nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from tidemill.core.contract.contract import Contract, ContractColumn
+from tidemill.core.errors import BadRequest, nearest
+from tidemill.core.kinds import KINDS
+from tidemill.core.records.posted_event import CheckedEvent, NamedPerson, Plain
+from tidemill.serving.events.local_time import instant
+
+_AHEAD_US = 3_600_000_000
+
+
+class EventValidator:
+    """The door of one stream. `surrogate(column, identifier)` comes from the mill's keys."""
+
+    def __init__(self, contract: Contract, surrogate: Callable[[str, str], str]) -> None:
+        self.contract = contract
+        self._surrogate = surrogate
+        self._known = {column.name: column for column in contract.columns}
+
+    def take(
+        self, rows: Sequence[dict[str, object]], received_at: int, *, replaying: bool = False
+    ) -> list[CheckedEvent]:
+        """The rows, to be sealed before they are logged, or `BadRequest` naming row and field, never a value.
+
+        An event more than an hour in the future of `received_at` is refused, since some clock is wrong; in a replay,
+        where the server stands still, it is not.
+        """
+        taken = []
+        for i, row in enumerate(rows):
+            try:
+                event = self._event(row, received_at)
+                if not replaying:
+                    self._refuse_future(event)
+            except BadRequest as error:
+                where = f"row {i}: " if len(rows) > 1 else ""
+                raise BadRequest(f"{where}{error.message}", tip=error.tip) from None
+            taken.append(event)
+        return taken
+
+    def _event(self, row: dict[str, object], received_at: int) -> CheckedEvent:
+        for name in row:
+            if name not in self._known:
+                raise BadRequest(f"{self.contract.name} has no such field", tip=nearest(name, self._known))
+        plain: dict[str, Plain] = {}
+        people: dict[str, NamedPerson] = {}
+        for column in self.contract.columns:
+            value = row.get(column.name)
+            if column.role == "subject":
+                people[column.name] = self._person(column, value)
+            elif value is None:
+                plain[column.name] = _missing(column)
+            else:
+                plain[column.name] = _value(column, value)
+        return CheckedEvent(received_at=received_at, row=plain, people=people)
+
+    def _person(self, column: ContractColumn, value: object) -> NamedPerson:
+        if not isinstance(value, str) or not 0 < len(value) <= 512:
+            raise BadRequest(f"`{column.name}` is text of 1 to 512 letters")
+        return NamedPerson(self._surrogate(column.name, value), value)
+
+    def _refuse_future(self, event: CheckedEvent) -> None:
+        at = event.row[self.contract.event_time]
+        if isinstance(at, int) and at > event.received_at + _AHEAD_US:
+            raise BadRequest(
+                f"`{self.contract.event_time}` lies in the future", tip="look at the sender's clock and zone"
+            )
+
+
+def _missing(column: ContractColumn) -> Plain:
+    if not column.optional:
+        raise BadRequest(f"`{column.name}` is missing", tip=f"it is {KINDS[column.kind].words}")
+    return column.default
+
+
+def _value(column: ContractColumn, value: object) -> Plain:
+    if column.kind == "time":
+        return instant(value, column)
+    if column.kind == "str":
+        if not isinstance(value, str) or (column.role == "item" and not 0 < len(value) <= 512):
+            raise _wrong(column)
+        return value
+    if column.kind == "bool":
+        if not isinstance(value, bool):
+            raise _wrong(column)
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(column)
+    if column.kind == "int" and (value != int(value) if math.isfinite(value) else True):
+        raise _wrong(column)
+    if not abs(value) < 2**63:
+        raise BadRequest(f"`{column.name}` is too large")
+    return _in_range(column, int(value) if column.kind == "int" else float(value))
+
+
+def _in_range(column: ContractColumn, value: int | float) -> int | float:
+    if (column.ge is not None and value < column.ge) or (column.le is not None and value > column.le):
+        bounds = f"{'…' if column.ge is None else column.ge} to {'…' if column.le is None else column.le}"
+        raise BadRequest(f"`{column.name}` is outside {bounds}")
+    return value
+
+
+def _wrong(column: ContractColumn) -> BadRequest:
+    return BadRequest(f"`{column.name}` is {KINDS[column.kind].words}")

@@ -1,0 +1,78 @@
+"""Encryption keys of the people in posted events, read or made in a thread, for many requests at once.
+
+A person who is new to the mill gets an entry of the vault here; the run that brings the event in finds the same one.
+Where the vault is away, events are sealed under the vault's own key instead, and counted: no event waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from tidemill.core.errors import TidemillError
+from tidemill.core.identity.surrogates import PersonKey, Vault
+from tidemill.serving.http.metrics import Counters
+
+_log = logging.getLogger(__name__)
+
+#: How long the vault is not asked after it failed, seconds.
+_AWAY_S = 1.0
+
+#: Surrogate -> kind and identifier.
+People = Mapping[str, tuple[str, str]]
+
+
+class PersonKeys:
+    """Keys by surrogate. What comes in while the vault is being asked shares its next transaction."""
+
+    def __init__(self, vault: Vault, counters: Counters) -> None:
+        self._vault, self._counters = vault, counters
+        self._people: dict[str, tuple[str, str]] = {}
+        self._next: asyncio.Future[dict[str, PersonKey]] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "person-keys")
+        self._away_until = 0.0
+
+    async def of(self, people: People) -> Mapping[str, PersonKey]:
+        """The keys of these people; of all, or of none where the vault is away."""
+        known = self._vault.keys_in_memory(people)
+        if len(known) == len(people):
+            return known
+        loop = asyncio.get_running_loop()
+        self._people.update(people)
+        if self._next is None:
+            self._next = loop.create_future()
+        mine = self._next
+        if self._asking is None:
+            self._asking = loop.create_task(self._ask())
+        keys = await mine
+        if not keys:
+            self._counters.add("sealed_without_person", len(people))
+        return keys
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        self._thread.shutdown()
+
+    async def _ask(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._next is not None:
+                people, self._people = self._people, {}
+                waiting, self._next = self._next, None
+                waiting.set_result(await loop.run_in_executor(self._thread, self._found_or_made, people))
+        finally:
+            self._asking = None
+
+    def _found_or_made(self, people: People) -> dict[str, PersonKey]:
+        if time.monotonic() < self._away_until:
+            return {}
+        try:
+            return self._vault.found_or_made(people)
+        except (TidemillError, OSError) as error:
+            self._away_until = time.monotonic() + _AWAY_S
+            _log.error("the vault is away, and events are sealed under the vault's own key: %s", error)
+            return {}

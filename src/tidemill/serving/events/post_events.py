@@ -1,0 +1,110 @@
+"""`POST /v1/events/{stream}`: taken at the door, on disk before the answer, then heeded by every worker at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from tidemill.core.errors import LatestFull
+from tidemill.core.identity.surrogates import Vault
+from tidemill.core.ports import EventLog, EventWriter, LatestWriter
+from tidemill.core.records.posted_event import CheckedEvent, encode_event, sealed_event
+from tidemill.core.settings import Serve
+from tidemill.serving.events.event_validation import EventValidator
+from tidemill.serving.events.person_keys import PersonKeys
+from tidemill.serving.events.streams import ServedStream, Streams
+from tidemill.serving.http import requests
+from tidemill.serving.http.error_responses import not_kept
+from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
+from tidemill.serving.http.metrics import Counters
+from tidemill.serving.live.server_clock import ServerClock
+from tidemill.serving.recommend.user_history import RecentEvents
+
+
+class _OpenStream:
+    def __init__(self, door: EventValidator, log: EventWriter, recent: RecentEvents, about: ServedStream) -> None:
+        self.door, self.log, self.recent, self.about = door, log, recent, about
+
+
+class PostEvents:
+    """Takes events of all streams, and appends them to the stream of the same name in the event log."""
+
+    def __init__(
+        self,
+        events: EventLog,
+        *,
+        latest: LatestWriter,
+        surrogate: Callable[[str, str], str],
+        vault: Vault,
+        clock: ServerClock,
+        limits: Serve,
+        counters: Counters,
+    ) -> None:
+        self._events = events
+        self._latest = latest
+        self._surrogate = surrogate
+        self._vault = vault
+        self._keys = PersonKeys(vault, counters)
+        self._clock = clock
+        self._limits = limits
+        self._counters = counters
+        self._streams = Streams(streams={})
+        self._open: dict[str, _OpenStream] = {}
+        #: One thread puts fresh rows, because a put waits for the disk.
+        self._putting = ThreadPoolExecutor(1, "fresh-rows")
+
+    def serve(self, streams: Streams) -> None:
+        """Take up the project's streams; those that stayed as they were keep their segments."""
+        self._streams = streams
+        for name, stream in list(self._open.items()):
+            if streams.streams.get(name) != stream.about:
+                self._open.pop(name).log.close()
+
+    async def __call__(self, request: HttpRequest) -> HttpResponse:
+        name = requests.word(request.parts[0], "stream")
+        stream = self._stream(name)
+        received = self._clock.micros()
+        rows = requests.rows(request.body, self._limits)
+        events = stream.door.take(rows, received, replaying=self._clock.replaying)
+        people = {
+            person.surrogate: (column, person.identifier) for event in events for column, person in event.people.items()
+        }
+        keys, seal_with = await self._keys.of(people), self._vault.seal_with
+        sealed = [sealed_event(event, lambda value, named: seal_with(keys, value, named)) for event in events]
+        try:
+            await stream.log.append(*[encode_event(event) for event in sealed])
+        except OSError as error:
+            raise not_kept("events", error) from error
+        heeded = await self._heed(stream, events)
+        self._counters.add("events", len(events))
+        return HttpResponse(202, msgspec.json.encode({"accepted": len(events), "heeded": heeded}))
+
+    async def _heed(self, stream: _OpenStream, events: list[CheckedEvent]) -> bool:
+        """Let answers know; the events are safe by now, so where there is no room they wait for the next run."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._putting, stream.recent.add, events)
+        except LatestFull:
+            return False
+        return True
+
+    def _stream(self, name: str) -> _OpenStream:
+        found = self._open.get(name)
+        if found is None:
+            about = self._streams[name]
+            found = self._open[name] = _OpenStream(
+                EventValidator(about.contract, self._surrogate),
+                self._events.writer(name),
+                RecentEvents(self._latest, name, about.contract, about.feeds),
+                about,
+            )
+        return found
+
+    def close(self) -> None:
+        """Flush and close the segments."""
+        self._putting.shutdown()
+        self._keys.close()
+        for stream in self._open.values():
+            stream.log.close()

@@ -1,0 +1,58 @@
+"""What a server must know of the project's streams to take events: contracts, and which models they feed.
+
+The server never imports mill.py. The run leaves this file beside the pointers whenever it has read the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from tidemill.core.contract.contract import Contract
+from tidemill.core.errors import NotServed, nearest
+from tidemill.core.record_format import Record, VersionedRecord
+from tidemill.serving.live.state_files import write_state
+
+FILE = "streams.json"
+
+
+class ServedStream(Record, frozen=True):
+    """A stream that events can be posted to."""
+
+    contract: Contract = Contract()
+    #: Models whose interactions are made from it, directly or through tables: their answers heed a posted event.
+    feeds: tuple[str, ...] = ()
+
+
+class Streams(VersionedRecord, frozen=True):
+    """All streams of a project."""
+
+    KIND: ClassVar[str] = "list of streams"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("streams",)
+
+    streams: dict[str, ServedStream] = msgspec.field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> ServedStream:
+        if name not in self.streams:
+            raise NotServed(f"no stream {name!r} is served here", tip=nearest(name, self.streams))
+        return self.streams[name]
+
+    def feeding(self, model: str) -> list[str]:
+        """The streams whose events the answers of `model` heed."""
+        return sorted(name for name, stream in self.streams.items() if model in stream.feeds)
+
+    def subject(self, model: str) -> str:
+        """The column that names people in the streams of `model`: the kind of its surrogates."""
+        for name in self.feeding(model):
+            found = self.streams[name].contract.role("subject")
+            if found:
+                return found[0]
+        raise NotServed(f"no stream feeds the model {model!r}", tip="`tidemill run` tells the server of the streams")
+
+
+def write_streams(serving_root: Path, streams: Mapping[str, ServedStream]) -> None:
+    """Leave the streams where a server finds them; a running one takes them up within a second."""
+    write_state(serving_root / FILE, Streams(streams=dict(streams)))

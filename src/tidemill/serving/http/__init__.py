@@ -1,0 +1,1 @@
+"""HTTP of the API: messages, routes, access, errors and metrics."""

@@ -1,0 +1,129 @@
+"""A request and an answer: RSGI (Granian's interface) on one side, plain records for the routes on the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from tidemill.core.errors import BadRequest, TooLarge, WrongMedia
+from tidemill.core.settings import Serve
+
+
+class Headers(Protocol):
+    """The headers of a request; names in lower case."""
+
+    def get(self, key: str, default: str | None = None) -> str | None:
+        """One header's value."""
+        ...
+
+
+class Scope(Protocol):
+    """What RSGI says of a request."""
+
+    proto: str
+    method: str
+    path: str
+    query_string: str
+    headers: Headers
+
+
+class Wire(Protocol):
+    """RSGI's side of one exchange: the body in, the answer out."""
+
+    def __call__(self) -> Awaitable[bytes]: ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Answer with a body."""
+        ...
+
+    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Answer without one."""
+        ...
+
+
+class HttpRequest(msgspec.Struct, frozen=True):
+    """A request that has passed the access hook."""
+
+    #: Values of the placeholders in the route's path.
+    parts: tuple[str, ...]
+    query: str
+    header: Callable[[str], str | None]
+    body: bytes
+    #: `time.perf_counter_ns` when its first byte was seen by a route.
+    started_ns: int
+
+
+class HttpResponse(msgspec.Struct, frozen=True):
+    """An answer; `body` is JSON unless `media` says otherwise."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    media: str = "application/json"
+
+
+def require_json(content_type: str | None) -> None:
+    """`WrongMedia` unless the body is declared as JSON: a form of a foreign page never is."""
+    media = (content_type or "").partition(";")[0].strip().lower()
+    if media != "application/json":
+        raise WrongMedia("the body is not declared as JSON", tip="send Content-Type: application/json")
+
+
+def require_tensors(header: Callable[[str], str | None]) -> None:
+    """`WrongMedia` unless the body may be tensors: declared as JSON or octets, or by a program not declared at all.
+
+    Clients of the Open Inference Protocol (NVIDIA's, for one) declare no media type. A page of another site could send
+    such a body too, without asking first: a `fetch` of bytes carries none. But a browser says with every POST where it
+    comes from (`Origin`, Fetch Standard 3.2; `Sec-Fetch-Site` besides), and the access hook has refused foreign pages
+    by that. So what is let through undeclared is only what no browser sent: neither of those headers is there.
+    """
+    if header("content-encoding") not in (None, "identity"):
+        raise WrongMedia("the body is compressed", tip="send it as it is")
+    declared = header("content-type")
+    if declared is None and header("origin") is None and header("sec-fetch-site") is None:
+        return
+    if (declared or "").partition(";")[0].strip().lower() != "application/octet-stream":
+        require_json(declared)
+
+
+#: A body of up to so many times the limit is taken off the wire and thrown away before it is refused: a caller that is
+#: still sending would otherwise meet a broken pipe and never read why.
+_DISCARDED = 8
+
+
+async def body_of(scope: Scope, wire: Wire, limits: Serve) -> bytes:
+    """The whole body, at most `max_body_bytes` and within `body_timeout_s`."""
+    length = scope.headers.get("content-length")
+    if length is not None and not (length.isascii() and length.isdigit()):
+        raise BadRequest("Content-Length is no number")
+    try:
+        async with asyncio.timeout(limits.body_timeout_s):
+            if length is not None and int(length) <= limits.max_body_bytes:
+                return await wire()
+            if length is not None and int(length) > _DISCARDED * limits.max_body_bytes:
+                raise _too_large(limits)
+            return await _bounded(wire, limits)
+    except TimeoutError:
+        raise BadRequest(f"the body did not arrive within {limits.body_timeout_s:g} s") from None
+
+
+async def _bounded(wire: Wire, limits: Serve) -> bytes:
+    chunks, size = [], 0
+    async for chunk in wire:
+        size += len(chunk)
+        if size > _DISCARDED * limits.max_body_bytes:
+            break
+        if size <= limits.max_body_bytes:
+            chunks.append(chunk)
+    if size > limits.max_body_bytes:
+        raise _too_large(limits)
+    return b"".join(chunks)
+
+
+def _too_large(limits: Serve) -> TooLarge:
+    return TooLarge(f"the body is larger than {limits.max_body_bytes:,} bytes", tip="send fewer rows at a time")

@@ -1,0 +1,153 @@
+"""Counters that all workers share: one memory-mapped file per worker place, summed by whichever worker is asked.
+
+A counter costs one addition to mapped memory. The file belongs to the place (0, 1, …), not to the process, so a worker
+that replaces a crashed one counts on where that one stopped and no rate ever goes backwards.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from bisect import bisect_left
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+#: Upper bounds of the answer time buckets, microseconds.
+BUCKETS_US = (100, 200, 350, 500, 750, 1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000)
+ROUTES = (
+    "recommend", "recommend_token", "infer", "infer_version", "invocations", "events", "outcomes", "v2", "v2_live",
+    "v2_ready", "model", "model_ready", "model_version", "model_version_ready", "livez", "readyz", "healthz", "metrics",
+    "none",
+)  # fmt: skip
+CLASSES = ("2xx", "3xx", "4xx", "5xx")
+KINDS = ("computed", "repeat", "not_modified", "fallback", "off")
+COUNTS = ("not_logged", "events", "outcomes", "swaps", "swap_failures", "failures", "sealed_without_person")
+
+_NAMES = (
+    [f"requests:{route}:{kind}" for route in ROUTES for kind in CLASSES]
+    + [f"predictions:{kind}" for kind in KINDS]
+    + list(COUNTS)
+    + [f"bucket:{bound}" for bound in (*BUCKETS_US, "+Inf")]
+    + ["answer_us", "in_flight", "beat"]
+)
+_PLACE = {name: i for i, name in enumerate(_NAMES)}
+_BYTES = 8 * len(_NAMES)
+_ANSWER_US = _PLACE["answer_us"]
+_BUCKETS = [_PLACE[f"bucket:{bound}"] for bound in (*BUCKETS_US, "+Inf")]
+
+
+class Counters:
+    """One worker's counters; `add` and `set` are all a request costs."""
+
+    def __init__(self, folder: Path, place: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(folder / f"{place}.counters", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.fstat(fd).st_size != _BYTES:  # an older layout counts from zero
+                os.ftruncate(fd, 0)
+                os.ftruncate(fd, _BYTES)
+            self._map = mmap.mmap(fd, _BYTES)
+        finally:
+            os.close(fd)
+        self._cells = memoryview(self._map).cast("Q")
+        self.set("in_flight", 0)
+
+    def add(self, name: str, by: int = 1) -> None:
+        """Count `by` more of `name`."""
+        self._cells[_PLACE[name]] += by
+
+    def set(self, name: str, value: int) -> None:
+        """Put a gauge where it stands."""
+        self._cells[_PLACE[name]] = value
+
+    def request(self, route: str, status: int) -> None:
+        """Count one answered request."""
+        self._cells[_PLACE[f"requests:{route}:{status // 100}xx"]] += 1
+
+    def answered(self, kind: str, us: int | None) -> None:
+        """Count one answer and how long it took, in microseconds; `None` for one that came with another's."""
+        self._cells[_PLACE[f"predictions:{kind}"]] += 1
+        if us is not None:
+            self.took(us)
+
+    def took(self, us: int) -> None:
+        """Count how long a request's answer took, in microseconds."""
+        self._cells[_ANSWER_US] += us
+        self._cells[_BUCKETS[bisect_left(BUCKETS_US, us)]] += 1
+
+
+def totals(folder: Path) -> dict[str, int]:
+    """Every counter, summed over the places; `write_heartbeat` is the oldest."""
+    found = [_read(path) for path in sorted(folder.glob("*.counters"))]
+    sums = {name: sum(values[name] for values in found) for name in _NAMES}
+    sums["beat"] = min((values["beat"] for values in found), default=0)
+    return sums
+
+
+def write_heartbeat(folder: Path, place: int) -> int:
+    """When the worker of a place last said that it runs, microseconds; 0 where it never did."""
+    path = folder / f"{place}.counters"
+    return _read(path)["beat"] if path.is_file() else 0
+
+
+def _read(path: Path) -> dict[str, int]:
+    content = path.read_bytes()
+    if len(content) != _BYTES:
+        return dict.fromkeys(_NAMES, 0)
+    return dict(zip(_NAMES, memoryview(content).cast("Q"), strict=True))
+
+
+class _Sums(Collector):
+    def __init__(self, folder: Path, live: dict[str, str]) -> None:
+        self._folder = folder
+        self._live = live
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
+        sums = totals(self._folder)
+        requests = CounterMetricFamily(
+            "tidemill_requests", "Requests by route and class of status", labels=["route", "status"]
+        )
+        for route in ROUTES:
+            for kind in CLASSES:
+                if value := sums[f"requests:{route}:{kind}"]:
+                    requests.add_metric([route, kind], value)
+        yield requests
+        predictions = CounterMetricFamily(
+            "tidemill_predictions", "Answers, one for each recommendation or row", labels=["kind"]
+        )
+        for kind in KINDS:
+            predictions.add_metric([kind], sums[f"predictions:{kind}"])
+        yield predictions
+        for name in COUNTS:
+            yield CounterMetricFamily(f"tidemill_{name}", f"Count of {name.replace('_', ' ')}", value=sums[name])
+        yield GaugeMetricFamily("tidemill_requests_in_flight", "Requests being worked on", value=sums["in_flight"])
+        yield _histogram(sums)
+        release = GaugeMetricFamily(
+            "tidemill_release", "The release that this worker answers from", labels=["model", "release"]
+        )
+        for model, name in self._live.items():
+            release.add_metric([model, name], 1)
+        yield release
+
+
+def _histogram(sums: dict[str, int]) -> HistogramMetricFamily:
+    buckets, total = [], 0
+    for bound in BUCKETS_US:
+        total += sums[f"bucket:{bound}"]
+        buckets.append((str(bound / 1e6), total))
+    total += sums["bucket:+Inf"]
+    buckets.append(("+Inf", total))
+    return HistogramMetricFamily(
+        "tidemill_answer_seconds", "Time from request to answer inside the server", buckets, sums["answer_us"] / 1e6
+    )
+
+
+def exposition(folder: Path, live: dict[str, str]) -> bytes:
+    """All counters in Prometheus' text format; `live` is model -> release of the worker that is asked."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Sums(folder, live))
+    return generate_latest(registry)

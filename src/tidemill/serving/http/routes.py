@@ -1,0 +1,63 @@
+"""The table of routes: every path that the server answers. Nothing gets here that has not passed the access hook."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from tidemill.core.errors import NotServed, WrongMethod, nearest
+from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
+
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One path; it may hold placeholders like `{model}`."""
+
+    name: str
+    method: str
+    path: str
+    handler: Handler
+    #: Whether its body may also be tensors as bytes.
+    tensors: bool = False
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether a body is read; it has to be JSON, or tensors where the route takes them."""
+        return self.method == "POST"
+
+
+class Routes:
+    """Finds the route of a request."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = tuple(routes)
+        self._by_length: dict[int, list[tuple[list[str | None], Route]]] = {}
+        for route in routes:
+            pattern = [None if part.startswith("{") else part for part in route.path.split("/")]
+            self._by_length.setdefault(len(pattern), []).append((pattern, route))
+
+    def find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]]:
+        """The route and the values of its placeholders; `NotServed`, or `WrongMethod` for a path that has others."""
+        parts = path.split("/")
+        fitting = self._fitting(parts)
+        for pattern, route in fitting:
+            if route.method == method:
+                return route, tuple(part for wanted, part in zip(pattern, parts, strict=True) if wanted is None)
+        if fitting:
+            raise WrongMethod(f"this path takes {self.allowed(path)}")
+        raise NotServed(
+            "there is no such path", tip=nearest("/".join(parts[:3]), {route.path for route in self.routes})
+        )
+
+    def allowed(self, path: str) -> str:
+        """The methods that a path takes, for `Allow`."""
+        return ", ".join(sorted(route.method for _, route in self._fitting(path.split("/"))))
+
+    def _fitting(self, parts: list[str]) -> list[tuple[list[str | None], Route]]:
+        return [
+            (pattern, route)
+            for pattern, route in self._by_length.get(len(parts), ())
+            if all(wanted is None or wanted == part for wanted, part in zip(pattern, parts, strict=True))
+        ]

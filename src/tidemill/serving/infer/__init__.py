@@ -1,0 +1,1 @@
+"""Inference of tabular models: the Open Inference Protocol and MLflow invocations."""

@@ -1,0 +1,87 @@
+"""Answers of tabular models on their way out: each row's record, in the prediction log before the answer leaves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tidemill.core.records.serving import Prediction, ScoredItem
+from tidemill.serving.http.http_messages import HttpRequest
+from tidemill.serving.http.metrics import Counters
+from tidemill.serving.infer.tabular_predictor import PreparedRow, TabularPredictor
+from tidemill.serving.live.live_model import LiveModel
+from tidemill.serving.live.prediction_writer import AnswerTime, PredictionWriter
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Records(NamedTuple):
+    """The records of a request's rows, ready to be written."""
+
+    encoded: list[bytes]
+    #: For each row `computed`, `repeat` or `off`.
+    kinds: list[str]
+    at: AnswerTime
+
+
+class InferLog:
+    """Writes and counts the answers of a worker; `records` may run in a thread, `keep` belongs to the loop."""
+
+    def __init__(self, writer: PredictionWriter, counters: Counters) -> None:
+        self._writer = writer
+        self._counters = counters
+
+    def records(
+        self,
+        model: LiveModel,
+        predictor: TabularPredictor,
+        rows: Sequence[PreparedRow],
+        outputs: Mapping[str, list[Any]] | None,
+        request: HttpRequest,
+    ) -> Records:
+        """A record for each row, a short one for a repeat; without `outputs`, of a model that is off."""
+        at = self._writer.answer_time(request)
+        encoded, kinds, remembered = [], [], model.remembered
+        for number, row in enumerate(rows):
+            kind = "off" if outputs is None else "repeat" if row.prediction_id in remembered else "computed"
+            kinds.append(kind)
+            items = predictor.items(outputs, number) if outputs is not None and kind == "computed" else ()
+            encoded.append(self._writer.encoded(self._record(predictor, row, items, kind, at)))
+        return Records(encoded, kinds, at)
+
+    def keep(self, model: LiveModel, predictor: TabularPredictor, rows: Sequence[PreparedRow], made: Records) -> bool:
+        """Write the records by one call; whether they are in the log, all of them or none.
+
+        Raises `NotLogged` where they are not and the model answers nothing unlogged.
+        """
+        for kind, n in Counter(made.kinds).items() if len(rows) > 1 else ((made.kinds[0], 1),):
+            self._counters.add(f"predictions:{kind}", n)
+        self._counters.took(made.at.latency_us)
+        logged = self._writer.write_all(predictor, made.encoded)
+        if logged:  # a repeat points at a full record, so what was not logged is no repeat the next time
+            for row, kind in zip(rows, made.kinds, strict=True):
+                if kind == "computed":
+                    model.remember(row.prediction_id, None)
+        return logged
+
+    def _record(
+        self, predictor: TabularPredictor, row: PreparedRow, items: tuple[ScoredItem, ...], kind: str, at: AnswerTime
+    ) -> Prediction:
+        full, off = bool(items), kind == "off"
+        return self._writer.record(
+            predictor,
+            at,
+            prediction_id=row.prediction_id,
+            kind=kind,
+            off=off,
+            as_of=row.as_of,
+            subject=row.subject,
+            n=predictor.n,
+            items=items,
+            short="switched off" if off else None,
+            features=predictor.features(row) if full else "",
+            context=_encode(row.beside).decode() if full and row.beside else "",
+        )

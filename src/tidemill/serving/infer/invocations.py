@@ -1,0 +1,161 @@
+"""`POST /invocations`: tables of rows as MLflow's scoring server takes them, answered as every other question is.
+
+Standard: MLflow's REST scoring protocol, with `dataframe_split`, `dataframe_records`, `inputs` and `instances`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tidemill.core.errors import BadRequest, NotServed, nearest
+from tidemill.core.kinds import KINDS
+from tidemill.core.records.signature import InputField
+from tidemill.core.settings import Serve
+from tidemill.serving.http import requests
+from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
+from tidemill.serving.infer.infer_route import LARGE, InferRoute, tabular_predictor_of
+from tidemill.serving.infer.oip_request import InferRequest, InferRequestReader
+from tidemill.serving.infer.oip_response import about
+from tidemill.serving.infer.tabular_predictor import TabularPredictor
+from tidemill.serving.infer.tensor_values import Unfit, converter
+from tidemill.serving.live.live_model import LiveModel
+
+Columns = dict[str, list[Any]]
+
+
+class _SplitTable(msgspec.Struct, frozen=True):
+    columns: list[str]
+    data: list[list[Any]]
+    index: list[Any] | None = None
+
+
+class _InvocationBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    dataframe_split: _SplitTable | None = None
+    dataframe_records: list[dict[str, Any]] | None = None
+    inputs: list[dict[str, Any]] | dict[str, Any] | None = None
+    instances: list[dict[str, Any]] | dict[str, Any] | None = None
+    params: dict[str, Any] = {}
+
+
+_decoder = msgspec.json.Decoder(_InvocationBody)
+_encode = msgspec.json.Encoder().encode
+
+
+class Invocations:
+    """Answers MLflow's clients for all tabular models of a worker."""
+
+    def __init__(self, models: Mapping[str, LiveModel], inferring: InferRoute, limits: Serve) -> None:
+        self._models = models
+        self._inferring = inferring
+        self._limits = limits
+
+    async def __call__(self, request: HttpRequest) -> HttpResponse:
+        """`predictions`: a value for each row, or `{"probability": …, "label": …}`."""
+        model = self._model(request.query)
+        predictor = tabular_predictor_of(model)
+        if len(request.body) > LARGE:
+            question = await asyncio.to_thread(self._read, predictor.reader, request.body)
+        else:
+            question = self._read(predictor.reader, request.body)
+        rows, outputs, logged = await self._inferring.ask(model, predictor, question, request)
+        said = {"predictions": _predictions(outputs)} | about(predictor.release, rows, logged)
+        return HttpResponse(200, _encode(said), (("cache-control", "no-store"),))
+
+    def _model(self, query: str) -> LiveModel:
+        """The model that `?model=` names, or the only tabular one."""
+        name, _, value = query.partition("=")
+        if query and name != "model":
+            raise BadRequest("the query takes `model` only", tip="for example ?model=churn")
+        if query:
+            return self._inferring.model(value)
+        served = [one for one in self._models.values() if isinstance(one.predictor, TabularPredictor)]
+        if not served:
+            raise NotServed("no tabular model is served here")
+        if len(served) > 1:
+            names = ", ".join(sorted(one.name for one in served))
+            raise BadRequest(f"{len(served)} tabular models are served here", tip=f"add ?model= with one of {names}")
+        return served[0]
+
+    def _read(self, reader: InferRequestReader, body: bytes) -> InferRequest:
+        asked = requests.decoded(_decoder, body)
+        columns, n = _columns(asked, reader.names, self._limits)
+        requests.bounded([None] * n, self._limits)
+        given = [_converted(field, columns[field.name]) if field.name in columns else None for field in reader.fields]
+        return InferRequest(n, reader.filled(n, given))
+
+
+def _columns(asked: _InvocationBody, known: Sequence[str], limits: Serve) -> tuple[Columns, int]:
+    """Columns by name, all of them known, and how many rows they have."""
+    forms = [asked.dataframe_split, asked.dataframe_records, asked.inputs, asked.instances]
+    given = [form for form in forms if form is not None]
+    if len(given) != 1:
+        raise BadRequest("the body holds one of dataframe_split, dataframe_records, inputs and instances")
+    form = given[0]
+    names = form.columns if isinstance(form, _SplitTable) else _names(form, limits)
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        raise BadRequest("there is a column that the model does not take", tip=nearest(unknown, known))
+    if isinstance(form, _SplitTable):
+        return _of_split(form)
+    return _of_records(form, names) if isinstance(form, list) else _of_columns(form)
+
+
+def _names(form: Sequence[Mapping[str, Any]] | Mapping[str, Any], limits: Serve) -> Sequence[str]:
+    """The columns, before any is made: records that each bring another name would be that many columns of that many."""
+    if isinstance(form, Mapping):
+        return list(form)
+    return list(dict.fromkeys(name for record in requests.bounded(list(form), limits) for name in record))
+
+
+def _of_split(split: _SplitTable) -> tuple[Columns, int]:
+    if len(set(split.columns)) != len(split.columns):
+        raise BadRequest("dataframe_split names a column twice")
+    wrong = next((row for row, values in enumerate(split.data) if len(values) != len(split.columns)), None)
+    if wrong is not None:
+        raise BadRequest(f"dataframe_split: row {wrong} has not as many values as there are columns")
+    columns = {name: [row[place] for row in split.data] for place, name in enumerate(split.columns)}
+    return columns, len(split.data)
+
+
+def _of_records(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Columns, int]:
+    return {name: [record.get(name) for record in records] for name in names}, len(records)
+
+
+def _of_columns(given: Mapping[str, Any]) -> tuple[Columns, int]:
+    columns = {name: values if isinstance(values, list) else [values] for name, values in given.items()}
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        raise BadRequest("the columns are not equally long")
+    return columns, lengths.pop() if lengths else 0
+
+
+def _converted(field: InputField, values: list[Any]) -> list[Any]:
+    """A column's JSON values as the field's; the type is what the values are."""
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return values
+    if kinds == {bool}:
+        datatype, family = "BOOL", "bool"
+    elif kinds == {str}:
+        datatype, family = "BYTES", "bytes"
+    elif kinds == {int} and field.kind != "float":
+        datatype, family = "INT64", "int"
+    else:
+        datatype, family = "FP64", "float"
+    convert = converter(field.name, field.kind, family)
+    if convert is None:
+        raise BadRequest(f"{field.name} is {KINDS[field.kind].words}, and the column holds something else")
+    try:
+        return convert(values, datatype)
+    except Unfit as why:
+        raise BadRequest(f"{field.name}: {why}") from None
+
+
+def _predictions(outputs: Mapping[str, list[Any]]) -> list[Any]:
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    return [dict(zip(outputs, values, strict=True)) for values in zip(*outputs.values(), strict=True)]

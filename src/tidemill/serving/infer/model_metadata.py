@@ -1,0 +1,81 @@
+"""`GET /v2`, `/v2/health/…`, `/v2/models/…`: what a client of the Open Inference Protocol asks before it infers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+import tidemill
+from tidemill.core.records.signature import InputField
+from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
+from tidemill.serving.infer.infer_route import InferRoute, require_version, tabular_predictor_of
+from tidemill.serving.infer.tabular_predictor import TabularPredictor
+from tidemill.serving.infer.tensor_values import DATATYPE
+
+_NO_STORE = (("cache-control", "no-store"),)
+PLATFORM = "tidemill_tabular"
+
+
+class ModelMetadata:
+    """Answers about one worker; `not_ready` gives the reasons for which it is not."""
+
+    def __init__(self, inferring: InferRoute, not_ready: Callable[[], list[str]]) -> None:
+        self._inferring = inferring
+        self._not_ready = not_ready
+
+    async def server(self, request: HttpRequest) -> HttpResponse:
+        """Name, version and extensions."""
+        return _json({"name": "tidemill", "version": tidemill.__version__, "extensions": ["binary_tensor_data"]})
+
+    async def live(self, request: HttpRequest) -> HttpResponse:
+        """200 while the worker runs."""
+        return _json({"live": True})
+
+    async def ready(self, request: HttpRequest) -> HttpResponse:
+        """200 when every promoted model answers; else 400, as the protocol says "no" by a status of 4xx."""
+        reasons = self._not_ready()
+        return _json({"ready": not reasons, "reasons": reasons}, 400 if reasons else 200)
+
+    async def model(self, request: HttpRequest) -> HttpResponse:
+        """The inputs and outputs of a tabular model."""
+        predictor = tabular_predictor_of(self._inferring.model(request.parts[0]))
+        require_version(predictor, request.parts[1:])
+        return _json(metadata_of(predictor))
+
+    async def model_ready(self, request: HttpRequest) -> HttpResponse:
+        """200 when a release of the model answers, and no other than the version that is asked for; else 400."""
+        model = self._inferring.model(request.parts[0])
+        if len(request.parts) > 1 and model.predictor is not None:
+            require_version(tabular_predictor_of(model), request.parts[1:])
+        ready = model.predictor is not None and not model.off
+        return _json({"name": model.name, "ready": ready}, 200 if ready else 400)
+
+
+def metadata_of(predictor: TabularPredictor) -> dict[str, Any]:
+    """A model as the protocol describes it; -1 stands for the number of rows."""
+    release, signature = predictor.release, predictor.signature
+    widths = {"probabilities": [-1, len(signature.classes)]}
+    return {
+        "name": release.model,
+        "versions": [str(release.number)],
+        "platform": PLATFORM,
+        "inputs": [
+            {"name": field.name, "datatype": DATATYPE[field.kind], "shape": [-1], "parameters": _about(field)}
+            for field in signature.request
+        ],
+        "outputs": [
+            {"name": field.name, "datatype": DATATYPE[field.kind], "shape": widths.get(field.name, [-1])}
+            for field in signature.outputs
+        ],
+    }
+
+
+def _about(field: InputField) -> dict[str, Any]:
+    said: dict[str, Any] = {"kind": field.kind, "optional": field.optional}
+    return said | {name: value for name, value in (("unit", field.unit), ("role", field.role)) if value}
+
+
+def _json(said: dict[str, Any], status: int = 200) -> HttpResponse:
+    return HttpResponse(status, msgspec.json.encode(said), _NO_STORE)

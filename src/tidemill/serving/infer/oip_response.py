@@ -1,0 +1,81 @@
+"""An answer by the Open Inference Protocol: output tensors as JSON, or as bytes behind it where so asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tidemill.core.records.release import Release
+from tidemill.serving.http.http_messages import HttpResponse
+from tidemill.serving.infer import binary_tensors
+from tidemill.serving.infer.oip_request import InferRequest
+from tidemill.serving.infer.tabular_predictor import PreparedRow
+
+_encode = msgspec.json.Encoder().encode
+_NO_STORE = ("cache-control", "no-store")
+
+
+class LogReceipt(NamedTuple):
+    """Whether an answer is in the prediction log, and the UTC day under which outcomes may name it."""
+
+    logged: bool
+    served_day: str
+
+
+def respond(
+    release: Release,
+    question: InferRequest,
+    rows: Sequence[PreparedRow],
+    outputs: Mapping[str, list[Any]],
+    logged: LogReceipt,
+) -> HttpResponse:
+    """The response to a question; `parameters` holds plain values only, as the protocol has it."""
+    tensors, buffers = [], []
+    for name, binary in question.outputs:
+        tensor, buffer = _tensor(name, outputs[name], binary=binary)
+        tensors.append(tensor)
+        if buffer is not None:
+            buffers.append(buffer)
+    said: dict[str, Any] = {"model_name": release.model, "model_version": str(release.number)}
+    if question.id is not None:
+        said["id"] = question.id
+    said["parameters"] = about(release, rows, logged)
+    said["outputs"] = tensors
+    header = _encode(said)
+    if not buffers:
+        return HttpResponse(200, header, (_NO_STORE,))
+    length = (binary_tensors.HEADER, str(len(header)))
+    return HttpResponse(200, b"".join([header, *buffers]), (_NO_STORE, length), "application/octet-stream")
+
+
+def about(release: Release, rows: Sequence[PreparedRow], logged: LogReceipt) -> dict[str, Any]:
+    """Where an answer comes from: release, prediction ids of the rows with commas between, how features were found."""
+    found: dict[str, Any] = {
+        "release": release.name,
+        "prediction_ids": ",".join([row.prediction_id for row in rows]),
+        "served_day": logged.served_day,
+        "logged": logged.logged,
+    }
+    if rows[0].status:
+        for row in rows:
+            for status in row.status.values():
+                name = f"features_{status}"
+                found[name] = found.get(name, 0) + 1
+    return found
+
+
+def _tensor(name: str, values: list[Any], *, binary: bool) -> tuple[dict[str, Any], bytes | None]:
+    datatype = "BYTES" if name == "label" else "FP64"
+    shape = [len(values)]
+    if name == "probabilities":
+        shape.append(len(values[0]))
+        values = [value for row in values for value in row]
+    tensor: dict[str, Any] = {"name": name, "shape": shape, "datatype": datatype}
+    if not binary:
+        tensor["data"] = values
+        return tensor, None
+    buffer = binary_tensors.content(values, datatype)
+    tensor["parameters"] = {"binary_data_size": len(buffer)}
+    return tensor, buffer

@@ -1,0 +1,86 @@
+"""One tensor of a question: its name, shape and datatype, and its values in one list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from tidemill.core.errors import BadRequest
+from tidemill.serving.infer import binary_tensors
+from tidemill.serving.infer.tensor_values import FAMILY
+
+#: MLServer's content types that mean what a tensor is anyway.
+_CONTENT = (None, "np", "pd", "str", "datetime")
+#: Names that errors may repeat.
+PLAIN = re.compile(r"[\w .\-:/]{1,128}\Z")
+
+
+class OipTensor(msgspec.Struct, frozen=True, gc=False):
+    """One input; `data` is left out where its bytes follow the JSON. It is in no cycle, which the collector need not
+    look for.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=512)]
+    shape: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1, max_length=2)]
+    datatype: str
+    data: list[Any] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+def described_value(tensor: OipTensor, number: int) -> str:
+    """A tensor's name where it is a plain one: errors repeat nothing else of what a caller wrote."""
+    return tensor.name if PLAIN.match(tensor.name) else f"number {number}"
+
+
+def binary_size(size: Any, left: int, tensor: OipTensor, number: int) -> int:
+    """How many of the `left` bytes behind the JSON are this tensor's."""
+    if type(size) is not int or not 0 <= size <= left:
+        raise BadRequest(
+            f"the tensor {described_value(tensor, number)}: binary_data_size does not lie within the body",
+            tip="set Inference-Header-Content-Length to the length of the JSON, and put the tensors' bytes behind it",
+        )
+    return size
+
+
+def data_of(tensor: OipTensor, number: int, raw: memoryview | None) -> list[Any]:
+    """The values of a tensor in one list, as many as its shape says."""
+    if tensor.datatype not in FAMILY:
+        raise BadRequest(
+            f"the tensor {described_value(tensor, number)} has no datatype of the protocol", tip=", ".join(FAMILY)
+        )
+    if tensor.parameters:
+        _check_parameters(tensor.parameters, described_value(tensor, number))
+    if raw is not None:
+        if tensor.data is not None:
+            raise BadRequest(f"the tensor {described_value(tensor, number)} has both `data` and binary_data_size")
+        data = binary_tensors.values(raw, tensor.datatype, described_value(tensor, number))
+    elif tensor.data is None:
+        raise BadRequest(f"the tensor {described_value(tensor, number)} has no data")
+    else:
+        data = _flat(tensor.data, tensor, number)
+    expected = tensor.shape[0] if len(tensor.shape) == 1 else tensor.shape[0] * tensor.shape[1]
+    if len(data) != expected:
+        raise BadRequest(
+            f"the tensor {described_value(tensor, number)} has {len(data)} values for the shape {tensor.shape}"
+        )
+    return data
+
+
+def _flat(data: list[Any], tensor: OipTensor, number: int) -> list[Any]:
+    """Row by row; a list of rows is allowed too."""
+    if len(tensor.shape) == 1 or not data or type(data[0]) is not list:
+        return data
+    if any(type(row) is not list or len(row) != tensor.shape[1] for row in data):
+        raise BadRequest(f"the tensor {described_value(tensor, number)} has rows of another length than its shape says")
+    return [value for row in data for value in row]
+
+
+def _check_parameters(parameters: Mapping[str, Any], said: str) -> None:
+    if "shared_memory_region" in parameters:
+        raise BadRequest(f"the tensor {said}: shared memory is not offered here", tip="send the values")
+    if parameters.get("content_type") not in _CONTENT:
+        raise BadRequest(f"the tensor {said}: its content_type is not known here", tip="send plain values")

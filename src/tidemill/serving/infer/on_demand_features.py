@@ -1,0 +1,64 @@
+"""On-demand features at answer time: columns into a function of the project and out again, as in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tidemill.core.errors import AnswerFailed
+from tidemill.core.kinds import KINDS, Kind
+from tidemill.core.records.signature import InputField, OnDemandFeature
+from tidemill.models.formats.pretrained import PretrainedGraph
+from tidemill.models.formats.source_modules import load_shipped
+from tidemill.models.tabular.on_demand_arrays import FOLDER, PRETRAINED, array_of_values, values_of_array
+
+
+class OnDemandFunction:
+    """One function of a release: `taken` are the kinds of what it takes, `sources` the release's modules by path.
+
+    The pre-trained models that it uses are opened from the folder `bundle` when it first runs, one thread each.
+    """
+
+    def __init__(
+        self,
+        computed: OnDemandFeature,
+        taken: Mapping[str, Kind],
+        sources: Mapping[str, bytes],
+        hashes: Mapping[str, str],
+        bundle: Path,
+    ) -> None:
+        self._name = computed.function
+        self._takes = [(name, taken[name]) for name in computed.takes]
+        self._gives = computed.gives
+        used = {name: PretrainedGraph(bundle / PRETRAINED / name) for name in computed.pretrained}
+        self._function: Callable[..., Any] = load_shipped(
+            computed.module, computed.function, FOLDER, sources, hashes, used
+        )
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Add what the function gives to each row, a dict of name -> value; `AnswerFailed` where it cannot."""
+        try:
+            given = self._function(
+                *[array_of_values([row.get(name) for row in rows], kind) for name, kind in self._takes]
+            )
+        except Exception as error:  # whatever the project's function raises; its message may quote a value
+            raise AnswerFailed(f"on-demand features {self._name!r} raised a {type(error).__name__}") from error
+        if not isinstance(given, dict):
+            raise AnswerFailed(f"on-demand features {self._name!r} gave no dict")
+        for field in self._gives:
+            for row, value in zip(rows, self._values(given, field, len(rows)), strict=True):
+                row[field.name] = value
+
+    def _values(self, given: Mapping[str, Any], field: InputField, n: int) -> list[Any]:
+        array = np.asarray(given.get(field.name))
+        if array.shape != (n,):
+            raise AnswerFailed(f"on-demand features {self._name!r}: {field.name!r} has not one value for each row")
+        try:
+            return values_of_array(array, field.kind)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise AnswerFailed(
+                f"on-demand features {self._name!r}: {field.name!r} holds what is not {KINDS[field.kind].words}"
+            ) from error

@@ -1,0 +1,45 @@
+"""Fact publication: the number of the publication that everything in the online store was made from.
+
+A run leaves this file beside the deployments once it has brought every view up to its publication. The ledger names
+the versions of all tables of a publication, so a logged answer can be resolved years later. While a run brings the
+views up, answers still name the publication before.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from tidemill.serving.live.state_files import WatchedFile, read_state, write_state
+
+FILE = "publication.json"
+
+
+class FactPublication(msgspec.Struct, frozen=True):
+    """The publication of the facts, and its as-of in microseconds."""
+
+    number: int = 0
+    as_of: int = 0
+    format: int = 1
+
+
+class WatchedPublication:
+    """The number as a worker follows it; 0 while no run has left any."""
+
+    def __init__(self, serving_root: Path) -> None:
+        self._file = WatchedFile(serving_root / FILE, FactPublication)
+        self.number = 0
+        self.look()
+
+    def look(self) -> None:
+        """Take up a new publication; costs one `stat`."""
+        if self._file.look():
+            self.number = self._file.content.number if self._file.content else 0
+
+
+def write_fact_publication(serving_root: Path, number: int, as_of: int) -> None:
+    """Say which publication every view is up to."""
+    made = FactPublication(number, as_of)
+    if read_state(serving_root / FILE, FactPublication) != made:
+        write_state(serving_root / FILE, made)

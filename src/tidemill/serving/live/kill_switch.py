@@ -1,0 +1,211 @@
+"""The switch of a model: off answers by the declared fallback or not at all, whatever else is down.
+
+The switch is `switch.json`, a file that every worker watches, written first. Where there is none, `policy.json` counts,
+which is what format 1 called it. Its ledger line follows; while the ledger is away the line waits in a spool and is
+written when it is back, with the time at which the switch was thrown. The file is there from the model's first day on
+and takes a fixed room, so that on a full disk it is written over where it stands.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from tidemill.core.clock import Clock, to_micros
+from tidemill.core.errors import LedgerError, NotServed, nearest
+from tidemill.core.storage.durable_files import sync_folder, write_durably
+from tidemill.release import model_folder
+from tidemill.serving.live.state_files import WatchedFile, no_room, overwrite, read_state
+
+FILE = "switch.json"
+#: The same file as format 1 called it; read where there is no `switch.json`.
+OLD_FILE = "policy.json"
+SPOOL = "spool.jsonl"
+#: Bytes of a switch file, filled up with spaces: within one block of any file system, and never more later.
+_ROOM = 1_024
+
+#: Where the ledger line of a thrown switch is: in the ledger, in the spool, or nowhere, because a disk was full.
+Line = Literal["written", "waiting", "lost"]
+
+
+class SwitchState(msgspec.Struct, frozen=True):
+    """How a model answers: `off` by its fallback; `since` in microseconds; `who` threw the switch and `why`."""
+
+    off: bool = False
+    since: int = 0
+    who: str = ""
+    why: str = ""
+    format: int = 1
+
+
+class WatchedSwitch:
+    """The switch in a model's folder, read again when it was thrown; a folder without a file is on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = WatchedFile(folder / FILE, SwitchState)
+        self._old_file = WatchedFile(folder / OLD_FILE, SwitchState)
+        self.off = False
+
+    def look(self) -> None:
+        """Take up a thrown switch; costs one `stat`."""
+        self._file.look()
+        found = self._file.content
+        if found is None and not self._file.path.exists():
+            self._old_file.look()
+            found = self._old_file.content
+        self.off = found is not None and found.off
+
+
+class SpooledEntry(msgspec.Struct, frozen=True):
+    """A ledger line that could not be written yet."""
+
+    act: str
+    about: str
+    at: int
+    who: str
+    why: str
+
+
+class SwitchLedger(Protocol):
+    """The part of the ledger that the switch writes to."""
+
+    def append(self, act: str, *, about: str = "", details: Mapping[str, Any] = ...) -> object:
+        """Add one line."""
+        ...
+
+
+def switch_state(serving_root: Path, model: str) -> SwitchState:
+    """The state of the switch; a model without a file is on."""
+    return _state(model_folder(serving_root, model))
+
+
+def _state(folder: Path) -> SwitchState:
+    path = folder / FILE
+    return read_state(path if path.exists() else folder / OLD_FILE, SwitchState) or SwitchState()
+
+
+def make_room(folder: Path) -> None:
+    """Put the switch file into a model's folder, unless there is one: who throws the switch meanwhile wins.
+
+    It is on, or what the file of format 1 says.
+    """
+    path = folder / FILE
+    if path.exists():
+        return
+    ready = folder / f".{FILE}.{os.getpid()}"
+    try:
+        write_durably(ready, _fitted(_state(folder)))
+        with suppress(FileExistsError):
+            os.link(ready, path)
+    finally:
+        ready.unlink(missing_ok=True)
+    sync_folder(folder)
+
+
+def switch(
+    serving_root: Path, model: str, *, off: bool, who: str, why: str, clock: Clock, ledger: SwitchLedger | None
+) -> Line:
+    """Throw the switch of `model` and say where its ledger line is.
+
+    Raises `NotServed` for a model that was never promoted here. A ledger that is gone, locked or damaged does not
+    hold the switch up: hand in `None` where it does not even open. Nor does a full disk, which may cost the line, and
+    of the switch file what does not fit into it: the `why`, then the `who`.
+    """
+    folder = model_folder(serving_root, model)
+    if not folder.is_dir():
+        raise NotServed(f"no model {model!r} was promoted here", tip=nearest(model, served(serving_root)))
+    at = to_micros(clock.now())
+    _put(folder, SwitchState(off, at, who, why))
+    try:
+        _spool(serving_root, SpooledEntry("off" if off else "on", f"model:{model}", at, who, why))
+    except OSError as error:
+        if not no_room(error):
+            raise
+        return "lost"
+    try:
+        return "written" if ledger is not None and flush_spool(serving_root, ledger) else "waiting"
+    except OSError as error:
+        if not no_room(error):
+            raise
+        return "waiting"
+
+
+def _put(folder: Path, state: SwitchState) -> None:
+    """Replace the file at once, or write over the one that counts where the disk has no room for another one."""
+    try:
+        write_durably(folder / FILE, _filled(state))
+    except OSError as error:
+        there = next((folder / name for name in (FILE, OLD_FILE) if (folder / name).exists()), None)
+        if not no_room(error) or there is None:
+            raise
+        overwrite(there, _fitted(state))
+
+
+def _fitted(state: SwitchState) -> bytes:
+    """The content of the file within its room; what does not fit is left out: the `why`, then the `who`."""
+    shorter = (state, SwitchState(state.off, state.since, state.who), SwitchState(state.off, state.since))
+    return next(text for text in map(_filled, shorter) if len(text) <= _ROOM)
+
+
+def _filled(state: SwitchState) -> bytes:
+    return msgspec.json.encode(state).ljust(_ROOM)
+
+
+def served(serving_root: Path) -> list[str]:
+    """The models that have a pointer here."""
+    return sorted(path.parent.name for path in serving_root.glob("*/live.json"))
+
+
+def flush_spool(serving_root: Path, ledger: SwitchLedger) -> int:
+    """Write the waiting lines, oldest first, and say how many; what fails keeps waiting.
+
+    A line is written before it leaves the spool: a crash in between writes it twice rather than never.
+    """
+    written = 0
+    with _alone(serving_root):
+        waiting = spooled(serving_root)
+        for line in waiting:
+            try:
+                ledger.append(
+                    line.act, about=line.about, details={"thrown_at": line.at, "who": line.who, "why": line.why}
+                )
+            except (LedgerError, OSError):
+                break
+            written += 1
+            _keep(serving_root / SPOOL, waiting[written:])
+    return written
+
+
+def spooled(serving_root: Path) -> list[SpooledEntry]:
+    """The lines that wait for the ledger."""
+    try:
+        lines = (serving_root / SPOOL).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    return [msgspec.json.decode(line, type=SpooledEntry) for line in lines if line]
+
+
+def _spool(serving_root: Path, waiting: SpooledEntry) -> None:
+    with _alone(serving_root):
+        _keep(serving_root / SPOOL, [*spooled(serving_root), waiting])
+
+
+def _keep(path: Path, waiting: list[SpooledEntry]) -> None:
+    write_durably(path, b"".join(msgspec.json.encode(line) + b"\n" for line in waiting))
+
+
+@contextmanager
+def _alone(serving_root: Path) -> Iterator[None]:
+    """One process at a time on the spool; the kernel frees it."""
+    fd = os.open(serving_root / f"{SPOOL}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

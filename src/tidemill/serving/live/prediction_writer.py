@@ -1,0 +1,127 @@
+"""Prediction writer: an answer's record in the prediction log before the answer leaves, for every kind of model.
+
+What all records share is filled in here: release, deployment, arm, policy, propensity, switch, publication, trace. And
+here is the rule for what could not be logged: it is counted, and where a log is required nothing is answered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from tidemill.core.errors import NotLogged
+from tidemill.core.records.deployment import Assignment
+from tidemill.core.records.release import Release
+from tidemill.core.records.serving import LOGGED_ITEMS, Prediction, ScoredItem
+from tidemill.core.settings import Serve
+from tidemill.serving.http.http_messages import HttpRequest
+from tidemill.serving.http.metrics import Counters
+from tidemill.serving.http.trace_context import trace_id
+from tidemill.serving.live.fact_publication import WatchedPublication
+from tidemill.serving.live.prediction_log import PredictionLog
+from tidemill.serving.live.server_clock import ServerClock
+
+
+class LoggedPredictor(Protocol):
+    """What a record says of the predictor that answered."""
+
+    release: Release
+    #: `for_you@3`, made once.
+    name: str
+    assignment: Assignment
+
+
+class AnswerTime(NamedTuple):
+    """What all records of one request share."""
+
+    served_at: int
+    latency_us: int
+    trace_id: str
+
+
+class PredictionWriter:
+    """Makes, writes and counts the records of a worker; making may run in a thread, writing belongs to the loop."""
+
+    def __init__(
+        self,
+        log: PredictionLog,
+        clock: ServerClock,
+        limits: Serve,
+        counters: Counters,
+        publication: WatchedPublication,
+    ) -> None:
+        self._log = log
+        self._clock = clock
+        self._required = limits.log == "required"
+        self._counters = counters
+        self._publication = publication
+        self.encoded = log.encoded
+
+    def answer_time(self, request: HttpRequest) -> AnswerTime:
+        """When a request is answered, how long that took, and its trace."""
+        latency_us = (time.perf_counter_ns() - request.started_ns) // 1_000
+        return AnswerTime(self._clock.micros(), latency_us, trace_id(request.header("traceparent")))
+
+    def record(
+        self,
+        predictor: LoggedPredictor,
+        at: AnswerTime,
+        *,
+        prediction_id: str,
+        kind: str,
+        off: bool,
+        as_of: int,
+        subject: str,
+        n: int,
+        items: tuple[ScoredItem, ...],
+        short: str | None,
+        features: str,
+        context: str,
+        exclude: Sequence[str] = (),
+        candidates: Sequence[str] | None = None,
+    ) -> Prediction:
+        """One record. Of `exclude` and `candidates` the first `LOGGED_ITEMS` names are kept."""
+        assignment = predictor.assignment
+        return Prediction(
+            prediction_id=prediction_id,
+            model=predictor.release.model,
+            release=predictor.name,
+            deployment=assignment.deployment,
+            arm=assignment.arm,
+            policy=assignment.policy,
+            switch="off" if off else "on",
+            propensity=assignment.propensity,
+            served_at=at.served_at,
+            as_of=as_of,
+            subject=subject,
+            n=n,
+            exclude=tuple(exclude[:LOGGED_ITEMS]) if exclude else (),
+            n_exclude=len(exclude),
+            candidates=None if candidates is None else tuple(candidates[:LOGGED_ITEMS]),
+            n_candidates=0 if candidates is None else len(candidates),
+            items=items,
+            short=short,
+            features=features,
+            context=context,
+            publication=self._publication.number,
+            trace_id=at.trace_id,
+            latency_us=at.latency_us,
+            kind=kind,
+        )
+
+    def write(self, predictor: LoggedPredictor, record: Prediction) -> bool:
+        """Write one record, and say whether it is in the log; `NotLogged` where it has to be."""
+        logged = self._log.write(record)
+        self._counters.answered(record.kind, record.latency_us)
+        return logged or self._not_logged(predictor, 1)
+
+    def write_all(self, predictor: LoggedPredictor, encoded: Sequence[bytes]) -> bool:
+        """Write encoded records by one call, all of them or none; `NotLogged` where they have to be in the log."""
+        return self._log.write_all(encoded) or self._not_logged(predictor, len(encoded))
+
+    def _not_logged(self, predictor: LoggedPredictor, n: int) -> bool:
+        self._counters.add("not_logged", n)
+        if predictor.release.log == "required" or self._required:
+            raise NotLogged("the prediction log takes nothing, and this model answers nothing unlogged")
+        return False

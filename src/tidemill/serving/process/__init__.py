@@ -1,0 +1,1 @@
+"""Processes of the server: supervisor, workers, hot swap, health."""

@@ -1,0 +1,169 @@
+"""A server beside this process: start it, wait until it is up or until a release is live, and stop it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from tidemill.core.errors import NotReady
+from tidemill.serving.live.state_files import read_state
+from tidemill.serving.process.hot_swap import STATE, SwapState
+from tidemill.serving.process.server_state import SERVER, ServerState
+from tidemill.serving.process.start_process import ProcessStart
+from tidemill.serving.process.supervisor import ServerPlan, serve
+
+LOG = "server.log"
+
+
+def run_plan(plan: str) -> None:
+    """Serve a plan given as JSON: the target of `start`."""
+    serve(msgspec.json.decode(plan, type=ServerPlan))
+
+
+class ServerHandle:
+    """A running server of which this process is the parent; used as a context manager it is stopped at the end."""
+
+    def __init__(self, plan: ServerPlan, process: subprocess.Popen[bytes]) -> None:
+        self.plan = plan
+        self._root = Path(plan.root)
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id."""
+        return self._process.pid
+
+    @property
+    def port(self) -> int:
+        """The API's port; known once the server is starting."""
+        said = self._said()
+        return said.port if said else self.plan.port
+
+    @property
+    def url(self) -> str:
+        """Where the API answers."""
+        host = f"[{self.plan.host}]" if ":" in self.plan.host else self.plan.host
+        return f"http://{host}:{self.port}"
+
+    def wait_ready(self, timeout_s: float = 60.0) -> None:
+        """Return when every worker answers and every promoted release is live; `NotReady` says what is missing."""
+        end = time.monotonic() + timeout_s
+        while True:
+            said = self._said()
+            missing = [] if said and said.state == "up" else ["workers are starting"]
+            missing += missing_releases(self._root)
+            if not missing:
+                return
+            _raise_failed(self._root)
+            if self._process.poll() is not None:
+                raise NotReady(f"the server ended with status {self._process.returncode}", tip=f"see {self._log()}")
+            if time.monotonic() > end:
+                raise NotReady(
+                    f"the server is not up after {timeout_s:g} s: {'; '.join(missing)}", tip=f"see {self._log()}"
+                )
+            time.sleep(0.02)
+
+    def stop(self, timeout_s: float = 60.0) -> int:
+        """SIGTERM, drain, and the supervisor's exit status (0 unless it failed)."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:  # its children end with it
+            self._process.kill()
+            return self._process.wait()
+
+    def __enter__(self) -> ServerHandle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _said(self) -> ServerState | None:
+        said = read_state(self._root / SERVER, ServerState)
+        return said if said is not None and said.pid == self._process.pid else None
+
+    def _log(self) -> Path:
+        return self._root / LOG
+
+
+def start(plan: ServerPlan) -> ServerHandle:
+    """Serve beside this process, which takes the server with it when it ends. Its log is `server.log` in the root."""
+    root = Path(plan.root)
+    root.mkdir(parents=True, exist_ok=True)
+    given = msgspec.json.encode(plan).decode()
+    command = ProcessStart("tidemill.serving.process.server_handle:run_plan", {"plan": given}).command(
+        parent=os.getpid()
+    )
+    with (root / LOG).open("ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    return ServerHandle(plan, process)
+
+
+def missing_releases(root: Path) -> list[str]:
+    """Sentences on the promoted releases that are not live in every worker, as the running server tells them.
+
+    Where a release was taken back for the last good one, that one answers and nothing is missing.
+    """
+    missing = []
+    for path in sorted(root.glob("*/live.json")):
+        state = read_state(path.parent / STATE, SwapState)
+        if state is None or (state.state != "live" and not (state.state == "failed" and _other(state))):
+            missing.append(f"{path.parent.name} is {state.state if state else 'not looked at yet'}")
+    return missing
+
+
+def _other(state: SwapState) -> bool:
+    """Whether another release than the promoted one answers."""
+    return state.serving not in ("", state.wanted)
+
+
+def _raise_failed(root: Path) -> None:
+    for path in sorted(root.glob("*/live.json")):
+        state = read_state(path.parent / STATE, SwapState)
+        if state is not None and state.state == "failed" and not _other(state):
+            raise NotReady(f"{state.wanted} does not come up, and there is no other release: {state.why}")
+
+
+def swap_state(root: Path, model: str) -> SwapState | None:
+    """Where the last swap of a model stands, as the server told it."""
+    return read_state(root / model / STATE, SwapState)
+
+
+def is_serving(root: Path) -> ServerState | None:
+    """The running server of a project; `None` where there is none."""
+    said = read_state(root / SERVER, ServerState)
+    if said is None or said.state == "stopped":
+        return None
+    try:
+        os.kill(said.pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        return said
+    return said
+
+
+def wait_live(root: Path, model: str, release: str, timeout_s: float = 60.0) -> SwapState:
+    """Return when every worker answers from `release` (`for_you@3`); `NotReady` where it was taken back or is late."""
+    end = time.monotonic() + timeout_s
+    while True:
+        state = swap_state(root, model)
+        if state is not None and state.wanted == release:
+            if state.state == "live":
+                return state
+            if state.state == "failed":
+                raise NotReady(
+                    f"{release} did not go live: {state.why}", tip=f"{state.serving or 'nothing'} keeps serving"
+                )
+        if time.monotonic() > end:
+            raise NotReady(f"{release} is not live in every worker after {timeout_s:g} s")
+        time.sleep(0.02)

@@ -1,0 +1,75 @@
+"""What one server has to itself while it runs: its project and its port."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from tidemill.core.errors import AlreadyServing
+from tidemill.core.record_format import VersionedRecord
+from tidemill.serving.live.state_files import read_state
+
+
+@contextlib.contextmanager
+def single_server(root: Path) -> Iterator[None]:
+    """One server of a project at a time; the kernel frees the lock."""
+    root.mkdir(parents=True, exist_ok=True)
+    fd = os.open(root / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        found = read_state(root / SERVER, ServerState)
+        by = f" by process {found.pid} on port {found.port}" if found else ""
+        raise AlreadyServing(f"this project is served already{by}", tip="stop it with Ctrl-C or SIGTERM") from None
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def reserved_port(host: str, port: int) -> Iterator[int]:
+    """Hold the port (0: a free one) for as long as workers may come and go.
+
+    Workers share it by SO_REUSEPORT, which would also let a second server slip in unseen: so the port has to be free
+    without it first, and a socket that listens to nobody keeps it ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError as error:
+            raise AlreadyServing(f"{host}:{port} cannot be listened on: {error.strerror}") from error
+        found = probe.getsockname()[1]
+    with socket.socket(family) as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind((host, found))
+        yield found
+
+
+SERVER = "server.json"
+State = Literal["starting", "up", "draining", "stopped"]
+
+
+class ServerState(VersionedRecord, frozen=True, kw_only=True):
+    """What is told of a running server in `server.json`."""
+
+    KIND: ClassVar[str] = "server state"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("pid", "port", "state")
+
+    pid: int = 0
+    host: str = ""
+    port: int = 0
+    console_port: int = 0
+    state: State = "starting"
+    workers: int = 0
+    since: int = 0
+    #: Workers that were replaced since it started.
+    replaced: int = 0

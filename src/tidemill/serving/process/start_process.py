@@ -1,0 +1,63 @@
+"""How the supervisor's processes start: `python -P -m tidemill.serving.process.start_process TARGET ARGUMENTS`.
+
+TARGET is `module:function`, ARGUMENTS a JSON object of its keyword arguments. A process of its own (no fork) has none
+of the supervisor's threads, locks or open files; it ends when the supervisor does, also if that was killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+_PR_SET_PDEATHSIG = 1
+
+
+class ProcessStart(msgspec.Struct, frozen=True):
+    """What a process runs: `module:function` and its keyword arguments."""
+
+    target: str
+    arguments: dict[str, Any] = {}
+
+    def command(self, **more: Any) -> list[str]:
+        """The command line; `more` are further arguments."""
+        given = msgspec.json.encode(self.arguments | more).decode()
+        # -P keeps the working folder off the import path: a file there may be called like a module
+        return [sys.executable, "-P", "-m", "tidemill.serving.process.start_process", self.target, given]
+
+    def call(self, **more: Any) -> Any:
+        """Run it in this process, and give what it returns."""
+        module, _, function = self.target.partition(":")
+        return getattr(importlib.import_module(module), function)(**self.arguments, **more)
+
+
+def end_with_parent(parent: int) -> None:
+    """Ask the kernel for SIGTERM when the parent dies (Linux; elsewhere nothing happens)."""
+    try:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != parent:  # it died before the kernel was asked
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the target."""
+    logging.basicConfig(format="%(asctime)s %(process)d %(name)s %(levelname)s %(message)s", level=logging.INFO)
+    target, given = arguments
+    values = msgspec.json.decode(given, type=dict[str, Any])
+    parent = values.pop("parent", None)
+    if parent is not None:
+        end_with_parent(parent)
+    ProcessStart(target, values).call()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

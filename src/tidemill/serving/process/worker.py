@@ -1,0 +1,90 @@
+"""One API worker process: Granian's embedded RSGI server around a site, and the loop that keeps the site in step."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Callable
+
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from tidemill.serving.process.worker_site import WorkerSite
+
+_log = logging.getLogger(__name__)
+
+#: How often pointers, switches, streams and clocks are looked at: well within the second that is promised.
+LOOK_S = 0.05
+#: How long a request may take to finish after the worker was told to stop.
+_FINISH_S = 10.0
+
+
+def run_worker(make: Callable[[], WorkerSite], *, host: str, port: int, max_in_flight: int) -> None:
+    """Serve until SIGTERM; SIGUSR1 begins the drain (unready, connections closed as they answer)."""
+    sys.setswitchinterval(0.0005)  # a swap or a refresh in its thread holds an answer up by half a millisecond at most
+    site = make()
+    site.start()
+    gc.collect()
+    gc.freeze()
+    try:
+        asyncio.run(_serve(site, host, port, max_in_flight))
+    finally:
+        site.close()
+
+
+async def _serve(site: WorkerSite, host: str, port: int, max_in_flight: int) -> None:
+    server = Server(
+        site.app,
+        address=host,
+        port=port,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_enabled=False,
+        backlog=1024,
+        backpressure=2 * max_in_flight,  # beyond our own limit, so that it is we who say 429
+        http1_settings=HTTP1Settings(header_read_timeout=10_000),
+    )
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, _drain, site)
+    looking = asyncio.create_task(_look(site))
+    serving = asyncio.create_task(server.serve())
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopped, looking}, return_when=asyncio.FIRST_COMPLETED)
+    _drain(site)
+    if not serving.done():
+        await _finish(site)
+        server.stop()  # type: ignore[no-untyped-call]  # Granian leaves this one untyped
+    looking.cancel()
+    for task in (serving, looking):
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _drain(site: WorkerSite) -> None:
+    site.app.draining = True
+
+
+async def _finish(site: WorkerSite) -> None:
+    """Wait until what is being worked on is answered."""
+    for _ in range(int(_FINISH_S / 0.01)):
+        if not site.app.in_flight:
+            return
+        await asyncio.sleep(0.01)
+
+
+async def _look(site: WorkerSite) -> None:
+    while True:
+        try:
+            site.look()
+        except OSError as error:  # a full disk or a missing folder: what is served goes on as it is
+            _log.error("looking failed: %s", error)
+        await asyncio.sleep(LOOK_S)

@@ -1,0 +1,202 @@
+"""Everything that one API worker serves, kept in step with the files beside the deployments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+
+from tidemill.core.clock import Clock, to_micros
+from tidemill.core.identity.surrogates import Vault
+from tidemill.core.ports import EventLog, LatestWriter
+from tidemill.core.record_format import VersionedRecord
+from tidemill.core.settings import Serve
+from tidemill.serving.events.post_events import PostEvents
+from tidemill.serving.events.post_outcomes import PostOutcomes
+from tidemill.serving.events.streams import FILE as STREAMS
+from tidemill.serving.events.streams import Streams
+from tidemill.serving.http.access import Access
+from tidemill.serving.http.http_app import App
+from tidemill.serving.http.metrics import Counters
+from tidemill.serving.http.routes import Route, Routes
+from tidemill.serving.infer.infer_route import InferRoute
+from tidemill.serving.infer.invocations import Invocations
+from tidemill.serving.infer.model_metadata import ModelMetadata
+from tidemill.serving.live.fact_publication import WatchedPublication
+from tidemill.serving.live.live_model import LiveModel, LoadFailure, Opener
+from tidemill.serving.live.prediction_log import PredictionLog
+from tidemill.serving.live.prediction_writer import PredictionWriter
+from tidemill.serving.live.server_clock import ServerClock
+from tidemill.serving.live.state_files import WatchedFile, write_state
+from tidemill.serving.process.health import Health
+from tidemill.serving.recommend.recommend_route import RecommendRoute
+
+WORKERS = "workers"
+
+
+class WorkerStores(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is given."""
+
+    #: The project's `.tidemill/`.
+    state: Path
+    latest: LatestWriter
+    events: EventLog
+    surrogate: Callable[[str, str], str]
+    vault: Vault
+    log: PredictionLog
+    wall: Clock
+    #: Makes the predictor of a deployment, from the worker's clock and a function from model to its streams.
+    opener: Callable[[ServerClock, Callable[[str], Sequence[str]]], Opener]
+
+
+class WorkerReport(VersionedRecord, frozen=True, kw_only=True):
+    """What a worker tells the supervisor: which releases it has answered from, and which it could not take up."""
+
+    KIND: ClassVar[str] = "worker state"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("pid",)
+
+    pid: int = 0
+    place: int = 0
+    live: dict[str, str] = msgspec.field(default_factory=dict)
+    failed: dict[str, LoadFailure] = msgspec.field(default_factory=dict)
+    since: int = 0
+
+
+class WorkerSite:
+    """Models, streams and routes of one worker. `look` takes up what changed and is called about 20 times a second."""
+
+    def __init__(self, stores: WorkerStores, settings: Serve, access: Access, *, place: int) -> None:
+        self.root = stores.state / "serving"
+        self._stores = stores
+        self._place = place
+        self._told: WorkerReport | None = None
+        self._feeds: dict[str, tuple[str, ...]] = {}
+        self._streams_file = WatchedFile(self.root / STREAMS, Streams)
+        self.clock = ServerClock(stores.wall, self.root)
+        self.counters = Counters(self.root / WORKERS, place)
+        self._opener = stores.opener(self.clock, self._feeding)
+        self.models: dict[str, LiveModel] = {}
+        self.events = PostEvents(
+            stores.events, latest=stores.latest, surrogate=stores.surrogate, vault=stores.vault, clock=self.clock,
+            limits=settings, counters=self.counters,
+        )  # fmt: skip
+        self.publication = WatchedPublication(self.root)
+        writer = PredictionWriter(stores.log, self.clock, settings, self.counters, self.publication)
+        self.recommending = RecommendRoute(
+            self.models, kind=lambda model: self.streams.subject(model), surrogate=stores.surrogate, writer=writer,
+            clock=self.clock, limits=settings,
+        )  # fmt: skip
+        self.inferring = InferRoute(self.models, writer=writer, counters=self.counters)
+        self.app = App(self._routes(settings), access, settings, self.counters)
+        self._look_at_streams()
+
+    @property
+    def streams(self) -> Streams:
+        """The streams as the last run left them."""
+        return self._streams_file.content or Streams(streams={})
+
+    def _feeding(self, model: str) -> Sequence[str]:
+        return self._feeds.get(model, ())
+
+    def start(self) -> None:
+        """Open every model before the first request."""
+        self._find_models()
+        for model in self.models.values():
+            model.start()
+        self._tell()
+
+    def look(self) -> None:
+        """Take up new deployments, switches, streams and clocks, and say what this worker answers from."""
+        self.clock.look()
+        self.publication.look()
+        self._look_at_streams()
+        self._find_models()
+        marks = self._marks()
+        for model in self.models.values():
+            model.look(marks)
+        self.counters.set("beat", to_micros(self._stores.wall.now()))
+        self.counters.set("in_flight", self.app.in_flight)
+        self._tell()
+
+    def releases(self) -> dict[str, str]:
+        """Model -> release that this worker answers from."""
+        return {name: model.release for name, model in self.models.items() if model.release}
+
+    def close(self) -> None:
+        """Flush what was acknowledged and take this worker's name off the list."""
+        self.events.close()
+        (self.root / WORKERS / f"{os.getpid()}.json").unlink(missing_ok=True)
+
+    def _routes(self, settings: Serve) -> Routes:
+        health = Health(self._not_ready, self._about, self.releases, self.root / WORKERS)
+        outcomes = PostOutcomes(self._stores.log, self.clock, settings, self.counters)
+        about = ModelMetadata(self.inferring, self._not_ready)
+        infer = self.inferring.infer
+        invocations = Invocations(self.models, self.inferring, settings)
+        return Routes(
+            [
+                Route("recommend", "POST", "/v1/recommend/{model}", self.recommending.post),
+                Route("recommend_token", "GET", "/v1/recommend/{model}/{token}", self.recommending.get),
+                Route("infer", "POST", "/v2/models/{model}/infer", infer, tensors=True),
+                Route("infer_version", "POST", "/v2/models/{model}/versions/{version}/infer", infer, tensors=True),
+                Route("invocations", "POST", "/invocations", invocations),
+                Route("v2", "GET", "/v2", about.server),
+                Route("v2_live", "GET", "/v2/health/live", about.live),
+                Route("v2_ready", "GET", "/v2/health/ready", about.ready),
+                Route("model", "GET", "/v2/models/{model}", about.model),
+                Route("model_ready", "GET", "/v2/models/{model}/ready", about.model_ready),
+                Route("model_version", "GET", "/v2/models/{model}/versions/{version}", about.model),
+                Route("model_version_ready", "GET", "/v2/models/{model}/versions/{version}/ready", about.model_ready),
+                Route("events", "POST", "/v1/events/{stream}", self.events),
+                Route("outcomes", "POST", "/v1/outcomes", outcomes),
+                Route("livez", "GET", "/livez", health.livez),
+                Route("readyz", "GET", "/readyz", health.readyz),
+                Route("healthz", "GET", "/healthz", health.healthz),
+                Route("metrics", "GET", "/metrics", health.metrics),
+            ]
+        )
+
+    def _marks(self) -> dict[str, int]:
+        """The marks of everything that the models keep of the store, in one read."""
+        views = sorted({view for model in self.models.values() for view in model.views})
+        return dict(zip(views, self._stores.latest.marks(views), strict=True)) if views else {}
+
+    def _look_at_streams(self) -> None:
+        if self._streams_file.look():
+            self.events.serve(self.streams)
+            fed = {model for stream in self.streams.streams.values() for model in stream.feeds}
+            self._feeds = {model: tuple(self.streams.feeding(model)) for model in fed}
+
+    def _find_models(self) -> None:
+        for path in self.root.glob("*/serving.json"):
+            if path.parent.name not in self.models:
+                self.models[path.parent.name] = LiveModel(path.parent, self._opener, self.counters)
+
+    def _not_ready(self) -> list[str]:
+        reasons = ["draining"] if self.app.draining else []
+        promoted = {path.parent.name for path in self.root.glob("*/live.json")}
+        return reasons + [f"{name} has no release that came up" for name in sorted(promoted - set(self.releases()))]
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "place": self._place,
+            "as_of": self.clock.now().isoformat(),
+            "replaying": self.clock.replaying,
+            "models": {
+                name: {"release": model.release, "off": model.off, "failed": model.failed}
+                for name, model in self.models.items()
+            },
+            "streams": sorted(self.streams.streams),
+        }
+
+    def _tell(self) -> None:
+        failed = {name: model.failed for name, model in self.models.items() if model.failed}
+        said = WorkerReport(pid=os.getpid(), place=self._place, live=self.releases(), failed=failed, since=0)
+        if said != self._told:
+            self._told = said
+            since = to_micros(self._stores.wall.now())
+            write_state(self.root / WORKERS / f"{os.getpid()}.json", msgspec.structs.replace(said, since=since))

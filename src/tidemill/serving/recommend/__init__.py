@@ -1,0 +1,1 @@
+"""Recommendations: the route, the predictor and user histories."""

@@ -1,0 +1,169 @@
+"""`POST /v1/recommend/{model}` and its cacheable twin by token: from question to logged answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from tidemill.core.errors import BadRequest, NotReady, NotServed, SwitchedOff, nearest
+from tidemill.core.records.serving import ScoredItem
+from tidemill.core.settings import Serve
+from tidemill.serving.http import requests
+from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
+from tidemill.serving.live.live_model import LiveModel
+from tidemill.serving.live.prediction_id import etag, matches
+from tidemill.serving.live.prediction_writer import PredictionWriter
+from tidemill.serving.live.server_clock import ServerClock, utc_day
+from tidemill.serving.recommend.predictor import Predictor, PreparedRequest, Recommendation, RecommendationRequest
+
+
+class RecommendResponse(msgspec.Struct, frozen=True):
+    """What an answer says."""
+
+    prediction_id: str
+    model: str
+    release: str
+    arm: str
+    #: `on`, or `off` where the switch is off and the fallback answers.
+    switch: str
+    #: The UTC day of the prediction, for outcomes to name.
+    served_day: str
+    #: The opaque user token for the cacheable twin.
+    token: str
+    items: tuple[ScoredItem, ...]
+    #: Why there are fewer items than asked for.
+    short: str | None
+    #: Whether the prediction is in the log.
+    logged: bool
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+class RecommendRoute:
+    """Answers for all models of a worker. `kind(model)` names the column that the model's people stand in."""
+
+    def __init__(
+        self,
+        models: Mapping[str, LiveModel],
+        *,
+        kind: Callable[[str], str],
+        surrogate: Callable[[str, str], str],
+        writer: PredictionWriter,
+        clock: ServerClock,
+        limits: Serve,
+    ) -> None:
+        self._models = models
+        self._kind = kind
+        self._surrogate = surrogate
+        self._writer = writer
+        self._clock = clock
+        self._limits = limits
+
+    async def post(self, request: HttpRequest) -> HttpResponse:
+        """The answer for a raw user, who becomes a surrogate here and is nowhere kept."""
+        model = self._model(request.parts[0])
+        wanted = requests.recommend(request.body, self._limits)
+        subject = self._surrogate(self._kind(model.name), wanted.user)
+        asked = RecommendationRequest(subject, wanted.n, wanted.exclude, wanted.candidates, wanted.context)
+        return self._respond(model, asked, request, ("cache-control", "no-store"), None)
+
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        """The answer for a token; 304 where the caller has it already."""
+        model = self._model(request.parts[0])
+        asked = RecommendationRequest(requests.token(request.parts[1]), requests.query_n(request.query, self._limits))
+        left = self._clock.left_s(self._limits.slot_s)
+        return self._respond(
+            model, asked, request, ("cache-control", f"private, max-age={left}"), request.header("if-none-match")
+        )
+
+    def _respond(
+        self,
+        model: LiveModel,
+        asked: RecommendationRequest,
+        request: HttpRequest,
+        cache: tuple[str, str],
+        known: str | None,
+    ) -> HttpResponse:
+        predictor = _recommending(model)  # taken once: the whole answer comes from this release
+        prepared = predictor.prepare(asked, off=model.off)
+        if prepared.off and predictor.release.rules.fallback is None:
+            self._write(predictor, prepared, Recommendation((), "switched off", "off"), request)
+            raise SwitchedOff(f"the model {model.name!r} is switched off and declares no fallback")
+        name = prepared.prediction_id
+        if matches(known, name):
+            logged = self._write(predictor, prepared, Recommendation((), None, "not_modified"), request)
+            if logged:
+                return HttpResponse(304, b"", (("etag", etag(name)), cache))
+        answer = model.remembered.get(name)
+        repeat = answer is not None
+        if answer is None:
+            answer = predictor.answer(prepared)
+        record = Recommendation((), answer.short, "repeat") if repeat else answer
+        logged = self._write(predictor, prepared, record, request)
+        if logged and not repeat:  # a repeat points at a full record, so what was not logged is computed again
+            model.remember(name, answer)
+        body = _encode(_body(model.name, predictor, prepared, answer, logged=logged))
+        headers = (("etag", etag(name)), cache) if logged else (("cache-control", "no-store"),)
+        return HttpResponse(200, body, headers)
+
+    def _write(
+        self, predictor: Predictor, prepared: PreparedRequest, answer: Recommendation, request: HttpRequest
+    ) -> bool:
+        """Log the answer before it leaves; whether it is in the log. Repeats and 304s write a short record."""
+        asked, full = prepared.asked, bool(answer.items)
+        record = self._writer.record(
+            predictor,
+            self._writer.answer_time(request),
+            prediction_id=prepared.prediction_id,
+            kind=answer.kind,
+            off=prepared.off,
+            as_of=prepared.as_of,
+            subject=asked.subject,
+            n=asked.n,
+            items=answer.items,
+            short=answer.short,
+            features=predictor.features(prepared) if full else "",
+            context=_encode(asked.context).decode() if full and asked.context else "",
+            exclude=asked.exclude if full else (),
+            candidates=asked.candidates if full else None,
+        )
+        return self._writer.write(predictor, record)
+
+    def _model(self, text: str) -> LiveModel:
+        name = requests.word(text, "model")
+        found = self._models.get(name)
+        if found is None:
+            raise NotServed(f"no model {name!r} is served here", tip=nearest(name, self._models))
+        _recommending(found)
+        return found
+
+
+def _recommending(model: LiveModel) -> Predictor:
+    """The predictor of a recommender; `BadRequest` where the model is a tabular one."""
+    predictor = model.predictor
+    if predictor is None:
+        raise NotReady(f"the model {model.name!r} has no release that came up", tip="GET /healthz says why")
+    if not isinstance(predictor, Predictor):
+        raise BadRequest(
+            f"the model {model.name!r} is no recommender and answers rows", tip=f"POST /v2/models/{model.name}/infer"
+        )
+    return predictor
+
+
+def _body(
+    model: str, predictor: Predictor, prepared: PreparedRequest, answer: Recommendation, *, logged: bool
+) -> RecommendResponse:
+    return RecommendResponse(
+        prediction_id=prepared.prediction_id,
+        model=model,
+        release=predictor.name,
+        arm=predictor.assignment.arm,
+        switch="off" if prepared.off else "on",
+        served_day=utc_day(prepared.as_of),
+        token=prepared.asked.subject,
+        items=answer.items,
+        short=answer.short,
+        logged=logged,
+    )

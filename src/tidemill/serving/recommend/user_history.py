@@ -1,0 +1,132 @@
+"""What a person has done: the history that the last run published, and what was posted since.
+
+Posted events lie in a view of their own, one row per person, on top of nothing: so they can never hide a newer
+published history. Reading joins both, an event counts once, and what the published history has is dropped from the
+posted row when the next event comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tidemill.core.contract.contract import Contract
+from tidemill.core.ports import Latest, LatestWriter
+from tidemill.core.records.posted_event import CheckedEvent, PostedEvent
+
+#: At most this many posted events of one person wait for a run; older ones give way.
+KEPT = 2_000
+
+
+class UserHistory(msgspec.Struct, frozen=True):
+    """Item ids, oldest first, and when (microseconds); of equal times, the published order and then that of arrival."""
+
+    items: Sequence[str]
+    times: Sequence[int]
+
+
+NOBODY = UserHistory((), ())
+
+
+def recent_view(stream: str) -> str:
+    """The view of what was posted to a stream."""
+    return f"{stream}.recent"
+
+
+class UserHistories:
+    """Reads the history of a person for one model; `feeding` gives the streams that feed it at the moment."""
+
+    def __init__(self, latest: Latest, model: str, feeding: Callable[[], Sequence[str]]) -> None:
+        self._latest = latest
+        self._published = f"{model}.history"
+        self._feeding = feeding
+
+    def history_of(self, surrogate: str) -> UserHistory:
+        """Everything that the person has done, empty for a stranger."""
+        views = [self._published, *map(recent_view, self._feeding())]
+        published, *posted = self._latest.get_many([(view, surrogate) for view in views])
+        found = _history(published)
+        for row in map(_history, posted):
+            if row.items:
+                found = merge_histories(found, row)
+        return found
+
+
+def merge_histories(published: UserHistory, posted: UserHistory) -> UserHistory:
+    """Both as one, in order of time; an event that both know counts once.
+
+    >>> merge_histories(UserHistory(["a"], [1]), UserHistory(["a", "b"], [1, 2]))
+    History(items=['a', 'b'], times=[1, 2])
+    """
+    known = set(zip(published.items, published.times, strict=True))
+    new = [event for event in zip(posted.items, posted.times, strict=True) if event not in known]
+    if not new:
+        return published
+    both = sorted([*zip(published.items, published.times, strict=True), *new], key=lambda event: event[1])
+    return UserHistory([item for item, _ in both], [time for _, time in both])
+
+
+class RecentEvents:
+    """Keeps what is posted to one stream where every worker sees it at once."""
+
+    def __init__(self, latest: LatestWriter, stream: str, contract: Contract, feeds: Sequence[str]) -> None:
+        self._latest = latest
+        self._view = recent_view(stream)
+        self._feeds = feeds
+        self._subject = (contract.role("subject") or [""])[0]
+        self._item = (contract.role("item") or [""])[0]
+        self._time = contract.event_time
+
+    def add(self, events: Sequence[PostedEvent] | Sequence[CheckedEvent]) -> None:
+        """Add events to the rows of their people; one that is there already changes nothing."""
+        if not self._feeds or not self._subject or not self._item:
+            return
+        people: dict[str, list[tuple[str, int, int]]] = {}
+        for event in events:
+            item, time = event.row.get(self._item), event.row.get(self._time)
+            if isinstance(item, str) and isinstance(time, int):
+                surrogate = event.people[self._subject].surrogate
+                people.setdefault(surrogate, []).append((item, time, event.received_at))
+        if people:
+            latest = max(at for new in people.values() for _, _, at in new)
+            published = self._published(list(people))
+            changes = {surrogate: _adding(published[surrogate], new) for surrogate, new in people.items()}
+            self._latest.change(self._view, changes, latest)
+
+    def _published(self, surrogates: Sequence[str]) -> dict[str, set[tuple[str, int]]]:
+        """Of each person what the published history of every model that the stream feeds has already."""
+        pairs = [(f"{model}.history", surrogate) for surrogate in surrogates for model in self._feeds]
+        rows = iter(self._latest.get_many(pairs))
+        return {
+            surrogate: set.intersection(*(_events(_history(next(rows))) for _ in self._feeds))
+            for surrogate in surrogates
+        }
+
+
+def _adding(
+    known: set[tuple[str, int]], new: list[tuple[str, int, int]]
+) -> Callable[[dict[str, Any] | None], Mapping[str, Any]]:
+    """What adds `new` to a person's row and drops from it what is `known` to be published."""
+
+    def change(row: dict[str, Any] | None) -> Mapping[str, Any]:
+        old = _history(row)
+        kept = [event for event in zip(old.items, old.times, strict=True) if event not in known]
+        seen = set(kept)
+        for item, time, _ in new:
+            if (item, time) not in seen:
+                seen.add((item, time))
+                kept.append((item, time))
+        kept = kept[-KEPT:]
+        return {"items": [item for item, _ in kept], "times": [time for _, time in kept]}
+
+    return change
+
+
+def _events(history: UserHistory) -> set[tuple[str, int]]:
+    return set(zip(history.items, history.times, strict=True))
+
+
+def _history(row: Mapping[str, Any] | None) -> UserHistory:
+    return UserHistory(row["items"], row["times"]) if row else NOBODY

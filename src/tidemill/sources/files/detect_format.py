@@ -1,0 +1,94 @@
+"""A first look at a file: what format it is, and which of its fields fill the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from tidemill.core.contract.contract import Contract
+from tidemill.core.errors import SchemaChanged, SourceUnknown
+from tidemill.sources.files.amazon_reviews import amazon_csv, amazon_fields
+from tidemill.sources.files.csv_lines import header_fields
+from tidemill.sources.files.csv_record import records
+from tidemill.sources.files.decompress import BOM, Format, chunks, sniff
+from tidemill.sources.files.file_url import SKIP, FileUrl
+from tidemill.sources.files.json_lines import first_fields
+from tidemill.sources.files.mapping import ColumnMapping, by_name, by_position
+from tidemill.sources.files.parquet_rows import parquet_schema
+
+_HEAD = 1024 * 1024
+
+
+class FileLayout(NamedTuple):
+    """How to read a file. `mapping` is `None` for a file without content."""
+
+    format: Format
+    mapping: ColumnMapping | None
+    header: bool = False
+
+
+def detect_layout(path: Path, url: FileUrl, contract: Contract, *, timeless: bool) -> FileLayout:
+    """Look at the beginning of a file; `timeless` allows rows that bring no event time.
+
+    Raises `SchemaChanged` where a declared column is not there, `SourceUnknown` where nothing says which is which.
+    """
+    head = _head(path)
+    form = sniff(path, head)
+    if form == "empty":
+        return FileLayout(form, None)
+    if form == "csv":
+        return _look_csv(path, head.removeprefix(BOM), url, contract, timeless=timeless)
+    if form == "json":
+        found = first_fields(head)
+        specs = url.columns or amazon_fields(contract, found) or ()
+        return FileLayout(form, by_name(contract, specs, found, str(path), "json", timeless=timeless))
+    found = parquet_schema(path).names
+    return FileLayout(form, by_name(contract, url.columns or (), found, str(path), "parquet", timeless=timeless))
+
+
+def _head(path: Path) -> bytes:
+    head = b""
+    for piece in chunks(path, _HEAD):
+        head += piece
+        if len(head) >= _HEAD:
+            break
+    return head[: 2 * _HEAD]
+
+
+def _look_csv(path: Path, head: bytes, url: FileUrl, contract: Contract, *, timeless: bool) -> FileLayout:
+    first = header_fields(head[: head.find(b"\n") + 1 or None], url.delimiter)
+    specs = url.columns or ()
+    names = [spec.source or spec.name for spec in specs if spec.name != SKIP]
+    header = url.header
+    if header is None:
+        header = any(spec.source for spec in specs) or _names_columns(first, names, contract, timeless=timeless)
+    if header:
+        if not set(first) & set(names or contract.names):  # it may be data, so nothing of it is quoted
+            raise SchemaChanged(
+                f"the first line of {path} names none of the columns {', '.join(names or contract.names)}",
+                tip="map them with `?columns=name=field,…`; for a file without a header, list all its fields in order",
+            )
+        return FileLayout("csv", by_name(contract, specs, first, str(path), "csv", timeless=timeless), header=True)
+    if not specs:
+        whole = head[: head.rfind(b"\n") + 1 or None]
+        rows = [fields for _, fields, _, _ in islice(records(whole, ord(url.delimiter)), 200)]
+        specs = amazon_csv(contract, rows) or ()
+    if not specs:
+        raise SourceUnknown(
+            f"{path} has no header that names the columns of {contract.name}, and is not known by its looks",
+            tip="list its fields in order: `?columns=" + ",".join(contract.names) + "`, with `_` for one to skip",
+        )
+    return FileLayout("csv", by_position(contract, specs, str(path), timeless=timeless))
+
+
+def _names_columns(first: Sequence[str], names: list[str], contract: Contract, *, timeless: bool) -> bool:
+    """Whether a first line is a header: it holds half of the declared or required names, so that one may be lost."""
+    required = [
+        column.name
+        for column in contract.columns
+        if not column.optional and not (timeless and column.role == "event_time")
+    ]
+    wanted = set(names or required)
+    return 2 * len(wanted & set(first)) >= max(1, len(wanted))

@@ -1,0 +1,161 @@
+"""Event times as UTC microseconds: Unix numbers, ISO 8601 text, and local times with their changes of clocks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+
+from tidemill.core.clock_change import first_after_gap
+from tidemill.core.contract.contract import ContractColumn
+from tidemill.sources.files.file_url import Unit
+
+UTC_TIME = pl.Datetime("us", "UTC")
+
+_SCALE = {"unix_s": 1_000_000, "unix_ms": 1_000, "unix_us": 1}
+_WORDS = {"unix_s": "seconds", "unix_ms": "milliseconds", "unix_us": "microseconds"}
+# Years 1 to 9999, what a datetime can hold.
+_FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+_ISO = (
+    r"^(?<day>\d{4}-\d{2}-\d{2})(?:[T ](?<time>\d{2}:\d{2})(?<second>:[0-5]\d)?(?:[.,](?<part>\d{1,9}))?)?"
+    r"\s?(?:(?<zulu>[Zz])|(?<sign>[+-])(?<hours>\d{2}):?(?<minutes>\d{2})?)?$"
+)
+
+
+class EventTimes(NamedTuple):
+    """UTC times, null where there is none; and why not, null where there was nothing to read or it was read."""
+
+    values: pl.Series
+    reason: pl.Series | None
+
+
+def read_times(raw: pl.Series, column: ContractColumn, unit: Unit | None) -> EventTimes:
+    """Turn a raw column into UTC times: numbers by their unit, text as ISO 8601, naive times in the column's zone."""
+    if raw.dtype == pl.Null:
+        return EventTimes(raw.cast(UTC_TIME), None)
+    if unit in _SCALE:
+        return _unix(raw, str(unit))
+    if raw.dtype == pl.Date:
+        return _local(raw.cast(pl.Datetime("us")), column)
+    if isinstance(raw.dtype, pl.Datetime):
+        if raw.dtype.time_zone is None:
+            return _local(raw.cast(pl.Datetime("us")), column)
+        return EventTimes(raw.cast(pl.Datetime("us", raw.dtype.time_zone)).dt.convert_time_zone("UTC"), None)
+    if raw.dtype != pl.String:
+        why = f"is a number; say what it counts, for example `{column.name}:unix_s`"
+        return EventTimes(pl.Series([None], dtype=UTC_TIME).new_from_index(0, len(raw)), _why(raw.is_not_null(), why))
+    return _iso(raw, column)
+
+
+def _unix(raw: pl.Series, unit: str) -> EventTimes:
+    """Whole numbers exactly; fractions to the microsecond."""
+    scale = _SCALE[unit]
+    number = raw.str.strip_chars().cast(pl.Int64, strict=False) if raw.dtype == pl.String else raw
+    if raw.dtype == pl.String and number.null_count() > raw.null_count():
+        whole, real = number, raw.str.strip_chars().cast(pl.Float64, strict=False)
+        parts = pl.select(pl.coalesce(_scaled(whole, scale), _scaled(real, scale))).to_series()
+    else:
+        parts = _scaled(number, scale)
+    values = parts.cast(UTC_TIME)
+    if values.null_count() == raw.null_count():
+        return EventTimes(values, None)
+    is_number = number.is_not_null() | (
+        raw.str.strip_chars().cast(pl.Float64, strict=False).is_not_null()
+        if raw.dtype == pl.String
+        else number.is_not_null()
+    )
+    failed = raw.is_not_null() & values.is_null()
+    beyond = f"lies outside the years 1 to 9999 when read as {_WORDS[unit]}; has its unit changed?"
+    said = pl.select(
+        pl.when(failed & is_number).then(pl.lit(beyond)).when(failed).then(pl.lit(f"is no number of {_WORDS[unit]}"))
+    ).to_series()
+    return EventTimes(values, said)
+
+
+def _scaled(number: pl.Series, scale: int) -> pl.Series:
+    """Microseconds as Int64, null where they lie outside the years 1 to 9999."""
+    low, high = number.min(), number.max()
+    whole = isinstance(low, int) and isinstance(high, int) and number.dtype == pl.Int64
+    if whole and _FIRST_US // scale <= low and high <= _LAST_US // scale:  # type: ignore[operator]  # both are int here
+        return number * scale
+    inside = number.is_between(_FIRST_US // scale, _LAST_US // scale) & number.is_not_null()
+    kept = pl.select(pl.when(inside).then(number)).to_series()
+    if kept.dtype.is_float():
+        return (kept * scale).round(0).cast(pl.Int64, strict=False)
+    return kept.cast(pl.Int64) * scale
+
+
+def _iso(raw: pl.Series, column: ContractColumn) -> EventTimes:
+    parts = raw.str.strip_chars().str.extract_groups(_ISO).struct.unnest()
+    clock = pl.coalesce("time", pl.lit("00:00")) + pl.coalesce("second", pl.lit(":00"))
+    read = parts.select(
+        (pl.col("day") + "T" + clock + "." + pl.coalesce("part", pl.lit("0")).str.slice(0, 6))
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+        .alias("naive"),
+        (pl.col("zulu").is_not_null() | pl.col("sign").is_not_null()).fill_null(False).alias("placed"),
+        (
+            (pl.col("hours").cast(pl.Int64) * 60 + pl.col("minutes").cast(pl.Int64).fill_null(0))
+            * pl.when(pl.col("sign") == "-").then(-1).otherwise(1)
+        )
+        .fill_null(0)
+        .alias("offset"),
+    )
+    placed = (
+        read.select(pl.when("placed").then(pl.col("naive") - pl.duration(minutes="offset")))
+        .to_series()
+        .dt.replace_time_zone("UTC")
+    )
+    floating = read.select(pl.when(~pl.col("placed")).then("naive")).to_series()
+    values, reason = placed, None
+    if floating.null_count() < len(floating):
+        local, reason = _local(floating, column)
+        values = pl.select(pl.coalesce(placed, local)).to_series()
+    unread = raw.is_not_null() & read["naive"].is_null()
+    if unread.any():
+        said = _why(unread, "is no ISO 8601 time")
+        reason = said if reason is None else pl.select(pl.coalesce(said, reason)).to_series()
+    return EventTimes(values, reason)
+
+
+def _local(naive: pl.Series, column: ContractColumn) -> EventTimes:
+    """Naive times in the column's zone: twice-told and skipped ones as the contract says."""
+    if column.zone is None:
+        how = "event_time" if column.role == "event_time" else "field"
+        why = f"is a time without a zone; declare `{column.name}: datetime = tm.{how}(zone=…)`"
+        return EventTimes(
+            pl.Series([None], dtype=UTC_TIME).new_from_index(0, len(naive)), _why(naive.is_not_null(), why)
+        )
+    if column.zone == "UTC":
+        return EventTimes(naive.dt.replace_time_zone("UTC"), None)
+    twice = "null" if column.ambiguous == "raise" else column.ambiguous
+    values = naive.dt.replace_time_zone(column.zone, ambiguous=twice, non_existent="null").dt.convert_time_zone("UTC")
+    if values.null_count() == naive.null_count():
+        return EventTimes(values, None)
+    open_ones = naive.is_not_null() & values.is_null()
+    told_twice = naive.dt.replace_time_zone(column.zone, ambiguous="earliest", non_existent="null").is_not_null()
+    if column.nonexistent == "forward":
+        skipped = open_ones & ~told_twice
+        values = _move_forward(values, naive, skipped, column.zone)
+        open_ones = open_ones & told_twice
+    if not open_ones.any():
+        return EventTimes(values, None)
+    said = pl.select(
+        pl.when(open_ones & told_twice)
+        .then(pl.lit(f"occurs twice in {column.zone}: the clocks were set back (`ambiguous=` settles it)"))
+        .when(open_ones)
+        .then(pl.lit(f"does not occur in {column.zone}: the clocks were set forward (`nonexistent=` settles it)"))
+    ).to_series()
+    return EventTimes(values, said)
+
+
+def _move_forward(values: pl.Series, naive: pl.Series, skipped: pl.Series, zone: str) -> pl.Series:
+    """Skipped local times become the instant at which the clocks were set forward."""
+    moved = {at: first_after_gap(at, zone) for at in naive.filter(skipped).unique().to_list()}
+    if not moved:
+        return values
+    ends = naive.replace_strict(list(moved), list(moved.values()), default=None, return_dtype=UTC_TIME)
+    return pl.select(pl.when(skipped).then(ends).otherwise(values)).to_series()
+
+
+def _why(mask: pl.Series, reason: str) -> pl.Series:
+    return pl.select(pl.when(mask).then(pl.lit(reason))).to_series()

@@ -1,0 +1,180 @@
+"""One `read` of files under way: which are opened, what each is given for a number, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from os import stat_result
+from pathlib import Path
+
+import polars as pl
+
+from tidemill.core.clock import to_micros
+from tidemill.core.contract.contract import Contract
+from tidemill.core.errors import SourceDamaged
+from tidemill.core.row_ids import row_id
+from tidemill.core.source_read import REFUSED, ReadRequest, ReadStats, SourceRead, good_schema
+from tidemill.sources.files.decompress import compression
+from tidemill.sources.files.detect_format import FileLayout, detect_layout
+from tidemill.sources.files.file_registry import FileIdentity, FileRegistry
+from tidemill.sources.files.file_state import FileState, file_source_state
+from tidemill.sources.files.file_url import FileUrl
+from tidemill.sources.files.mapping import refuse_lost
+from tidemill.sources.files.scan import DueDays, FileScan, ScanContext, scan
+from tidemill.sources.files.type_conversion import LINE, to_arrow
+
+#: A last line without a line end is taken once its file has not changed for this long.
+SETTLED = timedelta(seconds=10)
+
+
+class FileReading:
+    """Files one after the other; rows, numbers and notes are collected."""
+
+    def __init__(
+        self, contract: Contract, url: FileUrl, register: FileRegistry, taken: Mapping[int, int], request: ReadRequest
+    ) -> None:
+        self._contract, self._url, self._register, self._request = contract, url, register, request
+        #: Number of a file -> lines up to which its rows were taken.
+        self._lines_taken = dict(taken)
+        self._good: list[pl.DataFrame] = []
+        self._refused: list[pl.DataFrame] = []
+        self._notes: list[str] = []
+        self._totals = dict.fromkeys(ReadStats.__struct_fields__, 0)
+        self.damaged: list[SourceDamaged] = []
+
+    def file(self, name: str, path: Path) -> None:
+        """Read one file if anything about it is new or due."""
+        stat, entry = path.stat(), self._register.at(name)
+        original = self._register.original(entry) if entry else None
+        if entry is not None and original is not None:
+            entry = self._register.adopt(entry, original)
+            self._notes.append(f"{name} takes the place of {original.path}, which is gone and had the same content")
+        if entry is not None and self._unchanged(path, stat, entry):
+            self._totals["files_skipped"] += 1
+            return
+        found, timeless = self._scan(path, entry, self._takes_tail(path, stat))
+        identity = self._register.identify(name, entry, found, timeless=timeless)
+        if identity.kinship == "moved":
+            found.narrow(self._due(identity.known, timeless=timeless))
+        self._note(name, entry, identity, found)
+        self._keep(self._entry(name, stat, identity, found), identity, found)
+        self._totals["files_read"] += 1
+        self._totals["bytes"] += stat.st_size
+
+    def _unchanged(self, path: Path, stat: stat_result, entry: FileState) -> bool:
+        """Whether nothing about a file is new and nothing in it is due, so that it need not be opened."""
+        if (entry.size, entry.mtime_ns) != (stat.st_size, stat.st_mtime_ns) or not self._taken(entry):
+            return False
+        return not (entry.waiting and self._takes_tail(path, stat))
+
+    def _scan(self, path: Path, entry: FileState | None, tail: bool) -> tuple[FileScan, bool]:
+        """Read a file, from where its known part ends where that is possible; and whether its rows bring no time."""
+        request = self._request
+        seen = detect_layout(path, self._url, self._contract, timeless=request.arrival is not None)
+        if seen.mapping is not None and (seen.header or seen.format == "parquet"):
+            refuse_lost(seen.mapping, self._register.newest_columns(), str(path))
+        timeless = seen.mapping is not None and seen.mapping.timeless
+        context = ScanContext(
+            zone=request.zone,
+            delimiter=self._url.delimiter,
+            arrival=request.arrival,
+            take_tail=tail,
+            marks=self._register.marks(entry),
+        )
+        skip = entry if entry is not None and self._skippable(entry, seen) else None
+        found = scan(path, seen, self._due(entry, timeless=timeless), context, skip=skip)
+        if entry is not None and not found.begins_with(entry):  # other lines under a known name: all of it is new
+            found = scan(path, seen, self._due(None, timeless=timeless), context)
+        return found, timeless
+
+    def _entry(self, name: str, stat: stat_result, identity: FileIdentity, found: FileScan) -> FileState:
+        """What is to be remembered of a file."""
+        kinship, known = identity
+        kept = known if kinship in ("same", "moved") else None
+        copy = known if kinship == "copy" else None
+        return FileState(
+            number=kept.number if kept else self._register.next_number(),
+            path=name,
+            size=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+            lines=found.lines,
+            prefix_sha256=found.digest,
+            content_bytes=found.bytes,
+            last_day=found.last_day,
+            open_end=found.open_end,
+            waiting=found.waiting,
+            same_as=copy.number if copy else kept.same_as if kept else None,
+            copied=found.lines if copy else kept.copied if kept else 0,
+            columns=found.mapping.brought if found.mapping else (),
+        )
+
+    def _keep(self, file: FileState, identity: FileIdentity, found: FileScan) -> None:
+        """Remember the file, and take its rows under its number; a copy has none of its own."""
+        seen = self._lines_taken.get(file.number, 0)
+        self._register.keep(file)
+        self._lines_taken[file.number] = max(seen, file.lines)
+        self._totals["content_bytes"] += found.bytes
+        if identity.kinship == "copy":
+            return
+        self._totals["lines"] += max(0, file.lines - seen)
+        self._totals["pending"] += found.pending
+        row = (pl.lit(row_id(file.number, 0), pl.Int64) + pl.col(LINE)).alias("_row")
+        name = pl.lit(file.path).alias("file")
+        self._good += [frame.with_columns(row) for frame in found.rows if frame.height]
+        self._refused += [frame.with_columns(row, name) for frame in found.refused if frame.height]
+
+    def _note(self, name: str, entry: FileState | None, identity: FileIdentity, found: FileScan) -> None:
+        kinship, known = identity
+        if kinship == "copy" and known is not None:
+            self._notes.append(f"{name} has the content of {known.path} and was left out")
+        elif kinship == "moved" and known is not None:
+            self._notes.append(f"{name} is {known.path} under another name; only what is new in it was taken")
+        elif kinship == "new" and entry is not None:
+            self._notes.append(f"{name} has other lines than before, so it was read anew as another file")
+        if found.waiting:
+            self._notes.append(f"the last line of {name} has no end yet; it waits until it has, or the file rests")
+
+    def result(self, kind: str) -> SourceRead:
+        """All that was found, in order of `_row`, and the state of that kind after it."""
+        files = self._register.files
+        refused = [frame.rename({LINE: "line"}) for frame in self._refused]
+        for file in self._register.lost(self._request.after):
+            self._notes.append(f"{file.path} is gone or was overwritten, and it had rows up to {file.last_day}")
+        return SourceRead(
+            good=to_arrow(self._good, good_schema(self._contract)),
+            refused=to_arrow(refused, REFUSED),
+            state=file_source_state(kind, files, self._lines_taken),
+            names={file.number: file.path for file in files},
+            stats=ReadStats(**self._totals),
+            notes=tuple(self._notes),
+            damaged=tuple(self.damaged),
+        )
+
+    def _due(self, entry: FileState | None, *, timeless: bool) -> DueDays:
+        return DueDays(
+            until=self._request.until,
+            after=self._request.after,
+            seen=self._lines_taken.get(entry.number, 0) if entry else 0,
+            floor=entry.copied if entry else 0,
+            timeless=timeless,
+        )
+
+    def _taken(self, entry: FileState) -> bool:
+        """Whether nothing in the known part of a file is due."""
+        if entry.same_as is not None and entry.copied == entry.lines:
+            return True
+        if self._lines_taken.get(entry.number, 0) < entry.lines:
+            return False
+        after = self._request.after
+        return entry.last_day is None or (after is not None and entry.last_day <= after)
+
+    def _skippable(self, entry: FileState, seen: FileLayout) -> bool:
+        lines = seen.format in ("csv", "json") and entry.content_bytes > 0 and not entry.open_end
+        return lines and self._taken(entry)
+
+    def _takes_tail(self, path: Path, stat: stat_result) -> bool:
+        """Whether a last line without its end is whole: in a compressed file, or where the file has come to rest."""
+        now = self._request.now
+        if now is None or compression(path) != "none":
+            return True
+        return stat.st_mtime_ns // 1000 <= to_micros(now - SETTLED)

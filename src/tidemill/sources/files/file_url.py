@@ -1,0 +1,114 @@
+"""What a source's URL says: `file:PATH_OR_GLOB?columns=item_id,user_id,rating,reviewed_at:unix_s`."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+from urllib.parse import unquote
+
+from tidemill.core.errors import SettingError, nearest
+from tidemill.core.record_format import Record
+
+Unit = Literal["unix_s", "unix_ms", "unix_us", "iso", "last", "last_html", "money"]
+
+#: How a time is written in the source.
+TIME_UNITS: Final = frozenset({"unix_s", "unix_ms", "unix_us", "iso"})
+#: The name that skips a column of a file without a header.
+SKIP: Final = "_"
+
+_OPTIONS = ("columns", "header", "delimiter")
+_DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
+
+
+class ColumnSpec(Record, frozen=True):
+    """One column of a mapping, written `name[=source.field][:unit]`."""
+
+    #: The contract's column; `_` skips a column of a file without a header.
+    name: str
+    #: The field in the source, a dotted path in JSON lines and Parquet; `None` where it has the contract's name.
+    source: str | None = None
+    #: `unix_s unix_ms unix_us iso` for times; `last` takes the last of a list, `last_html` also resolves `&amp;`;
+    #: `money` reads `$1,234.50`, and anything else as missing.
+    unit: Unit | None = None
+
+
+class FileUrl(Record, frozen=True):
+    """A `file:` URL, taken apart."""
+
+    #: A file, a folder or a glob; relative to the project's folder.
+    path: str
+    #: The declared mapping, or `None` where the columns are to be recognised by looking.
+    columns: tuple[ColumnSpec, ...] | None = None
+    #: Whether the first line names the columns; `None` looks.
+    header: bool | None = None
+    #: What stands between two fields of a line.
+    delimiter: str = ","
+
+
+def parse_file_url(url: str) -> FileUrl:
+    """Take a `file:` URL apart; an option or a unit that does not exist is refused with the nearest name.
+
+    A `?` inside a path is written `%3F`. Options: `columns=`, `header=true|false`, `delimiter=tab|semicolon|pipe`.
+
+    >>> parse_file_url("file:data/*.csv.gz?columns=item_id,_,reviewed_at:unix_s").columns[2].unit
+    'unix_s'
+    """
+    path, options = split_url(url, "file", _OPTIONS)
+    columns = options.get("columns")
+    return FileUrl(
+        path=path,
+        columns=None if columns is None else parse_columns(columns),
+        header=_truth(options["header"]) if "header" in options else None,
+        delimiter=_delimiter(options.get("delimiter", ",")),
+    )
+
+
+def split_url(url: str, scheme: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """The path and the options of `SCHEME:PATH?name=value&…`; an unknown option is refused."""
+    found, colon, rest = url.partition(":")
+    if not colon or found != scheme:
+        raise SettingError(f"the source {url!r} does not start with `{scheme}:`")
+    path, _, query = rest.partition("?")
+    options: dict[str, str] = {}
+    for part in filter(None, query.split("&")):
+        name, _, value = part.partition("=")
+        if name not in known:
+            raise SettingError(f"the source `{url}` has the option `{name}`: {nearest(name, known)}")
+        options[name] = unquote(value)
+    return unquote(path.removeprefix("//") if path.startswith("///") else path), options
+
+
+def parse_columns(text: str) -> tuple[ColumnSpec, ...]:
+    """Read a list of column specs."""
+    specs = tuple(_column(part.strip()) for part in text.split(","))
+    names = [spec.name for spec in specs if spec.name != SKIP]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SettingError(f"`columns={text}` names {', '.join(twice)} twice")
+    return specs
+
+
+def _column(text: str) -> ColumnSpec:
+    head, colon, unit = text.rpartition(":")
+    if not colon:
+        head, unit = text, ""
+    elif unit not in get_args(Unit):
+        if "=" not in head:
+            raise SettingError(f"the column `{text}` has the unit `{unit}`: {nearest(unit, get_args(Unit))}")
+        head, unit = text, ""  # the colon is part of the source's own field name, such as `Size:`
+    name, equals, source = head.partition("=")
+    if not name or (equals and not source):
+        raise SettingError(f"the column `{text}` has no name", tip="write name[=source.field][:unit]")
+    return ColumnSpec(name=name, source=source or None, unit=unit or None)  # type: ignore[arg-type]
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise SettingError(f"`header={text}` is neither true nor false")
+    return text == "true"
+
+
+def _delimiter(text: str) -> str:
+    found = _DELIMITERS.get(text, text)
+    if len(found) != 1 or not found.isascii() or found in '"\r\n':
+        raise SettingError(f"`delimiter={text}` is no delimiter: {nearest(text, _DELIMITERS)}")
+    return found

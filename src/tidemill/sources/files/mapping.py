@@ -1,0 +1,142 @@
+"""Which field of a file fills which column of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from tidemill.core.contract.contract import Contract, ContractColumn
+from tidemill.core.errors import SchemaChanged, SettingError, SourceUnknown, nearest
+from tidemill.sources.files.file_url import SKIP, TIME_UNITS, ColumnSpec, Unit
+
+Form = Literal["csv", "json", "parquet"]
+
+
+class ColumnSource(NamedTuple):
+    """A column of the contract and where it comes from."""
+
+    column: ContractColumn
+    #: Position of a CSV field, or path of a JSON or Parquet field; `None` where the file has none.
+    at: int | tuple[str, ...] | None
+    unit: Unit | None = None
+
+    @property
+    def label(self) -> str:
+        """The source's own name of the field, for messages."""
+        if isinstance(self.at, tuple):
+            return ".".join(self.at)
+        return self.column.name if self.at is None else f"field {self.at + 1}"
+
+
+class ColumnMapping(NamedTuple):
+    """All columns of a contract, in its order; `fields` is the number of CSV fields of a line (0: no CSV)."""
+
+    columns: tuple[ColumnSource, ...]
+    fields: int = 0
+
+    @property
+    def brought(self) -> tuple[str, ...]:
+        """The contract's columns that the file brings."""
+        return tuple(mapped.column.name for mapped in self.columns if mapped.at is not None)
+
+    @property
+    def timeless(self) -> bool:
+        """Whether the rows bring no event time."""
+        return any(mapped.column.role == "event_time" and mapped.at is None for mapped in self.columns)
+
+
+def check_specs(specs: Sequence[ColumnSpec], contract: Contract) -> None:
+    """Refuse specs that name no column of the contract, or give it a unit that does not fit its type."""
+    for spec in specs:
+        if spec.name == SKIP:
+            continue
+        if spec.name not in contract.names:
+            raise SettingError(
+                f"`columns=` names `{spec.name}`, which {contract.name} does not have:"
+                f" {nearest(spec.name, contract.names)}"
+            )
+        kind = contract[spec.name].kind
+        if spec.unit is not None and (spec.unit in TIME_UNITS) != (kind == "time"):
+            raise SettingError(
+                f"`columns=` gives `{spec.name}` the unit `{spec.unit}`, but {contract.name} declares it {kind}"
+            )
+        if spec.unit in ("last", "last_html") and kind != "str":
+            raise SettingError(
+                f"`{spec.name}:{spec.unit}` takes the last of a list of texts, but it is declared {kind}"
+            )
+
+
+def by_position(contract: Contract, specs: Sequence[ColumnSpec], where: str, *, timeless: bool) -> ColumnMapping:
+    """The mapping of a CSV file without a header: the n-th spec is the n-th field."""
+    places = {spec.name: (place, spec.unit) for place, spec in enumerate(specs) if spec.name != SKIP}
+    named = [spec.name for spec in specs if spec.source is not None]
+    if named:
+        raise SettingError(
+            f"{where} has no header, so `{named[0]}=…` names no field of it", tip="list the columns in the file's order"
+        )
+    columns = tuple(ColumnSource(column, *places.get(column.name, (None, None))) for column in contract.columns)
+    _refuse_missing(columns, contract, [], where, timeless=timeless)
+    return ColumnMapping(columns, len(specs))
+
+
+def by_name(
+    contract: Contract, specs: Sequence[ColumnSpec], found: Sequence[str], where: str, form: Form, *, timeless: bool
+) -> ColumnMapping:
+    """The mapping of a file whose fields have names; `found` are those at its top level.
+
+    JSON lines may leave any field out, so an optional column is looked for in every line; a header and a Parquet schema
+    are final. Raises `SchemaChanged` naming the first column that is required, or was asked for, and is not there.
+    """
+    wanted = {spec.name: spec for spec in specs if spec.name != SKIP}
+    columns = []
+    for column in contract.columns:
+        spec = wanted.get(column.name, ColumnSpec(name=column.name))
+        path = _path(spec.source or column.name, found, nested=form != "csv")
+        if path is None and column.name in wanted and (form != "json" or not column.optional):
+            raise _lost(column.name, spec.source or column.name, found, where)
+        if path is None and form == "json" and column.optional:
+            path = tuple((spec.source or column.name).split("."))
+        at = list(found).index(path[0]) if path is not None and form == "csv" else path
+        columns.append(ColumnSource(column, at, spec.unit))
+    _refuse_missing(columns, contract, found, where, timeless=timeless)
+    return ColumnMapping(tuple(columns), len(found) if form == "csv" else 0)
+
+
+def refuse_lost(mapping: ColumnMapping, before: Sequence[str], where: str) -> None:
+    """Refuse a file that lacks a column which earlier files of this source brought."""
+    for name in before:
+        if name not in mapping.brought:
+            raise SchemaChanged(
+                f"{where} has no `{name}` any more, which earlier files brought; nothing of it was taken",
+                tip=f"mend the producer, or take `{name}` out of the contract in mill.py",
+            )
+
+
+def _path(name: str, found: Sequence[str], *, nested: bool) -> tuple[str, ...] | None:
+    if name in found:
+        return (name,)
+    head, dot, rest = name.partition(".")
+    return (head, *rest.split(".")) if nested and dot and head in found else None
+
+
+def _refuse_missing(
+    columns: Sequence[ColumnSource], contract: Contract, found: Sequence[str], where: str, *, timeless: bool
+) -> None:
+    for mapped in columns:
+        column = mapped.column
+        if mapped.at is not None or column.optional or (column.role == "event_time" and timeless):
+            continue
+        if found:
+            raise _lost(column.name, column.name, found, where)
+        raise SourceUnknown(
+            f"{where}: nothing says which field is `{column.name}` of {contract.name}",
+            tip="list the file's fields in the settings: `?columns=" + ",".join(contract.names) + "`",
+        )
+
+
+def _lost(name: str, source: str, found: Sequence[str], where: str) -> SchemaChanged:
+    asked = f"`{name}`" if name == source else f"`{source}` (for `{name}`)"
+    return SchemaChanged(
+        f"{where} has no field {asked} ({nearest(source, found)}); nothing of it was taken",
+        tip=f"map it in the settings with `?columns={name}=<field>,…`, or mend the producer",
+    )

@@ -1,0 +1,284 @@
+"""One pass over one file: decompress, hash, take apart, type, and keep what is due."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from tidemill.core.errors import SchemaChanged
+from tidemill.core.source_read import DAY, RAW_LIMIT
+from tidemill.sources.days import day_of, day_of_instant
+from tidemill.sources.files.blocks import LineBlock, LineReader, after_line, after_record
+from tidemill.sources.files.csv_lines import CsvLines
+from tidemill.sources.files.decoder import LineDecoder, LineRefusal, raw_lines
+from tidemill.sources.files.decompress import BOM, Digests, chunks, file_sha256
+from tidemill.sources.files.detect_format import FileLayout
+from tidemill.sources.files.file_state import FileState
+from tidemill.sources.files.json_lines import JsonLines
+from tidemill.sources.files.mapping import ColumnMapping
+from tidemill.sources.files.parquet_rows import parquet_rows
+from tidemill.sources.files.type_conversion import LINE, convert_types
+
+#: With fewer new lines, a change of type is a matter of single lines.
+_MOST_OF = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class DueDays:
+    """Which rows of a file are wanted: see `Source.read`."""
+
+    until: date | None
+    after: date | None
+    #: Lines seen before, and lines that are a copy of another file's and never wanted.
+    seen: int = 0
+    floor: int = 0
+    timeless: bool = False
+
+    def due_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows that are wanted; all of them, untouched, where that can be seen at a glance."""
+        last = rows[DAY].max()
+        reached = self.until is None or last is None or (isinstance(last, date) and last <= self.until)
+        return rows if self.after is None and not self.floor and reached else rows.filter(self._wanted())
+
+    def _wanted(self) -> pl.Expr:
+        """A mask over `_line` and `_day`; a row without a day goes with its line."""
+        line, day = pl.col(LINE), pl.col(DAY)
+        new = line > self.seen if self.after is not None else pl.lit(True)
+        if self.after is not None and not self.timeless:
+            new = new | (day > self.after).fill_null(False)
+        due = pl.lit(True) if self.until is None else (day <= self.until).fill_null(True)
+        return new & due & (line > self.floor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanContext:
+    """What a pass needs besides the file."""
+
+    zone: str
+    delimiter: str
+    arrival: datetime | None
+    take_tail: bool
+    marks: frozenset[int] = frozenset()
+
+
+@dataclass
+class FileScan:
+    """What a pass over a file found."""
+
+    mapping: ColumnMapping | None
+    rows: list[pl.DataFrame] = field(default_factory=list)
+    refused: list[pl.DataFrame] = field(default_factory=list)
+    lines: int = 0
+    bytes: int = 0
+    digest: str = ""
+    #: `None` for Parquet, which has no beginning that could stay the same.
+    digests: Digests | None = None
+    open_end: bool = False
+    waiting: bool = False
+    last_day: date | None = None
+    pending: int = 0
+
+    def begins_with(self, known: FileState) -> bool:
+        """Whether this content is a known one, or that one with more lines behind it."""
+        if known.content_bytes == 0:
+            return True
+        if self.digests is None:
+            return self.digest == known.prefix_sha256
+        same = self.digests.at.get(known.content_bytes) == known.prefix_sha256
+        return same and (not known.open_end or self.digests.following[known.content_bytes] in (b"", b"\n"))
+
+    def equals(self, known: FileState) -> bool:
+        """Whether this content is exactly a known one."""
+        return self.bytes > 0 and self.bytes == known.content_bytes and self.digest == known.prefix_sha256
+
+    def narrow(self, due: DueDays) -> None:
+        """Drop what turned out to be not due."""
+        self.rows = [due.due_rows(frame) for frame in self.rows]
+        self.refused = [due.due_rows(frame) for frame in self.refused]
+
+
+def scan(
+    path: Path, seen: FileLayout, due: DueDays, context: ScanContext, *, skip: FileState | None = None
+) -> FileScan:
+    """Read a file once. `skip` passes over the bytes of its known beginning without taking them apart.
+
+    Raises `SchemaChanged` where most new lines do not fit, `SourceDamaged` where the file is not whole.
+    """
+    result = FileScan(seen.mapping)
+    tally = _Tally(due.seen)
+    if seen.format == "parquet" and seen.mapping is not None:
+        for raw, result.lines in parquet_rows(path, seen.mapping):
+            _take(result, raw, [], None, due, context, tally)
+        result.digest, result.bytes = file_sha256(path), path.stat().st_size
+    else:
+        _scan_lines(path, seen, due, context, skip, result, tally)
+    tally.judge(path)
+    if skip is not None and skip.last_day is not None:
+        result.last_day = max(skip.last_day, result.last_day or skip.last_day)
+    return result
+
+
+def _scan_lines(
+    path: Path,
+    seen: FileLayout,
+    due: DueDays,
+    context: ScanContext,
+    skip: FileState | None,
+    result: FileScan,
+    tally: _Tally,
+) -> None:
+    digests = Digests(context.marks)
+    pieces = _after(_hashed(chunks(path), digests), skip.content_bytes if skip else 0)
+    first = skip.lines + 1 if skip else 1
+    cut = after_record if seen.format == "csv" else after_line
+    lines = LineReader(pieces, cut, first=first, take_tail=context.take_tail)
+    decoder: LineDecoder | None = None
+    if seen.mapping is not None:
+        decoder = CsvLines(seen.mapping, context.delimiter) if seen.format == "csv" else JsonLines(seen.mapping)
+    for block in lines:
+        _take_block(result, block, decoder, seen, due, context, tally)
+    result.lines, result.bytes = lines.lines, lines.bytes + (skip.content_bytes if skip else 0)
+    result.open_end, result.waiting = lines.open_end, lines.waiting
+    result.digests, result.digest = digests, digests.hex(whole=not lines.waiting)
+
+
+def _take_block(
+    result: FileScan,
+    block: LineBlock,
+    decoder: LineDecoder | None,
+    seen: FileLayout,
+    due: DueDays,
+    context: ScanContext,
+    tally: _Tally,
+) -> None:
+    if block.too_long:
+        refusal = LineRefusal(block.first, "", "is longer than 16 MiB", block.data)
+        result.refused.append(due.due_rows(_frame([refusal])))
+        return
+    if block.first == 1:
+        data = block.data.removeprefix(BOM)
+        block = _without_header(block._replace(data=data)) if seen.header else block._replace(data=data)
+    if decoder is None or not block.data or block.data.isspace():
+        return
+    raw, refused = decoder.decode(block)
+    _take(result, raw, refused, block, due, context, tally)
+
+
+def _without_header(block: LineBlock) -> LineBlock:
+    end = after_record(block.data[: block.data.find(b"\n") + 1]) or block.data.find(b"\n") + 1
+    return LineBlock(block.data[end:], 2, block.lines - 1) if end else LineBlock(b"", 2, 0)
+
+
+def _take(
+    result: FileScan,
+    raw: pl.DataFrame,
+    shapeless: list[LineRefusal],
+    block: LineBlock | None,
+    due: DueDays,
+    context: ScanContext,
+    tally: _Tally,
+) -> None:
+    """Type a block's columns and keep the rows and refused lines that are due."""
+    assert result.mapping is not None
+    rows, bad = convert_types(raw, result.mapping, context.arrival)
+    rows = rows.with_columns(_day(rows, result.mapping, due, context))
+    tally.add(raw, bad, shapeless)
+    if not bad.is_empty():
+        refused = rows.select(LINE, DAY).join(bad, on=LINE, how="inner", maintain_order="left")
+        rows = rows.join(bad, on=LINE, how="anti", maintain_order="left")
+        texts = _texts(raw, refused[LINE].to_list(), block)
+        refused = refused.with_columns(pl.Series("raw", texts, dtype=pl.Binary))
+        result.refused.append(due.due_rows(refused))
+    if shapeless:
+        result.refused.append(due.due_rows(_frame(shapeless)))
+    last = None if due.timeless else rows[DAY].max()
+    if isinstance(last, date):
+        result.last_day = max(last, result.last_day or last)
+        if due.until is not None and last > due.until:
+            result.pending += int((rows[DAY] > due.until).sum())
+    result.rows.append(due.due_rows(rows))
+
+
+def _day(rows: pl.DataFrame, mapping: ColumnMapping, due: DueDays, context: ScanContext) -> pl.Series:
+    time = next(each.column.name for each in mapping.columns if each.column.role == "event_time")
+    if not due.timeless or context.arrival is None:
+        return pl.Series(DAY, day_of(rows[time], context.zone))
+    day = day_of_instant(context.arrival, context.zone)
+    # A run's as-of is the first instant after its last day; what arrives with the run belongs to that day.
+    return pl.Series(DAY, [min(day, due.until or day)], dtype=pl.Date).new_from_index(0, rows.height)
+
+
+def _texts(raw: pl.DataFrame, lines: list[int], block: LineBlock | None) -> list[bytes]:
+    if block is None:
+        wanted = raw.filter(pl.col(LINE).is_in(lines)).sort(LINE)
+        return [str(row).encode()[:RAW_LIMIT] for row in wanted.drop(LINE).iter_rows(named=True)]
+    texts = raw_lines(block, lines)
+    return [texts[line][:RAW_LIMIT] for line in lines]
+
+
+def _frame(refused: list[LineRefusal]) -> pl.DataFrame:
+    """Lines that have no shape and so no day."""
+    return pl.DataFrame(
+        {
+            LINE: [each.line for each in refused],
+            DAY: [None] * len(refused),
+            "column": [each.column or None for each in refused],
+            "reason": [each.reason for each in refused],
+            "raw": [each.raw[:RAW_LIMIT] for each in refused],
+        },
+        schema={LINE: pl.Int64, DAY: pl.Date, "column": pl.String, "reason": pl.String, "raw": pl.Binary},
+    )
+
+
+def _hashed(pieces: Iterable[bytes], digests: Digests) -> Iterator[bytes]:
+    for piece in pieces:
+        digests.update(piece)
+        yield piece
+
+
+def _after(pieces: Iterable[bytes], skip: int) -> Iterator[bytes]:
+    for piece in pieces:
+        if skip >= len(piece):
+            skip -= len(piece)
+            continue
+        yield piece[skip:]
+        skip = 0
+
+
+class _Tally:
+    """Counts new lines and why they were refused, and tells a changed schema from single bad lines."""
+
+    def __init__(self, seen: int) -> None:
+        self._seen = seen
+        self._lines = 0
+        self._bad: Counter[tuple[str, str]] = Counter()
+
+    def add(self, raw: pl.DataFrame, bad: pl.DataFrame, shapeless: list[LineRefusal]) -> None:
+        """Count one block."""
+        new = [each for each in shapeless if each.line > self._seen]
+        self._lines += int((raw[LINE] > self._seen).sum() if self._seen else raw.height) + len(new)
+        self._bad.update((each.column, each.reason) for each in new)
+        if not bad.is_empty():
+            rows = bad.filter(pl.col(LINE) > self._seen).select("column", "reason").iter_rows()
+            self._bad.update((column, reason) for column, reason in rows)
+
+    def judge(self, path: Path) -> None:
+        """Raise `SchemaChanged` where one column, or the shape, does not fit on most of the new lines."""
+        columns: Counter[str] = Counter()
+        for (column, _), count in self._bad.items():
+            columns[column] += count
+        for column, count in columns.items():
+            if self._lines < _MOST_OF or count * 2 <= self._lines:
+                continue
+            reason = max((n, why) for (name, why), n in self._bad.items() if name == column)[1]
+            what = f"`{column}` does not fit: it" if column else "the lines do not fit: most"
+            said = reason.removeprefix(f"{column} ") if column else reason
+            raise SchemaChanged(
+                f"{path}: on {count} of {self._lines} new lines {what} {said}; nothing of it was taken",
+                tip="mend the producer, or change the contract in mill.py together with `columns=` in the settings",
+            )

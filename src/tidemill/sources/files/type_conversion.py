@@ -1,0 +1,159 @@
+"""Raw fields to the contract's types; every value that does not fit says which column and why, and never the value.
+
+Values stay out of the reasons because a shifted line may carry a person's identifier in any field.
+"""
+
+from __future__ import annotations
+
+import html
+from typing import Any, NamedTuple
+
+import polars as pl
+import pyarrow as pa
+
+from tidemill.core.contract.contract import ContractColumn
+from tidemill.core.empty_tables import empty_table
+from tidemill.core.kinds import KINDS, Kind, arrow_type
+from tidemill.sources.files.event_times import read_times
+from tidemill.sources.files.mapping import ColumnMapping, ColumnSource
+
+LINE = "_line"
+
+#: `pa.nulls` and not `pa.array`, which loads pandas: half of the start of a run.
+POLARS: dict[Kind, pl.DataType] = {kind: pl.Series(pa.nulls(0, arrow_type(kind))).dtype for kind in KINDS}
+_EXPECTED = {
+    "float": "is no finite number",
+    "int": "is no whole number",
+    "bool": "is neither true nor false",
+    "str": "is empty",
+}
+_TRUE, _FALSE = ("true", "t", "1", "yes"), ("false", "f", "0", "no")
+
+
+class TypedColumns(NamedTuple):
+    """Typed columns of all lines; `bad` holds `_line`, `column` and `reason` of those that do not fit."""
+
+    #: The contract's columns and `_line`; a bad line's failed columns are null.
+    rows: pl.DataFrame
+    #: One row per bad line: `_line`, `column` (the first that failed) and `reason` (all of them).
+    bad: pl.DataFrame
+
+
+def convert_types(raw: pl.DataFrame, mapping: ColumnMapping, arrival: Any = None) -> TypedColumns:
+    """Type the raw columns of a block. `arrival` fills the event time of rows that bring none."""
+    columns: list[pl.Series] = []
+    failures: list[pl.DataFrame] = []
+    for mapped in mapping.columns:
+        column = mapped.column
+        if mapped.at is None:
+            columns.append(_absent(column, raw.height, arrival))
+            continue
+        values, reason = _typed(raw[column.name], mapped)
+        if not column.optional and values.null_count():
+            missing = pl.select(pl.when(values.is_null()).then(pl.lit("is missing"))).to_series()
+            reason = missing if reason is None else pl.select(pl.coalesce(reason, missing)).to_series()
+        elif column.default is not None and values.null_count():
+            values = values.fill_null(column.default)
+        columns.append(values.alias(column.name))
+        if reason is not None:
+            failures.append(_failed(raw[LINE], column.name, reason))
+    rows = pl.DataFrame([*columns, raw[LINE]])
+    return TypedColumns(rows, _one_per_line(failures))
+
+
+def _absent(column: ContractColumn, height: int, arrival: Any) -> pl.Series:
+    value = arrival if column.role == "event_time" else column.default
+    return pl.Series(column.name, [value], dtype=POLARS[column.kind]).new_from_index(0, height)
+
+
+def _typed(raw: pl.Series, mapped: ColumnSource) -> tuple[pl.Series, pl.Series | None]:
+    """Values, null where missing or unfit; and the reasons, `None` where all fit."""
+    column = mapped.column
+    if column.kind == "time":
+        return read_times(raw, column, mapped.unit)
+    if column.kind != "str" and raw.dtype == pl.String:  # blanks stand for nothing in a number
+        raw = pl.select(pl.when(raw.str.strip_chars() != "").then(raw)).to_series()
+    values = _CAST[column.kind](raw, mapped)
+    if values.null_count() == raw.null_count() or mapped.unit == "money":
+        return values, None
+    failed = raw.is_not_null() & values.is_null()
+    return values, pl.select(pl.when(failed).then(pl.lit(_EXPECTED[column.kind]))).to_series()
+
+
+def _text(raw: pl.Series, mapped: ColumnSource) -> pl.Series:
+    if raw.dtype in (pl.Categorical, pl.Enum, pl.Null) or raw.dtype.is_integer():
+        raw = raw.cast(pl.String)
+    if mapped.unit == "last_html":
+        known = {text: html.unescape(text) for text in raw.drop_nulls().unique().to_list() if "&" in text}
+        raw = raw.replace(known) if known else raw
+    if mapped.column.role and (raw == "").any():  # an identifier of no letters names nobody
+        return raw.replace("", None)
+    return raw
+
+
+def _float(raw: pl.Series, mapped: ColumnSource) -> pl.Series:
+    if raw.dtype == pl.String:
+        text = raw.str.strip_chars()
+        if mapped.unit == "money":
+            text = text.str.extract(r"^[^\d\s]{0,3}\s?(\d[\d,]*(?:\.\d+)?)$").str.replace_all(",", "")
+        raw = text.cast(pl.Float64, strict=False)
+    raw = raw.cast(pl.Float64, strict=False)
+    finite = raw.is_finite()
+    return raw if finite.all() else pl.select(pl.when(finite).then(raw)).to_series()
+
+
+def _int(raw: pl.Series, mapped: ColumnSource) -> pl.Series:
+    if raw.dtype == pl.String:
+        text = raw.str.strip_chars()
+        whole = text.cast(pl.Int64, strict=False)
+        if whole.null_count() == raw.null_count():
+            return whole
+        return pl.select(pl.coalesce(whole, _whole(text.cast(pl.Float64, strict=False)))).to_series()
+    return _whole(raw) if raw.dtype.is_float() or raw.dtype.is_decimal() else raw.cast(pl.Int64, strict=False)
+
+
+def _whole(real: pl.Series) -> pl.Series:
+    """Reals without a fraction as integers; beyond 2**53 a real no longer names one integer."""
+    real = real.cast(pl.Float64)
+    exact = (real == real.round(0)) & (real.abs() <= 2**53)
+    return pl.select(pl.when(exact).then(real)).to_series().cast(pl.Int64, strict=False)
+
+
+def _bool(raw: pl.Series, mapped: ColumnSource) -> pl.Series:
+    if raw.dtype != pl.String:
+        return raw.cast(pl.Boolean, strict=False)
+    text = raw.str.strip_chars().str.to_lowercase()
+    return pl.select(pl.when(text.is_in(_TRUE)).then(True).when(text.is_in(_FALSE)).then(False)).to_series()
+
+
+_CAST = {"str": _text, "float": _float, "int": _int, "bool": _bool}
+
+
+def _failed(lines: pl.Series, column: str, reason: pl.Series) -> pl.DataFrame:
+    frame = pl.DataFrame({LINE: lines, "reason": reason}).drop_nulls("reason")
+    return frame.select(LINE, pl.lit(column).alias("column"), (pl.lit(f"{column} ") + pl.col("reason")).alias("reason"))
+
+
+def _one_per_line(failures: list[pl.DataFrame]) -> pl.DataFrame:
+    empty = pl.DataFrame(schema={LINE: pl.Int64, "column": pl.String, "reason": pl.String})
+    together = pl.concat([empty, *failures])
+    if together.is_empty():
+        return together
+    return (
+        together.group_by(LINE, maintain_order=True).agg(pl.first("column"), pl.col("reason").str.join("; ")).sort(LINE)
+    )
+
+
+def to_arrow(frames: list[pl.DataFrame], schema: pa.Schema) -> pa.Table:
+    """Frames as one Arrow table of exactly this schema, in order of `_row`. The list is emptied.
+
+    Each frame goes as its Arrow form comes, so that no fresh memory is needed for a copy of everything.
+    """
+    if frames and not pl.concat([frame.select("_row") for frame in frames])["_row"].is_sorted():
+        frames[:] = [pl.concat([frame.select(schema.names) for frame in frames]).sort("_row", maintain_order=True)]
+    frames.reverse()
+    parts = []
+    while frames:
+        part = frames.pop().select(schema.names)
+        parts.append(part.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema))
+    return pa.concat_tables(parts) if parts else empty_table(schema)

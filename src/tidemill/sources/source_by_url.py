@@ -1,0 +1,23 @@
+"""The source that a URL names, found by entry point."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from tidemill.core.contract.contract import Contract
+from tidemill.core.errors import SettingError, nearest
+from tidemill.core.ports import Source
+
+
+def open_source(url: str, contract: Contract, base: Path) -> Source:
+    """The source behind `url`, chosen by what stands before its colon; nothing is read yet.
+
+    Raises `SettingError` where no source of that name is installed.
+    """
+    scheme = url.partition(":")[0]
+    found = {point.name: point for point in entry_points(group="tidemill.sources")}
+    if scheme not in found:
+        raise SettingError(f"no source reads `{scheme}:` URLs: {nearest(scheme, found)}")
+    source: Source = found[scheme].load()(url, contract, base)
+    return source

@@ -1,0 +1,1 @@
+"""Training and evaluation of recommenders: splits, metrics, slices, exposure, warnings."""

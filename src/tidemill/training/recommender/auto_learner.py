@@ -1,0 +1,151 @@
+"""The learner that the data asks for: all are tried, cheapest first, and the simplest is kept on a tie.
+
+A dearer one is taken only where the paired 95% interval of its difference to the present one, over the same validation
+users, lies above zero. Its settings were chosen on these users as well, so a win by little may be luck: the test days,
+which nothing here sees, say what it is worth.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.core.errors import SearchFailed
+from tidemill.core.records.runs import Trial
+from tidemill.models import LearnerSpec
+from tidemill.models.learners.auto import Auto, learners_to_try
+from tidemill.training.recommender.validation_objective import LEARNER, ValidationObjective
+from tidemill.training.search.choice_result import ChoiceResult, is_verdict, rows
+from tidemill.training.search.coordinate_ascent import coordinate_choice
+from tidemill.training.search.sampled_space import key
+from tidemill.training.search.trial_process import TrialRequest
+from tidemill.training.search.trial_runner import Keep, TrialCache, TrialRunner, forget
+from tidemill.training.statistics.bootstrap import intervals
+
+F64 = npt.NDArray[np.float64]
+
+
+def members_of(auto: Auto) -> dict[str, LearnerSpec]:
+    """The learners to try by name, cheapest first; `SettingRefused` for a name that none has."""
+    return {name: kind.from_settings({}) for name, kind in learners_to_try(auto.only).items()}
+
+
+@dataclass(frozen=True)
+class _LearnerCandidate:
+    """A learner with its settings chosen: the trial of them, the figures of its users, and what it took."""
+
+    name: str
+    trial: Trial
+    of_users: F64
+    cpu_s: float
+    number: int = -1
+
+
+def choose_learner(
+    figures: ValidationObjective, runner: TrialRunner, known: Sequence[Trial], keep: Keep, n_users: int
+) -> ChoiceResult:
+    """Try the learners of `figures` in their order and give the one that is kept.
+
+    Each has its share of the time that is left for it and those after it. What became of it is kept as a trial that
+    says so, with the CPU seconds of all its trials. Raises `SearchFailed` where none came to a figure.
+    """
+    asking = TrialCache(runner, known)
+    said = {(key(trial.parameters), trial.says): trial.number for trial in known if is_verdict(trial)}
+    notes: list[str] = []
+    present: _LearnerCandidate | None = None
+    for place, (name, spec) in enumerate(figures.learners.items()):
+        runner.warm()
+        left_s = runner.left_s
+        end = None if left_s is None else time.monotonic() + left_s / (len(figures.learners) - place)
+        found = _tried(name, spec, asking, figures, runner, end)
+        if isinstance(found, str):
+            notes.append(found)
+            continue
+        if end is not None and time.monotonic() >= end:
+            notes.append(f"{name} was compared with what was found of its settings in its share of the time")
+        wins, says = _compared(found, present)
+        number = said.get((key(found.trial.parameters), says))
+        if number is None:
+            number = asking.number()
+            keep(_verdict(found, number, says))
+        if wins:
+            present = replace(found, number=number)
+    if present is None:
+        raise SearchFailed(f"no learner came to a figure: {'; '.join(notes)}", tip="give more minutes")
+    return ChoiceResult(
+        spec=figures.settled(present.trial.parameters),
+        tried=rows(asking.tried.values(), n_users),
+        best=present.number,
+        notes=tuple(notes),
+    )
+
+
+def _tried(
+    name: str,
+    spec: LearnerSpec,
+    asking: TrialCache,
+    figures: ValidationObjective,
+    runner: TrialRunner,
+    end: float | None,
+) -> _LearnerCandidate | str:
+    """The learner with its settings chosen until `end`, or the sentence why it is left out."""
+    grid = spec.open()
+    mine: list[Trial] = []
+
+    def ask(settings: Sequence[Mapping[str, Any]]) -> list[Trial | None]:
+        until_s = None if end is None else max(end - time.monotonic(), 0.0)
+        found = asking(settings, until_s=until_s)
+        mine.extend(trial for trial in found if trial is not None)
+        return found
+
+    def values(settings: Sequence[Mapping[str, Any]]) -> list[float | None]:
+        return [trial.value if trial is not None else None for trial in ask(settings)]
+
+    fixed = {LEARNER: name}
+    (first,) = ask([fixed | {setting: listed[0] for setting, listed in grid.items()}])
+    if first is None:
+        return f"{name} did not come up: the deadline came first"
+    if first.value is None:
+        return f"{name} was left out: {first.says}"
+    chosen = fixed | coordinate_choice(grid, values, fixed=fixed, top=first.value)
+    trial = asking.tried[key(chosen)]
+    of_users = figures.of_users(trial.parameters)
+    if of_users is None:  # it is known from before a kill: its figure is, those of its users are not
+        runner.run([TrialRequest(trial.number, trial.parameters)], keep=forget)
+        of_users = figures.of_users(trial.parameters)
+    if of_users is None:
+        return f"{name} did not come up again: the deadline came first"
+    return _LearnerCandidate(name, trial, of_users, _cpu_s(mine))
+
+
+def _compared(found: _LearnerCandidate, present: _LearnerCandidate | None) -> tuple[bool, str]:
+    """Whether it takes the place of the present one, and why."""
+    if present is None:
+        return True, "taken: the simplest that there is"
+    difference = intervals({"difference": found.of_users - present.of_users})["difference"]
+    beside = f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}) beside {present.name}"
+    if difference.low > 0:
+        return True, f"taken: {beside}"
+    return False, f"not taken: {beside}, which is simpler"
+
+
+def _verdict(found: _LearnerCandidate, number: int, says: str) -> Trial:
+    return Trial(
+        number=number,
+        parameters=found.trial.parameters,
+        state="finished",
+        value=found.trial.value,
+        steps=found.trial.steps,
+        cpu_s=found.cpu_s,
+        wall_s=found.trial.wall_s,
+        says=says,
+    )
+
+
+def _cpu_s(trials: Iterable[Trial]) -> float:
+    return sum(trial.cpu_s for trial in {trial.number: trial for trial in trials}.values())

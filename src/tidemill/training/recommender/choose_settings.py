@@ -1,0 +1,140 @@
+"""Choosing settings on validation days, each by what it does for warm users there.
+
+The days after the split are never handed in, so nothing here can look at them. Settings that are given as a range or a
+grid are searched first, with all that is left out at its first value; then what is left out is chosen, one setting
+after another. A setting is changed only for a better figure, so the first value of each grid stays on a tie.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tidemill.core.errors import SearchFailed
+from tidemill.core.records.runs import Trial
+from tidemill.models import Interactions, LearnerSpec
+from tidemill.models.learners.auto import Auto
+from tidemill.models.learners.learner import Progress
+from tidemill.models.learners.learning import silent
+from tidemill.training.recommender.auto_learner import choose_learner, members_of
+from tidemill.training.recommender.validation import ENOUGH, thinned, windows_before
+from tidemill.training.recommender.validation_objective import ValidationObjective, write_events
+from tidemill.training.search.choice_result import ChoiceResult, is_verdict, rows
+from tidemill.training.search.coordinate_ascent import coordinate_choice
+from tidemill.training.search.run_search import best_trial, no_figure, searched
+from tidemill.training.search.sampled_space import SampledSpace, key
+from tidemill.training.search.sampler import TrialSampler
+from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
+from tidemill.training.search.trial_runner import Keep, TrialCache, TrialRunner
+
+#: What a folder is called that other processes read events from.
+PLACE = "choose-"
+
+
+def choose(
+    spec: LearnerSpec,
+    train: Interactions,
+    *,
+    effort: SearchBudget = DEFAULT_BUDGET,
+    place: Path | None = None,
+    progress: Progress = silent,
+) -> ChoiceResult:
+    """Settle what `spec` leaves open, or gives as a range or a grid, on validation windows inside `train`.
+
+    `tm.auto()` becomes the learner that is kept of all. With too few warm users there, every open setting takes its
+    first value and nothing was tried. `place` is a folder for what other processes read, by default that of the
+    machine for temporary files. Raises `SearchFailed` where nothing came to a figure.
+    """
+    grid, ranges = spec.open(), spec.searched()
+    if not grid and not ranges and not isinstance(spec, Auto):
+        return ChoiceResult(spec.settled(), ())
+    windows = windows_before(train)
+    if not windows:
+        return ChoiceResult(
+            plainest(spec), (), notes=(f"fewer than {ENOUGH} warm users before the split: nothing was chosen",)
+        )
+    n_users = sum(len(window.users) for window in windows)
+    learners = members_of(spec) if isinstance(spec, Auto) else {spec.name: spec}
+    if isinstance(spec, Auto) and effort.minutes is None:
+        effort = replace(effort, minutes=spec.minutes)
+    with tempfile.TemporaryDirectory(prefix=PLACE, dir=place) as folder:
+        figures = ValidationObjective(learners, Path(folder), windows, of_each=isinstance(spec, Auto))
+        proposals = (
+            TrialSampler(SampledSpace.from_settings(ranges), seed=effort.seed, trials=effort.trials) if ranges else None
+        )
+        total = sum(1 + sum(len(values) - 1 for values in one.open().values()) for one in learners.values())
+        keep = _telling(effort.keep, progress, total + (proposals.n - 1 if proposals else 0))
+        with TrialRunner(
+            figures, processes=effort.processes, minutes=effort.minutes, spent_s=effort.spent_s, keep=keep
+        ) as runner:
+            if runner.apart:
+                write_events(thinned(train), figures.place)
+            if isinstance(spec, Auto):
+                return choose_learner(figures, runner, effort.known, effort.keep, n_users)
+            return _settled(spec, proposals, runner, effort.known, n_users)
+
+
+def plainest(spec: LearnerSpec) -> LearnerSpec:
+    """What is learned where nothing can be chosen: the first value of each setting; of all learners the simplest."""
+    return next(iter(members_of(spec).values())).settled() if isinstance(spec, Auto) else spec.settled()
+
+
+def _settled(
+    spec: LearnerSpec, proposals: TrialSampler | None, runner: TrialRunner, known: Sequence[Trial], n_users: int
+) -> ChoiceResult:
+    grid = spec.open()
+    trials: list[Trial] = []
+    if proposals is not None:
+        names = set(proposals.space.axes)
+        trials = searched(runner, proposals, [trial for trial in known if set(trial.parameters) == names])
+        best = best_trial(trials)
+        if best is None:
+            failed = [error for number, error in sorted(runner.errors.items())]
+            raise failed[0] if failed else SearchFailed(no_figure(trials), tip="give more minutes")
+        fixed, first = best.parameters, proposals.n
+    else:
+        fixed, first = {}, 0
+    asking = TrialCache(runner, known, first=first)
+    if proposals is None:
+        best = asking.first({name: values[0] for name, values in grid.items()})
+    assert best is not None and best.value is not None
+
+    def ask(settings: Sequence[Mapping[str, Any]]) -> list[float | None]:
+        return [trial.value if trial is not None else None for trial in asking(settings)]
+
+    chosen = fixed | coordinate_choice(grid, ask, fixed=fixed, top=best.value)
+    every = [*trials, *asking.tried.values()]
+    return ChoiceResult(
+        spec=spec.settled(**chosen),
+        tried=rows(every, n_users),
+        best=asking.tried.get(key(chosen), best).number,
+        notes=notes_of(every, late=runner.over),
+    )
+
+
+def notes_of(trials: Sequence[Trial], *, late: bool) -> tuple[str, ...]:
+    """What of a choice went otherwise than asked."""
+    failed = [trial for trial in trials if trial.state == "failed"]
+    said = [f"{len(failed)} of {len(trials)} trials failed; the first said: {failed[0].says}"] if failed else []
+    if late:
+        said.append(f"the deadline came after {len(trials)} trials: what was not tried stayed as it was")
+    return tuple(said)
+
+
+def _telling(keep: Keep, progress: Progress, of: int) -> Keep:
+    """Keeps each trial, and tells how far the choice is."""
+    told = 0
+
+    def kept(trial: Trial) -> None:
+        nonlocal told
+        keep(trial)
+        if is_verdict(trial):
+            return
+        told += 1
+        if trial.value is not None:
+            progress("choose", {"tried": told, "of": of, "score": trial.value} | trial.parameters)
+
+    return kept

@@ -1,0 +1,193 @@
+"""What may make a figure too good, or not comparable: each a sentence with numbers, none where there is nothing.
+
+Each check looks for one thing; how often real comparisons suffer from them: Ji et al. (2023), "A Critical Study on Data
+Leakage in Recommender System Offline Evaluation".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.core.records.quality import SliceResult
+from tidemill.models import Interactions
+from tidemill.models.recommender.event_facts import DAY_US
+from tidemill.training.recommender.splits import TimeSplit
+from tidemill.training.recommender.users_to_evaluate import EvaluationUser
+
+F64 = npt.NDArray[np.float64]
+
+#: Shares above which a sentence is said.
+TIED, REPEATED, DUPLICATED, COPIED, AT_SPLIT = 0.01, 0.01, 0.001, 0.01, 0.02
+#: Shortest test, in days; shortest history that is no chance to share; events that make two items twins.
+SHORTEST_DAYS, LONG_HISTORY, TWIN_EVENTS = 3, 3, 5
+#: A figure is implausible above this, where the catalogue has so many items for each place of the list.
+IMPLAUSIBLE, ITEMS_A_PLACE = 0.6, 20
+
+
+def evaluation_warnings(
+    split: TimeSplit, users: Sequence[EvaluationUser], overall: SliceResult, k: int
+) -> tuple[str, ...]:
+    """Every sentence about a split, its questions and the figures of all users.
+
+    A split by time whose sides overlap (`on_both_sides`) is not warned of here: it is not measured at all.
+    """
+    found = [
+        *later_than_targets(split),
+        *at_the_split(split),
+        *short_test(split),
+        *duplicate_rows(split),
+        *twin_items(split.train),
+        *copied_histories(split.train),
+        *repeats(split),
+        *ties(users),
+        *implausible(overall, split.train.n_items, k),
+    ]
+    return tuple(found)
+
+
+def later_than_targets(split: TimeSplit) -> list[str]:
+    """Training events later than what is to be foretold, which only leave-one-out has."""
+    if split.kind == "time":
+        return []
+    later = np.searchsorted(np.sort(split.train.time), split.test.time, side="right")
+    share = 1 - later.mean() / len(split.train)
+    return [
+        f"leave-one-out leaks the future: on average {share:.1%} of the training events are later than the event that "
+        "is to be foretold; read it only beside the split by time"
+    ]
+
+
+def on_both_sides(split: TimeSplit) -> list[str]:
+    """Train and test of a split by time that overlap in time."""
+    if split.kind != "time":
+        return []
+    last, first = int(split.train.time.max()), int(split.test.time.min())
+    if last < first:
+        return []
+    n_train, n_test = int((split.train.time >= first).sum()), int((split.test.time <= last).sum())
+    return [
+        f"train and test overlap: {n_train:,} training events are not earlier than the first test event, and "
+        f"{n_test:,} test events not later than the last training event"
+    ]
+
+
+def at_the_split(split: TimeSplit) -> list[str]:
+    """Many events at the instant of the split: where `before` means `until` they would be on both sides."""
+    n = int((split.test.time == split.at).sum())
+    if split.kind != "time" or n <= AT_SPLIT * len(split.test):
+        return []
+    return [
+        f"{n:,} events ({n / len(split.test):.1%} of the test) are at exactly the split; they are tested and not "
+        "trained on, and a system that trains until the split and not before it has seen them"
+    ]
+
+
+def short_test(split: TimeSplit) -> list[str]:
+    """A test of a few days measures these days."""
+    days = (int(split.test.time.max()) - int(split.test.time.min())) / DAY_US
+    if split.kind != "time" or days >= SHORTEST_DAYS:
+        return []
+    return [f"the test covers {days:.1f} days: a week has better and worse days, and so few cannot tell"]
+
+
+def duplicate_rows(split: TimeSplit) -> list[str]:
+    """Rows that repeat another row: the same user, item and time."""
+    n, total = 0, 0
+    for events in (split.train, split.test):
+        order = np.lexsort((events.item, events.time, events.user))
+        user, item, time = events.user[order], events.item[order], events.time[order]
+        n += int(((user[1:] == user[:-1]) & (item[1:] == item[:-1]) & (time[1:] == time[:-1])).sum())
+        total += len(events)
+    if n <= DUPLICATED * total:
+        return []
+    return [
+        f"{n:,} of {total:,} rows ({n / total:.1%}) repeat another row of the same user, item and time: they count "
+        "twice in training; keep one of each"
+    ]
+
+
+def twin_items(train: Interactions) -> list[str]:
+    """Items that the very same users took at the very same times: one thing under two ids."""
+    pair = train.user.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ train.time.astype(np.uint64)
+    mixed = (pair ^ (pair >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    prints = np.zeros(train.n_items, np.uint64)
+    np.add.at(prints, train.item, mixed ^ (mixed >> np.uint64(32)))
+    often = np.bincount(train.item, minlength=train.n_items) >= TWIN_EVENTS
+    _, n_same = np.unique(prints[often], return_counts=True)
+    n = int(n_same[n_same > 1].sum())
+    if not n:
+        return []
+    return [
+        f"{n:,} items have exactly the users and times of another item: one thing under two ids makes its twin easy to "
+        "foretell; give it one id"
+    ]
+
+
+def copied_histories(train: Interactions) -> list[str]:
+    """Users whose items are, in order, those of another user: imports, bots, test accounts."""
+    lengths = np.diff(train.starts)
+    long = np.flatnonzero(lengths >= LONG_HISTORY)
+    seen = Counter(train.history(int(user))[0].tobytes() for user in long)
+    n = sum(times for times in seen.values() if times > 1)
+    if n <= max(2, COPIED * len(long)):
+        return []
+    return [
+        f"{n:,} of {len(long):,} users with {LONG_HISTORY} events or more have exactly the items of another user in "
+        "the same order: imports, bots or test accounts are easy to foretell; leave them out"
+    ]
+
+
+def repeats(split: TimeSplit) -> list[str]:
+    """Pairs of a user and an item that stand in train and in test."""
+    share = repeat_share(split)
+    if share <= REPEATED:
+        return []
+    return [
+        f"{share:.1%} of the test events repeat an item of the user's own training events: lists without seen items "
+        "cannot get them, and a system that shows them again is not compared by these figures"
+    ]
+
+
+def repeat_share(split: TimeSplit, *, within: bool = False) -> float:
+    """Share of test events whose user took the item in training, or with `within` also earlier in the test."""
+    user_of = {user: code for code, user in enumerate(split.train.users)}
+    item_of = {item: code for code, item in enumerate(split.train.items)}
+    user = np.array([user_of.get(name, -1) for name in split.test.users], np.int64)[split.test.user]
+    item = np.array([item_of.get(name, -1) for name in split.test.items], np.int64)[split.test.item]
+    n = split.train.n_items
+    trained = split.train.user.astype(np.int64) * n + split.train.item
+    repeated = (user >= 0) & (item >= 0) & np.isin(user * n + item, trained)
+    if within:
+        pairs = split.test.user.astype(np.int64) * split.test.n_items + split.test.item
+        again = np.ones(len(pairs), np.bool_)
+        again[np.unique(pairs, return_index=True)[1]] = False
+        repeated |= again
+    return float(repeated.mean())
+
+
+def ties(users: Sequence[EvaluationUser]) -> list[str]:
+    """Targets at the time of the history's last event: which of the two came first is a matter of their rows."""
+    last = np.repeat([int(user.times[-1]) if len(user.times) else -1 for user in users], [len(u.taken) for u in users])
+    share = float((np.concatenate([user.taken for user in users]) == last).mean()) if len(last) else 0.0
+    if share <= TIED:
+        return []
+    return [
+        f"{share:.1%} of the targets have the time of the history's last event: their order is that of their rows, and "
+        "another order gives other figures"
+    ]
+
+
+def implausible(overall: SliceResult, n_items: int, k: int) -> list[str]:
+    """A figure higher than shops are foretellable."""
+    name = f"hit_rate@{k}"
+    found = overall.model.get(name)
+    if found is None or found.value <= IMPLAUSIBLE or n_items < k * ITEMS_A_PLACE:
+        return []
+    return [
+        f"{name} is {found.value:.3f} on a catalogue of {n_items:,} items, which is hard to believe: look for targets "
+        "in the training data, for lists made after the split, or for test users made by a program"
+    ]

@@ -1,0 +1,194 @@
+"""Somebody else's ranked lists, read from a file, measured as if a model of our own had given them.
+
+One row for each place: a user, an item, and a rank (1 is best) or a score (largest is best). CSV, Parquet and JSON
+lines are read; a column of lists, best first, is one row for each user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
+import pyarrow.parquet as pq
+
+from tidemill.core.errors import SourceMissing, SourceUnknown
+from tidemill.training.recommender.users_to_evaluate import EvaluationUser
+
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+
+#: Names that columns may have, besides those of the project's own events.
+USER = ("user", "user_id", "userid", "user_token", "subject", "customer", "customer_id")
+ITEM = ("item", "item_id", "itemid", "item_token", "items", "product", "product_id")
+RANK = ("rank", "place", "position")
+SCORE = ("score", "prediction", "relevance")
+
+Surrogate = Callable[[Sequence[str]], list[str]]
+
+
+@dataclass(frozen=True, eq=False)
+class RankedLists:
+    """Lists by user id, as codes of a catalogue; an item that the catalogue does not know has a code below zero."""
+
+    name: str
+    #: User id -> codes, best first.
+    lists: dict[str, I32]
+    #: Rows in the file, those of them with an item that nobody ever took, and users whom nobody knows.
+    n_rows: int
+    unknown_rows: int
+    unknown_users: int
+
+    def rank(self, user: EvaluationUser, n: int) -> I32 | None:
+        """The user's list, `None` where the file has none."""
+        return self.lists.get(user.user)
+
+    def told(self, users: Sequence[EvaluationUser]) -> list[str]:
+        """What is worth saying of the file, beside what its lists show when they are measured."""
+        found = ["nobody can see from a file when its lists were made; lists made after the split know the test"]
+        if self.unknown_rows:
+            share = f"{self.unknown_rows:,} of {self.n_rows:,} rows ({self.unknown_rows / self.n_rows:.1%})"
+            found.append(f"{share} name an item that nobody ever took")
+        if self.unknown_users:
+            found.append(f"{self.unknown_users:,} users of the file have no event: they were left out")
+        asked = {user.user for user in users}
+        if len(asked) < len(users) and asked & self.lists.keys():
+            found.append("the file has one list for a user, and it answers every question about them")
+        return found
+
+
+def read_ranked(
+    file: Path,
+    items: Sequence[str],
+    users: Sequence[str],
+    *,
+    user: str = "user",
+    item: str = "item",
+    surrogate: Surrogate | None = None,
+) -> RankedLists:
+    """Read the ranked lists in `file`.
+
+    `items` is the catalogue (`catalogue`), `users` are the ids that the events know; `user` and `item` are the names of
+    their columns, which the file may use. An id of the file that is none of `users` goes through `surrogate`, so that
+    people may be named as the source names them; raw ids are kept nowhere. Rows at the same rank or score keep their
+    order. Raises `SourceMissing`, and `SourceUnknown` for a file in another form.
+    """
+    table = _table(Path(file), user, item)
+    person = _encoded(table.column(0))
+    thing = _encoded(table.column(1))
+    who, unknown_users = _known(person.dictionary.to_pylist(), users, surrogate)
+    code_of = {name: code for code, name in enumerate(items)}
+    codes = np.array([code_of.get(name, -1 - n) for n, name in enumerate(thing.dictionary.to_pylist())], np.int32)
+    row_user, row_item = np.asarray(person.indices), codes[np.asarray(thing.indices)]
+    order = np.lexsort((np.arange(table.num_rows), np.asarray(table.column(2)), row_user))
+    starts = np.searchsorted(row_user[order], np.arange(len(who) + 1))
+    ranked = row_item[order]
+    return RankedLists(
+        name=Path(file).name,
+        lists={name: ranked[starts[i] : starts[i + 1]] for i, name in enumerate(who) if name is not None},
+        n_rows=table.num_rows,
+        unknown_rows=int((row_item < 0).sum()),
+        unknown_users=unknown_users,
+    )
+
+
+def _known(found: Sequence[str], users: Sequence[str], surrogate: Surrogate | None) -> tuple[list[str | None], int]:
+    """The known id of each user of the file, `None` for one without events, and how many of these there are."""
+    known = set(users)
+    others = [name for name in found if name not in known]
+    turned = dict(zip(others, surrogate(others), strict=True)) if surrogate else {}
+    who = [name if name in known else turned.get(name) for name in found]
+    who = [name if name in known else None for name in who]
+    return who, who.count(None)
+
+
+def _table(file: Path, user: str, item: str) -> pa.Table:
+    """User (text), item (text) and order (smallest first) of every row of the file."""
+    if not file.is_file():
+        raise SourceMissing(f"there are no ranked lists at {file}", tip="name a CSV, Parquet or JSON-lines file")
+    table = _read(file, (user, *USER, item, *ITEM))
+    names = table.column_names
+    of_user, of_item = _one(file, names, "user", (user, *USER)), _one(file, names, "item", (item, *ITEM))
+    by_rank = next((name for name in names if name.lower() in RANK), None)
+    by_score = next((name for name in names if name.lower() in SCORE), None)
+    if pa.types.is_list(table.schema.field(of_item).type) or pa.types.is_large_list(table.schema.field(of_item).type):
+        column = table.column(of_item).combine_chunks()
+        parents = pc.list_parent_indices(column)
+        order = pa.array(np.arange(len(parents)))
+        people = table.column(of_user).combine_chunks().take(parents)
+        table, of_order = pa.table({of_user: people, of_item: pc.list_flatten(column), "rank": order}), "rank"
+    elif by_rank or by_score:
+        of_order = by_rank or str(by_score)
+    else:
+        raise SourceUnknown(
+            f"{file} says no order: it has the columns {', '.join(names)}",
+            tip=f"`rank` (1 is best) or `score` (largest is best) says it; also: {', '.join((*RANK[1:], *SCORE[1:]))}",
+        )
+    order = _numbers(file, table.column(of_order), of_order)
+    if not by_rank and of_order == by_score:
+        order = pc.negate(order)
+    columns = [_text(file, table.column(name), name) for name in (of_user, of_item)]
+    if not table.num_rows:
+        raise SourceUnknown(f"{file} holds no row", tip="give it one row for each user and place")
+    return pa.table({"user": columns[0], "item": columns[1], "order": order})
+
+
+def _read(file: Path, as_text: Sequence[str]) -> pa.Table:
+    """The file's table; ids of a CSV stay text, so that 007 is not 7."""
+    kind = next((suffix for suffix in reversed(file.suffixes) if suffix not in (".gz", ".zst", ".bz2")), "")
+    try:
+        if kind == ".parquet":
+            return pq.read_table(file)
+        if kind in (".jsonl", ".ndjson", ".json"):
+            return pa_json.read_json(file)
+        if kind in (".csv", ".tsv", ".txt"):
+            parse = pa_csv.ParseOptions(delimiter="\t" if kind == ".tsv" else ",")
+            with pa_csv.open_csv(file, parse_options=parse) as opened:
+                names = [name for name in opened.schema.names if name in as_text or name.lower() in as_text]
+            convert = pa_csv.ConvertOptions(column_types={name: pa.string() for name in names})
+            return pa_csv.read_csv(file, parse_options=parse, convert_options=convert)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as problem:
+        raise SourceUnknown(
+            f"{file} cannot be read as {kind[1:]}: {str(problem).splitlines()[0]}", tip="look at its first lines"
+        ) from problem
+    raise SourceUnknown(
+        f"{file} has an ending that says nothing", tip="name it .csv, .tsv, .parquet or .jsonl, compressed or not"
+    )
+
+
+def _one(file: Path, names: Sequence[str], what: str, known: Sequence[str]) -> str:
+    wanted = dict.fromkeys(known)
+    for name in wanted:
+        found = next((one for one in names if one.lower() == name.lower()), None)
+        if found:
+            return found
+    raise SourceUnknown(
+        f"{file} has no column for the {what}: it has {', '.join(names)}", tip=f"call it one of: {', '.join(wanted)}"
+    )
+
+
+def _numbers(file: Path, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    try:
+        found = column.cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as problem:
+        raise SourceUnknown(f"{file}: `{name}` holds something that is no number", tip="write numbers") from problem
+    n = found.null_count + (pc.sum(pc.is_nan(found)).as_py() or 0)
+    if n:
+        raise SourceUnknown(f"{file}: {n:,} rows have no number in `{name}`", tip="leave such rows out")
+    return found
+
+
+def _text(file: Path, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    if column.null_count:
+        raise SourceUnknown(f"{file}: {column.null_count:,} rows have nothing in `{name}`", tip="leave such rows out")
+    return column.cast(pa.string())
+
+
+def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    return pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode()

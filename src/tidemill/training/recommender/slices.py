@@ -1,0 +1,172 @@
+"""The parts of an evaluation: who is served how well, each part beside the baseline, and the worst one named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.core.records.quality import Metric, SliceResult
+from tidemill.models.recommender.event_facts import DAY_US
+from tidemill.training.recommender.evaluation_targets import EvaluationTargets
+from tidemill.training.recommender.popularity_tiers import TIERS, tiers
+from tidemill.training.recommender.users_to_evaluate import EvaluationUser
+from tidemill.training.statistics.bootstrap import Bootstrap, BootstrapBlock, interval
+from tidemill.training.statistics.permutation_test import holm, sign_flips
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+#: A part with fewer users than this has no figures: they would say little, and could tell of a person.
+FEWEST = 30
+#: Groups of items that have a part of their own, the ones with most targets first.
+GROUPS = 20
+#: Chance of naming any part as worse by mistake.
+ALPHA = 0.05
+
+_LENGTHS = ((0, 0, "0 events"), (1, 1, "1 event"), (2, 4, "2-4 events"), (5, 9, "5-9 events"), (10, None, "10+ events"))
+_AGES = (
+    (0.0, 1.0, "last event within a day"),
+    (1.0, 7.0, "1-7 days ago"),
+    (7.0, 30.0, "7-30 days ago"),
+    (30.0, 180.0, "30-180 days ago"),
+    (180.0, 365.0, "180-365 days ago"),
+    (365.0, float("inf"), "over a year ago"),
+)
+Cut = tuple[str, str, Mask | None]
+
+
+def cuts(
+    users: Sequence[EvaluationUser],
+    targets: EvaluationTargets,
+    counts: I64,
+    n_catalogue: int,
+    groups: Sequence[str] | None,
+) -> tuple[list[Cut], list[Cut]]:
+    """The main slices (all, warm, cold), and the finer parts: family, name, and which targets belong to it."""
+    warm = np.array([user.code >= 0 for user in users])[targets.question]
+    main: list[Cut] = [("", "all", None), ("", "warm", warm), ("", "cold", ~warm)]
+    finer = [*_by_history(users, targets), *_by_target(targets, counts, n_catalogue)]
+    if groups is not None:
+        finer += _by_group(targets, groups)
+    return [cut for cut in main if _some(cut)], [cut for cut in finer if _some(cut)]
+
+
+def _some(cut: Cut) -> bool:
+    return cut[2] is None or bool(cut[2].any())
+
+
+def _by_history(users: Sequence[EvaluationUser], targets: EvaluationTargets) -> Iterator[Cut]:
+    length = np.array([len(user.items) for user in users])[targets.question]
+    for low, high, name in _LENGTHS:
+        yield "history", name, (length >= low) & (length <= (high if high is not None else length))
+    age = np.array([(user.at - int(user.times[-1])) / DAY_US if len(user.times) else -1.0 for user in users])
+    age = age[targets.question]
+    for start, end, name in _AGES:
+        yield "recency", name, (age >= start) & (age < end)
+
+
+def _by_target(targets: EvaluationTargets, counts: I64, n_catalogue: int) -> Iterator[Cut]:
+    tier = tiers(counts, n_catalogue)[targets.code]
+    for number, name in enumerate(TIERS[:3]):
+        yield "target popularity", name, tier == number
+    trained = targets.code < len(counts)
+    yield "target", "trained on", trained
+    yield "target", "never trained on", ~trained
+
+
+def _by_group(targets: EvaluationTargets, groups: Sequence[str]) -> Iterator[Cut]:
+    """`groups`: the group of each code of the catalogue."""
+    names, of = np.unique(np.array(groups)[targets.code], return_inverse=True)
+    for number in np.argsort(-np.bincount(of), kind="stable")[:GROUPS]:
+        yield "group", str(names[number]), of == number
+
+
+def slices_of(
+    targets: EvaluationTargets, main: Sequence[Cut], finer: Sequence[Cut], ks: Sequence[int], resamples: Bootstrap
+) -> tuple[tuple[SliceResult, ...], tuple[SliceResult, ...]]:
+    """Both kinds of parts with intervals, all from the same resamples; Holm runs over every p of both.
+
+    Main slices have every measure, finer ones those at the first k. A finer part with too few users has a note alone.
+    """
+    figures = {}
+    for n, (_, _, keep) in enumerate([*main, *finer]):
+        figures[n] = targets.figures(keep, ks if n < len(main) else ks[:1])
+    told = {n: found for n, found in figures.items() if n < len(main) or len(found[0]) >= FEWEST}
+    blocks = {n: BootstrapBlock(users, _columns(model, beside)) for n, (users, model, beside) in told.items()}
+    p = _p(told, targets.n_users, ks[0])
+    stepped = holm({(n, name): value for n, one in p.items() for name, value in one.items()})
+    made = []
+    for n, (family, name, _) in enumerate([*main, *finer]):
+        users = figures[n][0]
+        if n not in told:
+            few = SliceResult(users=name, n_users=len(users), model={}, baseline={}, difference={}, family=family)
+            made.append(msgspec.structs.replace(few, note=f"{len(users)} users are too few to say anything"))
+            continue
+        found = _metrics(list(told[n][1]), blocks[n].values, resamples.means(blocks[n]))
+        made.append(
+            SliceResult(
+                users=name,
+                n_users=len(users),
+                model=found[0],
+                baseline=found[1],
+                difference=found[2],
+                family=family,
+                p=p[n],
+                p_holm={measure: stepped[n, measure] for measure in p[n]},
+            )
+        )
+    return tuple(made[: len(main)]), tuple(made[len(main) :])
+
+
+def _columns(model: Mapping[str, F64], beside: Mapping[str, F64]) -> F64:
+    """Model, baseline and difference of every measure, float64 (n_users, 3 · n_measures)."""
+    differences = [model[name] - beside[name] for name in model]
+    return np.column_stack([*model.values(), *beside.values(), *differences])
+
+
+def _metrics(names: Sequence[str], values: F64, draws: F64) -> list[dict[str, Metric]]:
+    found = [interval(values[:, i].mean(), draws[:, i]) for i in range(values.shape[1])]
+    n = len(names)
+    return [dict(zip(names, found[start : start + n], strict=True)) for start in range(0, len(found), n)]
+
+
+def _p(
+    told: Mapping[int, tuple[I64, dict[str, F64], dict[str, F64]]], n_users: int, k: int
+) -> dict[int, dict[str, float]]:
+    differences = {}
+    for n, (users, model, beside) in told.items():
+        chosen = [name for name in model if name.endswith(f"@{k}")]
+        differences[n] = (
+            chosen,
+            BootstrapBlock(users, np.column_stack([model[name] - beside[name] for name in chosen])),
+        )
+    found = sign_flips({n: block for n, (_, block) in differences.items()}, n_users)
+    return {n: dict(zip(differences[n][0], found[n].tolist(), strict=True)) for n in differences}
+
+
+def _hopeless(part: SliceResult) -> bool:
+    """Nobody can be right about it: what was never trained on is in no list of a frozen model."""
+    return not any(metric.value for metric in (*part.model.values(), *part.baseline.values()))
+
+
+def worst(parts: Sequence[SliceResult], measure: str) -> str:
+    """A sentence that names the part where the model does worst against the baseline, and how sure that is."""
+    told = [part for part in parts if measure in part.difference and not _hopeless(part)]
+    few = sum(not part.difference for part in parts)
+    beside = f"; {few} more have too few users to say anything" if few else ""
+    if not told:
+        return f"no part has enough users to name a worst one{beside}"
+    part = min(told, key=lambda part: part.difference[measure].value)
+    found, p = part.difference[measure], part.p_holm[measure]
+    where = f"{part.family}: {part.users} ({part.n_users:,} users)"
+    figure = f"{measure} {found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) against the baseline"
+    if found.value < 0 and p < ALPHA:
+        return f"worst of {len(told)} parts is {where}, {figure}, Holm p = {p:.4f}: worse than the baseline{beside}"
+    return (
+        f"no part of {len(told)} is shown to be worse than the baseline; the lowest is {where}, {figure}, "
+        f"Holm p = {p:.2g}{beside}"
+    )

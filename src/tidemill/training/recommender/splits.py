@@ -1,0 +1,74 @@
+"""Splitting by global time: train ends before an instant, everything measured lies at it or after.
+
+One instant for all users, so that no model sees the future of anybody ("Time to Split", arXiv 2507.16289). Validation
+windows are cut the same way out of the days before the split; the test days are never looked at for a choice.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from tidemill.core.errors import TooLittleData
+from tidemill.models import Interactions
+from tidemill.training.recommender.protocol import Split
+
+#: Share of the events before the default split, and of the training events in each validation window.
+TRAIN_SHARE, WINDOW_SHARE, WINDOWS = 0.9, 0.1, 3
+
+
+@dataclass(frozen=True)
+class TimeSplit:
+    """Events before `at` (microseconds) and at or after it; or, from `leave_one_out`, all but the last of each user."""
+
+    at: int
+    train: Interactions
+    test: Interactions
+    kind: Split = "time"
+
+
+def split_at(interactions: Interactions, at: int | None = None, *, until: int | None = None) -> TimeSplit:
+    """Split at `at`, by default where 90% of the events have happened; `until` ends the test days (not included).
+
+    Raises `TooLittleData` where one side is empty.
+    """
+    if at is None:
+        at = int(np.quantile(interactions.time, TRAIN_SHARE, method="higher"))
+    later = interactions.time >= at
+    if until is not None:
+        later &= interactions.time < until
+    if not later.any() or not (interactions.time < at).any():
+        raise TooLittleData("a split by time needs events on both sides of it", tip="give an earlier or a later time")
+    split = TimeSplit(at, interactions.before(at), interactions.where(later))
+    # An event at exactly the split on both sides once made a model look a third better than it was.
+    assert split.train.time.max() < split.test.time.min()
+    return split
+
+
+def validation_splits(train: Interactions, windows: int = WINDOWS) -> list[TimeSplit]:
+    """Back-to-back windows at the end of `train`, latest first, a tenth of its events each; fewer if days are few."""
+    shares = 1 - WINDOW_SHARE * np.arange(windows + 1)
+    ends = [int(np.quantile(train.time, share, method="higher")) for share in shares]
+    ends[0] = int(train.time.max()) + 1
+    splits = []
+    for end, at in itertools.pairwise(ends):
+        if train.time.min() < at < end:
+            splits.append(split_at(train, at, until=end))
+    return splits
+
+
+def leave_one_out(interactions: Interactions) -> TimeSplit:
+    """Train on all but the last event of each user with two or more; `at` is the first moment after all training.
+
+    Raises `TooLittleData` where no user has two events.
+    """
+    last = interactions.starts[1:] - 1  # (n_users)
+    held = last[np.diff(interactions.starts) > 1]
+    if not len(held):
+        raise TooLittleData("leave-one-out needs users with two events or more", tip="use the split by time")
+    keep = np.ones(len(interactions), np.bool_)
+    keep[held] = False
+    train = interactions.where(keep)
+    return TimeSplit(int(train.time.max()) + 1, train, interactions.where(~keep), kind="leave-one-out")

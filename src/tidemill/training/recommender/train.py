@@ -1,0 +1,186 @@
+"""Training a recommender: choose on validation days, measure on the days after the split, then learn from all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tidemill.core.errors import RecallBelowTarget, TooLittleData
+from tidemill.core.ports import VectorSearch
+from tidemill.core.records.quality import Evaluation
+from tidemill.core.records.release import RuleSet
+from tidemill.models import (
+    Interactions,
+    LearnerSpec,
+    Recommender,
+    check_parts,
+    learn,
+    open_recommender,
+    write_recommender,
+)
+from tidemill.models.learners.learner import Progress
+from tidemill.models.learners.learning import silent, user_vectors
+from tidemill.models.recommender.interactions import F32
+from tidemill.models.recommender.model_part import ModelPart
+from tidemill.training.recommender.choose_settings import choose, plainest
+from tidemill.training.recommender.evaluation import Measurement, measure
+from tidemill.training.recommender.splits import split_at
+from tidemill.training.search.choice_result import ChoiceResult
+from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
+
+#: Share of the true nearest items, at the size of the candidate pool, that an index must find on real user vectors.
+RECALL_TARGET, POOL, SAMPLED = 0.95, 200, 300
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training leaves: the folder for the bundle, and what the card says."""
+
+    folder: Path
+    recommender: Recommender
+    #: `None` where there are too few days or users to measure on; `note` says why.
+    evaluation: Evaluation | None
+    #: The evaluation with the figures of each user.
+    measurement: Measurement | None
+    learner: str
+    #: The settled settings of the learner.
+    parameters: dict[str, Any]
+    n_rows: int
+    n_users: int
+    n_items: int
+    as_of: int
+    #: Recall of the index at the size of the candidate pool; `None` without an index.
+    index_recall: float | None
+    note: str | None = None
+    #: `note`, and what of the choice of settings went otherwise than asked.
+    notes: tuple[str, ...] = ()
+    #: The number of the trial that was taken; of several learners it need not be the one with the largest figure.
+    best: int | None = None
+
+
+def train_recommender(
+    interactions: Interactions,
+    spec: LearnerSpec,
+    *,
+    model: str,
+    as_of: int,
+    folder: Path,
+    rules: RuleSet | None = None,
+    search: VectorSearch | None = None,
+    at: int | None = None,
+    effort: SearchBudget = DEFAULT_BUDGET,
+    progress: Progress = silent,
+) -> TrainResult:
+    """Train `spec` on `interactions` and write the recommender into the empty `folder`.
+
+    `rules` (the slate) are checked against what will be learned before anything is (`SlateMismatch`). `at` is the time
+    of the split for measuring (microseconds), by default where 90% of the events have happened. What is served is
+    learned from all events before `as_of`, with the settings that were chosen and measured. `effort` bounds the choice.
+    Raises `TooLittleData` without events, and `RecallBelowTarget` for an index that finds too little.
+    """
+    if rules is not None:
+        check_parts(rules.retrieve, spec.parts(), declared=True)
+    events = interactions if interactions.time.max(initial=0) < as_of else interactions.before(as_of)
+    if not len(events):
+        raise TooLittleData("there is no event before the as-of to learn from")
+    choice, measurement, note = _measured(events, spec, model, rules, at, effort, folder.parent, progress)
+    recommender = learn(choice.spec, events, as_of, progress=progress)
+    progress("write", {"items": recommender.n_items})
+    write_recommender(recommender, folder, search, queries(recommender, events))
+    opened = open_recommender(folder, search)
+    recall = None
+    if search is not None and opened.index is not None:
+        recall = index_recall(opened, events)
+        progress("index", {"recall": recall, "at": POOL, "target": RECALL_TARGET})
+        if recall < RECALL_TARGET:
+            raise RecallBelowTarget(
+                f"the {search.name} index finds {recall:.1%} of the true {POOL} nearest items on real user vectors; "
+                f"the target is {RECALL_TARGET:.0%}",
+                tip='set search = "exact" in tidemill.toml',
+            )
+    return TrainResult(
+        folder=folder,
+        recommender=opened,
+        evaluation=measurement.evaluation if measurement else None,
+        measurement=measurement,
+        learner=choice.spec.name,
+        parameters=choice.spec.settings(),
+        n_rows=len(events),
+        n_users=events.n_users,
+        n_items=events.n_items,
+        as_of=as_of,
+        index_recall=recall,
+        note=note,
+        notes=(*choice.notes, *([note] if note else [])),
+        best=choice.best,
+    )
+
+
+def _measured(
+    events: Interactions,
+    spec: LearnerSpec,
+    model: str,
+    rules: RuleSet | None,
+    at: int | None,
+    effort: SearchBudget,
+    place: Path,
+    progress: Progress,
+) -> tuple[ChoiceResult, Measurement | None, str | None]:
+    """Settings chosen before the split, and what they are worth after it."""
+    try:
+        split = split_at(events, at)
+    except TooLittleData as little:
+        return ChoiceResult(plainest(spec), ()), None, f"not measured: {little.message}"
+    choice = choose(spec, split.train, effort=effort, place=place, progress=progress)
+    if rules is not None:
+        check_parts(rules.retrieve, choice.spec.parts())  # of several learners it is known only now which it is
+    candidate = learn(choice.spec, split.train, split.at, progress=progress)
+    progress("evaluate", {"users": split.test.n_users, "events": len(split.test)})
+    try:
+        measurement = measure(candidate, split, model=model, rules=rules, validation=choice.tried)
+    except TooLittleData as little:
+        return choice, None, f"not measured: {little.message}"
+    return choice, measurement, None
+
+
+def index_recall(recommender: Recommender, events: Interactions, *, pool: int = POOL) -> float:
+    """Share of the true `pool` nearest items that the recommender's indexes find, on vectors of real users.
+
+    The users are others than those that the indexes were tuned on; of several indexes the worst one counts.
+    """
+    indexed = [part for part in recommender.parts.values() if part.vectors and part.index]
+    if not indexed:
+        raise ValueError("the recommender has no index to measure")
+    return min(_recall(part, events, min(pool, recommender.n_items)) for part in indexed)
+
+
+def _recall(part: ModelPart, events: Interactions, pool: int) -> float:
+    assert part.vectors is not None and part.index is not None
+    items = part.vectors.items
+    vectors = _user_vectors(part, events, tuning=False)
+    found = 0.0
+    for vector in vectors:
+        scores = items @ vector
+        edge = np.partition(scores, -pool)[-pool]
+        near, _ = part.index.query(vector, pool)
+        # By score and not by id: where items tie at the edge, either is as near. By these scores and not by new ones:
+        # two ways to the same product differ by rounding, and the edge may be zero.
+        found += np.count_nonzero(scores[near] >= edge - 1e-6 * abs(edge)) / pool
+    return found / len(vectors)
+
+
+def queries(recommender: Recommender, events: Interactions) -> dict[str, F32]:
+    """For each part with vectors, those of real users, to tune its index on."""
+    return {name: _user_vectors(part, events, tuning=True) for name, part in recommender.parts.items() if part.vectors}
+
+
+def _user_vectors(part: ModelPart, events: Interactions, *, tuning: bool) -> F32:
+    """Vectors of up to `SAMPLED` users with several items, where there are such; every other user is for tuning."""
+    several = np.flatnonzero(np.diff(events.starts) > 1)
+    chosen = several if len(several) > 1 else np.arange(events.n_users)
+    chosen = chosen[0 if tuning else min(1, len(chosen) - 1) :: 2]
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(SAMPLED, len(chosen))).astype(int)]
+    return user_vectors(part, events, chosen)

@@ -1,0 +1,129 @@
+"""Whom to measure on, and with what: users with later events, what they had before, and what they took afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.training.recommender.protocol import Protocol
+from tidemill.training.recommender.splits import TimeSplit
+
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+Thing = TypeVar("Thing")
+
+#: Questions of one user at most, evenly over the later events, where each of these is a question of its own.
+QUESTIONS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationUser:
+    """One user at one moment: what had been taken, and what was taken then.
+
+    Items are codes of the catalogue: first those of train, then those that only came later (`catalogue`), so that a
+    target that nobody could train on is a code that a frozen model never gives.
+    """
+
+    #: Code in train, -1 for a user without an event there.
+    code: int
+    targets: I32
+    #: The user's id; one user with several questions stands there several times in a row.
+    user: str = ""
+    #: The history that is shown, oldest first, and its times (microseconds).
+    items: I32 = field(default_factory=lambda: np.zeros(0, np.int32))
+    times: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    #: When it is asked: the split, or the time of the target where the history goes on until there.
+    at: int = 0
+    #: When each target was taken.
+    taken: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+def catalogue(split: TimeSplit) -> list[str]:
+    """Item ids by code: the items of train, then those of the test that train does not know."""
+    known = set(split.train.items)
+    return [*split.train.items, *(item for item in split.test.items if item not in known)]
+
+
+def evaluation_users(split: TimeSplit, protocol: Protocol | None = None) -> list[EvaluationUser]:
+    """Users with something to find after the split, in the order of their ids.
+
+    Where every later item counts (`target="all"`), items that the user had before are no targets, and a user with no
+    other later item is not measured.
+    """
+    protocol = protocol or Protocol()
+    user_of = {user: code for code, user in enumerate(split.train.users)}
+    item_of = {item: code for code, item in enumerate(catalogue(split))}
+    codes = np.array([item_of[item] for item in split.test.items], np.int32)
+    found: list[EvaluationUser] = []
+    for number, user in enumerate(split.test.users):
+        code = user_of.get(user, -1)
+        seen, seen_times = split.train.history(code) if code >= 0 else (_NO_ITEMS, _NO_TIMES)
+        later, times = split.test.history(number)
+        found += _questions(protocol, split.at, user, code, seen, seen_times, codes[later], times)
+    return found
+
+
+_NO_ITEMS, _NO_TIMES = np.zeros(0, np.int32), np.zeros(0, np.int64)
+
+
+def _questions(
+    protocol: Protocol, at: int, user: str, code: int, seen: I32, seen_times: I64, later: I32, times: I64
+) -> list[EvaluationUser]:
+    if protocol.target == "all" and protocol.history == "before":
+        targets, first = np.unique(later, return_index=True)
+        new = ~np.isin(targets, seen)
+        if not new.any():
+            return []
+        return [EvaluationUser(code, targets[new], user, seen, seen_times, at, times[first[new]])]
+    places = {"first": [0], "last": [len(later) - 1], "all": _fresh(seen, later)}[protocol.target]
+    asked = []
+    for place in places:
+        items, when, moment = seen, seen_times, at
+        if protocol.history == "earlier":
+            items, when = np.concatenate((seen, later[:place])), np.concatenate((seen_times, times[:place]))
+            moment = int(times[place])
+        target = slice(place, place + 1)
+        asked.append(EvaluationUser(code, later[target], user, items, when, moment, times[target]))
+    return asked
+
+
+def _fresh(seen: I32, later: I32) -> list[int]:
+    """Places of later events that repeat nothing, at most `QUESTIONS`, evenly."""
+    first = np.sort(np.unique(later, return_index=True)[1])
+    places = first[~np.isin(later[first], seen)].tolist()
+    return evenly(places, QUESTIONS)
+
+
+def evenly(these: list[Thing], at_most: int) -> list[Thing]:
+    """At most so many, evenly from all: the same ones each time."""
+    if len(these) <= at_most:
+        return these
+    return [these[i] for i in np.linspace(0, len(these) - 1, at_most).astype(int)]
+
+
+def sample(users: list[EvaluationUser], at_most: int) -> list[EvaluationUser]:
+    """The questions of at most so many users, evenly from all of them: the same ones each time."""
+    names = list(dict.fromkeys(user.user for user in users))
+    if len(names) <= at_most:
+        return users
+    kept = set(evenly(names, at_most))
+    return [user for user in users if user.user in kept]
+
+
+def user_numbers(users: Sequence[EvaluationUser]) -> I64:
+    """int64 (n_questions): the number, from 0, of the user behind each question."""
+    change = [i == 0 or user.user != users[i - 1].user for i, user in enumerate(users)]
+    return np.cumsum(change).astype(np.int64) - 1
+
+
+def digest(users: Sequence[EvaluationUser], items: Sequence[str], split_at: int, protocol: Protocol) -> str:
+    """sha256 over who was measured, on which targets, from which split: figures with the same one can be paired."""
+    found = hashlib.sha256(f"{split_at}\0{protocol.words()}".encode())
+    for user in users:
+        found.update("\0".join((f"\n{user.user}", *(items[code] for code in user.targets.tolist()))).encode())
+    return found.hexdigest()

@@ -1,0 +1,164 @@
+"""What a setting is worth before the split: back-to-back validation windows, their warm users, and the figure of each.
+
+Whoever chooses hands in the days before the split alone, so nothing here can look at the test days. The figure of a
+user is the mean of HR@10 and NDCG@10 over the whole catalogue, seen items dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from tidemill.core.records.release import RuleSet
+from tidemill.models import EventFacts, Interactions, LearnerSpec, SlateEngine, learn, nearest, popular, unseen
+from tidemill.models.learners.learner import PartRecipe
+from tidemill.models.recommender.history_weights import HistoryWeights, newest_first
+from tidemill.models.recommender.interactions import F32
+from tidemill.models.recommender.item_lists import ItemLists
+from tidemill.models.recommender.recent_popularity import recent_popularity
+from tidemill.training.recommender.ranking_metrics import per_user
+from tidemill.training.recommender.splits import TimeSplit, validation_splits
+from tidemill.training.recommender.users_to_evaluate import EvaluationUser, evaluation_users, sample
+
+F64 = npt.NDArray[np.float64]
+
+#: Users in a window: at most so many, and at most so many that their score tables (users x items) stay small.
+USERS, CELLS = 1_000, 10_000_000
+#: Events that settings are tried on at most.
+EVENTS = 400_000
+#: Fewer warm users than this in all windows together choose nothing.
+ENOUGH = 50
+K = 10
+#: Candidates that each part draws where a learner is asked through the slate.
+MOST = 200
+
+
+def thinned(train: Interactions) -> Interactions:
+    """Every k-th user with all their events where there are more than `EVENTS`: settings need no more to be chosen."""
+    every = -(-len(train) // EVENTS)
+    return train.where(train.user % every == 0) if every > 1 else train
+
+
+@dataclass
+class ValidationWindow:
+    """One validation window: its events, its warm users, and what was worked out for earlier settings."""
+
+    split: TimeSplit
+    facts: EventFacts
+    users: list[EvaluationUser]
+    #: Of each user the items that shape an answer, newest first, and their times.
+    histories: list[tuple[list[int], list[int]]]
+    #: Where a user has an item.
+    seen: sp.csr_matrix[Any]
+    kept: dict[Any, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_split(cls, split: TimeSplit) -> ValidationWindow:
+        train = split.train
+        warm = [user for user in evaluation_users(split) if user.code >= 0]
+        users = sample(warm, max(1, min(USERS, CELLS // train.n_items)))
+        facts = EventFacts(train.items, item=train.item, time=train.time, as_of=split.at)
+        events = [train.history(user.code) for user in users]
+        histories = [newest_first(items.tolist(), times.tolist()) for items, times in events]
+        rows = np.repeat(np.arange(len(users)), [len(items) for items, _ in events])
+        columns = np.concatenate([items for items, _ in events]) if events else np.zeros(0, np.int32)
+        shape = (len(users), train.n_items)
+        return cls(split, facts, users, histories, sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape))
+
+    def once(self, name: str, key: Any, make: Any) -> Any:
+        """What `make` gives for `key`; of each name only the latest two keys are kept, because the arrays are large."""
+        store = self.kept.setdefault(name, {})
+        if key not in store:
+            while len(store) > 1:
+                store.pop(next(iter(store)))
+            store[key] = make()
+        return store[key]
+
+
+def windows_before(train: Interactions) -> list[ValidationWindow]:
+    """Validation windows inside `train`, thinned, latest first; none where all have fewer than `ENOUGH` warm users."""
+    return windows_in(thinned(train))
+
+
+def windows_in(events: Interactions) -> list[ValidationWindow]:
+    """The same of events that are thinned already."""
+    windows = [ValidationWindow.from_split(split) for split in validation_splits(events)]
+    windows = [window for window in windows if window.users]
+    return windows if sum(len(window.users) for window in windows) >= ENOUGH else []
+
+
+def figure(spec: LearnerSpec, windows: Sequence[ValidationWindow]) -> float:
+    """What a settled learner is worth: the mean figure over the users of all windows."""
+    return float(np.concatenate([user_figures(spec, window) for window in windows]).mean())
+
+
+def user_figures(spec: LearnerSpec, window: ValidationWindow) -> F64:
+    """float64 (n_users): the mean of HR@10 and NDCG@10 of each user of a window."""
+    measured = per_user(ranked(spec, window), [user.targets for user in window.users], (K,))
+    return (measured[f"hit_rate@{K}"] + measured[f"ndcg@{K}"]) / 2
+
+
+def ranked(spec: LearnerSpec, window: ValidationWindow) -> list[npt.NDArray[np.int32]]:
+    """The top items of each user over the whole catalogue, by the score that answers are made with."""
+    if spec.CAPABILITIES.has_ranking:
+        return _answered(spec, window)
+    scores = np.zeros((len(window.users), window.split.train.n_items), np.float32)
+    for name, recipe in spec.part_recipes().items():
+        if recipe.share > 0:
+            scores += recipe.share * window.once(
+                name, (recipe.key, recipe.weights), partial(_scores, window, name, recipe)
+            )
+    prior = spec.popularity_prior()
+    popular = recent_popularity(prior.steps, window.facts.counts)
+    scores = (1 - prior.share) * scores + prior.share * popular
+    scores[window.seen.nonzero()] = -np.inf
+    k = min(K, scores.shape[1] - 1)
+    best = np.argpartition(-scores, k, axis=1)[:, :k]
+    order = np.lexsort((best, -np.take_along_axis(scores, best, axis=1)))
+    return list(np.take_along_axis(best, order, axis=1).astype(np.int32))
+
+
+def _scores(window: ValidationWindow, name: str, recipe: PartRecipe) -> F32:
+    """float32 (n_users, n_items): what a part thinks, each row by its largest entry, nothing below zero."""
+    arrays = window.once(f"{name} arrays", recipe.key, lambda: recipe.make(window.split.train, window.split.at))
+    if isinstance(arrays, ItemLists):
+        weighted = window.once("histories", recipe.weights, lambda: _histories(window, recipe.weights))
+        scores = (weighted @ arrays.matrix()).toarray()
+    else:
+        vectors = [arrays.user(history, recipe.weights.weigh(times)) for history, times in window.histories]
+        scores = np.stack(vectors) @ arrays.items.T
+    positive = np.maximum(scores, 0).astype(np.float32)
+    peak = positive.max(axis=1, keepdims=True)
+    scaled: F32 = positive / np.where(peak > 0, peak, np.float32(1))
+    return scaled
+
+
+def _histories(window: ValidationWindow, weights: HistoryWeights) -> sp.csr_matrix[Any]:
+    """float32 (n_users, n_items): the weights of each user's history."""
+    rows, columns, values = [], [], []
+    for row, (history, times) in enumerate(window.histories):
+        rows += [row] * len(history)
+        columns += history
+        values += weights.weigh(times)
+    shape = (len(window.users), window.split.train.n_items)
+    return sp.csr_matrix((np.array(values, np.float32), (rows, columns)), shape=shape)
+
+
+def _answered(spec: LearnerSpec, window: ValidationWindow) -> list[npt.NDArray[np.int32]]:
+    """The same through the slate, for a learner whose score is more than a sum over parts."""
+    split = window.split
+    recommender = learn(spec, split.train, split.at)
+    rules = RuleSet(retrieve=(nearest(MOST),), filter=(unseen(),), fallback=popular(days=30))
+    engine = SlateEngine(recommender, rules, window.facts)
+    found = []
+    for user in window.users:
+        items, times = split.train.history(user.code)
+        answer = engine.answer([split.train.items[i] for i in items], times.tolist(), K, as_of=split.at)
+        found.append(np.array([recommender.codes[item] for item in answer.items], np.int32))
+    return found

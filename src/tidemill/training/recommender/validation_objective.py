@@ -1,0 +1,87 @@
+"""The objective of a choice between recommenders: what settings are worth on validation windows, here or elsewhere.
+
+Events are written once as arrays that every process maps into its memory; the windows are cut from them again there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.models import Interactions, LearnerSpec
+from tidemill.models.formats.arrays import open_array, write_array
+from tidemill.training.recommender.validation import ValidationWindow, user_figures, windows_in
+from tidemill.training.search.sampled_space import key
+
+F64 = npt.NDArray[np.float64]
+
+#: The setting that says which learner the others belong to, where there are several.
+LEARNER = "learner"
+
+
+@dataclass
+class ValidationObjective:
+    """The figure of settings of one of `learners` (by name), told window by window.
+
+    It travels to other processes without its windows, where `write_events` has left the thinned events in `place`.
+    """
+
+    learners: Mapping[str, LearnerSpec]
+    place: Path
+    windows: list[ValidationWindow] | None = None
+    #: Whether the figures of single users are left in `place`, for `of_users`.
+    of_each: bool = False
+    last: str = ""
+
+    def __call__(self, parameters: Mapping[str, Any], report: Callable[[float], None]) -> float:
+        spec = self.settled(parameters)
+        if self.windows is None:
+            self.windows = windows_in(read_events(self.place))
+        if spec.name != self.last:  # what was worked out for another learner is of no more use
+            self.last = spec.name
+            for window in self.windows:
+                window.kept.clear()
+        found = []
+        for window in self.windows:
+            found.append(user_figures(spec, window))
+            report(float(found[-1].mean()))
+        every = np.concatenate(found)
+        if self.of_each:
+            write_array(self._file(parameters), every)
+        return float(every.mean())
+
+    def settled(self, parameters: Mapping[str, Any]) -> LearnerSpec:
+        """The learner with these settings."""
+        name = parameters.get(LEARNER, next(iter(self.learners)))
+        return self.learners[name].settled(**{name: value for name, value in parameters.items() if name != LEARNER})
+
+    def of_users(self, parameters: Mapping[str, Any]) -> F64 | None:
+        """float64 (n_users of all windows): the figures that a trial has left; `None` where none has."""
+        file = self._file(parameters)
+        return open_array(file) if file.exists() else None
+
+    def _file(self, parameters: Mapping[str, Any]) -> Path:
+        return self.place / f"users-{sha256(key(parameters).encode()).hexdigest()[:24]}.npy"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"windows": None, "last": ""}
+
+
+def write_events(events: Interactions, place: Path) -> None:
+    """Write events into a folder, for other processes."""
+    for name in ("user", "item", "time"):
+        write_array(place / f"{name}.npy", getattr(events, name))
+    (place / "names.json").write_bytes(msgspec.json.encode([list(events.users), list(events.items)]))
+
+
+def read_events(place: Path) -> Interactions:
+    """The events that `write_events` wrote, mapped into memory."""
+    users, items = msgspec.json.decode((place / "names.json").read_bytes(), type=tuple[list[str], list[str]])
+    return Interactions(users, items, *(open_array(place / f"{name}.npy") for name in ("user", "item", "time")))

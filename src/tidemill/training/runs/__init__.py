@@ -1,0 +1,1 @@
+"""Runs: tracking, cost, comparison, and metrics per unit."""

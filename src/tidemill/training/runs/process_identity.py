@@ -1,0 +1,60 @@
+"""Where a run lives, so that others can tell whether it still does: machine, boot, process and its start."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+_PROC = Path("/proc")
+
+
+def process_identity() -> dict[str, Any]:
+    """Where the calling process is, as integers and texts for a ledger line; the machine is named by a hash only."""
+    return {
+        "machine": _machine(),
+        "boot": _read(_PROC / "sys/kernel/random/boot_id"),
+        "space": _space(),
+        "pid": os.getpid(),
+        "started": _started(os.getpid()),
+    }
+
+
+def is_gone(place: dict[str, Any], here: dict[str, Any]) -> bool:
+    """Whether the process at `place`, seen from `here`, is known to live no more; what cannot be known is not gone."""
+    if not place.get("boot") or place.get("machine") != here["machine"]:
+        return False
+    if place["boot"] != here["boot"]:  # this machine was started anew since
+        return True
+    if place.get("space") != here["space"]:  # another container of it
+        return False
+    started = _started(int(place["pid"]))
+    return not started or started != place["started"]
+
+
+def _machine() -> str:
+    name = f"{socket.gethostname()}\n{_read(Path('/etc/machine-id'))}"
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _space() -> str:
+    try:
+        return os.readlink(_PROC / "self/ns/pid")  # noqa: PTH115 - the link's text, which names no file
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> int:
+    """When a process began, in the kernel's ticks since the boot; 0 where there is none, or only what it left."""
+    # The name stands in brackets and may hold anything; what follows it begins with the state.
+    fields = _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()
+    return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""

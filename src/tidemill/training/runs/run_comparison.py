@@ -1,0 +1,198 @@
+"""Runs beside each other: only what differs, their figures, and, on the same users, whether a difference is chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tidemill.core.errors import UsageError
+from tidemill.core.flatten import flatten
+from tidemill.core.record_format import Record
+from tidemill.core.records.quality import FEWEST_USERS, Metric
+from tidemill.core.records.runs import Run
+from tidemill.training.runs.per_unit_metrics import PerUnitMetrics
+from tidemill.training.statistics.bootstrap import Bootstrap, BootstrapBlock, interval
+from tidemill.training.statistics.permutation_test import holm, sign_flips
+
+#: Chance of taking any difference of a comparison for real by mistake.
+ALPHA = 0.05
+
+
+class SettingDifference(Record, frozen=True):
+    """One thing in which the runs differ: what it is, and its value in each run (`None`: it has none)."""
+
+    what: str
+    values: tuple[Any, ...]
+
+
+class MetricRow(Record, frozen=True):
+    """One figure in each run; `None` where a run has none."""
+
+    name: str
+    values: tuple[Metric | None, ...]
+
+
+class PairedDifference(Record, frozen=True):
+    """One measure of two runs on the same users, `other` minus `one`."""
+
+    one: str
+    other: str
+    #: With the group of users that it is over: `hit_rate@10[warm]`.
+    measure: str
+    n_users: int
+    #: The mean difference with its 95% interval over users, by a paired bootstrap.
+    difference: Metric
+    #: p of a paired sign-flip test, and the same after Holm's correction for all measures, groups and pairs here.
+    p: float
+    p_holm: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is more than chance: zero lies outside of the interval, and p after Holm is below 5%."""
+        return self.p_holm < ALPHA and not self.difference.low <= 0 <= self.difference.high
+
+
+class RunComparison(Record, frozen=True):
+    """Runs beside each other; the first is the one that the others are held against."""
+
+    runs: tuple[str, ...]
+    #: Parameters, data, learner, code, environment, kind and state, as far as they differ.
+    differs: tuple[SettingDifference, ...]
+    #: How many parameters and data versions are the same in all.
+    same: int
+    cost: tuple[SettingDifference, ...]
+    metrics: tuple[MetricRow, ...]
+    paired: tuple[PairedDifference, ...]
+    #: Sentences that say which runs could not be paired, and why.
+    unpaired: tuple[str, ...]
+
+
+def compare(runs: Sequence[Run], figures: Mapping[str, PerUnitMetrics | str] = {}) -> RunComparison:
+    """Compare two runs or more, each with the first.
+
+    `figures` are those of each user by the run's name, or a sentence that says why there are none. Raises
+    `UsageError` for fewer than two runs, or for one that is named twice.
+    """
+    names = [run.name for run in runs]
+    if len(set(names)) < 2 or len(set(names)) < len(names):
+        raise UsageError(f"{', '.join(names) or 'nothing'} cannot be compared", tip="tidemill compare for_you 1 2")
+    rows = [_facts(run) for run in runs]
+    whats = list(dict.fromkeys(what for row in rows for what in row))
+    found = [SettingDifference(what=what, values=tuple(row.get(what) for row in rows)) for what in whats]
+    differs = tuple(row for row in found if any(value != row.values[0] for value in row.values[1:]))
+    measured = dict.fromkeys(name for run in runs for name in run.metrics)
+    paired, unpaired = _pairs(runs, figures)
+    return RunComparison(
+        runs=tuple(names),
+        differs=differs,
+        same=len(found) - len(differs),
+        cost=tuple(_cost(runs)),
+        metrics=tuple(MetricRow(name=name, values=tuple(run.metrics.get(name) for run in runs)) for name in measured),
+        paired=paired,
+        unpaired=unpaired,
+    )
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """Everything that may explain why two runs came to other figures, by its path."""
+    return {
+        "model": run.model,
+        "kind": run.kind,
+        "state": run.state,
+        "says": run.says,
+        "learner": run.learner,
+        **flatten(run.parameters, "parameters."),
+        **flatten(run.data, "data."),
+        "as of": run.as_of,
+        "code": run.code[:12],
+        "commit": _commit(run),
+        "environment": run.environment[:12],
+        **({"notes": " ".join(run.notes)} if run.notes else {}),
+    }
+
+
+def _commit(run: Run) -> str | None:
+    if run.commit is None:
+        return None
+    return f"{run.commit[:12]} and files that differ from it" if run.changed else run.commit[:12]
+
+
+def _cost(runs: Sequence[Run]) -> list[SettingDifference]:
+    parts: dict[str, Callable[[Run], float | None]] = {
+        "wall_s": lambda run: run.cost.wall_s if run.cost else None,
+        "cpu_s": lambda run: run.cost.cpu_s if run.cost else None,
+        "peak_bytes": lambda run: run.cost.peak_bytes if run.cost else None,
+        "trials": lambda run: run.trials,
+    }
+    rows = [SettingDifference(what=what, values=tuple(part(run) for run in runs)) for what, part in parts.items()]
+    return [row for row in rows if any(row.values)]
+
+
+def _pairs(
+    runs: Sequence[Run], figures: Mapping[str, PerUnitMetrics | str]
+) -> tuple[tuple[PairedDifference, ...], tuple[str, ...]]:
+    groups: dict[tuple[str, str], _Group] = {}
+    unpaired = []
+    n_users = 0
+    for other in runs[1:]:
+        one, two = (figures.get(run.name, f"{run.name} kept no figures of users") for run in (runs[0], other))
+        why = _apart(runs[0], other, one, two)
+        if why or isinstance(one, str) or isinstance(two, str):
+            unpaired.append(f"{runs[0].name} and {other.name} cannot be paired: {why}")
+            continue
+        n_users = one.n_users
+        groups |= {(other.name, name): group for name, group in _groups(one, two)}
+    return tuple(_tested(runs[0].name, groups, n_users)) if groups else (), tuple(unpaired)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One group of users: the difference of each, a column for each measure."""
+
+    measures: tuple[str, ...]
+    block: BootstrapBlock
+
+
+def _groups(one: PerUnitMetrics, two: PerUnitMetrics) -> Iterator[tuple[str, _Group]]:
+    """The groups that have enough people, and the same ones in both."""
+    measures = tuple(measure for measure in one.values if measure in two.values)
+    for name, users in one.shared(two).items():
+        if len(users) >= FEWEST_USERS and measures:
+            columns = [(two.values[measure] - one.values[measure])[users] for measure in measures]
+            yield name, _Group(measures, BootstrapBlock(users, np.column_stack(columns)))
+
+
+def _tested(one: str, groups: Mapping[tuple[str, str], _Group], n_users: int) -> Iterator[PairedDifference]:
+    """Each difference with its interval and p; people are drawn, and their coins tossed, once for all of them."""
+    resamples = Bootstrap(n_users)
+    flipped = sign_flips({name: found.block for name, found in groups.items()}, n_users)
+    p = {
+        (*name, measure): float(flipped[name][column])
+        for name, found in groups.items()
+        for column, measure in enumerate(found.measures)
+    }
+    stepped = holm(p)
+    for (other, users), found in groups.items():
+        values, draws = found.block.values, resamples.means(found.block)
+        for column, measure in enumerate(found.measures):
+            name = (other, users, measure)
+            yield PairedDifference(
+                one=one, other=other, measure=f"{measure}[{users}]", n_users=len(values),
+                difference=interval(values[:, column].mean(), draws[:, column]), p=p[name], p_holm=stepped[name],
+            )  # fmt: skip
+
+
+def _apart(first: Run, second: Run, one: PerUnitMetrics | str, two: PerUnitMetrics | str) -> str:
+    """Why two runs cannot be paired; empty where they can."""
+    missing = [figures for figures in (one, two) if isinstance(figures, str)]
+    if missing or isinstance(one, str) or isinstance(two, str):
+        return "; ".join(missing)
+    if one.users == two.users:
+        few = f"only {one.n_users} users were measured, and figures of so few could tell of a person"
+        return few if one.n_users < FEWEST_USERS else ""
+    other_data = [table for table in {**first.data, **second.data} if first.data.get(table) != second.data.get(table)]
+    because = f", because {', '.join(other_data)} had other versions" if other_data else ""
+    return f"they were measured on other users, targets or days ({one.n_users:,} and {two.n_users:,} users){because}"

@@ -1,0 +1,184 @@
+"""Everything that was learned, searched or measured: runs, each a few lines of the ledger.
+
+A run's number is settled by the ledger's order: whoever begins one writes a line that claims the next number of its
+model, and the first line of a number has it. Who came second claims the next. So two that begin at the same instant
+never share a number, whatever keeps the lines.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+import msgspec
+
+from tidemill.core.clock import Clock, to_micros
+from tidemill.core.errors import UnknownName, UsageError, nearest
+from tidemill.core.identity.refs import Ref, parse_ref
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.ledger.ledger_entry import LedgerEntry
+from tidemill.core.ports import Lease
+from tidemill.core.record_format import decode_record
+from tidemill.core.records.runs import MetricPoint, Run, Trial
+from tidemill.training.runs.process_identity import is_gone, process_identity
+from tidemill.training.runs.run_json import plain, text_of
+from tidemill.training.runs.run_tracker import RunTracker, run_subject
+
+#: What a run may be: `train`, `search`, …
+KINDS: tuple[str, ...] = get_args(next(field.type for field in msgspec.structs.fields(Run) if field.name == "kind"))
+
+
+class Runs:
+    """The runs of a mill over its ledger; `clock` tells when they begin and end."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seen = {"run-begin": 0, "run-end": 0}
+        self._begun: dict[str, LedgerEntry] = {}  # by what they are about, in the ledger's order
+        self._ended: dict[str, LedgerEntry] = {}
+
+    def begin(
+        self,
+        model: str,
+        kind: str,
+        *,
+        learner: str = "",
+        parameters: Mapping[str, Any] = {},
+        data: Mapping[str, int] = {},
+        as_of: int = 0,
+        code: str = "",
+        commit: str | None = None,
+        changed: bool = False,
+        environment: str = "",
+        notes: Sequence[str] = (),
+        lease: Lease | None = None,
+    ) -> RunTracker:
+        """Begin a run of `model` and give what it is tracked with; a context manager.
+
+        `data` is table -> version that it reads, `as_of` that publication's (microseconds). With a `lease`, each of
+        its lines is written only while nobody has taken the lease since. Raises `UsageError` for a name or a setting
+        that cannot be kept.
+        """
+        parse_ref(run_subject(model, 1), "run")
+        given = Run(
+            model=model,
+            number=0,
+            kind=_kind(kind),
+            state="running",
+            started_at=to_micros(self._clock.now()),
+            learner=learner,
+            parameters=plain(dict(parameters)),
+            data=dict(data),
+            as_of=as_of,
+            code=code,
+            commit=commit,
+            changed=changed,
+            environment=environment,
+            notes=tuple(notes),
+        )
+        while True:
+            number = 1 + max((_number(name) for name in self._catch_up() if _model(name) == model), default=0)
+            run = msgspec.structs.replace(given, number=number)
+            line = self._ledger.append(
+                "run-begin",
+                about=run_subject(model, number),
+                refs_in=[str(Ref("table", table, str(version))) for table, version in sorted(run.data.items())],
+                details={
+                    "run": text_of(run),
+                    "place": process_identity(),
+                    "lease": lease.number if lease else 0,
+                    "lease_name": lease.name if lease else "",
+                },
+                lease=lease,
+            )
+            if self._catch_up()[run_subject(model, number)].seq == line.seq:
+                return RunTracker(self._ledger, self._clock, run, lease)
+
+    def all(self, model: str | None = None) -> list[Run]:
+        """All runs, or those of one model, newest first, each as it is now."""
+        begun = self._catch_up()
+        return self._as_they_are([line for name, line in reversed(begun.items()) if model in (None, _model(name))])
+
+    def read(self, name: str) -> Run:
+        """The run named `for_you#3`; `UnknownName` with the nearest where there is none."""
+        begun = self._catch_up()
+        return self._as_they_are([begun[self._about(name, begun)]])[0]
+
+    def points(self, name: str) -> list[MetricPoint]:
+        """The figures of a run while it ran, in the order in which they came."""
+        lines = self._ledger.find("run-points", about=self._about(name, self._catch_up()))
+        return [
+            point for line in lines for point in msgspec.json.decode(line.details["points"], type=list[MetricPoint])
+        ]
+
+    def trials(self, name: str) -> list[Trial]:
+        """The trials that a run kept, in the order of their ends."""
+        lines = self._ledger.find("trial", about=self._about(name, self._catch_up()))
+        return [decode_record(line.details["trial"], Trial) for line in lines]
+
+    def _catch_up(self) -> dict[str, LedgerEntry]:
+        """Read the lines since the last time, and give the beginnings; lines never change, so none is read twice."""
+        with self._lock:
+            for act, known in (("run-begin", self._begun), ("run-end", self._ended)):
+                for line in self._ledger.find(act, after=self._seen[act]):
+                    known.setdefault(line.about, line)
+                    self._seen[act] = line.seq
+            return dict(self._begun)
+
+    def _as_they_are(self, lines: Sequence[LedgerEntry]) -> list[Run]:
+        open_ones = [line for line in lines if line.about not in self._ended]
+        lost = self._lost(open_ones) if open_ones else set()
+        self._catch_up()  # a process that is gone may have ended its run just before
+        return [self._run(line, stopped=line.about in lost) for line in lines]
+
+    def _lost(self, lines: Sequence[LedgerEntry]) -> set[str]:
+        """Which of these will not end: their process lives no more, or a later run began under the lease."""
+        here = process_identity()
+        newest: dict[str, int] = {}
+        for line in self._begun.values():
+            name = _lease_name(line)
+            newest[name] = max(newest.get(name, 0), line.details["lease"])
+        return {
+            line.about
+            for line in lines
+            if 0 < line.details["lease"] < newest[_lease_name(line)] or is_gone(line.details["place"], here)
+        }
+
+    def _run(self, line: LedgerEntry, *, stopped: bool) -> Run:
+        ended = self._ended.get(line.about)
+        if ended is not None:
+            return decode_record(ended.details["run"], Run)
+        run = decode_record(line.details["run"], Run)
+        kept = len(self._ledger.find("trial", about=line.about))
+        return msgspec.structs.replace(run, state="stopped" if stopped else "running", trials=kept)
+
+    def _about(self, name: str, begun: Iterable[str]) -> str:
+        model, _, number = name.removeprefix("run:").rpartition("#")
+        asked = run_subject(model, int(number)) if number.isascii() and number.isdecimal() else ""
+        known = list(begun)
+        if asked not in known:
+            names = [f"{_model(one)}#{_number(one)}" for one in known]
+            raise UnknownName(f"there is no run {name!r}; {nearest(name, names[-200:])}", tip="tidemill compare")
+        return asked
+
+
+def _lease_name(line: LedgerEntry) -> str:
+    """The lease that a run holds; lines without a name are older than the second kind of lease."""
+    return str(line.details.get("lease_name", "run"))
+
+
+def _model(name: str) -> str:
+    return name.removeprefix("run:").rpartition("@")[0]
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("@")[2])
+
+
+def _kind(word: str) -> Any:
+    if word not in KINDS:
+        raise UsageError(f"there is no kind of run {word!r}", tip=nearest(word, KINDS))
+    return word

@@ -1,0 +1,1 @@
+"""Search of settings: spaces, sampling, trials in processes, budgets."""

@@ -1,0 +1,112 @@
+"""Searching settings: trials are proposed, done, kept one by one, and given up early where they are clearly worse.
+
+Trials come in generations of as many as there are processes. What a generation tries depends on the seed and on the
+trials of the generations before, and on nothing else; so a search that was killed and is begun again with the trials
+that were kept goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, median
+from typing import Any
+
+from tidemill.core.errors import SearchFailed
+from tidemill.core.records.runs import Trial
+from tidemill.core.search_space import SearchGrid, SearchRange
+from tidemill.training.search.sampled_space import SampledSpace
+from tidemill.training.search.sampler import TrialSampler
+from tidemill.training.search.trial_process import Objective, TrialRequest
+from tidemill.training.search.trial_runner import Keep, TrialRunner, forget
+
+#: Nothing is given up before so many trials have run to their end.
+ENOUGH = 5
+
+
+def run_search(
+    space: Mapping[str, SearchRange | SearchGrid | tuple[Any, ...]],
+    objective: Objective,
+    *,
+    seed: int = 0,
+    trials: int = 40,
+    minutes: float | None = None,
+    processes: int = 1,
+    prune: bool = True,
+    known: Sequence[Trial] = (),
+    keep: Keep = forget,
+) -> list[Trial]:
+    """Every trial of the search, by number; `best_trial` names the one to take.
+
+    `space` names the settings: `tm.search(low, high)` draws (by Optuna), `tm.grid(…)` or a tuple lists values. Where
+    only lists are given, or few whole numbers, every combination is tried in order and `trials` does not matter. Where
+    a range stands beside lists, every combination is tried at least once, and the search chooses freely after that.
+    Lengths of time are drawn on a log scale and written back as text: `"43 days"`.
+
+    `objective(parameters, report)` gives the figure that is made as large as possible; it may `report` the figure of
+    each step (such as a validation window). A trial is pruned where the mean of its figures so far lies below the
+    median of the trials of earlier generations at the same step. With `processes` above 1 or with `minutes`, it runs
+    in processes of its own and must be picklable: one that raises or dies makes its trial `failed`, and what runs at
+    the deadline is ended and kept as `late`. Minutes that `known` trials took count.
+
+    `known` are trials that were kept before a kill (by `keep`, which is handed each trial as soon as it has ended);
+    late ones among them are tried again. Raises `SettingRefused` for a space that cannot be searched and
+    `SearchFailed` where no trial came to a figure.
+
+    >>> tried = run_search({"x": (1, 2, 3)}, lambda parameters, report: -abs(parameters["x"] - 2))
+    >>> best_trial(tried).parameters
+    {'x': 2}
+    """
+    proposals = TrialSampler(SampledSpace.from_settings(space), seed=seed, trials=trials)
+    spent_s = sum(trial.wall_s for trial in known) / max(processes, 1)
+    with TrialRunner(objective, processes=processes, minutes=minutes, spent_s=spent_s, keep=keep) as runner:
+        every = searched(runner, proposals, known, prune=prune)
+    if best_trial(every) is None:
+        raise SearchFailed(no_figure(every), tip="give more minutes, or mend what the trials say")
+    return every
+
+
+def searched(
+    runner: TrialRunner, proposals: TrialSampler, known: Sequence[Trial], *, prune: bool = True
+) -> list[Trial]:
+    """Every trial of the proposals, by number, as far as the runner's deadline lets them be done."""
+    late = {trial.number: trial for trial in known if proposals.proposed(trial)}
+    done = {number: trial for number, trial in late.items() if trial.state != "late"}
+    for first in range(0, proposals.n, runner.processes):
+        numbers = range(first, min(first + runner.processes, proposals.n))
+        missing = [number for number in numbers if number not in done]
+        if missing and not runner.over:
+            before = [done[number] for number in range(first)]
+            asked = dict(zip(numbers, proposals.propose(numbers, before), strict=True))
+            bars = _bars(before) if prune else ()
+            for trial in runner.run([TrialRequest(number, asked[number], bars) for number in missing]):
+                (late if trial.state == "late" else done)[trial.number] = trial
+        if not done.keys() >= set(numbers):
+            break
+    return [trial for _, trial in sorted((late | done).items())]
+
+
+def best_trial(trials: Iterable[Trial]) -> Trial | None:
+    """The finished trial with the largest value, the earliest on a tie; `None` where none finished."""
+    finished = [trial for trial in trials if trial.state == "finished" and trial.value is not None]
+    return max(finished, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+
+
+def no_figure(trials: Sequence[Trial]) -> str:
+    """Why a search has nothing to show."""
+    failed = [trial for trial in trials if trial.state == "failed"]
+    if failed:
+        return f"no trial came to a figure, {len(failed)} failed; the first said: {failed[0].says}"
+    return "no trial came to a figure before the deadline"
+
+
+def _bars(before: Sequence[Trial]) -> tuple[float, ...]:
+    """The median, step by step, of the mean figure so far; no bar at the last step, where the trial is done anyway.
+
+    A pruned trial counts at later steps with what it had, so that the few that got there do not set the bar alone.
+    """
+    finished = [trial for trial in before if trial.state == "finished"]
+    if len(finished) < ENOUGH:
+        return ()
+    ran = [trial.steps for trial in before if trial.state in ("finished", "pruned") and trial.steps]
+    reached = range(1, min(len(trial.steps) for trial in finished))
+    return tuple(median(fmean(steps[:step]) for steps in ran) for step in reached)

@@ -1,0 +1,213 @@
+"""Doing trials: here, or in processes beside, at most so many at once and none beyond the deadline."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from tidemill.core.errors import SearchFailed, SettingRefused, TidemillError
+from tidemill.core.records.runs import Trial
+from tidemill.training.search.choice_result import is_verdict
+from tidemill.training.search.sampled_space import key
+from tidemill.training.search.trial_process import (
+    Objective,
+    TrialRequest,
+    TrialResult,
+    TrialWorker,
+    first_heard,
+    run_trial,
+)
+
+Keep = Callable[[Trial], None]
+
+
+def forget(trial: Trial) -> None:
+    """Keeps nothing."""
+
+
+class TrialRunner:
+    """Does trials and hands each to `keep` as soon as it has ended; leaving it ends every process that it began.
+
+    With a deadline trials run in processes beside this one, because what never looks at the clock can only be ended
+    from outside. One process without a deadline is this one.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        *,
+        processes: int = 1,
+        minutes: float | None = None,
+        spent_s: float = 0.0,
+        keep: Keep,
+    ) -> None:
+        if not processes >= 1:
+            raise SettingRefused(f"a search in {processes} processes does nothing", tip="give 1 or more")
+        if minutes is not None and not minutes > 0:
+            raise SettingRefused(f"a search of {minutes} minutes does nothing", tip="give more than 0, or no deadline")
+        self._objective, self._keep = objective, keep
+        #: At most so many trials run at once.
+        self.processes = processes
+        self._deadline = None if minutes is None else time.monotonic() + 60 * minutes - spent_s
+        self._workers: list[TrialWorker] = []
+        #: Errors of the one tree that trials ended by, by number.
+        self.errors: dict[int, TidemillError] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            if kind is None and not worker.asked:
+                worker.leave()
+            else:
+                worker.kill()
+        self._workers = []
+
+    @property
+    def over(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the deadline, `None` without one."""
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+
+    def warm(self) -> None:
+        """Have a process ready, so that its beginning is taken from no trial's share of the time."""
+        if not self.apart or self.over:
+            return
+        worker = next((worker for worker in self._workers if not worker.asked), None) or self._begin()
+        while not worker.begun and first_heard([worker], self.left_s):
+            self._heard(worker)
+
+    @property
+    def apart(self) -> bool:
+        """Whether trials run in processes of their own."""
+        return self.processes > 1 or self._deadline is not None
+
+    def run(
+        self, asked: Sequence[TrialRequest], *, until_s: float | None = None, keep: Keep | None = None
+    ) -> list[Trial]:
+        """The trials in the order in which they ended. What runs at the deadline is late; the rest is not begun.
+
+        `until_s` (seconds from now) is an earlier deadline for these trials alone, `keep` takes them instead.
+        """
+        before, self._keep = self._keep, keep or self._keep
+        try:
+            return self._run(asked, until_s)
+        finally:
+            self._keep = before
+
+    def _run(self, asked: Sequence[TrialRequest], until_s: float | None) -> list[Trial]:
+        if not self.apart:
+            return [self._here(one) for one in asked]
+        ends = [
+            end for end in (self._deadline, None if until_s is None else time.monotonic() + until_s) if end is not None
+        ]
+        return self._beside(deque(asked), min(ends, default=None))
+
+    def _here(self, asked: TrialRequest) -> Trial:
+        steps: list[float] = []
+        started = time.monotonic()
+        ended = run_trial(self._objective, asked, steps.append)
+        return self._kept(asked, ended, steps, time.monotonic() - started)
+
+    def _beside(self, waiting: deque[TrialRequest], end: float | None) -> list[Trial]:
+        done: list[Trial] = []
+        while True:
+            over = end is not None and time.monotonic() >= end
+            busy = [worker for worker in self._workers if worker.asked]
+            if over:
+                return done + [self._late(worker) for worker in busy]
+            while waiting and len(busy) < self.processes:
+                worker = next((worker for worker in self._workers if not worker.asked), None) or self._begin()
+                worker.ask(waiting.popleft())
+                busy.append(worker)
+            if not busy:
+                return done
+            for worker in first_heard(busy, None if end is None else max(end - time.monotonic(), 0.0)):
+                asked, started = worker.asked, worker.started
+                ended = self._heard(worker)
+                if ended is not None and asked is not None:
+                    if worker.asked:  # it died
+                        self._workers.remove(worker)
+                    done.append(self._kept(asked, ended, worker.steps, time.monotonic() - started))
+
+    def _heard(self, worker: TrialWorker) -> TrialResult | None:
+        try:
+            return worker.heard()
+        except TidemillError:  # it could not even begin
+            self._workers.remove(worker)
+            raise
+
+    def _begin(self) -> TrialWorker:
+        worker = TrialWorker(self._objective)
+        self._workers.append(worker)
+        return worker
+
+    def _late(self, worker: TrialWorker) -> Trial:
+        worker.kill()
+        self._workers.remove(worker)
+        assert worker.asked is not None
+        wall_s = time.monotonic() - worker.started
+        return self._kept(worker.asked, TrialResult("late", says="the deadline came first"), worker.steps, wall_s)
+
+    def _kept(self, asked: TrialRequest, ended: TrialResult, steps: Sequence[float], wall_s: float) -> Trial:
+        if ended.error is not None:
+            self.errors[asked.number] = ended.error
+        trial = Trial(
+            number=asked.number,
+            parameters=asked.parameters,
+            state=ended.state,
+            value=ended.value,
+            steps=tuple(steps),
+            cpu_s=ended.cpu_s,
+            wall_s=wall_s,
+            says=ended.says,
+        )
+        self._keep(trial)
+        return trial
+
+
+class TrialCache:
+    """Trials by their settings, over a runner. They are numbered from `first` on, and after every known one."""
+
+    def __init__(self, runner: TrialRunner, known: Sequence[Trial], *, first: int = 0) -> None:
+        self._runner = runner
+        self._known = {
+            key(trial.parameters): trial for trial in known if not is_verdict(trial) and trial.state != "late"
+        }
+        self._next = max([first, *(trial.number + 1 for trial in known)])
+        #: Every trial that was asked for and ended, by the text of its settings, in the order of asking.
+        self.tried: dict[str, Trial] = {}
+
+    def __call__(self, settings: Sequence[Mapping[str, Any]], *, until_s: float | None = None) -> list[Trial | None]:
+        """The trial of each of `settings`, in their order; `None` where a deadline came first."""
+        asked = [TrialRequest(self.number(), dict(one)) for one in settings if key(one) not in self._known]
+        if asked:
+            done = self._runner.run(asked, until_s=until_s)
+            self._known |= {key(trial.parameters): trial for trial in done if trial.state != "late"}
+        found = [self._known.get(key(one)) for one in settings]
+        self.tried |= {key(trial.parameters): trial for trial in found if trial is not None}
+        return found
+
+    def number(self) -> int:
+        """The next trial's number."""
+        self._next += 1
+        return self._next - 1
+
+    def first(self, settings: Mapping[str, Any]) -> Trial:
+        """The trial that the others are compared with; raises why it came to no figure, as it was raised there."""
+        (trial,) = self([settings])
+        if trial is None:
+            raise SearchFailed("the deadline came before the first figure", tip="give more minutes")
+        if trial.state != "finished":
+            raise self._runner.errors.get(trial.number) or SearchFailed(f"the first settings failed: {trial.says}")
+        return trial

@@ -1,0 +1,1 @@
+"""Statistics of evaluation: bootstrap intervals and permutation tests."""

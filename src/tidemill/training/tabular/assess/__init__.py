@@ -1,0 +1,1 @@
+"""Assessment of tabular models: metrics, calibration, slices, fairness, importance, leakage."""

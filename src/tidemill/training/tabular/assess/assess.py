@@ -1,0 +1,193 @@
+"""How good a tabular model is on rows that it never saw: figures with intervals, and everything that they hide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tidemill.core.errors import BackendMissing, LearnError
+from tidemill.core.records.assessment import Assessment, EnsembleMember, FeatureImportance, MetricScore
+from tidemill.core.records.quality import FEWEST_USERS
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.statistics.row_bootstrap import RowBootstrap
+from tidemill.training.tabular.assess.calibration import bins_of, calibration_error
+from tidemill.training.tabular.assess.fairness import gaps_of
+from tidemill.training.tabular.assess.feature_importance import influences_of
+from tidemill.training.tabular.assess.learning_curve import LearningCurve
+from tidemill.training.tabular.assess.losses import MAIN, RowAnswers, main_losses
+from tidemill.training.tabular.assess.model_answers import answers_of
+from tidemill.training.tabular.assess.scores import better, scores_of, worse
+from tidemill.training.tabular.assess.slice_columns import SliceColumn, declared_slice_columns, default_slice_columns
+from tidemill.training.tabular.assess.slices import slice_scores, worst_slice
+
+Progress = Callable[[str, dict[str, Any]], None]
+#: A model and what it is called.
+Named = tuple[str, TabularModel]
+
+#: Figures above these are hard to believe, and said to be.
+_TOO_GOOD = {"auc": 0.995, "macro_auc": 0.995, "r2": 0.995}
+
+
+@dataclass(frozen=True)
+class TestSetting:
+    """How the test came about, for an assessment to say: in words, its first instant, and the rows learned from."""
+
+    protocol: str = "the rows that were given"
+    split_at: int | None = None
+    n_train: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+def assess(
+    model: TabularModel,
+    test: Examples,
+    *,
+    baseline: Named,
+    setting: TestSetting | None = None,
+    slices: Sequence[str] = (),
+    fairness: Sequence[str] = (),
+    champion: Named | None = None,
+    members: Sequence[EnsembleMember] = (),
+    curve: LearningCurve | None = None,
+    draws: RowBootstrap | None = None,
+    seed: int = 0,
+) -> Assessment:
+    """Measure `model` on `test`, rows that it never saw, beside `baseline` and the `champion`, where it can be asked.
+
+    `slices` are attributes or inputs to look at beside those that are looked at anyway, `fairness` the attributes whose
+    groups are compared. Intervals are over rows, or over groups where rows have them. Raises `UnknownName` for a column
+    that is not there.
+    """
+    setting = setting or TestSetting()
+    draws = draws or RowBootstrap(len(test), test.group, seed=seed)
+    told = answers_of(model, test)
+    scores = scores_of(told, answers_of(baseline[1], test), draws)
+    cuts = _cuts(test, slices, fairness)
+    parts = slice_scores(cuts, main_losses(told), draws)
+    gaps = gaps_of(declared_slice_columns(test, fairness), told, draws)
+    beside, says = _beside(champion, told, test, draws)
+    influences, unexplained = _influences(model, test)
+    return Assessment(
+        task=test.task,
+        measure=MAIN[test.task],
+        baseline=baseline[0],
+        protocol=setting.protocol,
+        split_at=setting.split_at,
+        n_train=setting.n_train,
+        n_test=len(test),
+        scores=scores,
+        prevalence=None if test.task == "classes" else float(test.target.mean()),
+        bins=bins_of(told, draws),
+        calibration_error=calibration_error(told, draws),
+        curve=curve.points if curve else (),
+        curve_says=curve.says if curve else "",
+        parts=parts,
+        worst=worst_slice(parts, MAIN[test.task], _harder(cuts, test)),
+        gaps=gaps.gaps,
+        gaps_say=gaps.says,
+        influences=influences,
+        members=tuple(members),
+        beside_champion=beside,
+        champion=champion[0] if champion and beside else "",
+        warnings=(*setting.warnings, *_implausible(scores), *_few(draws), *says, *unexplained),
+    )
+
+
+def _cuts(test: Examples, slices: Sequence[str], fairness: Sequence[str]) -> list[SliceColumn]:
+    declared = declared_slice_columns(test, list(dict.fromkeys([*slices, *fairness])))
+    named = {cut.column for cut in declared}
+    return [*declared, *(cut for cut in default_slice_columns(test) if cut.column not in named)]
+
+
+def _harder(cuts: Sequence[SliceColumn], test: Examples) -> dict[tuple[str, str], str]:
+    """How often each part is positive: nearer to one half any model is less sure."""
+    if test.task != "binary":
+        return {}
+    found = {}
+    for cut in cuts:
+        n = np.bincount(cut.code, minlength=len(cut.values))
+        shares = np.bincount(cut.code, weights=test.target, minlength=len(cut.values)) / np.maximum(n, 1)
+        for value, share in zip(cut.values, shares.tolist(), strict=True):
+            found[cut.column, value] = f", where {share:.0%} are positive and {test.target.mean():.0%} overall"
+    return found
+
+
+def _beside(
+    champion: Named | None, told: RowAnswers, test: Examples, draws: RowBootstrap
+) -> tuple[tuple[MetricScore, ...], tuple[str, ...]]:
+    """The scores beside the champion's, and what is to be known of them."""
+    if champion is None:
+        return (), ()
+    name, model = champion
+    missing = [field.name for field in model.recipe.inputs if field.name not in test.inputs.column_names]
+    if missing:
+        return (), (f"the champion {name} reads {', '.join(missing)}, which these rows lack, so it was not asked",)
+    if (model.recipe.task, model.recipe.classes) != (test.task, test.classes):
+        return (), (f"the champion {name} answers another question, so it was not asked",)
+    warning = (
+        f"the champion {name} was learned from all rows that there were then, and may have seen some of the test: its "
+        "figures may be too good, and a tie may be a gain"
+    )
+    return scores_of(told, answers_of(model, test), draws), (warning,)
+
+
+def _influences(model: TabularModel, test: Examples) -> tuple[tuple[FeatureImportance, ...], tuple[str, ...]]:
+    try:
+        return influences_of(model, test), ()
+    except (LearnError, BackendMissing, NotImplementedError) as problem:
+        return (), (f"what moves the answers is not known: {problem}",)
+
+
+def _implausible(scores: Sequence[MetricScore]) -> tuple[str, ...]:
+    return tuple(
+        f"{score.name} is {score.model.value:.4f}, which is hard to believe: look for inputs that are made from the "
+        "answer or known only after it, and for test rows among those that were learned from"
+        for score in scores
+        if score.model.value > _TOO_GOOD.get(score.name, np.inf)
+    )
+
+
+def _few(draws: RowBootstrap) -> tuple[str, ...]:
+    if draws.units == draws.n or draws.units >= 3 * FEWEST_USERS:
+        return ()
+    return (f"the test has only {draws.units} groups: intervals over so few are too narrow",)
+
+
+@dataclass(frozen=True)
+class RowVerdict:
+    """What the model beats, a sentence for each; and why something stays, empty where nothing does."""
+
+    beats: tuple[str, ...]
+    stays: str
+
+
+#: Nothing was measured.
+UNKNOWN = RowVerdict((), "")
+
+
+def compare_with_champion(assessment: Assessment) -> RowVerdict:
+    """By the measure that decides, beside baseline and champion; better means that the interval leaves out zero."""
+    others = [(f"the baseline ({assessment.baseline})", assessment.scores)]
+    if assessment.beside_champion:
+        others.append((f"the champion ({assessment.champion})", assessment.beside_champion))
+    beats: list[str] = []
+    stays: list[str] = []
+    for name, scores in others:
+        sentence = _sentence(name, scores)
+        (beats if better(scores[0]) else stays).append(sentence)
+    return RowVerdict(tuple(beats), " ".join(stays))
+
+
+def _sentence(name: str, scores: Sequence[MetricScore]) -> str:
+    score = scores[0]
+    difference = score.difference
+    said = "beats" if better(score) else "is worse than" if worse(score) else "is not better beyond noise than"
+    return (
+        f"The model {said} {name}: {score.name.replace('_', ' ')} {score.model.value:.4g} against "
+        f"{score.baseline.value:.4g}, a difference of {difference.value:+.2g} ({difference.low:+.2g} to "
+        f"{difference.high:+.2g})."
+    )

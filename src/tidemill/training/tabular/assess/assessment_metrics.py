@@ -1,0 +1,41 @@
+"""An assessment as the figures of a run, and the losses of its rows for a comparison in pairs."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from tidemill.core.records.assessment import Assessment
+from tidemill.core.records.quality import FEWEST_USERS, Metric
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.runs.per_unit_metrics import PerUnitMetrics
+from tidemill.training.tabular.assess.losses import row_losses
+from tidemill.training.tabular.assess.model_answers import answers_of
+from tidemill.training.tabular.rows.dataset_fingerprint import row_names
+
+
+def tabular_metrics(assessment: Assessment) -> dict[str, Metric]:
+    """`log_loss`, `auc`, `difference log_loss`, … the one that decides first; nothing of fewer than ten rows."""
+    if assessment.n_test < FEWEST_USERS:
+        return {}
+    found = {score.name: score.model for score in assessment.scores}
+    found |= {f"difference {score.name}": score.difference for score in assessment.scores}
+    if assessment.calibration_error is not None:
+        found["calibration_error"] = assessment.calibration_error
+    return found | {f"beside champion {score.name}": score.difference for score in assessment.beside_champion}
+
+
+def tabular_figures(model: TabularModel, test: Examples) -> PerUnitMetrics:
+    """The losses of each test row, in the order of the rows' names, which no one can read back from them.
+
+    Two runs that were tested on the same rows and targets have the same mark in `users` and can be paired; rows of one
+    group count as rows.
+    """
+    names = row_names(test)
+    order = np.argsort(names, kind="stable")
+    mark = hashlib.sha256(b"tabular rows\n" + names[order].astype("<u8").tobytes())
+    mark.update(test.target[order].astype("<f8").tobytes())
+    losses = row_losses(answers_of(model, test))
+    return PerUnitMetrics(mark.hexdigest(), {name: rows[order] for name, rows in losses.items()})

@@ -1,0 +1,156 @@
+"""How differently a model treats the groups of a declared attribute, which it need not have been given.
+
+Of a binary task: how often each group is selected, found (true positives), wrongly selected (false positives) and
+wrong, and by how much its probability is too high. Of classes: how often it is wrong. Of numbers: the error, the mean
+answer and by how much it is too high (Hardt, Price & Srebro 2016; Barocas, Hardt & Narayanan, "Fairness and Machine
+Learning").
+No figure says which of them ought to be equal: with different base rates they cannot all be (Kleinberg et al. 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.core.records.assessment import GroupGap
+from tidemill.core.records.quality import FEWEST_USERS
+from tidemill.training.statistics.permutation_of_slices import permutation_p, spread_chance
+from tidemill.training.statistics.permutation_test import holm
+from tidemill.training.statistics.row_bootstrap import RowBootstrap, within
+from tidemill.training.tabular.assess.losses import RowAnswers
+from tidemill.training.tabular.assess.slice_columns import SliceColumn
+from tidemill.training.tabular.assess.slices import ALPHA
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rate:
+    """A mean of `values` over the rows of `counted`, both float64 (n)."""
+
+    name: str
+    values: F64
+    counted: F64
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Gaps by attribute and measure, and a sentence on the largest one beyond noise."""
+
+    gaps: tuple[GroupGap, ...]
+    says: str
+
+
+def gaps_of(cuts: Sequence[SliceColumn], told: RowAnswers, draws: RowBootstrap) -> Gaps:
+    """The gaps of every attribute; groups of fewer than ten rows that count for a measure are not shown.
+
+    The two groups are picked by the same rows that measure them, which alone would make a gap of many groups look sure:
+    p is multiplied by the number of pairs before Holm's correction over all gaps.
+    """
+    found: dict[tuple[str, str], GroupGap] = {}
+    p: dict[tuple[str, str], float] = {}
+    for cut in cuts:
+        for rate in _rates(told):
+            made = _gap(cut, rate, draws)
+            if made is not None:
+                found[cut.column, rate.name], p[cut.column, rate.name] = made
+    return Gaps(tuple(found.values()), _says(found, holm(p), declared=bool(cuts)))
+
+
+def _rates(told: RowAnswers) -> list[_Rate]:
+    every = np.ones(len(told.target))
+    if told.task == "binary":
+        return [
+            _Rate("selection rate", told.label, every),
+            _Rate("true positive rate", told.label, told.target),
+            _Rate("false positive rate", told.label, 1 - told.target),
+            _Rate("error", (told.label != told.target).astype(np.float64), every),
+            _Rate("calibration", told.answer - told.target, every),
+        ]
+    if told.task == "classes":
+        return [_Rate("error", (told.label != told.target).astype(np.float64), every)]
+    return [
+        _Rate("error", np.abs(told.answer - told.target), every),
+        _Rate("mean prediction", told.answer, every),
+        _Rate("calibration", told.answer - told.target, every),
+    ]
+
+
+def _gap(cut: SliceColumn, rate: _Rate, draws: RowBootstrap) -> tuple[GroupGap, float] | None:
+    n = np.bincount(cut.code, weights=rate.counted, minlength=len(cut.values))
+    shown = np.flatnonzero(n >= FEWEST_USERS)
+    if len(shown) < 2:
+        return None
+    inside = (cut.code[:, None] == shown[None]) * rate.counted[:, None]  # (n, groups)
+    columns = np.concatenate((inside, inside * rate.values[:, None]), axis=1)
+    k = len(shown)
+    sums, total = draws.sums(columns), columns.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        drawn = sums[:, k:] / sums[:, :k]
+    value = total[k:] / total[:k]
+    high, low, chance = _apart(cut, rate, draws, shown, value, drawn)
+    names = [cut.values[place] for place in shown.tolist()]
+    gap = GroupGap(
+        attribute=cut.column,
+        measure=rate.name,
+        groups={name: within(float(value[i]), drawn[:, i]) for i, name in enumerate(names)},
+        n={name: int(n[place]) for name, place in zip(names, shown.tolist(), strict=True)},
+        gap=within(float(value[high] - value[low]), drawn[:, high] - drawn[:, low]),
+        highest=names[high],
+        lowest=names[low],
+    )
+    return gap, chance
+
+
+def _apart(
+    cut: SliceColumn, rate: _Rate, draws: RowBootstrap, shown: I64, value: F64, drawn: F64
+) -> tuple[int, int, float]:
+    """The two groups that are furthest apart beyond noise, or, where no two are, furthest apart; and their p.
+
+    Else a tiny group, whose figure may be anything, would hide what is known of the large ones.
+    """
+    rows = [(cut.code == place) & (rate.counted > 0) for place in shown.tolist()]
+    units = [draws.units_in(of_group) for of_group in rows]
+    noise = np.nanstd(drawn, axis=0)
+    n_pairs = len(shown) * (len(shown) - 1) // 2
+    order = sorted(permutations(range(len(shown)), 2), key=lambda pair: float(value[pair[1]] - value[pair[0]]))
+    for high, low in order[:n_pairs]:
+        if abs(value[high] - value[low]) < 1.5 * np.hypot(noise[high], noise[low]):
+            continue  # far from sure: most pairs of many groups
+        spread = spread_chance(value[high] - value[low], drawn[:, high] - drawn[:, low], min(units[high], units[low]))
+        if spread * n_pairs < ALPHA:
+            both = rows[high] | rows[low]
+            chance = max(spread, permutation_p(rate.values[both], rows[high][both])) * n_pairs
+            if chance < ALPHA:
+                return high, low, chance
+    return (*order[0], 1.0)
+
+
+def _says(gaps: dict[tuple[str, str], GroupGap], p: dict[tuple[str, str], float], *, declared: bool) -> str:
+    if not declared:
+        return ""
+    if not gaps:
+        return "No attribute has two groups with enough rows to be compared."
+    beyond = [gap for name, gap in gaps.items() if p[name] < ALPHA and gap.gap.low > 0]
+    if not beyond:
+        return f"Of {len(gaps)} gaps between groups none is beyond noise."
+    gap = max(beyond, key=_weight)
+    high, low = gap.groups[gap.highest], gap.groups[gap.lowest]
+    return (
+        f"The largest gap beyond noise: {gap.measure} by {gap.attribute} is {high.value:.3g} for {gap.highest} "
+        f"(n={gap.n[gap.highest]:,}) and {low.value:.3g} for {gap.lowest} (n={gap.n[gap.lowest]:,}), apart by "
+        f"{gap.gap.value:.3g} ({gap.gap.low:.3g} to {gap.gap.high:.3g}); {len(beyond)} of {len(gaps)} gaps are beyond "
+        "noise."
+    )
+
+
+def _weight(gap: GroupGap) -> float:
+    """How far apart groups are, in units of the figures themselves where these are no shares."""
+    shares = gap.measure.endswith("rate") or all(0 <= figure.value <= 1 for figure in gap.groups.values())
+    largest = max(abs(figure.value) for figure in gap.groups.values())
+    return gap.gap.value if shares or not largest else gap.gap.value / largest

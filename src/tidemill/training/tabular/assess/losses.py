@@ -1,0 +1,75 @@
+"""What each row adds to a measure: losses that are means over rows, so that rows can be compared in pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.core.records.signature import Task
+
+F64 = npt.NDArray[np.float64]
+
+#: Probabilities nearer to 0 or 1 than this count as this near, so that one sure mistake has a finite loss.
+SURE = 1e-15
+#: The measure that decides, by task; of all of them less is better.
+MAIN: dict[Task, str] = {"binary": "log_loss", "classes": "log_loss", "number": "mae", "count": "poisson_deviance"}
+
+
+@dataclass(frozen=True, eq=False)
+class RowAnswers:
+    """What a model said of `n` rows, beside what came: `answer` is float64 (n), or (n, k) of classes; `target` (n)."""
+
+    task: Task
+    answer: F64
+    target: F64
+    threshold: float = 0.5
+
+    @property
+    def label(self) -> F64:
+        """The class that is said, float64 (n); of a binary task 1 from `threshold` on."""
+        if self.task == "classes":
+            likeliest: F64 = self.answer.argmax(axis=1).astype(np.float64)
+            return likeliest
+        said: F64 = (self.answer >= self.threshold).astype(np.float64)
+        return said
+
+
+def row_losses(told: RowAnswers) -> dict[str, F64]:
+    """Measure -> float64 (n), the one that decides first; their means are the measures.
+
+    >>> told = RowAnswers("binary", np.array([0.5, 0.9]), np.array([0.0, 1.0]))
+    >>> {name: round(float(rows.mean()), 3) for name, rows in row_losses(told).items()}
+    {'log_loss': 0.399, 'brier': 0.13, 'accuracy': 0.5}
+    """
+    if told.task == "binary":
+        right = (told.label == told.target).astype(np.float64)
+        return {"log_loss": _surprise(told), "brier": (told.answer - told.target) ** 2, "accuracy": right}
+    if told.task == "classes":
+        return {"log_loss": _surprise(told), "accuracy": (told.label == told.target).astype(np.float64)}
+    if told.task == "count":
+        return {"poisson_deviance": _deviance(told.answer, told.target), "mae": np.abs(told.answer - told.target)}
+    return {"mae": np.abs(told.answer - told.target), "squared_error": (told.answer - told.target) ** 2}
+
+
+def main_losses(told: RowAnswers) -> F64:
+    """The rows' losses by the measure that decides, float64 (n)."""
+    return row_losses(told)[MAIN[told.task]]
+
+
+def _surprise(told: RowAnswers) -> F64:
+    """-log of the probability that was given to what came."""
+    if told.task == "binary":
+        given = np.where(told.target == 1, told.answer, 1 - told.answer)
+    else:
+        given = told.answer[np.arange(len(told.target)), told.target.astype(np.int64)]
+    surprise: F64 = -np.log(np.clip(given, SURE, 1 - SURE))
+    return surprise
+
+
+def _deviance(answer: F64, target: F64) -> F64:
+    mean = np.maximum(answer, 1e-12)
+    logs = np.where(target > 0, target * np.log(np.where(target > 0, target, 1.0) / mean), 0.0)
+    deviance: F64 = 2 * (logs - target + mean)
+    return deviance

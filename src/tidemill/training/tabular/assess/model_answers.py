@@ -1,0 +1,16 @@
+"""What a model says of examples, as the measures read it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.tabular.assess.losses import RowAnswers
+
+
+def answers_of(model: TabularModel, examples: Examples) -> RowAnswers:
+    """The model's answers to the rows: it is given its own inputs in its own order."""
+    inputs = examples.inputs.select([field.name for field in model.recipe.inputs])
+    answer = np.asarray(model.answer(inputs), np.float64)
+    return RowAnswers(examples.task, answer, examples.target, model.recipe.threshold)

@@ -1,0 +1,111 @@
+"""The measures of a model beside those of another one on the same rows: values, intervals, paired differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.core.records.assessment import MetricScore
+from tidemill.training.statistics.row_bootstrap import RowBootstrap, Weighted, within
+from tidemill.training.tabular.assess.losses import RowAnswers, row_losses
+from tidemill.training.tabular.assess.ranking_measures import (
+    weighted_auc,
+    weighted_average_precision,
+    weighted_macro_auc,
+    weighted_median,
+)
+
+F64 = npt.NDArray[np.float64]
+
+#: Measures of which more is better.
+HIGHER = frozenset({"auc", "accuracy", "average_precision", "macro_auc", "r2"})
+
+
+@dataclass(frozen=True)
+class _MeasuredScore:
+    value: float
+    draws: F64
+
+
+def measures(told: RowAnswers) -> dict[str, Weighted]:
+    """The task's measures as functions of row weights, the one that decides first."""
+    means = {name: _mean(rows) for name, rows in row_losses(told).items()}
+    if told.task == "binary":
+        auc, precision = weighted_auc(told.answer, told.target), weighted_average_precision(told.answer, told.target)
+        found = means | {"auc": auc, "average_precision": precision}
+        return {name: found[name] for name in ("log_loss", "auc", "brier", "accuracy", "average_precision")}
+    if told.task == "classes":
+        return means | {"macro_auc": weighted_macro_auc(told.answer, told.target)}
+    if told.task == "count":
+        return means
+    squared = row_losses(told)["squared_error"]
+    return {
+        "mae": means["mae"],
+        "rmse": _root(means["squared_error"]),
+        "r2": _explained(squared, told.target),
+        "median_absolute_error": weighted_median(np.abs(told.answer - told.target)),
+    }
+
+
+def scores_of(model: RowAnswers, other: RowAnswers, draws: RowBootstrap) -> tuple[MetricScore, ...]:
+    """Every measure of the task, `model` beside `other`, with 95% intervals; the first one decides.
+
+    Measures that are not defined on these rows, as an AUC where all are of one class, are left out.
+    """
+    own, others = _all(model, draws), _all(other, draws)
+    return tuple(
+        MetricScore(
+            name=name,
+            higher_is_better=name in HIGHER,
+            model=within(own[name].value, own[name].draws),
+            baseline=within(others[name].value, others[name].draws),
+            difference=within(own[name].value - others[name].value, own[name].draws - others[name].draws),
+        )
+        for name in own
+        if np.isfinite(own[name].value) and np.isfinite(others[name].value)
+    )
+
+
+def better(score: MetricScore) -> bool:
+    """Whether the model is better beyond noise: the interval of the difference lies on the good side of zero."""
+    return score.difference.low > 0 if score.higher_is_better else score.difference.high < 0
+
+
+def worse(score: MetricScore) -> bool:
+    """Whether the model is worse beyond noise."""
+    return score.difference.high < 0 if score.higher_is_better else score.difference.low > 0
+
+
+def _all(told: RowAnswers, draws: RowBootstrap) -> dict[str, _MeasuredScore]:
+    ones = np.ones((1, len(told.target)))
+    figures = measures(told)
+    drawn = draws.resample(figures)
+    return {name: _MeasuredScore(float(of(ones)[0]), drawn[name]) for name, of in figures.items()}
+
+
+def _mean(rows: F64) -> Weighted:
+    def mean(weights: F64) -> F64:
+        found: F64 = (weights @ rows) / np.maximum(weights.sum(axis=1), 1.0)
+        return found
+
+    return mean
+
+
+def _root(of: Weighted) -> Weighted:
+    return lambda weights: np.sqrt(of(weights))
+
+
+def _explained(squared: F64, target: F64) -> Weighted:
+    """1 minus the squared error over that of the rows' own mean."""
+    middle = target - target.mean()  # a shift changes nothing but the rounding
+
+    def r2(weights: F64) -> F64:
+        total = np.maximum(weights.sum(axis=1), 1.0)
+        spread = weights @ middle**2 / total - (weights @ middle / total) ** 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found: F64 = 1 - (weights @ squared / total) / np.where(spread > 0, spread, np.nan)
+        return found
+
+    return r2

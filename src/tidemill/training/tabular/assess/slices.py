@@ -1,0 +1,90 @@
+"""Where a model is weak: the measure that decides on the rows of one part, beside all other rows.
+
+Holm's correction over all parts keeps the chance of any false alarm below 5%.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.core.records.assessment import SliceScore
+from tidemill.core.records.quality import FEWEST_USERS
+from tidemill.training.statistics.permutation_of_slices import slice_p
+from tidemill.training.statistics.permutation_test import holm
+from tidemill.training.statistics.row_bootstrap import RowBootstrap, within
+from tidemill.training.tabular.assess.slice_columns import SliceColumn
+
+F64 = npt.NDArray[np.float64]
+
+#: Chance of naming any part by mistake.
+ALPHA = 0.05
+
+
+def slice_scores(cuts: Sequence[SliceColumn], losses: F64, draws: RowBootstrap) -> tuple[SliceScore, ...]:
+    """Every part of at least ten rows that leaves ten others, by column and value; `losses` are float64 (n)."""
+    found: dict[tuple[str, str], SliceScore] = {}
+    p: dict[tuple[str, str], float] = {}
+    for cut in cuts:
+        for part, chance in _of_cut(cut, losses, draws):
+            found[part.column, part.value] = part
+            p[part.column, part.value] = chance
+    stepped = holm(p)
+    return tuple(
+        SliceScore(
+            column=part.column, value=part.value, n=part.n, score=part.score, difference=part.difference,
+            p_holm=stepped[name],
+        )
+        for name, part in found.items()
+    )  # fmt: skip
+
+
+def worst_slice(parts: Sequence[SliceScore], measure: str, beside: Mapping[tuple[str, str], str] = {}) -> str:
+    """A sentence that names the part where the measure is worst beyond noise, or says that there is none.
+
+    `beside` are words about a part, by column and value, that help to read its figure.
+    """
+    if not parts:
+        return "No part has enough rows to be looked at."
+    beyond = [part for part in parts if part.p_holm < ALPHA and part.difference.low > 0]
+    if not beyond:
+        return f"Of {len(parts)} parts none is worse than the rest beyond noise."
+    part = max(beyond, key=lambda part: part.difference.low)
+    rest = part.score.value - part.difference.value
+    told = beside.get((part.column, part.value), "")
+    return (
+        f"Worst where {part.column} is {part.value} ({part.n:,} rows): {measure} {part.score.value:.4g} against "
+        f"{rest:.4g} elsewhere, {part.difference.value:.2g} more ({part.difference.low:.2g} to "
+        f"{part.difference.high:.2g}){told}; {len(beyond)} of {len(parts)} parts are worse beyond noise."
+    )
+
+
+def _of_cut(cut: SliceColumn, losses: F64, draws: RowBootstrap) -> list[tuple[SliceScore, float]]:
+    n = np.bincount(cut.code, minlength=len(cut.values))
+    shown = np.flatnonzero((n >= FEWEST_USERS) & (len(losses) - n >= FEWEST_USERS))
+    if not len(shown):
+        return []
+    inside = (cut.code[:, None] == shown[None]).astype(np.float64)  # (n, parts)
+    columns = np.concatenate((inside, inside * losses[:, None], np.ones((len(losses), 1)), losses[:, None]), axis=1)
+    own, rest = _means(draws.sums(columns), len(shown))
+    own_value, rest_value = _means(columns.sum(axis=0)[None], len(shown))
+    made = []
+    for i, place in enumerate(shown.tolist()):
+        difference = within(float(own_value[0, i] - rest_value[0, i]), own[:, i] - rest[:, i])
+        part = SliceScore(
+            column=cut.column, value=cut.values[place], n=int(n[place]), p_holm=1.0,
+            score=within(float(own_value[0, i]), own[:, i]), difference=difference,
+        )  # fmt: skip
+        rows = cut.code == place
+        units = min(draws.units_in(rows), draws.units_in(~rows))
+        made.append((part, slice_p(losses, rows, own[:, i] - rest[:, i], units)))
+    return made
+
+
+def _means(sums: F64, k: int) -> tuple[F64, F64]:
+    """Means of the parts and of what is left without them, each float64 (d, k)."""
+    n, total, all_n, all_total = sums[:, :k], sums[:, k : 2 * k], sums[:, 2 * k, None], sums[:, 2 * k + 1, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return total / n, (all_total - total) / (all_n - n)

@@ -1,0 +1,1 @@
+"""AutoML for tables: a portfolio of members, cross-fitting and stacking."""

@@ -1,0 +1,121 @@
+"""What the choice settled, as plain data: members, their rounds, their weights. Fitting it never looks at a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tidemill.core.records.signature import Task
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.recipe import Encoder, Member, TabularRecipe
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.tabular.automl.baselines import NaivePlan
+from tidemill.training.tabular.automl.cross_fit import MemberFit
+from tidemill.training.tabular.automl.member_settings import (
+    Curves,
+    FittedMember,
+    Leafwise,
+    Parts,
+    Settings,
+    Symmetric,
+)
+from tidemill.training.tabular.rows.row_losses import LINKS, Measure
+from tidemill.training.tabular.rows.table_columns import columns_of
+
+#: All rows are more than those of a fold, and bear more rounds.
+MORE_ROUNDS = 1.1
+_LIBRARY: dict[type, str] = {Leafwise: "lightgbm", Symmetric: "catboost"}
+
+
+class AutoPlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag="auto"):
+    """Members under a weighted sum, each learned on all rows."""
+
+    task: Task
+    measure: Measure
+    members: tuple[Settings, ...]
+    weights: tuple[float, ...]
+    bias: tuple[float, ...]
+    #: Seed of the folds and of the members when it was settled.
+    seed: int = 0
+    #: Probability from which on the label is the positive class.
+    threshold: float = 0.5
+
+    @property
+    def name(self) -> str:
+        """The member's name, or `stack of …`."""
+        names = [member.name for member in self.members]
+        return names[0] if len(names) == 1 else f"stack of {', '.join(names)}"
+
+    def settings(self) -> dict[str, Any]:
+        """Its settings by name, as JSON holds them; `plan_from` takes them."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found
+
+    def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
+        """The model that these rows give; the same rows and seed give the same bits."""
+        columns = columns_of(examples)
+        every = np.arange(len(examples))
+        made = _RecipeBuilder()
+        for settings, weight in zip(self.members, self.weights, strict=True):
+            one = MemberFit(examples, columns, settings, measure=self.measure, seed=seed)
+            learnt, encoders = one.settled(every, _rounds(settings))
+            made.add(settings.name, learnt, encoders, weight)
+        return TabularModel(self._recipe(examples, made), made.parts)
+
+    def _recipe(self, examples: Examples, made: _RecipeBuilder) -> TabularRecipe:
+        never_negative = self.task == "number" and len(examples) > 0 and float(examples.target.min()) >= 0
+        return TabularRecipe(
+            task=self.task,
+            target="",
+            inputs=examples.fields,
+            classes=examples.classes,
+            encoders=tuple(made.encoders),
+            members=tuple(made.members),
+            weights=tuple(made.weights),
+            bias=self.bias,
+            link=LINKS[self.task],
+            threshold=self.threshold,
+            low=0.0 if never_negative else None,
+            made_with={one: version(one) for one in sorted({_LIBRARY.get(type(m), "") for m in self.members} - {""})},
+        )
+
+
+class _RecipeBuilder:
+    """The recipe's lists while they grow; a column that two members read stands once."""
+
+    def __init__(self) -> None:
+        self.encoders: list[Encoder] = []
+        self.members: list[Member] = []
+        self.weights: list[float] = []
+        self.parts: Parts = {}
+        self._places: dict[bytes, int] = {}
+
+    def add(self, name: str, learnt: FittedMember, encoders: tuple[Encoder, ...], weight: float) -> None:
+        """Take a member with the encoders of its columns."""
+        member, parts = learnt.written(name, tuple(self._place(encoder) for encoder in encoders))
+        self.members.append(member)
+        self.weights.append(weight)
+        self.parts.update(parts)
+
+    def _place(self, encoder: Encoder) -> int:
+        key = msgspec.json.encode(encoder)
+        if key not in self._places:
+            self._places[key] = len(self.encoders)
+            self.encoders.append(encoder)
+        return self._places[key]
+
+
+def _rounds(settings: Settings) -> int:
+    if isinstance(settings, Curves):
+        return 0
+    return max(round(float(np.mean(settings.rounds)) * MORE_ROUNDS), 1)
+
+
+def plan_from(settings: Mapping[str, Any]) -> AutoPlan | NaivePlan:
+    """The plan that once said these settings, so that a run can be repeated from what was kept of it."""
+    found: AutoPlan | NaivePlan = msgspec.convert(dict(settings), AutoPlan | NaivePlan)
+    return found

@@ -1,0 +1,269 @@
+"""AutoML for a table: baselines first, then a fixed portfolio while the time lasts, and the simplest on a tie.
+
+A more complex model takes the place of a simpler one only where the paired 95% interval of the difference of their
+losses, over the same held-out rows, lies below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.core.errors import TooLittleData
+from tidemill.core.records.assessment import EnsembleMember
+from tidemill.models.tabular.design_matrix import inputs_of
+from tidemill.models.tabular.examples import Examples
+from tidemill.training.tabular.automl.auto_plan import AutoPlan
+from tidemill.training.tabular.automl.auto_process import FitJob, FitResult, fit_members
+from tidemill.training.tabular.automl.baselines import NaivePlan, naive_plan
+from tidemill.training.tabular.automl.member_settings import Curves, Settings
+from tidemill.training.tabular.automl.portfolio import portfolio
+from tidemill.training.tabular.automl.stacking import stack, stacked_apart
+from tidemill.training.tabular.rows.folds import Fold, blocks_of, folds_of
+from tidemill.training.tabular.rows.row_losses import USUAL, Measure, mean_of, row_losses, shown
+from tidemill.training.tabular.rows.table_columns import TableColumns, columns_of
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+Progress = Callable[[str, dict[str, Any]], None]
+#: Share of the time that members may take: what is chosen is learned once more on all rows.
+SEARCHING = 0.75
+#: Fewer rows than this cannot be divided and say anything.
+FEWEST = 20
+_MOST_LEVELS = 5_000
+
+
+@dataclass(frozen=True)
+class TabularChoice:
+    """What was chosen, what was tried on the way, and the baseline beside it."""
+
+    plan: AutoPlan | NaivePlan
+    members: tuple[EnsembleMember, ...]
+    notes: tuple[str, ...]
+    baseline: NaivePlan
+
+
+@dataclass(frozen=True)
+class _MemberCandidate:
+    """Something that may be chosen: its margins (n, k) of the held rows, and how much of it is to be looked through."""
+
+    name: str
+    complexity: int
+    plan: AutoPlan | NaivePlan
+    margins: F64
+    losses: F64
+
+
+def choose_tabular(
+    train: Examples,
+    *,
+    minutes: float | None,
+    seed: int,
+    place: Path,
+    progress: Progress,
+    processes: int = 1,
+    seconds: float | None = None,
+    measure: Measure | None = None,
+    label: Literal["half", "f1"] = "half",
+) -> TabularChoice:
+    """The plan that these rows ask for; `plan.fit(train, seed=seed)` then learns it.
+
+    `seconds`, else `minutes`, bound everything with the fit on all rows: three quarters of it are for the choice.
+    `label="f1"` chooses the probability from which on a label is positive on held-out rows. Files go to `place`. Raises
+    `TooLittleData` for fewer than 20 rows or a single class.
+    """
+    _enough(train)
+    held = _HeldOutRows(train, measure or USUAL[train.task], seed)
+    columns = columns_of(train)
+    baseline = held.naive(columns)
+    bound = seconds if seconds is not None else _seconds(minutes)
+    found = _members(train, held, place, progress, processes, bound) if columns.kept else []
+    candidates = [baseline, *_alone(held, found), *_together(held, found)]
+    chosen = _simplest(candidates, held.blocks)
+    plan = chosen.plan
+    if isinstance(plan, AutoPlan) and label == "f1" and train.task == "binary":
+        plan = msgspec.structs.replace(plan, threshold=_best_f1(chosen.margins[:, 0], held.target))
+    notes = (*columns.notes, *_notes(train, held, found, chosen))
+    assert isinstance(baseline.plan, NaivePlan)
+    return TabularChoice(plan, _records(held, candidates, found, chosen), notes, baseline.plan)
+
+
+def _enough(train: Examples) -> None:
+    if len(train) < FEWEST:
+        raise TooLittleData(f"{len(train)} rows to learn from, and {FEWEST} are the least", tip="collect more rows")
+    if train.task in ("binary", "classes") and len(np.unique(train.target)) < 2:
+        raise TooLittleData("all rows have the same class", tip="give rows of two classes at least")
+
+
+def _seconds(minutes: float | None) -> float | None:
+    return None if minutes is None else minutes * 60
+
+
+class _HeldOutRows:
+    """The rows that are held out, fold by fold, and what a candidate loses on them."""
+
+    def __init__(self, train: Examples, measure: Measure, seed: int) -> None:
+        self.train, self.measure, self.seed = train, measure, seed
+        self.folds: tuple[Fold, ...] = folds_of(train, seed=seed)
+        self.rows: I64 = np.concatenate([held for _, held in self.folds])
+        self.target = train.target[self.rows]
+        self.blocks = blocks_of(train, self.rows)
+
+    def candidate(self, name: str, complexity: int, plan: AutoPlan | NaivePlan, margins: F64) -> _MemberCandidate:
+        losses = row_losses(margins, self.target, self.train.task, self.measure)
+        return _MemberCandidate(name, complexity, plan, margins, losses)
+
+    def naive(self, columns: TableColumns) -> _MemberCandidate:
+        """The better of one figure for all and one for each text of the best input."""
+        names = [one.name for one in columns.texts if len(one.levels) <= _MOST_LEVELS]
+        by = names if self.train.task in ("number", "count") else []
+        every = [self._naive(naive_plan(self.train.task, measure=self.measure, by=name)) for name in ("", *by)]
+        return min(every, key=lambda one: one.losses.mean())
+
+    def _naive(self, plan: NaivePlan) -> _MemberCandidate:
+        n_classes = len(self.train.classes)
+        margins = [self._of_fold(plan, fit, held, n_classes) for fit, held in self.folds]
+        return self.candidate(plan.name, 0, plan, np.concatenate(margins))
+
+    def _of_fold(self, plan: NaivePlan, fit: I64, held: I64, n_classes: int) -> F64:
+        every = plan.margin(self.train.target[fit], n_classes)
+        if not plan.by:
+            return np.tile(every, (len(held), 1))
+        field = [one for one in self.train.fields if one.name == plan.by]
+        column = inputs_of(self.train.inputs, field)[plan.by].fill_null("")
+        figures = plan.figures(column.take(fit), self.train.target[fit])
+        texts = column.take(held).to_pylist()
+        return np.asarray([figures.get(text, float(every[0])) for text in texts])[:, None]
+
+
+def _members(
+    train: Examples, held: _HeldOutRows, place: Path, progress: Progress, processes: int, seconds: float | None
+) -> list[tuple[FitResult, F64 | None]]:
+    def told(fitted: FitResult) -> None:
+        progress("member", {"name": fitted.settings.name, "state": fitted.state, "cpu_s": round(fitted.cpu_s, 3)})
+
+    asked = FitJob(members=portfolio(train), measure=held.measure, seed=held.seed)
+    searching = None if seconds is None else seconds * SEARCHING
+    return fit_members(train, asked, place=place, seconds=searching, processes=processes, told=told)
+
+
+def _plan(
+    held: _HeldOutRows, settings: Sequence[Settings], weights: Sequence[float], bias: Sequence[float]
+) -> AutoPlan:
+    return AutoPlan(
+        task=held.train.task,
+        measure=held.measure,
+        members=tuple(settings),
+        weights=tuple(weights),
+        bias=tuple(bias),
+        seed=held.seed,
+    )
+
+
+def _alone(held: _HeldOutRows, found: Sequence[tuple[FitResult, F64 | None]]) -> list[_MemberCandidate]:
+    """Each member that was fitted, for itself."""
+    made = []
+    for fitted, margins in found:
+        if margins is not None:
+            plan = _plan(held, [fitted.settings], [1.0], [0.0] * margins.shape[1])
+            complexity = 1 if isinstance(fitted.settings, Curves) else 2
+            made.append(held.candidate(fitted.settings.name, complexity, plan, margins))
+    return made
+
+
+def _together(held: _HeldOutRows, found: Sequence[tuple[FitResult, F64 | None]]) -> list[_MemberCandidate]:
+    """The members weighted together, where there are two at least; its losses are those of weights made on others."""
+    done = [(fitted.settings, margins) for fitted, margins in found if margins is not None]
+    if len(done) < 2:
+        return []
+    margins = np.stack([mine for _, mine in done])  # (m, n, k)
+    task, measure = held.train.task, held.measure
+    made = stack(margins, held.target, task, measure)
+    kept = [(settings, weight) for (settings, _), weight in zip(done, made.weights, strict=True) if weight > 0]
+    plan = _plan(held, [one for one, _ in kept], [weight for _, weight in kept], made.bias)
+    apart = stacked_apart(margins, held.target, task, measure, seed=held.seed)
+    return [held.candidate("stack", 3, plan, apart)]
+
+
+def _simplest(candidates: Sequence[_MemberCandidate], blocks: I64) -> _MemberCandidate:
+    """The present one is left only for what is better beyond noise; of those as complex the best is asked."""
+    present = candidates[0]
+    for complexity in (1, 2, 3):
+        rivals = [one for one in candidates if one.complexity == complexity]
+        if rivals:
+            rival = min(rivals, key=lambda one: one.losses.mean())
+            if mean_of(rival.losses - present.losses, blocks).high < 0:
+                present = rival
+    return present
+
+
+def _best_f1(margin: F64, target: F64) -> float:
+    """The probability from which on a label is positive with the best F1 on these rows."""
+    order = np.argsort(-margin, kind="stable")
+    hits = np.cumsum(target[order])
+    f1 = 2 * hits / (np.arange(1, len(order) + 1) + target.sum())
+    ends = np.append(np.diff(margin[order]) != 0, True)  # equal probabilities have the same label
+    best = int(np.argmax(np.where(ends, f1, -1.0)))
+    return float(1 / (1 + np.exp(-margin[order[best]])))
+
+
+def _notes(
+    train: Examples, held: _HeldOutRows, found: Sequence[tuple[FitResult, F64 | None]], chosen: _MemberCandidate
+) -> list[str]:
+    notes = []
+    if train.time is not None and len(held.folds) == 1:
+        notes.append(f"chosen on the latest {len(held.rows)} rows, from the {len(held.folds[0][0])} before them")
+    late = [fitted.settings.name for fitted, _ in found if fitted.state == "late"]
+    if late:
+        notes.append(f"the deadline came before {', '.join(late)}")
+    notes += [f"{fitted.settings.name} failed: {fitted.says}" for fitted, _ in found if fitted.state == "failed"]
+    if all(margins is None for _, margins in found):
+        why = "nothing was fitted in time" if found else "no input is left to learn from"
+        notes.append(f"{why}, so the baseline is the answer: {chosen.name}")
+    return notes
+
+
+def _records(
+    held: _HeldOutRows,
+    candidates: Sequence[_MemberCandidate],
+    found: Sequence[tuple[FitResult, F64 | None]],
+    chosen: _MemberCandidate,
+) -> tuple[EnsembleMember, ...]:
+    cpu = {fitted.settings.name: fitted.cpu_s for fitted, _ in found}
+    stacked = {one.name for one in chosen.plan.members} if isinstance(chosen.plan, AutoPlan) else set()
+    made = [
+        EnsembleMember(
+            name=one.name,
+            settings=msgspec.json.encode(one.plan.settings()).decode(),
+            score=shown(mean_of(one.losses, held.blocks), held.measure),
+            cpu_s=cpu.get(one.name, 0.0),
+            state="chosen" if one is chosen else "stacked" if one.name in stacked else "kept out",
+            says=_says(one, chosen, held.blocks),
+        )
+        for one in candidates
+    ]
+    return (*made, *(_unfitted(fitted) for fitted, margins in found if margins is None))
+
+
+def _says(one: _MemberCandidate, chosen: _MemberCandidate, blocks: I64) -> str:
+    if one is chosen:
+        return ""
+    difference = mean_of(one.losses - chosen.losses, blocks)
+    return f"{difference.value:+.4g} ({difference.low:+.4g} to {difference.high:+.4g}) loss beside {chosen.name}"
+
+
+def _unfitted(fitted: FitResult) -> EnsembleMember:
+    return EnsembleMember(
+        name=fitted.settings.name,
+        settings=msgspec.json.encode(fitted.settings).decode(),
+        score=None,
+        cpu_s=fitted.cpu_s,
+        state=fitted.state,
+        says=fitted.says,
+    )

@@ -1,0 +1,76 @@
+"""What each kind of member is learned with: plain values, JSON both ways, so that it can be learned again."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.models.tabular.recipe import Member
+
+F64 = NDArray[np.float64]
+#: Files of a member by name.
+Parts = dict[str, Any]
+
+
+class _MemberSettings(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"):
+    name: str
+    #: Boosting rounds that were best in each fold; empty while they are open.
+    rounds: tuple[int, ...] = ()
+    #: Learns square roots of a target that is never negative, and squares its answers.
+    root: bool = False
+
+
+class Curves(_MemberSettings, frozen=True, tag="additive"):
+    """A sum of one-column curves, straight between knots at quantiles."""
+
+    #: Strength of the squares of all weights; 0: still open.
+    ridge: float = 0.0
+    #: Strengths to try, strongest first: each starts from the one before.
+    ridges: tuple[float, ...] = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
+    knots: int = 12
+
+
+class Leafwise(_MemberSettings, frozen=True, tag="lightgbm"):
+    """LightGBM's trees."""
+
+    rate: float = 0.08
+    leaves: int = 24
+    min_rows: int = 20
+    column_share: float = 0.4
+    row_share: float = 1.0
+    l2: float = 0.0
+    #: Values that a column is cut into at most.
+    bins: int = 255
+    #: Absolute error in place of the task's own loss.
+    absolute: bool = False
+
+
+class Symmetric(_MemberSettings, frozen=True, tag="catboost"):
+    """CatBoost's symmetric trees."""
+
+    rate: float = 0.08
+    depth: int = 5
+    l2: float = 3.0
+
+
+Settings = Curves | Leafwise | Symmetric
+
+
+class FittedMember(Protocol):
+    """One fitted member."""
+
+    @property
+    def rounds(self) -> int:
+        """Boosting rounds; 0 of what has none."""
+        ...
+
+    def margins(self, design: F64) -> F64:
+        """float64 (n, k) of a design matrix (n, n_columns), before the member's own turn."""
+        ...
+
+    def written(self, name: str, columns: tuple[int, ...]) -> tuple[Member, Parts]:
+        """It as a part of a recipe, its columns being those of the recipe's matrix, and its files."""
+        ...

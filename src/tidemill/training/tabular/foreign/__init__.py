@@ -1,0 +1,1 @@
+"""Models from elsewhere: MLflow folders, pickles in a child process, pre-trained graphs."""

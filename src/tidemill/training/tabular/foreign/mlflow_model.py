@@ -1,0 +1,125 @@
+"""A model that MLflow keeps, published by its flavor: ONNX and trees as they are, a pickle only by trust."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tidemill.core.errors import BackendMissing, ImportRefused, NotPublishable
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.tabular.foreign.pickle_process import model_of_pickle
+from tidemill.training.tabular.publish.imported_trees import catboost_model, lightgbm_text_model, xgboost_model
+from tidemill.training.tabular.publish.onnx_model import graph_model
+
+ABOUT = "MLmodel"
+#: Flavors in the order in which they are preferred.
+FLAVORS = ("onnx", "lightgbm", "catboost", "xgboost", "sklearn")
+_PICKLES = (".pkl", ".pickle", ".joblib", ".skops", ".cloudpickle")
+Maker = Callable[[Path, Examples], TabularModel]
+
+
+@dataclass(frozen=True)
+class MlflowFolder:
+    """The folder of an MLflow model, and the file of the flavor that is taken."""
+
+    folder: Path
+    flavor: str
+    file: Path
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+
+    @property
+    def is_pickle(self) -> bool:
+        """Whether reading the file may run code."""
+        return self.flavor == "sklearn" or self.file.suffix in _PICKLES
+
+    def model(self, examples: Examples, *, trust_pickle: bool = False) -> TabularModel:
+        """The model over the fields of the examples. Raises `NotPublishable`, or `ImportRefused` for a pickle."""
+        if self.is_pickle:
+            if not trust_pickle:
+                raise ImportRefused(
+                    f"{self.folder} keeps its {self.flavor} model as a pickle, which runs code when it is read",
+                    tip="if your own people made it: --trust-pickle, or tm.pyfunc(…, trust_pickle=True)",
+                )
+            return model_of_pickle(self.file, examples)
+        makers: dict[str, Maker] = {
+            "onnx": lambda file, rows: graph_model(file.read_bytes(), rows.fields, rows.task, rows.classes),
+            "lightgbm": lambda file, rows: lightgbm_text_model(file.read_text(), rows),
+            "catboost": catboost_model,
+            "xgboost": xgboost_model,
+        }
+        return makers[self.flavor](self.file, examples)
+
+
+def mlflow_folder(source: str) -> MlflowFolder:
+    """The model at a folder or an MLflow URI, which is fetched into a temporary folder.
+
+    Raises `ImportRefused` for what is no MLflow model, `NotPublishable` for one that is only a Python function.
+    """
+    folder = Path(source) if Path(source).is_dir() else _fetched(source)
+    about = folder / ABOUT
+    if not about.is_file():
+        raise ImportRefused(f"{folder} holds no {ABOUT}, so it is no MLflow model")
+    flavors = flavors_of(about.read_text())
+    for flavor in FLAVORS:
+        if flavor in flavors:
+            told = flavors[flavor]
+            named = told.get("data") or told.get("pickled_model") or told.get("model_data") or "model.onnx"
+            file = _inside(folder, named)
+            return MlflowFolder(folder, flavor, file)
+    raise NotPublishable(
+        f"{source} is only a Python function (flavors: {', '.join(sorted(flavors)) or 'none'}), "
+        "which has no other form than its pickle",
+        tip="log it as onnx, lightgbm, catboost, xgboost or sklearn as well",
+    )
+
+
+def _inside(folder: Path, name: str) -> Path:
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder.resolve()) or not file.is_file():
+        raise ImportRefused(f"{folder / ABOUT} names {name!r}, which is no file of that folder")
+    return file
+
+
+def flavors_of(text: str) -> dict[str, dict[str, str]]:
+    r"""Flavor -> its plain settings, from the two levels of an `MLmodel` file that are needed.
+
+    >>> flavors_of("flavors:\n  onnx:\n    data: model.onnx\nrun_id: x\n")
+    {'onnx': {'data': 'model.onnx'}}
+    """
+    found: dict[str, dict[str, str]] = {}
+    within, name = False, ""
+    for line in text.split("\n"):
+        if re.match(r"\S", line):
+            within = line.startswith("flavors:")
+        elif within and (flavor := re.match(r"  (\w+):\s*$", line)):
+            name = flavor[1]
+            found[name] = {}
+        elif within and name and (setting := re.match(r"    (\w+): (.+?)\s*$", line)):
+            found[name][setting[1]] = setting[2].strip("'\"")
+    return found
+
+
+@cache
+def _fetched(source: str) -> Path:
+    if not re.match(r"[a-z0-9+-]+:/", source):
+        raise ImportRefused(f"{source} is neither a folder nor an MLflow URI", tip="for example models:/churn/3")
+    try:
+        from mlflow import artifacts  # noqa: PLC0415 - an optional library
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - an optional library
+    except ImportError as problem:
+        raise BackendMissing(f"{source} is read by mlflow", tip="pip install 'tidemill[mlflow]'") from problem
+    try:
+        place: Any = artifacts.download_artifacts(artifact_uri=source)
+    except MlflowException as problem:
+        raise ImportRefused(f"MLflow does not give {source}: {problem}") from problem
+    return Path(place)

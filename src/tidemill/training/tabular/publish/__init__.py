@@ -1,0 +1,1 @@
+"""Publishing of fitted estimators as data or ONNX, with a parity check."""

@@ -1,0 +1,39 @@
+"""Fitting on one thread and with NumPy's own generator seeded, so that the same rows give the same model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+
+def fit_deterministically(estimator: Any, inputs: Any, target: Any, seed: int) -> Any:
+    """The estimator, fitted."""
+    with deterministic(seed):
+        return estimator.fit(inputs, target)
+
+
+@contextmanager
+def deterministic(seed: int) -> Iterator[None]:
+    """One thread for every library below, and NumPy's global generator seeded; both are put back as they were."""
+    before = np.random.get_state()  # scikit-learn draws from it where `random_state` is open
+    np.random.seed(seed % 2**32)
+    try:
+        with _one_thread():
+            yield
+    finally:
+        np.random.set_state(before)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """OpenMP threads on busy cores spin: two take many times the CPU of one."""
+    try:
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - an optional library, with scikit-learn
+    except ImportError:
+        yield
+        return
+    with threadpool_limits(1):
+        yield

@@ -1,0 +1,75 @@
+"""Inputs as the pandas DataFrame that estimators know: numbers as float64 with NaN, texts as objects with NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tidemill.core.errors import BackendMissing
+from tidemill.core.records.signature import InputField
+
+#: A text that no training row holds.
+UNSEEN = "\x02never seen"
+
+
+def frame_of(
+    inputs: pa.Table, fields: Sequence[InputField], categories: Mapping[str, Sequence[str]] | None = None
+) -> Any:
+    """A DataFrame with one column for each field, in their order.
+
+    `number`, `whole`, `flag` (0 or 1) and `time` (seconds since 1970) are float64, what is missing is NaN. A `text` is
+    an object column of `str` and NaN, or with `categories` a pandas category of these, the rest being missing.
+    """
+    pandas = _pandas()
+    columns: dict[str, Any] = {}
+    for field in fields:
+        column = inputs.column(field.name)
+        if field.kind != "str":
+            columns[field.name] = numbers_of(column)
+        elif categories is None:
+            columns[field.name] = text_column(column.to_pylist())
+        else:
+            known = categories.get(field.name, ())
+            place = {text: code for code, text in enumerate(known)}
+            codes = [place.get(text, -1) for text in column.to_pylist()]
+            columns[field.name] = pandas.Categorical.from_codes(codes, categories=list(known))
+    return pandas.DataFrame(columns)
+
+
+def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """A column of numbers, flags or times as float64, what is missing being NaN."""
+    if pa.types.is_timestamp(column.type):
+        seconds = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64()).cast(pa.float64(), safe=False)
+        column = pc.divide(seconds, 1e6)
+    elif pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), np.float64)
+
+
+def text_column(texts: Sequence[str | None]) -> Any:
+    """Texts as a pandas object column, `None` being NaN: what scikit-learn's imputers and encoders call missing."""
+    held = np.empty(len(texts), object)
+    held[:] = [np.nan if text is None else text for text in texts]
+    return _pandas().Series(held, dtype=object)
+
+
+def texts_of(inputs: pa.Table, fields: Sequence[InputField]) -> dict[str, list[str]]:
+    """The texts that rows hold, sorted, for each text input."""
+    return {
+        field.name: sorted(text for text in pc.unique(inputs.column(field.name)).to_pylist() if text is not None)
+        for field in fields
+        if field.kind == "str"
+    }
+
+
+def _pandas() -> Any:
+    try:
+        import pandas as pd  # noqa: PLC0415 - an optional library
+    except ImportError as problem:
+        raise BackendMissing("estimators are given a DataFrame: pandas", tip="pip install pandas") from problem
+    return pd

@@ -1,0 +1,172 @@
+"""Fitted trees of scikit-learn, LightGBM and XGBoost as one table of trees, whose sums are margins or probabilities."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from tidemill.core.errors import NotPublishable
+from tidemill.training.tabular.publish.tree_table import ArrayTree, TreeTable, rounding
+
+Link = Literal["", "sigmoid", "softmax", "exp"]
+_FORESTS = {"RandomForest", "ExtraTrees", "DecisionTree", "ExtraTree"}
+
+
+@dataclass(frozen=True)
+class TreeSum:
+    """Trees, what each target begins with, and what the sums become."""
+
+    trees: TreeTable
+    start: tuple[float, ...]
+    link: Link
+
+
+def fitted_trees(fitted: Any) -> TreeSum | None:
+    """The trees of a fitted estimator; `None` where it has none that are known here.
+
+    Classes of two give one target, of more one for each; a forest's two classes give the second one's probability.
+    """
+    name = type(fitted).__name__
+    if any(name in (f"{kind}Classifier", f"{kind}Regressor") for kind in _FORESTS):
+        return _forest(fitted)
+    if name.startswith("GradientBoosting") and hasattr(fitted, "estimators_"):
+        return _boosted(fitted)
+    if name.startswith("HistGradientBoosting"):
+        return _histogram(fitted)
+    if name.startswith("LGBM"):
+        return _lightgbm(fitted)
+    if name.startswith("XGB"):
+        return xgboost_trees(json.loads(bytes(fitted.get_booster().save_raw("json"))))
+    return None
+
+
+def _array_tree(tree: Any) -> ArrayTree:
+    """A tree of scikit-learn, which rounds values to float32 before it compares."""
+    missing = getattr(tree, "missing_go_to_left", np.zeros(tree.node_count, bool))
+    return ArrayTree(tree.feature, rounding(tree.threshold), missing, tree.children_left, tree.children_right)
+
+
+def _forest(fitted: Any) -> TreeSum:
+    members = getattr(fitted, "estimators_", [fitted])
+    classes = len(getattr(fitted, "classes_", ()))
+    table = TreeTable()
+    for member in members:
+        tree = member.tree_
+        values = tree.value[:, 0, :] / len(members)
+        if classes:
+            values = values / np.maximum(values.sum(axis=1, keepdims=True) * len(members), 1e-300)
+        _grown(table, _array_tree(tree), values[:, 1:] if classes == 2 else values)
+    return TreeSum(table, (0.0,) * (classes if classes > 2 else 1), "")
+
+
+def _grown(table: TreeTable, tree: ArrayTree, values: Any) -> None:
+    for target in range(values.shape[1]):
+        table.grow(tree, target, values[:, target])
+
+
+def _boosted(fitted: Any) -> TreeSum:
+    table = TreeTable()
+    for stage in fitted.estimators_:
+        for target, member in enumerate(stage):
+            table.grow(_array_tree(member.tree_), target, member.tree_.value[:, 0, 0] * fitted.learning_rate)
+    start = fitted._raw_predict_init(np.zeros((1, fitted.n_features_in_), np.float32))[0]
+    link: Link = "" if not hasattr(fitted, "classes_") else "sigmoid" if len(start) == 1 else "softmax"
+    return TreeSum(table, tuple(float(one) for one in start), link)
+
+
+def _histogram(fitted: Any) -> TreeSum:
+    if fitted.is_categorical_ is not None and np.any(fitted.is_categorical_):
+        raise NotPublishable("categorical features of HistGradientBoosting have no translation here")
+    table = TreeTable()
+    for stage in fitted._predictors:
+        for target, member in enumerate(stage):
+            at = member.nodes
+            leaf = at["is_leaf"].astype(bool)
+            left = np.where(leaf, -1, at["left"].astype(np.int64))
+            column, threshold = np.where(leaf, 0, at["feature_idx"]), np.where(leaf, 0.0, at["num_threshold"])
+            tree = ArrayTree(column, threshold, at["missing_go_to_left"], left, at["right"].astype(np.int64))
+            table.grow(tree, target, at["value"])
+    start = np.ravel(fitted._baseline_prediction)
+    link: Link = "exp" if getattr(fitted, "loss", "") in ("poisson", "gamma") else ""
+    if hasattr(fitted, "classes_"):
+        link = "sigmoid" if len(start) == 1 else "softmax"
+    return TreeSum(table, tuple(float(one) for one in start), link)
+
+
+# ---- other libraries
+
+
+def _lightgbm(fitted: Any) -> TreeSum:
+    """Trees of LightGBM over numbers: what stands at the end of a pipeline."""
+    told = fitted.booster_.dump_model()
+    targets, table = told["num_tree_per_iteration"], TreeTable()
+    scale = 1.0 / (len(told["tree_info"]) // targets) if told["average_output"] else 1.0
+    for number, tree in enumerate(told["tree_info"]):
+        table.root(_dumped(table, tree["tree_structure"], number % targets, scale))
+    return TreeSum(table, (0.0,) * targets, lightgbm_link(str(told["objective"])))
+
+
+def lightgbm_link(objective: str) -> Link:
+    """The link of an objective as LightGBM writes it: `binary sigmoid:1`. Raises where it has another."""
+    name, *rest = objective.split()
+    if name in ("binary", "cross_entropy") and set(rest) <= {"sigmoid:1"}:
+        return "sigmoid"
+    if name == "multiclass":
+        return "softmax"
+    if name in ("poisson", "gamma", "tweedie"):
+        return "exp"
+    if name in ("regression", "regression_l1", "huber", "fair", "quantile", "mape") and "sqrt" not in rest:
+        return ""
+    raise NotPublishable(f"LightGBM's objective {objective!r} has no translation here", tip="take a usual objective")
+
+
+def _dumped(table: TreeTable, node: dict[str, Any], target: int, scale: float) -> int:
+    if "leaf_value" in node:
+        return table.leaf(target, node["leaf_value"] * scale)
+    if node["decision_type"] != "<=" or node["missing_type"] == "Zero":
+        raise NotPublishable("categorical or sparse splits of LightGBM inside a pipeline have no translation here")
+    # Without missing values in training, LightGBM reads NaN as zero.
+    is_left = node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0.0
+    place = table.inner(node["split_feature"], float(node["threshold"]), bool(is_left))
+    table.left[place] = _dumped(table, node["left_child"], target, scale)
+    table.right[place] = _dumped(table, node["right_child"], target, scale)
+    return place
+
+
+def xgboost_trees(told: dict[str, Any]) -> TreeSum:
+    """Trees of XGBoost's own JSON: it rounds values to float32, goes left where they are below the threshold."""
+    learner = told["learner"]
+    booster, name = learner["gradient_booster"], learner["objective"]["name"]
+    if booster["name"] != "gbtree":
+        raise NotPublishable(f"XGBoost's booster {booster['name']!r} has no translation here", tip="take `gbtree`")
+    links: dict[str, Link] = {"binary:logistic": "sigmoid", "multi:softprob": "softmax", "count:poisson": "exp"}
+    links |= {"reg:gamma": "exp", "reg:tweedie": "exp", "reg:logistic": "sigmoid"}
+    link = links.get(name, "")
+    if not link and not name.startswith("reg:"):
+        raise NotPublishable(f"XGBoost's objective {name!r} has no translation here")
+    table, model = TreeTable(), booster["model"]
+    for tree, target in zip(model["trees"], model["tree_info"], strict=True):
+        if any(tree.get("split_type", ())):
+            raise NotPublishable("categorical splits of XGBoost have no translation here", tip="encode texts first")
+        table.grow(_xgboost_tree(tree), int(target), np.asarray(tree["split_conditions"], np.float32).astype(float))
+    said = json.loads(str(learner["learner_model_param"]["base_score"]))
+    classes = max(int(learner["learner_model_param"]["num_class"]), 1)
+    start = np.broadcast_to(np.asarray(said, np.float32).astype(float), (classes,))
+    return TreeSum(table, tuple(_margins(start.tolist(), link)), link)
+
+
+def _xgboost_tree(tree: dict[str, Any]) -> ArrayTree:
+    threshold = rounding(np.asarray(tree["split_conditions"], np.float32).astype(np.float64), strict=True)
+    left, right = np.asarray(tree["left_children"]), np.asarray(tree["right_children"])
+    return ArrayTree(np.asarray(tree["split_indices"]), threshold, np.asarray(tree["default_left"]), left, right)
+
+
+def _margins(start: Iterable[float], link: Link) -> Iterable[float]:
+    """XGBoost keeps its start as an answer, not as a margin; of classes as a margin."""
+    if link == "sigmoid":
+        return (float(np.log(one / (1 - one))) for one in start)
+    return (float(np.log(one)) for one in start) if link == "exp" else start

@@ -1,0 +1,149 @@
+"""Trees that were learned elsewhere as tabular models: LightGBM's text, CatBoost's and XGBoost's own files."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidemill.core.errors import BackendMissing, NotPublishable, nearest
+from tidemill.core.kinds import Kind
+from tidemill.core.records.signature import InputField, Task
+from tidemill.models.formats.lightgbm_text_check import lightgbm_refusal_reason
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.recipe import Encoder, NumberColumn, OnnxGraphMember, Ordinal, TreesMember
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.tabular.publish.catboost_estimator import arrays_model
+from tidemill.training.tabular.publish.fitted_trees import TreeSum, lightgbm_link, xgboost_trees
+from tidemill.training.tabular.publish.lightgbm_estimator import FILE, categories_of, line_of, objective_of
+from tidemill.training.tabular.publish.onnx_estimators import summed_nodes
+from tidemill.training.tabular.publish.onnx_nodes import ANSWER, MATRIX, OnnxNodes
+from tidemill.training.tabular.publish.publish_estimator import margins_of, recipe_of
+
+_GRAPH = "model.onnx"
+
+
+def lightgbm_fields(text: str) -> tuple[InputField, ...]:
+    """The inputs of LightGBM's text, in its order: category columns of a DataFrame are texts or whole numbers.
+
+    Raises `NotPublishable` where its categories have lost their names.
+    """
+    return tuple(field for field, _ in _columns(text))
+
+
+def lightgbm_task(text: str) -> Task:
+    """The task that the objective of LightGBM's text stands for."""
+    name = objective_of(text).split(maxsplit=1)[0]
+    if name in ("binary", "cross_entropy"):
+        return "binary"
+    return "classes" if name.startswith("multiclass") else "count" if name == "poisson" else "number"
+
+
+def lightgbm_text_model(text: str, examples: Examples) -> TabularModel:
+    """LightGBM's text over the inputs that it names, each of which has to be a field of the examples."""
+    columns = _columns(text)
+    named([field.name for field, _ in columns], examples.fields)
+    encoders = [
+        NumberColumn(input=field.name) if codes is None else Ordinal(input=field.name, codes=codes)
+        for field, codes in columns
+    ]
+    k = int(line_of(text, "num_tree_per_iteration"))
+    if k != margins_of(examples):
+        raise NotPublishable(f"the trees give {k} margins, and the task {examples.task} has {margins_of(examples)}")
+    link = lightgbm_link(objective_of(text)) or "identity"
+    member = TreesMember(name="lightgbm", file=FILE, columns=tuple(range(len(encoders))))
+    return TabularModel(recipe_of(examples, member, encoders=encoders, link=link), {FILE: text.encode()})
+
+
+def _columns(text: str) -> list[tuple[InputField, dict[str, int] | None]]:
+    """Each column of the text as a field, and the number of each of its categories where it has any."""
+    if why := lightgbm_refusal_reason(text.encode()):
+        raise NotPublishable(f"the text of trees cannot be taken: {why}")
+    names, about = line_of(text, "feature_names").split(), line_of(text, "feature_infos").split()
+    has_codes = [not info.startswith("[") and info != "none" for info in about]
+    categories = categories_of(text)
+    if sum(has_codes) != len(categories) and categories:
+        raise NotPublishable(
+            f"the trees split {sum(has_codes)} columns by category and keep the names of {len(categories)}",
+            tip="learn them again with tm.auto() or from a DataFrame whose categories all occur",
+        )
+    if len(names) != len(about):
+        raise NotPublishable(f"the trees name {len(names)} columns and tell of {len(about)}")
+    kept = iter(categories)
+    found: list[tuple[InputField, dict[str, int] | None]] = []
+    for name, coded in zip(names, has_codes, strict=True):
+        codes = next(kept, None) if coded else None  # without names of categories the codes themselves are asked for
+        whole = codes is not None and all(isinstance(one, int) for one in codes)
+        if codes is not None and not whole and not all(isinstance(one, str) for one in codes):
+            raise NotPublishable(f"the categories of {name!r} are neither texts nor whole numbers")
+        kind: Kind = "float" if codes is None else "int" if whole else "str"
+        places = None if codes is None else {str(one): place for place, one in enumerate(codes)}
+        found.append((InputField(name=name, kind=kind), places))
+    return found
+
+
+def named(asked: Sequence[str], fields: Sequence[InputField]) -> None:
+    """Pass if every name that is asked is a field; else `NotPublishable` with the nearest."""
+    known = [field.name for field in fields]
+    for name in asked:
+        if name not in known:
+            raise NotPublishable(f"the model reads {name!r}, which is no input here", tip=nearest(name, known))
+
+
+def catboost_model(file: Path, examples: Examples) -> TabularModel:
+    """A file of CatBoost's without categories, over the inputs that it names (or all, in their order)."""
+    try:
+        import catboost  # noqa: PLC0415 - an optional library
+    except ImportError as problem:
+        raise BackendMissing(f"{file.name} is read by catboost", tip="pip install 'tidemill[learn]'") from problem
+    model = catboost.CatBoost()
+    model.load_model(str(file))
+    if model.get_cat_feature_indices() or model.get_text_feature_indices():
+        raise NotPublishable("CatBoost's own categories leave tables that no other program reads")
+    return arrays_model(model, examples, _numbers(model.feature_names_, examples.fields))
+
+
+def xgboost_model(file: Path, examples: Examples) -> TabularModel:
+    """A file of XGBoost's (`.json`; `.ubj` needs xgboost), over the inputs that it names (or all, in their order)."""
+    told = _xgboost_json(file)
+    return xgboost_graph(xgboost_trees(told), _numbers(told["learner"].get("feature_names"), examples.fields), examples)
+
+
+def xgboost_graph(summed: TreeSum, encoders: Sequence[Encoder], examples: Examples) -> TabularModel:
+    """XGBoost's trees over these columns as one node of a graph."""
+    width = len(encoders)
+    nodes = OnnxNodes((), width)
+    raw = nodes.finish(summed_nodes(summed, nodes, MATRIX), margins_of(examples))
+    member = OnnxGraphMember(name="xgboost", file=_GRAPH, output=ANSWER, columns=tuple(range(width)))
+    return TabularModel(recipe_of(examples, member, encoders=encoders), {_GRAPH: raw})
+
+
+def _numbers(names: Sequence[str] | None, fields: Sequence[InputField]) -> list[Encoder]:
+    """A column for each name; without names (or with CatBoost's numbers for names) for each field."""
+    if not names or all(name.isdigit() for name in names):
+        names = [field.name for field in fields]
+    named(names, fields)
+    kinds = {field.name: field.kind for field in fields}
+    texts = [name for name in names if kinds[name] == "str"]
+    if texts:
+        raise NotPublishable(f"the trees read numbers, and {', '.join(texts)} are texts")
+    return [NumberColumn(input=name) for name in names]
+
+
+def _xgboost_json(file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = msgspec.json.decode(file.read_bytes())
+    except msgspec.DecodeError:  # its binary form
+        try:
+            xgboost = importlib.import_module("xgboost")
+        except ImportError as problem:
+            raise BackendMissing(f"{file.name} is read by xgboost", tip="save it as .json, or install it") from problem
+        booster = xgboost.Booster()
+        booster.load_model(str(file))
+        found = msgspec.json.decode(bytes(booster.save_raw("json")))
+    if "learner" not in found:
+        raise NotPublishable(f"{file.name} is no model of XGBoost's")
+    return found

@@ -1,0 +1,66 @@
+"""LightGBM's estimators: texts are native categories, and the model is published as its own text."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.recipe import TreesMember
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.tabular.publish.estimator_frame import frame_of, texts_of
+from tidemill.training.tabular.publish.fitted_trees import lightgbm_link
+from tidemill.training.tabular.publish.publish_estimator import (
+    FittedEstimator,
+    PublishableForm,
+    answers_of,
+    coded,
+    recipe_of,
+    target_of,
+)
+
+FILE = "trees.txt"
+
+
+def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
+    """Fit a `LGBMClassifier` or `LGBMRegressor` on a DataFrame whose texts are pandas categories."""
+    categories = texts_of(examples.inputs, examples.fields)
+
+    def frame(inputs: Any) -> Any:
+        return frame_of(inputs, examples.fields, categories)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of LightGBM about aliases of its own parameters
+        estimator.fit(frame(examples.inputs), target_of(examples))
+    form = PublishableForm("text", lambda: _written(estimator, examples))
+    return FittedEstimator(lambda inputs: answers_of(estimator, frame(inputs), examples), [form])
+
+
+def _written(estimator: Any, examples: Examples) -> TabularModel:
+    import lightgbm  # noqa: PLC0415 - an optional library
+
+    text = estimator.booster_.model_to_string()
+    link = lightgbm_link(objective_of(text)) or "identity"
+    member = TreesMember(name="lightgbm", file=FILE, columns=tuple(range(len(examples.fields))))
+    made_with = {"lightgbm": lightgbm.__version__}
+    recipe = recipe_of(examples, member, encoders=coded(examples), link=link, made_with=made_with)
+    return TabularModel(recipe, {FILE: text.encode()})
+
+
+def objective_of(text: str) -> str:
+    """The objective as LightGBM's text says it; `regression` where it says none."""
+    return line_of(text, "objective").strip() or "custom"
+
+
+def line_of(text: str, key: str, otherwise: str = "") -> str:
+    """The value of a line of the text's head."""
+    head = text.split("\n\nTree=")[0]
+    return next((line.partition("=")[2] for line in head.split("\n") if line.startswith(f"{key}=")), otherwise)
+
+
+def categories_of(text: str) -> list[list[Any]]:
+    """The categories that LightGBM kept of a DataFrame's category columns, in their order; none where it kept none."""
+    last = [line for line in text.split("\n") if line.startswith("pandas_categorical:")]
+    found = json.loads(last[-1].partition(":")[2]) if last else None
+    return [list(one) for one in found] if found else []

@@ -1,0 +1,156 @@
+"""An ONNX graph that somebody else made as a tabular model: by the names of its inputs, or as one matrix of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tidemill.core.errors import BackendMissing, NotPublishable, nearest
+from tidemill.core.kinds import Kind
+from tidemill.core.records.signature import InputField, Task
+from tidemill.models.formats.onnx_check import onnx_refusal_reason
+from tidemill.models.tabular.recipe import NumberColumn, OnnxGraphMember, TabularRecipe
+from tidemill.models.tabular.tabular_model import TabularModel
+
+FILE = "model.onnx"
+_KINDS: dict[str, Kind] = {
+    "tensor(float)": "float",
+    "tensor(double)": "float",
+    "tensor(int64)": "int",
+    "tensor(bool)": "bool",
+    "tensor(string)": "str",
+}
+_FLOATS = ("tensor(float)", "tensor(double)")
+#: What a graph's answer is called, best first.
+_ANSWERS = ("answer", "probabilities", "probability", "output_probability", "variable", "value")
+
+
+@dataclass(frozen=True)
+class GraphTensor:
+    """One input or output of a graph: name, type (`tensor(float)`) and shape, where a free length is no number."""
+
+    name: str
+    type: str
+    shape: tuple[Any, ...]
+
+    @property
+    def width(self) -> int | None:
+        """Numbers in a row, where the shape says so."""
+        last = self.shape[1] if len(self.shape) == 2 else 1
+        return last if isinstance(last, int) else None
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """What a graph reads and answers."""
+
+    inputs: tuple[GraphTensor, ...]
+    outputs: tuple[GraphTensor, ...]
+
+    @property
+    def output(self) -> GraphTensor:
+        """The answer: known by its name, or the last tensor of floats. Raises `NotPublishable` where there is none."""
+        floats = {one.name: one for one in self.outputs if one.type in _FLOATS}
+        if not floats:
+            kinds = ", ".join(one.type for one in self.outputs)
+            raise NotPublishable(
+                f"the graph answers {kinds}, and no tensor of floats",
+                tip="export it with options={'zipmap': False}",
+            )
+        return next((floats[name] for name in _ANSWERS if name in floats), list(floats.values())[-1])
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it reads one matrix of floats with several columns, or with a free number of them."""
+        only = self.inputs[0]
+        return len(self.inputs) == 1 and only.type in _FLOATS and len(only.shape) == 2 and only.width != 1
+
+    def fields(self) -> tuple[InputField, ...]:
+        """Inputs as fields, in the graph's order: a matrix has no names and gives none."""
+        if self.is_matrix:
+            return ()
+        return tuple(InputField(name=one.name, kind=_kind(one)) for one in self.inputs)
+
+
+def read_graph(raw: bytes) -> OnnxGraph:
+    """What the graph says of itself. Raises `NotPublishable` where it is none, or may not be run."""
+    try:
+        import onnxruntime  # noqa: PLC0415 - an optional library
+    except ImportError as problem:
+        raise BackendMissing(
+            "an ONNX graph is answered by onnxruntime", tip="pip install 'tidemill[onnx]'"
+        ) from problem
+    if why := onnx_refusal_reason(raw):
+        raise NotPublishable(f"the graph cannot be taken: {why}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # ONNX Runtime's errors share no class
+        raise NotPublishable(f"ONNX Runtime cannot open the graph: {str(problem)[:300]}") from problem
+    told = [
+        tuple(GraphTensor(one.name, one.type, tuple(one.shape)) for one in side)
+        for side in (session.get_inputs(), session.get_outputs())
+    ]
+    return OnnxGraph(*told)
+
+
+def graph_model(
+    raw: bytes, fields: Sequence[InputField], task: Task, classes: tuple[str, ...] = (), target: str = ""
+) -> TabularModel:
+    """The graph as a model over `fields`. Raises `NotPublishable` where its inputs or its output do not fit them."""
+    graph = read_graph(raw)
+    matrix = graph.is_matrix
+    k = len(classes) if task == "classes" else 1
+    _check(graph, fields, k, task)
+    columns = tuple(range(len(fields))) if matrix else None
+    return TabularModel(
+        TabularRecipe(
+            task=task,
+            target=target,
+            inputs=tuple(fields),
+            classes=classes,
+            encoders=tuple(NumberColumn(input=field.name) for field in fields) if matrix else (),
+            members=(OnnxGraphMember(name="graph", file=FILE, output=graph.output.name, columns=columns),),
+            weights=(1.0,),
+            bias=(0.0,) * k,
+            link="none",
+        ),
+        {FILE: raw},
+    )
+
+
+def _check(graph: OnnxGraph, fields: Sequence[InputField], k: int, task: Task) -> None:
+    known = {field.name: field for field in fields}
+    if graph.is_matrix:
+        width = graph.inputs[0].width
+        texts = [field.name for field in fields if field.kind == "str"]
+        if texts or width not in (None, len(fields)):
+            raise NotPublishable(
+                f"the graph reads a matrix of {width or 'many'} numbers, and the model has {', '.join(known)}",
+                tip="name the graph's inputs as the model's are named, or leave texts out",
+            )
+    else:
+        for one in graph.inputs:
+            if one.name not in known:
+                raise NotPublishable(
+                    f"the graph reads {one.name!r}, which is no input of the model", tip=nearest(one.name, known)
+                )
+            _kind(one)
+    width = graph.output.width
+    if width is not None and width != k and not (k == 1 and task == "binary" and width == 2):
+        raise NotPublishable(f"the graph answers {width} numbers a row, and a {task} model has {k}")
+
+
+def _kind(tensor: GraphTensor) -> Kind:
+    if tensor.type not in _KINDS:
+        raise NotPublishable(f"the graph's input {tensor.name!r} is {tensor.type}, which no field is")
+    if len(tensor.shape) != 2:
+        raise NotPublishable(
+            f"the graph's input {tensor.name!r} has {len(tensor.shape)} dimensions, and a column has two"
+        )
+    if tensor.width not in (1, None):
+        raise NotPublishable(f"the graph's input {tensor.name!r} has {tensor.width} numbers beside other inputs")
+    return _KINDS[tensor.type]

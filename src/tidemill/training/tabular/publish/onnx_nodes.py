@@ -1,0 +1,107 @@
+"""An ONNX graph written node by node, in double precision wherever the operators know it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tidemill.core.errors import BackendMissing
+from tidemill.core.records.signature import InputField
+
+#: Operator sets that every graph is written for; onnxruntime 1.17 and later run them.
+OPSETS = {"": 18, "ai.onnx.ml": 5}
+_OLDEST = {"": 18, "ai.onnx.ml": 3}
+_IR = 10
+#: What stands for a missing text in a graph, which knows no null.
+MISSING_TEXT = "\x02missing"
+#: What a graph is called by, and what its answer is called.
+NAME, ANSWER = "tidemill", "answer"
+#: The input of a graph that reads one matrix.
+MATRIX = "matrix"
+
+
+class OnnxNodes:
+    """Nodes and constants of a graph that reads one column (n, 1) for each field: `string`, or `double` with NaN.
+
+    With `width` it reads one double matrix (n, width) called `matrix` instead.
+
+    >>> nodes = OnnxNodes((InputField(name="x", kind="float"),))
+    >>> nodes.add("Neg", ["x"])
+    'neg_0'
+    """
+
+    def __init__(self, fields: Sequence[InputField], width: int | None = None) -> None:
+        self.fields = tuple(fields)
+        self._width = width
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._known: dict[str, Any] = {}
+        #: Operator sets that a converted part asks for, where newer.
+        self.opsets = dict(OPSETS)
+
+    def add(self, op: str, inputs: Sequence[str], *, domain: str = "", **attributes: Any) -> str:
+        """One node; the name of its only output."""
+        name = f"{op.lower()}_{len(self._nodes)}"
+        attributes = {key: value for key, value in attributes.items() if value is not None}
+        self._nodes.append(_onnx().helper.make_node(op, list(inputs), [name], name, domain=domain, **attributes))
+        return name
+
+    def constant(self, values: Any, dtype: Any = np.float64) -> str:
+        """A constant array."""
+        name = f"constant_{len(self._constants)}"
+        self._constants.append(_onnx().numpy_helper.from_array(np.asarray(values, dtype), name))
+        return name
+
+    def matrix(self, names: Sequence[str]) -> str:
+        """Columns side by side."""
+        return names[0] if len(names) == 1 else self.add("Concat", names, axis=1)
+
+    def take(self, matrix: str, columns: Sequence[int]) -> str:
+        """Some columns of a matrix, in that order."""
+        return self.add("Gather", [matrix, self.constant(columns, np.int64)], axis=1)
+
+    def absorb(self, model: Any, feeds: Mapping[str, str], output: str) -> str:
+        """The nodes of a whole ONNX `model`, its inputs fed by `feeds`; the name of its `output`."""
+        onnx = _onnx()
+        prefix = f"part{len(self._nodes)}_"
+        graph = onnx.compose.add_prefix_graph(model.graph, prefix)
+        renamed = {prefix + name: feed for name, feed in feeds.items()}
+        for node in graph.node:
+            node.input[:] = [renamed.get(one, one) for one in node.input]
+        self._nodes += graph.node
+        self._constants += graph.initializer
+        for one in model.opset_import:
+            # an older one, where operators of ours mean the same; newer trees would shut out its own
+            self.opsets[one.domain] = max(one.version, _OLDEST.get(one.domain, 1))
+        return prefix + output
+
+    def finish(self, answer: str, width: int) -> bytes:
+        """The graph as bytes: it answers a double matrix (n, `width`) called `answer`."""
+        onnx = _onnx()
+        kind, text = onnx.TensorProto.DOUBLE, onnx.TensorProto.STRING
+        double = self.add("Cast", [answer], to=kind)
+        last = onnx.helper.make_node("Reshape", [double, self.constant([-1, width], np.int64)], [ANSWER], ANSWER)
+        told = onnx.helper.make_tensor_value_info
+        reads = [told(field.name, text if field.kind == "str" else kind, [None, 1]) for field in self.fields]
+        graph = onnx.helper.make_graph(
+            [*self._nodes, last],
+            NAME,
+            reads if self._width is None else [told(MATRIX, kind, [None, self._width])],
+            [told(ANSWER, kind, [None, width])],
+            self._constants,
+        )
+        opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in sorted(self.opsets.items())]
+        model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=_IR, producer_name=NAME)
+        onnx.checker.check_model(model)
+        return bytes(model.SerializeToString(deterministic=True))
+
+
+def _onnx() -> Any:
+    try:
+        import onnx  # noqa: PLC0415 - an optional library
+        import onnx.compose  # noqa: PLC0415 - an optional library
+    except ImportError as problem:
+        raise BackendMissing("writing an ONNX graph needs onnx", tip="pip install 'tidemill[onnx]'") from problem
+    return onnx

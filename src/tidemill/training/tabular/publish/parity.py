@@ -1,0 +1,136 @@
+"""Whether a published model answers as the fitted one: asked on the same rows, as they are, with gaps and new texts."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tidemill.core.errors import ParityFailed
+from tidemill.core.records.signature import InputField, Task
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.tabular_bundle import rows_of
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.tabular.publish.estimator_frame import UNSEEN
+
+F64 = NDArray[np.float64]
+#: Inputs -> the probability of the positive class (n), the probabilities (n, k), or the value (n).
+Ask = Callable[[pa.Table], F64]
+#: Rows that are compared as they are, and rows in which one input is missing, or a text that was never seen.
+GOLDEN_ROWS, ODD_ROWS, SINGLE_ROWS = 1000, 10, 20
+#: How far answers may lie apart, relative to the larger of the answer and `_floor`.
+DOUBLE, FLOAT32 = 1e-6, 1e-5
+#: Probabilities below this are compared in absolute terms.
+_SMALL = 0.1
+
+
+@dataclass(frozen=True)
+class ProbeRows:
+    """Rows to compare on, and what the fitted object itself answers."""
+
+    words: str
+    inputs: pa.Table
+    #: The number of each row among the examples.
+    rows: NDArray[np.int64]
+    answers: F64
+
+
+@dataclass(frozen=True)
+class LargestDifference:
+    """The row at which two models lie furthest apart."""
+
+    words: str
+    row: int
+    published: list[float]
+    fitted: list[float]
+    #: Relative to what is allowed; more than 1 is a failure.
+    excess: float
+
+
+@dataclass(frozen=True)
+class ParityProbe:
+    """Golden rows, and the inputs that the fitted object refuses where they are missing, or a text never seen."""
+
+    golden: tuple[ProbeRows, ...]
+    needs: tuple[str, ...]
+    knows_only: tuple[str, ...]
+
+
+def golden_rows(ask: Ask, examples: Examples) -> ParityProbe:
+    """Up to `GOLDEN_ROWS` rows as they are, and for each input some with it missing or, of a text, never seen."""
+    places = np.unique(np.linspace(0, len(examples) - 1, min(GOLDEN_ROWS, len(examples))).astype(np.int64))
+    inputs = examples.inputs.take(pa.array(places)).combine_chunks()
+    numbers = places if examples.row is None else examples.row[places]
+    found = [ProbeRows("as it is", inputs, numbers, ask(inputs))]
+    refused: dict[str, list[str]] = {"missing": [], "never seen": []}
+    for name, how, odd in _odd(inputs.slice(0, ODD_ROWS), examples.fields):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of texts that are unknown, which are asked on purpose
+                found.append(ProbeRows(f"with {name} {how}", odd, numbers[:ODD_ROWS], ask(odd)))
+        except (ValueError, TypeError, KeyError):
+            refused[how].append(name)
+    return ParityProbe(tuple(found), tuple(refused["missing"]), tuple(refused["never seen"]))
+
+
+def _odd(inputs: pa.Table, fields: Sequence[InputField]) -> Iterator[tuple[str, str, pa.Table]]:
+    for place, field in enumerate(fields):
+        kind = inputs.schema.field(place).type
+        yield field.name, "missing", inputs.set_column(place, field.name, pa.nulls(len(inputs), kind))
+        if field.kind == "str":
+            texts = pa.array([UNSEEN] * len(inputs), kind)
+            yield field.name, "never seen", inputs.set_column(place, field.name, texts)
+
+
+def worst_of(model: TabularModel, golden: Sequence[ProbeRows], task: Task, tolerance: float) -> LargestDifference:
+    """The row where the published model lies furthest from the fitted one; some rows are also asked one by one."""
+    floor = _floor(golden[0].answers, task)
+    return max((_worst(model, one, tolerance, floor) for one in golden), key=lambda worst: worst.excess)
+
+
+def _floor(answers: F64, task: Task) -> float:
+    if task in ("binary", "classes"):
+        return _SMALL
+    finite = np.abs(answers[np.isfinite(answers)])
+    return max(float(finite.mean()) if len(finite) else 0.0, 1e-12)
+
+
+def _worst(model: TabularModel, golden: ProbeRows, tolerance: float, floor: float) -> LargestDifference:
+    published = model.answer(golden.inputs)
+    singles = rows_of(model.recipe, golden.inputs.slice(0, SINGLE_ROWS))
+    alone = np.asarray([model.predict_row(row) for row in singles]).reshape(len(singles), *published.shape[1:])
+    off = _off(published, golden.answers, tolerance, floor)
+    single = _off(alone, golden.answers[: len(singles)], tolerance, floor)
+    one_by_one = bool(single.max(initial=0) > off.max(initial=0))
+    at = int((single if one_by_one else off).argmax())
+    answers, excess = (alone, single) if one_by_one else (published, off)
+    words = f"{golden.words}, asked alone" if one_by_one else golden.words
+    both = np.ravel(answers[at]).tolist(), np.ravel(golden.answers[at]).tolist()
+    return LargestDifference(words, int(golden.rows[at]), *both, float(excess[at]))
+
+
+def _off(published: F64, fitted: F64, tolerance: float, floor: float) -> F64:
+    """float64 (n): distance over what is allowed; no number on one side only is infinitely far."""
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(published - fitted) / (tolerance * np.maximum(np.abs(fitted), floor))
+    same = (published == fitted) | (np.isnan(published) & np.isnan(fitted))
+    gap = np.where(same, 0.0, np.where(np.isfinite(gap), gap, np.inf))
+    most: F64 = gap.reshape(len(gap), -1).max(axis=1)
+    return most
+
+
+def failed(name: str, worst: LargestDifference, tolerance: float) -> ParityFailed:
+    """What to raise where no published form answers as the fitted object does."""
+    return ParityFailed(
+        f"{name} would answer otherwise once published: row {worst.row} ({worst.words}) gives "
+        f"{_told(worst.published)}, and the fitted object {_told(worst.fitted)}; {tolerance:g} is allowed",
+        tip="fit on fewer decimals, or take a LightGBM estimator or tm.auto(), which are published as they are",
+    )
+
+
+def _told(answer: list[float]) -> str:
+    return ", ".join(f"{one:.9g}" for one in answer[:5])

@@ -1,0 +1,54 @@
+"""Models that were trained elsewhere as plans: nothing is fitted, and the pinned file is published as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tidemill.models.formats.pretrained import PretrainedGraph
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.pyfunc import Pyfunc
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.tabular.foreign.mlflow_model import MlflowFolder, mlflow_folder
+from tidemill.training.tabular.publish.onnx_model import graph_model
+
+
+@dataclass(frozen=True)
+class PretrainedPlan:
+    """The graph in a folder, over inputs that are named as its own, or as one matrix of numbers."""
+
+    pretrained: PretrainedGraph
+    name: str = "pretrained"
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """For `Card.origin`: source, licence, revision and sha256."""
+        return self.pretrained.origin.facts()
+
+    def settings(self) -> dict[str, Any]:
+        """The origin, with the hash of the file: another file is another model."""
+        return self.origin
+
+    def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
+        """The graph over these fields; the rows are not looked at."""
+        return graph_model(self.pretrained.raw, examples.fields, examples.task, examples.classes)
+
+
+@dataclass(frozen=True)
+class PyfuncPlan:
+    """An MLflow model, by its flavor."""
+
+    pyfunc: Pyfunc
+    name: str = "pyfunc"
+
+    def settings(self) -> dict[str, Any]:
+        """The source, the flavor that was taken, and the hash of its file."""
+        folder = self._folder()
+        return {"source": self.pyfunc.source, "flavor": folder.flavor, "sha256": folder.sha256}
+
+    def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
+        """The published model; a pickle is compared on the rows."""
+        return self._folder().model(examples, trust_pickle=self.pyfunc.trust_pickle)
+
+    def _folder(self) -> MlflowFolder:
+        return mlflow_folder(self.pyfunc.source)

@@ -1,0 +1,163 @@
+"""Publishing a fitted object: its forms are tried in turn, and the first one that answers as itself is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.core.errors import NotPublishable, TooLittleData
+from tidemill.core.records.signature import InputField
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.recipe import Encoder, Member, NumberColumn, OneHot, Ordinal, TabularRecipe
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.tabular.publish.estimator_frame import texts_of
+from tidemill.training.tabular.publish.parity import DOUBLE, Ask, LargestDifference, failed, golden_rows, worst_of
+
+
+def published(fitted: FittedEstimator, examples: Examples, name: str) -> TabularModel:
+    """The first published form that answers as the fitted object itself; the error of the closest one if none does.
+
+    Inputs that it cannot do without are no longer `optional` in the recipe. One that refuses a text that it never saw
+    is `NotPublishable`: a server will meet one.
+    """
+    asked = golden_rows(fitted.ask, examples)
+    if asked.knows_only:
+        raise NotPublishable(
+            f"{name} refuses a text of {', '.join(asked.knows_only)} that it never saw, and a server will meet one",
+            tip="OneHotEncoder(handle_unknown='ignore'), or OrdinalEncoder(handle_unknown='use_encoded_value', …)",
+        )
+    worst: tuple[LargestDifference, float] | None = None
+    reasons: list[str] = []
+    for form in fitted.forms:
+        try:
+            model = form.make()
+        except NotPublishable as problem:
+            reasons.append(problem.message)
+            continue
+        found = worst_of(model, asked.golden, examples.task, form.tolerance)
+        if found.excess <= 1:
+            return _needing(model, asked.needs)
+        if worst is None or found.excess < worst[0].excess:
+            worst = found, form.tolerance
+    if worst is not None:
+        raise failed(name, *worst)
+    raise NotPublishable(
+        f"{name} cannot be published without its pickle: {'; '.join(dict.fromkeys(reasons)) or 'no form is known'}",
+        tip="take tm.auto() or a LightGBM estimator, or give the class a method export_onnx(folder) -> Path",
+    )
+
+
+def _needing(model: TabularModel, names: Sequence[str]) -> TabularModel:
+    """The model with these inputs required."""
+    if not names:
+        return model
+    inputs = tuple(
+        msgspec.structs.replace(field, optional=False) if field.name in names else field
+        for field in model.recipe.inputs
+    )
+    return TabularModel(msgspec.structs.replace(model.recipe, inputs=inputs), model.parts)
+
+
+F64 = NDArray[np.float64]
+#: Texts of an input that get a column of their own; the rest share one.
+MOST_TEXTS = 64
+
+
+@dataclass(frozen=True)
+class PublishableForm:
+    """One way to publish: what it is called, what makes it, and how far it may lie from the fitted object."""
+
+    name: str
+    make: Callable[[], TabularModel]
+    tolerance: float = DOUBLE
+
+
+@dataclass(frozen=True)
+class FittedEstimator:
+    """A fitted object: how it answers, and its forms, the most exact first."""
+
+    ask: Ask
+    forms: Iterable[PublishableForm]
+
+
+def target_of(examples: Examples) -> NDArray[Any]:
+    """What `fit` is given: class numbers int64 (n), or values float64 (n)."""
+    return examples.target.astype(np.int64) if examples.task in ("binary", "classes") else examples.target
+
+
+def answers_of(fitted: Any, frame: Any, examples: Examples) -> F64:
+    """What a fitted object says: the positive class's probability (n), probabilities (n, k), or values (n).
+
+    Raises `NotPublishable` where a classifier gives no probabilities, `TooLittleData` where it saw too few classes.
+    """
+    if examples.task in ("number", "count"):
+        return np.asarray(fitted.predict(frame), np.float64).reshape(len(frame))
+    if not hasattr(fitted, "predict_proba"):
+        raise NotPublishable(
+            f"{type(fitted).__name__} gives no probabilities", tip="wrap it: CalibratedClassifierCV(estimator)"
+        )
+    found = np.asarray(fitted.predict_proba(frame), np.float64)
+    if examples.task == "binary" and found.ndim == 1:
+        return found
+    if found.shape[1] != max(len(examples.classes), 2):
+        raise TooLittleData(f"{found.shape[1]} of {len(examples.classes)} classes occur in the rows that were learned")
+    return found[:, 1] if examples.task == "binary" else found
+
+
+def margins_of(examples: Examples) -> int:
+    """How many margins a row has."""
+    return len(examples.classes) if examples.task == "classes" else 1
+
+
+def coded(examples: Examples) -> tuple[Encoder, ...]:
+    """Numbers as they are, texts as the number of their place among the sorted texts."""
+    texts = texts_of(examples.inputs, examples.fields)
+    return tuple(
+        Ordinal(input=field.name, codes={text: code for code, text in enumerate(texts[field.name])})
+        if field.kind == "str"
+        else NumberColumn(input=field.name)
+        for field in examples.fields
+    )
+
+
+def one_hot(examples: Examples) -> tuple[Encoder, ...]:
+    """Numbers as they are, and a column for each of the `MOST_TEXTS` commonest texts, and one for all others."""
+    encoders: list[Encoder] = []
+    for field in examples.fields:
+        if field.kind != "str":
+            encoders.append(NumberColumn(input=field.name))
+            continue
+        known = _commonest(examples, field)
+        encoders += [OneHot(input=field.name, value=text) for text in known]
+        encoders.append(OneHot(input=field.name, value=None, known=tuple(known)))
+    return tuple(encoders)
+
+
+def _commonest(examples: Examples, field: InputField) -> list[str]:
+    counts = {one["values"]: one["counts"] for one in examples.inputs.column(field.name).value_counts().to_pylist()}
+    counts.pop(None, None)
+    return sorted(sorted(counts, key=lambda text: (-counts[text], text))[:MOST_TEXTS])
+
+
+def recipe_of(
+    examples: Examples, member: Member, *, encoders: Sequence[Encoder] = (), link: Any = "none",
+    made_with: dict[str, str] | None = None, target: str = "",
+) -> TabularRecipe:  # fmt: skip
+    """A recipe of one member with weight one."""
+    return TabularRecipe(
+        task=examples.task,
+        target=target,
+        inputs=examples.fields,
+        classes=examples.classes,
+        encoders=tuple(encoders),
+        members=(member,),
+        weights=(1.0,),
+        bias=(0.0,) * margins_of(examples),
+        link=link,
+        made_with=made_with or {},
+    )

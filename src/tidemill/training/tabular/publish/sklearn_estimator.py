@@ -1,0 +1,94 @@
+"""scikit-learn's estimators and pipelines, and whatever has the same manners: published as one ONNX graph."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from tidemill.core.errors import NotPublishable, SettingRefused
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.recipe import OnnxGraphMember
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.tabular.publish.deterministic_fit import deterministic, fit_deterministically
+from tidemill.training.tabular.publish.estimator_frame import frame_of, texts_of
+from tidemill.training.tabular.publish.onnx_conversion import conversions
+from tidemill.training.tabular.publish.onnx_model import graph_model
+from tidemill.training.tabular.publish.onnx_nodes import ANSWER, MISSING_TEXT
+from tidemill.training.tabular.publish.parity import DOUBLE, FLOAT32
+from tidemill.training.tabular.publish.publish_estimator import (
+    FittedEstimator,
+    PublishableForm,
+    answers_of,
+    margins_of,
+    recipe_of,
+    target_of,
+)
+
+#: Files of the published model, and what a class of one's own may call its export.
+FILE = "model.onnx"
+_HOOKS = ("export_onnx", "to_onnx")
+
+
+def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
+    """Fit `estimator` on a DataFrame of the inputs, and list how it could be published."""
+    frame, texts = (
+        frame_of(examples.inputs, examples.fields),
+        [one.name for one in examples.fields if one.kind == "str"],
+    )
+    try:
+        fit_deterministically(estimator, frame, target_of(examples), seed)
+    except ValueError as problem:
+        if not texts or "could not convert string" not in str(problem):
+            raise
+        raise SettingRefused(  # without the value that it quotes
+            f"{type(estimator).__name__} reads numbers only, and {', '.join(texts)} are texts",
+            tip="put ColumnTransformer([('texts', OneHotEncoder(handle_unknown='ignore'), [...])], …) before it",
+        ) from None
+    return as_it_is(estimator, examples)
+
+
+def as_it_is(estimator: Any, examples: Examples) -> FittedEstimator:
+    """An estimator that was fitted already; `examples` tell its inputs, its task and the texts it may meet."""
+
+    def ask(inputs: Any) -> Any:
+        with deterministic(0):
+            return answers_of(estimator, frame_of(inputs, examples.fields), examples)
+
+    return FittedEstimator(ask, _forms(estimator, examples))
+
+
+def _forms(estimator: Any, examples: Examples) -> Iterator[PublishableForm]:
+    hook = next((one for one in _HOOKS if callable(getattr(estimator, one, None))), "")
+    if hook:
+        yield PublishableForm(hook, partial(_own, estimator, hook, examples), FLOAT32)
+        return
+    known = texts_of(examples.inputs, examples.fields)
+    for name, make in conversions(estimator, examples.fields, known, margins_of(examples)):
+        for tolerance in (DOUBLE, FLOAT32):  # a part that skl2onnx did is in float32
+            yield PublishableForm(name, partial(_written, make, examples), tolerance)
+
+
+def _written(make: Callable[[], bytes], examples: Examples) -> TabularModel:
+    member = OnnxGraphMember(name="estimator", file=FILE, output=ANSWER, missing_text=MISSING_TEXT)
+    return TabularModel(recipe_of(examples, member, made_with=_made_with()), {FILE: make()})
+
+
+def _own(estimator: Any, hook: str, examples: Examples) -> TabularModel:
+    """By the class's own export: a graph whose inputs are named like the model's, or that reads one matrix of them."""
+    with tempfile.TemporaryDirectory(prefix="tidemill-graph-") as place:
+        target = Path(place)
+        found = getattr(estimator, hook)(target if hook == "export_onnx" else target / FILE)
+        file = Path(found) if isinstance(found, str | Path) else target / FILE
+        if not file.is_file():
+            raise NotPublishable(f"{type(estimator).__name__}.{hook} wrote no file {file.name}")
+        raw = file.read_bytes()
+    return graph_model(raw, examples.fields, examples.task, examples.classes)
+
+
+def _made_with() -> dict[str, str]:
+    found = {"scikit-learn": "sklearn", "skl2onnx": "skl2onnx", "onnx": "onnx"}
+    return {name: metadata.version(name) for name, module in found.items() if util.find_spec(module)}

@@ -1,0 +1,80 @@
+"""What `learn=` of a tabular model may be, and the settled plan that it comes to: chosen by trial, or as given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from tidemill.core.errors import SettingRefused
+from tidemill.core.records.assessment import EnsembleMember
+from tidemill.models.learners.auto import Auto
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.learn_plan import LearnPlan
+from tidemill.training.search.search_budget import SearchBudget
+from tidemill.training.tabular.automl.automl import choose_tabular
+from tidemill.training.tabular.automl.baselines import naive_plan
+from tidemill.training.tabular.estimator_plan import estimator_plan
+from tidemill.training.tabular.publish.pretrained_plan import PretrainedPlan
+
+Progress = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class ResolvedLearner:
+    """A plan to fit, the baseline that it is shown beside, and what was tried on the way."""
+
+    plan: LearnPlan
+    baseline: LearnPlan
+    members: tuple[EnsembleMember, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def resolve_learner(
+    learn: Any, train: Examples, effort: SearchBudget, place: Path, progress: Progress
+) -> ResolvedLearner:
+    """The plan that `learn` comes to on these rows: of `tm.auto()` the chosen one, else the one that was given."""
+    if isinstance(learn, Auto):
+        if learn.only:
+            raise SettingRefused(
+                f"auto(only={list(learn.only)}) names learners of a recommender, and this model is tabular",
+                tip="leave `only` out, or give an estimator in place of tm.auto()",
+            )
+        minutes = learn.minutes if effort.minutes is None else min(learn.minutes, effort.minutes)
+        choice = choose_tabular(
+            train, minutes=minutes, seed=effort.seed, place=place, progress=progress, processes=effort.processes
+        )
+        return ResolvedLearner(choice.plan, choice.baseline, tuple(choice.members), tuple(choice.notes))
+    return ResolvedLearner(plan_of(learn), naive_plan(train.task))
+
+
+def plan_of(learn: Any) -> LearnPlan:
+    """A plan as it is, and an estimator as one; `NotPublishable` for an estimator that no bundle can hold."""
+    if _is_plan(learn):
+        return cast("LearnPlan", learn)
+    return estimator_plan(learn)
+
+
+def learn_settings(learn: Any) -> dict[str, Any]:
+    """Its settings by name, plain values, with its own name under `learner`.
+
+    >>> from tidemill.models.learners.auto import auto
+    >>> learn_settings(auto(minutes=1.0))["learner"]
+    'auto'
+    """
+    if isinstance(learn, Auto):
+        return {"learner": learn.name, "minutes": learn.minutes}
+    plan = plan_of(learn)
+    return {"learner": plan.name, **plan.settings()}
+
+
+def origin_of(learn: Any) -> dict[str, str]:
+    """Where a model comes from that was learned elsewhere: source, licence, revision and sha256; else empty."""
+    plan = None if isinstance(learn, Auto) else plan_of(learn)
+    return plan.origin if isinstance(plan, PretrainedPlan) else {}
+
+
+def _is_plan(learn: Any) -> bool:
+    """Whether it fits examples, and not arrays: it has a name and settings that it tells."""
+    return isinstance(getattr(learn, "name", None), str) and callable(getattr(learn, "settings", None))

@@ -1,0 +1,1 @@
+"""Rows to learn from: splits, folds, fingerprints, files, encodings."""

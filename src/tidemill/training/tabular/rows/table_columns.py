@@ -1,0 +1,92 @@
+"""What each input of a table is to a learner: what it holds, and what is left out with a sentence why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.core.kinds import Kind
+from tidemill.models.tabular.design_matrix import inputs_of, numbers
+from tidemill.models.tabular.examples import Examples
+
+#: A text with so large a share of distinct values among at least so many rows names the row: it says nothing of others.
+_NAMES_ROWS, _AT_LEAST = 0.95, 50
+#: A time this closely tied to the time of the row lies beyond all that was learned by the time it is asked.
+_TIED = 0.99
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """One input that is learned from. `levels`: the texts that occur, the most frequent first."""
+
+    name: str
+    kind: Kind
+    n_missing: int
+    levels: tuple[str, ...] = ()
+    #: The value itself counts; of a time that runs with the rows only its parts do.
+    plain: bool = True
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """The inputs that are learned from, and a sentence for each that is not."""
+
+    kept: tuple[TableColumn, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def texts(self) -> tuple[TableColumn, ...]:
+        """The categories and ids."""
+        return tuple(column for column in self.kept if column.kind == "str")
+
+
+def columns_of(examples: Examples) -> TableColumns:
+    """Look at every input of the rows once."""
+    kept, notes = [], []
+    inputs = inputs_of(examples.inputs, examples.fields)
+    for field in examples.fields:
+        found = _column(examples, field.name, field.kind, inputs[field.name])
+        if isinstance(found, TableColumn):
+            kept.append(found)
+        else:
+            notes.append(found)
+    return TableColumns(tuple(kept), tuple(notes))
+
+
+def _column(examples: Examples, name: str, kind: Kind, values: pa.Array) -> TableColumn | str:
+    """The column, or why it is left out."""
+    n, n_missing = len(values), values.null_count
+    distinct = pc.count_distinct(values, mode="only_valid").as_py()
+    if distinct + (n_missing > 0) <= 1:
+        return f"{name} was left out: it has the same value in all {n} rows"
+    if kind == "str":
+        if n - n_missing >= _AT_LEAST and distinct >= _NAMES_ROWS * (n - n_missing):
+            return f"{name} was left out: {distinct} different texts in {n - n_missing} rows name the row"
+        return TableColumn(name, kind, n_missing, _levels(values))
+    if kind == "int" and n >= _AT_LEAST and distinct == n and _spread(values) == n - 1:
+        return f"{name} was left out: it numbers the rows"
+    return TableColumn(name, kind, n_missing, plain=kind != "time" or not _runs_with_rows(examples, values))
+
+
+def _levels(values: pa.Array) -> tuple[str, ...]:
+    counted = pc.value_counts(values.drop_null()).to_pylist()
+    return tuple(one["values"] for one in sorted(counted, key=lambda one: (-one["counts"], one["values"])))
+
+
+def _spread(values: pa.Array) -> int:
+    ends = pc.min_max(values).as_py()
+    return int(ends["max"] - ends["min"])
+
+
+def _runs_with_rows(examples: Examples, values: pa.Array) -> bool:
+    """Whether a time rises with the time of the rows, so that every row to come lies beyond what was learned."""
+    if examples.time is None:
+        return False
+    here = numbers(values)
+    known = ~np.isnan(here)
+    if known.sum() < 3 or not np.ptp(examples.time[known]):
+        return False
+    return bool(np.corrcoef(here[known], examples.time[known].astype(np.float64))[0, 1] > _TIED)

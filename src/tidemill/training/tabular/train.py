@@ -1,0 +1,211 @@
+"""Training a tabular model: choose and fit on the earlier rows, measure on the later ones, then learn from all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tidemill.core.errors import ParityFailed, TargetUnfit, TooLittleData
+from tidemill.core.records.assessment import Assessment, EnsembleMember
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.tabular_bundle import open_tabular, parity, write_tabular
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training.runs.per_unit_metrics import PerUnitMetrics
+from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
+from tidemill.training.statistics.row_bootstrap import RowBootstrap
+from tidemill.training.tabular.assess.assess import (
+    UNKNOWN,
+    Named,
+    RowVerdict,
+    TestSetting,
+    assess,
+    compare_with_champion,
+)
+from tidemill.training.tabular.assess.assessment_metrics import tabular_figures
+from tidemill.training.tabular.assess.learning_curve import learning_curve
+from tidemill.training.tabular.assess.losses import MAIN
+from tidemill.training.tabular.assess.target_leakage import target_leakage
+from tidemill.training.tabular.resolve_learner import Progress, ResolvedLearner, resolve_learner
+from tidemill.training.tabular.rows.golden_rows import Golden, golden_of
+from tidemill.training.tabular.rows.splits import Split, SplitRule, split_examples
+
+#: How far answers of the opened bundle may lie from those of the model in memory.
+PARITY = 1e-9
+
+
+def _silent(step: str, figures: dict[str, Any], /) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class TabularResult:
+    """What a training leaves: the folder for the bundle, and what the card says."""
+
+    folder: Path
+    #: The model that was learned from all rows, as it was opened again.
+    model: TabularModel
+    #: `None` where there are too few rows to measure on; `notes` say why.
+    assessment: Assessment | None
+    #: Losses of each test row, for a comparison with another run; `None` without an assessment.
+    figures: PerUnitMetrics | None
+    #: Name and settings of the plan that was fitted.
+    plan: str
+    settings: dict[str, Any]
+    n_rows: int
+    #: What the model beats beyond noise, a sentence for each, and why something else stays; empty where nothing does.
+    beats: tuple[str, ...] = ()
+    stays: str = ""
+    notes: tuple[str, ...] = ()
+    members: tuple[EnsembleMember, ...] = ()
+    #: Rows that nobody is, with the model's answers; they lie in the bundle.
+    golden: Golden | None = None
+
+
+@dataclass(frozen=True)
+class _TrainingRequest:
+    """What `train_tabular` was asked, beside the split."""
+
+    examples: Examples
+    learn: Any
+    effort: SearchBudget
+    place: Path
+    slices: tuple[str, ...]
+    fairness: tuple[str, ...]
+    champion: Named | None
+    curve: bool
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class _TestResult:
+    settled: ResolvedLearner
+    assessment: Assessment | None = None
+    figures: PerUnitMetrics | None = None
+    verdict: RowVerdict = UNKNOWN
+    note: str = ""
+
+
+def train_tabular(
+    examples: Examples,
+    learn: Any,
+    *,
+    model: str,
+    folder: Path,
+    split: SplitRule | None = None,
+    effort: SearchBudget = DEFAULT_BUDGET,
+    slices: Sequence[str] = (),
+    fairness: Sequence[str] = (),
+    champion: Named | None = None,
+    curve: bool = True,
+    progress: Progress = _silent,
+) -> TabularResult:
+    """Learn `model` as `learn` says (`tm.auto()`, a plan or an estimator) and write it into the empty `folder`.
+
+    What is measured was chosen and fitted on rows of one side of `split` alone, by default the earlier 80%; what is
+    written is the same plan fitted to all rows. `champion` is what is live now, with its name. Without `curve` the
+    plan is not fitted again to fewer rows. The same examples, learner and seed give the same bundle and figures.
+
+    Raises `TooLittleData` without rows, `TargetUnfit` where one has no target, and `ParityFailed` where the opened
+    bundle answers otherwise than the model.
+    """
+    if not len(examples):
+        raise TooLittleData(f"{model}: there is no row to learn from")
+    if unknown := int((~np.isfinite(examples.target)).sum()):
+        raise TargetUnfit(
+            f"{model}: the target is missing or no number in {unknown:,} of {len(examples):,} rows",
+            tip="leave rows without an answer out of the examples",
+        )
+    asked = _TrainingRequest(
+        examples, learn, effort, folder.parent, tuple(slices), tuple(fairness), champion, curve, progress
+    )
+    found = _measured(asked, split)
+    plan = found.settled.plan
+    progress("fit", {"rows": len(examples)})
+    fitted = _named(plan.fit(examples, seed=effort.seed), examples.foretells)
+    golden = golden_of(fitted, examples, seed=effort.seed)
+    write_tabular(fitted, folder, golden)
+    opened = open_tabular(folder)
+    if golden is not None:
+        progress("parity", {"rows": len(golden[0]), "apart": _same(opened, golden, model)})
+    return TabularResult(
+        folder=folder,
+        model=opened,
+        assessment=found.assessment,
+        figures=found.figures,
+        plan=plan.name,
+        settings=plan.settings(),
+        n_rows=len(examples),
+        beats=found.verdict.beats,
+        stays=found.verdict.stays,
+        notes=(*found.settled.notes, *([found.note] if found.note else [])),
+        members=found.settled.members,
+        golden=golden,
+    )
+
+
+def _measured(asked: _TrainingRequest, rule: SplitRule | None) -> _TestResult:
+    """The plan as it was settled on one side of the split, and what it is worth on the other."""
+    examples, effort, progress = asked.examples, asked.effort, asked.progress
+    try:
+        split = split_examples(examples, rule)
+    except TooLittleData as little:
+        settled = resolve_learner(asked.learn, examples, effort, asked.place, progress)
+        return _TestResult(settled, note=f"not measured: {little.message}")
+    train, test = examples.take(split.train), examples.take(split.test)
+    settled = resolve_learner(asked.learn, train, effort, asked.place, progress)
+    began = time.process_time()
+    candidate = settled.plan.fit(train, seed=effort.seed)
+    cpu_s = time.process_time() - began
+    progress("evaluate", {"rows": len(test), "learned_from": len(train), "cpu_s": cpu_s})
+    assessment = _assessed(asked, split, settled, candidate, cpu_s)
+    main = assessment.main
+    progress("measured", {main.name: main.model.value, "baseline": main.baseline.value})
+    return _TestResult(settled, assessment, tabular_figures(candidate, test), compare_with_champion(assessment))
+
+
+def _assessed(
+    asked: _TrainingRequest, split: Split, settled: ResolvedLearner, candidate: TabularModel, cpu_s: float
+) -> Assessment:
+    examples, seed = asked.examples, asked.effort.seed
+    train, test = examples.take(split.train), examples.take(split.test)
+    draws = RowBootstrap(len(test), test.group, seed=seed)
+    curve = None
+    if asked.curve:
+        curve = learning_curve(
+            settled.plan, train, test, candidate, draws, cpu_s=cpu_s, measure=MAIN[test.task],
+            members=settled.members, seed=seed, progress=asked.progress,
+        )  # fmt: skip
+    return assess(
+        candidate,
+        test,
+        baseline=(settled.baseline.name, settled.baseline.fit(train, seed=seed)),
+        setting=TestSetting(split.protocol, split.at, len(split.train), target_leakage(examples, split)),
+        slices=asked.slices,
+        fairness=asked.fairness,
+        champion=asked.champion,
+        members=settled.members,
+        curve=curve,
+        draws=draws,
+    )
+
+
+def _named(model: TabularModel, target: str) -> TabularModel:
+    """The same model, whose recipe says what the target is called."""
+    return TabularModel(msgspec.structs.replace(model.recipe, target=target), model.parts) if target else model
+
+
+def _same(opened: TabularModel, golden: Golden, model: str) -> float:
+    apart = parity(opened, golden)
+    largest = max(1.0, float(abs(golden[1]).max()))
+    if not apart <= PARITY * largest:  # an answer that is no number is as bad
+        raise ParityFailed(
+            f"{model}: opened again, it answers otherwise than in memory, by up to {apart:.2g}",
+            tip="report it: this is a mistake of tidemill or of a library, not of yours",
+        )
+    return apart

@@ -1,0 +1,167 @@
+"""A tabular model from published rows to a release: learned once, pinned by reference, read again cell for cell."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from conftest_loop import Project
+from tabular_projects import QUICK, change, churn_project, made_up
+
+from tidemill.core.errors import CardIncomplete, DatasetChanged, TooLittleData, UnknownName, UsageError
+from tidemill.loop.examples.datasets import dataset_named, datasets, rebuild_dataset
+from tidemill.loop.pipeline.run_plan import plan
+from tidemill.loop.pipeline.status import status
+from tidemill.loop.training.evaluate_tabular import evaluate_model
+from tidemill.loop.training.train import train
+from tidemill.loop.training.train_recommender import TrainingResult
+from tidemill.models.tabular.tabular_bundle import open_tabular
+
+DAY = date(2026, 10, 31)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, TrainingResult]:
+    project = churn_project(tmp_path_factory.mktemp("learned"))
+    project.run(DAY, backfill=True)
+    return project, train(*project.open(), "churn")
+
+
+def test_a_release_carries_its_signature_its_assessment_and_its_functions(
+    learned: tuple[Project, TrainingResult],
+) -> None:
+    project, found = learned
+    stores, _ = project.open()
+    signature, assessment = found.release.signature, found.card.assessment
+    assert signature is not None and assessment is not None
+    assert (signature.task, signature.classes) == ("binary", ("No", "Yes"))
+    assert [field.name for field in signature.inputs][-2:] == ["charge_drift", "paid_per_month"]
+    assert signature.computed[0].takes == ("tenure", "MonthlyCharges", "TotalCharges")
+    assert list(found.release.rule_modules) == ["features/billing.py"]
+    assert assessment.main.name == "log_loss" and assessment.main.difference.high < 0
+    assert {gap.attribute for gap in assessment.gaps} == {"gender", "SeniorCitizen"}
+    assert found.card.n_rows == 500 and found.card.data == {"customers": 1}
+    model = open_tabular(stores.releases.bundle(found.release.bundle))
+    assert [field.name for field in model.recipe.inputs] == [field.name for field in signature.inputs]
+
+
+def test_the_run_is_told_with_its_figures_and_what_it_left(learned: tuple[Project, TrainingResult]) -> None:
+    project, found = learned
+    run = project.open()[0].runs.read(found.run)
+    assert run.state == "finished" and run.learner == "LGBMClassifier"
+    assert {"log_loss", "auc", "difference log_loss"} <= run.metrics.keys()
+    assert {"bundle", "release", "dataset", "figures", "code", "environment"} <= run.artefacts.keys()
+
+
+def test_what_was_learned_is_not_learned_again(learned: tuple[Project, TrainingResult]) -> None:
+    project, found = learned
+    again = train(*project.open(), "churn")
+    assert not again.anew and again.release.name == found.release.name == "churn@1"
+
+
+def test_a_dataset_is_read_again_cell_for_cell(learned: tuple[Project, TrainingResult]) -> None:
+    project, _ = learned
+    stores, graph = project.open()
+    (pinned,) = datasets(stores, "churn")
+    assert (pinned.name, pinned.n_rows, pinned.tables) == ("churn@1", 500, {"customers": 1})
+    assert len(rebuild_dataset(stores, graph, dataset_named(stores, "churn@newest"))) == 500
+    with pytest.raises(UnknownName, match="no dataset 'churn@7'"):
+        dataset_named(stores, "churn@7")
+
+
+def test_status_and_plan_name_the_model(learned: tuple[Project, TrainingResult]) -> None:
+    project, _ = learned
+    stores, graph = project.open()
+    assert [(model.name, model.releases, model.champion) for model in status(stores, graph).models] == [
+        ("churn", ("churn@1",), None)
+    ]
+    assert [step.why for step in plan(stores, graph, DAY, stores.settings) if step.what == "churn"] == [
+        "learned once; `tidemill train churn` learns anew"
+    ]
+
+
+def test_what_is_for_recommenders_is_refused(learned: tuple[Project, TrainingResult]) -> None:
+    project, _ = learned
+    with pytest.raises(UsageError, match="--rules-only is for recommenders"):
+        train(*project.open(), "churn", rules_only=True)
+    with pytest.raises(UnknownName, match="did you mean `churn`"):
+        train(*project.open(), "chrun")
+
+
+def test_new_rows_make_a_new_dataset_and_the_old_one_is_still_there(tmp_path: Path) -> None:
+    project = churn_project(tmp_path, 200)
+    project.run(date(2026, 10, 30), backfill=True)
+    train(*project.open(), "churn")
+    made_up(project.path).write(project.path / "data" / "more.csv", 260, seed=8)
+    project.run(DAY)
+    second = train(*project.open(), "churn")
+    stores, graph = project.open()
+    assert second.release.name == "churn@2" and second.card.n_rows == 260
+    assert [one.n_rows for one in datasets(stores, "churn")] == [200, 260]
+    assert len(rebuild_dataset(stores, graph, dataset_named(stores, "churn@1"))) == 200
+
+
+def test_a_release_is_measured_on_the_rows_that_came_in_since(tmp_path: Path) -> None:
+    project = churn_project(tmp_path, 300)
+    project.run(date(2026, 10, 30), backfill=True)
+    train(*project.open(), "churn")
+    with pytest.raises(TooLittleData, match="0 rows came in since churn@1 was learned"):
+        evaluate_model(*project.open(), "churn")
+    made_up(project.path).write(project.path / "data" / "more.csv", 900, seed=8)
+    project.run(DAY)
+    found = evaluate_model(*project.open(), "churn@1")
+    assert found.assessment.n_test == 900 and found.assessment.n_train == 300
+    assert found.assessment.main.difference.high < 0  # it beats the prior on people it has never seen
+    run = project.open()[0].runs.read(found.run)
+    assert run.kind == "evaluate" and "figures" in run.artefacts
+
+
+def test_a_dataset_whose_features_are_other_ones_now_is_refused_by_name(tmp_path: Path) -> None:
+    project = churn_project(tmp_path, 120)
+    project.run(DAY, backfill=True)
+    train(*project.open(), "churn")
+    change(project.path, "np.maximum(tenure, 1)", "np.maximum(tenure, 2)")
+    stores, graph = project.open()
+    with pytest.raises(DatasetChanged, match="the code of billing is another one"):
+        rebuild_dataset(stores, graph, dataset_named(stores, "churn@1"))
+
+
+TENURE = '''
+@mill.features(entity="customerID", window="400 days", every="1 day")
+def seen(customers):
+    """How often a customer was seen."""
+    return customers.group_by("customerID").agg(n_seen=nw.len())
+
+
+churn = mill.model('''
+
+
+def test_a_view_that_is_another_one_than_the_champion_learned_with_needs_somebody(tmp_path: Path) -> None:
+    project = churn_project(tmp_path, 120)
+    change(project.path, "churn = mill.model(", TENURE)
+    change(project.path, "import numpy as np", "import narwhals as nw\nimport numpy as np")
+    change(project.path, "features=[billing]", "features=[billing, seen]")
+    project.run(DAY, backfill=True)
+    stores, graph = project.open()
+    release = train(stores, graph, "churn").release.name
+    with stores.leases.take("live:churn") as lease:
+        stores.releases.promote(release, lease=lease)
+    assert status(stores, graph).needs == ()
+    change(project.path, "n_seen=nw.len()", "n_seen=nw.len() * 2")
+    (need,) = status(*project.open()).needs
+    assert "seen: the code is another one than churn learned with" in need.what
+    assert need.command == "tidemill train churn"
+
+
+def test_nothing_is_learned_for_a_card_that_says_nothing(tmp_path: Path) -> None:
+    project = churn_project(tmp_path, 80, learn=f'{QUICK},\n    log="available"')
+    text = (project.path / "mill.py").read_text()
+    (project.path / "mill.py").write_text(
+        text.replace("Customers who would leave for a reason", "").replace(
+            " that can be mended: they are called first.", ""
+        )
+    )
+    project.run(DAY, backfill=True)
+    with pytest.raises(CardIncomplete):
+        train(*project.open(), "churn")

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from tidemill.core.errors import AddressRefused, OriginRefused
+from tidemill.serving.http.access import LoopbackAccess, is_loopback, refuse_foreign_bind
+
+PASS = [
+    ("localhost:8400", None, None),
+    ("127.0.0.1", None, None),
+    ("127.8.9.1:1", None, None),
+    ("[::1]:8400", None, "same-origin"),
+    ("LOCALHOST:8400", "http://localhost:8401", "same-site"),
+    ("127.0.0.1:8400", "http://127.0.0.1:8400", "none"),
+]
+REFUSE = [
+    (None, None, None),
+    ("", None, None),
+    ("evil.example", None, None),
+    ("localhost.evil.example", None, None),
+    ("127.0.0.1.evil.example", None, None),
+    ("127.0.0.1@evil.example", None, None),
+    ("10.0.0.1:8400", None, None),
+    ("localhost:8400", "https://evil.example", None),
+    ("localhost:8400", "null", None),
+    ("localhost:8400", "http://localhost:3000", None),  # another program's page on this machine
+    ("localhost:8400", "http://localhost", None),
+    ("localhost:8400", "file://", None),
+    ("localhost:8400", None, "cross-site"),
+]
+
+
+@pytest.mark.parametrize(("host", "origin", "site"), PASS)
+def test_programs_and_own_pages_pass(host: str, origin: str | None, site: str | None) -> None:
+    access = LoopbackAccess([8400, 8401])
+    access(host, origin, site)
+    access(host, origin, site)
+
+
+@pytest.mark.parametrize(("host", "origin", "site"), REFUSE)
+def test_foreign_hosts_and_pages_are_refused_however_often_they_ask(
+    host: str, origin: str | None, site: str | None
+) -> None:
+    access = LoopbackAccess([8400, 8401])
+    for _ in range(2):
+        with pytest.raises(OriginRefused):
+            access(host, origin, site)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
+def test_listening_beyond_this_machine_is_refused(host: str) -> None:
+    assert not is_loopback(host)
+    with pytest.raises(AddressRefused):
+        refuse_foreign_bind(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
+def test_loopback_is_served(host: str) -> None:
+    refuse_foreign_bind(host)

@@ -1,0 +1,176 @@
+"""A disk without room: posted rows are refused whole, and the switch still switches."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from served_shop import MODEL, open_shop
+from test_site import Exchange, site
+
+from tidemill.core.clock import FixedClock
+from tidemill.core.storage.segments import read_frames
+from tidemill.serving import spooled, switch, switch_state
+from tidemill.serving.live import kill_switch
+from tidemill.serving.live.kill_switch import FILE, OLD_FILE, SwitchState, WatchedSwitch, make_room
+from tidemill.serving.live.state_files import WatchedFile
+from tidemill.serving.process.worker_site import WorkerSite
+
+CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+EVENT = {"user_id": "u@example.org", "item_id": "item01", "rating": 4.0, "reviewed_at": "2026-01-01T00:00:00Z"}
+OUTCOME = {"prediction_id": "0" * 32, "item": "item01", "what": "click", "value": 1.0}
+EVENTS, OUTCOMES = ("/v1/events/reviews", [EVENT, EVENT]), ("/v1/outcomes", [OUTCOME, OUTCOME])
+
+
+def full(*_: object, **__: object) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def half(descriptor: int, content: bytes) -> int:
+    return _write(descriptor, content[: len(content) // 2])
+
+
+_write = os.write
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerSite]:
+    running = site(open_shop(tmp_path_factory.mktemp("full") / "project", slot_s=3600))
+    yield running
+    running.close()
+
+
+def post(made: WorkerSite, path: str, rows: Any) -> Exchange:
+    exchange = Exchange(rows, path)
+    asyncio.run(made.app.__rsgi__(exchange, exchange))
+    return exchange
+
+
+def kept(made: WorkerSite, folder: str) -> int:
+    return sum(1 for path in (made.root.parent / folder).rglob("*.seg") for _ in read_frames(path))
+
+
+@pytest.mark.parametrize(("path", "rows", "folder"), [(*EVENTS, "events"), (*OUTCOMES, "log/outcomes")])
+def test_posted_rows_are_refused_whole_and_taken_again_when_there_is_room(
+    made: WorkerSite,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    rows: Any,
+    folder: str,
+) -> None:
+    taken = 0
+    for name, fault in [("link", full), ("write", half), (None, full), ("write", full), ("write", half), (None, full)]:
+        with monkeypatch.context() as patched:
+            if name is not None:
+                patched.setattr(os, name, fault)
+            said = post(made, path, rows)
+        if name is None:
+            taken += len(rows)
+            assert (said.status, said.content["accepted"]) == (202, len(rows))
+        else:
+            assert (said.status, said.content["error"]["code"]) == (503, "TM712")
+            assert said.answered["retry-after"] == "1"
+        assert kept(made, folder) == taken
+    assert "Traceback" not in caplog.text and "OSError" not in caplog.text
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / MODEL).mkdir()
+    (tmp_path / MODEL / "live.json").write_text("{}")
+    make_room(tmp_path / MODEL)
+    return tmp_path
+
+
+def throw(root: Path, *, off: bool, why: str = "odd") -> str:
+    return switch(root, MODEL, off=off, who="ada", why=why, clock=CLOCK, ledger=None)
+
+
+def test_off_switches_off_without_room_for_a_new_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = root / MODEL / FILE
+    watched = WatchedFile(path, SwitchState)
+    assert watched.look() and watched.content == SwitchState()
+    node, size = path.stat().st_ino, path.stat().st_size
+    monkeypatch.setattr(kill_switch, "write_durably", full)
+    for n in range(20):  # faster than the kernel's clock ticks
+        assert throw(root, off=n % 2 == 0) == "lost"
+        assert watched.look() and watched.content is not None and watched.content.off is (n % 2 == 0)
+    assert (path.stat().st_ino, path.stat().st_size) == (node, size)
+    assert spooled(root) == []
+
+
+def test_a_long_reason_gives_way_to_the_room_there_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kill_switch, "write_durably", full)
+    throw(root, off=True, why="x" * 5_000)
+    found = switch_state(root, MODEL)
+    assert (found.off, found.who, found.why) == (True, "ada", "")
+
+
+def test_whoever_reads_in_the_middle_of_it_reads_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = root / MODEL / FILE
+    watched = WatchedFile(path, SwitchState)
+    watched.look()
+    real = os.pwrite
+
+    def looked_at(descriptor: int, content: bytes, at: int) -> int:
+        real(descriptor, content[:9], at)
+        assert not watched.look() and watched.content == SwitchState()
+        return real(descriptor, content, at)
+
+    monkeypatch.setattr(kill_switch, "write_durably", full)
+    monkeypatch.setattr(os, "pwrite", looked_at)
+    throw(root, off=True)
+    assert watched.look() and watched.content is not None and watched.content.off
+
+
+def test_no_half_of_a_switch_file_raises(root: Path) -> None:
+    path = root / MODEL / FILE
+    whole = msgspec.json.encode(SwitchState(True, 1, "ada", "wegen Größe"))
+    for cut in range(len(whole)):
+        for rest in (b"", b"\0" * 9, b" " * 9, b'\xff"}'):
+            path.write_bytes(whole[:cut] + rest)
+            assert WatchedFile(path, SwitchState).look() is False
+
+
+def test_what_was_thrown_before_the_server_saw_the_model_stays(root: Path) -> None:
+    throw(root, off=True)
+    make_room(root / MODEL)
+    assert switch_state(root, MODEL).off
+    assert sorted(path.name for path in (root / MODEL).iterdir()) == ["live.json", FILE]
+
+
+def test_the_file_of_format_1_counts_until_there_is_a_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / MODEL
+    folder.mkdir()
+    (folder / "live.json").write_text("{}")
+    (folder / OLD_FILE).write_text('{"off":true,"since":7,"who":"ada","why":"odd"}')
+    watched = WatchedSwitch(folder)
+    watched.look()
+    assert watched.off and switch_state(tmp_path, MODEL) == SwitchState(True, 7, "ada", "odd")
+    make_room(folder)
+    assert switch_state(tmp_path, MODEL) == SwitchState(True, 7, "ada", "odd")
+    assert (folder / FILE).stat().st_size == 1_024
+    throw(tmp_path, off=False)
+    watched.look()
+    assert not watched.off and not switch_state(tmp_path, MODEL).off
+
+
+def test_the_file_of_format_1_is_written_over_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / MODEL
+    folder.mkdir()
+    (folder / "live.json").write_text("{}")
+    (folder / OLD_FILE).write_bytes(b'{"off":false,"since":0,"who":"","why":""}'.ljust(1_024))
+    watched = WatchedSwitch(folder)
+    watched.look()
+    monkeypatch.setattr(kill_switch, "write_durably", full)
+    throw(tmp_path, off=True)
+    watched.look()
+    assert watched.off and switch_state(tmp_path, MODEL).off and not (folder / FILE).exists()

@@ -1,0 +1,173 @@
+"""Which learner: popularity where there is nothing else, what clearly wins where it does, an end at the deadline."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from searched_things import ToldFigures
+from synthetic_days import DAY, shop
+
+from tidemill.core.errors import SearchFailed, SettingRefused
+from tidemill.core.records.runs import Trial
+from tidemill.models import Interactions, Popularity, auto
+from tidemill.training import SearchBudget, choose, split_at
+from tidemill.training.recommender.auto_learner import choose_learner, members_of
+from tidemill.training.search.choice_result import ChoiceResult, is_verdict
+from tidemill.training.search.trial_runner import TrialRunner
+
+QUICK = ("popularity", "item_knn", "cooccurrence", "transitions")
+
+
+def crowd(n_users: int = 1_500, n_items: int = 80, n_days: int = 60, *, seed: int = 0) -> Interactions:
+    """Everybody takes what everybody takes, always the same, whatever he took before: popularity is all there is."""
+    rng = np.random.default_rng(seed)
+    share = (np.arange(n_items) + 1.0) ** -1.2
+    share = rng.permutation(share / share.sum())
+    users, items, times = [], [], []
+    for user in range(n_users):
+        for day in rng.uniform(0, n_days, rng.integers(2, 12)):
+            users.append(f"u{user:04}")
+            items.append(f"i{rng.choice(n_items, p=share):03}")
+            times.append(int(day * DAY))
+    table = pa.table({"user": users, "item": items, "at": pa.array(times, pa.timestamp("us", tz="UTC"))})
+    return Interactions.from_arrow(table, user="user", item="item", time="at")
+
+
+def verdicts(trials: list[Trial]) -> dict[str, str]:
+    return {trial.parameters["learner"]: trial.says for trial in trials if is_verdict(trial)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_popularity_stays_where_it_is_all_there_is(seed: int) -> None:
+    kept: list[Trial] = []
+    choice = choose(auto(minutes=2, only=QUICK), crowd(seed=seed), effort=SearchBudget(keep=kept.append))
+    assert choice.spec.name == "popularity", verdicts(kept)
+    assert list(verdicts(kept)) == list(QUICK)
+    assert all(says.startswith("not taken: ") for name, says in verdicts(kept).items() if name != "popularity")
+    assert choice.notes == ()
+
+
+def test_what_clearly_wins_is_taken_and_settled() -> None:
+    kept: list[Trial] = []
+    told: list[str] = []
+    train = split_at(shop(300)).train
+    choice = choose(
+        auto(minutes=1, only=["popularity", "cooccurrence"]),
+        train,
+        effort=SearchBudget(keep=kept.append),
+        progress=lambda step, figures: told.append(figures["learner"]),
+    )
+    assert choice.spec.name == "cooccurrence"
+    assert choice.spec.open() == {}
+    assert choice.best is not None
+    (taken,) = [trial for trial in kept if trial.number == choice.best]
+    assert taken.says.startswith("taken: +")
+    assert "beside popularity" in taken.says
+    assert taken.parameters == {"learner": "cooccurrence"} | {
+        name: choice.spec.settings()[name] for name in taken.parameters if name != "learner"
+    }
+    mine = [trial for trial in kept if trial.parameters["learner"] == "cooccurrence" and not is_verdict(trial)]
+    assert taken.cpu_s == pytest.approx(sum(trial.cpu_s for trial in mine))
+    assert taken.value == max(trial.value for trial in mine)
+    assert choice.tried[0]["score"] == taken.value
+    assert len(choice.tried) == len(told) == len(mine) + 1
+    alone = choose(members_of(auto())["cooccurrence"], train)
+    assert alone.spec == choice.spec  # the same settings as where it is chosen for itself
+
+
+def decided(
+    place: Path,
+    told: dict[str, float],
+    *,
+    minutes: float = 1.0,
+    hanging: tuple[str, ...] = (),
+    known: tuple[Trial, ...] = (),
+) -> tuple[ChoiceResult, list[Trial]]:
+    """The choice between learners whose figures are known."""
+    kept: list[Trial] = []
+    names = [name for name in members_of(auto()) if name in {*told, *hanging, "als"}]
+    learners = {name: members_of(auto())[name].settled() for name in names}
+    figures = ToldFigures(learners, place, told=told, hanging=hanging)
+    with TrialRunner(figures, minutes=minutes, keep=kept.append) as runner:
+        return choose_learner(figures, runner, known, kept.append, 400), kept
+
+
+def test_a_dearer_one_must_be_better_beyond_noise(tmp_path: Path) -> None:
+    choice, kept = decided(tmp_path, {"popularity": 0.3, "item_knn": 0.3001, "spectral": 0.32, "ease": 0.321})
+    assert choice.spec.name == "spectral"
+    said = verdicts(kept)
+    assert said["popularity"] == "taken: the simplest that there is"
+    assert said["item_knn"].startswith("not taken: ")
+    assert said["spectral"].startswith("taken: +0.0")
+    assert said["ease"].startswith("not taken: +0.00")
+    assert "beside spectral" in said["ease"]
+    assert max(kept, key=lambda trial: trial.value or 0).parameters["learner"] == "ease"  # the best figure is not all
+    assert kept[[trial.number for trial in kept].index(choice.best)].parameters["learner"] == "spectral"
+    assert choice.notes == ("als was left out: als needs an extra",)
+
+
+@pytest.mark.slow
+def test_the_deadline_holds_and_what_did_not_come_up_is_said(tmp_path: Path) -> None:
+    started = time.monotonic()
+    choice, kept = decided(
+        tmp_path,
+        {"popularity": 0.3, "transitions": 0.4, "ease": 0.5},
+        minutes=9 / 60,
+        hanging=("cooccurrence", "blend"),
+    )
+    assert time.monotonic() - started < 11
+    assert choice.spec.name == "ease"  # one that hangs takes its share of the time, not that of the others
+    assert [trial.parameters["learner"] for trial in kept if trial.state == "late"] == ["cooccurrence", "blend"]
+    assert choice.notes == (
+        "cooccurrence did not come up: the deadline came first",
+        "als was left out: als needs an extra",
+        "blend did not come up: the deadline came first",
+    )
+
+
+def test_nothing_before_the_deadline_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SearchFailed, match="popularity did not come up"):
+        decided(tmp_path, {}, minutes=2 / 60, hanging=("popularity",))
+
+
+@pytest.mark.slow
+def test_killed_after_any_trial_it_comes_to_the_same(tmp_path: Path) -> None:
+    told = {"popularity": 0.3, "item_knn": 0.3001, "spectral": 0.32, "ease": 0.321}
+    (tmp_path / "whole").mkdir()
+    whole, kept = decided(tmp_path / "whole", told)
+    for until in range(0, len(kept) + 1, 3):
+        place = tmp_path / str(until)
+        place.mkdir()
+        again, later = decided(place, told, known=tuple(kept[:until]))
+        assert again == whole
+        assert [(t.number, t.parameters, t.says) for t in later] == [
+            (t.number, t.parameters, t.says) for t in kept[until:]
+        ]
+
+
+def test_few_users_take_the_simplest() -> None:
+    choice = choose(auto(), shop(12))
+    assert choice.spec == Popularity().settled()
+    assert "warm users" in choice.notes[0]
+
+
+def test_names_are_checked_and_cheapest_come_first() -> None:
+    assert list(members_of(auto(only=("ease", "popularity")))) == ["popularity", "ease"]
+    assert list(members_of(auto())) == [
+        "popularity",
+        "item_knn",
+        "cooccurrence",
+        "transitions",
+        "spectral",
+        "ease",
+        "als",
+        "blend",
+    ]
+    with pytest.raises(SettingRefused) as refused:
+        members_of(auto(only=("eaze",)))
+    assert "`ease`" in refused.value.tip
