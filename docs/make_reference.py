@@ -42,12 +42,12 @@ ROOMS = (
 PORTS = {
     "Tables": ("lake", "tables"),
     "Engine": ("engine", "engine"),
-    "LineStore": ("ledger", "ledger"),
+    "LedgerStore": ("ledger", "ledger"),
     "VaultStore": ("vault", "vault"),
     "Latest": ("latest", "latest"),
     "Blobs": ("blobs", "blobs"),
     "Objects": ("lake", "objects"),
-    "Search": ("search", "search"),
+    "VectorSearch": ("search", "search"),
     "Leases": ("leases", "leases"),
     "Source": ("sources.STREAM", "sources"),
 }

@@ -354,7 +354,7 @@ def test_a_full_disk_is_a_clean_error_and_the_old_snapshot_stays(
     def full(path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(mapped_rows, "sync", full)
+    monkeypatch.setattr(mapped_rows, "sync_file", full)
     with pytest.raises(LatestFull):
         latest.write("v", "k", rows(("a", 2, "", [])), "two")
     monkeypatch.undo()
@@ -481,7 +481,7 @@ def test_a_forgetting_that_stops_anywhere_is_completed_by_the_next(
         if after == "views":
             patched.setattr(LmdbFile, "renewed", stops)
         elif after == "made":
-            patched.setattr(lmdb_file, "sync", stops)
+            patched.setattr(lmdb_file, "sync_folder", stops)
         else:
             patched.setattr(LmdbFile, "remove_older", stops)
         latest.forget([f"GONEGONE{i}" for i in range(300)])

@@ -34,7 +34,8 @@ def project(tmp_path: Path) -> Path:
     curve = AdditiveTerm(column=0, knots=(0.0, 10.0), values=((0.0,), (20.0,)), missing=(7.0,))
     recipe = TabularRecipe(
         task="number", target="price", inputs=(SIZE,), encoders=(NumberColumn(input="size"),),
-        members=(AdditiveTerms(name="curve", terms=(curve,), bias=(0.0,)),), weights=(1.0,), bias=(0.0,), link="identity",
+        members=(AdditiveTerms(name="curve", terms=(curve,), bias=(0.0,)),),
+        weights=(1.0,), bias=(0.0,), link="identity",
     )  # fmt: skip
     model = TabularModel(recipe, {})
     rows = pa.table({"size": [1.0, None]})

@@ -11,7 +11,7 @@ from tidemill.core.errors import AccessError, ServeError, TidemillError
 from tidemill.serving.http.error_responses import STATUS
 
 PAGE = (ROOT / "docs" / "serving.md").read_text("utf-8")
-_SITE = ROOT / "src" / "tidemill" / "serving" / "site.py"
+_SITE = ROOT / "src" / "tidemill" / "serving" / "process" / "worker_site.py"
 
 
 def routes() -> set[str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tidemill.backends.lmdb_latest import LmdbLatest
 from tidemill.core.errors import GraphError, UnknownName
-from tidemill.features import FeatureView, materialise, newest_rows
+from tidemill.features import FeatureView, materialise, newest_by_key
 
 _SCHEMA = pa.schema([("k", pa.string()), ("at", pa.int64()), ("price", pa.float64()), ("tags", pa.list_(pa.string()))])
 _ROW = st.fixed_dictionaries(
@@ -45,12 +45,12 @@ def _by_hand(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 @settings(deadline=None)
 @given(st.lists(_ROW, max_size=12), st.randoms(use_true_random=False))
 def test_it_is_the_last_in_order_whatever_order_rows_come_in(rows: list[dict[str, Any]], chance: random.Random) -> None:
-    found = newest_rows(_table(rows), "k", order_by=["at"])
+    found = newest_by_key(_table(rows), "k", order_by=["at"])
     assert {row["k"]: row for row in found.to_pylist()} == _by_hand(rows)
     assert found["k"].to_pylist() == sorted(_by_hand(rows))
     mixed = rows.copy()
     chance.shuffle(mixed)
-    assert newest_rows(_table(mixed), "k", order_by=["at"]).equals(found)
+    assert newest_by_key(_table(mixed), "k", order_by=["at"]).equals(found)
 
 
 def test_that_law_catches_an_order_that_is_not_total() -> None:
@@ -61,19 +61,21 @@ def test_that_law_catches_an_order_that_is_not_total() -> None:
 
     tie = [{"k": "a", "at": 1, "price": 2.0, "tags": ["x"]}, {"k": "a", "at": 1, "price": 1.0, "tags": ["x"]}]
     assert last_come(tie) != last_come(tie[::-1])
-    assert newest_rows(_table(tie), "k", order_by=["at"]).equals(newest_rows(_table(tie[::-1]), "k", order_by=["at"]))
+    assert newest_by_key(_table(tie), "k", order_by=["at"]).equals(
+        newest_by_key(_table(tie[::-1]), "k", order_by=["at"])
+    )
 
 
 def test_without_an_order_several_rows_of_one_entity_are_refused() -> None:
     rows = pa.table({"k": ["a", "b", "a"], "n": [1, 2, 3]})
     with pytest.raises(GraphError, match="share their k"):
-        newest_rows(rows, "k")
-    assert newest_rows(rows.slice(0, 2), "k").num_rows == 2
+        newest_by_key(rows, "k")
+    assert newest_by_key(rows.slice(0, 2), "k").num_rows == 2
 
 
 def test_unknown_columns_are_named_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match="did you mean `updated_at`"):
-        newest_rows(pa.table({"k": ["a"], "updated_at": [1]}), "k", order_by=["update_at"])
+        newest_by_key(pa.table({"k": ["a"], "updated_at": [1]}), "k", order_by=["update_at"])
 
 
 def test_a_view_is_read_back_by_key(tmp_path: Path) -> None:

@@ -27,15 +27,15 @@ def test_each_value_says_whether_it_is_there(tmp_path: Path) -> None:
     latest = LmdbLatest(tmp_path)
     _write(latest)
     online = OnlineLookup(latest, [_TASTE])
-    found = online.of({"user_id": "a"}, now=1_050)
+    found = online.look_up({"user_id": "a"}, now=1_050)
     assert found.values == {"n": 3, "mean": 4.5}
     assert found.status == {"n": "present", "mean": "present"}
     assert (found.at, found.views) == ({"taste": 1_000}, {"taste": "present"})
-    found = online.of({"user_id": "b"}, now=1_050)
+    found = online.look_up({"user_id": "b"}, now=1_050)
     assert found.values == {"n": None, "mean": 1.0}
     assert (found.status, found.views) == ({"n": "missing", "mean": "present"}, {"taste": "present"})
     for entities in ({"user_id": "c"}, {"user_id": None}, {}):
-        found = online.of(entities, now=1_050)
+        found = online.look_up(entities, now=1_050)
         assert found.values == {"n": None, "mean": None}
         assert found.status == {"n": "missing", "mean": "missing"}
         assert (found.at, found.views) == ({"taste": None}, {"taste": "missing"})
@@ -45,7 +45,7 @@ def test_each_value_says_whether_it_is_there(tmp_path: Path) -> None:
 def test_a_value_counts_for_its_ttl_and_is_none_to_the_model_after_it(tmp_path: Path, now: int, status: str) -> None:
     latest = LmdbLatest(tmp_path)
     _write(latest)
-    found = OnlineLookup(latest, [_TASTE]).of({"user_id": "a"}, now)
+    found = OnlineLookup(latest, [_TASTE]).look_up({"user_id": "a"}, now)
     assert set(found.status.values()) == {status}
     assert found.values["n"] == (3 if status == "present" else None)
     assert found.at == {"taste": 1_000}
@@ -59,7 +59,7 @@ def test_without_a_ttl_or_an_instant_nothing_expires(tmp_path: Path) -> None:
         FeatureLookup(view="taste", entity="user_id", columns={"n": "n"}),
         FeatureLookup(view="old", entity="user_id", columns={"m": "mean"}, ttl_us=1),
     ]
-    found = OnlineLookup(latest, lookups).of({"user_id": "a"}, now=10**15)
+    found = OnlineLookup(latest, lookups).look_up({"user_id": "a"}, now=10**15)
     assert found.values == {"n": 3, "m": 4.5}
     assert found.at == {"taste": 1_000, "old": None}
 
@@ -71,7 +71,7 @@ def test_one_view_asked_by_two_entities_gives_each_its_own(tmp_path: Path) -> No
         FeatureLookup(view="taste", entity="buyer", columns={"buyer.n": "n"}),
         FeatureLookup(view="taste", entity="seller", columns={"seller.n": "n"}),
     ]
-    found = OnlineLookup(latest, lookups).of({"buyer": "a", "seller": "nobody"}, now=1_000)
+    found = OnlineLookup(latest, lookups).look_up({"buyer": "a", "seller": "nobody"}, now=1_000)
     assert found.values == {"buyer.n": 3, "seller.n": None}
     assert found.views == {"taste[buyer]": "present", "taste[seller]": "missing"}
 
@@ -81,9 +81,9 @@ def test_what_is_forgotten_or_fresh_is_so_for_the_next_answer(tmp_path: Path) ->
     _write(latest)
     online = OnlineLookup(latest, [_TASTE])
     latest.put("taste", "a", {"n": 9, "mean": 2.0, "_at": 2_000}, at=2_000)
-    assert online.of({"user_id": "a"}, now=2_050).values == {"n": 9, "mean": 2.0}
+    assert online.look_up({"user_id": "a"}, now=2_050).values == {"n": 9, "mean": 2.0}
     latest.forget(["a"])
-    assert online.of({"user_id": "a"}, now=2_050).views == {"taste": "missing"}
+    assert online.look_up({"user_id": "a"}, now=2_050).views == {"taste": "missing"}
 
 
 def test_many_rows_are_what_each_alone_is(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_many_rows_are_what_each_alone_is(tmp_path: Path) -> None:
         online = OnlineLookup(latest, lookups)
         asked = [({"user_id": who, "item": what}, now) for who in ("a", "b", None, "c") for what in ("x", None)
                  for now in (1_050, 5_000)]  # fmt: skip
-        assert online.of_many(asked) == [online.of(entities, now) for entities, now in asked]
+        assert online.of_many(asked) == [online.look_up(entities, now) for entities, now in asked]
         assert online.of_many([]) == []
 
 
@@ -108,6 +108,6 @@ def test_a_value_is_given_exactly_as_long_as_it_counts(
             return {"n": 1, "_at": at}
 
     lookup = FeatureLookup(view="v", entity="e", columns={"n": "n"}, ttl_us=ttl)
-    found = OnlineLookup(OneRow(), [lookup]).of({"e": "a"}, now)  # type: ignore[arg-type]
+    found = OnlineLookup(OneRow(), [lookup]).look_up({"e": "a"}, now)  # type: ignore[arg-type]
     assert (found.values["n"] is not None) == (ttl is None or now <= at + ttl)
     assert found.status["n"] == found.views["v"] == ("present" if found.values["n"] else "expired")

@@ -18,11 +18,29 @@ from tidemill.core.errors import FormatTooNew
 from tidemill.core.record_format import VersionedRecord, decode_record, format_of, record_kinds
 
 for _module in (
-    "backends.mapped_rows", "core.checkpoint", "core.dataset", "core.records", "core.release", "core.signature",
-    "lake.intent", "lake.manifest", "loop.house", "loop.kept_counts", "loop.reproduction.environment_lock",
-    "loop.views.feature_files", "release.bundle", "serving.clock", "serving.site", "serving.streams", "serving.swap",
-    "serving.told", "training.user_figures",
-):  # fmt: skip
+    "backends.mapped_rows",
+    "core.ledger.checkpoint",
+    "core.records.dataset",
+    "core.records.ingest",
+    "core.records.quality",
+    "core.records.serving",
+    "core.records.runs",
+    "core.records.release",
+    "core.records.signature",
+    "lake.commit_intent",
+    "lake.manifest",
+    "loop.project.stores",
+    "loop.refresh.count_store",
+    "loop.provenance.environment_lock",
+    "loop.online.feature_metadata_files",
+    "release.bundle",
+    "serving.live.server_clock",
+    "serving.process.worker_site",
+    "serving.events.streams",
+    "serving.process.hot_swap",
+    "serving.process.server_state",
+    "training.runs.per_unit_metrics",
+):
     importlib.import_module(f"tidemill.{_module}")
 
 RECORDS = Path(__file__).parent / "1" / "records"

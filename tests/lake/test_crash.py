@@ -63,7 +63,7 @@ def die_at(root: Path, point: str) -> None:
 
 def test_the_points_above_are_passed_as_often_as_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[str] = []
-    for module in ("working", "draft", "intent", "held", "quarantine", "logs"):
+    for module in ("table_draft", "publication_draft", "commit_intent", "held_increments", "quarantine", "append_logs"):
         monkeypatch.setattr(f"tidemill.lake.{module}.failpoint", passed.append)
     play(Shop(tmp_path))
     assert {point: passed.count(point) for point in passed} == POINTS

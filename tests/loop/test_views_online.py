@@ -116,7 +116,7 @@ def test_a_run_leaves_the_newest_row_and_the_last_boundary_with_their_instants(p
     assert stores.latest.get("taste", ann) == {"n": 2, "mean_rating": 3.5, "_at": at(5)}
     assert (stores.latest.get("last", "tea") or {})["_at"] == at(4)
     online = OnlineLookup(stores.latest, graph.askings["kind"].lookups)
-    late = online.of({"user_id": ann, "item_id": "tea"}, now=at(5) + DAY * 3 // 2 + 1)
+    late = online.look_up({"user_id": ann, "item_id": "tea"}, now=at(5) + DAY * 3 // 2 + 1)
     assert late.views == {"taste": "expired", "last": "expired"}
     assert set(late.values.values()) == {None}
 
@@ -261,7 +261,7 @@ def served(stores: Stores, graph: ProjectGraph, now: int | None = None) -> list[
     rows = stores.lake.view().arrow("reviews").sort_by("_row")
     pairs = dict(zip(rows["user_id"].to_pylist(), rows["item_id"].to_pylist(), strict=True))
     pairs |= {"nobody": "nothing"}
-    return [_answer(f"{now}:{user}", user, item, online.of({"user_id": user, "item_id": item}, now), now)
+    return [_answer(f"{now}:{user}", user, item, online.look_up({"user_id": user, "item_id": item}, now), now)
             for user, item in pairs.items()]  # fmt: skip
 
 

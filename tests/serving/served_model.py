@@ -81,7 +81,8 @@ def additive(
     recipe = TabularRecipe(
         task=task, target=target, inputs=tuple(inputs), classes=tuple(classes),
         encoders=tuple(_encoder(one) for one in inputs),
-        members=(AdditiveTerms(name="a", terms=terms, bias=(0.0,) * k),), weights=(1.0,), bias=(0.1,) * k, link=link, **more,
+        members=(AdditiveTerms(name="a", terms=terms, bias=(0.0,) * k),),
+        weights=(1.0,), bias=(0.1,) * k, link=link, **more,
     )  # fmt: skip
     return TabularModel(recipe, {})
 

@@ -68,7 +68,7 @@ def test_the_magazine_ratings_whole_and_day_by_day(magazine: Path) -> None:
     rest = reader(f"file:{magazine.name}", last)
     assert backfill.good.num_rows + rest.good.num_rows == 89_689 and rest.stats.pending == 0
     days = [last - timedelta(days=n) for n in range(399, -1, -1)]
-    parts = [rest.of(day, first=n == 0)[0] for n, day in enumerate(days)]
+    parts = [rest.of_day(day, first=n == 0)[0] for n, day in enumerate(days)]
     assert sum(part.num_rows for part in parts) == rest.good.num_rows
     together = pl.concat([pl.DataFrame(pl.from_arrow(each)) for each in (backfill.good, *parts)])
     assert together["_row"].n_unique() == 89_689

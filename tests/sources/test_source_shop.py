@@ -52,7 +52,7 @@ def test_reading_day_by_day_gives_what_one_reading_gives() -> None:
         part = read(URL, day(n), after, state)
         state, after = part.state, day(n)
         parts += rows(part, "user_id", "item_id", "rating", "reviewed_at", "_row", "_day")
-        good, _ = part.of(day(n), first=True)
+        good, _ = part.of_day(day(n), first=True)
         assert good.num_rows == part.good.num_rows
     assert parts == whole and len({row[4] for row in whole}) == len(whole)
     assert read(URL, day(20), day(20), state).good.num_rows == 0

@@ -135,7 +135,7 @@ class ReadStats(Record, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRead:
-    """Rows of one or many days; the caller takes them day by day with `of`.
+    """Rows of one or many days; the caller takes them day by day with `of_day`.
 
     `state` belongs into the record of *every* increment that is made from this read, because file numbers are part of
     `_row`.
@@ -165,7 +165,7 @@ class SourceRead:
         day: date | None = pc.min(self.good[DAY]).as_py()
         return day
 
-    def of(self, day: date, *, first: bool) -> tuple[pa.Table, pa.Table]:
+    def of_day(self, day: date, *, first: bool) -> tuple[pa.Table, pa.Table]:
         """Good and refused rows of the increment of `day`.
 
         The first increment of a read (`first=True`) also takes the late ones: rows of earlier days, and lines whose

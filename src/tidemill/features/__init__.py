@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tidemill.features.feature_history import view_history as view_history
     from tidemill.features.feature_view import FeatureView as FeatureView
     from tidemill.features.feature_view import materialise as materialise
-    from tidemill.features.feature_view import newest_rows as newest_rows
+    from tidemill.features.feature_view import newest_by_key as newest_by_key
     from tidemill.features.item_facts import ItemFacts as ItemFacts
     from tidemill.features.online_lookup import LookupResult as LookupResult
     from tidemill.features.online_lookup import OnlineLookup as OnlineLookup
@@ -28,7 +28,7 @@ else:
         __name__,
         {
             "feature_history": "view_at view_history",
-            "feature_view": "FeatureView materialise newest_rows",
+            "feature_view": "FeatureView materialise newest_by_key",
             "item_facts": "ItemFacts",
             "online_lookup": "LookupResult OnlineLookup",
             "point_in_time_frames": "join_frames",

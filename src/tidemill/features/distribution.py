@@ -56,9 +56,9 @@ def distribution(values: pa.ChunkedArray) -> Distribution | None:
 
     >>> found = distribution(pa.chunked_array([list(range(100)) * 5]))
     >>> sum(one.n for one in found.stretches), found.stretches[0]
-    (500, Stretch(low=1.0, high=8.0, n=40))
+    (500, HistogramBin(low=1.0, high=8.0, n=40))
     >>> distribution(pa.chunked_array([["a"] * 20 + ["b"] * 3])).frequent
-    (Frequent(value='a', n=20),)
+    (FrequentValue(value='a', n=20),)
     """
     there = values.drop_null()
     if len(there) < FEWEST_USERS:

@@ -21,7 +21,7 @@ class FeatureView(Record, frozen=True):
     order_by: tuple[str, ...] = ()
 
 
-def newest_rows(rows: pa.Table, entity: str, *, order_by: tuple[str, ...] | list[str] = ()) -> pa.Table:
+def newest_by_key(rows: pa.Table, entity: str, *, order_by: tuple[str, ...] | list[str] = ()) -> pa.Table:
     """The newest row of each `entity`, sorted by it: the last in `order_by`, a missing value being the oldest.
 
     Ties are broken by all other columns in the order of their names, so that the same rows give the same answer in
@@ -29,7 +29,7 @@ def newest_rows(rows: pa.Table, entity: str, *, order_by: tuple[str, ...] | list
     row per entity already; `GraphError` where it does not.
 
     >>> rows = pa.table({"item": ["a", "b", "a"], "at": [1, 1, 2], "price": [5, 6, 7]})
-    >>> newest_rows(rows, "item", order_by=["at"]).to_pydict()
+    >>> newest_by_key(rows, "item", order_by=["at"]).to_pydict()
     {'item': ['a', 'b'], 'at': [2, 1], 'price': [7, 6]}
     """
     for column in (entity, *order_by):
@@ -55,7 +55,7 @@ def materialise(
 
     `covers` (microseconds): fresh rows put before it are part of `rows`, and are dropped in the same swap.
     """
-    kept = newest_rows(rows, view.entity, order_by=view.order_by)
+    kept = newest_by_key(rows, view.entity, order_by=view.order_by)
     for column in view.columns:
         if column not in kept.column_names:
             raise UnknownName(

@@ -27,7 +27,7 @@ def view_freshness(rows: pa.Table, *, ttl_us: int | None, now: int) -> ViewFresh
 
     >>> rows = pa.table({"u": ["a", "b"], "_at": [10, 90]})
     >>> view_freshness(rows, ttl_us=50, now=100)
-    Freshness(rows=2, oldest_at=10, newest_at=90, age_us=10, expired=0.5)
+    ViewFreshness(rows=2, oldest_at=10, newest_at=90, age_us=10, expired=0.5)
     """
     if AT not in rows.column_names or rows[AT].null_count == rows.num_rows:
         return ViewFreshness(rows=rows.num_rows, oldest_at=None, newest_at=None, age_us=None, expired=0.0)

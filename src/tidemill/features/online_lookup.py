@@ -97,7 +97,8 @@ class OnlineLookup:
 def names_of(lookups: Sequence[FeatureLookup]) -> list[str]:
     """What each lookup is called in answers and logs: its view, with the entity where the view is asked by several.
 
-    >>> names_of([FeatureLookup(view="taste", entity="buyer", columns={}), FeatureLookup(view="taste", entity="seller", columns={})])
+    >>> lookups = [FeatureLookup(view="taste", entity=entity, columns={}) for entity in ("buyer", "seller")]
+    >>> names_of(lookups)
     ['taste[buyer]', 'taste[seller]']
     """
     views = [lookup.view for lookup in lookups]

@@ -44,7 +44,7 @@ def with_boundary_metadata(rows: pa.Table, every_us: int, last_at: int) -> pa.Ta
 
 
 def boundary_metadata(rows: pa.Table) -> tuple[int, int] | None:
-    """`every_us` and the last boundary, as `with_boundary_metadata` left them; `None` where a table has no such marks."""
+    """`every_us` and the last boundary, as `with_boundary_metadata` left them; `None` where a table has none."""
     found = rows.schema.metadata or {}
     return (int(found[_EVERY]), int(found[_LAST])) if _EVERY in found and _LAST in found else None
 

@@ -1,4 +1,4 @@
-"""The promises of a `VectorSearch`: the nearest by inner product, best first, the same after opening, whatever the norms."""
+"""Contract suite of vector search: the nearest by inner product, best first, and the same after opening."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class SourceSuite:
     def test_every_day_has_rows_and_each_row_is_of_one_increment(self, tmp_path: Path) -> None:
         self.deliver_all(tmp_path)
         read = self.read(tmp_path, DAYS - 1)
-        days = [read.of(self.day(number), first=number == 0)[0] for number in range(DAYS)]
+        days = [read.of_day(self.day(number), first=number == 0)[0] for number in range(DAYS)]
         assert all(day.num_rows for day in days)
         assert sorted(pa.concat_tables(days)["_row"].to_pylist()) == row_ids(read)
 
@@ -101,7 +101,7 @@ class SourceSuite:
         second = self.read(tmp_path, 2, 1, first.state)
         late = second.good.filter(pc.less_equal(second.good["_day"], pa.scalar(self.day(1))))
         assert late.num_rows and not set(late["_row"].to_pylist()) & set(row_ids(first))
-        assert set(late["_row"].to_pylist()) <= set(second.of(self.day(2), first=True)[0]["_row"].to_pylist())
+        assert set(late["_row"].to_pylist()) <= set(second.of_day(self.day(2), first=True)[0]["_row"].to_pylist())
 
     def test_a_read_that_is_done_again_gives_the_same(self, tmp_path: Path) -> None:
         for number in (0, 1):

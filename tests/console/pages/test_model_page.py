@@ -161,11 +161,11 @@ def test_the_sums_are_kept_until_the_log_has_grown(lively: Any) -> None:
 
     stores, story, sums = lively.stores(table=table), LedgerProjection(lively.ledger), OutcomeStore()
     told = story.catch_up()
-    first = sums.of(stores, told, "for_you")
-    assert sums.of(stores, told, "for_you") is first
+    first = sums.outcomes(stores, told, "for_you")
+    assert sums.outcomes(stores, told, "for_you") is first
     assert asked == ["predictions", "outcomes"]
     told.kept["outcomes"].rows *= 2
-    assert sums.of(stores, told, "for_you") == first
+    assert sums.outcomes(stores, told, "for_you") == first
     assert len(asked) == 4
 
 

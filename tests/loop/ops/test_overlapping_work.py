@@ -33,17 +33,17 @@ from tidemill.loop.training.train import train
 
 place, act, what, step = sys.argv[1:]
 
-def tell(at, details):
+def progress(at, details):
     if at == step:
         print("there", flush=True)
         sys.stdin.readline()
 
-house, graph = Project(Path(place), FixedClock(datetime(2026, 11, 1, tzinfo=UTC))).open()
+stores, graph = Project(Path(place), FixedClock(datetime(2026, 11, 1, tzinfo=UTC))).open()
 try:
     if act == "train":
-        print(train(house, graph, what, tell=tell).release.name, flush=True)
+        print(train(stores, graph, what, progress=progress).release.name, flush=True)
     else:
-        print(run(house, graph, until=date.fromisoformat(what), tell=tell).publications, flush=True)
+        print(run(stores, graph, until=date.fromisoformat(what), progress=progress).publications, flush=True)
 except TidemillError as error:
     print(error.message, flush=True)
 """

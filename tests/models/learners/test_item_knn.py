@@ -31,7 +31,7 @@ def by_hand(told: Interactions, longest: int) -> np.ndarray:
 def test_kept_counts_are_those_made_anew(moments: list[Rows]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LONGEST", 3)
-        kept = CommonCounts.of(interactions(moments[0]))
+        kept = CommonCounts.from_interactions(interactions(moments[0]))
         for before, after in itertools.pairwise(moments):
             kept = kept.changed(*touched(before, after))
             now = interactions(after)
@@ -46,7 +46,7 @@ def test_kept_counts_are_those_made_anew(moments: list[Rows]) -> None:
 
 def test_a_user_with_too_many_items_counts_for_nobody_until_rows_go() -> None:
     many = events([("u", f"i{n:04}", 1.0) for n in range(module.LONGEST + 1)])
-    counts = CommonCounts.of(many)
+    counts = CommonCounts.from_interactions(many)
     assert counts.matrix(many.items).nnz == 0
     assert counts.tally.known == list(many.items)
     fewer = many.where(np.arange(len(many)) < module.LONGEST)
@@ -55,9 +55,9 @@ def test_a_user_with_too_many_items_counts_for_nobody_until_rows_go() -> None:
 
 def test_counts_come_back_from_their_folder(tmp_path: Path) -> None:
     told = checkerboard()
-    CommonCounts.of(told).write(tmp_path / "counts")
+    CommonCounts.from_interactions(told).write(tmp_path / "counts")
     opened = CommonCounts.open(tmp_path / "counts")
-    assert (opened.matrix(told.items) != CommonCounts.of(told).matrix(told.items)).nnz == 0
+    assert (opened.matrix(told.items) != CommonCounts.from_interactions(told).matrix(told.items)).nnz == 0
     (tmp_path / "counts" / "events.npy").unlink()
     with pytest.raises(BundleCorrupt):
         CommonCounts.open(tmp_path / "counts")

@@ -104,7 +104,7 @@ def test_a_pair_that_nothing_supports_any_more_is_gone() -> None:
 
 def test_time_passes_for_all_pairs_alike() -> None:
     told = checkerboard()
-    counts = PairCounts.of(told, half_life_days=30.0, gap_days=10.0, max_lag=60)
+    counts = PairCounts.from_interactions(told, half_life_days=30.0, gap_days=10.0, max_lag=60)
     plain = {"backward": 0.0, "damping": 0.0}
     now, later = (counts.matrix(told.items, at, **plain).toarray() for at in (NOW, NOW + 30 * DAY))
     assert np.allclose(later, now / 2, rtol=1e-6)
@@ -114,7 +114,7 @@ def test_eighteen_years_in_hours_neither_overflow_nor_grow() -> None:
     rng = np.random.default_rng(3)
     days = np.sort(rng.integers(0, 18 * 365, 3_000))
     told = events([(f"u{n % 40}", f"i{n % 17}", float(day)) for n, day in enumerate(days)])
-    counts = PairCounts.of(told, half_life_days=1 / 24, gap_days=1.0, max_lag=60)
+    counts = PairCounts.from_interactions(told, half_life_days=1 / 24, gap_days=1.0, max_lag=60)
     assert len(counts._spans) <= 64
     as_of = int(told.time.max()) + DAY
     settings = PairSettings(half_life_days=1 / 24, gap_days=1.0, max_lag=60)
@@ -125,7 +125,7 @@ def test_eighteen_years_in_hours_neither_overflow_nor_grow() -> None:
 
 def test_both_sides_of_the_damping_the_power_and_the_trend() -> None:
     told = events([("u", "a", 10), ("u", "b", 11), ("v", "b", 12)])
-    counts = PairCounts.of(told, half_life_days=1e12, gap_days=10.0, max_lag=60)
+    counts = PairCounts.from_interactions(told, half_life_days=1e12, gap_days=10.0, max_lag=60)
     plain = counts.matrix(told.items, NOW, backward=0.0, damping=0.0)[0, 1]
     shaped = counts.matrix(
         told.items, NOW, backward=0.0, damping=0.5, damping_to=0.25, smooth=2.0, power=0.7, trend=0.4,

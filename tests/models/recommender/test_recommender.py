@@ -90,13 +90,13 @@ def test_weights_run_from_the_newest_event_and_count_an_item_once() -> None:
     codes, times = newest_first([7, 8, 7], [0, 5 * DAY, 10 * DAY])
     assert (codes, times) == ([7, 8], [10 * DAY, 5 * DAY])
     weigh = HistoryWeights(recency_days=10.0)
-    assert weigh.of(times) == pytest.approx([1.0, np.exp(-0.5) * 2**-0.3])
-    assert weigh.of([1000 * DAY + time for time in times]) == pytest.approx(weigh.of(times))
-    assert HistoryWeights(recency_days=None, rank_power=1.0).of(times) == pytest.approx([1.0, 0.5])
-    assert HistoryWeights(recency_days=10.0, last_day=True).of(times) == [1.0, 0.0]
+    assert weigh.weigh(times) == pytest.approx([1.0, np.exp(-0.5) * 2**-0.3])
+    assert weigh.weigh([1000 * DAY + time for time in times]) == pytest.approx(weigh.weigh(times))
+    assert HistoryWeights(recency_days=None, rank_power=1.0).weigh(times) == pytest.approx([1.0, 0.5])
+    assert HistoryWeights(recency_days=10.0, last_day=True).weigh(times) == [1.0, 0.0]
     assert len(newest_first(list(range(500)), list(range(500)))[0]) == LONGEST
     assert newest_first([], []) == ([], [])
-    assert weigh.of([]) == []
+    assert weigh.weigh([]) == []
 
 
 def test_ids_of_another_training_are_refused(folder: Path, tmp_path: Path) -> None:

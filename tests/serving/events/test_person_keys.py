@@ -41,7 +41,7 @@ def test_many_requests_share_a_transaction_and_new_people_get_entries(tmp_path: 
     opened = PersonKeys(vault, counters)
 
     async def ask() -> list[dict[str, PersonKey]]:
-        return await asyncio.gather(*[opened.of(people(str(n), str(n + 1))) for n in range(100)])  # type: ignore[return-value]
+        return await asyncio.gather(*[opened.keys_for(people(str(n), str(n + 1))) for n in range(100)])  # type: ignore[return-value]
 
     found = asyncio.run(ask())
     opened.close()
@@ -58,13 +58,13 @@ def test_a_vault_that_is_away_makes_nobody_wait_and_none_is_begun(tmp_path: Path
     path = tmp_path / "vault.sqlite"
     vault = Vault(ExistingVault(path, lambda: SqliteVault(path)), keys)
     opened = PersonKeys(vault, Counters(tmp_path, 0))
-    assert asyncio.run(opened.of(people("ada"))) == {}
+    assert asyncio.run(opened.keys_for(people("ada"))) == {}
     assert totals(tmp_path)["sealed_without_person"] == 1
     assert not path.exists()
     assert vault.unseal(vault.seal_with({}, b"value", ["sada"])) == b"value"  # under the vault's own key
     SqliteVault(path)
     opened._away_until = 0.0
-    assert set(asyncio.run(opened.of(people("ada")))) == {"sada"}
+    assert set(asyncio.run(opened.keys_for(people("ada")))) == {"sada"}
     opened.close()
 
 

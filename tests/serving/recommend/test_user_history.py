@@ -33,10 +33,10 @@ def test_a_posted_event_is_seen_by_another_reader_and_counts_once(tmp_path: Path
     writer, reader = LmdbLatest(tmp_path), LmdbLatest(tmp_path)
     recent = RecentEvents(writer, "reviews", Review.contract, ["m"])
     histories = UserHistories(reader, "m", lambda: ["reviews"])
-    assert histories.of(WHO).items == ()
+    assert histories.history_of(WHO).items == ()
     for _ in range(3):
         recent.add([posted("a", 5)])
-    assert histories.of(WHO) == UserHistory(["a"], [5])
+    assert histories.history_of(WHO) == UserHistory(["a"], [5])
 
 
 def test_a_newer_published_history_is_not_hidden_by_a_posted_event(tmp_path: Path) -> None:
@@ -46,13 +46,13 @@ def test_a_newer_published_history_is_not_hidden_by_a_posted_event(tmp_path: Pat
     publish(latest, "1", ["a"], [1])
     recent.add([posted("p", 5)])
     publish(latest, "2", ["a", "b"], [1, 2])
-    assert histories.of(WHO) == UserHistory(["a", "b", "p"], [1, 2, 5])
+    assert histories.history_of(WHO) == UserHistory(["a", "b", "p"], [1, 2, 5])
     publish(latest, "3", ["a", "b", "p"], [1, 2, 5])
-    assert histories.of(WHO) == UserHistory(["a", "b", "p"], [1, 2, 5])
+    assert histories.history_of(WHO) == UserHistory(["a", "b", "p"], [1, 2, 5])
     recent.add([posted("q", 6)])
     row = latest.get(recent_view("reviews"), WHO)
     assert row is not None and row["items"] == ["q"], "what the published history has need not be kept twice"
-    assert histories.of(WHO).items == ["a", "b", "p", "q"]
+    assert histories.history_of(WHO).items == ["a", "b", "p", "q"]
 
 
 def test_a_stream_that_feeds_nothing_keeps_nothing(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_grown_file_keeps_its_number_and_gives_only_its_new_lines(inbox: Path,
     read = reader(ALL, day(1))
     assert rows(read, "item_id", "_row") == [("B000000002", (1 << 40) + 3), ("B000000003", (1 << 40) + 4)]
     assert taken(read) == {1: 4} and read.stats.lines == 2 and [file.number for file in files_of(read)] == [1]
-    good, _ = read.of(day(1), first=True)
+    good, _ = read.of_day(day(1), first=True)
     assert good.num_rows == 2  # the late row belongs to the increment that brought it
 
 
@@ -100,7 +100,7 @@ def test_rows_of_later_days_wait_and_come_when_they_are_due(inbox: Path, reader:
     assert (items(first), first.stats.pending, taken(first)) == (["B000000001"], 2, {1: 3})
     second = reader(ALL, day(2))
     assert items(second) == ["B000000000", "B000000002"] and second.stats.lines == 0
-    assert [second.of(day(n), first=n == 1)[0].num_rows for n in (1, 2)] == [1, 1]
+    assert [second.of_day(day(n), first=n == 1)[0].num_rows for n in (1, 2)] == [1, 1]
     assert reader(ALL, day(3)).stats.files_skipped == 1
 
 
@@ -108,7 +108,7 @@ def test_a_file_read_once_fills_many_days(inbox: Path, reader: Reader) -> None:
     put(inbox / "a.csv", lines(*range(50)))
     read = reader(ALL, day(49))
     assert read.stats.files_read == 1
-    assert [read.of(day(n), first=False)[0].num_rows for n in range(50)] == [1] * 50
+    assert [read.of_day(day(n), first=False)[0].num_rows for n in range(50)] == [1] * 50
 
 
 def test_a_file_that_arrives_twice_is_left_out_and_said(inbox: Path, reader: Reader) -> None:
@@ -193,7 +193,7 @@ def test_a_late_file_comes_in_with_the_next_increment(inbox: Path, reader: Reade
     reader(ALL, day(1))
     put(inbox / "2017-07-14.csv", lines(0, start=START + 1))
     read = reader(ALL, day(2))
-    assert read.of(day(2), first=True)[0].num_rows == 1
+    assert read.of_day(day(2), first=True)[0].num_rows == 1
     assert rows(read, "_day", "_row") == [(day(0), (2 << 40) + 1)]
 
 

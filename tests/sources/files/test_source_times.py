@@ -157,7 +157,7 @@ def test_a_midnight_review_stays_on_its_day_wherever_the_machine_stands(
 def test_a_midnight_review_comes_with_its_own_day_only(read_once: Read) -> None:
     content = lines(0, 1, 2, start=1_537_228_800)  # midnights of 18, 19 and 20 September 2018
     read = read_once(content, query=COLUMNS, until=date(2018, 9, 19))
-    by_day = {day: read.of(day, first=False)[0].num_rows for day in (date(2018, 9, 18), date(2018, 9, 19))}
+    by_day = {day: read.of_day(day, first=False)[0].num_rows for day in (date(2018, 9, 18), date(2018, 9, 19))}
     assert by_day == {date(2018, 9, 18): 1, date(2018, 9, 19): 1}
     assert read.stats.pending == 1 and read.good.num_rows == 2
 

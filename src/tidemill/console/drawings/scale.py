@@ -27,7 +27,7 @@ class IntervalAxis:
     """An axis that holds every given interval and zero, with a little room at both ends.
 
     >>> IntervalAxis([Metric(value=0.5, low=0.0, high=1.0)]).bar(Metric(value=0.5, low=0.25, high=0.75))
-    Bar(low=26.85, high=73.15, at=50.0)
+    IntervalBar(low=26.85, high=73.15, at=50.0)
     """
 
     def __init__(self, metrics: Iterable[Metric]) -> None:

@@ -43,7 +43,7 @@ class LedgerHead(msgspec.Struct, frozen=True):
     """A signed statement that line `seq` has this hash, and so that every line before it is what it is.
 
     >>> str(LedgerHead(2, "ab", "cd")), LedgerHead.parse("2:ab:cd")
-    ('2:ab:cd', Head(seq=2, hash='ab', signature='cd'))
+    ('2:ab:cd', LedgerHead(seq=2, hash='ab', signature='cd'))
     """
 
     seq: int

@@ -52,8 +52,8 @@ def container_kind(head: bytes) -> str | None:
 def file_contents(path: Path, *, numbers: bool) -> Iterator[Content]:
     """`(store, chunks)`: the file's own bytes, then everything that its containers hold.
 
-    `numbers` also gives whole numbers as text, for identifiers that are numbers. Raises `UndecodedContainer`, after what could
-    be read was given.
+    `numbers` also gives whole numbers as text, for identifiers that are numbers. Raises `UndecodedContainer`,
+    after what could be read was given.
     """
     with path.open("rb") as file:
         name = container_kind(file.read(32))

@@ -7,11 +7,9 @@ import pyarrow.compute as pc
 
 from tidemill.core.contract.contract import KNOWN_AT
 from tidemill.core.ports import Latest
-from tidemill.features import ViewSpec, view_at
-from tidemill.features import newest_rows as newest
+from tidemill.features import ViewSpec, newest_by_key, view_at
 from tidemill.features.column_statistics import ColumnStatistics, column_statistics
 from tidemill.features.value_intervals import AT
-from tidemill.features.view_spec import ViewSpec
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.online.feature_metadata_files import DeclaredView
 from tidemill.loop.project.declarations import FeatureViewDeclaration
@@ -45,7 +43,7 @@ def _dated(spec: ViewSpec, schema: pa.Schema) -> bool:
 
 def _undated(graph: ProjectGraph, features: FeatureViewDeclaration, rows: pa.Table, as_of: int) -> pa.Table:
     time, now = event_time(graph, features.name), pa.scalar(as_of, pa.int64())
-    kept = newest(rows, features.entity, order_by=[time] if time else [])
+    kept = newest_by_key(rows, features.entity, order_by=[time] if time else [])
     at = pc.fill_null(kept[time].cast(pa.int64()), now) if time else pa.repeat(now, kept.num_rows)
     return kept.append_column(AT, at)
 

@@ -56,7 +56,7 @@ def cosine_lists(shrinkage: float, neighbours: int) -> CountedLists:
 
 def cosine_matrix(events: Interactions, *, shrinkage: float) -> sp.csr_matrix[Any]:
     """float32 (n_items, n_items): cosine · common / (common + shrinkage), the diagonal empty."""
-    return CommonCounts.of(events).cosine(events.items, shrinkage=shrinkage)
+    return CommonCounts.from_interactions(events).cosine(events.items, shrinkage=shrinkage)
 
 
 class CommonSettings(msgspec.Struct, frozen=True, kw_only=True, tag="common"):
@@ -83,7 +83,7 @@ class CommonCounts:
     pairs: PairSums
 
     @classmethod
-    def of(cls, events: Interactions) -> CommonCounts:
+    def from_interactions(cls, events: Interactions) -> CommonCounts:
         """Counts of these events."""
         return CommonSettings().none().changed(Interactions.none(), events)
 

@@ -109,7 +109,7 @@ class PairCounts:
     _spans: dict[int, _Span]
 
     @classmethod
-    def of(
+    def from_interactions(
         cls, events: Interactions, *, half_life_days: float, gap_days: float, max_lag: int, lag_power: float = 0.5
     ) -> PairCounts:
         """Counts of these events."""
@@ -248,7 +248,7 @@ def cooccurrence_matrix(
 
     `trend_days` are the last days before `as_of` whose events a `trend` looks at.
     """
-    counts = PairCounts.of(
+    counts = PairCounts.from_interactions(
         events, half_life_days=half_life_days, gap_days=gap_days, max_lag=max_lag, lag_power=lag_power
     )
     late = events.item[events.time >= as_of - trend_days * DAY_US]

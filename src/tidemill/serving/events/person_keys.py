@@ -36,7 +36,7 @@ class PersonKeys:
         self._thread = ThreadPoolExecutor(1, "person-keys")
         self._away_until = 0.0
 
-    async def of(self, people: People) -> Mapping[str, PersonKey]:
+    async def keys_for(self, people: People) -> Mapping[str, PersonKey]:
         """The keys of these people; of all, or of none where the vault is away."""
         known = self._vault.keys_in_memory(people)
         if len(known) == len(people):

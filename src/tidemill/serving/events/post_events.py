@@ -72,7 +72,7 @@ class PostEvents:
         people = {
             person.surrogate: (column, person.identifier) for event in events for column, person in event.people.items()
         }
-        keys, seal_with = await self._keys.of(people), self._vault.seal_with
+        keys, seal_with = await self._keys.keys_for(people), self._vault.seal_with
         sealed = [sealed_event(event, lambda value, named: seal_with(keys, value, named)) for event in events]
         try:
             await stream.log.append(*[encode_event(event) for event in sealed])

@@ -58,7 +58,7 @@ def merge_histories(published: UserHistory, posted: UserHistory) -> UserHistory:
     """Both as one, in order of time; an event that both know counts once.
 
     >>> merge_histories(UserHistory(["a"], [1]), UserHistory(["a", "b"], [1, 2]))
-    History(items=['a', 'b'], times=[1, 2])
+    UserHistory(items=['a', 'b'], times=[1, 2])
     """
     known = set(zip(published.items, published.times, strict=True))
     new = [event for event in zip(posted.items, posted.times, strict=True) if event not in known]

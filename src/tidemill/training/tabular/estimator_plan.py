@@ -17,7 +17,7 @@ from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.learn_plan import LearnPlan
 from tidemill.models.tabular.pyfunc import Pyfunc
 from tidemill.models.tabular.tabular_model import TabularModel
-from tidemill.training.tabular.publish.pretrained_plan import PretrainedPlan, PyfuncPlan
+from tidemill.training.tabular.foreign.pretrained_plan import PretrainedPlan, PyfuncPlan
 from tidemill.training.tabular.publish.publish_estimator import published
 
 #: Library that a class comes from -> the file that fits and publishes it; everything else is asked for scikit-learn's

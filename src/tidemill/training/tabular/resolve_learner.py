@@ -16,7 +16,7 @@ from tidemill.training.search.search_budget import SearchBudget
 from tidemill.training.tabular.automl.automl import choose_tabular
 from tidemill.training.tabular.automl.baselines import naive_plan
 from tidemill.training.tabular.estimator_plan import estimator_plan
-from tidemill.training.tabular.publish.pretrained_plan import PretrainedPlan
+from tidemill.training.tabular.foreign.pretrained_plan import PretrainedPlan
 
 Progress = Callable[[str, dict[str, Any]], None]
 

@@ -124,7 +124,7 @@ def test_the_bundle_answers_as_the_fitted_estimator(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", CONVERTED)
 def test_what_only_skl2onnx_knows_is_published_in_float32(name: str) -> None:
     model = estimator_plan(CONVERTED[name]()).fit(rows("binary", 200))
-    assert [type(member).__name__ for member in model.recipe.members] == ["Onnx"]
+    assert [type(member).__name__ for member in model.recipe.members] == ["OnnxGraphMember"]
 
 
 def test_an_estimator_without_preprocessing_reads_a_matrix_of_the_numbers() -> None:
@@ -183,7 +183,7 @@ def test_catboost_is_published_as_arrays(task: Task) -> None:
     catboost = pytest.importorskip("catboost")
     kind = catboost.CatBoostRegressor if task == "number" else catboost.CatBoostClassifier
     model = estimator_plan(kind(iterations=8, depth=3)).fit(rows(task))
-    assert {type(member).__name__ for member in model.recipe.members} == {"Oblivious"}
+    assert {type(member).__name__ for member in model.recipe.members} == {"ObliviousTreesMember"}
 
 
 def test_catboost_of_other_trees_says_what_to_do() -> None:
