@@ -1,6 +1,6 @@
-"""What is due, and in which order? Ties the rooms into runs: the graph from signatures, increments, features, learning.
+"""The loop: runs, trainings, refreshes and reproductions of a project, in the order of its dependency graph.
 
-Upstream is every room from sources to governance. The command line and the console only ask here.
+Upstream is every room from sources to governance. The command line and the console only call this one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a file of rows to a champion: the project is written, its rows come in, a model is learned and promoted."""
+"""AutoML from a file of rows: writes a project, ingests its rows, trains a model and promotes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project written from a file: the mill.py that one model of its rows amounts to, and the settings that read it."""
+"""Project files generated from a file of rows: the mill.py of one tabular model and the settings of its source."""
 
 from __future__ import annotations
 

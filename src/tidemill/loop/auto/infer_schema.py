@@ -1,4 +1,4 @@
-"""What a file of rows holds, seen by reading all of it: the name, kind and use of each column."""
+"""Schema inference: the name, kind and role of each column of a file, from all of its rows."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A shop's life, played on an embedded default: days arrive, one of them bad; a model is learned, served, replaced,
-rolled back, switched off and on; and everything is counted.
+"""The demo: a shop that ingests days (one of them bad), trains, serves, replaces and rolls back a model, and uses the
+kill switch. Everything is counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two worlds in which a shop's life can be played: a simulated one whose truth is known, and real reviews."""
+"""Worlds of the demo: a simulated shop with known ground truth, and a file of real reviews."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Customers of a running server: threads that ask, look at what is shown, and report what they did with it."""
+"""Simulated clients of a running server: threads that request recommendations and post outcomes."""
 
 from __future__ import annotations
 

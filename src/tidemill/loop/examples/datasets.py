@@ -1,4 +1,4 @@
-"""Datasets: pinned by reference when a model learns, and read again by time travel, cell for cell."""
+"""Datasets: pinned by table versions when a model is trained, and rebuilt cell for cell by time travel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events that a model learns from, as one publication has them."""
+"""Interactions that a recommender is trained on, read from one publication."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Examples of a tabular model, assembled from one publication: its rows, features as of their times, what is computed.
+"""Training examples of a tabular model: rows of one publication, point-in-time joined features, on-demand features.
 
-The same rows come out whenever the same code reads the same publication.
+The same code and the same publication always yield the same rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a project's feature views hold, how old it is, who answers for it and what uses it: for a page and a command."""
+"""Feature report: statistics, freshness, owner and consumers of each feature view, for the console and the CLI."""
 
 from __future__ import annotations
 

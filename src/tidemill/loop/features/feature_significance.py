@@ -1,4 +1,4 @@
-"""Which inputs of a tabular model have anything to do with its target, corrected for looking at all of them."""
+"""Significance of the association between each feature and the target, corrected for multiple testing (Holm)."""
 
 from __future__ import annotations
 

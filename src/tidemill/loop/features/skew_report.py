@@ -1,4 +1,4 @@
-"""What a tabular model was served, beside the same features recomputed from the published tables as training does."""
+"""Training-serving skew report: logged features compared with the point-in-time join of the published tables."""
 
 from __future__ import annotations
 

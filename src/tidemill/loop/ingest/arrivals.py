@@ -1,7 +1,7 @@
-"""What has arrived for a stream: its source read once, people made surrogates at the door, rows laid out by the day
-whose increment brings them.
+"""Arrivals of a stream: one read of its sources, with people replaced by surrogates and rows split into increments by
+day.
 
-A row belongs to the increment of its own day, or, if that day is done, to the increment that brought it.
+A row belongs to the increment of its own day, or, if that day is done, to the increment that it arrived with.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One increment, from rows as they arrived to a publication of every table, or to a hold.
+"""Ingestion of one increment: from arrived rows to a publication of every table, or to a hold.
 
-Rows are laid into the stream's table, every table that needs it is made again, all are checked, and only then does one
-publication name all versions at once.
+Rows are merged into the stream's table, the tables that depend on it are recomputed, all are checked, and only then
+does one publication name all new versions at once.
 """
 
 from __future__ import annotations

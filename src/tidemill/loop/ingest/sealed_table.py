@@ -1,4 +1,4 @@
-"""Encryption of a table by person: the rows that name the same people are one value, sealed under their keys.
+"""Sealed tables: encryption by person, where the rows that name the same people are one value under their keys.
 
 What a destroyed key sealed is left out when the table is opened, and counted; all other rows come back in their order.
 """

@@ -1,4 +1,4 @@
-"""Where a stream's rows come from: the source that the settings name, and the events posted to the server."""
+"""Sources of a stream: the one that the settings name, and the events posted to the server."""
 
 from __future__ import annotations
 

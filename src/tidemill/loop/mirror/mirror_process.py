@@ -1,4 +1,4 @@
-"""The process that copies runs to a mirror: what to do comes as JSON on stdin, what came of it goes to stdout."""
+"""Mirror process: copies runs to another tracking system; the job is JSON on stdin, the result JSON on stdout."""
 
 from __future__ import annotations
 

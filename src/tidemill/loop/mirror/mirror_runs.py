@@ -1,7 +1,7 @@
-"""Runs copied to where others look for them, such as MLflow: after the ledger, never read for a decision.
+"""Mirror of runs in another tracking system such as MLflow: written after the ledger, never read for a decision.
 
-The copying is a process of its own: its library takes seconds to load, may hang, or may take the process with it, and
-none of that may stop a training. What one copying left undone, the next one does.
+It runs in a process of its own: its library takes seconds to load, may hang or may crash the process, and none of that
+may stop a training. The next training copies what this one could not.
 """
 
 from __future__ import annotations

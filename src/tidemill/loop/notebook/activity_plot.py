@@ -1,4 +1,4 @@
-"""How much happened when: the events of a model over time, as a drawing and as a table."""
+"""Activity plot: the events of a model over time, as a bar chart and a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of a project compared, with the figures of users that they kept, and the comparison as a notebook shows it."""
+"""Comparison of runs by their metrics, paired by user, and its HTML for a notebook."""
 
 from __future__ import annotations
 

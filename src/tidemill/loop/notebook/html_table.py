@@ -1,4 +1,4 @@
-"""A table as HTML for a notebook: texts are texts, numbers stand to the right, nothing is loaded from anywhere."""
+"""HTML tables for a notebook: texts are escaped, numbers are right-aligned, nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A map of items as one piece of HTML for a notebook: a drawing, what is under the pointer, and the same as a table.
+"""Item map as self-contained HTML for a notebook: a scatter plot with tooltips, and the same as a table.
 
-It is whole in itself: nothing is loaded from anywhere, and titles are texts to it, never markup. Where a viewer
-runs no scripts, the drawing and the table are still there.
+Nothing is loaded from elsewhere, and titles are text, never markup. Where a viewer runs no scripts, the plot and the
+table still show.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What to call an item in front of people: its title where the shop has one that can be read, else its id."""
+"""Display names of items: the title where there is a readable one, else the id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables and feature views of one publication as Polars frames: the same rows whatever is published meanwhile."""
+"""Polars frames of the tables and feature views of one snapshot: unchanged by later publications."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tabular model on the workbench: its examples, experiments that become runs, and the model that is live.
+"""Tabular workbench: a model's examples, experiments that become runs, and its champion.
 
 bench = tm.open_project(".")
 churn = bench.tabular("churn")

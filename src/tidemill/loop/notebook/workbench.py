@@ -1,4 +1,4 @@
-"""A project opened for a notebook: its data in one line, runs that can be compared, and the model that is live.
+"""The workbench: a project opened in a notebook for its data, its experiments and its champions.
 
     import tidemill as tm
 
@@ -6,8 +6,8 @@
     bench.tables["ratings"]
     tried = bench.experiment("for_you", tm.item_knn())
 
-It reads what is published and adds runs to the ledger. It takes no lease, so it stands in nobody's way: a run, a
-training and a server go on beside it.
+It reads what is published and adds runs to the ledger. It takes no lease, so it never blocks a run, a training or a
+server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a project declares of its features, as records that outlive the process that loaded mill.py."""
+"""Feature metadata: the declared feature views and functions as records, for processes that do not load mill.py."""
 
 from __future__ import annotations
 

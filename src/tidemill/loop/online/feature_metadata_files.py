@@ -1,7 +1,8 @@
-"""What a project says of its features, and what was measured of them, left as files for whoever cannot load mill.py.
+"""Files of feature metadata: declarations, significance and skew, for processes that do not load mill.py.
 
-They lie beside the server's pointers, each replaced at once: `features.json` by every run, `significance.MODEL.json` by
-a training and by `tidemill features --significance`, `skew.MODEL.json` by `tidemill features --skew MODEL`.
+They are stored next to the server's pointers, each replaced atomically: `features.json` by every run,
+`significance.MODEL.json` by a training and by `tidemill features --significance`, `skew.MODEL.json` by
+`tidemill features --skew MODEL`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""What answers look up, made from the published tables and nothing else: feature views, what each user has seen, and
-how often each item was taken on each of the last days.
-"""
+"""Materialisation of online data from the published tables: feature views, user histories, daily counts of items."""
 
 from __future__ import annotations
 

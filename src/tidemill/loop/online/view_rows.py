@@ -1,4 +1,4 @@
-"""The row of each entity of a feature view that counts at the end of a publication: what goes online."""
+"""Online rows of a feature view: the current row of each entity as of a publication."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of a project is what was written: the ledger against its heads, the lake against its hashes."""
+"""Integrity audit of a project: the ledger against its checkpoints, the lake's files against their hashes."""
 
 from __future__ import annotations
 

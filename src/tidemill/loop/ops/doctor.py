@@ -1,4 +1,4 @@
-"""What is wrong with this machine or this project, each with what to do about it."""
+"""The doctor: health checks of the machine and the project, each with a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every increment of a stream with its verdict, as the ledger has it."""
+"""Increment history of a stream: every increment with its verdict, from the ledger."""
 
 from __future__ import annotations
 

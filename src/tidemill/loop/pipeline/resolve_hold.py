@@ -1,4 +1,4 @@
-"""Settle a held increment: a named person accepts it with a reason, or a corrected file replaces it. Once."""
+"""Resolution of a held increment, once: a named person accepts it with a reason, or a corrected file replaces it."""
 
 from __future__ import annotations
 

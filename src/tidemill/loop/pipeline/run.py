@@ -1,8 +1,8 @@
-"""A run: everything that is due, brought in, checked, published or held; then features; then what the server needs,
-and the champions that are to be kept fresh.
+"""A run of the pipeline: ingests, checks and publishes (or holds) what is due, materialises features for the server and
+refreshes champions.
 
-One run at a time brings in days; models are trained and promoted meanwhile. A killed run is simply run again: what the
-ledger has is done, what it has not is made again.
+One run at a time ingests; models can be trained and promoted meanwhile. A killed run is run again: what the ledger
+records is done, the rest is repeated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run would do, and why, without doing it."""
+"""Run plan: the steps of the next run and the reason for each, without executing them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is live, what has come in, and what needs a person."""
+"""Project status: streams, tables, models, and the actions that a person has to take."""
 
 from __future__ import annotations
 

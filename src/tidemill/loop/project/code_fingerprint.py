@@ -1,5 +1,5 @@
-"""What a step is made of: its function's code, every project module that it reaches, the values that it closes over and
-the versions of the libraries that it imports. A changed helper changes it; a changed comment or docstring does not.
+"""Code fingerprint of a step: a hash of its function, every project module that it reaches, the values that it closes
+over, and the versions of imported libraries. A changed helper changes it; a changed comment or docstring does not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a project file declares: streams, tables, feature views, on-demand features, recommenders and tabular models."""
+"""Declarations of a project file: streams, tables, feature views, on-demand features, recommenders, tabular models."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A vault store that is opened when it is first needed, and only where there is one: what a server's worker has.
+"""Existing vault: a vault store that is opened on first use and never created, for the server's workers.
 
-Opening a vault that is away would begin an empty one in its place, and what is sealed under keys that only that one
-holds would be lost. So the file is looked at before each call: another file is opened anew, and none is an error.
+Opening a missing vault would create an empty one in its place, and what is sealed under the missing keys would be lost.
+So the file is checked before each call: a replaced file is reopened, and a missing one is an error.
 """
 
 from __future__ import annotations

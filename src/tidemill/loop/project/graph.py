@@ -1,4 +1,4 @@
-"""The graph that the signatures draw: order, nearest names, cycles, and types, all before anything runs."""
+"""Dependency graph of a project, derived from function signatures: order, names, cycles and types, checked first."""
 
 from __future__ import annotations
 

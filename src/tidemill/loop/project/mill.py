@@ -1,5 +1,5 @@
-"""The project file's words: a `Mill` and what it makes. Functions are named after what they make, parameters name what
-they need, and the graph follows from the signatures.
+"""The `Mill`: declares a project's streams, tables, checks, features and models. A function is named after its output
+and its parameters after its inputs; the dependency graph follows from the signatures.
 """
 
 from __future__ import annotations

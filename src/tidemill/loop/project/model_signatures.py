@@ -1,4 +1,4 @@
-"""How a tabular model of mill.py is asked: its request, lookups, functions and inputs, from names and types alone."""
+"""Model signatures: the request, lookups, functions and inputs of a tabular model, from names and types alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pre-trained models of a project: found in its folder, kept in the bundle of what uses them, and told on its card."""
+"""Folders of pre-trained models: found in the project, copied into the bundle that uses them, named on its card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a project lies, and its `mill.py` as a `Mill`."""
+"""Project discovery: the folder of a project, and its `mill.py` loaded as a `Mill`."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Source states, stored beside the ledger: what the sources of a stream have to know of earlier reads.
+"""Source states, stored next to the ledger: what the sources of a stream need to know of earlier reads.
 
-The ledger line of an increment names a state by the sha256 of an object; the object lies in the store for what lies
-beside tables. A state is a chain of such objects: each holds the entries that changed and names its parent by hash, and
-the last one has no parent. An object that is not twice as large as the change that follows it is merged into it (the
-logarithmic method of a log-structured merge tree), so that a state of n entries is a chain of about log2(n) objects,
-which together are not twice as large as the state, and a day writes little more than what it changed.
+The ledger line of an increment names a state by the sha256 of an object in the object store. A state is a
+chain of such objects: each holds the entries that changed and names its parent by hash, and the last one has no parent.
+An object that is less than twice as large as the change after it is merged into it (the logarithmic method of a
+log-structured merge tree), so a state of n entries is a chain of about log2(n) objects, which together are less than
+twice as large as the state, and a day writes little more than what it changed.
 """
 
 from __future__ import annotations

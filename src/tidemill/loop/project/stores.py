@@ -1,4 +1,4 @@
-"""The stores of a project, opened once from its settings and handed to whoever needs them."""
+"""The stores of a project, opened once from its settings and passed to whoever needs them."""
 
 from __future__ import annotations
 

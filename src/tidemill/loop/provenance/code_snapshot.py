@@ -1,7 +1,7 @@
-"""The project's code as it was when something was learned: mill.py and every file of the project that it imports.
+"""Code snapshot of a training: mill.py and every file of the project that it imports.
 
-Kept as a sealed folder of Python sources, the same code once. What functions read besides (files, services) is not in
-it: a training reads published tables only.
+Stored as a sealed folder of Python sources, the same code once. Files and services that functions read are not in it:
+a training reads published tables only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a training ran with, kept whole: interpreter, libraries by version and content, threads, BLAS and processor.
+"""Environment lock of a training: interpreter, libraries by version and content, threads, BLAS and processor.
 
-Enough to make the same environment again, and to say afterwards in which point another one differs. No path, no user
-name and no secret is in it.
+Enough to rebuild the same environment, and to list how another one differs. It contains no path, no user name and no
+secret.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The libraries of this process: every distribution that is installed, what it brought, and whether it is needed."""
+"""Installed libraries: every distribution with its version, the hash of its files, and whether it is needed."""
 
 from __future__ import annotations
 

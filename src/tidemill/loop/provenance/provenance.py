@@ -1,6 +1,4 @@
-"""What a training was done with: the commit of the code, the installed libraries, the machine; and all of it kept, so
-that it can be done again.
-"""
+"""Provenance of a training: commit, environment and machine, and the stored code and environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts of a model's events as they are published, by way of what changed since they were last kept."""
+"""Count store: a model's event counts, updated incrementally from the rows that changed since the last publication."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Champions kept fresh: with the days that came in, a champion's lists are made anew from counts, and go live.
+"""Refresh of models: a champion's lists are recomputed from the counts of new days and promoted, without retraining.
 
-Nothing is learned: settings, vectors and trees are those of the release that was learned, and its evaluation stays with
-it. A fresh bundle depends on that release and on the tables alone, not on the refreshes between.
+Settings, vectors, trees and the evaluation are those of the trained release. A refreshed bundle depends on that release
+and the tables alone, not on the refreshes in between.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a release was learned with the settings that mill.py has: what is open there was chosen, and agrees."""
+"""Settings match: compares the settings of a release with those of mill.py, where an open setting matches any value."""
 
 from __future__ import annotations
 

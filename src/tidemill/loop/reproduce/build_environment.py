@@ -1,7 +1,7 @@
-"""A new environment with the libraries that were recorded, from the package index, and this tidemill's own files.
+"""Build of a virtual environment with the recorded libraries, from the package index, and the files of this tidemill.
 
-The hashes of a project's lock file are held against what the index gives. `uv` makes it where it is installed, else
-`venv` and `pip` do.
+Downloads are checked against the hashes of the project's lock file. It is built by `uv` where that is installed, else
+by `venv` and `pip`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether two bundles answer alike: the golden rows of a tabular model, or the lists of users with a history."""
+"""Comparison of two bundles by their predictions: on golden rows of a tabular model, or lists of known users."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Learning again what a card names: settled settings, kept code, pinned tables; and how good it is on its own split.
+"""Relearning: trains the model of a card again from its recorded settings, stored code and pinned tables.
 
-Runs in a process of its own, over a view that can only be read, and writes nothing but the folder that it is given.
+Runs in a process of its own on a read-only view, and writes only to the given folder.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Learning something again from what was kept of it, and saying whether it is the same.
+"""Reproduction: trains a run or release again from its stored inputs and compares the result.
 
-The publication, the code, the settled settings and the environment are those of then; the learning is the same code
-path, in a process that can only read the project. Nothing of the project changes but one line of the ledger. What an
-open range or a deadline decided is not searched again: the settings that it settled on are taken.
+The publication, the code, the chosen settings and the environment are the recorded ones; the training is the same code
+path, in a process that can only read the project. Only one ledger line is added to the project. A search is not
+repeated: the settings that it chose are used.
 """
 
 from __future__ import annotations

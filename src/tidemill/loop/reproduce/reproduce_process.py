@@ -1,7 +1,7 @@
-"""The process that learns or measures again: it opens kept code and the lake's files to read, and leaves a folder.
+"""Reproduction process: trains or evaluates again from stored code and read-only files of the lake.
 
-It opens no ledger, no key and no vault, so it can change nothing of the project. What to do comes as a line of JSON on
-stdin, what came of it goes into a file; when stdin ends before that, whoever asked is gone, and so is this process.
+It opens no ledger, no key and no vault, so it cannot change the project. The job is a line of JSON on stdin, the result
+is written to a file; when stdin ends before that, the parent is gone and the process exits.
 """
 
 from __future__ import annotations

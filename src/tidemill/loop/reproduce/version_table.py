@@ -1,8 +1,8 @@
-"""How good every kept version of a model's code is on every version of the data that the model was learned from.
+"""Version table: metrics of every stored version of a model's code on every version of its training data.
 
-Each cell is a learner with the settings that its run settled on, fitted by the code of that run on that publication and
-measured there. Every publication has a split of its own, where 90% of its events have happened, so figures compare
-down a column; along a row the test is another one. The libraries are those of now.
+Each cell is a learner with the settings that its run chose, fitted by the code of that run on that publication and
+evaluated there. Every publication has its own split, where 90% of its events have happened, so metrics compare within
+a column; along a row the test set differs. The libraries are the current ones.
 """
 
 from __future__ import annotations

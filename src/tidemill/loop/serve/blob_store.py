@@ -12,5 +12,5 @@ from tidemill.loop.project.open_port import PortOpener
 
 
 def open_blobs(project: str, profile: str, overrides: Mapping[str, Any]) -> Blobs:
-    """The store in which the bundles of `project` lie."""
+    """The store that holds the bundles of `project`."""
     return PortOpener(load(Path(project), profile=profile, overrides=overrides)).blobs()

@@ -1,8 +1,8 @@
-"""A server's processes, built from a project's settings: its API workers and its log writer.
+"""Server processes, built from a project's settings: the API workers and the log writer.
 
 The supervisor starts them by name (`tidemill.loop.serve.server_processes:worker`), each in a process of its own. A
 worker opens neither the ledger nor mill.py: deployments, streams and switches reach it as files, so that it answers
-while those are away.
+while those are unavailable.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Measuring what there is: a release's settings, or somebody's ranked lists, on days after everything learned from.
+"""Evaluation of a recommender: a release's settings, or ranked lists in a file, on days after its training data.
 
-A release that is live has learned from all days, so it cannot be measured on them: its settings are learned again from
-the days before the split, and what that leaves is asked.
+A live release was trained on all days, so it cannot be evaluated on them: its settings are trained again on the days
+before the split, and that model is evaluated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How good a tabular release is on rows that came in after it was learned: nothing is learned, only answered."""
+"""Evaluation of a tabular release on rows that arrived after its training, without retraining."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that was learned elsewhere becomes a candidate release: same bundle, same gates, its origin on the card."""
+"""Import of a model that was trained elsewhere as a candidate release: same bundle, same gates, origin on its card."""
 
 from __future__ import annotations
 

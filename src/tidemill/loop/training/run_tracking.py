@@ -1,4 +1,4 @@
-"""A training as a run of the ledger: what it began with, its figures, its trials, and what it left."""
+"""Run tracking of a training: its inputs, metrics, trials and artifacts, in the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learn whatever mill.py declares under a name: a recommender or a tabular model."""
+"""Training of a model that mill.py declares: a recommender or a tabular model."""
 
 from __future__ import annotations
 

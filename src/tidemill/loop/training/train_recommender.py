@@ -1,7 +1,6 @@
-"""A training, from published interactions to a release that can be promoted.
+"""Training of a recommender, from published interactions to a release that can be promoted.
 
-What was learned from the same rows with the same settings is not learned again; new rules on the same bundle are a new
-release in no time.
+The same rows with the same settings are not trained again; new rules on the same bundle are a new release at once.
 """
 
 from __future__ import annotations

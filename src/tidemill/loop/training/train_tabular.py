@@ -1,6 +1,6 @@
-"""A training of a tabular model, from one publication to a release that can be promoted.
+"""Training of a tabular model, from one publication to a release that can be promoted.
 
-What was learned from the same rows by the same code with the same settings is not learned again.
+The same rows, code and settings are not trained again.
 """
 
 from __future__ import annotations
