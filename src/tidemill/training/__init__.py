@@ -1,4 +1,4 @@
-"""How is it learned, and how good is it? Splits by time, settings chosen on validation days, evaluation, training.
+"""Training and evaluation: splits by time, settings chosen on validation days, measured on later days, runs.
 
 Upstream: `models` for learners and answers; events come in as arrays. Downstream: the run seals the folder that a
 training leaves into a bundle, and the card shows its evaluation.

@@ -1,4 +1,4 @@
-"""The learner that the data asks for: all are tried, cheapest first, and the simplest is kept on a tie.
+"""The automatic learner: all learners are tried, cheapest first, and the simplest wins a tie.
 
 A dearer one is taken only where the paired 95% interval of its difference to the present one, over the same validation
 users, lies above zero. Its settings were chosen on these users as well, so a win by little may be luck: the test days,

@@ -1,4 +1,4 @@
-"""Choosing settings on validation days, each by what it does for warm users there.
+"""Choice of settings on validation days, by the metric of warm users there.
 
 The days after the split are never handed in, so nothing here can look at them. Settings that are given as a range or a
 grid are searched first, with all that is left out at its first value; then what is left out is chosen, one setting

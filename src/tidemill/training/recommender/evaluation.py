@@ -1,4 +1,4 @@
-"""How good a recommender is on days after everything that it learned from, beside 30-day popularity."""
+"""Evaluation of a recommender on days after its training data, compared with 30-day popularity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All targets of an evaluation in one table, with the place that each list gives them, cut into any parts."""
+"""All targets of an evaluation in one table, with their rank in each list, by slices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may make a figure too good, or not comparable: each a sentence with numbers, none where there is nothing.
+"""Evaluation warnings: why a metric may be too good or not comparable, each a sentence with numbers.
 
 Each check looks for one thing; how often real comparisons suffer from them: Ji et al. (2023), "A Critical Study on Data
 Leakage in Recommender System Offline Evaluation".

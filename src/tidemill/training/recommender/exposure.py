@@ -1,4 +1,4 @@
-"""Who is shown: the attention that groups of items get in the lists, beside their share of what was taken.
+"""Exposure: the share of attention that each group of items gets in the lists, and its share of the targets.
 
 A place counts 1/log2(1 + place), as attention falls down a list (Singh & Joachims 2018, "Fairness of Exposure"). A
 ratio of 1 is proportionate to what was taken; what was taken is itself a child of what had been shown.

@@ -1,4 +1,4 @@
-"""What kind of items stand in lists: how popular, how many different ones, how unlike each other.
+"""Statistics of recommendation lists: popularity, coverage and diversity of their items.
 
 Novelty and diversity follow Vargas & Castells (2011); popularity bias is read as in Abdollahpouri et al. (2019), what
 is shown beside what is taken.

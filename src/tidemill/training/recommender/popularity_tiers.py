@@ -1,4 +1,4 @@
-"""Head, middle and tail: items by how much they were taken, each tier with a third of the events."""
+"""Popularity tiers (head, middle, tail): items by popularity, each tier with a third of the events."""
 
 from __future__ import annotations
 

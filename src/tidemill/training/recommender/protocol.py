@@ -1,4 +1,4 @@
-"""Which split, whose history and which targets a figure was measured with: it goes with every figure."""
+"""The evaluation protocol that goes with every metric: split, histories, targets, candidates."""
 
 from __future__ import annotations
 

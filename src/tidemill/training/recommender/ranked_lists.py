@@ -1,4 +1,4 @@
-"""Somebody else's ranked lists, read from a file, measured as if a model of our own had given them.
+"""Ranked lists from a file, evaluated in the same way as the lists of a trained model.
 
 One row for each place: a user, an item, and a rank (1 is best) or a score (largest is best). CSV, Parquet and JSON
 lines are read; a column of lists, best first, is one row for each user.

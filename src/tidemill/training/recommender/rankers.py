@@ -1,4 +1,4 @@
-"""What gives ranked lists to measure: a slate, popularity, a file; and how their answers are taken."""
+"""Rankers to evaluate: a slate, popularity or a file of lists, and how their lists are read."""
 
 from __future__ import annotations
 

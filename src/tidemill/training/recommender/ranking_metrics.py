@@ -1,4 +1,4 @@
-"""What a ranked list is worth: hit rate, recall and NDCG at k, by user or by any part of the targets.
+"""Ranking metrics: hit rate, recall and NDCG at k, by user or by any slice of the targets.
 
 NDCG follows Järvelin & Kekäläinen (2002) with gains of one.
 """

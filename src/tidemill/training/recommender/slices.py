@@ -1,4 +1,4 @@
-"""The parts of an evaluation: who is served how well, each part beside the baseline, and the worst one named."""
+"""Slices of an evaluation: the metrics of each, compared with the baseline, and the worst one named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splitting by global time: train ends before an instant, everything measured lies at it or after.
+"""Splits by global time: training data ends before an instant; everything measured is at or after it.
 
 One instant for all users, so that no model sees the future of anybody ("Time to Split", arXiv 2507.16289). Validation
 windows are cut the same way out of the days before the split; the test days are never looked at for a choice.

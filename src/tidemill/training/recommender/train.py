@@ -1,4 +1,4 @@
-"""Training a recommender: choose on validation days, measure on the days after the split, then learn from all."""
+"""Training of a recommender: choose on validation days, evaluate on the days after the split, refit on all days."""
 
 from __future__ import annotations
 

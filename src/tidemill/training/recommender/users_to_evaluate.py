@@ -1,4 +1,4 @@
-"""Whom to measure on, and with what: users with later events, what they had before, and what they took afterwards."""
+"""Users to evaluate: users with later events, their history before the split and their targets after it."""
 
 from __future__ import annotations
 

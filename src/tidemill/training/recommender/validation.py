@@ -1,4 +1,4 @@
-"""What a setting is worth before the split: back-to-back validation windows, their warm users, and the figure of each.
+"""Validation before the split: back-to-back windows, their warm users, and the metric of each user.
 
 Whoever chooses hands in the days before the split alone, so nothing here can look at the test days. The figure of a
 user is the mean of HR@10 and NDCG@10 over the whole catalogue, seen items dropped.

@@ -1,4 +1,4 @@
-"""The objective of a choice between recommenders: what settings are worth on validation windows, here or elsewhere.
+"""The objective of a choice between recommenders: the value of settings on validation windows, in any process.
 
 Events are written once as arrays that every process maps into its memory; the windows are cut from them again there.
 """

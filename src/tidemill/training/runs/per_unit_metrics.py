@@ -1,4 +1,4 @@
-"""The figures of each measured user, kept so that a later run can be compared with this one in pairs.
+"""Metrics per unit (user or row), stored so that a later run can be compared with this one in pairs.
 
 A folder of two arrays and their names: no id is in it, users stand in the order in which they were measured. Two
 folders can be paired where `users` is the same: a hash over who was measured, on what, from which split.

@@ -1,4 +1,4 @@
-"""Where a run lives, so that others can tell whether it still does: machine, boot, process and its start."""
+"""The identity of the process of a run (machine, boot, process, start), to tell whether it is still alive."""
 
 from __future__ import annotations
 

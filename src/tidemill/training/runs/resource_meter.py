@@ -1,4 +1,4 @@
-"""What a run takes of the machine, measured from its beginning: time, CPU with that of its processes, peak memory."""
+"""The resource meter of a run: wall time, CPU time with child processes, peak memory."""
 
 from __future__ import annotations
 

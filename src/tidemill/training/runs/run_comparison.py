@@ -1,4 +1,4 @@
-"""Runs beside each other: only what differs, their figures, and, on the same users, whether a difference is chance."""
+"""Comparison of runs: their differences, their metrics, and paired tests on the same users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of a run as the ledger keeps it: JSON of plain values, every number finite, no person's surrogate in it."""
+"""The JSON of a run in the ledger: plain values, every number finite, no personal data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run while it goes on: its figures, its trials, what it leaves, and how it ends, each a line of the ledger."""
+"""The tracker of a run in progress: its metrics, trials, artifacts and end, each a line of the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that was learned, searched or measured: runs, each a few lines of the ledger.
+"""Runs: everything that was trained, searched or evaluated, each a few lines of the ledger.
 
 A run's number is settled by the ledger's order: whoever begins one writes a line that claims the next number of its
 model, and the first line of a number has it. Who came second claims the next. So two that begin at the same instant

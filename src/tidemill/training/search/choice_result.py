@@ -1,4 +1,4 @@
-"""What a choice leaves: the settled learner, what was tried, and what is worth saying about it."""
+"""The result of a choice: the resolved learner, the trials, and notes worth reporting."""
 
 from __future__ import annotations
 

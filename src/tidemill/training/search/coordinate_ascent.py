@@ -1,4 +1,4 @@
-"""One setting after another: each takes the value that is best while the others stay, and the first one on a tie."""
+"""Coordinate ascent: each setting in turn takes its best value while the others stay; ties go to the first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searching settings: trials are proposed, done, kept one by one, and given up early where they are clearly worse.
+"""Search of settings: trials are proposed, run, stored one by one, and pruned where they are clearly worse.
 
 Trials come in generations of as many as there are processes. What a generation tries depends on the seed and on the
 trials of the generations before, and on nothing else; so a search that was killed and is begun again with the trials

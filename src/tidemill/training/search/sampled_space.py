@@ -1,4 +1,4 @@
-"""What a search may draw: ranges and values, each value as it is written down, and the number behind it."""
+"""The search space that a sampler draws from: ranges and values, each with its label and its number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search tries next: a pure function of the seed and of the trials before, so that it can go on after a kill.
+"""The sampler of a search: the next trial as a pure function of the seed and earlier trials, so it can resume.
 
 Every generation asks a fresh study that is told the trials before it in their order (tree-structured Parzen
 estimator, Bergstra et al. 2011, by Optuna). Nothing is remembered between generations.

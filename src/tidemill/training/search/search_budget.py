@@ -1,4 +1,4 @@
-"""How much may be tried when settings are chosen, what was tried before, and where each trial is kept."""
+"""The budget of a search for settings, the trials that were tried before, and where each trial is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trial, and a process that does one after another: what it may report, and how its end is told.
+"""One trial, and a worker process that runs trials in turn: what it reports and how it ends.
 
 A worker is a process of its own, so that a trial can be ended from outside and a death takes nothing else with it.
 """

@@ -1,4 +1,4 @@
-"""Doing trials: here, or in processes beside, at most so many at once and none beyond the deadline."""
+"""The trial runner: trials run here or in worker processes, up to a number at once, until the deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the rows of one part differ from others by more than chance, also where few rows have skewed losses.
+"""A permutation test of a slice against other rows, valid also where few rows have skewed losses.
 
 Were rows dealt to the part at random, the sum of their losses would have a known mean, variance and skew; a gamma
 distribution with these three (Pearson's type III, as in Mielke & Berry, "Permutation Methods") gives the tails that a

@@ -1,4 +1,4 @@
-"""Whether a difference could be chance: a paired permutation test, and what many looks do to it.
+"""A paired permutation test of a difference, with Holm's correction for multiple tests.
 
 Under the hypothesis that model and baseline are worth the same to each user, the sign of a user's difference is a coin:
 p is the share of 10,000 tosses of all coins whose mean is as far from zero as the one seen (Fisher 1935), with one

@@ -1,4 +1,4 @@
-"""Resamples of test rows, drawn once for every figure: the Poisson bootstrap, over whole groups where rows have them.
+"""The Poisson bootstrap over test rows, drawn once for all metrics; over whole groups where rows have groups.
 
 All figures see the same resamples, so that what two models share cancels in their difference (Chamandy et al. 2012).
 """

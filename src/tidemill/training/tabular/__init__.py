@@ -1,1 +1,1 @@
-"""How tabular models are learned and measured: splits, estimators, AutoML, assessment."""
+"""Training and evaluation of tabular models: splits, estimators, AutoML, assessment."""

@@ -1,4 +1,4 @@
-"""Anything with `fit` and `predict` as a plan: fitted anew, published as trees or ONNX, if that answers alike."""
+"""An estimator (any object with `fit` and `predict`) as a plan: fitted, then published as trees or ONNX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `learn=` of a tabular model may be, and the settled plan that it comes to: chosen by trial, or as given."""
+"""Resolution of the `learn=` setting of a tabular model to a learner plan: selected by trials, or as given."""
 
 from __future__ import annotations
 

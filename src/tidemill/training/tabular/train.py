@@ -1,4 +1,4 @@
-"""Training a tabular model: choose and fit on the earlier rows, measure on the later ones, then learn from all."""
+"""Training of a tabular model: select and fit on earlier rows, evaluate on later rows, then refit on all rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a tabular model is on rows that it never saw: figures with intervals, and everything that they hide."""
+"""Assessment of a tabular model on held-out rows: metrics with intervals, slices, fairness, calibration, curve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An assessment as the figures of a run, and the losses of its rows for a comparison in pairs."""
+"""An assessment as the metrics of a run, with the losses per row for a paired comparison."""
 
 from __future__ import annotations
 

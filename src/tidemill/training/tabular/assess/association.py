@@ -1,4 +1,4 @@
-"""Whether a column has anything to do with the target: the p of a test that fits both, one column at a time.
+"""Association of one column with the target: the p value of a test chosen by their types.
 
 Numbers against a target with an order (a number, a count, two classes): Spearman's rank correlation. Numbers against
 several classes, and texts against numbers: Kruskal & Wallis (1952). Texts against classes: Pearson's chi-squared over

@@ -1,4 +1,4 @@
-"""Whether a probability means what it says: rows of similar answers, what was foretold and what came.
+"""Calibration: predicted probabilities compared with observed frequencies in bins of similar predictions.
 
 The calibration error is the mean distance of both, over bins of equally many rows, less what chance alone makes of it:
 a perfect model has distances too. Their squares are too large by the variance of what came (Kumar, Liang & Ma 2019,

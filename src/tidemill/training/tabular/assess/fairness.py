@@ -1,4 +1,4 @@
-"""How differently a model treats the groups of a declared attribute, which it need not have been given.
+"""Fairness: gaps between the groups of a declared attribute, which need not be an input of the model.
 
 Of a binary task: how often each group is selected, found (true positives), wrongly selected (false positives) and
 wrong, and by how much its probability is too high. Of classes: how often it is wrong. Of numbers: the error, the mean

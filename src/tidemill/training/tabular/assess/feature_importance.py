@@ -1,4 +1,4 @@
-"""How much each input moves a model's answers: mean absolute SHAP values over test rows (Lundberg & Lee 2017)."""
+"""Feature importance: mean absolute SHAP values over test rows (Lundberg & Lee 2017)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What more rows would buy: the settled plan learned again from fewer rows, and a power law through its errors.
+"""The learning curve: the plan refitted on fewer rows, and a power law through its errors.
 
 error(n) = floor + scale · n^-power fits most learners over a wide range (Viering & Loog 2023, "The Shape of Learning
 Curves"). It is fitted to every resample of the test rows, each time without one of the points, so that the interval

@@ -1,4 +1,4 @@
-"""What each row adds to a measure: losses that are means over rows, so that rows can be compared in pairs."""
+"""Losses per row: metrics that are means over rows, so that models can be compared in pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model says of examples, as the measures read it."""
+"""Model predictions for examples, as the metrics read them."""
 
 from __future__ import annotations
 

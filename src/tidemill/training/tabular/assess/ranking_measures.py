@@ -1,4 +1,4 @@
-"""Measures that look at the order of the answers, in many weightings of the rows at once."""
+"""Ranking metrics of predictions (AUC, average precision), under many row weightings at once."""
 
 from __future__ import annotations
 

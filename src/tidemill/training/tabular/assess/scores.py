@@ -1,4 +1,4 @@
-"""The measures of a model beside those of another one on the same rows: values, intervals, paired differences."""
+"""Metric scores of a model and of another one on the same rows: values, intervals, paired differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well one input alone foretells the target, learned on one half of the rows and measured on the other."""
+"""Score of a single input as a predictor of the target, fitted on one half of the rows, measured on the other."""
 
 from __future__ import annotations
 

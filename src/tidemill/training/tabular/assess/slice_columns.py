@@ -1,4 +1,4 @@
-"""The columns that rows are cut by: groups of texts, flags and few numbers, quarters of many numbers."""
+"""The columns that define slices: groups of texts, flags and few numbers, quartiles of many numbers."""
 
 from __future__ import annotations
 

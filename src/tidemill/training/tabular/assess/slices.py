@@ -1,4 +1,4 @@
-"""Where a model is weak: the measure that decides on the rows of one part, beside all other rows.
+"""Performance by slice: the main metric on the rows of one slice, compared with all other rows.
 
 Holm's correction over all parts keeps the chance of any false alarm below 5%.
 """

@@ -1,4 +1,4 @@
-"""What makes figures too good: inputs that know the answer, that come after it, and rows on both sides.
+"""Target leakage: inputs that reveal the target, inputs from the future, and rows in both train and test.
 
 Each sentence names the column, its numbers and what to do. What looks for one thing stands by itself; where there is
 nothing to say, nothing is said. Kinds and cases: Kapoor & Narayanan (2023), "Leakage and the reproducibility crisis in

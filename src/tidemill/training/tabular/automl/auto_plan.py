@@ -1,4 +1,4 @@
-"""What the choice settled, as plain data: members, their rounds, their weights. Fitting it never looks at a clock."""
+"""The AutoML plan as plain data: members, their rounds and weights. Fitting it never depends on a clock."""
 
 from __future__ import annotations
 

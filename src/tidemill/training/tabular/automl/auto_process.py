@@ -1,4 +1,4 @@
-"""Members fitted in processes of their own, until a deadline that holds from outside.
+"""Fitting of AutoML members in child processes, with a deadline that the parent enforces.
 
 What a library does between two of its steps cannot be interrupted by a kind word: the process is ended, and what its
 finished members left as files is used. `python -m tidemill.training.tabular.automl.auto_process PLACE NUMBER …` is one.

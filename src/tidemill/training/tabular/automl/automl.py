@@ -1,4 +1,4 @@
-"""AutoML for a table: baselines first, then a fixed portfolio while the time lasts, and the simplest on a tie.
+"""AutoML for a table: baselines first, then a fixed portfolio within the time limit; the simplest wins a tie.
 
 A more complex model takes the place of a simpler one only where the paired 95% interval of the difference of their
 losses, over the same held-out rows, lies below zero.

@@ -1,4 +1,4 @@
-"""What must be beaten: the share, the median or the mean of all rows, or of the rows with the same text."""
+"""Baselines that a model must beat: the share, median or mean of all rows, or of the rows with the same text."""
 
 from __future__ import annotations
 

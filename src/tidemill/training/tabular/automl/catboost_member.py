@@ -1,4 +1,4 @@
-"""CatBoost's symmetric trees as a member: learned on our own columns, so that they leave it as plain arrays.
+"""CatBoost's symmetric trees as a member: trained on encoded columns, so that they export as plain arrays.
 
 L. Prokhorenkova et al. 2018, "CatBoost: unbiased boosting with categorical features". One thread and a fixed seed give
 the same bits. Its own treatment of categories is not used: its tables cannot be taken along.

@@ -1,4 +1,4 @@
-"""One member learned on each fold and asked about the rows held out: margins that no row has told itself."""
+"""Cross-fitting: one member fitted on each fold, with out-of-fold margins for the rows held out."""
 
 from __future__ import annotations
 

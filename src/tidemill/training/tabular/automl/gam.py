@@ -1,4 +1,4 @@
-"""The sum of curves: a spline regression of degree 1 with a ridge, logistic, Poisson, of means or of medians.
+"""A generalised additive model (GAM): linear splines with a ridge penalty; logistic, Poisson, mean or median.
 
 Generalised additive model (Hastie and Tibshirani 1986) by Newton steps (iteratively reweighted least squares); absolute
 error by the same steps with weights 1/|residual| (Schlossmacher 1973); several classes by L-BFGS.

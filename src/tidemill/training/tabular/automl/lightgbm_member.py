@@ -1,4 +1,4 @@
-"""LightGBM's trees as a member: one thread, the same bits every time, stopped where held-out rows stop gaining.
+"""LightGBM as a member: one thread, deterministic, early stopping on held-out rows.
 
 G. Ke et al. 2017, "LightGBM: A Highly Efficient Gradient Boosting Decision Tree".
 """

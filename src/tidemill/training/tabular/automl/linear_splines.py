@@ -1,4 +1,4 @@
-"""Columns of a design matrix as hats between knots: a curve that is straight between them is a weighted sum of hats."""
+"""Linear splines: columns of a design matrix as hat functions between knots (a basis of degree 1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each kind of member is learned with: plain values, JSON both ways, so that it can be learned again."""
+"""Settings (hyper-parameters) of each kind of member: plain values, to and from JSON, so that it can be refitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is tried, the cheapest first: a fixed list by task and size of the table, and nothing is searched.
+"""The portfolio: a fixed list of candidates by task and table size, cheapest first, without a search.
 
 That a few good settings weighted together beat a search of one of them is Erickson et al. 2020 (AutoGluon-Tabular).
 """

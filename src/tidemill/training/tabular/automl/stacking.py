@@ -1,4 +1,4 @@
-"""Members' margins weighted together: weights that are never negative, learned on rows that the members had not seen.
+"""Stacking: a weighted sum of the members' margins with non-negative weights, fitted on out-of-fold rows.
 
 Wolpert 1992; that weights below zero only fit noise is Breiman 1996, "Stacked Regressions".
 """

@@ -1,4 +1,4 @@
-"""A model that was learned elsewhere, made ready for a bundle: what it reads, what it answers, and how good it is."""
+"""Import of a model that was trained elsewhere: its inputs, its outputs and its evaluation, ready for a bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that MLflow keeps, published by its flavor: ONNX and trees as they are, a pickle only by trust."""
+"""An MLflow model published by its flavor: ONNX and trees directly, a pickle only if it is trusted."""
 
 from __future__ import annotations
 

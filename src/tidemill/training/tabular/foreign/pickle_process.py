@@ -1,4 +1,4 @@
-"""A fitted scikit-learn object out of its pickle: in a process of its own, out of which only ONNX comes.
+"""Loading of a pickled scikit-learn model in a child process that returns only ONNX.
 
 Reading a pickle runs code. The process may open no connection and start no other process, which stops an honest mistake
 and not an attacker: read only what your own people made.

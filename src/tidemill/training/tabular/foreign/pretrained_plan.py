@@ -1,4 +1,4 @@
-"""Models that were trained elsewhere as plans: nothing is fitted, and the pinned file is published as it is."""
+"""Pre-trained models as plans: nothing is fitted, and the pinned file is published unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fitting on one thread and with NumPy's own generator seeded, so that the same rows give the same model."""
+"""Deterministic fitting: one thread and seeded generators, so that the same rows give the same model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs as the pandas DataFrame that estimators know: numbers as float64 with NaN, texts as objects with NaN."""
+"""Inputs of an estimator as a pandas DataFrame: numbers as float64 with NaN, texts as objects with NaN."""
 
 from __future__ import annotations
 

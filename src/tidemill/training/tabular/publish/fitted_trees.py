@@ -1,4 +1,4 @@
-"""Fitted trees of scikit-learn, LightGBM and XGBoost as one table of trees, whose sums are margins or probabilities."""
+"""Fitted trees of scikit-learn, LightGBM and XGBoost as one tree table, whose sums are margins or probabilities."""
 
 from __future__ import annotations
 

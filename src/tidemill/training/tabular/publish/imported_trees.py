@@ -1,4 +1,4 @@
-"""Trees that were learned elsewhere as tabular models: LightGBM's text, CatBoost's and XGBoost's own files."""
+"""Imported trees as tabular models: LightGBM's text format, CatBoost's and XGBoost's own files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LightGBM's estimators: texts are native categories, and the model is published as its own text."""
+"""LightGBM's estimators: texts are native categories, and the model is published in LightGBM's text format."""
 
 from __future__ import annotations
 

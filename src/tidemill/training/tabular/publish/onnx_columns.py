@@ -1,4 +1,4 @@
-"""Fitted scikit-learn preprocessing as nodes of an ONNX graph: in double precision, and told by the transformer itself.
+"""Fitted scikit-learn column transformers as ONNX nodes in double precision, from their fitted attributes.
 
 Texts become a table: the fitted transformer is asked what it makes of each text that training rows held, of a missing
 one and of one never seen, so that its every option is honoured without knowing it. Numbers follow their formulas.

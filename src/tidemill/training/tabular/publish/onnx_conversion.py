@@ -1,4 +1,4 @@
-"""A fitted scikit-learn estimator or pipeline as one ONNX graph that reads the model's inputs by name."""
+"""ONNX conversion of a fitted scikit-learn estimator or pipeline to one graph that reads the inputs by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ONNX graph that somebody else made as a tabular model: by the names of its inputs, or as one matrix of numbers."""
+"""A third-party ONNX graph as a tabular model: by the names of its inputs, or as one matrix of numbers."""
 
 from __future__ import annotations
 

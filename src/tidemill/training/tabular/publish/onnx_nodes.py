@@ -1,4 +1,4 @@
-"""An ONNX graph written node by node, in double precision wherever the operators know it."""
+"""An ONNX graph built node by node, in double precision where the operators support it."""
 
 from __future__ import annotations
 

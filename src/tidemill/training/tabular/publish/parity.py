@@ -1,4 +1,4 @@
-"""Whether a published model answers as the fitted one: asked on the same rows, as they are, with gaps and new texts."""
+"""The parity check: a published model is compared with the fitted one on the same rows, with gaps and new texts."""
 
 from __future__ import annotations
 

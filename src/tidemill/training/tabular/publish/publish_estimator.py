@@ -1,4 +1,4 @@
-"""Publishing a fitted object: its forms are tried in turn, and the first one that answers as itself is taken."""
+"""Publishing of a fitted estimator: its formats are tried in turn; the first that passes the parity check is taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scikit-learn's estimators and pipelines, and whatever has the same manners: published as one ONNX graph."""
+"""scikit-learn's estimators and pipelines, and others with the same interface, published as one ONNX graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fingerprint of a dataset: sha256 over every cell in a canonical form, in an order that the rows themselves give.
+"""The fingerprint of a dataset: sha256 over all cells in a canonical form, independent of the order of the rows.
 
 One changed cell, name, kind or class gives another mark; the order of rows, and how Arrow cuts them into chunks, do
 not. Texts are UTF-8, numbers IEEE 754 with one NaN and one zero, times microseconds, all little-endian.

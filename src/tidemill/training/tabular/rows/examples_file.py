@@ -1,4 +1,4 @@
-"""Examples as one Arrow file, so that another process can learn from them."""
+"""Examples as one Arrow file, so that another process can train on them."""
 
 from __future__ import annotations
 

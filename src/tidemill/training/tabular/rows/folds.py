@@ -1,4 +1,4 @@
-"""Which rows are learned from and which are held out, made from the rows and the seed alone."""
+"""Cross-validation folds, computed from the rows and the seed alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few rows that nobody is: made of the columns' own values, each drawn by itself, to hold two forms of a model equal.
+"""Golden rows: synthetic rows, each column's values drawn independently, to compare two forms of a model.
 
 They go into the bundle, so no row of the data is among them: texts are frequent ones, numbers lie between quantiles.
 """

@@ -1,4 +1,4 @@
-"""The loss of each row, by the measure that decides, and intervals of it."""
+"""Losses per row by the main metric, with intervals of their mean."""
 
 from __future__ import annotations
 

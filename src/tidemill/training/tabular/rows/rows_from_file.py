@@ -1,4 +1,4 @@
-"""Rows that a person hands over in a file: read, and typed as fields."""
+"""Rows read from a user's file and cast to the types of the fields."""
 
 from __future__ import annotations
 

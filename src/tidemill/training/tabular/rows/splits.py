@@ -1,4 +1,4 @@
-"""Which rows are learned from and which are tested on: by time, by group, or at random by the hash of a row's name.
+"""Train/test splits: by time, by group, or at random by the hash of a row's key.
 
 By time is what a model meets in life, so it comes first. A draw by hash is stable: a row that is added moves no other
 one to the other side, and the order of rows does not matter.

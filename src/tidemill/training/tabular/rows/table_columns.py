@@ -1,4 +1,4 @@
-"""What each input of a table is to a learner: what it holds, and what is left out with a sentence why."""
+"""Column roles of a table for a learner: the type of each input, and the reason for each one left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoders that each learner gets of a table, and its design matrix with figures of the target learned in the fold.
+"""Encodings of a table for each learner, and its design matrix with target statistics fitted in the fold.
 
 A figure learned for a text from rows that are then learned from tells the target of those rows: their own figure comes
 from the other fifths of them, as in scikit-learn's `TargetEncoder` (Micci-Barreca 2001 for the shrinking).
