@@ -215,7 +215,7 @@ def records(shop: Shop, *ids: str) -> list[Prediction]:
 def test_a_record_says_what_was_asked_and_by_which_deployment_it_was_answered(shop: Shop) -> None:
     made = site(shop)
     write_fact_publication(shop.root, 7, 0)
-    made.look()
+    made.poll()
     banned, wanted = [f"no{i}" for i in range(300)], ["item40", "item41", *[f"none{i}" for i in range(400)]]
     asked = Exchange({"user": "user1@example.org", "n": 1, "exclude": banned, "candidates": wanted})
     asked.headers["traceparent"] = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -238,11 +238,11 @@ def test_a_record_says_what_was_asked_and_by_which_deployment_it_was_answered(sh
 def test_the_record_of_a_model_that_is_off_says_so(shop: Shop) -> None:
     made = site(shop)
     switch(shop.root, MODEL, off=True, who="ada", why="odd", clock=SystemClock(), ledger=None)
-    made.look()
+    made.poll()
     answer = ask(made, n=3).content
     (record,) = records(shop, answer["prediction_id"])
     assert (answer["switch"], record.switch, record.policy, record.kind) == ("off", "off", "single", "fallback")
     switch(shop.root, MODEL, off=False, who="ada", why="fine", clock=SystemClock(), ledger=None)
-    made.look()
+    made.poll()
     assert ask(made, n=3).content["switch"] == "on"
     made.close()

@@ -1,6 +1,6 @@
-"""What came of it: the prediction log and the outcomes as tables, and what was expected against what happened.
+"""What happened after a prediction? Prediction log and outcomes as tables, and realised against expected quality.
 
-Upstream: `serving`, which hands each answer to the log before it leaves, and `lake`, which keeps the tables.
+Upstream: `serving`, which logs each prediction before it is sent, and `lake`, which keeps the tables.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Expected against actual: did they take what was shown, by release and position.
+"""Realised quality: hit rates of the shown items by release and position, next to the expected hit rate.
 
 A prediction counts once however often it was repeated, an outcome once however often it was delivered. Intervals are
 Wilson's score intervals at 95% (Wilson 1927), which stay honest for small counts and shares near zero.

@@ -1,7 +1,7 @@
-"""The worker's side of the prediction log: one frame in its own segment for each answer, before the answer leaves.
+"""Segment log: a worker's side of the prediction log, one frame in its own segment before each response is sent.
 
-Predictions survive a killed process (no fsync on the request's path); outcomes were acknowledged to somebody, so they
-survive a power cut. The log writer takes both into the lake's tables later.
+Predictions survive a killed process (no fsync on the request's path). Outcomes are acknowledged, so they also survive a
+power cut. The log writer moves both into the lake's tables later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether the account can be believed: the ledger against itself and against every head that was kept elsewhere."""
+"""Audit of the ledger: verified against itself and against every head that was kept elsewhere."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Whether something learned came out the same when it was learned again: one verdict, and every cause that was found.
+"""Reproduction verdict: whether retraining gave the recorded model again, and every cause that was found where not.
 
-Nothing is learned or read here: it is told what was recorded, what came out, and in what the two surroundings differ.
+Nothing is trained or read here. The caller passes in what was recorded, what was made now, and how the two environments
+differ.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Whether it goes live: bundles that are what they were, releases that pin all they are made of, one champion.
+"""What goes live? Sealed bundles, releases that pin everything they are made of, and one champion for each model.
 
-Upstream: `models` and `training`, which leave a folder, and the run, which says what it was made of. Downstream:
-`serving` reads the deployment that a promotion moves, and opens the bundle that `verify_bundle` has passed.
+Upstream: `models` and `training`, which write a folder, and the run, which records what it was made from. Downstream:
+`serving` reads the deployment that a promotion replaces, and opens the bundle that `verify_bundle` has passed.
 """
 
 from __future__ import annotations

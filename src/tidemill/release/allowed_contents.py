@@ -1,4 +1,4 @@
-"""What a bundle's files may be: an allow-list by content, so that a pickle is refused whatever it is called.
+"""Allowed contents of a bundle: an allow-list by file content, so that a pickle is refused under any name.
 
 Everything here is read without running it: NumPy arrays of plain numbers and strings, JSON, Arrow files without
 extension types, FAISS indexes, LightGBM trees as text, ONNX graphs of known operators, and, among a release's rule

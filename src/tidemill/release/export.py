@@ -1,7 +1,7 @@
-"""A tabular release that answers without tidemill: its files, one short program, golden answers, and an MLflow model.
+"""Export of a tabular release that predicts without tidemill: its files, a short program, golden rows, an MLflow model.
 
-Nothing in it is a pickle, and nothing of it imports tidemill: `predict.py` asks `reading.py` beside it, which follows
-`tabular.json` with NumPy and, where the members ask for them, LightGBM or ONNX Runtime. MLflow loads the same file by
+Nothing in it is a pickle, and none of it imports tidemill: `predict.py` calls `reading.py` next to it, which follows
+`tabular.json` with NumPy and, where the members need them, LightGBM or ONNX Runtime. MLflow loads the same file by
 its `loader_module`.
 """
 

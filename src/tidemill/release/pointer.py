@@ -1,7 +1,7 @@
-"""What is live, as one file per model that a server can read with the ledger away: `<model>/live.json`.
+"""Pointer to what is live: one file per model, `<model>/live.json`, that a server reads without the ledger.
 
-The file holds a `Deployment`. A promotion replaces it by an atomic rename, so a reader sees the deployment before or
-the one after, whole. Bundles are named by hash; a `Pointer` is an arm whose folders were found in a blob store.
+The file holds a `Deployment`. A promotion replaces it by an atomic rename, so a reader sees the old deployment or the
+new one, whole. Bundles are named by hash; a `Pointer` is an arm whose folders were found in a blob store.
 """
 
 from __future__ import annotations

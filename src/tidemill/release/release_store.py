@@ -1,7 +1,7 @@
-"""Releases of a mill: made, numbered, promoted and rolled back, each act one ledger line.
+"""Release store of a project: releases are created, numbered, promoted and rolled back, each step one ledger line.
 
-The ledger says which release is champion; `live.json` follows it. A process that dies between the two leaves a pointer
-that is one promotion behind, which `recover` moves on.
+The ledger records which release is champion; `live.json` follows it. A process that dies between the two leaves a
+pointer that is one promotion behind, which `recover` updates.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How is it answered? HTTP, the hot swap, the fallback and the off switch, over one predictor for all ways to ask.
+"""How are predictions served? HTTP, hot swap, fallback and kill switch, over one predictor for HTTP, batch and Python.
 
-Upstream: `release` says what is live, `models` answer, `features` know the facts. Downstream: `feedback` keeps what
-was answered. The server never reads the ledger: pointers, switches and its clock are files.
+Upstream: `release` (what is live), `models` (predictions) and `features` (online features). Downstream: `feedback`
+keeps the prediction log. The server never reads the ledger: pointers, switches and its clock are files.
 """
 
 from __future__ import annotations

@@ -97,12 +97,12 @@ def throw(root: Path, *, off: bool, why: str = "odd") -> str:
 def test_off_switches_off_without_room_for_a_new_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = root / MODEL / FILE
     watched = WatchedFile(path, SwitchState)
-    assert watched.look() and watched.content == SwitchState()
+    assert watched.poll() and watched.content == SwitchState()
     node, size = path.stat().st_ino, path.stat().st_size
     monkeypatch.setattr(kill_switch, "write_durably", full)
     for n in range(20):  # faster than the kernel's clock ticks
         assert throw(root, off=n % 2 == 0) == "lost"
-        assert watched.look() and watched.content is not None and watched.content.off is (n % 2 == 0)
+        assert watched.poll() and watched.content is not None and watched.content.off is (n % 2 == 0)
     assert (path.stat().st_ino, path.stat().st_size) == (node, size)
     assert spooled(root) == []
 
@@ -117,18 +117,18 @@ def test_a_long_reason_gives_way_to_the_room_there_is(root: Path, monkeypatch: p
 def test_whoever_reads_in_the_middle_of_it_reads_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = root / MODEL / FILE
     watched = WatchedFile(path, SwitchState)
-    watched.look()
+    watched.poll()
     real = os.pwrite
 
     def looked_at(descriptor: int, content: bytes, at: int) -> int:
         real(descriptor, content[:9], at)
-        assert not watched.look() and watched.content == SwitchState()
+        assert not watched.poll() and watched.content == SwitchState()
         return real(descriptor, content, at)
 
     monkeypatch.setattr(kill_switch, "write_durably", full)
     monkeypatch.setattr(os, "pwrite", looked_at)
     throw(root, off=True)
-    assert watched.look() and watched.content is not None and watched.content.off
+    assert watched.poll() and watched.content is not None and watched.content.off
 
 
 def test_no_half_of_a_switch_file_raises(root: Path) -> None:
@@ -137,7 +137,7 @@ def test_no_half_of_a_switch_file_raises(root: Path) -> None:
     for cut in range(len(whole)):
         for rest in (b"", b"\0" * 9, b" " * 9, b'\xff"}'):
             path.write_bytes(whole[:cut] + rest)
-            assert WatchedFile(path, SwitchState).look() is False
+            assert WatchedFile(path, SwitchState).poll() is False
 
 
 def test_what_was_thrown_before_the_server_saw_the_model_stays(root: Path) -> None:
@@ -153,13 +153,13 @@ def test_the_file_of_format_1_counts_until_there_is_a_new_one(tmp_path: Path) ->
     (folder / "live.json").write_text("{}")
     (folder / OLD_FILE).write_text('{"off":true,"since":7,"who":"ada","why":"odd"}')
     watched = WatchedSwitch(folder)
-    watched.look()
+    watched.poll()
     assert watched.off and switch_state(tmp_path, MODEL) == SwitchState(True, 7, "ada", "odd")
     make_room(folder)
     assert switch_state(tmp_path, MODEL) == SwitchState(True, 7, "ada", "odd")
     assert (folder / FILE).stat().st_size == 1_024
     throw(tmp_path, off=False)
-    watched.look()
+    watched.poll()
     assert not watched.off and not switch_state(tmp_path, MODEL).off
 
 
@@ -169,8 +169,8 @@ def test_the_file_of_format_1_is_written_over_on_a_full_disk(tmp_path: Path, mon
     (folder / "live.json").write_text("{}")
     (folder / OLD_FILE).write_bytes(b'{"off":false,"since":0,"who":"","why":""}'.ljust(1_024))
     watched = WatchedSwitch(folder)
-    watched.look()
+    watched.poll()
     monkeypatch.setattr(kill_switch, "write_durably", full)
     throw(tmp_path, off=True)
-    watched.look()
+    watched.poll()
     assert watched.off and switch_state(tmp_path, MODEL).off and not (folder / FILE).exists()

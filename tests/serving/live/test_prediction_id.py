@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.serving.live.prediction_id import matches, prediction_id
+from tidemill.serving.live.prediction_id import prediction_id
 
 parts = st.lists(
     st.none() | st.integers(-9, 9) | st.text(max_size=3) | st.lists(st.text(max_size=2), max_size=2), max_size=4
@@ -39,20 +39,3 @@ def test_a_joined_string_is_caught(wrong: Callable[..., str]) -> None:
 
 def test_the_order_of_keys_does_not_count() -> None:
     assert prediction_id({"a": 1, "b": 2}) == prediction_id({"b": 2, "a": 1})
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        ('"x"', True),
-        ('W/"x"', True),
-        ('"a", "x"', True),
-        ("*", True),
-        ('"y"', False),
-        ("x", False),
-        ("", False),
-        (None, False),
-    ],
-)
-def test_if_none_match(header: str | None, expected: bool) -> None:
-    assert matches(header, "x") is expected

@@ -22,9 +22,9 @@ def test_a_replay_stands_where_it_was_set_and_moves_when_told(tmp_path: Path) ->
     clock = ServerClock(FixedClock(NOW), tmp_path)
     assert clock.now() == AT and clock.replaying and clock.as_of(60) == to_micros(AT)
     set_replay(tmp_path, AT + timedelta(days=1))
-    assert clock.look() and clock.now() == AT + timedelta(days=1) == replayed(tmp_path)
+    assert clock.poll() and clock.now() == AT + timedelta(days=1) == replayed(tmp_path)
     set_replay(tmp_path, None)
-    assert clock.look() and clock.now() == NOW and replayed(tmp_path) is None
+    assert clock.poll() and clock.now() == NOW and replayed(tmp_path) is None
 
 
 def test_slots_pass_on_the_wall_also_in_a_replay(tmp_path: Path) -> None:

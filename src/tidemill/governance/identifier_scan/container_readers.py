@@ -1,7 +1,7 @@
-"""What a file says once its container is opened: compressed, columnar, a database, or one within another.
+"""Container readers: the contents of compressed, columnar and database files, nested ones too.
 
-Containers are known by their first bytes, never by their name. What is damaged is said, not passed over: a file that
-could not be opened is not a clean one.
+Containers are recognised by their first bytes, never by their name. Damage is reported and not skipped: a file that
+could not be decoded does not count as clean.
 """
 
 from __future__ import annotations

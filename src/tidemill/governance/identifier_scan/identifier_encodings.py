@@ -1,4 +1,4 @@
-"""The shapes in which an identifier can lie in a file: as it is, in another case, encoded, or hashed without a key."""
+"""Encodings of an identifier that a scan looks for: as it is, in another case, encoded, or hashed without a key."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import json
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
-#: Encodings of less than this many bytes say too little to look for; the identifier itself is looked for at any length.
+#: Encodings of fewer bytes than this would match by chance; the identifier itself is searched for at any length.
 SHORTEST_ENCODED = 6
 
 
 def identifier_encodings(identifier: str) -> Iterator[tuple[str, bytes]]:
-    """`(form, bytes)` of every shape that is looked for; a shape that equals an earlier one may come again.
+    """`(form, bytes)` of every encoding that is searched for; one that equals an earlier one may be repeated.
 
     >>> dict(identifier_encodings("A1/b"))["url"]
     b'A1%2Fb'
@@ -50,7 +50,7 @@ def _encoded(identifier: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
 def _base64(raw: bytes, shift: int) -> bytes:
     """The letters of base64 that depend on `raw` alone when it starts `shift` bytes after a multiple of three.
 
-    A last letter that also depends on what follows is left off, so neighbours in the alphabet may share a shape.
+    A last letter that also depends on what follows is left off, so neighbours in the alphabet may share an encoding.
     """
     first, last = (shift * 8 + 5) // 6, (shift + len(raw)) * 8 // 6
     return base64.b64encode(bytes(shift) + raw)[first:last]

@@ -1,4 +1,4 @@
-"""Whether identifiers lie anywhere in a folder: every file, every container in it, every common form."""
+"""Identifier scan of a folder: every file, every container in it, every common encoding of each identifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every value in the pages of an LMDB file, those of deleted entries too (format 1 of LMDB 0.9, `mdb.c`).
+"""LMDB pages: every value in the pages of a file, those of deleted entries too (format 1 of LMDB 0.9, `mdb.c`).
 
 The pages are read here because an environment cannot be opened twice in one process, and because a cursor would not
 show what freed pages still hold.

@@ -1,9 +1,9 @@
-"""Very many byte strings looked for at once, in one pass over the hay.
+"""Multi-pattern search: very many byte strings in one pass over the text.
 
-Every eight bytes of the hay are looked up in a table of the needles' first eight bytes (a Bloom filter with one hash,
-vectorised: about ten nanoseconds a byte for a million needles); only where that hits is the whole needle compared, by
-its 64-bit hash. Needles of fewer than eight bytes count only as whole words, numbers only as whole numbers, and hex
-digits of fewer than sixteen not in the middle of longer hex: otherwise every checksum would be full of short ids.
+Every eight bytes of the text are looked up in a table of the patterns' first eight bytes (a Bloom filter with one hash,
+vectorised: about ten nanoseconds a byte for a million patterns). Only on a hit is the whole pattern compared, by its
+64-bit hash. Patterns of fewer than eight bytes count only as whole words, digits only as whole numbers, and fewer than
+sixteen hex digits not inside longer hex: otherwise every checksum would be full of short ids.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The door for events: held against the stream's contract, people made surrogates, before any log.
+"""Event validation: posted rows checked against the stream's contract, and identifiers replaced by surrogates.
 
-The door answers one caller about a few rows, so it says at once which row and which field does not fit, and takes all
-of a request or nothing.
+A request holds few rows of one caller, so the error names the row and the field, and a request is accepted whole or
+not at all. This runs before anything is logged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One posted time as UTC microseconds, by the same rules as a file's: zones, ambiguous hours and skipped ones."""
+"""Local time of a posted event as UTC microseconds, by the rules for files: zones, ambiguous and skipped hours."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Encryption keys of the people in posted events, read or made in a thread, for many requests at once.
+"""Keys that encrypt the identifiers of people in posted events, read or created in a thread, for many requests at once.
 
-A person who is new to the mill gets an entry of the vault here; the run that brings the event in finds the same one.
-Where the vault is away, events are sealed under the vault's own key instead, and counted: no event waits for it.
+A person who is new to the project gets an entry in the vault here; the run that ingests the event finds the same one.
+While the vault is unavailable, events are sealed under the vault's own key instead, and counted: no event waits for it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`POST /v1/events/{stream}`: taken at the door, on disk before the answer, then heeded by every worker at once."""
+"""`POST /v1/events/{stream}`: validated, on disk before the response, then part of every worker's user histories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`POST /v1/outcomes`: what really happened, by prediction id, on disk before the answer."""
+"""`POST /v1/outcomes`: feedback on predictions by prediction id, on disk before the response."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a server must know of the project's streams to take events: contracts, and which models they feed.
+"""Streams that a server accepts events for: their contracts, and the models that they feed.
 
-The server never imports mill.py. The run leaves this file beside the pointers whenever it has read the project.
+The server never imports mill.py. A run writes this file next to the pointers whenever it has read the project.
 """
 
 from __future__ import annotations

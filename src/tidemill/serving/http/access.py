@@ -1,7 +1,7 @@
-"""The access hook: every route passes it. Until there is access control the server is open to this machine alone.
+"""Access check of every request. Until there is access control, the server is open to this machine alone.
 
 A page in a browser on this machine can reach the server too, from any site that it visits. So a request must name this
-machine as its host (against DNS rebinding) and, if a browser says which page sent it, that page must be ours.
+machine as its host (against DNS rebinding) and, if a browser reports which page sent it, that page must be ours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Errors as HTTP: the one place where the error tree meets status codes. Bodies carry code, message and tip."""
+"""Error responses: the one place that maps errors to HTTP status codes. Bodies carry code, message and tip."""
 
 from __future__ import annotations
 

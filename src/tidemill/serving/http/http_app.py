@@ -1,4 +1,4 @@
-"""The RSGI application of one API worker: access, limits, route, answer; every error as its status and code."""
+"""HTTP application of one API worker (RSGI): access, limits, route, response; every error as its status and code."""
 
 from __future__ import annotations
 

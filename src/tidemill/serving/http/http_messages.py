@@ -1,4 +1,4 @@
-"""A request and an answer: RSGI (Granian's interface) on one side, plain records for the routes on the other."""
+"""HTTP messages: RSGI (Granian's interface) on one side, plain records of requests and responses on the other."""
 
 from __future__ import annotations
 

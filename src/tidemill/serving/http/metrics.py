@@ -1,7 +1,7 @@
-"""Counters that all workers share: one memory-mapped file per worker place, summed by whichever worker is asked.
+"""Metrics that all workers share: one memory-mapped file of counters per worker place, summed by any worker.
 
 A counter costs one addition to mapped memory. The file belongs to the place (0, 1, …), not to the process, so a worker
-that replaces a crashed one counts on where that one stopped and no rate ever goes backwards.
+that replaces a crashed one continues its counts and no counter ever goes backwards.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a request may say: records that msgspec fills and checks; errors name the field and never the person."""
+"""Request bodies and parameters as validated records (msgspec); errors name the field and never the person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of routes: every path that the server answers. Nothing gets here that has not passed the access hook."""
+"""Routes of the server: method, path and handler. Every request has passed the access check first."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Tensors as bytes behind the JSON header: the binary tensor data extension of the Open Inference Protocol.
+"""Binary tensors after the JSON header: the binary tensor data extension of the Open Inference Protocol.
 
-The header `Inference-Header-Content-Length` says where the JSON ends. Numbers are little-endian and row by row; a text
-is its length in four bytes and then its UTF-8 (Triton's `extension_binary_data.md`).
+The header `Inference-Header-Content-Length` gives the length of the JSON. Numbers are little-endian and row-major; a
+text is its length in four bytes and then its UTF-8 (Triton's `extension_binary_data.md`).
 """
 
 from __future__ import annotations

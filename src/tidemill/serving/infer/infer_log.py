@@ -1,4 +1,4 @@
-"""Answers of tabular models on their way out: each row's record, in the prediction log before the answer leaves."""
+"""Inference log: a record for each row of a tabular model, in the prediction log before the response is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`POST /v2/models/{model}/infer`: the Open Inference Protocol over REST, from tensors to logged answers.
+"""`POST /v2/models/{model}/infer`: the Open Inference Protocol over REST, from tensors to logged predictions.
 
 Standard: kserve/open-inference-protocol, `inference_rest.md`, with Triton's extension for binary tensors.
 """

@@ -1,4 +1,4 @@
-"""`POST /invocations`: tables of rows as MLflow's scoring server takes them, answered as every other question is.
+"""`POST /invocations`: tables of rows as MLflow's scoring server takes them, by the same predictor as `/v2`.
 
 Standard: MLflow's REST scoring protocol, with `dataframe_split`, `dataframe_records`, `inputs` and `instances`.
 """

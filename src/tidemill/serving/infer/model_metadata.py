@@ -1,4 +1,4 @@
-"""`GET /v2`, `/v2/health/…`, `/v2/models/…`: what a client of the Open Inference Protocol asks before it infers."""
+"""Model metadata and health by the Open Inference Protocol: `GET /v2`, `/v2/health/…`, `/v2/models/…`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A question by the Open Inference Protocol, from tensors to columns of a model's request fields.
+"""Request by the Open Inference Protocol (OIP), from tensors to columns of a model's request fields.
 
 A tensor is named like a field and has the shape [n] or [n, 1]. Where all fields are numbers, one tensor `inputs` of the
-shape [n, fields] holds them all. Whoever is named by a `subject` field is a surrogate when this is done.
+shape [n, fields] holds them all. Identifiers in `subject` fields are replaced by surrogates here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An answer by the Open Inference Protocol: output tensors as JSON, or as bytes behind it where so asked."""
+"""Response by the Open Inference Protocol (OIP): output tensors as JSON, or as bytes after it where requested."""
 
 from __future__ import annotations
 

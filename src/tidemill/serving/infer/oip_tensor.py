@@ -1,4 +1,4 @@
-"""One tensor of a question: its name, shape and datatype, and its values in one list."""
+"""Tensor of a request by the Open Inference Protocol (OIP): name, shape, datatype, and its values in one list."""
 
 from __future__ import annotations
 

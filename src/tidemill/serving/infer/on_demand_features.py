@@ -1,4 +1,4 @@
-"""On-demand features at answer time: columns into a function of the project and out again, as in training."""
+"""On-demand features at request time: a function of the project, from columns to columns, as in training."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Answers of a tabular model from one release: request, lookups, functions, model.
+"""Predictor of a tabular model for one release: request, feature lookups, on-demand functions, model.
 
-A few rows are answered without a table: their values go to the model's own single-row call. Many go as one table.
+A few rows are predicted one by one, by the model's own single-row call. Many are predicted as one table.
 """
 
 from __future__ import annotations
@@ -225,11 +225,11 @@ class TabularPredictor:
         """None: what it looks up is read from the store for each row."""
         return ()
 
-    def moved(self, marks: Mapping[str, int]) -> bool:
+    def is_outdated(self, marks: Mapping[str, int]) -> bool:
         """Never: it keeps nothing of the store."""
         return False
 
-    def refreshed(self) -> TabularPredictor:
+    def reloaded(self) -> TabularPredictor:
         """Itself, since nothing that it keeps can move."""
         return self
 

@@ -1,4 +1,4 @@
-"""Values of a tensor as values of a field: the conversions that lose nothing, and no others."""
+"""Tensor values converted to the values of a field: lossless conversions only."""
 
 from __future__ import annotations
 

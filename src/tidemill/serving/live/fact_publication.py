@@ -1,8 +1,8 @@
 """Fact publication: the number of the publication that everything in the online store was made from.
 
-A run leaves this file beside the deployments once it has brought every view up to its publication. The ledger names
-the versions of all tables of a publication, so a logged answer can be resolved years later. While a run brings the
-views up, answers still name the publication before.
+A run writes this file next to the deployments once every view is at its publication. The ledger names the versions of
+all tables of a publication, so a logged prediction can be traced to its data years later. While a run updates the
+views, predictions still name the previous publication.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class WatchedPublication:
     def __init__(self, serving_root: Path) -> None:
         self._file = WatchedFile(serving_root / FILE, FactPublication)
         self.number = 0
-        self.look()
+        self.poll()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Take up a new publication; costs one `stat`."""
-        if self._file.look():
+        if self._file.poll():
             self.number = self._file.content.number if self._file.content else 0
 
 

@@ -1,9 +1,9 @@
-"""The switch of a model: off answers by the declared fallback or not at all, whatever else is down.
+"""Kill switch of a model: while it is off, the declared fallback responds or nothing does, even if all else is down.
 
-The switch is `switch.json`, a file that every worker watches, written first. Where there is none, `policy.json` counts,
-which is what format 1 called it. Its ledger line follows; while the ledger is away the line waits in a spool and is
-written when it is back, with the time at which the switch was thrown. The file is there from the model's first day on
-and takes a fixed room, so that on a full disk it is written over where it stands.
+The switch is `switch.json`, a file that every worker watches; it is written first. Where there is none, `policy.json`
+counts, its name in format 1. The ledger line follows. While the ledger is unavailable the line waits in a spool, and is
+written later with the time at which the switch was used. The file is created with the model and has a fixed size, so
+that on a full disk it can be overwritten in place.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tidemill.core.clock import Clock, to_micros
 from tidemill.core.errors import LedgerError, NotServed, nearest
 from tidemill.core.storage.durable_files import sync_folder, write_durably
 from tidemill.release import model_folder
-from tidemill.serving.live.state_files import WatchedFile, no_room, overwrite, read_state
+from tidemill.serving.live.state_files import WatchedFile, is_disk_full, overwrite_in_place, read_state
 
 FILE = "switch.json"
 #: The same file as format 1 called it; read where there is no `switch.json`.
@@ -52,12 +52,12 @@ class WatchedSwitch:
         self._old_file = WatchedFile(folder / OLD_FILE, SwitchState)
         self.off = False
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Take up a thrown switch; costs one `stat`."""
-        self._file.look()
+        self._file.poll()
         found = self._file.content
         if found is None and not self._file.path.exists():
-            self._old_file.look()
+            self._old_file.poll()
             found = self._old_file.content
         self.off = found is not None and found.off
 
@@ -125,13 +125,13 @@ def switch(
     try:
         _spool(serving_root, SpooledEntry("off" if off else "on", f"model:{model}", at, who, why))
     except OSError as error:
-        if not no_room(error):
+        if not is_disk_full(error):
             raise
         return "lost"
     try:
         return "written" if ledger is not None and flush_spool(serving_root, ledger) else "waiting"
     except OSError as error:
-        if not no_room(error):
+        if not is_disk_full(error):
             raise
         return "waiting"
 
@@ -142,9 +142,9 @@ def _put(folder: Path, state: SwitchState) -> None:
         write_durably(folder / FILE, _filled(state))
     except OSError as error:
         there = next((folder / name for name in (FILE, OLD_FILE) if (folder / name).exists()), None)
-        if not no_room(error) or there is None:
+        if not is_disk_full(error) or there is None:
             raise
-        overwrite(there, _fitted(state))
+        overwrite_in_place(there, _fitted(state))
 
 
 def _fitted(state: SwitchState) -> bytes:

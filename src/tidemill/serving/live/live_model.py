@@ -1,4 +1,4 @@
-"""One model in one worker: the predictor that answers now, the switch, and the hot swap to the next release."""
+"""Live model of one worker: the current predictor, the kill switch, and the hot swap to the next release."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class AnyPredictor(Protocol):
         """The views of the store that it keeps something of."""
         ...
 
-    def moved(self, marks: Mapping[str, int]) -> bool:
+    def is_outdated(self, marks: Mapping[str, int]) -> bool:
         """Whether what it keeps of the store is no longer what the store has; `marks` has those of its views."""
         ...
 
-    def refreshed(self) -> AnyPredictor:
+    def reloaded(self) -> AnyPredictor:
         """One of the same release on the store as it is now; may be made in another thread."""
         ...
 
@@ -77,7 +77,7 @@ class LiveModel:
         self.predictor: AnyPredictor | None = None
         self.failed: LoadFailure | None = None
         self.remembered: OrderedDict[str, Any] = OrderedDict()
-        self._switch.look()
+        self._switch.poll()
 
     @property
     def off(self) -> bool:
@@ -92,7 +92,7 @@ class LiveModel:
     def start(self) -> None:
         """Open what is deployed before the first request; a failure is told, and the worker serves the rest."""
         found = self._deployment
-        if found.look() and found.content is not None:
+        if found.poll() and found.content is not None:
             self._take(self._attempt(found.content))
 
     @property
@@ -100,18 +100,18 @@ class LiveModel:
         """The views of the store that the present predictor keeps something of."""
         return self.predictor.views if self.predictor else ()
 
-    def look(self, marks: Mapping[str, int]) -> None:
+    def poll(self, marks: Mapping[str, int]) -> None:
         """Heed the switch at once; begin a swap or a refresh in a thread if one is due and none is under way.
 
         `marks` are the present marks of `views`.
         """
-        self._switch.look()
+        self._switch.poll()
         if self._change is not None:
             return
         found = self._deployment
-        if found.look() and found.content is not None:
+        if found.poll() and found.content is not None:
             self._change = asyncio.create_task(self._swap(found.content))
-        elif self.predictor is not None and self.predictor.moved(marks):
+        elif self.predictor is not None and self.predictor.is_outdated(marks):
             self._change = asyncio.create_task(self._refresh(self.predictor))
 
     def remember(self, name: str, answer: Any) -> None:
@@ -128,7 +128,7 @@ class LiveModel:
 
     async def _refresh(self, predictor: AnyPredictor) -> None:
         try:
-            self._put(await asyncio.to_thread(_warm, predictor.refreshed))
+            self._put(await asyncio.to_thread(_warm, predictor.reloaded))
         except Exception as error:  # the facts stay as they were, and the next look tries again
             _log.error("%s: its facts could not be read again: %s", self.name, _said(error))
             await asyncio.sleep(1.0)

@@ -1,4 +1,4 @@
-"""What serving asks of whoever keeps predictions and outcomes; feedback fills it."""
+"""Prediction log: the port through which serving writes predictions and outcomes; `feedback` implements it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Prediction writer: an answer's record in the prediction log before the answer leaves, for every kind of model.
+"""Prediction writer: the record of a prediction in the log before the response is sent, for every kind of model.
 
-What all records share is filled in here: release, deployment, arm, policy, propensity, switch, publication, trace. And
-here is the rule for what could not be logged: it is counted, and where a log is required nothing is answered.
+What all records share is filled in here: release, deployment, arm, policy, propensity, switch, publication, trace. A
+prediction that could not be logged is counted; where the log is required, it is not returned.
 """
 
 from __future__ import annotations

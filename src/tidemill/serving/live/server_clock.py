@@ -1,4 +1,4 @@
-"""The server's one clock: the machine's, or in a replay the as-of that `serve --at` set and publications advance."""
+"""Clock of the server: the machine's, or in a replay the as-of that `serve --at` set and publications advance."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class ServerClock:
     def __init__(self, wall: Clock, serving_root: Path) -> None:
         self._wall = wall
         self._file = WatchedFile(serving_root / FILE, Replay)
-        self._file.look()
+        self._file.poll()
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Take up a moved replay; says whether it moved."""
-        return self._file.look()
+        return self._file.poll()
 
     @property
     def replaying(self) -> bool:

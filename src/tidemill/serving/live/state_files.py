@@ -1,7 +1,7 @@
-"""The small files that the processes of a server speak through: replaced by an atomic rename, watched by their stamp.
+"""State files that the processes of a server share: replaced by an atomic rename, polled by their modification time.
 
-They live in `.tidemill/serving/`. Whoever reads one sees the old content or the new one, and none of them needs the
-ledger, so that a switch works while everything else is down.
+They are in `.tidemill/serving/`. A reader sees the old content or the new one, and none of them needs the ledger, so
+that the kill switch works while everything else is down.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 
 def write_state(path: Path, content: Any) -> None:
-    """Write `content` as JSON and put it in the place of `path` at once, durably."""
+    """Replace the file at `path` by `content` as JSON, atomically and durably."""
     write_durably(path, msgspec.json.encode(content))
 
 
 def read_state(path: Path, kind: type[T]) -> T | None:
-    """The content as `kind`, of an older format too; `None` where there is no such file or it does not read as one."""
+    """The content as `kind`, of an older format too; `None` where the file is missing or invalid."""
     try:
         body = path.read_bytes()
         if issubclass(kind, VersionedRecord):
@@ -36,22 +36,22 @@ def read_state(path: Path, kind: type[T]) -> T | None:
         return None
 
 
-def no_room(error: OSError) -> bool:
-    """Whether a full disk, or a used up quota, is what failed."""
+def is_disk_full(error: OSError) -> bool:
+    """Whether an error means that the disk is full or a quota is used up."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def overwrite(path: Path, content: bytes) -> None:
-    """Write over `path` where it stands, durably: for a disk without room for a new file beside the old one.
+def overwrite_in_place(path: Path, content: bytes) -> None:
+    """Overwrite the existing file at `path`, durably: for a disk that has no room for a second file.
 
-    The file must be there, and `content` no longer than what it has room for. Whoever looks meanwhile may read half of
-    it, so the file's time moves on once all is written, and `WatchedFile` reads again.
+    `content` must not be longer than the file. A concurrent reader may see half of it, so the modification time
+    advances once all is written, and `WatchedFile` reads again.
     """
     fd = os.open(path, os.O_RDWR)
     try:
         before = os.fstat(fd).st_mtime_ns
         if os.pwrite(fd, content, 0) != len(content):
-            raise OSError(errno.ENOSPC, "no room to write over the file", str(path))
+            raise OSError(errno.ENOSPC, "no space left to overwrite the file", str(path))
         os.ftruncate(fd, len(content))
         stat = os.fstat(fd)
         os.utime(fd, ns=(stat.st_atime_ns, max(before + 1, stat.st_mtime_ns) + 1))  # the kernel's ticks are coarse
@@ -61,9 +61,9 @@ def overwrite(path: Path, content: bytes) -> None:
 
 
 class WatchedFile(Generic[T]):
-    """A file whose content is read again only when the file was replaced; looking costs one `stat`.
+    """A file whose content is read again only when the file was replaced; polling costs one `stat`.
 
-    A file that cannot be read (half a disk, a hand's edit, a newer format) leaves the last good content in force.
+    Where the file cannot be read (damaged, edited by hand, of a newer format), the last valid content stays in force.
     """
 
     def __init__(self, path: Path, kind: type[T]) -> None:
@@ -72,8 +72,8 @@ class WatchedFile(Generic[T]):
         self._stamp: tuple[int, int, int] | None = None
         self.content: T | None = None
 
-    def look(self) -> bool:
-        """Read the file if it was replaced, and say whether the content is another one now."""
+    def poll(self) -> bool:
+        """Read the file if it was replaced; whether the content has changed."""
         try:
             stat = self.path.stat()
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A process that the supervisor keeps running."""
+"""Child process that the supervisor keeps running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/livez /readyz /healthz /metrics`: whether to restart, whether to send requests, what is wrong, how much of it."""
+"""Health checks of a worker and its metrics: `/livez`, `/readyz`, `/healthz`, `/metrics`."""
 
 from __future__ import annotations
 

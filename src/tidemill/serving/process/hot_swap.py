@@ -1,8 +1,8 @@
-"""The supervisor's side of a swap: verify once, let the workers follow, and say "live" when each has answered from it.
+"""Hot swap, the supervisor's side: verify the release once, let the workers load it, report "live" when all serve it.
 
 `live.json` is what the ledger promoted. Its bundles are verified here, byte by byte, and only then does the deployment
-that workers follow (`serving.json`) name them. A release that does not verify or does not come up leaves the last good
-one.
+that workers follow (`serving.json`) name them. Where a release fails verification or does not load, the last good one
+stays live.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class SwapState(VersionedRecord, frozen=True, kw_only=True):
 
 
 class ModelSwap:
-    """Follows one model's `live.json`. `look` is called some 20 times a second with the monotonic time."""
+    """Follows one model's `live.json`. `poll` is called some 20 times a second with the monotonic time."""
 
     def __init__(self, folder: Path, pool: ThreadPoolExecutor, blobs: Blobs) -> None:
         self._folder = folder
@@ -68,9 +68,9 @@ class ModelSwap:
         """Whether a bundle is being read."""
         return self._verifying is not None
 
-    def look(self, workers: Sequence[WorkerReport], expected: int, now: float) -> None:
+    def poll(self, workers: Sequence[WorkerReport], expected: int, now: float) -> None:
         """Go on with whatever step is due. `expected` is how many workers there should be."""
-        if self._live.look() and self._live.content is not None:
+        if self._live.poll() and self._live.content is not None:
             # after a restart nothing on disk is believed: what was served before is read again where it is needed
             others = [] if self._good else [self._serving, read_state(self._folder / BEFORE, Deployment)]
             self._verifying = self._pool.submit(_judge, self._live.content, others, self._blobs)
@@ -148,14 +148,14 @@ class HotSwaps:
         self._pool = ThreadPoolExecutor(1, "verify")
         self._models: dict[str, ModelSwap] = {}
 
-    def look(self, workers: Mapping[int, WorkerReport], expected: int, now: float) -> None:
+    def poll(self, workers: Mapping[int, WorkerReport], expected: int, now: float) -> None:
         """Go on with every model; `workers` is pid -> what it says."""
         for path in self._root.glob("*/live.json"):
             if path.parent.name not in self._models:
                 self._models[path.parent.name] = ModelSwap(path.parent, self._pool, self._blobs)
                 make_room(path.parent)  # while the disk has some: the switch must work when it has none
         for model in self._models.values():
-            model.look(list(workers.values()), expected, now)
+            model.poll(list(workers.values()), expected, now)
 
     @property
     def verifying(self) -> bool:

@@ -1,4 +1,4 @@
-"""A server beside this process: start it, wait until it is up or until a release is live, and stop it."""
+"""Handle of a server in a child process: start it, wait until it is up or until a release is live, stop it."""
 
 from __future__ import annotations
 

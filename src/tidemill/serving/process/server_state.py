@@ -1,4 +1,4 @@
-"""What one server has to itself while it runs: its project and its port."""
+"""Server state: `server.json`, and the locks on project and port that one running server holds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How the supervisor's processes start: `python -P -m tidemill.serving.process.start_process TARGET ARGUMENTS`.
+"""Start of the supervisor's processes: `python -P -m tidemill.serving.process.start_process TARGET ARGUMENTS`.
 
-TARGET is `module:function`, ARGUMENTS a JSON object of its keyword arguments. A process of its own (no fork) has none
-of the supervisor's threads, locks or open files; it ends when the supervisor does, also if that was killed.
+TARGET is `module:function`, ARGUMENTS a JSON object of its keyword arguments. A new process (no fork) has none of the
+supervisor's threads, locks or open files. It ends when the supervisor does, even if that was killed.
 """
 
 from __future__ import annotations

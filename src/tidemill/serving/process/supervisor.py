@@ -1,11 +1,12 @@
-"""`tidemill serve`: one supervisor, API workers, and the processes beside them; drained and stopped in order.
+"""Supervisor of `tidemill serve`: it keeps API workers and side processes running, and drains and stops them in order.
 
     from tidemill.serving import ServerPlan, ProcessStart, serve
     serve(ServerPlan(...))            # here, until SIGTERM or Ctrl-C
-    server = start(ServerPlan(...))   # beside this process: server.wait_ready(), server.url, server.stop()
+    server = start(ServerPlan(...))   # in a child process: server.wait_ready(), server.url, server.stop()
 
-A worker that dies is replaced at once, one that hangs is killed and replaced. SIGTERM: unready, wait `drain_s`, stop
-the workers when what they work on is answered, then the others (the log writer takes what is left), then itself.
+A worker that dies is replaced at once, one that hangs is killed and replaced. SIGTERM: report unready, wait `drain_s`,
+stop the workers once their requests are finished, then the side processes (the log writer moves the rest of the log),
+then itself.
 """
 
 from __future__ import annotations
@@ -100,18 +101,18 @@ class Supervisor:
             Child(f"worker {place}", plan.worker.command(place=place, **about), place) for place in range(plan.workers)
         ]
         self._beside = [Child(name, start.command(parent=os.getpid())) for name, start in plan.beside.items()]
-        self._swaps.look({}, plan.workers, time.monotonic())
+        self._swaps.poll({}, plan.workers, time.monotonic())
         self._tell()
         while self._swaps.verifying and not self._stopping:  # no worker opens what has not been read byte by byte
             time.sleep(_TICK_S)
-            self._swaps.look({}, plan.workers, time.monotonic())
+            self._swaps.poll({}, plan.workers, time.monotonic())
 
     def _tick(self, now: float) -> None:
         for child in [*self._workers, *self._beside]:
             child.keep(now)
         self._kill_hanging(now)
         said = self._said()
-        self._swaps.look(said, self._plan.workers, now)
+        self._swaps.poll(said, self._plan.workers, now)
         if self._state == "starting" and len(said) == self._plan.workers:
             self._state = "up"
             _log.info("up on http://%s:%d with %d workers", self._plan.host, self._port, self._plan.workers)

@@ -1,4 +1,4 @@
-"""One API worker process: Granian's embedded RSGI server around a site, and the loop that keeps the site in step."""
+"""Worker process of the API: Granian's embedded RSGI server around a site, and the loop that keeps it up to date."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def _finish(site: WorkerSite) -> None:
 async def _look(site: WorkerSite) -> None:
     while True:
         try:
-            site.look()
+            site.poll()
         except OSError as error:  # a full disk or a missing folder: what is served goes on as it is
             _log.error("looking failed: %s", error)
         await asyncio.sleep(LOOK_S)

@@ -1,4 +1,4 @@
-"""Everything that one API worker serves, kept in step with the files beside the deployments."""
+"""Site of one API worker: the models, streams and routes that it serves, kept up to date with the state files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class WorkerReport(VersionedRecord, frozen=True, kw_only=True):
 
 
 class WorkerSite:
-    """Models, streams and routes of one worker. `look` takes up what changed and is called about 20 times a second."""
+    """Models, streams and routes of one worker. `poll` takes up what changed and is called about 20 times a second."""
 
     def __init__(self, stores: WorkerStores, settings: Serve, access: Access, *, place: int) -> None:
         self.root = stores.state / "serving"
@@ -108,15 +108,15 @@ class WorkerSite:
             model.start()
         self._tell()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Take up new deployments, switches, streams and clocks, and say what this worker answers from."""
-        self.clock.look()
-        self.publication.look()
+        self.clock.poll()
+        self.publication.poll()
         self._look_at_streams()
         self._find_models()
         marks = self._marks()
         for model in self.models.values():
-            model.look(marks)
+            model.poll(marks)
         self.counters.set("beat", to_micros(self._stores.wall.now()))
         self.counters.set("in_flight", self.app.in_flight)
         self._tell()
@@ -165,7 +165,7 @@ class WorkerSite:
         return dict(zip(views, self._stores.latest.marks(views), strict=True)) if views else {}
 
     def _look_at_streams(self) -> None:
-        if self._streams_file.look():
+        if self._streams_file.poll():
             self.events.serve(self.streams)
             fed = {model for stream in self.streams.streams.values() for model in stream.feeds}
             self._feeds = {model: tuple(self.streams.feeding(model)) for model in fed}

@@ -1,7 +1,7 @@
-"""Answers for one model from one release and one state of its facts: the same predictor for HTTP, batch and in-process.
+"""Predictor of a recommender for one release and one state of its facts; the same for HTTP, batch and in-process use.
 
-A predictor never changes. Another release, or facts that moved, are another predictor, made beside it in a thread and
-put in its place by one assignment: so an answer comes from one release and from one state of the facts.
+A predictor never changes. For another release, or for changed facts, another predictor is made in a thread and replaces
+this one by one assignment: so a recommendation comes from one release and from one state of the facts.
 """
 
 from __future__ import annotations
@@ -156,13 +156,13 @@ class Predictor:
             self.answer(prepared)
             self.features(prepared)
 
-    def moved(self, marks: Mapping[str, int]) -> bool:
+    def is_outdated(self, marks: Mapping[str, int]) -> bool:
         """Whether the facts, or the day that counts run to, are no longer what this predictor read; `marks` are the
         present marks of its views.
         """
         return self._stamped([marks[view] for view in self.views]) != self._stamp
 
-    def refreshed(self) -> Predictor:
+    def reloaded(self) -> Predictor:
         """A predictor of the same release on the facts as they are now; may be made in another thread."""
         apart = self._recommender.apart()
         return Predictor(self._pointer, apart, self._functions, self._sources)

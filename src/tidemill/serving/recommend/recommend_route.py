@@ -1,4 +1,4 @@
-"""`POST /v1/recommend/{model}` and its cacheable twin by token: from question to logged answer."""
+"""`POST /v1/recommend/{model}`, and its cacheable `GET` by user token: from request to logged recommendation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tidemill.core.errors import BadRequest, NotReady, NotServed, SwitchedOff, n
 from tidemill.core.records.serving import ScoredItem
 from tidemill.core.settings import Serve
 from tidemill.serving.http import requests
+from tidemill.serving.http.etag import etag, matches
 from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
 from tidemill.serving.live.live_model import LiveModel
-from tidemill.serving.live.prediction_id import etag, matches
 from tidemill.serving.live.prediction_writer import PredictionWriter
 from tidemill.serving.live.server_clock import ServerClock, utc_day
 from tidemill.serving.recommend.predictor import Predictor, PreparedRequest, Recommendation, RecommendationRequest

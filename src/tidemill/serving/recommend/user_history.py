@@ -1,8 +1,7 @@
-"""What a person has done: the history that the last run published, and what was posted since.
+"""User history: the events that the last run published, and those posted since.
 
-Posted events lie in a view of their own, one row per person, on top of nothing: so they can never hide a newer
-published history. Reading joins both, an event counts once, and what the published history has is dropped from the
-posted row when the next event comes.
+Posted events are in a separate view, one row per user, so they can never hide a newer published history. Reading merges
+both, an event counts once, and what the published history has is dropped from the posted row when the next event comes.
 """
 
 from __future__ import annotations
