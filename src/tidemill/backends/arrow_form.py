@@ -1,4 +1,4 @@
-"""The one Arrow form that every engine gives its rows in, so that a table is the same whoever made it."""
+"""Canonical Arrow form of rows: every engine returns the same types, so that a table does not depend on its engine."""
 
 from __future__ import annotations
 

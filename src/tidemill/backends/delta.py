@@ -2,8 +2,8 @@
 
 Files are written first, under names that carry the number of the commit they wait for, and a transaction id makes a
 commit count once. Facts that shaped this (deltalake 1.6): a repeated append through a *path* is accepted twice, a
-repeat on a *handle* opened before is refused; a zero-length last log file opens silently with rows missing; logs of
-versions older than thirty days are cleaned away unless that is switched off.
+repeat on a *handle* opened before is rejected; a zero-length last log file opens silently with rows missing; logs of
+versions older than thirty days are deleted unless that is switched off.
 """
 
 from __future__ import annotations

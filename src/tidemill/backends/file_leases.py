@@ -1,7 +1,7 @@
-"""Leases as file locks: one holder at a time on this machine, and the kernel frees the lock of a dead process.
+"""Leases as file locks: one holder at a time on this machine; the kernel releases the lock of a dead process.
 
-The lock (flock) says who may start; the number says who is current: a process that was believed dead and wakes up has
-an old number, and the ledger refuses its lines.
+The lock (flock) decides who may start. The lease number is a fencing token: a process that was presumed dead and
+resumes has an old number, and the ledger rejects its lines.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Blobs in a folder: each key is one folder below it, moved in whole by a rename."""
+"""Blob store in a folder: each key is one subfolder, moved into place atomically by a rename."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Object store in a folder: each object is one file below it, and a hard link gives the file its name.
+"""Object store in a folder: each object is one file, and a hard link gives the file its name.
 
-A link fails where the name exists already, so of two writers one is refused and nothing is ever overwritten. Content is
-written and synced under another name before the link, so a name never stands for half an object.
+A link fails if the name already exists, so one of two writers is rejected and nothing is ever overwritten. Content is
+written and synced under a temporary name before the link, so a name never refers to a partial object.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""One LMDB environment per folder and process, as LMDB asks, with errors in the house's words.
+"""LMDB environment file: one per folder and process, as LMDB requires, with LMDB's errors mapped to tidemill's.
 
-LMDB never clears a page that it lets go, so what has to be forgotten is left behind with the whole file: `renewed`
-copies what stays into the next generation of the environment, marks the old one as left in the transaction that ends
-its life, and removes it. Whoever has the old one open reads that mark before anything else of a new transaction.
+LMDB never clears a page that it frees, so erased values go with the whole file: `renewed` copies the remaining entries
+into the next generation of the environment, marks the old one as replaced in its last transaction, and removes it. A
+process that has the old one open reads that mark first in every new transaction.
 """
 
 from __future__ import annotations

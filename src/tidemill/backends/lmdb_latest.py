@@ -1,8 +1,8 @@
-"""Latest on one machine: a memory-mapped snapshot per view, and LMDB for fresh rows, shared by all processes.
+"""Latest store on LMDB: a memory-mapped snapshot per view, and LMDB for fresh rows, shared by all processes.
 
-Which snapshot is read stands in LMDB too, so that one transaction swaps it and drops the fresh rows that it covers, and
-a reader sees either all of that or nothing. Looking costs one read transaction: no lock, no copy, well under a
-microsecond. Every put and every swap moves the view's mark on by one; `changed` tells what happened since a mark.
+The name of the current snapshot is in LMDB too, so that one transaction swaps it and drops the fresh rows that it
+covers, and a reader sees all of that or none. A check for changes costs one read transaction: no lock, no copy, well
+under a microsecond. Every put and swap increments the view's change mark; `changed` returns the changes since a mark.
 """
 
 from __future__ import annotations

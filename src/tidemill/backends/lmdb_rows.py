@@ -1,4 +1,4 @@
-"""How fresh rows lie in LMDB: where a key has its place, what its bytes hold, and how they go on top of a snapshot."""
+"""LMDB encoding of fresh rows: the key of an entry, the bytes of its value, and the overlay on a snapshot."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Rows by key in memory-mapped files: one row in about two microseconds, columns of many rows as Arrow.
+"""Memory-mapped rows by key: one row in about two microseconds, columns of many rows as Arrow.
 
 A snapshot is a folder: `slots.bin`, an open-addressing table of 64-bit slots (24 bits of the key's hash, 40 bits of the
 place of its record plus one; 0 is empty), probed linearly without wrapping round; `records.bin`, records of a header
 (length, CRC-32 of what follows it, length of the key), the key and the row in MessagePack; `rows.arrow`, the same
-rows as columns; and `about.json`. Nothing is decoded when it is opened; a changed byte is found then, or when its
+rows as columns; and `about.json`. Opening decodes nothing; a changed byte is detected at opening or when its
 record is read.
 """
 

@@ -1,7 +1,7 @@
-"""Runs in MLflow, for those who live there: parameters, figures over time, final figures, tags, trials as nested runs.
+"""MLflow mirror of runs: parameters, metrics over time, final metrics, tags, and trials as nested runs.
 
-One experiment for each model, `mill/model`. MLflow allows fewer signs in a name than a run does, so `hit_rate@10[warm]`
-is called `hit_rate_at_10/warm` there, and the ends of its interval `….low` and `….high`.
+One experiment for each model, `mill/model`. MLflow allows fewer characters in a name than a run does:
+`hit_rate@10[warm]` is called `hit_rate_at_10/warm` there, and the bounds of its interval `….low` and `….high`.
 """
 
 from __future__ import annotations

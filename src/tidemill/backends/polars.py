@@ -1,4 +1,4 @@
-"""Table expressions on Polars: the laptop's engine."""
+"""Polars engine: table expressions on one machine (the default)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Event log in files: each stream is a folder of append-only segments (`core.segments`).
+"""Event log in append-only segments (`core.storage.segments`): each stream is a folder of them.
 
-Every writer has segments of its own, so writers never wait for each other, and readers take no lock. A partition is a
-segment. A position says of every segment how far it was read: a segment that was opened earlier may still grow.
+Every writer has its own segments, so writers never wait for each other, and readers take no lock. A partition is a
+segment. A position holds the offset read in every segment: a segment that was opened earlier may still grow.
 """
 
 from __future__ import annotations

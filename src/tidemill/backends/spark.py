@@ -1,6 +1,6 @@
-"""Table expressions on Spark: the same functions on a cluster, or on local Spark for tests.
+"""Spark engine: the same table functions on a cluster, or on local Spark for tests.
 
-The session is UTC or it is refused: with one in New York, the date of a UTC midnight is the day before.
+A session whose time zone is not UTC is rejected: in New York, the date of a UTC midnight is the day before.
 """
 
 from __future__ import annotations

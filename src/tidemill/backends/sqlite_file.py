@@ -1,7 +1,7 @@
-"""One SQLite file, opened so that what it acknowledged is on disk, with errors in the house's words.
+"""SQLite file opened for durability: acknowledged commits are on disk, and SQLite's errors are mapped to tidemill's.
 
-Shared by the two stores that SQLite fills. Write-ahead log (readers never wait), `synchronous=FULL` (a commit survives
-power loss), and a bounded wait for locks.
+Shared by the two SQLite stores. Write-ahead log (readers never wait), `synchronous=FULL` (a commit survives power
+loss), and a bounded wait for locks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ledger lines in one SQLite file: the laptop's `LineStore`."""
+"""SQLite ledger store: ledger lines in one file (the default `LedgerStore`)."""
 
 from __future__ import annotations
 

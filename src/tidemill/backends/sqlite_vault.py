@@ -1,4 +1,4 @@
-"""Sealed identities in one SQLite file: the laptop's `VaultStore`."""
+"""SQLite vault store: sealed identities in one file (the default `VaultStore`)."""
 
 from __future__ import annotations
 

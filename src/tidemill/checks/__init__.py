@@ -1,7 +1,7 @@
-"""Whether to believe what arrived: contracts of rows, expectations of increments, verdicts.
+"""Data validation: contracts of rows, expectations of increments, verdicts.
 
-Upstream are the rows that a source read (held against their contract) and the rows that an increment is about to bring
-into a table (held against what is expected of them). A verdict lists every failure and decides nothing: the run does.
+Upstream are the rows that a source read (validated against their contract) and the rows that an increment adds to a
+table (validated against its expectations). A verdict lists every failure and decides nothing: the run does.
 """
 
 from __future__ import annotations

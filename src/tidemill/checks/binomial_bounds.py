@@ -1,7 +1,7 @@
-"""Exact one-sided bounds on a share seen as k of n (Clopper and Pearson, Biometrika 26, 1934).
+"""Binomial bounds: exact one-sided confidence limits of a proportion (Clopper and Pearson, Biometrika 26, 1934).
 
-A naive estimate k/n alarms half of the time on a source that is exactly as good as asked, and every day with fifty
-checks of it. The exact bound alarms at most at the rate that its confidence says, whatever n is.
+The naive estimate k/n raises an alarm half of the time on a source that is exactly at the limit, and every day with
+fifty checks of it. The exact bound raises one at most at the rate that its confidence states, for every n.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The contract of a stream held against its rows: what fits goes on, what does not is refused with its reason."""
+"""Contract validation of a stream's rows: valid rows are accepted, others are refused with the reason."""
 
 from __future__ import annotations
 

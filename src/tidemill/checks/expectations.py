@@ -1,4 +1,4 @@
-"""What may be expected of an increment's rows: plain data, made by one function each and shown in words."""
+"""Expectations of an increment's rows: plain data, one function to create each, and a text form."""
 
 from __future__ import annotations
 

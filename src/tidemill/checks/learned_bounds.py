@@ -1,10 +1,10 @@
-"""A day ranked among the days before it: false alarms that are learned, not assumed.
+"""Learned bounds: a day's conformal rank among the previous days, so that the false alarm rate is known.
 
-Days differ among themselves by more than the chance of their rows: a bound on rows alarms on most days where the rate
-itself moves. So the unit is the day. A day's distance from the median of its own weekday, in units of the usual
-distance, is ranked among those of all days (conformal prediction: Vovk, Gammerman, Shafer 2005). Of days that are like
-one another, a share of `rate` is ranked that far out, whatever their distribution. Where several metrics are followed,
-a day's distance is the largest of its metrics', so that one budget covers them all and no metric needs more history.
+Days vary by more than sampling error: a bound on rows raises an alarm on most days when the rate itself moves. So the
+unit is the day. A day's distance from the median of its own weekday, in units of the usual distance, is ranked among
+those of all days (conformal prediction: Vovk, Gammerman, Shafer 2005). Of exchangeable days, a share of `rate` is
+ranked that far out, for every distribution. With several metrics, a day's distance is the largest of its metrics', so
+that one budget covers them all and no metric needs more history.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the expectations need to know of an increment's rows, counted in one pass."""
+"""Observations of an increment's rows: the counts that the expectations need, from one pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an expectation fits the columns of a table, before any row is there."""
+"""Validation of expectations against the columns of a table, before any row exists."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What words do all rooms speak? Refs, time, contracts, records, errors, settings, the ledger and the ports.
+"""Core: references, time, contracts, records, errors, settings, the ledger and the ports, shared by all rooms.
 
-No room is upstream of this one, and no technology is in it: a back-end fills each port, and `loop` opens them.
+No room is upstream of this one, and no technology is in it: a back-end implements each port, and `loop` opens them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The constructor contract of back-ends: how one is opened from the URL of a setting.
+"""Back-end constructors: the contract by which a back-end is opened from the URL of a setting.
 
-A back-end is a class that fills a port of `core.ports` and has `from_url`. An entry point in the group `tidemill.PORT`
-names the class, and the entry point's name is the scheme of its URLs. The contract is the same for all ports.
+A back-end is a class that implements a port of `core.ports` and has `from_url`. An entry point in the group
+`tidemill.PORT` names the class, and the entry point's name is the scheme of its URLs. The contract is the same for all
+ports.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One byte string for one value: sorted keys, integers, strings, booleans and null only; floats are refused.
+"""Canonical JSON: one byte string for one value. Sorted keys; integers, strings, booleans and null; no floats.
 
-What is hashed or signed is made here, so that every store and every engine agrees on its bytes.
+Everything that is hashed or signed is encoded here, so that all stores and engines agree on its bytes.
 """
 
 from __future__ import annotations

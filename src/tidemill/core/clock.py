@@ -1,4 +1,4 @@
-"""One clock, handed in: nothing else in the package asks what time it is."""
+"""Clock as an injected dependency: nothing else in the package reads the system time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Daylight saving time: the instant at which the clocks of a zone were set forward."""
+"""Clock change (daylight saving time): the instant at which the clocks of a zone were set forward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: `"10 days"`, `"90 minutes"`."""
+"""Durations in readable form: `"10 days"`, `"90 minutes"`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Arrow tables without rows, made without loading pandas.
+"""Empty Arrow tables, created without loading pandas.
 
-`pa.Schema.empty_table` imports pandas where it is installed, which is a third of the start of a process.
+`pa.Schema.empty_table` imports pandas if it is installed, which takes a third of the start-up time of a process.
 """
 
 from __future__ import annotations

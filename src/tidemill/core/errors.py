@@ -1,4 +1,4 @@
-"""The one error tree: what went wrong, a code that `tidemill help CODE` explains, and the next thing to type.
+"""Errors: one tree. Each has a message, a code that `tidemill help CODE` explains, and the next command to type.
 
     TidemillError
     ├── UsageError        TM0xx  settings, arguments, the project file's place
@@ -6,15 +6,15 @@
     ├── SourceError       TM2xx  files and streams that cannot be read
     ├── LakeError         TM3xx  versions, files and increments
     ├── CheckError        TM4xx  expectations that cannot be evaluated
-    ├── LearnError        TM5xx  learning, evaluation, the index
+    ├── LearnError        TM5xx  training, evaluation, the index
     ├── ReleaseError      TM6xx  bundles, cards, promotion
     ├── ServeError        TM7xx  the server and its requests
     ├── LedgerError       TM8xx  the ledger, its keys and its leases
-    └── AccessError       TM9xx  who may do what
+    └── AccessError       TM9xx  access control
 
-Each leaf is also the fitting builtin, so that `except FileNotFoundError` works for those who do not know this file.
-Errors know no HTTP and no exit status: the server and the command line map them.
-A leaf's docstring is what `tidemill help` prints, so it says why it happens and what to do.
+Each leaf is also the matching builtin, so that `except FileNotFoundError` works for those who do not know this file.
+Errors contain no HTTP status and no exit status: the server and the command line map them.
+A leaf's docstring is what `tidemill help` prints, so it states the cause and the remedy.
 """
 
 from __future__ import annotations

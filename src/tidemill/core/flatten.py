@@ -1,4 +1,4 @@
-"""Settings within settings, as one level."""
+"""Flattening of nested settings: one level, with dotted names."""
 
 from __future__ import annotations
 

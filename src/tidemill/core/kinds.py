@@ -1,6 +1,6 @@
-"""Data types of columns and fields: one table of the kinds, each with its Python, Arrow, NumPy, wire and JSON type.
+"""Kinds (data types) of columns and fields: one table with the Python, Arrow, NumPy, wire and JSON type of each.
 
-A new kind is one more entry here, and a conversion where a room must treat its values in a way of their own.
+A new kind is one more entry here, and a conversion in each room that treats its values specially.
 """
 
 from __future__ import annotations

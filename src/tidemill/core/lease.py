@@ -1,7 +1,7 @@
-"""Names of leases, and waiting for one. Whoever needs several takes them in this order: lake, train, live.
+"""Lease names, and waiting for a lease. Several are acquired in this order: lake, train, live.
 
-The order is fixed so that two processes never wait for each other. `lake` is held by the one run that brings in days,
-`train:MODEL` by a training or an import of that model, and `live:MODEL` by whoever changes what is live.
+The order is fixed so that two processes never deadlock. `lake` is held by the one run that ingests days, `train:MODEL`
+by a training or an import of that model, and `live:MODEL` by a process that changes the live release.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Ports: what a room needs of a technology. A back-end fills one; its entry point names it; the URL chooses it.
+"""Ports: the interfaces between rooms and technologies. A back-end implements a port; the URL of a setting selects it.
 
 A setting without a scheme is the embedded back-end and a path relative to the project; with one (`redis://cache:6379`)
-the scheme is the name of an entry point in the port's group. How a back-end is made from its URL is written in
-`tidemill.core.backend`, and with an example in docs/backends.md.
+the scheme is the name of an entry point in the port's group. `tidemill.core.backend` describes how a back-end is
+opened from its URL; docs/backends.md has an example.
 
-A port is settled by two real back-ends. Today: Engine is filled by Polars and Spark; all others are provisional.
-Arrow types are named for the type checker only, so that importing this file loads nothing heavy.
+A port is stable once it has two real back-ends. Today: Engine has Polars and Spark; all others are provisional.
+Arrow types are imported for the type checker only, so that importing this file loads nothing heavy.
 """
 
 from __future__ import annotations

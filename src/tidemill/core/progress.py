@@ -1,4 +1,4 @@
-"""Progress of long work: one callable that is told what happens, and one that says nothing."""
+"""Progress of long work: one callable that receives each message, and one that ignores them."""
 
 from __future__ import annotations
 

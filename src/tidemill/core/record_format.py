@@ -1,8 +1,7 @@
-"""Format numbers of kept records: an older form is read, fields that are not known are passed over, and a form that is
-too new is refused by name.
+"""Record format numbers: older forms are read, unknown fields are ignored, and a form that is too new is rejected.
 
-A new field needs no new number: it has a default for records that lack it, and readers that do not know it pass over
-it. The number rises only where an older reader would misunderstand what it reads.
+A new field needs no new number: it has a default for records without it, and older readers ignore it. The number
+rises only if an older reader would misunderstand the record.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Row ids: the 64-bit number `_row` of a row, unique in its stream and the same in every replay.
 
-A row id is the number of the file (or partition, or page) that the row came from, then the line in it. Numbers of
-files are given out in three ranges, so that sources of one stream never give two rows the same id.
+A row id is the number of the row's file (or partition, or page), then its line. File numbers are assigned in three
+ranges, so that the sources of one stream never assign the same id twice.
 """
 
 from __future__ import annotations

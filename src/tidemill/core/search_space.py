@@ -1,6 +1,6 @@
-"""Where a setting may lie: a range to search, or values of which every one is tried.
+"""Search space of a setting: a range to sample from, or a grid of values to try.
 
-A setting of a learner is a plain value, left out (`None`: the learner's own values are tried), or one of these.
+A setting of a learner is a plain value, omitted (`None`: the learner's default values are tried), or one of these.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where things lie and how the server listens: the only place that reads the environment.
+"""Settings: locations of the stores and options of the server. Nothing else reads the environment.
 
-The project file says *what*; `tidemill.toml` beside it says *where*, in profiles. An argument wins over
-`TIDEMILL_<KEY>__<SUB>`, over the file, over the default, and every value remembers where it came from.
+The project file declares *what*; `tidemill.toml` next to it configures *where*, in profiles. Precedence: argument,
+`TIDEMILL_<KEY>__<SUB>`, file, default. Every value records its origin.
 """
 
 from __future__ import annotations

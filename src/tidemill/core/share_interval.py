@@ -1,7 +1,7 @@
-"""Wilson's score interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953).
+"""Interval of a share: Wilson's score interval (Wilson 1927, doi:10.1080/01621459.1927.10502953).
 
 It equals `scipy.stats.binomtest(positive, n).proportion_ci(method="wilson")`, which is not used because importing
-`scipy.stats` takes longer than a command of the command line may.
+`scipy.stats` is too slow for the command line.
 """
 
 from __future__ import annotations

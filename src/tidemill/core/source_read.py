@@ -1,6 +1,6 @@
-"""What a source is asked and what it answers: a read request, typed rows, refused lines, and the source's state.
+"""Source reads: the request, and the typed rows, refused lines and state that a source returns.
 
-The state is opaque to everybody but the source: the caller keeps it between two runs and hands it back unchanged.
+The state is opaque to everything but the source: the caller stores it between two runs and passes it back unchanged.
 """
 
 from __future__ import annotations

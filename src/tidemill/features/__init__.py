@@ -1,7 +1,7 @@
-"""What models and answers see: feature views, the newest row of each entity, and facts kept ready for a slate.
+"""Feature store: feature views, the newest row of each entity, and item facts for slates.
 
-Upstream is the lake: a run makes the views from published tables and nothing else, and writes them into the Latest
-store. Downstream, serving reads them there and only there.
+Upstream is the lake: a run computes the views from published tables only, and writes them to the Latest store.
+Downstream, serving reads them there and only there.
 """
 
 from __future__ import annotations

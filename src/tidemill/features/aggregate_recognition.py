@@ -1,9 +1,9 @@
-"""Recognises a view that only counts, sums and averages, by watching what its function does to a recording frame.
+"""Recognition of aggregate views (counts, sums and means only), by running the function on a recording frame.
 
-Known are functions of one input: steps that look at each row alone (`filter`, `with_columns`, `select`, `rename`,
-`drop`, `drop_nulls`), then one `group_by(entity).agg(…)` of `nw.len()`, and of `len`, `count`, `sum` and `mean` of such
-expressions, then again steps on each row alone. Such a view can be kept up to date as rows enter and leave the window.
-Whatever is not known to be of this form is not recognised: nothing is guessed.
+Recognised are functions of one input: row-wise steps (`filter`, `with_columns`, `select`, `rename`, `drop`,
+`drop_nulls`), then one `group_by(entity).agg(…)` of `nw.len()`, and of `len`, `count`, `sum` and `mean` of such
+expressions, then row-wise steps again. Such a view can be updated incrementally as rows enter and leave the window.
+Any other form is not recognised: nothing is guessed.
 """
 
 from __future__ import annotations

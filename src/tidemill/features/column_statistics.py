@@ -1,4 +1,4 @@
-"""What the values of a view's columns look like, in a few figures each."""
+"""Column statistics of a view: a few summary figures of each column."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How the values of a column are spread: a histogram of numbers, the most frequent values of categories.
+"""Distribution of a column: a histogram of numbers, the most frequent values of categories.
 
-What fewer rows share than `FEWEST_USERS` is counted together or not at all, so that nobody can be picked out.
+Values shared by fewer rows than `FEWEST_USERS` are merged or omitted, so that no one can be identified.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Running sums that come back exactly to where they were when what was added is taken away again.
+"""Exact running sums: adding values and removing them again restores the same sum.
 
-Plain floating-point sums drift: 1e16 + 1 - 1e16 is 0. Here a number is written in fixed point as three whole parts of
-40 bits each below the largest one of the column, and the parts are added as int64, which wraps round but never rounds.
-So a sum is exact for numbers within a factor of 2**67 of the largest, is rounded at the end alone, and does not depend
-on the order of rows. (A small fixed accumulator after Kulisch, "Computer Arithmetic and Validity", 2013.)
+Plain floating-point sums drift: 1e16 + 1 - 1e16 is 0. Here a number is stored in fixed point as three integers of
+40 bits each below the largest one of the column, and these are added as int64, which wraps round but never rounds.
+So a sum is exact for numbers within a factor of 2**67 of the largest, is rounded only at the end, and does not depend
+on the order of rows. (A small fixed-point accumulator after Kulisch, "Computer Arithmetic and Validity", 2013.)
 """
 
 from __future__ import annotations

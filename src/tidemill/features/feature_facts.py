@@ -1,12 +1,12 @@
-"""Facts of a view in the order in which they came to count, so that looking one up is one binary search.
+"""Feature facts sorted by the time at which they became visible, so that a look-up is one binary search.
 
-A fact is visible from `max(event, known)`. Read in that order, a fact whose event is older than one that was visible
-before never counts: it came late, and something newer was known already. Without those, the newest visible fact is the
-one that counts, and the known-time join is an ordinary as-of join.
+A fact is visible from `max(event, known)`. In that order, a fact whose event is older than one visible before it is
+never used: it arrived late, and a newer one was already known. Without those, the newest visible fact is the one in
+effect, and the known-time join is an ordinary as-of join.
 
-Of facts with the same event, the one known last counts, then the one with the largest `_row`, then the largest in the
-other columns in the order of their names, a missing value being the smallest: the same on every engine, in whatever
-order rows come.
+Of facts with the same event, the one known last is used, then the one with the largest `_row`, then the largest in the
+other columns in the order of their names, a missing value being the smallest: the same on every engine, for every
+order of rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A view's values over time, for training, and its newest ones, to go online."""
+"""Feature history: a view's values over time, for training, and its newest ones, for the online store."""
 
 from __future__ import annotations
 

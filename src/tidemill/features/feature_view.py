@@ -1,4 +1,4 @@
-"""Feature views: which rows of a published table are kept ready by key, and how they get there."""
+"""Feature views of rows: the newest rows of a published table by key, and how they reach the online store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How old the newest rows of a view are, and how many of its entities have only a value that no longer counts."""
+"""Freshness of a view: the age of its newest rows, and the number of entities whose only value has expired."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a slate may know of items while it answers: feature columns and live counts, aligned to one catalogue.
+"""Item facts for slates: feature columns and live counts, aligned to one catalogue.
 
-Everything is read from the Latest store into arrays once, and again only for what has changed since: an answer then
-reads arrays and asks no store.
+Everything is read from the Latest store into arrays once, and again only for the rows that changed since: a request
+then reads arrays and no store.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stored times as plain int64 microseconds, and instants to compare a frame's times with."""
+"""Microseconds (`micros`): stored times as plain int64, and instants to compare a frame's times with."""
 
 from __future__ import annotations
 

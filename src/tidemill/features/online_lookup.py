@@ -1,4 +1,4 @@
-"""The values that a tabular model looks up while it answers, each present, expired or missing."""
+"""Online look-up of the values that a tabular model needs for a request, each present, expired or missing."""
 
 from __future__ import annotations
 

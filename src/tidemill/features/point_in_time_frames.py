@@ -1,7 +1,7 @@
 """The point-in-time join as table expressions, for examples and views that are larger than one machine.
 
-The same rule as `point_in_time`, and held equal to it on Polars and Spark. Narwhals has no as-of join on Spark, so the
-times that are asked for are laid among the times at which facts became visible, and each takes the last one before it.
+The same rule as `point_in_time_join`, tested for equality on Polars and Spark. Narwhals has no as-of join on Spark, so
+the requested times are merged with the times at which facts became visible, and each takes the last fact before it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The point-in-time join: what each example could have known at its time, and nothing that came later.
+"""Point-in-time join: the feature values known at each example's time, and nothing later.
 
-A fact counts from `max(event, known)`: using event time where a fact was known later changes features to what nobody
-could have seen. A fact that becomes visible at the very time of an example counts. Which of several: see `facts`.
+A fact is visible from `max(event, known)`: using event time for a fact that became known later would leak the future.
+A fact that becomes visible exactly at the time of an example is used. For ties, see `feature_facts`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Views of rows: the function's rows as they are, with when each happened and when it was known."""
+"""Row views: the function's rows unchanged, with the event time and the known time of each."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Whether a model was served what it would be trained on: logged values beside the same ones recomputed.
+"""Training-serving skew: logged feature values compared with the same values recomputed.
 
-A feature that is one thing in training and another in serving spoils a model without any error (Breck et al., *Data
-Validation for Machine Learning*, 2019). Both sides are of the same entity at the same instant, and have to be equal.
+A feature that differs between training and serving degrades a model without any error (Breck et al., *Data Validation
+for Machine Learning*, 2019). Both sides are of the same entity at the same instant, and must be equal.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Counts, sums and means over windows at every boundary, in one pass: each row enters once and leaves once.
+"""Sliding-window counts, sums and means at every boundary, in one pass: each row enters once and leaves once.
 
-A row is added at the first boundary at which it counts and taken away after the last (`Windows.counted`). Sorted by
-entity and boundary and added up, these changes are the totals at every boundary at which anything changed; between two
-of them nothing did. Two changes per row, whatever the window and however many boundaries it spans.
+A row is added at the first boundary that includes it and removed after the last (`Windows.counted`). Sorted by entity
+and boundary, the cumulative sums of these changes are the totals at every boundary at which anything changed. The cost
+is two changes per row, independent of the window and of the number of boundaries.
 """
 
 from __future__ import annotations

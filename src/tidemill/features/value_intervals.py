@@ -1,6 +1,6 @@
-"""The history of aggregates as stretches: one row per entity for as many boundaries as its values stay the same.
+"""Value intervals: the history of aggregates as one row per entity and run of boundaries with equal values.
 
-A user with three events in a year has a handful of stretches, not 365 rows.
+A user with three events in a year has a handful of intervals, not 365 rows.
 """
 
 from __future__ import annotations

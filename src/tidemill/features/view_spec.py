@@ -1,4 +1,4 @@
-"""What a feature view is made of and when its values count, as the features room needs to know it."""
+"""Feature view specification (`ViewSpec`): its inputs, and the times at which its values are valid."""
 
 from __future__ import annotations
 

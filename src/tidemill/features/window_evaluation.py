@@ -1,7 +1,7 @@
-"""Aggregates at one boundary: the function is given what was known by then and lies in the window, and nothing else.
+"""Window evaluation at one boundary: the function gets the rows known by then that are in the window, nothing else.
 
-This is what a view *means*. Whatever is faster is held equal to it in the tests, and functions that are not recognised
-are evaluated so, one boundary after the other: no one but their author knows what they do with rows of another one.
+This defines what a view *means*. Faster paths are tested for equality with it, and functions that are not recognised
+are evaluated this way, one boundary after the other: only their author knows what they do with rows of another one.
 """
 
 from __future__ import annotations

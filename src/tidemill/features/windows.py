@@ -1,8 +1,8 @@
-"""Boundaries of aggregates: multiples of `every` since 1970 UTC, and at which of them an event counts.
+"""Windows of aggregates: their boundaries (multiples of `every` since 1970 UTC), and those that include an event.
 
-At boundary b a view is given what was known by then (`_known_at <= b`) and happened in [b - window, b), and nothing
-else. A row that comes late therefore enters at the first boundary after it was known, and changes no earlier one: so a
-history made in one go is the same as one made day by day.
+At boundary b a view gets the rows that were known by then (`_known_at <= b`) and happened in [b - window, b), and
+nothing else. A late row therefore enters at the first boundary after it was known, and changes no earlier one: so a
+history computed at once equals one computed day by day.
 """
 
 from __future__ import annotations

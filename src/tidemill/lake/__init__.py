@@ -1,7 +1,7 @@
-"""Where are the rows kept, and which of them are true? Tables that change by whole publications: staged unseen,
-checked, then named all at once. Held or refused rows lie beside them, and every version can be read and verified.
+"""Lake: versioned tables that change by atomic publications. Rows are staged, checked, then published together.
 
-Upstream is `core` alone. Rows come from `loop`, which takes them from `sources`.
+Held and refused rows are stored separately, and every version can be read and verified. Upstream is `core` alone.
+Rows come from `loop`, which reads them from `sources`.
 """
 
 from __future__ import annotations

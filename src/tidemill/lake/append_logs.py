@@ -1,4 +1,4 @@
-"""Log tables: what a server appends, batch by batch, outside of publications. Exactly once per batch number."""
+"""Append-only log tables: batches of a server's rows, outside of publications. Exactly once per batch number."""
 
 from __future__ import annotations
 

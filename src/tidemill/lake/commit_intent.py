@@ -1,7 +1,7 @@
-"""A publication that is decided and being carried out. Once its intent is durable it will happen, whatever dies.
+"""Commit intent (write-ahead record) of a publication: once it is durable, the publication survives any crash.
 
 Delta first, ledger second: every table is committed under the publication's number, then one ledger line names all
-versions, then the intent goes. Each of these is taken once, so carrying an intent out again finishes it.
+versions, then the intent is removed. Each step is idempotent, so executing an intent again completes it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""A commitment to an increment's rows: salted, so that it says nothing of a row to those who do not have the salt, and
-ordered, so that the same rows give the same commitment on every engine.
+"""Cryptographic commitment to an increment's rows.
+
+It is salted, so that it reveals nothing of a row without the salt, and the rows are sorted, so that the same rows have
+the same commitment on every engine.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Which small files are worth merging, so that a table of daily increments neither grows a thousand files nor is
-rewritten every day.
+"""Compaction: the choice of small files to merge, in tiers.
 
-Tiers as in log-structured merge trees (O'Neil et al., 1996): small files wait until there are many, and a larger one
-joins only those that together come near its size, so that each row is rewritten about log(n) times.
+A table of daily increments should neither grow a thousand files nor be rewritten every day. Tiers as in log-structured
+merge trees (O'Neil et al., 1996): small files wait until there are many, and a larger file is merged only with smaller
+ones whose total is near its size, so that each row is rewritten about log(n) times.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Held increments: rows that wait for a decision by a person, kept beside the tables and in no version of any."""
+"""Held increments: rows that await a decision by a person, stored next to the tables and in no version of them."""
 
 from __future__ import annotations
 

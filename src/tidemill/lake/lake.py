@@ -1,4 +1,4 @@
-"""The lake: tables that change by whole publications, and what is kept beside them."""
+"""Lake: tables that change by atomic publications, and the logs, held increments and objects next to them."""
 
 from __future__ import annotations
 

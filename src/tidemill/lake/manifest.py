@@ -1,7 +1,7 @@
-"""Our own account of each table version: every file with its sha256, so that what a log does not notice is found.
+"""Manifest of a table version: every file with its sha256, to detect damage that the table's own log does not.
 
-A flipped byte in a Parquet file mostly reads as another value without an error, and a log cut short opens as an older
-table. A manifest is written before the version that it describes, and its own sha256 stands in the ledger.
+A flipped byte in a Parquet file usually reads as another value without an error, and a truncated log opens as an older
+table. A manifest is written before the version that it describes, and its own sha256 is in the ledger.
 """
 
 from __future__ import annotations

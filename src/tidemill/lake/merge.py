@@ -1,4 +1,4 @@
-"""What becomes of arriving rows whose keys may be known: each is new, a repeat, or a contradiction."""
+"""Merge of arriving rows by key: each is new, a repeat, or conflicting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows as one Parquet object, for what lies beside the tables. Compressed, without statistics: rows may be personal."""
+"""Parquet bytes of rows that are stored next to the tables. Compressed, without statistics: rows may be personal."""
 
 from __future__ import annotations
 

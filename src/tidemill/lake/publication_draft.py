@@ -1,4 +1,4 @@
-"""The next publication while it is being made: tables change here, unseen, until `publish` names them all at once."""
+"""Draft of the next publication: tables change here, invisible to readers, until `publish` commits them all at once."""
 
 from __future__ import annotations
 

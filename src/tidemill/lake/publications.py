@@ -1,4 +1,4 @@
-"""Which versions are true when: told by the ledger's `publish` lines and by nothing else, least of all file times."""
+"""Publications: the table versions in effect at each time, from the ledger's `publish` lines and nothing else."""
 
 from __future__ import annotations
 

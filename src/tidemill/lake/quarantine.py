@@ -1,4 +1,4 @@
-"""Quarantine: refused rows of each increment, with place and reason; sealed raw bytes."""
+"""Quarantine: the refused rows of each increment, with location and reason; the raw bytes are sealed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replacement of an object in a store that overwrites nothing: the old one is deleted first."""
+"""Replacement of an object in a store without overwriting: the old one is deleted first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows held against a table's columns, and rows as numbers that are equal exactly where rows are."""
+"""Row equality: rows cast to a table's columns, and integer codes that are equal exactly if the rows are."""
 
 from __future__ import annotations
 

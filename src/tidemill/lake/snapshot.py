@@ -1,4 +1,4 @@
-"""All tables as one publication left them."""
+"""Snapshot of the lake: all tables as of one publication."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs between two versions of a table, told by the files that they do not share."""
+"""Table changes: the rows that differ between two versions, read from the files that they do not share."""
 
 from __future__ import annotations
 

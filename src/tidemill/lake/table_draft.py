@@ -1,4 +1,4 @@
-"""One table while a publication is being made: the files it starts from, files added, files dropped."""
+"""Table draft: one table within a publication draft, with its initial files, files added and files removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the files, the tables' own logs, our manifests and the ledger tell the same story? Every difference, named."""
+"""Verification of the lake: lists every difference between files, the tables' own logs, manifests and the ledger."""
 
 from __future__ import annotations
 

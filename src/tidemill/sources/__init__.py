@@ -1,8 +1,8 @@
-"""Where do rows come from? Files as they lie about, and a simulated shop whose truth is known.
+"""Sources of rows: files in common formats, events posted to the server, and a simulated shop with known truth.
 
-Upstream is the world. A source gives good and refused rows, typed by the stream's contract, numbered once and for all,
-each belonging to exactly one day; it keeps nothing itself. What it has seen is its state, which the caller keeps and
-hands in the next time. The port is `tidemill.core.ports.Source`, and its records are in `tidemill.core.source_read`.
+A source returns accepted and refused rows, typed by the stream's contract, with permanent row ids, each belonging to
+exactly one day. It stores nothing itself: its state is returned to the caller, who passes it to the next read. The port
+is `tidemill.core.ports.Source`, and its records are in `tidemill.core.source_read`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a day begins and ends: half-open, in the stream's own zone, so that every instant lies in exactly one day."""
+"""Days as half-open intervals in the stream's own zone, so that every instant belongs to exactly one day."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Posted events as a source: the segments that the server writes, read like files that grow.
 
-What lies there has surrogates and sealed identities. Reading unseals them in memory, so that the caller's own door
-makes the same surrogates and keeps the same vault entries as for any other source: nothing else has to know of this.
+They contain surrogates and sealed identities. Reading unseals them in memory, so that ingestion computes the same
+surrogates and stores the same vault entries as for any other source: no other code needs a special case.
 """
 
 from __future__ import annotations

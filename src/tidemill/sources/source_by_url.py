@@ -1,4 +1,4 @@
-"""The source that a URL names, found by entry point."""
+"""Source named by a URL, found by entry point."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Does this back-end keep its port's promises, and does this project's graph run? Suites and checks for others' tests.
+"""Testing: contract suites for back-ends, and a check that a project's graph runs, for use in other test suites.
 
-A contract suite is a class with tests and one method to override that makes the back-end; a third party's back-end runs
-the same suite as our own. Upstream is every room; nothing imports this one.
+A contract suite is a class of tests with one method to override, which opens the back-end; a third party's back-end
+runs the same suite as the built-in ones. Upstream is every room; nothing imports this one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every Blobs back-end has to do, as tests. Override `make`."""
+"""Contract suite of `Blobs` back-ends. Override `make`."""
 
 from __future__ import annotations
 

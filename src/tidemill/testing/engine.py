@@ -1,4 +1,4 @@
-"""What every Engine back-end has to do, as tests: the same function gives the same rows. Override `engine`."""
+"""Contract suite of `Engine` back-ends: the same function returns the same rows. Override `engine`."""
 
 from __future__ import annotations
 

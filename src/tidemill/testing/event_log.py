@@ -1,7 +1,7 @@
-"""What every EventLog back-end has to do, as tests. Override `make`.
+"""Contract suite of `EventLog` back-ends. Override `make`.
 
-Some promises are tried with several processes. They are started by `spawn`, so the class that overrides `make` stands
-at the top of a module.
+Some tests use several processes. They are started by `spawn`, so the class that overrides `make` must be at the top
+level of a module.
 """
 
 from __future__ import annotations

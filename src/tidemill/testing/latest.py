@@ -1,4 +1,4 @@
-"""What every Latest back-end has to do, promise by promise; `latest_in_any_order` tries acts in any order.
+"""Contract suite of `Latest` back-ends, one test per guarantee; `latest_machine` tests any order of operations.
 
 class TestMine(LatestSuite):
 def make(self, root):

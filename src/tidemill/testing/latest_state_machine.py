@@ -1,4 +1,4 @@
-"""Any order of acts on a Latest back-end, held against a dict after each.
+"""State machine test of `Latest` back-ends: operations in any order, compared with a dict after each.
 
 TestMineInAnyOrder = latest_machine(lambda root: MyLatest(f"mine://{root}")).TestCase
 """

@@ -1,4 +1,4 @@
-"""The promises of `Leases`: one holder for each name, rising numbers, freed by death, no line of a stale holder."""
+"""Contract suite of `Leases` back-ends: one holder for each name, increasing numbers, release on death, fencing."""
 
 from __future__ import annotations
 

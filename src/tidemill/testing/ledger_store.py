@@ -1,4 +1,4 @@
-"""The promises of a `LedgerStore`: in order, whole or not at all, nobody in between, and no stale lease."""
+"""Contract suite of `LedgerStore` back-ends: ordered, atomic and isolated appends, and no stale lease."""
 
 from __future__ import annotations
 

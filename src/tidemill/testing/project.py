@@ -1,4 +1,4 @@
-"""A project's own test that its graph can run."""
+"""Project check for a project's own tests: its graph can run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract suite of vector search: the nearest by inner product, best first, and the same after opening."""
+"""Contract suite of vector search: nearest by inner product, best first, and the same after reopening."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What every Source has to do, as tests. Override `make`, `deliver` and `contract`.
+"""Contract suite of `Source` back-ends. Override `make`, `deliver` and `contract`.
 
-The world of the tests has five days, 0 to 4. Rows arrive on each of them, and on day 2 at least one row of an earlier
-day arrives late.
+The tests use five days, 0 to 4. Rows arrive on each of them, and on day 2 at least one row of an earlier day arrives
+late.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every Tables back-end has to do, as tests. Override `make`."""
+"""Contract suite of `Tables` back-ends. Override `make`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The promises of a `VaultStore`: entries come back as they went in, a known one is never overwritten, and of one that
-was forgotten nothing is left.
-"""
+"""Contract suite of `VaultStore` back-ends: entries are read back unchanged, never overwritten, erased completely."""
 
 from __future__ import annotations
 

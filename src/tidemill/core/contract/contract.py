@@ -1,4 +1,4 @@
-"""Contracts: what a row of a stream must look like, read from an `Event` class.
+"""Contracts: the schema and the value checks of a stream's rows, read from an `Event` class.
 
 class Review(tm.Event):
 user_id: str = tm.subject()

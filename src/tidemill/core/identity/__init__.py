@@ -1,1 +1,1 @@
-"""Keys, references, surrogates of people and the vault that alone can say who they are."""
+"""Identity: keys, references, pseudonyms (surrogates) of people, and the vault that can resolve them."""

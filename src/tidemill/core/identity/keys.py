@@ -1,8 +1,8 @@
-"""The four keys of a mill: they lie outside the project, and everything that must not be guessed depends on them.
+"""Keys of a mill: four secrets, stored outside the project.
 
-Each is 32 random bytes, kept as 64 hex digits in a file of its own that only its owner may read (0600). Lose
-`subject.key` and every person becomes a stranger; lose `vault.key` and nobody can be named again. So a folder that
-holds some of the keys but not all is refused, never completed with new ones.
+Each is 32 random bytes, stored as 64 hex digits in its own file that only its owner may read (0600). Without
+`subject.key`, every person gets a new surrogate; without `vault.key`, no surrogate can be resolved. So a folder that
+holds some of the keys but not all is rejected, never completed with new ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Names that rooms and the ledger share: `[mill/]kind:name@version`."""
+"""References (refs), shared by rooms and the ledger: `[mill/]kind:name@version`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""People: a surrogate everywhere, and a vault that alone can say who it is.
+"""Surrogates: pseudonyms of people, and the vault that alone can resolve them.
 
 A surrogate is the first 128 bits of HMAC-SHA256 (RFC 2104) over kind and identifier, as 26 letters of lower-case base32
-(RFC 4648 without padding). It needs no look-up, and without the mill's key nobody can make or undo it. The vault keeps
-each identifier under a random key of its own (AES-256-GCM), and that key wrapped by the vault's key: destroying one
-small key is enough to forget one person: values that name people are sealed under those keys too.
+(RFC 4648 without padding). It needs no look-up, and cannot be computed or reversed without the mill's key. The vault
+encrypts each identifier under its own random key (AES-256-GCM), wrapped by the vault's key. Destroying that one key
+erases the person (crypto-shredding): values that name people are sealed under those keys too.
 """
 
 from __future__ import annotations

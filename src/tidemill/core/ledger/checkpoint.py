@@ -1,4 +1,4 @@
-"""Exported heads of the ledger: small signed files to be kept where the ledger's machine cannot change them."""
+"""Checkpoints of the ledger: small signed files with its head, stored where the ledger's machine cannot change them."""
 
 from __future__ import annotations
 

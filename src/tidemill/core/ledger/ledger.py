@@ -1,9 +1,9 @@
-"""What happened, in order, for ever: one hash-chained, signed line for every act.
+"""Ledger (audit log): one hash-chained, signed, permanent line for every action, in order.
 
 A line's body is canonical JSON (integers and strings only), its hash is sha256 of the previous line's hash followed by
-the body's bytes, and the head (number and hash) is signed with Ed25519 on every append. Stored bytes are what is
-hashed; a store's columns are an index over them, compared with them whenever a line is read. Signed heads are also
-kept elsewhere, in exported checkpoints and in the lake's commits, so that a dropped tail or an older copy shows.
+the body's bytes, and the head (number and hash) is signed with Ed25519 on every append. The stored bytes are hashed;
+a store's columns are an index over them, compared with them whenever a line is read. Signed heads are also stored
+elsewhere, in exported checkpoints and in the lake's commits, so that a truncated ledger or an older copy is detected.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One line of the ledger: its canonical bytes, its place in the chain, and what can be wrong with it."""
+"""Ledger entry: one line of the ledger, its canonical bytes, its place in the chain, and its validation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How good a tabular model is, as a release carries it: figures with intervals, and what they hide.
+"""Assessment records of a tabular model, as a release carries them: metrics with intervals, slices, fairness.
 
-Every interval is 95%. A figure of fewer rows than `FEWEST_USERS` is kept nowhere.
+Every interval is 95%. A metric of fewer rows than `FEWEST_USERS` is never stored.
 """
 
 from __future__ import annotations

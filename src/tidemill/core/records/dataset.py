@@ -1,4 +1,4 @@
-"""A dataset by reference: what it is made of and a fingerprint of what comes out, and none of its rows."""
+"""Dataset records, by reference: the inputs and a fingerprint of the result, and none of the rows."""
 
 from __future__ import annotations
 

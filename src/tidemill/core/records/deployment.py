@@ -1,9 +1,9 @@
-"""Deployment: the arms of a model that a server answers from, each a release with its share of the requests.
+"""Deployment: the arms of a model on a server, each a release with its share of the requests.
 
 A routing policy assigns a request to an arm; the common case is one arm called `champion` that gets all of them. A
-deployment is kept as one JSON file and named by a hash of what it says, so that a prediction names its deployment, its
-arm, the policy and the probability (propensity) with which the policy chose that arm. An arm names its bundle by hash;
-whoever opens it asks the blob store for the folder.
+deployment is one JSON file named by the hash of its content, so that a prediction names its deployment, its arm, the
+policy and the probability (propensity) with which the policy chose that arm. An arm names its bundle by hash; the
+folder comes from the blob store.
 """
 
 from __future__ import annotations

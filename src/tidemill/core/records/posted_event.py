@@ -1,4 +1,4 @@
-"""An event as it lies in the event log: checked, with surrogates in place of people, and sealed under their keys."""
+"""Posted event, as stored in the event log: validated, with surrogates for people, and sealed under their keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes live, as records: the rules of a slate, the card that people read, and the release that pins it all."""
+"""Release records: the rules of a slate, the model card, and the release that pins both."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a model is asked with and what it says: the fields of a request, what is looked up, what is computed, in order.
+"""Model signature: request fields, feature look-ups, on-demand features and the output, in order.
 
-A server needs nothing else to turn a request into an answer: it reads the request's fields, looks values up in the
-views, runs the functions that compute, and hands the `inputs` to the model in their order.
+A server needs nothing else to serve a request: it reads the request's fields, looks values up in the views, runs the
+on-demand functions, and passes the `inputs` to the model in their order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that are there after a power cut, whole or not at all."""
+"""Durable files: atomic writes that survive a power cut, complete or not at all."""
 
 from __future__ import annotations
 

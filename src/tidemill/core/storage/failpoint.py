@@ -1,7 +1,7 @@
-"""Numbered places where a test may kill the process, so that every crash between two steps can be tried.
+"""Failpoints: named places where a test can kill the process, so that a crash between any two steps can be tested.
 
-Each step that leaves something behind calls `failpoint(name)` before and after it does. The setting `failpoint`
-(`TIDEMILL_FAILPOINT`), handed to `arm`, is `NAME` or `NAME:K`: the process then kills itself with SIGKILL the K-th
+Each step with a lasting effect calls `failpoint(name)` before and after it. The setting `failpoint`
+(`TIDEMILL_FAILPOINT`), passed to `arm`, is `NAME` or `NAME:K`: the process then kills itself with SIGKILL the K-th
 time that point is passed. Unarmed, a call is one comparison.
 """
 

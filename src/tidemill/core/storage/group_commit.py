@@ -1,8 +1,8 @@
-"""Many acknowledgements for one fsync: what arrives while the disk is busy shares the next flush.
+"""Group commit: many acknowledgements for one fsync. Writes that arrive while the disk is busy share the next flush.
 
-An `await append(…)` returns when its frames are on disk. The flush runs in a thread, so the event loop answers others
-meanwhile. After a failed flush the kernel may have dropped the pages and call the next one a success, so the segment is
-left for good and everybody who waited hears of it.
+An `await append(…)` returns when its frames are on disk. The flush runs in a thread, so the event loop serves others
+meanwhile. After a failed flush the kernel may have dropped the pages and report the next one as a success, so the
+segment is abandoned and every waiting writer gets the error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Object names: which names an object store takes, the same in every back-end."""
+"""Object names: the names that an object store accepts, the same in every back-end."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Append-only segments: frames that one process writes and others read while it writes.
+"""Append-only segments: frames that one process writes while others read.
 
 A segment is a file: eight bytes of magic and format number, then frames of `u32 length, u32 crc32, payload` (little
-endian). A frame is appended by one `write()`, so a killed process leaves whole frames and at most one torn one at the
-end. Whoever writes a segment holds a lock on it that the kernel frees; an unlocked segment is closed and will not grow.
-A frame is never empty: a tail of zeros, as a power cut leaves it, would otherwise read as frames with a right checksum.
+endian). A frame is appended by one `write()`, so a killed process leaves complete frames and at most one torn frame at
+the end. The writer holds a lock that the kernel releases; an unlocked segment is closed and will not grow. A frame is
+never empty: otherwise the zeros that a power cut can leave at the end would be read as frames with a valid checksum.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Amazon's published reviews and metadata, recognised by looking: 2014, 2018 and 2023 as they come.
+"""Amazon's published reviews and metadata, detected by content: the 2014, 2018 and 2023 editions.
 
 Reviews: https://nijianmo.github.io/amazon/ (2018) and https://amazon-reviews-2023.github.io/ (2023).
 """

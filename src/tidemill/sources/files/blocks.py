@@ -1,4 +1,4 @@
-"""Whole lines, in blocks of a few megabytes, with their line numbers."""
+"""Blocks of complete lines, a few megabytes each, with their line numbers."""
 
 from __future__ import annotations
 

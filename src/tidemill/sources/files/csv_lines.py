@@ -1,4 +1,4 @@
-"""CSV: the fast parser where every line has the right shape, and a patient one for the blocks where one has not."""
+"""CSV decoder: a fast parser, and a slow one, line by line, for blocks with a malformed line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One CSV record at a time, after RFC 4180, with a reason for each that is none."""
+"""CSV records one at a time (RFC 4180), with the reason for each that is malformed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a decoder gives: raw columns of the lines that have the right shape, and the lines that do not."""
+"""Decoder interface: raw columns of the well-formed lines, and the malformed lines."""
 
 from __future__ import annotations
 

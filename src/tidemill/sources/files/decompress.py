@@ -1,4 +1,4 @@
-"""The bytes of a file without their compression, recognised by looking; truncation and bit rot are errors."""
+"""Decompression of a file, detected by content; truncation and damage are errors."""
 
 from __future__ import annotations
 

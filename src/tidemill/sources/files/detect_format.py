@@ -1,4 +1,4 @@
-"""A first look at a file: what format it is, and which of its fields fill the contract."""
+"""Format detection: a file's format, and the mapping of its fields to the contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One `read` of files under way: which are opened, what each is given for a number, and what came of it."""
+"""File reader: one `read` of a source of files, with the files opened, their numbers, and the result of each."""
 
 from __future__ import annotations
 

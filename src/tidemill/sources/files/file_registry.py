@@ -1,4 +1,4 @@
-"""Which file is which: numbers given once, growth, moves and copies told by content, never by name alone."""
+"""File registry: permanent file numbers; growth, moves and copies are detected by content, never by name alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files as a source: a file, a folder or a glob that grows, is added to, comes late or comes twice."""
+"""File source: a file, a folder or a glob, whose files may grow, be added, arrive late or arrive twice."""
 
 from __future__ import annotations
 

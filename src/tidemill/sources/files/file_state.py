@@ -1,4 +1,4 @@
-"""The state of a source of files: what is remembered of each file between two reads."""
+"""File state: the record of each file that a source of files carries from one read to the next."""
 
 from __future__ import annotations
 

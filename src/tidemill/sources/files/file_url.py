@@ -1,4 +1,4 @@
-"""What a source's URL says: `file:PATH_OR_GLOB?columns=item_id,user_id,rating,reviewed_at:unix_s`."""
+"""File URL of a source: `file:PATH_OR_GLOB?columns=item_id,user_id,rating,reviewed_at:unix_s`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON lines: only the mapped fields are decoded, strictly, and each bad line says which field and why."""
+"""JSON Lines decoder: decodes only the mapped fields, strictly; a refused line names its field and the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which field of a file fills which column of the contract."""
+"""Mapping of a file's fields to the columns of the contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parquet: read by row group, only the mapped columns; a row's number is its line."""
+"""Parquet decoder: reads the mapped columns by row group; a row's number is its line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One pass over one file: decompress, hash, take apart, type, and keep what is due."""
+"""File scan in one pass: decompress, hash, decode, convert types, and keep the rows that are due."""
 
 from __future__ import annotations
 

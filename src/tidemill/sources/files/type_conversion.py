@@ -1,6 +1,6 @@
-"""Raw fields to the contract's types; every value that does not fit says which column and why, and never the value.
+"""Type conversion of raw fields to the contract; an error names the column and the reason, never the value.
 
-Values stay out of the reasons because a shifted line may carry a person's identifier in any field.
+Values are kept out of the reasons because a shifted line may have a person's identifier in any field.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The simulated shop's days: what is rated, what arrives, and what changes on the shelves."""
+"""Days of the simulated shop: its ratings, new items and item changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated shop as a source: the same rows for the same URL, numbered in the order in which they arrive."""
+"""Simulated shop source: the same rows for the same URL, numbered in order of arrival."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a `shop:` URL says: the size, the habits and the seed of a simulated shop."""
+"""Shop URL (`shop:`): the size, the behaviour and the seed of a simulated shop."""
 
 from __future__ import annotations
 

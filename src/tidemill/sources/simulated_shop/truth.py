@@ -1,4 +1,4 @@
-"""The truth of the simulated shop, which no real shop knows: true preferences, the best slate, true answers."""
+"""Ground truth of the simulated shop: true preferences, the best slate, true responses."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The hidden side of the simulated shop: who likes what, what is for sale, and how often people come.
+"""World model of the simulated shop: customers' preferences, the catalogue, and the rate of visits.
 
-An item has a place in a space of tastes near its category's, and a power-law appeal; a customer has a taste that turns
-slowly from one direction to another. The next choice is a softmax over what is for sale and not yet bought: appeal,
-novelty, and how well the item lies in the direction of the taste (McFadden's conditional logit).
+An item has a position in a space of tastes near its category's, and a power-law appeal; a customer has a taste that
+turns slowly from one direction to another. The next choice is a softmax over the items for sale and not yet bought:
+appeal, novelty, and the alignment of item and taste (McFadden's conditional logit).
 """
 
 from __future__ import annotations
