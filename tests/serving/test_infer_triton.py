@@ -28,7 +28,7 @@ INPUTS = pa.table(
         "joined": pa.array([1_700_000_000_000_000] * 3, pa.timestamp("us", "UTC")),
     }
 )
-TRITON = {"number": "FP64", "whole": "INT64", "flag": "BOOL", "text": "BYTES", "time": "INT64"}
+TRITON = {"float": "FP64", "int": "INT64", "bool": "BOOL", "str": "BYTES", "time": "INT64"}
 
 
 def rows() -> np.ndarray:

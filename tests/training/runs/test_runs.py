@@ -42,6 +42,7 @@ from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.clock import FixedClock
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.records.runs import Trial
 from tidemill.training import Runs
 root = Path(sys.argv[1])
 clock = FixedClock(datetime(2024, 3, 1, 12, tzinfo=UTC))
@@ -188,7 +189,7 @@ def test_a_run_killed_with_its_process_is_told_as_stopped(bench: Bench) -> None:
     other = bench.process("""
         run = runs.begin("for_you", "train")
         run.log(1, loss=0.5)
-        run.trial(__import__("tidemill").core.records.Trial(number=0, parameters={}, state="finished", value=1.0))
+        run.trial(Trial(number=0, parameters={}, state="finished", value=1.0))
         print("up", flush=True)
         time.sleep(60)
     """)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from tidemill.core.canonical import fingerprint
-from tidemill.core.record_format import Record, VersionedRecord
+from tidemill.core.record_format import Record, VersionedRecord, decode_record
 from tidemill.core.records.release import Release
 
 #: The routing policy of a deployment of one arm, and the name of that arm.
@@ -73,7 +73,7 @@ class Deployment(VersionedRecord, frozen=True):
         pointed = fields.get("release")
         if pointed is None:
             return fields
-        release = msgspec.convert(pointed, Release)
+        release = decode_record(msgspec.json.encode(pointed), Release)
         arm = Arm(
             release=release,
             bundle_folder=fields.get("bundle") or "",
