@@ -152,5 +152,5 @@ def test_init_never_writes_over_anything(tmp_path: Path) -> None:
     (tmp_path / "corner" / "precious").write_text("mine")
     status, _, err = tidemill("init", "corner", at=tmp_path)
     assert status == 1
-    assert "nothing was written" in err
+    assert "corner already exists and is not empty; nothing was written" in err
     assert [path.name for path in (tmp_path / "corner").iterdir()] == ["precious"]

@@ -84,7 +84,7 @@ def test_the_list_the_comparison_and_what_cannot_be_paired(tried: Path) -> None:
     assert "parameters.l2" not in out
     assert "for_you#2 - for_you#1" in out
     assert out.index("hit_rate@10[warm]  +0.") < out.index("hit_rate@10[all]   +0.")
-    assert "by hit_rate@10[warm], for_you#2 is better than for_you#1 (200 users)" in out
+    assert "by hit_rate@10[warm], for_you#2 is significantly better than for_you#1 (200 users)" in out
     status, out, _ = tidemill("compare", "for_you#1", "similar#1", at=tried)
     assert "for_you#1 and similar#1 cannot be paired: they were measured on other users" in out
     status, out, _ = tidemill("compare", at=tried)
@@ -103,8 +103,8 @@ def test_refreshes_are_listed_where_they_are_asked_for(tried: Path, project: Pro
             pass
     assert [run["number"] for run in asked("compare", "for_you", "--last", "2", at=tried)] == [2, 1]
     assert [run["number"] for run in asked("compare", "for_you", "--refreshes", at=tried)] == [5, 4, 3, 2, 1]
-    assert "3 refreshes not listed" in tidemill("compare", "for_you", at=tried)[1]
-    assert "not listed" not in tidemill("compare", "for_you", "--refreshes", at=tried)[1]
+    assert "3 refreshes hidden" in tidemill("compare", "for_you", at=tried)[1]
+    assert "hidden" not in tidemill("compare", "for_you", "--refreshes", at=tried)[1]
 
 
 def test_how_runs_may_be_named() -> None:

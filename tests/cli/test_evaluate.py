@@ -92,7 +92,7 @@ def test_the_page_for_people_names_parts_exposure_and_what_to_beware_of(shop: Pa
     assert status == 0, err
     for word in ("every event before the target", "difference (95%)", "Holm p", "history", "recency", "group"):
         assert word in out, word
-    for word in ("never trained on:", "gini", "shown/taken", "kept as the run for_you#"):
+    for word in ("cold items:", "gini", "shown/taken", "Recorded as run for_you#"):
         assert word in out, word
 
 

@@ -13,4 +13,4 @@ def test_no_view_is_said_with_what_declares_one() -> None:
     for way in (show, show_views):
         out = io.StringIO()
         way(Console(file=out, width=200), ())
-        assert out.getvalue() == "mill.py has no feature view: @mill.features(entity=…) declares one\n"
+        assert out.getvalue() == "mill.py has no feature views. Declare one with: @mill.features(entity=…)\n"

@@ -70,7 +70,7 @@ def test_a_reader_that_had_enough_ends_it_quietly(tmp_path: Path) -> None:
 def test_init_refuses_a_file_and_quotes_what_to_type(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     status, _, err = tidemill("init", "taken", at=tmp_path)
-    assert (status, "nothing was written" in err) == (1, True)
+    assert (status, "taken already exists and is not a folder; nothing was written" in err) == (1, True)
     assert "cd 'two words'" in tidemill("init", "two words", at=tmp_path)[1]
     status, _, err = tidemill("init", "/proc/nowhere", at=tmp_path)
     assert (status, "TM005" in err, "Traceback" in err) == (1, True, False)

@@ -84,4 +84,4 @@ def test_versions_are_one_table(shop: Path) -> None:
     status, out, _ = tidemill("versions", "for_you", "--measure", "recall@10[warm]", at=shop)
     assert status == 0
     assert "for_you: recall@10[warm] (95%)" in out
-    assert "compare down a column" in out
+    assert "compare within a column" in out

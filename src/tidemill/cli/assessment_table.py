@@ -1,4 +1,4 @@
-"""How good a tabular model is, as a terminal shows it."""
+"""Assessment of a tabular model as terminal tables: scores, candidates, feature importance, warnings."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from rich.table import Table
 from tidemill.core.records.assessment import Assessment, MetricScore
 from tidemill.core.records.quality import Metric
 
-#: So many of what was tried, and of what moves the answers, are shown.
+#: How many candidates, and how many inputs of the feature importance, are shown.
 _SHOWN = 8
 
 
 def show_assessment(out: Console, found: Assessment) -> None:
-    """Scores beside the baseline with 95% intervals, what was tried, and the sentences."""
-    out.print(f"measured on {found.n_test:,} rows after learning from {found.n_train:,}: {found.protocol}")
+    """Print scores next to the baseline with 95% intervals, the candidates, feature importance and warnings."""
+    out.print(f"Measured on {found.n_test:,} rows after training on {found.n_train:,}: {found.protocol}")
     out.print(scores(found.scores, found.baseline))
     if found.beside_champion:
         out.print(scores(found.beside_champion, found.champion))
     if found.members:
-        out.print(tried(found))
+        out.print(candidates(found))
     if found.influences:
-        shown = ", ".join(f"{one.input} {one.share:.0%}" for one in found.influences[:_SHOWN])
-        out.print(f"what moves the answers: {shown}")
+        shown = ", ".join(f"{item.input} {item.share:.0%}" for item in found.influences[:_SHOWN])
+        out.print(f"Feature importance (mean |SHAP|): {shown}")
     for sentence in (found.worst, found.gaps_say, found.curve_says, *found.warnings):
         if sentence:
             out.print(sentence)
 
 
-def scores(found: tuple[MetricScore, ...], beside: str) -> Table:
-    """The model beside something else, row by row a measure."""
-    table = Table("measure", "model (95%)", beside, "difference (95%)", box=None, pad_edge=False)
+def scores(found: tuple[MetricScore, ...], other: str) -> Table:
+    """A table of the model next to `other` (a baseline or the champion), one row per metric."""
+    table = Table("metric", "model (95%)", other, "difference (95%)", box=None, pad_edge=False)
     for score in found:
         table.add_row(score.name, _interval(score.model), f"{score.baseline.value:.4f}", _signed(score.difference))
     return table
 
 
-def tried(found: Assessment) -> Table:
-    """What was tried on the way, best first as it was kept."""
-    table = Table("tried", "", f"{found.measure} (95%)", "CPU s", box=None, pad_edge=False)
+def candidates(found: Assessment) -> Table:
+    """A table of the candidate models, in the order in which they are kept: best first."""
+    table = Table("candidate", "", f"{found.measure} (95%)", "CPU s", box=None, pad_edge=False)
     for member in found.members[:_SHOWN]:
         table.add_row(member.name, member.state, _interval(member.score), f"{member.cpu_s:.1f}")
     return table

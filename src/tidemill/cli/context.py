@@ -1,4 +1,4 @@
-"""What every command is asked with: which project, which profile, and in which form to answer."""
+"""Context of a command: its project, its profile and its output format, with the stores opened on first use."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tidemill.loop.project.open_port import open_port
 from tidemill.loop.project.project import find_project, load_mill
 from tidemill.loop.project.stores import STATE, Stores, open_stores
 
-#: How wide a table may be where there is no terminal to fit it to.
+#: Width of a table where there is no terminal to fit it to.
 _PIPED_COLUMNS = 160
 
 
 @dataclass(frozen=True)
 class CommandContext:
-    """One call of the command line."""
+    """The options that all commands share, and what is opened by them."""
 
     project_at: Path
     profile: str | None
@@ -44,7 +44,7 @@ class CommandContext:
 
     @functools.cached_property
     def settings(self) -> Settings:
-        """The settings of the profile asked for."""
+        """The settings of the requested profile."""
         loaded = settings.load(self.project, profile=self.profile)
         failpoint.arm(loaded.failpoint)
         return loaded
@@ -56,7 +56,7 @@ class CommandContext:
 
     @functools.cached_property
     def stores(self) -> Stores:
-        """The project's stores, opened; made where nothing has run yet."""
+        """The project's stores, opened; created where nothing has run yet."""
         return open_stores(self.project, self.settings, SystemClock(), name=self.mill.name, actor=actor())
 
     @functools.cached_property
@@ -70,18 +70,18 @@ class CommandContext:
         return (self.project / STATE / "mill.json").is_file()
 
     def graph_alone(self) -> ProjectGraph:
-        """The checked graph without opening, or making, any store."""
+        """The checked graph, without opening or creating a store."""
         name = self.settings.engine.partition(":")[0]
         return ProjectGraph(self.mill, open_port("engine", name, self.project), self.project)
 
     @functools.cached_property
     def err(self) -> Console:
-        """Where progress and sentences for people go."""
+        """Console on stderr, for progress and remarks."""
         return Console(stderr=True, highlight=False, soft_wrap=True)
 
     @functools.cached_property
     def out(self) -> Console:
-        """Where results go: as they are, since names and reasons may look like markup."""
+        """Console on stdout, for results. Markup is off, because names and reasons may look like it."""
         return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
 
     def result(self, value: Any, show: Callable[[Console], None]) -> None:
@@ -93,16 +93,18 @@ class CommandContext:
 
 
 def actor() -> str:
-    """The account that acts, as the ledger names it: the system's user, never a person of the data."""
+    """The account that the ledger records for an act: the user of the operating system."""
     return f"user-{os.getuid()}"
 
 
 def with_context(function: Callable[..., Any]) -> Any:
-    """Give a command its `CommandContext` and the options that every command has."""
+    """Pass a `CommandContext` to a command, and add the options that every command has."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-    @click.option("--project", default=".", metavar="DIR", help="The folder with mill.py; default: here or above.")
-    @click.option("--profile", metavar="NAME", help="The profile of tidemill.toml; default: laptop.")
+    @click.option(
+        "--project", default=".", metavar="DIR", help="The folder with mill.py. Default: this folder or a parent."
+    )
+    @click.option("--profile", metavar="NAME", help="The profile in tidemill.toml. Default: laptop.")
     @functools.wraps(function)
     def wrapped(*args: Any, as_json: bool, project: str, profile: str | None, **options: Any) -> Any:
         return function(CommandContext(Path(project), profile, as_json), *args, **options)
@@ -111,7 +113,7 @@ def with_context(function: Callable[..., Any]) -> Any:
 
 
 class DayParam(click.ParamType[date]):
-    """A calendar day, YYYY-MM-DD."""
+    """A calendar date, YYYY-MM-DD."""
 
     name = "day"
 
@@ -121,4 +123,4 @@ class DayParam(click.ParamType[date]):
         try:
             return date.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no day; write YYYY-MM-DD", param, ctx)
+            self.fail(f"{value!r} is not a date. Write YYYY-MM-DD.", param, ctx)

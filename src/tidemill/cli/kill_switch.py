@@ -1,4 +1,4 @@
-"""What `off` and `on` share: the switch is thrown by a file; the ledger hears of it when it can."""
+"""Kill switch of a model, for `off` and `on`: a file sets it; the ledger line follows as soon as it can be written."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from tidemill.loop.project.stores import STATE
 from tidemill.serving import flush_spool, spooled, switch
 
 _WHY = {
-    "waiting": "the ledger is away; its line is written when it is back",
-    "lost": "the disk is full: the ledger has no line of it; throw the switch again when there is room",
+    "waiting": "the ledger is unavailable; the entry is written when it is back",
+    "lost": "the disk is full and the ledger has no entry; repeat the command when there is space",
 }
 
 
-def set_switch(ask: CommandContext, model: str, *, off: bool, why: str) -> None:
-    """Throw the switch of a model and say whether the ledger has its line."""
-    root = ask.project / STATE / "serving"
+def set_switch(context: CommandContext, model: str, *, off: bool, why: str) -> None:
+    """Set the switch of a model, and report whether the ledger has the entry."""
+    root = context.project / STATE / "serving"
     line = switch(root, model, off=off, who=actor(), why=why, clock=SystemClock(), ledger=None)
-    ledger = _ledger(ask)  # only now: the file is what counts, and opening the stores may wait or fail
+    ledger = _ledger(context)  # only now: the file decides, and opening the stores may wait or fail
     if ledger is not None:
-        with suppress(OSError):  # a full disk: what fails keeps waiting
+        with suppress(OSError):  # a full disk: the spool keeps what could not be written
             flush_spool(root, ledger)
-    told = line != "lost" and ledger is not None and not spooled(root)  # a server may have written the line before us
+    recorded = (
+        line != "lost" and ledger is not None and not spooled(root)
+    )  # a server may have written the line before us
     word = "off" if off else "on"
-    later = "" if told else f"   ({_WHY[line]})"
-    ask.result({"model": model, "off": off, "ledger": told}, lambda out: out.print(f"{model} is {word}{later}"))
+    later = "" if recorded else f" ({_WHY[line]})"
+    context.result({"model": model, "off": off, "ledger": recorded}, lambda out: out.print(f"{model} is {word}{later}"))
 
 
-def _ledger(ask: CommandContext) -> Ledger | None:
+def _ledger(context: CommandContext) -> Ledger | None:
     try:
-        return ask.stores.ledger
+        return context.stores.ledger
     except TidemillError as error:
         why = error.message
-    except Exception as error:  # whatever is wrong with the ledger or the project file, the switch is thrown
+    except Exception as error:  # the switch is set even if the ledger or mill.py is broken
         why = type(error).__name__
-    ask.err.print(f"the ledger does not open: {why}", markup=False)
+    context.err.print(f"cannot open the ledger: {why}", markup=False)
     return None

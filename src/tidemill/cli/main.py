@@ -1,4 +1,4 @@
-"""The `tidemill` command: its list of commands, loaded when called, and what errors look like."""
+"""Main entry point of the `tidemill` command: a lazily loaded list of commands, and the format of errors."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import msgspec
 
 from tidemill.core.errors import PlaceRefused, TidemillError
 
-#: Command -> what it does, in the order of a project's life.
+#: Command -> its summary, in the order of a project's life.
 COMMANDS = {
-    "demo": "A shop's whole life: stream, gate, train, release, serve, watch.",
-    "init": "Write a project: code, settings, a test, a CI file.",
-    "plan": "What a run would do, and why.",
-    "run": "Bring in what is due, check it, publish or hold it, refresh features.",
-    "status": "What is live and what needs me; --settings shows every setting.",
-    "doctor": "What is wrong with this machine or this project.",
-    "check": "What the gate thinks of a stream; settle a held increment.",
-    "features": "What is kept ready for answers, how old it is, and whether training sees the same.",
-    "train": "Learn a model, evaluate it, and make a release of it.",
-    "auto": "From a file of rows to a served model, and the project that it amounts to.",
-    "import": "Make a release of a model that was learned elsewhere.",
-    "evaluate": "How good a model, or a file of ranked lists, is on later days.",
-    "compare": "What was tried, and whether one run is better than another.",
-    "reproduce": "Learn a run or a release again, and say whether it is the same.",
-    "versions": "How good every version of a model's code is on every version of its data.",
-    "promote": "Make a release the champion.",
-    "rollback": "Bring back the champion before.",
-    "export": "A tabular release as a folder that answers without tidemill.",
-    "serve": "The API and the console.",
-    "off": "Switch a model off: its fallback or nothing, within a second.",
+    "demo": "Run a complete example: ingest, check, train, release, serve, monitor.",
+    "init": "Create a project: code, settings, a test, a CI file.",
+    "plan": "Show what a run would do, and why.",
+    "run": "Ingest new days, check them, publish or hold them, update features.",
+    "status": "Show what is live and which actions are required; --settings shows every setting.",
+    "doctor": "Diagnose this machine and this project.",
+    "check": "Show validation results of a stream; resolve a held increment.",
+    "features": "Show feature views: freshness, missing values, significance, train/serve skew.",
+    "train": "Train a model, evaluate it, and create a release.",
+    "auto": "Train and serve a model from one file of rows, and write the project for it.",
+    "import": "Create a release of a model that was trained elsewhere.",
+    "evaluate": "Evaluate a model, or a file of ranked lists, on later days.",
+    "compare": "List runs, and compare them: settings, metrics, significance.",
+    "reproduce": "Train a run or a release again, and report whether the result is the same.",
+    "versions": "Evaluate every version of a model's code on every version of its data.",
+    "promote": "Promote a release: make it the champion.",
+    "rollback": "Roll back to the previous champion.",
+    "export": "Export a tabular release as a folder that predicts without tidemill.",
+    "serve": "Start the API and the console.",
+    "off": "Switch a model off within a second; its fallback is served, if it has one.",
     "on": "Switch a model on again.",
-    "audit": "Verify the ledger.",
-    "lake": "Verify the lake's files.",
+    "audit": "Verify the audit log (the ledger).",
+    "lake": "Verify the files of the lake.",
     "help": "Explain an error code, or a command.",
 }
 
@@ -44,7 +44,7 @@ INTERRUPTED = 130
 
 
 class _Lazy(click.Group):
-    """A group that imports a command when it is called, so that help appears at once."""
+    """A group that imports a command only when it is called, so that help appears at once."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -63,11 +63,11 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="tidemill")
-@click.option("--trace", is_flag=True, help="Show the whole trace of an error; it may quote data.")
+@click.option("--trace", is_flag=True, help="Show the full traceback of an error. It may contain data.")
 def cli(trace: bool) -> None:
-    """From a stream of days to a live model, and an account of all of it.
+    """Ingest daily data, train and serve models, and keep a signed audit log of all of it.
 
-    Every command takes --json (result on stdout); those on a project take --project DIR and --profile NAME.
+    Every command takes --json (result on stdout). Commands on a project take --project DIR and --profile NAME.
     """
 
 
@@ -84,38 +84,36 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # whoever read stdout had enough, as `head` has
+    except BrokenPipeError:  # the reader of stdout has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         if arguments[:1] == ["--trace"]:
             traceback.print_exc()
-        _tell(_worded(error), as_json="--json" in arguments)
+        _print_error(_as_tidemill_error(error), as_json="--json" in arguments)
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _worded(error: Exception) -> TidemillError:
-    """The error in the house's words. Of one that the house does not know, only its kind and place: what it says may
-    quote data.
-    """
+def _as_tidemill_error(error: Exception) -> TidemillError:
+    """The error as a `TidemillError`. Of an unexpected one only type and place: its message may contain data."""
     if isinstance(error, TidemillError):
         return error
     if isinstance(error, OSError) and error.strerror:
         place = f" {error.filename}" if error.filename else " a file"
         return PlaceRefused(
-            f"the machine did not let us read or write{place}: {error.strerror}",
-            tip="mend that (`tidemill doctor` shows the free space) and type the same command again",
+            f"cannot read or write{place}: {error.strerror}",
+            tip="fix this (`tidemill doctor` shows the free space) and repeat the command",
         )
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return TidemillError(
-        f"{type(error).__name__} in {frame.filename}:{frame.lineno}, which tidemill does not expect",
-        tip="tidemill --trace COMMAND shows all of it; what was published before stays as it is",
+        f"{type(error).__name__} in {frame.filename}:{frame.lineno}, which is unexpected",
+        tip="tidemill --trace COMMAND shows the full traceback; everything published before is unchanged",
     )
 
 
-def _tell(error: TidemillError, *, as_json: bool) -> None:
+def _print_error(error: TidemillError, *, as_json: bool) -> None:
     if as_json:
-        about = {"code": error.code, "message": error.message, "tip": error.tip}
-        sys.stdout.write(msgspec.json.encode({"error": about}).decode() + "\n")
+        fields = {"code": error.code, "message": error.message, "tip": error.tip}
+        sys.stdout.write(msgspec.json.encode({"error": fields}).decode() + "\n")
     sys.stderr.write(f"error: {error}\n  more: tidemill help {error.code}\n")

@@ -1,22 +1,22 @@
-"""What goes on, one line a step, as it is told on stderr."""
+"""Progress lines on stderr: one line per step, with its figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: How much of a step's details is shown.
+#: Longest text of a step's details.
 _LINE = 110
 
 
-def progress_line(what: str, details: Mapping[str, Any]) -> str:
-    """A step and its figures, cut to a line.
+def progress_line(step: str, details: Mapping[str, Any]) -> str:
+    """A step and its figures, cut to one line.
 
     >>> progress_line("evaluate", {"users": 12, "hit_rate": 0.25})
     'evaluate users 12, hit_rate 0.2500'
     """
-    said = ", ".join(f"{name} {_short(value)}" for name, value in details.items())
-    return f"{what} {said if len(said) < _LINE else said[:_LINE] + '…'}"
+    text = ", ".join(f"{name} {_short(value)}" for name, value in details.items())
+    return f"{step} {text if len(text) < _LINE else text[:_LINE] + '…'}"
 
 
 def _short(value: Any) -> str:

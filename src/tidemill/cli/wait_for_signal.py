@@ -1,20 +1,20 @@
-"""Waiting until somebody ends a command that serves: Ctrl-C, or SIGTERM."""
+"""Wait for a signal that ends a serving command: SIGINT (Ctrl-C) or SIGTERM."""
 
 from __future__ import annotations
 
 import signal
 import threading
 
-#: How often it is looked whether the end was asked for.
-_LOOK_S = 0.2
+#: Interval between two checks.
+_POLL_S = 0.2
 
 
 def wait_for_end() -> None:
-    """Return when Ctrl-C or SIGTERM comes."""
+    """Return on SIGINT or SIGTERM."""
     ended = threading.Event()
-    # Both signals anew: an engine may have put a handler of its own in the place of Python's, and may have threads that
-    # a signal reaches before this one, so that a wait without an end would sleep on.
+    # Both handlers are set again: an engine may have replaced Python's, and may have threads that receive the signal
+    # before this one does. A wait without a timeout would then not wake up.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    while not ended.wait(_LOOK_S):
+    while not ended.wait(_POLL_S):
         pass

@@ -169,13 +169,16 @@ def test_the_command_line_says_what_came(project: Project, tmp_path: Path, capsy
     source.write_bytes(named())
     project.open()
     asked = ["import", "wait", str(source), "--card", str(card(tmp_path)), "--project", str(project.path)]
-    for words in ("no rows came with it", "imported before from the same files"):
+    for words, hint in (
+        ("no rows came with it", "Created wait@1. Promote it with: tidemill promote wait@1"),
+        ("The same files were imported before", "wait@1 is ready. Promote it with: tidemill promote wait@1"),
+    ):
         with pytest.raises(SystemExit) as ended:
             main(asked)
         said = capsys.readouterr()
         assert ended.value.code == 0, said.err
         assert words in said.out
-        assert "wait@1 is ready" in said.out
+        assert hint in said.out
 
 
 @pytest.mark.slow

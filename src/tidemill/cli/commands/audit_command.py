@@ -1,4 +1,4 @@
-"""`tidemill audit verify`: the ledger's chain, signatures and heads."""
+"""`tidemill audit verify`: check of the ledger's hash chain, signatures and checkpoints."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from tidemill.loop.ops.audit_project import audit
 
 @click.group("audit")
 def command() -> None:
-    """Account for what happened."""
+    """Check the audit log (the ledger)."""
 
 
 @command.command("verify")
 @with_context
-def verify(ask: CommandContext) -> int:
-    """Verify every line, link and signature, and hold the ledger against exported and committed heads."""
-    problems = audit(ask.stores)
-    ask.result(
-        {"lines": ask.stores.ledger.head().seq, "problems": problems},
-        lambda out: show(out, problems, f"all {ask.stores.ledger.head().seq} lines verify"),
+def verify(context: CommandContext) -> int:
+    """Verify every entry, hash link and signature, and compare the ledger with checkpoints and commits of the lake."""
+    problems = audit(context.stores)
+    context.result(
+        {"lines": context.stores.ledger.head().seq, "problems": problems},
+        lambda out: show(
+            out, problems, f"Verified: all {context.stores.ledger.head().seq} entries of the ledger are intact."
+        ),
     )
     return FOUND_SOMETHING if problems else 0

@@ -1,4 +1,4 @@
-"""`tidemill auto`: from a file of rows to a served model, and the project that it amounts to."""
+"""`tidemill auto`: train and serve a model from one file of rows, and write the project for it."""
 
 from __future__ import annotations
 
@@ -26,19 +26,35 @@ from tidemill.serving.process.server_handle import start
 
 @click.command("auto")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--target", required=True, metavar="COLUMN", help="What is to be foretold.")
-@click.option("--name", metavar="NAME", help="The project's folder and the model; default: the file's name.")
+@click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
 @click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), default=2.0, show_default=True, help="Deadline."
+    "--name", metavar="NAME", help="Name of the project folder and of the model. Default: the name of the file."
 )
-@click.option("--time", metavar="COLUMN", help="When a row counts; default: the only column of times.")
-@click.option("--zone", metavar="ZONE", help="The zone of times that do not say theirs; default: UTC.")
-@click.option("--group", metavar="COLUMN", help="Rows that share it never stand on both sides of a split.")
-@click.option("--leave-out", multiple=True, metavar="COLUMN", help="No input: what is known only afterwards.")
-@click.option("--fairness", multiple=True, metavar="COLUMN", help="An attribute by which nobody may be treated worse.")
-@click.option("--columns", metavar="A,B,…", help="The fields of a CSV file without a header.")
-@click.option("--exit", "leave", is_flag=True, help="Stop at the end; without a terminal it does so anyway.")
-@click.option("--port", type=int, metavar="PORT", help="The API's port; default 8400, or a free one with --exit.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="Time limit of training.",
+)
+@click.option("--time", metavar="COLUMN", help="Column with the time of a row. Default: the only time column.")
+@click.option("--zone", metavar="ZONE", help="Time zone of times without one. Default: UTC.")
+@click.option("--group", metavar="COLUMN", help="Rows with the same value stay on the same side of a split.")
+@click.option(
+    "--leave-out",
+    multiple=True,
+    metavar="COLUMN",
+    help="Exclude a column, for example one that is known only after the outcome.",
+)
+@click.option(
+    "--fairness",
+    multiple=True,
+    metavar="COLUMN",
+    help="A protected attribute: report performance for each of its groups.",
+)
+@click.option("--columns", metavar="A,B,…", help="Column names of a CSV file without a header.")
+@click.option("--exit", "leave", is_flag=True, help="Exit at the end. Always so without a terminal.")
+@click.option("--port", type=int, metavar="PORT", help="Port of the API. Default: 8400, or a free one with --exit.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     file: Path,
@@ -55,46 +71,46 @@ def command(
     port: int | None,
     as_json: bool,
 ) -> None:
-    """Learn to foretell one column of FILE (CSV, JSON lines or Parquet), and serve what was learned.
+    """Train a model that predicts one column of FILE (CSV, JSON lines or Parquet), and serve it.
 
-    The project is written into a folder called NAME, with the mill.py that all this amounts to.
+    The project is written into the folder NAME. Its mill.py declares the model, so that you can go on from there.
     """
     leave = leave or not sys.stdin.isatty()
     err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    seen = infer_schema(file, tuple(columns.split(",")) if columns else ())
+    schema = infer_schema(file, tuple(columns.split(",")) if columns else ())
     folder = Path(name or re.sub(r"\W+", "_", file.name.partition(".")[0]).strip("_").lower() or "model")
-    asked = AutoRequest(
+    request = AutoRequest(
         name=model_name(folder.resolve().name),
-        file=seen, target=target, minutes=minutes, time=time, zone=zone, group=group, left_out=leave_out,
+        file=schema, target=target, minutes=minutes, time=time, zone=zone, group=group, left_out=leave_out,
         fairness=fairness,
     )  # fmt: skip
-    err.print(f"{seen.n_rows:,} rows of {len(seen.columns)} columns; the project is {folder}/mill.py")
-    for note in notes(asked):
+    err.print(f"Read {schema.n_rows:,} rows with {len(schema.columns)} columns. Project: {folder}/mill.py")
+    for note in notes(request):
         err.print(note)
     ports = {"serve.port": 0 if leave and port is None else port, "serve.console_port": 0 if leave else None}
 
-    def progress(what: str, details: dict[str, Any]) -> None:
-        err.print(progress_line(what, details), style="dim")
+    def progress(step: str, details: dict[str, Any]) -> None:
+        err.print(progress_line(step, details), style="dim")
 
-    made = auto_from_file(
-        folder.resolve(), asked, clock=SystemClock(), overrides=ports, actor=actor(), progress=progress
+    result = auto_from_file(
+        folder.resolve(), request, clock=SystemClock(), overrides=ports, actor=actor(), progress=progress
     )
-    mill, settings = made.graph.mill, made.stores.settings
+    mill, settings = result.graph.mill, result.stores.settings
     plan = serve_plan(settings, overrides=ports, console=console_start(settings, ports, mill.model_names))
     with start(plan) as server:
         server.wait_ready()
-        err.print(f"{made.release.name} is live on {server.url}")
-        _show(made, folder, as_json=as_json)
+        err.print(f"{result.release.name} is live on {server.url}")
+        _show(result, folder, as_json=as_json)
         if not leave:
             console_url = f"http://{settings.serve.host}:{settings.serve.console_port}"
-            err.print(f"the console is on {console_url}; Ctrl-C ends it, `cd {folder}; tidemill serve` begins it again")
+            err.print(f"Console: {console_url}. Stop with Ctrl-C; start again with: cd {folder}; tidemill serve")
             wait_for_end()
 
 
-def _show(made: AutoResult, folder: Path, *, as_json: bool) -> None:
-    card = made.learned.card
+def _show(result: AutoResult, folder: Path, *, as_json: bool) -> None:
+    card = result.learned.card
     if as_json:
-        said = {"project": str(folder), "release": made.release.name, "card": card, "notes": made.learned.notes}
-        sys.stdout.write(msgspec.json.encode(said, enc_hook=str).decode() + "\n")
+        fields = {"project": str(folder), "release": result.release.name, "card": card, "notes": result.learned.notes}
+        sys.stdout.write(msgspec.json.encode(fields, enc_hook=str).decode() + "\n")
         return
-    show(Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160), made.learned, live=True)
+    show(Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160), result.learned, live=True)

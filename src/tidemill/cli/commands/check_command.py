@@ -1,4 +1,4 @@
-"""`tidemill check`: what the gate thinks of a stream's increments, and settling a held one."""
+"""`tidemill check`: validation results of a stream's increments, and how to resolve a held one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.context import CommandContext, with_context
+from tidemill.cli.plural_count import count
 from tidemill.loop.ingest.ingest_increment import IngestResult
 from tidemill.loop.pipeline.increment_history import IncrementVerdict, RefusedLine, increment_history, refused
 from tidemill.loop.pipeline.resolve_hold import accept_hold, replace_hold
@@ -24,14 +25,14 @@ HELD = 3
     "replaced",
     type=(int, click.Path(exists=True, dir_okay=False, path_type=Path)),
     metavar="N FILE",
-    help="Publish FILE in place of held increment N, if it passes.",
+    help="Publish FILE instead of held increment N, if it passes the checks.",
 )
 @click.option("--refused", "lines", is_flag=True, help="Show each refused line: file, line, column and reason.")
-@click.option("--by", "who", default="", metavar="NAME", help="Who takes it on.")
-@click.option("--reason", default="", metavar="TEXT", help="Why.")
+@click.option("--by", "who", default="", metavar="NAME", help="Who decided it.")
+@click.option("--reason", default="", metavar="TEXT", help="The reason, kept in the ledger.")
 @with_context
 def command(
-    ask: CommandContext,
+    context: CommandContext,
     stream: str,
     accepted: int | None,
     replaced: tuple[int, Path] | None,
@@ -39,54 +40,56 @@ def command(
     who: str,
     reason: str,
 ) -> int:
-    """Show the verdicts of STREAM's increments, or settle a held one."""
+    """Show the validation results of STREAM's increments, or resolve a held increment."""
     if accepted is not None:
-        return _settled(ask, accept_hold(ask.stores, ask.graph, stream, accepted, who=who, reason=reason))
+        return _print_resolution(
+            context, accept_hold(context.stores, context.graph, stream, accepted, who=who, reason=reason)
+        )
     if replaced is not None:
-        return _settled(ask, replace_hold(ask.stores, ask.graph, stream, *replaced, who=who))
+        return _print_resolution(context, replace_hold(context.stores, context.graph, stream, *replaced, who=who))
     if lines:
-        places = refused(ask.stores, ask.graph, stream)
-        ask.result(places, lambda out: show_refused(out, places))
+        places = refused(context.stores, context.graph, stream)
+        context.result(places, lambda out: show_refused(out, places))
         return 0
-    found = increment_history(ask.stores, ask.graph, stream)
-    ask.result(found, lambda out: show(out, found))
+    found = increment_history(context.stores, context.graph, stream)
+    context.result(found, lambda out: show(out, found))
     return HELD if any(one.state == "held" for one in found) else 0
 
 
-def _settled(ask: CommandContext, brought: IngestResult) -> int:
-    name = f"{brought.increment.stream} {brought.increment.number}"
-    held = brought.publication is None
+def _print_resolution(context: CommandContext, ingested: IngestResult) -> int:
+    increment = ingested.increment
+    name = f"{increment.stream} {increment.number}"
+    held = ingested.publication is None
     text = (
-        f"{name} is held again: " + "; ".join(f.says for f in brought.verdict.failures)
+        f"{name} is held again: " + "; ".join(failure.says for failure in ingested.verdict.failures)
         if held
-        else (f"{name} is published: {brought.increment.counts.merged:,} rows merged")
+        else f"{name} is published: {count(increment.counts.merged, 'row')} merged"
     )
-    ask.result(
-        {"stream": brought.increment.stream, "number": brought.increment.number, "held": held},
+    context.result(
+        {"stream": increment.stream, "number": increment.number, "held": held},
         lambda out: out.print(text),
     )
     return HELD if held else 0
 
 
 def show(out: Console, found: list[IncrementVerdict]) -> None:
-    """Increments that say something, and a count of the rest."""
-    quiet = [one for one in found if one.state == "published" and not one.failures]
-    table = Table("n", "day", "rows", "state", "what was seen", box=None, pad_edge=False)
+    """Print the increments with findings, and count the others."""
+    passed = [one for one in found if one.state == "published" and not one.failures]
+    table = Table("n", "day", "rows", "state", "findings", box=None, pad_edge=False)
     for one in found:
-        if one not in quiet:
-            table.add_row(
-                str(one.number), str(one.day), f"{one.arrived:,}", one.state, "\n".join(f.says for f in one.failures)
-            )
+        if one not in passed:
+            findings = "\n".join(failure.says for failure in one.failures)
+            table.add_row(str(one.number), str(one.day), f"{one.arrived:,}", one.state, findings)
     if table.row_count:
         out.print(table)
-    out.print(f"{len(found)} increments, {len(quiet)} of them published without a word")
+    out.print(f"{count(len(found), 'increment')}, {len(passed):,} passed all checks")
 
 
 def show_refused(out: Console, places: list[RefusedLine]) -> None:
-    """One line for each refused line."""
+    """Print one row for each refused line."""
     table = Table("n", "state", "file", "line", "column", "reason", box=None, pad_edge=False)
     for one in places:
         table.add_row(str(one.number), one.state, one.file, f"{one.line:,}", one.column or "", one.reason)
     if table.row_count:
         out.print(table)
-    out.print(f"{len(places)} refused lines")
+    out.print(count(len(places), "refused line"))

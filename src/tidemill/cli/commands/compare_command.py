@@ -1,4 +1,4 @@
-"""`tidemill compare`: what was tried, and whether one run is better than another."""
+"""`tidemill compare`: list of runs, and comparison of runs by settings, metrics and paired tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.context import CommandContext, with_context
+from tidemill.cli.plural_count import count
 from tidemill.console.state.key_metric import key_figure, rank
 from tidemill.core.clock import from_micros
 from tidemill.core.errors import UsageError
@@ -17,35 +18,35 @@ from tidemill.core.records.runs import Run
 from tidemill.loop.notebook.compare_runs import compare_runs, figure_text
 from tidemill.training import RunComparison
 
-#: Figures that hold a model against its own baseline; of use for one run, and too many for several.
-_BESIDE = "difference "
+#: Prefix of metrics that compare a model with its own baseline: useful for one run, too many for several.
+_VS_BASELINE = "difference "
 
 
 @click.command("compare")
 @click.argument("what", nargs=-1, metavar="[MODEL [NUMBER]...]")
-@click.option("-n", "--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many to list.")
-@click.option("--refreshes", is_flag=True, help="List refreshes too, which learned and measured nothing.")
+@click.option("-n", "--last", type=click.IntRange(min=1), default=20, show_default=True, help="Number of runs to list.")
+@click.option("--refreshes", is_flag=True, help="Include refreshes, which train and evaluate nothing.")
 @with_context
-def command(ask: CommandContext, what: tuple[str, ...], last: int, refreshes: bool) -> None:
+def command(context: CommandContext, what: tuple[str, ...], last: int, refreshes: bool) -> None:
     """List the runs, newest first, or compare some: `compare for_you 3 5`, `compare for_you#3 similar#1`.
 
-    The first run is what the others are held against. Where two were measured on the same users, the difference comes
-    with its 95% interval and the p of a paired test, corrected for all that is looked at.
+    The first run is the reference. Where two runs were evaluated on the same users, each difference has a 95% interval
+    and the p-value of a paired test, corrected for multiple comparisons (Holm).
     """
     model, names = named(what)
     if names:
-        found = compare_runs(ask.stores, names)
-        runs = [ask.stores.runs.read(name) for name in names]
+        found = compare_runs(context.stores, names)
+        runs = [context.stores.runs.read(name) for name in names]
         key = key_figure(runs, [pair.measure for pair in found.paired])
-        ask.result(found, lambda out: show(out, found, key))
+        context.result(found, lambda out: show(out, found, key))
         return
-    every = ask.stores.runs.all(model)
-    told = [run for run in every if refreshes or run.kind != "refresh" or run.state != "finished"]
-    ask.result(told[:last], lambda out: listed(out, told[:last], len(every) - len(told)))
+    every = context.stores.runs.all(model)
+    shown = [run for run in every if refreshes or run.kind != "refresh" or run.state != "finished"]
+    context.result(shown[:last], lambda out: list_runs(out, shown[:last], len(every) - len(shown)))
 
 
 def named(what: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The model to list, or the runs to compare: a model's name, then its numbers, or whole names.
+    """The model whose runs to list, or the runs to compare: a model and run numbers, or full names of runs.
 
     >>> named(["for_you", "3", "5"]), named(["for_you#3", "for_you#5"]), named(["for_you"])
     ((None, ['for_you#3', 'for_you#5']), (None, ['for_you#3', 'for_you#5']), ('for_you', []))
@@ -59,25 +60,27 @@ def named(what: Sequence[str]) -> tuple[str | None, list[str]]:
             names.append(word)
         elif word.isascii() and word.isdecimal():
             if model is None:
-                raise UsageError(f"{word} is the number of which model's run?", tip=f"tidemill compare MODEL {word}")
+                raise UsageError(f"run number {word} needs a model", tip=f"tidemill compare MODEL {word}")
             names.append(f"{model}#{word}")
         elif names or model is not None:
-            raise UsageError(f"a run's number is missing after {word!r}", tip=f"write {word}#1")
+            raise UsageError(f"the run number is missing after {word!r}", tip=f"write {word}#1")
         else:
             model = word
     if len(names) == 1:
-        raise UsageError(f"{names[0]} needs another run beside it", tip=f"tidemill compare {model} lists its runs")
+        raise UsageError(
+            f"{names[0]} needs a second run to compare with", tip=f"tidemill compare {model} lists its runs"
+        )
     return (None, names) if names else (model, [])
 
 
-def listed(out: Console, runs: Sequence[Run], refreshes: int = 0) -> None:
-    """The runs, one a line, with their first figure; and how many refreshes are left out."""
+def list_runs(out: Console, runs: Sequence[Run], refreshes: int = 0) -> None:
+    """Print one line per run with its first metric, and how many refreshes are hidden."""
     if refreshes:
-        out.print(f"{refreshes:,} refresh{'' if refreshes == 1 else 'es'} not listed; see them with: --refreshes")
+        out.print(f"{count(refreshes, 'refresh')} hidden. Show with: --refreshes")
     if not runs:
-        out.print("no run yet   begin with: tidemill train MODEL")
+        out.print("No runs yet. Start one with: tidemill train MODEL")
         return
-    table = Table("run", "kind", "state", "learner", "began", "seconds", "first figure", box=None, pad_edge=False)
+    table = Table("run", "kind", "state", "learner", "started", "seconds", "first metric", box=None, pad_edge=False)
     for run in runs:
         name, metric = next(iter(run.metrics.items()), ("", None))
         table.add_row(
@@ -93,22 +96,22 @@ def listed(out: Console, runs: Sequence[Run], refreshes: int = 0) -> None:
 
 
 def show(out: Console, found: RunComparison, key: str) -> None:
-    """What differs, the figures side by side, the paired differences, and what they say by the figure `key`."""
+    """Print the settings that differ, the metrics, the paired differences, and a conclusion for the metric `key`."""
     if found.differs:
-        out.print(f"what differs ({found.same} more are the same):")
+        out.print(f"Differences ({found.same} more are equal):")
         out.print(_rows(found.runs, [(row.what, [_text(value) for value in row.values]) for row in found.differs]))
     else:
-        out.print("nothing differs in what they were given")
+        out.print("No differences in code, data or settings.")
     if found.cost:
-        out.print("\nwhat they took:")
+        out.print("\nCost:")
         out.print(_rows(found.runs, [(row.what, [_text(value) for value in row.values]) for row in found.cost]))
-    shown = [row for row in found.metrics if not row.name.startswith(_BESIDE)]
+    shown = [row for row in found.metrics if not row.name.startswith(_VS_BASELINE)]
     if shown:
         more = len(found.metrics) - len(shown)
-        out.print(f"\nfigures (95%){f', --json has {more} more' if more else ''}:")
+        out.print(f"\nMetrics (95%){f', --json has {more} more' if more else ''}:")
         out.print(_rows(found.runs, [(row.name, [figure_text(value) for value in row.values]) for row in shown]))
     if found.paired:
-        out.print("\non the same users:")
+        out.print("\nPaired differences on the same users:")
         out.print(_paired(found))
         for sentence in verdicts(found, key):
             out.print(sentence)
@@ -117,14 +120,14 @@ def show(out: Console, found: RunComparison, key: str) -> None:
 
 
 def verdicts(found: RunComparison, key: str) -> list[str]:
-    """A sentence for each run about its difference to the first one by the figure `key`, where they were paired."""
-    said = []
+    """A sentence per run: whether it is significantly better or worse than the first one by the metric `key`."""
+    sentences = []
     for pair in found.paired:
         if pair.measure == key:
             better = "better" if pair.difference.value > 0 else "worse"
-            how = f"is {better} than" if pair.sure else "cannot be told from"
-            said.append(f"by {key}, {pair.other} {how} {pair.one} ({pair.n_users:,} users)")
-    return said
+            how = f"is significantly {better} than" if pair.sure else "is not significantly different from"
+            sentences.append(f"by {key}, {pair.other} {how} {pair.one} ({pair.n_users:,} users)")
+    return sentences
 
 
 def _rows(runs: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> Table:
@@ -135,7 +138,7 @@ def _rows(runs: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> Table:
 
 
 def _paired(found: RunComparison) -> Table:
-    table = Table("", "n", "figure", "difference (95%)", "p", "p (Holm)", box=None, pad_edge=False)
+    table = Table("", "n", "metric", "difference (95%)", "p", "p (Holm)", box=None, pad_edge=False)
     for pair in sorted(found.paired, key=lambda pair: rank(pair.measure)):
         difference = pair.difference
         table.add_row(

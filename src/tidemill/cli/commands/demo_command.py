@@ -1,4 +1,4 @@
-"""`tidemill demo`: a shop's whole life, then the API and the console until Ctrl-C."""
+"""`tidemill demo`: a complete example on this machine, then the API and the console until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from tidemill.cli.commands.init_command import write_project
 from tidemill.cli.commands.train_command import quality
+from tidemill.cli.plural_count import count
 from tidemill.cli.wait_for_signal import wait_for_end
 from tidemill.console.web.console_process import console_start
 from tidemill.core.settings import load
@@ -29,21 +30,23 @@ FAILED = 1
     "--reviews",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Real reviews as they come, not the simulated shop.",
+    help="Real reviews (Amazon format) instead of the simulated shop.",
 )
-@click.option("--items", type=click.Path(path_type=Path), metavar="FILE", help="The items' metadata, as it comes.")
+@click.option("--items", type=click.Path(path_type=Path), metavar="FILE", help="Metadata of the items (Amazon format).")
 @click.option(
     "--dir",
     "folder",
     type=click.Path(path_type=Path),
     default=Path("tidemill-demo"),
     show_default=True,
-    help="Where to play; an earlier demo there is removed.",
+    help="Folder of the demo. An earlier demo there is removed.",
 )
-@click.option("--exit", "leave", is_flag=True, help="Stop at the end; without a terminal it does so anyway.")
-@click.option("--port", type=int, metavar="PORT", help="The API's port; default 8400, or a free one with --exit.")
-@click.option("--console-port", type=int, metavar="PORT", help="The console's port; default 8401, or a free one.")
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+@click.option("--exit", "leave", is_flag=True, help="Exit at the end. Always so without a terminal.")
+@click.option("--port", type=int, metavar="PORT", help="Port of the API. Default: 8400, or a free one with --exit.")
+@click.option(
+    "--console-port", type=int, metavar="PORT", help="Port of the console. Default: 8401, or a free one with --exit."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     reviews: Path | None,
     items: Path | None,
@@ -53,7 +56,7 @@ def command(
     console_port: int | None,
     as_json: bool,
 ) -> int:
-    """Play a shop's whole life on this machine, and count what happened."""
+    """Run a complete example on this machine: ingest, check, train, release, serve, feedback."""
     leave = leave or not sys.stdin.isatty()
     err = Console(stderr=True, highlight=False)
     started = time.monotonic()
@@ -69,10 +72,10 @@ def command(
     overrides = {"serve.port": ports[0], "serve.console_port": ports[1]}
     console = console_start(load(project, overrides=overrides), overrides, mill.model_names)
 
-    def say(sentence: str) -> None:
+    def report(sentence: str) -> None:
         err.print(f"[dim]{time.monotonic() - started:6.1f} s[/]  {escape(sentence)}", soft_wrap=True)
 
-    demo = Demo(project, world, say, console=console, ports=ports)
+    demo = Demo(project, world, report, console=console, ports=ports)
     try:
         played = demo.play()
         if as_json:
@@ -83,7 +86,7 @@ def command(
             _stay(err, demo)
     finally:
         demo.close()
-    say("stopped")
+    report("stopped")
     return FAILED if played.tally.failures else 0
 
 
@@ -110,32 +113,32 @@ def _numbers(played: DemoResult) -> dict[str, object]:
 
 
 def show(out: Console, played: DemoResult, folder: Path) -> None:
-    """What happened, in numbers, and what to try next."""
+    """Print a summary in numbers, and commands to try next."""
     tally = played.tally
-    out.rule("what happened")
+    out.rule("Summary")
     out.print(
         f"rows       {played.rows_in:,} in, {played.merged:,} merged, {played.repeated:,} repeated, "
-        f"{played.refused:,} refused to quarantine, {played.held_rows:,} held; {played.warnings} warnings"
+        f"{played.refused:,} refused to quarantine, {played.held_rows:,} held; {count(played.warnings, 'warning')}"
     )
     if played.evaluation:
-        out.print("quality    on days later than everything that was learned from:")
+        out.print("quality    on days after all training data:")
         out.print(quality(played.evaluation))
     if played.truth:
         true, popular, best = played.truth
         out.print(
-            f"truth      by their known tastes, a customer's next choice is in the answer with chance {true:.3f}; "
-            f"popularity {popular:.3f}; the best possible list {best:.3f}"
+            f"truth      probability that a list contains the customer's next choice, from the simulation: {true:.3f}; "
+            f"popularity {popular:.3f}; best possible list {best:.3f}"
         )
-    out.print(f"releases   {', '.join(played.releases)}; answers by release: {_by_release(tally.by_release)}")
+    out.print(f"releases   {', '.join(played.releases)}; responses by release: {_by_release(tally.by_release)}")
     out.print(
-        f"serving    {tally.answers:,} answers, {tally.per_second():,.0f} a second while all else went on, "
+        f"serving    {tally.answers:,} responses, {tally.per_second():,.0f} per second during all other work, "
         f"p50 {tally.quantile_ms(0.5):.1f} ms, p99 {tally.quantile_ms(0.99):.1f} ms, "
         f"{tally.retries} retries, {tally.failures} failures"
     )
     out.print(f"log        {played.predictions:,} predictions and {played.outcomes:,} outcomes are in the lake")
-    out.rule("three commands to try next")
+    out.rule("Commands to try next")
     for stream, number in played.held[:1]:
-        out.print(f"  cd {folder}; tidemill check {stream} --accept {number} --by you --reason 'to see it arrive'")
+        out.print(f"  cd {folder}; tidemill check {stream} --accept {number} --by you --reason 'to see it published'")
     out.print(f"  cd {folder}; tidemill status")
     out.print(f"  cd {folder}; tidemill audit verify")
 
@@ -147,8 +150,6 @@ def _by_release(counts: dict[str, int]) -> str:
 def _stay(err: Console, demo: Demo) -> None:
     assert demo.server is not None
     serve = demo.stores.settings.serve
-    err.print(
-        f"the API is on {demo.server.url}, the console on http://{serve.host}:{serve.console_port}; Ctrl-C ends it"
-    )
+    err.print(f"API: {demo.server.url}. Console: http://{serve.host}:{serve.console_port}. Stop with Ctrl-C.")
     wait_for_end()
     err.print("")

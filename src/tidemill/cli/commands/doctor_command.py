@@ -1,4 +1,4 @@
-"""`tidemill doctor`: what is wrong with this machine or this project."""
+"""`tidemill doctor`: diagnosis of this machine and this project."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from tidemill.core.errors import ProjectMissing
 from tidemill.loop.ops.doctor import DoctorFinding, doctor
 from tidemill.loop.project.stores import identity
 
-FOUND_SOMETHING = 4
+PROBLEMS = 4
+#: State of a finding -> how it is shown, and in which colour.
+_STATES = {"well": ("ok", "green"), "note": ("note", "yellow"), "wrong": ("error", "red")}
 
 
 @click.command("doctor")
 @with_context
-def command(ask: CommandContext) -> int:
-    """Look at the machine and, inside a project, at its settings, sources and keys."""
+def command(context: CommandContext) -> int:
+    """Check this machine and, inside a project, its settings, sources and keys."""
     try:
-        project: Path | None = ask.project
+        project: Path | None = context.project
     except ProjectMissing:
         project = None
-    keys = ask.settings.keys_folder(identity(ask.project, None).id) if project and ask.has_run else None
-    found = doctor(project, ask.settings if project else None, keys)
-    ask.result(found, lambda out: show(out, found))
-    return FOUND_SOMETHING if any(one.state == "wrong" for one in found) else 0
+    keys = context.settings.keys_folder(identity(context.project, None).id) if project and context.has_run else None
+    found = doctor(project, context.settings if project else None, keys)
+    context.result(found, lambda out: show(out, found))
+    return PROBLEMS if any(one.state == "wrong" for one in found) else 0
 
 
 def show(out: Console, found: list[DoctorFinding]) -> None:
-    """One line for each look."""
-    styles = {"well": "green", "note": "yellow", "wrong": "red"}
+    """Print one line per finding."""
     for one in found:
-        out.print(Text.assemble((f"{one.state:5}", styles[one.state]), f" {one.what}: {one.says}"))
+        state, colour = _STATES[one.state]
+        out.print(Text.assemble((f"{state:5}", colour), f" {one.what}: {one.says}"))

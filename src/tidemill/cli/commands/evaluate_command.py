@@ -1,4 +1,4 @@
-"""`tidemill evaluate`: how good a model, or a file of ranked lists, is on days after everything it learned from."""
+"""`tidemill evaluate`: evaluation of a model, or of a file of ranked lists, on days after the training data."""
 
 from __future__ import annotations
 
@@ -26,20 +26,25 @@ _DAY_US = 86_400_000_000
 @click.command("evaluate")
 @click.argument("model")
 @click.option(
-    "--ranked", type=click.Path(path_type=Path), metavar="FILE", help="Measure the ranked lists in FILE instead."
+    "--ranked",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Evaluate the ranked lists in FILE instead of a model.",
 )
 @click.option(
     "--test-from", type=DayParam(), metavar="DAY", help="First day of the test; default: after 90% of the events."
 )
 @click.option("--history", type=click.Choice(["before", "earlier"]), default="before", show_default=True,
-              help="What is shown of a user: events before the split, or every event before the target.")  # fmt: skip
+              help="Input history of a user: events before the split, or every event before the target.")  # fmt: skip
 @click.option("--target", type=click.Choice(["last", "first", "all"]), default="all", show_default=True,
-              help="What has to be found of the later events.")  # fmt: skip
-@click.option("--by", metavar="COLUMN", help="A fact column of the items: figures and exposure for each of its values.")
-@click.option("--leave-one-out", is_flag=True, help="Beside it, the last event of each user; it leaks the future.")
+              help="Which of the later events are targets.")  # fmt: skip
+@click.option(
+    "--by", metavar="COLUMN", help="A feature column of the items: metrics and exposure for each of its values."
+)
+@click.option("--leave-one-out", is_flag=True, help="Also evaluate by leave-one-out, which leaks the future.")
 @with_context
 def command(
-    ask: CommandContext,
+    context: CommandContext,
     model: str,
     ranked: Path | None,
     test_from: date | None,
@@ -48,30 +53,30 @@ def command(
     by: str | None,
     leave_one_out: bool,
 ) -> None:
-    """Measure MODEL (`for_you`: its champion, or `for_you@3`) on days after everything that it learned from.
+    """Evaluate MODEL (`for_you`: its champion, or `for_you@3`) on days after its training data.
 
-    Its settings are learned again from the days before the test. With --ranked, lists that something else made are
-    measured in the same way: a CSV, Parquet or JSON-lines file with a user, an item, and a rank or a score.
+    A model with the same settings is trained on the days before the test. With --ranked, the lists of another system
+    are evaluated in the same way: a CSV, Parquet or JSON-lines file with a user, an item, and a rank or a score.
 
-    A tabular MODEL is measured on the rows that came in after it was learned; nothing is learned again.
+    A tabular MODEL is evaluated on the rows that arrived after its training; nothing is trained again.
     """
 
-    def progress(what: str, details: dict[str, Any]) -> None:
-        ask.err.print(f"[dim]{what}[/] {', '.join(f'{name} {value}' for name, value in details.items())}")
+    def progress(step: str, details: dict[str, Any]) -> None:
+        context.err.print(f"[dim]{step}[/] {', '.join(f'{name} {value}' for name, value in details.items())}")
 
-    if model.partition("@")[0] in ask.graph.askings:
+    if model.partition("@")[0] in context.graph.askings:
         if ranked or test_from or by or leave_one_out:
             raise UsageError(
-                f"{model} is a tabular model, measured on the rows that came in since it was learned",
+                f"{model} is a tabular model: it is evaluated on rows that arrived after its training, without options",
                 tip=f"tidemill evaluate {model}",
             )
-        answered = evaluate_model(ask.stores, ask.graph, model, progress=progress)
-        said = {"what": answered.what, "assessment": answered.assessment, "run": answered.run}
-        ask.result(said, lambda out: show_answered(out, answered))
+        tabular = evaluate_model(context.stores, context.graph, model, progress=progress)
+        fields = {"what": tabular.what, "assessment": tabular.assessment, "run": tabular.run}
+        context.result(fields, lambda out: show_tabular(out, tabular))
         return
     found = evaluate(
-        ask.stores,
-        ask.graph,
+        context.stores,
+        context.graph,
         model,
         at=to_micros(as_of(test_from)) - _DAY_US if test_from else None,
         protocol=Protocol(history=history, target=target),
@@ -80,7 +85,7 @@ def command(
         beside=leave_one_out,
         progress=progress,
     )
-    ask.result(
+    context.result(
         {
             "what": found.what,
             "evaluation": found.evaluation,
@@ -91,45 +96,45 @@ def command(
     )
 
 
-def show_answered(out: Console, found: TabularEvaluation) -> None:
-    """How good a tabular release is on rows that it never saw."""
+def show_tabular(out: Console, found: TabularEvaluation) -> None:
+    """Print the assessment of a tabular release on later rows."""
     show_assessment(out, found.assessment)
-    out.print(f"kept as the run {found.run}")
+    out.print(f"Recorded as run {found.run}.")
 
 
 def show(out: Console, found: EvaluationResult) -> None:
-    """The figures, the parts, what stands in the lists, and what to beware of."""
-    told = found.evaluation
-    out.print(f"{found.what}: {told.protocol}")
-    out.print(quality(told))
+    """Print the metrics, the slices, the list statistics, the exposure and the warnings."""
+    evaluation = found.evaluation
+    out.print(f"{found.what}: {evaluation.protocol}")
+    out.print(quality(evaluation))
     out.print()
-    out.print(parts(told))
-    out.print(told.worst)
+    out.print(slices(evaluation))
+    out.print(evaluation.worst)
     out.print()
-    out.print(kinds(told))
+    out.print(list_statistics(evaluation))
     out.print()
-    out.print(exposure(told))
+    out.print(exposure(evaluation))
     out.print(
-        f"never trained on: {told.cold_targets or 0:.1%} of the targets; "
-        f"repeats of what the user had: {told.repeats or 0:.1%} of later events"
+        f"cold items: {evaluation.cold_targets or 0:.1%} of the targets; "
+        f"repeated items: {evaluation.repeats or 0:.1%} of the later events"
     )
-    for warning in told.warnings:
-        out.print(f"beware: {warning}")
+    for warning in evaluation.warnings:
+        out.print(f"warning: {warning}")
     if found.leave_one_out:
         out.print()
-        out.print(f"beside it, {found.leave_one_out.protocol}")
+        out.print(f"Leave-one-out: {found.leave_one_out.protocol}")
         out.print(quality(found.leave_one_out))
         for warning in found.leave_one_out.warnings:
-            out.print(f"beware: {warning}")
-    out.print(f"kept as the run {found.run}")
+            out.print(f"warning: {warning}")
+    out.print(f"Recorded as run {found.run}.")
 
 
-def parts(told: Evaluation) -> Table:
-    """Every part of users and targets by NDCG, with the p of its difference after Holm."""
-    name = f"ndcg@{told.k}"
-    table = Table("part", "", "n", name, told.baseline, "difference (95%)", "Holm p", box=None, pad_edge=False)
+def slices(evaluation: Evaluation) -> Table:
+    """A table of NDCG by slice of users and targets, with the Holm-corrected p-value of the difference."""
+    name = f"ndcg@{evaluation.k}"
+    table = Table("slice", "", "n", name, evaluation.baseline, "difference (95%)", "Holm p", box=None, pad_edge=False)
     before = ""
-    for part in told.parts:
+    for part in evaluation.parts:
         family = part.family if part.family != before else ""
         before = part.family
         if name not in part.model:
@@ -147,11 +152,11 @@ def parts(told: Evaluation) -> Table:
     return table
 
 
-def kinds(told: Evaluation) -> Table:
-    """What stands in the lists beside what was taken."""
+def list_statistics(evaluation: Evaluation) -> Table:
+    """A table of the statistics of recommended lists, next to those of the targets."""
     table = Table(
         "lists",
-        "events an item",
+        "events per item",
         "percentile",
         "head",
         "gini",
@@ -161,7 +166,7 @@ def kinds(told: Evaluation) -> Table:
         box=None,
         pad_edge=False,
     )
-    for name, one in told.lists.items():
+    for name, one in evaluation.lists.items():
         cells = [
             _or_none(one.popularity, ".1f"),
             _or_none(one.percentile, ".2f"),
@@ -171,18 +176,18 @@ def kinds(told: Evaluation) -> Table:
             _or_none(one.novelty, ".1f"),
             _or_none(one.diversity, ".3f"),
         ]
-        table.add_row({"model": told.model, "baseline": told.baseline}.get(name, name), *cells)
+        table.add_row({"model": evaluation.model, "baseline": evaluation.baseline}.get(name, name), *cells)
     return table
 
 
-def exposure(told: Evaluation) -> Table:
-    """The attention that groups of items get, beside what was taken of them."""
+def exposure(evaluation: Evaluation) -> Table:
+    """A table of the exposure of groups of items, next to their share of the targets."""
     table = Table("items by", "", "items", "shown", "taken", "shown/taken (95%)", box=None, pad_edge=False)
     before = ""
-    for one in told.exposure:
+    for one in evaluation.exposure:
         by = one.by if one.by != before else ""
         before = one.by
-        ratio = f"{one.ratio.value:.2f} ({one.ratio.low:.2f} to {one.ratio.high:.2f})" if one.ratio else "nothing taken"
+        ratio = f"{one.ratio.value:.2f} ({one.ratio.low:.2f} to {one.ratio.high:.2f})" if one.ratio else "none taken"
         table.add_row(by, one.group, f"{one.n_items:,}", f"{one.shown.value:.1%}", f"{one.taken.value:.1%}", ratio)
     return table
 

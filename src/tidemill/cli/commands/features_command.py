@@ -1,4 +1,4 @@
-"""`tidemill features`: what is kept ready for answers, how old it is, and whether it is what training sees."""
+"""`tidemill features`: feature views with their freshness, columns, significance and train/serve skew."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.context import CommandContext, with_context
+from tidemill.cli.plural_count import count
 from tidemill.core.clock import from_micros, to_micros
 from tidemill.core.errors import UnknownName, UsageError, nearest
 from tidemill.loop.features.feature_report import FeatureReport, feature_report
@@ -16,30 +17,37 @@ from tidemill.loop.online.feature_metadata_files import SkewReport, write_skew
 
 @click.command("features")
 @click.argument("view", required=False)
-@click.option("--skew", "model", metavar="MODEL", help="Hold what MODEL was served against what training would see.")
-@click.option("--significance", is_flag=True, help="Test each column against the targets of the models that use it.")
+@click.option(
+    "--skew",
+    "model",
+    metavar="MODEL",
+    help="Compare the features that MODEL was served with those that training would see.",
+)
+@click.option(
+    "--significance", is_flag=True, help="Test whether each column is related to the targets of the models that use it."
+)
 @with_context
-def command(ask: CommandContext, view: str | None, model: str | None, significance: bool) -> None:
-    """The feature views, or the columns of one VIEW, as they are online now."""
+def command(context: CommandContext, view: str | None, model: str | None, significance: bool) -> None:
+    """Show the feature views, or the columns of one VIEW, as they are online now."""
     if model is not None:
         if view is not None:
-            raise UsageError(f"--skew {model} looks at all views of the model", tip=f"leave {view} out")
-        report = skew_report(ask.stores, ask.graph, model)
-        write_skew(ask.stores.serving_root, report, to_micros(ask.stores.clock.now()))
-        ask.result(report, lambda out: show_skew(out, report))
+            raise UsageError(f"--skew {model} compares all views of the model", tip=f"remove {view} from the command")
+        report = skew_report(context.stores, context.graph, model)
+        write_skew(context.stores.serving_root, report, to_micros(context.stores.clock.now()))
+        context.result(report, lambda out: show_skew(out, report))
         return
-    views = ask.graph.mill.features_views
+    views = context.graph.mill.features_views
     if view is not None and view not in views:
         raise UnknownName(f"there is no feature view {view!r}", tip=nearest(view, views))
-    found = feature_report(ask.stores, ask.graph, only=view, significant=significance)
+    found = feature_report(context.stores, context.graph, only=view, significant=significance)
     if view is None and not significance:
-        ask.result(found, lambda out: show(out, found))
+        context.result(found, lambda out: show(out, found))
         return
-    ask.result(found, lambda out: show_views(out, found))
+    context.result(found, lambda out: show_views(out, found))
 
 
 def show_views(out: Console, found: tuple[FeatureReport, ...]) -> None:
-    """Each view with its columns."""
+    """Print each view with its columns."""
     for one in found:
         if len(found) > 1:
             out.print(f"\n{one.name}", markup=False)
@@ -49,15 +57,15 @@ def show_views(out: Console, found: tuple[FeatureReport, ...]) -> None:
 
 
 def show(out: Console, found: tuple[FeatureReport, ...]) -> None:
-    """One line per view."""
+    """Print one row per view."""
     if not found:
-        out.print("mill.py has no feature view: @mill.features(entity=…) declares one", markup=False)
+        out.print("mill.py has no feature views. Declare one with: @mill.features(entity=…)", markup=False)
         return
     table = Table(
         "view", "entity", "kind", "owner", "rows", "age", "expired", "missing", "used by", box=None, pad_edge=False
     )
     for one in found:
-        rows = f"{one.freshness.rows:,}" if one.made else "never made"
+        rows = f"{one.freshness.rows:,}" if one.made else "never built"
         shares = [f"{one.freshness.expired:.1%}", f"{one.missing:.1%}"] if one.freshness.rows else ["-", "-"]
         used = ", ".join(one.consumers) or "-"
         table.add_row(one.name, one.entity, one.kind, one.owner or "-", rows, age(one), *shares, used)
@@ -65,14 +73,14 @@ def show(out: Console, found: tuple[FeatureReport, ...]) -> None:
 
 
 def show_view(out: Console, one: FeatureReport) -> None:
-    """A view and its columns, with what opens it."""
+    """Print a view, its columns, and the code that opens it in a notebook."""
     if one.description:
         out.print(one.description, markup=False)
-    out.print(f"{one.freshness.rows:,} rows by {one.entity}, {one.kind}; newest {age(one)} ago", markup=False)
+    out.print(f"{count(one.freshness.rows, 'row')} by {one.entity}, {one.kind}. Newest: {age(one)} old", markup=False)
     if one.made is not None:
         out.print(
-            f"made from publication {one.made.publication} at {from_micros(one.made.at):%Y-%m-%d %H:%M} UTC by "
-            f"{one.made.by} (line {one.made.line} of the ledger)"
+            f"Built from publication {one.made.publication} at {from_micros(one.made.at):%Y-%m-%d %H:%M} UTC by "
+            f"{one.made.by} (ledger entry {one.made.line})"
         )
     models = list(one.significance)
     table = Table("column", "type", "missing", "distinct", "mean", "min", "max", box=None, pad_edge=False)
@@ -80,24 +88,30 @@ def show_view(out: Console, one: FeatureReport) -> None:
         table.add_column(f"p for {model}")
     for column in one.columns:
         figures = [_number(value) for value in (column.distinct, column.mean, column.min, column.max)]
-        tests = [_chance(one.significance[model].get(column.name)) for model in models]
+        tests = [_p_value(one.significance[model].get(column.name)) for model in models]
         table.add_row(column.name, column.type, f"{column.missing:.1%}", *figures, *tests)
     out.print(table)
     if models:
-        out.print("p: of being unrelated to the target when looked at alone, corrected for all inputs of the model")
-    out.print(f"in a notebook: bench = tm.open_project(); {one.snippet}", markup=False)
+        out.print(
+            "p: p-value of no relation between this column alone and the target, corrected for all inputs of the model"
+        )
+    out.print(f"In a notebook: bench = tm.open_project(); {one.snippet}", markup=False)
 
 
 def show_skew(out: Console, report: SkewReport) -> None:
-    """The features that differ, each with a row; or that none does."""
+    """Print the features that differ, each with one example row; or that none differs."""
     if not report.predictions:
-        out.print(f"{report.release}: no logged answer to look at; the log is written with the next run or server")
+        out.print(
+            f"{report.release}: no logged predictions yet. The log reaches the lake with the next `tidemill run`."
+        )
         return
     if not report.features:
-        out.print(f"{report.release} looks nothing up, so nothing can differ")
+        out.print(f"{report.release} uses no online features: no skew is possible")
         return
-    out.print(f"{report.release}: {report.predictions:,} answers against publication {report.publication}")
-    table = Table("feature", "view", "differing", "share", "only behind", box=None, pad_edge=False)
+    out.print(
+        f"{report.release}: {count(report.predictions, 'prediction')} compared with publication {report.publication}"
+    )
+    table = Table("feature", "view", "differing", "share", "stale only", box=None, pad_edge=False)
     for one in report.features:
         table.add_row(one.feature, one.view, f"{one.differing:,}", f"{one.share:.2%}", f"{one.behind:,}")
     out.print(table)
@@ -111,7 +125,7 @@ def show_skew(out: Console, report: SkewReport) -> None:
 
 
 def age(one: FeatureReport) -> str:
-    """How old the newest row is, in hours up to two days, then in days."""
+    """Age of the newest row: in hours up to two days, then in days."""
     if one.freshness.age_us is None:
         return "-"
     hours = one.freshness.age_us / 3_600_000_000
@@ -122,7 +136,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def _chance(p: float | None) -> str:
+def _p_value(p: float | None) -> str:
     return "-" if p is None else "<1e-12" if p < 1e-12 else f"{p:.2g}"
 
 

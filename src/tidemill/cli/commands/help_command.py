@@ -1,4 +1,4 @@
-"""`tidemill help`: an error code, or a command, in words."""
+"""`tidemill help`: explanation of an error code or of a command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def command(ctx: click.Context, word: str | None, as_json: bool) -> None:
     group = ctx.parent.command if ctx.parent else None
     assert isinstance(group, click.Group) and ctx.parent is not None
     if word is None:
-        _say("tidemill", group.get_help(ctx.parent), as_json=as_json)
+        _print_help("tidemill", group.get_help(ctx.parent), as_json=as_json)
         return
     known = {error.code: error for error in all_errors()}
     if word.upper() in known:
@@ -33,10 +33,10 @@ def command(ctx: click.Context, word: str | None, as_json: bool) -> None:
     found = group.get_command(ctx.parent, word)
     if found is None:
         about = known if word.upper().startswith("TM") else group.list_commands(ctx)
-        raise UsageError(f"no code and no command {word!r}", tip=nearest(word, about))
+        raise UsageError(f"there is no error code or command {word!r}", tip=nearest(word, about))
     with click.Context(found, info_name=f"tidemill {word}") as inner:
-        _say(word, found.get_help(inner), as_json=as_json)
+        _print_help(word, found.get_help(inner), as_json=as_json)
 
 
-def _say(name: str, text: str, *, as_json: bool) -> None:
+def _print_help(name: str, text: str, *, as_json: bool) -> None:
     click.echo(msgspec.json.encode({"command": name, "says": text}) if as_json else text)

@@ -1,4 +1,4 @@
-"""`tidemill init`: write a project that runs."""
+"""`tidemill init`: creation of a project from a template."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ TEMPLATES = ("shop", "taxi", "churn")
 
 @click.command("init")
 @click.argument("name")
-@click.option("--template", type=click.Choice(TEMPLATES), default="shop", show_default=True, help="What to start from.")
+@click.option(
+    "--template", type=click.Choice(TEMPLATES), default="shop", show_default=True, help="The template to start from."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(name: str, template: str, as_json: bool) -> None:
-    """Write a project into the new folder NAME: mill.py, settings, a test and a CI file."""
+    """Create a project in the new folder NAME: mill.py, settings, a test and a CI file."""
     folder = Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is there and not an empty folder; nothing was written", tip="choose another name")
+        kind = "empty" if folder.is_dir() else "a folder"
+        raise UsageError(f"{folder} already exists and is not {kind}; nothing was written", tip="choose another name")
     written = write_project(folder, template)
     if as_json:
         click.echo(msgspec.json.encode({"project": str(folder), "files": written}))
@@ -31,12 +34,13 @@ def command(name: str, template: str, as_json: bool) -> None:
     for file in written:
         click.echo(f"  {folder / file}")
     click.echo(
-        f"next: cd {shlex.quote(name)}; put files where tidemill.toml says; tidemill plan; tidemill run --backfill"
+        f"Next: cd {shlex.quote(name)}; put your files where tidemill.toml expects them; "
+        "tidemill plan; tidemill run --backfill"
     )
 
 
 def write_project(folder: Path, template: str) -> list[str]:
-    """Write a template into `folder`; the names of the files, sorted."""
+    """Write a template to `folder`, and return the sorted names of its files."""
     name = "".join(letter if letter.isalnum() else "_" for letter in folder.resolve().name) or "shop"
     source = resources.files("tidemill.cli") / "templates" / template
     written = _copy(source, folder, name)

@@ -1,4 +1,4 @@
-"""`tidemill lake verify`: the files of every kept version against our own manifests."""
+"""`tidemill lake verify`: check of every file of the lake against the recorded hashes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ FOUND_SOMETHING = 4
 
 @click.group("lake")
 def command() -> None:
-    """Look after the lake's files."""
+    """Check the files of the lake."""
 
 
 @command.command("verify")
 @with_context
-def verify(ask: CommandContext) -> int:
-    """Compare every file of every version with the sha256 that was recorded when it was published."""
-    problems = verify_lake(ask.stores)
-    ask.result({"problems": problems}, lambda out: show(out, problems, "every file is what was published"))
+def verify(context: CommandContext) -> int:
+    """Compare every file of every version with the SHA-256 that was recorded at publication."""
+    problems = verify_lake(context.stores)
+    context.result({"problems": problems}, lambda out: show(out, problems, "Verified: every file is as published."))
     return FOUND_SOMETHING if problems else 0
 
 
-def show(out: Console, problems: list[str], well: str) -> None:
-    """The problems, or that there are none."""
+def show(out: Console, problems: list[str], success: str) -> None:
+    """Print the problems, or the message of success."""
     for problem in problems:
         out.print(problem)
     if not problems:
-        out.print(well)
+        out.print(success)

@@ -1,4 +1,4 @@
-"""`tidemill off`: a model answers by its fallback or not at all."""
+"""`tidemill off`: kill switch of a model; its fallback is served, if it has one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from tidemill.cli.kill_switch import set_switch
 @click.argument("model")
 @click.option("--why", default="", metavar="TEXT", help="The reason, kept in the ledger.")
 @with_context
-def command(ask: CommandContext, model: str, why: str) -> None:
-    """Switch MODEL off within a second, whatever else is down; its declared fallback answers, marked as such."""
-    set_switch(ask, model, off=True, why=why)
+def command(context: CommandContext, model: str, why: str) -> None:
+    """Switch MODEL off within a second, even if other parts are down. Its fallback is served and marked as such."""
+    set_switch(context, model, off=True, why=why)

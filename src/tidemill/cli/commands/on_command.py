@@ -1,4 +1,4 @@
-"""`tidemill on`: a model answers again."""
+"""`tidemill on`: release of the kill switch; the model is served again."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from tidemill.cli.kill_switch import set_switch
 @click.argument("model")
 @click.option("--why", default="", metavar="TEXT", help="The reason, kept in the ledger.")
 @with_context
-def command(ask: CommandContext, model: str, why: str) -> None:
+def command(context: CommandContext, model: str, why: str) -> None:
     """Switch MODEL on again."""
-    set_switch(ask, model, off=False, why=why)
+    set_switch(context, model, off=False, why=why)

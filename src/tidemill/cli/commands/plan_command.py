@@ -1,4 +1,4 @@
-"""`tidemill plan`: what would run, and why."""
+"""`tidemill plan`: the steps of the next run, each with its reason."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tidemill.loop.pipeline.run_plan import Step, plan
 
 
 @click.command("plan")
-@click.option("--until", type=DayParam(), metavar="DAY", help="As in `tidemill run`.")
+@click.option("--until", type=DayParam(), metavar="DAY", help="Last day to include, as in `tidemill run`.")
 @with_context
-def command(ask: CommandContext, until: date | None) -> None:
-    """What a run would do, and why. Nothing is read, made or changed; a graph that cannot run is refused here."""
-    steps = plan(ask.stores if ask.has_run else None, ask.graph_alone(), until, ask.settings)
-    ask.result(steps, lambda out: show(out, steps))
+def command(context: CommandContext, until: date | None) -> None:
+    """Show what a run would do, and why. Nothing is read or changed. An invalid graph is reported here."""
+    steps = plan(context.stores if context.has_run else None, context.graph_alone(), until, context.settings)
+    context.result(steps, lambda out: show(out, steps))
 
 
 def show(out: Console, steps: list[Step]) -> None:
-    """The steps as a table."""
-    table = Table("step", "kind", "does", "because", box=None, pad_edge=False)
+    """Print the steps as a table."""
+    table = Table("step", "kind", "action", "reason", box=None, pad_edge=False)
     for step in steps:
         table.add_row(step.what, step.kind, step.do, step.why)
     out.print(table)

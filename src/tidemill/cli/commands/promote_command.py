@@ -1,4 +1,4 @@
-"""`tidemill promote`: a candidate becomes champion."""
+"""`tidemill promote`: promotion of a release to champion."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tidemill.core.lease import live_lease, wait_for_lease
 @click.command("promote")
 @click.argument("release")
 @with_context
-def command(ask: CommandContext, release: str) -> None:
-    """Make RELEASE (for example for_you@2) the champion. Running servers swap to it."""
-    with wait_for_lease(ask.stores.leases, live_lease(parse_ref(release, "release").name)) as lease:
-        made = ask.stores.releases.promote(release, lease=lease)
-    ask.result(
+def command(context: CommandContext, release: str) -> None:
+    """Promote RELEASE (for example for_you@2) to champion. Running servers switch to it."""
+    with wait_for_lease(context.stores.leases, live_lease(parse_ref(release, "release").name)) as lease:
+        made = context.stores.releases.promote(release, lease=lease)
+    context.result(
         {"release": made.name, "model": made.model},
-        lambda out: out.print(f"{made.name} is champion   take it back: tidemill rollback {made.model}"),
+        lambda out: out.print(f"{made.name} is now the champion. Roll back with: tidemill rollback {made.model}"),
     )

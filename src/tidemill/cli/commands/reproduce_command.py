@@ -1,4 +1,4 @@
-"""`tidemill reproduce`: learn something again from what was kept of it, and say whether it is the same."""
+"""`tidemill reproduce`: training again from the recorded code, data and settings, and a comparison of the results."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from tidemill.cli.context import CommandContext, actor, with_context
+from tidemill.cli.plural_count import count
 from tidemill.core.clock import SystemClock
 from tidemill.governance.reproduction import Reproduction
 from tidemill.loop.project.stores import open_stores
@@ -16,35 +17,39 @@ from tidemill.loop.reproduce.reproduce import reproduce
 
 @click.command("reproduce")
 @click.argument("what", metavar="RUN|RELEASE")
-@click.option("--here", is_flag=True, help="Take the present environment and name what differs, not a new one.")
+@click.option(
+    "--here",
+    is_flag=True,
+    help="Use the current environment, and report how it differs, instead of building a new one.",
+)
 @with_context
-def command(ask: CommandContext, what: str, here: bool) -> int:
-    """Learn a run (`for_you#3`) or a release (`for_you@3`) again and compare: bitwise, within tolerance, reduced by
-    erased rows, or no, because of each cause that was found.
+def command(context: CommandContext, what: str, here: bool) -> int:
+    """Train a run (`for_you#3`) or a release (`for_you@3`) again, and compare. The result is bitwise the same, the same
+    within tolerance, reduced by erased rows, or different, with every cause that was found.
 
-    Its code, its table versions and the settings that it settled on were kept; a new environment gets the recorded
-    libraries from the package index. Nothing of the project changes but one line of the ledger. The exit status is 1
-    where the verdict is no.
+    Code, table versions and chosen settings were recorded. A new environment gets the recorded libraries from the
+    package index. The project does not change, except for one ledger entry. The exit status is 1 if the result is
+    different.
     """
 
     def progress(step: str, details: dict[str, Any]) -> None:
-        ask.err.print(f"[dim]{step}[/] {', '.join(f'{name} {value}' for name, value in details.items())}")
+        context.err.print(f"[dim]{step}[/] {', '.join(f'{name} {value}' for name, value in details.items())}")
 
-    # Not by way of mill.py: what it says today, or that it does not load, is no matter here.
-    stores = open_stores(ask.project, ask.settings, SystemClock(), actor=actor())
+    # Not through mill.py: its present content does not matter here, nor whether it loads.
+    stores = open_stores(context.project, context.settings, SystemClock(), actor=actor())
     found = reproduce(stores, what, here=here, progress=progress)
-    ask.result({"reproduction": found, "holds": found.holds}, lambda out: show(out, found))
+    context.result({"reproduction": found, "holds": found.holds}, lambda out: show(out, found))
     return 0 if found.holds else 1
 
 
 def show(out: Console, found: Reproduction) -> None:
-    """The verdict, and every cause in a line of its own."""
+    """Print the verdict, and one line per cause."""
     out.print(f"{found.about.partition(':')[2]}: {found.says if found.holds else 'no, because'}")
     for cause in found.causes:
         out.print(f"  {cause.what}: {cause.says}")
     if not found.holds and found.largest is not None:
-        out.print(f"  of {found.answers:,} answers compared, the largest difference is {found.largest:.1e}")
+        out.print(f"  largest difference of {count(found.answers, 'prediction')}: {found.largest:.1e}")
     for note in found.notes:
         out.print(f"  {note}")
     for cause in found.differences:
-        out.print(f"  although {cause.what}: {cause.says}")
+        out.print(f"  not a cause: {cause.what}: {cause.says}")

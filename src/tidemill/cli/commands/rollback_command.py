@@ -1,4 +1,4 @@
-"""`tidemill rollback`: the champion before is champion again."""
+"""`tidemill rollback`: rollback of a model to its previous champion."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from tidemill.core.lease import live_lease, wait_for_lease
 @click.command("rollback")
 @click.argument("model")
 @with_context
-def command(ask: CommandContext, model: str) -> None:
-    """Bring back the champion of MODEL before the present one. Running servers swap to it."""
-    with wait_for_lease(ask.stores.leases, live_lease(model)) as lease:
-        made = ask.stores.releases.rollback(model, lease=lease)
-    ask.result(
+def command(context: CommandContext, model: str) -> None:
+    """Roll MODEL back to its previous champion. Running servers switch to it."""
+    with wait_for_lease(context.stores.leases, live_lease(model)) as lease:
+        current = context.stores.releases.champion(model)
+        made = context.stores.releases.rollback(model, lease=lease)
+    undo = f" To undo: tidemill promote {current.name}" if current else ""
+    context.result(
         {"release": made.name, "model": made.model},
-        lambda out: out.print(f"{made.name} is champion again   forward again: tidemill promote RELEASE"),
+        lambda out: out.print(f"Rolled back to {made.name}.{undo}"),
     )

@@ -1,4 +1,4 @@
-"""`tidemill run`: bring in what is due."""
+"""`tidemill run`: ingest, check and publish all days that are due."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tidemill.cli.context import CommandContext, DayParam, with_context
+from tidemill.cli.plural_count import count
 from tidemill.loop.pipeline.run import RunReport, run
 
 HELD = 3
 
 
 @click.command("run")
+@click.option("--until", type=DayParam(), metavar="DAY", help="Last day to include. Default: the last full day.")
 @click.option(
-    "--until", type=DayParam(), metavar="DAY", help="Include this day and nothing later; default: the last full day."
-)
-@click.option(
-    "--backfill", is_flag=True, help="Take everything that is due as one increment that was known day by day."
+    "--backfill",
+    is_flag=True,
+    help="Ingest everything that is due as one increment; each row counts as known from its own day on.",
 )
 @with_context
-def command(ask: CommandContext, until: date | None, backfill: bool) -> int:
-    """Bring in what is new, check it, publish it or hold it, and refresh features."""
+def command(context: CommandContext, until: date | None, backfill: bool) -> int:
+    """Ingest new days, check them, publish or hold them, and update features."""
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=ask.err
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=context.err
     ) as bar:
         task = bar.add_task("reading", total=None)
 
@@ -46,26 +47,28 @@ def command(ask: CommandContext, until: date | None, backfill: bool) -> int:
             elif what in ("rebuild", "features"):
                 bar.console.print(f"{what}: {', '.join(details.get('tables') or details.get('views') or [])}")
 
-        report = run(ask.stores, ask.graph, until=until, backfill=backfill, progress=progress)
-    ask.result(asdict(report), lambda out: show(out, report, ask))
+        report = run(context.stores, context.graph, until=until, backfill=backfill, progress=progress)
+    context.result(asdict(report), lambda out: show(out, report, context))
     return HELD if report.held else 0
 
 
-def show(out: Console, report: RunReport, ask: CommandContext) -> None:
-    """A run in a few lines."""
+def show(out: Console, report: RunReport, context: CommandContext) -> None:
+    """Print a summary of a run."""
     for note in report.notes:
         out.print(note)
     out.print(
-        f"up to {report.until}: {report.increments} increments, {report.arrived:,} rows in, {report.merged:,} merged, "
-        f"{report.repeated:,} repeated, {report.contradicted:,} contradicted, {report.refused:,} refused, "
-        f"{report.warnings} warnings, {report.publications} publications, {report.cpu_s:.1f} CPU s"
+        f"up to {report.until}: {count(report.increments, 'increment')}, {count(report.arrived, 'row')} in, "
+        f"{report.merged:,} merged, {report.repeated:,} repeated, {report.contradicted:,} conflicting, "
+        f"{report.refused:,} refused, {count(report.warnings, 'warning')}, "
+        f"{count(report.publications, 'publication')}, {report.cpu_s:.1f} CPU s"
     )
     for release in report.refreshed:
-        out.print(f"fresh: {release} is live, with everything counted that is published")
+        out.print(f"Refreshed: {release} is now the champion and includes all published rows.")
     for stream, number in report.held:
         out.print(
-            f"held: {stream} {number}   settle it: tidemill check {stream} --accept {number} --by NAME --reason '…'"
+            f"Held: {stream} {number}. Resolve it with: "
+            f"tidemill check {stream} --accept {number} --by NAME --reason '…'"
         )
-    for name in ask.graph.mill.model_names:
-        if not ask.stores.ledger.find("learn", about=f"model:{name}"):
-            out.print(f"next: tidemill train {name}")
+    for name in context.graph.mill.model_names:
+        if not context.stores.ledger.find("learn", about=f"model:{name}"):
+            out.print(f"Next: tidemill train {name}")

@@ -1,4 +1,4 @@
-"""`tidemill serve`: the API and the console until Ctrl-C."""
+"""`tidemill serve`: API server and console, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ from tidemill.serving import serve, set_replay
 
 
 @click.command("serve")
-@click.option("--host", metavar="ADDRESS", help="Loopback only: there is no access control yet.")
-@click.option("--port", type=int, metavar="PORT", help="The API's port.")
-@click.option("--console-port", type=int, metavar="PORT", help="The console's port.")
-@click.option("--workers", type=int, metavar="N", help="API worker processes.")
 @click.option(
-    "--at", type=DayParam(), metavar="DAY", help="A replay: answer as of the end of DAY; each publication advances it."
+    "--host", metavar="ADDRESS", help="Address to bind. Loopback only, because there is no access control yet."
 )
-@click.option("--no-console", is_flag=True, help="The API alone.")
+@click.option("--port", type=int, metavar="PORT", help="Port of the API.")
+@click.option("--console-port", type=int, metavar="PORT", help="Port of the console.")
+@click.option("--workers", type=int, metavar="N", help="Number of API worker processes.")
+@click.option(
+    "--at",
+    type=DayParam(),
+    metavar="DAY",
+    help="Replay: predict as of the end of DAY. Each publication advances the time.",
+)
+@click.option("--no-console", is_flag=True, help="Start the API without the console.")
 @with_context
 def command(
-    ask: CommandContext,
+    context: CommandContext,
     host: str | None,
     port: int | None,
     console_port: int | None,
@@ -35,7 +40,7 @@ def command(
     at: date | None,
     no_console: bool,
 ) -> None:
-    """Serve the champions of this project: the API, its log, and the console."""
+    """Serve the champions of this project: API, prediction log and console."""
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     overrides = {
         "serve.host": host,
@@ -43,8 +48,8 @@ def command(
         "serve.console_port": console_port,
         "serve.workers": workers,
     }
-    settings = load(ask.project, profile=ask.profile, overrides=overrides)
-    write_serving_metadata(ask.stores, ask.graph)
-    set_replay(ask.stores.serving_root, as_of(at) if at else None)
-    console = None if no_console else console_start(settings, overrides, ask.mill.model_names)
+    settings = load(context.project, profile=context.profile, overrides=overrides)
+    write_serving_metadata(context.stores, context.graph)
+    set_replay(context.stores.serving_root, as_of(at) if at else None)
+    console = None if no_console else console_start(settings, overrides, context.mill.model_names)
     serve(serve_plan(settings, overrides=overrides, console=console))

@@ -1,4 +1,4 @@
-"""`tidemill train`: learn a model, measure it, make a release of it."""
+"""`tidemill train`: training and evaluation of a model, and a release of it."""
 
 from __future__ import annotations
 
@@ -18,40 +18,42 @@ from tidemill.loop.training.train import train
 from tidemill.loop.training.train_recommender import TrainingResult
 from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
 
-#: Measures in the order in which they are read.
-_MEASURES = ("hit_rate", "recall", "ndcg")
+#: Metrics in the order in which they are shown.
+_METRICS = ("hit_rate", "recall", "ndcg")
 
 
 @click.command("train")
 @click.argument("model")
 @click.option(
-    "--test-from", type=DayParam(), metavar="DAY", help="First day of the test; default: after 90% of the events."
+    "--test-from", type=DayParam(), metavar="DAY", help="First day of the test. Default: after 90% of the events."
 )
 @click.option(
-    "--rules-only", is_flag=True, help="A new release of the last bundle with the rules of mill.py as they are."
+    "--rules-only",
+    is_flag=True,
+    help="Release the last bundle again with the current rules of mill.py, without training.",
 )
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
     default=DEFAULT_BUDGET.trials,
     show_default=True,
-    help="Trials of a searched range.",
+    help="Number of trials of a search.",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Deadline of choosing settings, held from outside; default: none, or that of tm.auto().",
+    help="Time limit for choosing settings. Default: none, or that of tm.auto().",
 )
 @click.option(
     "--processes",
     type=click.IntRange(min=1),
     default=DEFAULT_BUDGET.processes,
     show_default=True,
-    help="Trials at once.",
+    help="Number of parallel trials.",
 )
 @with_context
 def command(
-    ask: CommandContext,
+    context: CommandContext,
     model: str,
     test_from: date | None,
     rules_only: bool,
@@ -59,28 +61,30 @@ def command(
     minutes: float | None,
     processes: int,
 ) -> None:
-    """Learn MODEL from what is published, measure it beside popularity, and leave a release to promote.
+    """Train MODEL on the published data, compare it with popularity, and create a release.
 
-    Settings given as tm.search(…) or tm.grid(…), and those left out, are chosen on days before the test. A choice that
-    was killed goes on where it was when the same command is typed again.
+    Settings given as tm.search(…) or tm.grid(…), and those left out, are chosen on days before the test. If the command
+    is interrupted, the same command continues the search.
     """
 
-    def progress(what: str, details: dict[str, Any]) -> None:
-        ask.err.print(progress_line(what, details), style="dim", markup=False)
+    def progress(step: str, details: dict[str, Any]) -> None:
+        context.err.print(progress_line(step, details), style="dim", markup=False)
 
     at = to_micros(as_of(test_from)) - 86_400_000_000 if test_from else None
     effort = SearchBudget(trials=trials, minutes=minutes, processes=processes)
-    learned = train(ask.stores, ask.graph, model, at=at, rules_only=rules_only, effort=effort, progress=progress)
-    ask.result(
+    learned = train(
+        context.stores, context.graph, model, at=at, rules_only=rules_only, effort=effort, progress=progress
+    )
+    context.result(
         {"release": learned.release.name, "anew": learned.anew, "card": learned.card, "notes": learned.notes},
         lambda out: show(out, learned),
     )
 
 
 def show(out: Console, learned: TrainingResult, *, live: bool = False) -> None:
-    """The release, how good it is, and unless it is `live`, how to make it so."""
+    """Print the release and its evaluation and, unless it is `live`, how to promote it."""
     if not learned.anew:
-        out.print("learned before from the same rows with the same settings: its bundle was taken")
+        out.print("Trained before on the same rows with the same settings: the existing bundle is used.")
     for note in learned.notes:
         out.print(note)
     if learned.card.assessment:
@@ -91,14 +95,23 @@ def show(out: Console, learned: TrainingResult, *, live: bool = False) -> None:
             if sentence:
                 out.print(sentence)
     if not live:
-        out.print(f"{learned.release.name} is ready   make it live: tidemill promote {learned.release.name}")
+        out.print(promote_hint(learned.release.name, created=learned.anew))
+
+
+def promote_hint(release: str, *, created: bool) -> str:
+    """What exists now, and the command that makes it live.
+
+    >>> promote_hint("for_you@1", created=True)
+    'Created for_you@1. Promote it with: tidemill promote for_you@1'
+    """
+    return f"{f'Created {release}' if created else f'{release} is ready'}. Promote it with: tidemill promote {release}"
 
 
 def quality(evaluation: Evaluation) -> Table:
-    """The model beside its baseline, by slice of users, with paired 95% intervals of the difference."""
+    """A table of the model and its baseline by slice of users, with paired 95% intervals of the difference."""
     names = [name for name in _ordered(evaluation) if name]
     table = Table(
-        "users", "n", "measure", evaluation.model, evaluation.baseline, "difference (95%)", box=None, pad_edge=False
+        "users", "n", "metric", evaluation.model, evaluation.baseline, "difference (95%)", box=None, pad_edge=False
     )
     for part in evaluation.slices:
         for i, name in enumerate(names):
@@ -115,7 +128,7 @@ def quality(evaluation: Evaluation) -> Table:
 
 def _ordered(evaluation: Evaluation) -> list[str]:
     found = list(evaluation.slices[0].model) if evaluation.slices else []
-    return sorted(found, key=lambda name: next((i for i, m in enumerate(_MEASURES) if name.startswith(m)), 9))
+    return sorted(found, key=lambda name: next((i for i, m in enumerate(_METRICS) if name.startswith(m)), 9))
 
 
 def _figure(metric: Metric, *, signed: bool = False) -> str:
