@@ -190,7 +190,7 @@ def test_each_way_to_write_rows_is_read_whole(dialect: str) -> None:
     report = run(stores, graph, until=date.today() - timedelta(days=1), backfill=True)
     assert (report.merged, report.refused) == (300, 0)
     asking = graph.askings["m"]
-    assert [field.kind for field in asking.inputs] == ["number", "text", "whole"]
+    assert [field.kind for field in asking.inputs] == ["float", "str", "int"]
     amounts = stores.lake.view().arrow("rows")[asking.inputs[0].name].to_pylist()
     assert sorted(amounts) == sorted(row[0] for row in ROWS), "a column came in empty"
 
