@@ -43,12 +43,12 @@ from tidemill.models import (
     Recommender,
     SlateEngine,
     blend,
-    blended,
     learn,
     nearest,
     popular,
     unseen,
 )
+from tidemill.models.learners.blend import blended
 from tidemill.training.recommender.evaluation import facts_at
 from tidemill.training.recommender.protocol import History, Protocol
 from tidemill.training.recommender.rankers import SlateRanker, ranked_answers

@@ -46,7 +46,8 @@ from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.project import load_mill
 from tidemill.loop.project.stores import Stores, open_stores
 from tidemill.loop.training.train_recommender import learn
-from tidemill.models import EventFacts, SlateEngine, blended, open_recommender
+from tidemill.models import EventFacts, SlateEngine, open_recommender
+from tidemill.models.learners.blend import blended
 
 ROOT = Path(__file__).resolve().parent.parent
 EVENTS = "amazon/beauty_5core_2014_events.csv.gz"

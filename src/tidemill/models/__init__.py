@@ -1,4 +1,4 @@
-"""What learns and answers? Learners and their settings, the recommender that they leave, and the slate that answers.
+"""Models: learners and their settings, the recommenders and tabular models that they train, and slates.
 
 Upstream: nothing but core. It knows no lake, no server and no user: interactions come in as arrays of codes, facts come
 in through a small protocol, and what goes out is a folder of arrays and an answer.

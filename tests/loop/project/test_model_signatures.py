@@ -190,7 +190,7 @@ def test_a_function_that_cannot_travel_is_refused() -> None:
     def inner(miles: Any) -> dict[str, Any]:
         return {"x": miles}
 
-    with pytest.raises(RuleRefused, match="made inside another function"):
+    with pytest.raises(RuleRefused, match="defined inside another function"):
         asked(mill, examples=trips, features=[mill.on_demand()(inner)])
 
 

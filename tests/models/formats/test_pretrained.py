@@ -21,7 +21,7 @@ def test_it_is_a_function_of_arrays_by_place_or_by_name(tmp_path: Path) -> None:
     assert score([[1, 1], [2, 0]]).tolist() == [[1.5], [4.5]]
     assert score(vector=np.ones((1, 2))).tolist() == [[1.5]]
     assert score.reads == ("vector",)
-    with pytest.raises(TypeError, match="reads vector, and was given image"):
+    with pytest.raises(TypeError, match="expects the inputs vector, but got image"):
         score(image=[[1, 1]])
 
 
@@ -59,7 +59,7 @@ def test_a_relative_folder_is_looked_for_where_it_is_told(tmp_path: Path) -> Non
 @pytest.mark.parametrize("silent", ["source", "licence", "revision", "sha256", "card"])
 def test_a_card_that_is_silent_is_refused(tmp_path: Path, silent: str) -> None:
     folder_of(tmp_path, linear(), **{silent: ""})
-    with pytest.raises(OriginMissing, match=f"does not say {silent}"):
+    with pytest.raises(OriginMissing, match=f"lacks {silent}"):
         tm.pretrained(tmp_path)([[1, 1]])
 
 

@@ -118,7 +118,7 @@ def test_lists_round_trip_through_files(tmp_path) -> None:
 
 def test_a_large_catalogue_is_refused_before_any_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_ITEMS", 16)
-    with pytest.raises(CatalogueTooLarge, match="17 × 17 items; it takes up to 16") as refused:
+    with pytest.raises(CatalogueTooLarge, match="17 × 17 items; the limit is 16") as refused:
         ease_weights(some_events(), l2=3.0)
     assert "item_knn" in (refused.value.tip or "")
 

@@ -132,7 +132,7 @@ def test_a_package_that_cannot_be_imported_is_named(outside: Path) -> None:
 
 def test_an_entry_point_that_names_another_thing_is_refused(outside: Path) -> None:
     (outside / "jaccard.py").write_text("from tidemill.models import Ease as Jaccard\n")
-    with pytest.raises(SettingRefused, match="not the learner of that name"):
+    with pytest.raises(SettingRefused, match="not a learner of that name"):
         learner_class("jaccard")
 
 

@@ -58,7 +58,7 @@ def test_a_shipped_rule_filters_and_scores_as_it_did_at_home() -> None:
     assert found.items[0] == "i04"
     assert {int(item[1:]) for item in found.items} == {1, 3, 4, 5}  # fresh and unseen; the fallback is filtered too
     assert found.short is not None
-    assert "own rules" in found.short
+    assert "custom rules" in found.short
 
 
 def test_the_facts_that_a_rule_reads_are_known_before_anything_runs() -> None:
@@ -71,12 +71,12 @@ def test_the_facts_that_a_rule_reads_are_known_before_anything_runs() -> None:
 @pytest.mark.parametrize(
     ("function", "says"),
     [
-        (rules_file.not_a_def, "no named function"),
+        (rules_file.not_a_def, "not a named function"),
         (rules_file.make(), "inside another function"),
         (rules_file.reads_by_variable, "write the column out"),
         (rules_file.opens_a_file, "imports os"),
-        (rules_file.takes_nothing, "takes no argument"),
-        (np.isfinite, "no named function"),
+        (rules_file.takes_nothing, "has no parameter"),
+        (np.isfinite, "not a named function"),
     ],
 )
 def test_what_cannot_be_shipped_is_refused(function, says) -> None:

@@ -201,7 +201,7 @@ def test_golden_rows_never_name_people(tmp_path: Path) -> None:
     who = InputField(name="size", kind="float", role="subject")
     model = TabularModel(worlds.recipe((worlds.additive(),), inputs=(who, *worlds.FIELDS[1:])), {})
     table = worlds.table(worlds.rows(3))
-    with pytest.raises(BundleRefused, match="'size', which names people"):
+    with pytest.raises(BundleRefused, match="'size', which identifies people"):
         write_tabular(model, tmp_path / "m", (table, model.answer(table)))
     write_tabular(model, tmp_path / "n")
     assert parity(open_tabular(tmp_path / "n"), tmp_path / "n") == 0.0
@@ -242,7 +242,7 @@ def test_tables_of_other_types_are_read_where_nothing_is_lost() -> None:
         }
     )
     assert (model.answer(other) == model.answer(table)).all()
-    with pytest.raises(UnknownName, match="reads 'sold'"):
+    with pytest.raises(UnknownName, match="needs the column 'sold'"):
         model.answer(table.drop_columns(["sold"]))
     with pytest.raises(TypeMismatch, match="'size' is string, and not a number"):
         model.answer(table.set_column(0, "size", pa.array(["many"] * 30)))

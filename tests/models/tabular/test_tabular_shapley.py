@@ -74,7 +74,7 @@ def test_trees_without_weights_are_not_explained() -> None:
     model = TabularModel(worlds.recipe((member,)), parts)
     table = worlds.table(worlds.rows(3))
     assert len(model.answer(table)) == 3
-    with pytest.raises(NotExplained, match="were not kept"):
+    with pytest.raises(NotExplained, match="are missing"):
         model.explain(table)
 
 

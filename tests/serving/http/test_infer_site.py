@@ -126,7 +126,7 @@ def test_the_switch_of_a_function_s_source_is_noticed(served: Served, tmp_path: 
     opened = WorkerSite(_stores(served.stores.settings), served.stores.settings.serve, LoopbackAccess([8400]), place=0)
     opened.start()
     failed = opened.models[BUYER].failed
-    assert failed is not None and "not the module that the release pins" in failed.why
+    assert failed is not None and "does not match the hash that the release pins" in failed.why
     opened.close()
     forged.write_bytes(SOURCE)
 

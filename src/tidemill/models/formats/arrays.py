@@ -35,7 +35,7 @@ def open_array(path: Path) -> npt.NDArray[Any]:
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, kind = header(file)
         if kind.hasobject:
-            raise BundleRefused(f"{path.name} holds objects, which only a pickle can bring back")
+            raise BundleRefused(f"{path.name} contains Python objects, which need pickle")
         if 0 in shape:
             return np.zeros(shape, kind)
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,4 +1,4 @@
-"""LightGBM, where it is installed: loaded when trees are asked or grown, and never before."""
+"""LightGBM, where it is installed: imported when trees predict or are trained, and never before."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""LightGBM's text of trees, looked at without LightGBM: what could send its native code astray is refused.
+"""Check of LightGBM's model text without LightGBM: whatever could make its native code read outside memory is refused.
 
-LightGBM follows the numbers of a text without asking whether they lie inside its arrays. Here each tree is checked to
-be a tree over the named features: numbers of the counts that it says, no linear leaves, sets of categories that lie
-inside their array, and children that come after their parent, each once, so that every walk ends in a leaf.
+LightGBM uses the indices of a text without a bounds check. Here each tree is checked to be a tree over the named
+features: arrays of the stated lengths, no linear leaves, category sets inside their array, and children that come after
+their parent, each once, so that every path ends in a leaf.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ def lightgbm_refusal_reason(raw: bytes) -> str | None:
     """Why a text is no LightGBM trees that may be asked; `None` where it is.
 
     >>> lightgbm_refusal_reason(b"import os")
-    'it does not start as LightGBM trees do'
+    'it does not start like a LightGBM model'
     """
     if not raw.startswith(START):
-        return "it does not start as LightGBM trees do"
+        return "it does not start like a LightGBM model"
     if len(raw) > MOST_BYTES:
         return f"it is larger than {MOST_BYTES:,} bytes"
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        return "it is no text"
+        return "it is not text"
     if "\r" in text or "\0" in text:
-        return "its lines end otherwise than LightGBM's do"
+        return "its line ends are not those of LightGBM"
     head, *trees = text.split("\n\nTree=")
     try:
         about = _lines(head)
         features = _ints(about, "max_feature_idx")[0] + 1
         if features != len(about["feature_names"].split()) or features < 1:
-            return "its head does not say scores from named features"
+            return "its header lacks the number of scores or the feature names"
         scores = _ints(about, "num_class")[0]
         if scores < 1 or about["num_tree_per_iteration"] != about["num_class"] or not trees or len(trees) % scores:
-            return "it holds no trees of the scores that it says"
+            return "its number of trees does not match its number of scores"
         if not _OBJECTIVE.fullmatch(about.get("objective", "custom")):
-            return "its objective is none"
+            return "its objective is invalid"
         if "tree_sizes" in about and (problem := _sizes_trouble(about["tree_sizes"], trees)):
             return problem
         for number, tree in enumerate(trees):
@@ -61,7 +61,7 @@ def lightgbm_refusal_reason(raw: bytes) -> str | None:
                 return f"tree {number}: {problem}"
     except (KeyError, ValueError, IndexError) as problem:
         return f"its trees cannot be read: {problem}"
-    return None if "\nend of trees\n" in text else "it was cut off"
+    return None if "\nend of trees\n" in text else "it is truncated"
 
 
 def _sizes_trouble(said: str, trees: list[str]) -> str | None:
@@ -69,17 +69,17 @@ def _sizes_trouble(said: str, trees: list[str]) -> str | None:
     sizes = [int(size) for size in said.split()]
     found = [len(f"\n\nTree={tree}".encode()) for tree in trees[:-1]]
     if len(sizes) != len(trees) or list(accumulate(sizes[:-1])) != list(accumulate(found)):
-        return "its trees do not stand where it says"
+        return "its tree sizes are wrong"
     return None
 
 
 def _lines(block: str) -> _Tree:
-    """`key=value` lines; a line without a value is a flag. A key that comes twice is refused."""
+    """`key=value` lines; a line without a value is a flag. A duplicate key is refused."""
     found: _Tree = {}
     for line in block.split("\n"):
         key, _, value = line.partition("=")
         if key and key in found:
-            raise ValueError(f"`{key[:40]}` comes twice")
+            raise ValueError(f"`{key[:40]}` occurs twice")
         found[key] = value
     return found
 
@@ -87,26 +87,26 @@ def _lines(block: str) -> _Tree:
 def _tree_trouble(tree: _Tree, features: int) -> str | None:
     (leaves,), (categories,) = _ints(tree, "num_leaves"), _ints(tree, "num_cat")
     if "shrinkage" in tree and len(_floats(tree, "shrinkage")) != 1:
-        return "its shrinkage is no number"
+        return "its shrinkage is not a number"
     if tree["is_linear"] != "0":
-        return "linear leaves are not known here"
+        return "linear leaves are not supported"
     if not 1 <= leaves <= MOST_LEAVES or len(_floats(tree, "leaf_value")) != leaves:
-        return "it has another number of leaves than it says"
+        return "its number of leaves is wrong"
     if leaves == 1:
-        return None if categories == 0 else "it has categories and no split"
+        return None if categories == 0 else "it has categories but no split"
     inner = leaves - 1
     split, left, right = (_ints(tree, key) for key in ("split_feature", "left_child", "right_child"))
     kinds, thresholds = _ints(tree, "decision_type"), _floats(tree, "threshold")
     if {len(split), len(left), len(right), len(kinds), len(thresholds)} != {inner}:
-        return "it has another number of splits than it says"
+        return "its number of splits is wrong"
     if any(len(_floats(tree, key)) != leaves for key in _BESIDE_LEAVES if key in tree):
-        return "it tells of another number of leaves than it has"
+        return "the lengths of its leaf arrays differ"
     if any(len(_floats(tree, key)) != inner for key in _BESIDE_SPLITS if key in tree):
-        return "it tells of another number of splits than it has"
+        return "the lengths of its split arrays differ"
     if any(not 0 <= one < features for one in split):
-        return "it asks for a feature that is not named"
+        return "it uses an unknown feature"
     if any(not 0 <= kind < 16 for kind in kinds):
-        return "it splits in a way that is not known here"
+        return "it has an unsupported type of split"
     asked = [threshold for kind, threshold in zip(kinds, thresholds, strict=True) if kind & _CATEGORY]
     return _categories_trouble(tree, categories, asked) or _walk_trouble(left, right)
 
@@ -123,23 +123,23 @@ def _words(tree: _Tree, key: str) -> list[str]:
     """The numbers of a line, as C reads them: Python also takes 1_000, other scripts' digits and other blanks."""
     words = tree[key].split(" ") if tree[key] else []
     if any(not _NUMBER.fullmatch(word) for word in words):
-        raise ValueError(f"`{key[:40]}` holds what is no number")
+        raise ValueError(f"`{key[:40]}` contains a value that is not a number")
     return words
 
 
 def _categories_trouble(tree: _Tree, categories: int, asked: list[float]) -> str | None:
     """Sets of categories are bits in one array: set i lies in the words from boundary i to boundary i + 1."""
     if any(one not in range(categories) for one in asked):
-        return "it splits by categories that it does not hold"
+        return "it splits by categories that are missing"
     if categories == 0:
         return None
     if "cat_boundaries" not in tree or "cat_threshold" not in tree:
-        return "its categories are not there"
+        return "its categories are missing"
     bounds, words = _ints(tree, "cat_boundaries"), _ints(tree, "cat_threshold")
     rising = bounds[:1] == [0] and all(former <= later for former, later in pairwise(bounds))
     if len(bounds) != categories + 1 or not rising or bounds[-1] != len(words):
-        return "its categories lie outside their array"
-    return None if all(0 <= word < 1 << 32 for word in words) else "its categories are no sets"
+        return "its categories are out of bounds"
+    return None if all(0 <= word < 1 << 32 for word in words) else "its categories are not valid bit sets"
 
 
 def _walk_trouble(left: list[int], right: list[int]) -> str | None:
@@ -150,14 +150,14 @@ def _walk_trouble(left: list[int], right: list[int]) -> str | None:
     for node, children in enumerate(zip(left, right, strict=True)):
         for child in children:
             if not (node < child < inner or -inner - 1 <= child < 0):
-                return "a child lies outside the tree"
+                return "a child index is out of bounds"
             if child < 0:
                 seen += not leaves[~child]
                 leaves[~child] = True
             elif depth[child] > 1:
-                return "a node hangs under two others"
+                return "a node has two parents"
             else:
                 depth[child] = depth[node] + 1
     if seen != inner + 1:
-        return "not every leaf hangs under a node of its own"
+        return "a leaf has no parent or several"
     return None if max(depth) <= DEEPEST else f"it is deeper than {DEEPEST} levels"

@@ -1,4 +1,4 @@
-"""ONNX graphs, looked at without ONNX: what could make a runtime read other files or load other code is refused.
+"""Check of ONNX graphs without ONNX: whatever could make a runtime read other files or load other code is refused.
 
 A graph is a protobuf message (https://onnx.ai/onnx/repo-docs/IR.html). Here its fields are walked, sub-graphs and local
 functions included: operators come from known domains, and weights lie inside the file.
@@ -22,7 +22,7 @@ def onnx_refusal_reason(raw: bytes) -> str | None:
     """Why bytes are no ONNX graph that may be run; `None` where they are.
 
     >>> onnx_refusal_reason(b"import os")
-    'it is no ONNX graph'
+    'it is not an ONNX graph'
     """
     if len(raw) > MOST_BYTES:
         return f"it is larger than {MOST_BYTES:,} bytes"
@@ -30,10 +30,10 @@ def onnx_refusal_reason(raw: bytes) -> str | None:
         model = list(_fields(memoryview(raw)))
         graphs = [body for number, body in model if number == 7 and isinstance(body, memoryview)]
         if len(graphs) != 1 or not any(number == 1 and isinstance(body, int) for number, body in model):
-            return "it is no ONNX graph"
+            return "it is not an ONNX graph"
         return next(_model(model), None)
     except (ValueError, UnicodeDecodeError):
-        return "it is no ONNX graph"
+        return "it is not an ONNX graph"
 
 
 _Fields = list[tuple[int, "memoryview | int"]]
@@ -58,7 +58,7 @@ def _model(model: _Fields) -> Iterator[str]:
 
 def _graph(body: memoryview | int, local: set[str], depth: int) -> Iterator[str]:
     if depth > _DEEPEST:
-        raise ValueError("graphs in graphs without end")
+        raise ValueError("sub-graphs are nested too deeply")
     for number, part in _sub(body):
         if number == 1:
             yield from _node(part, local, depth)
@@ -94,12 +94,12 @@ def _sparse(body: memoryview | int) -> Iterator[str]:
 def _tensor(body: memoryview | int) -> Iterator[str]:
     for number, part in _sub(body):
         if number == 13 or (number == 14 and part == _EXTERNAL):
-            yield "its weights lie in another file"
+            yield "its weights are in another file"
 
 
 def _domain(name: str, local: set[str]) -> Iterator[str]:
     if name not in DOMAINS and name not in local:
-        yield f"it asks for operators of {name[:60]!r}, which would be code of somebody's"
+        yield f"it uses operators of the domain {name[:60]!r}, which need third-party code"
 
 
 def _text(body: memoryview | int, wanted: int) -> str:
@@ -110,12 +110,12 @@ def _text(body: memoryview | int, wanted: int) -> str:
 
 def _sub(body: memoryview | int) -> Iterator[tuple[int, memoryview | int]]:
     if isinstance(body, int):
-        raise ValueError("a number where a message should be")
+        raise ValueError("expected a message, found a number")
     return _fields(body)
 
 
 def _fields(raw: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Number and content of each field: an int, or the bytes of a text or message. `ValueError` where it is cut off."""
+    """Number and content of each field: an int, or the bytes of a text or message. `ValueError` if truncated."""
     at = 0
     while at < len(raw):
         if run := _NUMBERS.match(raw, at):
@@ -141,10 +141,10 @@ def _varint(raw: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(raw):
-            raise ValueError("cut off")
+            raise ValueError("truncated")
         byte = raw[at]
         value |= (byte & 127) << shift
         at += 1
         if byte < 128:
             return value, at
-    raise ValueError("a number of too many bytes")
+    raise ValueError("a number has too many bytes")

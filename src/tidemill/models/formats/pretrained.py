@@ -1,9 +1,9 @@
-"""Models that somebody else trained, from a folder with an ONNX graph and a card that says where it comes from.
+"""Pretrained models: a folder with an ONNX graph and a card that states its origin.
 
     SENTIMENT = tm.pretrained("models/sentiment")
 
 The folder holds `model.onnx` and `card.json` with `source`, `licence`, `revision`, `sha256` (of the graph) and `card`
-(a text: what it was trained on, what it must not be used for). Another graph than the card pins is refused.
+(a text: training data and intended use). A graph whose hash differs from the card is refused.
 """
 
 from __future__ import annotations
@@ -50,28 +50,28 @@ class ModelOrigin(Record, frozen=True):
 
 
 def read_origin(file: Path) -> ModelOrigin:
-    """The origin that a `card.json` tells. Raises `OriginMissing` where it is silent about any part."""
+    """The origin in a `card.json`. Raises `OriginMissing` where a field is missing."""
     try:
         origin = msgspec.json.decode(file.read_bytes(), type=ModelOrigin)
     except (OSError, msgspec.DecodeError) as problem:
         raise OriginMissing(
             f"{file} cannot be read: {problem}",
-            tip=f"write it with {', '.join(ModelOrigin.__struct_fields__)}, all texts",
+            tip=f"write it with the fields {', '.join(ModelOrigin.__struct_fields__)}, all strings",
         ) from problem
     return origin
 
 
 def check_origin(origin: ModelOrigin, raw: bytes, where: str) -> None:
-    """Pass if `origin` says all and pins these bytes. Raises `OriginMissing` which names everything that is missing."""
+    """Pass if `origin` is complete and pins the hash of `raw`. Raises `OriginMissing` with all missing fields."""
     silent = [name for name in ModelOrigin.__struct_fields__ if not getattr(origin, name).strip()]
     found = hashlib.sha256(raw).hexdigest()
     if silent:
         shown = f"; the file's sha256 is {found}" if "sha256" in silent else ""
-        raise OriginMissing(f"{where} does not say {', '.join(silent)}{shown}", tip=f"add it to {CARD}")
+        raise OriginMissing(f"{where} lacks {', '.join(silent)}{shown}", tip=f"add it to {CARD}")
     if origin.sha256.lower() != found:
         raise OriginMissing(
-            f"{where} pins the sha256 {origin.sha256[:12]}…, and the file has {found}",
-            tip="fetch that revision again, or look at what has changed before you pin the new hash",
+            f"{where} pins the sha256 {origin.sha256[:12]}…, but the file has {found}",
+            tip="download that revision again, or review the changes before you pin the new hash",
         )
 
 
@@ -146,7 +146,7 @@ class PretrainedGraph:
             return (self.place / GRAPH).read_bytes()
         except OSError as problem:
             raise OriginMissing(
-                f"there is no pre-trained model in {self.place}: {problem.strerror}",
+                f"no pre-trained model in {self.place}: {problem.strerror}",
                 tip=f"put {GRAPH} and {CARD} there",
             ) from problem
 
@@ -181,7 +181,7 @@ class PretrainedGraph:
         asked = {one.name: one.type for one in self._session.get_inputs()}
         given = dict(zip(asked, arrays, strict=False)) | named
         if len(arrays) > len(asked) or set(given) != set(asked):
-            raise TypeError(f"{self!r} reads {', '.join(asked)}, and was given {', '.join(given) or 'nothing'}")
+            raise TypeError(f"{self!r} expects the inputs {', '.join(asked)}, but got {', '.join(given) or 'none'}")
         fed = {name: _tensor(array, asked[name]) for name, array in given.items()}
         nothing = bool(fed) and all(array.ndim and not len(array) for array in fed.values())
         if nothing:  # many graphs cannot run on no rows

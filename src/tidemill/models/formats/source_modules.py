@@ -1,8 +1,8 @@
-"""Functions of a project that travel with a release as source: rules of one's own, and features made on demand.
+"""Source modules: functions of a project that are shipped with a release (custom rules, on-demand features).
 
 The server never imports the project file. So a function's source is cut out together with what it reaches at the
-top of its file (functions, constants, imports), and only imports on `ALLOWED_IMPORTS` are let through. A pre-trained
-model that it reaches is no source: its name is told to whoever ships the function, and bound by whoever loads it.
+top of its file (functions, constants, imports), and only imports in `ALLOWED_IMPORTS` are accepted. A pre-trained
+model that it uses is not source code: its name is returned with the module, and bound when the module is loaded.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def shipped_function(function: Callable[..., Any], folder: str, what: str) -> So
     """
     if not isinstance(function, types.FunctionType) or function.__name__ == "<lambda>":
         raise RuleRefused(
-            f"{function!r} is no named function", tip="write `def my_function(…): return …` at the top of mill.py"
+            f"{function!r} is not a named function", tip="write `def my_function(…): return …` at the top of mill.py"
         )
     name = function.__name__
     if function.__closure__ or "<locals>" in function.__qualname__ or "." in function.__qualname__:
         raise RuleRefused(
-            f"the {what} `{name}` is made inside another function or class", tip="move it to the top of the file"
+            f"the {what} `{name}` is defined inside another function or class", tip="move it to the top of the file"
         )
     try:
         file = _BareModule().visit(ast.parse(inspect.getsource(inspect.getmodule(function) or function)))
@@ -79,7 +79,7 @@ def load_shipped(
     if source is None or PurePosixPath(path).parts[0] != folder or ".." in path:
         raise RuleRefused(f"the release has no module {path} for its function `{name}`")
     if hashes is not None and hashes.get(path) != hashlib.sha256(source).hexdigest():
-        raise RuleRefused(f"{path} is not the module that the release pins")
+        raise RuleRefused(f"{path} does not match the hash that the release pins")
     check_source(path, source.decode(), bound)
     module = types.ModuleType(f"tidemill_{folder}_{name}")
     module.__dict__.update(bound)
@@ -161,7 +161,7 @@ def check_source(path: str, source: str, given: Collection[str] = ()) -> None:
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     unknown = sorted(used - defined)
     if unknown:
-        raise RuleRefused(f"{path} uses {', '.join(unknown)}, which its file does not define at its top in a plain way")
+        raise RuleRefused(f"{path} uses {', '.join(unknown)}, which is not defined at the top level of its file")
 
 
 def _binds(node: ast.AST) -> list[str]:

@@ -1,5 +1,5 @@
-"""Learners: one file for each, with its settings, its learning, and what it can be used for.
+"""Learners: one file for each, with its settings, its training and its capabilities.
 
-They are looked up by the entry point group `tidemill.learners`, see `registry`; `learner` says what one is made of.
-What answers lies outside of this folder and does not import it: a bundle is served without the learner that left it.
+They are looked up by the entry point group `tidemill.learners`, see `registry`; `learner` defines their common base.
+Serving does not import this folder: a bundle is served without the learner that trained it.
 """

@@ -1,6 +1,6 @@
-"""Parts that are made of additive counts: what is counted, and how a part's lists come out of it.
+"""Additive counts: model parts whose lists are computed from counts that can be updated event by event.
 
-Learning and refreshing go the same way, so a refreshed part is the part that would have been learned.
+Training and refresh share the same code, so a refreshed part equals a newly trained one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """ALS: factors of implicit feedback by alternating least squares (Hu, Koren & Volinsky 2008), with `implicit`.
 
-Users are not learned: whoever asks is solved for from the history, see `Factors`.
+User factors are not stored: they are solved for from the history at serving time, see `Factors`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Auto: the learner that the data asks for; which one it becomes is chosen in training, see `training.auto`."""
+"""Auto: AutoML over all recommender learners; the search itself is in `training.recommender`."""
 
 from __future__ import annotations
 

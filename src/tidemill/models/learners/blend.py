@@ -1,10 +1,10 @@
-"""Blend: a learned ranker over the parts of several learners, live counts and the shape of the history.
+"""Blend: a trained ranker over the parts of several learners, live counts and the shape of the history.
 
-Its trees are learned on parts cut at earlier times, asked about the events that came after each cut.
-Windows lie back to back at the end of the events, a tenth of what comes before their end each. For each one the parts
-are learned from what lies before it, and each of its events is a question: of the items that the parts draw for the
-user's history until then, which one was taken? What the trees learn of all windows serves the parts that are learned
-until the as-of. Several windows matter more than the shape of the trees: one alone teaches what was special then.
+Training windows lie back to back at the end of the events; each has a tenth of the events before its end. For each
+window the parts are trained on the events before it, and each event of the window is a query: which of the candidates
+that the parts retrieve for the user's history up to then was taken? Trees trained on all windows rank the candidates of
+parts that are trained up to the as-of. Several windows matter more than the shape of the trees: one window alone
+overfits to its days.
 """
 
 from __future__ import annotations
@@ -61,17 +61,19 @@ class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
         super().__post_init__()
         for name, member in self.members.items():
             if not name.isidentifier() or name == "popularity":
-                raise SettingRefused(f"blend: {name!r} cannot be a part's name", tip="use letters, digits, underscores")
+                raise SettingRefused(
+                    f"blend: {name!r} is not a valid component name", tip="use letters, digits, underscores"
+                )
             if not isinstance(member, LearnerSpec) or not member.CAPABILITIES.in_blend:
                 raise SettingRefused(
-                    f"blend: the member {name!r} is {member!r}, which leaves no part",
-                    tip="name learners such as tm.cooccurrence() and tm.item_knn(); recent counts are in every blend",
+                    f"blend: the member {name!r} is {member!r}, which cannot be part of a blend",
+                    tip="use learners such as tm.cooccurrence() and tm.item_knn(); popularity is in every blend",
                 )
             if member.searched():
                 open_ones = ", ".join(member.searched())
                 raise SettingRefused(
-                    f"blend: {open_ones} of the member {name!r} cannot be searched inside of a blend",
-                    tip="search it by itself, and give the member what came out",
+                    f"blend: {open_ones} of the member {name!r} cannot be searched inside a blend",
+                    tip="search it outside the blend, and set the member to the result",
                 )
 
     def parts(self) -> frozenset[str]:
@@ -89,7 +91,7 @@ class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """Without `members`, the usual ones are blended."""
         if "members" in settings and not settings["members"]:
-            raise SettingRefused("blend: there is no member to blend", tip="leave `members` out for the usual ones")
+            raise SettingRefused("blend: `members` is empty", tip="leave `members` out for the default ones")
         return super().from_settings({"members": blended(), **settings})
 
     def blend_members(self) -> Mapping[str, LearnerSpec]:
@@ -180,8 +182,8 @@ def learn_ranking(
     asked = [one for one in asked if len(one.rows)]
     if sum(len(one.rows) for one in asked) < ENOUGH:
         raise TooLittleData(
-            f"a blend needs {ENOUGH} later events that its parts could have found",
-            tip="learn a simpler model, for example tm.cooccurrence()",
+            f"a blend needs at least {ENOUGH} later events whose item its members retrieve",
+            tip="train a simpler model, for example tm.cooccurrence()",
         )
     ranker = fit_ranker(
         np.concatenate([one.features for one in asked]),

@@ -1,4 +1,4 @@
-"""Co-occurrence: item-to-item lists of what goes with what, decayed by the time between two events and by their age.
+"""Cooccurrence: item-to-item lists from co-occurrence counts, decayed by the time between two events and by their age.
 
 Pairs of events are additive counts, see `pair_counts`; with two hops, lists name the neighbours of neighbours.
 """

@@ -96,11 +96,11 @@ def ease_weights(
     """
     if events.n_items > MOST_ITEMS:
         raise CatalogueTooLarge(
-            f"ease inverts a matrix of {events.n_items:,} × {events.n_items:,} items; it takes up to {MOST_ITEMS:,}",
-            tip="learn `cooccurrence()`, `item_knn()` or `spectral()`, whose cost grows with the events",
+            f"ease inverts a matrix of {events.n_items:,} × {events.n_items:,} items; the limit is {MOST_ITEMS:,}",
+            tip="use `cooccurrence()`, `item_knn()` or `spectral()`, whose cost grows with the number of events",
         )
     if not l2 > 0:
-        raise SettingRefused(f"ease(l2={l2!r}): it is a number above 0")
+        raise SettingRefused(f"ease(l2={l2!r}): it must be a number above 0")
     return _solved(_gram(events) if gap_days is None else _timed_gram(events, gap_days), l2)
 
 
@@ -147,7 +147,7 @@ def _solved(gram: sp.csr_matrix[Any], l2: float) -> F64:
     if not failed:
         _, failed = lapack.dpotri(inverse, lower=1, overwrite_c=1)
     if failed:
-        raise LearnError("the items' Gram matrix has no inverse", tip="give a larger `l2`")
+        raise LearnError("the items' Gram matrix has no inverse", tip="use a larger `l2`")
     for start in range(0, n, _ROWS):  # only the lower triangle was worked out
         end = min(start + _ROWS, n)
         own = inverse[start:end, start:end]

@@ -1,7 +1,7 @@
-"""Sums over pairs of items in whole numbers, so that what is taken out leaves exactly what stood there before it came.
+"""Exact sums over pairs of items, as integers: subtracting what was added restores the earlier sum bit for bit.
 
-Sums of floats depend on their order and do not come back to zero; after a thousand days of adding and taking away, what
-is left of them would be noise. Whole numbers add up to the same in any order.
+Sums of floats depend on their order and do not return to zero; after a thousand days of additions and subtractions the
+remainder would be noise. Integers have the same sum in any order.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def summed(rows: I32, columns: I32, numbers: I64, n: int) -> sp.csr_matrix[Any]:
     total: sp.csr_matrix[Any] = sp.csr_matrix((numbers, (rows, columns)), shape=(n, n), dtype=np.int64)
     total.sum_duplicates()
     if total.nnz and (total.data.max() > LARGEST or total.data.min() < -LARGEST):
-        raise LearnError("two items occur together more often than can be counted", tip="learn from fewer events")
+        raise LearnError("the co-occurrence count of two items is too large", tip="train on fewer events")
     return total
 
 
@@ -123,12 +123,12 @@ def _sum(one: sp.csr_matrix[Any], other: sp.csr_matrix[Any]) -> sp.csr_matrix[An
     total: sp.csr_matrix[Any] = one + other
     total.eliminate_zeros()
     if total.nnz and (total.data.max() > LARGEST or total.data.min() < -LARGEST):
-        raise LearnError("two items occur together more often than can be counted", tip="learn from fewer events")
+        raise LearnError("the co-occurrence count of two items is too large", tip="train on fewer events")
     return total
 
 
 def _opened(folder: Path, n: int) -> sp.csr_matrix[Any]:
     starts, items, sums = (open_array(folder / f"{name}.npy") for name in ("starts", "items", "sums"))
     if len(starts) != n + 1 or len(items) != len(sums) or int(starts[-1]) != len(items):
-        raise BundleCorrupt(f"the arrays in {folder} do not fit each other")
+        raise BundleCorrupt(f"the arrays in {folder} do not match each other")
     return _csr(sums, items, starts)

@@ -1,8 +1,8 @@
-"""Incremental refresh: a recommender brought up to date without learning, its lists from counts, all else as it was.
+"""Incremental refresh: a recommender updated without training; lists are rebuilt from counts, the rest is kept.
 
-Settings, shares, vectors and the trees of a ranking stay. An item that came since has lists like any other, and vectors
-of zero until somebody learns anew. Where every part is counted, the result is what learning at the same as-of with the
-same settings would give.
+Settings, shares, vectors and the trees of a ranking are kept. A new item has lists like any other, and zero vectors
+until the next training. Where every part is made of counts, the result equals training at the same as-of with the same
+settings.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def refresh_from_counts(
     """
     wanted = counts_to_refresh(old)
     if not wanted:
-        raise LearnError(f"no part of {old.learner['learner']} is made of counts", tip="learn it anew instead")
+        raise LearnError(f"{old.learner['learner']} has no counts to refresh from", tip="train it again instead")
     items = counts[wanted[0]].tally.known
     if list(recent.items) != items:
-        raise LearnError("the recent events are about other items than the counts")
+        raise LearnError("the recent events and the counts have different items")
     if not items:
-        raise TooLittleData("there is no event before the as-of any more")
+        raise TooLittleData("there are no events before the as-of")
     if old.ranking is not None and first_seen is None:
-        raise LearnError("a ranking asks when each item was first seen")
+        raise LearnError("a ranking needs the time of the first event of each item")
     places = np.array([old.codes.get(item, -1) for item in items], np.int32)
     return Recommender(
         items=items,

@@ -1,6 +1,6 @@
-"""Which items have events, and how many: the items that counts are kept for.
+"""Item tally: the items that have events, and the number of events of each.
 
-An item keeps its place for ever, in the order of arrival, so that counts need not be moved when new items come.
+An item keeps its position, in the order of arrival, so that counts are not moved when new items arrive.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ItemTally:
             tally.__dict__["place"] = self.place
         gone = tally.places(before.items)
         if len(gone) and gone.min() < 0:
-            raise LearnError("events are taken away that were never counted", tip="make the counts anew")
+            raise LearnError("events are subtracted that were never counted", tip="rebuild the counts")
         np.add.at(events, tally.places(after.items)[after.item], 1)
         np.subtract.at(events, gone[before.item], 1)
         return tally
@@ -107,5 +107,5 @@ class ItemTally:
         items, events = read_ids(folder / "items.arrow"), open_array(folder / "events.npy")
         users = open_array(folder / "users.npy")
         if len(items) != len(events) or users.shape != (1,):
-            raise BundleCorrupt(f"the items in {folder} do not fit their counts")
+            raise BundleCorrupt(f"the items in {folder} do not match their counts")
         return cls(items, events, int(users[0]))

@@ -41,7 +41,7 @@ def fit_ranker(
     """
     lightgbm = lightgbm_library(NEEDED)
     if features.shape != (len(labels), len(names)) or int(np.sum(groups)) != len(labels):
-        raise ValueError(f"{features.shape} features do not fit {len(labels)} labels and {len(names)} names")
+        raise ValueError(f"{features.shape} features do not match {len(labels)} labels and {len(names)} names")
     starts = np.concatenate(([0], np.cumsum(groups)[:-1])).astype(np.int64)
     taken = np.add.reduceat(np.asarray(labels, np.int64), starts) if len(groups) else np.zeros(0, np.int64)
     if not ((taken > 0) & (taken < groups)).any():

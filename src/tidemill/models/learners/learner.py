@@ -1,4 +1,4 @@
-"""A learner: its settings as a frozen record, how it learns, and what it can be used for, in one class.
+"""A learner: one class with its settings (a frozen record), its training and its capabilities.
 
 A new one is a class in a file of its own, found by the entry point group `tidemill.learners`:
 
@@ -145,7 +145,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
 
     def fit(self, events: Interactions, as_of: int) -> ItemLists | UserVectors:
         """The arrays of its part, from events that are all earlier than `as_of` (microseconds)."""
-        raise LearnError(f"{self.name} is no learner that can be learned by itself", tip="let `choose` settle it first")
+        raise LearnError(f"{self.name} cannot be trained directly", tip="choose its settings with `choose` first")
 
     def make(self) -> Make:
         """What makes the arrays of its part: `fit`, or a `CountedLists`, which a refresh makes anew from counts."""

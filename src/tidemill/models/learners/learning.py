@@ -1,4 +1,4 @@
-"""Learning: a settled learner and events become a recommender."""
+"""Learning: trains a recommender from a learner with complete settings and events."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def learn(spec: LearnerSpec, interactions: Interactions, as_of: int, *, progress
     spec = spec.settled()
     events = interactions if not len(interactions) or interactions.time.max() < as_of else interactions.before(as_of)
     if not len(events):
-        raise TooLittleData("there is no event before the as-of to learn from")
+        raise TooLittleData("there are no events before the as-of to train on")
     made = _unranked(spec, events, as_of, progress)
     if not spec.CAPABILITIES.has_ranking:
         return made

@@ -1,4 +1,4 @@
-"""Learners of item-to-item lists: what they share, above all a second opinion from spectral vectors."""
+"""List learners: the common base of learners of item-to-item lists, with spectral vectors as a second component."""
 
 from __future__ import annotations
 

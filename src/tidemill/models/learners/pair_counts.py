@@ -8,9 +8,9 @@ W adds these up, M = W + backward · Wᵀ, and M_ij is damped by (f_i + smooth)^
 f the decayed counts. Sequence-aware item-to-item counting goes back to Linden et al. (2003) and to the session-based
 kNN family (Ludewig & Jannach 2018).
 
-The counts are additive, so `PairCounts` is kept fresh by the events of the users that something happened to. Time
-passes for all pairs alike, so a weight is kept relative to the end of a span of four half-lives, on one time line for
-ever, as a whole number; the passing of time is one factor for each span when the matrix is asked for.
+The counts are additive, so `PairCounts` is updated from the events of the users that changed. Decay is the same for all
+pairs, so a weight is stored as an integer relative to the end of a span of four half-lives; decay is then one factor
+per span when the matrix is computed.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class _Span:
         both = taken.copy()
         both[: len(self.taken)] += self.taken
         if both.max(initial=0) > LARGEST:
-            raise LearnError("an item is taken more often than can be counted", tip="learn from fewer events")
+            raise LearnError("the event count of an item is too large", tip="train on fewer events")
         return _Span(self.pairs.plus(pairs), both)
 
 
@@ -212,7 +212,9 @@ class PairCounts:
         except (OSError, msgspec.DecodeError) as problem:
             raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem
         if about.format > FORMAT:
-            raise FormatTooNew(f"{file} has format {about.format}, and this tidemill reads up to {FORMAT}")
+            raise FormatTooNew(
+                f"{file} has format {about.format}; this version of tidemill reads formats up to {FORMAT}"
+            )
         spans = {}
         for place, number in enumerate(about.spans):
             taken = open_array(folder / f"span{place:02}" / "taken.npy")

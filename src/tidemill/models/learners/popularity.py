@@ -1,4 +1,4 @@
-"""Popularity: the most taken items of the last days; nothing is learned, and live counts keep it fresh."""
+"""Popularity: the most popular items of the last days; nothing is trained, and live counts keep it fresh."""
 
 from __future__ import annotations
 

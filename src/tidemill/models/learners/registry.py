@@ -1,10 +1,10 @@
-"""The registry of learners: names looked up by entry point, tidemill's own by the same group as anybody else's.
+"""The registry of learners: classes looked up by entry point; built-in learners use the same group as third-party ones.
 
     [project.entry-points."tidemill.learners"]
     nearby = "my_package.nearby:Nearby"
 
-A class of the project's own modules is known too, once `mill.py` has imported it. Nothing is loaded before it is asked
-for, and a bundle is opened and served without the learner that left it.
+A class of the project's own modules is found too, once `mill.py` has imported it. Classes are loaded on first use, and
+a bundle is served without the learner that trained it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def learner_of(name: str, settings: Mapping[str, Any]) -> LearnerSpec:
             parts = {part: learner_of(member["learner"], member) for part, member in members.items()}
             made = msgspec.structs.replace(made, members=parts)
     except (msgspec.ValidationError, AttributeError, KeyError, TypeError) as problem:
-        raise SettingRefused(f"these are no settings of `{name}`: {problem}") from problem
+        raise SettingRefused(f"invalid settings of `{name}`: {problem}") from problem
     return made
 
 
@@ -103,7 +103,7 @@ def distribution_of(name: str) -> str | None:
 def _points() -> dict[str, list[EntryPoint]]:
     found = _points_on(tuple(sys.path))
     if not found:
-        raise BackendMissing(f"no learner is registered in {GROUP}", tip="install tidemill again")
+        raise BackendMissing(f"no learner is registered in {GROUP}", tip="reinstall tidemill")
     return found
 
 
@@ -132,12 +132,12 @@ def _loaded(point: EntryPoint) -> type[LearnerSpec]:
         source = point.dist.name if point.dist else point.value
         raise BackendMissing(
             f"the learner `{point.name}` of {source} cannot be loaded: {problem}",
-            tip=f"mend or uninstall {source}",
+            tip=f"repair or uninstall {source}",
         ) from problem
     if not isinstance(kind, type) or not issubclass(kind, LearnerSpec) or kind.__struct_config__.tag != point.name:
         raise SettingRefused(
-            f"the entry point `{point.name}` names {point.value}, which is not the learner of that name",
-            tip=f'name a class of LearnerSpec that has tag="{point.name}"',
+            f"the entry point `{point.name}` names {point.value}, which is not a learner of that name",
+            tip=f'name a subclass of LearnerSpec with tag="{point.name}"',
         )
     return kind
 

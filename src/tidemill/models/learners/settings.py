@@ -1,7 +1,7 @@
-"""Settings of a learner: the kinds of values they take, with their bounds as types, and the check of what was written.
+"""Settings of a learner: types of values with their bounds, and their validation.
 
-The type of a field says all of it: `l2: Positive | Space | None = None` is a number above 0, a range or a grid of such
-numbers, or left out. Nothing else lists settings by name.
+The type of a field is its full definition: `l2: Positive | Space | None = None` is a number above 0, a range or a grid
+of such numbers, or left out. There is no second list of settings.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ TimeLength = Annotated[str, Meta(extra={"kind": "time length"})]
 
 @dataclass(frozen=True)
 class SettingKind:
-    """What one setting may be: in words, and as a check."""
+    """The allowed values of one setting: in words, and as a check."""
 
     type: inspect.Type
 
     @property
     def words(self) -> str:
-        """For example `a whole number, at least 1`; empty for values that are not checked here."""
+        """For example `an integer, at least 1`; empty for values that are not checked here."""
         kind = self.type
         if isinstance(kind, inspect.IntType | inspect.FloatType):
-            return f"a {'whole ' if isinstance(kind, inspect.IntType) else ''}number{_bounds(kind)}"
+            return f"{'an integer' if isinstance(kind, inspect.IntType) else 'a number'}{_bounds(kind)}"
         if isinstance(kind, inspect.BoolType):
             return "True or False"
         if isinstance(kind, inspect.LiteralType):
             return f"one of {', '.join(repr(value) for value in kind.values)}"
         if _is_time_length(kind):
-            return 'a length of time such as "30 days"'
+            return 'a duration such as "30 days"'
         return "text" if isinstance(kind, inspect.StrType) else ""
 
     def check(self, where: str, value: Any) -> None:
@@ -56,7 +56,7 @@ class SettingKind:
         if _is_time_length(self.type):
             in_days(value, where)
         elif self.words and not self._allows(value):
-            raise SettingRefused(f"{where}: it is {self.words}")
+            raise SettingRefused(f"{where}: it must be {self.words}")
 
     def _allows(self, value: Any) -> bool:
         kind = self.type
@@ -97,7 +97,7 @@ def check_settings(learner: msgspec.Struct, name: str) -> None:
 def number(value: Any) -> float:
     """A settled number; `LearnError` where it is still to be chosen."""
     if not isinstance(value, int | float):
-        raise LearnError(f"{value!r} is not settled yet", tip="call `.settled()` or let `choose` find it")
+        raise LearnError(f"{value!r} has no value yet", tip="call `.settled()`, or choose it with `choose`")
     return float(value)
 
 
@@ -115,9 +115,9 @@ def in_days(length: Any, where: str = "a duration") -> float:
     try:
         found = duration(length) / duration("1 day")
     except (UsageError, TypeError) as problem:
-        raise SettingRefused(f"{where}: {length!r} is no length of time", tip='write it as "30 days"') from problem
+        raise SettingRefused(f"{where}: {length!r} is not a valid duration", tip='write it as "30 days"') from problem
     if found <= 0:
-        raise SettingRefused(f"{where}: it must be longer than nothing")
+        raise SettingRefused(f"{where}: it must be longer than 0")
     return found
 
 

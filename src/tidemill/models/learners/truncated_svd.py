@@ -2,9 +2,9 @@
 
 Lanczos iteration keeps its vectors orthogonal one by one, so its cost grows with the square of their number. Block
 power iteration with a random start (Halko, Martinsson & Tropp 2011) is products with the whole block instead: on
-Gowalla's 29,858 × 40,981 matrix, 512 vectors take 3 CPU-seconds against 89. What it leaves out is where neighbouring
-singular values lie so close that any mixture of their vectors filters as well; the more entries a matrix has, the
-less that matters beside the time: 64 vectors of 2,000,000 entries take 1.4 CPU-seconds against 12.
+Gowalla's 29,858 × 40,981 matrix, 512 vectors take 3 CPU-seconds against 89. It is inexact where neighbouring
+singular values are so close that any mixture of their vectors filters as well; the more entries a matrix has, the
+less that matters compared with the time: 64 vectors of 2,000,000 entries take 1.4 CPU-seconds against 12.
 """
 
 from __future__ import annotations

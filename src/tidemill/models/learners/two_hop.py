@@ -1,8 +1,8 @@
-"""Two hops: neighbours of neighbours, by two steps of a random walk over item-to-item weights.
+"""Two-hop neighbours: two steps of a random walk over item-to-item weights.
 
 P holds the `WIDTH` largest weights of each row, scaled so that a row adds up to 1; the second step is P². It reaches
-items that no user took together with any item of a history: what user-kNN finds through like-minded users, without
-keeping anybody's history in the model. After random walks on the item graph (Gori & Pucci 2007; Cooper et al. 2014).
+items that no user took together with any item of a history, as user-kNN does through similar users, but without user
+histories in the model. After random walks on the item graph (Gori & Pucci 2007; Cooper et al. 2014).
 """
 
 from __future__ import annotations

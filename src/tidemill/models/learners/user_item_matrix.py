@@ -1,4 +1,4 @@
-"""The user-item matrix: 1 where a user has an item, however often; what most learners begin with."""
+"""The user-item matrix: 1 where a user has an item, however often; the input of most learners."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The recommender that answers: items, parts, histories, rankers, and its files."""
+"""The recommender at serving time: items, parts, histories, rankers, and its files."""

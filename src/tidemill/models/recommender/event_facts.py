@@ -1,4 +1,4 @@
-"""What a slate may know of items when it answers: columns of feature views and live counts, nothing else."""
+"""Event facts: what a slate can read about items, from feature columns and live event counts."""
 
 from __future__ import annotations
 

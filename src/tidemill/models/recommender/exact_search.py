@@ -1,6 +1,6 @@
 """Exact nearest-neighbour search: inner products with every vector, fast enough for small catalogues.
 
-The back-end `exact` of the port `Search`, and what a recommender uses where it was given no index.
+The back-end `exact` of the port `Search`, and the default of a recommender without an index.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one history says about items: a user folded in as he is now, though the model knows no user."""
+"""A folded-in user: scores of items for one history, without any stored user in the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much each event of a user's history counts: the newest most, in each model part by its own measure."""
+"""History weights: how much each event of a user's history counts, by age and rank, separately in each model part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who took what and when, as codes: what learners learn from and what evaluation compares with."""
+"""Interactions: user, item and time of each event as integer codes; the input of learners and evaluation."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ class Interactions:
                 raise UnknownName(f"the interactions have no column `{name}`: {nearest(name, table.column_names)}")
         table = table.select(columns).combine_chunks()
         if table.num_rows == 0:
-            raise TooLittleData("there are no interactions to learn from")
+            raise TooLittleData("there are no interactions to train on")
         empty = [name for name in columns if table.column(name).null_count]
         if empty:
-            raise TooLittleData(f"interactions need a value in every row, and these have nulls: {', '.join(empty)}")
+            raise TooLittleData(f"interactions need a value in every row; these columns have nulls: {', '.join(empty)}")
         users, user_codes = _codes(table.column(user))
         items, item_codes = _codes(table.column(item))
         times = _micros(table.column(time))

@@ -1,4 +1,4 @@
-"""Item ids as a file beside the arrays whose places they name."""
+"""Item ids as a file: row i names the item at position i of the arrays."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def read_ids(file: Path) -> list[str]:
     except (OSError, KeyError, pa.ArrowInvalid) as problem:
         raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem
     if len(set(ids)) != len(ids):
-        raise IdsMismatch(f"{file} lists an item twice")
+        raise IdsMismatch(f"{file} contains an item twice")
     return ids

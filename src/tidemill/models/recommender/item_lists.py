@@ -1,4 +1,4 @@
-"""Item-to-item lists: for each item its neighbours with their weights, best first; fold-in is adding up lists."""
+"""Item-to-item lists: the neighbours of each item with their weights, best first; fold-in is a sum of lists."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Items as a model sees them: which are near each other, and all of them on a flat map.
+"""Item map: nearest items in a model's own similarity, and a two-dimensional projection of all items.
 
 The vectors are the model's own. Where it has item lists alone, they are the leading axes of the lists' matrix, in both
-directions, so that items with the same neighbours lie together. The map is t-SNE (van der Maaten and Hinton 2008)
-begun at the principal axes, always the same; without scikit-learn it is the principal axes themselves.
+directions, so that items with the same neighbours are close. The map is t-SNE (van der Maaten and Hinton 2008)
+initialised with the principal components, so it is deterministic; without scikit-learn it is the principal components.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ItemVectors:
         for name, part in recommender.parts.items():
             if part.lists is not None:
                 return cls(tuple(recommender.items), _unit(_axes(part.lists)), f"{name}: axes of its lists")
-        raise LearnError("a model of popularity alone knows no item from another", tip="learn tm.item_knn() as well")
+        raise LearnError("a popularity model has no similarity between items", tip="train tm.item_knn() instead")
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -55,7 +55,7 @@ class ItemVectors:
         Items of which nothing is known are left out. Raises `UnknownName` for an item that was not learned.
         """
         if item not in self._places:
-            raise UnknownName(f"the model has not learned the item {item!r}", tip=nearest(item, self.items))
+            raise UnknownName(f"the model does not contain the item {item!r}", tip=nearest(item, self.items))
         place = self._places[item]
         near, cosines = _neighbours(self.directions, np.array([place]), n)
         return [(self.items[i], float(cosine)) for i, cosine in zip(near[0], cosines[0], strict=True) if cosine > 0]
@@ -91,7 +91,7 @@ def item_map(recommender: Recommender, *, at_most: int = 800, neighbours: int = 
     popularity = np.asarray(recommender.popularity)
     shown = np.sort(known[np.lexsort((known, -popularity[known]))][:at_most])
     if not len(shown):
-        raise LearnError("nothing is known that would tell one item from another", tip="learn from more days")
+        raise LearnError("there is no similarity between the items", tip="train on more days")
     directions = vectors.directions[shown]
     near, cosines = _neighbours(directions, np.arange(len(shown)), min(neighbours, len(shown) - 1))
     plane, method = _plane(directions)

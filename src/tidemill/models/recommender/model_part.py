@@ -1,4 +1,4 @@
-"""A model's parts: item-to-item lists or vectors under a name, with their own way to weigh a history."""
+"""Model parts: item-to-item lists or vectors under a name, each with its own history weights."""
 
 from __future__ import annotations
 

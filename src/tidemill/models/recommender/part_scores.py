@@ -1,4 +1,4 @@
-"""What one part of a model says about items, given one history: drawn items, scores, and who gave them."""
+"""Part scores: candidates and scores of one model part for one history, and the history item behind each score."""
 
 from __future__ import annotations
 

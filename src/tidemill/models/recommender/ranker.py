@@ -1,7 +1,7 @@
-"""Ranker: boosted trees that score candidates by their features, kept as text and asked natively, in one thread.
+"""Ranker: boosted trees that score candidates by their features, stored as text, run natively on one thread.
 
-Learned by LambdaMART (Burges 2010) with LightGBM (Ke et al. 2017), see `learners.lambdamart`. The bundle holds
-LightGBM's own text and the names of the features in their order; nothing of it is code.
+Trained by LambdaMART (Burges 2010) with LightGBM (Ke et al. 2017), see `learners.lambdamart`. The bundle holds
+LightGBM's own text and the names of the features in their order; it contains no code.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Ranker:
         if not len(features):
             return np.zeros(0, np.float32)
         if features.shape[1] != len(self.features):
-            raise ValueError(f"the ranker knows {len(self.features)} features, and was given {features.shape[1]}")
+            raise ValueError(f"the ranker has {len(self.features)} features, but got {features.shape[1]}")
         margin = self._booster.predict(np.ascontiguousarray(features), raw_score=True, num_threads=1)
         found: F32 = (1 / (1 + np.exp(-margin))).astype(np.float32)
         return found
@@ -84,9 +84,9 @@ class Ranker:
             raise BundleRefused(f"{folder / 'ranker.txt'}: {problem}")
         found = cls(about.features, raw.decode(), about.lightgbm)
         if found._booster.num_model_per_iteration() != 1:
-            raise BundleCorrupt(f"{folder / 'ranker.txt'} gives several scores, and a ranker has one")
+            raise BundleCorrupt(f"{folder / 'ranker.txt'} has several outputs; a ranker has one")
         if found._booster.feature_name() != list(about.features):
-            raise BundleCorrupt(f"{folder}: ranker.json and ranker.txt name other features")
+            raise BundleCorrupt(f"{folder}: ranker.json and ranker.txt name different features")
         return found
 
 
@@ -102,7 +102,7 @@ def _about(file: Path) -> _RankerFile:
         raw = _read(file)
         number = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
         if isinstance(number, int) and number > FORMAT:
-            raise FormatTooNew(f"{file} has format {number}, and this tidemill reads up to {FORMAT}")
+            raise FormatTooNew(f"{file} has format {number}; this tidemill reads formats up to {FORMAT}")
         return msgspec.json.decode(raw, type=_RankerFile)
     except msgspec.DecodeError as problem:
         raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem

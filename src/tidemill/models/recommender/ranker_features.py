@@ -1,7 +1,7 @@
-"""What a ranker sees of a candidate: what each part says, how often and since when the item is taken, and the history.
+"""Ranker features of a candidate: scores of each part, event counts and age of the item, and the user's history.
 
-Learning and answering call the same functions, so the trees are asked about what they were learned from. Item features
-hang on the state of the facts alone and are made once for each; the rest is made for each answer.
+Training and serving call the same functions, so the features are the same. Item features depend on the facts alone and
+are computed once per version of them; the rest is computed for each request.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def query_features(profile: FoldedInUser, of_items: F32, codes: I32, as_of: int)
     empty history, of which no part says anything.
     """
     if not profile.history:
-        raise ValueError("a ranker is asked about a history, and this one is empty")
+        raise ValueError("a ranker needs a history, and this one is empty")
     columns: list[npt.NDArray[Any]] = []
     for opinion in profile.opinions.values():
         said = np.maximum(opinion.scores(codes), np.float32(0))

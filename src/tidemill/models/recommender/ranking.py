@@ -1,4 +1,4 @@
-"""A learned score of candidates: trees over what each part says, what is known of the item, and of the history."""
+"""Ranking of candidates by a trained ranker: trees over part scores, item counts and the history."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Recent popularity as the slate reads it: live counts over a few windows, weighted so that they follow a half-life.
+"""Recent popularity: counts over a few windows, weighted so that they follow a half-life, and the order that they give.
 
 An event of age a counts 2^(-a / half_life); with windows of 7, 30, 90 and 365 days that curve becomes steps. So the
-same figure can be had from counts per window, in training and from live counts, which move on when the model stands.
+same value is computed from counts per window in training and from live counts, which change after training.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.models.recommender.interactions import F32
+from tidemill.models.recommender.interactions import F32, I32
 
 #: Ends of the windows, in days.
 WINDOWS = (7, 30, 90, 365)
@@ -36,3 +36,15 @@ def recent_popularity(steps: Sequence[tuple[int, float]], counts: Callable[[int 
     total = sum((weight * counts(days) for days, weight in steps), start=np.zeros(1))
     peak = float(np.max(total, initial=0.0))
     return (total / peak if peak > 0 else total * np.ones(len(counts(None)))).astype(np.float32)
+
+
+def popularity_order(recent: npt.ArrayLike, all_time: npt.ArrayLike) -> I32:
+    """int32 (n_items): codes by their recent events, then by those of all time, then as the items are listed.
+
+    A slate is filled up in this order, and it breaks ties of scores.
+
+    >>> popularity_order([0, 2, 0], [5, 2, 5]).tolist()
+    [1, 0, 2]
+    """
+    counts = np.asarray(recent)
+    return np.lexsort((np.arange(len(counts)), -np.asarray(all_time), -counts)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""A learned recommender: item ids, and the parts that draw and score candidates from a history, without retraining."""
+"""A trained recommender: item ids, and the parts that retrieve and score candidates from a history."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Recommender:
         wrong = {name: n for name, n in sizes.items() if n != len(self.items)}
         if wrong:
             told = ", ".join(f"{name} {n}" for name, n in wrong.items())
-            raise IdsMismatch(f"there are {len(self.items)} item ids, but other parts count {told}")
+            raise IdsMismatch(f"there are {len(self.items)} item ids, but the arrays have other lengths: {told}")
 
     @property
     def n_items(self) -> int:

@@ -1,4 +1,4 @@
-"""A recommender as a folder of arrays: written once, opened by memory map, refused where its parts disagree."""
+"""Recommender files: a folder of arrays, written once, memory-mapped, refused where its parts do not match."""
 
 from __future__ import annotations
 
@@ -106,7 +106,9 @@ def open_recommender(folder: Path, search: VectorSearch | None = None) -> Recomm
     about = _about(folder)
     items = read_ids(folder / "items.arrow")
     if about.n_items != len(items) or about.ids != _ids_hash(items):
-        raise IdsMismatch(f"{folder} was written with {about.n_items} other item ids than the {len(items)} it lists")
+        raise IdsMismatch(
+            f"{folder} was written for {about.n_items} items whose ids differ from the {len(items)} that it contains"
+        )
     opened: dict[str, Any] = {}
     return Recommender(
         items=items,
@@ -124,9 +126,9 @@ def _opened(
 ) -> ModelPart:
     place = about.folder
     if not place.isidentifier() or not name.isidentifier():
-        raise BundleCorrupt(f"{folder / 'recommender.json'} names a part {name!r} in {place!r}, which is no name")
+        raise BundleCorrupt(f"{folder / 'recommender.json'} has an invalid name of a part: {name!r} in {place!r}")
     if about.kind != "lists" and about.kind not in _VECTORS:
-        raise FormatTooNew(f"{folder} has a part of kind {about.kind!r}, which this tidemill does not know")
+        raise FormatTooNew(f"{folder} has a part of kind {about.kind!r}, which this tidemill does not support")
     if place not in opened:
         opened[place] = (_VECTORS.get(about.kind) or ItemLists.open)(folder / "parts" / place)
     indexed = search is not None and about.search == search.name
@@ -150,7 +152,7 @@ def _about(folder: Path) -> _RecommenderHeader:
         raw = file.read_bytes()
         number = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
         if isinstance(number, int) and number > FORMAT:
-            raise FormatTooNew(f"{folder} has format {number}, and this tidemill reads up to {FORMAT}")
+            raise FormatTooNew(f"{folder} has format {number}; this tidemill reads formats up to {FORMAT}")
         if isinstance(number, int) and number < FORMAT:
             raise BundleRefused(f"{folder} has format {number}, which is no longer read", tip="tidemill train MODEL")
         return msgspec.json.decode(raw, type=_RecommenderHeader)

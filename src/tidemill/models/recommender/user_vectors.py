@@ -164,6 +164,6 @@ class Factors:
 def _solved(system: F32, wanted: npt.NDArray[Any]) -> F32:
     _, _, found, failed = lapack.sgesv(system, wanted)  # np.linalg.solve, without its checks of a small array
     if failed:
-        raise LearnError("the equations of a user's vector have no answer", tip="learn with a larger `regularization`")
+        raise LearnError("the equations of a user's vector have no solution", tip="train with a larger `l2`")
     answer: F32 = found
     return answer

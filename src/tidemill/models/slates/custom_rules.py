@@ -1,6 +1,6 @@
-"""A rule of one's own: a plain function over candidates, whose source is shipped with the release.
+"""Custom rules: plain functions over candidates, whose source is shipped with the release.
 
-The columns that it reads are found in its source: `candidates["in_stock"]` with the name written out.
+The columns that a rule reads are found in its source: `candidates["in_stock"]` with the name written out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def custom_rule(function: Callable[..., Any]) -> CustomRule:
     name = function.__name__
     if pretrained:
         raise RuleRefused(
-            f"the rule `{name}` uses the pre-trained model {', '.join(pretrained)}", tip="only features on demand may"
+            f"the rule `{name}` uses the pre-trained model {', '.join(pretrained)}",
+            tip="use it in an on-demand feature instead",
         )
     return CustomRule(name, source, _columns(ast.parse(source), name))
 
@@ -46,7 +47,7 @@ def _columns(tree: ast.Module, name: str) -> tuple[str, ...]:
     """The fact columns that the function reads as `candidates["column"]`, written out."""
     function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
     if not function.args.args:
-        raise RuleRefused(f"the rule `{name}` takes no argument", tip=f"write `def {name}(candidates): …`")
+        raise RuleRefused(f"the rule `{name}` has no parameter", tip=f"write `def {name}(candidates): …`")
     first = function.args.args[0].arg
     read: set[str] = set()
     for node in ast.walk(function):

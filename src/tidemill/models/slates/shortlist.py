@@ -1,4 +1,4 @@
-"""What a rule of one's own sees: candidates as arrays, and nothing of the platform."""
+"""The shortlist of candidates that a custom rule receives: arrays, and nothing of the platform."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def mask_of(name: str, function: Callable[..., Any], shortlist: Shortlist) -> Ma
     """A filter's answer, checked: one bool per candidate."""
     given = _called(name, function, shortlist)
     if given.dtype != np.bool_:
-        raise RuleFailed(f"the filter `{name}` gave {given.dtype} values; it must give one bool per candidate")
+        raise RuleFailed(f"the filter `{name}` returned {given.dtype} values; it must return one bool per candidate")
     return given
 
 
@@ -64,7 +64,7 @@ def scores_of(name: str, function: Callable[..., Any], shortlist: Shortlist) -> 
     """A score's answer, checked: one finite number per candidate."""
     given = _called(name, function, shortlist)
     if given.dtype.kind not in "fiub" or not np.isfinite(given).all():
-        raise RuleFailed(f"the score `{name}` gave {given.dtype} values, or values that are not finite")
+        raise RuleFailed(f"the score `{name}` returned {given.dtype} values, or values that are not finite")
     return given.astype(np.float32)
 
 
@@ -74,5 +74,5 @@ def _called(name: str, function: Callable[..., Any], shortlist: Shortlist) -> np
     except Exception as problem:
         raise RuleFailed(f"the rule `{name}` failed: {type(problem).__name__}: {problem}") from problem
     if given.shape != (len(shortlist),):
-        raise RuleFailed(f"the rule `{name}` gave the shape {given.shape} for {len(shortlist)} candidates")
+        raise RuleFailed(f"the rule `{name}` returned the shape {given.shape} for {len(shortlist)} candidates")
     return given

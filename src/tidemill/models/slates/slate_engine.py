@@ -1,4 +1,4 @@
-"""The slate at work: from a history to exactly n items, each with score and reason."""
+"""The slate engine: from a history to exactly n items, each with score and reason."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ class SlateEngine:
         if question.only is not None:
             return f"{n} of the {len(question.only)} candidates in the catalogue may be shown"
         left = plan.n_allowed - int(np.count_nonzero(plan.allowed & self._banned))
-        own = f", and {left - n} fail the slate's own rules" if left > n else ""
+        own = f", and {left - n} are dropped by custom rules" if left > n else ""
         return f"of {plan.n} items {plan.n_allowed} are eligible, {left} of them neither seen nor excluded{own}"
 
 
@@ -266,7 +266,7 @@ def _loaded(rules: Sequence[Any], functions: Mapping[str, Callable[..., Any]]) -
     names = [rule.args["function"] for rule in rules if rule.name == "own"]
     missing = sorted(set(names) - set(functions))
     if missing:
-        raise RuleRefused(f"the slate's own rules were not loaded: {', '.join(missing)}")
+        raise RuleRefused(f"custom rules of the slate are not loaded: {', '.join(missing)}")
     return [(name, functions[name]) for name in names]
 
 

@@ -1,4 +1,4 @@
-"""What a slate works out once per state of the facts, so that an answer touches candidates only."""
+"""A slate plan: arrays over the catalogue, computed once per version of the facts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from tidemill.core.errors import IdsMismatch
 from tidemill.core.records.release import Rule, RuleSet
 from tidemill.models.recommender.event_facts import ItemFactColumns
 from tidemill.models.recommender.interactions import F32, I32, I64, Mask
-from tidemill.models.recommender.recent_popularity import recent_popularity
+from tidemill.models.recommender.recent_popularity import popularity_order, recent_popularity
 from tidemill.models.recommender.recommender import Recommender
 from tidemill.models.slates.shortlist import Column
 from tidemill.models.slates.slate_spec import fact_columns
+
+#: Without a rule of its own, a slate is filled up by the events of the last so many days.
+FALLBACK_DAYS = 30
 
 
 class SlatePlan:
@@ -62,7 +65,7 @@ def _codes(recommender: Recommender, facts: ItemFactColumns) -> Mapping[str, int
         return recommender.codes
     codes = recommender.codes | {item: n + i for i, item in enumerate(facts.items[n:])}
     if len(codes) != len(facts.items):
-        raise IdsMismatch("the catalogue of the facts names an item twice")
+        raise IdsMismatch("the catalogue of the facts contains an item twice")
     return codes
 
 
@@ -93,8 +96,7 @@ def _chain(recommender: Recommender, fallback: Rule | None, facts: ItemFactColum
     counted = np.asarray(facts.counts(None), np.float64)
     if not counted.any():
         counted = np.concatenate((recommender.popularity, np.zeros(n - recommender.n_items)))
-    recent = np.asarray(facts.counts(fallback.args["days"] if fallback else 30))
-    return np.lexsort((np.arange(n), -counted, -recent)).astype(np.int32)
+    return popularity_order(facts.counts(fallback.args["days"] if fallback else FALLBACK_DAYS), counted)
 
 
 def _most(rule: Rule, facts: ItemFactColumns, allowed: Mask) -> I32:
@@ -121,7 +123,7 @@ def _told(rules: RuleSet, drawn: Mapping[str, I32], facts: ItemFactColumns, n: i
             mask = np.zeros(n, np.bool_)
             mask[drawn[rule.name + str(rule.args["days"])]] = True
             told.append((mask, f"{rule.name} over {rule.args['days']} days"))
-    last: I64 = np.asarray(facts.counts(rules.fallback.args["days"] if rules.fallback else 30))
+    last: I64 = np.asarray(facts.counts(rules.fallback.args["days"] if rules.fallback else FALLBACK_DAYS))
     name = rules.fallback.name if rules.fallback else "popular"
-    days = rules.fallback.args["days"] if rules.fallback else 30
+    days = rules.fallback.args["days"] if rules.fallback else FALLBACK_DAYS
     return [*told, (last > 0, f"{name} over {days} days"), (np.asarray(facts.counts(None)) > 0, "popular of all time")]

@@ -1,4 +1,4 @@
-"""The slate: which candidates are drawn, which may be shown, how they are scored and in what order.
+"""The slate specification: retrieval, filtering, scoring and ordering of candidates.
 
     tm.slate(
         retrieve=[tm.nearest(200), tm.trending(days=7)],
@@ -7,8 +7,8 @@
         fallback=tm.popular(days=30),
     )
 
-Built-in rules are data. A rule of one's own is a plain function over `Candidates`; its source is shipped with the
-release as a module (`own_rules.py`). Facts come from feature views of the items and nowhere else.
+Built-in rules are data. A custom rule is a plain function over `Shortlist`; its source is shipped with the release as a
+module (`custom_rules.py`). Facts come from feature views of the items only.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ def diverse(by: str, *, strength: float = 0.7) -> Rule:
     penalised.
     """
     if not 0 < strength <= 1:
-        raise TypeMismatch(f"diverse(strength={strength!r}): it is a share above 0 and at most 1")
+        raise TypeMismatch(f"diverse(strength={strength!r}): it must be above 0 and at most 1")
     return Rule(name="diverse", args={"column": by, "strength": float(strength)})
 
 
 def _positive(rule: str, **given: int) -> int:
     ((name, value),) = given.items()
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise TypeMismatch(f"{rule}({name}={value!r}): it is a whole number above 0")
+        raise TypeMismatch(f"{rule}({name}={value!r}): it must be an integer above 0")
     return value
 
 
@@ -142,7 +142,7 @@ def slate(
     }  # fmt: skip
     placed = {place: tuple(_placed(place, entry) for entry in entries) for place, entries in given.items()}
     if not placed["retrieve"]:
-        raise SlateMismatch("the slate retrieves nothing", tip="write retrieve=[tm.nearest(200)]")
+        raise SlateMismatch("the slate has no retrieval rule", tip="write retrieve=[tm.nearest(200)]")
     _distinct_paths(placed["filter"] + placed["score"])
     return SlateSpec(
         retrieve=_built_in(placed["retrieve"]),
@@ -158,11 +158,12 @@ def _placed(place: str, entry: Rule | Function) -> Rule | CustomRule:
         if entry.name not in PLACES[place]:
             fits = [name for name, rules in PLACES.items() if entry.name in rules]
             raise SlateMismatch(
-                f"`{entry.name}` stands in {place}=", tip=f"it belongs in {' or '.join(f'{name}=' for name in fits)}"
+                f"`{entry.name}` cannot be used in {place}=",
+                tip=f"use it in {' or '.join(f'{name}=' for name in fits)}",
             )
         return entry
     if place not in ("filter", "score"):
-        raise SlateMismatch(f"{place}= takes built-in rules only", tip="a function fits in filter= or score=")
+        raise SlateMismatch(f"{place}= takes built-in rules only", tip="use a function in filter= or score=")
     return custom_rule(entry)
 
 
@@ -170,7 +171,7 @@ def _distinct_paths(entries: Sequence[Rule | CustomRule]) -> None:
     seen: dict[str, str] = {}
     for entry in entries:
         if isinstance(entry, CustomRule) and seen.setdefault(entry.path, entry.source) != entry.source:
-            raise SlateMismatch(f"two different rules are called `{entry.function}`", tip="rename one of them")
+            raise SlateMismatch(f"two different rules have the name `{entry.function}`", tip="rename one of them")
 
 
 def _built_in(entries: Sequence[Rule | CustomRule]) -> tuple[Rule, ...]:
@@ -192,11 +193,11 @@ def _view(column: str, rule: str, views: Mapping[str, Collection[str]]) -> str:
     if len(having) == 1:
         return having[0]
     if having:
-        raise SlateMismatch(f"`{rule}` asks for `{column}`, which the views {', '.join(sorted(having))} all have")
+        raise SlateMismatch(f"`{rule}` reads `{column}`, which several views have: {', '.join(sorted(having))}")
     known = {name for columns in views.values() for name in columns}
     raise SlateMismatch(
-        f"`{rule}` asks for the fact `{column}`, which no feature view of items has: {nearest_name(column, known)}",
-        tip="make it in a view with entity=<the item's column> and name that view in features=[…]",
+        f"`{rule}` reads `{column}`, which no feature view of items has: {nearest_name(column, known)}",
+        tip="define it in a feature view with entity=<the item column> and list that view in features=[…]",
     )
 
 
@@ -214,8 +215,8 @@ def check_parts(retrieve: Sequence[Rule], parts: Collection[str], *, declared: b
         if (declared and not drawn_from) or (named and named not in drawn_from):
             asked = f"nearest(by={rule.args['by']!r})" if rule.args.get("by") else "nearest"
             raise SlateMismatch(
-                f"the slate asks for `{asked}`, and the bundle will hold only: {', '.join(sorted(parts))}",
-                tip="learn tm.cooccurrence() or tm.spectral(), or retrieve with tm.popular() and tm.trending() alone",
+                f"the slate needs `{asked}`, but the model has only: {', '.join(sorted(parts))}",
+                tip="train tm.cooccurrence() or tm.spectral(), or retrieve with tm.popular() and tm.trending() only",
             )
 
 

@@ -1,6 +1,6 @@
-"""A slate step by step: what was drawn, what was dropped and why, each score in its pieces, each order, what filled up.
+"""Slate steps, to explain one recommendation: candidates, dropped items, score terms, each order and the fallback.
 
-Nothing is worked out a second time: the engine answers as it always does, and is listened to at each of its steps.
+Nothing is computed twice: the steps are recorded while the engine runs as usual.
 """
 
 from __future__ import annotations

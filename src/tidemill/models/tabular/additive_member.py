@@ -1,4 +1,4 @@
-"""Curves that are added up: one for each column, so that every term of an answer can be drawn and read."""
+"""Additive member (GAM): a sum of one curve per column, so that every term of a prediction can be drawn and read."""
 
 from __future__ import annotations
 

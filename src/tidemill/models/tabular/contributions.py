@@ -1,4 +1,4 @@
-"""Why a model answered so: what each input adds to the margin, from what is expected of a row that nothing is known of.
+"""Contributions of inputs to a prediction (SHAP): what each input adds to the margin, starting from the expected value.
 
 Members give Shapley values of the design's columns. Those of columns that read one input are added up; a column that
 reads several inputs together (`TargetMean` of a crossed key) is shared equally among them.
@@ -37,7 +37,7 @@ def contributions(recipe: TabularRecipe, members: list[Any], inputs: pa.Table) -
         own = member.margins(design, columns)
         each, start = member.contributions(design)
         if np.abs(start + each.sum(axis=2) - own).max(initial=0) > _FAR * (1 + np.abs(own).max(initial=0)):
-            raise NotExplained(f"the contributions within {about.name!r} do not add up to its margin")
+            raise NotExplained(f"the contributions of {about.name!r} do not add up to its margin")
         values += weight * each * output_transform_slope(start, own, about.then)[:, :, None]
         base += weight * apply_output_transform(start, about.then)
         margins += weight * apply_output_transform(own, about.then)

@@ -1,4 +1,4 @@
-"""The design matrix of a table: one float64 column for each encoder, made a column at a time."""
+"""The design matrix of a table: one float64 column for each encoder, computed a column at a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def inputs_of(table: pa.Table, fields: Sequence[InputField]) -> dict[str, pa.Arr
 def _cast(table: pa.Table, field: InputField) -> pa.Array:
     if field.name not in table.column_names:
         raise UnknownName(
-            f"the model reads {field.name!r}, and the rows have no such column",
+            f"the model needs the column {field.name!r}, which the rows lack",
             tip=nearest(field.name, table.column_names),
         )
     column = table.column(field.name)
@@ -42,7 +42,7 @@ def _cast(table: pa.Table, field: InputField) -> pa.Array:
         return column.cast(arrow_type(field.kind))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as problem:
         raise TypeMismatch(
-            f"column {field.name!r} is {column.type}, and not {KINDS[field.kind].words}: {problem}"
+            f"column {field.name!r} is {column.type}; expected {KINDS[field.kind].words}: {problem}"
         ) from problem
 
 

@@ -1,4 +1,4 @@
-"""Rows to learn from: inputs by name, the target, when each row counted, and which rows belong together."""
+"""Training examples: inputs by name, target, time and group of each row."""
 
 from __future__ import annotations
 

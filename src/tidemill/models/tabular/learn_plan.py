@@ -1,4 +1,4 @@
-"""What can be fitted again: something that was settled, so that only rows are missing."""
+"""A learn plan: everything that is needed to fit a model again, except rows."""
 
 from __future__ import annotations
 

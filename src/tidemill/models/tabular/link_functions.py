@@ -1,4 +1,4 @@
-"""From margins to answers: the link, the cut, and a member's own turn (`then`), for many rows and for one."""
+"""Link functions: from margins to predictions, with clipping and each member's transform (`then`)."""
 
 from __future__ import annotations
 

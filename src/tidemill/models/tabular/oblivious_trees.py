@@ -1,4 +1,4 @@
-"""Symmetric trees, CatBoost's kind, evaluated with NumPy alone: every level of a tree asks one question of all rows.
+"""Oblivious (symmetric) trees as in CatBoost, evaluated with NumPy alone: each level of a tree has one split.
 
 So the leaf of a row is a number of d bits, and a tree is a lookup (Prokhorenkova et al. 2018).
 """
@@ -78,9 +78,9 @@ class ObliviousMember:
     @cached_property
     def _table(self) -> tuple[NDArray[np.int64], F64, F64]:
         if self.counts is None:
-            raise NotExplained("the weights of the trees' leaves were not kept", tip="learn the model again")
+            raise NotExplained("the weights of the trees' leaves are missing", tip="train the model again")
         if self.splits.shape[1] > shapley_values.DEEPEST:
-            raise NotExplained(f"symmetric trees are explained up to {shapley_values.DEEPEST} levels")
+            raise NotExplained(f"symmetric trees are explained up to a depth of {shapley_values.DEEPEST}")
         return shapley_values.shapley_table(self.columns[self.splits], self.leaves, self.counts)
 
     def row(self) -> OfRow:

@@ -1,6 +1,6 @@
-"""How on-demand features are given columns and give them back: the same arrays in training and in serving.
+"""Arrays of on-demand features: conversion of inputs and outputs, the same in training and in serving.
 
-The form of an array hangs on the kind of its column alone, never on which values are missing: one row is as all are.
+The type of an array depends on the kind of its column alone, never on missing values: one row is treated like many.
 """
 
 from __future__ import annotations
@@ -61,5 +61,5 @@ def values_of_array(array: NDArray[Any], kind: Kind) -> list[Any]:
 
 def _whole(value: Any) -> int:
     if value != int(value):
-        raise ValueError("it is no whole number")
+        raise ValueError("it is not an integer")
     return int(value)

@@ -1,4 +1,4 @@
-"""An ONNX graph as a member: ONNX Runtime on one CPU thread, which tells nobody that it runs."""
+"""An ONNX graph as a member: ONNX Runtime on one CPU thread, with telemetry switched off."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class OnnxMember:
     def contributions(self, design: F64) -> tuple[F64, F64]:
         """A graph has no Shapley values that could be had without asking it thousands of times: `NotExplained`."""
         raise NotExplained(
-            f"{self._member.file} is an ONNX graph, and its answers are not explained here",
-            tip="learn with tm.auto() or LightGBM where answers have to be explained",
+            f"{self._member.file} is an ONNX graph, whose predictions cannot be explained",
+            tip="train with tm.auto() or LightGBM where explanations are needed",
         )
 
     def row(self) -> OfRow:
@@ -86,7 +86,7 @@ class OnnxMember:
         if found.shape[1] == 2 and self._k == 1:
             found = found[:, 1:]
         if found.shape[1] != self._k:
-            raise BundleCorrupt(f"{self._member.file} gives {found.shape[1]} numbers a row, and {self._k} were said")
+            raise BundleCorrupt(f"{self._member.file} returns {found.shape[1]} values per row; expected {self._k}")
         return found
 
     def _fed(self, column: pa.Array, kind: Kind, type_: str) -> NDArray[Any]:
@@ -122,7 +122,7 @@ class OnnxMember:
 
 def _matrix(file: str, asked: dict[str, str]) -> tuple[str, Any]:
     if len(asked) != 1 or next(iter(asked.values())) not in _FLOATS:
-        raise BundleCorrupt(f"{file} should read one matrix of floats, and reads {asked}")
+        raise BundleCorrupt(f"{file} must have one input, a matrix of floats, but has {asked}")
     name, type_ = next(iter(asked.items()))
     return name, _FLOATS[type_]
 
@@ -133,10 +133,10 @@ def _reads(file: str, asked: dict[str, str], fields: Sequence[InputField]) -> li
     found: list[tuple[str, int, Kind, str]] = []
     for name, type_ in asked.items():
         if name not in places:
-            raise BundleCorrupt(f"{file} reads {name!r}, which is no input of the model")
+            raise BundleCorrupt(f"{file} reads {name!r}, which is not an input of the model")
         place, kind = places[name]
         if not _fits(kind, type_):
-            raise BundleCorrupt(f"{file} reads {name!r} as {type_}, and it is {KINDS[kind].words}")
+            raise BundleCorrupt(f"{file} reads {name!r} as {type_}; expected {KINDS[kind].words}")
         found.append((name, place, kind, type_))
     return found
 

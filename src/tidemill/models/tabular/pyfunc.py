@@ -1,4 +1,4 @@
-"""A model that MLflow keeps, named for `learn=`: nothing is read, and MLflow is not imported, before it is learned."""
+"""An MLflow pyfunc model, named for `learn=`: neither the model nor MLflow is loaded before training."""
 
 from __future__ import annotations
 

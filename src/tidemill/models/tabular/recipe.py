@@ -1,5 +1,7 @@
-"""How a tabular model is put together, as data: encoders make numbers of inputs, members make margins of numbers, and a
-weighted sum under a link makes the answer. Nothing of it is code; one short file of Python can follow it.
+"""The recipe of a tabular model, as data: encoders, members, weights and a link.
+
+Encoders turn inputs into numbers, members turn numbers into margins, and the prediction is the link of their weighted
+sum. It contains no code; one short file of Python can evaluate it.
 """
 
 from __future__ import annotations

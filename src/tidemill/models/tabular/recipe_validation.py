@@ -1,4 +1,4 @@
-"""Whether a recipe and its arrays fit each other: looked at before anything is asked."""
+"""Validation of a recipe and its arrays before any prediction."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _LINKS = {
 
 
 def check_recipe(recipe: TabularRecipe, parts: Mapping[str, Any]) -> None:
-    """Raise `BundleCorrupt` with all that does not fit, and `BundleRefused` where a name is no plain file name."""
+    """Raise `BundleCorrupt` with all mismatches, and `BundleRefused` where a name is not a plain file name."""
     check_names(recipe)
     troubles = list(_shape(recipe)) or [one for encoder in recipe.encoders for one in _encoder(recipe, encoder)]
     if not troubles:
         troubles = [f"member {m.name}: {one}" for m in recipe.members for one in _member(recipe, m, parts)]
     if troubles:
         more = f" (and {len(troubles) - 5} more)" if len(troubles) > 5 else ""
-        raise BundleCorrupt(f"the model's parts do not fit each other: {'; '.join(troubles[:5])}{more}")
+        raise BundleCorrupt(f"the files of the model do not match: {'; '.join(troubles[:5])}{more}")
 
 
 def check_names(recipe: TabularRecipe) -> None:
@@ -59,7 +59,7 @@ def check_names(recipe: TabularRecipe) -> None:
     for member in recipe.members:
         for name in (member.name, *files_of(member)):
             if not _NAME.match(name):
-                raise BundleRefused(f"tabular.json names {name[:80]!r}, which is no plain name of a file")
+                raise BundleRefused(f"tabular.json names {name[:80]!r}, which is not a plain file name")
 
 
 def files_of(member: Member) -> tuple[str, ...]:
@@ -72,9 +72,9 @@ def files_of(member: Member) -> tuple[str, ...]:
 def _shape(recipe: TabularRecipe) -> Iterator[str]:
     names = [field.name for field in recipe.inputs]
     if len(set(names)) != len(names) or max(len(names), len(recipe.encoders), len(recipe.members)) > _MOST:
-        yield f"{len(names):,} inputs, {len(recipe.encoders):,} encoders: a name comes twice, or they are too many"
+        yield f"{len(names):,} inputs, {len(recipe.encoders):,} encoders: a duplicate name, or too many"
     if not recipe.members or len({member.name for member in recipe.members}) != len(recipe.members):
-        yield "there is no member, or two of one name"
+        yield "no member, or two with the same name"
     if len(recipe.weights) != len(recipe.members):
         yield f"{len(recipe.weights)} weights for {len(recipe.members)} members"
     n_classes = len(recipe.classes)
@@ -82,37 +82,37 @@ def _shape(recipe: TabularRecipe) -> Iterator[str]:
         yield f"{n_classes} classes of a {recipe.task} task"
     k = n_classes if recipe.task == "classes" else 1
     if len(recipe.bias) != k:
-        yield f"a bias of {len(recipe.bias)} numbers, and {k} are needed"
+        yield f"a bias of {len(recipe.bias)} numbers; expected {k}"
     if recipe.link not in _LINKS[recipe.task]:
         yield f"the link {recipe.link} of a {recipe.task} task"
     ends = [end for end in (recipe.low, recipe.high) if end is not None]
     if not _finite([*recipe.weights, *recipe.bias, recipe.threshold, *ends]) or ends != sorted(ends):
-        yield "a weight, bias, threshold or end of the range is no number, or the range is upside down"
+        yield "a weight, bias, threshold or range limit is not a number, or the range is empty"
 
 
 def _encoder(recipe: TabularRecipe, encoder: Encoder) -> Iterator[str]:
     kinds = {field.name: field.kind for field in recipe.inputs}
     inputs = encoder.inputs if isinstance(encoder, TargetMean) else (encoder.input,)
     if not inputs:
-        yield "an encoder of no input"
+        yield "an encoder without input"
     for name in inputs:
         if kinds.get(name) not in _READS[type(encoder)]:
-            found = f"is {KINDS[kinds[name]].words}" if name in kinds else "is no input"
+            found = f"is {KINDS[kinds[name]].words}" if name in kinds else "is not an input"
             yield f"an encoder `{type(encoder).__name__}` reads {name!r}, which {found}"
     if isinstance(encoder, TargetMean) and not _finite([*encoder.values.values(), encoder.other]):
-        yield f"the figures of {encoder.inputs} are not all numbers"
+        yield f"the values of {encoder.inputs} are not all numbers"
 
 
 def _member(recipe: TabularRecipe, member: Member, parts: Mapping[str, Any]) -> Iterator[str]:
     optional = f"{member.name}.counts.npy"
     absent = [name for name in files_of(member) if name not in parts and name != optional]
     if absent:
-        yield f"{absent[0]} is not there"
+        yield f"{absent[0]} is missing"
         return
     k, width = len(recipe.bias), len(recipe.encoders)
     columns = _columns(member)
     if columns is not None and (not columns or not all(0 <= one < width for one in columns)):
-        yield f"it reads columns that are not among the {width} of the design"
+        yield f"it reads columns outside the {width} of the design"
     if isinstance(member, AdditiveTerms):
         if len(member.bias) != k or not _finite(member.bias):
             yield f"its bias is not {k} numbers"
@@ -134,9 +134,9 @@ def _term(term: AdditiveTerm, k: int) -> Iterator[str]:
         yield f"the term of column {term.column} has {len(term.knots)} knots and {len(term.values)} rows of values"
     flat = [one for row in term.values for one in row]
     if not _finite([*term.knots, *flat, *term.missing, *term.mean]):
-        yield f"the term of column {term.column} holds what is no number"
+        yield f"the term of column {term.column} contains a value that is not a number"
     if any(later <= former for former, later in zip(term.knots, term.knots[1:], strict=False)):
-        yield f"the knots of column {term.column} do not rise"
+        yield f"the knots of column {term.column} are not increasing"
 
 
 def _oblivious(member: ObliviousTreesMember, parts: Mapping[str, Any], k: int) -> Iterator[str]:
@@ -154,13 +154,13 @@ def _oblivious(member: ObliviousTreesMember, parts: Mapping[str, Any], k: int) -
             yield f"its {what} are {array.dtype} of shape {array.shape}, not {np.dtype(dtype)} {shape}"
             return
     if trees and not (splits.min() >= 0 and splits.max() < len(member.columns)):
-        yield f"it splits by a column that is not among its {len(member.columns)}"
+        yield f"it splits by a column outside its {len(member.columns)}"
     if np.isnan(borders).any() or not np.isfinite(leaves).all():
         yield "its borders or leaves are not all numbers"
     if counts is not None and not (np.isfinite(counts).all() and (np.asarray(counts) >= 0).all()):
-        yield "its counts are not all numbers from zero up"
+        yield "its counts are not all numbers of at least 0"
     if len(member.bias) != k or not _finite([*member.bias, member.scale]):
-        yield f"its bias is not {k} numbers, or its scale is none"
+        yield f"its bias is not {k} numbers, or its scale is not a number"
 
 
 def _finite(numbers: Iterable[float]) -> bool:

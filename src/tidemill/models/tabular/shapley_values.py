@@ -1,7 +1,7 @@
-"""Shapley values of symmetric trees, exactly: all of them are in a table, because a row matters only by its leaf.
+"""Exact Shapley values of symmetric trees, by a table: a row matters only by its leaf.
 
-What a tree is expected to say when only some of its columns are known follows the weights of the rows that came to each
-branch (the path-dependent expectation of Lundberg et al. 2020); the root is the last level, as in CatBoost.
+The expected value of a tree when only some columns are known uses the weights of the training rows in each branch
+(the path-dependent expectation of Lundberg et al. 2020); the root is the last level, as in CatBoost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The design of a single row: plain functions made once, each of which gives one number. No table is built."""
+"""The design of a single row: one plain function per column, built once. No table is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tabular model as a folder: `tabular.json`, the members' files, and a few rows with the answers that it gave."""
+"""A tabular bundle: a folder with `tabular.json`, the files of its members, and a few rows with their predictions."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def read_golden(folder: Path) -> Golden:
 def _write_golden(recipe: TabularRecipe, folder: Path, inputs: pa.Table, answers: NDArray[np.float64]) -> None:
     people = [field.name for field in recipe.inputs if field.role == "subject"]
     if people:
-        raise BundleRefused(f"golden rows would keep {people[0]!r}, which names people", tip="leave `golden` out")
+        raise BundleRefused(f"golden rows would store {people[0]!r}, which identifies people", tip="leave `golden` out")
     columns: dict[str, Any] = dict(inputs_of(inputs, recipe.inputs))
     columns[ANSWER] = pa.array(np.asarray(answers, np.float64).tolist())
     table = pa.table(columns)
@@ -142,7 +142,7 @@ def _recipe(file: Path) -> TabularRecipe:
         raw = _read(file)
         number = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
         if isinstance(number, int) and number > FORMAT:
-            raise FormatTooNew(f"{file} has format {number}, and this tidemill reads up to {FORMAT}")
+            raise FormatTooNew(f"{file} has format {number}; this tidemill reads formats up to {FORMAT}")
         return msgspec.json.decode(raw, type=TabularRecipe)
     except (msgspec.DecodeError, RecursionError) as problem:
         raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem

@@ -1,4 +1,4 @@
-"""A tabular model in memory: answers for a table, or for one row without building a table."""
+"""A tabular model in memory: predictions for a table, or for one row without building a table."""
 
 from __future__ import annotations
 

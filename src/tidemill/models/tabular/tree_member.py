@@ -1,4 +1,4 @@
-"""LightGBM's trees: a table by its predictor, a single row by its C call without building anything (Ke et al. 2017)."""
+"""LightGBM trees as a member: a table by its predictor, a single row by its C API (Ke et al. 2017)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TreeMember:
         found = (self._booster.num_feature(), self._booster.num_model_per_iteration())
         if found != (len(member.columns), k):
             raise BundleCorrupt(
-                f"{member.file} has {found[0]} columns and {found[1]} margins; {len(member.columns)} and {k} were said"
+                f"{member.file} has {found[0]} columns and {found[1]} margins; expected {len(member.columns)} and {k}"
             )
         self._library = lightgbm.basic._LIB
         self._columns, self._k = member.columns, k
@@ -127,4 +127,4 @@ def _picked(columns: tuple[int, ...]) -> Callable[[list[float]], Sequence[float]
 def _ok(library: Any, status: int) -> None:
     if status:
         library.LGBM_GetLastError.restype = ctypes.c_char_p
-        raise BundleCorrupt(f"LightGBM could not answer: {library.LGBM_GetLastError().decode()}")
+        raise BundleCorrupt(f"LightGBM failed to predict: {library.LGBM_GetLastError().decode()}")

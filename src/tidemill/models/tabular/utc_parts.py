@@ -1,4 +1,4 @@
-"""Parts of a time in UTC by integer arithmetic: the same for a whole column and for one row."""
+"""Parts of a UTC time (hour, weekday, month, …) by integer arithmetic, the same for a column and for one row."""
 
 from __future__ import annotations
 

@@ -19,9 +19,10 @@ from tidemill.core.records.release import RuleSet
 from tidemill.models import EventFacts, Interactions, LearnerSpec, SlateEngine, learn, nearest, popular, unseen
 from tidemill.models.learners.learner import PartRecipe
 from tidemill.models.recommender.history_weights import HistoryWeights, newest_first
-from tidemill.models.recommender.interactions import F32
+from tidemill.models.recommender.interactions import F32, I32, I64
 from tidemill.models.recommender.item_lists import ItemLists
-from tidemill.models.recommender.recent_popularity import recent_popularity
+from tidemill.models.recommender.recent_popularity import popularity_order, recent_popularity
+from tidemill.models.slates.slate_plan import FALLBACK_DAYS
 from tidemill.training.recommender.ranking_metrics import per_user
 from tidemill.training.recommender.splits import TimeSplit, validation_splits
 from tidemill.training.recommender.users_to_evaluate import EvaluationUser, evaluation_users, sample
@@ -118,10 +119,27 @@ def ranked(spec: LearnerSpec, window: ValidationWindow) -> list[npt.NDArray[np.i
     popular = recent_popularity(prior.steps, window.facts.counts)
     scores = (1 - prior.share) * scores + prior.share * popular
     scores[window.seen.nonzero()] = -np.inf
+    return list(_best(scores, window.once("ties", None, partial(_ties, window))))
+
+
+def _ties(window: ValidationWindow) -> I64:
+    """int64 (n_items): larger for what a slate shows first of items with equal scores."""
+    order = popularity_order(window.facts.counts(FALLBACK_DAYS), window.facts.counts(None))
+    ties = np.empty(len(order), np.int64)
+    ties[order] = np.arange(len(order))[::-1]
+    return ties
+
+
+def _best(scores: F32, ties: I64) -> I32:
+    """int32 (n_users, at most K): places of the largest scores, which are at least 0 or -inf; equal ones by `ties`."""
     k = min(K, scores.shape[1] - 1)
-    best = np.argpartition(-scores, k, axis=1)[:, :k]
-    order = np.lexsort((best, -np.take_along_axis(scores, best, axis=1)))
-    return list(np.take_along_axis(best, order, axis=1).astype(np.int32))
+    # The bits of a float32 that is not negative sort as its value does, so one integer holds the score and its tie.
+    keys = scores.view(np.int32).astype(np.int64)
+    keys <<= 32
+    keys += ties
+    best = np.argpartition(keys, -k, axis=1)[:, -k:] if k else np.zeros((len(keys), 0), np.int64)
+    order = np.argsort(-np.take_along_axis(keys, best, axis=1), axis=1)
+    return np.take_along_axis(best, order, axis=1).astype(np.int32)
 
 
 def _scores(window: ValidationWindow, name: str, recipe: PartRecipe) -> F32:
