@@ -244,7 +244,7 @@ def test_tables_of_other_types_are_read_where_nothing_is_lost() -> None:
     assert (model.answer(other) == model.answer(table)).all()
     with pytest.raises(UnknownName, match="needs the column 'sold'"):
         model.answer(table.drop_columns(["sold"]))
-    with pytest.raises(TypeMismatch, match="'size' is string, and not a number"):
+    with pytest.raises(TypeMismatch, match="'size' is string; expected a number"):
         model.answer(table.set_column(0, "size", pa.array(["many"] * 30)))
 
 

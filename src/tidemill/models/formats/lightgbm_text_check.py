@@ -28,7 +28,7 @@ _Tree = dict[str, str]
 
 
 def lightgbm_refusal_reason(raw: bytes) -> str | None:
-    """Why a text is no LightGBM trees that may be asked; `None` where it is.
+    """Why a text is refused as a LightGBM model; `None` where it is accepted.
 
     >>> lightgbm_refusal_reason(b"import os")
     'it does not start like a LightGBM model'
@@ -48,7 +48,7 @@ def lightgbm_refusal_reason(raw: bytes) -> str | None:
         about = _lines(head)
         features = _ints(about, "max_feature_idx")[0] + 1
         if features != len(about["feature_names"].split()) or features < 1:
-            return "its header lacks the number of scores or the feature names"
+            return "its number of features does not match its feature names"
         scores = _ints(about, "num_class")[0]
         if scores < 1 or about["num_tree_per_iteration"] != about["num_class"] or not trees or len(trees) % scores:
             return "its number of trees does not match its number of scores"
