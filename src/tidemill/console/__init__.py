@@ -1,4 +1,4 @@
-"""What is live, what needs me, and why: pages for people over the ledger, the lake and the files of the server.
+"""The web console: live models, required actions, runs and features, read from ledger, lake and server state.
 
 Upstream: every room, through what it left in the ledger. Nothing is decided here; each page ends in a command to copy.
 """

@@ -1,4 +1,4 @@
-"""Numbers, times and ledger acts as people read them."""
+"""Formatting of numbers, times, metric names and rules for the pages."""
 
 from __future__ import annotations
 

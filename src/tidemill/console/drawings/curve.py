@@ -1,4 +1,4 @@
-"""What a run's figures did while it ran, thinned to what a drawing can show, and the drawing.
+"""Curves of a run's metrics over its steps, thinned to what a chart can show, and the chart as geometry.
 
 A run may leave 10,000 points, and a chart has about 300 places side by side: of each place the lowest and the highest
 point are kept, so that no peak is lost.

@@ -1,4 +1,4 @@
-"""How a column is spread, as geometry: upright bars for stretches of numbers, lying ones for frequent values."""
+"""Histogram of a numeric column as geometry: one upright bar for each bin."""
 
 from __future__ import annotations
 

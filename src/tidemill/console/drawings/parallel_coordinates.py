@@ -1,4 +1,4 @@
-"""The trials of a search as lines over parallel axes: one axis for each setting that varies, the figure last.
+"""Parallel coordinates of the trials of a search: one axis for each setting that varies, the score last.
 
 A trial that came to no figure ends below the figure's axis, and a setting that a trial does not have lies below its
 axis: each drawing keeps one lane there. Where there are very many trials, the best are drawn and every so-many-th of

@@ -1,4 +1,4 @@
-"""Points with their intervals on two axes as geometry: calibration (what was said, what came) and learning curves."""
+"""Plots of points with 95% intervals as geometry: calibration curves and learning curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ring of rooms as geometry: where each station stands, where its words go, and the water between two stations."""
+"""Diagram of the rooms (components) as a ring: geometry of the stations, their labels and the links between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals as places on a shared axis from 0 to 100, so that a page can draw them without doing sums."""
+"""Scale of a shared axis from 0 to 100 for metrics and their intervals, and round tick values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs side by side as data: what differs between them, their figures, and whether a difference is more than chance.
+"""Comparison page as data: runs side by side, their differences, their metrics and paired significance tests.
 
 The same comparison as `tidemill compare`; the first run is the one that the others are held against.
 """

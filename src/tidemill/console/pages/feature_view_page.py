@@ -1,4 +1,4 @@
-"""The page of one feature view as data: its columns and how they are spread, its versions, and how to use it."""
+"""Feature view page as data: columns and their distributions, versions and usage."""
 
 from __future__ import annotations
 

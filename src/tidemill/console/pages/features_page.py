@@ -1,4 +1,4 @@
-"""The Features page as data: every view and function, who answers for it, how fresh it is, and what needs somebody."""
+"""Features page as data: every view and on-demand function with owner, freshness, skew and actions."""
 
 from __future__ import annotations
 

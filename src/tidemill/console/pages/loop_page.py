@@ -1,4 +1,4 @@
-"""The Loop page as data: what is live, what needs me, and how each room is."""
+"""Loop page as data: live models, required actions and the state of each component."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Model page as data: versions, quality beside popularity, the card, what it learned from, and what was taken."""
+"""Model page as data: versions, metrics compared with popularity, model card, training data and outcomes."""
 
 from __future__ import annotations
 

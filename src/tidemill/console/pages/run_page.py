@@ -1,4 +1,4 @@
-"""The page of one run as data: what it was given, how it went while it ran, what it tried, and what it left."""
+"""Run page as data: parameters, metrics over the steps, trials and artifacts of one run."""
 
 from __future__ import annotations
 

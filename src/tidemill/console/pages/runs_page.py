@@ -1,4 +1,4 @@
-"""The Runs page as data: what was tried, what came of it, and which one should be released."""
+"""Runs page as data: the runs of each model, the best one by the key metric, and its release."""
 
 from __future__ import annotations
 

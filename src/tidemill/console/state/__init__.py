@@ -1,1 +1,1 @@
-"""What the pages are made of: stores, the ledger projection, reports, action items."""
+"""Data behind the pages: stores, ledger projection, reports and action items."""

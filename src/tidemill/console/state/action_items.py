@@ -1,4 +1,4 @@
-"""What needs a person, most pressing first, each with the command that settles it."""
+"""Action items: problems and decisions that need a person, most urgent first, each with the command to type."""
 
 from __future__ import annotations
 

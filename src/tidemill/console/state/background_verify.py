@@ -1,4 +1,4 @@
-"""Verification in the background: a page is not held up by reading every file, and yet says what is damaged."""
+"""Background verification of lake and ledger: a page does not wait for it, and reports what the last one found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the console is given: stores to read, and nothing that it could change."""
+"""Console stores: the stores that the console reads; it can change none of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which figures of an evaluation may be shown, and the one that stands for it."""
+"""Evaluation report: the metrics that may be shown (groups that are large enough), and the headline metric."""
 
 from __future__ import annotations
 

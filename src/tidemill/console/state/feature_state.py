@@ -1,7 +1,6 @@
-"""How a feature view is now: its rows, their age against the ttl, and what needs somebody; figures are kept till it
-changes.
+"""State of a feature view: its rows, their age compared with the TTL, and required actions.
 
-Reading all rows of a view takes a while once there are many, so their figures are kept until the store has other rows.
+Reading all rows of a large view takes a while, so its statistics are cached until the store has other rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which figure runs are told apart by, where each stands among the others, and which run is best by it."""
+"""Key metric of a model's runs: the metric that ranks them, and the best run by it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ledger tells of each room, folded line by line as the ledger grows.
+"""Ledger projection: the state of each component, folded from the ledger line by line as it grows.
 
 A page that is looked at every few seconds must not read 100,000 lines each time: only lines after the last one seen are
 read. A ledger that cannot be read leaves the story where it was and says so.

@@ -1,4 +1,4 @@
-"""Did they take what was shown: expected against actual, by release and position.
+"""Realised quality: expected and actual outcome rates by release and position.
 
 Reading all predictions takes a while once there are many, so a sum is kept until the log has grown by a fiftieth.
 """

@@ -1,4 +1,4 @@
-"""How a tabular model is asked, for people: the fields of a request, what is looked up and computed, and a request."""
+"""Request form of a tabular model: request fields, looked-up and computed inputs, outputs and an example request."""
 
 from __future__ import annotations
 

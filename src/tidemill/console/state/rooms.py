@@ -1,4 +1,4 @@
-"""The state and the age of each room, in the order in which data flows."""
+"""Rooms (the components): state and age of each, in the order in which data flows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server is doing, from the files through which its processes speak; all of it holds with the ledger away."""
+"""Server status from the state files of its processes; needs no ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a tabular model is, for people: whether it beats what is there, where it fails, and what moves it."""
+"""Tabular report: scores against baseline and champion, calibration, slices, fairness and feature importance."""
 
 from __future__ import annotations
 

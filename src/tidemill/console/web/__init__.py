@@ -1,1 +1,1 @@
-"""The console as an application and a process."""
+"""Console application and process."""

@@ -1,4 +1,4 @@
-"""The console as an ASGI application: its pages, their JSON twins, and the files that they look like."""
+"""Console application (ASGI): the pages, their JSON twins and static files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console as a process of its own, started by the server's supervisor."""
+"""Console process, started by the server's supervisor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands before every page: this machine alone may ask, and headers let nothing else into the page.
+"""Guard in front of every page: requests from this machine only, and security headers on every response.
 
 The policy allows scripts, styles and pictures of our own origin and nothing besides: no inline code, no frames, no
 forms, no other site. It is on every response, the refused and the broken ones too.

@@ -1,4 +1,4 @@
-"""The console on a port of this machine: Granian's embedded ASGI server, until SIGTERM or Ctrl-C."""
+"""Serves the console on a local port with Granian's embedded ASGI server until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
