@@ -145,14 +145,14 @@ def test_two_runs_are_chosen_and_compared(look: Any, runs_address: str) -> None:
     bar = page.locator(".chosen")
     assert not bar.is_visible()
     page.get_by_label("Compare for_you#3").check()
-    playwright.expect(bar).to_contain_text("one more to compare")
+    playwright.expect(bar).to_contain_text("select one more to compare")
     assert not bar.locator("a").is_visible()
     page.get_by_label("Compare for_you#1").check()
-    playwright.expect(bar).to_contain_text("2 runs chosen")
+    playwright.expect(bar).to_contain_text("2 runs selected")
     bar.locator("a").click()
     assert page.url.endswith("/runs/compare?run=for_you.1&run=for_you.3")  # the newer is measured against the older
     assert "side by side" in page.locator("main").inner_text()
-    page.get_by_role("link", name="measure against it").click()
+    page.get_by_role("link", name="set as baseline").click()
     assert page.url.endswith("/runs/compare?run=for_you.3&run=for_you.1")
 
 
@@ -168,7 +168,7 @@ def test_a_choice_outlives_what_is_live(look: Any, mill: Any) -> None:
         playwright.expect(page.get_by_label("Compare for_you#3")).to_be_visible(timeout=20_000)
         assert page.get_by_label("Compare for_you#2").is_checked()
         page.get_by_label("Compare for_you#3").check()
-        playwright.expect(page.locator(".chosen")).to_contain_text("2 runs chosen")
+        playwright.expect(page.locator(".chosen")).to_contain_text("2 runs selected")
 
 
 def test_pointing_at_a_trial_lights_its_line_and_its_row_and_tells_it(look: Any, runs_address: str) -> None:
@@ -202,7 +202,7 @@ def test_the_trials_sort_by_any_column_and_lengths_of_time_by_length(look: Any, 
     head.locator("button").click()
     days = [int(text.split()[0]) for text in page.locator(".trials tbody td:nth-child(5)").all_text_contents()]
     assert days == sorted(days)
-    page.locator(".trials th", has_text="Figure").locator("button").click()
+    page.locator(".trials th", has_text="Score").locator("button").click()
     figures = page.locator(".trials tbody td:nth-child(2)").all_text_contents()
     assert figures[0] != "–"
     assert figures[-1] == "–"  # what has no figure stays below
@@ -328,5 +328,5 @@ def test_a_page_of_another_site_can_neither_read_nor_frame_the_console(browser: 
     assert read == "refused"
     page.set_content(f'<iframe src="{address}/"></iframe>')
     page.wait_for_timeout(300)
-    assert all("What needs me" not in frame.content() for frame in page.frames)
+    assert all("Action required" not in frame.content() for frame in page.frames)
     page.close()

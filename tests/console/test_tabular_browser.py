@@ -48,7 +48,7 @@ def test_every_drawing_has_a_table_with_its_figures(look: Any, calls: str) -> No
         assert details.locator("tbody tr:visible").count() == rows
     page = look(calls + "/features/zone_pace")
     assert page.locator("svg.histogram rect").count() > 3
-    page.locator("summary", has_text="The histogram as a table").first.click()
+    page.locator("summary", has_text="Histogram as a table").first.click()
     assert page.locator("details tbody tr:visible").count() == 16
 
 

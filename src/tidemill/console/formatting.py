@@ -18,7 +18,7 @@ _STEPS = (
     (730 * 86400, "months", 2629800),
 )
 _MINUS = "\u2212"
-#: Words of measures that are written in another way.
+#: Words of metric names with a spelling of their own.
 _WORDS = {
     "ndcg": "NDCG", "auc": "AUC", "rmse": "RMSE", "mae": "MAE", "mrr": "MRR", "r2": "R\u00b2", "brier": "Brier score",
     "poisson": "Poisson", "cpu": "CPU",
@@ -26,7 +26,7 @@ _WORDS = {
 
 
 def age(at: int | None, now: int) -> str:
-    """How long ago an instant was, in microseconds both; the future is given as a date.
+    """How long ago an instant was, both in microseconds; the future is shown as a date.
 
     >>> age(0, 90_000_000), age(0, 3_000_000), age(None, 5), age(0, 72 * 3_600_000_000)
     ('1 min ago', 'just now', 'never', '3 days ago')
@@ -70,7 +70,7 @@ def through(as_of: int) -> str:
 
 
 def number(value: float) -> str:
-    """A count with its thousands parted.
+    """A count with thousands separators.
 
     >>> number(88467)
     '88,467'
@@ -79,7 +79,7 @@ def number(value: float) -> str:
 
 
 def figure(value: float, *, signed: bool = False) -> str:
-    """A figure of quality, three digits after the point; fewer of large ones, as of errors in minutes or dollars.
+    """A metric with three decimals; fewer for large values, as for errors in minutes or dollars.
 
     >>> figure(0.03141, signed=True), figure(-0.002, signed=True), figure(0.5), figure(13.9448), figure(-51234.4)
     ('+0.031', '−0.002', '0.500', '13.94', '−51,234')
@@ -104,7 +104,7 @@ def spelled(n: int) -> str:
 
 
 def took(seconds: float) -> str:
-    """A length of time as a person reads it.
+    """A duration in seconds, in the unit that reads best.
 
     >>> took(0.018), took(0.31), took(41.2), took(200), took(7500), took(400_000)
     ('18 ms', '0.3 s', '41 s', '3.3 min', '2.1 h', '4.6 days')
@@ -120,7 +120,7 @@ def took(seconds: float) -> str:
 
 
 def span(microseconds: int) -> str:
-    """A length of time in the largest unit that it is a whole number of up to two days, else rounded.
+    """A duration in the largest unit that divides it, else rounded.
 
     >>> span(90 * 86_400_000_000), span(5_400_000_000), span(-3_600_000_000), span(200_000_000_000)
     ('90 days', '90 minutes', '1 hour', '2 days')
@@ -133,7 +133,7 @@ def span(microseconds: int) -> str:
 
 
 def chance(p: float | None) -> str:
-    """A p as people read it.
+    """A p-value.
 
     >>> chance(0.0), chance(0.0163), chance(0.4), chance(None)
     ('below 0.001', '0.016', '0.40', '–')
@@ -156,14 +156,14 @@ def size(n_bytes: int) -> str:
 
 
 def measure(name: str) -> str:
-    """The name of a figure.
+    """The display name of a metric.
 
     >>> measure("hit_rate@10"), measure("valid.log_loss"), measure("hit_rate@10[warm]")
     ('Hit rate at 10', 'Valid log loss', 'Hit rate at 10, warm users')
     >>> measure("difference ndcg@10[all]")
-    'Difference to popularity, NDCG at 10, all users'
+    'Difference from popularity, NDCG at 10, all users'
     >>> measure("brier"), measure("macro_auc"), measure("difference log_loss"), measure("beside champion mae")
-    ('Brier score', 'Macro AUC', 'Difference to the baseline, log loss', 'Difference to the champion, MAE')
+    ('Brier score', 'Macro AUC', 'Difference from the baseline, log loss', 'Difference from the champion, MAE')
     """
     bare, _, users = name.removesuffix("]").partition("[") if name.endswith("]") else (name, "", "")
     beside, bare = bare.startswith("difference "), bare.removeprefix("difference ")
@@ -171,17 +171,17 @@ def measure(name: str) -> str:
     what, at, k = bare.partition("@")
     text = " ".join(_WORDS.get(word, word) for word in re.split("[_. ]", what)) + (f" at {k}" if at else "")
     if beside:
-        # Figures of lists are at some k or of some users, and stand beside popularity.
-        text = f"difference to {'popularity' if at or users else 'the baseline'}, {text}"
+        # Metrics of lists are at some k or of some users, and are compared with popularity.
+        text = f"difference from {'popularity' if at or users else 'the baseline'}, {text}"
     if champion:
-        text = f"difference to the champion, {text}"
+        text = f"difference from the champion, {text}"
     if users:
         text += f", {users} users" if users in ("all", "warm", "cold") else f", {users}"
     return text[:1].upper() + text[1:]
 
 
 def lower(name: str) -> str:
-    """The name of a figure inside a sentence.
+    """The display name of a metric inside a sentence.
 
     >>> lower("Hit rate at 10"), lower("NDCG at 10")
     ('hit rate at 10', 'NDCG at 10')
@@ -191,7 +191,7 @@ def lower(name: str) -> str:
 
 
 def spoken(text: str, measured: str) -> str:
-    """A sentence with a measure's name as people say it.
+    """A sentence with the metric's key replaced by its display name.
 
     >>> spoken("Worst where a is b: log_loss 0.59", "log_loss")
     'Worst where a is b: log loss 0.59'
@@ -210,7 +210,7 @@ def share(value: float) -> str:
 
 
 def interval(metric: Metric, *, signed: bool = False) -> str:
-    """A figure with its 95% interval, or alone where it has none.
+    """A metric with its 95% interval, or alone where it has none.
 
     >>> interval(Metric(value=0.5, low=0.4, high=0.6)), interval(Metric(value=0.5, low=0.5, high=0.5))
     ('0.500 [0.400, 0.600]', '0.500')
@@ -230,10 +230,10 @@ def counted(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-#: Arguments that are written without their name, and those that have another name in mill.py.
+#: Arguments that are positional, and those that have another name in mill.py.
 _PLAIN = {("nearest", "n"), ("eligible", "column")}
 _CALLED = {("diverse", "column"): "by"}
-#: What the release adds to a rule: where its facts come from.
+#: Arguments that the release adds to a rule: where its facts come from.
 _ADDED = {"view", "reads"}
 
 
@@ -262,7 +262,7 @@ def _value(value: Any) -> str:
 
 
 def parameter(value: Any) -> str:
-    """A learner's setting."""
+    """A hyperparameter as text."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, dict):

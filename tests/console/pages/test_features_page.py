@@ -66,8 +66,8 @@ def test_what_needs_somebody_comes_first(shown: tuple[Any, Any]) -> None:
         ("zone_pace", "decide"),
         ("taste", "well"),
     ]
-    assert made.headline == "Two views need somebody."
-    assert made.views[0].says == ("It was never made: whoever looks it up finds nothing.",)
+    assert made.headline == "Two views need attention."
+    assert made.views[0].says == ("Never materialised: lookups return nothing.",)
     assert made.views[1].says == ("50% of its values are older than 3 days and count as missing.",)
     assert [command.text for command in made.views[1].commands] == ["tidemill run"]
 
@@ -93,7 +93,7 @@ def test_a_view_nobody_uses_or_answers_for_is_a_hint(tmp_path: Path) -> None:
     mill.ledger.append("features", about="view:unused", details={"publication": 1, "rows": 1})
     view = next(view for view in page((mill, latest)).views if view.name == "unused")
     assert view.weight == "hint"
-    assert view.says == ("Nobody answers for it: name an owner in mill.py.", "No model uses it.")
+    assert view.says == ("No owner: set one in mill.py.", "No model uses it.")
 
 
 def test_all_is_well_when_nothing_is_expired_and_all_views_are_made(tmp_path: Path) -> None:
@@ -171,11 +171,11 @@ def test_skew_is_told_with_the_answer_that_differs(tmp_path: Path, get: Callable
     assert (row.model, row.feature, row.differing, row.n, row.behind) == ("churn", "pace", 3, 200, 1)
     assert (row.prediction, row.served, row.training) == ("p00042", "12.5", "missing")
     assert made.skews[0].differs
-    assert "pace differs most: in 3 of 200 answers." in page(shown).skews[0].says
+    assert "pace differs most: in 3 of 200 predictions." in page(shown).skews[0].says
     assert "p00042" in get(stores(shown), "/features/zone_pace").text
     skewed(shown[0], differing=0)
     assert one(shown).skewed == ()
-    assert page(shown).skews[0].says == "churn@1 was served what training sees, in all features of 200 answers."
+    assert page(shown).skews[0].says == "No training-serving skew for churn@1: all features of 200 predictions match."
 
 
 def test_figures_are_read_again_only_when_the_rows_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

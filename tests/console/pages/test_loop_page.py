@@ -57,9 +57,9 @@ def test_a_mill_that_has_lived_shows_what_is_live_and_that_the_loop_closes(livel
     assert (live.quality.metric, live.quality.users) == ("hit_rate@10", "warm")
     assert live.quality.model.value == pytest.approx(0.0935)
     assert made.closed
-    assert "outcomes came back on 600 predictions" in made.loop
+    assert "outcomes for 600 predictions" in made.loop and made.loop.startswith("Feedback received: ")
     assert made.publication == lively.publications
-    assert room(made, "serving").says == "2 workers answer for 1 model."
+    assert room(made, "serving").says == "2 workers serve 1 model."
 
 
 def test_a_held_increment_needs_a_person_with_both_commands_and_every_reason(mill: Any) -> None:
@@ -72,7 +72,7 @@ def test_a_held_increment_needs_a_person_with_both_commands_and_every_reason(mil
         "tidemill check reviews --replace 2 FILE",
         "tidemill check reviews --accept 2 --by NAME --reason '…'",
     ]
-    assert (room(made, "checks").state, made.headline) == ("look", "One thing needs you.")
+    assert (room(made, "checks").state, made.headline) == ("look", "1 action required.")
 
 
 @pytest.mark.parametrize("how", ["accepted", "published again", "replaced by another"])
@@ -98,8 +98,8 @@ def test_many_held_increments_are_not_all_listed(mill: Any) -> None:
     for _ in range(7):
         mill.hold(mill.increment("reviews", DAY), BAD)
     made = page(mill, models=())
-    assert [need.what for need in made.needs][-1] == "4 more increments of reviews held"
-    assert made.headline == "Four things need you."
+    assert [need.what for need in made.needs][-1] == "4 more increments of reviews are held"
+    assert made.headline == "4 actions required."
 
 
 def test_a_held_increment_with_a_number_of_another_stream_stays_held(mill: Any) -> None:
@@ -126,7 +126,7 @@ def test_a_newer_release_is_a_hint_and_one_that_was_rolled_back_is_none(mill: An
         mill.learn("for_you", seed, DAY, None)
     mill.releases.promote("for_you@1")
     made = page(mill)
-    assert (made.needs[0].weight, made.headline) == ("hint", "All is well.")
+    assert (made.needs[0].weight, made.headline) == ("hint", "Healthy.")
     mill.releases.promote("for_you@2")
     mill.releases.rollback("for_you")
     assert page(mill).needs == ()
@@ -160,7 +160,7 @@ def test_a_pointer_behind_the_ledger_is_named(mill: Any) -> None:
     pointer = (mill.serving / "for_you" / "live.json").read_bytes()
     mill.releases.promote(mill.learn("for_you", 2, DAY, None).name)
     (mill.serving / "for_you" / "live.json").write_bytes(pointer)
-    assert page(mill).needs[0].why == ("The server was given for_you@1, and the ledger says for_you@2.",)
+    assert page(mill).needs[0].why == ("The server has for_you@1; the ledger has for_you@2.",)
     (mill.serving / "for_you" / "live.json").write_bytes(b"{")
     assert "does not read as a deployment" in page(mill).needs[0].why[0]
 
@@ -220,7 +220,7 @@ def test_folding_line_by_line_equals_folding_at_once(lively: Any) -> None:
 
 def test_warnings_are_counted_and_hold_nothing(mill: Any) -> None:
     mill.publish(mill.increment("reviews", DAY), Verdict(outcome="warn", failures=(BAD,), checked=3))
-    assert room(page(mill), "checks").says == "1 increment checked, 1 with a warning, none held."
+    assert room(page(mill), "checks").says == "1 increment checked, 1 with warnings, none held."
 
 
 def test_the_json_twin_says_what_the_page_says(lively: Any, get: Callable[..., Any]) -> None:

@@ -30,7 +30,7 @@ def test_versions_are_listed_newest_first_with_what_became_of_them(lively: Any) 
         ("for_you@1", "former", False),
     ]
     assert made.shown.name == "for_you@2"
-    assert made.headline == "for_you@2 is live, learned from data through 10 Sep 2018."
+    assert made.headline == "for_you@2 is live, trained on data through 10 Sep 2018."
 
 
 def test_another_release_is_shown_by_number_and_one_that_is_not_there_names_the_nearest(lively: Any) -> None:
@@ -73,10 +73,10 @@ def test_parts_stand_worst_first_and_small_ones_say_so(lively: Any, get: Callabl
         ("10+ events", 23, None, None), ("Toys", 4, None, None),
     ]  # fmt: skip
     text = get(lively.stores(), "/models/for_you").text
-    assert "7 parts of the test, the worst first</summary>" in text
+    assert "7 slices of the test set, worst first</summary>" in text
     table = text[text.index('<table class="finer">') :]
     table = table[: table.index("</table>")]
-    assert table.count("too few users to say anything") == 2
+    assert table.count("too few users<") == 2
     assert table.index("over a year ago") < table.index("Home &amp; &lt;Garden&gt;") < table.index("10+ events")
     assert '<td class="num down">−' in table
     assert "&lt; 0.001" in table or "< 0.001" in table
@@ -84,12 +84,17 @@ def test_parts_stand_worst_first_and_small_ones_say_so(lively: Any, get: Callabl
 
 def test_exposure_stands_by_groups_of_items(lively: Any, get: Callable[..., Any]) -> None:
     text = get(lively.stores(), "/models/for_you").text
-    assert "4 groups of items: what is shown beside what is taken</summary>" in text
+    assert "Exposure of 4 item groups</summary>" in text
     table = text[text.index('<table class="compare exposed">') :]
     table = table[: table.index("</table>")]
-    assert table.index("taken before") < table.index("tail") < table.index("what they are") < table.index("Magazines")
+    assert (
+        table.index("grouped by popularity")
+        < table.index("tail")
+        < table.index("grouped by item group")
+        < table.index("Magazines")
+    )
     assert "1.794 [1.694, 1.894]" in table  # the head: 61% of what is shown, 34% of what is taken
-    assert table.count("nothing was taken") == 1
+    assert table.count("no interactions") == 1
 
 
 def test_a_card_from_before_there_were_parts_has_no_table_of_them(mill: Any, get: Callable[..., Any]) -> None:
@@ -97,8 +102,8 @@ def test_a_card_from_before_there_were_parts_has_no_table_of_them(mill: Any, get
     older = msgspec.structs.replace(evaluation(0.08), parts=(), exposure=(), worst="")
     mill.learn("for_you", 1, DAY, older)
     text = get(mill.stores(), "/models/for_you?release=1").text
-    assert "3 settings tried on validation days" in text
-    for word in ('class="finer"', "exposed", "parts of the test", "groups of items"):
+    assert "3 hyperparameter settings evaluated on validation days" in text
+    for word in ('class="finer"', "exposed", "slices of the test set", "Exposure of"):
         assert word not in text
 
 
@@ -108,7 +113,7 @@ def test_the_card_and_what_it_learned_from_are_shown(lively: Any, get: Callable[
     for wanted in [
         made.card.helps,
         made.card.could_harm,
-        "88,318 rows of 72,098 people and 2,428 items",
+        "88,318 rows of 72,098 users and 2,428 items",
         "table:items@3",
         "half_life_days",
         "365",
@@ -117,7 +122,7 @@ def test_the_card_and_what_it_learned_from_are_shown(lively: Any, get: Callable[
         "popular(days=30, n=100)",
         ["tidemill", "promote", "for_you@3"][-1],
         made.shown.bundle[:12],
-        "3 settings tried on validation days",
+        "3 hyperparameter settings evaluated on validation days",
     ]:
         assert wanted in text
 
@@ -140,7 +145,7 @@ def test_few_answers_are_counted_and_say_nothing(mill: Any, get: Callable[..., A
     two, one = page(mill).taken
     assert (two.answers, two.whole is None, len(two.positions)) == (16, False, 10)
     assert (one.answers, one.whole, one.positions) == (8, None, ())
-    assert "8 answers so far, too few to say anything." in get(mill.stores(), "/models/for_you").text
+    assert "8 recommendations so far: too few to report." in get(mill.stores(), "/models/for_you").text
 
 
 def test_predictions_of_another_model_are_not_counted(mill: Any) -> None:
@@ -172,7 +177,7 @@ def test_the_sums_are_kept_until_the_log_has_grown(lively: Any) -> None:
 def test_a_declared_model_without_anything_has_a_page(mill: Any, get: Callable[..., Any]) -> None:
     mill.open()
     made = page(mill)
-    assert (made.headline, made.versions, made.shown) == ("for_you was never learned.", (), None)
+    assert (made.headline, made.versions, made.shown) == ("for_you has not been trained yet.", (), None)
     assert made.commands[0].text == "tidemill train for_you"
     assert get(mill.stores(), "/models/for_you").status == 200
 
@@ -180,7 +185,7 @@ def test_a_declared_model_without_anything_has_a_page(mill: Any, get: Callable[.
 def test_a_release_that_was_not_measured_says_so(mill: Any, get: Callable[..., Any]) -> None:
     mill.publish(mill.increment("reviews", DAY))
     mill.releases.promote(mill.learn("for_you", 1, DAY, None).name)
-    assert "Not measured" in get(mill.stores(), "/models/for_you").text
+    assert "Not evaluated" in get(mill.stores(), "/models/for_you").text
 
 
 def test_the_commands_fit_what_is_live(mill: Any) -> None:

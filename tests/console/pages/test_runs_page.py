@@ -63,7 +63,7 @@ def test_the_examples_run(module: Any) -> None:
 def test_an_empty_mill_says_how_to_begin(mill: Any, get: Callable[..., Any]) -> None:
     mill.open()
     made = page(mill)
-    assert (made.headline, made.groups, made.running) == ("Nothing was tried yet.", (), 0)
+    assert (made.headline, made.groups, made.running) == ("No runs yet.", (), 0)
     html = get(mill.stores(), "/runs").text
     assert "train</span> <span>for_you" in html
     assert get(mill.stores(models=()), "/runs").status == 200
@@ -79,7 +79,7 @@ def test_runs_are_listed_with_those_under_way_first_and_the_newest_next(busy: An
         ("for_you#2", "finished"),
         ("for_you#1", "finished"),
     ]
-    assert (made.headline, made.running) == ("One run is under way.", 1)
+    assert (made.headline, made.running) == ("One run is in progress.", 1)
     assert [found.model for found in made.groups] == ["for_you", "similar"]
     older = next(row for row in rows if row.number == 1)
     assert (older.release, older.live, older.data) == ("for_you@1", False, {"ratings": 21, "items": 3})
@@ -105,7 +105,7 @@ def test_where_less_is_better_the_smallest_is_best(mill: Any) -> None:
 def test_each_model_ends_in_commands_that_compare_and_promote(busy: Any, mill: Any) -> None:
     found = group(page(busy))
     assert found.says[0] == "for_you#3 has the best hit rate at 10, warm users: 0.104 [0.083, 0.125]."
-    assert "It led to no release; for_you@2 is live." in found.says
+    assert "It has no release; for_you@2 is live." in found.says
     assert [command.text for command in found.commands] == [
         "tidemill compare for_you#2 for_you#3",
         "tidemill train for_you",
@@ -122,7 +122,7 @@ def test_each_model_ends_in_commands_that_compare_and_promote(busy: Any, mill: A
         "tidemill promote for_you@2",
     ]
     mill.releases.promote("for_you@2")
-    assert "It became for_you@2, which is live." in group(page(mill)).says
+    assert "Released as for_you@2, which is live." in group(page(mill)).says
 
 
 def test_model_and_kind_choose_what_is_listed(busy: Any, get: Callable[..., Any]) -> None:
@@ -176,17 +176,17 @@ def test_refreshes_are_listed_apart_unless_one_went_wrong(fresh: Any, get: Calla
     assert [row.name for row in group(every).rows] == ["for_you#33", "for_you#2", "for_you#1"]
     assert (every.refreshes, group(every).older, every.headline) == (30, 0, "Three runs so far.")
     html = get(fresh.stores(), "/runs").text
-    assert '<a href="/runs?kind=refresh">30 refreshes</a> kept models fresh' in html
-    assert ">all but refreshes</a>" in html
+    assert '<a href="/runs?kind=refresh">30 refreshes</a> updated models with new data' in html
+    assert ">all except refreshes</a>" in html
     apart = page(fresh, kind="refresh")
     assert (len(group(apart).rows), group(apart).older, apart.refreshes) == (25, 6, 0)
-    assert "all but refreshes" not in get(fresh.stores(), "/runs?kind=refresh").text
+    assert "all except refreshes" not in get(fresh.stores(), "/runs?kind=refresh").text
     assert page(fresh, kind="train").refreshes == 0
 
 
 def test_what_was_learned_stays_the_live_one_while_it_is_kept_fresh(fresh: Any) -> None:
     found = group(page(fresh))
-    assert "It became for_you@1, which is live, kept fresh as for_you@32." in found.says
+    assert "Released as for_you@1, which is live, refreshed as for_you@32." in found.says
     assert [command.text for command in found.commands] == ["tidemill compare for_you#1 for_you#2"]
     learned, other, refresh, failed = (one(fresh, number) for number in (1, 2, 32, 33))
     assert learned.commands == ()
@@ -225,7 +225,7 @@ def test_a_run_shows_what_it_was_given_and_what_came_of_it(busy: Any, get: Calla
         "360 days",
         "parts.ease.l2",
         "table:ratings@22",
-        "files differ from it",
+        "uncommitted changes",
         "9c1f07a2b8d3",
         "release:for_you@2",
         "Users with one event were left out.",
@@ -269,7 +269,7 @@ def test_curves_keep_every_peak_and_say_what_was_left_out(mill: Any, get: Callab
     assert len(drawn.drawn) <= 2 * PLACES + 2
     html = get(mill.stores(), "/runs/for_you/1").text
     assert "10,000" in html
-    assert "the lowest and highest of each stretch" in html
+    assert "the minimum and maximum of each interval" in html
 
 
 @given(
@@ -392,7 +392,7 @@ def test_very_many_trials_are_thinned_for_the_drawing_and_it_says_so(mill: Any, 
     shown = {thread.number for thread in drawn.threads}
     assert {t.number for t in trials if t.state == "finished" and (t.value or 0) >= finished[20]} <= shown
     html = get(mill.stores(), "/runs/for_you/1").text
-    assert f"{DRAWN} of 700 are drawn" in html
+    assert f"{DRAWN} of 700 trials are drawn" in html
     assert len(re.findall(r'<tr class="\w+" data-trial=', html)) == 700
 
 
@@ -437,7 +437,7 @@ def test_the_live_part_goes_on_until_the_run_ends(mill: Any, get: Callable[..., 
     first = get(mill.stores(), "/runs/for_you/1/live")
     assert 'data-live="/runs/for_you/1/live"' in first.text
     assert "<html" not in first.text
-    assert "No figure has come yet." in first.text
+    assert "No metric logged yet." in first.text
     tag = [("host", "localhost"), ("if-none-match", first.headers["etag"])]
     assert get(mill.stores(), "/runs/for_you/1/live", headers=tag).status == 304
     run.log(1, loss=0.5)
@@ -485,7 +485,7 @@ def test_a_comparison_shows_only_what_differs(busy: Any) -> None:
 def test_without_figures_of_users_nothing_is_claimed(busy: Any) -> None:
     made = side_by_side(busy, "for_you.1", "for_you.2")
     assert (made.headline, made.paired) == ("for_you#2 has the best hit rate at 10, warm users.", False)
-    assert made.lead.startswith("Whether by more than chance cannot be said")
+    assert made.lead.startswith("Significance cannot be tested")
     assert "cannot be paired" in made.unpaired[0]
 
 
@@ -494,7 +494,7 @@ def test_without_figures_of_users_nothing_is_claimed(busy: Any) -> None:
     [
         (0.3, ("for_you.1", "for_you.2"), "for_you#2 is better than for_you#1.", "ahead"),
         (0.3, ("for_you.2", "for_you.1"), "for_you#2 is better.", "behind"),
-        (0.0, ("for_you.1", "for_you.2"), "No clear difference.", "even"),
+        (0.0, ("for_you.1", "for_you.2"), "No significant difference.", "even"),
     ],
 )
 def test_a_paired_test_decides(busy: Any, shift: float, order: Any, headline: str, standing: str, rng: Any) -> None:
@@ -571,7 +571,7 @@ def test_what_cannot_be_compared_says_why(busy: Any, get: Callable[..., Any], qu
 
 def test_a_run_is_called_by_model_and_number_in_an_address() -> None:
     assert named("a.b.3") == "a.b#3"
-    with pytest.raises(BadRequest, match="no run"):
+    with pytest.raises(BadRequest, match="is not a run"):
         named("for_you#3")
 
 

@@ -62,22 +62,22 @@ def test_the_headline_says_whether_it_beats_the_baseline_and_the_champion(calls:
     assert page(calls).tabular.says == "churn@1 beats its baseline (prior)."
     second = page(calls, 2).tabular
     assert second.says == "churn@2 beats the champion, churn@1, and beats its baseline (prior)."
-    assert second.sure.startswith("Log loss 0.415 [0.395, 0.435] against 0.450 [0.430, 0.470] of churn@1:")
+    assert second.sure.startswith("Log loss 0.415 [0.395, 0.435], compared with 0.450 [0.430, 0.470] of churn@1:")
     assert [beside.name for beside in second.beside] == ["churn@1", "prior"]
 
 
 def test_what_is_no_better_and_what_was_not_measured_is_said() -> None:
     even = assessment(0.57)
-    assert verdict("churn@3", even)[0] == "churn@3 is not better than its baseline (prior) beyond noise."
+    assert verdict("churn@3", even)[0] == "churn@3 is not significantly better than its baseline (prior)."
     assert verdict("churn@3", assessment(0.7))[0] == "churn@3 is worse than its baseline (prior)."
-    assert verdict("churn@3", None)[0] == "It was not measured."
+    assert verdict("churn@3", None)[0] == "It was not evaluated."
 
 
 def test_a_release_without_an_assessment_has_a_page(mill: Any, get: Callable[..., Any]) -> None:
     mill.open()
     learn_tabular(mill, None, task="number")
     made = page(mill)
-    assert made.tabular.says == "It was not measured."
+    assert made.tabular.says == "It was not evaluated."
     assert get(mill.stores(models=["churn"]), "/models/churn").status == 200
 
 
@@ -86,11 +86,18 @@ def test_a_release_without_an_assessment_has_a_page(mill: Any, get: Callable[...
 
 def test_the_figures_stand_beside_the_baseline(calls: Any, get: Callable[..., Any]) -> None:
     html = get(calls.stores(), "/models/churn").text
-    for words in ("Log loss", "AUC", "Brier score", "less is better", "more is better", "Difference to the baseline"):
+    for words in (
+        "Log loss",
+        "AUC",
+        "Brier score",
+        "lower is better",
+        "higher is better",
+        "Difference from the baseline",
+    ):
         assert words in html
     assert "popularity" not in html.lower()
-    assert "Its slate" not in html
-    assert "Did they take" not in html
+    assert "Slate stages" not in html
+    assert "Outcomes by position" not in html
 
 
 def test_the_versions_carry_the_measure_that_decides(calls: Any) -> None:
@@ -133,9 +140,9 @@ def test_calibration_is_told_in_a_sentence() -> None:
     near = tuple(CalibrationBin(n=99, low=0, high=1, predicted=p, observed=metric(p + 0.01, 0.05)) for p in (0.1, 0.5))
     low = tuple(CalibrationBin(n=99, low=0, high=1, predicted=p, observed=metric(p + 0.2, 0.05)) for p in (0.1, 0.5))
     said = [_calibration(bins) for bins in (near, low, (low[0], _flipped(low[1])))]
-    assert said[0].startswith("What it says comes true")
-    assert said[1].startswith("What it says is too low in 2 of 2 groups")
-    assert said[2].startswith("What it says is off, some low and some high")
+    assert said[0].startswith("Well calibrated in every bin.")
+    assert said[1].startswith("Predictions are significantly too low in 2 of 2 bins.")
+    assert said[2].startswith("Predictions are significantly off, some too low and some too high, in 2 of 2 bins.")
 
 
 def _calibration(bins: tuple[CalibrationBin, ...]) -> str:
@@ -150,8 +157,8 @@ def test_influences_and_what_was_tried_are_in_order(calls: Any) -> None:
     tab = page(calls, 2).tabular
     assert [(one.input.strip(), one.says) for one in tab.movers] == [
         ("Contract", "by category"),
-        ("tenure", "more lowers it"),
-        ("charges", "both ways"),
+        ("tenure", "higher values lower it"),
+        ("charges", "no single direction"),
     ]
     assert [one.member.state for one in tab.members] == ["chosen", "kept out", "late"]
     assert "members" not in page(calls, 2).parameters
@@ -160,7 +167,7 @@ def test_influences_and_what_was_tried_are_in_order(calls: Any) -> None:
 def test_it_says_how_to_ask_and_the_example_is_a_request_that_is_understood(calls: Any) -> None:
     asking = page(calls, 2).tabular.asking
     assert [(one.field.name, one.datatype, one.says) for one in asking.fields][:3] == [
-        ("customer", "BYTES", "names a person, who becomes a surrogate"),
+        ("customer", "BYTES", "identifies a person; replaced by a pseudonym"),
         ("tenure", "INT64", "required"),
         ("Contract", "BYTES", ""),
     ]
@@ -181,17 +188,17 @@ def test_the_page_ends_in_commands_that_export_and_reproduce(calls: Any, get: Ca
         "tidemill export churn@2 churn-2",
         "tidemill reproduce churn@2",
     ]
-    assert "stop answering" in [command.does for command in made.commands]
+    assert "refuse requests" in [command.does for command in made.commands]
     html = get(calls.stores(), "/models/churn?release=2").text
-    assert "Where it comes from" in html
+    assert ">Origin</h3>" in html
     assert "hf:calls" in html
 
 
 def test_a_recommender_beside_it_keeps_its_page(lively: Any, get: Callable[..., Any]) -> None:
     assert model_page(lively.stores(), LedgerProjection(lively.ledger), "for_you").tabular is None
     html = get(lively.stores(), "/models/for_you").text
-    assert "Difference to popularity" in html
-    assert "Its slate" in html
+    assert "Difference from popularity" in html
+    assert "Slate stages" in html
 
 
 # ---- the Loop page
@@ -204,7 +211,7 @@ def loop(mill: Any) -> Any:
 def test_a_tabular_model_goes_through_the_same_needs(mill: Any) -> None:
     mill.open()
     mill.publish(mill.increment("customers", mill.clock.now().date()))
-    assert [need.what for need in loop(mill).needs] == ["churn was never learned"]
+    assert [need.what for need in loop(mill).needs] == ["churn has not been trained yet"]
     one = learn_tabular(mill, assessment())
     assert [need.what for need in loop(mill).needs] == ["churn has no champion"]
     mill.releases.promote(one.name)
@@ -221,17 +228,17 @@ def test_a_leak_of_the_champion_needs_somebody(mill: Any, get: Callable[..., Any
     mill.releases.promote(learn_tabular(mill, assessment(warnings=(warning,))).name)
     made = loop(mill)
     (need,) = made.needs
-    assert (need.weight, need.what) == ("decide", "churn@1 may be worse than it looks")
+    assert (need.weight, need.what) == ("decide", "churn@1 may be worse than its metrics suggest")
     assert need.why == (f"{warning}.",)
-    assert made.headline == "One thing needs you."
+    assert made.headline == "1 action required."
     html = get(mill.stores(), "/models/churn").text
-    assert html.index("may be worse than it looks") < html.index("Versions")
+    assert html.index("may be worse than its metrics suggest") < html.index("Versions")
 
 
 def test_a_function_fills_the_room_of_features(tmp_path: Path) -> None:
     mill, _ = tabular_mill(tmp_path)
     (room,) = [room for room in loop(mill).rooms if room.name == "features"]
-    assert room.says == "2 views, 270 rows ready for answers. 1 function computes features when asked for."
+    assert room.says == "2 views, 270 rows online. 1 on-demand function."
 
 
 def test_the_loop_shows_a_lower_loss_as_better(mill: Any, get: Callable[..., Any]) -> None:
@@ -272,7 +279,7 @@ def test_the_lowest_loss_is_best_and_decides(tried: Any, get: Callable[..., Any]
     assert (group.measure, group.less) == ("log_loss", True)
     assert [row.name for row in group.rows if row.best] == ["churn#2"]
     assert group.says[0] == "churn#2 has the best log loss: 0.415 [0.395, 0.435]."
-    assert "Log loss, 95%, less is better" in get(tried.stores(), "/runs").text
+    assert "Log loss, 95%, lower is better" in get(tried.stores(), "/runs").text
 
 
 def test_a_run_tells_a_lower_loss_as_better_than_the_baseline(tried: Any, get: Callable[..., Any]) -> None:
@@ -284,8 +291,8 @@ def test_a_run_tells_a_lower_loss_as_better_than_the_baseline(tried: Any, get: C
     html = get(tried.stores(), "/runs/churn/2").text
     assert '<td class="num up">−0.163' in html
     assert '<td class="num up">+0.346' in html
-    assert "Difference to the baseline" in html
-    assert "Difference to the champion, log loss" in html
+    assert "Difference from the baseline" in html
+    assert "Difference from the champion, log loss" in html
     assert "popularity" not in html
 
 

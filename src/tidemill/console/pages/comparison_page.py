@@ -1,6 +1,6 @@
 """Comparison page as data: runs side by side, their differences, their metrics and paired significance tests.
 
-The same comparison as `tidemill compare`; the first run is the one that the others are held against.
+The same comparison as `tidemill compare`; the first run is the baseline.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from tidemill.training import RunComparison
     from tidemill.training.runs.run_comparison import PairedDifference
 
-#: `ahead` and `behind`: the difference is more than chance, after correction for all that is looked at.
+#: `ahead` and `behind`: the difference is significant after the Holm correction.
 Standing = Literal["ahead", "behind", "even", "unpaired", "reference"]
 #: How many comparisons are kept.
 _KEPT = 24
 
 
 class DifferingSetting(Record, frozen=True):
-    """One thing that is not the same in all runs, and what it is in each; empty where a run does not have it."""
+    """One field that differs between the runs, and its value in each; empty where a run does not have it."""
 
     about: Literal["run", "parameters", "data", "code", "environment"]
     name: str
@@ -42,7 +42,7 @@ class DifferingSetting(Record, frozen=True):
 
 
 class ComparedRun(Record, frozen=True):
-    """A figure of one run."""
+    """A metric of one run."""
 
     run: str
     metric: Metric | None
@@ -53,11 +53,11 @@ class ComparedRun(Record, frozen=True):
 
 
 class ComparedFigures(Record, frozen=True):
-    """One figure of all runs."""
+    """One metric of all runs."""
 
     name: str
     less: bool
-    #: Of a single group of users, or a difference to popularity: shown when asked for.
+    #: Of a single group of users, or a difference from popularity: folded away.
     late: bool
     rows: tuple[ComparedRun, ...]
 
@@ -76,7 +76,7 @@ class ComparePage(Record, frozen=True):
     paired: bool
     unpaired: tuple[str, ...]
     differences: tuple[DifferingSetting, ...]
-    #: How many parameters, tables and the like are the same in all of them.
+    #: How many parameters, tables and other fields are the same in all of them.
     same: int
     commands: tuple[ActionCommand, ...]
 
@@ -106,14 +106,14 @@ def compare_page(
     stores: ConsoleStores, story: LedgerProjection, keys: Sequence[str], store: ComparisonStore | None = None
 ) -> ComparePage:
     """The comparison of `for_you.3` and others; `BadRequest` for less than two or more than eight, `NoSuchRelease`
-    with the nearest for a run that is not there.
+    with the nearest name for a run that does not exist.
     """
     told = story.catch_up()
     names = list(dict.fromkeys(named(key) for key in keys))
     if not FEWEST <= len(names) <= MOST:
         raise BadRequest(
-            f"{counted(len(names), 'run was', 'runs were')} named, and {FEWEST} to {MOST} can be compared",
-            tip="choose them on the Runs page",
+            f"{counted(len(names), 'run')} selected; {FEWEST} to {MOST} can be compared",
+            tip="select them on the Runs page",
         )
     runs = _read(stores, names)
     found = (store or ComparisonStore()).compare(stores, runs)
@@ -157,7 +157,7 @@ def _figures(runs: Sequence[Run], found: RunComparison) -> tuple[ComparedFigures
         less = less_is_better(figure.name)
         rows = []
         for place, (run, metric) in enumerate(zip(runs, figure.values, strict=True)):
-            # A figure over rows names no users, and is paired over all of them.
+            # A metric over rows names no users, and is paired over all of them.
             pair = pairs.get((run.name, figure.name)) or pairs.get((run.name, f"{figure.name}[all]"))
             pair = pair if place else None
             rows.append(
@@ -178,7 +178,7 @@ def _without(place: int) -> Standing:
 
 
 def _late(name: str) -> bool:
-    """Whether a figure comes after the others: those of single groups, and the differences to popularity."""
+    """Whether a metric is folded away: those of single groups, and the differences from popularity."""
     return name.startswith(("difference ", "beside champion ")) or rank(name) > 2
 
 
@@ -218,9 +218,9 @@ def _texts(values: Sequence[Any]) -> tuple[str, ...]:
 
 
 def _verdict(runs: Sequence[Run], best: Run | None, figure: str, figures: Sequence[ComparedFigures]) -> tuple[str, str]:
-    """One sentence that answers, and one that says how sure it is."""
+    """The verdict as one sentence, and one with its interval and p."""
     if best is None:
-        return "None of these runs has a figure yet.", "What they were given stands side by side."
+        return "None of these runs has a metric yet.", "Their parameters are shown side by side."
     small = lower(measure(figure))
     rows = {one.run: one for one in next(one for one in figures if one.name == figure).rows}
     first = runs[0]
@@ -229,39 +229,39 @@ def _verdict(runs: Sequence[Run], best: Run | None, figure: str, figures: Sequen
         if not others or "unpaired" in others:
             return _unpaired(best, figure)
         if all(standing == "behind" for standing in others):
-            says = f"On the same test {_whom(figure)} its {small} is better than that of every other one."
+            says = f"On the same test {_whom(figure)} its {small} is better than that of every other run."
             return f"{first.name} is better.", says
-        return f"{first.name} has the best {small}.", "Its lead over the others may be chance."
+        return f"{first.name} has the best {small}.", "Its lead over the others is not significant."
     one = rows[best.name]
     if one.difference is None or one.p is None:
         return _unpaired(best, figure)
-    by = f"on the same test {_whom(figure)} the difference to {first.name} is {interval(one.difference, signed=True)}"
+    by = f"on the same test {_whom(figure)} the difference from {first.name} is {interval(one.difference, signed=True)}"
     sure = f"p {one.p:.3f}" if one.p >= 0.001 else "p below 0.001"
     if one.standing == "ahead":
         return f"{best.name} is better than {first.name}.", f"By {small}: {by}, {sure}."
-    return "No clear difference.", f"{best.name} has the best {small}, but {by}, {sure}: it may be chance."
+    return "No significant difference.", f"{best.name} has the best {small}, but {by}, {sure}: not significant."
 
 
 def _whom(figure: str) -> str:
-    """What a figure is over: figures of lists are of users, those of tabular models of rows."""
+    """The unit of a metric: users for metrics of lists, rows for those of tabular models."""
     return "users" if users_of(figure) or "@" in figure else "rows"
 
 
 def _unpaired(best: Run, figure: str) -> tuple[str, str]:
     small = lower(measure(figure))
-    why = f"there are no figures of the same test {_whom(figure)} to pair"
-    return f"{best.name} has the best {small}.", f"Whether by more than chance cannot be said: {why}."
+    why = f"there are no metrics of the same test {_whom(figure)} to pair"
+    return f"{best.name} has the best {small}.", f"Significance cannot be tested: {why}."
 
 
 def _commands(told: ProjectedState, runs: Sequence[Run], best: Run | None) -> list[ActionCommand]:
     names = " ".join(run.name for run in runs)
-    made = [ActionCommand(text=f"tidemill compare {names}", does="the same in a terminal")]
+    made = [ActionCommand(text=f"tidemill compare {names}", does="show the same in a terminal")]
     if best is None:
         return made
     known = told.models.get(best.model) or ModelProjection(best.model)
     release, champion = release_of(best, known), known.champion
     if release is None:
-        made.append(ActionCommand(text=f"tidemill train {best.model}", does=f"{best.name} led to no release: make one"))
+        made.append(ActionCommand(text=f"tidemill train {best.model}", does=f"{best.name} has no release: create one"))
     elif champion is None or champion.name != release.name:
         made.append(ActionCommand(text=f"tidemill promote {release.name}", does=f"make {release.name} live"))
     return made

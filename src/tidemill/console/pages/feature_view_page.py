@@ -28,7 +28,7 @@ from tidemill.loop.online.feature_metadata_files import (
 
 
 class ColumnState(Record, frozen=True):
-    """One column; lowest and highest are left out where each could be one person's."""
+    """One column; minimum and maximum are left out where each could be the value of one person."""
 
     name: str
     type: str
@@ -37,7 +37,7 @@ class ColumnState(Record, frozen=True):
     mean: float | None
     low: float | None
     high: float | None
-    #: It holds people's surrogates, and nothing more is said of it.
+    #: It holds pseudonyms of people, and no statistics of it are shown.
     names_people: bool
     spread: Distribution | None
     #: Model -> p of the column being unrelated to the model's target, corrected for all inputs.
@@ -54,7 +54,7 @@ class ModelTest(Record, frozen=True):
 
 
 class ViewVersion(Record, frozen=True):
-    """One time that the view was written, by a line of the ledger."""
+    """One materialisation of the view, from its ledger line."""
 
     seq: int
     at: int
@@ -69,13 +69,13 @@ class ViewVersion(Record, frozen=True):
 
 
 class SkewRow(Record, frozen=True):
-    """A feature that was served as something else than training sees, with the first answer where it was."""
+    """A feature with training-serving skew, with one prediction as an example."""
 
     model: str
     feature: str
     differing: int
     n: int
-    #: Of the differing ones: only older than they could be.
+    #: Of the differing ones: only stale.
     behind: int
     prediction: str
     as_of: int | None
@@ -98,7 +98,7 @@ class FeatureViewPage(Record, frozen=True):
     versions: tuple[ViewVersion, ...]
     skews: tuple[SkewState, ...]
     skewed: tuple[SkewRow, ...]
-    #: What opens it in a notebook, and how it is declared.
+    #: Code that opens it in a notebook, and its declaration.
     snippet: str
     declaration: str
     commands: tuple[ActionCommand, ...]
@@ -144,17 +144,17 @@ def feature_view_page(
 
 def _headline(state: ViewState) -> str:
     if state.weight in ("broken", "decide"):
-        return f"{state.name} needs somebody."
-    return f"{state.name} is well." if state.weight == "well" else f"{state.name} works."
+        return f"{state.name} needs attention."
+    return f"{state.name} is fresh."
 
 
 def _lead(state: ViewState) -> str:
     if not state.rows:
-        return f"No row is there; each would be of one {state.entity}."
-    parts = [f"{counted(state.rows, 'row')}, one for each {state.entity}"]
+        return f"No rows yet; the view has one row per {state.entity}."
+    parts = [f"{counted(state.rows, 'row')}, one per {state.entity}"]
     if state.age_us is not None:
-        kept = f"; a value counts for {span(state.ttl_us)}" if state.ttl_us else "; a value counts for ever"
-        old = "of this minute" if state.age_us < 60_000_000 else f"{span(state.age_us)} old"
+        kept = f"; values expire after {span(state.ttl_us)} (TTL)" if state.ttl_us else "; no expiry (TTL)"
+        old = "less than a minute old" if state.age_us < 60_000_000 else f"{span(state.age_us)} old"
         parts.append(f"the newest is {old}{kept}")
     return "; ".join(parts) + "."
 
@@ -238,8 +238,8 @@ def _commands(view: DeclaredView, state: ViewState, tested: set[str], skewed: se
             )
         )
     made += [
-        ActionCommand(text=f"tidemill features --skew {model}", does=f"hold what {model} was served against training")
+        ActionCommand(text=f"tidemill features --skew {model}", does=f"compare what {model} was served with training")
         for model in sorted(view.inputs_of)
         if model not in skewed
     ]
-    return made or [ActionCommand(text=f"tidemill features {view.name}", does="the same in a terminal")]
+    return made or [ActionCommand(text=f"tidemill features {view.name}", does="show the same in a terminal")]

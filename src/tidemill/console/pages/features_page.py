@@ -26,27 +26,27 @@ _ORDER = {"broken": 0, "decide": 1, "hint": 2, "well": 3}
 
 
 class FunctionValue(Record, frozen=True):
-    """A value that a function gives, and how surely it has to do with each model's target: model -> p after Holm."""
+    """An output of a function, with the Holm-corrected p of its relation to each model's target: model -> p."""
 
     field: InputField
     p: dict[str, float]
 
 
 class FunctionState(Record, frozen=True):
-    """Features that are computed when they are asked for."""
+    """An on-demand function and its features."""
 
     name: str
     owner: str
     description: str
     takes: tuple[str, ...]
-    #: Nothing while no model uses it: what it gives is known from a model's types.
+    #: Empty while no model uses it: the outputs are known from a model's signature.
     gives: tuple[FunctionValue, ...]
     consumers: tuple[str, ...]
     snippet: str
 
 
 class SkewState(Record, frozen=True):
-    """Whether a model was served what training sees, where it was measured."""
+    """Training-serving skew of a model, where it was measured."""
 
     model: str
     at: int
@@ -64,10 +64,10 @@ class FeaturesPage(Record, frozen=True):
     models: tuple[str, ...]
     headline: str
     lead: str
-    #: Those that need somebody first.
+    #: Those that need attention first.
     views: tuple[ViewState, ...]
     functions: tuple[FunctionState, ...]
-    #: Views that models keep for themselves: what people have seen, how often items were taken.
+    #: Internal views of recommenders: items seen by each user, interaction counts of items.
     kept: int
     skews: tuple[SkewState, ...]
     commands: tuple[ActionCommand, ...]
@@ -102,20 +102,20 @@ def features_page(
 
 
 def skew_state(kept: StoredSkew) -> SkewState:
-    """What was found, as a sentence."""
+    """The stored skew report as a sentence with its command."""
     report = kept.report
     apart = [one for one in report.features if one.differing]
-    answers = counted(report.predictions, "answer")
+    predictions = counted(report.predictions, "prediction")
     if not report.predictions:
-        says = f"{report.release} has given no logged answer yet."
+        says = f"{report.release} has no logged predictions yet."
     elif not apart:
-        says = f"{report.release} was served what training sees, in all features of {answers}."
+        says = f"No training-serving skew for {report.release}: all features of {predictions} match."
     else:
         worst = max(apart, key=lambda one: one.share)
         of = counted(len(report.features), "feature")
         says = (
-            f"{report.release} was served something else than training sees in {len(apart):,} of {of}; "
-            f"{worst.feature} differs most: in {worst.differing:,} of {answers}."
+            f"Training-serving skew for {report.release} in {len(apart):,} of {of}; "
+            f"{worst.feature} differs most: in {worst.differing:,} of {predictions}."
         )
     again = ActionCommand(text=f"tidemill features --skew {report.model}", does="measure it again")
     return SkewState(
@@ -157,34 +157,34 @@ def _headline(views: Sequence[ViewState], declared: DeclaredFeatures) -> str:
         return "No features yet."
     pressing = sum(view.weight in ("broken", "decide") for view in views)
     if pressing:
-        return f"{spelled(pressing)} {'view needs' if pressing == 1 else 'views need'} somebody."
-    return "All features are well." if views else "Features are computed when they are asked for."
+        return f"{spelled(pressing)} {'view needs' if pressing == 1 else 'views need'} attention."
+    return "All features are fresh." if views else "All features are computed on demand."
 
 
 def _lead(views: Sequence[ViewState], declared: DeclaredFeatures, said: Sequence[SkewState]) -> str:
     if not views and not declared.functions:
-        return "A feature is declared once, and is the same in training and in answers."
+        return "Declare a feature once; training and serving use the same values."
     parts = []
     if views:
         rows = sum(view.rows for view in views)
-        parts.append(f"{counted(len(views), 'view')} with {counted(rows, 'row')} ready for answers")
+        parts.append(f"{counted(len(views), 'view')} with {counted(rows, 'row')} online")
     if declared.functions:
-        parts.append(f"{counted(len(declared.functions), 'function')} computed at answer time")
+        parts.append(f"{counted(len(declared.functions), 'on-demand function')}")
     skewed = [one.model for one in said if one.differs]
     if skewed:
-        parts.append(f"{', '.join(skewed)} was served something else than training sees")
+        parts.append(f"training-serving skew for {', '.join(skewed)}")
     return "; ".join(parts) + "."
 
 
 def _commands(told: ProjectedState, declared: DeclaredFeatures, measured: Sequence[str]) -> list[ActionCommand]:
     if not declared.views and not declared.functions:
         if told.publication is None:
-            return [ActionCommand(text="tidemill run --backfill", does="bring in what there is, and make the views")]
-        return [ActionCommand(text="tidemill run", does="take up what mill.py declares")]
-    made = [ActionCommand(text="tidemill run", does="make them of the newest data")]
+            return [ActionCommand(text="tidemill run --backfill", does="ingest the existing data and build the views")]
+        return [ActionCommand(text="tidemill run", does="apply the declarations in mill.py")]
+    made = [ActionCommand(text="tidemill run", does="update the views from the newest data")]
     looking = sorted({model for view in declared.views for model in view.inputs_of} - {*measured})
     made += [
-        ActionCommand(text=f"tidemill features --skew {model}", does=f"hold what {model} was served against training")
+        ActionCommand(text=f"tidemill features --skew {model}", does=f"compare what {model} was served with training")
         for model in looking[:3]
     ]
     return made

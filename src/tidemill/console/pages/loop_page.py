@@ -18,17 +18,16 @@ from tidemill.core.ledger.ledger_entry import LedgerEntry
 from tidemill.core.record_format import Record
 from tidemill.loop.online.feature_metadata_files import declared_features
 
-#: How many of the last acts are told.
+#: How many of the last acts are shown.
 ACTS = 9
-_WORDS = ("", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 
 class LiveRow(Record, frozen=True):
-    """A model and what answers for it."""
+    """A model and its live release."""
 
     model: str
     release: str | None
-    #: When it went live, who did it, and the as-of of the data it learned from.
+    #: When it was promoted, by whom, and the as-of of its training data.
     since: int | None
     by: str | None
     as_of: int | None
@@ -57,7 +56,7 @@ class LoopPage(Record, frozen=True):
     publication: int | None
     #: As-of of the newest publication.
     as_of: int | None
-    #: Whether outcomes came back on what was answered, and the sentence that says it.
+    #: Whether outcomes were received for logged predictions, and a sentence for it.
     closed: bool
     loop: str
     rooms: tuple[RoomState, ...]
@@ -109,27 +108,26 @@ def _headline(waiting: tuple[ActionItem, ...]) -> str:
     if any(need.weight == "broken" for need in waiting):
         return "Something is broken."
     if pressing:
-        many = _WORDS[pressing] if pressing < len(_WORDS) else str(pressing)
-        return f"{many} {'thing needs' if pressing == 1 else 'things need'} you."
-    return "All is well."
+        return f"{counted(pressing, 'action')} required."
+    return "Healthy."
 
 
 def _loop(told: ProjectedState) -> tuple[bool, str]:
     predictions, outcomes = told.kept.get("predictions"), told.kept.get("outcomes")
     if predictions is None:
-        return False, "The loop is open: no answer was logged yet."
+        return False, "No prediction logged yet."
     if outcomes is None:
-        return False, f"The loop is open: {counted(predictions.rows, 'prediction')} went out, no outcome came back."
-    came = f"{counted(outcomes.rows, 'outcome')} came back on {counted(predictions.rows, 'prediction')}"
-    return True, f"The loop is closed: {came}."
+        return False, f"{counted(predictions.rows, 'prediction')} logged. No feedback received yet."
+    received = f"{counted(outcomes.rows, 'outcome')} for {counted(predictions.rows, 'prediction')}"
+    return True, f"Feedback received: {received}."
 
 
 def live(model: ModelProjection | None, served: ServedModel) -> LiveRow:
-    """What answers for a model, and how good it is."""
+    """The release that serves a model, and its headline metric."""
     known = model or ModelProjection(served.model)
     champion = known.champion
     name = served.release or (champion.name if champion else None)
-    # During a swap, or after a failed one, what answers is another release than the champion.
+    # During a swap, or after a failed one, the serving release is not the champion.
     release = next((release for release, _ in known.releases if release.name == name), None)
     change = next((change for change in reversed(known.changes) if name and change.release == name), None)
     return LiveRow(
@@ -144,7 +142,7 @@ def live(model: ModelProjection | None, served: ServedModel) -> LiveRow:
 
 
 def _recent(lines: Iterable[LedgerEntry]) -> tuple[LedgerAct, ...]:
-    """The last acts, newest first; the same act of the same account in a row is told once."""
+    """The last acts, newest first; repeats of an act by the same account are merged."""
     acts: list[LedgerAct] = []
     for line in lines:
         act = LedgerAct(seq=line.seq, at=line.at, actor=line.actor, says=says(line))
@@ -158,20 +156,26 @@ def _recent(lines: Iterable[LedgerEntry]) -> tuple[LedgerAct, ...]:
 
 
 def says(line: LedgerEntry) -> str:
-    """What a ledger line tells, in one sentence."""
+    """A ledger line as one sentence without its subject."""
     thing = line.about.partition(":")[2] or line.about
     out = ", ".join(ref.partition(":")[2] for ref in line.refs_out if ref.startswith("release:"))
     verbs = {
-        "open": f"opened the mill {thing}",
-        "publish": f"published {thing}" if line.about.startswith("stream:") else "published tables made again",
+        "open": f"created project {thing}",
+        "publish": f"published {thing}" if line.about.startswith("stream:") else "published rebuilt tables",
         "hold": f"held an increment of {thing}",
         "accept": f"accepted an increment of {thing}",
-        "features": "filled feature views",
-        "learn": f"learned {thing}",
-        "release": f"made {out}",
+        "features": "materialised feature views",
+        "learn": f"trained {thing}",
+        "release": f"created release {out}",
         "promote": f"{'rolled back to' if line.details.get('why') == 'rollback' else 'promoted'} {out}",
         "off": f"switched {thing} off",
         "on": f"switched {thing} on",
-        "run-end": f"ended {thing.replace('@', '#')}{', which failed' * (line.details.get('state') == 'failed')}",
+        "run-end": f"finished run {thing.replace('@', '#')}{' (failed)' * (line.details.get('state') == 'failed')}",
+        "dataset": f"created dataset of {thing}",
+        "drop": f"deleted bundles of {thing}",
+        "import": f"imported {thing}",
+        "measure": f"evaluated {thing}",
+        "refresh": f"refreshed {thing}",
+        "reproduce": f"reproduced {thing}",
     }
     return verbs.get(line.act, f"{line.act} {thing}".strip())

@@ -46,7 +46,7 @@ class VersionRow(Record, frozen=True):
     #: The release before it has the same bundle: only rules, facts or code differ.
     same_bundle: bool
     quality: Headline | None
-    #: Number and name of the run that made it; `None` and empty where none is known.
+    #: Number and name of the run that created it; `None` and empty where it is unknown.
     run: int | None
     run_name: str
 
@@ -59,14 +59,14 @@ class TriedSetting(Record, frozen=True):
 
 
 class SourceTable(Record, frozen=True):
-    """One table that the bundle learned from."""
+    """One table that the bundle was trained on."""
 
     table: str
     version: int
 
 
 class SlateStage(Record, frozen=True):
-    """One place of the slate with its rules, as they are written in mill.py."""
+    """One stage of the slate with its rules, as they are written in mill.py."""
 
     name: str
     rules: tuple[str, ...]
@@ -98,7 +98,7 @@ class ModelPage(Record, frozen=True):
     quality: tuple[Quality, ...]
     parts: SliceTable | None
     tried: tuple[TriedSetting, ...]
-    #: What is shown of a tabular model's release; `None` for a recommender's.
+    #: The report of a tabular model's release; `None` for a recommender's.
     tabular: TabularReport | None
     card: Card | None
     parameters: dict[str, str]
@@ -175,12 +175,12 @@ def _shown(known: ModelProjection, number: int | None) -> Release | None:
 
 def _headline(now: LiveRow, known: ModelProjection) -> str:
     if not known.releases:
-        return f"{known.name} was never learned." if not known.learned else f"{known.name} has no release yet."
+        return f"{known.name} has not been trained yet." if not known.learned else f"{known.name} has no release yet."
     if now.release is None:
         return f"{known.name} has no champion."
     if now.serving.off:
         return f"{known.name} is switched off."
-    learned = f", learned from data through {through(now.as_of)}" if now.as_of else ""
+    learned = f", trained on data through {through(now.as_of)}" if now.as_of else ""
     return f"{now.release} is live{learned}."
 
 
@@ -231,7 +231,7 @@ def _tried(evaluation: Evaluation) -> list[TriedSetting]:
 
 
 def _parameters(release: Release) -> dict[str, str]:
-    """The learner's settings; what a choice tried is told with its members."""
+    """The learner's settings; those of the candidates are shown with the candidates."""
     given = release.card.parameters
     told = release.signature is not None and "members" in given
     return {name: parameter(value) for name, value in given.items() if not (told and name == "members")}
@@ -253,18 +253,18 @@ def _places(release: Release) -> tuple[SlateStage, ...]:
 def _commands(known: ModelProjection, now: LiveRow) -> tuple[ActionCommand, ...]:
     name = known.name
     tabular = bool(known.releases) and known.releases[-1][0].signature is not None
-    found = [ActionCommand(text=f"tidemill train {name}", does="learn, evaluate and make a release")]
+    found = [ActionCommand(text=f"tidemill train {name}", does="train, evaluate and create a release")]
     if known.releases:
         newest = known.releases[-1][0].name
         if newest != now.release:
             found.append(ActionCommand(text=f"tidemill promote {newest}", does=f"make {newest} live"))
         if sum(1 for change in known.changes if change.release) > 1:
-            found.append(ActionCommand(text=f"tidemill rollback {name}", does="bring back the champion before"))
+            found.append(ActionCommand(text=f"tidemill rollback {name}", does="roll back to the previous champion"))
     if now.release:
         switch = (
-            ("on", "answer from the model again")
+            ("on", "serve the model again")
             if now.serving.off
-            else ("off", "answer by the fallback, or not at all" if not tabular else "stop answering")
+            else ("off", "serve the fallback, or refuse requests" if not tabular else "refuse requests")
         )
         found.append(ActionCommand(text=f"tidemill {switch[0]} {name}", does=switch[1]))
     return tuple(found)

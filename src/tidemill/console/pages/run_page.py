@@ -22,16 +22,16 @@ from tidemill.core.records.runs import Run, Trial
 _BESIDE = "difference "
 _SAID = {
     "train": "Training",
-    "search": "A search for settings",
-    "auto": "A choice of learner and settings",
-    "refresh": "Counting again with newer data",
-    "evaluate": "An evaluation",
-    "notebook": "A notebook",
+    "search": "Hyperparameter search",
+    "auto": "AutoML",
+    "refresh": "Refresh with new data",
+    "evaluate": "Evaluation",
+    "notebook": "Notebook",
 }
 
 
 class RunFigure(Record, frozen=True):
-    """One figure of a run at its end, and its difference to popularity where there is one."""
+    """One metric of a run at its end, and its difference from popularity where there is one."""
 
     name: str
     metric: Metric
@@ -42,14 +42,14 @@ class RunFigure(Record, frozen=True):
 
 
 class RunFigures(Record, frozen=True):
-    """The figures over one group of users; the name is empty where they name no users."""
+    """The metrics over one group of users; the name is empty where they name no users."""
 
     users: str
     figures: tuple[RunFigure, ...]
 
 
 class TrialRow(Record, frozen=True):
-    """One trial in the table, with the settings that vary as people write them."""
+    """One trial in the table, with the settings that vary as text."""
 
     number: int
     state: str
@@ -75,7 +75,7 @@ class RunPage(Record, frozen=True):
     #: By users: those with history first, then all, then single groups.
     figures: tuple[RunFigures, ...]
     parameters: dict[str, str]
-    #: Figures that changed on the way, and those that did not: name -> their value.
+    #: Metrics that changed over the steps, and those that did not: name -> value.
     curves: tuple[RunCurve, ...]
     noted: dict[str, float]
     #: The trials, the best first; the settings that vary over them, and those that they share.
@@ -84,7 +84,7 @@ class RunPage(Record, frozen=True):
     trials: tuple[TrialRow, ...]
     #: How many trials ended how.
     ended: dict[str, int]
-    #: The runs of the same model before and after it, and the one that made the live release.
+    #: The previous and next run of the same model, and the one that created the live release.
     before: str | None
     after: str | None
     live: str | None
@@ -139,7 +139,7 @@ def run_page(
 
 
 def _told_by(trials: tuple[Trial, ...], name: str) -> bool:
-    """Whether a figure is what the trials tell anyway: a setting of theirs, their score, or how many there were."""
+    """Whether a metric repeats what the trials show: a setting, their score, or their number."""
     if not trials:
         return False
     bare = name.rpartition(".")[2]
@@ -147,7 +147,7 @@ def _told_by(trials: tuple[Trial, ...], name: str) -> bool:
 
 
 def best_so_far(trials: tuple[Trial, ...]) -> RunCurve | None:
-    """The best figure after each finished trial; `None` with fewer than two of them."""
+    """The best score after each finished trial; `None` with fewer than two of them."""
     reached: list[CurvePosition] = []
     top = -math.inf
     for trial in sorted(trials, key=lambda trial: trial.number):
@@ -174,7 +174,7 @@ def _figures(run: Run) -> tuple[RunFigures, ...]:
 
 def _headline(run: Run, figure: str) -> str:
     if run.state == "running":
-        return f"{run.name} is under way."
+        return f"{run.name} is running."
     if run.state == "failed":
         return f"{run.name} failed."
     if run.state == "stopped":
@@ -182,7 +182,7 @@ def _headline(run: Run, figure: str) -> str:
     if figure in run.metrics:
         metric = run.metrics[figure]
         return f"{run.name}: {lower(measure(figure))} is {metric.value:.3f}."
-    return f"{run.name} is done."
+    return f"{run.name} finished."
 
 
 def _lead(run: Run, trials: tuple[Trial, ...]) -> str:
@@ -210,7 +210,7 @@ def _trial(trial: Trial, best: int | None, varied: list[str]) -> TrialRow:
 
 
 def _order(trial: Trial) -> tuple[bool, float, int]:
-    """The best first, then those without a figure in the order in which they were tried."""
+    """The best first, then those without a score in the order of their numbers."""
     value = trial.value if trial.state == "finished" else None
     fit = value is not None and math.isfinite(value)
     return not fit, -(value or 0.0) if fit else 0.0, trial.number
@@ -238,7 +238,7 @@ def _commands(run: Run, known: ModelProjection, live: Run | None) -> tuple[Actio
     if run.kind == "refresh" and run.state == "finished":
         return ()  # it measured nothing to compare, and went live by itself
     if live is not None and live.number != run.number and run.state == "finished":
-        made.append(ActionCommand(text=f"tidemill compare {live.name} {run.name}", does="compare it with what is live"))
+        made.append(ActionCommand(text=f"tidemill compare {live.name} {run.name}", does="compare it with the live run"))
     release, learned = release_of(run, known), known.learned_live
     if release is not None and (learned is None or learned.name != release.name):
         made.append(ActionCommand(text=f"tidemill promote {release.name}", does=f"make {release.name} live"))

@@ -34,23 +34,23 @@ class RunRow(Record, frozen=True):
     name: str
     model: str
     number: int
-    #: `for_you.3`: how the run is called in an address, where `#` has another meaning.
+    #: `for_you.3`: the name of the run in a URL, where `#` has another meaning.
     key: str
     kind: str
     state: str
     learner: str
     started_at: int
     ended_at: int | None
-    #: The figure that its model's runs are told apart by; `None` where it has none.
+    #: The key metric of its model's runs; `None` where it has none.
     figure: Metric | None
-    #: What there is instead: another figure, or how far a running one is.
+    #: Shown instead of it: another metric, or the progress of a running one.
     instead: str
     trials: int
     cpu_s: float | None
     wall_s: float | None
     as_of: int
     data: dict[str, int]
-    #: The release that it led to, and whether that one is live.
+    #: Its release, and whether that one is live.
     release: str
     live: bool
     best: bool
@@ -61,13 +61,13 @@ class ModelRuns(Record, frozen=True):
     """The runs of one model, the running ones first, then the newest first."""
 
     model: str
-    #: The figure that tells them apart, and whether less of it is better; empty where no run has a figure.
+    #: The key metric, and whether lower is better; empty where no run has a metric.
     measure: str
     less: bool
     rows: tuple[RunRow, ...]
     #: Older ones that are not listed.
     older: int
-    #: Which one is best, and what became of it, in sentences.
+    #: The best run and its release, in sentences.
     says: tuple[str, ...]
     commands: tuple[ActionCommand, ...]
 
@@ -80,12 +80,12 @@ class RunsPage(Record, frozen=True):
     headline: str
     lead: str
     models: tuple[str, ...]
-    #: What was asked for; `None` is everything.
+    #: The filters; `None` is everything.
     model: str | None
     kind: str | None
     kinds: tuple[str, ...]
     running: int
-    #: Refreshes that came to their end; they are listed only where that kind is asked for.
+    #: Finished refreshes; they are listed only where that kind is requested.
     refreshes: int
     groups: tuple[ModelRuns, ...]
     #: Why the ledger could not be read, where it could not.
@@ -95,7 +95,7 @@ class RunsPage(Record, frozen=True):
 def runs_page(
     stores: ConsoleStores, story: LedgerProjection, model: str | None = None, kind: str | None = None
 ) -> RunsPage:
-    """Put the page together; `NoSuchRelease` for a model that is not there, `BadRequest` for a kind that is none."""
+    """Put the page together; `NoSuchRelease` for a model that is not there, `BadRequest` for an unknown kind."""
     told = story.catch_up()
     found, unread = all_runs(stores)
     names = known_models(stores, told, found)
@@ -104,7 +104,7 @@ def runs_page(
     if kind is not None and kind not in KINDS:
         raise BadRequest(f"there is no kind of run {kind!r}; {nearest(kind, KINDS)}")
     asked = [run for run in found if model in (None, run.model) and kind in (None, run.kind)]
-    # Refreshes may come daily and learn nothing: they would bury what was learned.
+    # Refreshes may come daily and train nothing: they would bury the other runs.
     shown = [run for run in asked if kind or run.kind != "refresh" or run.state != "finished"]
     running = sum(run.state == "running" for run in shown)
     limit = None if model is not None else LISTED
@@ -138,13 +138,13 @@ def all_runs(stores: ConsoleStores, model: str | None = None) -> tuple[list[Run]
 
 
 def known_models(stores: ConsoleStores, told: ProjectedState, runs: Iterable[Run]) -> list[str]:
-    """Declared models first, then those that were only tried."""
+    """Declared models first, then those that only have runs."""
     names = model_names(stores, told)
     return [*names, *sorted({run.model for run in runs} - set(names))]
 
 
 def key_of(run: Run) -> str:
-    """How a run is called in an address: `for_you.3`."""
+    """The key of a run in a URL: `for_you.3`."""
     return f"{run.model}.{run.number}"
 
 
@@ -156,12 +156,12 @@ def named(key: str) -> str:
     """
     model, _, number = key.rpartition(".")
     if not model or not (number.isascii() and number.isdecimal() and len(number) < 10):
-        raise BadRequest(f"{key!r} is no run", tip="write run=for_you.3 for the run for_you#3")
+        raise BadRequest(f"{key!r} is not a run", tip="write run=for_you.3 for the run for_you#3")
     return f"{model}#{int(number)}"
 
 
 def release_of(run: Run, known: ModelProjection | None) -> Release | None:
-    """The release that a run led to: the one that it names, else the first with the bundle that it left."""
+    """The release of a run: the one that it names, else the first with its bundle."""
     releases = [release for release, _ in known.releases] if known else []
     named = run.artefacts.get("release", "").removeprefix("release:")
     found = next((release for release in releases if release.name == named), None)
@@ -171,7 +171,7 @@ def release_of(run: Run, known: ModelProjection | None) -> Release | None:
 
 
 def run_of(release: Release, runs: Iterable[Run]) -> Run | None:
-    """The run that made a release, the newest where several name it; else the one that left its bundle."""
+    """The run that created a release, the newest where several name it; else the one with its bundle."""
     found = list(runs)
     for fits in (
         lambda run: run.artefacts.get("release", "").removeprefix("release:") == release.name,
@@ -241,7 +241,7 @@ def _group(stores: ConsoleStores, known: ModelProjection, runs: Sequence[Run], l
 
 
 def _going(stores: ConsoleStores, run: Run, shown: RunRow) -> RunRow:
-    """The row of a run, with how far it is while it runs."""
+    """The row of a run, with its progress while it is running."""
     if run.state != "running":
         return shown
     points, trials = stores.runs.points(run.name), stores.runs.trials(run.name)
@@ -255,33 +255,33 @@ def _going(stores: ConsoleStores, run: Run, shown: RunRow) -> RunRow:
 def _verdict(
     known: ModelProjection, runs: Sequence[Run], best: Run | None, figure: str
 ) -> tuple[list[str], list[ActionCommand]]:
-    """Which run is best, what became of it, and what to type."""
+    """The best run and its release as sentences, and commands to type."""
     if best is None:
-        return ["None of these runs has a figure yet."], []
+        return ["None of these runs has a metric yet."], []
     says = [f"{best.name} has the best {lower(measure(figure))}: {interval(best.metrics[figure])}."]
     commands: list[ActionCommand] = []
     champion, release = known.champion, release_of(best, known)
     learned = known.learned_live
     live = run_of(learned, runs) if learned else None
     if release is not None and champion is not None and learned is not None and release.name == learned.name:
-        fresh = "" if champion.name == learned.name else f", kept fresh as {champion.name}"
-        says.append(f"It became {release.name}, which is live{fresh}.")
+        fresh = "" if champion.name == learned.name else f", refreshed as {champion.name}"
+        says.append(f"Released as {release.name}, which is live{fresh}.")
         rival = _next_best(runs, best, figure)
         if rival is not None:
-            commands.append(_compare(best, rival, "see whether the next best is worse"))
+            commands.append(_compare(best, rival, "compare it with the second best"))
         return says, commands
     if release is not None:
-        says.append(f"It became {release.name}, which is not live{_instead(champion)}.")
+        says.append(f"Released as {release.name}, which is not live{_instead(champion)}.")
     else:
-        says.append(f"It led to no release{_instead(champion)}.")
+        says.append(f"It has no release{_instead(champion)}.")
     if live is not None and live is not best:
         if live.data != best.data:
-            says.append(f"{live.name}, which made the live one, saw other data.")
-        commands.append(_compare(live, best, "see whether it is better than what is live"))
+            says.append(f"{live.name}, the run of the live release, used different data.")
+        commands.append(_compare(live, best, "compare it with the live run"))
     if release is not None:
         commands.append(ActionCommand(text=f"tidemill promote {release.name}", does=f"make {release.name} live"))
     else:
-        commands.append(ActionCommand(text=f"tidemill train {best.model}", does="learn it and make a release"))
+        commands.append(ActionCommand(text=f"tidemill train {best.model}", does="train it and create a release"))
     return says, commands
 
 
@@ -299,19 +299,19 @@ def _next_best(runs: Sequence[Run], best: Run, figure: str) -> Run | None:
 
 def _headline(shown: Sequence[Run], asked: Sequence[Run], any_at_all: bool, running: int) -> str:
     if not any_at_all:
-        return "Nothing was tried yet."
+        return "No runs yet."
     if asked and not shown:
-        return "Nothing but refreshes so far."
+        return "Only refreshes so far."
     if not shown:
-        return "No run of this kind."
+        return "No runs of this kind."
     if running:
-        return f"{spelled(running)} {'run is' if running == 1 else 'runs are'} under way."
+        return f"{spelled(running)} {'run is' if running == 1 else 'runs are'} in progress."
     return f"{spelled(len(shown))} {'run' if len(shown) == 1 else 'runs'} so far."
 
 
 def _lead(shown: Sequence[Run], groups: Sequence[ModelRuns]) -> str:
     if not shown:
-        return "A run is kept whenever something is learned, searched or measured."
+        return "Every training, search and evaluation is recorded as a run."
     failed = sum(run.state in ("failed", "stopped") for run in shown)
     cpu = sum(run.cost.cpu_s for run in shown if run.cost)
     newest = max(run.as_of for run in shown)
@@ -319,12 +319,12 @@ def _lead(shown: Sequence[Run], groups: Sequence[ModelRuns]) -> str:
     if failed:
         parts.append(f"{failed:,} of {len(shown):,} failed or stopped")
     if cpu >= 1:
-        parts.append(f"{cpu:,.0f} CPU seconds in all")
+        parts.append(f"{cpu:,.0f} CPU seconds in total")
     if newest:
-        parts.append(f"the newest data through {through(newest)}")
+        parts.append(f"newest data through {through(newest)}")
     return ", ".join(parts) + "."
 
 
 def settings(run: Run) -> dict[str, str]:
-    """The parameters of a run as people write them, nested ones by their path."""
+    """The parameters of a run as text, nested ones by their path."""
     return {name: parameter(value) for name, value in flatten(run.parameters).items() if value not in (None, [], ())}

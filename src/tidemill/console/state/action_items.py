@@ -17,14 +17,14 @@ _LISTED = 3
 
 
 class ActionCommand(Record, frozen=True):
-    """What to type, and what it does."""
+    """A command to type, and what it does."""
 
     text: str
     does: str
 
 
 class ActionItem(Record, frozen=True):
-    """One thing that waits for a person."""
+    """One action that a person has to take."""
 
     #: `broken` stops something, `decide` waits for a decision, `hint` can wait.
     weight: Literal["broken", "decide", "hint"]
@@ -42,8 +42,8 @@ def action_items(
     problems: Sequence[str],
     unread: str | None,
 ) -> tuple[ActionItem, ...]:
-    """Everything that needs a person. `verify` passes if a release's files are whole, `unread` says why the ledger
-    could not be read, `problems` are what the last verification found.
+    """All action items, most urgent first. `verify` raises if a release's files are damaged, `unread` is the reason
+    why the ledger could not be read, `problems` are the findings of the last verification.
     """
     found = [*_unread(unread), *_problems(problems)]
     found += [need for model in told.models.values() for need in _damaged(model, verify)]
@@ -53,7 +53,7 @@ def action_items(
     if told.publication is None:
         found.append(
             _need(
-                "decide", "Nothing has been brought in yet", (), ("tidemill run --backfill", "bring in what there is")
+                "decide", "No data has been ingested yet", (), ("tidemill run --backfill", "ingest the existing data")
             )
         )
     else:
@@ -74,9 +74,9 @@ def _need(
 def _unread(unread: str | None) -> list[ActionItem]:
     if unread is None:
         return []
-    why = [unread, "Answers go on; what is shown here is the last that could be read."]
+    why = [unread, "Serving continues. This page shows the last state that could be read."]
     return [
-        _need("broken", "The ledger cannot be read", why, ("tidemill audit verify", "name the first line that fails"))
+        _need("broken", "The ledger cannot be read", why, ("tidemill audit verify", "report the first line that fails"))
     ]
 
 
@@ -85,8 +85,8 @@ def _problems(problems: Sequence[str]) -> list[ActionItem]:
         return []
     what = f"Verification found {counted(len(problems), 'problem')}"
     verify = (
-        ("tidemill lake verify", "look at every file again"),
-        ("tidemill audit verify", "look at every line again"),
+        ("tidemill lake verify", "verify every file again"),
+        ("tidemill audit verify", "verify every ledger line again"),
     )
     return [_need("broken", what, problems[:5], *verify)]
 
@@ -98,23 +98,28 @@ def _damaged(model: ModelProjection, verify: Callable[[Release], None]) -> list[
     try:
         verify(champion)
     except ReleaseError as error:
-        back = (f"tidemill rollback {model.name}", "go back to the release before")
+        back = (f"tidemill rollback {model.name}", "roll back to the previous release")
         return [_need("broken", f"The bundle of {champion.name} is damaged", [error.message], back)]
     return []
 
 
 def _pointers(one: ServedModel, told: ProjectedState) -> list[ActionItem]:
     if one.problem is not None:
-        back = (f"tidemill rollback {one.model}", "go back to the release before")
+        back = (f"tidemill rollback {one.model}", "roll back to the previous release")
         keeps = [f"{one.release} keeps serving."] if one.release and one.release != one.promoted else []
-        return [_need("broken", f"The server has trouble with {one.model}", [one.problem, *keeps], back)]
+        return [_need("broken", f"The server reports a problem with {one.model}", [one.problem, *keeps], back)]
     model = told.models.get(one.model)
     champion = model.champion if model else None
     if champion is None or one.promoted == champion.name:
         return []
-    why = f"The server was given {one.promoted or 'nothing'}, and the ledger says {champion.name}."
+    why = f"The server has {one.promoted or 'no release'}; the ledger has {champion.name}."
     return [
-        _need("broken", f"The pointer of {one.model} is behind the ledger", [why], ("tidemill run", "put it right"))
+        _need(
+            "broken",
+            f"The deployment of {one.model} is behind the ledger",
+            [why],
+            ("tidemill run", "update the deployment"),
+        )
     ]
 
 
@@ -127,27 +132,27 @@ def _held(stream: str, held: Sequence[IncrementProjection]) -> list[ActionItem]:
                 "decide",
                 f"{stream} of {day(one.increment.day)}, increment {n}, is held",
                 [failure.says for failure in one.verdict.failures if failure.severity == "hold"],
-                (f"tidemill check {stream} --replace {n} FILE", "bring a corrected file"),
+                (f"tidemill check {stream} --replace {n} FILE", "replace it with a corrected file"),
                 (f"tidemill check {stream} --accept {n} --by NAME --reason '…'", "publish it as it arrived"),
             )
         )
     if len(held) > _LISTED:
-        what = f"{counted(len(held) - _LISTED, 'more increment')} of {stream} held"
-        found.append(_need("decide", what, (), (f"tidemill check {stream}", "list them all")))
+        what = f"{counted(len(held) - _LISTED, 'more increment')} of {stream} are held"
+        found.append(_need("decide", what, (), (f"tidemill check {stream}", "list all of them")))
     return found
 
 
 def _off(one: ServedModel, model: ModelProjection | None) -> list[ActionItem]:
     champion = model.champion if model else None
     fallback = champion is None or champion.signature is None
-    why = "It answers by its declared fallback, or not at all." if fallback else "Nobody is answered from it."
+    why = "Requests get the declared fallback, or are refused." if fallback else "Requests are refused."
     return [_need("decide", f"{one.model} is switched off", [why], (f"tidemill on {one.model}", "switch it on again"))]
 
 
 def _unserved(name: str, model: ModelProjection | None) -> list[ActionItem]:
     if model is None or not model.releases:
-        learn = (f"tidemill train {name}", "learn it, evaluate it, make a release")
-        return [_need("decide", f"{name} was never learned", ["Nobody can be answered from it yet."], learn)]
+        learn = (f"tidemill train {name}", "train, evaluate and create a release")
+        return [_need("decide", f"{name} has not been trained yet", ["It cannot serve requests yet."], learn)]
     if model.champion is None:
         newest = model.releases[-1][0].name
         return [_need("decide", f"{name} has no champion", [], (f"tidemill promote {newest}", f"make {newest} live"))]
@@ -155,14 +160,14 @@ def _unserved(name: str, model: ModelProjection | None) -> list[ActionItem]:
 
 
 def _warned(model: ModelProjection) -> list[ActionItem]:
-    """What its assessment found that may make the champion's figures too good."""
+    """Findings of the assessment by which the champion's metrics may be too optimistic."""
     champion = model.champion
     assessment = champion.card.assessment if champion else None
     if champion is None or assessment is None or not assessment.warnings:
         return []
     why = [f"{one[:1].upper()}{one[1:].rstrip('.')}." for one in assessment.warnings]
-    learn = (f"tidemill train {model.name}", "learn it again, once that is mended")
-    return [_need("decide", f"{champion.name} may be worse than it looks", why[:_LISTED], learn)]
+    learn = (f"tidemill train {model.name}", "train again after fixing this")
+    return [_need("decide", f"{champion.name} may be worse than its metrics suggest", why[:_LISTED], learn)]
 
 
 def _candidate(model: ModelProjection) -> list[ActionItem]:
@@ -170,12 +175,12 @@ def _candidate(model: ModelProjection) -> list[ActionItem]:
     if champion is None or model.releases[-1][0].number <= max(_tried(model)):
         return []
     newest = model.releases[-1][0]
-    learned = f"It learned from data through {through(newest.card.as_of)}"
+    learned = f"It was trained on data through {through(newest.card.as_of)}"
     why = "It has new rules on the same bundle" if newest.bundle == champion.bundle else learned
-    promote = (f"tidemill promote {newest.name}", "make it live")
-    return [_need("hint", f"{newest.name} is ready and not live", [f"{why}; {champion.name} is live."], promote)]
+    promote = (f"tidemill promote {newest.name}", "promote it")
+    return [_need("hint", f"{newest.name} is ready to promote", [f"{why}; {champion.name} is live."], promote)]
 
 
 def _tried(model: ModelProjection) -> list[int]:
-    """Numbers of releases that were champion: one that was rolled back is no candidate."""
+    """Numbers of releases that were champion: one that was rolled back is not a candidate."""
     return [int(change.release.rpartition("@")[2]) for change in model.changes if change.release]

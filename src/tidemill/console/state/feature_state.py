@@ -24,9 +24,9 @@ from tidemill.loop.online.feature_metadata_files import DeclaredView
 from tidemill.loop.online.view_rows import online_figures, online_rows
 from tidemill.serving.live.server_clock import replayed
 
-#: From this share of values on, missing ones are told as something to look at.
+#: From this share on, missing values need attention.
 MISSING = 0.5
-#: `broken`: nothing can be looked up; `decide`: a person should look; `hint`: it can wait; `well`.
+#: `broken`: lookups return nothing; `decide`: a person should check it; `hint`: it can wait; `well`: fresh.
 Weight = Literal["broken", "decide", "hint", "well"]
 
 
@@ -52,21 +52,21 @@ class ViewState(Record, frozen=True):
     expired: float
     missing: float
     weight: Weight
-    #: What needs somebody, in sentences; and what to type.
+    #: Findings as sentences, and commands to type.
     says: tuple[str, ...]
     commands: tuple[ActionCommand, ...]
 
 
 @dataclass(frozen=True)
 class ViewMeasurement:
-    """What a view's rows gave when they were read."""
+    """Event times and column statistics of a view's rows."""
 
     at: pa.Table
     columns: tuple[ColumnStatistics, ...]
 
 
 class ViewMeasurements:
-    """The figures of the views of one console."""
+    """Cached statistics of the views of one console."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[tuple[str | None, int], DeclaredView, ViewMeasurement]] = {}
@@ -88,7 +88,7 @@ class ViewMeasurements:
 
 
 def view_state(stores: ConsoleStores, told: ProjectedState, view: DeclaredView, measured: ViewMeasurement) -> ViewState:
-    """Declared and measured together, as of the server's clock: a replay's instant, else now."""
+    """Declaration and measurements together, as of the server's clock: a replay's instant, else now."""
     now = to_micros(replayed(stores.serving_root) or stores.clock.now())
     age = view_freshness(measured.at, ttl_us=view.ttl_us, now=now)
     made = told.made.get(view.name)
@@ -119,12 +119,12 @@ def view_state(stores: ConsoleStores, told: ProjectedState, view: DeclaredView, 
 def _needs(
     told: ProjectedState, view: DeclaredView, age: ViewFreshness, columns: tuple[ColumnStatistics, ...], made: bool
 ) -> tuple[Weight, list[str], list[ActionCommand]]:
-    """What a person should know of a view, the most pressing first."""
-    run = ActionCommand(text="tidemill run", does="bring in what there is and make the views again")
+    """Weight, findings and commands of a view, the most urgent first."""
+    run = ActionCommand(text="tidemill run", does="ingest new data and rebuild the views")
     if not made:
-        return "broken", ["It was never made: whoever looks it up finds nothing."], [run]
+        return "broken", ["Never materialised: lookups return nothing."], [run]
     if not age.rows:
-        return "broken", ["It holds no row: whoever looks it up finds nothing."], [run]
+        return "broken", ["It has no rows: lookups return nothing."], [run]
     says: list[str] = []
     if age.expired == 1:
         says.append(f"All values are older than {span(view.ttl_us or 0)} and count as missing.")
@@ -133,13 +133,13 @@ def _needs(
     empty = [one for one in columns if one.missing >= MISSING]
     if empty:
         worst = max(empty, key=lambda one: one.missing)
-        more = f", and of {counted(len(empty) - 1, 'other column')} half or more" if len(empty) > 1 else ""
-        says.append(f"{share(worst.missing)} of {worst.name} are missing{more}.")
+        more = f"; so is half or more of {counted(len(empty) - 1, 'other column')}" if len(empty) > 1 else ""
+        says.append(f"{share(worst.missing)} of {worst.name} is missing{more}.")
     if says:
         return "decide", says, [run] if age.expired >= 0.005 else []
     hints = []
     if not view.owner:
-        hints.append("Nobody answers for it: name an owner in mill.py.")
+        hints.append("No owner: set one in mill.py.")
     if not view.consumers:
         hints.append("No model uses it.")
     return ("hint", hints, []) if hints else ("well", [], [])

@@ -13,7 +13,7 @@ from tidemill.core.records.signature import InputField, Signature
 from tidemill.serving.infer.tensor_values import DATATYPE
 from tidemill.serving.process.server_handle import is_serving
 
-#: Fields that the example names; the others may be left out, or are required and always named.
+#: Fields in the example request; required fields beyond this number are included too.
 _NAMED = 12
 
 
@@ -26,7 +26,7 @@ class FormField(Record, frozen=True):
 
 
 class FieldOrigin(Record, frozen=True):
-    """Inputs that no request brings: looked up in a view, or computed by a function."""
+    """Inputs that are not request fields: looked up in a view, or computed by a function."""
 
     #: Of a lookup the view's page; empty for a function.
     view: str
@@ -36,7 +36,7 @@ class FieldOrigin(Record, frozen=True):
 
 
 class RequestForm(Record, frozen=True):
-    """How to ask, and a request to copy."""
+    """Request fields, filled-in inputs, outputs and an example request to copy."""
 
     fields: tuple[FormField, ...]
     sources: tuple[FieldOrigin, ...]
@@ -64,9 +64,9 @@ def _datatype(field: InputField) -> str:
 
 def _role(field: InputField) -> str:
     said = {
-        "subject": "names a person, who becomes a surrogate",
-        "event_time": "when it counts; now unless given",
-        "item": "names a thing",
+        "subject": "identifies a person; replaced by a pseudonym",
+        "event_time": "event time; defaults to now",
+        "item": "identifies an item",
     }.get(field.role or "", "")
     return said if field.optional or said else "required"
 
@@ -77,7 +77,7 @@ def _sources(signature: Signature) -> tuple[FieldOrigin, ...]:
             view=one.view,
             text=f"{one.view} by {one.entity}",
             gives=tuple(one.columns),
-            says=f"counts for {span(one.ttl_us)}" if one.ttl_us else "counts for ever",
+            says=f"expires after {span(one.ttl_us)} (TTL)" if one.ttl_us else "no expiry (TTL)",
         )
         for one in signature.lookups
     ]
@@ -86,7 +86,7 @@ def _sources(signature: Signature) -> tuple[FieldOrigin, ...]:
             view="",
             text=f"{one.function}({', '.join(one.takes)})",
             gives=tuple(field.name for field in one.gives),
-            says="computed at answer time",
+            says="computed at request time",
         )
         for one in signature.computed
     ]

@@ -10,23 +10,23 @@ from tidemill.console.state.ledger_projection import ProjectedState
 from tidemill.console.state.server_status import ServedModel
 from tidemill.core.record_format import Record
 
-#: `well`: it did its work; `look`: a person should look; `waits`: nothing has come to it yet.
+#: `well`: healthy; `look`: a person should check it; `waits`: it has no data yet.
 State = Literal["well", "look", "waits"]
 
 
 class RoomState(Record, frozen=True):
-    """One station of the loop."""
+    """State of one component of the loop."""
 
     name: str
     state: State
     #: One sentence.
     says: str
-    #: When it last left something, in microseconds; `None` where it never did.
+    #: When it last wrote to the ledger, in microseconds; `None` where it never did.
     at: int | None
 
 
 def rooms(told: ProjectedState, serving: Sequence[ServedModel], functions: int = 0) -> tuple[RoomState, ...]:
-    """All rooms that are filled, from `sources` round to `feedback`; `functions` compute features when asked for."""
+    """All components from `sources` to `feedback`; `functions` is the number of on-demand functions."""
     return (
         _sources(told),
         _lake(told),
@@ -42,43 +42,43 @@ def rooms(told: ProjectedState, serving: Sequence[ServedModel], functions: int =
 
 def _sources(told: ProjectedState) -> RoomState:
     if not told.streams:
-        return _waits("sources", "Nothing has arrived yet.")
+        return _waits("sources", "No data received yet.")
     last = max(told.streams.values(), key=lambda stream: stream.at).last.increment
     rows = counted(last.counts.arrived, "row")
-    says = f"{counted(len(told.streams), 'stream')}. Last came {last.stream}, {day(last.day)}: {rows}."
+    says = f"{counted(len(told.streams), 'stream')}. Latest: {last.stream}, {day(last.day)}, {rows}."
     return RoomState(name="sources", state="well", says=says, at=max(stream.at for stream in told.streams.values()))
 
 
 def _lake(told: ProjectedState) -> RoomState:
     if told.publication is None:
-        return _waits("lake", "Nothing is published yet.")
+        return _waits("lake", "Nothing published yet.")
     tables = counted(len(told.publication.versions), "table")
-    says = f"Publication {number(told.publication.number)} of {tables}, through {through(told.as_of)}."
+    says = f"Publication {number(told.publication.number)}: {tables}, data through {through(told.as_of)}."
     return RoomState(name="lake", state="well", says=says, at=told.published_at)
 
 
 def _checks(told: ProjectedState) -> RoomState:
     increments = [one for stream in told.streams.values() for one in stream.increments.values()]
     if not increments:
-        return _waits("checks", "No increment was checked yet.")
+        return _waits("checks", "No increment checked yet.")
     held = sum(one.held for one in increments)
     at = max(one.at for one in increments)
     if held:
-        says = f"{counted(held, 'increment is', 'increments are')} held; the days after flow on."
+        says = f"{counted(held, 'increment is', 'increments are')} held; later days are still published."
         return RoomState(name="checks", state="look", says=says, at=at)
     warned = sum(one.verdict.outcome == "warn" for one in increments)
-    says = f"{counted(len(increments), 'increment')} checked, {number(warned)} with a warning, none held."
+    says = f"{counted(len(increments), 'increment')} checked, {number(warned)} with warnings, none held."
     return RoomState(name="checks", state="well", says=says, at=at)
 
 
 def _features(told: ProjectedState, functions: int) -> RoomState:
-    computed = f"{counted(functions, 'function computes', 'functions compute')} features when asked for"
+    computed = f"{counted(functions, 'on-demand function')}"
     if not told.views and functions:
         return RoomState(name="features", state="well", says=f"{computed}.", at=told.published_at)
     if not told.views:
-        return _waits("features", "No feature view is filled yet.")
+        return _waits("features", "No feature view materialised yet.")
     rows = sum(rows for _, rows, _ in told.views.values())
-    says = f"{counted(len(told.views), 'view')}, {counted(rows, 'row')} ready for answers."
+    says = f"{counted(len(told.views), 'view')}, {counted(rows, 'row')} online."
     says += f" {computed}." if functions else ""
     return RoomState(name="features", state="well", says=says, at=max(at for _, _, at in told.views.values()))
 
@@ -86,36 +86,36 @@ def _features(told: ProjectedState, functions: int) -> RoomState:
 def _models(told: ProjectedState) -> RoomState:
     learned = [line for model in told.models.values() for line in model.learned]
     if not learned:
-        return _waits("models", "Nothing has been learned yet.")
+        return _waits("models", "No model trained yet.")
     names = sum(bool(model.learned) for model in told.models.values())
-    says = f"{counted(names, 'model')}, {counted(len(learned), 'bundle')} learned so far."
+    says = f"{counted(names, 'model')}, {counted(len(learned), 'bundle')} trained."
     return RoomState(name="models", state="well", says=says, at=max(line.at for line in learned))
 
 
 def _training(told: ProjectedState) -> RoomState:
     made = [pair for model in told.models.values() for pair in model.releases]
     if not made:
-        return _waits("training", "No quality was measured yet.")
+        return _waits("training", "No release created yet.")
     release, line = max(made, key=lambda pair: pair[1].at)
     rows, until = counted(release.card.n_rows, "row"), through(release.card.as_of)
-    says = f"{release.card.model} last learned from {rows}, through {until}."
+    says = f"Latest: {release.card.model}, trained on {rows}, data through {until}."
     return RoomState(name="training", state="well", says=says, at=line.at)
 
 
 def _release(told: ProjectedState) -> RoomState:
     changes = [change for model in told.models.values() for change in model.changes if change.release]
     if not changes:
-        return _waits("release", "No release is champion yet.")
+        return _waits("release", "No champion yet.")
     last = max(reversed(changes), key=lambda change: change.at)  # of two at the same instant the later one
-    how = "rolled back to" if last.what == "rollback" else "promoted"
-    return RoomState(name="release", state="well", says=f"{last.release} was {how} by {last.actor}.", at=last.at)
+    did = "rolled back to" if last.what == "rollback" else "promoted"
+    return RoomState(name="release", state="well", says=f"{last.actor} {did} {last.release}.", at=last.at)
 
 
 def _serving(told: ProjectedState, serving: Sequence[ServedModel]) -> RoomState:
     live = [model for model in serving if model.release]
     at = max((model.since for model in told.models.values() if model.since), default=None)
     if not live:
-        return _waits("serving", "No model is live yet.")
+        return _waits("serving", "No live model yet.")
     broken = next((model.problem for model in serving if model.problem), None)
     off = [model.model for model in live if model.off]
     running = max(model.workers for model in serving)
@@ -125,18 +125,18 @@ def _serving(told: ProjectedState, serving: Sequence[ServedModel]) -> RoomState:
         return RoomState(name="serving", state="look", says=f"{', '.join(off)} is switched off.", at=at)
     if not running:
         return RoomState(name="serving", state="waits", says="No server is running.", at=at)
-    says = f"{counted(running, 'worker')} answer for {counted(len(live), 'model')}."
+    says = f"{counted(running, 'worker serves', 'workers serve')} {counted(len(live), 'model')}."
     return RoomState(name="serving", state="well", says=says, at=at)
 
 
 def _feedback(told: ProjectedState) -> RoomState:
     predictions, outcomes = told.kept.get("predictions"), told.kept.get("outcomes")
     if predictions is None:
-        return _waits("feedback", "No prediction was logged yet.")
+        return _waits("feedback", "No prediction logged yet.")
     said = f"{counted(predictions.rows, 'prediction')} logged"
     if outcomes is None:
-        return RoomState(name="feedback", state="well", says=f"{said}, no outcome came back yet.", at=predictions.at)
-    says = f"{said}, {counted(outcomes.rows, 'outcome')} came back."
+        return RoomState(name="feedback", state="well", says=f"{said}, no feedback received yet.", at=predictions.at)
+    says = f"{said}, {counted(outcomes.rows, 'outcome')} received."
     return RoomState(name="feedback", state="well", says=says, at=max(predictions.at, outcomes.at))
 
 

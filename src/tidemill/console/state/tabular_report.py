@@ -17,19 +17,19 @@ from tidemill.core.records.release import Release
 
 #: `better` and `worse`: the interval of the difference leaves out zero.
 Standing = Literal["better", "even", "worse"]
-#: How strongly values and contributions go together before a direction is named.
+#: Least correlation of values and contributions for which a direction is named.
 _CLEAR = 0.3
 _TASKS = {
-    "binary": "the probability of one of two classes",
-    "classes": "the probabilities of several classes",
-    "number": "a number",
-    "count": "a count",
+    "binary": "binary classification",
+    "classes": "multi-class classification",
+    "number": "regression",
+    "count": "count regression",
 }
 _STATES = {"chosen": 0, "stacked": 1, "kept out": 2, "late": 3, "failed": 4}
 
 
 class ScoresAgainst(Record, frozen=True):
-    """Scores beside those of something else on the same rows."""
+    """Scores compared with those of a baseline or champion on the same rows."""
 
     name: str
     standing: Standing
@@ -37,21 +37,21 @@ class ScoresAgainst(Record, frozen=True):
 
 
 class SliceScoreRow(Record, frozen=True):
-    """Rows that share a value of one column, and whether the model is worse there beyond noise."""
+    """Rows that share a value of one column, and whether the model is significantly worse there."""
 
     part: SliceScore
     standing: Standing
 
 
 class GapRow(Record, frozen=True):
-    """How differently groups are treated by one measure, and whether beyond noise."""
+    """A fairness gap between groups by one metric, and whether it is significant."""
 
     gap: GroupGap
     sure: bool
 
 
 class InputInfluence(Record, frozen=True):
-    """An input, its share of what moves the answers, and which way it moves them."""
+    """An input, its share of the feature importance, and the direction of its effect."""
 
     input: str
     share: float
@@ -59,18 +59,18 @@ class InputInfluence(Record, frozen=True):
 
 
 class TriedCandidate(Record, frozen=True):
-    """Something that was tried on the way, with the settings as people read them."""
+    """A candidate of the search, with its settings as text."""
 
     member: EnsembleMember
     settings: str
 
 
 class TabularReport(Record, frozen=True):
-    """What the Model page shows of a tabular release."""
+    """Content of the Model page for a tabular release."""
 
     task: str
     target: str
-    #: The one sentence, and how sure it is.
+    #: The verdict, and the sentences with its intervals.
     says: str
     sure: str
     measure: str
@@ -87,7 +87,7 @@ class TabularReport(Record, frozen=True):
 
 
 def tabular_report(release: Release, serving_root: Path) -> TabularReport | None:
-    """What is shown of a release with a signature; `None` for a recommender's."""
+    """The report of a release with a signature; `None` for a recommender's."""
     signature = release.signature
     if signature is None:
         return None
@@ -118,7 +118,7 @@ def tabular_report(release: Release, serving_root: Path) -> TabularReport | None
 
 
 def standing(score: MetricScore) -> Standing:
-    """Whether the model is better beyond noise: the interval of the difference lies on one side of zero."""
+    """Whether the model is significantly better: the interval of the difference lies on one side of zero."""
     low, high = score.difference.low, score.difference.high
     if low <= 0 <= high:
         return "even"
@@ -126,13 +126,13 @@ def standing(score: MetricScore) -> Standing:
 
 
 def verdict(name: str, found: Assessment | None) -> tuple[str, str]:
-    """One sentence that answers, and one that says how sure it is."""
+    """The verdict as one sentence, and the sentences with its intervals."""
     if found is None or not found.scores:
-        return "It was not measured.", "There was too little to hold back for a test."
+        return "It was not evaluated.", "There was not enough data for a test set."
     others = [(found.baseline, found.main)]
     if found.beside_champion:
         others.insert(0, (found.champion, found.beside_champion[0]))
-    said = {"better": "beats {}", "even": "is not better than {} beyond noise", "worse": "is worse than {}"}
+    said = {"better": "beats {}", "even": "is not significantly better than {}", "worse": "is worse than {}"}
     parts = [said[standing(score)].format(_called(found, other)) for other, score in others]
     return f"{name} {' and '.join(parts)}.", " ".join(_sentence(found, other, score) for other, score in others)
 
@@ -143,7 +143,9 @@ def _called(found: Assessment, other: str) -> str:
 
 def _sentence(found: Assessment, other: str, score: MetricScore) -> str:
     figure, by = measure(score.name), interval(score.difference, signed=True)
-    return f"{figure} {interval(score.model)} against {interval(score.baseline)} of {other}: a difference of {by}."
+    return (
+        f"{figure} {interval(score.model)}, compared with {interval(score.baseline)} of {other}: a difference of {by}."
+    )
 
 
 def _prevalence(found: Assessment, target: str, classes: tuple[str, ...]) -> str:
@@ -166,23 +168,23 @@ def _beside(found: Assessment) -> list[ScoresAgainst]:
 
 
 def _calibration(found: Assessment) -> str:
-    """Whether what is said comes true, in a sentence."""
+    """Calibration as a sentence."""
     apart = [one for one in found.bins if not one.observed.low <= one.predicted <= one.observed.high]
     if not found.bins:
         return ""
-    of = f"{len(apart):,} of {counted(len(found.bins), 'group')} of alike answers"
+    of = f"{len(apart):,} of {counted(len(found.bins), 'bin')}"
     if not apart:
-        said = "What it says comes true: the truth of every group of alike answers lies around what was said."
+        said = "Well calibrated in every bin."
     else:
         below = sum(one.predicted < one.observed.low for one in apart)
-        way = "too low" if below == len(apart) else "too high" if not below else "off, some low and some high"
-        said = f"What it says is {way} in {of}, beyond noise."
+        way = "too low" if below == len(apart) else "too high" if not below else "off, some too low and some too high,"
+        said = f"Predictions are significantly {way} in {of}."
     error = found.calibration_error
     return said + (f" Expected calibration error {interval(error)}." if error is not None else "")
 
 
 def _parts(found: Assessment) -> tuple[SliceScoreRow, ...]:
-    """Those that are worse beyond noise first, and of alike ones the worst first: by the difference to all others."""
+    """Significantly worse slices first, then by the difference from all other rows, worst first."""
     way = 1.0 if found.scores and found.main.higher_is_better else -1.0
     rows = [SliceScoreRow(part=part, standing=_part_standing(part, way)) for part in found.parts]
     order = ("worse", "even", "better")
@@ -206,8 +208,8 @@ def _direction(direction: float | None) -> str:
     if direction is None:
         return "by category"
     if abs(direction) < _CLEAR:
-        return "both ways"
-    return "more raises it" if direction > 0 else "more lowers it"
+        return "no single direction"
+    return "higher values raise it" if direction > 0 else "higher values lower it"
 
 
 def _members(found: Assessment) -> tuple[TriedCandidate, ...]:
@@ -222,7 +224,7 @@ def _members(found: Assessment) -> tuple[TriedCandidate, ...]:
 
 
 def _settings(text: str) -> str:
-    """Settings that are JSON, with a space behind each comma, so that they can be broken into lines."""
+    """Settings in JSON with a space after each comma, so that they can wrap."""
     return text.replace(",", ", ").replace(",  ", ", ")
 
 
@@ -230,14 +232,14 @@ def _commands(release: Release) -> tuple[ActionCommand, ...]:
     return (
         ActionCommand(
             text=f"tidemill export {release.name} {release.model}-{release.number}",
-            does="a folder that answers without tidemill",
+            does="export a folder that serves predictions without tidemill",
         ),
-        ActionCommand(text=f"tidemill reproduce {release.name}", does="learn it again and compare"),
+        ActionCommand(text=f"tidemill reproduce {release.name}", does="train again and compare"),
     )
 
 
 def shareable_assessment(found: Assessment) -> Assessment | None:
-    """The assessment without figures of fewer rows than could be shown."""
+    """The assessment without scores of groups that are too small to be shown."""
     if found.n_test < FEWEST_USERS:
         return None
 

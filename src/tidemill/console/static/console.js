@@ -1,5 +1,5 @@
-// Small comforts; every page is whole without them: copy a command, follow the mill while the page is open, choose
-// runs to compare, sort the trials of a search, and point at one of them.
+// Progressive enhancement; every page works without it: copy a command, refresh the page while it is open, select
+// runs to compare, sort the trials of a search, and highlight one of them.
 "use strict";
 
 const EVERY_MS = 5000, LIVE_MS = 2000, MOST = 8;
@@ -25,26 +25,26 @@ async function copy(button) {
   setTimeout(() => { button.textContent = "copy"; }, 1500);
 }
 
-// ---- runs to compare: the older ones first, so that what is newer is measured against them
+// ---- runs to compare: the older ones first, so that newer runs are compared with them
 
 function choose(box) {
   if (box.checked) chosen.add(box.value); else chosen.delete(box.value);
-  tell();
+  updateSelection();
 }
 
-function tell() {
+function updateSelection() {
   const bar = document.querySelector(".chosen"), link = bar.querySelector("a");
   const keys = [...chosen].sort((one, other) => number(one) - number(other));
   bar.hidden = keys.length === 0;
-  bar.querySelector("span").textContent = keys.length === 1 ? "1 run chosen, one more to compare"
-    : keys.length > MOST ? `${keys.length} runs chosen, at most ${MOST} can be compared` : `${keys.length} runs chosen`;
+  bar.querySelector("span").textContent = keys.length === 1 ? "1 run selected; select one more to compare"
+    : keys.length > MOST ? `${keys.length} runs selected; at most ${MOST} can be compared` : `${keys.length} runs selected`;
   link.hidden = keys.length < 2 || keys.length > MOST;
   link.href = "/runs/compare?" + keys.map((key) => "run=" + encodeURIComponent(key)).join("&");
 }
 
 function number(key) { return Number(key.slice(key.lastIndexOf(".") + 1)); }
 
-// ---- a table that sorts by the column that is pressed
+// ---- sort a table by the column whose header is clicked
 
 function sortable(table) {
   for (const [place, head] of [...table.tHead.rows[0].cells].entries()) {
@@ -53,7 +53,7 @@ function sortable(table) {
     button.type = "button";
     button.append(...head.childNodes);
     button.addEventListener("click", (event) => {
-      if (event.detail) button.blur(); // pressed by pointer: the page may go on following
+      if (event.detail) button.blur(); // clicked with a pointer: the page may go on refreshing
       const [was, down] = sorted.get(table.dataset.sort) || [];
       sort(table, place, was === place ? !down : true);
     });
@@ -68,7 +68,7 @@ function sort(table, place, down) {
   const by = (row) => row.cells[place].dataset.by ?? row.cells[place].textContent.trim();
   const rows = [...body.rows].map((row) => [by(row), row]);
   rows.sort(([one], [other]) => {
-    if (one === "" || other === "") return (one === "") - (other === ""); // what has nothing stays below
+    if (one === "" || other === "") return (one === "") - (other === ""); // rows without a value stay at the end
     const a = Number(one), b = Number(other);
     return way * (Number.isNaN(a) || Number.isNaN(b) ? one.localeCompare(other) : a - b);
   });
@@ -88,9 +88,9 @@ function point(at) {
   if (!trial) return;
   const same = section.querySelectorAll(`[data-trial="${trial.dataset.trial}"]`);
   for (const one of same) one.classList.add("lit");
-  const told = section.querySelector(`.thread[data-trial="${trial.dataset.trial}"] title`);
+  const title = section.querySelector(`.thread[data-trial="${trial.dataset.trial}"] title`);
   const readout = section.querySelector(".readout");
-  if (readout && told) readout.textContent = told.textContent;
+  if (readout && title) readout.textContent = title.textContent;
   else if (readout) readout.textContent = `Trial ${trial.dataset.trial} is not drawn.`;
 }
 
@@ -103,7 +103,7 @@ document.addEventListener("change", (event) => {
 });
 document.addEventListener("pointerover", (event) => point(event.target));
 
-// ---- follow the mill: a part that says where it is asked for anew while it is live, else the whole page
+// ---- refresh: the live part from its own address while there is one, else the whole page
 
 let tag = null, at = 0, stale = false;
 
@@ -114,7 +114,7 @@ function busy(part) {
 
 async function follow() {
   const live = document.querySelector("main [data-live]"), part = live || document.querySelector("main");
-  if (!live && !stale && document.querySelector("main [data-still]")) return; // what has ended changes no more
+  if (!live && !stale && document.querySelector("main [data-still]")) return; // a run that has ended does not change
   if (busy(part) || Date.now() - at < (live || stale ? LIVE_MS : EVERY_MS) - 200) return;
   at = Date.now();
   const lost = document.querySelector(".lost");
@@ -138,9 +138,9 @@ function replace(part, fresh, live) {
   const made = document.adoptNode(found);
   ready(made);
   part.replaceWith(made);
-  stale = Boolean(live) && !made.dataset.live; // it has ended: the rest of the page says so too
+  stale = Boolean(live) && !made.dataset.live; // it has ended: refresh the rest of the page once
   if (whole) document.title = fresh.title;
-  if (chosen.size) tell();
+  if (chosen.size) updateSelection();
   if (box !== null) [...document.querySelectorAll(".pick input")].find((one) => one.value === box)?.focus();
 }
 

@@ -52,8 +52,8 @@ _FOREVER = "private, max-age=31536000, immutable"
 
 
 def create_app(stores: ConsoleStores, *, port: int = 8401, access: Access | None = None) -> ASGIApp:
-    """The console over `house`. `access` is asked before every route; unless given, this machine alone is let in,
-    and of its pages those of `port`.
+    """The console over `stores`. `access` is checked before every route; by default only this machine is let in, and
+    of its origins only `port`.
     """
     pages = _ConsolePages(stores)
     app = Starlette(
@@ -82,7 +82,7 @@ def create_app(stores: ConsoleStores, *, port: int = 8401, access: Access | None
 
 
 class _ConsolePages:
-    """The routes; pages are put together in a thread, one at a time, since they share the story."""
+    """The routes; pages are built in a thread, one at a time, since they share the ledger projection."""
 
     def __init__(self, stores: ConsoleStores) -> None:
         self._stores = stores
@@ -112,7 +112,7 @@ class _ConsolePages:
     async def _model(self, request: Request) -> ModelPage:
         model, asked = request.path_params["model"], request.query_params.get("release")
         if asked is not None and not (asked.isascii() and asked.isdecimal() and len(asked) < 10):
-            raise BadRequest("`release` is the number of a release")
+            raise BadRequest("`release` must be the number of a release")
         number = int(asked) if asked else None
         return await self._made(lambda: model_page(self._stores, self._story, model, number, self._sums))
 
@@ -194,25 +194,27 @@ class _ConsolePages:
     async def alive(self, request: Request) -> Response:
         return Response("ok\n", media_type="text/plain")
 
-    # ---- what went wrong
+    # ---- errors
 
     async def refused(self, request: Request, error: Exception) -> Response:
         """An HTTP error of the router: no such page, or a method other than GET."""
         assert isinstance(error, HTTPException)
-        says = {404: "There is no such page.", 405: "The console only shows; what changes something is a command."}
+        says = {404: "Page not found.", 405: "The console is read-only; make changes on the command line."}
         text = says.get(error.status_code, error.detail)
         return self._problem(request, error.status_code, ServeError(text), error.headers)
 
     async def failed(self, request: Request, error: Exception) -> Response:
-        """An error of ours, with its code and its tip."""
+        """A tidemill error, with its code and its tip."""
         assert isinstance(error, TidemillError)
         return self._problem(request, 404 if isinstance(error, NoSuchRelease | UnknownName) else status(error), error)
 
     async def broken(self, request: Request, error: Exception) -> Response:
-        """A fault: its place goes to the log, and nothing that it was made of to the page."""
+        """An unexpected error: its place goes to the log, and no detail of it to the page."""
         place = "".join(traceback.format_tb(error.__traceback__)[-4:])
         _log.error("%s while showing %s:\n%s", type(error).__name__, request.url.path, place)
-        return self._problem(request, 500, ServeError("The console failed on this page.", tip="its log says where"))
+        return self._problem(
+            request, 500, ServeError("The console failed on this page.", tip="see the log of the console")
+        )
 
     def _problem(self, request: Request, code: int, error: TidemillError, headers: Any = None) -> Response:
         if request.url.path.endswith(".json"):
@@ -232,7 +234,7 @@ def _json(request: Request, page: Record) -> Response:
 
 
 def _tagged(request: Request, content: bytes, media: str) -> Response:
-    """A response that a browser may keep and must ask about: unchanged, it costs a 304."""
+    """A response that a browser may cache and must revalidate: unchanged, it costs a 304."""
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"etag": tag, "cache-control": "private, no-cache"}
     if tag in [one.strip() for one in request.headers.get("if-none-match", "").split(",")]:
@@ -241,7 +243,7 @@ def _tagged(request: Request, content: bytes, media: str) -> Response:
 
 
 def _assets() -> dict[str, tuple[bytes, str, str]]:
-    """Name -> content, media type and a short hash that stands in its address, so that it may be kept for ever."""
+    """Name -> content, media type and a short hash that is part of the URL, so that it may be cached for a year."""
     found = {}
     for file in (resources.files("tidemill.console") / "static").iterdir():
         media = _MEDIA.get("." + file.name.rpartition(".")[2])

@@ -1,7 +1,7 @@
 """Guard in front of every page: requests from this machine only, and security headers on every response.
 
-The policy allows scripts, styles and pictures of our own origin and nothing besides: no inline code, no frames, no
-forms, no other site. It is on every response, the refused and the broken ones too.
+The policy allows scripts, styles and pictures of our own origin and nothing else: no inline code, no frames, no
+forms, no other site. It is on every response, errors included.
 """
 
 from __future__ import annotations
@@ -62,18 +62,18 @@ class Guard:
         try:
             await (refusal or self._app)(scope, receive, guarded)
         except Exception:
-            # Starlette raises again what it has answered with a 500 and we have told; what was not answered goes on.
+            # Starlette raises again after it has sent a 500, which is logged; an error without a response goes on.
             if not answered:
                 raise
 
     def _refusal(self, headers: Headers) -> ASGIApp | None:
         hosts = [*headers.getlist("host"), *headers.getlist("x-forwarded-host")]
         if len(headers.getlist("host")) != 1 or not self._pass((host, None, None) for host in hosts):
-            return PlainTextResponse("This console answers to the names of this machine only. [TM902]\n", 400)
+            return PlainTextResponse("The console accepts requests for the names of this machine only. [TM902]\n", 400)
         origins: list[str | None] = [*headers.getlist("origin")] or [None]
         site = headers.get("sec-fetch-site")
         if not self._pass((hosts[0], origin, site) for origin in origins):
-            return PlainTextResponse("A page of another site made this request. [TM902]\n", 403)
+            return PlainTextResponse("Cross-site requests are refused. [TM902]\n", 403)
         return None
 
     def _pass(self, asked: Iterable[tuple[str | None, str | None, str | None]]) -> bool:

@@ -16,13 +16,13 @@ from tidemill.serving.http.access import refuse_foreign_bind
 
 
 def show(stores: ConsoleStores, *, host: str, port: int) -> None:
-    """Show `house` on `host:port` until told to stop; `AddressRefused` where others than this machine could look."""
+    """Serve the console of `stores` on `host:port` until a signal; `AddressRefused` where others can reach it."""
     refuse_foreign_bind(host)
     asyncio.run(_until_stopped(embedded(stores, host=host, port=port)))
 
 
 def embedded(stores: ConsoleStores, *, host: str, port: int) -> Server:
-    """The server that `show` runs, for those who have a loop of their own: `await server.serve()`, `server.stop()`."""
+    """The server that `show` runs, for a caller with its own event loop: `await server.serve()`, `server.stop()`."""
     return Server(
         create_app(stores, port=port),
         address=host,
