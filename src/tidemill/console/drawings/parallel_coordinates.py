@@ -1,6 +1,6 @@
 """Parallel coordinates of the trials of a search: one axis for each setting that varies, the score last.
 
-A trial that came to no figure ends below the figure's axis, and a setting that a trial does not have lies below its
+A trial without a score ends below the score axis, and a setting that a trial does not have is drawn below its
 axis: each drawing keeps one lane there. Where there are very many trials, the best are drawn and every so-many-th of
 the others; the table beside the drawing holds them all.
 """
@@ -37,7 +37,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class PlotAxis:
-    """One axis: a setting, or the figure."""
+    """One axis: a setting, or the score."""
 
     name: str
     x: float
@@ -85,7 +85,7 @@ def varying(trials: Sequence[Trial]) -> list[str]:
     return [name for name in names if len({_key(trial, name) for trial in trials}) > 1]
 
 
-def parallel_plot(trials: Sequence[Trial], best: int | None, measure: str = "figure") -> ParallelPlot | None:
+def parallel_plot(trials: Sequence[Trial], best: int | None, measure: str = "score") -> ParallelPlot | None:
     """Lay `trials` out; `None` where nothing varies, or there are fewer than two."""
     names = varying(trials)
     if len(trials) < 2 or not names:
