@@ -221,7 +221,7 @@ def test_the_ledger_away_is_said_and_the_other_pages_stand(mill: Any, get: Calla
 def test_a_run_shows_what_it_was_given_and_what_came_of_it(busy: Any, get: Callable[..., Any]) -> None:
     text = markup.unescape(get(busy.stores(), "/runs/for_you/2").text)
     for wanted in [
-        "for_you#2: hit rate at 10, warm users is 0.093.",
+        "for_you#2: hit rate at 10 of warm users is 0.093.",
         "360 days",
         "parts.ease.l2",
         "table:ratings@22",
@@ -352,7 +352,7 @@ def test_lines_stay_on_the_axes_and_the_best_lies_on_top() -> None:
     assert made is not None
     assert made.threads[-1].number == best
     assert [axis.name for axis in made.axes] == [
-        "learner", "half_life", "neighbours", "popularity", "l2", "factors", "figure",
+        "learner", "half_life", "neighbours", "popularity", "l2", "factors", "score",
     ]  # fmt: skip
     for thread in made.threads:
         heights = [float(y) for y in re.findall(r" ([\d.]+)", thread.path)]

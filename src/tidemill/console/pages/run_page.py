@@ -181,7 +181,8 @@ def _headline(run: Run, figure: str) -> str:
         return f"{run.name} was stopped."
     if figure in run.metrics:
         metric = run.metrics[figure]
-        return f"{run.name}: {lower(measure(figure))} is {metric.value:.3f}."
+        name = lower(measure(figure)).replace(", ", " of ")  # hit rate at 10 of warm users
+        return f"{run.name}: {name} is {metric.value:.3f}."
     return f"{run.name} finished."
 
 
