@@ -284,7 +284,7 @@ def test_the_page_follows_the_mill_without_being_loaded_again(look: Any, mill: A
             page.wait_for_timeout(20)
         mill.publish(mill.increment("reviews", DAY))
         lake = page.locator("#room-lake .says")
-        playwright.expect(lake).to_have_text("Publication 1 of 3 tables, through 7 Sep 2018.", timeout=20_000)
+        playwright.expect(lake).to_have_text("Publication 1: 3 tables, data through 7 Sep 2018.", timeout=20_000)
         assert page.evaluate("window.stays") is True
         assert page.locator("button.copy").first.is_visible()
 
