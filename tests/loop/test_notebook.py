@@ -140,7 +140,7 @@ def went_through(done: Done) -> None:
     shown, printed = done.texts("text/html"), done.texts("printed")
     assert 'class="tidemill-map"' in shown and shown.count("<svg") == 2
     assert "on the same users" in shown
-    for words in ("1. Drawn:", "2. Filtered:", "3. Scored:", "4. Ordered:", "5. Filled up by", "6. The slate"):
+    for words in ("1. Retrieved:", "2. Filtered:", "3. Scored:", "4. Ordered:", "5. Fallback", "6. The slate"):
         assert words in printed
     everything = json.dumps(done.notebook)
     assert redact_surrogates(everything) == everything, "a person's surrogate stands in the notebook"

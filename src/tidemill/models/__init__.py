@@ -1,7 +1,7 @@
 """Models: learners and their settings, the recommenders and tabular models that they train, and slates.
 
-Upstream: nothing but core. It knows no lake, no server and no user: interactions come in as arrays of codes, facts come
-in through a small protocol, and what goes out is a folder of arrays and an answer.
+Upstream: core only. It has no access to the lake, the server or user ids: interactions are arrays of codes, facts come
+through a small protocol, and the results are a folder of arrays and recommendations or predictions.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def test_each_step_of_a_known_slate() -> None:
     assert len(steps.filled) == 3
     assert all(by_item[item].pieces["cooccurrence"] == 0.0 for item in steps.filled)
     text = steps.text()
-    assert "low: i10" in text and "goes with i00" in text and "Filled up by popular(days=30, n=100): 3 items" in text
+    assert "low: i10" in text and "goes with i00" in text and "Fallback popular(days=30, n=100): 3 items" in text
 
 
 def test_a_stranger_has_steps_too() -> None:
@@ -129,4 +129,4 @@ def test_a_stranger_has_steps_too() -> None:
     rules = models.slate(retrieve=[models.trending(days=7)], filter=[models.unseen()]).rules({})
     steps = SteppedEngine(recommender, rules, facts_of(recommender, told)).steps([], [], 2, as_of=NOW)
     assert steps.history == () and steps.filled == ("i00", "i01")
-    assert "a stranger" in steps.text()
+    assert "no events (cold start)" in steps.text()

@@ -53,7 +53,7 @@ def build_examples(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpe
         time=None if time is None else rows[time].cast(pa.int64()).to_numpy(),
         group=None if model.group is None else _codes(rows[model.group]),
         attributes=rows.select(attributes).cast(pa.schema([(name, pa.string()) for name in attributes])),
-        foretells=model.target,
+        target_name=model.target,
         row=rows[ROW].to_numpy() if ROW in rows.column_names else np.arange(rows.num_rows),
     )
 

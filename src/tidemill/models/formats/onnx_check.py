@@ -19,7 +19,7 @@ _NUMBERS = re.compile(rb"(?:\x3d.{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f])+", re.DOTA
 
 
 def onnx_refusal_reason(raw: bytes) -> str | None:
-    """Why bytes are no ONNX graph that may be run; `None` where they are.
+    """Why bytes are refused as an ONNX graph; `None` where they are accepted.
 
     >>> onnx_refusal_reason(b"import os")
     'it is not an ONNX graph'

@@ -33,7 +33,7 @@ _NUMPY = {
 
 
 class ModelOrigin(Record, frozen=True):
-    """Where a model comes from, as its `card.json` says it; other keys of the file are left alone."""
+    """Origin of a model, as in its `card.json`; other keys of the file are ignored."""
 
     source: str = ""
     licence: str = ""
@@ -76,7 +76,7 @@ def check_origin(origin: ModelOrigin, raw: bytes, where: str) -> None:
 
 
 def pretrained(folder: str | Path) -> PretrainedGraph:
-    """The model in `folder`: for `learn=` (nothing is fitted), or as a function of arrays for features on demand.
+    """The model in `folder`: for `learn=` (nothing is fitted), or as a function of arrays for on-demand features.
 
     A relative folder is looked for in the project's folder, and outside of one in the working folder. Nothing is read
     before it is used.
@@ -90,7 +90,7 @@ def pretrained(folder: str | Path) -> PretrainedGraph:
 class PretrainedGraph:
     """A graph with its origin; may be shared between threads and pickled, since it is its folder's name alone."""
 
-    #: It may stand where an estimator does, though it has no `fit`.
+    #: It can be used in place of an estimator, though it has no `fit`.
     learned_elsewhere = True
 
     def __init__(self, folder: Path, root: Path = Path()) -> None:
@@ -99,7 +99,7 @@ class PretrainedGraph:
         self.root = root
 
     def __repr__(self) -> str:
-        """The folder and the hash that its card pins: another graph is another value, wherever the folder lies."""
+        """The folder and the hash that its card pins: another graph is another value, in any folder."""
         try:
             pinned = f", sha256={read_origin(self.place / CARD).sha256!r}"
         except OriginMissing:
@@ -111,7 +111,7 @@ class PretrainedGraph:
 
     @property
     def place(self) -> Path:
-        """Where its files lie."""
+        """The folder of its files."""
         return self.root / self.folder
 
     def within(self, root: Path) -> PretrainedGraph:

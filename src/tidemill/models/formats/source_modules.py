@@ -89,7 +89,7 @@ def load_shipped(
 
 
 class _BareModule(ast.NodeTransformer):
-    """Takes annotations off: they are for the type checker, and name things that are not shipped."""
+    """Removes annotations: they are for the type checker, and use names that are not shipped."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None

@@ -20,7 +20,7 @@ RecentEvents = Callable[[int | None], I64]
 
 
 class CountSettings(Protocol):
-    """What is counted, as data: a frozen msgspec struct. Parts with equal settings are made of the same counts."""
+    """Settings of the counts: a frozen msgspec struct. Parts with equal settings share the same counts."""
 
     def none(self) -> Counts:
         """Counts of no event."""
@@ -32,7 +32,7 @@ class CountSettings(Protocol):
 
 
 class Counts(Protocol):
-    """Counts that are kept fresh by the events of the users that something happened to."""
+    """Counts that are updated from the events of the users that changed."""
 
     @property
     def tally(self) -> ItemTally:
@@ -40,7 +40,7 @@ class Counts(Protocol):
         ...
 
     def changed(self, before: Interactions, after: Interactions) -> Self:
-        """The counts once some users' events are no longer as they were `before`, but as they are `after`."""
+        """The counts after some users' events changed from `before` to `after`."""
         ...
 
     def write(self, folder: Path) -> None:
@@ -50,12 +50,12 @@ class Counts(Protocol):
 
 @dataclass(frozen=True)
 class CountedLists:
-    """Makes a part's lists, from events or from counts that were kept."""
+    """Computes a part's lists, from events or from stored counts."""
 
     settings: CountSettings
     #: Lists of these items at an as-of (microseconds), from counts with these settings.
     lists: Callable[[Any, Sequence[str], int, RecentEvents], ItemLists]
-    #: The last days whose events the lists look at besides; 0 for none.
+    #: The number of recent days whose events the lists use as well; 0 for none.
     days: int = 0
 
     def __call__(self, events: Interactions, as_of: int) -> ItemLists:

@@ -29,7 +29,7 @@ class Als(LearnerSpec, frozen=True, kw_only=True, tag="als"):
     CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=60, extra="learn")
 
     factors: CountOrZero | Space | None = None
-    #: An event's confidence is 1 + confidence.
+    #: The confidence of an observed user-item pair is 1 + confidence.
     confidence: NotNegative | Space | None = None
     l2: Positive | Space = 0.1
     iterations: Count | Space = 10

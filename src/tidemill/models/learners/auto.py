@@ -17,7 +17,7 @@ from tidemill.models.learners.settings import Positive
 
 
 class Auto(LearnerSpec, frozen=True, kw_only=True, tag="auto"):
-    """All learners, cheapest first, within a deadline; the simplest stays unless a dearer one beats it beyond noise."""
+    """All learners, cheapest first, within a deadline; a costlier one is chosen only if it is significantly better."""
 
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
     CAPABILITIES: ClassVar[Capabilities] = Capabilities(in_blend=False)
@@ -27,15 +27,15 @@ class Auto(LearnerSpec, frozen=True, kw_only=True, tag="auto"):
     only: tuple[str, ...] = ()
 
     def parts(self) -> frozenset[str]:
-        """What may come out of it: any part, so that a slate is checked when the winner is known."""
+        """All possible parts, because the slate is checked again when the best learner is known."""
         found = frozenset({"popularity"})
         return found.union(*(kind.from_settings({}).parts() for kind in learners_to_try(self.only).values()))
 
 
 def learners_to_try(only: tuple[str, ...]) -> dict[str, type[LearnerSpec]]:
-    """The learners with these names, or all, cheapest first; one without a place in the order comes last.
+    """The learners with these names, or all, cheapest first; learners without a place in the order come last.
 
-    Raises `SettingRefused` for a name that none has.
+    Raises `SettingRefused` for an unknown name.
     """
     for name in only:
         if name == "auto" or not is_known(name):
@@ -44,7 +44,7 @@ def learners_to_try(only: tuple[str, ...]) -> dict[str, type[LearnerSpec]]:
 
 
 def learner_packages(spec: LearnerSpec) -> list[str]:
-    """Name and version of each package, besides tidemill, whose learner may shape what `spec` learns, sorted.
+    """Name and version of each package, besides tidemill, whose learner may be used by `spec`, sorted.
 
     Raises `SettingRefused` where another class is registered under its name.
     """
@@ -57,5 +57,5 @@ def learner_packages(spec: LearnerSpec) -> list[str]:
 
 
 def auto(*, minutes: float = 2.0, only: tuple[str, ...] | list[str] = ()) -> Auto:
-    """The learner that the data asks for: all are tried, cheapest first, and the simplest is kept on a tie."""
+    """Automatic choice of the learner: all are tried, cheapest first; the simplest is kept on a tie."""
     return Auto(minutes=minutes, only=tuple(only))

@@ -31,30 +31,30 @@ from tidemill.models.recommender.ranker_features import feature_names, query_fea
 from tidemill.models.recommender.ranking import CandidateRanker
 from tidemill.models.recommender.recommender import Recommender
 
-#: Windows that the trees learn from, and the share of the events before its end that each takes.
+#: Windows that the trees are trained on, and the share of the events before its end that each takes.
 WINDOWS, SHARE = 3, 0.1
-#: Questions of a window at most, evenly over its events.
+#: The largest number of queries of a window, evenly over its events.
 QUESTIONS = 10_000
-#: The most taken items of the last days are among the candidates too: slates may draw them beside the parts.
+#: The most popular items of the last days are candidates too: slates may retrieve them in addition to the parts.
 POPULAR, POPULAR_DAYS = 50, 90
-#: Fewer questions than this, whose answer was drawn, teach trees nothing.
+#: The smallest number of queries with a retrieved target.
 ENOUGH = 50
 
 
 class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
-    """A small ranker over what several learners say of an item, its age and counts, and the user's history."""
+    """A small ranker over the scores of several learners, the item's age and counts, and the user's history."""
 
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
     CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=70, in_blend=False, has_ranking=True, extra="learn")
 
-    #: The learners whose parts draw candidates and are scored together: name of the part -> learner.
+    #: The learners whose parts retrieve candidates and are scored together: name of the part -> learner.
     members: dict[str, LearnerSpec] = msgspec.field(default_factory=dict)
-    #: Candidates of each part.
+    #: Number of candidates of each part.
     draws: Count = 80
     trees: Count | Space = 50
     leaves: Annotated[int, Meta(ge=2)] | Space = 7
     rate: Positive | Space = 0.1
-    #: Rows in a leaf at least; fewer learn the noise of one window.
+    #: The smallest number of rows in a leaf; fewer fit the noise of one window.
     min_leaf: Count | Space = 400
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Without `members`, the usual ones are blended."""
+        """Without `members`, the default ones are used."""
         if "members" in settings and not settings["members"]:
             raise SettingRefused("blend: `members` is empty", tip="leave `members` out for the default ones")
         return super().from_settings({"members": blended(), **settings})
@@ -98,7 +98,7 @@ class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
         return self.members
 
     def part_recipes(self) -> dict[str, PartRecipe]:
-        """The first part of each member: what a ranker scores by is one opinion for each."""
+        """The first part of each member: the ranker has one score for each."""
         parts = {}
         for name, member in sorted(self.members.items()):
             part = next(iter(member.settled().part_recipes().values()))
@@ -112,7 +112,7 @@ class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
 
 
 def blend(**settings: Any) -> Blend:
-    """A learned blend: a ranker over the parts of several learners. Needs the extra `learn`.
+    """A trained blend: a ranker over the parts of several learners. Needs the extra `learn`.
 
     `members` names them: `blend(members={"session": cooccurrence(…), "knn": item_knn(…)})`; without it, what goes
     with the last items, with those of the last day and with a long history, neighbours of neighbours, item-kNN and
@@ -122,7 +122,7 @@ def blend(**settings: Any) -> Blend:
 
 
 def blended() -> dict[str, LearnerSpec]:
-    """The members of a learned blend unless others are named."""
+    """The default members of a blend."""
     long_ago = "100000 days"
     listed: dict[str, Any] = {"neighbours": 200, "factors": 0, "spectral_share": 0.0}
     near: dict[str, Any] = listed | {
@@ -151,7 +151,7 @@ def _line(spec: LearnerSpec) -> str:
 
 @dataclass(frozen=True)
 class _RankingQueries:
-    """Questions of one window: features (n, n_features), whether each row was taken, and rows of each question."""
+    """Queries of one window: features (n, n_features), whether each row was taken, and the rows of each query."""
 
     features: F32
     taken: I64
@@ -207,7 +207,7 @@ def first_seen(events: Interactions) -> I64:
 
 
 def _windows(events: Interactions) -> Iterator[tuple[int, int]]:
-    """`(start, end)` of each window, latest first; fewer where the events lie on few days."""
+    """`(start, end)` of each window, latest first; fewer where the events cover few days."""
     end = int(events.time.max()) + 1
     for _ in range(WINDOWS):
         before = events.time[events.time < end]
@@ -223,7 +223,7 @@ def _windows(events: Interactions) -> Iterator[tuple[int, int]]:
 def _ask(
     spec: Blend, recommender: Recommender, before: Interactions, events: Interactions, start: int, end: int
 ) -> _RankingQueries:
-    """What is asked in one window; questions whose answer was not drawn teach nothing and are left out."""
+    """The queries of one window; those whose target was not retrieved are left out."""
     facts = EventFacts(before.items, item=before.item, time=before.time, as_of=start)
     of_items = CandidateRanker.features_of(first_seen(before), facts.counts, start)
     code = np.searchsorted(before.items, events.items)  # both are sorted

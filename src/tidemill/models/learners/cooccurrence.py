@@ -33,7 +33,7 @@ class Cooccurrence(ListLearner, frozen=True, kw_only=True, tag="cooccurrence"):
 
     #: How much frequent items are damped, on both sides.
     damping: Share | Space | None = None
-    #: How fast a pair of events is forgotten.
+    #: Half-life of a pair of events.
     half_life: TimeLength | Space | None = None
     #: How fast the weight of a pair falls with the time between its events (time constant).
     gap: TimeLength | Space | None = None
@@ -45,13 +45,13 @@ class Cooccurrence(ListLearner, frozen=True, kw_only=True, tag="cooccurrence"):
     lag_power: NotNegative | Space = 0.5
     #: Added to counts before damping.
     smooth: NotNegative | Space = 5.0
-    #: Entries are raised to this power: below 1, many weak pairs count more beside a strong one.
+    #: Entries are raised to this power: below 1, many weak pairs count more compared with a strong one.
     power: Positive | Space = 1.0
-    #: How much frequent items are damped as answers, where it is not as much as in the history.
+    #: How much frequent items are damped as recommendations; left out: as in the history.
     damping_to: Share | Space | None = None
-    #: 2: neighbours of neighbours, which finds what nobody took together yet.
+    #: 2: neighbours of neighbours, which finds pairs that no user took together yet.
     hops: Annotated[int, Meta(ge=1, le=2)] | Space = 1
-    #: How much items that are taken more of late gain, and over how many days "of late" is.
+    #: Boost of items whose popularity grows, and the number of recent days that are compared.
     trend: NotNegative | Space = 0.0
     trend_days: Count | Space = 90
 
@@ -87,7 +87,7 @@ def cooccurrence(**settings: Any) -> Cooccurrence:
 def pair_lists(
     settings: PairSettings, neighbours: int, *, trend_days: int = 0, hops: int = 1, **shape: Any
 ) -> CountedLists:
-    """Lists of items that go together in time, or with `hops` 2 of what goes with those.
+    """Lists of items that go together in time, or with `hops` 2 of their neighbours.
 
     `shape` is what `PairCounts.matrix` takes.
     """

@@ -23,7 +23,8 @@ from tidemill.models.recommender.event_facts import DAY_US
 from tidemill.models.recommender.interactions import F64, Interactions
 from tidemill.models.recommender.item_lists import ItemLists
 
-#: Items at most: the inverse for 20,000 takes 3.2 GB and minutes; twice the items take eight times as long.
+#: The largest number of items: the inverse for 20,000 takes 3.2 GB and minutes; twice the items take eight times as
+#: long.
 MOST_ITEMS = 20_000
 #: Weight of a pair however far its events lie apart, where pairs count by time.
 FLOOR = 0.1
@@ -40,7 +41,7 @@ class Ease(LearnerSpec, frozen=True, kw_only=True, tag="ease"):
     }
     CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=50)
 
-    #: How strongly weights are held small.
+    #: L2 regularisation of the weights.
     l2: Positive | Space | None = None
     neighbours: Count | Space = 300
     #: Pairs of a user's items count less the longer the time between them (time constant); left out, all alike.
@@ -67,7 +68,7 @@ def ease_lists(
     neighbours: int,
     gap_days: float | None = None,
 ) -> ItemLists:
-    """The `neighbours` largest weights of each item by magnitude: row i is what having i says for and against others.
+    """The `neighbours` largest weights of each item by magnitude: row i holds the evidence of item i.
 
     Weights below zero are kept because dense data need them: on MovieLens-100k the 300 largest keep 99% of the whole
     matrix's NDCG@20, the 300 largest above zero 96%. Raises what `ease_weights` raises.

@@ -26,18 +26,18 @@ from tidemill.models.recommender.recommender import Recommender
 
 
 def required_counts(spec: LearnerSpec) -> list[CountSettings]:
-    """What has to be counted to refresh what a settled learner leaves, each once; nothing where no part is counted."""
+    """The counts that a refresh of a learner's model needs, each once; none where no part is made of counts."""
     makers = [recipe.make for recipe in spec.part_recipes().values()]
     return list(dict.fromkeys(make.settings for make in makers if isinstance(make, CountedLists)))
 
 
 def counts_to_refresh(recommender: Recommender) -> list[CountSettings]:
-    """What has to be counted to refresh it."""
+    """The counts that a refresh of this recommender needs."""
     return required_counts(_spec(recommender))
 
 
 def days_to_refresh(recommender: Recommender) -> int | None:
-    """The last days of events that a refresh looks at besides the counts; `None`: all events."""
+    """The number of recent days of events that a refresh needs besides the counts; `None`: all events."""
     if recommender.ranking is not None:
         return None
     looked_at = [recipe.make.days for recipe in _recipes(recommender).values() if isinstance(recipe.make, CountedLists)]

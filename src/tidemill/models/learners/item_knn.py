@@ -1,7 +1,7 @@
 """Item-kNN: cosine between items over the users who took both, shrunk where few did (Sarwar et al. 2001).
 
-How many users two items share is an additive count, the product of the binary user-item matrix with itself, and is kept
-fresh.
+The number of common users of two items is an additive count, the product of the binary user-item matrix with itself, so
+it can be refreshed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def cosine_matrix(events: Interactions, *, shrinkage: float) -> sp.csr_matrix[An
 
 
 class CommonSettings(msgspec.Struct, frozen=True, kw_only=True, tag="common"):
-    """Users that two items share are counted without any setting."""
+    """Settings of common-user counts: none."""
 
     def none(self) -> CommonCounts:
         """Counts of no event."""
@@ -73,9 +73,9 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True, tag="common"):
 
 @dataclass(frozen=True, eq=False)
 class CommonCounts:
-    """For each pair of items, how many users took both; on the diagonal, how many took the item. It knows no user.
+    """For each pair of items, how many users took both; on the diagonal, how many took the item. No user is stored.
 
-    Users with more than `LONGEST` items count for nobody. The counts are the same whether they were made at once or
+    Users with more than `LONGEST` items are left out. The counts are the same whether they are computed at once or
     user by user.
     """
 
@@ -88,7 +88,7 @@ class CommonCounts:
         return CommonSettings().none().changed(Interactions.none(), events)
 
     def changed(self, before: Interactions, after: Interactions) -> CommonCounts:
-        """The counts once some users' events are no longer as they were `before`, but as they are `after`.
+        """The counts after some users' events changed from `before` to `after`.
 
         Both hold every event of these users, and of nobody else. A user without events is in neither.
         """
@@ -100,7 +100,7 @@ class CommonCounts:
         return CommonCounts(tally, self.pairs.plus(change))
 
     def matrix(self, items: Sequence[str]) -> sp.csr_matrix[Any]:
-        """int64 (n_items, n_items) for `items`: how many users took both; the diagonal is there."""
+        """int64 (n_items, n_items) for `items`: how many users took both; with the diagonal."""
         return self.tally.aligned(self.pairs.total(), items)
 
     def cosine(self, items: Sequence[str], *, shrinkage: float) -> sp.csr_matrix[Any]:

@@ -22,7 +22,7 @@ from tidemill.models.recommender.item_ids import read_ids, write_ids
 
 @dataclass(frozen=True, eq=False)
 class ItemTally:
-    """`items` in the order in which they came; `events` int64 (n_items), 0 for one that has none any more."""
+    """`items` in the order of arrival; `events` int64 (n_items), 0 for an item without events."""
 
     items: list[str]
     events: I64
@@ -30,7 +30,7 @@ class ItemTally:
 
     @classmethod
     def none(cls) -> ItemTally:
-        """No item and nobody."""
+        """An empty tally."""
         return cls([], np.zeros(0, np.int64), 0)
 
     @property

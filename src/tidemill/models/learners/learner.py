@@ -32,16 +32,16 @@ from tidemill.models.recommender.ranking import CandidateRanker
 from tidemill.models.recommender.recent_popularity import decay_steps
 from tidemill.models.recommender.recommender import Prior, Recommender
 
-#: Hears what is being learned: a word for the step, and its figures.
+#: Receives the progress of training: the name of the step, and its values.
 Progress = Callable[[str, dict[str, Any]], None]
 #: Makes a part's arrays from events earlier than an as-of (microseconds); `CountedLists` makes it from counts too.
 Make = Callable[[Interactions, int], ItemLists | UserVectors]
-#: The recommender, without a ranking, as it would have been learned from these events at their as-of.
+#: The recommender, without a ranking, as it would have been trained on these events at their as-of.
 LearnEarlier = Callable[[Interactions, int], Recommender]
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a learner can be used for, as data: nobody asks for its class."""
+    """Capabilities of a learner, as data: no code checks its class."""
 
     #: Its place among the learners that `tm.auto()` tries, cheapest first; `None`: only where `only=` names it.
     auto_order: int | None = None
@@ -49,17 +49,17 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     in_blend: bool = True
     #: Whether it has a ranking, so that its score is more than a weighted sum over its parts.
     has_ranking: bool = False
-    #: The extra that it needs: `learn` stands for `pip install 'tidemill[learn]'`.
+    #: The optional dependencies that it needs: `learn` means `pip install 'tidemill[learn]'`.
     extra: str = ""
 
 
 @dataclass(frozen=True)
 class PartRecipe:
-    """One part of a settled learner, before it is made."""
+    """One part of a learner with complete settings, before training."""
 
     share: float
     weights: HistoryWeights
-    #: What the arrays depend on besides the events: parts with the same key share them.
+    #: Everything besides the events that the arrays depend on: parts with the same key share them.
     key: Hashable
     make: Make
     draws: int | None = None
@@ -74,20 +74,20 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
     """
 
     #: Settings that are chosen where they are left out: name -> values tried, the first one before any choice.
-    #: They are chosen in this order, popularity first: beside what everybody takes now, a part need only tell the rest.
+    #: They are chosen in this order, popularity first: the parts need to explain only what popularity does not.
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = {
         "popularity_share": (0.4, 0.2, 0.1, 0.03, 0.0, 0.7),
         "popularity_half_life": ("30 days", "90 days", "7 days"),
     }
     CAPABILITIES: ClassVar[Capabilities] = Capabilities()
-    #: Settings that shape an answer and not the arrays: trials that differ in these alone learn once.
+    #: Settings that affect scoring and not the arrays: trials that differ in these alone are trained once.
     ANSWER_SETTINGS: ClassVar[frozenset[str]] = frozenset({"popularity_share", "popularity_half_life", "recency"})
 
     #: Share of recent popularity in the score, 0 to 1.
     popularity_share: Share | Space | None = None
-    #: How fast popularity is forgotten.
+    #: Half-life of popularity.
     popularity_half_life: TimeLength | Space | None = None
-    #: How fast a user's earlier events count less than the last one (time constant).
+    #: Decay of a user's earlier events relative to the last one (time constant).
     recency: TimeLength | Space | None = None
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """The learner with these settings; `SettingRefused` names the nearest setting for one that it does not have."""
+        """The learner with these settings; `SettingRefused` names the nearest setting for an unknown one."""
         for unknown in sorted(set(settings) - set(cls.__struct_fields__)):
             raise SettingRefused(
                 f"{cls.__struct_config__.tag} has no setting `{unknown}`: {nearest(unknown, cls.__struct_fields__)}"
@@ -112,7 +112,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         return frozenset({"popularity", self.name})
 
     def open(self) -> dict[str, tuple[Any, ...]]:
-        """Settings that are still to be chosen, with the values to try."""
+        """Settings without a value, with the values to try."""
         return {name: values for name, values in self.GRID.items() if getattr(self, name) is None}
 
     def searched(self) -> dict[str, SearchRange | SearchGrid]:
@@ -121,8 +121,8 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         return {name: value for name, value in found.items() if isinstance(value, SearchRange | SearchGrid)}
 
     def settled(self, **chosen: Any) -> Self:
-        """The same learner with `chosen` settings, the first value of `GRID` for what is still open, and the lower end
-        or first value of what would have to be searched.
+        """The same learner with `chosen` settings, the first value of `GRID` for those without a value, and the lower
+        end or first value of searched ones.
         """
         rest = {name: values[0] for name, values in self.open().items()}
         for name, space in self.searched().items():
@@ -134,7 +134,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         return {name: value for name, value in msgspec.to_builtins(self).items() if name != "learner"}
 
     def told(self) -> dict[str, Any]:
-        """The settings as people compare them: a learner inside of this one is a line with what it was given."""
+        """The settings for display: a member learner is one line with its own settings."""
         return self.settings()
 
     def blend_members(self) -> Mapping[str, LearnerSpec]:
@@ -148,7 +148,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         raise LearnError(f"{self.name} cannot be trained directly", tip="choose its settings with `choose` first")
 
     def make(self) -> Make:
-        """What makes the arrays of its part: `fit`, or a `CountedLists`, which a refresh makes anew from counts."""
+        """The function that computes its part: `fit`, or a `CountedLists`, which a refresh can rebuild from counts."""
         return self.fit
 
     def part_recipes(self) -> dict[str, PartRecipe]:
@@ -156,7 +156,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         return {self.name: PartRecipe(1.0, self.history_weights(), self.arrays_key(), self.make())}
 
     def arrays_key(self) -> Hashable:
-        """What the arrays of its own part depend on besides the events."""
+        """Everything besides the events that the arrays of its own part depend on."""
         own = {name: value for name, value in self.settings().items() if name not in self.ANSWER_SETTINGS}
         return self.name, msgspec.json.encode(own)
 
@@ -172,5 +172,5 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
     def learn_ranking(
         self, events: Interactions, as_of: int, *, earlier: LearnEarlier, progress: Progress
     ) -> CandidateRanker | None:
-        """What scores the candidates of all parts together, where `CAPABILITIES.has_ranking`."""
+        """The ranker over the candidates of all parts, where `CAPABILITIES.has_ranking`."""
         return None

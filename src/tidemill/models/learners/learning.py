@@ -21,13 +21,13 @@ from tidemill.models.recommender.recommender import Recommender
 
 
 def silent(step: str, figures: dict[str, Any]) -> None:
-    """Tells nobody."""
+    """Progress that is not reported."""
 
 
 def learn(spec: LearnerSpec, interactions: Interactions, as_of: int, *, progress: Progress = silent) -> Recommender:
-    """Learn `spec` from events earlier than `as_of` (microseconds).
+    """Train `spec` on events earlier than `as_of` (microseconds).
 
-    Settings that are still open take the first value of their grid; `training.choose` settles them by validation.
+    Settings without a value take the first value of their grid; `training.choose` chooses them by validation.
     Only items with an event before `as_of` are in the recommender. Raises `TooLittleData` where there is none.
     """
     spec = spec.settled()
@@ -42,7 +42,7 @@ def learn(spec: LearnerSpec, interactions: Interactions, as_of: int, *, progress
 
 
 def _unranked(spec: LearnerSpec, events: Interactions, as_of: int, progress: Progress) -> Recommender:
-    """A recommender of the parts of a settled learner, from events that are all earlier than `as_of`."""
+    """A recommender of the parts of a learner, trained on events that are all earlier than `as_of`."""
     prior = spec.popularity_prior()
     facts = EventFacts(events.items, item=events.item, time=events.time, as_of=as_of)
     return Recommender(
@@ -58,7 +58,7 @@ def _unranked(spec: LearnerSpec, events: Interactions, as_of: int, progress: Pro
 def learn_parts(
     spec: LearnerSpec, events: Interactions, as_of: int, *, progress: Progress = silent
 ) -> dict[str, ModelPart]:
-    """The parts of a settled learner, made from events that are all earlier than `as_of`."""
+    """The parts of a learner with complete settings, trained on events that are all earlier than `as_of`."""
     made: dict[Hashable, Any] = {}
     parts = {}
     for name, recipe in spec.part_recipes().items():
@@ -74,7 +74,7 @@ def learn_parts(
 
 
 def user_vectors(part: ModelPart, events: Interactions, users: I64) -> F32:
-    """Vectors float32 (len(users), n_factors) of real users, as they would be made when answering."""
+    """Vectors float32 (len(users), n_factors) of users, as in serving."""
     assert part.vectors is not None
     found = []
     for user in users.tolist():

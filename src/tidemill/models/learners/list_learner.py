@@ -11,12 +11,12 @@ from tidemill.models.learners.settings import Count, CountOrZero, NotNegative, S
 from tidemill.models.learners.spectral import Spectral
 from tidemill.models.recommender.history_weights import HistoryWeights
 
-#: Added to degrees where vectors are kept beside lists.
+#: Added to degrees where vectors are combined with lists.
 SMOOTHING = 10.0
 
 
 class ListLearner(LearnerSpec, frozen=True, kw_only=True):
-    """What learners of item-to-item lists share: a second opinion from spectral vectors, and how much it counts."""
+    """Base of learners of item-to-item lists, with spectral vectors as a second component and its share."""
 
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = LearnerSpec.GRID | {
         "recency": ("365 days", "30 days"),
@@ -34,11 +34,11 @@ class ListLearner(LearnerSpec, frozen=True, kw_only=True):
     neighbours: Count | Space = 100
     #: Share of the spectral score in the relevance, 0 to 1.
     spectral_share: Share | Space | None = None
-    #: Dimensions of the spectral vectors, which draw candidates too; 0 for none.
+    #: Dimensions of the spectral vectors, which retrieve candidates too; 0 for none.
     factors: CountOrZero | Space | None = None
     #: A user's items count rank^-rank_power, 1 being the newest.
     rank_power: NotNegative | Space = 0.3
-    #: Only items of the user's last day count: what goes with what was just taken.
+    #: Only items of the user's last day count.
     last_day: bool = False
 
     def parts(self) -> frozenset[str]:

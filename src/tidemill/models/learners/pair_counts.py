@@ -33,7 +33,7 @@ from tidemill.models.recommender.event_facts import DAY_US
 from tidemill.models.recommender.interactions import F64, I32, I64, Interactions
 
 FORMAT = 1
-#: Weight of a pair however far its events lie apart, and the factor of pairs on one day.
+#: The smallest weight of a pair, for any time between its events, and the factor of pairs on one day.
 FLOOR, SAME_DAY = 0.1, 1.5
 #: Added to counts before damping.
 SMOOTH = 5.0
@@ -48,7 +48,7 @@ UNIT = 2.0**38
 
 
 class PairSettings(msgspec.Struct, frozen=True, kw_only=True, tag="pairs"):
-    """What the weight of a pair of events depends on."""
+    """Parameters of the weight of a pair of events."""
 
     half_life_days: float = 365.0
     gap_days: float = 365.0
@@ -61,13 +61,13 @@ class PairSettings(msgspec.Struct, frozen=True, kw_only=True, tag="pairs"):
         return max(1, int(FLOOR * self.max_lag**-self.lag_power * 2.0**-SPAN * UNIT / 2))
 
     def spans(self, time: npt.NDArray[Any]) -> tuple[I64, F64]:
-        """For times (microseconds): the number of the span each lies in, and 2^-(time to its end / half-life)."""
+        """For times (microseconds): the number of its span, and 2^-(time to its end / half-life)."""
         half_lives = time / (self.half_life_days * DAY_US)
         number = np.floor(half_lives / SPAN)
         return number.astype(np.int64), np.exp2(half_lives - (number + 1) * SPAN)
 
     def decay(self, number: int, as_of: int) -> float:
-        """What has become, at `as_of`, of a weight of 1 at the end of a span."""
+        """The value at `as_of` of a weight of 1 at the end of a span."""
         return float(np.exp2((number + 1) * SPAN - as_of / (self.half_life_days * DAY_US)))
 
     def none(self) -> PairCounts:
@@ -84,7 +84,7 @@ class PairSettings(msgspec.Struct, frozen=True, kw_only=True, tag="pairs"):
 
 @dataclass(frozen=True, eq=False)
 class _Span:
-    """What events of one span count: pairs whose later event lies in it, and how often each item was taken in it."""
+    """Counts of one span: pairs whose later event is in it, and how often each item was taken in it."""
 
     pairs: PairSums
     taken: I64  # (n_items or fewer)
@@ -99,9 +99,9 @@ class _Span:
 
 @dataclass(frozen=True, eq=False)
 class PairCounts:
-    """Co-occurrence counts of events, which know nobody.
+    """Co-occurrence counts of events, without users.
 
-    They are the same, bit for bit, whether they were made at once or event by event, in whatever order.
+    They are the same, bit for bit, whether they are computed at once or event by event, in any order.
     """
 
     settings: PairSettings
@@ -117,7 +117,7 @@ class PairCounts:
         return settings.none().changed(Interactions.none(), events)
 
     def changed(self, before: Interactions, after: Interactions) -> PairCounts:
-        """The counts once some users' events are no longer as they were `before`, but as they are `after`.
+        """The counts after some users' events changed from `before` to `after`.
 
         Both hold every event of these users, and of nobody else: a late event moves the lags of the others. A user
         without events is in neither. The cost is that of these events, not that of the counts.

@@ -11,7 +11,7 @@ from tidemill.models.recommender.recommender import Prior
 
 
 class Popularity(LearnerSpec, frozen=True, kw_only=True, tag="popularity"):
-    """The most taken items of the last days: the baseline that everything is shown beside; few days: what trends."""
+    """The most popular items of the last days: the baseline of every evaluation; few days: trending items."""
 
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
     CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=0, in_blend=False)
@@ -29,5 +29,5 @@ class Popularity(LearnerSpec, frozen=True, kw_only=True, tag="popularity"):
 
 
 def popularity(days: Any = 30) -> Popularity:
-    """The most taken items of the last `days` days; with few days: what trends."""
+    """The most popular items of the last `days` days; with few days: trending items."""
     return Popularity(days=days)

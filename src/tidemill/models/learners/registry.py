@@ -29,7 +29,7 @@ def learner_names() -> list[str]:
 
 
 def is_known(name: str) -> bool:
-    """Whether there is a learner of this name, be it one that cannot be imported."""
+    """Whether there is a learner of this name, even if it cannot be imported."""
     return name in _points() or name in _imported()
 
 
@@ -51,7 +51,7 @@ def learner_class(name: str) -> type[LearnerSpec]:
 
 
 def check_registered(spec: LearnerSpec) -> None:
-    """Raises `SettingRefused` where its name is registered for another class: it could not be found again."""
+    """Raises `SettingRefused` where its name is registered for another class: it could not be loaded again."""
     points = _points()
     if spec.name in points and (found := learner_class(spec.name)) is not type(spec):
         raise SettingRefused(

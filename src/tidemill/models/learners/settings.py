@@ -23,11 +23,11 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 NotNegative = Annotated[float, Meta(ge=0)]
 #: A number above 0.
 Positive = Annotated[float, Meta(gt=0)]
-#: A whole number, 1 or more.
+#: An integer, 1 or more.
 Count = Annotated[int, Meta(ge=1)]
-#: A whole number, 0 or more.
+#: An integer, 0 or more.
 CountOrZero = Annotated[int, Meta(ge=0)]
-#: A length of time such as `"30 days"`.
+#: A duration such as `"30 days"`.
 TimeLength = Annotated[str, Meta(extra={"kind": "time length"})]
 
 
@@ -95,19 +95,19 @@ def check_settings(learner: msgspec.Struct, name: str) -> None:
 
 
 def number(value: Any) -> float:
-    """A settled number; `LearnError` where it is still to be chosen."""
+    """A number; `LearnError` where it has no value yet."""
     if not isinstance(value, int | float):
         raise LearnError(f"{value!r} has no value yet", tip="call `.settled()`, or choose it with `choose`")
     return float(value)
 
 
 def whole(value: Any) -> int:
-    """A settled whole number; `LearnError` where it is still to be chosen."""
+    """An integer; `LearnError` where it has no value yet."""
     return int(number(value))
 
 
 def in_days(length: Any, where: str = "a duration") -> float:
-    """The days of a length such as `"12 hours"`, above 0; `SettingRefused` where it is none.
+    """The days of a length such as `"12 hours"`, above 0; `SettingRefused` where it is invalid.
 
     >>> in_days("12 hours")
     0.5

@@ -1,6 +1,6 @@
 """Spectral: truncated SVD of the degree-normalised interactions, used as a low-pass filter.
 
-R̃ = (D_u + s)^-½ R (D_i + s)^-b without single-item users, whose islands would lead the spectrum; V holds its k leading
+R̃ = (D_u + s)^-½ R (D_i + s)^-b without single-item users, whose isolated items would dominate; V holds its k leading
 right singular vectors and σ their strengths. A user vector is the weighted history times the encoder
 (D_i + s)^-b V (σ / σ_1)^gain, an item vector is (D_i + s)^out V, and the score is their inner product. So a new user,
 and a new event, is folded in by one sparse product. With b = out = ½ and gain 0 it is the filter of GF-CF
@@ -35,11 +35,11 @@ class Spectral(LearnerSpec, frozen=True, kw_only=True, tag="spectral"):
 
     #: Dimensions of the vectors.
     factors: CountOrZero | Space | None = None
-    #: Added to the degrees of users and items, so that islands of rare items do not lead.
+    #: Added to the degrees of users and items, so that isolated groups of rare items do not dominate.
     smoothing: NotNegative | Space | None = None
-    #: How much items with many events are held back, 0 to 1.
+    #: How much items with many events are damped, 0 to 1.
     item_power: Share | Space = 0.5
-    #: How much frequent items gain in the answer; the same as `item_power` where it is left out.
+    #: How much frequent items gain as recommendations; the same as `item_power` where it is left out.
     out_power: Share | Space | None = None
     #: Axes count strength^gain: above 0, strong ones more.
     gain: NotNegative | Space = 0.0

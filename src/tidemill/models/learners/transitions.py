@@ -17,7 +17,7 @@ GAP_DAYS = 365.0
 
 
 class Transitions(LearnerSpec, frozen=True, kw_only=True, tag="transitions"):
-    """What is taken right after what: a Markov chain of the first order, damped by how frequent items are."""
+    """A first-order Markov chain over items (the item taken next), damped by item frequency."""
 
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = LearnerSpec.GRID | {
         "damping": (0.25, 0.0, 0.5),
@@ -41,5 +41,5 @@ class Transitions(LearnerSpec, frozen=True, kw_only=True, tag="transitions"):
 
 
 def transitions(**settings: Any) -> Transitions:
-    """What is taken right after what; settings are the fields of `Transitions`."""
+    """A first-order Markov chain over items; settings are the fields of `Transitions`."""
     return Transitions.from_settings(settings)

@@ -20,12 +20,12 @@ class ItemFactColumns(Protocol):
 
     @property
     def version(self) -> str:
-        """Names the present state of all facts."""
+        """Identifier of the current state of all facts."""
         ...
 
     @property
     def items(self) -> Sequence[str]:
-        """The catalogue: the bundle's items in the bundle's order, then those first seen since it was learned."""
+        """The catalogue: the bundle's items in the bundle's order, then those first seen since training."""
         ...
 
     def column(self, view: str, name: str) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
@@ -38,7 +38,7 @@ class ItemFactColumns(Protocol):
 
 
 class EventFacts:
-    """Facts from events in memory, for evaluation, notebooks and tests; it stands still.
+    """Facts from events in memory, for evaluation, notebooks and tests; they do not change.
 
     >>> facts = EventFacts(["a", "b"], item=np.array([0, 0, 1]), time=np.array([0, 5, 9]) * DAY_US, as_of=10 * DAY_US)
     >>> facts.counts(6).tolist(), facts.counts(None).tolist()

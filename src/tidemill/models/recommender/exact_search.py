@@ -23,7 +23,7 @@ class ExactSearch:
 
     @classmethod
     def from_url(cls, url: str, context: BackendContext) -> ExactSearch:
-        """The search; there is nothing to set."""
+        """The search; it has no options."""
         return cls()
 
     def build(self, vectors: F32, folder: str, queries: F32 | None = None) -> None:

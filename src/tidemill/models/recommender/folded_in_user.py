@@ -13,7 +13,7 @@ from tidemill.models.recommender.part_scores import NONE, PartScores
 
 
 class FoldedInUser:
-    """Scores of items for one history. It lives in the recommender's scratch memory: valid until the next one."""
+    """Scores of items for one history. It uses the recommender's scratch memory: valid until the next one."""
 
     def __init__(self, asked: PartScorer, items: Sequence[int], times: Sequence[int]) -> None:
         self._asked = asked
@@ -29,7 +29,7 @@ class FoldedInUser:
         return self._asked.distinct(np.concatenate(drawn))
 
     def draw(self, n: int, by: str | None = None) -> list[I32]:
-        """Codes of `n` items beside the history from each part, or from the one named in `by`, in no order."""
+        """Codes of `n` items besides the history from each part, or from the one named in `by`, in no order."""
         return [codes for _, codes in self.drawn(n, by)]
 
     def drawn(self, n: int, by: str | None = None) -> list[tuple[str, I32]]:
@@ -51,7 +51,7 @@ class FoldedInUser:
         return relevance
 
     def pieces(self, codes: I32) -> Iterator[tuple[str, F32]]:
-        """What each part that speaks adds to the relevance, with its name."""
+        """The term of each part with a score in the relevance, with its name."""
         for name, opinion in self.opinions.items():
             share = self._asked.parts[name].share
             if share > 0 and opinion.peak > 0:
@@ -59,7 +59,7 @@ class FoldedInUser:
                 yield name, np.minimum(np.maximum(scaled, np.float32(0)), np.float32(share))
 
     def because(self, codes: I32) -> I32:
-        """The history item that gave most to each item through the first part that counts and knows one; else -1."""
+        """The history item with the largest term for each item, from the first part that has one; else -1."""
         giver = np.full(len(codes), -1, np.int32)
         for name, opinion in self.opinions.items():
             left = np.flatnonzero(giver < 0)

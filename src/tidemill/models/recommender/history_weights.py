@@ -9,7 +9,7 @@ import msgspec
 
 from tidemill.models.recommender.event_facts import DAY_US
 
-#: Only this many of the newest items shape an answer; every one counts as seen.
+#: Only this many of the newest items are used for scoring; every one counts as seen.
 LONGEST = 100
 
 
@@ -25,7 +25,7 @@ class HistoryWeights(msgspec.Struct, frozen=True, kw_only=True):
     def weigh(self, times: Sequence[int]) -> list[float]:
         """The weights of items with these times (microseconds), which come newest first.
 
-        Ages run from the newest event, not from now: somebody who returns after years is the person he was.
+        Ages run from the newest event, not from now: the weights of a user who returns after years are unchanged.
         """
         if not times:
             return []

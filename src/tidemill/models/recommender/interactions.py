@@ -23,7 +23,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Interactions:
-    """Events sorted by user, then time, then the row's number: ties are fixed, because their order moves results.
+    """Events sorted by user, then time, then the row's number: ties are fixed, because their order affects results.
 
     `user` int32, `item` int32, `time` int64 microseconds, all of one length. Codes are positions in `users` and
     `items`, which are sorted; every user and item has at least one event.
@@ -50,7 +50,7 @@ class Interactions:
 
     @classmethod
     def none(cls) -> Interactions:
-        """Nobody took anything."""
+        """No events."""
         return cls([], [], np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
     @classmethod

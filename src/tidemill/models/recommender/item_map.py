@@ -19,7 +19,7 @@ from tidemill.models.recommender.interactions import F32, I32
 from tidemill.models.recommender.item_lists import ItemLists
 from tidemill.models.recommender.recommender import Recommender
 
-#: Axes that item lists are brought down to.
+#: Number of axes that item lists are reduced to.
 AXES = 32
 #: Fewer items than this are laid out by their principal axes: there are too few neighbours for anything else.
 FEW = 10
@@ -27,7 +27,7 @@ FEW = 10
 
 @dataclass(frozen=True, eq=False)
 class ItemVectors:
-    """A direction for each item, float32 (n_items, n_factors) of length one; zero where nothing is known of it."""
+    """A direction for each item, float32 (n_items, n_factors) of length one; zero where it is unknown."""
 
     items: tuple[str, ...]
     directions: F32
@@ -82,7 +82,7 @@ class ItemMap:
 
 
 def item_map(recommender: Recommender, *, at_most: int = 800, neighbours: int = 8) -> ItemMap:
-    """The `at_most` most popular items of which the model knows something, laid out so that near ones are near.
+    """The `at_most` most popular items that have a direction, laid out so that similar items are close.
 
     Raises `LearnError` for a model that knows no item from another.
     """
@@ -117,7 +117,7 @@ def _unit(vectors: F32) -> F32:
 
 
 def _axes(lists: ItemLists) -> F32:
-    """The leading axes of who lists whom and who is listed by whom, the largest entry of each one positive."""
+    """The leading axes of the list matrix and its transpose, the largest entry of each one positive."""
     matrix = lists.matrix().astype(np.float64)
     both = (matrix + matrix.T).tocsr()
     k = min(AXES, min(both.shape) - 1)
@@ -131,7 +131,7 @@ def _axes(lists: ItemLists) -> F32:
 
 
 def _neighbours(directions: F32, asked: np.ndarray, n: int) -> tuple[I32, F32]:
-    """For each asked place the `n` others with the largest cosine; ties by place."""
+    """For each of the places the `n` others with the largest cosine; ties by place."""
     n = min(n, len(directions) - 1)
     near, cosines = np.zeros((len(asked), n), np.int32), np.zeros((len(asked), n), np.float32)
     for row, place in enumerate(asked.tolist()):

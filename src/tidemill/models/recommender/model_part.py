@@ -18,7 +18,7 @@ from tidemill.models.recommender.part_scores import ListScores, PartScores, User
 class ModelPart:
     """Lists or vectors; exactly one of both is given."""
 
-    #: Its share in the relevance; what a ranker scores by does not depend on it, what explains an answer does.
+    #: Its share in the relevance; a ranker does not use it, explanations do.
     share: float
     weights: HistoryWeights = field(default_factory=HistoryWeights)
     lists: ItemLists | None = None
@@ -38,14 +38,14 @@ class ModelPart:
         return "lists" if self.lists is not None else type(self.vectors).__name__.lower()
 
     def sizes(self) -> dict[str, int]:
-        """How many items each of its arrays knows."""
+        """How many items each of its arrays has."""
         if self.lists is not None:
             return {"lists": self.lists.n_items}
         assert self.vectors is not None
         return {"vectors": len(self.vectors.items)} | ({"index": self.index.count} if self.index else {})
 
     def opinion(self, scratch: Workspace, history: Sequence[int], weights: Sequence[float]) -> PartScores:
-        """What it says about a history: distinct codes, newest first, and how much each one counts."""
+        """Its scores for a history: distinct codes, newest first, and the weight of each."""
         if self.lists is not None:
             return ListScores(self.lists, scratch, history, weights)
         assert self.vectors is not None
@@ -64,7 +64,7 @@ class PartScorer:
         return cls(parts, {name: Workspace(n_items) for name in ("", *parts)})
 
     def opinions(self, history: Sequence[int], times: Sequence[int]) -> dict[str, PartScores]:
-        """What each part says; nothing where there is no history."""
+        """The scores of each part; none for an empty history."""
         if not history:
             return {}
         weighed: dict[HistoryWeights, list[float]] = {}

@@ -37,11 +37,11 @@ class UserVectors(Protocol):
 
 
 class PartScores(Protocol):
-    """One part's view of one history; valid until the part is asked about another."""
+    """The scores of one part for one history; valid until the part scores another."""
 
     @property
     def peak(self) -> float:
-        """The score of its best item of all, 0 where it has nothing to say."""
+        """The score of its best item of all, 0 where it has none."""
         ...
 
     def draw(self, n: int) -> I32:
@@ -49,16 +49,16 @@ class PartScores(Protocol):
         ...
 
     def scores(self, codes: I32) -> F32:
-        """Its scores of these codes, 0 where it has nothing to say."""
+        """Its scores of these codes, 0 where it has none."""
         ...
 
     def because(self, codes: I32) -> I32:
-        """For each code the history item that gave it most, -1 for none."""
+        """For each code the history item with the largest term, -1 for none."""
         ...
 
 
 class Workspace:
-    """Arrays as long as the catalogue, made once and cleaned where they were touched, never whole."""
+    """Arrays as long as the catalogue, allocated once and cleared only where they were used."""
 
     def __init__(self, n_items: int) -> None:
         self.total: F32 = np.zeros(n_items, np.float32)
@@ -71,7 +71,7 @@ class Workspace:
         self.touched = NONE
 
     def distinct(self, codes: I32) -> Mask:
-        """Marks one place of each code: a set in linear time, without sorting."""
+        """Mark one position of each code: a set in linear time, without sorting."""
         places = np.arange(len(codes), dtype=np.int32)
         self.slot[codes] = places
         last: Mask = self.slot[codes] == places

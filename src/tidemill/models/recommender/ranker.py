@@ -20,7 +20,7 @@ from tidemill.models.formats.lightgbm_text_check import lightgbm_refusal_reason
 from tidemill.models.recommender.interactions import F32
 
 FORMAT = 1
-#: What `BackendMissing` says where LightGBM is not installed.
+#: Message of `BackendMissing` where LightGBM is not installed.
 NEEDED = "a ranker needs lightgbm"
 
 
@@ -30,7 +30,7 @@ class _RankerFile(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     #: Names of the features, in the order of their columns.
     features: tuple[str, ...]
-    #: Version of LightGBM that learned it.
+    #: Version of LightGBM that trained it.
     lightgbm: str
 
 

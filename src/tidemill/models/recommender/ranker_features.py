@@ -78,6 +78,6 @@ def query_features(profile: FoldedInUser, of_items: F32, codes: I32, as_of: int)
 
 
 def _history(times: Sequence[int], as_of: int) -> tuple[float, ...]:
-    """Of a history, newest first: its length, how much of it lies on its last day, and the days since then."""
+    """Of a history, newest first: its length, the share of its last day, and the days since then."""
     day = times[0] // DAY_US
     return len(times), sum(time // DAY_US == day for time in times), max(as_of - times[0], 0) / DAY_US

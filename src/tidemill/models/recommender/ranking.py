@@ -18,14 +18,14 @@ from tidemill.models.recommender.ranker_features import item_features, query_fea
 
 @dataclass(frozen=True, eq=False)
 class CandidateRanker:
-    """A ranker and what it has to know of each item besides live counts: `first_seen` int64 (n_items), microseconds."""
+    """A ranker and the time of each item's first event: `first_seen` int64 (n_items), microseconds."""
 
     ranker: Ranker
     first_seen: I64
 
     @property
     def n_items(self) -> int:
-        """How many items it knows."""
+        """How many items it has."""
         return len(self.first_seen)
 
     def of_items(self, counts: Callable[[int | None], npt.NDArray[np.int64]], as_of: int) -> F32:
@@ -34,7 +34,7 @@ class CandidateRanker:
 
     @staticmethod
     def features_of(first_seen: I64, counts: Callable[[int | None], npt.NDArray[np.int64]], as_of: int) -> F32:
-        """The same for items whose ranker is not learned yet; counts may know newer items behind them."""
+        """The same before the ranker is trained; counts may have newer items at the end."""
         return item_features(lambda days: counts(days)[: len(first_seen)], first_seen, as_of)
 
     def scores(self, profile: FoldedInUser, of_items: F32, codes: I32, as_of: int) -> F32:

@@ -31,7 +31,7 @@ class Prior(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Candidates:
-    """Drawn items, best first: codes int32, scores float32, and the history item behind each (-1: none)."""
+    """Retrieved items, best first: codes int32, scores float32, and the history item behind each (-1: none)."""
 
     item: I32
     score: F32
@@ -40,20 +40,20 @@ class Candidates:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recommender:
-    """Item `i` is `items[i]` everywhere: in the lists, the vectors, the index and the counts. It holds no user.
+    """Item `i` is `items[i]` everywhere: in the lists, the vectors, the index and the counts. It contains no user.
 
     A recommender reuses scratch memory between calls: one per thread.
     """
 
     items: Sequence[str]
-    #: Settings of the learner, and the as-of that it was learned at (microseconds).
+    #: Settings of the learner, and the as-of of its training (microseconds).
     learner: dict[str, Any]
     as_of: int
     prior: Prior
-    #: Recent popularity when it was learned, float32 (n_items); live counts replace it where there are any.
+    #: Recent popularity at training time, float32 (n_items); live counts replace it where there are any.
     popularity: F32
     parts: Mapping[str, ModelPart] = field(default_factory=dict)
-    #: Scores candidates by what all parts say and what is known of items; without one, shares of the parts do.
+    #: Scores candidates by all part scores and item facts; without one, the weighted sum of the parts does.
     ranking: CandidateRanker | None = None
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class Recommender:
 
     @property
     def n_items(self) -> int:
-        """How many items it was learned from."""
+        """How many items it was trained on."""
         return len(self.items)
 
     @cached_property
@@ -111,13 +111,13 @@ class Recommender:
         return self.vector_part.index if self.vector_part else None
 
     def profile(self, items: Sequence[int], times: Sequence[int]) -> FoldedInUser:
-        """What a history (codes, and microseconds) says about all items; valid until the next call."""
+        """Scores of all items for a history (codes, and microseconds); valid until the next call."""
         return FoldedInUser(self._asked, items, times)
 
     def nearest(self, items: Sequence[int], times: Sequence[int], n: int) -> Candidates:
-        """The items nearest to a history, up to `n` beside it from each part, best first; none for an empty history.
+        """The items nearest to a history, up to `n` besides it from each part, best first; none for an empty history.
 
-        Scores are shares of the parts; a ranking, which knows the facts too, is asked by the slate.
+        Scores are shares of the parts; a ranking, which uses the facts too, is applied by the slate.
         """
         profile = self.profile(items, times)
         drawn = profile.nearest(n)

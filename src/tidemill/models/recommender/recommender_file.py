@@ -22,7 +22,7 @@ from tidemill.models.recommender.recommender import Prior, Recommender
 from tidemill.models.recommender.user_vectors import Factors, Vectors
 
 FORMAT = 2
-#: Kind of vectors -> what opens them.
+#: Kind of vectors -> the function that opens them.
 _VECTORS: dict[str, Callable[[Path], Any]] = {"vectors": Vectors.open, "factors": Factors.open}
 
 
@@ -46,7 +46,7 @@ class _RecommenderHeader(msgspec.Struct, frozen=True, kw_only=True):
     learner: dict[str, Any]
     as_of: int
     n_items: int
-    #: sha256 of the item ids in their order, so that arrays and ids of two trainings cannot be mixed.
+    #: sha256 of the item ids in their order, so that arrays and ids of two models cannot be mixed.
     ids: str
     prior: Prior
     parts: dict[str, _PartHeader]

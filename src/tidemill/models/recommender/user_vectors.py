@@ -133,7 +133,7 @@ class Factors:
     def taking(self, places: I32) -> Factors:
         """Factors of other items: item i had the place `places[i]` among these, -1: none, and its factors are zero.
 
-        `gram` stays that of the items that were learned from.
+        `gram` stays that of the items of the training.
         """
         return Factors(rows_at(self.items, places), self.gram, self.confidence)
 

@@ -19,7 +19,7 @@ FOLDER = "rules"
 
 @dataclass(frozen=True)
 class CustomRule:
-    """A function of the user's as a module: its name, its source, and the fact columns that it reads."""
+    """A custom function as a module: its name, its source, and the fact columns that it reads."""
 
     function: str
     source: str
@@ -64,7 +64,7 @@ def _columns(tree: ast.Module, name: str) -> tuple[str, ...]:
 def load_functions(
     rules: RuleSet, sources: Mapping[str, bytes], hashes: Mapping[str, str] | None = None
 ) -> dict[str, Callable[..., Any]]:
-    """The functions of a rule set's own rules, by name, from their shipped sources.
+    """The functions of a rule set's custom rules, by name, from their shipped sources.
 
     `hashes` (path -> sha256, as a release pins them) are compared first; a difference, a missing module or a source
     that may not be shipped raises `RuleRefused`.

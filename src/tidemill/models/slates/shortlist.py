@@ -17,20 +17,20 @@ Column = tuple[npt.NDArray[np.generic], Mask]
 
 @dataclass(frozen=True, kw_only=True)
 class Shortlist:
-    """Candidates of one answer; every array has one entry per candidate, in no order.
+    """Candidates of one request; every array has one entry per candidate, in no order.
 
         def fresh(candidates):
             return candidates.as_of - candidates["updated_at"] < 90 * 86_400_000_000
 
-    `scores` are the model's, from 0 to 1, `as_of` the answer's time in microseconds, `user` the
-    user's features and `context` what the request brought along.
+    `scores` are the model's, from 0 to 1, `as_of` the time of the request in microseconds, `user` the
+    user's features and `context` the `context` field of the request.
     """
 
     scores: F32
     as_of: int
     user: Mapping[str, Any]
     context: Mapping[str, Any]
-    #: Positions in the catalogue, and what is known of it.
+    #: Positions in the catalogue, and its ids and facts.
     codes: I32
     ids: npt.NDArray[np.object_]
     columns: Mapping[str, Column]
@@ -44,16 +44,16 @@ class Shortlist:
         return len(self.codes)
 
     def __getitem__(self, column: str) -> npt.NDArray[np.generic]:
-        """A fact of every candidate; where it is missing (see `present`), the value means nothing."""
+        """A fact of every candidate; where it is missing (see `present`), the value is undefined."""
         return self.columns[column][0][self.codes]
 
     def present(self, column: str) -> Mask:
-        """Where the fact is there."""
+        """Where the fact is present."""
         return self.columns[column][1][self.codes]
 
 
 def mask_of(name: str, function: Callable[..., Any], shortlist: Shortlist) -> Mask:
-    """A filter's answer, checked: one bool per candidate."""
+    """The validated result of a filter: one bool per candidate."""
     given = _called(name, function, shortlist)
     if given.dtype != np.bool_:
         raise RuleFailed(f"the filter `{name}` returned {given.dtype} values; it must return one bool per candidate")
@@ -61,7 +61,7 @@ def mask_of(name: str, function: Callable[..., Any], shortlist: Shortlist) -> Ma
 
 
 def scores_of(name: str, function: Callable[..., Any], shortlist: Shortlist) -> F32:
-    """A score's answer, checked: one finite number per candidate."""
+    """The validated result of a score: one finite number per candidate."""
     given = _called(name, function, shortlist)
     if given.dtype.kind not in "fiub" or not np.isfinite(given).all():
         raise RuleFailed(f"the score `{name}` returned {given.dtype} values, or values that are not finite")

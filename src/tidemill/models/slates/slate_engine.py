@@ -19,13 +19,13 @@ from tidemill.models.slates.slate_plan import SlatePlan
 from tidemill.models.slates.slate_spec import check_parts
 
 _NONE: I32 = np.zeros(0, np.int32)
-#: Ordering rules look at this many of the best candidates for each item that is asked for.
+#: Ordering rules use this many of the best candidates for each requested item.
 KEPT = 4
 
 
 @dataclass(frozen=True)
 class Slate:
-    """Items best first with scores and reasons, and why there are fewer than asked for (`None` if there are not)."""
+    """Items best first with scores and reasons, and why there are fewer than requested (`None` if there are not)."""
 
     items: list[str]
     scores: list[float]
@@ -38,13 +38,13 @@ class Slate:
 
 @dataclass(frozen=True)
 class SlateQuery:
-    """One question, in codes."""
+    """One request, in codes."""
 
     profile: FoldedInUser
     n: int
-    #: How many codes may not be shown: seen ones where the slate says `unseen`, and excluded ones.
+    #: How many codes may not be shown: seen ones under `unseen`, and excluded ones.
     n_banned: int
-    #: The choice is narrowed to these, or free.
+    #: Restricts the candidates to these; `None`: no restriction.
     only: I32 | None
     as_of: int
     user: Mapping[str, Any]
@@ -52,9 +52,9 @@ class SlateQuery:
 
 
 class SlateEngine:
-    """Answers from one recommender, one rule set, and the facts as they are at that moment.
+    """Recommendations from one recommender, one rule set, and the facts at the time of the request.
 
-    `functions` are the user's own rules by name (`load_functions`). Raises `SlateMismatch` where the rules ask for
+    `functions` are the custom rules by name (`load_functions`). Raises `SlateMismatch` where the rules need
     what the recommender lacks. It reuses scratch memory: one per thread.
     """
 
@@ -93,8 +93,8 @@ class SlateEngine:
         """Exactly min(`n`, eligible) items for a history of item ids and times (microseconds).
 
         No item is shown twice, none of `exclude`, and under `unseen` none of the history. `candidates` narrows the
-        choice to these ids. `user` and `context` are handed to rules of one's own. Unknown ids are no error: they
-        count for nothing. The same question under the same facts has the same answer.
+        choice to these ids. `user` and `context` are passed to custom rules. Unknown ids are no error: they
+        are ignored. The same request under the same facts has the same result.
         """
         if self._facts.version != self._plan.version:
             self._plan = SlatePlan(self._recommender, self._rules, self._facts)
@@ -121,7 +121,7 @@ class SlateEngine:
     def _make_scratch(self) -> None:
         self._banned: Mask = np.zeros(self._plan.n, np.bool_)
         self._slot: I32 = np.zeros(self._plan.n, np.int32)
-        #: What a ranking knows of all items, and on which day.
+        #: Item features of a ranking, and their day.
         self._ranked: tuple[int, F32] | None = None
 
     def _answer(self, question: SlateQuery) -> Slate:
@@ -148,7 +148,7 @@ class SlateEngine:
         return codes[order], scores[order]
 
     def _retrieve(self, question: SlateQuery) -> I32:
-        """Distinct codes from every rule that draws, or those that the choice is narrowed to."""
+        """Distinct codes from every retrieval rule, or the given candidates."""
         if question.only is not None:
             return question.only
         drawn = [codes for _, codes in self._drawn(question)]
@@ -161,7 +161,7 @@ class SlateEngine:
         return codes[last]
 
     def _drawn(self, question: SlateQuery) -> list[tuple[str, I32]]:
-        """What each rule draws, an item as often as it is drawn: the model part, or the rule that counts, and codes."""
+        """The candidates of each rule, with repeats: the model part, or the rule that counts, and codes."""
         drawn = [found for n, by in self._nearest for found in question.profile.drawn(n, by)]
         drawn += self._plan.drawn.items()
         return drawn
@@ -173,7 +173,7 @@ class SlateEngine:
             learned = self._recommender.n_items
             if self._plan.n == learned:
                 model += (1 - self._share) * self._relevance(question, codes)
-            else:  # items that came after the bundle have popularity alone
+            else:  # items newer than the bundle have popularity alone
                 known = codes < learned
                 model[known] += (1 - self._share) * self._relevance(question, codes[known])
         scores = model * self._weight
@@ -184,7 +184,7 @@ class SlateEngine:
         return model, scores
 
     def _relevance(self, question: SlateQuery, codes: I32) -> F32:
-        """What the model thinks of learned items: its ranking where it has one, else the shares of its parts."""
+        """The relevance of trained items: by the ranking where there is one, else by the shares of the parts."""
         ranking = self._recommender.ranking
         if ranking is None or not question.profile.history:
             return question.profile.relevance(codes)
@@ -223,7 +223,7 @@ class SlateEngine:
         return order
 
     def _arrange(self, rule: int, codes: I32, scores: F32, order: I32) -> I32:
-        """The order that one ordering rule makes of another."""
+        """The order after one ordering rule."""
         groups, strength = self._plan.groups[rule]
         return order[_spread(scores[order], groups[codes[order]], strength)]
 

@@ -16,7 +16,7 @@ from tidemill.models.recommender.recommender import Recommender
 from tidemill.models.slates.shortlist import Column
 from tidemill.models.slates.slate_spec import fact_columns
 
-#: Without a rule of its own, a slate is filled up by the events of the last so many days.
+#: Days of the fallback of a slate without a `fallback=` rule.
 FALLBACK_DAYS = 30
 
 
@@ -39,7 +39,7 @@ class SlatePlan:
         #: Place of every item in that chain, which also settles ties of scores.
         self.place: I32 = np.empty(self.n, np.int32)
         self.place[chain] = np.arange(self.n, dtype=np.int32)
-        #: For each rule that draws by counts, its codes.
+        #: For each retrieval rule by counts, its codes.
         self.drawn = {
             rule.name + str(rule.args["days"]): _most(rule, facts, self.allowed)
             for rule in rules.retrieve
@@ -50,7 +50,7 @@ class SlatePlan:
         self._told = _told(rules, self.drawn, facts, self.n)
 
     def reason(self, code: int) -> str:
-        """Why an item stands in an answer that no history item speaks for."""
+        """The reason of an item without a history item behind it."""
         for mask, text in self._told:
             if mask[code]:
                 return text
@@ -78,14 +78,14 @@ def _allowed(rules: RuleSet, columns: Mapping[str, Column], n: int) -> Mask:
 
 
 def eligible_mask(rule: Rule, columns: Mapping[str, Column]) -> Mask:
-    """The items of the catalogue that one rule of facts lets pass."""
+    """The items of the catalogue that one `eligible` rule keeps."""
     values, present = columns[rule.args["column"]]
     passes: Mask = np.where(present, values.astype(np.bool_), bool(rule.args["missing"]))
     return passes
 
 
 def _prior(recommender: Recommender, facts: ItemFactColumns, n: int) -> F32:
-    """Recent popularity as it is now; as it was learned where nothing is counted."""
+    """Recent popularity from live counts; that of the training where there are none."""
     live = recent_popularity(recommender.prior.steps, facts.counts)
     if live.any():
         return live

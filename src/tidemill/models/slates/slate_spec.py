@@ -25,7 +25,7 @@ from tidemill.models.slates.custom_rules import CustomRule, custom_rule
 #: A function over candidates: a mask of bools (filter) or scores (score), one per candidate.
 Function = Callable[..., Any]
 
-#: What each place of a slate takes.
+#: The rules that each step of a slate accepts.
 PLACES: dict[str, frozenset[str]] = {
     "retrieve": frozenset({"nearest", "trending", "popular"}),
     "filter": frozenset({"unseen", "eligible"}),
@@ -41,17 +41,17 @@ def nearest(n: int = 200, *, by: str | None = None) -> Rule:
 
 
 def trending(days: int = 7, *, n: int = 100) -> Rule:
-    """The `n` items with the most events in the last `days` days before the answer's as-of."""
+    """The `n` items with the most events in the last `days` days before the as-of of the request."""
     return Rule(name="trending", args={"days": _positive("trending", days=days), "n": _positive("trending", n=n)})
 
 
 def popular(days: int = 30, *, n: int = 100) -> Rule:
-    """The most taken items of the last `days` days; as a fallback it goes on to all time and a fixed order."""
+    """The most popular items of the last `days` days; as a fallback, then of all time, then in a fixed order."""
     return Rule(name="popular", args={"days": _positive("popular", days=days), "n": _positive("popular", n=n)})
 
 
 def unseen() -> Rule:
-    """Only items that the user has no event with, up to the moment of the answer."""
+    """Only items that the user has no event with, up to the time of the request."""
     return Rule(name="unseen")
 
 
@@ -61,7 +61,7 @@ def eligible(column: str, *, missing: bool = False) -> Rule:
 
 
 def relevance(weight: float = 1.0) -> Rule:
-    """The model's own score, blended with recent popularity; what a slate without `score=` uses."""
+    """The model's own score, blended with recent popularity; the default of a slate without `score=`."""
     return Rule(name="relevance", args={"weight": float(weight)})
 
 
@@ -85,7 +85,7 @@ def _positive(rule: str, **given: int) -> int:
 
 @dataclass(frozen=True)
 class SlateSpec:
-    """A declared slate: built-in rules as data, and the user's own functions with their source."""
+    """A declared slate: built-in rules as data, and custom rules with their source."""
 
     retrieve: tuple[Rule, ...]
     filter: tuple[Rule | CustomRule, ...]
@@ -94,7 +94,7 @@ class SlateSpec:
     fallback: Rule
 
     def check(self, parts: Collection[str]) -> None:
-        """Refuse (`SlateMismatch`) candidates that a bundle with these model `parts` cannot draw."""
+        """Refuse (`SlateMismatch`) candidates that a bundle with these model `parts` cannot retrieve."""
         check_parts(self.retrieve, parts, declared=True)
 
     def rules(self, views: Mapping[str, Collection[str]]) -> RuleSet:
@@ -119,7 +119,7 @@ class SlateSpec:
         return facts_of(self.rules(views))
 
     def modules(self) -> dict[str, bytes]:
-        """The source of the user's own rules: path inside the bundle -> bytes."""
+        """The source of the custom rules: path inside the bundle -> bytes."""
         own = [entry for entry in (*self.filter, *self.score) if isinstance(entry, CustomRule)]
         return {entry.path: entry.source.encode() for entry in own}
 
@@ -202,7 +202,7 @@ def _view(column: str, rule: str, views: Mapping[str, Collection[str]]) -> str:
 
 
 def check_parts(retrieve: Sequence[Rule], parts: Collection[str], *, declared: bool = False) -> None:
-    """Refuse (`SlateMismatch`) rules that draw from a part by name which is not among `parts`.
+    """Refuse (`SlateMismatch`) rules that retrieve from a part by name which is not among `parts`.
 
     Of `declared` parts some must be there for `nearest` to draw from. A bundle may have none, where `auto` found that
     nothing beats popularity: then `nearest` draws nothing, and the other rules and the fallback fill the slate.

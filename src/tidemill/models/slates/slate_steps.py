@@ -19,15 +19,15 @@ from tidemill.models.slates.shortlist import Shortlist
 from tidemill.models.slates.slate_engine import Slate, SlateEngine, SlateQuery
 from tidemill.models.slates.slate_plan import eligible_mask
 
-#: What drops an item besides the rules, and what draws one where the question names the choice.
-EXCLUDED, ASKED_FOR = "the question's exclude", "the question's candidates"
+#: Sources of a dropped item besides the rules, and of candidates that the request names.
+EXCLUDED, REQUESTED = "exclude of the request", "candidates of the request"
 
 _NONE: I32 = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)
 class DrawStep:
-    """What one rule drew, in no order; `part` is the model part that it asked, empty where it counts events."""
+    """The candidates of one rule, in no order; `part` is the model part, empty where the rule counts events."""
 
     rule: str
     part: str
@@ -36,7 +36,7 @@ class DrawStep:
 
 @dataclass(frozen=True)
 class DropStep:
-    """What one filter dropped of what the filters before it had left, and how many stayed."""
+    """The items that one filter dropped, after the filters before it, and how many are left."""
 
     rule: str
     items: tuple[str, ...]
@@ -45,7 +45,7 @@ class DropStep:
 
 @dataclass(frozen=True)
 class ScoreStep:
-    """One item's score, and what it is the sum of: each model part (or the ranking), popularity, rules of one's own."""
+    """One item's score and its terms: each model part (or the ranking), popularity, custom rules."""
 
     item: str
     score: float
@@ -63,41 +63,41 @@ class OrderStep:
 
 @dataclass(frozen=True)
 class SlateSteps:
-    """How one answer came about, in the order of the steps; `answer` is what `SlateEngine.answer` gives."""
+    """The steps of one recommendation, in order; `answer` is the result of `SlateEngine.answer`."""
 
     n: int
-    #: Items of the history that the model learned, newest first and each once, as many as shape an answer.
+    #: Items of the history that the model contains, newest first and each once, as many as are used.
     history: tuple[str, ...]
     draws: tuple[DrawStep, ...]
-    #: Everything drawn, each item once.
+    #: All candidates, each once.
     candidates: tuple[str, ...]
     drops: tuple[DropStep, ...]
-    #: What passed every filter, best score first; then what filled up.
+    #: Items that passed every filter, best score first; then those of the fallback.
     scores: tuple[ScoreStep, ...]
     orders: tuple[OrderStep, ...]
-    #: The rule that fills up, and the items that it gave.
+    #: The fallback rule, and its items.
     fallback: str
     filled: tuple[str, ...]
     answer: Slate
 
     def text(self, name: Callable[[str], str] = str, *, at_most: int = 10) -> str:
-        """The steps for people, `at_most` items of each; `name` gives what to call an item."""
-        from_history = ", ".join(name(item) for item in self.history[:at_most]) or "nothing: a stranger"
-        lines = [f"Asked for {self.n} items after {from_history}{_more(len(self.history), at_most)}", ""]
-        lines += [f"1. Drawn: {_n(len(self.candidates), 'different item')}"]
+        """The steps as text, `at_most` items of each; `name` returns the name of an item."""
+        from_history = ", ".join(name(item) for item in self.history[:at_most]) or "no events (cold start)"
+        lines = [f"Request: {_n(self.n, 'item')} for the history {from_history}{_more(len(self.history), at_most)}", ""]
+        lines += [f"1. Retrieved: {_n(len(self.candidates), 'distinct candidate')}"]
         lines += [f"   {len(draw.items):>5}  {_drawn_by(draw)}" for draw in self.draws]
-        lines += ["", f"2. Filtered: {self.drops[-1].left if self.drops else len(self.candidates)} may be shown"]
+        lines += ["", f"2. Filtered: {self.drops[-1].left if self.drops else len(self.candidates)} left"]
         for drop in self.drops:
             which = ", ".join(name(item) for item in drop.items[:3])
             lines.append(f"   {len(drop.items):>5}  dropped by {drop.rule}{': ' if which else ''}{which}"
                          f"{_more(len(drop.items), 3)}")  # fmt: skip
-        lines += ["", "3. Scored: the best, and what each score is the sum of", *self._score_lines(name, at_most)]
-        lines += ["", f"4. Ordered: {', '.join(order.rule for order in self.orders) or 'by score alone'}"]
+        lines += ["", "3. Scored: the best candidates and the terms of each score", *self._score_lines(name, at_most)]
+        lines += ["", f"4. Ordered: {', '.join(order.rule for order in self.orders) or 'by score only'}"]
         for order in self.orders:
             was = {item: place for place, item in enumerate(order.before, 1)}
             moved = [(was[item], place, item) for place, item in enumerate(order.after[:at_most], 1)]
             lines += [f"   {old:>5} → {new:<3} {name(item)}" for old, new, item in moved if old != new]
-        lines += ["", f"5. Filled up by {self.fallback}: {_n(len(self.filled), 'item')}"]
+        lines += ["", f"5. Fallback {self.fallback}: {_n(len(self.filled), 'item')}"]
         lines += [f"          {name(item)}" for item in self.filled[:at_most]]
         lines += ["", f"6. The slate{': ' + self.answer.short if self.answer.short else ''}"]
         rows = zip(self.answer.items, self.answer.scores, self.answer.reasons, strict=True)
@@ -123,9 +123,9 @@ class SlateSteps:
 
 
 class SteppedEngine(SlateEngine):
-    """The slate's engine, listened to: `steps` gives what `answer` gives, and how it came about.
+    """A slate engine that records its steps: `steps` returns the result of `answer`, and its steps.
 
-    It is for looking at answers one by one; the server runs the engine without the listening.
+    It is for explaining single recommendations; the server runs the engine without recording.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class SteppedEngine(SlateEngine):
         self._calls: list[tuple[str, I32, Any]] = []
 
     def steps(self, items: Sequence[str], times: Sequence[int], n: int, **asked: Any) -> SlateSteps:
-        """The steps of the answer to a question; it takes what `answer` takes, and raises what it raises."""
+        """The steps of one recommendation; the arguments and errors are those of `answer`."""
         self._seen = frozenset(items)
         answer = self.answer(items, times, n, **asked)
         return SlateSteps(
@@ -157,7 +157,7 @@ class SteppedEngine(SlateEngine):
             answer=answer,
         )
 
-    # ---- listening
+    # ---- recording
 
     def _heard(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def heard(shortlist: Shortlist) -> Any:
@@ -194,7 +194,7 @@ class SteppedEngine(SlateEngine):
     def _retrieve(self, question: SlateQuery) -> I32:
         self._candidates = super()._retrieve(question)
         if question.only is not None:
-            self._draws = [DrawStep(ASKED_FOR, "", self._ids(self._candidates))]
+            self._draws = [DrawStep(REQUESTED, "", self._ids(self._candidates))]
         return self._candidates
 
     def _score(self, question: SlateQuery, codes: I32) -> tuple[F32, F32]:
@@ -210,7 +210,7 @@ class SteppedEngine(SlateEngine):
         return model, scores
 
     def _tell_drops(self, passed: I32) -> None:
-        """Name for each candidate that the engine did not let pass the first rule that refuses it."""
+        """For each dropped candidate, record the first rule that drops it."""
         dropped = self._candidates[~np.isin(self._candidates, passed)]
         left = len(self._candidates)
         for rule in self._rules.filter:
@@ -249,7 +249,7 @@ class SteppedEngine(SlateEngine):
         self._filled = super()._fallback(question, shown)
         return self._filled
 
-    # ---- telling
+    # ---- results
 
     def _ids(self, codes: I32 | Sequence[int]) -> tuple[str, ...]:
         items = self._plan.items
@@ -268,7 +268,7 @@ class SteppedEngine(SlateEngine):
         )
 
     def _pieces(self, question: SlateQuery, codes: I32) -> dict[str, list[float]]:
-        """What each score is the sum of."""
+        """The terms of each score."""
         known = codes < self._recommender.n_items
         found: dict[str, F32] = {}
         if self._weight and self._share < 1:
@@ -281,7 +281,7 @@ class SteppedEngine(SlateEngine):
         return pieces | {name: [self._own[name][code] for code in codes.tolist()] for name, _ in self._scores}
 
     def _said(self, question: SlateQuery, codes: I32) -> dict[str, F32]:
-        """The relevance in its pieces: of each part, or of the ranking, which takes all of them in."""
+        """The terms of the relevance: of each part, or of the ranking, which uses all of them."""
         if self._recommender.ranking is not None and question.profile.history:
             return {"ranking": self._relevance(question, codes)}
         return dict(question.profile.pieces(codes))

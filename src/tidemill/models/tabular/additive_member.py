@@ -41,7 +41,7 @@ class AdditiveMember:
         return values, np.tile(base, (len(design), 1))
 
     def row(self) -> OfRow:
-        """What answers single rows."""
+        """The function that predicts single rows."""
         k = len(self._bias)
         curves = [[(term.column, _curve(term, at)) for term in self._terms] for at in range(k)]
         biases = self._bias.tolist()

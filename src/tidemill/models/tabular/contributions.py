@@ -18,7 +18,7 @@ from tidemill.models.tabular.link_functions import apply_output_transform, outpu
 from tidemill.models.tabular.recipe import TabularRecipe, TargetMean
 
 F64 = NDArray[np.float64]
-#: Values that miss the margin by more than this part of it were none.
+#: Contributions whose sum misses the margin by more than this share of it are refused.
 _FAR = 1e-6
 
 
@@ -46,7 +46,7 @@ def contributions(recipe: TabularRecipe, members: list[Any], inputs: pa.Table) -
 
 
 def _shares(recipe: TabularRecipe) -> F64:
-    """float64 (n_columns, n_inputs): how much of a column is said of each input."""
+    """float64 (n_columns, n_inputs): the share of each input in a column."""
     places = {field.name: place for place, field in enumerate(recipe.inputs)}
     found = np.zeros((len(recipe.encoders), len(recipe.inputs)))
     for column, encoder in enumerate(recipe.encoders):

@@ -19,7 +19,7 @@ F64 = NDArray[np.float64]
 
 
 def inputs_of(table: pa.Table, fields: Sequence[InputField]) -> dict[str, pa.Array]:
-    """The inputs by name, each of the Arrow type of its kind; columns that nobody asks for are left out.
+    """The inputs by name, each of the Arrow type of its kind; other columns are left out.
 
     Raises `UnknownName` where a column is missing, and `TypeMismatch` where it cannot be read as its kind.
     """
@@ -47,7 +47,7 @@ def _cast(table: pa.Table, field: InputField) -> pa.Array:
 
 
 def design_of(inputs: dict[str, pa.Array], encoders: Sequence[Encoder], n: int) -> F64:
-    """float64 (n, n_encoders) in column order, from what `inputs_of` gave."""
+    """float64 (n, n_encoders) in column order, from the result of `inputs_of`."""
     design = np.empty((n, len(encoders)), np.float64, order="F")
     for place, encoder in enumerate(encoders):
         design[:, place] = _column(inputs, encoder)

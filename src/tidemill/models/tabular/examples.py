@@ -33,8 +33,8 @@ class Examples:
     attributes: pa.Table | None = None
     #: The name of each row, so that it can be found again: the stream's `_row`, or the row's number.
     row: NDArray[np.int64] | None = None
-    #: What the target is called.
-    foretells: str = ""
+    #: Name of the target.
+    target_name: str = ""
 
     def __len__(self) -> int:
         return len(self.target)

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class LearnPlan(Protocol):
-    """A settled way of learning: the same rows and seed give the same model, bit for bit."""
+    """A complete training plan: the same rows and seed give the same model, bit for bit."""
 
     @property
     def name(self) -> str:
-        """For people: `lightgbm`, `additive`, `stack`, or the class of an estimator."""
+        """Name for display: `lightgbm`, `additive`, `stack`, or the class of an estimator."""
         ...
 
     def settings(self) -> dict[str, Any]:
@@ -23,5 +23,5 @@ class LearnPlan(Protocol):
         ...
 
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
-        """The model that these rows give."""
+        """The model trained on these rows."""
         ...

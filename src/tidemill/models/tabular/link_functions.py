@@ -14,14 +14,14 @@ MOST = 700.0
 
 
 def apply_output_transform(margins: F64, then: str) -> F64:
-    """A member's margins after its own turn: `square` of what is above zero, or `exp`."""
+    """A member's margins after its transform: `square` of what is above zero, or `exp`."""
     if then == "square":
         return np.square(np.maximum(margins, 0.0))
     return np.exp(np.minimum(margins, MOST)) if then == "exp" else margins
 
 
 def output_transform_slope(start: F64, end: F64, then: str) -> F64:
-    """How much steeper the way from `start` to `end` is once turned: 1 where nothing is turned."""
+    """The slope of the transform between `start` and `end`: 1 without a transform."""
     if not then:
         return np.ones_like(end)
     way = end - start
@@ -33,14 +33,14 @@ def output_transform_slope(start: F64, end: F64, then: str) -> F64:
 
 
 def apply_output_transform_one(then: str) -> Callable[[float], float] | None:
-    """`apply_output_transform` for one margin; `None` where nothing is turned."""
+    """`apply_output_transform` for one margin; `None` without a transform."""
     if then == "square":
         return lambda margin: max(margin, 0.0) ** 2
     return (lambda margin: math.exp(min(margin, MOST))) if then == "exp" else None
 
 
 def apply_link(margins: F64, link: str) -> F64:
-    """Answers float64 (n, k) of margins (n, k)."""
+    """Predictions float64 (n, k) of margins (n, k)."""
     if link == "sigmoid":
         small = np.exp(-np.abs(margins))
         return np.where(margins >= 0, 1.0, small) / (1.0 + small)

@@ -18,9 +18,9 @@ from tidemill.models.tabular.recipe import ObliviousTreesMember
 from tidemill.models.tabular.tree_member import OfRow
 
 F64 = NDArray[np.float64]
-#: Rows at a time: their answers to all trees stay in the cache.
+#: Rows at a time: their values for all trees stay in the cache.
 ROWS = 512
-#: The deepest trees that are known here; CatBoost's limit is 16.
+#: The deepest trees that are supported; CatBoost's limit is 16.
 DEEPEST = 16
 
 
@@ -84,7 +84,7 @@ class ObliviousMember:
         return shapley_values.shapley_table(self.columns[self.splits], self.leaves, self.counts)
 
     def row(self) -> OfRow:
-        """What answers single rows, for one thread at a time: it owns its buffers."""
+        """The function that predicts single rows, for one thread at a time: it owns its buffers."""
         t, depth = self.splits.shape
         k = self.leaves.shape[2]
         columns = np.ascontiguousarray(self.columns[self.splits.T].ravel())  # level by level, the design's columns

@@ -51,14 +51,14 @@ class OnnxMember:
         )
 
     def contributions(self, design: F64) -> tuple[F64, F64]:
-        """A graph has no Shapley values that could be had without asking it thousands of times: `NotExplained`."""
+        """Raises `NotExplained`: Shapley values of a graph would need thousands of evaluations."""
         raise NotExplained(
             f"{self._member.file} is an ONNX graph, whose predictions cannot be explained",
             tip="train with tm.auto() or LightGBM where explanations are needed",
         )
 
     def row(self) -> OfRow:
-        """What answers single rows."""
+        """The function that predicts single rows."""
         if self._matrix is not None:
             name, kind = self._matrix
             columns = list(self._member.columns or ())

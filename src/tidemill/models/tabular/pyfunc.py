@@ -10,11 +10,11 @@ from typing import ClassVar
 class Pyfunc:
     """An MLflow model by its URI or its folder."""
 
-    #: It may stand where an estimator does, though it has no `fit`.
+    #: It can be used in place of an estimator, though it has no `fit`.
     learned_elsewhere: ClassVar[bool] = True
 
     source: str
-    #: Whether a pickle in it may be read; it may run any code, so only of models that your own people made.
+    #: Whether a pickle in it may be loaded; it can run any code, so only for models of a trusted source.
     trust_pickle: bool = False
 
 

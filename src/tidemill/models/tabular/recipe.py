@@ -13,7 +13,7 @@ import msgspec
 from tidemill.core.records.signature import InputField, Task
 
 FORMAT = 1
-#: What stands between the texts of a crossed key.
+#: Separator between the strings of a crossed key.
 CROSS = "\x1f"
 
 
@@ -22,7 +22,7 @@ class _Encoder(msgspec.Struct, frozen=True, kw_only=True, tag_field="encode"):
 
 
 class NumberColumn(_Encoder, frozen=True, tag="number"):
-    """A number, whole number, flag (0 or 1) or time (seconds since 1970) as it is; missing is NaN.
+    """A number, integer, flag (0 or 1) or time (seconds since 1970) as it is; missing is NaN.
 
     The other encoders that read a text read whole numbers and flags too: as `12`, `true` and `false`.
     """
@@ -46,7 +46,7 @@ class OneHot(_Encoder, frozen=True, tag="is"):
 
 
 class TargetMean(_Encoder, frozen=True, tag="mean"):
-    """A figure learned for a text, or for several texts together; `other` for what was never seen. Missing texts count
+    """A target mean per string, or per combination of strings; `other` for unseen ones. Missing strings count
     as the empty one.
     """
 
@@ -69,8 +69,8 @@ class _Member(msgspec.Struct, frozen=True, kw_only=True, tag_field="member"):
     """Makes margins of rows: float64 (n, 1), or (n, n_classes)."""
 
     name: str
-    #: What a margin is turned into before it is weighted: `square` (of what is above zero) where square roots were
-    #: learned.
+    #: Transform of a margin before it is weighted: `square` (of what is above zero) where the target was trained as
+    #: a square root.
     then: Literal["", "square", "exp"] = ""
 
 
@@ -105,7 +105,7 @@ class AdditiveTerm(msgspec.Struct, frozen=True, kw_only=True):
     knots: tuple[float, ...]
     values: tuple[tuple[float, ...], ...]
     missing: tuple[float, ...]
-    #: What the term adds on average over the rows that were learned from; contributions are told from here. Empty: 0.
+    #: The mean of the term over the training rows; contributions are relative to it. Empty: 0.
     mean: tuple[float, ...] = ()
 
 
@@ -126,9 +126,9 @@ class OnnxGraphMember(_Member, frozen=True, tag="onnx"):
     #: The graph's output that is taken; (n, k) or (n,).
     output: str
     columns: tuple[int, ...] | None = None
-    #: Texts that stand for a missing one, numbers being NaN.
+    #: Strings that stand for missing values; missing numbers are NaN.
     missing_text: str = ""
-    #: Whole number that stands for a missing one where the graph asks for int64; a missing flag is false there.
+    #: The integer for a missing value where the graph expects int64; a missing flag is false there.
     missing_whole: int = 0
 
 
@@ -152,10 +152,10 @@ class TabularRecipe(msgspec.Struct, frozen=True, kw_only=True):
     weights: tuple[float, ...]
     bias: tuple[float, ...]
     link: Literal["identity", "sigmoid", "softmax", "exp", "none"]
-    #: Probability from which on a binary answer's label is the positive class.
+    #: Probability from which on the label is the positive class.
     threshold: float = 0.5
-    #: Answers outside are cut to this range, where there is one.
+    #: Predictions are clipped to this range, where there is one.
     low: float | None = None
     high: float | None = None
-    #: Libraries that members were learned with, by version.
+    #: Versions of the libraries that trained the members.
     made_with: dict[str, str] = {}

@@ -41,7 +41,7 @@ def shapley_table(splits: NDArray[np.int64], leaves: F64, counts: F64) -> tuple[
 
 
 def expectations(leaves: F64, counts: F64) -> F64:
-    """float64 (2^d, t, 2^d, k): what each tree is expected to say of a row in leaf p, if only the levels in a mask are
+    """float64 (2^d, t, 2^d, k): the expected value of each tree for a row in leaf p, if only the levels in a mask are
     known of it. Where no row ever came, both branches weigh the same.
     """
     t, size, k = leaves.shape

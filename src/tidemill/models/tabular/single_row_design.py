@@ -17,7 +17,7 @@ Cell = Callable[[Row], float]
 
 
 def row_design(fields: Sequence[InputField], encoders: Sequence[Encoder]) -> Callable[[Row], list[float]]:
-    """What turns a row's values into its design, a list of floats; the same numbers that `design_of` gives.
+    """The function from a row's values to its design, a list of floats, the same numbers as `design_of`.
 
     Values stand in the order of `fields`: `None` is missing, texts are str, times int microseconds.
     """

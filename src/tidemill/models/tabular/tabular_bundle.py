@@ -21,7 +21,7 @@ from tidemill.models.tabular.tabular_model import TabularModel
 
 ABOUT = "tabular.json"
 GOLDEN = "golden.arrow"
-#: The column of `golden.arrow` with the answers, beside the inputs.
+#: The column of `golden.arrow` with the predictions, next to the inputs.
 ANSWER = "_answer"
 Golden = tuple[pa.Table, NDArray[np.float64]]
 
@@ -48,7 +48,7 @@ def write_tabular(model: TabularModel, folder: Path, golden: Golden | None = Non
 
 
 def open_tabular(folder: Path) -> TabularModel:
-    """Open what `write_tabular` wrote: arrays memory-mapped, libraries loaded, so that no answer waits for them.
+    """Open what `write_tabular` wrote: arrays memory-mapped, libraries loaded, so that no request waits for them.
 
     Raises `BundleCorrupt` where parts are missing or do not fit, `BundleRefused` where trees or a graph are not what
     they are called, `FormatTooNew`, and `BackendMissing` where a member's library is.
@@ -74,7 +74,7 @@ def _part(file: Path, member: Member) -> Any:
 
 
 def parity(model: TabularModel, golden: Golden | Path) -> float:
-    """How far the model's answers lie at most from the golden ones, for the table and row by row; 0 where none are.
+    """The largest difference from the golden predictions, for the table and row by row; 0 without golden rows.
 
     `golden` are inputs and answers, or the folder of a bundle with `golden.arrow`.
     """
@@ -97,7 +97,7 @@ def rows_of(recipe: TabularRecipe, inputs: pa.Table) -> list[list[Any]]:
 
 
 def read_golden(folder: Path) -> Golden:
-    """The golden rows of a bundle and their answers float64 (n) or (n, k); no rows where it has none."""
+    """The golden rows of a bundle and their predictions float64 (n) or (n, k); no rows where it has none."""
     file = folder / GOLDEN
     if not file.exists():
         return pa.table({}), np.zeros(0)

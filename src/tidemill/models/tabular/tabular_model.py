@@ -78,7 +78,7 @@ class TabularModel:
         return total
 
     def member_margins(self, inputs: pa.Table) -> list[F64]:
-        """Each member's margins float64 (n, k), after its own turn and before its weight."""
+        """Each member's margins float64 (n, k), after its transform and before its weight."""
         columns = inputs_of(inputs, self.recipe.inputs)
         design = design_of(columns, self.recipe.encoders, len(inputs))
         return [
@@ -111,9 +111,9 @@ class TabularModel:
         return {"value": answer}
 
     def predict_row(self, values: Sequence[Any]) -> list[float]:
-        """The answer for one row: `[probability]`, the probabilities, or `[value]`; what `answer` gives for it.
+        """The prediction for one row: `[probability]`, the probabilities, or `[value]`; as `answer` returns it.
 
-        `values` stand in the order of `recipe.inputs`: `None` is missing, texts are str, times int microseconds.
+        `values` are in the order of `recipe.inputs`: `None` is missing, texts are str, times int microseconds.
         """
         try:
             engine: Callable[[Sequence[Any]], list[float]] = self._of_thread.engine
@@ -122,7 +122,7 @@ class TabularModel:
         return engine(values)
 
     def _row_engine(self) -> Callable[[Sequence[Any]], list[float]]:
-        """What answers single rows in one thread: its members own buffers."""
+        """The function that predicts single rows in one thread: its members own buffers."""
         design = row_design(self.recipe.inputs, self.recipe.encoders)
         link, cut, bias = apply_link_one(self.recipe.link), self._cut_one(), list(self.recipe.bias)
         steps = [

@@ -63,7 +63,7 @@ class TreeMember:
         return values, found[:, :, -1]
 
     def row(self) -> OfRow:
-        """What answers single rows, for one thread at a time: it owns its buffers."""
+        """The function that predicts single rows, for one thread at a time: it owns its buffers."""
         pick = _picked(self._columns)
         if not hasattr(self._library, "LGBM_BoosterPredictForMatSingleRowFastInit"):
             return self._slow_row(pick)

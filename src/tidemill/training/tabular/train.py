@@ -127,7 +127,7 @@ def train_tabular(
     found = _measured(asked, split)
     plan = found.settled.plan
     progress("fit", {"rows": len(examples)})
-    fitted = _named(plan.fit(examples, seed=effort.seed), examples.foretells)
+    fitted = _named(plan.fit(examples, seed=effort.seed), examples.target_name)
     golden = golden_of(fitted, examples, seed=effort.seed)
     write_tabular(fitted, folder, golden)
     opened = open_tabular(folder)
