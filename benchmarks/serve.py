@@ -227,7 +227,7 @@ def inside(stores: Stores, n_users: int) -> dict[str, float]:
         return log.write(
             Prediction(
                 prediction_id=one.prediction_id, model=MODEL, release=predictor.release.name, arm="champion",
-                propensity=1.0, served_at=clock.micros(), as_of=one.as_of, subject=one.asked.subject, n=20,
+                propensity=1.0, served_at=clock.micros(), as_of=one.as_of, subject=one.request.subject, n=20,
                 items=answers[i % 3_000].items, short=None, features=predictor.features(one), context="", latency_us=1,
                 kind="computed",
             )

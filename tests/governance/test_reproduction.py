@@ -20,8 +20,8 @@ from tidemill.governance.reproduction import (
 
 BEFORE = LearningResult("a" * 64, 100, "rows")
 NUMPY = DifferenceCause(what="environment", says="numpy 1.26.4 was recorded, and 2.4.6 is here")
-NEAR = AnswerComparison(50, "answers", 3e-9, 0)
-FAR = AnswerComparison(50, "answers", 0.25, 7)
+NEAR = AnswerComparison(50, "predictions", 3e-9, 0)
+FAR = AnswerComparison(50, "predictions", 0.25, 7)
 
 
 def judged(made: LearningResult | None, **more: object) -> Reproduction:
@@ -36,9 +36,9 @@ def test_the_same_bundle_is_bitwise_whatever_differs_around_it() -> None:
 def test_other_bytes_with_the_same_answers_are_within_tolerance() -> None:
     found = judged(LearningResult("b" * 64, 100, "rows"), compared=NEAR, differences=[NUMPY])
     assert (found.outcome, found.holds, found.largest, found.answers) == ("tolerance", True, 3e-9, 50)
-    assert "50 answers differ by at most 3.0e-09" in found.says
-    equal = judged(LearningResult("b" * 64, 100, "rows"), compared=AnswerComparison(50, "answers", 0.0, 0))
-    assert equal.says.endswith("50 answers are equal, though the bundle's bytes are not")
+    assert "50 predictions differ by at most 3.0e-09" in found.says
+    equal = judged(LearningResult("b" * 64, 100, "rows"), compared=AnswerComparison(50, "predictions", 0.0, 0))
+    assert equal.says.endswith("50 predictions are equal, but the bundle's bytes differ")
 
 
 def test_rows_that_were_erased_are_owed_to_nobody_else() -> None:
@@ -48,7 +48,7 @@ def test_rows_that_were_erased_are_owed_to_nobody_else() -> None:
     assert found.says.startswith("reduced by 12 erased rows")
     unexplained = judged(fewer, compared=FAR)
     assert (unexplained.outcome, [cause.what for cause in unexplained.causes]) == ("no", ["data"])
-    assert "88 rows were read, and 100 were learned from" in unexplained.says
+    assert "88 rows were read, but the recorded training had 100" in unexplained.says
 
 
 def test_an_erasure_does_not_excuse_rows_that_are_all_there() -> None:
@@ -58,8 +58,8 @@ def test_an_erasure_does_not_excuse_rows_that_are_all_there() -> None:
 def test_every_cause_is_named() -> None:
     found = judged(LearningResult("b" * 64, 100, "others"), compared=FAR, differences=[NUMPY])
     assert [cause.what for cause in found.causes] == ["data", "environment"]
-    assert found.says.startswith("no, because the rows that were read have other values")
-    assert found.says.endswith("7 of 50 answers are others, by up to 2.5e-01")
+    assert found.says.startswith("not reproduced: the rows have other values")
+    assert found.says.endswith("7 of 50 predictions differ, by up to 2.5e-01")
 
 
 def test_where_nothing_differs_the_learning_itself_does() -> None:
@@ -70,7 +70,7 @@ def test_where_nothing_differs_the_learning_itself_does() -> None:
 def test_what_could_not_be_made_is_no() -> None:
     gone = DifferenceCause(what="data", says="table ratings version 12 is gone")
     found = judged(None, blocked=[gone])
-    assert (found.says, found.causes, found.made) == ("no, because table ratings version 12 is gone", (gone,), "")
+    assert (found.says, found.causes, found.made) == ("not reproduced: table ratings version 12 is gone", (gone,), "")
 
 
 SCORES = st.lists(st.floats(0.01, 1), min_size=1, max_size=20, unique=True)
@@ -106,7 +106,7 @@ def test_numbers_that_are_none_are_the_same_only_as_none() -> None:
     none = np.array([np.nan, 0.5])
     assert compare_numbers(none, none).same
     found = compare_numbers(none, np.array([0.5, 0.5]))
-    assert (found.others, found.largest, found.by) == (1, None, "more than a number can say")
+    assert (found.others, found.largest, found.by) == (1, None, "an unbounded difference")
     assert compare_numbers(np.array([2e6]), np.array([2e6 + 1])).same
     assert not compare_numbers(np.zeros(3), np.zeros(4)).same
     assert compare_numbers(np.zeros((3, 2)), np.array([[0, 0], [0, 0.5], [0, 0]])).others == 1

@@ -88,7 +88,7 @@ def test_the_program_answers_as_the_release(tmp_path: Path, task: str) -> None:
 def test_it_runs_as_a_command(tmp_path: Path) -> None:
     made = TabularModel(worlds.recipe((worlds.additive(),)), {})
     folder = exported(tmp_path, made)
-    assert "30 golden rows" in ask(sys.executable, folder, "--check")
+    assert "golden rows: 30, largest difference" in ask(sys.executable, folder, "--check")
     rows = worlds.rows(5, 9)
     (tmp_path / "rows.json").write_text(json.dumps(as_dicts(rows)))
     found = json.loads(ask(sys.executable, folder, str(tmp_path / "rows.json")))
@@ -133,7 +133,7 @@ def test_the_readme_says_what_has_to_be_brought(tmp_path: Path) -> None:
     text = (exported(tmp_path, model("binary")) / "README.md").read_text()
     assert "| `town` | str |  | looked up: `name` of `towns` by `id` |" in text
     assert "| `colour` | str |  | computed by `hue` from size |" in text
-    assert "the probability of `yes`; from 0.5 on the label is `yes`" in text
+    assert "the probability of `yes`; at 0.5 and above the label is `yes`" in text
     assert "Could harm: buyers" in text
     assert "Licence: MIT" in text
 
@@ -149,16 +149,16 @@ def test_a_graph_travels_too(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     made = model("binary", graph=True)
     folder = exported(tmp_path, made)
-    assert "30 golden rows" in ask(sys.executable, folder, "--check")
+    assert "golden rows: 30, largest difference" in ask(sys.executable, folder, "--check")
     assert "onnxruntime==" in (folder / "requirements.txt").read_text()
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeMismatch, match="price@2 recommends"):
+    with pytest.raises(TypeMismatch, match="price@2 is a recommender"):
         export_tabular(release(None), tmp_path, tmp_path / "out")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "kept.txt").write_text("mine")
-    with pytest.raises(PlaceRefused, match="holds files already"):
+    with pytest.raises(PlaceRefused, match="already exists and is not empty"):
         export_tabular(release(model("binary")), tmp_path, tmp_path / "full")
 
 
@@ -166,7 +166,7 @@ def test_a_program_that_answers_otherwise_is_not_handed_out(tmp_path: Path, monk
     made = model("binary")
     monkeypatch.setattr("tidemill.release.export.WITHIN", -1.0)
     write_tabular(made, tmp_path / "bundle")
-    with pytest.raises(ReleaseError, match="away from the release"):
+    with pytest.raises(ReleaseError, match="predictions differ from the release's by up to"):
         export_tabular(release(made), tmp_path / "bundle", tmp_path / "out")
 
 
@@ -223,7 +223,7 @@ def test_it_answers_in_an_environment_of_its_own(tmp_path: Path) -> None:
     if installed.returncode:
         pytest.skip(f"no index to install from: {installed.stderr[-200:]}")
     assert subprocess.run([python, "-c", "import tidemill"], capture_output=True, check=False).returncode != 0
-    assert "30 golden rows" in ask(python, folder, "--check")
+    assert "golden rows: 30, largest difference" in ask(python, folder, "--check")
 
 
 def test_the_bundle_is_what_was_written(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_other_number_types_are_read_as_they_are(client: Any, kind: Any) -> None
 def test_errors_reach_the_client_as_text(client: Any) -> None:
     one = triton.InferInput("lenght", [1], "FP64")
     one.set_data_from_numpy(np.array([1.0]))
-    with pytest.raises(utils.InferenceServerException, match=r"no tensor lenght.*length"):
+    with pytest.raises(utils.InferenceServerException, match=r"no input lenght.*length"):
         client.infer(SPECIES, [one])
     with pytest.raises(utils.InferenceServerException, match="shared memory"):
         shared = triton.InferInput("length", [1], "FP64")

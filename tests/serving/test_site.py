@@ -182,7 +182,7 @@ def test_a_promoted_model_that_did_not_come_up_is_not_ready(shop: Shop) -> None:
     made.models[MODEL].predictor = None
     refused = ask(made)
     assert (refused.status, refused.content["error"]["code"]) == (503, "TM709")
-    assert made._not_ready() == [f"{MODEL} has no release that came up"]
+    assert made._not_ready() == [f"{MODEL} has no live release"]
     made.close()
 
 

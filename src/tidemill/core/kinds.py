@@ -77,7 +77,7 @@ KINDS: dict[Kind, KindSpec] = {
         letters="iu",
         datatype="INT64",
         json_type="integer",
-        words="a whole number",
+        words="an integer",
         example=1,
     ),
     "bool": KindSpec(

@@ -15,7 +15,7 @@ _TIME = pa.timestamp("us", "UTC")
 
 
 def prediction_schema() -> pa.Schema:
-    """One row per answer. Lists run by position; repeats and 304s have empty ones and point at the full row by id."""
+    """One row per prediction. Lists are by position; those of repeats and 304s are empty: the id names the full row."""
     return pa.schema(
         [
             ("prediction_id", pa.string()),
@@ -52,7 +52,7 @@ def prediction_schema() -> pa.Schema:
 
 
 def outcome_schema() -> pa.Schema:
-    """One row per delivered outcome; the same one delivered again is another row."""
+    """One row per delivered outcome; an outcome that is delivered again is another row."""
     return pa.schema(
         [
             ("prediction_id", pa.string()),
@@ -70,26 +70,26 @@ def outcome_schema() -> pa.Schema:
     )
 
 
-def prediction_rows(found: Sequence[Prediction]) -> pa.Table:
-    """The records as rows."""
+def prediction_rows(predictions: Sequence[Prediction]) -> pa.Table:
+    """The records as rows of `prediction_schema`."""
     lists: dict[str, list[Any]] = {
-        "items": [[answered.item for answered in one.items] for one in found],
-        "scores": [[answered.score for answered in one.items] for one in found],
-        "reasons": [[answered.reason for answered in one.items] for one in found],
+        "items": [[scored.item for scored in prediction.items] for prediction in predictions],
+        "scores": [[scored.score for scored in prediction.items] for prediction in predictions],
+        "reasons": [[scored.reason for scored in prediction.items] for prediction in predictions],
     }
-    return _table(prediction_schema(), found, lists)
+    return _table(prediction_schema(), predictions, lists)
 
 
-def outcome_rows(found: Sequence[Outcome]) -> pa.Table:
-    """The records as rows."""
-    return _table(outcome_schema(), found, {})
+def outcome_rows(outcomes: Sequence[Outcome]) -> pa.Table:
+    """The records as rows of `outcome_schema`."""
+    return _table(outcome_schema(), outcomes, {})
 
 
 def current_predictions(rows: pa.Table) -> pa.Table:
-    """Rows of the table `predictions`, of whatever age, with all columns of today.
+    """Rows of the table `predictions`, of any age, with all columns of the current format.
 
-    In rows of format 1 `policy` holds the state of the switch: it moves to `switch`, and the policy is `single`. What
-    was not logged then is null.
+    In rows of format 1 `policy` holds the state of the switch: it moves to `switch`, and the policy is `single`.
+    Columns that were not logged yet are null.
     """
     rows = _with_columns(rows, prediction_schema())
     old = pc.and_(pc.is_null(rows["switch"]), pc.is_in(rows["policy"], pa.array(SWITCH_STATES)))
@@ -101,7 +101,7 @@ def current_predictions(rows: pa.Table) -> pa.Table:
 
 
 def current_outcomes(rows: pa.Table) -> pa.Table:
-    """Rows of the table `outcomes`, of whatever age, with all columns of today; null where nothing was logged."""
+    """Rows of the table `outcomes`, of any age, with all columns of the current format; null where not logged yet."""
     return _with_columns(rows, outcome_schema())
 
 
@@ -116,10 +116,10 @@ def _replaced(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
     return rows.set_column(rows.column_names.index(name), name, values)
 
 
-def _table(schema: pa.Schema, found: Sequence[object], made: Mapping[str, list[Any]]) -> pa.Table:
+def _table(schema: pa.Schema, records: Sequence[object], lists: Mapping[str, list[Any]]) -> pa.Table:
     columns = {}
     for field in schema:
-        values = made[field.name] if field.name in made else [getattr(one, field.name) for one in found]
+        values = lists[field.name] if field.name in lists else [getattr(record, field.name) for record in records]
         columns[field.name] = pa.array(values, pa.int64() if field.type == _TIME else field.type)
     rows = pa.table(columns)
     return rows.cast(schema)

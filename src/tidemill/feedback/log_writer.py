@@ -1,8 +1,8 @@
-"""The log writer: takes segments into the lake's tables, each record exactly once.
+"""Log writer: moves segments into the lake's tables, each record exactly once.
 
-How far each segment was taken stands in the note of the very commit that took it. A writer that dies anywhere finds
-there what is done; what it has not committed it reads again. A segment that is closed and taken whole is removed.
-One that a newer version wrote in a format that is not known here stays where it is, and the others flow on.
+The position in each segment is in the note of the commit that wrote its records. A writer that dies anywhere finds
+there what is done, and reads the rest again. A segment that is closed and completely written is removed. A segment of a
+newer, unknown format stays where it is, and the others are processed.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ class LogTables(Protocol):
 
 
 class WriteSummary(msgspec.Struct):
-    """What a round of writing did."""
+    """The counts of a round of writing."""
 
     predictions: int = 0
     outcomes: int = 0
     segments: int = 0
-    #: Frames that were cut off by a crash (their answers never left), and segments that do not match their checksums.
+    #: Frames that a crash cut off (their responses were never sent), and segments that do not match their checksums.
     torn: int = 0
     damaged: int = 0
-    #: Segments that a newer version wrote in a format that is not known here; they stay for that version to take.
+    #: Segments of a newer, unknown format; they stay until that version processes them.
     too_new: int = 0
 
 
 class LogWriter:
-    """Writes what lies in `folder` (the project's `log/`) into `tables`; `batch` records at most in one commit."""
+    """Writes the segments in `folder` (the project's `log/`) into `tables`, at most `batch` records in one commit."""
 
     def __init__(self, folder: Path, tables: LogTables, lease: Lease, *, batch: int = 50_000) -> None:
         self._folder = folder
@@ -67,7 +67,7 @@ class LogWriter:
         self._batch = batch
 
     def write(self) -> WriteSummary:
-        """Take everything that lies there now."""
+        """Write everything that is there now."""
         done = WriteSummary()
         for table in _KINDS:
             while self._write_batch(table, done):
@@ -75,39 +75,39 @@ class LogWriter:
         return done
 
     def _write_batch(self, table: str, done: WriteSummary) -> bool:
-        """One commit; whether there may be more to take."""
+        """Write one commit; whether there may be more."""
         last = self._tables.recorded(table)
         number, note = (last[0], last[2]) if last else (0, {})
-        taken: dict[str, int] = msgspec.json.decode(note.get(_NOTE, "{}"))
-        found = _Batch(table, self._folder / table, taken, self._batch)
-        found.collect(done)
-        if found.records:
-            rows = _KINDS[table][1](found.records)
-            note = {_NOTE: msgspec.json.encode(found.taken).decode()}
+        positions: dict[str, int] = msgspec.json.decode(note.get(_NOTE, "{}"))
+        batch = _Batch(table, self._folder / table, positions, self._batch)
+        batch.collect(done)
+        if batch.records:
+            rows = _KINDS[table][1](batch.records)
+            note = {_NOTE: msgspec.json.encode(batch.positions).decode()}
             self._tables.record(table, rows, number + 1, note, self._lease)
-            setattr(done, table, getattr(done, table) + len(found.records))
-        for path in found.finished:
+            setattr(done, table, getattr(done, table) + len(batch.records))
+        for path in batch.finished:
             path.unlink()
             done.segments += 1
-        return found.full
+        return batch.full
 
 
 class _Batch:
-    """Records of one table, read on from where the last commit stopped."""
+    """Records of one table, from the position of the last commit on."""
 
-    def __init__(self, table: str, folder: Path, taken: dict[str, int], limit: int) -> None:
+    def __init__(self, table: str, folder: Path, positions: dict[str, int], limit: int) -> None:
         self._decode = _KINDS[table][0]
         self._folder = folder
         self._limit = limit
-        self._before = taken
+        self._before = positions
         self.records: list[Any] = []
-        #: Segment name -> bytes taken, of the segments that are still there.
-        self.taken: dict[str, int] = {}
+        #: Segment name -> bytes processed, of the segments that are still there.
+        self.positions: dict[str, int] = {}
         self.finished: list[Path] = []
 
     @property
     def full(self) -> bool:
-        """Whether the limit stopped it."""
+        """Whether the limit was reached."""
         return len(self.records) >= self._limit
 
     def collect(self, done: WriteSummary) -> None:
@@ -119,10 +119,10 @@ class _Batch:
 
     def _keep(self, path: Path) -> None:
         if path.name in self._before:
-            self.taken[path.name] = self._before[path.name]
+            self.positions[path.name] = self._before[path.name]
 
     def _read(self, path: Path, done: WriteSummary) -> None:
-        closed = not segment_is_open(path)  # asked before reading: what is closed now has its last frame already
+        closed = not segment_is_open(path)  # checked before reading: a closed segment has its last frame already
         end = self._before.get(path.name, 0)
         try:
             for frame in read_frames(path, end):
@@ -139,14 +139,14 @@ class _Batch:
             _log.error("%s stays where it is: %s", path.name, error)
         except (SegmentDamaged, msgspec.DecodeError) as error:
             if closed:
-                self._put_aside(path, error, done)
+                self._quarantine(path, error, done)
                 return
-            _log.error("%s: %s", path.name, error)  # its writer is at it still: aside when it is closed
-        self.taken[path.name] = end
+            _log.error("%s: %s", path.name, error)  # still being written: moved once it is closed
+        self.positions[path.name] = end
 
-    def _put_aside(self, path: Path, error: Exception, done: WriteSummary) -> None:
-        aside = path.parent / "damaged"
-        aside.mkdir(exist_ok=True)
-        path.rename(aside / path.name)
+    def _quarantine(self, path: Path, error: Exception, done: WriteSummary) -> None:
+        folder = path.parent / "damaged"
+        folder.mkdir(exist_ok=True)
+        path.rename(folder / path.name)
         done.damaged += 1
-        _log.error("%s is damaged and kept in %s: %s", path.name, aside, error)
+        _log.error("%s is damaged and was moved to %s: %s", path.name, folder, error)

@@ -1,7 +1,7 @@
 """Realised quality: hit rates of the shown items by release and position, next to the expected hit rate.
 
 A prediction counts once however often it was repeated, an outcome once however often it was delivered. Intervals are
-Wilson's score intervals at 95% (Wilson 1927), which stay honest for small counts and shares near zero.
+Wilson's score intervals at 95% (Wilson 1927), which hold for small counts and rates near zero.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from tidemill.feedback.log_tables import current_outcomes
 
 
 class RealisedRate(Record, frozen=True):
-    """What became of one position of one release's answers; position 0 is the whole list."""
+    """The realised hit rate of one position of one release's recommendations; position 0 is the whole list."""
 
     release: str
     position: int
-    #: Answers that had an item at this position, and those of them whose item was taken (at 0: any item).
+    #: Recommendations with an item at this position, and those of them whose item was taken (at 0: any item).
     shown: int
     taken: int
     rate: float
     low: float
     high: float
-    #: The share that the release's evaluation promised; only at position 0, and only where it is known.
+    #: The hit rate expected from the release's evaluation; only at position 0, and only where it is known.
     expected: float | None
 
 
@@ -39,7 +39,7 @@ def realised_rates(
 
     `predictions` and `outcomes` have the columns of `prediction_schema` and `outcome_schema`; an outcome with a value
     above zero counts as taken. Outcomes that name another model, or a day on which none of the predictions was served,
-    are left out before the join. `expected` is release -> hit rate that its evaluation promised.
+    are left out before the join. `expected` is release -> hit rate of its evaluation.
     """
     shown = _shown(predictions)
     taken = _taken(_of_these(current_outcomes(outcomes), predictions))
@@ -50,16 +50,16 @@ def realised_rates(
     )
     lists = rows.group_by(["release", "prediction_id"], use_threads=False).aggregate([("hit", "max")])
     whole = lists.group_by(["release"], use_threads=False).aggregate([("hit_max", "sum"), ("hit_max", "count")])
-    promised = expected or {}
-    found = [
-        _actual(row["release"], 0, row["hit_max_count"], row["hit_max_sum"], promised.get(row["release"]))
+    expected = expected or {}
+    rates = [
+        _realised(row["release"], 0, row["hit_max_count"], row["hit_max_sum"], expected.get(row["release"]))
         for row in whole.to_pylist()
     ]
-    found += [
-        _actual(row["release"], row["position"], row["hit_count"], row["hit_sum"], None)
+    rates += [
+        _realised(row["release"], row["position"], row["hit_count"], row["hit_sum"], None)
         for row in by_position.to_pylist()
     ]
-    return sorted(found, key=lambda one: (one.release, one.position))
+    return sorted(rates, key=lambda rate: (rate.release, rate.position))
 
 
 def _shown(predictions: pa.Table) -> pa.Table:
@@ -82,7 +82,7 @@ def _shown(predictions: pa.Table) -> pa.Table:
 
 
 def _of_these(outcomes: pa.Table, predictions: pa.Table) -> pa.Table:
-    """Without the outcomes that name a model or a served day that no prediction has; what they leave open is kept."""
+    """Without the outcomes that name a model or a served day of no prediction; those without either are kept."""
     models = pa.array(pc.unique(predictions["model"]))
     maybe = pc.or_(_is_open(outcomes["model"]), pc.is_in(outcomes["model"], models))
     days = [pc.min_max(predictions[name].cast(pa.date32())) for name in ("as_of", "served_at")]
@@ -105,7 +105,7 @@ def _taken(outcomes: pa.Table) -> pa.Table:
     return distinct.append_column("took", pa.array([True] * distinct.num_rows, pa.bool_()))
 
 
-def _actual(release: str, position: int, shown: int, taken: int, expected: float | None) -> RealisedRate:
+def _realised(release: str, position: int, shown: int, taken: int, expected: float | None) -> RealisedRate:
     low, high = wilson_interval(taken, shown)
     return RealisedRate(
         release=release, position=position, shown=shown, taken=taken, rate=taken / shown, low=low, high=high,

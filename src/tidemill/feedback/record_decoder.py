@@ -1,8 +1,8 @@
-"""Record decoder: predictions and outcomes from segment frames, of this format, of older ones, and of newer writers.
+"""Record decoder: predictions and outcomes from segment frames of the current, older and compatible newer formats.
 
-A field that is missing takes its default, and a field that is not known is left out: so one version reads what the one
-before and the one after wrote. A record whose format number is higher has a field whose meaning changed; it is refused
-by `FormatTooNew` and stays where it is until a version that knows it comes.
+A missing field takes its default, and an unknown field is ignored: so a version reads what the previous and the next
+one wrote. A record with a higher format number has a field whose meaning changed; it raises `FormatTooNew` and stays
+where it is until a version that knows the format reads it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tidemill.core.errors import FormatTooNew
 from tidemill.core.records.serving import LOG_FORMAT, Outcome, Prediction
 
 LogRecord = TypeVar("LogRecord", Prediction, Outcome)
-#: What `policy` said in format 1: the state of the switch.
+#: The values of `policy` in format 1: the state of the switch.
 SWITCH_STATES = ("on", "off")
 
 
@@ -37,7 +37,7 @@ class RecordDecoder(Generic[LogRecord]):
         self._format = msgspec.msgpack.Decoder(_LogFormatNumber).decode
 
     def __call__(self, payload: bytes) -> LogRecord:
-        """The record; raises `FormatTooNew`, and `msgspec.DecodeError` where the payload holds none."""
+        """The record; raises `FormatTooNew`, and `msgspec.DecodeError` for an invalid payload."""
         try:
             found = self._decode(payload)
         except msgspec.ValidationError:  # a newer format may have other types
@@ -48,7 +48,7 @@ class RecordDecoder(Generic[LogRecord]):
 
     def _refuse_newer(self, found: int) -> None:
         if found > LOG_FORMAT:
-            raise FormatTooNew(f"a record has format {found}; this tidemill reads up to {LOG_FORMAT}")
+            raise FormatTooNew(f"the record has format {found}, and this tidemill reads up to {LOG_FORMAT}")
 
 
 def _upgraded(found: LogRecord) -> LogRecord:

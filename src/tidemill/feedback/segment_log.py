@@ -20,7 +20,7 @@ PREDICTIONS, OUTCOMES = "predictions", "outcomes"
 
 
 class SegmentLog:
-    """Fills serving's `PredictionLog`; `folder` is the project's `log/`."""
+    """Implements serving's `PredictionLog`; `folder` is the project's `log/`."""
 
     def __init__(self, folder: Path, clock: Clock, *, segment_bytes: int = 16 << 20) -> None:
         self._predictions = SegmentWriter(folder / PREDICTIONS, clock, limit_bytes=segment_bytes, durable=False)
@@ -29,15 +29,15 @@ class SegmentLog:
         self._encode = msgspec.msgpack.Encoder().encode
 
     def write(self, prediction: Prediction) -> bool:
-        """One frame by one `write()`; `False` where it was not taken whole (a full disk, for one)."""
+        """Write one frame by one `write()`; `False` where it was not written whole (a full disk, for example)."""
         return self.write_all([self._encode(prediction)])
 
     def encoded(self, prediction: Prediction) -> bytes:
-        """One record as `write_all` takes it; may be made in another thread."""
+        """One record encoded for `write_all`; may be called in another thread."""
         return self._encode(prediction)
 
     def write_all(self, encoded: Sequence[bytes]) -> bool:
-        """A frame for each record, by one `write()`; `False` where they were not taken whole, and none is there."""
+        """Write a frame for each record by one `write()`, all or none; `False` for none."""
         try:
             self._predictions.append(*encoded)
         except OSError:
@@ -45,10 +45,10 @@ class SegmentLog:
         return True
 
     async def outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """One frame each, on disk before this returns."""
+        """Write one frame each, on disk before this returns."""
         await self._outcomes.append(*[self._encode(outcome) for outcome in outcomes])
 
     def close(self) -> None:
-        """Flush and close; the segments are then the log writer's."""
+        """Flush and close; the log writer then processes the segments."""
         self._predictions.close()
         self._outcomes_writer.close()

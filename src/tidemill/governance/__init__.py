@@ -1,6 +1,6 @@
-"""What can people rely on, and what is owed to them? Audit of the ledger, and the search for identifiers that leaked.
+"""Can the records be trusted, and is personal data safe? Audit of the ledger, and the scan for leaked identifiers.
 
-Upstream is everything: this room reads the ledger and every store, and changes none.
+Upstream is everything: this package reads the ledger and every store, and changes none.
 """
 
 from __future__ import annotations

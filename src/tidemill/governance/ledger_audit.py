@@ -12,11 +12,11 @@ from tidemill.core.ledger.ledger_entry import LedgerHead
 
 
 def verify_ledger(ledger: Ledger, checkpoints: Path | None = None, heads: Iterable[LedgerHead | str] = ()) -> list[str]:
-    """Every problem as a sentence that names its line, an empty list where all is well.
+    """Every problem as a sentence that names its line; an empty list if the ledger is valid.
 
-    `checkpoints` is a folder of exported heads (missing is fine: nothing was exported), and `heads` are those that the
-    lake's commits carry, as `LedgerHead` or as `seq:hash:signature`. Found are an edited line, a broken link, an edited
-    index column, a foreign signature, and, by the heads, a dropped tail or an older copy put back.
+    `checkpoints` is a folder of exported heads (it may be missing: nothing was exported), and `heads` are those in the
+    lake's commits, as `LedgerHead` or as `seq:hash:signature`. It finds an edited line, a broken link, an edited index
+    column, a foreign signature, and, by the heads, a dropped tail or a restored older copy.
     """
     known: list[LedgerHead] = []
     problems: list[str] = []
@@ -26,5 +26,5 @@ def verify_ledger(ledger: Ledger, checkpoints: Path | None = None, heads: Iterab
         try:
             known.append(head if isinstance(head, LedgerHead) else LedgerHead.parse(head))
         except LedgerCorrupt as error:
-            problems.append(f"a head kept in the lake cannot be read: {error.message}")
+            problems.append(f"a ledger head in the lake is not valid: {error.message}")
     return ledger.verify(known) + problems

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tidemill.core.record_format import Record
 
-#: The largest difference of an answer that counts as the same.
+#: The largest difference between predictions that count as the same.
 TOLERANCE = 1e-6
 
 What = Literal["data", "code", "environment", "learning"]
@@ -23,7 +23,7 @@ Outcome = Literal["bitwise", "tolerance", "reduced", "no"]
 
 
 class DifferenceCause(Record, frozen=True):
-    """Something that is not as it was recorded."""
+    """A difference from what was recorded."""
 
     what: What
     says: str
@@ -39,28 +39,28 @@ class Reproduction(Record, frozen=True):
     says: str
     #: Why not; empty unless the outcome is `no`.
     causes: tuple[DifferenceCause, ...] = ()
-    #: What differed and did not matter, because the outcome is the same.
+    #: Differences that did not matter, because the outcome is the same.
     differences: tuple[DifferenceCause, ...] = ()
-    #: sha256 of the recorded bundle, and of the one that was made now (empty: none was).
+    #: sha256 of the recorded bundle, and of the new one (empty: none).
     recorded: str = ""
     made: str = ""
-    #: How many answers were compared, and the largest difference among them; `None` where none had to be.
+    #: Number of predictions that were compared, and their largest difference; `None` where none had to be.
     answers: int = 0
     largest: float | None = None
-    #: Rows that were erased since.
+    #: Rows that have been erased since.
     erased_rows: int = 0
-    #: What was taken as it was and not done again.
+    #: Steps that were not repeated, but taken from the record.
     notes: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
-        """Whether it came out as it should."""
+        """Whether the model was reproduced."""
         return self.outcome != "no"
 
 
 @dataclass(frozen=True)
 class LearningResult:
-    """What a learning left: sha256 of the bundle, how many rows it took, and a sha256 over them (empty: unknown)."""
+    """The result of a training: sha256 of the bundle, number of rows, and a sha256 over the rows (empty: unknown)."""
 
     bundle: str
     n_rows: int
@@ -69,10 +69,10 @@ class LearningResult:
 
 @dataclass(frozen=True)
 class AnswerComparison:
-    """Answers of two bundles to the same questions."""
+    """Predictions of two bundles for the same requests."""
 
-    #: How many, of what (`lists of users`), the largest difference (`None`: one is no number, or of another shape), and
-    #: how many are other answers than before.
+    #: How many, of what (`lists of users`), the largest difference (`None`: not a number, or another shape), and how
+    #: many are different.
     n: int
     what: str
     largest: float | None
@@ -80,13 +80,13 @@ class AnswerComparison:
 
     @property
     def same(self) -> bool:
-        """Whether no answer is another one."""
+        """Whether all predictions are the same within the tolerance."""
         return bool(self.n) and not self.others and self.largest is not None and self.largest <= TOLERANCE
 
     @property
     def by(self) -> str:
         """The largest difference in words."""
-        return "more than a number can say" if self.largest is None else f"{self.largest:.1e}"
+        return "an unbounded difference" if self.largest is None else f"{self.largest:.1e}"
 
 
 def judge(
@@ -99,28 +99,25 @@ def judge(
     blocked: Sequence[DifferenceCause] = (),
     differences: Sequence[DifferenceCause] = (),
 ) -> Reproduction:
-    """The verdict, from what was `recorded` and what was `made` now (`None`: nothing could be).
+    """The verdict, from what was `recorded` and what was `made` now (`None`: retraining was not possible).
 
-    `blocked` is why nothing could be made. `differences` are points in which the surroundings are others: they are
-    causes only where the outcome is another one. `erased`: the ledger has an erasure since, so missing rows are owed
-    to it.
+    `blocked` is why retraining was not possible. `differences` are those of the environments: they are causes only if
+    the outcome differs. `erased`: the ledger has an erasure since, which explains missing rows.
     """
     if made is None or blocked:
         return _no(about, recorded, None, blocked or differences, None)
     if made.bundle == recorded.bundle:
-        says = f"bitwise: it is the bundle {made.bundle[:12]}… again"
+        says = f"bitwise: the bundle is {made.bundle[:12]}… again"
         return Reproduction(
             about=about, outcome="bitwise", says=says, differences=tuple(differences),
             recorded=recorded.bundle, made=made.bundle,
         )  # fmt: skip
     missing = recorded.n_rows - made.n_rows
     if erased and missing > 0:
-        says = f"reduced by {missing:,} erased rows: it was learned from the {made.n_rows:,} that are left"
+        says = f"reduced by {missing:,} erased rows: it was trained on the remaining {made.n_rows:,} rows"
         return _but(about, "reduced", says, recorded, made, compared, differences, erased_rows=missing)
     if compared is not None and compared.same:
-        differ = (
-            f"differ by at most {compared.by}" if compared.largest else "are equal, though the bundle's bytes are not"
-        )
+        differ = f"differ by at most {compared.by}" if compared.largest else "are equal, but the bundle's bytes differ"
         says = f"within tolerance on golden rows: {compared.n:,} {compared.what} {differ}"
         return _but(about, "tolerance", says, recorded, made, compared, differences)
     return _no(about, recorded, made, [*_of_rows(recorded, made), *differences], compared)
@@ -128,12 +125,12 @@ def judge(
 
 def _of_rows(recorded: LearningResult, made: LearningResult) -> list[DifferenceCause]:
     if made.n_rows != recorded.n_rows:
-        found = f"{made.n_rows:,} rows were read, and {recorded.n_rows:,} were learned from"
+        found = f"{made.n_rows:,} rows were read, but the recorded training had {recorded.n_rows:,}"
         return [DifferenceCause(what="data", says=found)]
     if recorded.rows and made.rows != recorded.rows:
         return [
             DifferenceCause(
-                what="data", says="the rows that were read have other values or another order than those before"
+                what="data", says="the rows have other values or another order than those of the recorded training"
             )
         ]
     return []
@@ -148,14 +145,14 @@ def _no(
 ) -> Reproduction:
     why = tuple(causes) or (
         DifferenceCause(
-            what="learning", says="rows, code and environment are the same: the learning gives something else"
+            what="learning", says="rows, code and environment are the same, but training gives another result"
         ),
     )
-    told = "; ".join(cause.says for cause in why)
+    reasons = "; ".join(cause.says for cause in why)
     if compared is not None:
-        told += f"; {compared.others:,} of {compared.n:,} {compared.what} are others, by up to {compared.by}"
+        reasons += f"; {compared.others:,} of {compared.n:,} {compared.what} differ, by up to {compared.by}"
     return Reproduction(
-        about=about, outcome="no", says=f"no, because {told}", causes=why, recorded=recorded.bundle,
+        about=about, outcome="no", says=f"not reproduced: {reasons}", causes=why, recorded=recorded.bundle,
         made=made.bundle if made else "", answers=compared.n if compared else 0,
         largest=compared.largest if compared else None,
     )  # fmt: skip
@@ -180,19 +177,18 @@ def _but(
 
 
 def compare_numbers(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> AnswerComparison:
-    """Answers as numbers, float64 (n,) or (n, k): those that differ by more than the tolerance are others; of numbers
-    above 1, by more than that share of them.
+    """Predictions as numbers, float64 (n,) or (n, k), compared by the tolerance: absolute up to 1, relative above.
 
     >>> compare_numbers(np.array([0.5, 0.25]), np.array([0.5, 0.25 + 1e-9])).same
     True
     """
     if before.shape != after.shape:
-        return AnswerComparison(len(before), "answers", None, max(len(before), len(after)))
+        return AnswerComparison(len(before), "predictions", None, max(len(before), len(after)))
     apart = np.where(np.isnan(before) & np.isnan(after), 0.0, np.abs(before - after) / np.maximum(np.abs(before), 1.0))
     apart = np.where(np.isnan(apart), np.inf, apart).reshape(len(before), -1).max(axis=1, initial=0.0)
     largest = float(apart.max(initial=0.0))
     others = int((apart > TOLERANCE).sum())
-    return AnswerComparison(len(before), "answers", largest if np.isfinite(largest) else None, others)
+    return AnswerComparison(len(before), "predictions", largest if np.isfinite(largest) else None, others)
 
 
 def compare_lists(
@@ -205,14 +201,14 @@ def compare_lists(
     >>> compare_lists([[("a", 0.5), ("b", 0.5)]], [[("b", 0.5), ("a", 0.5)]]).others
     0
     """
-    found = [_apart(one, two) for one, two in zip(before, after, strict=True)]
+    gaps = [_largest_gap(one, two) for one, two in zip(before, after, strict=True)]
     return AnswerComparison(
-        len(found), "lists of users", max(found, default=0.0), sum(1 for apart in found if apart > TOLERANCE)
+        len(gaps), "lists of users", max(gaps, default=0.0), sum(1 for gap in gaps if gap > TOLERANCE)
     )
 
 
-def _apart(before: Sequence[tuple[str, float]], after: Sequence[tuple[str, float]]) -> float:
-    """The largest difference of a score, at each rank and of each item; what a shorter list lacks counts as 0."""
+def _largest_gap(before: Sequence[tuple[str, float]], after: Sequence[tuple[str, float]]) -> float:
+    """The largest difference of a score, by rank and by item; what a shorter list lacks counts as 0."""
     ranks = [abs(one[1] - two[1]) for one, two in zip(before, after, strict=False)]
     first, second = dict(before), dict(after)
     edge = min(before[-1][1], after[-1][1]) if len(before) == len(after) and before else 0.0

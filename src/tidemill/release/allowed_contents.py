@@ -1,9 +1,8 @@
 """Allowed contents of a bundle: an allow-list by file content, so that a pickle is refused under any name.
 
-Everything here is read without running it: NumPy arrays of plain numbers and strings, JSON, Arrow files without
+All of it can be read without running code: NumPy arrays of plain numbers and strings, JSON, Arrow files without
 extension types, FAISS indexes, LightGBM trees as text, ONNX graphs of known operators, and, among a release's rule
-modules, Python source. Of arrays the checks read headers; that the rest of a file is what was sealed is the manifest's
-business.
+modules, Python source. Of arrays only the headers are checked here; the manifest's hashes cover the rest.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _FAISS = {
 
 
 def refusal_reason(path: Path, name: str, holds: Holds) -> str | None:
-    """Why the file at `path`, called `name` in the bundle, may not be in it; `None` where it may.
+    """Why the file at `path`, with the name `name` in the bundle, is not allowed in it; `None` if it is allowed.
 
     `holds` says which list applies: the files of a `bundle`, or the `modules` of a release's own rules.
     """
@@ -54,7 +53,7 @@ def refusal_reason(path: Path, name: str, holds: Holds) -> str | None:
             return "it is a pickle, which runs code when it is read"
         check = _FORMATS[holds].get(PurePosixPath(name).suffix)
         if check is None:
-            return f"only {', '.join(sorted(_FORMATS[holds]))} may be in it"
+            return f"only {', '.join(sorted(_FORMATS[holds]))} files are allowed"
         return check(file, path)
 
 
@@ -68,7 +67,7 @@ def _is_pickle(file: BinaryIO, size: int) -> bool:
 
 def _npy(file: BinaryIO, path: Path) -> str | None:
     if file.read(6) != b"\x93NUMPY":
-        return "it is no NumPy array"
+        return "it is not a NumPy array"
     version = file.read(2)
     width = {b"\x01\x00": 2, b"\x02\x00": 4}.get(version)
     raw = file.read(width or 0)
@@ -76,16 +75,16 @@ def _npy(file: BinaryIO, path: Path) -> str | None:
         return "it is a NumPy array of an unknown format version"
     length = struct.unpack("<H" if width == 2 else "<I", raw)[0]
     if length > _NPY_HEADER_BYTES:
-        return f"its header has {length:,} bytes, and {_NPY_HEADER_BYTES:,} are allowed"
+        return f"its header has {length:,} bytes; the limit is {_NPY_HEADER_BYTES:,}"
     try:
         header = ast.literal_eval(file.read(length).decode("latin1"))
         dtype, shape = np.dtype(header["descr"]), tuple(int(n) for n in header["shape"])
     except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError):
-        return "its header is no NumPy header"
+        return "its header is not a valid NumPy header"
     if dtype.hasobject:
-        return "it holds Python objects, which NumPy keeps as a pickle"
+        return "it has Python objects, which NumPy stores as a pickle"
     if any(n < 0 for n in shape) or file.tell() + math.prod(shape) * dtype.itemsize != path.stat().st_size:
-        return f"its header says {dtype} of shape {shape}, and its size says otherwise"
+        return f"its size does not match its header ({dtype} of shape {shape})"
     return None
 
 
@@ -97,20 +96,20 @@ def _json(file: BinaryIO, path: Path) -> str | None:
         data.decode()
         msgspec.json.decode(data, type=msgspec.Raw)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        return "it is no JSON"
+        return "it is not valid JSON"
     return None
 
 
 def _arrow(file: BinaryIO, path: Path) -> str | None:
     if file.read(8) != b"ARROW1\0\0":
-        return "it is no Arrow file"
+        return "it is not an Arrow file"
     try:
         with pa.memory_map(str(path)) as source:
             schema = pa.ipc.open_file(source).schema
     except (pa.ArrowException, OSError, ValueError, KeyError):
-        return "it is no Arrow file that can be read"
+        return "it is not a valid Arrow file"
     extended = [field.name for field in schema if _has_extension(field)]
-    return f"column {extended[0]!r} has an extension type, which may bring code" if extended else None
+    return f"column {extended[0]!r} has an extension type, which may run code" if extended else None
 
 
 def _has_extension(field: pa.Field) -> bool:
@@ -122,7 +121,7 @@ def _has_extension(field: pa.Field) -> bool:
 
 def _faiss(file: BinaryIO, path: Path) -> str | None:
     found = file.read(4)
-    return None if found in _FAISS else f"it starts with {found!r}, which is no known FAISS index"
+    return None if found in _FAISS else f"it starts with {found!r}, which is not a known FAISS index"
 
 
 def _trees(file: BinaryIO, path: Path) -> str | None:
@@ -139,7 +138,7 @@ def _module(file: BinaryIO, path: Path) -> str | None:
     try:
         ast.parse(file.read().decode())
     except (UnicodeDecodeError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return "it is no Python source"
+        return "it is not valid Python source"
     return None
 
 

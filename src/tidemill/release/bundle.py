@@ -1,7 +1,7 @@
-"""A bundle: a folder of a model's files, sealed by one hash, and opened only if it is still what was sealed.
+"""Bundle: a folder of a model's files, sealed by one hash, and opened only if nothing has changed since.
 
 `manifest.json` names every file with its sha256 and size; the sha256 of the manifest's own bytes is the bundle's name.
-So one hash in a release pins every byte, and a bundle with a file more, a file less, a link or a pickle does not open.
+So one hash in a release pins every byte, and a bundle with an extra or missing file, a link or a pickle does not open.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ class BundleManifest(VersionedRecord, frozen=True):
 
 
 def seal_bundle(folder: Path, *, holds: Holds = "bundle") -> str:
-    """Write `manifest.json` into `folder`, make all of it durable, and give the bundle's name: 64 hex digits.
+    """Write `manifest.json` into `folder`, make all of it durable, and return the bundle's name: 64 hex digits.
 
-    Sealing a sealed folder gives the same name. A link, a second name of a file, a path that is no plain relative
-    name, or content that is not on the list of `contents` is a `BundleRefused`; nothing is written then.
+    Sealing a sealed folder returns the same name. `BundleRefused`, before anything is written, for a link, a hard link,
+    a path that is not a plain relative name, or content that `allowed_contents` does not list.
     """
     files = {}
     for name, path in _walk(folder).items():
         if path.stat().st_nlink > 1:
-            raise _refused(folder, name, "it has a second name, through which it could change", "copy it instead")
+            raise _refused(folder, name, "it has a hard link, through which it could change", "copy it instead")
         why = refusal_reason(path, name, holds)
         if why:
             raise _refused(folder, name, why)
         files[name] = {"sha256": sha256_of(path), "size": path.stat().st_size}
     if not files:
-        raise BundleRefused(f"{folder} holds no file to seal")
+        raise BundleRefused(f"{folder} has no file to seal")
     body = canonical({"format": format_of(BundleManifest), "files": files})
     _write_durably(folder, files, body)
     return hashlib.sha256(body).hexdigest()
@@ -68,20 +68,20 @@ def verify_bundle(folder: Path, sha256: str, *, deep: bool = True, holds: Holds 
     """The manifest of the bundle in `folder`, if the folder is exactly what was sealed as `sha256`.
 
     `deep` reads every byte. Without it only the manifest's hash and the files' names and sizes are compared: enough
-    for a worker whose supervisor has just read every byte. `BundleCorrupt` names every file that is missing, cut
-    short or changed; `BundleRefused` one that should not be there at all; `FormatTooNew` a manifest of a later format.
+    for a worker whose supervisor has just read every byte. `BundleCorrupt` names every file that is missing, truncated
+    or changed; `BundleRefused` names one that is not allowed; `FormatTooNew` is for a manifest of a newer format.
     """
     manifest = _read_manifest(folder, sha256)
     found = _walk(folder)
     extra = sorted(found.keys() - manifest.files.keys())
     if extra:
-        raise _refused(folder, extra[0], "its manifest does not name it")
+        raise _refused(folder, extra[0], "it is not in the manifest")
     damage = [_damage(found.get(name), sealed, deep) for name, sealed in manifest.files.items()]
     broken = [f"{name} {why}" for name, why in zip(manifest.files, damage, strict=True) if why]
     if broken:
         raise BundleCorrupt(
-            f"the bundle in {folder} is not what was sealed as {sha256[:12]}: {'; '.join(broken)}",
-            tip="restore the folder from a backup, or run `tidemill rollback` to the release before",
+            f"the bundle in {folder} has changed since it was sealed as {sha256[:12]}: {'; '.join(broken)}",
+            tip="restore the folder from a backup, or run `tidemill rollback` to the previous release",
         )
     for name, path in found.items() if deep else ():
         why = refusal_reason(path, name, holds)
@@ -103,7 +103,10 @@ def _read_manifest(folder: Path, sha256: str) -> BundleManifest:
         raise _refused(folder, MANIFEST, f"it is larger than {_MANIFEST_BYTES:,} bytes")
     found = hashlib.sha256(body).hexdigest()
     if found != sha256:
-        raise BundleCorrupt(f"the {MANIFEST} in {folder} has the sha256 {found[:12]}…, and {sha256[:12]}… was sealed")
+        raise BundleCorrupt(
+            f"the {MANIFEST} in {folder} has changed: its sha256 is {found[:12]}…, and {sha256[:12]}… was sealed",
+            tip="restore the folder from a backup, or run `tidemill rollback` to the previous release",
+        )
     return _parse_manifest(folder, body)
 
 
@@ -111,16 +114,16 @@ def _parse_manifest(folder: Path, body: bytes) -> BundleManifest:
     try:
         manifest = decode_record(body, BundleManifest, str(folder))
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _refused(folder, MANIFEST, f"it does not read as a manifest: {error}") from error
+        raise _refused(folder, MANIFEST, f"it is not a valid manifest: {error}") from error
     if not 0 < len(manifest.files) <= _MAX_FILES:
-        raise _refused(folder, MANIFEST, f"it names {len(manifest.files):,} files")
+        raise _refused(folder, MANIFEST, f"it lists {len(manifest.files):,} files; the limits are 1 and {_MAX_FILES:,}")
     for name in manifest.files:
         plain_name(folder, name)
     return manifest
 
 
 def _walk(folder: Path) -> dict[str, Path]:
-    """Every file below `folder` but the manifest, by relative name; what is no plain file is refused."""
+    """Every file below `folder` except the manifest, by relative name; anything but a plain file is refused."""
     found: dict[str, Path] = {}
     todo = [(folder, "")]
     while todo:
@@ -134,7 +137,7 @@ def _walk(folder: Path) -> dict[str, Path]:
             if entry.is_symlink():
                 raise _refused(folder, name, "it is a link")
             if not _is_plain(name):
-                raise _refused(folder, name, "its name is no plain name", "use letters, digits, `_`, `-` and `.`")
+                raise _refused(folder, name, "its name is not plain", "use letters, digits, `_`, `-` and `.`")
             if entry.is_dir(follow_symlinks=False):
                 todo.append((Path(entry.path), name + "/"))
             elif not entry.is_file(follow_symlinks=False):
@@ -147,7 +150,7 @@ def _walk(folder: Path) -> dict[str, Path]:
 def plain_name(folder: Path, name: str) -> str:
     """`name`, if it is a plain relative name that stays inside `folder`; else `BundleRefused`."""
     if not _is_plain(name) or name == MANIFEST:
-        raise _refused(folder, name, "it is no plain name inside the bundle")
+        raise _refused(folder, name, "it is not a plain name inside the bundle")
     return name
 
 
@@ -177,4 +180,4 @@ def _write_durably(folder: Path, files: Mapping[str, object], body: bytes) -> No
 
 
 def _refused(folder: Path, name: str, why: str, tip: str | None = None) -> BundleRefused:
-    return BundleRefused(f"the bundle in {folder} is refused for {name!r}: {why}", tip=tip)
+    return BundleRefused(f"the bundle in {folder} is refused because of {name!r}: {why}", tip=tip)

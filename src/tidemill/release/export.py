@@ -29,43 +29,43 @@ from tidemill.models.tabular.recipe import OnnxGraphMember, TreesMember
 from tidemill.models.tabular.recipe_validation import files_of
 from tidemill.release.export_readme import readme
 
-#: Golden answers may be this far away on another machine, relative to the largest of them (at least 1).
+#: Tolerance of golden predictions on another machine, relative to the largest of them (at least 1).
 WITHIN = 1e-9
-#: ONNX graphs count in float32, whose last digits differ between machines.
+#: ONNX graphs compute in float32, whose last digits differ between machines.
 WITHIN_FLOAT32 = 1e-5
 _MOST_GOLDEN = 100
-#: Whole numbers and times as they come: MLflow's `long` takes none that is missing, its `datetime` none with a zone.
+#: Integers and times are `any`: MLflow's `long` has no missing values, its `datetime` no zone.
 _MLFLOW_TYPES: dict[Kind, str] = {"float": "double", "bool": "boolean", "str": "string"}
 
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What was written."""
+    """The files that were exported."""
 
     folder: Path
     #: Relative paths, sorted.
     files: tuple[str, ...]
-    #: What has to be installed to ask it, as pip takes it.
+    #: What has to be installed for it, in pip's format.
     requirements: tuple[str, ...]
     n_golden: int
 
 
 def export_tabular(release: Release, bundle: Path, folder: Path) -> ExportSummary:
-    """Write the release, whose verified bundle lies in `bundle`, into the new or empty `folder`.
+    """Write the release, whose verified bundle is in `bundle`, into the new or empty `folder`.
 
-    `model/` holds the model's files, `predict.py` answers by way of `reading.py`, `golden.json` keeps rows and answers
-    to check it with, `mlflow/` is an MLflow model of the same. It is asked for the golden rows before this returns.
+    `model/` has the model's files, `predict.py` predicts by `reading.py`, `golden.json` has rows and predictions to
+    check it with, `mlflow/` is an MLflow model of the same. The golden rows are checked before this returns.
 
-    Raises `TypeMismatch` for a recommender, `PlaceRefused` where the folder holds files, and `ReleaseError` where the
-    program answers otherwise than the release.
+    Raises `TypeMismatch` for a recommender, `PlaceRefused` where the folder is not empty, and `ReleaseError` where the
+    predictions differ from the release's.
     """
     if release.signature is None:
         raise TypeMismatch(
-            f"{release.name} recommends, and only models that answer rows are exported",
-            tip="serve it: tidemill serve",
+            f"{release.name} is a recommender, and only tabular models can be exported",
+            tip="serve it with: tidemill serve",
         )
     if folder.exists() and any(folder.iterdir()):
-        raise PlaceRefused(f"{folder} holds files already", tip="name a new folder")
+        raise PlaceRefused(f"{folder} already exists and is not empty", tip="choose a new folder")
     model = open_tabular(bundle)
     needs = _requirements(model)
     _copy_model(model, bundle, folder / "model")
@@ -84,7 +84,7 @@ def _program(name: str) -> str:
 
 
 def _requirements(model: TabularModel) -> tuple[str, ...]:
-    """Libraries at the versions that were here when it was exported: with these it was checked."""
+    """Libraries at the versions with which the export is checked: those installed here."""
     libraries = {"numpy"}
     for member in model.recipe.members:
         if isinstance(member, TreesMember):
@@ -102,7 +102,7 @@ def _copy_model(model: TabularModel, bundle: Path, place: Path) -> None:
 
 
 def _write_golden(model: TabularModel, bundle: Path, folder: Path) -> int:
-    """Write `golden.json`, ask the program, and give how many rows there are; without any, a row of nothing is."""
+    """Write `golden.json`, check the program, and return the number of rows; without any, one empty row is used."""
     inputs, _ = read_golden(bundle)
     inputs = inputs.slice(0, _MOST_GOLDEN) if len(inputs) else inputs
     names = [field.name for field in model.recipe.inputs]
@@ -113,10 +113,13 @@ def _write_golden(model: TabularModel, bundle: Path, folder: Path) -> int:
     within *= max(1.0, float(np.abs(answers).max()))
     golden = {"within": within, "rows": rows, "answers": answers.tolist()}
     _write(folder / "golden.json", json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
-    found = runpy.run_path(str(folder / "reading.py"), run_name="exported")["Model"](folder / "model").predict(rows)
-    far = float(np.abs(np.asarray(found) - answers).max())
-    if not far <= within:
-        raise ReleaseError(f"the exported program answers up to {far:.3g} away from the release")
+    exported = runpy.run_path(str(folder / "reading.py"), run_name="exported")["Model"](folder / "model").predict(rows)
+    difference = float(np.abs(np.asarray(exported) - answers).max())
+    if not difference <= within:
+        raise ReleaseError(
+            f"the exported program's predictions differ from the release's by up to {difference:.3g}; "
+            f"the tolerance is {within:.3g}"
+        )
     return len(rows)
 
 
@@ -129,13 +132,13 @@ def _table(model: TabularModel, rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def _write_mlflow(release: Release, model: TabularModel, folder: Path, needs: tuple[str, ...]) -> None:
-    """Write `mlflow/`: the flavour `python_function` by `loader_module`, so that nothing is unpickled.
+    """Write `mlflow/`: the flavour `python_function` with a `loader_module`, so that nothing is unpickled.
 
     https://mlflow.org/docs/latest/ml/traditional-ml/tutorials/creating-custom-pyfunc/ describes its files.
     """
     place, program = folder / "mlflow", _program("reading")
     shutil.copytree(folder / "model", place / "data")
-    # Two exports may be loaded by one process, and of equal names the first one loaded would answer for both.
+    # One process may load two exports; with equal module names the first one loaded would be used for both.
     module = f"tidemill_reading_{hashlib.sha256(program.encode()).hexdigest()[:8]}"
     _write(place / "code" / f"{module}.py", program)
     _write(place / "requirements.txt", "\n".join(("mlflow", *needs)) + "\n")
@@ -157,7 +160,7 @@ def _write_mlflow(release: Release, model: TabularModel, folder: Path, needs: tu
 
 
 def _mlflow_signature(model: TabularModel) -> dict[str, Any]:
-    """What MLflow checks rows against; every input may be missing."""
+    """The signature that MLflow validates rows with; every input may be missing."""
     inputs = [
         {"type": _MLFLOW_TYPES.get(f.kind, "any"), "name": f.name, "required": False} for f in model.recipe.inputs
     ]

@@ -1,4 +1,4 @@
-"""The README of an exported model: what it answers, what it reads, how good it was, and how to ask it."""
+"""README of an exported model: its outputs, inputs, quality, and how to get predictions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from tidemill.core.records.signature import Signature
 from tidemill.models.tabular.recipe import TabularRecipe
 
 _ANSWERS = {
-    "binary": "the probability of `{positive}`; from {threshold:g} on the label is `{positive}`",
-    "classes": "a list of probabilities, of {classes}, in this order",
+    "binary": "the probability of `{positive}`; at {threshold:g} and above the label is `{positive}`",
+    "classes": "a list of probabilities of {classes}, in this order",
     "number": "the value of `{target}`",
     "count": "the expected count `{target}`",
 }
@@ -20,13 +20,13 @@ def readme(release: Release, recipe: TabularRecipe, needs: tuple[str, ...]) -> s
     answers = _ANSWERS[recipe.task].format(
         positive=recipe.classes[-1] if recipe.classes else "",
         threshold=recipe.threshold,
-        classes=", ".join(f"`{one}`" for one in recipe.classes),
+        classes=", ".join(f"`{name}`" for name in recipe.classes),
         target=recipe.target,
     )
     lines = [
         f"# {release.name}",
         "",
-        f"Predicts `{recipe.target}`: each answer is {answers}.",
+        f"Predicts `{recipe.target}`. Each prediction is {answers}.",
         "",
         "```",
         "pip install -r requirements.txt",
@@ -34,27 +34,27 @@ def readme(release: Release, recipe: TabularRecipe, needs: tuple[str, ...]) -> s
         "python predict.py rows.json",
         "```",
         "",
-        "`rows.json` is a list of objects with the inputs below. What is left out or null is missing. Times are",
-        "ISO 8601, or microseconds since 1970, in UTC. From Python: `from predict import predict; predict(rows)`.",
+        "`rows.json` is a list of objects with the inputs below. An input that is left out or null is missing. Times",
+        "are ISO 8601, or microseconds since 1970, in UTC. From Python: `from predict import predict; predict(rows)`.",
         'With MLflow: `mlflow.pyfunc.load_model("mlflow").predict(frame)`.',
         "",
         "## Inputs",
         "",
-        "| input | kind | unit | where it comes from when tidemill serves it |",
+        "| input | type | unit | source when tidemill serves it |",
         "| --- | --- | --- | --- |",
         *(
             f"| `{field.name}` | {field.kind} | {field.unit or ''} | {_origin(release.signature, field.name)} |"
             for field in recipe.inputs
         ),
         "",
-        "These are what the model reads, after lookups and functions of the project. What tidemill looks up or",
-        "computes at answer time has to be brought here by whoever asks.",
+        "These are the inputs of the model, after the project's feature lookups and functions. The caller has to",
+        "supply what tidemill looks up or computes at request time.",
         "",
-        "## Who it is for",
+        "## Intended use",
         "",
         f"- Helps: {card.helps}",
         f"- Could harm: {card.could_harm}",
-        f"- Learned by {card.learner} from {card.n_rows:,} rows.",
+        f"- Trained by {card.learner} on {card.n_rows:,} rows.",
         *_figures(release),
         *(f"- {key.capitalize()}: {value}" for key, value in card.origin.items()),
         "",

@@ -23,25 +23,25 @@ _NAME = re.compile(r"\w[\w.-]*\Z")
 
 
 class Pointer(Record, frozen=True):
-    """A release whose files are on this machine, and what predictions say of the arm that it is."""
+    """A release whose files are on this machine, and the arm's assignment, which predictions record."""
 
     release: Release
     #: Folder of the bundle.
     bundle: str
-    #: Folder of the release's own rule modules; `None` where all rules are built in.
+    #: Folder of the release's custom rule modules; `None` where all rules are built in.
     modules: str | None = None
     assignment: Assignment = Assignment()
 
 
 def model_folder(serving_root: Path, model: str) -> Path:
-    """The folder in which a model's deployment and switch lie; a name that would lead out of the root is refused."""
+    """The folder of a model's deployment and switch; a name that would lead out of the root is refused."""
     if not _NAME.match(model) or ".." in model:
-        raise NoSuchRelease(f"{model!r} cannot be the name of a model")
+        raise NoSuchRelease(f"{model!r} is not a valid model name")
     return serving_root / model
 
 
 def read_deployment(serving_root: Path, model: str) -> Deployment | None:
-    """What is live of `model`, `None` before its first promotion.
+    """The live deployment of `model`, `None` before its first promotion.
 
     Raises `BundleCorrupt` for a damaged file, and `FormatTooNew`.
     """
@@ -54,18 +54,18 @@ def read_deployment(serving_root: Path, model: str) -> Deployment | None:
         return decode_record(body, Deployment, str(path))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleCorrupt(
-            f"{path} does not read as a deployment: {error}", tip="`tidemill run` writes it again from the ledger"
+            f"{path} is not a valid deployment: {error}", tip="run `tidemill run`: it rebuilds it from the ledger"
         ) from error
 
 
 def write_deployment(serving_root: Path, deployment: Deployment) -> None:
-    """Make `deployment` what is live of its model, durably and at once."""
+    """Make `deployment` live for its model, durably and atomically."""
     folder = model_folder(serving_root, deployment.model)
     write_durably(folder / LIVE, msgspec.json.encode(deployment))
 
 
 def open_arm(deployment: Deployment, arm: Arm, blobs: Blobs) -> Pointer:
-    """The arm's release with the folders that the blob store has for it; `BundleCorrupt` where a blob is gone."""
+    """The arm's release with its folders in the blob store; `BundleCorrupt` where a blob is missing."""
     bundle = _folder(arm.bundle, arm.bundle_folder, blobs)
     modules = _folder(arm.modules, arm.modules_folder, blobs) if arm.modules else None
     return Pointer(release=arm.release, bundle=bundle, modules=modules, assignment=deployment.assignment(arm))
@@ -77,11 +77,11 @@ def _folder(key: str, before: str, blobs: Blobs) -> str:
     except NoSuchBlob as error:
         if before and Path(before).is_dir():
             return before
-        raise BundleCorrupt(f"there is no {key[:19]}… any more", tip="restore the blobs from a backup") from error
+        raise BundleCorrupt(f"{key[:19]}… is missing from the blobs", tip="restore the blobs from a backup") from error
 
 
 def module_sources(pointer: Pointer) -> dict[str, bytes]:
-    """The source of the release's own rules by path, as `models.load_functions` takes it; empty where it has none."""
+    """The source of the release's custom rules by path, for `models.load_functions`; empty where it has none."""
     if pointer.modules is None:
         return {}
     return {name: (Path(pointer.modules) / name).read_bytes() for name in pointer.release.rule_modules}

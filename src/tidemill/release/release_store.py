@@ -40,7 +40,7 @@ from tidemill.release.pointer import read_deployment, write_deployment
 class Promotion(Record, frozen=True):
     """One change of champion."""
 
-    #: `for_you@3`; and the champion before, empty for the first.
+    #: `for_you@3`; and the previous champion, empty for the first.
     release: str
     before: str
     why: Literal["promote", "rollback"]
@@ -49,7 +49,7 @@ class Promotion(Record, frozen=True):
 
 
 class Releases:
-    """The releases of all models; `blobs` keeps bundles, `serving_root` the pointers that servers read."""
+    """The releases of all models; `blobs` stores bundles, `serving_root` the pointers that servers read."""
 
     def __init__(self, blobs: Blobs, ledger: Ledger, serving_root: Path, clock: Clock) -> None:
         self._blobs = blobs
@@ -62,21 +62,21 @@ class Releases:
     # ---- bundles
 
     def keep(self, folder: Path) -> str:
-        """Seal a finished folder, move it into the blob store, and give its name; the folder is gone afterwards."""
+        """Seal a finished folder, move it into the blob store, and return its name; the folder itself is gone then."""
         sha256 = seal_bundle(folder)
         self._blobs.put_folder(f"bundle:{sha256}", str(folder))
         failpoint("bundle.written")
         return sha256
 
     def drop(self, model: str, bundles: Sequence[str], why: str, lease: Lease | None = None) -> None:
-        """Remove kept bundles of a model: one ledger line that names them, then the files.
+        """Remove stored bundles of a model: one ledger line that names them, then the files.
 
-        Their releases stay in the ledger and cannot be served any more.
+        Their releases stay in the ledger and can no longer be served.
         """
-        there = sorted({f"bundle:{sha256}" for sha256 in bundles} & set(self._blobs.keys("bundle:")))
-        if not there:
+        stored = sorted({f"bundle:{sha256}" for sha256 in bundles} & set(self._blobs.keys("bundle:")))
+        if not stored:
             return
-        names = [key.removeprefix("bundle:") for key in there]
+        names = [key.removeprefix("bundle:") for key in stored]
         mark = hashlib.sha256("\n".join(names).encode()).hexdigest()
         if not self._ledger.find("drop", about=f"model:{model}", fingerprint=mark):
             self._ledger.append(
@@ -88,25 +88,27 @@ class Releases:
                 lease=lease,
             )
         failpoint("drop.ledger")
-        for key in there:
+        for key in stored:
             self._blobs.remove(key)
 
     def bundle(self, sha256: str) -> Path:
-        """The folder of a kept bundle; `BundleCorrupt` where it is gone."""
+        """The folder of a stored bundle; `BundleCorrupt` where it is missing."""
         return self._folder(f"bundle:{sha256}")
 
     def modules(self, release: Release) -> Path | None:
-        """The folder of a release's own rule modules, where it has any."""
+        """The folder of a release's custom rule modules, if it has any."""
         return self._folder(f"modules:{release.modules}") if release.modules else None
 
     def _folder(self, key: str) -> Path:
         try:
             return Path(self._blobs.folder(key))
         except NoSuchBlob as error:
-            raise BundleCorrupt(f"there is no {key[:19]}… any more", tip="restore the blobs from a backup") from error
+            raise BundleCorrupt(
+                f"{key[:19]}… is missing from the blobs", tip="restore the blobs from a backup"
+            ) from error
 
     def verify(self, release: Release, *, deep: bool = True) -> None:
-        """Pass if bundle and rule modules are what the release pins; else `BundleCorrupt` or `BundleRefused`."""
+        """Pass if bundle and rule modules match the release; else `BundleCorrupt` or `BundleRefused`."""
         verify_bundle(self.bundle(release.bundle), release.bundle, deep=deep)
         modules = self.modules(release)
         if modules is not None:
@@ -131,51 +133,51 @@ class Releases:
         signature: Signature | None = None,
         lease: Lease | None = None,
     ) -> Release:
-        """Make the next release of `model` from a finished folder, or from the name of a kept bundle.
+        """Create the next release of `model` from a finished folder, or from the name of a stored bundle.
 
-        `facts` names the feature views and columns that the rules read, `data` the table versions that the bundle
-        learned from (the card's unless given), `modules` the source of the project's own functions by path, `signature`
-        how a tabular model is asked. Asked for what an existing release already is, it gives that one: a rerun makes no
-        second release, and new rules on the same bundle cost one ledger line. `CardIncomplete` unless the card says who
-        is served and who could be harmed.
+        `facts` names the feature views and columns that the rules read, `data` the table versions that the bundle was
+        trained on (by default the card's), `modules` the source of the project's functions by path, `signature` the
+        fields of a tabular model. If an equal release exists, it is returned: a rerun creates no second release, and
+        new rules on the same bundle cost one ledger line. `CardIncomplete` unless the card names who is served and who
+        could be harmed.
         """
-        _refuse_silent(card)
-        if parse_ref(f"{model}@0", "release").name != model:  # its name becomes that of folders
-            raise UsageError(f"a model cannot be called {model!r}", tip="take letters, digits and _, such as churn")
+        _refuse_incomplete(card)
+        if parse_ref(f"{model}@0", "release").name != model:  # it becomes the name of folders
+            raise UsageError(f"{model!r} is not a valid model name", tip="use letters, digits and _, for example churn")
         sha256 = self.keep(bundle) if isinstance(bundle, Path) else bundle
-        kept, hashes = self._keep_modules(modules or {})
-        made = Release(
-            model=model, number=0, bundle=sha256, rules=rules, rule_modules=hashes, modules=kept,
+        stored, hashes = self._keep_modules(modules or {})
+        draft = Release(
+            model=model, number=0, bundle=sha256, rules=rules, rule_modules=hashes, modules=stored,
             facts=dict(facts or {}), data=dict(card.data if data is None else data), code=code, commit=commit,
             environment=environment, card=card, created_at=0, log=log, signature=signature,
         )  # fmt: skip
-        self.verify(made)
+        self.verify(draft)
         failpoint("release.written")
-        return self._record(made, lease)
+        return self._record(draft, lease)
 
-    def _record(self, made: Release, lease: Lease | None) -> Release:
-        mark = hashlib.sha256(msgspec.json.encode(made, order="sorted")).hexdigest()
-        while True:  # a training and a refresh of one model may make releases at once: the ledger's order numbers them
+    def _record(self, draft: Release, lease: Lease | None) -> Release:
+        fingerprint = hashlib.sha256(msgspec.json.encode(draft, order="sorted")).hexdigest()
+        while True:  # a training and a refresh may create releases concurrently: the ledger's order numbers them
             try:
-                return self._numbered(made, mark, lease)
+                return self._numbered(draft, fingerprint, lease)
             except LedgerMoved:
                 continue
 
-    def _numbered(self, made: Release, mark: str, lease: Lease | None) -> Release:
+    def _numbered(self, draft: Release, fingerprint: str, lease: Lease | None) -> Release:
         head = self._ledger.head().seq
-        same = self._same(made, mark)
+        same = self._same(draft, fingerprint)
         if same is not None:
             return same
-        last = self._ledger.last("release", f"model:{made.model}")
+        last = self._ledger.last("release", f"model:{draft.model}")
         number = _from_line(last.details).number + 1 if last else 1
-        release = msgspec.structs.replace(made, number=number, created_at=to_micros(self._clock.now()))
+        release = msgspec.structs.replace(draft, number=number, created_at=to_micros(self._clock.now()))
         _refuse_unreadable(release)
         self._ledger.append(
             "release",
             about=f"model:{release.model}",
             refs_in=[f"bundle:{release.model}@{release.bundle}", *_table_refs(release.data)],
             refs_out=[str(_ref(release))],
-            fingerprint=mark,
+            fingerprint=fingerprint,
             details={"release": release.json()},
             lease=lease,
             after=head,
@@ -183,15 +185,15 @@ class Releases:
         failpoint("release.ledger")
         return release
 
-    def _same(self, made: Release, mark: str) -> Release | None:
-        """The first release that is what `made` is.
+    def _same(self, draft: Release, fingerprint: str) -> Release | None:
+        """The first release that equals `draft`.
 
-        A fingerprint of an older version is of fewer fields, so where no line has this one the records are compared.
+        A fingerprint of an older version covers fewer fields, so where no line has this one, the records are compared.
         """
-        about = f"model:{made.model}"
-        found = self._ledger.find("release", about=about, fingerprint=mark) or self._ledger.find("release", about=about)
-        releases = (_from_line(line.details) for line in found)
-        return next((one for one in releases if msgspec.structs.replace(one, number=0, created_at=0) == made), None)
+        about, find = f"model:{draft.model}", self._ledger.find
+        lines = find("release", about=about, fingerprint=fingerprint) or find("release", about=about)
+        releases = (_from_line(line.details) for line in lines)
+        return next((made for made in releases if msgspec.structs.replace(made, number=0, created_at=0) == draft), None)
 
     def _keep_modules(self, modules: Mapping[str, bytes]) -> tuple[str, dict[str, str]]:
         if not modules:
@@ -220,14 +222,14 @@ class Releases:
         return sorted({line.about.removeprefix("model:") for line in self._ledger.find("release")})
 
     def get(self, ref: str) -> Release:
-        """The release named `for_you@3` or `release:for_you@3`; `for_you@champion` is what the ledger says is live."""
+        """The release named `for_you@3` or `release:for_you@3`; `for_you@champion` is the ledger's champion."""
         wanted = parse_ref(ref, "release")
         releases = self.all(wanted.name)
         if wanted.version == "champion" and releases:
             champion = self.champion(wanted.name)
             if champion is None:
                 raise NoSuchRelease(
-                    f"no release of {wanted.name} was promoted", tip=f"tidemill promote {releases[-1].name}"
+                    f"no release of {wanted.name} has been promoted", tip=f"tidemill promote {releases[-1].name}"
                 )
             return champion
         for release in releases:
@@ -239,7 +241,7 @@ class Releases:
     # ---- what is live
 
     def history(self, model: str) -> list[Promotion]:
-        """Every change of a model's champion, oldest first."""
+        """All promotions and rollbacks of a model, oldest first."""
         return [
             Promotion(
                 release=line.refs_out[0].removeprefix("release:"),
@@ -257,19 +259,21 @@ class Releases:
         return self.get(history[-1].release) if history else None
 
     def promote(self, ref: str, lease: Lease | None = None) -> Release:
-        """Make a release champion: its bundle is read byte by byte, one ledger line is written, the pointer follows.
+        """Make a release champion: verify its bundle byte by byte, write one ledger line, then update the pointer.
 
-        Promoting the champion again writes no line; its pointer is put right if it is not.
+        Promoting the champion again writes no line, but corrects its pointer if needed.
         """
         release = self.get(ref)
         return self._make_live(release, "promote", lease)
 
     def rollback(self, model: str, lease: Lease | None = None) -> Release:
-        """Make the champion before the present one live again; a second rollback goes back one more."""
+        """Make the previous champion live again; a second rollback goes back one more."""
         stack = _stack(self.history(model))
         if len(stack) < 2:
             raise NoSuchRelease(
-                f"{model} has no champion before {stack[-1]}" if stack else f"{model} has no champion to roll back",
+                f"{model} has no previous champion: {stack[-1]} is the first one"
+                if stack
+                else f"{model} has no champion to roll back",
                 tip="tidemill status",
             )
         return self._make_live(self.get(stack[-2]), "rollback", lease)
@@ -296,23 +300,23 @@ class Releases:
         return release
 
     def _point(self, release: Release) -> bool:
-        """Put the pointer on `release`, and say whether it was anywhere else."""
+        """Point to `release`; whether the pointer has changed."""
         wanted = deploy(Arm(release=release))
         try:
-            right = wanted.says_the_same(read_deployment(self._root, release.model))
+            correct = wanted.says_the_same(read_deployment(self._root, release.model))
         except ReleaseError:
-            right = False
-        if not right:
+            correct = False
+        if not correct:
             write_deployment(self._root, wanted)
-        return not right
+        return not correct
 
     def recover(self, models: Sequence[str] | None = None) -> list[str]:
-        """Put every pointer where the ledger says, after a crash, a restore or a move; sentences say what was done.
+        """Set every pointer to the ledger's champion, after a crash, a restore or a move; returns what was done.
 
-        `models` are those whose leases the caller holds; without it, all. Nobody may promote one of them meanwhile.
-        A champion whose bundle does not verify is left alone and named: the last good release keeps serving.
+        `models` are those whose leases the caller holds; by default all. None of them may be promoted meanwhile.
+        A champion whose bundle fails verification is left unchanged and named: the last good release stays live.
         """
-        said = []
+        notes = []
         for model in self.models() if models is None else models:
             champion = self.champion(model)
             if champion is None:
@@ -320,14 +324,14 @@ class Releases:
             try:
                 self.verify(champion, deep=False)
                 if self._point(champion):
-                    said.append(f"{model}: the pointer was put on {champion.name}, as the ledger says")
+                    notes.append(f"{model}: the pointer was set to {champion.name}, the champion in the ledger")
             except ReleaseError as error:
-                said.append(f"{model}: {champion.name} stays as it was; {error.message}")
-        return said
+                notes.append(f"{model}: {champion.name} was left unchanged; {error.message}")
+        return notes
 
 
 def _stack(history: list[Promotion]) -> list[str]:
-    """The champions below and including the present one: a promotion lays one on, a rollback takes one off."""
+    """The stack of champions up to the current one: a promotion pushes one, a rollback pops one."""
     stack: list[str] = []
     for change in history:
         if change.why == "rollback" and len(stack) > 1:
@@ -337,18 +341,18 @@ def _stack(history: list[Promotion]) -> list[str]:
     return stack
 
 
-def _refuse_silent(card: Card) -> None:
+def _refuse_incomplete(card: Card) -> None:
     questions = {"helps": "who is served", "could_harm": "who could be harmed"}
-    silent = [name for name in questions if not getattr(card, name).strip()]
-    if silent:
+    missing = [name for name in questions if not getattr(card, name).strip()]
+    if missing:
         raise CardIncomplete(
-            f"the card of {card.model} does not say {' or '.join(questions[name] for name in silent)}",
-            tip=f"set {' and '.join(f'`{name}=`' for name in silent)} on {card.model} in mill.py",
+            f"the card of {card.model} does not say {' or '.join(questions[name] for name in missing)}",
+            tip=f"set {' and '.join(f'`{name}=`' for name in missing)} on {card.model} in mill.py",
         )
 
 
 def _refuse_unreadable(release: Release) -> None:
-    # JSON has no word for infinities and NaN: what cannot be read back may not get into the ledger.
+    # JSON has no infinities and NaN: what cannot be read back must not get into the ledger.
     try:
         _from_line({"release": release.json()})
     except msgspec.ValidationError as error:

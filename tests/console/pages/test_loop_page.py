@@ -162,7 +162,7 @@ def test_a_pointer_behind_the_ledger_is_named(mill: Any) -> None:
     (mill.serving / "for_you" / "live.json").write_bytes(pointer)
     assert page(mill).needs[0].why == ("The server has for_you@1; the ledger has for_you@2.",)
     (mill.serving / "for_you" / "live.json").write_bytes(b"{")
-    assert "does not read as a deployment" in page(mill).needs[0].why[0]
+    assert "is not a valid deployment" in page(mill).needs[0].why[0]
 
 
 def test_what_verification_found_is_shown_first(mill: Any) -> None:

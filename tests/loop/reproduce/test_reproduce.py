@@ -236,8 +236,8 @@ def test_another_library_version_is_the_cause_of_another_bundle(shop: Project, m
     monkeypatch.setattr(sys.modules["tidemill.loop.reproduce.reproduce"], "read_environment", lambda *_: changed)
     found = reproduce(stores, "for_you#3", here=True)
     assert found.outcome == "no"
-    assert found.says.startswith("no, because numpy 1.26.4 was recorded, and ")
-    assert "lists of 20 items of users are others" in found.says
+    assert found.says.startswith("not reproduced: numpy 1.26.4 was recorded, and ")
+    assert "lists of 20 items of users differ" in found.says
     assert found.answers == 61
     assert found.largest is not None
     assert found.largest > 1e-6

@@ -32,7 +32,7 @@ def door() -> EventValidator:
 
 
 def test_a_row_is_typed_defaulted_and_pseudonymised() -> None:
-    (event,) = door().take([GOOD], NOW)
+    (event,) = door().validate([GOOD], NOW)
     noon = to_micros(datetime(2026, 5, 31, 10, tzinfo=UTC))
     assert event.row == {"item_id": "a", "pieces": 2, "price": 3.0, "gift": False, "note": None, "at": noon}
     assert isinstance(event.row["price"], float)
@@ -52,27 +52,27 @@ def test_a_row_is_typed_defaulted_and_pseudonymised() -> None:
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name_and_never_by_value(field_name: str, value: object) -> None:
     with pytest.raises(BadRequest) as caught:
-        door().take([{**GOOD, "user_id": "Secret.Person", field_name: value}], NOW)
+        door().validate([{**GOOD, "user_id": "Secret.Person", field_name: value}], NOW)
     assert field_name in caught.value.message
     assert "Secret" not in str(caught.value)
 
 
 def test_an_unknown_field_names_the_nearest_and_not_itself() -> None:
     with pytest.raises(BadRequest) as caught:
-        door().take([{**GOOD, "pices": 1}], NOW)
+        door().validate([{**GOOD, "pices": 1}], NOW)
     assert "pieces" in str(caught.value.tip)
 
 
 def test_the_row_is_named_among_many() -> None:
     with pytest.raises(BadRequest, match="row 1"):
-        door().take([GOOD, {**GOOD, "pieces": 0}], NOW)
+        door().validate([GOOD, {**GOOD, "pieces": 0}], NOW)
 
 
 def test_the_future_is_refused_but_not_in_a_replay() -> None:
     ahead = {**GOOD, "at": "2026-06-03T00:00:00Z"}
     with pytest.raises(BadRequest, match="future"):
-        door().take([ahead], NOW)
-    assert len(door().take([ahead], NOW, replaying=True)) == 1
+        door().validate([ahead], NOW)
+    assert len(door().validate([ahead], NOW, replaying=True)) == 1
 
 
 def berlin(**more: Any) -> ContractColumn:

@@ -63,7 +63,7 @@ def test_a_vault_that_is_away_makes_nobody_wait_and_none_is_begun(tmp_path: Path
     assert not path.exists()
     assert vault.unseal(vault.seal_with({}, b"value", ["sada"])) == b"value"  # under the vault's own key
     SqliteVault(path)
-    opened._away_until = 0.0
+    opened._unavailable_until = 0.0
     assert set(asyncio.run(opened.keys_for(people("ada")))) == {"sada"}
     opened.close()
 

@@ -110,7 +110,7 @@ def test_a_model_that_reads_something_else_does_not_go_live(served: Served) -> N
     other = additive("number", "price", (SIZES[1], SIZES[0]), [0.1, 0.2])
     opened = site(served, PRICE, other, sized("number", "price")[1])
     failed = opened.models[PRICE].failed
-    assert failed is not None and "does not read" in failed.why
+    assert failed is not None and "do not match its signature" in failed.why
     opened.close()
 
 

@@ -254,13 +254,13 @@ def test_another_version_than_the_live_one_is_not_there(asks: Client) -> None:
     for method, path in [("GET", ""), ("GET", "/ready"), ("POST", "/infer")]:
         body = {"inputs": ROWS} if method == "POST" else None
         status, _, answer = asks(method, f"/v2/models/{CHURN}/versions/7{path}", body)
-        assert status == 404 and "version 1 is" in answer["error"]
+        assert status == 404 and "the live version is 1" in answer["error"]
     assert asks("POST", f"/v2/models/{CHURN}/versions/1/infer", {"inputs": ROWS})[0] == 200
 
 
 def test_a_recommender_s_route_says_where_to_ask_instead(asks: Client) -> None:
     status, _, answer = asks("POST", f"/v1/recommend/{CHURN}", {"user": "u"})
-    assert status == 400 and answer["error"]["tip"] == f"POST /v2/models/{CHURN}/infer"
+    assert status == 400 and answer["error"]["tip"] == f"use POST /v2/models/{CHURN}/infer"
 
 
 FRAME = {"columns": ["age", "plan", "balance"], "data": [[31, "gold", 1.5], [55, None, None]]}
@@ -290,15 +290,15 @@ def test_mlflow_s_tables_are_answered_too(asks: Client, body: dict[str, Any]) ->
     ("query", "body", "says"),
     [
         ("", {"inputs": RECORDS}, "4 tabular models"),
-        ("?modle=churn", {"inputs": RECORDS}, "`model` only"),
-        (f"?model={CHURN}", {}, "one of"),
-        (f"?model={CHURN}", {"inputs": RECORDS, "instances": RECORDS}, "one of"),
+        ("?modle=churn", {"inputs": RECORDS}, "only query parameter is `model`"),
+        (f"?model={CHURN}", {}, "has 0 of the tables"),
+        (f"?model={CHURN}", {"inputs": RECORDS, "instances": RECORDS}, "has 2 of the tables"),
         (f"?model={CHURN}", {"inputs": []}, "no rows"),
-        (f"?model={CHURN}", {"inputs": [{"age": 31, "agee": 1}]}, "does not take"),
-        (f"?model={CHURN}", {"inputs": [{"age": "31"}]}, "age is a whole number"),
-        (f"?model={CHURN}", {"inputs": [{"age": 1.5}]}, "age: row 0 is no whole number"),
-        (f"?model={CHURN}", {"inputs": [{"age": 1}, {}]}, "age is required and missing in row 1"),
-        (f"?model={CHURN}", {"inputs": {"age": [1, 2], "plan": ["a"]}}, "equally long"),
+        (f"?model={CHURN}", {"inputs": [{"age": 31, "agee": 1}]}, "not an input of the model"),
+        (f"?model={CHURN}", {"inputs": [{"age": "31"}]}, "expected an integer for `age`, found text"),
+        (f"?model={CHURN}", {"inputs": [{"age": 1.5}]}, "age: row 0 is not an integer"),
+        (f"?model={CHURN}", {"inputs": [{"age": 1}, {}]}, "`age` is required, and missing in row 1"),
+        (f"?model={CHURN}", {"inputs": {"age": [1, 2], "plan": ["a"]}}, "different lengths"),
         (f"?model={CHURN}", {"dataframe_split": {"columns": ["age"], "data": [[1, 2]]}}, "row 0"),
         (f"?model={CHURN}", {"dataframe_split": {"columns": ["age", "age"], "data": [[1, 2]]}}, "twice"),
     ],

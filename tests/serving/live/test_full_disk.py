@@ -19,7 +19,7 @@ from tidemill.core.clock import FixedClock
 from tidemill.core.storage.segments import read_frames
 from tidemill.serving import spooled, switch, switch_state
 from tidemill.serving.live import kill_switch
-from tidemill.serving.live.kill_switch import FILE, OLD_FILE, SwitchState, WatchedSwitch, make_room
+from tidemill.serving.live.kill_switch import FILE, OLD_FILE, SwitchState, WatchedSwitch, create_switch_file
 from tidemill.serving.live.state_files import WatchedFile
 from tidemill.serving.process.worker_site import WorkerSite
 
@@ -86,7 +86,7 @@ def test_posted_rows_are_refused_whole_and_taken_again_when_there_is_room(
 def root(tmp_path: Path) -> Path:
     (tmp_path / MODEL).mkdir()
     (tmp_path / MODEL / "live.json").write_text("{}")
-    make_room(tmp_path / MODEL)
+    create_switch_file(tmp_path / MODEL)
     return tmp_path
 
 
@@ -142,7 +142,7 @@ def test_no_half_of_a_switch_file_raises(root: Path) -> None:
 
 def test_what_was_thrown_before_the_server_saw_the_model_stays(root: Path) -> None:
     throw(root, off=True)
-    make_room(root / MODEL)
+    create_switch_file(root / MODEL)
     assert switch_state(root, MODEL).off
     assert sorted(path.name for path in (root / MODEL).iterdir()) == ["live.json", FILE]
 
@@ -155,7 +155,7 @@ def test_the_file_of_format_1_counts_until_there_is_a_new_one(tmp_path: Path) ->
     watched = WatchedSwitch(folder)
     watched.poll()
     assert watched.off and switch_state(tmp_path, MODEL) == SwitchState(True, 7, "ada", "odd")
-    make_room(folder)
+    create_switch_file(folder)
     assert switch_state(tmp_path, MODEL) == SwitchState(True, 7, "ada", "odd")
     assert (folder / FILE).stat().st_size == 1_024
     throw(tmp_path, off=False)

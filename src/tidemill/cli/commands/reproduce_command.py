@@ -44,7 +44,7 @@ def command(context: CommandContext, what: str, here: bool) -> int:
 
 def show(out: Console, found: Reproduction) -> None:
     """Print the verdict, and one line per cause."""
-    out.print(f"{found.about.partition(':')[2]}: {found.says if found.holds else 'no, because'}")
+    out.print(f"{found.about.partition(':')[2]}: {found.says if found.holds else 'not reproduced:'}")
     for cause in found.causes:
         out.print(f"  {cause.what}: {cause.says}")
     if not found.holds and found.largest is not None:

@@ -35,14 +35,14 @@ _BROKEN = (
 
 
 class UndecodedContainer(Exception):
-    """A container that starts like one and cannot be read to its end."""
+    """A container that cannot be decoded to its end."""
 
 
 Content = tuple[str, Iterable[bytes]]
 
 
 def container_kind(head: bytes) -> str | None:
-    """The container that starts with these bytes (32 are enough), or `None`."""
+    """The kind of container that starts with these bytes (32 are enough), or `None`."""
     for magic, name in _MAGIC:
         if head.startswith(magic):
             return name
@@ -50,10 +50,10 @@ def container_kind(head: bytes) -> str | None:
 
 
 def file_contents(path: Path, *, numbers: bool) -> Iterator[Content]:
-    """`(store, chunks)`: the file's own bytes, then everything that its containers hold.
+    """`(store, chunks)`: the file's own bytes, then the contents of its containers.
 
-    `numbers` also gives whole numbers as text, for identifiers that are numbers. Raises `UndecodedContainer`,
-    after what could be read was given.
+    `numbers` also yields integers as text, for identifiers that are numbers. Raises `UndecodedContainer` after
+    everything that could be decoded.
     """
     with path.open("rb") as file:
         name = container_kind(file.read(32))
@@ -67,7 +67,7 @@ def file_contents(path: Path, *, numbers: bool) -> Iterator[Content]:
 
 def _opened(name: str, data: bytes, numbers: bool, depth: int) -> Iterator[Content]:
     if depth > _DEEPEST:
-        raise UndecodedContainer(f"{name} within {_DEEPEST} other containers")
+        raise UndecodedContainer(f"{name} nested in {_DEEPEST} other containers")
     yield from _guarded(name, lambda: _READERS[name](data, numbers, depth))
 
 
@@ -90,7 +90,7 @@ def _guarded(name: str, read: Callable[[], Iterator[Content]]) -> Iterator[Conte
 
 
 class _DecompressedStream:
-    """Chunks of a stream that may break off: what came before is given, and `error` says that more was to come."""
+    """Chunks of a stream that may break off: `error` is then set after the chunks that could be decompressed."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -104,7 +104,7 @@ class _DecompressedStream:
 
 
 def _inner(outer: str, chunks: Iterator[bytes], numbers: bool, depth: int) -> Iterator[Content]:
-    """A stream from within a container: itself, or what it contains if it is a container too."""
+    """A stream from inside a container: itself, and its contents if it is a container too."""
     stream = _DecompressedStream(chunks)
     rest = iter(stream)
     first = next(rest, b"")
@@ -130,12 +130,12 @@ def _whole(first: bytes, rest: Iterable[bytes]) -> bytes:
     for chunk in rest:
         data += chunk
         if len(data) > _LARGEST_INNER:
-            raise UndecodedContainer(f"a container within a container is larger than {_LARGEST_INNER} bytes")
+            raise UndecodedContainer(f"a nested container is larger than {_LARGEST_INNER} bytes")
     return bytes(data)
 
 
 def _values(outer: str, values: Iterable[bytes], numbers: bool, depth: int) -> Iterator[Content]:
-    """Single values of a database or a column that are containers themselves."""
+    """The contents of single values of a database or a column that are containers themselves."""
     for value in values:
         name = container_kind(value[:32])
         if name is not None:
@@ -229,7 +229,7 @@ def _is_text(kind_: pa.DataType) -> bool:
 
 
 def _lines(values: Any) -> bytes:
-    """The values with a line end between them, so that none runs into the next."""
+    """The values with a line end between them, so that no match spans two of them."""
     present = values.drop_null().cast(pa.large_binary())
     if not len(present):
         return b""
@@ -242,7 +242,7 @@ def _npy(data: bytes, numbers: bool, depth: int) -> Iterator[Content]:
     try:
         values = np.load(io.BytesIO(data), allow_pickle=False)
     except ValueError as error:
-        if "pickle" in str(error):  # pickled strings are plain UTF-8, which the file's own bytes show
+        if "pickle" in str(error):  # pickled strings are plain UTF-8, which the file's own bytes contain
             return
         raise
     yield from _array(values, numbers)
@@ -257,7 +257,7 @@ def _array(values: np.ndarray[Any, Any], numbers: bool) -> Iterator[Content]:
 
 
 def _database(path: Path) -> sqlite3.Connection:
-    # With a write-ahead log beside it, its rows are read too; without one, nothing is written beside the file.
+    # With a write-ahead log next to it, its rows are read too; without one, no file is created next to it.
     log = path.with_name(path.name + "-wal")
     how = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
     return sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True)
@@ -265,7 +265,7 @@ def _database(path: Path) -> sqlite3.Connection:
 
 def _sqlite_bytes(data: bytes, numbers: bool, depth: int) -> Iterator[Content]:
     connection = sqlite3.connect(":memory:")
-    # A database in memory has no write-ahead log; bytes 18 and 19 of the header say whether it wants one.
+    # A database in memory has no write-ahead log; bytes 18 and 19 of the header say whether it uses one.
     connection.deserialize(data[:18] + b"\x01\x01" + data[20:])
     return _sqlite(connection, numbers, depth)
 
@@ -294,7 +294,7 @@ def _bytes(values: Iterable[Any], numbers: bool) -> Iterator[bytes]:
 
 
 def _lmdb(data: bytes, numbers: bool, depth: int) -> Iterator[Content]:
-    """Values that are containers; all others stand whole in the file's own bytes."""
+    """Values that are containers; all others are whole in the file's own bytes."""
     yield from _values("lmdb", lmdb_values(data), numbers, depth)
 
 

@@ -17,7 +17,7 @@ UNDECODED = "undecoded"
 
 
 class IdentifierLeak(Record, frozen=True):
-    """One file that holds at least one of the identifiers in one form. It names none of them."""
+    """A file that contains at least one of the identifiers in one form. It names none of them."""
 
     #: Relative to the folder that was scanned.
     path: str
@@ -28,32 +28,32 @@ class IdentifierLeak(Record, frozen=True):
 
 
 def scan_folder(folder: Path, identifiers: Iterable[str], exclude: Iterable[str | Path] = ()) -> list[IdentifierLeak]:
-    """Every leak of `identifiers` below `folder`, sorted; an empty list says that all was read and nothing found.
+    """Every leak of `identifiers` below `folder`, sorted; an empty list means that all was read and nothing found.
 
-    Decoded are Parquet, Arrow files, `.npy`, gzip, zstd, zip, SQLite (with its write-ahead log) and LMDB (with freed
-    pages), one in another too; bytes of any other file are taken as they are. Links are not followed. `exclude` names
-    files, folders or patterns relative to `folder`. Identifiers shorter than eight bytes count as whole words only.
-    Memory: about 60 bytes for each of the some twenty forms of an identifier.
+    Parquet, Arrow files, `.npy`, gzip, zstd, zip, SQLite (with its write-ahead log) and LMDB (with freed pages) are
+    decoded, nested ones too; other files are searched byte by byte. Links are not followed. `exclude` names files,
+    folders or patterns relative to `folder`. Identifiers shorter than eight bytes count as whole words only.
+    Memory: about 60 bytes for each of the about twenty forms of an identifier.
     """
     wanted = list(dict.fromkeys(identifiers))
-    needles = PatternSearch(form for identifier in wanted for form in identifier_encodings(identifier))
+    patterns = PatternSearch(form for identifier in wanted for form in identifier_encodings(identifier))
     numbers = any(identifier.isdecimal() for identifier in wanted)
     skipped = [Path(entry).as_posix().rstrip("/") for entry in exclude]
-    found = {leak for path in _files(folder, skipped) for leak in _leaks(folder, path, needles, numbers)}
-    return sorted(found, key=lambda leak: (leak.path, leak.store, leak.form))
+    leaks = {leak for path in _files(folder, skipped) for leak in _leaks(folder, path, patterns, numbers)}
+    return sorted(leaks, key=lambda leak: (leak.path, leak.store, leak.form))
 
 
-def _leaks(folder: Path, path: Path, needles: PatternSearch, numbers: bool) -> Iterator[IdentifierLeak]:
+def _leaks(folder: Path, path: Path, patterns: PatternSearch, numbers: bool) -> Iterator[IdentifierLeak]:
     place = path.relative_to(folder).as_posix()
-    says = os.fsencode(place) + (b"\n" + os.fsencode(path.readlink()) if path.is_symlink() else b"")
-    for form in needles.found([says]):
+    name = os.fsencode(place) + (b"\n" + os.fsencode(path.readlink()) if path.is_symlink() else b"")
+    for form in patterns.found([name]):
         yield IdentifierLeak(path=place, form=form, store="name")
     if path.is_symlink() or not path.is_file():
         return
     store = "file"
     try:
         for store, chunks in file_contents(path, numbers=numbers):
-            for form in needles.found(chunks):
+            for form in patterns.found(chunks):
                 yield IdentifierLeak(path=place, form=form, store=store)
     except UndecodedContainer:
         yield IdentifierLeak(path=place, form=UNDECODED, store=store)

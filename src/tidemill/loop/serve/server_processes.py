@@ -61,9 +61,9 @@ def serve_plan(
         "profile": settings.profile,
         "overrides": {key: value for key, value in (overrides or {}).items() if value is not None},
     }
-    beside = {"log writer": ProcessStart("tidemill.loop.serve.server_processes:log_writer", given)}
+    side_processes = {"log writer": ProcessStart("tidemill.loop.serve.server_processes:log_writer", given)}
     if console is not None:
-        beside["console"] = console
+        side_processes["console"] = console
     serve = settings.serve
     return ServerPlan(
         blobs=ProcessStart("tidemill.loop.serve.blob_store:open_blobs", given),
@@ -73,7 +73,7 @@ def serve_plan(
         workers=serve.workers,
         drain_s=serve.drain_s,
         worker=ProcessStart("tidemill.loop.serve.server_processes:worker", given),
-        beside=beside,
+        side_processes=side_processes,
         console_port=serve.console_port if console is not None else 0,
     )
 

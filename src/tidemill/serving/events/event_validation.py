@@ -19,22 +19,22 @@ _AHEAD_US = 3_600_000_000
 
 
 class EventValidator:
-    """The door of one stream. `surrogate(column, identifier)` comes from the mill's keys."""
+    """Validates the events of one stream. `surrogate(column, identifier)` comes from the project's keys."""
 
     def __init__(self, contract: Contract, surrogate: Callable[[str, str], str]) -> None:
         self.contract = contract
         self._surrogate = surrogate
         self._known = {column.name: column for column in contract.columns}
 
-    def take(
+    def validate(
         self, rows: Sequence[dict[str, object]], received_at: int, *, replaying: bool = False
     ) -> list[CheckedEvent]:
         """The rows, to be sealed before they are logged, or `BadRequest` naming row and field, never a value.
 
-        An event more than an hour in the future of `received_at` is refused, since some clock is wrong; in a replay,
-        where the server stands still, it is not.
+        An event more than an hour after `received_at` is refused, since some clock is wrong; in a replay, where the
+        server's clock stands still, it is accepted.
         """
-        taken = []
+        valid = []
         for i, row in enumerate(rows):
             try:
                 event = self._event(row, received_at)
@@ -43,8 +43,8 @@ class EventValidator:
             except BadRequest as error:
                 where = f"row {i}: " if len(rows) > 1 else ""
                 raise BadRequest(f"{where}{error.message}", tip=error.tip) from None
-            taken.append(event)
-        return taken
+            valid.append(event)
+        return valid
 
     def _event(self, row: dict[str, object], received_at: int) -> CheckedEvent:
         for name in row:
@@ -64,20 +64,20 @@ class EventValidator:
 
     def _person(self, column: ContractColumn, value: object) -> NamedPerson:
         if not isinstance(value, str) or not 0 < len(value) <= 512:
-            raise BadRequest(f"`{column.name}` is text of 1 to 512 letters")
+            raise BadRequest(f"`{column.name}` must be text of 1 to 512 characters")
         return NamedPerson(self._surrogate(column.name, value), value)
 
     def _refuse_future(self, event: CheckedEvent) -> None:
         at = event.row[self.contract.event_time]
         if isinstance(at, int) and at > event.received_at + _AHEAD_US:
             raise BadRequest(
-                f"`{self.contract.event_time}` lies in the future", tip="look at the sender's clock and zone"
+                f"`{self.contract.event_time}` is in the future", tip="check the sender's clock and time zone"
             )
 
 
 def _missing(column: ContractColumn) -> Plain:
     if not column.optional:
-        raise BadRequest(f"`{column.name}` is missing", tip=f"it is {KINDS[column.kind].words}")
+        raise BadRequest(f"`{column.name}` is missing", tip=f"expected {KINDS[column.kind].words}")
     return column.default
 
 
@@ -109,4 +109,4 @@ def _in_range(column: ContractColumn, value: int | float) -> int | float:
 
 
 def _wrong(column: ContractColumn) -> BadRequest:
-    return BadRequest(f"`{column.name}` is {KINDS[column.kind].words}")
+    return BadRequest(f"expected {KINDS[column.kind].words} for `{column.name}`")

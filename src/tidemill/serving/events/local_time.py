@@ -12,44 +12,54 @@ from tidemill.core.errors import BadRequest
 
 
 def instant(text: object, column: ContractColumn) -> int:
-    """Microseconds of an ISO 8601 time; one without a zone is read in the column's zone, and refused without one.
+    """Microseconds of an ISO 8601 time; without an offset it is read in the column's zone, or refused without one.
 
     >>> instant("1970-01-01T01:00:01+01:00", ContractColumn(name="at", kind="time"))
     1000000
     """
     if not isinstance(text, str):
         raise BadRequest(
-            f"`{column.name}` is a time and is written as ISO 8601 text", tip="for example 2026-01-31T12:00:00Z"
+            f"expected a time as ISO 8601 text for `{column.name}`", tip="for example 2026-01-31T12:00:00Z"
         )
     try:
-        found = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
-        raise BadRequest(f"`{column.name}` is no ISO 8601 time", tip="for example 2026-01-31T12:00:00Z") from None
-    if found.tzinfo is not None:
-        return _micros(found, column)
+        raise BadRequest(
+            f"`{column.name}` is not a valid ISO 8601 time", tip="for example 2026-01-31T12:00:00Z"
+        ) from None
+    if parsed.tzinfo is not None:
+        return _micros(parsed, column)
     if column.zone is None:
-        raise BadRequest(f"`{column.name}` has no zone", tip="append Z or an offset, or declare tm.event_time(zone=…)")
-    return _micros(_located(found, column), column)
+        raise BadRequest(
+            f"`{column.name}` has no time zone", tip="append Z or an offset, or declare tm.event_time(zone=…)"
+        )
+    return _micros(_located(parsed, column), column)
 
 
-def _micros(found: datetime, column: ContractColumn) -> int:
+def _micros(time: datetime, column: ContractColumn) -> int:
     try:
-        return to_micros(found)
+        return to_micros(time)
     except OverflowError:
-        raise BadRequest(f"`{column.name}` lies outside the years 1 to 9999 in UTC") from None
+        raise BadRequest(f"`{column.name}` is outside the years 1 to 9999 in UTC") from None
 
 
 def _located(naive: datetime, column: ContractColumn) -> datetime:
-    """The wall time in the column's zone: first and second reading differ where a clock was turned."""
+    """The local time with its offset in the column's zone; `fold` 0 and 1 differ where the clocks change."""
     zone = ZoneInfo(column.zone or "UTC")
     first, second = naive.replace(tzinfo=zone, fold=0), naive.replace(tzinfo=zone, fold=1)
     before, after = first.utcoffset() or timedelta(), second.utcoffset() or timedelta()
     if before == after:
         return first
-    if before > after:  # turned back: this wall time happened twice
+    if before > after:  # turned back: this local time occurs twice
         if column.ambiguous == "raise":
-            raise BadRequest(f"`{column.name}` happened twice in {column.zone}", tip="send it with its offset")
+            raise BadRequest(
+                f"`{column.name}` is ambiguous in {column.zone}: this local time occurs twice",
+                tip="send it with its offset",
+            )
         return first if column.ambiguous == "earliest" else second
     if column.nonexistent == "raise":
-        raise BadRequest(f"`{column.name}` was skipped in {column.zone}", tip="send it with its offset")
+        raise BadRequest(
+            f"`{column.name}` does not exist in {column.zone}: the clocks skip this local time",
+            tip="send it with its offset",
+        )
     return first_after_gap(naive, zone.key)

@@ -18,15 +18,15 @@ from tidemill.serving.http.metrics import Counters
 
 _log = logging.getLogger(__name__)
 
-#: How long the vault is not asked after it failed, seconds.
-_AWAY_S = 1.0
+#: How long the vault is left alone after a failure, seconds.
+_BACK_OFF_S = 1.0
 
 #: Surrogate -> kind and identifier.
 People = Mapping[str, tuple[str, str]]
 
 
 class PersonKeys:
-    """Keys by surrogate. What comes in while the vault is being asked shares its next transaction."""
+    """Keys by surrogate. Requests that arrive during a transaction of the vault share the next one."""
 
     def __init__(self, vault: Vault, counters: Counters) -> None:
         self._vault, self._counters = vault, counters
@@ -34,10 +34,10 @@ class PersonKeys:
         self._next: asyncio.Future[dict[str, PersonKey]] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "person-keys")
-        self._away_until = 0.0
+        self._unavailable_until = 0.0
 
     async def keys_for(self, people: People) -> Mapping[str, PersonKey]:
-        """The keys of these people; of all, or of none where the vault is away."""
+        """The keys of these people: of all, or of none while the vault is unavailable."""
         known = self._vault.keys_in_memory(people)
         if len(known) == len(people):
             return known
@@ -54,7 +54,7 @@ class PersonKeys:
         return keys
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for the transaction in progress."""
         self._thread.shutdown()
 
     async def _ask(self) -> None:
@@ -63,16 +63,16 @@ class PersonKeys:
             while self._next is not None:
                 people, self._people = self._people, {}
                 waiting, self._next = self._next, None
-                waiting.set_result(await loop.run_in_executor(self._thread, self._found_or_made, people))
+                waiting.set_result(await loop.run_in_executor(self._thread, self._keys_from_vault, people))
         finally:
             self._asking = None
 
-    def _found_or_made(self, people: People) -> dict[str, PersonKey]:
-        if time.monotonic() < self._away_until:
+    def _keys_from_vault(self, people: People) -> dict[str, PersonKey]:
+        if time.monotonic() < self._unavailable_until:
             return {}
         try:
             return self._vault.found_or_made(people)
         except (TidemillError, OSError) as error:
-            self._away_until = time.monotonic() + _AWAY_S
-            _log.error("the vault is away, and events are sealed under the vault's own key: %s", error)
+            self._unavailable_until = time.monotonic() + _BACK_OFF_S
+            _log.error("the vault is unavailable; events are sealed under the vault's own key: %s", error)
             return {}

@@ -25,12 +25,14 @@ from tidemill.serving.recommend.user_history import RecentEvents
 
 
 class _OpenStream:
-    def __init__(self, door: EventValidator, log: EventWriter, recent: RecentEvents, about: ServedStream) -> None:
-        self.door, self.log, self.recent, self.about = door, log, recent, about
+    def __init__(
+        self, validator: EventValidator, log: EventWriter, recent: RecentEvents, declared: ServedStream
+    ) -> None:
+        self.validator, self.log, self.recent, self.declared = validator, log, recent, declared
 
 
 class PostEvents:
-    """Takes events of all streams, and appends them to the stream of the same name in the event log."""
+    """Accepts events of all streams, and appends them to the stream of the same name in the event log."""
 
     def __init__(
         self,
@@ -53,14 +55,14 @@ class PostEvents:
         self._counters = counters
         self._streams = Streams(streams={})
         self._open: dict[str, _OpenStream] = {}
-        #: One thread puts fresh rows, because a put waits for the disk.
-        self._putting = ThreadPoolExecutor(1, "fresh-rows")
+        #: One thread updates user histories, because a write waits for the disk.
+        self._history_writer = ThreadPoolExecutor(1, "fresh-rows")
 
     def serve(self, streams: Streams) -> None:
-        """Take up the project's streams; those that stayed as they were keep their segments."""
+        """Load the project's streams; unchanged ones keep their segments."""
         self._streams = streams
         for name, stream in list(self._open.items()):
-            if streams.streams.get(name) != stream.about:
+            if streams.streams.get(name) != stream.declared:
                 self._open.pop(name).log.close()
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -68,7 +70,7 @@ class PostEvents:
         stream = self._stream(name)
         received = self._clock.micros()
         rows = requests.rows(request.body, self._limits)
-        events = stream.door.take(rows, received, replaying=self._clock.replaying)
+        events = stream.validator.validate(rows, received, replaying=self._clock.replaying)
         people = {
             person.surrogate: (column, person.identifier) for event in events for column, person in event.people.items()
         }
@@ -78,33 +80,33 @@ class PostEvents:
             await stream.log.append(*[encode_event(event) for event in sealed])
         except OSError as error:
             raise not_kept("events", error) from error
-        heeded = await self._heed(stream, events)
+        heeded = await self._add_to_histories(stream, events)
         self._counters.add("events", len(events))
         return HttpResponse(202, msgspec.json.encode({"accepted": len(events), "heeded": heeded}))
 
-    async def _heed(self, stream: _OpenStream, events: list[CheckedEvent]) -> bool:
-        """Let answers know; the events are safe by now, so where there is no room they wait for the next run."""
+    async def _add_to_histories(self, stream: _OpenStream, events: list[CheckedEvent]) -> bool:
+        """Add the events to user histories; they are on disk already, so without space they wait for the next run."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._putting, stream.recent.add, events)
+            await asyncio.get_running_loop().run_in_executor(self._history_writer, stream.recent.add, events)
         except LatestFull:
             return False
         return True
 
     def _stream(self, name: str) -> _OpenStream:
-        found = self._open.get(name)
-        if found is None:
-            about = self._streams[name]
-            found = self._open[name] = _OpenStream(
-                EventValidator(about.contract, self._surrogate),
+        stream = self._open.get(name)
+        if stream is None:
+            declared = self._streams[name]
+            stream = self._open[name] = _OpenStream(
+                EventValidator(declared.contract, self._surrogate),
                 self._events.writer(name),
-                RecentEvents(self._latest, name, about.contract, about.feeds),
-                about,
+                RecentEvents(self._latest, name, declared.contract, declared.feeds),
+                declared,
             )
-        return found
+        return stream
 
     def close(self) -> None:
         """Flush and close the segments."""
-        self._putting.shutdown()
+        self._history_writer.shutdown()
         self._keys.close()
         for stream in self._open.values():
             stream.log.close()

@@ -19,7 +19,7 @@ _HAPPENED_AT = ContractColumn(name="happened_at", kind="time")
 
 
 class PostOutcomes:
-    """Takes one outcome or a list. The same outcome delivered again is kept again and counted once when it is read."""
+    """Accepts one outcome or a list. An outcome that is delivered again is stored again and counted once on reading."""
 
     def __init__(self, log: PredictionLog, clock: ServerClock, limits: Serve, counters: Counters) -> None:
         self._log = log
@@ -29,23 +29,23 @@ class PostOutcomes:
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         now = self._clock.micros()
-        found = [self._outcome(one, now) for one in requests.outcomes(request.body, self._limits)]
+        outcomes = [self._outcome(body, now) for body in requests.outcomes(request.body, self._limits)]
         try:
-            await self._log.outcomes(found)
+            await self._log.outcomes(outcomes)
         except OSError as error:
             raise not_kept("outcomes", error) from error
-        self._counters.add("outcomes", len(found))
-        return HttpResponse(202, msgspec.json.encode({"accepted": len(found)}))
+        self._counters.add("outcomes", len(outcomes))
+        return HttpResponse(202, msgspec.json.encode({"accepted": len(outcomes)}))
 
-    def _outcome(self, one: requests.OutcomeBody, now: int) -> Outcome:
+    def _outcome(self, body: requests.OutcomeBody, now: int) -> Outcome:
         return Outcome(
-            prediction_id=one.prediction_id,
-            item=one.item,
-            what=one.what,
-            value=one.value,
-            happened_at=now if one.happened_at is None else instant(one.happened_at, _HAPPENED_AT),
+            prediction_id=body.prediction_id,
+            item=body.item,
+            what=body.what,
+            value=body.value,
+            happened_at=now if body.happened_at is None else instant(body.happened_at, _HAPPENED_AT),
             received_at=now,
-            label=one.label,
-            model=one.model,
-            served_day=one.served_day,
+            label=body.label,
+            model=body.model,
+            served_day=body.served_day,
         )

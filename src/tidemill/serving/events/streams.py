@@ -23,7 +23,7 @@ class ServedStream(Record, frozen=True):
     """A stream that events can be posted to."""
 
     contract: Contract = Contract()
-    #: Models whose interactions are made from it, directly or through tables: their answers heed a posted event.
+    #: Models whose interactions are made from it, directly or through tables: posted events join their histories.
     feeds: tuple[str, ...] = ()
 
 
@@ -41,18 +41,18 @@ class Streams(VersionedRecord, frozen=True):
         return self.streams[name]
 
     def feeding(self, model: str) -> list[str]:
-        """The streams whose events the answers of `model` heed."""
+        """The streams whose posted events join the user histories of `model`."""
         return sorted(name for name, stream in self.streams.items() if model in stream.feeds)
 
     def subject(self, model: str) -> str:
         """The column that names people in the streams of `model`: the kind of its surrogates."""
         for name in self.feeding(model):
-            found = self.streams[name].contract.role("subject")
-            if found:
-                return found[0]
-        raise NotServed(f"no stream feeds the model {model!r}", tip="`tidemill run` tells the server of the streams")
+            subjects = self.streams[name].contract.role("subject")
+            if subjects:
+                return subjects[0]
+        raise NotServed(f"no stream feeds the model {model!r}", tip="run `tidemill run`: it updates the streams")
 
 
 def write_streams(serving_root: Path, streams: Mapping[str, ServedStream]) -> None:
-    """Leave the streams where a server finds them; a running one takes them up within a second."""
+    """Write the streams for the server; a running one loads them within a second."""
     write_state(serving_root / FILE, Streams(streams=dict(streams)))

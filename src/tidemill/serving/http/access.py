@@ -19,7 +19,7 @@ _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(?P<port>\d{
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine and can be reached from nowhere else.
+    """Whether a host name or address is this machine's loopback, which no other machine can reach.
 
     >>> is_loopback("127.0.0.1"), is_loopback("[::1]"), is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, True, True, False)
@@ -37,13 +37,13 @@ def refuse_foreign_bind(host: str) -> None:
     """`AddressRefused` where a server would listen beyond this machine."""
     if not is_loopback(host):
         raise AddressRefused(
-            f"the server was asked to listen on {host!r}, which others can reach",
-            tip="there is no access control yet: listen on 127.0.0.1 and put a proxy with authentication before it",
+            f"the server cannot listen on {host!r}: other machines can reach that address",
+            tip="there is no access control yet: listen on 127.0.0.1, behind a proxy with authentication",
         )
 
 
 class LoopbackAccess:
-    """Open to programs on this machine and to pages of `ports` on it; foreign hosts and origins are refused.
+    """Open to programs on this machine and to its pages on `ports`; other hosts and origins are refused.
 
     >>> LoopbackAccess([8400])("localhost:8400", None, None)
     """
@@ -53,17 +53,17 @@ class LoopbackAccess:
         self._known: set[tuple[str | None, str | None, str | None]] = set()
 
     def __call__(self, host: str | None, origin: str | None, site: str | None) -> None:
-        asked = (host, origin, site)
-        if asked in self._known:
+        headers = (host, origin, site)
+        if headers in self._known:
             return
         self._check(host, origin, site)
-        if len(self._known) < 256:  # what passed once passes again; bounded, since callers choose the words
-            self._known.add(asked)
+        if len(self._known) < 256:  # what passed once passes again; bounded, since callers choose the values
+            self._known.add(headers)
 
     def _check(self, host: str | None, origin: str | None, site: str | None) -> None:
         match = _HOST.match(host or "")
         if not match or not is_loopback(match["name"]):
-            raise OriginRefused("the request's Host names another machine", tip="ask 127.0.0.1 or localhost")
+            raise OriginRefused("the Host header names another machine", tip="use 127.0.0.1 or localhost")
         if origin is not None and not self._is_ours(origin):
             raise OriginRefused("the request comes from a page of another site")
         if site == "cross-site":

@@ -20,7 +20,7 @@ from tidemill.core.errors import (
     WrongMethod,
 )
 
-#: The first class that fits decides.
+#: The first matching class decides.
 STATUS: tuple[tuple[type[TidemillError], int], ...] = (
     (TooLarge, 413),
     (BadRequest, 400),
@@ -48,17 +48,17 @@ def body(error: TidemillError) -> bytes:
 
 
 def body_v2(error: TidemillError) -> bytes:
-    """`{"error": "…", "code": "TM701"}`: the Open Inference Protocol has the message as one text."""
+    """`{"error": "…", "code": "TM701"}`: in the Open Inference Protocol the error is one text."""
     message = f"{error.message} ({error.tip})" if error.tip else error.message
     return msgspec.json.encode({"error": message, "code": error.code})
 
 
 def not_kept(what: str, error: OSError) -> NotKept:
-    """What a caller hears where the disk took none of `what`."""
-    why = error.strerror or "it took only a part"
-    return NotKept(f"the {what} could not be written to disk: {why}", tip="none was taken: send them again")
+    """The error for a caller where none of `what` could be written to disk."""
+    why = error.strerror or "incomplete write"
+    return NotKept(f"the {what} could not be written to disk: {why}", tip="none were accepted: send them again")
 
 
 def unexpected() -> TidemillError:
-    """What a caller hears of a fault of ours: nothing that it was made of."""
-    return ServeError("the server failed on this request", tip="its log on the server says where")
+    """The error for a caller after a bug of the server; it carries no detail."""
+    return ServeError("the server failed on this request", tip="see the server log for the place")

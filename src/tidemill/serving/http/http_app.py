@@ -24,12 +24,12 @@ from tidemill.serving.http.routes import Routes
 
 _log = logging.getLogger(__name__)
 _CLOSE = ("connection", "close")
-#: A page cannot be made of an answer, and no cache shares one unless a route says so.
+#: Browsers must not render a response as a page; no cache shares one unless a route allows it.
 _ALWAYS = (("x-content-type-options", "nosniff"),)
 
 
 class App:
-    """Answers requests. `draining` asks clients to come back on another connection, which another worker may take."""
+    """Handles requests. `draining` closes connections, so that clients reconnect, perhaps to another worker."""
 
     def __init__(self, routes: Routes, access: Access, limits: Serve, counters: Counters) -> None:
         self._routes = routes
@@ -60,7 +60,7 @@ class App:
             route, parts = self._routes.find(scope.method, scope.path)
             name = route.name
             if self.in_flight > self._limits.max_in_flight and route.takes_body:
-                raise TooBusy("the server works on as many requests as it takes at once", tip="ask again in a second")
+                raise TooBusy("the server is at its limit of concurrent requests", tip="retry in a second")
             content = b""
             if route.takes_body:
                 require_tensors(header) if route.tensors else require_json(header("content-type"))
@@ -70,9 +70,9 @@ class App:
             return name, self._problem(error, scope)
         except Exception as error:
             self._counters.add("failures")
-            # The message of a foreign exception may quote what it choked on, so only its type and place are told.
+            # The message of another library's exception may quote a value, so only type and place are logged.
             place = "".join(traceback.format_tb(error.__traceback__)[-4:])
-            _log.error("%s while answering %s:\n%s", type(error).__name__, name, place)
+            _log.error("%s while handling %s:\n%s", type(error).__name__, name, place)
             return name, self._problem(unexpected(), scope)
 
     def _problem(self, error: TidemillError, scope: Scope) -> HttpResponse:

@@ -21,7 +21,7 @@ class Headers(Protocol):
 
 
 class Scope(Protocol):
-    """What RSGI says of a request."""
+    """A request's metadata in RSGI."""
 
     proto: str
     method: str
@@ -31,23 +31,23 @@ class Scope(Protocol):
 
 
 class Wire(Protocol):
-    """RSGI's side of one exchange: the body in, the answer out."""
+    """RSGI's side of one exchange: the request body in, the response out."""
 
     def __call__(self) -> Awaitable[bytes]: ...
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Answer with a body."""
+        """Respond with a body."""
         ...
 
     def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
-        """Answer without one."""
+        """Respond without a body."""
         ...
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
-    """A request that has passed the access hook."""
+    """A request that has passed the access check."""
 
     #: Values of the placeholders in the route's path.
     parts: tuple[str, ...]
@@ -59,7 +59,7 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
 
 class HttpResponse(msgspec.Struct, frozen=True):
-    """An answer; `body` is JSON unless `media` says otherwise."""
+    """A response; `body` is of the media type `media`."""
 
     status: int
     body: bytes = b""
@@ -68,7 +68,7 @@ class HttpResponse(msgspec.Struct, frozen=True):
 
 
 def require_json(content_type: str | None) -> None:
-    """`WrongMedia` unless the body is declared as JSON: a form of a foreign page never is."""
+    """`WrongMedia` unless the body is declared as JSON: a form of another site's page never is."""
     media = (content_type or "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise WrongMedia("the body is not declared as JSON", tip="send Content-Type: application/json")
@@ -77,13 +77,13 @@ def require_json(content_type: str | None) -> None:
 def require_tensors(header: Callable[[str], str | None]) -> None:
     """`WrongMedia` unless the body may be tensors: declared as JSON or octets, or by a program not declared at all.
 
-    Clients of the Open Inference Protocol (NVIDIA's, for one) declare no media type. A page of another site could send
-    such a body too, without asking first: a `fetch` of bytes carries none. But a browser says with every POST where it
-    comes from (`Origin`, Fetch Standard 3.2; `Sec-Fetch-Site` besides), and the access hook has refused foreign pages
-    by that. So what is let through undeclared is only what no browser sent: neither of those headers is there.
+    Some clients of the Open Inference Protocol (NVIDIA's, for one) declare no media type. A page of another site could
+    send such a body too, without a preflight: a `fetch` of bytes carries none. But a browser sends its origin with
+    every POST (`Origin`, Fetch Standard 3.2, and `Sec-Fetch-Site`), by which the access check refuses pages of other
+    sites. So a body without a media type is accepted only from programs: with neither of those headers.
     """
     if header("content-encoding") not in (None, "identity"):
-        raise WrongMedia("the body is compressed", tip="send it as it is")
+        raise WrongMedia("the body is compressed", tip="send it uncompressed")
     declared = header("content-type")
     if declared is None and header("origin") is None and header("sec-fetch-site") is None:
         return
@@ -91,8 +91,8 @@ def require_tensors(header: Callable[[str], str | None]) -> None:
         require_json(declared)
 
 
-#: A body of up to so many times the limit is taken off the wire and thrown away before it is refused: a caller that is
-#: still sending would otherwise meet a broken pipe and never read why.
+#: A body of up to this many times the limit is read and discarded before it is refused: a caller that is still sending
+#: would otherwise get a broken pipe and never read the reason.
 _DISCARDED = 8
 
 
@@ -100,7 +100,7 @@ async def body_of(scope: Scope, wire: Wire, limits: Serve) -> bytes:
     """The whole body, at most `max_body_bytes` and within `body_timeout_s`."""
     length = scope.headers.get("content-length")
     if length is not None and not (length.isascii() and length.isdigit()):
-        raise BadRequest("Content-Length is no number")
+        raise BadRequest("Content-Length is not a number")
     try:
         async with asyncio.timeout(limits.body_timeout_s):
             if length is not None and int(length) <= limits.max_body_bytes:

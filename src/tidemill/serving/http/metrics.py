@@ -61,27 +61,27 @@ class Counters:
         self._cells[_PLACE[name]] += by
 
     def set(self, name: str, value: int) -> None:
-        """Put a gauge where it stands."""
+        """Set a gauge."""
         self._cells[_PLACE[name]] = value
 
     def request(self, route: str, status: int) -> None:
-        """Count one answered request."""
+        """Count one response."""
         self._cells[_PLACE[f"requests:{route}:{status // 100}xx"]] += 1
 
     def answered(self, kind: str, us: int | None) -> None:
-        """Count one answer and how long it took, in microseconds; `None` for one that came with another's."""
+        """Count one prediction and its latency in microseconds; `None` where it shares the response of another one."""
         self._cells[_PLACE[f"predictions:{kind}"]] += 1
         if us is not None:
             self.took(us)
 
     def took(self, us: int) -> None:
-        """Count how long a request's answer took, in microseconds."""
+        """Count the latency of a response, in microseconds."""
         self._cells[_ANSWER_US] += us
         self._cells[_BUCKETS[bisect_left(BUCKETS_US, us)]] += 1
 
 
 def totals(folder: Path) -> dict[str, int]:
-    """Every counter, summed over the places; `write_heartbeat` is the oldest."""
+    """Every counter, summed over the places; of `beat`, the oldest."""
     found = [_read(path) for path in sorted(folder.glob("*.counters"))]
     sums = {name: sum(values[name] for values in found) for name in _NAMES}
     sums["beat"] = min((values["beat"] for values in found), default=0)
@@ -89,7 +89,7 @@ def totals(folder: Path) -> dict[str, int]:
 
 
 def write_heartbeat(folder: Path, place: int) -> int:
-    """When the worker of a place last said that it runs, microseconds; 0 where it never did."""
+    """When the worker of a place last wrote its heartbeat, microseconds; 0 where it never did."""
     path = folder / f"{place}.counters"
     return _read(path)["beat"] if path.is_file() else 0
 
@@ -117,17 +117,17 @@ class _Sums(Collector):
                     requests.add_metric([route, kind], value)
         yield requests
         predictions = CounterMetricFamily(
-            "tidemill_predictions", "Answers, one for each recommendation or row", labels=["kind"]
+            "tidemill_predictions", "Predictions, one for each recommendation or row", labels=["kind"]
         )
         for kind in KINDS:
             predictions.add_metric([kind], sums[f"predictions:{kind}"])
         yield predictions
         for name in COUNTS:
             yield CounterMetricFamily(f"tidemill_{name}", f"Count of {name.replace('_', ' ')}", value=sums[name])
-        yield GaugeMetricFamily("tidemill_requests_in_flight", "Requests being worked on", value=sums["in_flight"])
+        yield GaugeMetricFamily("tidemill_requests_in_flight", "Requests in progress", value=sums["in_flight"])
         yield _histogram(sums)
         release = GaugeMetricFamily(
-            "tidemill_release", "The release that this worker answers from", labels=["model", "release"]
+            "tidemill_release", "The release that this worker serves", labels=["model", "release"]
         )
         for model, name in self._live.items():
             release.add_metric([model, name], 1)
@@ -142,12 +142,12 @@ def _histogram(sums: dict[str, int]) -> HistogramMetricFamily:
     total += sums["bucket:+Inf"]
     buckets.append(("+Inf", total))
     return HistogramMetricFamily(
-        "tidemill_answer_seconds", "Time from request to answer inside the server", buckets, sums["answer_us"] / 1e6
+        "tidemill_answer_seconds", "Time from request to response in the server", buckets, sums["answer_us"] / 1e6
     )
 
 
 def exposition(folder: Path, live: dict[str, str]) -> bytes:
-    """All counters in Prometheus' text format; `live` is model -> release of the worker that is asked."""
+    """All counters in Prometheus' text format; `live` is model -> release of the worker that responds."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Sums(folder, live))
     return generate_latest(registry)

@@ -21,33 +21,33 @@ _WORD = re.compile(r"[\w.-]{1,128}\Z")
 
 
 class RecommendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`POST /v1/recommend/{model}`: the person, how many items, and what to leave out or to choose from."""
+    """`POST /v1/recommend/{model}`: the user, how many items, and what to exclude or to choose from."""
 
-    #: The person, as the streams call them; nothing of it is kept but the surrogate.
+    #: The user's identifier as in the streams; only its surrogate is stored.
     user: Name
     n: Annotated[int, Meta(ge=1)] = 20
-    #: What the caller knows of the moment (page, device, …); kept in the prediction log, not used by built-in rules.
+    #: Context of the request (page, device, …); stored in the prediction log, not used by built-in rules.
     context: Annotated[dict[str, Scalar], Meta(max_length=32)] = {}
-    #: Items that may not be in the answer.
+    #: Items that may not be recommended.
     exclude: Annotated[list[Name], Meta(max_length=10_000)] = []
-    #: Only these items may be in the answer; left out, the whole catalogue may.
+    #: Only these items may be recommended; by default the whole catalogue.
     candidates: Annotated[list[Name], Meta(max_length=10_000)] | None = None
 
 
 class OutcomeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One outcome in `POST /v1/outcomes`: what really happened with an item that a prediction showed, or its label."""
+    """One outcome in `POST /v1/outcomes`: what happened to an item that was recommended, or the true label."""
 
     prediction_id: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     item: Annotated[str, Meta(max_length=512)] = ""
     #: What the person did: `click`, `rating`, `bought`, …
     what: Annotated[str, Meta(min_length=1, max_length=64)]
     value: float = 1.0
-    #: ISO 8601 with a zone; left out, the moment at which it arrives.
+    #: ISO 8601 with a zone; by default the time of arrival.
     happened_at: str | None = None
     #: The true class or text, where the outcome is not a number.
     label: Annotated[str, Meta(max_length=512)] | None = None
-    #: The prediction's model and the UTC day on which it was served, as its answer said; so that the join need not
-    #: look at all predictions.
+    #: The prediction's model and the UTC day on which it was served, as in its response: the join then need not read
+    #: all predictions.
     model: Annotated[str, Meta(max_length=128)] = ""
     served_day: date | None = None
 
@@ -58,10 +58,10 @@ _outcome = msgspec.json.Decoder(OutcomeBody)
 
 
 def recommend(body: bytes, limits: Serve) -> RecommendBody:
-    """The request of a recommendation, or `BadRequest` naming the field."""
-    asked = decoded(_recommend, body)
-    _in_range(asked.n, limits)
-    return asked
+    """A recommendation request, or `BadRequest` naming the field."""
+    request = decoded(_recommend, body)
+    _in_range(request.n, limits)
+    return request
 
 
 def outcomes(body: bytes, limits: Serve) -> list[OutcomeBody]:
@@ -69,12 +69,12 @@ def outcomes(body: bytes, limits: Serve) -> list[OutcomeBody]:
     found = decoded(_outcomes, body) if body.lstrip()[:1] == b"[" else [decoded(_outcome, body)]
     for row, one in enumerate(bounded(found, limits)):
         if not one.item and one.label is None:
-            raise BadRequest(f"outcome {row} names neither an `item` nor a `label`")
+            raise BadRequest(f"outcome {row} has neither an `item` nor a `label`")
     return found
 
 
 def rows(body: bytes, limits: Serve) -> list[dict[str, object]]:
-    """One event or a list of them, not yet held against a contract."""
+    """One event or a list of them, not yet validated against a contract."""
     found = decoded(msgspec.json.Decoder(list[dict[str, object]] | dict[str, object]), body)
     return bounded(found if isinstance(found, list) else [found], limits)
 
@@ -82,43 +82,45 @@ def rows(body: bytes, limits: Serve) -> list[dict[str, object]]:
 def bounded(found: list[Decoded], limits: Serve) -> list[Decoded]:
     """The rows, if there are some and not too many."""
     if not found:
-        raise BadRequest("the request holds no rows")
+        raise BadRequest("the request has no rows")
     if len(found) > limits.max_rows:
-        raise TooLarge(f"{len(found):,} rows in one request", tip=f"send at most {limits.max_rows:,} at a time")
+        raise TooLarge(f"the request has {len(found):,} rows", tip=f"send at most {limits.max_rows:,} at a time")
     return found
 
 
 def token(text: str) -> str:
-    """A user token: a surrogate, 26 letters."""
+    """A user token: a surrogate, 26 characters."""
     if not _TOKEN.match(text):
-        raise BadRequest("the user token in the path is not 26 letters a-z2-7", tip="POST answers hold it as `token`")
+        raise BadRequest(
+            "the user token in the path is not 26 characters of a-z and 2-7", tip="a POST returns it as `token`"
+        )
     return text
 
 
 def word(text: str, what: str) -> str:
     """A model's or stream's name from a path; errors repeat it, so only plain names get that far."""
     if not _WORD.match(text):
-        raise BadRequest(f"the path holds no plain name of a {what}")
+        raise BadRequest(f"the path has no valid {what} name", tip="letters, digits, `.`, `_` and `-` are allowed")
     return text
 
 
 def query_n(query: str, limits: Serve) -> int:
-    """`n` of a query string like `n=20`; nothing else may stand in it."""
+    """`n` of a query string like `n=20`; no other parameter is allowed."""
     n = 20
     for part in query.split("&") if query else ():
         name, _, value = part.partition("=")
         if name != "n" or not (value.isascii() and value.isdigit() and len(value) < 10):
-            raise BadRequest("the query takes `n` only, a whole number", tip="for example ?n=20")
+            raise BadRequest("the only query parameter is `n`, an integer", tip="for example ?n=20")
         n = int(value)
     if n < 1:
-        raise BadRequest("`n` is at least 1")
+        raise BadRequest("`n` must be at least 1")
     _in_range(n, limits)
     return n
 
 
 def _in_range(n: int, limits: Serve) -> None:
     if n > limits.max_n:
-        raise TooLarge(f"`n` is {n:,}", tip=f"ask for at most {limits.max_n:,} items")
+        raise TooLarge(f"`n` is {n:,}", tip=f"request at most {limits.max_n:,} items")
 
 
 def decoded(decoder: msgspec.json.Decoder[Decoded], body: bytes) -> Decoded:
@@ -126,8 +128,8 @@ def decoded(decoder: msgspec.json.Decoder[Decoded], body: bytes) -> Decoded:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:  # names the field and the types, never the value
-        raise BadRequest(f"the body does not fit: {error}") from None
+        raise BadRequest(f"the body is not valid: {error}") from None
     except RecursionError:
         raise TooLarge("the body is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise BadRequest("the body is not JSON in UTF-8") from None
+        raise BadRequest("the body is not valid JSON in UTF-8") from None

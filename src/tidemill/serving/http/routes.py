@@ -13,7 +13,7 @@ Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One path; it may hold placeholders like `{model}`."""
+    """One path, which may have placeholders like `{model}`."""
 
     name: str
     method: str
@@ -24,7 +24,7 @@ class Route(msgspec.Struct, frozen=True):
 
     @property
     def takes_body(self) -> bool:
-        """Whether a body is read; it has to be JSON, or tensors where the route takes them."""
+        """Whether a body is read; it must be JSON, or tensors where the route accepts them."""
         return self.method == "POST"
 
 
@@ -41,21 +41,21 @@ class Routes:
     def find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]]:
         """The route and the values of its placeholders; `NotServed`, or `WrongMethod` for a path that has others."""
         parts = path.split("/")
-        fitting = self._fitting(parts)
-        for pattern, route in fitting:
+        matching = self._matching(parts)
+        for pattern, route in matching:
             if route.method == method:
                 return route, tuple(part for wanted, part in zip(pattern, parts, strict=True) if wanted is None)
-        if fitting:
-            raise WrongMethod(f"this path takes {self.allowed(path)}")
+        if matching:
+            raise WrongMethod(f"this path accepts {self.allowed(path)} only")
         raise NotServed(
             "there is no such path", tip=nearest("/".join(parts[:3]), {route.path for route in self.routes})
         )
 
     def allowed(self, path: str) -> str:
-        """The methods that a path takes, for `Allow`."""
-        return ", ".join(sorted(route.method for _, route in self._fitting(path.split("/"))))
+        """The methods that a path accepts, for `Allow`."""
+        return ", ".join(sorted(route.method for _, route in self._matching(path.split("/"))))
 
-    def _fitting(self, parts: list[str]) -> list[tuple[list[str | None], Route]]:
+    def _matching(self, parts: list[str]) -> list[tuple[list[str | None], Route]]:
         return [
             (pattern, route)
             for pattern, route in self._by_length.get(len(parts), ())

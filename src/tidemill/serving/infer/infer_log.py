@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Records(NamedTuple):
-    """The records of a request's rows, ready to be written."""
+    """The records of a request's rows, encoded for the log."""
 
     encoded: list[bytes]
     #: For each row `computed`, `repeat` or `off`.
@@ -28,7 +28,7 @@ class Records(NamedTuple):
 
 
 class InferLog:
-    """Writes and counts the answers of a worker; `records` may run in a thread, `keep` belongs to the loop."""
+    """Writes and counts a worker's predictions; `records` may run in a thread, `write` belongs to the event loop."""
 
     def __init__(self, writer: PredictionWriter, counters: Counters) -> None:
         self._writer = writer
@@ -52,17 +52,19 @@ class InferLog:
             encoded.append(self._writer.encoded(self._record(predictor, row, items, kind, at)))
         return Records(encoded, kinds, at)
 
-    def keep(self, model: LiveModel, predictor: TabularPredictor, rows: Sequence[PreparedRow], made: Records) -> bool:
+    def write(
+        self, model: LiveModel, predictor: TabularPredictor, rows: Sequence[PreparedRow], records: Records
+    ) -> bool:
         """Write the records by one call; whether they are in the log, all of them or none.
 
-        Raises `NotLogged` where they are not and the model answers nothing unlogged.
+        Raises `NotLogged` where they are not and the model requires a log.
         """
-        for kind, n in Counter(made.kinds).items() if len(rows) > 1 else ((made.kinds[0], 1),):
+        for kind, n in Counter(records.kinds).items() if len(rows) > 1 else ((records.kinds[0], 1),):
             self._counters.add(f"predictions:{kind}", n)
-        self._counters.took(made.at.latency_us)
-        logged = self._writer.write_all(predictor, made.encoded)
-        if logged:  # a repeat points at a full record, so what was not logged is no repeat the next time
-            for row, kind in zip(rows, made.kinds, strict=True):
+        self._counters.took(records.at.latency_us)
+        logged = self._writer.write_all(predictor, records.encoded)
+        if logged:  # a repeat refers to a full record, so what was not logged is not a repeat the next time
+            for row, kind in zip(rows, records.kinds, strict=True):
                 if kind == "computed":
                     model.remember(row.prediction_id, None)
         return logged
@@ -83,5 +85,5 @@ class InferLog:
             items=items,
             short="switched off" if off else None,
             features=predictor.features(row) if full else "",
-            context=_encode(row.beside).decode() if full and row.beside else "",
+            context=_encode(row.context).decode() if full and row.context else "",
         )

@@ -22,12 +22,12 @@ from tidemill.serving.live.live_model import LiveModel
 from tidemill.serving.live.prediction_writer import PredictionWriter
 from tidemill.serving.live.server_clock import utc_day
 
-#: More rows than this are answered in a thread, and a body of more bytes than this is read in one.
+#: More rows than this are predicted in a thread, and a body of more bytes than this is parsed in one.
 MANY, LARGE = 64, 32_768
 
 
 class InferRoute:
-    """Answers for all tabular models of a worker."""
+    """Predictions of all tabular models of a worker."""
 
     def __init__(
         self,
@@ -43,75 +43,79 @@ class InferRoute:
     async def infer(self, request: HttpRequest) -> HttpResponse:
         """The outputs for the rows of a request, as JSON or as bytes."""
         model = self.model(request.parts[0])
-        predictor = tabular_predictor_of(model)  # taken once: the whole answer comes from this release
+        predictor = tabular_predictor_of(model)  # once: the whole response comes from this release
         require_version(predictor, request.parts[1:])
-        read, given = predictor.reader.read, (request.body, request.header(HEADER))
-        question = await asyncio.to_thread(read, *given) if len(request.body) > LARGE else read(*given)
-        rows, outputs, logged = await self.ask(model, predictor, question, request)
+        read, content = predictor.reader.read, (request.body, request.header(HEADER))
+        question = await asyncio.to_thread(read, *content) if len(request.body) > LARGE else read(*content)
+        rows, outputs, logged = await self.predict(model, predictor, question, request)
         return respond(predictor.release, question, rows, outputs, logged)
 
     def model(self, text: str) -> LiveModel:
         """The model of a path; `NotServed` where there is none of that name."""
-        found = self._models.get(text)
-        if found is None:
+        model = self._models.get(text)
+        if model is None:
             name = requests.word(text, "model")
             raise NotServed(f"no model {name!r} is served here", tip=nearest(name, self._models))
-        return found
+        return model
 
-    async def ask(
+    async def predict(
         self, model: LiveModel, predictor: TabularPredictor, question: InferRequest, request: HttpRequest
     ) -> tuple[list[PreparedRow], dict[str, list[Any]], LogReceipt]:
-        """Rows, their outputs by name, and whether and when they were logged. Many rows are answered in a thread, so
-        that single ones do not wait; one such request at a time, whose answers others then repeat.
+        """Rows, their outputs by name, and whether and when they were logged. Many rows are predicted in a thread, so
+        that single ones do not wait; one such request at a time, so that identical ones become repeats.
         """
         if question.n <= MANY:
-            rows, outputs, made = self._answered(model, predictor, question, request, off=model.off)
-            return self._left(model, predictor, rows, outputs, made)
+            rows, outputs, records = self._predict(model, predictor, question, request, off=model.off)
+            return self._log_rows(model, predictor, rows, outputs, records)
         async with self._many:
-            given = (model, predictor, question, request)
-            rows, outputs, made = await asyncio.to_thread(self._answered, *given, off=model.off)
-            return self._left(model, predictor, rows, outputs, made)
+            arguments = (model, predictor, question, request)
+            rows, outputs, records = await asyncio.to_thread(self._predict, *arguments, off=model.off)
+            return self._log_rows(model, predictor, rows, outputs, records)
 
-    def _answered(
+    def _predict(
         self, model: LiveModel, predictor: TabularPredictor, question: InferRequest, request: HttpRequest, *, off: bool
     ) -> tuple[list[PreparedRow], dict[str, list[Any]] | None, Records]:
-        """Rows, outputs (`None` of a model that is off), and the records that are to be logged."""
+        """Rows, outputs (`None` of a model that is off), and the records to be logged."""
         rows = predictor.prepare(question, off=off)
         outputs = None if off else predictor.answer(rows)
         return rows, outputs, self._log.records(model, predictor, rows, outputs, request)
 
-    def _left(
+    def _log_rows(
         self,
         model: LiveModel,
         predictor: TabularPredictor,
         rows: list[PreparedRow],
         outputs: dict[str, list[Any]] | None,
-        made: Records,
+        records: Records,
     ) -> tuple[list[PreparedRow], dict[str, list[Any]], LogReceipt]:
-        """The same once it is logged; `SwitchedOff` where there are no outputs."""
-        logged = self._log.keep(model, predictor, rows, made)
+        """Rows, outputs and receipt, after they were logged; `SwitchedOff` where there are no outputs."""
+        logged = self._log.write(model, predictor, rows, records)
         if outputs is None:
             raise SwitchedOff(f"the model {model.name!r} is switched off, and a tabular model has no fallback")
-        return rows, outputs, LogReceipt(logged, utc_day(made.at.served_at))
+        return rows, outputs, LogReceipt(logged, utc_day(records.at.served_at))
 
 
 def tabular_predictor_of(model: LiveModel) -> TabularPredictor:
     """The predictor of a tabular model; `BadRequest` where the model is a recommender."""
     predictor = model.predictor
     if predictor is None:
-        raise NotReady(f"the model {model.name!r} has no release that came up", tip="GET /healthz says why")
+        raise NotReady(f"the model {model.name!r} has no live release", tip="see GET /healthz for the reason")
     if not isinstance(predictor, TabularPredictor):
         raise BadRequest(
-            f"the model {model.name!r} is a recommender and takes no tensors", tip=f"POST /v1/recommend/{model.name}"
+            f"the model {model.name!r} is a recommender: it accepts no tensors",
+            tip=f"use POST /v1/recommend/{model.name}",
         )
     return predictor
 
 
-def require_version(predictor: TabularPredictor, asked: Sequence[str]) -> None:
-    """Pass where the path names no version, or that of the release that answers now."""
-    if not asked:
+def require_version(predictor: TabularPredictor, versions: Sequence[str]) -> None:
+    """Pass where the path names no version, or that of the live release; else `NotServed`."""
+    if not versions:
         return
     number = str(predictor.release.number)
-    if asked[0] != number:
-        said = f"version {asked[0]}" if asked[0].isascii() and asked[0].isdigit() else "that version"
-        raise NotServed(f"{said[:40]} of the model {predictor.release.model!r} is not live", tip=f"version {number} is")
+    if versions[0] != number:
+        version = f"version {versions[0]}" if versions[0].isascii() and versions[0].isdigit() else "this version"
+        raise NotServed(
+            f"{version[:40]} of the model {predictor.release.model!r} is not live",
+            tip=f"the live version is {number}",
+        )

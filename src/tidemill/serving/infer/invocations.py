@@ -25,6 +25,8 @@ from tidemill.serving.infer.tensor_values import Unfit, converter
 from tidemill.serving.live.live_model import LiveModel
 
 Columns = dict[str, list[Any]]
+#: For messages: the values of a JSON column, by the Python types in it.
+_WORDS = {frozenset({bool}): "booleans", frozenset({str}): "text", frozenset({int}): "integers"}
 
 
 class _SplitTable(msgspec.Struct, frozen=True):
@@ -46,7 +48,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Invocations:
-    """Answers MLflow's clients for all tabular models of a worker."""
+    """Responses to MLflow's clients for all tabular models of a worker."""
 
     def __init__(self, models: Mapping[str, LiveModel], inferring: InferRoute, limits: Serve) -> None:
         self._models = models
@@ -61,51 +63,54 @@ class Invocations:
             question = await asyncio.to_thread(self._read, predictor.reader, request.body)
         else:
             question = self._read(predictor.reader, request.body)
-        rows, outputs, logged = await self._inferring.ask(model, predictor, question, request)
-        said = {"predictions": _predictions(outputs)} | about(predictor.release, rows, logged)
-        return HttpResponse(200, _encode(said), (("cache-control", "no-store"),))
+        rows, outputs, logged = await self._inferring.predict(model, predictor, question, request)
+        body = {"predictions": _predictions(outputs)} | about(predictor.release, rows, logged)
+        return HttpResponse(200, _encode(body), (("cache-control", "no-store"),))
 
     def _model(self, query: str) -> LiveModel:
         """The model that `?model=` names, or the only tabular one."""
         name, _, value = query.partition("=")
         if query and name != "model":
-            raise BadRequest("the query takes `model` only", tip="for example ?model=churn")
+            raise BadRequest("the only query parameter is `model`", tip="for example ?model=churn")
         if query:
             return self._inferring.model(value)
-        served = [one for one in self._models.values() if isinstance(one.predictor, TabularPredictor)]
+        served = [model for model in self._models.values() if isinstance(model.predictor, TabularPredictor)]
         if not served:
             raise NotServed("no tabular model is served here")
         if len(served) > 1:
-            names = ", ".join(sorted(one.name for one in served))
-            raise BadRequest(f"{len(served)} tabular models are served here", tip=f"add ?model= with one of {names}")
+            names = ", ".join(sorted(model.name for model in served))
+            raise BadRequest(f"{len(served)} tabular models are served here", tip=f"add ?model= with one of: {names}")
         return served[0]
 
     def _read(self, reader: InferRequestReader, body: bytes) -> InferRequest:
-        asked = requests.decoded(_decoder, body)
-        columns, n = _columns(asked, reader.names, self._limits)
+        parsed = requests.decoded(_decoder, body)
+        columns, n = _columns(parsed, reader.names, self._limits)
         requests.bounded([None] * n, self._limits)
-        given = [_converted(field, columns[field.name]) if field.name in columns else None for field in reader.fields]
-        return InferRequest(n, reader.filled(n, given))
+        values = [_converted(field, columns[field.name]) if field.name in columns else None for field in reader.fields]
+        return InferRequest(n, reader.filled(n, values))
 
 
-def _columns(asked: _InvocationBody, known: Sequence[str], limits: Serve) -> tuple[Columns, int]:
+def _columns(body: _InvocationBody, known: Sequence[str], limits: Serve) -> tuple[Columns, int]:
     """Columns by name, all of them known, and how many rows they have."""
-    forms = [asked.dataframe_split, asked.dataframe_records, asked.inputs, asked.instances]
-    given = [form for form in forms if form is not None]
-    if len(given) != 1:
-        raise BadRequest("the body holds one of dataframe_split, dataframe_records, inputs and instances")
-    form = given[0]
+    forms = [body.dataframe_split, body.dataframe_records, body.inputs, body.instances]
+    present = [form for form in forms if form is not None]
+    if len(present) != 1:
+        raise BadRequest(
+            f"the body has {len(present)} of the tables dataframe_split, dataframe_records, inputs and instances",
+            tip="send exactly one of them",
+        )
+    form = present[0]
     names = form.columns if isinstance(form, _SplitTable) else _names(form, limits)
     unknown = next((name for name in names if name not in known), None)
     if unknown is not None:
-        raise BadRequest("there is a column that the model does not take", tip=nearest(unknown, known))
+        raise BadRequest("the request has a column that is not an input of the model", tip=nearest(unknown, known))
     if isinstance(form, _SplitTable):
         return _of_split(form)
     return _of_records(form, names) if isinstance(form, list) else _of_columns(form)
 
 
 def _names(form: Sequence[Mapping[str, Any]] | Mapping[str, Any], limits: Serve) -> Sequence[str]:
-    """The columns, before any is made: records that each bring another name would be that many columns of that many."""
+    """The column names, before any column is built: n records with n different names would make n columns of n rows."""
     if isinstance(form, Mapping):
         return list(form)
     return list(dict.fromkeys(name for record in requests.bounded(list(form), limits) for name in record))
@@ -116,7 +121,7 @@ def _of_split(split: _SplitTable) -> tuple[Columns, int]:
         raise BadRequest("dataframe_split names a column twice")
     wrong = next((row for row, values in enumerate(split.data) if len(values) != len(split.columns)), None)
     if wrong is not None:
-        raise BadRequest(f"dataframe_split: row {wrong} has not as many values as there are columns")
+        raise BadRequest(f"dataframe_split: row {wrong} does not have one value for each column")
     columns = {name: [row[place] for row in split.data] for place, name in enumerate(split.columns)}
     return columns, len(split.data)
 
@@ -129,12 +134,12 @@ def _of_columns(given: Mapping[str, Any]) -> tuple[Columns, int]:
     columns = {name: values if isinstance(values, list) else [values] for name, values in given.items()}
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:
-        raise BadRequest("the columns are not equally long")
+        raise BadRequest("the columns have different lengths")
     return columns, lengths.pop() if lengths else 0
 
 
 def _converted(field: InputField, values: list[Any]) -> list[Any]:
-    """A column's JSON values as the field's; the type is what the values are."""
+    """A column's JSON values as values of the field; the datatype follows from the values."""
     kinds = {type(value) for value in values if value is not None}
     if not kinds:
         return values
@@ -148,7 +153,8 @@ def _converted(field: InputField, values: list[Any]) -> list[Any]:
         datatype, family = "FP64", "float"
     convert = converter(field.name, field.kind, family)
     if convert is None:
-        raise BadRequest(f"{field.name} is {KINDS[field.kind].words}, and the column holds something else")
+        found = _WORDS.get(frozenset(kinds)) or ("numbers" if kinds <= {int, float} else "mixed types")
+        raise BadRequest(f"expected {KINDS[field.kind].words} for `{field.name}`, found {found}")
     try:
         return convert(values, datatype)
     except Unfit as why:

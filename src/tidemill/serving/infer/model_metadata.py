@@ -19,7 +19,7 @@ PLATFORM = "tidemill_tabular"
 
 
 class ModelMetadata:
-    """Answers about one worker; `not_ready` gives the reasons for which it is not."""
+    """Responses about one worker; `not_ready` returns the reasons why it is not ready."""
 
     def __init__(self, inferring: InferRoute, not_ready: Callable[[], list[str]]) -> None:
         self._inferring = inferring
@@ -34,7 +34,7 @@ class ModelMetadata:
         return _json({"live": True})
 
     async def ready(self, request: HttpRequest) -> HttpResponse:
-        """200 when every promoted model answers; else 400, as the protocol says "no" by a status of 4xx."""
+        """200 when every promoted model is live; else 400, as the protocol means "no" by a status of 4xx."""
         reasons = self._not_ready()
         return _json({"ready": not reasons, "reasons": reasons}, 400 if reasons else 200)
 
@@ -45,7 +45,7 @@ class ModelMetadata:
         return _json(metadata_of(predictor))
 
     async def model_ready(self, request: HttpRequest) -> HttpResponse:
-        """200 when a release of the model answers, and no other than the version that is asked for; else 400."""
+        """200 when a release of the model is live, and of the requested version if there is one; else 400."""
         model = self._inferring.model(request.parts[0])
         if len(request.parts) > 1 and model.predictor is not None:
             require_version(tabular_predictor_of(model), request.parts[1:])
@@ -73,9 +73,9 @@ def metadata_of(predictor: TabularPredictor) -> dict[str, Any]:
 
 
 def _about(field: InputField) -> dict[str, Any]:
-    said: dict[str, Any] = {"kind": field.kind, "optional": field.optional}
-    return said | {name: value for name, value in (("unit", field.unit), ("role", field.role)) if value}
+    parameters: dict[str, Any] = {"kind": field.kind, "optional": field.optional}
+    return parameters | {name: value for name, value in (("unit", field.unit), ("role", field.role)) if value}
 
 
-def _json(said: dict[str, Any], status: int = 200) -> HttpResponse:
-    return HttpResponse(status, msgspec.json.encode(said), _NO_STORE)
+def _json(body: dict[str, Any], status: int = 200) -> HttpResponse:
+    return HttpResponse(status, msgspec.json.encode(body), _NO_STORE)

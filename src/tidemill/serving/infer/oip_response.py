@@ -18,7 +18,7 @@ _NO_STORE = ("cache-control", "no-store")
 
 
 class LogReceipt(NamedTuple):
-    """Whether an answer is in the prediction log, and the UTC day under which outcomes may name it."""
+    """Whether a prediction is in the log, and the UTC day under which outcomes may name it."""
 
     logged: bool
     served_day: str
@@ -31,19 +31,19 @@ def respond(
     outputs: Mapping[str, list[Any]],
     logged: LogReceipt,
 ) -> HttpResponse:
-    """The response to a question; `parameters` holds plain values only, as the protocol has it."""
+    """The response to a request; `parameters` holds plain values only, as the protocol requires."""
     tensors, buffers = [], []
     for name, binary in question.outputs:
         tensor, buffer = _tensor(name, outputs[name], binary=binary)
         tensors.append(tensor)
         if buffer is not None:
             buffers.append(buffer)
-    said: dict[str, Any] = {"model_name": release.model, "model_version": str(release.number)}
+    response: dict[str, Any] = {"model_name": release.model, "model_version": str(release.number)}
     if question.id is not None:
-        said["id"] = question.id
-    said["parameters"] = about(release, rows, logged)
-    said["outputs"] = tensors
-    header = _encode(said)
+        response["id"] = question.id
+    response["parameters"] = about(release, rows, logged)
+    response["outputs"] = tensors
+    header = _encode(response)
     if not buffers:
         return HttpResponse(200, header, (_NO_STORE,))
     length = (binary_tensors.HEADER, str(len(header)))
@@ -51,8 +51,8 @@ def respond(
 
 
 def about(release: Release, rows: Sequence[PreparedRow], logged: LogReceipt) -> dict[str, Any]:
-    """Where an answer comes from: release, prediction ids of the rows with commas between, how features were found."""
-    found: dict[str, Any] = {
+    """The origin of a response: release, comma-separated prediction ids of the rows, counts of feature statuses."""
+    parameters: dict[str, Any] = {
         "release": release.name,
         "prediction_ids": ",".join([row.prediction_id for row in rows]),
         "served_day": logged.served_day,
@@ -62,8 +62,8 @@ def about(release: Release, rows: Sequence[PreparedRow], logged: LogReceipt) -> 
         for row in rows:
             for status in row.status.values():
                 name = f"features_{status}"
-                found[name] = found.get(name, 0) + 1
-    return found
+                parameters[name] = parameters.get(name, 0) + 1
+    return parameters
 
 
 def _tensor(name: str, values: list[Any], *, binary: bool) -> tuple[dict[str, Any], bytes | None]:

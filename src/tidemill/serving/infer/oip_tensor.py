@@ -13,15 +13,15 @@ from tidemill.core.errors import BadRequest
 from tidemill.serving.infer import binary_tensors
 from tidemill.serving.infer.tensor_values import FAMILY
 
-#: MLServer's content types that mean what a tensor is anyway.
+#: MLServer's content types that change nothing about a tensor.
 _CONTENT = (None, "np", "pd", "str", "datetime")
 #: Names that errors may repeat.
 PLAIN = re.compile(r"[\w .\-:/]{1,128}\Z")
 
 
 class OipTensor(msgspec.Struct, frozen=True, gc=False):
-    """One input; `data` is left out where its bytes follow the JSON. It is in no cycle, which the collector need not
-    look for.
+    """One input; `data` is left out where its bytes follow the JSON. It is in no reference cycle, so it is not tracked
+    by the garbage collector.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=512)]
@@ -31,41 +31,41 @@ class OipTensor(msgspec.Struct, frozen=True, gc=False):
     parameters: dict[str, Any] | None = None
 
 
-def described_value(tensor: OipTensor, number: int) -> str:
-    """A tensor's name where it is a plain one: errors repeat nothing else of what a caller wrote."""
+def printable_name(tensor: OipTensor, number: int) -> str:
+    """A tensor's name if it is plain, else its number: errors repeat nothing else that a caller sent."""
     return tensor.name if PLAIN.match(tensor.name) else f"number {number}"
 
 
 def binary_size(size: Any, left: int, tensor: OipTensor, number: int) -> int:
-    """How many of the `left` bytes behind the JSON are this tensor's."""
+    """How many of the `left` bytes after the JSON are this tensor's."""
     if type(size) is not int or not 0 <= size <= left:
         raise BadRequest(
-            f"the tensor {described_value(tensor, number)}: binary_data_size does not lie within the body",
-            tip="set Inference-Header-Content-Length to the length of the JSON, and put the tensors' bytes behind it",
+            f"the tensor {printable_name(tensor, number)}: binary_data_size is outside the body",
+            tip="set Inference-Header-Content-Length to the length of the JSON, and append the tensors' bytes",
         )
     return size
 
 
 def data_of(tensor: OipTensor, number: int, raw: memoryview | None) -> list[Any]:
-    """The values of a tensor in one list, as many as its shape says."""
+    """The values of a tensor in one list, as many as its shape has."""
     if tensor.datatype not in FAMILY:
         raise BadRequest(
-            f"the tensor {described_value(tensor, number)} has no datatype of the protocol", tip=", ".join(FAMILY)
+            f"the tensor {printable_name(tensor, number)} has an unknown datatype", tip=f"known: {', '.join(FAMILY)}"
         )
     if tensor.parameters:
-        _check_parameters(tensor.parameters, described_value(tensor, number))
+        _check_parameters(tensor.parameters, printable_name(tensor, number))
     if raw is not None:
         if tensor.data is not None:
-            raise BadRequest(f"the tensor {described_value(tensor, number)} has both `data` and binary_data_size")
-        data = binary_tensors.values(raw, tensor.datatype, described_value(tensor, number))
+            raise BadRequest(f"the tensor {printable_name(tensor, number)} has both `data` and binary_data_size")
+        data = binary_tensors.values(raw, tensor.datatype, printable_name(tensor, number))
     elif tensor.data is None:
-        raise BadRequest(f"the tensor {described_value(tensor, number)} has no data")
+        raise BadRequest(f"the tensor {printable_name(tensor, number)} has no data")
     else:
         data = _flat(tensor.data, tensor, number)
     expected = tensor.shape[0] if len(tensor.shape) == 1 else tensor.shape[0] * tensor.shape[1]
     if len(data) != expected:
         raise BadRequest(
-            f"the tensor {described_value(tensor, number)} has {len(data)} values for the shape {tensor.shape}"
+            f"the tensor {printable_name(tensor, number)} has {len(data)} values, but the shape {tensor.shape}"
         )
     return data
 
@@ -75,12 +75,12 @@ def _flat(data: list[Any], tensor: OipTensor, number: int) -> list[Any]:
     if len(tensor.shape) == 1 or not data or type(data[0]) is not list:
         return data
     if any(type(row) is not list or len(row) != tensor.shape[1] for row in data):
-        raise BadRequest(f"the tensor {described_value(tensor, number)} has rows of another length than its shape says")
+        raise BadRequest(f"the tensor {printable_name(tensor, number)} has rows that do not match its shape")
     return [value for row in data for value in row]
 
 
-def _check_parameters(parameters: Mapping[str, Any], said: str) -> None:
+def _check_parameters(parameters: Mapping[str, Any], name: str) -> None:
     if "shared_memory_region" in parameters:
-        raise BadRequest(f"the tensor {said}: shared memory is not offered here", tip="send the values")
+        raise BadRequest(f"the tensor {name}: shared memory is not supported", tip="send the values")
     if parameters.get("content_type") not in _CONTENT:
-        raise BadRequest(f"the tensor {said}: its content_type is not known here", tip="send plain values")
+        raise BadRequest(f"the tensor {name}: its content_type is not supported", tip="send plain values")

@@ -17,9 +17,9 @@ from tidemill.models.tabular.on_demand_arrays import FOLDER, PRETRAINED, array_o
 
 
 class OnDemandFunction:
-    """One function of a release: `taken` are the kinds of what it takes, `sources` the release's modules by path.
+    """One function of a release: `taken` are the kinds of its arguments, `sources` the release's modules by path.
 
-    The pre-trained models that it uses are opened from the folder `bundle` when it first runs, one thread each.
+    The pre-trained models that it uses are opened from the folder `bundle` when it first runs, with one thread each.
     """
 
     def __init__(
@@ -39,26 +39,28 @@ class OnDemandFunction:
         )
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Add what the function gives to each row, a dict of name -> value; `AnswerFailed` where it cannot."""
+        """Add the function's results to each row, a dict of name -> value; `AnswerFailed` where it fails."""
         try:
-            given = self._function(
+            result = self._function(
                 *[array_of_values([row.get(name) for row in rows], kind) for name, kind in self._takes]
             )
-        except Exception as error:  # whatever the project's function raises; its message may quote a value
+        except Exception as error:  # its message may quote a value
             raise AnswerFailed(f"on-demand features {self._name!r} raised a {type(error).__name__}") from error
-        if not isinstance(given, dict):
-            raise AnswerFailed(f"on-demand features {self._name!r} gave no dict")
+        if not isinstance(result, dict):
+            raise AnswerFailed(f"on-demand features {self._name!r} did not return a dict")
         for field in self._gives:
-            for row, value in zip(rows, self._values(given, field, len(rows)), strict=True):
+            for row, value in zip(rows, self._values(result, field, len(rows)), strict=True):
                 row[field.name] = value
 
-    def _values(self, given: Mapping[str, Any], field: InputField, n: int) -> list[Any]:
-        array = np.asarray(given.get(field.name))
+    def _values(self, result: Mapping[str, Any], field: InputField, n: int) -> list[Any]:
+        array = np.asarray(result.get(field.name))
         if array.shape != (n,):
-            raise AnswerFailed(f"on-demand features {self._name!r}: {field.name!r} has not one value for each row")
+            raise AnswerFailed(
+                f"on-demand features {self._name!r}: {field.name!r} does not have one value for each row"
+            )
         try:
             return values_of_array(array, field.kind)
         except (TypeError, ValueError, OverflowError) as error:
             raise AnswerFailed(
-                f"on-demand features {self._name!r}: {field.name!r} holds what is not {KINDS[field.kind].words}"
+                f"on-demand features {self._name!r}: {field.name!r} has a value that is not {KINDS[field.kind].words}"
             ) from error

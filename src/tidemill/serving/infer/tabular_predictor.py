@@ -27,19 +27,18 @@ from tidemill.serving.live.server_clock import ServerClock
 if TYPE_CHECKING:
     from tidemill.models.tabular.tabular_model import TabularModel
 
-#: Up to so many rows are answered one by one: making a table takes longer.
+#: Up to this many rows are predicted one by one: building a table takes longer.
 _FEW = 16
-#: What a request is warmed up with.
 _json = msgspec.json.Encoder().encode
 _NOTHING: dict[str, Any] = {}
-#: A row's inputs of the model, and how its lookups went.
-_Made = tuple[list[Any], Mapping[str, Any], Mapping[str, int | None]]
+#: A row's model inputs, and status and time of its feature lookups.
+_ModelInputs = tuple[list[Any], Mapping[str, Any], Mapping[str, int | None]]
 
 
 class TabularSources(msgspec.Struct, frozen=True):
-    """What a tabular predictor is given beside its release."""
+    """What a tabular predictor reads besides its release."""
 
-    #: `None` where the model looks nothing up.
+    #: `None` where the model has no feature lookups.
     online: OnlineLookup | None
     #: The release's modules by path.
     modules: Mapping[str, bytes]
@@ -48,22 +47,22 @@ class TabularSources(msgspec.Struct, frozen=True):
 
 
 class PreparedRow(msgspec.Struct, frozen=True):
-    """One row with everything that its answer depends on, and the id that this gives."""
+    """One row with everything that its prediction depends on, and the prediction id of all that."""
 
     prediction_id: str
-    #: The surrogate of the person, empty where the request names none.
+    #: The surrogate of the person, empty where the request has none.
     subject: str
     as_of: int
     #: The model's inputs, in its order.
     values: list[Any]
     status: Mapping[str, Any]
     at: Mapping[str, int | None]
-    #: What the request brought beside the model's inputs, without people.
-    beside: dict[str, Any]
+    #: Fields of the request that are not inputs of the model, without people.
+    context: dict[str, Any]
 
 
 class TabularPredictor:
-    """One release at work. The loop asks it for a few rows at a time, while a thread asks it for many."""
+    """Predictions of one release. The event loop calls it for a few rows at a time; meanwhile a thread may for many."""
 
     def __init__(
         self, pointer: Pointer, model: TabularModel, reader: InferRequestReader, sources: TabularSources
@@ -72,7 +71,7 @@ class TabularPredictor:
         self.name = pointer.release.name
         self.assignment = pointer.assignment
         self.signature = _signature(pointer)
-        #: How many scored things a row's answer holds.
+        #: How many scored items a row's record holds.
         self.n = len(self.signature.classes) if self.signature.task == "classes" else 1
         self.reader = reader
         self.model = model
@@ -84,12 +83,12 @@ class TabularPredictor:
         self._entities = sorted({lookup.entity for lookup in self.signature.lookups})
         self._subject_at = _place_of(self.signature.request, "subject")
         self._time_at = _place_of(self.signature.request, "event_time")
-        self._beside = [
+        self._context = [
             (name, place)
             for place, name in enumerate(self._names)
             if name not in self._inputs and place != self._subject_at
         ]
-        #: Where each input stands in the request; `None` where something is looked up or computed.
+        #: The position of each input in the request; `None` where something is looked up or computed.
         self._straight = None if self.signature.lookups or self.signature.computed else _places(self.signature)
         kinds = _kinds(self.signature)
         self._functions = [
@@ -97,24 +96,24 @@ class TabularPredictor:
             for computed in self.signature.computed
         ]
         if [field.name for field in model.recipe.inputs] != self._inputs:
-            raise BundleCorrupt(f"the model of {self.release.name} does not read what its signature names")
+            raise BundleCorrupt(f"the model inputs of {self.release.name} do not match its signature")
 
     def prepare(self, question: InferRequest, *, off: bool = False) -> list[PreparedRow]:
-        """Look up and compute what the answers depend on; of a model that is off, only who asks and when."""
+        """Look up and compute what the predictions depend on; of a model that is off, only subject and time."""
         slot, as_of = self._clock.moment(self._slot_s)
-        asked = [list(values) for values in zip(*question.columns, strict=True)] or [[] for _ in range(question.n)]
-        times = [self._moment(values, as_of) for values in asked]
+        requested = [list(values) for values in zip(*question.columns, strict=True)] or [[] for _ in range(question.n)]
+        times = [self._moment(values, as_of) for values in requested]
         if off:
-            made: list[_Made] = [([], _NOTHING, _NOTHING)] * len(asked)
+            prepared: list[_ModelInputs] = [([], _NOTHING, _NOTHING)] * len(requested)
         elif self._straight is not None:
             straight = self._straight
-            made = [([values[place] for place in straight], _NOTHING, _NOTHING) for values in asked]
+            prepared = [([values[place] for place in straight], _NOTHING, _NOTHING) for values in requested]
         else:
-            made = self._made(asked, times)
+            prepared = self._model_inputs(requested, times)
         arm = self.assignment
         about = (self.name, self.release.bundle, arm.deployment, arm.arm, "off" if off else "on", slot, as_of)
-        rows, subject_at, beside = [], self._subject_at, self._beside
-        for number, (values, (inputs, status, at)) in enumerate(zip(asked, made, strict=True)):
+        rows, subject_at, context = [], self._subject_at, self._context
+        for number, (values, (inputs, status, at)) in enumerate(zip(requested, prepared, strict=True)):
             rows.append(
                 PreparedRow(
                     prediction_id(*about, number, values, inputs),
@@ -123,13 +122,13 @@ class TabularPredictor:
                     inputs,
                     status,
                     at,
-                    {name: values[place] for name, place in beside} if beside else _NOTHING,
+                    {name: values[place] for name, place in context} if context else _NOTHING,
                 )
             )
         return rows
 
     def _moment(self, values: list[Any], as_of: int) -> int:
-        """When a row counts: its event time, or the server's as-of, which is then its event time."""
+        """The time of a row: its event time, or else the server's as-of, which then becomes its event time."""
         place = self._time_at
         if place is None:
             return as_of
@@ -138,16 +137,16 @@ class TabularPredictor:
         time: int = values[place]
         return time
 
-    def _made(self, asked: Sequence[list[Any]], times: Sequence[int]) -> list[_Made]:
+    def _model_inputs(self, requested: Sequence[list[Any]], times: Sequence[int]) -> list[_ModelInputs]:
         """The model's inputs of each row, after lookups and functions, and how the lookups went."""
-        rows = [dict(zip(self._names, values, strict=True)) for values in asked]
+        rows = [dict(zip(self._names, values, strict=True)) for values in requested]
         found = self._look_up(rows, times)
         for compute in self._functions:
             compute(rows)
         inputs = ([row[name] for name in self._inputs] for row in rows)
         return [
-            (values, _NOTHING, _NOTHING) if looked is None else (values, looked.status, looked.at)
-            for values, looked in zip(inputs, found, strict=True)
+            (values, _NOTHING, _NOTHING) if lookup is None else (values, lookup.status, lookup.at)
+            for values, lookup in zip(inputs, found, strict=True)
         ]
 
     def _look_up(self, rows: Sequence[dict[str, Any]], times: Sequence[int]) -> Sequence[LookupResult | None]:
@@ -155,29 +154,30 @@ class TabularPredictor:
             return [None] * len(rows)
         entities = [{name: None if row[name] is None else str(row[name]) for name in self._entities} for row in rows]
         found = self._online.of_many(list(zip(entities, times, strict=True)))
-        for row, one in zip(rows, found, strict=True):
-            row.update(one.values)
+        for row, lookup in zip(rows, found, strict=True):
+            row.update(lookup.values)
         return found
 
     def answer(self, rows: Sequence[PreparedRow]) -> dict[str, list[Any]]:
-        """The outputs by name, a value (of `probabilities` a list) for each row; `AnswerFailed` where one is none."""
-        found = self._one_by_one(rows) if len(rows) <= _FEW else self._many(rows)
-        for name, values in found.items():
+        """The outputs by name, a value (of `probabilities` a list) per row; `AnswerFailed` where one is not finite."""
+        outputs = self._one_by_one(rows) if len(rows) <= _FEW else self._many(rows)
+        for name, values in outputs.items():
             if name == "label":
                 continue
-            flat = [one for value in values for one in value] if name == "probabilities" else values
+            flat = [share for value in values for share in value] if name == "probabilities" else values
             if not all(map(math.isfinite, flat)):
-                raise AnswerFailed(f"{self.release.name} gave a {name} that is no finite number")
-        return found
+                raise AnswerFailed(f"{self.release.name} returned a {name} that is not a finite number")
+        return outputs
 
     def _one_by_one(self, rows: Sequence[PreparedRow]) -> dict[str, list[Any]]:
-        given, signature = [self.model.predict_row(row.values) for row in rows], self.signature
+        predicted, signature = [self.model.predict_row(row.values) for row in rows], self.signature
         if signature.task == "classes":
-            return {"probabilities": given, "label": [signature.classes[one.index(max(one))] for one in given]}
-        first = [one[0] for one in given]
+            labels = [signature.classes[shares.index(max(shares))] for shares in predicted]
+            return {"probabilities": predicted, "label": labels}
+        first = [values[0] for values in predicted]
         if signature.task == "binary":
             threshold = self.model.recipe.threshold
-            return {"probability": first, "label": [signature.classes[one >= threshold] for one in first]}
+            return {"probability": first, "label": [signature.classes[value >= threshold] for value in first]}
         return {"value": first}
 
     def _many(self, rows: Sequence[PreparedRow]) -> dict[str, list[Any]]:
@@ -192,7 +192,7 @@ class TabularPredictor:
         return {name: values.tolist() for name, values in self.model.predict(table).items()}
 
     def items(self, outputs: Mapping[str, list[Any]], row: int) -> tuple[ScoredItem, ...]:
-        """An answer for the prediction log: the positive class, all classes best first, or the target's value."""
+        """A row's outputs for the prediction log: the positive class, all classes best first, or the target's value."""
         signature = self.signature
         if signature.task == "binary":
             return (ScoredItem(item=signature.classes[1], score=outputs["probability"][row], reason=""),)
@@ -203,12 +203,12 @@ class TabularPredictor:
         return (ScoredItem(item=signature.target, score=outputs["value"][row], reason=""),)
 
     def features(self, row: PreparedRow) -> str:
-        """What the answer was made from, as JSON text for the prediction log."""
-        said = {"inputs": dict(zip(self._inputs, row.values, strict=True)), "status": row.status, "at": row.at}
-        return _json(said).decode()
+        """The features of a prediction, as JSON text for the prediction log."""
+        features = {"inputs": dict(zip(self._inputs, row.values, strict=True)), "status": row.status, "at": row.at}
+        return _json(features).decode()
 
     def warm_up(self) -> None:
-        """Answer one row and many, for nobody: what cannot do that must not go live."""
+        """Predict one row and many, without logging: a release that fails here must not go live."""
         for n in (1, _FEW + 1):
             now = self._clock.as_of(self._slot_s)
             columns = [
@@ -222,21 +222,21 @@ class TabularPredictor:
 
     @property
     def views(self) -> tuple[str, ...]:
-        """None: what it looks up is read from the store for each row."""
+        """Empty: features are read from the store for each row."""
         return ()
 
     def is_outdated(self, marks: Mapping[str, int]) -> bool:
-        """Never: it keeps nothing of the store."""
+        """Never: it caches nothing from the store."""
         return False
 
     def reloaded(self) -> TabularPredictor:
-        """Itself, since nothing that it keeps can move."""
+        """Itself, since it caches nothing."""
         return self
 
 
 def _signature(pointer: Pointer) -> Signature:
     if pointer.release.signature is None:
-        raise BundleCorrupt(f"{pointer.release.name} is no tabular model")
+        raise BundleCorrupt(f"{pointer.release.name} is not a tabular model")
     return pointer.release.signature
 
 
@@ -245,14 +245,14 @@ def _place_of(fields: Sequence[InputField], role: str) -> int | None:
 
 
 def _places(signature: Signature) -> list[int] | None:
-    """Where each input stands in the request; `None` where one does not."""
-    places = {field.name: place for place, field in enumerate(signature.request)}
-    wanted = [places.get(field.name) for field in signature.inputs]
-    found = [place for place in wanted if place is not None]
-    return found if len(found) == len(wanted) else None
+    """The position of each input in the request; `None` where an input is not in the request."""
+    by_name = {field.name: place for place, field in enumerate(signature.request)}
+    wanted = [by_name.get(field.name) for field in signature.inputs]
+    places = [place for place in wanted if place is not None]
+    return places if len(places) == len(wanted) else None
 
 
 def _kinds(signature: Signature) -> dict[str, Kind]:
-    """The kind of everything that a function may take."""
+    """The kind of every possible argument of an on-demand function."""
     given = [field for computed in signature.computed for field in computed.gives]
     return {field.name: field.kind for field in (*signature.inputs, *given, *signature.request)}

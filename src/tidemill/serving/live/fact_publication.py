@@ -25,7 +25,7 @@ class FactPublication(msgspec.Struct, frozen=True):
 
 
 class WatchedPublication:
-    """The number as a worker follows it; 0 while no run has left any."""
+    """The number as a worker polls it; 0 before the first run."""
 
     def __init__(self, serving_root: Path) -> None:
         self._file = WatchedFile(serving_root / FILE, FactPublication)
@@ -33,13 +33,13 @@ class WatchedPublication:
         self.poll()
 
     def poll(self) -> None:
-        """Take up a new publication; costs one `stat`."""
+        """Load a new publication; costs one `stat`."""
         if self._file.poll():
             self.number = self._file.content.number if self._file.content else 0
 
 
 def write_fact_publication(serving_root: Path, number: int, as_of: int) -> None:
-    """Say which publication every view is up to."""
-    made = FactPublication(number, as_of)
-    if read_state(serving_root / FILE, FactPublication) != made:
-        write_state(serving_root / FILE, made)
+    """Record the publication that every view is at."""
+    publication = FactPublication(number, as_of)
+    if read_state(serving_root / FILE, FactPublication) != publication:
+        write_state(serving_root / FILE, publication)

@@ -24,18 +24,18 @@ from tidemill.release import model_folder
 from tidemill.serving.live.state_files import WatchedFile, is_disk_full, overwrite_in_place, read_state
 
 FILE = "switch.json"
-#: The same file as format 1 called it; read where there is no `switch.json`.
+#: The name of the file in format 1; read where there is no `switch.json`.
 OLD_FILE = "policy.json"
 SPOOL = "spool.jsonl"
-#: Bytes of a switch file, filled up with spaces: within one block of any file system, and never more later.
-_ROOM = 1_024
+#: Bytes of a switch file, padded with spaces: within one block of any file system, so that its size never grows.
+_SIZE_BYTES = 1_024
 
-#: Where the ledger line of a thrown switch is: in the ledger, in the spool, or nowhere, because a disk was full.
+#: Where the ledger line of a switch is: in the ledger, in the spool, or nowhere, because the disk was full.
 Line = Literal["written", "waiting", "lost"]
 
 
 class SwitchState(msgspec.Struct, frozen=True):
-    """How a model answers: `off` by its fallback; `since` in microseconds; `who` threw the switch and `why`."""
+    """Whether a model is off; since when (microseconds); `who` switched it and `why`."""
 
     off: bool = False
     since: int = 0
@@ -45,7 +45,7 @@ class SwitchState(msgspec.Struct, frozen=True):
 
 
 class WatchedSwitch:
-    """The switch in a model's folder, read again when it was thrown; a folder without a file is on."""
+    """The switch in a model's folder, read again when it has changed; without a file it is on."""
 
     def __init__(self, folder: Path) -> None:
         self._file = WatchedFile(folder / FILE, SwitchState)
@@ -53,7 +53,7 @@ class WatchedSwitch:
         self.off = False
 
     def poll(self) -> None:
-        """Take up a thrown switch; costs one `stat`."""
+        """Load a changed switch; costs one `stat`."""
         self._file.poll()
         found = self._file.content
         if found is None and not self._file.path.exists():
@@ -90,38 +90,38 @@ def _state(folder: Path) -> SwitchState:
     return read_state(path if path.exists() else folder / OLD_FILE, SwitchState) or SwitchState()
 
 
-def make_room(folder: Path) -> None:
-    """Put the switch file into a model's folder, unless there is one: who throws the switch meanwhile wins.
+def create_switch_file(folder: Path) -> None:
+    """Create the switch file in a model's folder, unless there is one: a concurrent `switch` wins.
 
-    It is on, or what the file of format 1 says.
+    It is on, or as in the file of format 1.
     """
     path = folder / FILE
     if path.exists():
         return
-    ready = folder / f".{FILE}.{os.getpid()}"
+    temporary = folder / f".{FILE}.{os.getpid()}"
     try:
-        write_durably(ready, _fitted(_state(folder)))
+        write_durably(temporary, _fitted(_state(folder)))
         with suppress(FileExistsError):
-            os.link(ready, path)
+            os.link(temporary, path)
     finally:
-        ready.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     sync_folder(folder)
 
 
 def switch(
     serving_root: Path, model: str, *, off: bool, who: str, why: str, clock: Clock, ledger: SwitchLedger | None
 ) -> Line:
-    """Throw the switch of `model` and say where its ledger line is.
+    """Switch `model` off or on, and return where its ledger line is.
 
-    Raises `NotServed` for a model that was never promoted here. A ledger that is gone, locked or damaged does not
-    hold the switch up: hand in `None` where it does not even open. Nor does a full disk, which may cost the line, and
-    of the switch file what does not fit into it: the `why`, then the `who`.
+    Raises `NotServed` for a model that was never promoted here. A ledger that is missing, locked or damaged does not
+    delay the switch: pass `None` where it cannot be opened. Nor does a full disk, on which the line may be lost, and
+    so may what does not fit into the switch file: the `why`, then the `who`.
     """
     folder = model_folder(serving_root, model)
     if not folder.is_dir():
         raise NotServed(f"no model {model!r} was promoted here", tip=nearest(model, served(serving_root)))
     at = to_micros(clock.now())
-    _put(folder, SwitchState(off, at, who, why))
+    _write(folder, SwitchState(off, at, who, why))
     try:
         _spool(serving_root, SpooledEntry("off" if off else "on", f"model:{model}", at, who, why))
     except OSError as error:
@@ -136,25 +136,25 @@ def switch(
         return "waiting"
 
 
-def _put(folder: Path, state: SwitchState) -> None:
-    """Replace the file at once, or write over the one that counts where the disk has no room for another one."""
+def _write(folder: Path, state: SwitchState) -> None:
+    """Replace the file atomically, or overwrite the existing one where the disk has no room for another one."""
     try:
-        write_durably(folder / FILE, _filled(state))
+        write_durably(folder / FILE, _padded(state))
     except OSError as error:
-        there = next((folder / name for name in (FILE, OLD_FILE) if (folder / name).exists()), None)
-        if not is_disk_full(error) or there is None:
+        existing = next((folder / name for name in (FILE, OLD_FILE) if (folder / name).exists()), None)
+        if not is_disk_full(error) or existing is None:
             raise
-        overwrite_in_place(there, _fitted(state))
+        overwrite_in_place(existing, _fitted(state))
 
 
 def _fitted(state: SwitchState) -> bytes:
-    """The content of the file within its room; what does not fit is left out: the `why`, then the `who`."""
+    """The content of the file within its size; what does not fit is left out: the `why`, then the `who`."""
     shorter = (state, SwitchState(state.off, state.since, state.who), SwitchState(state.off, state.since))
-    return next(text for text in map(_filled, shorter) if len(text) <= _ROOM)
+    return next(text for text in map(_padded, shorter) if len(text) <= _SIZE_BYTES)
 
 
-def _filled(state: SwitchState) -> bytes:
-    return msgspec.json.encode(state).ljust(_ROOM)
+def _padded(state: SwitchState) -> bytes:
+    return msgspec.json.encode(state).ljust(_SIZE_BYTES)
 
 
 def served(serving_root: Path) -> list[str]:
@@ -163,12 +163,12 @@ def served(serving_root: Path) -> list[str]:
 
 
 def flush_spool(serving_root: Path, ledger: SwitchLedger) -> int:
-    """Write the waiting lines, oldest first, and say how many; what fails keeps waiting.
+    """Write the waiting lines, oldest first; how many were written. A line that fails stays in the spool.
 
     A line is written before it leaves the spool: a crash in between writes it twice rather than never.
     """
     written = 0
-    with _alone(serving_root):
+    with _spool_lock(serving_root):
         waiting = spooled(serving_root)
         for line in waiting:
             try:
@@ -178,7 +178,7 @@ def flush_spool(serving_root: Path, ledger: SwitchLedger) -> int:
             except (LedgerError, OSError):
                 break
             written += 1
-            _keep(serving_root / SPOOL, waiting[written:])
+            _write_spool(serving_root / SPOOL, waiting[written:])
     return written
 
 
@@ -192,17 +192,17 @@ def spooled(serving_root: Path) -> list[SpooledEntry]:
 
 
 def _spool(serving_root: Path, waiting: SpooledEntry) -> None:
-    with _alone(serving_root):
-        _keep(serving_root / SPOOL, [*spooled(serving_root), waiting])
+    with _spool_lock(serving_root):
+        _write_spool(serving_root / SPOOL, [*spooled(serving_root), waiting])
 
 
-def _keep(path: Path, waiting: list[SpooledEntry]) -> None:
+def _write_spool(path: Path, waiting: list[SpooledEntry]) -> None:
     write_durably(path, b"".join(msgspec.json.encode(line) + b"\n" for line in waiting))
 
 
 @contextmanager
-def _alone(serving_root: Path) -> Iterator[None]:
-    """One process at a time on the spool; the kernel frees it."""
+def _spool_lock(serving_root: Path) -> Iterator[None]:
+    """Lock the spool for this process; the kernel releases the lock if the process dies."""
     fd = os.open(serving_root / f"{SPOOL}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

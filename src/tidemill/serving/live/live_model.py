@@ -23,12 +23,12 @@ _log = logging.getLogger(__name__)
 
 #: The deployment that workers follow: what `live.json` names, once the supervisor has verified it.
 SERVING = "serving.json"
-#: Answers kept for repeats within their slot.
+#: Predictions cached for repeats within their slot.
 _REMEMBERED = 4_096
 
 
 class AnyPredictor(Protocol):
-    """What a worker follows of a recommender's and of a tabular model's predictor alike."""
+    """What predictors of recommenders and of tabular models have in common."""
 
     release: Release
     #: `for_you@3`.
@@ -36,20 +36,20 @@ class AnyPredictor(Protocol):
     assignment: Assignment
 
     def warm_up(self) -> None:
-        """Answer for nobody; what raises here does not go live."""
+        """Predict without logging; a release that raises here does not go live."""
         ...
 
     @property
     def views(self) -> Sequence[str]:
-        """The views of the store that it keeps something of."""
+        """The views of the store that it caches."""
         ...
 
     def is_outdated(self, marks: Mapping[str, int]) -> bool:
-        """Whether what it keeps of the store is no longer what the store has; `marks` has those of its views."""
+        """Whether its cached views are older than the store's; `marks` has the current marks of its views."""
         ...
 
     def reloaded(self) -> AnyPredictor:
-        """One of the same release on the store as it is now; may be made in another thread."""
+        """A predictor of the same release with the store's current content; may be called in another thread."""
         ...
 
 
@@ -58,7 +58,7 @@ Opener = Callable[[Deployment], AnyPredictor]
 
 
 class LoadFailure(msgspec.Struct, frozen=True):
-    """A release that a worker could not take up, and why."""
+    """A release that a worker could not load, and why."""
 
     release: str = ""
     why: str = ""
@@ -86,51 +86,51 @@ class LiveModel:
 
     @property
     def release(self) -> str | None:
-        """The release that answers now."""
+        """The release that is live in this worker."""
         return self.predictor.name if self.predictor else None
 
     def start(self) -> None:
-        """Open what is deployed before the first request; a failure is told, and the worker serves the rest."""
-        found = self._deployment
-        if found.poll() and found.content is not None:
-            self._take(self._attempt(found.content))
+        """Load the deployment before the first request; a failure is reported, and the worker serves other models."""
+        watched = self._deployment
+        if watched.poll() and watched.content is not None:
+            self._finish(self._attempt(watched.content))
 
     @property
     def views(self) -> Sequence[str]:
-        """The views of the store that the present predictor keeps something of."""
+        """The views of the store that the current predictor caches."""
         return self.predictor.views if self.predictor else ()
 
     def poll(self, marks: Mapping[str, int]) -> None:
-        """Heed the switch at once; begin a swap or a refresh in a thread if one is due and none is under way.
+        """Apply the switch at once; start a swap or a reload in a thread if one is due and none is in progress.
 
-        `marks` are the present marks of `views`.
+        `marks` are the current marks of `views`.
         """
         self._switch.poll()
         if self._change is not None:
             return
-        found = self._deployment
-        if found.poll() and found.content is not None:
-            self._change = asyncio.create_task(self._swap(found.content))
+        watched = self._deployment
+        if watched.poll() and watched.content is not None:
+            self._change = asyncio.create_task(self._swap(watched.content))
         elif self.predictor is not None and self.predictor.is_outdated(marks):
-            self._change = asyncio.create_task(self._refresh(self.predictor))
+            self._change = asyncio.create_task(self._reload(self.predictor))
 
     def remember(self, name: str, answer: Any) -> None:
-        """Keep an answer for repeats, or of a tabular model that there was one."""
+        """Cache a recommendation for repeats; of a tabular model, only its id."""
         self.remembered[name] = answer
         if len(self.remembered) > _REMEMBERED:
             self.remembered.popitem(last=False)
 
     async def _swap(self, deployment: Deployment) -> None:
         try:
-            self._take(await asyncio.to_thread(self._attempt, deployment))
+            self._finish(await asyncio.to_thread(self._attempt, deployment))
         finally:
             self._change = None
 
-    async def _refresh(self, predictor: AnyPredictor) -> None:
+    async def _reload(self, predictor: AnyPredictor) -> None:
         try:
-            self._put(await asyncio.to_thread(_warm, predictor.reloaded))
-        except Exception as error:  # the facts stay as they were, and the next look tries again
-            _log.error("%s: its facts could not be read again: %s", self.name, _said(error))
+            self._replace(await asyncio.to_thread(_warm, predictor.reloaded))
+        except Exception as error:  # the facts stay as they were, and the next poll tries again
+            _log.error("%s: its facts could not be reloaded: %s", self.name, _message(error))
             await asyncio.sleep(1.0)
         finally:
             self._change = None
@@ -138,32 +138,32 @@ class LiveModel:
     def _attempt(self, deployment: Deployment) -> AnyPredictor | LoadFailure:
         try:
             return _warm(lambda: self._opener(deployment))
-        except Exception as error:  # whatever a bundle does when it is opened, the last good release keeps serving
-            return LoadFailure(deployment.champion.release.name, _said(error))
+        except Exception as error:  # no error of a bundle may stop the worker: the last good release stays live
+            return LoadFailure(deployment.champion.release.name, _message(error))
 
-    def _take(self, found: AnyPredictor | LoadFailure) -> None:
-        if isinstance(found, LoadFailure):
-            self.failed = found
+    def _finish(self, loaded: AnyPredictor | LoadFailure) -> None:
+        if isinstance(loaded, LoadFailure):
+            self.failed = loaded
             self._counters.add("swap_failures")
-            _log.error("%s does not come up: %s", found.release, found.why)
+            _log.error("%s could not be loaded: %s", loaded.release, loaded.why)
             return
         self.failed = None
         self._counters.add("swaps")
-        self._put(found)
+        self._replace(loaded)
 
-    def _put(self, predictor: AnyPredictor) -> None:
+    def _replace(self, predictor: AnyPredictor) -> None:
         self.predictor = predictor
         self.remembered.clear()
         gc.unfreeze()
-        gc.collect()  # what the predictor before left in cycles
+        gc.collect()  # reference cycles of the previous predictor
         gc.freeze()  # a bundle's ids are many and stay: no later collection walks them
 
 
 def _warm(make: Callable[[], AnyPredictor]) -> AnyPredictor:
-    made = make()
-    made.warm_up()
-    return made
+    predictor = make()
+    predictor.warm_up()
+    return predictor
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(error) if isinstance(error, TidemillError) else f"{type(error).__name__}: {error}"

@@ -9,20 +9,20 @@ from tidemill.core.records.serving import Outcome, Prediction
 
 
 class PredictionLog(Protocol):
-    """Where answers are written before they leave."""
+    """A log in which predictions are written before they are sent."""
 
     def write(self, prediction: Prediction) -> bool:
-        """Keep one record against a killed process, without fsync; `False` where it could not be written."""
+        """Write one record, safe from a killed process (no fsync); `False` where it could not be written."""
         ...
 
     def encoded(self, prediction: Prediction) -> bytes:
-        """One record as `write_all` takes it; may be made in another thread."""
+        """One record encoded for `write_all`; may be called in another thread."""
         ...
 
     def write_all(self, encoded: Sequence[bytes]) -> bool:
-        """Keep records by one call like `write`, all or none; `False` for none."""
+        """Write records by one call like `write`, all or none; `False` for none."""
         ...
 
     async def outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Keep outcomes against a power cut before this returns; raises `OSError` where they could not be."""
+        """Write outcomes, safe from a power cut before this returns; raises `OSError` where that fails."""
         ...

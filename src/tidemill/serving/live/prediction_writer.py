@@ -24,10 +24,10 @@ from tidemill.serving.live.server_clock import ServerClock
 
 
 class LoggedPredictor(Protocol):
-    """What a record says of the predictor that answered."""
+    """What a record holds of the predictor."""
 
     release: Release
-    #: `for_you@3`, made once.
+    #: `for_you@3`, built once.
     name: str
     assignment: Assignment
 
@@ -41,7 +41,7 @@ class AnswerTime(NamedTuple):
 
 
 class PredictionWriter:
-    """Makes, writes and counts the records of a worker; making may run in a thread, writing belongs to the loop."""
+    """Builds, writes and counts a worker's records; building may run in a thread, writing is for the event loop."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class PredictionWriter:
         self.encoded = log.encoded
 
     def answer_time(self, request: HttpRequest) -> AnswerTime:
-        """When a request is answered, how long that took, and its trace."""
+        """The time of a response, its latency so far, and its trace id."""
         latency_us = (time.perf_counter_ns() - request.started_ns) // 1_000
         return AnswerTime(self._clock.micros(), latency_us, trace_id(request.header("traceparent")))
 
@@ -111,17 +111,17 @@ class PredictionWriter:
         )
 
     def write(self, predictor: LoggedPredictor, record: Prediction) -> bool:
-        """Write one record, and say whether it is in the log; `NotLogged` where it has to be."""
+        """Write one record; whether it is in the log. Raises `NotLogged` where it has to be."""
         logged = self._log.write(record)
         self._counters.answered(record.kind, record.latency_us)
         return logged or self._not_logged(predictor, 1)
 
     def write_all(self, predictor: LoggedPredictor, encoded: Sequence[bytes]) -> bool:
-        """Write encoded records by one call, all of them or none; `NotLogged` where they have to be in the log."""
+        """Write encoded records by one call, all or none. Raises `NotLogged` where they have to be in the log."""
         return self._log.write_all(encoded) or self._not_logged(predictor, len(encoded))
 
     def _not_logged(self, predictor: LoggedPredictor, n: int) -> bool:
         self._counters.add("not_logged", n)
         if predictor.release.log == "required" or self._required:
-            raise NotLogged("the prediction log takes nothing, and this model answers nothing unlogged")
+            raise NotLogged("the prediction log cannot be written, and this model requires it")
         return False

@@ -15,7 +15,7 @@ FILE = "clock.json"
 
 
 class Replay(VersionedRecord, frozen=True):
-    """The instant at which a replayed server stands, in microseconds."""
+    """The as-of of a replayed server, in microseconds."""
 
     KIND: ClassVar[str] = "server clock"
     REQUIRED: ClassVar[tuple[str, ...]] = ("as_of",)
@@ -24,9 +24,9 @@ class Replay(VersionedRecord, frozen=True):
 
 
 class ServerClock:
-    """What time it is for answers. `wall` is handed in; the file, where there is one, wins over it.
+    """The time for predictions: that of the replay file if there is one, else of `wall`.
 
-    Slots (how long an answer is the same prediction) are counted on the wall also in a replay, where time stands.
+    Slots (how long a repeat is the same prediction) are counted on `wall` even in a replay, where the as-of is fixed.
     """
 
     def __init__(self, wall: Clock, serving_root: Path) -> None:
@@ -35,37 +35,37 @@ class ServerClock:
         self._file.poll()
 
     def poll(self) -> bool:
-        """Take up a moved replay; says whether it moved."""
+        """Load a changed replay; whether it has changed."""
         return self._file.poll()
 
     @property
     def replaying(self) -> bool:
-        """Whether the server stands at a replayed instant."""
+        """Whether the server replays a past instant."""
         return self._file.content is not None
 
     def now(self) -> datetime:
         return from_micros(self.micros())
 
     def micros(self) -> int:
-        """The instant of now, in microseconds."""
+        """The current instant, in microseconds."""
         replay = self._file.content
         return replay.as_of if replay is not None else to_micros(self._wall.now())
 
     def slot(self, slot_s: int) -> int:
-        """The number of the present validity slot."""
+        """The number of the current validity slot."""
         return to_micros(self._wall.now()) // (slot_s * 1_000_000)
 
     def moment(self, slot_s: int) -> tuple[int, int]:
-        """The present slot and its as-of, from one look at the wall."""
+        """The current slot and its as-of, by one reading of `wall`."""
         slot, replay = self.slot(slot_s), self._file.content
         return slot, replay.as_of if replay is not None else slot * slot_s * 1_000_000
 
     def left_s(self, slot_s: int) -> int:
-        """Whole seconds until the present slot ends."""
+        """Whole seconds until the current slot ends."""
         return slot_s - to_micros(self._wall.now()) // 1_000_000 % slot_s
 
     def as_of(self, slot_s: int) -> int:
-        """The as-of of answers in this slot: a replay's instant, else the slot's start, so that a repeat repeats."""
+        """The as-of of predictions in this slot: a replay's instant, else the slot's start, the same for repeats."""
         replay = self._file.content
         return replay.as_of if replay is not None else self.slot(slot_s) * slot_s * 1_000_000
 
@@ -85,7 +85,7 @@ def _day(number: int) -> str:
 
 
 def set_replay(serving_root: Path, at: datetime | None) -> None:
-    """Put the server's clock at an instant (a publication calls this as it advances a replay), or back on the wall."""
+    """Set the server's clock to an instant (a publication does, as it advances a replay), or back to the wall clock."""
     if at is None:
         (serving_root / FILE).unlink(missing_ok=True)
     else:
@@ -93,6 +93,6 @@ def set_replay(serving_root: Path, at: datetime | None) -> None:
 
 
 def replayed(serving_root: Path) -> datetime | None:
-    """Where a replay stands; `None` on the wall's time."""
-    found = read_state(serving_root / FILE, Replay)
-    return from_micros(found.as_of) if found else None
+    """The instant of a replay; `None` on wall-clock time."""
+    replay = read_state(serving_root / FILE, Replay)
+    return from_micros(replay.as_of) if replay else None

@@ -20,17 +20,17 @@ class Child:
         self.started = 0.0
         self._next = 0.0
         self._quick = 0
-        #: How often it was started.
+        #: Number of starts.
         self.starts = 0
 
     @property
     def pid(self) -> int:
-        """Its process id, 0 while it does not run for a moment."""
+        """Its process id; 0 between two starts."""
         return self._process.pid if self._process else 0
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def keep(self, now: float) -> None:
@@ -38,15 +38,15 @@ class Child:
         if self.running:
             return
         if self._process is not None:
-            self._buried(now)
+            self._ended(now)
         if now < self._next:
             return
-        # a session of its own: Ctrl-C in a terminal reaches the supervisor alone, which stops all in order
+        # in its own session: Ctrl-C in a terminal reaches only the supervisor, which stops all in order
         self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
         self.started = now
         self.starts += 1
 
-    def _buried(self, now: float) -> None:
+    def _ended(self, now: float) -> None:
         assert self._process is not None
         _log.error("%s (process %d) ended with status %s", self.name, self._process.pid, self._process.returncode)
         self._quick = self._quick + 1 if now - self.started < 5 else 0
@@ -54,17 +54,17 @@ class Child:
         self._process = None
 
     def signal(self, number: int) -> None:
-        """Send a signal, if the process is there."""
+        """Send a signal, if the process is running."""
         if self._process is not None and self.running:
             self._process.send_signal(number)
 
     def wait(self, until: float) -> None:
-        """Wait for the end, and make one at `until` (monotonic)."""
+        """Wait for the process to end; kill it at `until` (monotonic)."""
         if self._process is None:
             return
         try:
             self._process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
-            _log.error("%s does not stop and is killed", self.name)
+            _log.error("%s did not stop in time: killing it", self.name)
             self._process.kill()
             self._process.wait()

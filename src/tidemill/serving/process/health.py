@@ -15,32 +15,32 @@ _NO_STORE = (("cache-control", "no-store"),)
 
 
 class Health:
-    """Answers for one worker. `ready` gives the reasons for which it is not; `about` what it is doing."""
+    """Responses for one worker. `not_ready` returns the reasons why it is not ready; `about` its status."""
 
     def __init__(
         self,
-        ready: Callable[[], list[str]],
+        not_ready: Callable[[], list[str]],
         about: Callable[[], dict[str, Any]],
         releases: Callable[[], dict[str, str]],
         counters: Path,
     ) -> None:
-        self._ready = ready
+        self._not_ready = not_ready
         self._about = about
         self._releases = releases
         self._counters = counters
 
     async def livez(self, request: HttpRequest) -> HttpResponse:
-        """200 while the worker's loop runs; nothing else is asked, so a broken store restarts nobody."""
+        """200 while the worker's event loop runs; nothing else is checked, so a broken store causes no restart."""
         return HttpResponse(200, b'{"live":true}', _NO_STORE)
 
     async def readyz(self, request: HttpRequest) -> HttpResponse:
-        """200 when every promoted model answers and the worker is not draining; else 503 with the reasons."""
-        reasons = self._ready()
+        """200 when every promoted model is live and the worker is not draining; else 503 with the reasons."""
+        reasons = self._not_ready()
         body = msgspec.json.encode({"ready": not reasons, "reasons": reasons})
         return HttpResponse(503 if reasons else 200, body, _NO_STORE)
 
     async def healthz(self, request: HttpRequest) -> HttpResponse:
-        """What this worker serves and what it could not take up; always 200."""
+        """The releases that this worker serves, and those that it could not load; always 200."""
         return HttpResponse(200, msgspec.json.encode(self._about()), _NO_STORE)
 
     async def metrics(self, request: HttpRequest) -> HttpResponse:

@@ -22,12 +22,12 @@ LOG = "server.log"
 
 
 def run_plan(plan: str) -> None:
-    """Serve a plan given as JSON: the target of `start`."""
+    """Serve a plan in JSON: the target of `start`."""
     serve(msgspec.json.decode(plan, type=ServerPlan))
 
 
 class ServerHandle:
-    """A running server of which this process is the parent; used as a context manager it is stopped at the end."""
+    """A running server whose parent is this process; as a context manager it is stopped at the end."""
 
     def __init__(self, plan: ServerPlan, process: subprocess.Popen[bytes]) -> None:
         self.plan = plan
@@ -42,21 +42,21 @@ class ServerHandle:
     @property
     def port(self) -> int:
         """The API's port; known once the server is starting."""
-        said = self._said()
-        return said.port if said else self.plan.port
+        state = self._state()
+        return state.port if state else self.plan.port
 
     @property
     def url(self) -> str:
-        """Where the API answers."""
+        """The URL of the API."""
         host = f"[{self.plan.host}]" if ":" in self.plan.host else self.plan.host
         return f"http://{host}:{self.port}"
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Return when every worker answers and every promoted release is live; `NotReady` says what is missing."""
+        """Return when every worker responds and every promoted release is live; `NotReady` names what is missing."""
         end = time.monotonic() + timeout_s
         while True:
-            said = self._said()
-            missing = [] if said and said.state == "up" else ["workers are starting"]
+            state = self._state()
+            missing = [] if state and state.state == "up" else ["workers are starting"]
             missing += missing_releases(self._root)
             if not missing:
                 return
@@ -87,42 +87,40 @@ class ServerHandle:
     ) -> None:
         self.stop()
 
-    def _said(self) -> ServerState | None:
-        said = read_state(self._root / SERVER, ServerState)
-        return said if said is not None and said.pid == self._process.pid else None
+    def _state(self) -> ServerState | None:
+        state = read_state(self._root / SERVER, ServerState)
+        return state if state is not None and state.pid == self._process.pid else None
 
     def _log(self) -> Path:
         return self._root / LOG
 
 
 def start(plan: ServerPlan) -> ServerHandle:
-    """Serve beside this process, which takes the server with it when it ends. Its log is `server.log` in the root."""
+    """Serve in a child process, which ends when this one does. Its log is `server.log` in the root."""
     root = Path(plan.root)
     root.mkdir(parents=True, exist_ok=True)
-    given = msgspec.json.encode(plan).decode()
-    command = ProcessStart("tidemill.serving.process.server_handle:run_plan", {"plan": given}).command(
-        parent=os.getpid()
-    )
+    arguments = {"plan": msgspec.json.encode(plan).decode()}
+    command = ProcessStart("tidemill.serving.process.server_handle:run_plan", arguments).command(parent=os.getpid())
     with (root / LOG).open("ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     return ServerHandle(plan, process)
 
 
 def missing_releases(root: Path) -> list[str]:
-    """Sentences on the promoted releases that are not live in every worker, as the running server tells them.
+    """Sentences on the promoted releases that are not live in every worker, as the running server reports them.
 
-    Where a release was taken back for the last good one, that one answers and nothing is missing.
+    Where a release was withdrawn for the last good one, that one is served and nothing is missing.
     """
     missing = []
     for path in sorted(root.glob("*/live.json")):
         state = read_state(path.parent / STATE, SwapState)
         if state is None or (state.state != "live" and not (state.state == "failed" and _other(state))):
-            missing.append(f"{path.parent.name} is {state.state if state else 'not looked at yet'}")
+            missing.append(f"{path.parent.name} is {state.state if state else 'not yet verified'}")
     return missing
 
 
 def _other(state: SwapState) -> bool:
-    """Whether another release than the promoted one answers."""
+    """Whether another release than the promoted one is served."""
     return state.serving not in ("", state.wanted)
 
 
@@ -130,30 +128,30 @@ def _raise_failed(root: Path) -> None:
     for path in sorted(root.glob("*/live.json")):
         state = read_state(path.parent / STATE, SwapState)
         if state is not None and state.state == "failed" and not _other(state):
-            raise NotReady(f"{state.wanted} does not come up, and there is no other release: {state.why}")
+            raise NotReady(f"{state.wanted} could not be loaded, and there is no other release: {state.why}")
 
 
 def swap_state(root: Path, model: str) -> SwapState | None:
-    """Where the last swap of a model stands, as the server told it."""
+    """The state of the last swap of a model, as the server reported it."""
     return read_state(root / model / STATE, SwapState)
 
 
 def is_serving(root: Path) -> ServerState | None:
     """The running server of a project; `None` where there is none."""
-    said = read_state(root / SERVER, ServerState)
-    if said is None or said.state == "stopped":
+    state = read_state(root / SERVER, ServerState)
+    if state is None or state.state == "stopped":
         return None
     try:
-        os.kill(said.pid, 0)
+        os.kill(state.pid, 0)
     except ProcessLookupError:
         return None
     except PermissionError:
-        return said
-    return said
+        return state
+    return state
 
 
 def wait_live(root: Path, model: str, release: str, timeout_s: float = 60.0) -> SwapState:
-    """Return when every worker answers from `release` (`for_you@3`); `NotReady` where it was taken back or is late."""
+    """Return when every worker serves `release` (`for_you@3`); `NotReady` where it was withdrawn or is late."""
     end = time.monotonic() + timeout_s
     while True:
         state = swap_state(root, model)
@@ -162,7 +160,7 @@ def wait_live(root: Path, model: str, release: str, timeout_s: float = 60.0) -> 
                 return state
             if state.state == "failed":
                 raise NotReady(
-                    f"{release} did not go live: {state.why}", tip=f"{state.serving or 'nothing'} keeps serving"
+                    f"{release} did not go live: {state.why}", tip=f"{state.serving or 'no other release'} stays live"
                 )
         if time.monotonic() > end:
             raise NotReady(f"{release} is not live in every worker after {timeout_s:g} s")

@@ -17,26 +17,26 @@ from tidemill.serving.live.state_files import read_state
 
 @contextlib.contextmanager
 def single_server(root: Path) -> Iterator[None]:
-    """One server of a project at a time; the kernel frees the lock."""
+    """One server of a project at a time; the kernel releases the lock if the process dies."""
     root.mkdir(parents=True, exist_ok=True)
     fd = os.open(root / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        found = read_state(root / SERVER, ServerState)
-        by = f" by process {found.pid} on port {found.port}" if found else ""
-        raise AlreadyServing(f"this project is served already{by}", tip="stop it with Ctrl-C or SIGTERM") from None
+        state = read_state(root / SERVER, ServerState)
+        by = f" by process {state.pid} on port {state.port}" if state else ""
+        raise AlreadyServing(f"this project is already served{by}", tip="stop it with Ctrl-C or SIGTERM") from None
     finally:
         os.close(fd)
 
 
 @contextlib.contextmanager
 def reserved_port(host: str, port: int) -> Iterator[int]:
-    """Hold the port (0: a free one) for as long as workers may come and go.
+    """Reserve the port (0: a free one) while workers start and stop.
 
-    Workers share it by SO_REUSEPORT, which would also let a second server slip in unseen: so the port has to be free
-    without it first, and a socket that listens to nobody keeps it ours.
+    Workers share it by SO_REUSEPORT, which would also let a second server bind it unnoticed: so the port must first be
+    free without it, and a bound socket that does not listen keeps it reserved.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -45,7 +45,9 @@ def reserved_port(host: str, port: int) -> Iterator[int]:
             probe.bind((host, port))
             probe.listen()
         except OSError as error:
-            raise AlreadyServing(f"{host}:{port} cannot be listened on: {error.strerror}") from error
+            raise AlreadyServing(
+                f"cannot bind to {host}:{port}: {error.strerror}", tip="stop the other program, or set another port"
+            ) from error
         found = probe.getsockname()[1]
     with socket.socket(family) as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -59,7 +61,7 @@ State = Literal["starting", "up", "draining", "stopped"]
 
 
 class ServerState(VersionedRecord, frozen=True, kw_only=True):
-    """What is told of a running server in `server.json`."""
+    """The state of a running server in `server.json`."""
 
     KIND: ClassVar[str] = "server state"
     REQUIRED: ClassVar[tuple[str, ...]] = ("pid", "port", "state")

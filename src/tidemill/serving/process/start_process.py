@@ -28,31 +28,31 @@ class ProcessStart(msgspec.Struct, frozen=True):
 
     def command(self, **more: Any) -> list[str]:
         """The command line; `more` are further arguments."""
-        given = msgspec.json.encode(self.arguments | more).decode()
-        # -P keeps the working folder off the import path: a file there may be called like a module
-        return [sys.executable, "-P", "-m", "tidemill.serving.process.start_process", self.target, given]
+        encoded = msgspec.json.encode(self.arguments | more).decode()
+        # -P keeps the working folder off the import path: a file there may have the name of a module
+        return [sys.executable, "-P", "-m", "tidemill.serving.process.start_process", self.target, encoded]
 
     def call(self, **more: Any) -> Any:
-        """Run it in this process, and give what it returns."""
+        """Run it in this process, and return its result."""
         module, _, function = self.target.partition(":")
         return getattr(importlib.import_module(module), function)(**self.arguments, **more)
 
 
 def end_with_parent(parent: int) -> None:
-    """Ask the kernel for SIGTERM when the parent dies (Linux; elsewhere nothing happens)."""
+    """Let the kernel send SIGTERM when the parent dies (Linux; elsewhere nothing happens)."""
     try:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     except (OSError, AttributeError):
         return
-    if os.getppid() != parent:  # it died before the kernel was asked
+    if os.getppid() != parent:  # it died before that
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the target."""
     logging.basicConfig(format="%(asctime)s %(process)d %(name)s %(levelname)s %(message)s", level=logging.INFO)
-    target, given = arguments
-    values = msgspec.json.decode(given, type=dict[str, Any])
+    target, encoded = arguments
+    values = msgspec.json.decode(encoded, type=dict[str, Any])
     parent = values.pop("parent", None)
     if parent is not None:
         end_with_parent(parent)

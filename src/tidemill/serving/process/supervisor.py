@@ -32,13 +32,13 @@ from tidemill.serving.process.worker_site import WORKERS, WorkerReport
 _log = logging.getLogger(__name__)
 
 _TICK_S = 0.05
-#: A worker that has not looked round for so long hangs.
+#: A worker without a heartbeat for this long hangs.
 _HANGING_S = 30.0
 _STOP_S = 15.0
 
 
 class ServerPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server is made of."""
+    """The processes and addresses of a server."""
 
     #: The project's `.tidemill/serving/`, absolute.
     root: str
@@ -46,13 +46,13 @@ class ServerPlan(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     workers: int
     drain_s: float
-    #: One API worker; it is also given `place`, `host`, `port` and `parent`.
+    #: One API worker; its further arguments are `place`, `host`, `port` and `parent`.
     worker: ProcessStart
-    #: Opens the blob store, in the supervisor, which verifies bundles.
+    #: Opens the blob store in the supervisor, which verifies bundles.
     blobs: ProcessStart
-    #: Processes beside the workers by name, each kept running: the log writer, the console.
-    beside: dict[str, ProcessStart] = {}
-    #: What the console listens on, for those who look the server up; 0 where it has none.
+    #: Other processes by name, each kept running: the log writer, the console.
+    side_processes: dict[str, ProcessStart] = {}
+    #: The port of the console, as reported in `server.json`; 0 where there is none.
     console_port: int = 0
 
 
@@ -66,14 +66,14 @@ class Supervisor:
         self._folder = self._root / WORKERS
         self._stopping = False
         self._state: State = "starting"
-        self._told: ServerState | None = None
+        self._reported: ServerState | None = None
         self._swaps = HotSwaps(self._root, plan.blobs.call())
         self._workers: list[Child] = []
-        self._beside: list[Child] = []
+        self._side_processes: list[Child] = []
         self._port = plan.port
 
     def stop(self, *_: object) -> None:
-        """Begin the drain."""
+        """Start the drain."""
         self._stopping = True
 
     def run(self) -> None:
@@ -84,8 +84,8 @@ class Supervisor:
                 while not self._stopping:
                     try:
                         self._tick(time.monotonic())
-                    except OSError as error:  # a full disk stops what is told, not what is served
-                        _log.error("looking after the workers failed: %s", error)
+                    except OSError as error:  # a full disk stops reports, not serving
+                        _log.error("supervision failed: %s", error)
                         time.sleep(1.0)
                     time.sleep(_TICK_S)
                 self._drain()
@@ -100,37 +100,39 @@ class Supervisor:
         self._workers = [
             Child(f"worker {place}", plan.worker.command(place=place, **about), place) for place in range(plan.workers)
         ]
-        self._beside = [Child(name, start.command(parent=os.getpid())) for name, start in plan.beside.items()]
+        self._side_processes = [
+            Child(name, start.command(parent=os.getpid())) for name, start in plan.side_processes.items()
+        ]
         self._swaps.poll({}, plan.workers, time.monotonic())
-        self._tell()
-        while self._swaps.verifying and not self._stopping:  # no worker opens what has not been read byte by byte
+        self._report()
+        while self._swaps.verifying and not self._stopping:  # no worker opens a bundle that has not been verified
             time.sleep(_TICK_S)
             self._swaps.poll({}, plan.workers, time.monotonic())
 
     def _tick(self, now: float) -> None:
-        for child in [*self._workers, *self._beside]:
+        for child in [*self._workers, *self._side_processes]:
             child.keep(now)
         self._kill_hanging(now)
-        said = self._said()
-        self._swaps.poll(said, self._plan.workers, now)
-        if self._state == "starting" and len(said) == self._plan.workers:
+        reports = self._worker_reports()
+        self._swaps.poll(reports, self._plan.workers, now)
+        if self._state == "starting" and len(reports) == self._plan.workers:
             self._state = "up"
             _log.info("up on http://%s:%d with %d workers", self._plan.host, self._port, self._plan.workers)
-        self._tell()
+        self._report()
 
-    def _said(self) -> dict[int, WorkerReport]:
-        """What the running workers say; what dead ones left is removed."""
+    def _worker_reports(self) -> dict[int, WorkerReport]:
+        """The reports of the running workers; those of dead ones are removed."""
         running = {child.pid for child in self._workers if child.running}
-        said = {}
+        reports = {}
         for path in self._folder.glob("*.json"):
             pid = int(path.stem) if path.stem.isdigit() else 0
             if pid not in running:
                 path.unlink(missing_ok=True)
                 continue
-            found = read_state(path, WorkerReport)
-            if found is not None:
-                said[pid] = found
-        return said
+            report = read_state(path, WorkerReport)
+            if report is not None:
+                reports[pid] = report
+        return reports
 
     def _kill_hanging(self, now: float) -> None:
         for child in self._workers:
@@ -138,20 +140,20 @@ class Supervisor:
                 continue
             silent_s = (to_micros(self._clock.now()) - write_heartbeat(self._folder, child.place)) / 1e6
             if silent_s > _HANGING_S:
-                _log.error("%s has been silent for %.0f s and is killed", child.name, silent_s)
+                _log.error("%s has had no heartbeat for %.0f s: killing it", child.name, silent_s)
                 child.signal(signal.SIGKILL)
 
     def _drain(self) -> None:
-        """Unready, so that a balancer looks elsewhere; meanwhile everything is answered and crashes are mended."""
+        """Report unready, so that a load balancer sends requests elsewhere; those that arrive are still served."""
         self._state = "draining"
-        self._tell()
+        self._report()
         _log.info("draining for %g s", self._plan.drain_s)
         for child in self._workers:
             child.signal(signal.SIGUSR1)
         time.sleep(self._plan.drain_s)
 
     def _end(self) -> None:
-        for group in (self._workers, self._beside):
+        for group in (self._workers, self._side_processes):
             for child in group:
                 child.signal(signal.SIGTERM)
             until = time.monotonic() + _STOP_S
@@ -159,31 +161,31 @@ class Supervisor:
                 child.wait(until)
         self._swaps.close()
         self._state = "stopped"
-        self._tell()
+        self._report()
         _log.info("stopped")
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         replaced = sum(max(0, child.starts - 1) for child in self._workers)
-        said = ServerState(
+        report = ServerState(
             pid=os.getpid(), host=self._plan.host, port=self._port, console_port=self._plan.console_port,
             state=self._state, workers=self._plan.workers, replaced=replaced, since=0,
         )  # fmt: skip
-        if said != self._told:
-            self._told = said
-            write_state(self._root / SERVER, msgspec.structs.replace(said, since=to_micros(self._clock.now())))
+        if report != self._reported:
+            self._reported = report
+            write_state(self._root / SERVER, msgspec.structs.replace(report, since=to_micros(self._clock.now())))
 
 
 def serve(plan: ServerPlan, clock: Clock | None = None) -> None:
-    """Serve here until SIGTERM or Ctrl-C; call it from the main thread.
+    """Serve in this process until SIGTERM or Ctrl-C; call it from the main thread.
 
-    Raises `AddressRefused` for an address beyond this machine, and `AlreadyServing` where this project is served
-    already or the port is taken.
+    Raises `AddressRefused` for an address that is not loopback, and `AlreadyServing` where this project is already
+    served or the port is in use.
     """
     refuse_foreign_bind(plan.host)
     supervisor = Supervisor(plan, clock or SystemClock())
-    before = {number: signal.signal(number, supervisor.stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.signal(number, supervisor.stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         supervisor.run()
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -18,15 +18,15 @@ from tidemill.serving.process.worker_site import WorkerSite
 
 _log = logging.getLogger(__name__)
 
-#: How often pointers, switches, streams and clocks are looked at: well within the second that is promised.
-LOOK_S = 0.05
-#: How long a request may take to finish after the worker was told to stop.
+#: How often pointers, switches, streams and clocks are polled: well within the promised second.
+POLL_S = 0.05
+#: How long a request may take to finish after the signal to stop.
 _FINISH_S = 10.0
 
 
 def run_worker(make: Callable[[], WorkerSite], *, host: str, port: int, max_in_flight: int) -> None:
-    """Serve until SIGTERM; SIGUSR1 begins the drain (unready, connections closed as they answer)."""
-    sys.setswitchinterval(0.0005)  # a swap or a refresh in its thread holds an answer up by half a millisecond at most
+    """Serve until SIGTERM; SIGUSR1 starts the drain (unready, connections closed after each response)."""
+    sys.setswitchinterval(0.0005)  # a swap or a reload in its thread delays a response by half a millisecond at most
     site = make()
     site.start()
     gc.collect()
@@ -47,7 +47,7 @@ async def _serve(site: WorkerSite, host: str, port: int, max_in_flight: int) -> 
         websockets=False,
         log_enabled=False,
         backlog=1024,
-        backpressure=2 * max_in_flight,  # beyond our own limit, so that it is we who say 429
+        backpressure=2 * max_in_flight,  # above our own limit, so that our 429 comes first
         http1_settings=HTTP1Settings(header_read_timeout=10_000),
     )
     loop = asyncio.get_running_loop()
@@ -55,16 +55,16 @@ async def _serve(site: WorkerSite, host: str, port: int, max_in_flight: int) -> 
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, _drain, site)
-    looking = asyncio.create_task(_look(site))
+    polling = asyncio.create_task(_poll(site))
     serving = asyncio.create_task(server.serve())
     stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopped, looking}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({serving, stopped, polling}, return_when=asyncio.FIRST_COMPLETED)
     _drain(site)
     if not serving.done():
         await _finish(site)
         server.stop()  # type: ignore[no-untyped-call]  # Granian leaves this one untyped
-    looking.cancel()
-    for task in (serving, looking):
+    polling.cancel()
+    for task in (serving, polling):
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
@@ -74,17 +74,17 @@ def _drain(site: WorkerSite) -> None:
 
 
 async def _finish(site: WorkerSite) -> None:
-    """Wait until what is being worked on is answered."""
+    """Wait until the requests in progress are finished."""
     for _ in range(int(_FINISH_S / 0.01)):
         if not site.app.in_flight:
             return
         await asyncio.sleep(0.01)
 
 
-async def _look(site: WorkerSite) -> None:
+async def _poll(site: WorkerSite) -> None:
     while True:
         try:
             site.poll()
-        except OSError as error:  # a full disk or a missing folder: what is served goes on as it is
-            _log.error("looking failed: %s", error)
-        await asyncio.sleep(LOOK_S)
+        except OSError as error:  # a full disk or a missing folder: serving goes on unchanged
+            _log.error("polling the state files failed: %s", error)
+        await asyncio.sleep(POLL_S)

@@ -38,7 +38,7 @@ WORKERS = "workers"
 
 
 class WorkerStores(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is given."""
+    """The stores that a worker uses."""
 
     #: The project's `.tidemill/`.
     state: Path
@@ -48,12 +48,12 @@ class WorkerStores(msgspec.Struct, frozen=True, kw_only=True):
     vault: Vault
     log: PredictionLog
     wall: Clock
-    #: Makes the predictor of a deployment, from the worker's clock and a function from model to its streams.
+    #: Builds the predictor of a deployment, from the worker's clock and a function from model to its streams.
     opener: Callable[[ServerClock, Callable[[str], Sequence[str]]], Opener]
 
 
 class WorkerReport(VersionedRecord, frozen=True, kw_only=True):
-    """What a worker tells the supervisor: which releases it has answered from, and which it could not take up."""
+    """A worker's report to the supervisor: the releases that it serves, and those that it could not load."""
 
     KIND: ClassVar[str] = "worker state"
     REQUIRED: ClassVar[tuple[str, ...]] = ("pid",)
@@ -66,13 +66,13 @@ class WorkerReport(VersionedRecord, frozen=True, kw_only=True):
 
 
 class WorkerSite:
-    """Models, streams and routes of one worker. `poll` takes up what changed and is called about 20 times a second."""
+    """Models, streams and routes of one worker. `poll` loads what has changed, about 20 times a second."""
 
     def __init__(self, stores: WorkerStores, settings: Serve, access: Access, *, place: int) -> None:
         self.root = stores.state / "serving"
         self._stores = stores
         self._place = place
-        self._told: WorkerReport | None = None
+        self._reported: WorkerReport | None = None
         self._feeds: dict[str, tuple[str, ...]] = {}
         self._streams_file = WatchedFile(self.root / STREAMS, Streams)
         self.clock = ServerClock(stores.wall, self.root)
@@ -91,11 +91,11 @@ class WorkerSite:
         )  # fmt: skip
         self.inferring = InferRoute(self.models, writer=writer, counters=self.counters)
         self.app = App(self._routes(settings), access, settings, self.counters)
-        self._look_at_streams()
+        self._poll_streams()
 
     @property
     def streams(self) -> Streams:
-        """The streams as the last run left them."""
+        """The streams of the last run."""
         return self._streams_file.content or Streams(streams={})
 
     def _feeding(self, model: str) -> Sequence[str]:
@@ -106,34 +106,34 @@ class WorkerSite:
         self._find_models()
         for model in self.models.values():
             model.start()
-        self._tell()
+        self._report()
 
     def poll(self) -> None:
-        """Take up new deployments, switches, streams and clocks, and say what this worker answers from."""
+        """Load new deployments, switches, streams and clocks, and report the releases that are live here."""
         self.clock.poll()
         self.publication.poll()
-        self._look_at_streams()
+        self._poll_streams()
         self._find_models()
         marks = self._marks()
         for model in self.models.values():
             model.poll(marks)
         self.counters.set("beat", to_micros(self._stores.wall.now()))
         self.counters.set("in_flight", self.app.in_flight)
-        self._tell()
+        self._report()
 
     def releases(self) -> dict[str, str]:
-        """Model -> release that this worker answers from."""
+        """Model -> release that this worker serves."""
         return {name: model.release for name, model in self.models.items() if model.release}
 
     def close(self) -> None:
-        """Flush what was acknowledged and take this worker's name off the list."""
+        """Flush what was acknowledged, and remove this worker's report."""
         self.events.close()
         (self.root / WORKERS / f"{os.getpid()}.json").unlink(missing_ok=True)
 
     def _routes(self, settings: Serve) -> Routes:
         health = Health(self._not_ready, self._about, self.releases, self.root / WORKERS)
         outcomes = PostOutcomes(self._stores.log, self.clock, settings, self.counters)
-        about = ModelMetadata(self.inferring, self._not_ready)
+        metadata = ModelMetadata(self.inferring, self._not_ready)
         infer = self.inferring.infer
         invocations = Invocations(self.models, self.inferring, settings)
         return Routes(
@@ -143,13 +143,15 @@ class WorkerSite:
                 Route("infer", "POST", "/v2/models/{model}/infer", infer, tensors=True),
                 Route("infer_version", "POST", "/v2/models/{model}/versions/{version}/infer", infer, tensors=True),
                 Route("invocations", "POST", "/invocations", invocations),
-                Route("v2", "GET", "/v2", about.server),
-                Route("v2_live", "GET", "/v2/health/live", about.live),
-                Route("v2_ready", "GET", "/v2/health/ready", about.ready),
-                Route("model", "GET", "/v2/models/{model}", about.model),
-                Route("model_ready", "GET", "/v2/models/{model}/ready", about.model_ready),
-                Route("model_version", "GET", "/v2/models/{model}/versions/{version}", about.model),
-                Route("model_version_ready", "GET", "/v2/models/{model}/versions/{version}/ready", about.model_ready),
+                Route("v2", "GET", "/v2", metadata.server),
+                Route("v2_live", "GET", "/v2/health/live", metadata.live),
+                Route("v2_ready", "GET", "/v2/health/ready", metadata.ready),
+                Route("model", "GET", "/v2/models/{model}", metadata.model),
+                Route("model_ready", "GET", "/v2/models/{model}/ready", metadata.model_ready),
+                Route("model_version", "GET", "/v2/models/{model}/versions/{version}", metadata.model),
+                Route(
+                    "model_version_ready", "GET", "/v2/models/{model}/versions/{version}/ready", metadata.model_ready
+                ),
                 Route("events", "POST", "/v1/events/{stream}", self.events),
                 Route("outcomes", "POST", "/v1/outcomes", outcomes),
                 Route("livez", "GET", "/livez", health.livez),
@@ -160,11 +162,11 @@ class WorkerSite:
         )
 
     def _marks(self) -> dict[str, int]:
-        """The marks of everything that the models keep of the store, in one read."""
+        """The marks of all views that the models cache, in one read."""
         views = sorted({view for model in self.models.values() for view in model.views})
         return dict(zip(views, self._stores.latest.marks(views), strict=True)) if views else {}
 
-    def _look_at_streams(self) -> None:
+    def _poll_streams(self) -> None:
         if self._streams_file.poll():
             self.events.serve(self.streams)
             fed = {model for stream in self.streams.streams.values() for model in stream.feeds}
@@ -178,7 +180,7 @@ class WorkerSite:
     def _not_ready(self) -> list[str]:
         reasons = ["draining"] if self.app.draining else []
         promoted = {path.parent.name for path in self.root.glob("*/live.json")}
-        return reasons + [f"{name} has no release that came up" for name in sorted(promoted - set(self.releases()))]
+        return reasons + [f"{name} has no live release" for name in sorted(promoted - set(self.releases()))]
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -193,10 +195,10 @@ class WorkerSite:
             "streams": sorted(self.streams.streams),
         }
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         failed = {name: model.failed for name, model in self.models.items() if model.failed}
-        said = WorkerReport(pid=os.getpid(), place=self._place, live=self.releases(), failed=failed, since=0)
-        if said != self._told:
-            self._told = said
+        report = WorkerReport(pid=os.getpid(), place=self._place, live=self.releases(), failed=failed, since=0)
+        if report != self._reported:
+            self._reported = report
             since = to_micros(self._stores.wall.now())
-            write_state(self.root / WORKERS / f"{os.getpid()}.json", msgspec.structs.replace(said, since=since))
+            write_state(self.root / WORKERS / f"{os.getpid()}.json", msgspec.structs.replace(report, since=since))

@@ -29,7 +29,7 @@ _json = msgspec.json.Encoder().encode
 
 
 class RecommendationRequest(msgspec.Struct, frozen=True):
-    """A question: the subject's surrogate, how many items, and what narrows the choice."""
+    """A request for recommendations: the user's surrogate, how many items, and which items are allowed."""
 
     subject: str
     n: int
@@ -39,9 +39,9 @@ class RecommendationRequest(msgspec.Struct, frozen=True):
 
 
 class PreparedRequest(msgspec.Struct, frozen=True):
-    """A question with everything that its answer depends on, and the id that this gives."""
+    """A request with everything that its recommendation depends on, and the prediction id of all that."""
 
-    asked: RecommendationRequest
+    request: RecommendationRequest
     prediction_id: str
     history: UserHistory
     user: Mapping[str, Any]
@@ -50,27 +50,27 @@ class PreparedRequest(msgspec.Struct, frozen=True):
 
 
 class Recommendation(msgspec.Struct, frozen=True):
-    """Items best first; `short` says why there are fewer than asked for."""
+    """Items best first; `short` is the reason why there are fewer than requested."""
 
     items: tuple[ScoredItem, ...]
     short: str | None
-    #: `computed`; `fallback` where the switch is off or a score of the user's own failed.
+    #: `computed`; `fallback` where the switch is off or a custom score failed.
     kind: str
 
 
 class PredictorSources(msgspec.Struct, frozen=True):
-    """What a predictor reads at answer time."""
+    """What a predictor reads at request time."""
 
     latest: Latest
     histories: UserHistories
     clock: ServerClock
     slot_s: int
-    #: Views of the subject's own features, handed to rules of one's own.
+    #: Views of user features, passed to custom rules.
     user_views: tuple[str, ...] = ()
 
 
 class Predictor:
-    """One release at work. Not for use by two threads at once."""
+    """Recommendations of one release. Not safe for two threads at once."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Predictor:
         self._functions = functions
         self._sources = sources
         self._counted = f"{self.release.model}.items"
-        #: The views that it keeps facts of.
+        #: The views whose facts it caches.
         self.views = tuple(sorted({*self.release.facts, self._counted}))
         self._facts, self._stamp = self._read_facts()
         self._engine = SlateEngine(recommender, self.release.rules, self._facts, functions)
@@ -95,11 +95,11 @@ class Predictor:
         self._unseen = any(rule.name == "unseen" for rule in self.release.rules.filter)
         self._own = any(rule.name == "own" for rule in (*self.release.rules.filter, *self.release.rules.score))
 
-    def prepare(self, asked: RecommendationRequest, *, off: bool = False) -> PreparedRequest:
-        """Look up what the answer depends on; cheap beside answering, so a repeat is known before it is computed."""
+    def prepare(self, request: RecommendationRequest, *, off: bool = False) -> PreparedRequest:
+        """Look up what the recommendation depends on; cheap, so that a repeat is recognised before it is computed."""
         sources = self._sources
-        history = sources.histories.history_of(asked.subject)
-        user = self._user(asked.subject) if self._own else {}
+        history = sources.histories.history_of(request.subject)
+        user = self._user(request.subject) if self._own else {}
         as_of = sources.clock.as_of(sources.slot_s)
         name = prediction_id(
             self.name,
@@ -110,88 +110,87 @@ class Predictor:
             sources.clock.slot(sources.slot_s),
             as_of,
             self._stamp,
-            asked.subject,
+            request.subject,
             history.items,
             history.times,
             user,
-            asked.n,
-            asked.exclude,
-            asked.candidates,
-            asked.context,
+            request.n,
+            request.exclude,
+            request.candidates,
+            request.context,
         )
-        return PreparedRequest(asked, name, history, user, as_of, off)
+        return PreparedRequest(request, name, history, user, as_of, off)
 
     def answer(self, prepared: PreparedRequest) -> Recommendation:
         """Exactly min(n, eligible unseen) items, none twice, each with score and reason."""
         if prepared.off:
             return self._by_fallback(prepared)
-        asked, history = prepared.asked, prepared.history
+        request, history = prepared.request, prepared.history
         try:
-            found = self._engine.answer(
+            slate = self._engine.answer(
                 history.items,
                 history.times,
-                asked.n,
-                exclude=asked.exclude,
-                candidates=asked.candidates,
+                request.n,
+                exclude=request.exclude,
+                candidates=request.candidates,
                 as_of=prepared.as_of,
                 user=prepared.user,
-                context=asked.context,
+                context=request.context,
             )
         except RuleFailed:
-            # A failing filter fails in the fallback too, which keeps the filters: nothing is shown that it guards.
+            # A failing filter fails in the fallback too, which keeps the filters: nothing is shown that it should hide.
             return self._by_fallback(prepared)
-        return _answer(found, "computed")
+        return _recommendation(slate, "computed")
 
     def features(self, prepared: PreparedRequest) -> str:
-        """What the answer was made from, as JSON text for the prediction log."""
+        """The features of a recommendation, as JSON text for the prediction log."""
         history = prepared.history
-        kept = history.items[-_LOGGED_HISTORY:]
-        said = {"history": kept, "n_history": len(history.items), "facts": self._stamp, "user": prepared.user}
-        return _json(said).decode()
+        newest = history.items[-_LOGGED_HISTORY:]
+        features = {"history": newest, "n_history": len(history.items), "facts": self._stamp, "user": prepared.user}
+        return _json(features).decode()
 
     def warm_up(self) -> None:
-        """Answer for a stranger, by slate and by fallback: what cannot do that must not go live."""
+        """Recommend for an unknown user, by slate and by fallback: a release that fails here must not go live."""
         for off in (False, True):
             prepared = self.prepare(RecommendationRequest("a" * 26, 20), off=off)
             self.answer(prepared)
             self.features(prepared)
 
     def is_outdated(self, marks: Mapping[str, int]) -> bool:
-        """Whether the facts, or the day that counts run to, are no longer what this predictor read; `marks` are the
-        present marks of its views.
+        """Whether the facts, or the last day of the counts, have changed since this predictor read them; `marks` are
+        the current marks of its views.
         """
         return self._stamped([marks[view] for view in self.views]) != self._stamp
 
     def reloaded(self) -> Predictor:
-        """A predictor of the same release on the facts as they are now; may be made in another thread."""
-        apart = self._recommender.apart()
-        return Predictor(self._pointer, apart, self._functions, self._sources)
+        """A predictor of the same release with the current facts; may be called in another thread."""
+        return Predictor(self._pointer, self._recommender.apart(), self._functions, self._sources)
 
     def _by_fallback(self, prepared: PreparedRequest) -> Recommendation:
-        asked, seen = prepared.asked, prepared.history.items if self._unseen else ()
-        found = self._fallback.answer(
+        request, seen = prepared.request, prepared.history.items if self._unseen else ()
+        slate = self._fallback.answer(
             (),
             (),
-            asked.n,
-            exclude=[*asked.exclude, *seen],
-            candidates=asked.candidates,
+            request.n,
+            exclude=[*request.exclude, *seen],
+            candidates=request.candidates,
             as_of=prepared.as_of,
             user=prepared.user,
-            context=asked.context,
+            context=request.context,
         )
-        return _answer(found, "fallback")
+        return _recommendation(slate, "fallback")
 
     def _user(self, subject: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        features: dict[str, Any] = {}
         for row in self._sources.latest.get_many([(view, subject) for view in self._sources.user_views]):
-            found |= row or {}
-        return found
+            features |= row or {}
+        return features
 
     def _read_facts(self) -> tuple[ItemFacts, str]:
-        """Facts and the stamp of the state that was read: the same in every worker, since marks are the store's."""
+        """Facts and the stamp of the state that was read; it is the same in every worker: marks belong to the store."""
         sources = self._sources
         while True:
-            before = self._stamped(sources.latest.marks(self.views))
+            stamp = self._stamped(sources.latest.marks(self.views))
             facts = ItemFacts(
                 sources.latest,
                 self._recommender.items,
@@ -199,22 +198,22 @@ class Predictor:
                 counted=self._counted,
                 as_of=lambda: sources.clock.as_of(sources.slot_s),
             )
-            if self._stamped(sources.latest.marks(self.views)) == before:
-                return facts, before
+            if self._stamped(sources.latest.marks(self.views)) == stamp:
+                return facts, stamp
 
     def _stamped(self, marks: Iterable[int]) -> str:
-        """Names a state of the facts: the marks of its views, and the day that counts run to."""
+        """The stamp of a state of the facts: the marks of its views, and the last day of the counts."""
         sources = self._sources
         return f"{'.'.join(map(str, marks))}:{-(-sources.clock.as_of(sources.slot_s) // 86_400_000_000)}"
 
 
-def _answer(found: SlateAnswer, kind: str) -> Recommendation:
-    rows = zip(found.items, found.scores, found.reasons, strict=True)
+def _recommendation(slate: SlateAnswer, kind: str) -> Recommendation:
+    rows = zip(slate.items, slate.scores, slate.reasons, strict=True)
     return Recommendation(
-        tuple([ScoredItem(item=item, score=score, reason=why) for item, score, why in rows]), found.short, kind
+        tuple([ScoredItem(item=item, score=score, reason=why) for item, score, why in rows]), slate.short, kind
     )
 
 
 def fallback_rules(rules: RuleSet) -> RuleSet:
-    """The declared fallback alone: nothing is drawn from the model, the filters stay, and the chain gives the order."""
+    """The declared fallback alone: nothing is retrieved from the model, the filters stay, the chain sets the order."""
     return RuleSet(retrieve=(), filter=rules.filter, fallback=rules.fallback)

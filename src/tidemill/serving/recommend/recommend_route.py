@@ -19,20 +19,20 @@ from tidemill.serving.recommend.predictor import Predictor, PreparedRequest, Rec
 
 
 class RecommendResponse(msgspec.Struct, frozen=True):
-    """What an answer says."""
+    """The body of a response."""
 
     prediction_id: str
     model: str
     release: str
     arm: str
-    #: `on`, or `off` where the switch is off and the fallback answers.
+    #: `on`, or `off` where the switch is off and the fallback recommends.
     switch: str
     #: The UTC day of the prediction, for outcomes to name.
     served_day: str
-    #: The opaque user token for the cacheable twin.
+    #: The opaque user token for the cacheable `GET`.
     token: str
     items: tuple[ScoredItem, ...]
-    #: Why there are fewer items than asked for.
+    #: Why there are fewer items than requested.
     short: str | None
     #: Whether the prediction is in the log.
     logged: bool
@@ -42,7 +42,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class RecommendRoute:
-    """Answers for all models of a worker. `kind(model)` names the column that the model's people stand in."""
+    """Recommendations of all models of a worker. `kind(model)` is the subject column of the model's streams."""
 
     def __init__(
         self,
@@ -62,37 +62,37 @@ class RecommendRoute:
         self._limits = limits
 
     async def post(self, request: HttpRequest) -> HttpResponse:
-        """The answer for a raw user, who becomes a surrogate here and is nowhere kept."""
+        """The response for a raw identifier, which becomes a surrogate here and is never stored."""
         model = self._model(request.parts[0])
-        wanted = requests.recommend(request.body, self._limits)
-        subject = self._surrogate(self._kind(model.name), wanted.user)
-        asked = RecommendationRequest(subject, wanted.n, wanted.exclude, wanted.candidates, wanted.context)
-        return self._respond(model, asked, request, ("cache-control", "no-store"), None)
+        body = requests.recommend(request.body, self._limits)
+        subject = self._surrogate(self._kind(model.name), body.user)
+        wanted = RecommendationRequest(subject, body.n, body.exclude, body.candidates, body.context)
+        return self._respond(model, wanted, request, ("cache-control", "no-store"), None)
 
     async def get(self, request: HttpRequest) -> HttpResponse:
-        """The answer for a token; 304 where the caller has it already."""
+        """The response for a token; 304 where the caller has it already."""
         model = self._model(request.parts[0])
-        asked = RecommendationRequest(requests.token(request.parts[1]), requests.query_n(request.query, self._limits))
+        wanted = RecommendationRequest(requests.token(request.parts[1]), requests.query_n(request.query, self._limits))
         left = self._clock.left_s(self._limits.slot_s)
         return self._respond(
-            model, asked, request, ("cache-control", f"private, max-age={left}"), request.header("if-none-match")
+            model, wanted, request, ("cache-control", f"private, max-age={left}"), request.header("if-none-match")
         )
 
     def _respond(
         self,
         model: LiveModel,
-        asked: RecommendationRequest,
+        wanted: RecommendationRequest,
         request: HttpRequest,
         cache: tuple[str, str],
-        known: str | None,
+        if_none_match: str | None,
     ) -> HttpResponse:
-        predictor = _recommending(model)  # taken once: the whole answer comes from this release
-        prepared = predictor.prepare(asked, off=model.off)
+        predictor = _recommender_of(model)  # once: the whole response comes from this release
+        prepared = predictor.prepare(wanted, off=model.off)
         if prepared.off and predictor.release.rules.fallback is None:
             self._write(predictor, prepared, Recommendation((), "switched off", "off"), request)
             raise SwitchedOff(f"the model {model.name!r} is switched off and declares no fallback")
         name = prepared.prediction_id
-        if matches(known, name):
+        if matches(if_none_match, name):
             logged = self._write(predictor, prepared, Recommendation((), None, "not_modified"), request)
             if logged:
                 return HttpResponse(304, b"", (("etag", etag(name)), cache))
@@ -102,7 +102,7 @@ class RecommendRoute:
             answer = predictor.answer(prepared)
         record = Recommendation((), answer.short, "repeat") if repeat else answer
         logged = self._write(predictor, prepared, record, request)
-        if logged and not repeat:  # a repeat points at a full record, so what was not logged is computed again
+        if logged and not repeat:  # a repeat refers to a full record, so what was not logged is computed again
             model.remember(name, answer)
         body = _encode(_body(model.name, predictor, prepared, answer, logged=logged))
         headers = (("etag", etag(name)), cache) if logged else (("cache-control", "no-store"),)
@@ -111,8 +111,8 @@ class RecommendRoute:
     def _write(
         self, predictor: Predictor, prepared: PreparedRequest, answer: Recommendation, request: HttpRequest
     ) -> bool:
-        """Log the answer before it leaves; whether it is in the log. Repeats and 304s write a short record."""
-        asked, full = prepared.asked, bool(answer.items)
+        """Log the recommendation before it is sent; whether it is in the log. Repeats and 304s write a short record."""
+        wanted, full = prepared.request, bool(answer.items)
         record = self._writer.record(
             predictor,
             self._writer.answer_time(request),
@@ -120,34 +120,35 @@ class RecommendRoute:
             kind=answer.kind,
             off=prepared.off,
             as_of=prepared.as_of,
-            subject=asked.subject,
-            n=asked.n,
+            subject=wanted.subject,
+            n=wanted.n,
             items=answer.items,
             short=answer.short,
             features=predictor.features(prepared) if full else "",
-            context=_encode(asked.context).decode() if full and asked.context else "",
-            exclude=asked.exclude if full else (),
-            candidates=asked.candidates if full else None,
+            context=_encode(wanted.context).decode() if full and wanted.context else "",
+            exclude=wanted.exclude if full else (),
+            candidates=wanted.candidates if full else None,
         )
         return self._writer.write(predictor, record)
 
     def _model(self, text: str) -> LiveModel:
         name = requests.word(text, "model")
-        found = self._models.get(name)
-        if found is None:
+        model = self._models.get(name)
+        if model is None:
             raise NotServed(f"no model {name!r} is served here", tip=nearest(name, self._models))
-        _recommending(found)
-        return found
+        _recommender_of(model)
+        return model
 
 
-def _recommending(model: LiveModel) -> Predictor:
+def _recommender_of(model: LiveModel) -> Predictor:
     """The predictor of a recommender; `BadRequest` where the model is a tabular one."""
     predictor = model.predictor
     if predictor is None:
-        raise NotReady(f"the model {model.name!r} has no release that came up", tip="GET /healthz says why")
+        raise NotReady(f"the model {model.name!r} has no live release", tip="see GET /healthz for the reason")
     if not isinstance(predictor, Predictor):
         raise BadRequest(
-            f"the model {model.name!r} is no recommender and answers rows", tip=f"POST /v2/models/{model.name}/infer"
+            f"the model {model.name!r} is a tabular model, not a recommender",
+            tip=f"use POST /v2/models/{model.name}/infer",
         )
     return predictor
 
@@ -162,7 +163,7 @@ def _body(
         arm=predictor.assignment.arm,
         switch="off" if prepared.off else "on",
         served_day=utc_day(prepared.as_of),
-        token=prepared.asked.subject,
+        token=prepared.request.subject,
         items=answer.items,
         short=answer.short,
         logged=logged,

@@ -15,12 +15,12 @@ from tidemill.core.contract.contract import Contract
 from tidemill.core.ports import Latest, LatestWriter
 from tidemill.core.records.posted_event import CheckedEvent, PostedEvent
 
-#: At most this many posted events of one person wait for a run; older ones give way.
+#: At most this many posted events of one user are kept until a run; older ones are dropped.
 KEPT = 2_000
 
 
 class UserHistory(msgspec.Struct, frozen=True):
-    """Item ids, oldest first, and when (microseconds); of equal times, the published order and then that of arrival."""
+    """Item ids, oldest first, and their times (microseconds); ties in published order, then in order of arrival."""
 
     items: Sequence[str]
     times: Sequence[int]
@@ -30,12 +30,12 @@ NOBODY = UserHistory((), ())
 
 
 def recent_view(stream: str) -> str:
-    """The view of what was posted to a stream."""
+    """The view of the events that were posted to a stream."""
     return f"{stream}.recent"
 
 
 class UserHistories:
-    """Reads the history of a person for one model; `feeding` gives the streams that feed it at the moment."""
+    """Reads the histories of users for one model; `feeding` returns the streams that currently feed it."""
 
     def __init__(self, latest: Latest, model: str, feeding: Callable[[], Sequence[str]]) -> None:
         self._latest = latest
@@ -43,18 +43,18 @@ class UserHistories:
         self._feeding = feeding
 
     def history_of(self, surrogate: str) -> UserHistory:
-        """Everything that the person has done, empty for a stranger."""
+        """All events of a user; empty for an unknown one."""
         views = [self._published, *map(recent_view, self._feeding())]
         published, *posted = self._latest.get_many([(view, surrogate) for view in views])
-        found = _history(published)
+        history = _history(published)
         for row in map(_history, posted):
             if row.items:
-                found = merge_histories(found, row)
-        return found
+                history = merge_histories(history, row)
+        return history
 
 
 def merge_histories(published: UserHistory, posted: UserHistory) -> UserHistory:
-    """Both as one, in order of time; an event that both know counts once.
+    """Both histories as one, by time; an event that is in both counts once.
 
     >>> merge_histories(UserHistory(["a"], [1]), UserHistory(["a", "b"], [1, 2]))
     UserHistory(items=['a', 'b'], times=[1, 2])
@@ -68,7 +68,7 @@ def merge_histories(published: UserHistory, posted: UserHistory) -> UserHistory:
 
 
 class RecentEvents:
-    """Keeps what is posted to one stream where every worker sees it at once."""
+    """Adds the events that are posted to one stream to the online store, where every worker sees them at once."""
 
     def __init__(self, latest: LatestWriter, stream: str, contract: Contract, feeds: Sequence[str]) -> None:
         self._latest = latest
@@ -79,7 +79,7 @@ class RecentEvents:
         self._time = contract.event_time
 
     def add(self, events: Sequence[PostedEvent] | Sequence[CheckedEvent]) -> None:
-        """Add events to the rows of their people; one that is there already changes nothing."""
+        """Add events to the rows of their users; an event that is there already changes nothing."""
         if not self._feeds or not self._subject or not self._item:
             return
         people: dict[str, list[tuple[str, int, int]]] = {}
@@ -95,7 +95,7 @@ class RecentEvents:
             self._latest.change(self._view, changes, latest)
 
     def _published(self, surrogates: Sequence[str]) -> dict[str, set[tuple[str, int]]]:
-        """Of each person what the published history of every model that the stream feeds has already."""
+        """For each user, the events that are in the published histories of all models that the stream feeds."""
         pairs = [(f"{model}.history", surrogate) for surrogate in surrogates for model in self._feeds]
         rows = iter(self._latest.get_many(pairs))
         return {
@@ -107,7 +107,7 @@ class RecentEvents:
 def _adding(
     known: set[tuple[str, int]], new: list[tuple[str, int, int]]
 ) -> Callable[[dict[str, Any] | None], Mapping[str, Any]]:
-    """What adds `new` to a person's row and drops from it what is `known` to be published."""
+    """A function that adds `new` to a user's row and drops the `known` events, which are published."""
 
     def change(row: dict[str, Any] | None) -> Mapping[str, Any]:
         old = _history(row)
