@@ -71,7 +71,7 @@ def test_a_bundle_whose_data_changed_does_not_come_out(shop: Path) -> None:
     for file, content in kept.items():
         file.write_bytes(content)
     assert status == 1
-    assert out.startswith("for_you@1: no, because\n  data: table ratings version ")
+    assert out.startswith("for_you@1: not reproduced:\n  data: table ratings version ")
     assert tidemill("reproduce", "for_you#1", "--here", at=shop)[0] == 0
 
 

@@ -172,7 +172,7 @@ def test_a_missing_table_version_is_named(shop: Project) -> None:
     for file in files:
         file.unlink()
     found = reproduce(shop.open()[0], "for_you#1", here=True)
-    assert found.says.startswith(f"no, because table ratings version {version} is gone")
+    assert found.says.startswith(f"not reproduced: table ratings version {version} is gone")
     assert len(found.causes) == len(files)
     line = stores.ledger.last("reproduce", "run:for_you@1")
     assert line is not None
