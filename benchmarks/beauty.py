@@ -2,13 +2,13 @@
 
     OMP_NUM_THREADS=1 python benchmarks/beauty.py [--data FOLDER] [--validation] [MODEL …]
 
-The protocol is that of "Time to Split" (arXiv 2507.16289): T is the 0.9 quantile of the timestamps, models learn from
-events until T and stay as they are, the full catalogue is ranked, seen items are dropped, targets that no model could
-learn are misses. Asked are the 6,110 users whose last event lies after T, twice: with every earlier event as history,
+The protocol is that of "Time to Split" (arXiv 2507.16289): T is the 0.9 quantile of the timestamps, models are trained on
+events until T and are not refreshed, the full catalogue is ranked, seen items are dropped, targets without a training
+event are misses. Evaluated are the 6,110 users whose last event lies after T, twice: with every earlier event as history,
 also those after T (what the published figures were measured with), and with events until T alone. Events at the same
-time keep the order of the file. No model is told when it is asked: item counts and ages stand still at T.
+time keep the order of the file. No model uses the time of the request: item counts and ages are those at T.
 
-Everything goes through the product's own classes: `learn`, and the slate that answers. Settings stand in the code;
+Everything goes through the product's own classes: `learn`, and the slate that answers. Settings are in the code;
 those of the blend were chosen on windows before T, which `--validation` measures: T is moved to the 0.9 quantile of
 what lies before it, once and once more. Intervals are 95% over users.
 
@@ -111,7 +111,7 @@ def report(split: TimeSplit, names: list[str]) -> None:
         before = time.process_time()
         recommender = learn(models()[name], split.train, split.at)
         spent[name] = time.process_time() - before
-        print(f"\n{name}: learned in {spent[name]:.1f} CPU s", flush=True)
+        print(f"\n{name}: trained in {spent[name]:.1f} CPU s", flush=True)
         for history in ("earlier", "before"):
             n, figures, answering = measured(recommender, split, history)
             told = intervals({measure: figures[measure] for measure in (f"hit_rate@{K}", f"ndcg@{K}")})

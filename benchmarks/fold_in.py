@@ -1,4 +1,4 @@
-"""Fold-in: answers after new events beside those of a model that was learned again with them, and what they cost.
+"""Fold-in: recommendations after new events compared with those of a model retrained with them, and their cost.
 
     python benchmarks/fold_in.py [--data FOLDER] [--users 300] [--seconds 10]
 
@@ -108,7 +108,7 @@ def overlap(one: list[str], other: list[str]) -> float:
 
 
 def against_learning(name: str, events: Interactions, n_users: int) -> None:
-    """Fold-in beside learning again, for each learner."""
+    """Fold-in compared with retraining, for each learner."""
     lengths = np.diff(events.starts)
     able = np.flatnonzero((lengths > max(NEW_EVENTS) + 2) & (lengths <= 100))
     spread = able[np.linspace(0, len(able) - 1, min(2 * n_users, len(able))).astype(int)]
@@ -142,7 +142,7 @@ def against_learning(name: str, events: Interactions, n_users: int) -> None:
 
 
 def posting(port: int, seconds: float, batch: int, taken: list[int], number: int) -> None:
-    """Posts batches of events by distinct people until the time is up."""
+    """Posts batches of events by distinct users until the time is up."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     began, n = time.monotonic(), 0
     draw = np.random.default_rng(number)
@@ -189,7 +189,7 @@ def heeded_after(port: int, tries: int) -> list[float]:
 
 
 def while_serving(seconds: float) -> None:
-    """Events per second beside answers per second, in one server with one worker."""
+    """Events per second and recommendations per second, in one server with one worker."""
     with tempfile.TemporaryDirectory(prefix="tidemill-fold-in-") as place:
         stores, overrides = serve.build(Path(place), 50_000, 100_000)
         with start(serve_plan(stores.settings, overrides=overrides)) as server:

@@ -198,7 +198,7 @@ class Asked:
 
 
 def begin(folder: Path, learner: str, file: Path, until: date) -> Release:
-    """A project with everything up to `until` brought in, learned and promoted."""
+    """A project with everything up to `until` ingested, trained and promoted."""
     (folder / "tidemill.toml").write_text(
         f'[laptop]\nkeys = "{folder / "keys"}"\nsearch = "exact"\n[laptop.sources]\n'
         f'reviews = "file:{file}?columns=user_id=user,item_id=item,reviewed_at=unix_ts:unix_s"\n'
@@ -209,7 +209,7 @@ def begin(folder: Path, learner: str, file: Path, until: date) -> Release:
     print(f"backfill up to {until}: {time.process_time() - started:.1f} CPU s")
     started = time.process_time()
     made = learn(stores, graph, "for_you")
-    print(f"{learner}: learned in {time.process_time() - started:.1f} CPU s")
+    print(f"{learner}: trained in {time.process_time() - started:.1f} CPU s")
     return stores.releases.promote(made.release.name)
 
 

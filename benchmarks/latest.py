@@ -1,4 +1,4 @@
-"""What one look-up costs: the Latest store beside a dict, LMDB alone, SQLite and its own snapshot, in one run.
+"""Cost of one look-up: the Latest store compared with a dict, LMDB alone, SQLite and its own snapshot, in one run.
 
     python benchmarks/latest.py [--keys 1000000] [--asked 100000]
 

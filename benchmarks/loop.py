@@ -2,7 +2,7 @@
 
     python benchmarks/loop.py [DAYS]
 
-Each figure stands beside its budget. The data are a simulated shop, so that anybody can repeat it.
+Each figure is printed with its budget. The data are a simulated shop, so that the run can be repeated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The point-in-time join beside plain as-of joins and Feast on the same rows, and what views cost, in one run.
+"""The point-in-time join compared with plain as-of joins and Feast on the same rows, and the cost of views, in one run.
 
     python benchmarks/point_in_time.py [--scale 1.0] [--no-feast]
 
@@ -209,7 +209,7 @@ def _online(root: Path) -> None:
 
 
 def _windows(scale: float) -> None:
-    """A year of a 90-day window by day: one pass beside each boundary alone."""
+    """A year of a 90-day window by day: one pass compared with each boundary alone."""
     chance = np.random.default_rng(3)
     n = int(500_000 * scale)
     at = BEGIN + chance.integers(0, YEAR, n)

@@ -1,4 +1,4 @@
-"""Quality on real ratings: every learner beside popularity, with paired 95% intervals over users.
+"""Quality on real ratings: every learner compared with popularity, with paired 95% intervals over users.
 
     python benchmarks/quality.py [--data-set magazine|movielens] [--data FOLDER] [--split 2017-06-01] [LEARNER …]
 
@@ -70,7 +70,7 @@ def magazine(folder: Path) -> Interactions:
 
 
 def movielens(folder: Path) -> Interactions:
-    """Every rating, whatever its value: that somebody saw a film is the event."""
+    """Every rating, of any value: the event is that a user saw a film."""
     names = ["user_id", "item_id", "rating", "unix_s"]
     reading = csv.ReadOptions(column_names=names)
     lines = csv.read_csv(folder / "movielens-100k" / "u.data", reading, csv.ParseOptions(delimiter="\t"))

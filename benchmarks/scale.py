@@ -1,11 +1,11 @@
-"""How learning and serving grow: 1,000,000 users x 100,000 items simulated, beside a tenth of it, and beside a peer.
+"""Scaling of training and serving: 1,000,000 users x 100,000 items simulated, a tenth of it, and a peer.
 
     python benchmarks/scale.py [--users 1000000] [--items 100000] [--peer PYTHON]
 
 Each size is learned in a process of its own: CPU seconds and peak memory of learning, seconds for the index and its
 recall, size of the bundle, seconds of one day's refresh, CPU µs of an answer. The peer does the same work on the same
 item vectors with FastAPI, hnswlib and numpy (`benchmarks/peers`); `--peer` names a Python that has fastapi, uvicorn and
-hnswlib (`pip install fastapi uvicorn[standard] hnswlib`); without them the peer is skipped, and the run says so.
+hnswlib (`pip install fastapi uvicorn[standard] hnswlib`); without them the peer is skipped, and the run reports it.
 """
 
 from __future__ import annotations

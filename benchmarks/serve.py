@@ -2,7 +2,7 @@
 
     python benchmarks/serve.py [--items 100000] [--users 50000] [--seconds 8]
 
-Printed beside the same server's no-op (`GET /livez`) and the budget: 500 µs for the answer, 30 µs for the log. CPU is
+Printed next to the same server's no-op (`GET /livez`) and the budget: 500 µs for the answer, 30 µs for the log. CPU is
 that of the worker process, all of it, so it does not matter what else the machine does; requests per second do.
 Load comes from `wrk` where it is installed, else from a plain client.
 """

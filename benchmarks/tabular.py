@@ -1,11 +1,11 @@
-"""AutoML for tables beside default LightGBM, FLAML and AutoGluon: score, CPU seconds and peak memory.
+"""AutoML for tables compared with default LightGBM, FLAML and AutoGluon: score, CPU seconds and peak memory.
 
     python benchmarks/tabular.py [--only TABLE …] [--peers lightgbm flaml autogluon] [--skip-peers] [--seconds 120]
                                  [--folds 5] [--data FOLDER] [--cache FOLDER]
 
 Adult, churn and taxi are what the portfolio was made on; the others are not. Each system runs in a process of its own
 on one thread; FLAML and AutoGluon in environments that the benchmark makes under the cache folder the first time.
-The score is log loss, absolute error, or Poisson deviance: less is better. AUC stands beside it where there is one.
+The score is log loss, absolute error, or Poisson deviance: less is better. AUC is printed as well where there is one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables of `tabular.py`: inputs, target and split, as examples to learn from and examples to be asked about."""
+"""The tables of `tabular.py`: inputs, target and split, as training and test examples."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def adult(data: Path) -> Iterator[Split]:
 
 
 def churn(data: Path) -> Iterator[Split]:
-    """Telco customers: who left. The customer's id is an input too, to be left out by whoever learns."""
+    """Telco customers: who left. The customer's id is an input too, for models to leave out."""
     null = csv.ConvertOptions(null_values=["", " "], column_types={"TotalCharges": pa.float64()})
     rows = csv.read_csv(data / "telco-churn" / "telco_customer_churn.csv", None, None, null)
     left = pc.equal(rows["Churn"], "Yes").to_numpy(zero_copy_only=False)
