@@ -214,8 +214,8 @@ def test_folding_line_by_line_equals_folding_at_once(lively: Any) -> None:
         step._fold(line)
     for line in lively.ledger.find()[-5:]:
         newest._fold(line)
-    assert step.told == whole
-    assert newest.told != whole
+    assert step.projected == whole
+    assert newest.projected != whole
 
 
 def test_warnings_are_counted_and_hold_nothing(mill: Any) -> None:

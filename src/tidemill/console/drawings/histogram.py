@@ -15,7 +15,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 8.0, 352.0, 8.0, 96.0
 
 @dataclass(frozen=True)
 class HistogramBar:
-    """One stretch of numbers; `few` where there are some rows, and too few to be told."""
+    """One stretch of numbers; `few` where there are some rows, and too few to be shown."""
 
     x: float
     y: float
@@ -40,7 +40,7 @@ class HistogramPlot:
 def histogram(given: Distribution) -> HistogramPlot | None:
     """Lay a histogram out; `None` where there are values and no stretches.
 
-    What is too few to be told is drawn as high as half of the fewest that is.
+    A bin with too few rows to be shown is drawn as high as half of the fewest that is.
     """
     if not given.stretches:
         return None

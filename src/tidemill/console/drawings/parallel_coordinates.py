@@ -1,7 +1,7 @@
 """Parallel coordinates of the trials of a search: one axis for each setting that varies, the score last.
 
 A trial without a score ends below the score axis, and a setting that a trial does not have is drawn below its
-axis: each drawing keeps one lane there. Where there are very many trials, the best are drawn and every so-many-th of
+axis: each drawing keeps one lane there. Where there are very many trials, the best are drawn and an even sample of
 the others; the table beside the drawing holds them all.
 """
 
@@ -22,7 +22,7 @@ from tidemill.core.records.runs import Trial
 
 #: How many trials are drawn: the best of them first, the rest spread over what is left.
 DRAWN, BEST = 320, 80
-#: More axes than this cannot be told apart; the settings with the most values are taken.
+#: More axes than this cannot be read; the settings with the most values are taken.
 AXES = 8
 _LEFT, _RIGHT, _TOP, _BOTTOM, _LANE = 98.0, 78.0, 40.0, 264.0, 296.0
 
@@ -113,7 +113,7 @@ def parallel_plot(trials: Sequence[Trial], best: int | None, measure: str = "sco
         strong = bar is not None and _rank(trial) >= bar
         threads.append(
             TrialLine(number=trial.number, state=trial.state, best=trial.number == best, strong=strong, path=path,
-                   x=spots[-1], y=heights[-1], says=told(trial))
+                   x=spots[-1], y=heights[-1], says=describe(trial))
         )  # fmt: skip
     return ParallelPlot(
         width=spots[-1] + _RIGHT, height=_LANE + 18, top=_TOP, bottom=_BOTTOM, lane=_LANE,
@@ -121,7 +121,7 @@ def parallel_plot(trials: Sequence[Trial], best: int | None, measure: str = "sco
     )  # fmt: skip
 
 
-def told(trial: Trial) -> str:
+def describe(trial: Trial) -> str:
     """A trial in one sentence."""
     settings = ", ".join(f"{name} {parameter(value)}" for name, value in trial.parameters.items())
     figure = _figure(trial)

@@ -103,12 +103,12 @@ class ComparisonStore:
 
 
 def compare_page(
-    stores: ConsoleStores, story: LedgerProjection, keys: Sequence[str], store: ComparisonStore | None = None
+    stores: ConsoleStores, projection: LedgerProjection, keys: Sequence[str], store: ComparisonStore | None = None
 ) -> ComparePage:
     """The comparison of `for_you.3` and others; `BadRequest` for less than two or more than eight, `NoSuchRelease`
     with the nearest name for a run that does not exist.
     """
-    told = story.catch_up()
+    projected = projection.catch_up()
     names = list(dict.fromkeys(named(key) for key in keys))
     if not FEWEST <= len(names) <= MOST:
         raise BadRequest(
@@ -126,7 +126,7 @@ def compare_page(
         mill=stores.mill_name,
         now=to_micros(stores.clock.now()),
         models=tuple(dict.fromkeys(run.model for run in runs)),
-        runs=tuple(row(run, figure, told.models.get(run.model), best if run is best else None) for run in runs),
+        runs=tuple(row(run, figure, projected.models.get(run.model), best if run is best else None) for run in runs),
         headline=headline,
         lead=lead,
         figures=figures,
@@ -134,7 +134,7 @@ def compare_page(
         unpaired=found.unpaired,
         differences=tuple(_differs(found)),
         same=found.same,
-        commands=tuple(_commands(told, runs, best)),
+        commands=tuple(_commands(projected, runs, best)),
     )
 
 
@@ -253,12 +253,12 @@ def _unpaired(best: Run, figure: str) -> tuple[str, str]:
     return f"{best.name} has the best {small}.", f"Significance cannot be tested: {why}."
 
 
-def _commands(told: ProjectedState, runs: Sequence[Run], best: Run | None) -> list[ActionCommand]:
+def _commands(projected: ProjectedState, runs: Sequence[Run], best: Run | None) -> list[ActionCommand]:
     names = " ".join(run.name for run in runs)
     made = [ActionCommand(text=f"tidemill compare {names}", does="show the same in a terminal")]
     if best is None:
         return made
-    known = told.models.get(best.model) or ModelProjection(best.model)
+    known = projected.models.get(best.model) or ModelProjection(best.model)
     release, champion = release_of(best, known), known.champion
     if release is None:
         made.append(ActionCommand(text=f"tidemill train {best.model}", does=f"{best.name} has no release: create one"))

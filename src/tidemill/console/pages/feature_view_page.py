@@ -106,23 +106,23 @@ class FeatureViewPage(Record, frozen=True):
 
 
 def feature_view_page(
-    stores: ConsoleStores, story: LedgerProjection, name: str, store: ViewMeasurements | None = None
+    stores: ConsoleStores, projection: LedgerProjection, name: str, store: ViewMeasurements | None = None
 ) -> FeatureViewPage:
     """The page of one view; `UnknownName` with the nearest where there is none."""
-    told = story.catch_up()
+    projected = projection.catch_up()
     views = {view.name: view for view in declared_features(stores.serving_root).views}
     if name not in views:
         there = nearest(name, list(views)) if views else "there are no views yet"
         raise UnknownName(f"there is no feature view {name!r}; {there}", tip="the Features page lists them")
     view = views[name]
     measured = (store or ViewMeasurements()).measure(stores, view)
-    state = view_state(stores, told, view, measured)
+    state = view_state(stores, projected, view, measured)
     tests = {model: one for model, one in significances(stores.serving_root).items() if model in view.inputs_of}
     found = [one for model, one in sorted(skews(stores.serving_root).items()) if model in view.inputs_of]
     return FeatureViewPage(
         mill=stores.mill_name,
         now=to_micros(stores.clock.now()),
-        models=tuple(model_names(stores, told)),
+        models=tuple(model_names(stores, projected)),
         headline=_headline(state),
         lead=_lead(state),
         view=state,
@@ -132,13 +132,13 @@ def feature_view_page(
             ModelTest(model=one.model, target=one.target, at=one.at, publication=one.publication)
             for one in tests.values()
         ),
-        versions=tuple(_version(line) for line in reversed(told.made.get(name, ()))),
+        versions=tuple(_version(line) for line in reversed(projected.made.get(name, ()))),
         skews=tuple(skew_state(one) for one in found),
         skewed=tuple(_skewed(view, found)),
         snippet=view.snippet,
         declaration=_declaration(view),
         commands=tuple(_commands(view, state, {*tests}, {one.report.model for one in found})),
-        unread=story.problem,
+        unread=projection.problem,
     )
 
 

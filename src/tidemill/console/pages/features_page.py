@@ -76,28 +76,28 @@ class FeaturesPage(Record, frozen=True):
 
 
 def features_page(
-    stores: ConsoleStores, story: LedgerProjection, store: ViewMeasurements | None = None
+    stores: ConsoleStores, projection: LedgerProjection, store: ViewMeasurements | None = None
 ) -> FeaturesPage:
     """Put the page together."""
-    told = story.catch_up()
+    projected = projection.catch_up()
     declared = declared_features(stores.serving_root)
     known = store or ViewMeasurements()
-    views = [view_state(stores, told, view, known.measure(stores, view)) for view in declared.views]
+    views = [view_state(stores, projected, view, known.measure(stores, view)) for view in declared.views]
     views.sort(key=lambda view: (_ORDER[view.weight], -view.expired, -view.missing, view.name))
     tested = {name: one.p for name, one in significances(stores.serving_root).items()}
     said = [skew_state(one) for _, one in sorted(skews(stores.serving_root).items()) if one.report.features]
     return FeaturesPage(
         mill=stores.mill_name,
         now=to_micros(stores.clock.now()),
-        models=tuple(model_names(stores, told)),
+        models=tuple(model_names(stores, projected)),
         headline=_headline(views, declared),
         lead=_lead(views, declared, said),
         views=tuple(views),
         functions=tuple(_function(one, tested) for one in declared.functions),
-        kept=len(told.views.keys() - {view.name for view in declared.views}),
+        kept=len(projected.views.keys() - {view.name for view in declared.views}),
         skews=tuple(sorted(said, key=lambda one: not one.differs)),
-        commands=tuple(_commands(told, declared, [one.model for one in said])),
-        unread=story.problem,
+        commands=tuple(_commands(projected, declared, [one.model for one in said])),
+        unread=projection.problem,
     )
 
 
@@ -176,9 +176,9 @@ def _lead(views: Sequence[ViewState], declared: DeclaredFeatures, said: Sequence
     return "; ".join(parts) + "."
 
 
-def _commands(told: ProjectedState, declared: DeclaredFeatures, measured: Sequence[str]) -> list[ActionCommand]:
+def _commands(projected: ProjectedState, declared: DeclaredFeatures, measured: Sequence[str]) -> list[ActionCommand]:
     if not declared.views and not declared.functions:
-        if told.publication is None:
+        if projected.publication is None:
             return [ActionCommand(text="tidemill run --backfill", does="ingest the existing data and build the views")]
         return [ActionCommand(text="tidemill run", does="apply the declarations in mill.py")]
     made = [ActionCommand(text="tidemill run", does="update the views from the newest data")]

@@ -67,40 +67,40 @@ class LoopPage(Record, frozen=True):
     head: str
 
 
-def loop_page(stores: ConsoleStores, story: LedgerProjection) -> LoopPage:
+def loop_page(stores: ConsoleStores, projection: LedgerProjection) -> LoopPage:
     """Read what is new in the ledger and put the page together."""
-    told = story.catch_up()
-    names = model_names(stores, told)
+    projected = projection.catch_up()
+    names = model_names(stores, projected)
     models = [served(stores.serving_root, name) for name in names]
-    stations = rooms(told, models, len(declared_features(stores.serving_root).functions))
+    stations = rooms(projected, models, len(declared_features(stores.serving_root).functions))
     waiting = action_items(
-        told,
+        projected,
         models,
         names,
         verify=lambda release: stores.releases.verify(release, deep=False),
         problems=stores.problems(),
-        unread=story.problem,
+        unread=projection.problem,
     )
-    closed, said = _loop(told)
+    closed, said = _loop(projected)
     return LoopPage(
         mill=stores.mill_name,
         now=to_micros(stores.clock.now()),
         headline=_headline(waiting),
-        publication=told.publication.number if told.publication else None,
-        as_of=told.as_of if told.publication else None,
+        publication=projected.publication.number if projected.publication else None,
+        as_of=projected.as_of if projected.publication else None,
         closed=closed,
         loop=said,
         rooms=stations,
-        live=tuple(live(told.models.get(one.model), one) for one in models),
+        live=tuple(live(projected.models.get(one.model), one) for one in models),
         needs=waiting,
-        recent=_recent(told.recent),
-        head=f"{told.seq}:{told.hash[:12]}",
+        recent=_recent(projected.recent),
+        head=f"{projected.seq}:{projected.hash[:12]}",
     )
 
 
-def model_names(stores: ConsoleStores, told: ProjectedState) -> list[str]:
+def model_names(stores: ConsoleStores, projected: ProjectedState) -> list[str]:
     """Declared models first, then those that only the ledger names."""
-    return [*stores.models, *sorted(told.models.keys() - set(stores.models))]
+    return [*stores.models, *sorted(projected.models.keys() - set(stores.models))]
 
 
 def _headline(waiting: tuple[ActionItem, ...]) -> str:
@@ -112,8 +112,8 @@ def _headline(waiting: tuple[ActionItem, ...]) -> str:
     return "Healthy."
 
 
-def _loop(told: ProjectedState) -> tuple[bool, str]:
-    predictions, outcomes = told.kept.get("predictions"), told.kept.get("outcomes")
+def _loop(projected: ProjectedState) -> tuple[bool, str]:
+    predictions, outcomes = projected.kept.get("predictions"), projected.kept.get("outcomes")
     if predictions is None:
         return False, "No prediction logged yet."
     if outcomes is None:

@@ -113,7 +113,7 @@ class ModelPage(Record, frozen=True):
 
 def model_page(
     stores: ConsoleStores,
-    story: LedgerProjection,
+    projection: LedgerProjection,
     model: str,
     number: int | None = None,
     sums: OutcomeStore | None = None,
@@ -121,11 +121,11 @@ def model_page(
     """Put the page of `model` together; `number` shows another release than the champion. `NoSuchRelease` names the
     nearest where there is no such model or release.
     """
-    told = story.catch_up()
-    names = model_names(stores, told)
+    projected = projection.catch_up()
+    names = model_names(stores, projected)
     if model not in names:
         raise NoSuchRelease(f"there is no model {model!r}; {nearest(model, names)}", tip="tidemill status")
-    known = told.models.get(model) or ModelProjection(model)
+    known = projected.models.get(model) or ModelProjection(model)
     shown = _shown(known, number)
     measured = shown.card.evaluation if shown else None
     shown = shareable(shown) if shown else None
@@ -152,13 +152,13 @@ def model_page(
         if shown
         else (),
         rules=_places(shown) if shown else (),
-        taken=() if shown and shown.signature else (sums or OutcomeStore()).outcomes(stores, told, model),
+        taken=() if shown and shown.signature else (sums or OutcomeStore()).outcomes(stores, projected, model),
         changes=tuple(
             LiveChange(at=change.at, actor=change.actor, what=change.what, release=change.release, before=change.before)
             for change in reversed(known.changes[-12:])
         ),
         commands=_commands(known, now_live),
-        unread=story.problem,
+        unread=projection.problem,
     )
 
 
@@ -233,8 +233,8 @@ def _tried(evaluation: Evaluation) -> list[TriedSetting]:
 def _parameters(release: Release) -> dict[str, str]:
     """The learner's settings; those of the candidates are shown with the candidates."""
     given = release.card.parameters
-    told = release.signature is not None and "members" in given
-    return {name: parameter(value) for name, value in given.items() if not (told and name == "members")}
+    listed = release.signature is not None and "members" in given
+    return {name: parameter(value) for name, value in given.items() if not (listed and name == "members")}
 
 
 def _places(release: Release) -> tuple[SlateStage, ...]:

@@ -92,10 +92,10 @@ class RunPage(Record, frozen=True):
 
 
 def run_page(
-    stores: ConsoleStores, story: LedgerProjection, model: str, number: int
+    stores: ConsoleStores, projection: LedgerProjection, model: str, number: int
 ) -> tuple[RunPage, tuple[Trial, ...]]:
     """The page of `model#number`, and its trials to draw. `NoSuchRelease` names the nearest where there is none."""
-    told = story.catch_up()
+    projected = projection.catch_up()
     found, unread = all_runs(stores, model)
     if unread is not None:
         raise LedgerError(f"the ledger cannot be read: {unread}", tip="tidemill audit verify")
@@ -104,15 +104,15 @@ def run_page(
         names = [one.name for one in found]
         there = nearest(f"{model}#{number}", names[:200]) if names else f"{model} has no runs"
         raise NoSuchRelease(f"there is no run {model}#{number}; {there}", tip="the Runs page lists them")
-    known = told.models.get(model) or ModelProjection(model)
+    known = projected.models.get(model) or ModelProjection(model)
     figure = key_figure(found)
     best = best_of(found, figure)
     trials = tuple(sorted(stores.runs.trials(run.name), key=_order))
     varied = varying(trials)
     learned = known.learned_live
     live = run_of(learned, found) if learned else None
-    told_once = [one for one in curves(stores.runs.points(run.name)) if not _told_by(trials, one.name)]
-    moved = tuple(one for one in told_once if one.n > 2 and one.lowest.value != one.highest.value)
+    logged = [one for one in curves(stores.runs.points(run.name)) if not _repeats_trials(trials, one.name)]
+    moved = tuple(one for one in logged if one.n > 2 and one.lowest.value != one.highest.value)
     climb = best_so_far(trials)
     page = RunPage(
         mill=stores.mill_name,
@@ -125,7 +125,7 @@ def run_page(
         figures=_figures(run),
         parameters=settings(run),
         curves=(climb, *moved) if climb else moved,
-        noted={one.name: one.last.value for one in told_once if one not in moved},
+        noted={one.name: one.last.value for one in logged if one not in moved},
         varied=tuple(varied),
         shared=_shared(trials, varied),
         trials=tuple(_trial(trial, run.best, varied) for trial in trials),
@@ -138,7 +138,7 @@ def run_page(
     return page, trials
 
 
-def _told_by(trials: tuple[Trial, ...], name: str) -> bool:
+def _repeats_trials(trials: tuple[Trial, ...], name: str) -> bool:
     """Whether a metric repeats what the trials show: a setting, their score, or their number."""
     if not trials:
         return False

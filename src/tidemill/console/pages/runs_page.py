@@ -93,12 +93,12 @@ class RunsPage(Record, frozen=True):
 
 
 def runs_page(
-    stores: ConsoleStores, story: LedgerProjection, model: str | None = None, kind: str | None = None
+    stores: ConsoleStores, projection: LedgerProjection, model: str | None = None, kind: str | None = None
 ) -> RunsPage:
     """Put the page together; `NoSuchRelease` for a model that is not there, `BadRequest` for an unknown kind."""
-    told = story.catch_up()
+    projected = projection.catch_up()
     found, unread = all_runs(stores)
-    names = known_models(stores, told, found)
+    names = known_models(stores, projected, found)
     if model is not None and model not in names:
         raise NoSuchRelease(f"there is no model {model!r}; {nearest(model, names)}", tip="tidemill status")
     if kind is not None and kind not in KINDS:
@@ -109,7 +109,7 @@ def runs_page(
     running = sum(run.state == "running" for run in shown)
     limit = None if model is not None else LISTED
     groups = tuple(
-        _group(stores, told.models.get(name) or ModelProjection(name), runs, limit)
+        _group(stores, projected.models.get(name) or ModelProjection(name), runs, limit)
         for name in names
         if (runs := [run for run in shown if run.model == name])
     )
@@ -125,7 +125,7 @@ def runs_page(
         running=running,
         refreshes=len(asked) - len(shown),
         groups=groups,
-        unread=story.problem or unread,
+        unread=projection.problem or unread,
     )
 
 
@@ -137,9 +137,9 @@ def all_runs(stores: ConsoleStores, model: str | None = None) -> tuple[list[Run]
         return [], error.message if isinstance(error, LedgerError) else str(error)
 
 
-def known_models(stores: ConsoleStores, told: ProjectedState, runs: Iterable[Run]) -> list[str]:
+def known_models(stores: ConsoleStores, projected: ProjectedState, runs: Iterable[Run]) -> list[str]:
     """Declared models first, then those that only have runs."""
-    names = model_names(stores, told)
+    names = model_names(stores, projected)
     return [*names, *sorted({run.model for run in runs} - set(names))]
 
 

@@ -34,7 +34,7 @@ class ActionItem(Record, frozen=True):
 
 
 def action_items(
-    told: ProjectedState,
+    projected: ProjectedState,
     serving: Sequence[ServedModel],
     models: Sequence[str],
     *,
@@ -46,20 +46,20 @@ def action_items(
     why the ledger could not be read, `problems` are the findings of the last verification.
     """
     found = [*_unread(unread), *_problems(problems)]
-    found += [need for model in told.models.values() for need in _damaged(model, verify)]
-    found += [need for one in serving for need in _pointers(one, told)]
-    found += [need for stream in told.streams.values() for need in _held(stream.name, stream.held)]
-    found += [need for one in serving if one.off for need in _off(one, told.models.get(one.model))]
-    if told.publication is None:
+    found += [need for model in projected.models.values() for need in _damaged(model, verify)]
+    found += [need for one in serving for need in _pointers(one, projected)]
+    found += [need for stream in projected.streams.values() for need in _held(stream.name, stream.held)]
+    found += [need for one in serving if one.off for need in _off(one, projected.models.get(one.model))]
+    if projected.publication is None:
         found.append(
             _need(
                 "decide", "No data has been ingested yet", (), ("tidemill run --backfill", "ingest the existing data")
             )
         )
     else:
-        found += [need for name in models for need in _unserved(name, told.models.get(name))]
-    found += [need for model in told.models.values() for need in _warned(model)]
-    found += [need for model in told.models.values() for need in _candidate(model)]
+        found += [need for name in models for need in _unserved(name, projected.models.get(name))]
+    found += [need for model in projected.models.values() for need in _warned(model)]
+    found += [need for model in projected.models.values() for need in _candidate(model)]
     order = {"broken": 0, "decide": 1, "hint": 2}
     return tuple(sorted(found, key=lambda need: order[need.weight]))
 
@@ -103,12 +103,12 @@ def _damaged(model: ModelProjection, verify: Callable[[Release], None]) -> list[
     return []
 
 
-def _pointers(one: ServedModel, told: ProjectedState) -> list[ActionItem]:
+def _pointers(one: ServedModel, projected: ProjectedState) -> list[ActionItem]:
     if one.problem is not None:
         back = (f"tidemill rollback {one.model}", "roll back to the previous release")
         keeps = [f"{one.release} keeps serving."] if one.release and one.release != one.promoted else []
         return [_need("broken", f"The server reports a problem with {one.model}", [one.problem, *keeps], back)]
-    model = told.models.get(one.model)
+    model = projected.models.get(one.model)
     champion = model.champion if model else None
     if champion is None or one.promoted == champion.name:
         return []

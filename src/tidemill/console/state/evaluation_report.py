@@ -90,10 +90,10 @@ def parts(evaluation: Evaluation) -> SliceTable:
     """The finer parts of an evaluation by the figure that names its worst one."""
     metric = f"ndcg@{evaluation.k}"
     made = [_part(part, metric) for part in evaluation.parts]
-    told = [part for part in made if part.difference is not None]
+    shown = [part for part in made if part.difference is not None]
     few = [part for part in made if part.difference is None]
-    told.sort(key=lambda part: part.difference.value if part.difference else 0.0)
-    return SliceTable(metric=metric, parts=(*told, *few))
+    shown.sort(key=lambda part: part.difference.value if part.difference else 0.0)
+    return SliceTable(metric=metric, parts=(*shown, *few))
 
 
 def _part(part: SliceResult, metric: str) -> SliceRow:

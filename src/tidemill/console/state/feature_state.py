@@ -87,14 +87,16 @@ class ViewMeasurements:
             return known[2]
 
 
-def view_state(stores: ConsoleStores, told: ProjectedState, view: DeclaredView, measured: ViewMeasurement) -> ViewState:
+def view_state(
+    stores: ConsoleStores, projected: ProjectedState, view: DeclaredView, measured: ViewMeasurement
+) -> ViewState:
     """Declaration and measurements together, as of the server's clock: a replay's instant, else now."""
     now = to_micros(replayed(stores.serving_root) or stores.clock.now())
     age = view_freshness(measured.at, ttl_us=view.ttl_us, now=now)
-    made = told.made.get(view.name)
+    made = projected.made.get(view.name)
     last = made[-1] if made else None
     missing = sum(one.missing for one in measured.columns) / len(measured.columns) if measured.columns else 0.0
-    weight, says, commands = _needs(told, view, age, measured.columns, bool(made))
+    weight, says, commands = _needs(projected, view, age, measured.columns, bool(made))
     return ViewState(
         name=view.name,
         entity=view.entity,
@@ -117,7 +119,7 @@ def view_state(stores: ConsoleStores, told: ProjectedState, view: DeclaredView, 
 
 
 def _needs(
-    told: ProjectedState, view: DeclaredView, age: ViewFreshness, columns: tuple[ColumnStatistics, ...], made: bool
+    projected: ProjectedState, view: DeclaredView, age: ViewFreshness, columns: tuple[ColumnStatistics, ...], made: bool
 ) -> tuple[Weight, list[str], list[ActionCommand]]:
     """Weight, findings and commands of a view, the most urgent first."""
     run = ActionCommand(text="tidemill run", does="ingest new data and rebuild the views")

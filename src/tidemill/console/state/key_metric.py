@@ -17,7 +17,7 @@ _LESS = {"loss", "error", "rmse", "mae", "mse", "brier", "logloss", "latency", "
 
 
 def key_figure(runs: Sequence[Run], among: Sequence[str] = ()) -> str:
-    """The figure that runs are told apart by: the one that most of them have, of these a hit rate of users with
+    """The key metric of runs: the one that most of them have, of these a hit rate of users with
     history; with `among` one of those. Empty where there is none.
     """
     counts = Counter(name for run in runs for name in run.metrics if not among or name in among)

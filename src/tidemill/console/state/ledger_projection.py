@@ -1,7 +1,7 @@
 """Ledger projection: the state of each component, folded from the ledger line by line as it grows.
 
 A page that is looked at every few seconds must not read 100,000 lines each time: only lines after the last one seen are
-read. A ledger that cannot be read leaves the story where it was and says so.
+read. A ledger that cannot be read leaves the state as it was, with the reason in `problem`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from tidemill.core.record_format import decode_record
 from tidemill.core.records.ingest import Increment, Publication, Verdict
 from tidemill.core.records.release import Release
 
-#: Acts that come often, and would push out what people did; the end of a run is told, and its beginning is not.
-_UNTOLD = {"log", "run-begin", "run-points", "trial"}
+#: Frequent acts that would push out the acts of people; the end of a run is shown, and its beginning is not.
+_HIDDEN_ACTS = {"log", "run-begin", "run-points", "trial"}
 #: How many of the last acts are kept for reading.
 RECENT = 80
 #: How many times that a view was written are kept for reading.
@@ -123,60 +123,60 @@ class ProjectedState:
 
 
 class LedgerProjection:
-    """The fold over a ledger; `told` is what it knows, `problem` why it could not go on."""
+    """The fold over a ledger; `projected` is its state, `problem` why it could not go on."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self.told = ProjectedState()
+        self.projected = ProjectedState()
         self.problem: str | None = None
 
     def catch_up(self) -> ProjectedState:
         """Fold the lines since the last time; after a ledger was replaced by another one, all of them."""
         try:
             head = self._ledger.head()
-            if head.seq < self.told.seq or (head.seq == self.told.seq and head.hash != self.told.hash):
-                self.told = ProjectedState()
-            for line in self._ledger.find(after=self.told.seq) if head.seq > self.told.seq else ():
+            if head.seq < self.projected.seq or (head.seq == self.projected.seq and head.hash != self.projected.hash):
+                self.projected = ProjectedState()
+            for line in self._ledger.find(after=self.projected.seq) if head.seq > self.projected.seq else ():
                 self._fold(line)
             self.problem = None
         except (LedgerError, OSError) as error:
             self.problem = error.message if isinstance(error, LedgerError) else str(error)
-        return self.told
+        return self.projected
 
     def _fold(self, line: LedgerEntry) -> None:
         fold = _FOLDS.get(line.act)
         if fold is not None:
-            fold(self.told, line)
-        if line.act not in _UNTOLD:
-            self.told.recent.appendleft(line)
-        self.told.seq, self.told.hash = line.seq, line.hash
+            fold(self.projected, line)
+        if line.act not in _HIDDEN_ACTS:
+            self.projected.recent.appendleft(line)
+        self.projected.seq, self.projected.hash = line.seq, line.hash
 
 
-def _publish(told: ProjectedState, line: LedgerEntry) -> None:
+def _publish(projected: ProjectedState, line: LedgerEntry) -> None:
     publication = decode_record(line.details["publication"], Publication)
-    told.publication, told.published_at = publication, line.at
-    told.as_of = max(told.as_of, publication.as_of)
+    projected.publication, projected.published_at = publication, line.at
+    projected.as_of = max(projected.as_of, publication.as_of)
     if "increment" in line.details:
         increment = decode_record(line.details["increment"], Increment)
-        _arrived(told, line, IncrementProjection(increment, publication.verdict, line.at, held=False))
+        _arrived(projected, line, IncrementProjection(increment, publication.verdict, line.at, held=False))
 
 
-def _hold(told: ProjectedState, line: LedgerEntry) -> None:
+def _hold(projected: ProjectedState, line: LedgerEntry) -> None:
     increment = decode_record(line.details["increment"], Increment)
     verdict = decode_record(line.details["verdict"], Verdict)
-    _arrived(told, line, IncrementProjection(increment, verdict, line.at, held=True))
+    _arrived(projected, line, IncrementProjection(increment, verdict, line.at, held=True))
 
 
-def _accept(told: ProjectedState, line: LedgerEntry) -> None:
-    stream = told.streams.get(line.about.removeprefix("stream:"))
+def _accept(projected: ProjectedState, line: LedgerEntry) -> None:
+    stream = projected.streams.get(line.about.removeprefix("stream:"))
     one = stream.increments.get(int(line.details["number"])) if stream else None
     if one is not None:
         one.held = False
 
 
-def _arrived(told: ProjectedState, line: LedgerEntry, one: IncrementProjection) -> None:
+def _arrived(projected: ProjectedState, line: LedgerEntry, one: IncrementProjection) -> None:
     name = line.about.removeprefix("stream:")
-    stream = told.streams.setdefault(name, StreamProjection(name))
+    stream = projected.streams.setdefault(name, StreamProjection(name))
     stream.at = line.at
     stream.increments[one.increment.number] = one
     settled = stream.increments.get(one.increment.replaces_increment or 0)
@@ -184,40 +184,40 @@ def _arrived(told: ProjectedState, line: LedgerEntry, one: IncrementProjection) 
         settled.held = False
 
 
-def _features(told: ProjectedState, line: LedgerEntry) -> None:
-    told.views[line.about.removeprefix("view:")] = (
+def _features(projected: ProjectedState, line: LedgerEntry) -> None:
+    projected.views[line.about.removeprefix("view:")] = (
         int(line.details["publication"]),
         int(line.details["rows"]),
         line.at,
     )
-    told.made.setdefault(line.about.removeprefix("view:"), deque(maxlen=VERSIONS)).append(line)
+    projected.made.setdefault(line.about.removeprefix("view:"), deque(maxlen=VERSIONS)).append(line)
 
 
-def _model(told: ProjectedState, line: LedgerEntry) -> ModelProjection:
+def _model(projected: ProjectedState, line: LedgerEntry) -> ModelProjection:
     name = line.about.removeprefix("model:")
-    return told.models.setdefault(name, ModelProjection(name))
+    return projected.models.setdefault(name, ModelProjection(name))
 
 
-def _learn(told: ProjectedState, line: LedgerEntry) -> None:
-    _model(told, line).learned.append(line)
+def _learn(projected: ProjectedState, line: LedgerEntry) -> None:
+    _model(projected, line).learned.append(line)
 
 
-def _release(told: ProjectedState, line: LedgerEntry) -> None:
-    _model(told, line).releases.append((decode_record(line.details["release"], Release), line))
+def _release(projected: ProjectedState, line: LedgerEntry) -> None:
+    _model(projected, line).releases.append((decode_record(line.details["release"], Release), line))
 
 
-def _promote(told: ProjectedState, line: LedgerEntry) -> None:
+def _promote(projected: ProjectedState, line: LedgerEntry) -> None:
     release = line.refs_out[0].removeprefix("release:")
     change = ChampionChange(line.at, line.actor, line.details["why"], release, line.details["from"])
-    _model(told, line).changes.append(change)
+    _model(projected, line).changes.append(change)
 
 
-def _switch(told: ProjectedState, line: LedgerEntry) -> None:
-    _model(told, line).changes.append(ChampionChange(line.at, line.details.get("who") or line.actor, line.act))
+def _switch(projected: ProjectedState, line: LedgerEntry) -> None:
+    _model(projected, line).changes.append(ChampionChange(line.at, line.details.get("who") or line.actor, line.act))
 
 
-def _log(told: ProjectedState, line: LedgerEntry) -> None:
-    kept = told.kept.setdefault(line.about.removeprefix("table:"), LoggedRows())
+def _log(projected: ProjectedState, line: LedgerEntry) -> None:
+    kept = projected.kept.setdefault(line.about.removeprefix("table:"), LoggedRows())
     kept.rows += int(line.details["rows"])
     kept.at = line.at
 

@@ -40,11 +40,11 @@ class OutcomeStore:
         self._known: dict[str, tuple[int, int, tuple[ReleaseOutcomes, ...]]] = {}
         self._lock = threading.Lock()
 
-    def outcomes(self, stores: ConsoleStores, told: ProjectedState, model: str) -> tuple[ReleaseOutcomes, ...]:
+    def outcomes(self, stores: ConsoleStores, projected: ProjectedState, model: str) -> tuple[ReleaseOutcomes, ...]:
         """Expected against actual for each release of `model` that answered, newest first; empty while nothing came
         back.
         """
-        counts = [told.kept[table].rows if table in told.kept else 0 for table in (PREDICTIONS, OUTCOMES)]
+        counts = [projected.kept[table].rows if table in projected.kept else 0 for table in (PREDICTIONS, OUTCOMES)]
         if not all(counts):
             return ()
         with self._lock:
@@ -52,17 +52,17 @@ class OutcomeStore:
             if known is None or any(
                 now < then or now > 1.02 * then for then, now in zip(known[:2], counts, strict=True)
             ):
-                known = (counts[0], counts[1], _taken(stores, told, model))
+                known = (counts[0], counts[1], _taken(stores, projected, model))
                 self._known[model] = known
         return known[2]
 
 
-def _taken(stores: ConsoleStores, told: ProjectedState, model: str) -> tuple[ReleaseOutcomes, ...]:
+def _taken(stores: ConsoleStores, projected: ProjectedState, model: str) -> tuple[ReleaseOutcomes, ...]:
     predictions, outcomes = stores.table(PREDICTIONS), stores.table(OUTCOMES)
     if predictions is None or outcomes is None:
         return ()
     answered = predictions.filter(pc.equal(predictions["model"], model))
-    known = told.models.get(model)
+    known = projected.models.get(model)
     found = realised_rates(answered, outcomes, _promised([made for made, _ in known.releases] if known else []))
     return tuple(_grouped(found))
 
@@ -84,10 +84,10 @@ def _grouped(found: Sequence[RealisedRate]) -> list[ReleaseOutcomes]:
     for one in found:
         by_release.setdefault(one.release, []).append(one)
     newest = sorted(by_release.items(), key=lambda one: _number(one[0]), reverse=True)[:RELEASES]
-    return [_told(release, rows[0], rows[1 : POSITIONS + 1]) for release, rows in newest]
+    return [_outcomes(release, rows[0], rows[1 : POSITIONS + 1]) for release, rows in newest]
 
 
-def _told(release: str, whole: RealisedRate, positions: Sequence[RealisedRate]) -> ReleaseOutcomes:
+def _outcomes(release: str, whole: RealisedRate, positions: Sequence[RealisedRate]) -> ReleaseOutcomes:
     if whole.shown < FEWEST_USERS:
         return ReleaseOutcomes(release=release, answers=whole.shown, whole=None, positions=())
     return ReleaseOutcomes(release=release, answers=whole.shown, whole=whole, positions=tuple(positions))

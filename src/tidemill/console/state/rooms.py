@@ -25,40 +25,42 @@ class RoomState(Record, frozen=True):
     at: int | None
 
 
-def rooms(told: ProjectedState, serving: Sequence[ServedModel], functions: int = 0) -> tuple[RoomState, ...]:
+def rooms(projected: ProjectedState, serving: Sequence[ServedModel], functions: int = 0) -> tuple[RoomState, ...]:
     """All components from `sources` to `feedback`; `functions` is the number of on-demand functions."""
     return (
-        _sources(told),
-        _lake(told),
-        _checks(told),
-        _features(told, functions),
-        _models(told),
-        _training(told),
-        _release(told),
-        _serving(told, serving),
-        _feedback(told),
+        _sources(projected),
+        _lake(projected),
+        _checks(projected),
+        _features(projected, functions),
+        _models(projected),
+        _training(projected),
+        _release(projected),
+        _serving(projected, serving),
+        _feedback(projected),
     )
 
 
-def _sources(told: ProjectedState) -> RoomState:
-    if not told.streams:
+def _sources(projected: ProjectedState) -> RoomState:
+    if not projected.streams:
         return _waits("sources", "No data received yet.")
-    last = max(told.streams.values(), key=lambda stream: stream.at).last.increment
+    last = max(projected.streams.values(), key=lambda stream: stream.at).last.increment
     rows = counted(last.counts.arrived, "row")
-    says = f"{counted(len(told.streams), 'stream')}. Latest: {last.stream}, {day(last.day)}, {rows}."
-    return RoomState(name="sources", state="well", says=says, at=max(stream.at for stream in told.streams.values()))
+    says = f"{counted(len(projected.streams), 'stream')}. Latest: {last.stream}, {day(last.day)}, {rows}."
+    return RoomState(
+        name="sources", state="well", says=says, at=max(stream.at for stream in projected.streams.values())
+    )
 
 
-def _lake(told: ProjectedState) -> RoomState:
-    if told.publication is None:
+def _lake(projected: ProjectedState) -> RoomState:
+    if projected.publication is None:
         return _waits("lake", "Nothing published yet.")
-    tables = counted(len(told.publication.versions), "table")
-    says = f"Publication {number(told.publication.number)}: {tables}, data through {through(told.as_of)}."
-    return RoomState(name="lake", state="well", says=says, at=told.published_at)
+    tables = counted(len(projected.publication.versions), "table")
+    says = f"Publication {number(projected.publication.number)}: {tables}, data through {through(projected.as_of)}."
+    return RoomState(name="lake", state="well", says=says, at=projected.published_at)
 
 
-def _checks(told: ProjectedState) -> RoomState:
-    increments = [one for stream in told.streams.values() for one in stream.increments.values()]
+def _checks(projected: ProjectedState) -> RoomState:
+    increments = [one for stream in projected.streams.values() for one in stream.increments.values()]
     if not increments:
         return _waits("checks", "No increment checked yet.")
     held = sum(one.held for one in increments)
@@ -71,29 +73,29 @@ def _checks(told: ProjectedState) -> RoomState:
     return RoomState(name="checks", state="well", says=says, at=at)
 
 
-def _features(told: ProjectedState, functions: int) -> RoomState:
+def _features(projected: ProjectedState, functions: int) -> RoomState:
     computed = f"{counted(functions, 'on-demand function')}"
-    if not told.views and functions:
-        return RoomState(name="features", state="well", says=f"{computed}.", at=told.published_at)
-    if not told.views:
+    if not projected.views and functions:
+        return RoomState(name="features", state="well", says=f"{computed}.", at=projected.published_at)
+    if not projected.views:
         return _waits("features", "No feature view materialised yet.")
-    rows = sum(rows for _, rows, _ in told.views.values())
-    says = f"{counted(len(told.views), 'view')}, {counted(rows, 'row')} online."
+    rows = sum(rows for _, rows, _ in projected.views.values())
+    says = f"{counted(len(projected.views), 'view')}, {counted(rows, 'row')} online."
     says += f" {computed}." if functions else ""
-    return RoomState(name="features", state="well", says=says, at=max(at for _, _, at in told.views.values()))
+    return RoomState(name="features", state="well", says=says, at=max(at for _, _, at in projected.views.values()))
 
 
-def _models(told: ProjectedState) -> RoomState:
-    learned = [line for model in told.models.values() for line in model.learned]
+def _models(projected: ProjectedState) -> RoomState:
+    learned = [line for model in projected.models.values() for line in model.learned]
     if not learned:
         return _waits("models", "No model trained yet.")
-    names = sum(bool(model.learned) for model in told.models.values())
+    names = sum(bool(model.learned) for model in projected.models.values())
     says = f"{counted(names, 'model')}, {counted(len(learned), 'bundle')} trained."
     return RoomState(name="models", state="well", says=says, at=max(line.at for line in learned))
 
 
-def _training(told: ProjectedState) -> RoomState:
-    made = [pair for model in told.models.values() for pair in model.releases]
+def _training(projected: ProjectedState) -> RoomState:
+    made = [pair for model in projected.models.values() for pair in model.releases]
     if not made:
         return _waits("training", "No release created yet.")
     release, line = max(made, key=lambda pair: pair[1].at)
@@ -102,8 +104,8 @@ def _training(told: ProjectedState) -> RoomState:
     return RoomState(name="training", state="well", says=says, at=line.at)
 
 
-def _release(told: ProjectedState) -> RoomState:
-    changes = [change for model in told.models.values() for change in model.changes if change.release]
+def _release(projected: ProjectedState) -> RoomState:
+    changes = [change for model in projected.models.values() for change in model.changes if change.release]
     if not changes:
         return _waits("release", "No champion yet.")
     last = max(reversed(changes), key=lambda change: change.at)  # of two at the same instant the later one
@@ -111,9 +113,9 @@ def _release(told: ProjectedState) -> RoomState:
     return RoomState(name="release", state="well", says=f"{last.actor} {did} {last.release}.", at=last.at)
 
 
-def _serving(told: ProjectedState, serving: Sequence[ServedModel]) -> RoomState:
+def _serving(projected: ProjectedState, serving: Sequence[ServedModel]) -> RoomState:
     live = [model for model in serving if model.release]
-    at = max((model.since for model in told.models.values() if model.since), default=None)
+    at = max((model.since for model in projected.models.values() if model.since), default=None)
     if not live:
         return _waits("serving", "No live model yet.")
     broken = next((model.problem for model in serving if model.problem), None)
@@ -129,8 +131,8 @@ def _serving(told: ProjectedState, serving: Sequence[ServedModel]) -> RoomState:
     return RoomState(name="serving", state="well", says=says, at=at)
 
 
-def _feedback(told: ProjectedState) -> RoomState:
-    predictions, outcomes = told.kept.get("predictions"), told.kept.get("outcomes")
+def _feedback(projected: ProjectedState) -> RoomState:
+    predictions, outcomes = projected.kept.get("predictions"), projected.kept.get("outcomes")
     if predictions is None:
         return _waits("feedback", "No prediction logged yet.")
     said = f"{counted(predictions.rows, 'prediction')} logged"

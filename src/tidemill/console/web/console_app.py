@@ -86,7 +86,7 @@ class _ConsolePages:
 
     def __init__(self, stores: ConsoleStores) -> None:
         self._stores = stores
-        self._story = LedgerProjection(stores.ledger)
+        self._projection = LedgerProjection(stores.ledger)
         self._sums = OutcomeStore()
         self._comparisons = ComparisonStore()
         self._measured = ViewMeasurements()
@@ -95,11 +95,11 @@ class _ConsolePages:
         self._environment = _environment(self._assets)
 
     async def loop(self, request: Request) -> Response:
-        page = await self._made(lambda: loop_page(self._stores, self._story))
+        page = await self._made(lambda: loop_page(self._stores, self._projection))
         return self._html(request, "loop.html", page=page, ring=room_diagram)
 
     async def loop_json(self, request: Request) -> Response:
-        return _json(request, await self._made(lambda: loop_page(self._stores, self._story)))
+        return _json(request, await self._made(lambda: loop_page(self._stores, self._projection)))
 
     async def model(self, request: Request) -> Response:
         page = await self._model(request)
@@ -114,14 +114,14 @@ class _ConsolePages:
         if asked is not None and not (asked.isascii() and asked.isdecimal() and len(asked) < 10):
             raise BadRequest("`release` must be the number of a release")
         number = int(asked) if asked else None
-        return await self._made(lambda: model_page(self._stores, self._story, model, number, self._sums))
+        return await self._made(lambda: model_page(self._stores, self._projection, model, number, self._sums))
 
     async def features(self, request: Request) -> Response:
-        page = await self._made(lambda: features_page(self._stores, self._story, self._measured))
+        page = await self._made(lambda: features_page(self._stores, self._projection, self._measured))
         return self._html(request, "features.html", page=page)
 
     async def features_json(self, request: Request) -> Response:
-        return _json(request, await self._made(lambda: features_page(self._stores, self._story, self._measured)))
+        return _json(request, await self._made(lambda: features_page(self._stores, self._projection, self._measured)))
 
     async def feature_view(self, request: Request) -> Response:
         return self._html(request, "feature_view.html", page=await self._feature_view(request), spread=histogram)
@@ -131,7 +131,7 @@ class _ConsolePages:
 
     async def _feature_view(self, request: Request) -> FeatureViewPage:
         view = request.path_params["view"]
-        return await self._made(lambda: feature_view_page(self._stores, self._story, view, self._measured))
+        return await self._made(lambda: feature_view_page(self._stores, self._projection, view, self._measured))
 
     async def runs(self, request: Request) -> Response:
         page = await self._runs(request)
@@ -142,7 +142,7 @@ class _ConsolePages:
 
     async def _runs(self, request: Request) -> RunsPage:
         model, kind = (request.query_params.get(name) or None for name in ("model", "kind"))
-        return await self._made(lambda: runs_page(self._stores, self._story, model, kind))
+        return await self._made(lambda: runs_page(self._stores, self._projection, model, kind))
 
     async def compare(self, request: Request) -> Response:
         page = await self._compare(request)
@@ -153,7 +153,7 @@ class _ConsolePages:
 
     async def _compare(self, request: Request) -> ComparePage:
         keys = request.query_params.getlist("run")
-        return await self._made(lambda: compare_page(self._stores, self._story, keys, self._comparisons))
+        return await self._made(lambda: compare_page(self._stores, self._projection, keys, self._comparisons))
 
     async def run(self, request: Request) -> Response:
         return await self._run(request, "run.html")
@@ -175,7 +175,7 @@ class _ConsolePages:
 
     async def _one_run(self, request: Request) -> tuple[RunPage, tuple[Trial, ...]]:
         model, number = request.path_params["model"], request.path_params["number"]
-        return await self._made(lambda: run_page(self._stores, self._story, model, number))
+        return await self._made(lambda: run_page(self._stores, self._projection, model, number))
 
     async def _made(self, make: Callable[[], _T]) -> _T:
         def alone() -> _T:
