@@ -2,11 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/beauty.py [--data FOLDER] [--validation] [MODEL …]
 
-The protocol is that of "Time to Split" (arXiv 2507.16289): T is the 0.9 quantile of the timestamps, models are trained on
-events until T and are not refreshed, the full catalogue is ranked, seen items are dropped, targets without a training
-event are misses. Evaluated are the 6,110 users whose last event lies after T, twice: with every earlier event as history,
-also those after T (what the published figures were measured with), and with events until T alone. Events at the same
-time keep the order of the file. No model uses the time of the request: item counts and ages are those at T.
+The protocol is that of "Time to Split" (arXiv 2507.16289): T is the 0.9 quantile of the timestamps, models are trained
+on events until T and are not refreshed, the full catalogue is ranked, seen items are dropped, targets without a
+training event are misses. Evaluated are the 6,110 users whose last event lies after T, twice: with every earlier event
+as history, also those after T (what the published figures were measured with), and with events until T alone. Events at
+the same time keep the order of the file. No model uses the time of the request: item counts and ages are those at T.
 
 Everything goes through the product's own classes: `learn`, and the slate that answers. Settings are in the code;
 those of the blend were chosen on windows before T, which `--validation` measures: T is moved to the 0.9 quantile of

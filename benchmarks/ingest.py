@@ -1,4 +1,4 @@
-"""Ingest compared with its peer: 2,000,000 generated reviews with text, gzipped, from the file to a checked Delta table.
+"""Ingest compared with its peer: 2,000,000 generated reviews with text, gzipped, from file to a checked Delta table.
 
     python benchmarks/ingest.py [--rows 2000000] [--keep FOLDER]
 
