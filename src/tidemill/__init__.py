@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tidemill.checks import between as between
     from tidemill.checks import fresh as fresh
+    from tidemill.checks import freshness as freshness
     from tidemill.checks import like_history as like_history
     from tidemill.checks import not_null as not_null
     from tidemill.checks import refused_share as refused_share
@@ -55,7 +56,7 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "checks": "between fresh like_history not_null refused_share repeated_share",
+            "checks": "between fresh freshness like_history not_null refused_share repeated_share",
             "core.contract.contract": "Event event_time field item subject",
             "core.search_space": "grid search",
             "loop.notebook.workbench": "open_project",

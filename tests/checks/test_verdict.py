@@ -19,6 +19,7 @@ from tidemill.checks import (
     defaults,
     evaluate,
     fresh,
+    freshness,
     like_history,
     not_null,
     refused_share,
@@ -37,7 +38,7 @@ _EVERY: list[AnyExpectation] = [
     between("n", None, 3),
     between("rating", 0, None),
     not_null("name", share=0.5),
-    fresh("10 days"),
+    freshness("10 days"),
     refused_share(at_most=0.02),
     repeated_share(at_most=0.1),
     like_history("row_count"),
@@ -70,7 +71,7 @@ def test_every_failure_is_listed_with_n_observed_and_expected() -> None:
         "between(rating, 1, 5, share=0.9)": (20, 0.0, 0.9, 1.0),
         "between(n, -∞, 3, share=1)": (20, 0.0, 1.0, 1.0),
         "not_null(name, share=0.5)": (20, 0.0, 0.5, 1.0),
-        "fresh(10 days)": (20, 41.0, None, 10.0),
+        "freshness(10 days)": (20, 41.0, None, 10.0),
         "refused_share(at_most=0.02)": (100, 0.5, 0.0, 0.02),
         "repeated_share(at_most=0.1)": (50, 0.6, 0.0, 0.1),
     }
@@ -114,11 +115,15 @@ def test_ends_are_inside() -> None:
     assert evaluate("t", rows, [between("rating", 1, 4.999)], as_of=_AS_OF).outcome == "hold"
 
 
+def test_the_former_name_of_freshness_still_works() -> None:
+    assert fresh is freshness
+
+
 @pytest.mark.parametrize(("newest", "outcome"), [(1, "pass"), (10, "pass")])
 def test_fresh_reaches_back_exactly_so_far(newest: int, outcome: str) -> None:
     rows = _rows((1.0, 1, "x", _day(newest)))
-    assert evaluate("t", rows, [fresh("10 days")], as_of=_AS_OF).outcome == outcome
-    assert evaluate("t", rows, [fresh("10 days")], as_of=_AS_OF + newest_later(newest)).outcome == "hold"
+    assert evaluate("t", rows, [freshness("10 days")], as_of=_AS_OF).outcome == outcome
+    assert evaluate("t", rows, [freshness("10 days")], as_of=_AS_OF + newest_later(newest)).outcome == "hold"
 
 
 def newest_later(newest: int) -> int:
@@ -212,10 +217,10 @@ def test_spark_gives_the_same_verdict() -> None:
     ("expectation", "error", "says"),
     [
         (between("raiting", 1, 5), UnknownName, "did you mean `rating`"),
-        (between("name", 1, 5), TypeMismatch, "a number is needed"),
+        (between("name", 1, 5), TypeMismatch, "a number is required"),
         (not_null("nam"), UnknownName, "did you mean `name`"),
-        (fresh("1 day", "rating"), TypeMismatch, "a time is needed"),
-        (like_history("mean", "name"), TypeMismatch, "a number is needed"),
+        (freshness("1 day", "rating"), TypeMismatch, "a time is required"),
+        (like_history("mean", "name"), TypeMismatch, "a number is required"),
         (like_history("null_share", "raiting"), UnknownName, "did you mean `rating`"),
     ],
 )
@@ -231,9 +236,9 @@ def test_a_time_is_found_when_it_is_the_only_one() -> None:
         {"a": pa.array([_day(1)], _SCHEMA.field("at").type), "b": pa.array([_day(10)], _SCHEMA.field("at").type)}
     )
     with pytest.raises(TypeMismatch, match="2 columns are times"):
-        evaluate("t", two, [fresh("5 days")], as_of=_AS_OF)
-    assert evaluate("t", two, [fresh("5 days")], as_of=_AS_OF, event_time="b").outcome == "pass"
-    assert evaluate("t", two, [fresh("5 days", "a")], as_of=_AS_OF, event_time="b").outcome == "hold"
+        evaluate("t", two, [freshness("5 days")], as_of=_AS_OF)
+    assert evaluate("t", two, [freshness("5 days")], as_of=_AS_OF, event_time="b").outcome == "pass"
+    assert evaluate("t", two, [freshness("5 days", "a")], as_of=_AS_OF, event_time="b").outcome == "hold"
 
 
 @pytest.mark.parametrize(

@@ -52,4 +52,4 @@ def test_every_branch_stands_in_the_drawn_tree() -> None:
 def test_the_nearest_name() -> None:
     assert nearest("ratigns", ["ratings", "items"]) == "did you mean `ratings`?"
     assert nearest("zzz", ["b", "a"]) == "known: a, b"
-    assert nearest("zzz", []) == "nothing is known here yet"
+    assert nearest("zzz", []) == "none exist yet"

@@ -52,7 +52,7 @@ def test_an_older_form_is_read_as_the_present_one(number: str) -> None:
 
 
 def test_a_newer_form_is_refused_by_name_and_place() -> None:
-    with pytest.raises(FormatTooNew, match=r"in a\.json has format 3, and this tidemill reads up to 2"):
+    with pytest.raises(FormatTooNew, match=r"in a\.json has format 3, but this version of tidemill reads up to 2"):
         decode_record('{"format":3,"anything":{}}', TankInLitres, "a.json")
 
 

@@ -76,8 +76,8 @@ def test_sources_have_any_name(project: Path) -> None:
         ("[laptop.serve]\nlog = 'maybe'", "'maybe'", None),
         ("[laptop]\nlake = 3", "`lake = 3`", None),
         ("[laptop]\nserve = 3", "`serve`", None),
-        ("engine = 'polars'", "outside of a profile", r"\[laptop\]"),
-        ("[laptop\n", "is no TOML", None),
+        ("engine = 'polars'", "is not in a profile", r"\[laptop\]"),
+        ("[laptop\n", "is not valid TOML", "correct the file"),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_place(tmp_path: Path, content: str, says: str, tip: str | None) -> None:

@@ -43,7 +43,7 @@ def test_its_last_ten_lines_dropped(ledger: Ledger, tmp_path: Path) -> None:
     connection = ledger._lines._file._connection
     connection.executescript("DROP TRIGGER no_delete; DELETE FROM lines WHERE seq > 10")
     cut = opened(tmp_path)
-    says = "line 20: a head kept elsewhere names it, and the ledger ends at line 10"
+    says = "line 20: an external copy of the head has it, but the ledger ends at line 10"
     assert verify_ledger(cut) == []
     assert [found.startswith(says) for found in verify_ledger(cut, tmp_path / "checkpoints")] == [True]
     assert [found.startswith(says) for found in verify_ledger(cut, None, [str(head)])] == [True]
@@ -61,7 +61,7 @@ def test_the_ledger_removed_and_begun_anew(ledger: Ledger, tmp_path: Path) -> No
     for _ in range(4):
         anew.append("open")
     assert verify_ledger(anew, None, [head]) == [
-        "line 3: has another hash than a head kept elsewhere: history was written anew"
+        "line 3: its hash differs from an external copy of the head: history was rewritten"
     ]
 
 

@@ -104,11 +104,11 @@ def test_recovery_says_what_it_did(tmp_path: Path) -> None:
     die = tmp_path / "staged"
     die.mkdir()
     die_at(die, "publish.checked:2")
-    assert play(Shop(die)) == ["dropped 2 files of publication 2, which was never decided"]
+    assert play(Shop(die)) == ["deleted 2 files of publication 2, which was never committed"]
     hold = tmp_path / "hold"
     hold.mkdir()
     die_at(hold, "hold.written")
-    assert "dropped 1 files of a hold that was never said" in play(Shop(hold))
+    assert "deleted 1 files of a hold that was never recorded" in play(Shop(hold))
 
 
 def _forget(self: Lake, lease: object) -> list[str]:

@@ -109,6 +109,6 @@ def test_what_a_killed_write_of_an_earlier_release_left_is_not_read(old: Shop, n
     for name in ("intents/0000000009.json", "held/reviews-9-ab.parquet", "quarantine/reviews/0000000009.parquet"):
         (own / f"{name}.77.partial").write_bytes(b"half")
     said = play(old)
-    assert "dropped 1 files of a hold that was never said" in said
+    assert "deleted 1 files of a hold that was never recorded" in said
     assert told(old) == told(new)
     assert old.lake.held("reviews", 3).increment == increment(3)

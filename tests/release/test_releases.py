@@ -122,8 +122,8 @@ def test_rule_modules_stay_in_their_folder(shelf: Any, name: str) -> None:
         ("for_yuo@1", "did you mean `for_you`"),
         ("for_you", "no release"),
         ("for_you@champion", "no release of for_you has been promoted"),
-        ("for_you@../x", "no ref"),
-        ("table:for_you@1", "is needed here"),
+        ("for_you@../x", "not a ref"),
+        ("table:for_you@1", "is required"),
     ],
 )
 def test_a_release_that_does_not_exist_is_named_with_the_nearest(

@@ -66,7 +66,7 @@ class DeltaTables:
         if found.equals(schema):
             return int(self._handle(table).version())
         if self._handle(table).transaction_version(_APP) is not None:
-            raise SchemaChanged(f"table `{table}` has the columns {_says(found)}, and {_says(schema)} were asked for")
+            raise SchemaChanged(f"table `{table}` has the columns {_says(found)}, but {_says(schema)} were requested")
         return self._make(table, schema, personal, "overwrite")
 
     def schema(self, table: str) -> pa.Schema | None:
@@ -111,7 +111,7 @@ class DeltaTables:
             return taken.version
         if handle.version() != base:
             self._handles.pop(table)
-            raise StaleWriter(f"table `{table}` is at version {handle.version()}, and {base} was expected")
+            raise StaleWriter(f"table `{table}` is at version {handle.version()}, but {base} was expected")
         try:
             handle.create_write_transaction(
                 # An overwrite drops all files by itself and takes the new columns.
@@ -256,7 +256,7 @@ class DeltaTables:
                 return commit
             if commit.number and commit.number < number:
                 break
-        raise StaleWriter(f"table `{table}` has gone past number {number}, which it never took")
+        raise StaleWriter(f"table `{table}` is past number {number}, which was never written")
 
     def _statistics(self, table: str) -> list[str]:
         listed = self._handle(table).metadata().configuration.get("delta.dataSkippingStatsColumns") or ""

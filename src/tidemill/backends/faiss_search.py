@@ -76,7 +76,7 @@ class FaissSearch:
         except (OSError, RuntimeError, msgspec.DecodeError) as problem:
             raise BundleCorrupt(f"{file} cannot be opened as an index: {problem}") from problem
         if index.ntotal != about["count"]:
-            raise BundleCorrupt(f"{file} holds {index.ntotal} vectors, and was written with {about['count']:.0f}")
+            raise BundleCorrupt(f"{file} has {index.ntotal} vectors, but was written with {about['count']:.0f}")
         return FaissIndex(index, about["longest"])
 
 

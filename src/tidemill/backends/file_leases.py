@@ -66,7 +66,7 @@ class FileLeases:
     def from_url(cls, url: str, context: BackendContext) -> FileLeases:
         """Leases in the folder of `url`."""
         if context.lines is None:
-            raise SettingError("file leases take their numbers from a ledger, and none was given")
+            raise SettingError("file leases take their numbers from a ledger, but none was configured")
         return cls(context.path(url), context.lines)
 
     def take(self, name: str) -> FileLease:
@@ -81,11 +81,9 @@ class FileLeases:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, msgspec.json.encode({"number": number, "pid": os.getpid()}), 0)
         except BlockingIOError:
-            says = _holder(path, descriptor) or f"a process that is just starting or ending ({path})"
+            says = _holder(path, descriptor) or f"a process that is starting or stopping ({path})"
             os.close(descriptor)
-            raise LeaseTaken(
-                f"the lease `{name}` is held by {says}", tip="wait for it, or stop it by that id"
-            ) from None
+            raise LeaseTaken(f"the lease `{name}` is held by {says}", tip="wait for it, or stop that process") from None
         except BaseException:
             os.close(descriptor)
             raise
@@ -101,7 +99,7 @@ class FileLeases:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _holder(path, descriptor) or f"a process that is just starting or ending ({path})"
+            return _holder(path, descriptor) or f"a process that is starting or stopping ({path})"
         finally:
             os.close(descriptor)
         return None

@@ -81,13 +81,13 @@ class FolderBlobs:
         """The key's folder: one name, so that no key lies inside another or outside the root."""
         name = quote(key, safe="@:+=, ")
         if not key or name.startswith(".") or len(name.encode()) > _LONGEST:
-            raise UsageError(f"{key!r} cannot be a key", tip="a key is not empty, not long, and begins with no dot")
+            raise UsageError(f"{key!r} is not a valid key", tip="keys are not empty, not long, and start with no dot")
         return self._root / name
 
 
 def _refuse_links(source: Path) -> None:
     if not source.is_dir():
-        raise NoSuchBlob(f"{source} is no folder")
+        raise NoSuchBlob(f"{source} is not a folder")
     for found in source.rglob("*"):
         if found.is_symlink() or not (found.is_file() or found.is_dir()):
             raise UsageError(

@@ -121,7 +121,7 @@ class FolderObjects:
             made = True
         except (FileExistsError, NotADirectoryError) as error:
             if not place.is_file():
-                raise UsageError(f"{place} cannot be an object: a name is an object or a folder of objects") from error
+                raise UsageError(f"{place} cannot be an object: a name is an object or a folder of them") from error
             made = False
         sync_folder(place.parent)  # of the first writer's link too: who is told "taken" relies on it
         return made

@@ -53,7 +53,7 @@ class LmdbFile:
             with self.env.begin(write=True) as txn:
                 txn.put(b"format", FORMAT, db=self.about)
         elif int(known) > int(FORMAT):
-            raise FormatTooNew(f"{folder.parent}: format {int(known)}, and this tidemill reads up to {int(FORMAT)}")
+            raise FormatTooNew(f"{folder.parent} has format {int(known)}, but this version reads up to {int(FORMAT)}")
 
     @classmethod
     def shared(cls, root: Path, size: int) -> LmdbFile:
@@ -89,7 +89,7 @@ class LmdbFile:
                     return found
             else:
                 if generations or after:
-                    raise CorruptFile(f"{root}: its rows went on to another file, which is missing")
+                    raise CorruptFile(f"{root}: its rows were moved to another file, which is missing")
 
     def is_left(self, txn: Any) -> bool:
         """Whether the rows went on to the next generation, as of a transaction."""

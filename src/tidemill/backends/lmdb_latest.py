@@ -341,7 +341,7 @@ class LmdbLatest:
 
     def _folder(self, view: str) -> Path:
         if not _VIEW.match(view):
-            raise UsageError(f"{view!r} is no name of a view")
+            raise UsageError(f"{view!r} is not a valid name of a view")
         return self._root / "views" / view
 
     def _views(self) -> list[str]:

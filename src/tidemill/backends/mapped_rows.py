@@ -62,10 +62,10 @@ class MappedRows:
         self.about = _about(folder / "about.json", check)
         for name, size in self.about.sizes.items():
             if (folder / name).stat().st_size != size:
-                raise CorruptFile(f"{folder / name}: not the {size} bytes that were written")
+                raise CorruptFile(f"{folder / name} does not have the {size} bytes that were written")
         for name, expected in self.about.checks.items():
             if zlib.crc32(_map(folder / name)) != expected:
-                raise CorruptFile(f"{folder / name}: not what was written")
+                raise CorruptFile(f"{folder / name} differs from what was written")
         self._records = _map(folder / "records.bin")
         self._slots = memoryview(_map(folder / "slots.bin")).cast("Q")
         self._shift = 32 - self.about.bits
@@ -136,7 +136,7 @@ def fit(schema: pa.Schema, row: Mapping[str, Any]) -> None:
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
             # the value itself stays out of the message: it may be personal
             kind = schema.field(index).type
-            raise TypeMismatch(f"the column {name!r} holds {kind}, and {type(value).__name__} does not fit") from None
+            raise TypeMismatch(f"the column {name!r} is {kind}, but the value is {type(value).__name__}") from None
 
 
 def build(folder: Path, key: str, rows: pa.Table, version: str) -> int:
@@ -168,16 +168,16 @@ def build(folder: Path, key: str, rows: pa.Table, version: str) -> int:
 def plain_columns(rows: pa.Table, key: str) -> pa.Table:
     """`rows` in types that a dict of plain values holds: times as microseconds, texts as `string`."""
     if key not in rows.column_names:
-        raise UnknownName(f"no column {key!r} to be the key", tip=nearest(key, rows.column_names))
+        raise UnknownName(f"there is no key column {key!r}", tip=nearest(key, rows.column_names))
     fields = [pa.field(field.name, _plain(field.name, field.type)) for field in rows.schema]
     made = [_cast(rows[field.name], field.type) for field in fields]
     table = pa.Table.from_arrays(made, schema=pa.schema(fields)).combine_chunks()
     if table.schema.field(key).type != pa.string():
-        raise TypeMismatch(f"the key {key!r} is {table.schema.field(key).type}, and a string is needed")
+        raise TypeMismatch(f"the key {key!r} is {table.schema.field(key).type}, but a string is required")
     if table[key].null_count:
-        raise GraphError(f"{table[key].null_count} rows have no {key}, and a view holds one row per {key}")
+        raise GraphError(f"{table[key].null_count} rows have no {key}, but a view has one row per {key}")
     if pc.count_distinct(table[key]).as_py() != table.num_rows:
-        raise GraphError(f"some {key} have several rows, and a view holds one row per {key}")
+        raise GraphError(f"some values of {key} have several rows, but a view has one row per {key}")
     return table
 
 
@@ -196,7 +196,7 @@ def _plain(name: str, kind: pa.DataType) -> pa.DataType:
     if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
         return kind
     raise TypeMismatch(
-        f"the column {name!r} is {kind}", tip="features are text, numbers, booleans, times, or lists of these"
+        f"the column {name!r} is {kind}", tip="features are strings, numbers, booleans, times, or lists of these"
     )
 
 
@@ -243,7 +243,7 @@ def _slots(hashes: NDArray[np.uint64], places: NDArray[np.uint64], bits: int) ->
 def _about(path: Path, check: int) -> SnapshotHeader:
     text = path.read_bytes()
     if zlib.crc32(text) != check:
-        raise CorruptFile(f"{path}: not what was written")
+        raise CorruptFile(f"{path} differs from what was written")
     return decode_record(text, SnapshotHeader, str(path))
 
 

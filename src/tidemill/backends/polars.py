@@ -40,7 +40,7 @@ class PolarsEngine:
     def frame(self, rows: pa.Table) -> nw.LazyFrame[Any]:
         made = pl.from_arrow(rows, rechunk=False)
         if not isinstance(made, pl.DataFrame):
-            raise TypeError(f"rows are a {type(rows).__name__}, and an Arrow table is needed")
+            raise TypeError(f"rows are a {type(rows).__name__}, but an Arrow table is required")
         return nw.from_native(made.lazy())
 
     def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:

@@ -74,5 +74,5 @@ class SegmentEvents:
 
     def _folder(self, stream: str) -> Path:
         if not stream or stream.startswith(".") or "/" in stream or "\0" in stream:
-            raise UsageError(f"{stream!r} cannot be the name of a stream", tip="use letters, digits and underscores")
+            raise UsageError(f"{stream!r} is not a valid name of a stream", tip="use letters, digits and underscores")
         return self._root / stream

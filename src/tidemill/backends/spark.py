@@ -107,7 +107,7 @@ def _start(url: str) -> SparkSession:
         raise BackendMissing("the engine `spark` needs PySpark", tip="pip install 'tidemill[spark]'") from error
     connect = url.startswith("sc://")
     if not connect and url.startswith("local") and shutil.which("java") is None:
-        raise BackendMissing("local Spark needs Java 17 or later, and no `java` is on the path")
+        raise BackendMissing("local Spark needs Java 17 or later, but there is no `java` on the path")
     running = SparkSession.getActiveSession()
     if running is not None:
         return _in_utc(running)
@@ -133,7 +133,7 @@ def _in_utc(session: SparkSession) -> SparkSession:
     zone = session.conf.get("spark.sql.session.timeZone")
     if zone not in ("UTC", "Etc/UTC", "Z", "+00:00"):
         raise SettingError(
-            f"the running Spark session is in {zone}, where the days of a stream would be others",
+            f"the running Spark session has the time zone {zone}, which would change the days of a stream",
             tip="set spark.sql.session.timeZone to UTC, or stop that session",
         )
     return session

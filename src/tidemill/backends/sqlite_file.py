@@ -44,7 +44,7 @@ class SqliteFile:
                 self._make(schema, format_number, patience_s)
         found = self._pragma("user_version")
         if found > format_number:
-            raise FormatTooNew(f"{path} has format {found}; this tidemill reads {format_number}")
+            raise FormatTooNew(f"{path} has format {found}, but this version of tidemill reads {format_number}")
 
     def _make(self, schema: str, format_number: int, patience_s: float) -> None:
         if not self._pragma("schema_version"):
@@ -53,7 +53,7 @@ class SqliteFile:
             if self._pragma("application_id") == _OURS:
                 return
             if self._pragma("schema_version"):
-                raise LedgerCorrupt(f"{self.path} is another program's database", tip="tidemill status --settings")
+                raise LedgerCorrupt(f"{self.path} is the database of another program", tip="tidemill status --settings")
             for statement in schema.split(";;"):
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version={format_number}")
@@ -69,7 +69,7 @@ class SqliteFile:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise
                 time.sleep(0.02)
-        raise LedgerBusy(f"{self.path} stayed locked by another process", tip="run again")
+        raise LedgerBusy(f"{self.path} is locked by another process", tip="run again")
 
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
@@ -102,7 +102,7 @@ class SqliteFile:
             self._connection.execute("VACUUM")
             busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
-            raise LedgerBusy(f"{self.path} stayed in use, and its log still holds deleted rows", tip="run again")
+            raise LedgerBusy(f"{self.path} is in use, so its log still contains deleted rows", tip="run again")
 
     @contextmanager
     def _in_our_words(self) -> Iterator[None]:
@@ -119,7 +119,7 @@ def _text(value: bytes) -> str:
 def _worded(path: Path, error: sqlite3.DatabaseError) -> LedgerError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return LedgerBusy(f"{path} stayed locked by another process", tip="run again")
+        return LedgerBusy(f"{path} is locked by another process", tip="run again")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return LedgerCorrupt(f"{path} cannot be read as a database: {error}", tip="keep it and restore a backup")
     return LedgerError(f"{path}: {error}", tip="tidemill doctor")

@@ -108,7 +108,7 @@ class SqliteLedger:
         current, holder = self._lease(name)
         if current != number:
             raise LeaseLost(
-                f"lease `{name}` has number {current} ({holder}), and this one is {number}", tip="run again"
+                f"lease `{name}` has number {current} ({holder}), but this process has {number}", tip="run again"
             )
 
     def _lease(self, name: str) -> tuple[int, str]:

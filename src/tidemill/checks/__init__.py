@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tidemill.checks.expectations import between as between
     from tidemill.checks.expectations import defaults as defaults
     from tidemill.checks.expectations import fresh as fresh
+    from tidemill.checks.expectations import freshness as freshness
     from tidemill.checks.expectations import like_history as like_history
     from tidemill.checks.expectations import not_null as not_null
     from tidemill.checks.expectations import refused_share as refused_share
@@ -29,7 +30,8 @@ else:
         {
             "contract": "split_refused",
             "expectations": (
-                "AnyExpectation Expectation between defaults fresh like_history not_null refused_share repeated_share"
+                "AnyExpectation Expectation between defaults fresh freshness like_history not_null refused_share "
+                "repeated_share"
             ),
             "validate_expectations": "validate",
             "verdict": "evaluate",

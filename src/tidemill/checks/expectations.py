@@ -65,14 +65,14 @@ class NotNull(Expectation, frozen=True, tag="not_null"):
 
 
 class Freshness(Expectation, frozen=True, tag="fresh"):
-    """See `fresh`."""
+    """See `freshness`."""
 
     within: str
     column: str | None
 
     @property
     def words(self) -> str:
-        return f"fresh({self.within})" if self.column is None else f"fresh({self.within}, {self.column})"
+        return f"freshness({self.within})" if self.column is None else f"freshness({self.within}, {self.column})"
 
 
 class RefusedShare(Expectation, frozen=True, tag="refused_share"):
@@ -134,9 +134,9 @@ def between(
     'between(rating, 1, 5, share=0.95)'
     """
     if low is None and high is None:
-        raise CheckError(f"between({column!r}) has neither a low nor a high end")
+        raise CheckError(f"between({column!r}) has neither a lower nor an upper bound")
     if low is not None and high is not None and not low <= high:
-        raise CheckError(f"between({column!r}, {low:g}, {high:g}): the low end is above the high one")
+        raise CheckError(f"between({column!r}, {low:g}, {high:g}): the lower bound is above the upper bound")
     return Between(
         column=column,
         low=low,
@@ -154,13 +154,17 @@ def not_null(
     return NotNull(column=column, share=_share("share", share), confidence=_confidence(confidence), severity=severity)
 
 
-def fresh(within: str, column: str | None = None, *, severity: Severity = "hold") -> Freshness:
-    """The newest row happened at most `within` before the as-of of the run, for example `fresh("10 days")`.
+def freshness(within: str, column: str | None = None, *, severity: Severity = "hold") -> Freshness:
+    """The newest row is at most `within` older than the as-of time of the run, for example `freshness("10 days")`.
 
-    It looks at the rows that the increment brings (an increment without rows passes), in the event time or in `column`.
+    It checks the rows of the increment (an increment without rows passes), by the event time or by `column`.
     """
     duration(within)
     return Freshness(within=within, column=column, severity=severity)
+
+
+#: Former name of `freshness`, kept for existing project files.
+fresh = freshness
 
 
 def refused_share(*, at_most: float, confidence: float = CONFIDENCE, severity: Severity = "hold") -> RefusedShare:
@@ -183,7 +187,7 @@ def like_history(metric: str, column: str | None = None) -> LikeHistory:
     if metric not in METRICS:
         raise CheckError(f"like_history({metric!r}): no such metric", tip=nearest(metric, METRICS))
     if METRICS[metric] != (column is not None):
-        raise CheckError(f"like_history({metric!r}) {'needs' if METRICS[metric] else 'takes no'} column")
+        raise CheckError(f"like_history({metric!r}) {'needs a' if METRICS[metric] else 'takes no'} column")
     return LikeHistory(metric=metric, column=column, severity="warn")
 
 
@@ -200,11 +204,11 @@ def defaults(own: Iterable[AnyExpectation] = ()) -> list[AnyExpectation]:
 
 def _share(name: str, value: float) -> float:
     if not 0 <= value <= 1:
-        raise CheckError(f"{name}={value!r} is no share", tip="a share lies between 0 and 1")
+        raise CheckError(f"{name}={value!r} is not a share", tip="a share is between 0 and 1")
     return float(value)
 
 
 def _confidence(value: float) -> float:
     if not 0.5 <= value < 1:
-        raise CheckError(f"confidence={value!r} does not fit", tip="give a number from 0.5 up to but not including 1")
+        raise CheckError(f"confidence={value!r} is not valid", tip="use a number of at least 0.5 and below 1")
     return float(value)

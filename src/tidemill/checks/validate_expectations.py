@@ -16,7 +16,7 @@ def validate(expectation: AnyExpectation, schema: pa.Schema | nw.Schema, *, even
         case Between(column=name) | LikeHistory(metric="mean", column=str(name)):
             _known(expectation, name, columns)
             if not columns[name].is_numeric():
-                raise TypeMismatch(f"{expectation.words}: {name!r} is {columns[name]}, and a number is needed")
+                raise TypeMismatch(f"{expectation.words}: {name!r} is {columns[name]}, but a number is required")
         case NotNull(column=name) | LikeHistory(column=str(name)):
             _known(expectation, name, columns)
         case Freshness():
@@ -30,13 +30,13 @@ def time_column(expectation: Freshness, columns: nw.Schema, event_time: str | No
         times = [column for column, kind in columns.items() if kind == nw.Datetime and not column.startswith("_")]
         if len(times) != 1:
             raise TypeMismatch(
-                f"{expectation.words}: {len(times)} columns are times ({', '.join(times) or 'none'})",
-                tip='name one of them: tm.fresh("10 days", "updated_at")',
+                f"{expectation.words}: {len(times)} columns are times ({', '.join(times) or 'none'}), not one",
+                tip='name one of them: tm.freshness("10 days", "updated_at")',
             )
         return times[0]
     _known(expectation, name, columns)
     if columns[name] != nw.Datetime:
-        raise TypeMismatch(f"{expectation.words}: {name!r} is {columns[name]}, and a time is needed")
+        raise TypeMismatch(f"{expectation.words}: {name!r} is {columns[name]}, but a time is required")
     return name
 
 

@@ -92,7 +92,7 @@ def _judge(
 def _at_least(table: str, expectation: Between | NotNull, k: int, n: int) -> Failure | None:
     if n == 0 or upper(k, n, expectation.confidence) >= expectation.share:
         return None
-    what = "are there" if isinstance(expectation, NotNull) else f"lie in {_range(expectation.low, expectation.high)}"
+    what = "are not null" if isinstance(expectation, NotNull) else f"are in {_range(expectation.low, expectation.high)}"
     return Failure(
         table=table,
         check=expectation.words,
@@ -103,14 +103,14 @@ def _at_least(table: str, expectation: Between | NotNull, k: int, n: int) -> Fai
         high=1.0,
         false_alarms=None,
         severity=expectation.severity,
-        says=f"{k} of {n} values of {expectation.column} {what}; at least {100 * expectation.share:.4g}% should",
+        says=f"{k} of {n} values of {expectation.column} {what}; the minimum is {100 * expectation.share:.4g}%",
     )
 
 
 def _at_most(table: str, expectation: RefusedShare | RepeatedShare, k: int, n: int) -> Failure | None:
     if n == 0 or lower(k, n, expectation.confidence) <= expectation.at_most:
         return None
-    what = "lines were refused" if isinstance(expectation, RefusedShare) else "rows have a key that occurred before"
+    what = "lines were refused" if isinstance(expectation, RefusedShare) else "rows repeat an earlier key"
     return Failure(
         table=table,
         check=expectation.words,
@@ -121,7 +121,7 @@ def _at_most(table: str, expectation: RefusedShare | RepeatedShare, k: int, n: i
         high=expectation.at_most,
         false_alarms=None,
         severity=expectation.severity,
-        says=f"{k} of {n} {what}; at most {100 * expectation.at_most:.4g}% should",
+        says=f"{k} of {n} {what}; the limit is {100 * expectation.at_most:.4g}%",
     )
 
 
@@ -139,8 +139,8 @@ def _fresh(table: str, expectation: Freshness, column: str, newest: int | None, 
         high=duration(expectation.within) / _DAY_US,
         false_alarms=None,
         severity=expectation.severity,
-        says=f"the newest {column} is {from_micros(newest):%Y-%m-%d %H:%M} UTC, {days:.1f} days before the as-of; "
-        f"at most {expectation.within} are expected",
+        says=f"the newest {column} is {from_micros(newest):%Y-%m-%d %H:%M} UTC, {days:.1f} days before the as-of time; "
+        f"the limit is {expectation.within}",
     )
 
 
@@ -175,8 +175,8 @@ def _like_history(
         high=found.high,
         false_alarms=found.rate,
         severity=expectation.severity,
-        says=f"{expectation.measures} is {value:.6g}; among {found.n} days {found.low:.6g} to {found.high:.6g} is "
-        f"usual for its weekday (learned checks of {table} raise about {found.rate * 30.4:.1f} false alarms a month)",
+        says=f"{expectation.measures} is {value:.6g}; over {found.n} days, {found.low:.6g} to {found.high:.6g} is "
+        f"normal for its weekday (learned checks of {table} raise about {found.rate * 30.4:.1f} false alarms a month)",
     ), None
 
 

@@ -34,7 +34,7 @@ def _refuse(value: Any, where: str) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise TypeError(f"{where} has the key {key!r}, which is no string")
+                raise TypeError(f"{where} has the key {key!r}, which is not a string")
             _refuse(item, f"{where}.{key}")
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):

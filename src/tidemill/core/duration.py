@@ -18,5 +18,5 @@ def duration(text: str) -> int:
     """
     match = _PATTERN.match(text)
     if not match or match[2] not in _UNIT_S:
-        raise UsageError(f"{text!r} is no length of time", tip='write a number and a unit, for example "10 days"')
+        raise UsageError(f"{text!r} is not a valid duration", tip='write a number and a unit, for example "10 days"')
     return round(float(match[1]) * _UNIT_S[match[2]] * 1_000_000)

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator
 
 
 class TidemillError(Exception):
-    """Something that tidemill refused or could not do."""
+    """Any error of tidemill: an invalid request, or an operation that failed."""
 
     code = "TM000"
 
@@ -39,7 +39,7 @@ class TidemillError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence that names the closest known name, or lists what there is.
+    """A sentence that suggests the closest known name, or lists all of them.
 
     >>> nearest("rating", ["ratings", "items"])
     'did you mean `ratings`?'
@@ -50,19 +50,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean `{close[0]}`?"
-    return f"known: {', '.join(names)}" if names else "nothing is known here yet"
+    return f"known: {', '.join(names)}" if names else "none exist yet"
 
 
 class UsageError(TidemillError):
-    """A setting, an argument or a place that does not fit."""
+    """A setting, an argument or a path is not valid."""
 
     code = "TM001"
 
 
 class SettingError(UsageError, ValueError):
-    """A setting has an unknown name or a value that does not fit.
+    """A setting has an unknown name or an invalid value.
 
-    `tidemill status --settings` shows every setting, its value and where the value came from.
+    `tidemill status --settings` shows every setting, its value and the origin of the value.
     """
 
     code = "TM002"
@@ -71,14 +71,14 @@ class SettingError(UsageError, ValueError):
 class ProjectMissing(UsageError, FileNotFoundError):
     """No mill.py was found in this folder or above it.
 
-    Change into the project's folder, name it with `--project DIR`, or make one with `tidemill init NAME`.
+    Change into the project's folder, name it with `--project DIR`, or create one with `tidemill init NAME`.
     """
 
     code = "TM003"
 
 
 class BackendMissing(UsageError, ImportError):
-    """A back-end or an optional library that a setting asks for is not installed.
+    """A back-end or an optional library that a setting requires is not installed.
 
     The message names the extra to install, for example `pip install 'tidemill[spark]'`.
     """
@@ -87,23 +87,23 @@ class BackendMissing(UsageError, ImportError):
 
 
 class PlaceRefused(UsageError, OSError):
-    """The machine refused to read or write a file: a full disk, a missing permission, a limit, a place that is gone.
+    """The operating system could not read or write a file: disk full, permission denied, a limit, a missing path.
 
-    Mend the place that the message names and type the same command again: what was done is kept, what was half done
-    is made again, and the version before stays readable. `tidemill doctor` shows the free space.
+    Fix the problem at the path in the message, then run the same command again: completed work is kept, incomplete
+    work is repeated, and the previous version stays readable. `tidemill doctor` shows the free space.
     """
 
     code = "TM005"
 
 
 class GraphError(TidemillError):
-    """The project file does not describe a graph that can run."""
+    """The project file does not declare a valid graph."""
 
     code = "TM100"
 
 
 class UnknownName(GraphError, LookupError):
-    """A parameter, a column or a model is named that nothing makes.
+    """The name of a parameter, a column or a model does not exist.
 
     Parameters of table and feature functions must be the names of streams, snapshots or tables.
     """
@@ -112,31 +112,31 @@ class UnknownName(GraphError, LookupError):
 
 
 class GraphCycle(GraphError, ValueError):
-    """Tables need each other in a ring, so none of them can be made first."""
+    """Tables depend on each other in a cycle, so none of them can be computed first."""
 
     code = "TM102"
 
 
 class TypeMismatch(GraphError, TypeError):
-    """A column or a parameter has a type that does not fit where it is used."""
+    """A column or a parameter has the wrong type for its use."""
 
     code = "TM103"
 
 
 class FunctionFailed(GraphError, RuntimeError):
-    """A table or feature function of mill.py passed the dry run on empty tables and failed on rows that arrived.
+    """A table or feature function of mill.py passed the dry run on empty tables and failed on new rows.
 
-    What a table failed on was not taken; where a feature function failed, the tables are published and its view stays
-    as it was. Mend the function, or the rows at their source, and run again.
+    If a table function failed, its increment was not published. If a feature function failed, the tables are published
+    and its view is unchanged. Fix the function, or the rows at their source, and run again.
     """
 
     code = "TM105"
 
 
 class RowsLost(GraphError, RuntimeError):
-    """A join of features lost or doubled rows of the examples, so that its result is not used.
+    """A join of features lost or duplicated rows of the examples, so its result is not used.
 
-    It is a defect of tidemill or of the engine: what was given is whole. Please report it with the view's function.
+    This is a bug of tidemill or of the engine; no stored rows are lost. Please report it with the view's function.
     """
 
     code = "TM106"
@@ -149,18 +149,18 @@ class SourceError(TidemillError):
 
 
 class SourceMissing(SourceError, FileNotFoundError):
-    """A source's file, folder or pattern names nothing that exists.
+    """A source's file, folder or pattern matches no existing file.
 
-    Paths are taken relative to the folder of the project file.
+    Paths are relative to the folder of the project file.
     """
 
     code = "TM201"
 
 
 class SchemaChanged(SourceError, ValueError):
-    """A source brings a column of another name, type or number than its contract says.
+    """A source's columns differ from its contract in name, type or number.
 
-    Nothing of the file was taken. Mend the producer, or change the contract in mill.py together with the column
+    No rows of the file were ingested. Fix the producer, or change the contract in mill.py together with the column
     mapping in the settings, and run again.
     """
 
@@ -168,31 +168,31 @@ class SchemaChanged(SourceError, ValueError):
 
 
 class SourceDamaged(SourceError, OSError):
-    """A source's file ends in the middle or fails its checksum, so nothing of it was taken.
+    """A source's file is truncated or fails its checksum, so no rows of it were ingested.
 
-    If it is still being written, run again when it is complete; else deliver it again or move it out of the way.
+    If it is still being written, run again when it is complete. Otherwise deliver it again or move it away.
     """
 
     code = "TM203"
 
 
 class SourceUnknown(SourceError, ValueError):
-    """A source's file is in a format, or has columns, that tidemill does not recognise by looking.
+    """A source's file has a format, or columns, that tidemill cannot detect.
 
-    Say what its columns are in the settings, for example `?columns=item_id,user_id,rating,reviewed_at:unix_s`.
+    List its columns in the settings, for example `?columns=item_id,user_id,rating,reviewed_at:unix_s`.
     """
 
     code = "TM204"
 
 
 class LakeError(TidemillError):
-    """A table, a version or an increment is not as it should be."""
+    """A table, a version or an increment is missing or not valid."""
 
     code = "TM300"
 
 
 class NotPublished(LakeError, LookupError):
-    """A table was asked for at a time or publication before its first one."""
+    """A table was requested at a time or publication before its first publication."""
 
     code = "TM301"
 
@@ -207,27 +207,27 @@ class CorruptFile(LakeError, OSError):
 
 
 class StaleWriter(LakeError, RuntimeError):
-    """Another writer committed first; nothing of this commit was taken. Run again."""
+    """Another writer committed first; nothing of this commit was written. Run again."""
 
     code = "TM303"
 
 
 class NoSuchIncrement(LakeError, LookupError):
-    """An increment is named that does not exist, or that is not held."""
+    """The increment does not exist, or is not held."""
 
     code = "TM304"
 
 
 class NoSuchBlob(LakeError, LookupError):
-    """A folder of files is asked for under a key that nothing was stored under."""
+    """No folder of files is stored under the requested key."""
 
     code = "TM305"
 
 
 class LatestFull(LakeError, OSError):
-    """The store of fresh rows has no room left, on its disk or within its declared size.
+    """The store of fresh rows is full: its disk, or its declared size.
 
-    The next run writes a snapshot that takes the fresh rows in; until then answers go on with what is there.
+    The next run writes a snapshot that includes the fresh rows; until then, the existing rows are served.
     """
 
     code = "TM306"
@@ -236,25 +236,25 @@ class LatestFull(LakeError, OSError):
 class SegmentDamaged(LakeError, OSError):
     """A frame of an append-only segment does not match its checksum: the file was changed or its disk is failing.
 
-    The frames before it are taken; the file is moved aside to `damaged/` and kept, and the others flow on.
+    The frames before it are ingested. The file is moved to `damaged/` and kept; other files are not affected.
     """
 
     code = "TM307"
 
 
 class KeyAbsent(LakeError, ValueError):
-    """A row has no value in a column of its key, so nobody can say which row it repeats or replaces.
+    """A row has no value in a column of its key, so it cannot be matched with other rows.
 
-    Declare the column without `| None`, so that the contract refuses such rows, or leave it out of `key=` and `by=`.
+    Declare the column without `| None`, so that the contract refuses such rows, or remove it from `key=` and `by=`.
     """
 
     code = "TM308"
 
 
 class NoSuchObject(LakeError, LookupError):
-    """An object beside the tables is asked for under a name that nothing was stored under.
+    """No object is stored in the lake under the requested name.
 
-    `tidemill lake verify` names what the lake lacks. Restore it from a backup.
+    `tidemill lake verify` lists what is missing. Restore it from a backup.
     """
 
     code = "TM309"
@@ -267,129 +267,129 @@ class CheckError(TidemillError):
 
 
 class LearnError(TidemillError):
-    """A model could not be learned or evaluated."""
+    """A model could not be trained or evaluated."""
 
     code = "TM500"
 
 
 class TooLittleData(LearnError, ValueError):
-    """There are too few rows, users or days to learn or to evaluate what was asked."""
+    """There are too few rows, users or days to train or evaluate the model."""
 
     code = "TM501"
 
 
 class RecallBelowTarget(LearnError, ValueError):
-    """The approximate index finds too few of the true nearest items on real user vectors, so no bundle is made.
+    """The recall of the approximate index on real user vectors is below its target, so no bundle is written.
 
-    Set `search = "exact"` in tidemill.toml: the vectors are then scanned, which finds all of them and takes longer.
+    Set `search = "exact"` in tidemill.toml: all vectors are then scanned, which has full recall and is slower.
     """
 
     code = "TM502"
 
 
 class SettingRefused(LearnError, ValueError):
-    """A learner's setting has a value that it cannot have, such as a duration without a unit."""
+    """A learner's setting has an invalid value, such as a duration without a unit."""
 
     code = "TM510"
 
 
 class IdsMismatch(LearnError, ValueError):
-    """The parts of a recommender disagree about how many items there are or what they are, so it is not opened.
+    """The parts of a recommender disagree about the number or the ids of the items, so it is not opened.
 
-    Learn it again with `tidemill train MODEL`; the last good release keeps serving.
+    Train it again with `tidemill train MODEL`; the last good release keeps serving.
     """
 
     code = "TM511"
 
 
 class CatalogueTooLarge(LearnError, ValueError):
-    """A learner's cost grows with the square or the cube of the items, and there are more than it takes.
+    """A learner's cost grows with the square or the cube of the items, and there are more items than its limit.
 
-    Take a learner whose cost grows with the events, such as `cooccurrence()`, `item_knn()` or `spectral()`.
+    Use a learner whose cost grows with the events, such as `cooccurrence()`, `item_knn()` or `spectral()`.
     """
 
     code = "TM512"
 
 
 class SearchFailed(LearnError, RuntimeError):
-    """A search of settings ended without a single figure: every trial failed, or the deadline came before the first.
+    """A search of settings ended without a result: every trial failed, or none finished before the deadline.
 
-    The message says what the first trial said. Trials that ended are kept, so the same command goes on from there.
+    The message has the first trial's error. Finished trials are kept, so the same command continues from there.
     """
 
     code = "TM513"
 
 
 class FigureRefused(LearnError, ValueError):
-    """A figure of a run is no number, or NaN or infinite, which can be neither drawn nor compared.
+    """A metric of a run is not a number, or is NaN or infinite, and can be neither plotted nor compared.
 
-    Leave it out where it is not defined. Nothing of the call was kept, and the run goes on.
+    Omit it where it is not defined. The call logged nothing, and the run continues.
     """
 
     code = "TM514"
 
 
 class NotPublishable(LearnError, TypeError):
-    """A fitted model has no form that a server can answer from without running its pickle, so nothing was published.
+    """A fitted model has no export that a server can run without unpickling, so nothing was published.
 
-    Take `tm.auto()`, a LightGBM estimator or scikit-learn's own classes; or give the model a method
-    `export_onnx(folder)` that writes an ONNX graph and returns its path.
+    Use `tm.auto()`, a LightGBM estimator or scikit-learn's own classes; or add a method `export_onnx(folder)` to the
+    model that writes an ONNX graph and returns its path.
     """
 
     code = "TM520"
 
 
 class ParityFailed(LearnError, ValueError):
-    """The published form of a model answers otherwise than the fitted model itself, so nothing was published.
+    """The exported model's predictions differ from the fitted model's, so nothing was published.
 
-    The message names the worst row and both answers. Numbers that float32 cannot hold, and texts that were never seen,
-    are the usual causes.
+    The message names the row with the largest difference and both predictions. The usual causes are numbers that
+    float32 cannot represent and unseen categories.
     """
 
     code = "TM521"
 
 
 class TargetUnfit(LearnError, ValueError):
-    """The target of a tabular model is not of the task that it is declared or seen to be.
+    """The target of a tabular model does not fit its task, declared or detected.
 
-    A binary target has two values, a count is never below 0, and what has only one value cannot be learned. Look at the
-    column in the examples' table, or say `task=` on the model in mill.py.
+    A binary target has two values, a count is never below 0, and a constant target cannot be predicted. Check the
+    column in the examples' table, or set `task=` on the model in mill.py.
     """
 
     code = "TM530"
 
 
 class DatasetChanged(LearnError, ValueError):
-    """A dataset that was pinned does not come out the same when it is read again.
+    """A pinned dataset is not the same when it is read again.
 
-    The message names what differs: the code of a feature, a table version that is gone, or the rows. `tidemill lake
-    verify` tells whether the lake's files are what was written.
+    The message names the difference: the code of a feature, a missing table version, or the rows. `tidemill lake
+    verify` checks whether the lake's files are unchanged.
     """
 
     code = "TM531"
 
 
 class EnvironmentUnmade(LearnError, OSError):
-    """The libraries that something was learned with cannot be installed again, so it was not reproduced with them.
+    """The libraries of the original training cannot be installed again, so it was not reproduced with them.
 
-    The index may no longer have a version, or may not be reachable. `tidemill reproduce --here` takes the present
-    environment and names what differs.
+    The package index may no longer have a version, or may be unreachable. `tidemill reproduce --here` uses the current
+    environment and lists the differences.
     """
 
     code = "TM540"
 
 
 class NotExplained(LearnError, ValueError):
-    """Nothing can say what each input added to this model's answers.
+    """A model has no feature contributions (SHAP values) for its predictions.
 
-    Trees and additive models are explained exactly; ONNX graphs are not, nor trees whose leaf weights were not kept.
+    They are exact for trees and additive models; ONNX graphs, and trees without stored leaf weights, have none.
     """
 
     code = "TM522"
 
 
 class ReleaseError(TidemillError):
-    """A bundle or a release is not fit to be served."""
+    """A bundle or a release cannot be served."""
 
     code = "TM600"
 
@@ -401,13 +401,13 @@ class BundleCorrupt(ReleaseError, OSError):
 
 
 class BundleRefused(ReleaseError, ValueError):
-    """A bundle holds something that is not allowed: a pickle, a link, or a path outside itself."""
+    """A bundle contains something that is not allowed: a pickle, a link, or a path outside of the bundle."""
 
     code = "TM602"
 
 
 class CardIncomplete(ReleaseError, ValueError):
-    """A release needs an answer to who is served and who could be harmed.
+    """A release's model card lacks its intended use or its possible harm.
 
     Set `helps=` and `could_harm=` on the model in mill.py.
     """
@@ -416,29 +416,29 @@ class CardIncomplete(ReleaseError, ValueError):
 
 
 class NoSuchRelease(ReleaseError, LookupError):
-    """A release or a model is named that does not exist; `tidemill status` lists what there is."""
+    """The release or model does not exist; `tidemill status` lists those that do."""
 
     code = "TM604"
 
 
 class SlateMismatch(ReleaseError, ValueError):
-    """A slate asks for candidates or facts that the bundle or the feature store does not have."""
+    """A slate requires candidates or facts that the bundle or the feature store does not have."""
 
     code = "TM605"
 
 
 class RuleRefused(ReleaseError, ValueError):
-    """A rule of one's own cannot be shipped with a release, or the shipped module is not the one that was pinned.
+    """A custom rule cannot be part of a release, or its module in the release is not the one that was pinned.
 
-    A rule is a named function at the top of a file, imports only what rules may import, and names each fact column
-    that it reads.
+    A rule is a named function at the top level of a file, imports only what rules may import, and names each fact
+    column that it reads.
     """
 
     code = "TM610"
 
 
 class OriginMissing(ReleaseError, ValueError):
-    """A model from elsewhere does not say where it comes from, or is not the file that its card pins.
+    """A pretrained model has no record of its origin, or is not the file that its card pins.
 
     Its folder needs a `card.json` with `source`, `licence`, `revision`, `sha256` and `card`.
     """
@@ -447,7 +447,7 @@ class OriginMissing(ReleaseError, ValueError):
 
 
 class ImportRefused(ReleaseError, ValueError):
-    """A model that was learned elsewhere cannot become a release: its kind is not known, or its inputs are not.
+    """An external model cannot be imported as a release: its format or its inputs are unknown.
 
     ONNX files, LightGBM text files and MLflow models of a known flavor can be imported.
     """
@@ -456,43 +456,43 @@ class ImportRefused(ReleaseError, ValueError):
 
 
 class ServeError(TidemillError):
-    """The server could not do what was asked."""
+    """The server could not process the request."""
 
     code = "TM700"
 
 
 class BadRequest(ServeError, ValueError):
-    """A request's body, parameter or header does not fit; the message names which."""
+    """A request's body, parameter or header is not valid; the message names it."""
 
     code = "TM701"
 
 
 class TooLarge(ServeError, ValueError):
-    """A request is larger, longer or deeper than the server's limits."""
+    """A request exceeds the server's limits of size, length or depth."""
 
     code = "TM702"
 
 
 class NotServed(ServeError, LookupError):
-    """A model, a stream or a user token is asked for that this server does not have."""
+    """The requested model, stream or user token does not exist on this server."""
 
     code = "TM703"
 
 
 class NotLogged(ServeError, OSError):
-    """An answer could not be written to the prediction log and `log = "required"` forbids giving it."""
+    """A prediction could not be logged, and with `log = "required"` it is then not returned."""
 
     code = "TM704"
 
 
 class SwitchedOff(ServeError, RuntimeError):
-    """The model is switched off and declares no fallback; `tidemill on MODEL` switches it on."""
+    """The model is switched off and has no fallback; `tidemill on MODEL` switches it on."""
 
     code = "TM705"
 
 
 class WrongMethod(ServeError, ValueError):
-    """A path of the server was asked with a method that it does not take; the answer's `Allow` header lists those."""
+    """The path does not support this HTTP method; the response's `Allow` header lists those that it does."""
 
     code = "TM706"
 
@@ -504,22 +504,22 @@ class WrongMedia(ServeError, TypeError):
 
 
 class TooBusy(ServeError, BlockingIOError):
-    """More requests are being worked on than the server takes at once; wait as `Retry-After` says and ask again."""
+    """Too many concurrent requests; wait as long as `Retry-After` states and send the request again."""
 
     code = "TM708"
 
 
 class NotReady(ServeError, RuntimeError):
-    """The server did not come up, or not all of its workers answer from the release that was asked for, in time.
+    """The server did not start in time, or not all of its workers serve the requested release yet.
 
-    `tidemill status` says what each worker serves; the server's log lies beside its pointers in `.tidemill/serving`.
+    `tidemill status` shows the release of each worker; the server's log is in `.tidemill/serving`.
     """
 
     code = "TM709"
 
 
 class AlreadyServing(ServeError, OSError):
-    """A server of this project is running already, or another program listens on its port.
+    """A server of this project is already running, or another program listens on its port.
 
     Stop it, or choose another port with `--port`.
     """
@@ -528,48 +528,51 @@ class AlreadyServing(ServeError, OSError):
 
 
 class RuleFailed(ServeError, RuntimeError):
-    """A rule of one's own raised an error, or gave something other than one value per candidate.
+    """A custom rule raised an error, or did not return one value per candidate.
 
-    A filter gives a bool for each candidate, a score gives a finite number for each.
+    A filter returns a bool for each candidate, a score returns a finite number for each.
     """
 
     code = "TM711"
 
 
 class NotKept(ServeError, OSError):
-    """Posted events or outcomes could not be written to disk, so none of the request was taken; the disk may be full.
+    """Posted events or outcomes could not be written to disk, so none of the request was accepted.
 
-    Make room on the disk that holds `.tidemill` and send them again as `Retry-After` says; no restart is needed.
+    The disk may be full. Free space on the disk with `.tidemill` and send them again after `Retry-After`; no restart is
+    needed.
     """
 
     code = "TM712"
 
 
 class AnswerFailed(ServeError, RuntimeError):
-    """A tabular model gave no answer: an on-demand function of its project raised an error or gave something other than
-    one value for each row, or the answer is no finite number.
+    """A tabular model returned no valid prediction.
+
+    An on-demand function of its project raised an error or did not return one value for each row, or the prediction is
+    not a finite number.
     """
 
     code = "TM713"
 
 
 class LedgerError(TidemillError):
-    """The ledger could not be read, written or believed."""
+    """The ledger could not be read, written or verified."""
 
     code = "TM800"
 
 
 class LedgerMissing(LedgerError, FileNotFoundError):
-    """A mill that has run before has no ledger where the settings say, and none is begun in its place.
+    """The ledger of a mill that has run before is not at its configured location, and no new one is created there.
 
-    Restore the file from its backup, or mend `ledger` in tidemill.toml. Serving, and `tidemill off`, go on without it.
+    Restore the file from its backup, or correct `ledger` in tidemill.toml. Serving and `tidemill off` work without it.
     """
 
     code = "TM810"
 
 
 class LedgerCorrupt(LedgerError, ValueError):
-    """A line, a link of the chain or a signature does not verify: the ledger was changed, cut or damaged.
+    """A line, a link of the chain or a signature does not verify: the ledger was changed, truncated or damaged.
 
     `tidemill audit verify` names the first line that fails. Keep the file, and restore from a backup.
     """
@@ -580,7 +583,7 @@ class LedgerCorrupt(LedgerError, ValueError):
 class LeaseTaken(LedgerError, BlockingIOError):
     """Another process holds the lease that this command needs; the message names it.
 
-    `lake` is held by the run that brings in days, `train:MODEL` by a training or an import of that model, and
+    `lake` is held by the run that ingests days, `train:MODEL` by a training or an import of that model, and
     `live:MODEL` by a promotion, a rollback or a refresh of it. Wait for that process, or stop it.
     """
 
@@ -594,46 +597,47 @@ class FormatTooNew(LedgerError, ValueError):
 
 
 class KeyMissing(LedgerError, FileNotFoundError):
-    """A key that this mill's stores were made with is not where the settings say.
+    """A key of this mill's stores is not at its configured location.
 
-    Without it, surrogates would change and vault entries stay sealed, so nothing is done. Restore it from its backup.
+    Without it, surrogates would change and vault entries could not be read, so the command stopped. Restore the key
+    from its backup.
     """
 
     code = "TM804"
 
 
 class LeaseLost(LedgerError, RuntimeError):
-    """A later holder has taken the lease, so this run's line was refused. Run again."""
+    """A later process has acquired the lease, so this run's line was rejected. Run again."""
 
     code = "TM805"
 
 
 class LedgerMoved(LedgerError, RuntimeError):
-    """Another process wrote a line between reading the ledger and writing to it; reading and writing begin again.
+    """Another process appended a line between a read of the ledger and the append that depends on it.
 
-    It is handled inside tidemill and reaches nobody, unless the ledger is written without a pause.
+    tidemill retries on its own; this error appears only if other processes append without a pause.
     """
 
     code = "TM811"
 
 
 class LedgerBusy(LedgerError, TimeoutError):
-    """The ledger or the vault stayed locked by another process for longer than this one waits.
+    """The ledger or the vault was locked by another process for too long.
 
-    Nothing was written. Run again; if it stays so, `tidemill doctor` looks for a process that hangs.
+    Nothing was written. Run again; if it persists, `tidemill doctor` looks for a process that hangs.
     """
 
     code = "TM806"
 
 
 class NoSuchSubject(LedgerError, LookupError):
-    """The vault has no entry for this surrogate: it was never seen here, or it was erased."""
+    """The vault has no entry for this surrogate: it is unknown, or it was erased."""
 
     code = "TM807"
 
 
 class SealBroken(LedgerError, ValueError):
-    """A sealed value does not open with this mill's vault key: it was damaged, moved, or sealed by another mill.
+    """A sealed value cannot be decrypted with this mill's vault key: it was damaged, moved, or sealed by another mill.
 
     Check that the setting `keys` names this mill's key folder, and restore the vault from a backup if it does.
     """
@@ -642,25 +646,25 @@ class SealBroken(LedgerError, ValueError):
 
 
 class SubjectNamed(LedgerError, ValueError):
-    """A ledger line would have named a person. Ledger lines are kept for ever, so they hold no surrogates."""
+    """A ledger line would have identified a person. Ledger lines are permanent, so they contain no surrogates."""
 
     code = "TM809"
 
 
 class AccessError(TidemillError, PermissionError):
-    """The caller may not do this."""
+    """The caller is not permitted to do this."""
 
     code = "TM900"
 
 
 class AddressRefused(AccessError):
-    """The server was asked to listen beyond this machine, which it does not do without access control."""
+    """The server only listens on this machine: other addresses would require access control."""
 
     code = "TM901"
 
 
 class OriginRefused(AccessError):
-    """A request named a foreign host or came from a foreign page."""
+    """A request has a foreign `Host` or `Origin` header."""
 
     code = "TM902"
 

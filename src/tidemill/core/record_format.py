@@ -60,7 +60,7 @@ def refuse_newer(found: int, known: int, what: str) -> None:
     """
     if found > known:
         raise FormatTooNew(
-            f"{what} has format {found}, and this tidemill reads up to {known}",
+            f"{what} has format {found}, but this version of tidemill reads up to {known}",
             tip="install the version of tidemill that wrote it, or a later one",
         )
 

@@ -51,7 +51,7 @@ def search(low: Any, high: Any, *, log: bool = False) -> Any:
     numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
     if not numbers and not all(isinstance(end, str) for end in ends):
         raise SettingRefused(
-            f"search({low!r}, {high!r}): both ends are numbers, or both are lengths of time",
+            f"search({low!r}, {high!r}): both bounds must be numbers, or both durations",
             tip='write tm.search(0.1, 0.9) or tm.search("7 days", "365 days"); for other values, tm.grid(a, b)',
         )
     try:
@@ -59,9 +59,9 @@ def search(low: Any, high: Any, *, log: bool = False) -> Any:
     except (UsageError, ValueError) as problem:
         raise SettingRefused(f"search({low!r}, {high!r}): {problem}", tip='write "7 days"') from problem
     if not first < last:
-        raise SettingRefused(f"search({low!r}, {high!r}): the first end must be below the second")
+        raise SettingRefused(f"search({low!r}, {high!r}): the lower bound must be below the upper bound")
     if log and numbers and not first > 0:
-        raise SettingRefused(f"search({low!r}, {high!r}, log=True): both ends must be above 0")
+        raise SettingRefused(f"search({low!r}, {high!r}, log=True): both bounds must be above 0")
     return SearchRange(low=low, high=high, log=log or not numbers)
 
 
@@ -74,5 +74,5 @@ def grid(*values: Any) -> Any:
     Raises `SettingRefused` without values, or with one given twice.
     """
     if not values or any(value in values[:place] for place, value in enumerate(values)):
-        raise SettingRefused(f"grid{values!r}: name at least one value, and each of them once")
+        raise SettingRefused(f"grid{values!r}: at least one value is needed, and no value twice")
     return SearchGrid(values=tuple(values))

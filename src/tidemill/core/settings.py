@@ -36,23 +36,23 @@ Seconds = Annotated[float, Meta(gt=0)]
 class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How `tidemill serve` listens and what it allows."""
 
-    host: Annotated[str, Meta(description="Address to listen on; anything but loopback is refused.")] = "127.0.0.1"
-    port: Annotated[Port, Meta(description="Port of the API; 0 takes a free one.")] = 8400
-    console_port: Annotated[Port, Meta(description="Port of the console; 0 takes a free one.")] = 8401
+    host: Annotated[str, Meta(description="Address to listen on; only loopback addresses are allowed.")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Port of the API; 0 chooses a free one.")] = 8400
+    console_port: Annotated[Port, Meta(description="Port of the console; 0 chooses a free one.")] = 8401
     workers: Annotated[Positive, Meta(description="API worker processes.")] = 2
     drain_s: Annotated[Seconds, Meta(description="Seconds from unready to stopping the workers after SIGTERM.")] = 5.0
-    slot_s: Annotated[Positive, Meta(description="Seconds for which a repeated request is the same prediction.")] = 60
+    slot_s: Annotated[Positive, Meta(description="Seconds in which a repeated request is the same prediction.")] = 60
     log: Annotated[
         Literal["available", "required"],
-        Meta(description="`required` answers 503 where the prediction log cannot be written."),
+        Meta(description="With `required`, the response is 503 if the prediction log cannot be written."),
     ] = "available"
     max_body_bytes: Annotated[Positive, Meta(description="Largest request body in bytes.")] = 1 << 20
-    max_n: Annotated[Positive, Meta(description="Largest number of items that one answer may be asked for.")] = 1_000
+    max_n: Annotated[Positive, Meta(description="Largest number of items in one recommendation.")] = 1_000
     max_rows: Annotated[Positive, Meta(description="Most events or outcomes in one request.")] = 1_000
     max_in_flight: Annotated[
-        Positive, Meta(description="Requests worked on at once in one worker; more are answered 429.")
+        Positive, Meta(description="Concurrent requests of one worker; more get the response 429.")
     ] = 512
-    body_timeout_s: Annotated[Seconds, Meta(description="Seconds within which a request's body has to arrive.")] = 10.0
+    body_timeout_s: Annotated[Seconds, Meta(description="Seconds within which a request's body must arrive.")] = 10.0
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,32 +62,32 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     engine: Annotated[
-        str, Meta(description="What runs table functions: `polars`, `spark`, `spark://…` or a Spark Connect URL.")
+        str, Meta(description="Engine of the table functions: `polars`, `spark`, `spark://…` or a Spark Connect URL.")
     ] = "polars"
-    lake: Annotated[
-        str, Meta(description="Folder or URL of the versioned tables and of what is stored beside them.")
-    ] = "./.tidemill/lake"
+    lake: Annotated[str, Meta(description="Folder or URL of the versioned tables and the objects next to them.")] = (
+        "./.tidemill/lake"
+    )
     latest: Annotated[str, Meta(description="Folder or URL of the newest row of each key.")] = "./.tidemill/latest"
     ledger: Annotated[str, Meta(description="SQLite file or URL of the ledger.")] = "./.tidemill/ledger.sqlite"
     vault: Annotated[str, Meta(description="SQLite file or URL of sealed identities.")] = "./.tidemill/vault.sqlite"
     blobs: Annotated[str, Meta(description="Folder or URL of the bundles.")] = "./.tidemill/blobs"
     events: Annotated[str, Meta(description="Folder or URL of the log of posted events.")] = "./.tidemill/events"
     leases: Annotated[
-        str, Meta(description="Folder of the lock files, or a URL: who may bring in days, train, and promote.")
+        str, Meta(description="Folder of the lock files, or a URL: leases to ingest, train and promote.")
     ] = "./.tidemill"
     search: Annotated[str, Meta(description="Nearest-neighbour index: `faiss` (approximate, measured) or `exact`.")] = (
         "faiss"
     )
     keys: Annotated[
-        str, Meta(description="Folder outside the project that holds a folder of keys for each mill. Back it up.")
+        str, Meta(description="Folder outside the project with a folder of keys for each mill. Back it up.")
     ] = "~/.tidemill/keys"
     mirror: Annotated[
-        str, Meta(description="Where runs are copied to, for example `mlflow:sqlite:///mlflow.db`; empty: nowhere.")
+        str, Meta(description="Tracking server that runs are copied to, for example `mlflow:sqlite:///mlflow.db`.")
     ] = ""
-    sources: Annotated[dict[str, str], Meta(description="Where each stream and snapshot comes from: name = URL.")] = {}
-    serve: Annotated[Serve, Meta(description="How the server listens.")] = Serve()
+    sources: Annotated[dict[str, str], Meta(description="Source of each stream and snapshot: name = URL.")] = {}
+    serve: Annotated[Serve, Meta(description="Options of the server.")] = Serve()
     failpoint: Annotated[
-        str, Meta(description="For tests: the numbered place `NAME` or `NAME:K` where the process kills itself.")
+        str, Meta(description="For tests: the failpoint `NAME` or `NAME:K` at which the process kills itself.")
     ] = ""
 
 
@@ -172,10 +172,10 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path} is no TOML: {error}") from error
+        raise SettingError(f"{path} is not valid TOML: {error}", tip="correct the file at that line") from error
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise SettingError(f"{path}: `{name}` stands outside of a profile", tip=f"put it under [{DEFAULT_PROFILE}]")
+            raise SettingError(f"{path}: `{name}` is not in a profile", tip=f"put it under [{DEFAULT_PROFILE}]")
     return tables
 
 
@@ -215,8 +215,8 @@ def _try(key: str, value: Any, origin: str) -> None:
     try:
         msgspec.convert(one, Profile, strict=False)
     except msgspec.ValidationError as error:
-        says = str(error).partition(" - at ")[0]
-        raise SettingError(f"`{key} = {masked(str(value))}` ({origin}) does not fit: {says}") from None
+        message = str(error).partition(" - at ")[0]
+        raise SettingError(f"`{key} = {masked(str(value))}` ({origin}) is not valid: {message}") from None
 
 
 def masked(value: str) -> str:

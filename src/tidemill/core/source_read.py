@@ -84,8 +84,8 @@ class SourceState(Record, frozen=True):
         """Raise `FormatTooNew` where the state was written in a later format than `known`."""
         if self.format > known:
             raise FormatTooNew(
-                f"the state of the source `{self.kind}` has format {self.format}, and this tidemill knows {known}",
-                tip="a later tidemill has read this stream: use that one",
+                f"the state of the source `{self.kind}` has format {self.format}, but this version reads {known}",
+                tip="a later version has read this stream: install that version",
             )
 
 

@@ -169,8 +169,8 @@ def _alike(entities: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         if alike(entities.type) and (alike(kind) or pa.types.is_null(entities.type)):
             return entities.cast(kind)
     raise TypeMismatch(
-        f"the entities of the examples are {entities.type}, and those of the view are {kind}",
-        tip="cast one of them, so that both are text or both whole numbers",
+        f"the entities of the examples are {entities.type}, but those of the view are {kind}",
+        tip="cast one of them, so that both are strings or both are integers",
     )
 
 

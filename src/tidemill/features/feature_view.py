@@ -42,8 +42,8 @@ def newest_by_key(rows: pa.Table, entity: str, *, order_by: tuple[str, ...] | li
     last = np.r_[codes[1:] != codes[:-1], True] if len(codes) else np.zeros(0, np.bool_)
     if not order_by and not last.all():
         raise GraphError(
-            f"{len(last) - int(last.sum())} rows share their {entity} with another; a view holds one row of each",
-            tip="keep a time column in the view, so that it can tell which row is the newest",
+            f"{len(last) - int(last.sum())} rows have the same {entity} as another row; a view has one row of each",
+            tip="keep a time column in the view, so that the newest row is known",
         )
     return rows.filter(pa.array(last))
 

@@ -87,7 +87,7 @@ class ItemFacts:
         found = self._columns.get((view, name))
         if found is None:
             known = [f"{view}.{name}" for view, name in self._columns]
-            raise UnknownName(f"the fact {view}.{name} was not asked for", tip=nearest(f"{view}.{name}", known))
+            raise UnknownName(f"the fact {view}.{name} was not requested", tip=nearest(f"{view}.{name}", known))
         return found
 
     def counts(self, days: int | None) -> NDArray[np.int64]:

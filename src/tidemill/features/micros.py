@@ -31,7 +31,7 @@ def micros_of(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
         return column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())
     if not pa.types.is_integer(column.type):
         raise TypeMismatch(
-            f"the times in {name!r} are {column.type}", tip="give a timestamp, or int64 microseconds since 1970 UTC"
+            f"the times in {name!r} are {column.type}", tip="use a timestamp, or int64 microseconds since 1970 UTC"
         )
     return column.cast(pa.int64())
 

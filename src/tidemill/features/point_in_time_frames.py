@@ -42,7 +42,7 @@ def join_frames(
     """
     stretched = UNTIL in rows.collect_schema().names()
     if stretched and boundaries is None:
-        raise GraphError("these are stretches of aggregates", tip="give boundaries=(every_us, last_at) to join_frames")
+        raise GraphError("the facts are value intervals", tip="pass boundaries=(every_us, last_at) to join_frames")
     facts = _facts(rows, entity, AT if stretched or known == "event" else KNOWN_AT)
     kept = {f"_tm_{number}": column for number, column in enumerate(columns.values())}
     values = {new: nw.col(old) for new, old in kept.items()} | {_STAMP: nw.col(UNTIL if stretched else AT)}

@@ -57,8 +57,8 @@ class PointInTimeJoin:
                 raise UnknownName(f"the view {self.view!r} has no column {column!r}", tip=known)
         if self.known == "known" and not self.aggregated and KNOWN_AT not in self.rows.column_names:
             raise GraphError(
-                f"the rows of view {self.view!r} do not say when they were known: there is no {KNOWN_AT}",
-                tip=f'keep {KNOWN_AT} in its function, or claim known="event" on the view',
+                f"the rows of view {self.view!r} have no known time: there is no column {KNOWN_AT}",
+                tip=f'keep {KNOWN_AT} in its function, or declare known="event" on the view',
             )
 
     @property
@@ -73,8 +73,8 @@ class PointInTimeJoin:
         every_us, last_at = found or (self.every_us, self.last_at)
         if every_us is None or last_at is None:
             raise GraphError(
-                f"the stretches of view {self.view!r} do not say how far apart their boundaries are",
-                tip="give every_us= and last_at= to the join, or keep the schema's metadata of view_history",
+                f"the value intervals of view {self.view!r} do not record the distance of their boundaries",
+                tip="pass every_us= and last_at= to the join, or keep the schema's metadata of view_history",
             )
         return every_us, last_at
 
@@ -118,7 +118,7 @@ def point_in_time(
 def rows_kept(examples: pa.Table, made: pa.Table) -> pa.Table:
     """`made`, which has as many rows as the examples; `RowsLost` where it has not."""
     if made.num_rows != examples.num_rows:
-        raise RowsLost(f"the join made {made.num_rows} rows of {examples.num_rows} examples")
+        raise RowsLost(f"the join returned {made.num_rows} rows for {examples.num_rows} examples")
     return made
 
 
@@ -151,5 +151,5 @@ def _statuses(row: Ints, expired: NDArray[np.bool_]) -> pa.Array:
 
 def _with(rows: pa.Table, name: str, column: pa.ChunkedArray | pa.Array) -> pa.Table:
     if name in rows.column_names:
-        raise UnknownName(f"the examples have a column {name!r} already", tip="give the joined column another name")
+        raise UnknownName(f"the examples already have a column {name!r}", tip="rename the joined column")
     return rows.append_column(name, column)

@@ -44,7 +44,7 @@ def newest_of(spec: ViewSpec, rows: pa.Table) -> pa.Table:
 def _known(spec: ViewSpec, rows: pa.Table) -> pa.ChunkedArray:
     if KNOWN_AT not in rows.column_names:
         raise GraphError(
-            f"the rows of view {spec.name!r} do not say when they were known: {KNOWN_AT} is not among its columns",
-            tip=f'keep {KNOWN_AT} in the function, or claim known="event" on the view',
+            f"the rows of view {spec.name!r} have no known time: there is no column {KNOWN_AT}",
+            tip=f'keep {KNOWN_AT} in the function, or declare known="event" on the view',
         )
     return micros_of(rows[KNOWN_AT], KNOWN_AT)

@@ -61,7 +61,7 @@ def skew(logged: pa.Table, recomputed: pa.Table, views: Mapping[str, str]) -> tu
     (1.0, 3, 4)
     """
     if not logged["prediction_id"].equals(recomputed["prediction_id"]):
-        raise RowsLost("what was logged and what was recomputed are not the same predictions in the same order")
+        raise RowsLost("the logged and the recomputed values are not of the same predictions in the same order")
     found = [_of_feature(feature, view, logged, recomputed) for feature, view in views.items()]
     return tuple(sorted(found, key=lambda one: (-one.share, one.feature)))
 

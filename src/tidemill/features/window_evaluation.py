@@ -30,7 +30,7 @@ _GATHERED = 2_000_000
 def windows_of(spec: ViewSpec) -> Windows:
     """The boundaries of a view of aggregates; `GraphError` where it has none."""
     if spec.window_us is None or spec.every_us is None:
-        raise GraphError(f"the view {spec.name!r} is one of rows and has no boundaries")
+        raise GraphError(f"the view {spec.name!r} is a row view and has no boundaries")
     return Windows(spec.window_us, spec.every_us)
 
 
@@ -80,8 +80,8 @@ def seen(spec: ViewSpec, name: str, frame: nw.LazyFrame[Any], start: int, end: i
     if spec.known == "known":
         if KNOWN_AT not in frame.collect_schema().names():
             raise GraphError(
-                f"the view {spec.name!r} reads {name!r}, whose rows do not say when they were known",
-                tip=f'keep {KNOWN_AT} in the table {name!r}, or claim known="event" on the view',
+                f"the view {spec.name!r} reads {name!r}, whose rows have no known time",
+                tip=f'keep {KNOWN_AT} in the table {name!r}, or declare known="event" on the view',
             )
         frame = frame.filter(nw.col(KNOWN_AT) <= instant(frame, KNOWN_AT, known_by))
     if time:
@@ -96,7 +96,7 @@ def first_boundary(spec: ViewSpec, frames: Frames, engine: Engine, last: int) ->
     times = {name: time for name in spec.inputs if (time := _time_of(spec, name, frames[name]))}
     if not times:
         raise GraphError(
-            f"the view {spec.name!r} has a window, and none of its inputs has an event time",
+            f"the view {spec.name!r} has a window, but none of its inputs has an event time",
             tip="read a stream, or a table that keeps its event time",
         )
     found = []

@@ -41,7 +41,7 @@ class AppendLogs:
         base, before = self._base(table, rows.schema, last)
         schema = self._tables.schema(table)
         if schema is None:
-            raise StaleWriter(f"table `{table}` went away while it was written")
+            raise StaleWriter(f"table `{table}` was removed while it was being written")
         self._tables.discard(table, last.number if last else number)  # what a batch that died has left
         working = TableDraft(self._tables, self._engine, table, number, before, schema, self._manifests.verified_path)
         schema = with_new_columns(schema, rows.schema)
@@ -136,7 +136,7 @@ class AppendLogs:
         for commit in self._tables.history(table):
             if commit.number == number:
                 return commit.version
-        raise StaleWriter(f"table `{table}` has gone past batch {number}, which it never took")
+        raise StaleWriter(f"table `{table}` is past batch {number}, which was never written")
 
 
 def _table(line: LedgerEntry) -> str:

@@ -68,7 +68,7 @@ class CommitIntents:
     def carry_out(self, intent: CommitIntent, lease: Lease) -> None:
         """Decide and do: from here on the publication will happen."""
         if intent.changes and not self._objects.put(_name(intent), msgspec.json.encode(intent)):
-            raise StaleWriter(f"publication {intent.publication.number} is decided by another writer", tip="run again")
+            raise StaleWriter(f"another writer committed publication {intent.publication.number}", tip="run again")
         failpoint("publish.intent")
         self._finish(intent, lease, known=False)
 

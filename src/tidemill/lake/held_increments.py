@@ -79,9 +79,9 @@ class HeldIncrements:
         """The newest hold of an increment; `NoSuchIncrement` where it was never held."""
         lines = [line for line in self._lines(stream) if line.details["number"] == number]
         if not lines:
-            known = sorted({line.details["number"] for line in self._lines(stream)})
-            says = f"held so far: {', '.join(map(str, known))}" if known else "nothing was ever held there"
-            raise NoSuchIncrement(f"increment {number} of `{stream}` is not held; {says}", tip="tidemill status")
+            numbers = sorted({line.details["number"] for line in self._lines(stream)})
+            known = f"held so far: {', '.join(map(str, numbers))}" if numbers else "none was ever held"
+            raise NoSuchIncrement(f"increment {number} of `{stream}` is not held; {known}", tip="tidemill status")
         details = lines[-1].details
         refused = self._table(details, "refused_") if "refused_file" in details else None
         return HeldIncrement(
@@ -95,7 +95,7 @@ class HeldIncrements:
     def settled(self, stream: str, number: int) -> NoSuchIncrement:
         """What to raise for an increment that was held once and is published."""
         return NoSuchIncrement(
-            f"increment {number} of `{stream}` is not held any more: it is published", tip="tidemill status"
+            f"increment {number} of `{stream}` is no longer held: it is published", tip="tidemill status"
         )
 
     def discard_unsaid(self) -> int:

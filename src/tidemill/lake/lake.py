@@ -53,15 +53,15 @@ class Lake:
         said = []
         for intent in self._intents.unfinished():
             self._intents.resume(intent, lease)
-            said.append(f"finished publication {intent.publication.number}, which was interrupted")
+            said.append(f"completed publication {intent.publication.number}, which was interrupted")
         last = self._publications.last()
         number = last.publication.number + 1 if last else 1
         loose = sum(self._tables.discard(table, number) for table in (last.publication.versions if last else ()))
         if loose:
-            said.append(f"dropped {loose} files of publication {number}, which was never decided")
+            said.append(f"deleted {loose} files of publication {number}, which was never committed")
         unsaid = self._held.discard_unsaid()
         if unsaid:
-            said.append(f"dropped {unsaid} files of a hold that was never said")
+            said.append(f"deleted {unsaid} files of a hold that was never recorded")
         return said
 
     def interrupted(self) -> bool:
@@ -72,7 +72,7 @@ class Lake:
         """The next publication, to be filled; `recover` comes first."""
         for intent in self._intents.unfinished():
             raise StaleWriter(
-                f"publication {intent.publication.number} was interrupted and is not finished yet", tip="run again"
+                f"publication {intent.publication.number} was interrupted and is not complete", tip="run again"
             )
         stores = LakeStores(self._tables, self._engine, self._manifests, self._intents, self._held, self._mill())
         return PublicationDraft(stores, self._publications.last(), lease, self._publications.has)
@@ -121,7 +121,7 @@ class Lake:
         """Every file, log and ledger line of every version held against the others; a sentence for each problem."""
         return [
             *(
-                f"publication {intent.publication.number} was interrupted and is not finished; `tidemill run` does it"
+                f"publication {intent.publication.number} was interrupted; `tidemill run` completes it"
                 for intent in self._intents.unfinished()
             ),
             *verify(self._tables, self._manifests, self._publications.all(), self._logs.known()),

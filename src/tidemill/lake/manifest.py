@@ -96,7 +96,7 @@ class Manifests:
         place = self._tables.locate(table, entry.path)
         if found.size_bytes != entry.size_bytes:
             raise CorruptFile(
-                f"{place} has {found.size_bytes} bytes, and {entry.size_bytes} were written", tip="tidemill lake verify"
+                f"{place} has {found.size_bytes} bytes, but {entry.size_bytes} were written", tip="tidemill lake verify"
             )
         if self._compared.get((table, entry.path)) != found:
             if self._tables.digest(table, entry.path)[0] != entry.sha256:

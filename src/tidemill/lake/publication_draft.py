@@ -198,7 +198,7 @@ class PublicationDraft:
     def publish(self, increment: Increment, verdict: Verdict, *, details: Mapping[str, Any] = {}) -> Publication:
         """Make everything in this draft true at once, for all tables; without changes it is one ledger line."""
         if self._is_published(increment.stream, increment.number):
-            raise StaleWriter(f"increment {increment.number} of `{increment.stream}` is published already")
+            raise StaleWriter(f"increment {increment.number} of `{increment.stream}` is already published")
         return self._publish(
             increment.as_of,
             increment.stream,
@@ -310,7 +310,7 @@ class PublicationDraft:
     def _get(self, table: str) -> TableDraft:
         found = self._find(table)
         if found is None:
-            raise NotPublished(f"no table `{table}` yet", tip=nearest(table, self._names()))
+            raise NotPublished(f"there is no table `{table}` yet", tip=nearest(table, self._names()))
         return found
 
     def _find(self, table: str) -> TableDraft | None:
@@ -322,7 +322,7 @@ class PublicationDraft:
         manifest = self._stores.manifests.read(table, publication.versions[table], publication.manifests[table])
         schema = manifest.schema or self._stores.tables.schema(table)
         if schema is None:
-            raise NotPublished(f"table `{table}` is published and its log is missing", tip="tidemill lake verify")
+            raise NotPublished(f"table `{table}` is published, but its log is missing", tip="tidemill lake verify")
         return self._begin(table, manifest, schema)
 
     def _for(self, table: str, rows: pa.Table, personal: Sequence[str]) -> TableDraft:
@@ -332,7 +332,7 @@ class PublicationDraft:
         self._stores.tables.create(table, schema, personal)
         made = self._stores.tables.schema(table)
         if made is None:
-            raise NotPublished(f"table `{table}` could not be made")
+            raise NotPublished(f"table `{table}` could not be created")
         return self._begin(table, None, made)
 
     def _begin(self, table: str, manifest: TableManifest | None, schema: pa.Schema) -> TableDraft:

@@ -82,7 +82,7 @@ class Publications:
         """The publication with this number, or the last one as of a data time or by a publication time, or the last."""
         last = self.last()
         if last is None:
-            raise NotPublished("nothing is published yet", tip="`tidemill run` brings in the first increment")
+            raise NotPublished("nothing is published yet", tip="`tidemill run` ingests the first increment")
         if publication is None and at is None and published_at is None:
             return last
         known = self.all()
@@ -123,8 +123,8 @@ def _known(line: LedgerEntry, before: int | None) -> PublishedVersion:
 
 def _nothing_before(first: PublishedVersion, at: datetime | None, published_at: datetime | None) -> str:
     if published_at is not None:
-        return f"nothing was published by {published_at}; the first publication came {from_micros(first.published_at)}"
-    return f"nothing is known as of {at}; the first publication is as of {from_micros(first.as_of)}"
+        return f"nothing was published by {published_at}; the first publication is of {from_micros(first.published_at)}"
+    return f"nothing was published as of {at}; the first publication is as of {from_micros(first.as_of)}"
 
 
 class IncrementStates:

@@ -46,7 +46,7 @@ def _refuse_other_names(found: pa.Schema, expected: pa.Schema, table: str) -> No
         )
     if extra:
         raise SchemaChanged(
-            f"rows for table `{table}` bring a column `{extra[0]}` that it does not have",
+            f"rows for table `{table}` have a column `{extra[0]}` that the table does not have",
             tip=nearest(extra[0], expected.names),
         )
 
@@ -56,8 +56,8 @@ def _fitting(column: pa.ChunkedArray, field: pa.Field, table: str) -> pa.Chunked
         return column
     if family(column.type) not in ("nothing", family(field.type)):
         raise SchemaChanged(
-            f"rows for table `{table}` bring `{field.name}` as {column.type}, and the table holds {field.type}",
-            tip="cast it in the function that makes the rows",
+            f"rows for table `{table}` have `{field.name}` as {column.type}, but the table has {field.type}",
+            tip="cast it in the function that returns the rows",
         )
     return column.cast(field.type)
 

@@ -30,7 +30,7 @@ def verify(
             said = versions.setdefault(table, {}).setdefault(version, sha256)
             if said != sha256:
                 problems.append(
-                    f"ledger line {known.seq}: table `{table}` version {version} has another manifest than before"
+                    f"ledger line {known.seq}: table `{table}` version {version} has a different manifest than before"
                 )
     for table in sorted(versions):
         problems.extend(_table(tables, manifests, table, versions[table]))
@@ -40,7 +40,7 @@ def verify(
 def _order(publications: Sequence[PublishedVersion]) -> Iterator[str]:
     for expected, known in enumerate(publications, 1):
         if known.publication.number != expected:
-            yield f"ledger line {known.seq}: publication {known.publication.number} stands where {expected} is expected"
+            yield f"ledger line {known.seq}: publication {known.publication.number} found, {expected} expected"
             return
 
 
@@ -62,7 +62,7 @@ def _files(tables: Tables, table: str, read: Mapping[int, TableManifest]) -> Ite
             path = file.entry.path
             if path in seen:
                 if seen[path] != file:
-                    yield f"table `{table}`: manifest {version} describes {path} otherwise than an earlier one"
+                    yield f"table `{table}`: manifest {version} describes {path} differently from an earlier one"
                 continue
             seen[path] = file
             try:
@@ -76,13 +76,13 @@ def _file(tables: Tables, table: str, file: StagedFile) -> Iterator[str]:
     place = tables.locate(table, entry.path)
     sha256, size_bytes = tables.digest(table, entry.path)
     if size_bytes != entry.size_bytes:
-        yield f"{place} has {size_bytes} bytes, and {entry.size_bytes} were written"
+        yield f"{place} has {size_bytes} bytes, but {entry.size_bytes} were written"
     elif sha256 != entry.sha256:
-        yield f"{place} was changed: its sha256 is not the one that was written"
+        yield f"{place} was changed: its sha256 differs from the manifest"
     else:
         rows = tables.read(table, entry.path, []).num_rows
         if rows != entry.rows:
-            yield f"{place} has {rows} rows, and the manifest says {entry.rows}"
+            yield f"{place} has {rows} rows, but the manifest records {entry.rows}"
 
 
 def _log(tables: Tables, table: str, read: Mapping[int, TableManifest], versions: Mapping[int, str]) -> Iterator[str]:
@@ -100,12 +100,12 @@ def _log(tables: Tables, table: str, read: Mapping[int, TableManifest], versions
         manifest = read.get(commit.version)
         if manifest is None:
             if commit.number and commit.version not in versions:
-                yield f"table `{table}`: version {commit.version} is in its log and in no publication of the ledger"
+                yield f"table `{table}`: version {commit.version} is in its log, but in no publication of the ledger"
             continue
-        yield from _same_files(table, manifest, sorted(files), "its log names")
+        yield from _same_files(table, manifest, sorted(files), "its log")
         if commit.version % _OPENED_EVERY == 0 or commit.version == last:
             try:
-                yield from _same_files(table, manifest, tables.files(table, commit.version), "its readers see")
+                yield from _same_files(table, manifest, tables.files(table, commit.version), "the view of its readers")
             except CorruptFile as error:
                 yield error.message
 
@@ -116,15 +116,15 @@ def _gaps(table: str, commits: Sequence[TableCommit], last: int) -> Iterator[str
     if missing:
         yield f"table `{table}`: the log lacks version {missing[0]}"
     if max(found, default=-1) < last:
-        yield f"table `{table}`: the log ends at version {max(found, default=-1)}, and version {last} is published"
+        yield f"table `{table}`: the log ends at version {max(found, default=-1)}, but version {last} is published"
 
 
 def _same_files(table: str, manifest: TableManifest, found: Sequence[str], who: str) -> Iterator[str]:
     expected = {file.entry.path for file in manifest.files}
     for path in sorted(expected - set(found)):
-        yield f"table `{table}` version {manifest.version}: {who} not {path}, which is part of it"
+        yield f"table `{table}` version {manifest.version}: {who} lacks {path}, which is part of it"
     for path in sorted(set(found) - expected):
-        yield f"table `{table}` version {manifest.version}: {who} {path}, which is no part of it"
+        yield f"table `{table}` version {manifest.version}: {who} contains {path}, which is not part of it"
 
 
 def recorded_heads(tables: Tables, names: Sequence[str]) -> list[LedgerHead]:

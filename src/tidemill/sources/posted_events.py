@@ -30,7 +30,7 @@ from tidemill.sources.files.file_state import FORMAT, FileSourceState, FileState
 KIND = "events"
 
 #: In place of a row that nobody can read any more.
-_FORGOTTEN = "the key of a person in it is destroyed"
+_FORGOTTEN = "the key of a person in it was destroyed"
 
 
 class EventSource:
@@ -168,7 +168,7 @@ class _SegmentReader:
             event = decode_event(payload)
             return self._fitted(event)
         except msgspec.DecodeError:
-            return "the frame holds no event"
+            return "the frame is not an event"
         except NoSuchSubject:
             return _FORGOTTEN
         except SealBroken as error:
@@ -219,7 +219,7 @@ class _SegmentReader:
     def _notes(self) -> tuple[str, ...]:
         if not self._forgotten:
             return ()
-        return (f"{self._forgotten} posted events were left out: the keys of their people are destroyed",)
+        return (f"{self._forgotten} posted events were skipped: the keys of their people were destroyed",)
 
 
 class _MisfitError(Exception):

@@ -28,12 +28,12 @@ NONE = ["", ":", "a@", "a b", "a/b/c", "a@1@2", "release:", "../x", "..", "x@.."
 
 @pytest.mark.parametrize("text", NONE)
 def test_what_is_no_ref_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no ref"):
+    with pytest.raises(UsageError, match="is not a ref"):
         parse_ref(text, "release")
 
 
 def test_another_kind_is_refused() -> None:
-    with pytest.raises(UsageError, match="is a table, and a release is needed"):
+    with pytest.raises(UsageError, match="is a table, but a release is required"):
         parse_ref("table:ratings@3", "release")
     with pytest.raises(UsageError, match="is a colour"):
         parse_ref("colour:red", "release")

@@ -32,7 +32,7 @@ def test_a_changed_checkpoint_is_named(ledger: Ledger, tmp_path, change: tuple[s
     path = ledger.checkpoint(tmp_path)
     about = msgspec.json.decode(path.read_bytes()) | {change[0]: change[1]}
     path.write_bytes(msgspec.json.encode(about))
-    assert checkpoint.read(tmp_path) == ([], [f"checkpoint {path.name} was changed: its signature does not fit"])
+    assert checkpoint.read(tmp_path) == ([], [f"checkpoint {path.name} was changed: its signature is not valid"])
 
 
 def test_a_torn_checkpoint_is_named_and_a_newer_one_refused(ledger: Ledger, tmp_path) -> None:
@@ -59,5 +59,5 @@ def test_a_head_is_read_as_it_was_written(head: LedgerHead) -> None:
 
 @pytest.mark.parametrize("text", ["", "3", "3:", "x:ab:cd", "-1:ab:cd", ":"])
 def test_what_is_no_head_is_refused(text: str) -> None:
-    with pytest.raises(LedgerCorrupt, match="is no ledger head"):
+    with pytest.raises(LedgerCorrupt, match="is not a ledger head"):
         LedgerHead.parse(text)

@@ -144,7 +144,7 @@ def test_an_edited_line_is_named(ledger: Ledger, tmp_path: Path) -> None:
         tmp_path / "ledger.sqlite",
         "UPDATE lines SET body = CAST(replace(body, '\"n\":3', '\"n\":9') AS BLOB) WHERE seq = 3",
     )
-    assert ledger.verify() == ["line 3: its body was changed, or its hash: they do not belong together"]
+    assert ledger.verify() == ["line 3: its body or its hash was changed: they do not match"]
     with pytest.raises(LedgerCorrupt, match="line 3"):
         ledger.find("publish")
     assert ledger.last("publish").seq == 5
@@ -161,7 +161,7 @@ def test_an_edited_line_with_its_hash_made_anew_breaks_chain_and_signature(ledge
     )
     assert ledger.verify() == [
         "line 3: its head is not signed with this mill's key",
-        "line 4: does not name the hash of the line before it: the chain is broken here",
+        "line 4: does not contain the hash of the previous line: the chain is broken here",
     ]
 
 
@@ -176,7 +176,7 @@ def test_a_line_taken_out_is_named(ledger: Ledger, tmp_path: Path) -> None:
     fill(ledger)
     attack(tmp_path / "ledger.sqlite", "DELETE FROM lines WHERE seq = 3")
     problems = ledger.verify()
-    assert problems[0] == "line 4: comes after line 2: what stood between them is missing"
+    assert problems[0] == "line 4: follows line 2: the lines between them are missing"
     assert any("chain is broken" in says for says in problems)
 
 
@@ -199,8 +199,8 @@ def test_a_dropped_tail_shows_only_by_heads_kept_elsewhere(ledger: Ledger, tmp_p
     attack(tmp_path / "ledger.sqlite", "DELETE FROM lines WHERE seq > 2")
     assert ledger.verify() == []  # the chain alone cannot know: this is why heads are kept elsewhere
     assert ledger.verify([kept]) == [
-        "line 12: a head kept elsewhere names it, and the ledger ends at line 2: "
-        "its tail was dropped, or an older copy was restored"
+        "line 12: an external copy of the head has it, but the ledger ends at line 2: "
+        "it was truncated, or an older copy was restored"
     ]
 
 
@@ -218,7 +218,7 @@ def test_an_older_copy_that_was_written_on_is_named(
     fill(older, 6)
     assert older.verify() == []
     assert older.verify([first.head()]) == [
-        "line 5: has another hash than a head kept elsewhere: history was written anew"
+        "line 5: its hash differs from an external copy of the head: history was rewritten"
     ]
 
 
@@ -228,7 +228,7 @@ def test_a_forged_head_is_no_evidence(ledger: Ledger) -> None:
     forged = LedgerHead(9, head.hash, head.signature)
     assert (
         ledger.verify([forged, LedgerHead(9, "00", "no hex")])
-        == ["line 9: a head kept elsewhere is not signed with this mill's key"] * 2
+        == ["line 9: an external copy of the head is not signed with this mill's key"] * 2
     )
     assert ledger.verify([LedgerHead(head.seq, head.hash)]) == []  # without a signature, the hash still has to fit
     assert len(ledger.verify([LedgerHead(head.seq, "00")])) == 1

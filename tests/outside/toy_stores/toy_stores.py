@@ -232,7 +232,7 @@ class ToyBlobs:
 
     def _place(self, key: str) -> Path:
         if not key or key.startswith(".") or len(key) > 200:
-            raise UsageError(f"{key!r} cannot be a key")
+            raise UsageError(f"{key!r} is not a valid key")
         return self._folder / f"{quote(key, safe='')}.tar"
 
 

@@ -117,7 +117,7 @@ def test_a_file_that_arrives_twice_is_left_out_and_said(inbox: Path, reader: Rea
     put(inbox / "copy.csv.gz", gzip.compress(lines(0, 1)))  # told by its content, not by its bytes or name
     read = reader(ALL, day(1))
     assert items(read) == ["B000000001"]
-    assert read.notes == ("in/copy.csv.gz has the content of in/a.csv and was left out",)
+    assert read.notes == ("in/copy.csv.gz has the same content as in/a.csv and was skipped",)
     assert reader(ALL, day(2)).stats.files_skipped == 2
     put(inbox / "copy.csv.gz", gzip.compress(lines(0, 1, 1)))  # it grows: only what it has of its own is taken
     assert rows(reader(ALL, day(3)), "item_id", "_row") == [("B000000002", (2 << 40) + 3)]
@@ -156,7 +156,7 @@ def test_a_file_that_is_gone_with_rows_to_come_is_said(inbox: Path, reader: Read
     assert reader(ALL, day(0)).notes == ()
     (inbox / "a.csv").unlink()
     (inbox / "b.csv").unlink()
-    assert reader(ALL, day(1)).notes == ("in/a.csv is gone or was overwritten, and it had rows up to 2017-07-19",)
+    assert reader(ALL, day(1)).notes == ("in/a.csv is missing or was overwritten; it had rows up to 2017-07-19",)
     assert reader("file:in/a.csv" + COLUMNS, day(9)).good.num_rows == 0
 
 
@@ -242,7 +242,7 @@ def test_a_damaged_file_stops_the_run_or_is_left_for_a_later_one(inbox: Path, re
     whole = gzip.compress(lines(1, start=START + 1))
     put(inbox / "a.csv", lines(0))
     put(inbox / "b.csv.gz", whole[:-4])
-    with pytest.raises(SourceDamaged, match=r"b\.csv\.gz ends in the middle"):
+    with pytest.raises(SourceDamaged, match=r"b\.csv\.gz is truncated"):
         reader(ALL, day(0))
     read = reader(ALL, day(0), damaged="leave")
     assert len(items(read)) == 1 and "b.csv.gz" in str(read.damaged[0])
@@ -263,7 +263,7 @@ def test_a_missing_file_is_named_with_the_nearest(inbox: Path, reader: Reader) -
         reader("file:in/review.csv" + COLUMNS)
     with pytest.raises(SourceMissing, match="no file matches"):
         reader("file:in/*.json" + COLUMNS)
-    with pytest.raises(FileNotFoundError, match="nothing lies in"):
+    with pytest.raises(FileNotFoundError, match="is empty or missing"):
         reader("file:out/x" + COLUMNS)
 
 
@@ -351,7 +351,7 @@ def test_columns_may_change_places_in_a_file_with_a_header(inbox: Path, reader: 
         ),
         (with_header(b"item_id,user_id,stars,reviewed_at,text\n"), "?header=true", "`rating`"),
         (with_header(HEADER, row=b"B1,U1,good,2017-07-14,hm"), "", "on 20 of 20 new lines `rating` does not fit"),
-        (with_header(HEADER, row=b"B1,U1,4,1500000000,hm"), "", "`reviewed_at` does not fit: it is no ISO 8601"),
+        (with_header(HEADER, row=b"B1,U1,4,1500000000,hm"), "", "`reviewed_at` is not valid: it is not an ISO 8601"),
         (lines(*range(20)).replace(b"\n", b",more\n"), COLUMNS, "has 5 fields where 4 are declared"),
         (
             b'{"item_id":"a","user":"b","rating":4,"reviewed_at":"2017-07-14"}\n' * 9,
@@ -367,7 +367,7 @@ def test_a_changed_schema_is_refused_by_the_column_s_name(
     put(inbox / "a.csv", content)
     with pytest.raises(SchemaChanged, match=said) as caught:
         reader("file:in" + query)
-    assert "nothing of it was taken" in str(caught.value)
+    assert "no rows of it were ingested" in str(caught.value)
 
 
 def test_a_few_bad_lines_are_no_changed_schema(inbox: Path, reader: Reader) -> None:

@@ -73,17 +73,17 @@ def test_a_blank_is_missing_where_a_number_is_required(read_once: Read) -> None:
     [
         (b"B9,U9,5.0", None, "has 3 fields where 4 are declared"),
         (b"B9,U9,5.0,1500000000,7", None, "has 5 fields where 4 are declared"),
-        (b"B9,U9,five,1500000000", "rating", "rating is no finite number"),
-        (b"B9,U9,nan,1500000000", "rating", "rating is no finite number"),
-        (b"B9,U9,1e999,1500000000", "rating", "rating is no finite number"),
+        (b"B9,U9,five,1500000000", "rating", "rating is not a finite number"),
+        (b"B9,U9,nan,1500000000", "rating", "rating is not a finite number"),
+        (b"B9,U9,1e999,1500000000", "rating", "rating is not a finite number"),
         (b"B9,,5.0,1500000000", "user_id", "user_id is missing"),
-        (b"B9,U9,5.0,yesterday", "reviewed_at", "reviewed_at is no number of seconds"),
+        (b"B9,U9,5.0,yesterday", "reviewed_at", "reviewed_at is not a number of seconds"),
         (b"B9,U9,5.0,15000000000000", "reviewed_at",
-         "reviewed_at lies outside the years 1 to 9999 when read as seconds; has its unit changed?"),
+         "reviewed_at is outside the years 1 to 9999 when read as seconds; has its unit changed?"),
         (b"B9,\xff,5.0,1500000000", None, "is no UTF-8"),
-        (b'B9,"U9,5.0,1500000000', None, "opens a quote and never closes it"),
-        (b'B9,"U9"x,5.0,1500000000', None, "has text behind a closing quote"),
-        (b"B9,U9,x,y", "rating", "rating is no finite number; reviewed_at is no number of seconds"),
+        (b'B9,"U9,5.0,1500000000', None, "has an unclosed quote"),
+        (b'B9,"U9"x,5.0,1500000000', None, "has text after a closing quote"),
+        (b"B9,U9,x,y", "rating", "rating is not a finite number; reviewed_at is not a number of seconds"),
     ],
 )  # fmt: skip
 def test_one_bad_line_is_refused_and_the_others_flow(read_once: Read, bad: bytes, column: str, reason: str) -> None:
@@ -129,7 +129,7 @@ def test_quotes_blank_lines_and_line_ends_inside_fields(read_once: Read) -> None
 def test_a_refused_record_of_many_lines_is_kept_whole(read_once: Read) -> None:
     record = b'T2,1500000000,x,,no,"one\ntwo"'
     read = read_once(b"T1,1500000000,1,,no,a\n" + record + b"\nT3,1500000000,1,,no,a\n", Note.contract, NOTE)
-    assert refusals(read) == [(2, "count", "count is no whole number")]
+    assert refusals(read) == [(2, "count", "count is not an integer")]
     assert read.refused["raw"].to_pylist() == [record] and rows(read, "_row")[1] == ((1 << 40) + 4,)
 
 
@@ -221,7 +221,7 @@ REVIEW = {"asin": "B1", "reviewerID": "U1", "overall": 5.0, "unixReviewTime": 1_
     [
         (b"{not json}", None, "is no JSON"),
         (b'{"asin": "B1"', None, "is no JSON"),
-        (b"[1, 2]", None, "is no JSON object"),
+        (b"[1, 2]", None, "is not a JSON object"),
         (json_line(**{**REVIEW, "overall": "5"}).strip(), "rating", "rating is text where a number was expected"),
         (json_line(**{**REVIEW, "reviewerID": 7}).strip(), "user_id", "user_id is a number where text was expected"),
         (json_line(**{**REVIEW, "reviewerID": ""}).strip(), "user_id", "user_id is empty"),
@@ -269,7 +269,7 @@ def test_compression_is_recognised_by_its_bytes(read_once: Read, pack: Callable[
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress])
 def test_a_cut_or_flipped_file_is_refused_as_a_whole(read_once: Read, pack: Callable[[bytes], bytes]) -> None:
     whole = pack(lines(*range(100)))
-    with pytest.raises(SourceDamaged, match="nothing of it was taken"):
+    with pytest.raises(SourceDamaged, match="no rows of it were ingested"):
         read_once(whole[:-5], query=COLUMNS)
     with pytest.raises(SourceDamaged):
         read_once(whole + b"rubbish!", query=COLUMNS)

@@ -152,14 +152,14 @@ class Event:
         if len(times) != 1:
             raise TypeMismatch(
                 f"{cls.__name__} declares {len(times)} event times",
-                tip="give exactly one column `= tm.event_time(zone='UTC')`",
+                tip="declare exactly one column `= tm.event_time(zone='UTC')`",
             )
         cls.contract = Contract(name=cls.__name__, columns=columns)
 
 
 def _column(cls: type, name: str, hint: Any) -> ContractColumn:
     if name.startswith("_"):
-        raise TypeMismatch(f"{cls.__name__}.{name}: names that start with an underscore are tidemill's own")
+        raise TypeMismatch(f"{cls.__name__}.{name}: names that start with an underscore are reserved")
     optional = False
     if get_origin(hint) in (typing.Union, types.UnionType):
         optional = type(None) in get_args(hint)
@@ -168,7 +168,7 @@ def _column(cls: type, name: str, hint: Any) -> ContractColumn:
     if hint not in _KINDS:
         raise TypeMismatch(
             f"{cls.__name__}.{name} has the type {hint!r}",
-            tip="use str, float, int, bool or datetime, with `| None` where it may be missing",
+            tip="use str, float, int, bool or datetime, with `| None` if it may be missing",
         )
     value = getattr(cls, name, ...)
     about: dict[str, Any] = dict(value.about) if isinstance(value, _Field) else {}

@@ -53,7 +53,7 @@ class Keys:
         elif missing:
             raise KeyMissing(
                 f"{folder} has no {', '.join(missing)}",
-                tip="restore the folder from its backup, or set `keys` to where it lies; `tidemill status --settings`",
+                tip="restore the folder from its backup, or set `keys` to its location; `tidemill status --settings`",
             )
         return cls(folder, *(_read(folder / name) for name in _FILES))
 
@@ -85,7 +85,7 @@ class Keys:
         wrong = [f"{name} key" for name, mark in marks.items() if ours.get(name) != mark]
         if wrong:
             raise KeyMissing(
-                f"{self.folder} holds another {' and '.join(wrong)} than the one this mill was made with",
+                f"{self.folder} has a different {' and '.join(wrong)} than this mill's",
                 tip="set `keys` to this mill's own folder, or restore it from its backup",
             )
 
@@ -116,7 +116,7 @@ def _make(folder: Path) -> None:
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise KeyMissing(
-            f"no keys could be made in {folder}: {error.strerror}", tip="set `keys` to an empty folder or a new one"
+            f"could not create keys in {folder}: {error.strerror}", tip="set `keys` to an empty folder or a new one"
         ) from error
     sync_folder(folder.parent)
 
@@ -135,5 +135,5 @@ def _read(path: Path) -> bytes:
     except (ValueError, UnicodeDecodeError):
         key = b""
     if len(key) != 32:
-        raise KeyMissing(f"{path} does not hold a key of 64 hex digits", tip="restore it from its backup")
+        raise KeyMissing(f"{path} does not contain a key of 64 hex digits", tip="restore it from its backup")
     return key

@@ -38,8 +38,8 @@ def parse_ref(text: str, kind: RefKind) -> Ref:
     """
     match = _PATTERN.fullmatch(text)
     if not match:
-        raise UsageError(f"{text!r} is no ref", tip="write [kind:]name[@version], for example release:for_you@3")
+        raise UsageError(f"{text!r} is not a ref", tip="write [kind:]name[@version], for example release:for_you@3")
     found = match["kind"] or kind
     if found not in get_args(RefKind) or found != kind:
-        raise UsageError(f"{text!r} is a {found}, and a {kind} is needed here")
+        raise UsageError(f"{text!r} is a {found}, but a {kind} is required")
     return Ref(found, match["name"], match["version"] or "")

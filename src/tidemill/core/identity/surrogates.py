@@ -128,7 +128,7 @@ class Vault:
         keys = self.keys_of(people)
         for surrogate in people:
             if surrogate not in keys:
-                raise NoSuchSubject(f"the vault has no key of {surrogate} any more: what was sealed under it is gone")
+                raise NoSuchSubject(f"the vault no longer has the key of {surrogate}, so its values cannot be read")
         rest = sealed[len(header) :]
         try:
             return _cipher([keys[one] for one in people]).decrypt(rest[:_NONCE], rest[_NONCE:], header)
@@ -233,4 +233,4 @@ def _open(cipher: AESGCM, sealed: bytes, about: bytes, what: str) -> bytes:
 
 
 def _broken(what: str) -> SealBroken:
-    return SealBroken(f"{what} does not open with this mill's vault key", tip="tidemill status --settings")
+    return SealBroken(f"{what} cannot be decrypted with this mill's vault key", tip="tidemill status --settings")

@@ -45,7 +45,7 @@ def read(folder: Path) -> tuple[list[LedgerHead], list[str]]:
             continue
         head = LedgerHead(found.seq, found.hash, found.signature)
         if found.seq and not _fits(found, head):
-            problems.append(f"checkpoint {path.name} was changed: its signature does not fit")
+            problems.append(f"checkpoint {path.name} was changed: its signature is not valid")
         else:
             heads.append(head)
     return heads, problems

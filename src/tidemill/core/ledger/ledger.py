@@ -126,7 +126,7 @@ class Ledger:
 
     def _seal(self, body: dict[str, Any], last: StoredEntry | None, after: int | None) -> StoredEntry:
         if after is not None and after != (last.seq if last else 0):
-            raise LedgerMoved(f"the ledger has moved on from line {after}", tip="read it again and decide again")
+            raise LedgerMoved(f"the ledger has new lines after line {after}", tip="read it again and retry")
         if last is not None and not self._key_is_ours:
             self._refuse_foreign_key(last)
         seq, prev = (last.seq + 1, last.hash) if last else (1, "")
@@ -144,7 +144,7 @@ class Ledger:
         if not self._signed(LedgerHead(last.seq, last.hash, last.head.hex())):
             raise KeyMissing(
                 f"line {last.seq} of the ledger was not signed with the key in {self._keys.folder}",
-                tip="set `keys` to this mill's own folder; if it is, `tidemill audit verify` says what was changed",
+                tip="set `keys` to this mill's own folder; if it is, `tidemill audit verify` shows what was changed",
             )
         self._key_is_ours = True
 
@@ -156,25 +156,25 @@ class Ledger:
 
     def _faults(self, line: StoredEntry, hashes: list[str]) -> Iterator[str]:
         if line.seq != len(hashes) + 1:
-            yield f"comes after line {len(hashes)}: what stood between them is missing"
+            yield f"follows line {len(hashes)}: the lines between them are missing"
         read, problems = examine_entry(line)
         yield from problems
         if read is not None and read.prev != (hashes[-1] if hashes else ""):
-            yield "does not name the hash of the line before it: the chain is broken here"
+            yield "does not contain the hash of the previous line: the chain is broken here"
         if not self._signed(LedgerHead(line.seq, line.hash, line.head.hex())):
             yield "its head is not signed with this mill's key"
 
     def _against(self, hashes: list[str], known: Iterable[LedgerHead]) -> Iterator[str]:
         for head in sorted(set(known), key=lambda head: (head.seq, head.hash, head.signature)):
             if head.signature and not self._signed(head):
-                yield f"line {head.seq}: a head kept elsewhere is not signed with this mill's key"
+                yield f"line {head.seq}: an external copy of the head is not signed with this mill's key"
             elif head.seq > len(hashes):
                 yield (
-                    f"line {head.seq}: a head kept elsewhere names it, and the ledger ends at line {len(hashes)}: "
-                    "its tail was dropped, or an older copy was restored"
+                    f"line {head.seq}: an external copy of the head has it, but the ledger ends at line {len(hashes)}: "
+                    "it was truncated, or an older copy was restored"
                 )
             elif head.seq and hashes[head.seq - 1] != head.hash:
-                yield f"line {head.seq}: has another hash than a head kept elsewhere: history was written anew"
+                yield f"line {head.seq}: its hash differs from an external copy of the head: history was rewritten"
 
 
 def _where(act: str | None, about: str | None, fingerprint: str | None = None) -> dict[str, str]:
@@ -193,4 +193,4 @@ def redact_surrogates(text: str) -> str:
 
 def _refuse_subjects(act: str, body: bytes) -> None:
     if _SURROGATE.search(body.decode()):
-        raise SubjectNamed(f"the line {act!r} holds what looks like a person's surrogate", tip="write counts instead")
+        raise SubjectNamed(f"the line {act!r} appears to contain a person's surrogate", tip="write counts instead")

@@ -60,7 +60,7 @@ class LedgerHead(msgspec.Struct, frozen=True):
         seq, _, rest = text.partition(":")
         link, _, signature = rest.partition(":")
         if not (seq.isdecimal() and (link or int(seq) == 0)):
-            raise LedgerCorrupt(f"{text!r} is no ledger head", tip="write it as seq:hash:signature")
+            raise LedgerCorrupt(f"{text!r} is not a ledger head", tip="write it as seq:hash:signature")
         return cls(int(seq), link, signature)
 
     @property
@@ -98,7 +98,7 @@ def examine_entry(line: StoredEntry) -> tuple[LedgerEntry | None, list[str]]:
 
 def _differences(line: StoredEntry, read: LedgerEntry, found: str) -> Iterator[str]:
     if found != line.hash:
-        yield "its body was changed, or its hash: they do not belong together"
+        yield "its body or its hash was changed: they do not match"
     for column in ("seq", *COLUMNS):
         if getattr(line, column) != getattr(read, column):
             yield f"its index column `{column}` differs from its body"

@@ -103,11 +103,11 @@ def deploy(*arms: Arm, policy: str = SINGLE, salt: str = "") -> Deployment:
     of the switch there.
     """
     if len({arm.release.model for arm in arms}) != 1 or len({arm.name for arm in arms}) != len(arms):
-        raise ValueError("a deployment has arms of one model, each with its own name")
+        raise ValueError("all arms of a deployment must be of one model and have different names")
     if abs(sum(arm.share for arm in arms if not arm.shadow) - 1.0) > 1e-9 or any(arm.share < 0 for arm in arms):
-        raise ValueError("the shares of a deployment's arms add up to 1")
+        raise ValueError("the shares of a deployment's arms must add up to 1")
     if policy in ("", "on", "off") or arms[0].shadow:
-        raise ValueError(f"{policy!r} cannot be a policy, and the first arm cannot be a shadow")
+        raise ValueError(f"unknown policy {policy!r}, or the first arm is a shadow")
     about = [[arm.name, arm.release.name, arm.release.bundle, repr(arm.share), arm.shadow] for arm in arms]
     name = fingerprint({"policy": policy, "salt": salt, "arms": about})[:16]
     return Deployment(id=name, model=arms[0].release.model, policy=policy, salt=salt, arms=arms)

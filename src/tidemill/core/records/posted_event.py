@@ -83,7 +83,7 @@ def decode_event(payload: bytes) -> PostedEvent:
 
 def _refuse_newer(found: int) -> None:
     if found > FORMAT:
-        raise FormatTooNew(f"a posted event has format {found}; this tidemill reads up to {FORMAT}")
+        raise FormatTooNew(f"a posted event has format {found}, but this version of tidemill reads up to {FORMAT}")
 
 
 def sealed_event(event: CheckedEvent, seal: SealValue) -> PostedEvent:

@@ -16,18 +16,18 @@ def checked_object_name(name: str) -> str:
     >>> checked_object_name("../ledger.db")
     Traceback (most recent call last):
     ...
-    tidemill.core.errors.UsageError: '../ledger.db' cannot be the name of an object [TM001]
-      tip: take printable parts with a slash between them; no part is empty or begins with a dot
+    tidemill.core.errors.UsageError: '../ledger.db' is not a valid object name [TM001]
+      tip: use printable parts separated by slashes; no part is empty or starts with a dot
     """
     parts = name.split("/")
     if not name.isprintable() or not all(parts) or any(part.startswith(".") for part in parts):
         raise UsageError(
-            f"{name!r} cannot be the name of an object",
-            tip="take printable parts with a slash between them; no part is empty or begins with a dot",
+            f"{name!r} is not a valid object name",
+            tip="use printable parts separated by slashes; no part is empty or starts with a dot",
         )
     if len(name.encode()) > LONGEST_NAME:
         raise UsageError(
-            f"{name[:40]!r}… has {len(name.encode())} bytes, too many for the name of an object",
+            f"{name[:40]!r}… has {len(name.encode())} bytes, which is too long for an object name",
             tip=f"at most {LONGEST_NAME}",
         )
     return name

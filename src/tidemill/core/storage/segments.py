@@ -141,7 +141,7 @@ class SegmentWriter:
 
 def _framed(payload: bytes) -> tuple[bytes, bytes]:
     if not payload:
-        raise ValueError("a frame holds at least one byte")
+        raise ValueError("a frame has at least one byte")
     return _FRAME.pack(len(payload), crc32(payload)), payload
 
 
@@ -190,6 +190,6 @@ def tail_state(path: Path, end: int) -> Literal["nothing", "torn"]:
 
 def _check_header(path: Path, header: bytes) -> None:
     if len(header) < len(_HEADER) or not header.startswith(_MAGIC):
-        raise SegmentDamaged(f"{path} is no segment: it does not start with {_MAGIC!r}")
+        raise SegmentDamaged(f"{path} is not a segment: it does not start with {_MAGIC!r}")
     (found,) = struct.unpack("<H", header[len(_MAGIC) :])
     refuse_newer(found, _FORMAT, str(path))

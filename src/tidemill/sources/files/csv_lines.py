@@ -107,7 +107,7 @@ class CsvLines:
         return pl.DataFrame(schema=dict.fromkeys(self._names.values(), pl.String()))
 
     def _wrong(self, found: int) -> str:
-        return f"has {found} field{'s' * (found != 1)} where {self._fields} are declared"
+        return f"has {found} field{'s' * (found != 1)} but {self._fields} are declared"
 
 
 def _fast_type(mapped: ColumnSource) -> pl.DataType:

@@ -43,7 +43,7 @@ def _decoded(line: int, fields: list[bytes], problem: str | None, raw: bytes) ->
         try:
             return line, [field.decode() for field in fields], None, raw
         except UnicodeDecodeError:
-            problem = "is no UTF-8"
+            problem = "is not valid UTF-8"
     return line, [], problem, raw
 
 
@@ -55,13 +55,13 @@ def _quoted(data: bytes, start: int, mark: bytes) -> tuple[list[bytes], int, str
         if data[position : position + 1] == b'"':
             close = _closing(data, position + 1)
             if close < 0:
-                return [], position, "opens a quote and never closes it"
+                return [], position, "has an unclosed quote"
             fields.append(data[position + 1 : close].replace(b'""', b'"'))
             position = close + 1
             if data[position : position + 2] == b"\r\n":
                 position += 1
             if data[position : position + 1] not in (mark, b"\n", b""):
-                return [], position, "has text behind a closing quote"
+                return [], position, "has text after a closing quote"
         else:
             stops = [stop for stop in (data.find(mark, position), data.find(b"\n", position)) if stop >= 0]
             end = min(stops, default=len(data))

@@ -75,9 +75,9 @@ def _unzstd(path: Path, file: BinaryIO) -> Iterator[bytes]:
 
 
 def _damaged(path: Path, kind: str, error: BaseException) -> SourceDamaged:
-    what = "ends in the middle" if isinstance(error, EOFError) else "fails its checksum or is no such stream"
+    what = "is truncated" if isinstance(error, EOFError) else "fails its checksum or has another format"
     return SourceDamaged(
-        f"the {kind} file {path} {what}; nothing of it was taken",
+        f"the {kind} file {path} {what}; no rows of it were ingested",
         tip="run again when it is complete, or deliver it again",
     )
 
@@ -89,14 +89,14 @@ def sniff(path: Path, head: bytes) -> Format:
     for magic, name in _FOREIGN.items():
         if head.startswith(magic):
             raise SourceUnknown(
-                f"{path} is {name}, which is not read",
+                f"{path} is {name}, which is not supported",
                 tip="deliver CSV or JSON lines (plain, gzip or zstd), or Parquet",
             )
     text = head.removeprefix(BOM).lstrip()
     if not text:
         return "empty"
     if text[:1] == b"[":
-        raise SourceUnknown(f"{path} is one JSON array", tip="write one object a line: `jq -c '.[]'`")
+        raise SourceUnknown(f"{path} is one JSON array", tip="write one object per line: `jq -c '.[]'`")
     return "json" if text[:1] == b"{" else "csv"
 
 

@@ -67,7 +67,7 @@ def _look_csv(path: Path, head: bytes, url: FileUrl, contract: Contract, *, time
     if header:
         if not set(first) & set(names or contract.names):  # it may be data, so nothing of it is quoted
             raise SchemaChanged(
-                f"the first line of {path} names none of the columns {', '.join(names or contract.names)}",
+                f"the first line of {path} has none of the columns {', '.join(names or contract.names)}",
                 tip="map them with `?columns=name=field,…`; for a file without a header, list all its fields in order",
             )
         return FileLayout("csv", by_name(contract, specs, first, str(path), "csv", timeless=timeless), header=True)
@@ -77,7 +77,7 @@ def _look_csv(path: Path, head: bytes, url: FileUrl, contract: Contract, *, time
         specs = amazon_csv(contract, rows) or ()
     if not specs:
         raise SourceUnknown(
-            f"{path} has no header that names the columns of {contract.name}, and is not known by its looks",
+            f"{path} has no header that names the columns of {contract.name}, and its format is not recognised",
             tip="list its fields in order: `?columns=" + ",".join(contract.names) + "`, with `_` for one to skip",
         )
     return FileLayout("csv", by_position(contract, specs, str(path), timeless=timeless))

@@ -42,7 +42,7 @@ def read_times(raw: pl.Series, column: ContractColumn, unit: Unit | None) -> Eve
             return _local(raw.cast(pl.Datetime("us")), column)
         return EventTimes(raw.cast(pl.Datetime("us", raw.dtype.time_zone)).dt.convert_time_zone("UTC"), None)
     if raw.dtype != pl.String:
-        why = f"is a number; say what it counts, for example `{column.name}:unix_s`"
+        why = f"is a number without a unit; declare one: `{column.name}:unix_s`"
         return EventTimes(pl.Series([None], dtype=UTC_TIME).new_from_index(0, len(raw)), _why(raw.is_not_null(), why))
     return _iso(raw, column)
 
@@ -65,9 +65,9 @@ def _unix(raw: pl.Series, unit: str) -> EventTimes:
         else number.is_not_null()
     )
     failed = raw.is_not_null() & values.is_null()
-    beyond = f"lies outside the years 1 to 9999 when read as {_WORDS[unit]}; has its unit changed?"
+    beyond = f"is outside the years 1 to 9999 when read as {_WORDS[unit]}; has its unit changed?"
     said = pl.select(
-        pl.when(failed & is_number).then(pl.lit(beyond)).when(failed).then(pl.lit(f"is no number of {_WORDS[unit]}"))
+        pl.when(failed & is_number).then(pl.lit(beyond)).when(failed).then(pl.lit(f"is not a number of {_WORDS[unit]}"))
     ).to_series()
     return EventTimes(values, said)
 
@@ -112,7 +112,7 @@ def _iso(raw: pl.Series, column: ContractColumn) -> EventTimes:
         values = pl.select(pl.coalesce(placed, local)).to_series()
     unread = raw.is_not_null() & read["naive"].is_null()
     if unread.any():
-        said = _why(unread, "is no ISO 8601 time")
+        said = _why(unread, "is not an ISO 8601 time")
         reason = said if reason is None else pl.select(pl.coalesce(said, reason)).to_series()
     return EventTimes(values, reason)
 
@@ -141,9 +141,9 @@ def _local(naive: pl.Series, column: ContractColumn) -> EventTimes:
         return EventTimes(values, None)
     said = pl.select(
         pl.when(open_ones & told_twice)
-        .then(pl.lit(f"occurs twice in {column.zone}: the clocks were set back (`ambiguous=` settles it)"))
+        .then(pl.lit(f"occurs twice in {column.zone}: the clocks were set back (`ambiguous=` resolves it)"))
         .when(open_ones)
-        .then(pl.lit(f"does not occur in {column.zone}: the clocks were set forward (`nonexistent=` settles it)"))
+        .then(pl.lit(f"does not occur in {column.zone}: the clocks were set forward (`nonexistent=` resolves it)"))
     ).to_series()
     return EventTimes(values, said)
 

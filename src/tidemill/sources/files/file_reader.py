@@ -48,7 +48,7 @@ class FileReading:
         original = self._register.original(entry) if entry else None
         if entry is not None and original is not None:
             entry = self._register.adopt(entry, original)
-            self._notes.append(f"{name} takes the place of {original.path}, which is gone and had the same content")
+            self._notes.append(f"{name} replaces {original.path}, which is missing and had the same content")
         if entry is not None and self._unchanged(path, stat, entry):
             self._totals["files_skipped"] += 1
             return
@@ -126,20 +126,20 @@ class FileReading:
     def _note(self, name: str, entry: FileState | None, identity: FileIdentity, found: FileScan) -> None:
         kinship, known = identity
         if kinship == "copy" and known is not None:
-            self._notes.append(f"{name} has the content of {known.path} and was left out")
+            self._notes.append(f"{name} has the same content as {known.path} and was skipped")
         elif kinship == "moved" and known is not None:
-            self._notes.append(f"{name} is {known.path} under another name; only what is new in it was taken")
+            self._notes.append(f"{name} is {known.path} under a new name; only its new rows were read")
         elif kinship == "new" and entry is not None:
-            self._notes.append(f"{name} has other lines than before, so it was read anew as another file")
+            self._notes.append(f"{name} has different lines than before, so it was read again as a new file")
         if found.waiting:
-            self._notes.append(f"the last line of {name} has no end yet; it waits until it has, or the file rests")
+            self._notes.append(f"the last line of {name} is incomplete; it is read once the file is complete")
 
     def result(self, kind: str) -> SourceRead:
         """All that was found, in order of `_row`, and the state of that kind after it."""
         files = self._register.files
         refused = [frame.rename({LINE: "line"}) for frame in self._refused]
         for file in self._register.lost(self._request.after):
-            self._notes.append(f"{file.path} is gone or was overwritten, and it had rows up to {file.last_day}")
+            self._notes.append(f"{file.path} is missing or was overwritten; it had rows up to {file.last_day}")
         return SourceRead(
             good=to_arrow(self._good, good_schema(self._contract)),
             refused=to_arrow(refused, REFUSED),

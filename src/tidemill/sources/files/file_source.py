@@ -72,12 +72,12 @@ class FileSource:
             found = _finished(root.glob(str(pattern.relative_to(pattern.anchor))))
             if found or before:
                 return found
-            raise SourceMissing(f"no file matches {place}", tip="the path is taken relative to the project's folder")
+            raise SourceMissing(f"no file matches {place}", tip="paths are relative to the project's folder")
         if before:
             return []  # it was read before and has been tidied away since
         near = [path.name for path in place.parent.iterdir()] if place.parent.is_dir() else []
-        where = nearest(place.name, near) if near else f"nothing lies in {place.parent}"
-        raise SourceMissing(f"there is no file or folder {place}: {where}", tip="put it there, or mend the URL")
+        where = nearest(place.name, near) if near else f"{place.parent} is empty or missing"
+        raise SourceMissing(f"there is no file or folder {place}: {where}", tip="put it there, or correct the URL")
 
 
 def _finished(paths: Iterable[Path]) -> list[Path]:

@@ -72,7 +72,7 @@ def split_url(url: str, scheme: str, known: tuple[str, ...]) -> tuple[str, dict[
     for part in filter(None, query.split("&")):
         name, _, value = part.partition("=")
         if name not in known:
-            raise SettingError(f"the source `{url}` has the option `{name}`: {nearest(name, known)}")
+            raise SettingError(f"the source `{url}` has an unknown option `{name}`: {nearest(name, known)}")
         options[name] = unquote(value)
     return unquote(path.removeprefix("//") if path.startswith("///") else path), options
 
@@ -93,7 +93,7 @@ def _column(text: str) -> ColumnSpec:
         head, unit = text, ""
     elif unit not in get_args(Unit):
         if "=" not in head:
-            raise SettingError(f"the column `{text}` has the unit `{unit}`: {nearest(unit, get_args(Unit))}")
+            raise SettingError(f"the column `{text}` has an unknown unit `{unit}`: {nearest(unit, get_args(Unit))}")
         head, unit = text, ""  # the colon is part of the source's own field name, such as `Size:`
     name, equals, source = head.partition("=")
     if not name or (equals and not source):
@@ -110,5 +110,5 @@ def _truth(text: str) -> bool:
 def _delimiter(text: str) -> str:
     found = _DELIMITERS.get(text, text)
     if len(found) != 1 or not found.isascii() or found in '"\r\n':
-        raise SettingError(f"`delimiter={text}` is no delimiter: {nearest(text, _DELIMITERS)}")
+        raise SettingError(f"`delimiter={text}` is not a delimiter: {nearest(text, _DELIMITERS)}")
     return found

@@ -69,23 +69,23 @@ class JsonLines:
                 column, reason = self._explain(str(error))
                 refused.append(LineRefusal(line, column, reason, text.removesuffix(b"\r")))
             except (msgspec.DecodeError, UnicodeDecodeError):
-                refused.append(LineRefusal(line, "", "is no JSON", text.removesuffix(b"\r")))
+                refused.append(LineRefusal(line, "", "is not valid JSON", text.removesuffix(b"\r")))
         return lines, rows, refused
 
     def _explain(self, message: str) -> tuple[str, str]:
         """Column and reason of a validation message, which names types and fields and no values."""
         found = _MESSAGE.match(message)
         if found is None:
-            return "", "is no JSON object" if "`object`" in message else "does not fit"
+            return "", "is not a JSON object" if "`object`" in message else "is not valid"
         mapped = self._by_path.get(found["path"].lstrip(".").split("[")[0])
         got = _GOT.get(found["got"] or "", "a number out of range")
         if mapped is None:
-            return "", f"has {got} where an object was expected"
+            return "", f"has {got}, but an object was expected"
         column = mapped.column
         if column.kind == "time" and mapped.unit in (None, "iso") and got == "a number":
-            return column.name, f"{column.name} is a number; say what it counts, for example `{column.name}:unix_s`"
+            return column.name, f"{column.name} is a number without a unit; declare one: `{column.name}:unix_s`"
         wanted = KINDS["str" if column.kind == "time" and mapped.unit in (None, "iso") else _plain(column)].words
-        return column.name, f"{column.name} is {got} where {wanted} was expected"
+        return column.name, f"{column.name} is {got}, but {wanted} was expected"
 
     def _column(self, mapped: ColumnSource, rows: list[Any]) -> pl.Series:
         name, column = mapped.column.name, mapped.column

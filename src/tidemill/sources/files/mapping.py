@@ -58,7 +58,7 @@ def check_specs(specs: Sequence[ColumnSpec], contract: Contract) -> None:
         kind = contract[spec.name].kind
         if spec.unit is not None and (spec.unit in TIME_UNITS) != (kind == "time"):
             raise SettingError(
-                f"`columns=` gives `{spec.name}` the unit `{spec.unit}`, but {contract.name} declares it {kind}"
+                f"`columns=` sets the unit `{spec.unit}` for `{spec.name}`, but {contract.name} declares it {kind}"
             )
         if spec.unit in ("last", "last_html") and kind != "str":
             raise SettingError(
@@ -72,7 +72,7 @@ def by_position(contract: Contract, specs: Sequence[ColumnSpec], where: str, *, 
     named = [spec.name for spec in specs if spec.source is not None]
     if named:
         raise SettingError(
-            f"{where} has no header, so `{named[0]}=…` names no field of it", tip="list the columns in the file's order"
+            f"{where} has no header, so `{named[0]}=…` matches no field", tip="list the columns in the file's order"
         )
     columns = tuple(ColumnSource(column, *places.get(column.name, (None, None))) for column in contract.columns)
     _refuse_missing(columns, contract, [], where, timeless=timeless)
@@ -107,8 +107,8 @@ def refuse_lost(mapping: ColumnMapping, before: Sequence[str], where: str) -> No
     for name in before:
         if name not in mapping.brought:
             raise SchemaChanged(
-                f"{where} has no `{name}` any more, which earlier files brought; nothing of it was taken",
-                tip=f"mend the producer, or take `{name}` out of the contract in mill.py",
+                f"{where} has no `{name}`, which earlier files had; no rows of it were ingested",
+                tip=f"fix the producer, or remove `{name}` from the contract in mill.py",
             )
 
 
@@ -129,7 +129,7 @@ def _refuse_missing(
         if found:
             raise _lost(column.name, column.name, found, where)
         raise SourceUnknown(
-            f"{where}: nothing says which field is `{column.name}` of {contract.name}",
+            f"{where}: no field is mapped to `{column.name}` of {contract.name}",
             tip="list the file's fields in the settings: `?columns=" + ",".join(contract.names) + "`",
         )
 
@@ -137,6 +137,6 @@ def _refuse_missing(
 def _lost(name: str, source: str, found: Sequence[str], where: str) -> SchemaChanged:
     asked = f"`{name}`" if name == source else f"`{source}` (for `{name}`)"
     return SchemaChanged(
-        f"{where} has no field {asked} ({nearest(source, found)}); nothing of it was taken",
-        tip=f"map it in the settings with `?columns={name}=<field>,…`, or mend the producer",
+        f"{where} has no field {asked} ({nearest(source, found)}); no rows of it were ingested",
+        tip=f"map it in the settings with `?columns={name}=<field>,…`, or fix the producer",
     )

@@ -53,7 +53,7 @@ def _open(path: Path) -> pq.ParquetFile:
 
 def _damaged(path: Path, error: Exception) -> SourceDamaged:
     return SourceDamaged(
-        f"the Parquet file {path} is cut short or damaged ({type(error).__name__}); nothing of it was taken",
+        f"the Parquet file {path} is truncated or damaged ({type(error).__name__}); no rows of it were ingested",
         tip="run again when it is complete, or deliver it again",
     )
 
@@ -79,11 +79,11 @@ def _check_types(path: Path, schema: pa.Schema, mapped: list[ColumnSource]) -> N
             found = found.field(name).type
         if not _fits(found, each):
             raise SchemaChanged(
-                f"{path} has `{each.label}` as {found}, and `{each.column.name}` is declared {each.column.kind};"
-                " nothing of it was taken",
-                tip="mend the producer, or change the contract in mill.py"
+                f"{path} has `{each.label}` as {found}, but `{each.column.name}` is declared {each.column.kind};"
+                " no rows of it were ingested",
+                tip="fix the producer, or change the contract in mill.py"
                 if each.column.kind != "time"
-                else f"say how the time is written, for example `{each.column.name}={each.label}:unix_s`",
+                else f"declare the unit of the time, for example `{each.column.name}={each.label}:unix_s`",
             )
 
 

@@ -22,8 +22,8 @@ LINE = "_line"
 #: `pa.nulls` and not `pa.array`, which loads pandas: half of the start of a run.
 POLARS: dict[Kind, pl.DataType] = {kind: pl.Series(pa.nulls(0, arrow_type(kind))).dtype for kind in KINDS}
 _EXPECTED = {
-    "float": "is no finite number",
-    "int": "is no whole number",
+    "float": "is not a finite number",
+    "int": "is not an integer",
     "bool": "is neither true nor false",
     "str": "is empty",
 }

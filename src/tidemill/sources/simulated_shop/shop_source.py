@@ -104,6 +104,6 @@ def _field(column: ContractColumn, offered: Mapping[str, str], contract: Contrac
         raise SchemaChanged(
             f"the simulated shop has no `{column.name}`, which {contract.name} requires"
             f" ({nearest(column.name, offered)})",
-            tip=f"give `{column.name}` a default in mill.py, or leave it out",
+            tip=f"set a default for `{column.name}` in mill.py, or remove it",
         )
     return found

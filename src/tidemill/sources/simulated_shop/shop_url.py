@@ -51,7 +51,7 @@ def parse_shop_url(url: str) -> ShopUrl:
     try:
         shop = msgspec.convert(given, ShopUrl, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingError(f"the source `{url}` does not fit: {error}") from None
+        raise SettingError(f"the source `{url}` is not valid: {error}") from None
     for name in ("customers", "items", "days"):
         if getattr(shop, name) < 1:
             raise SettingError(f"the source `{url}` needs `{name}` of at least 1")

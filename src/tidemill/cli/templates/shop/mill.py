@@ -33,7 +33,7 @@ def ratings(reviews):
     return reviews.unique(["user_id", "item_id"], keep="last", order_by=["reviewed_at", "_row"])
 
 
-mill.check(ratings, tm.between("rating", 1, 5, share=0.95), tm.fresh("10 days"), tm.like_history("row_count"))
+mill.check(ratings, tm.between("rating", 1, 5, share=0.95), tm.freshness("10 days"), tm.like_history("row_count"))
 
 
 @mill.features(entity="user_id", window="90 days", every="1 day", ttl="2 days")
