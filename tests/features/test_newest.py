@@ -68,7 +68,7 @@ def test_that_law_catches_an_order_that_is_not_total() -> None:
 
 def test_without_an_order_several_rows_of_one_entity_are_refused() -> None:
     rows = pa.table({"k": ["a", "b", "a"], "n": [1, 2, 3]})
-    with pytest.raises(GraphError, match="share their k"):
+    with pytest.raises(GraphError, match="have the same k"):
         newest_by_key(rows, "k")
     assert newest_by_key(rows.slice(0, 2), "k").num_rows == 2
 

@@ -62,7 +62,7 @@ def test_a_run_finishes_what_was_interrupted_and_brings_in_the_next_day_once(
     add_day(mill, LAST + timedelta(days=2))
     report = mill.run(LAST + timedelta(days=2))
     assert report.arrived == PER_DAY
-    assert report.notes == ["finished publication 8, which was interrupted"]
+    assert report.notes == ["completed publication 8, which was interrupted"]
     after = by_row(mill.rows("reviews"))
     assert after.items() >= before.items()
     assert len(after) == len(before) + INTERRUPTED + PER_DAY

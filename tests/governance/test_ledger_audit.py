@@ -57,7 +57,7 @@ def test_the_ledger_removed_and_begun_anew(ledger: Ledger, tmp_path: Path) -> No
     ledger._lines.close()
     (tmp_path / "ledger.sqlite").unlink()
     anew = opened(tmp_path)
-    assert verify_ledger(anew, None, [head])[0].startswith("line 3: a head kept elsewhere names it")
+    assert verify_ledger(anew, None, [head])[0].startswith("line 3: an external copy of the head has it")
     for _ in range(4):
         anew.append("open")
     assert verify_ledger(anew, None, [head]) == [
@@ -85,4 +85,4 @@ def test_damaged_evidence_is_named_beside_the_rest(ledger: Ledger, tmp_path: Pat
     assert len(problems) == 3
     assert any(path.name in says for says in problems)
     assert any("no head" in says for says in problems)
-    assert any("line 9: a head kept elsewhere is not signed" in says for says in problems)
+    assert any("line 9: an external copy of the head is not signed" in says for says in problems)

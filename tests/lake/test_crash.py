@@ -100,7 +100,7 @@ def test_dying_while_finishing_is_finished_too(second: str, tmp_path: Path, unha
 @pytest.mark.usefixtures("dying")
 def test_recovery_says_what_it_did(tmp_path: Path) -> None:
     die_at(tmp_path, "publish.commit:2")
-    assert play(Shop(tmp_path)) == ["finished publication 1, which was interrupted"]
+    assert play(Shop(tmp_path)) == ["completed publication 1, which was interrupted"]
     die = tmp_path / "staged"
     die.mkdir()
     die_at(die, "publish.checked:2")
@@ -161,7 +161,7 @@ def kill(root: Path, point: str) -> None:
 def test_a_process_that_is_killed_frees_its_lease_and_is_finished(tmp_path: Path, unharmed: dict[str, Any]) -> None:
     kill(tmp_path, "publish.commit:2")
     shop = Shop(tmp_path)
-    assert play(shop) == ["finished publication 1, which was interrupted"]
+    assert play(shop) == ["completed publication 1, which was interrupted"]
     assert told(shop) == unharmed
     sound(shop)
 

@@ -74,7 +74,7 @@ def test_a_replacement_that_is_held_too_is_what_is_held_then(shop: Shop) -> None
 
 
 def test_an_increment_that_is_not_held_is_named_with_those_that_are(shop: Shop) -> None:
-    with pytest.raises(NoSuchIncrement, match="nothing was ever held"):
+    with pytest.raises(NoSuchIncrement, match="none was ever held"):
         shop.lake.held("reviews", 2)
     hold(shop, 2, BAD)
     with pytest.raises(NoSuchIncrement, match="held so far: 2"):

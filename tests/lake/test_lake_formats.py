@@ -42,7 +42,7 @@ def test_an_interrupted_lake_of_an_earlier_release_is_finished(old: Shop, new: S
     assert old.lake.view().publication == 1
     assert any("publication 2 was interrupted" in says for says in old.lake.verify())
     kept = {path: path.read_bytes() for path in (old.root / "lake").rglob("*.parquet")}
-    assert play(old) == ["finished publication 2, which was interrupted"]
+    assert play(old) == ["completed publication 2, which was interrupted"]
     sound(old)
     assert told(old) == told(new)
     assert all(path.read_bytes() == content for path, content in kept.items())

@@ -224,7 +224,7 @@ def test_an_unknown_manifest_is_refused(tmp_path: Path, more: dict[str, object],
 
 def test_a_newer_manifest_is_refused_by_name_and_a_wider_one_is_read(tmp_path: Path) -> None:
     sha = plant(tmp_path / "newer", {"a.json": b"{}"}, format=2)
-    with pytest.raises(FormatTooNew, match=r"bundle manifest .* has format 2, but this version of tidemill reads up to 1"):
+    with pytest.raises(FormatTooNew, match=r"bundle manifest .* has format 2, but this version .* reads up to 1"):
         verify_bundle(tmp_path / "newer", sha)
     sha = plant(tmp_path / "wider", {"a.json": b"{}"}, signed_by="a later tidemill")
     assert list(verify_bundle(tmp_path / "wider", sha).files) == ["a.json"]

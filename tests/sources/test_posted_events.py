@@ -166,7 +166,7 @@ def test_an_event_that_no_longer_fits_the_contract_is_refused_with_its_place(tmp
     assert found.good.num_rows == 0
     first, second = found.refused.to_pylist()
     assert "rating" in first["reason"] and first["line"] == 1 and first["file"] == segment_files(tmp_path)[0].name
-    assert "no event" in second["reason"] and second["raw"] == b"\xc1 no event"
+    assert "not an event" in second["reason"] and second["raw"] == b"\xc1 no event"
 
 
 def test_numbers_and_positions_of_other_sources_are_left_alone(tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def test_a_blank_is_missing_where_a_number_is_required(read_once: Read) -> None:
 @pytest.mark.parametrize(
     ("bad", "column", "reason"),
     [
-        (b"B9,U9,5.0", None, "has 3 fields where 4 are declared"),
-        (b"B9,U9,5.0,1500000000,7", None, "has 5 fields where 4 are declared"),
+        (b"B9,U9,5.0", None, "has 3 fields but 4 are declared"),
+        (b"B9,U9,5.0,1500000000,7", None, "has 5 fields but 4 are declared"),
         (b"B9,U9,five,1500000000", "rating", "rating is not a finite number"),
         (b"B9,U9,nan,1500000000", "rating", "rating is not a finite number"),
         (b"B9,U9,1e999,1500000000", "rating", "rating is not a finite number"),
@@ -80,7 +80,7 @@ def test_a_blank_is_missing_where_a_number_is_required(read_once: Read) -> None:
         (b"B9,U9,5.0,yesterday", "reviewed_at", "reviewed_at is not a number of seconds"),
         (b"B9,U9,5.0,15000000000000", "reviewed_at",
          "reviewed_at is outside the years 1 to 9999 when read as seconds; has its unit changed?"),
-        (b"B9,\xff,5.0,1500000000", None, "is no UTF-8"),
+        (b"B9,\xff,5.0,1500000000", None, "is not valid UTF-8"),
         (b'B9,"U9,5.0,1500000000', None, "has an unclosed quote"),
         (b'B9,"U9"x,5.0,1500000000', None, "has text after a closing quote"),
         (b"B9,U9,x,y", "rating", "rating is not a finite number; reviewed_at is not a number of seconds"),
@@ -219,16 +219,16 @@ REVIEW = {"asin": "B1", "reviewerID": "U1", "overall": 5.0, "unixReviewTime": 1_
 @pytest.mark.parametrize(
     ("bad", "column", "reason"),
     [
-        (b"{not json}", None, "is no JSON"),
-        (b'{"asin": "B1"', None, "is no JSON"),
+        (b"{not json}", None, "is not valid JSON"),
+        (b'{"asin": "B1"', None, "is not valid JSON"),
         (b"[1, 2]", None, "is not a JSON object"),
-        (json_line(**{**REVIEW, "overall": "5"}).strip(), "rating", "rating is text where a number was expected"),
-        (json_line(**{**REVIEW, "reviewerID": 7}).strip(), "user_id", "user_id is a number where text was expected"),
+        (json_line(**{**REVIEW, "overall": "5"}).strip(), "rating", "rating is text, but a number was expected"),
+        (json_line(**{**REVIEW, "reviewerID": 7}).strip(), "user_id", "user_id is a number, but text was expected"),
         (json_line(**{**REVIEW, "reviewerID": ""}).strip(), "user_id", "user_id is empty"),
         (json_line(asin="B1", overall=1, unixReviewTime=1).strip(), "user_id", "user_id is missing"),
         (json_line(**{**REVIEW, "unixReviewTime": 10**30}).strip(), "reviewed_at",
-         "reviewed_at is a number out of range where a number was expected"),
-        (b'{"asin": "B\xff"}', None, "is no JSON"),
+         "reviewed_at is a number out of range, but a number was expected"),
+        (b'{"asin": "B\xff"}', None, "is not valid JSON"),
     ],
 )  # fmt: skip
 def test_one_bad_json_line_is_refused(read_once: Read, bad: bytes, column: str | None, reason: str) -> None:

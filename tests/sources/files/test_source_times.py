@@ -100,7 +100,7 @@ def test_unix_times_to_the_microsecond(unit: str, text: str) -> None:
 
 def test_a_unit_that_changed_is_refused_by_the_column_s_name(read_once: Read) -> None:
     milliseconds = lines(*range(20), start=1_500_000_000_000_000)
-    with pytest.raises(SchemaChanged, match=r"`reviewed_at` does not fit.*has its unit changed"):
+    with pytest.raises(SchemaChanged, match=r"not valid: `reviewed_at` is outside.*has its unit changed"):
         read_once(milliseconds, query=COLUMNS)
 
 

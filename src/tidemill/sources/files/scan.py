@@ -276,9 +276,9 @@ class _Tally:
             if self._lines < _MOST_OF or count * 2 <= self._lines:
                 continue
             reason = max((n, why) for (name, why), n in self._bad.items() if name == column)[1]
-            what = f"`{column}` is not valid: it" if column else "the lines are not valid: most"
+            what = f"`{column}`" if column else "a line"
             said = reason.removeprefix(f"{column} ") if column else reason
             raise SchemaChanged(
-                f"{path}: on {count} of {self._lines} new lines, {what} {said}; no rows of it were ingested",
+                f"{path}: {count} of {self._lines} new lines are not valid: {what} {said}; no rows of it were ingested",
                 tip="fix the producer, or change the contract in mill.py together with `columns=` in the settings",
             )
