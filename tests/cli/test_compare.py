@@ -86,7 +86,7 @@ def test_the_list_the_comparison_and_what_cannot_be_paired(tried: Path) -> None:
     assert out.index("hit_rate@10[warm]  +0.") < out.index("hit_rate@10[all]   +0.")
     assert "by hit_rate@10[warm], for_you#2 is significantly better than for_you#1 (200 users)" in out
     status, out, _ = tidemill("compare", "for_you#1", "similar#1", at=tried)
-    assert "for_you#1 and similar#1 cannot be paired: they were measured on other users" in out
+    assert "for_you#1 and similar#1 cannot be paired: they were evaluated on different users" in out
     status, out, _ = tidemill("compare", at=tried)
     assert status == 0
     assert "for_you#2" in out

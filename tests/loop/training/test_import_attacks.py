@@ -153,7 +153,7 @@ def test_infinite_rows_and_targets_are_no_figures(project: Project, tmp_path: Pa
     source, golden = str(tmp_path / "m.onnx"), tmp_path / "rows.parquet"
     made = import_model(stores, "wait", source, card=card(tmp_path, target="y"), golden=golden)
     assert made.release.card.assessment is None, made.release.card.assessment
-    assert any("not measured" in note for note in made.notes)
+    assert any("not evaluated" in note for note in made.notes)
 
 
 HOSTILE = ("<script>alert(1)</script>", "{{7*7}}", "=1+1", "'; DROP TABLE x; --", "\u202eevil", "../x")

@@ -111,7 +111,7 @@ def test_lightgbm_text_brings_its_names_and_categories(project: Project, tmp_pat
     answers = read_golden(stores.releases.bundle(made.release.bundle))[1]
     odd = pd.DataFrame({"age": [0.5, 0.5, np.nan, 0.5], "city": pd.Categorical(["Ulm", "Bonn", None, None])})
     assert answers == pytest.approx(booster.predict(odd), rel=1e-9)
-    assert made.notes == ("not measured: the rows do not hold its target, which the card may name",)
+    assert made.notes == ("not evaluated: the rows do not contain the target (the card may name it)",)
 
 
 @pytest.mark.parametrize("silent", ["helps", "could_harm"])
@@ -170,7 +170,7 @@ def test_the_command_line_says_what_came(project: Project, tmp_path: Path, capsy
     project.open()
     asked = ["import", "wait", str(source), "--card", str(card(tmp_path)), "--project", str(project.path)]
     for words, hint in (
-        ("no rows came with it", "Created wait@1. Promote it with: tidemill promote wait@1"),
+        ("no rows were given", "Created wait@1. Promote it with: tidemill promote wait@1"),
         ("The same files were imported before", "wait@1 is ready. Promote it with: tidemill promote wait@1"),
     ):
         with pytest.raises(SystemExit) as ended:

@@ -48,7 +48,7 @@ def test_popularity_stays_where_it_is_all_there_is(seed: int) -> None:
     choice = choose(auto(minutes=2, only=QUICK), crowd(seed=seed), effort=SearchBudget(keep=kept.append))
     assert choice.spec.name == "popularity", verdicts(kept)
     assert list(verdicts(kept)) == list(QUICK)
-    assert all(says.startswith("not taken: ") for name, says in verdicts(kept).items() if name != "popularity")
+    assert all(says.startswith("not selected: ") for name, says in verdicts(kept).items() if name != "popularity")
     assert choice.notes == ()
 
 
@@ -66,8 +66,8 @@ def test_what_clearly_wins_is_taken_and_settled() -> None:
     assert choice.spec.open() == {}
     assert choice.best is not None
     (taken,) = [trial for trial in kept if trial.number == choice.best]
-    assert taken.says.startswith("taken: +")
-    assert "beside popularity" in taken.says
+    assert taken.says.startswith("selected: +")
+    assert "compared with popularity" in taken.says
     assert taken.parameters == {"learner": "cooccurrence"} | {
         name: choice.spec.settings()[name] for name in taken.parameters if name != "learner"
     }
@@ -101,11 +101,11 @@ def test_a_dearer_one_must_be_better_beyond_noise(tmp_path: Path) -> None:
     choice, kept = decided(tmp_path, {"popularity": 0.3, "item_knn": 0.3001, "spectral": 0.32, "ease": 0.321})
     assert choice.spec.name == "spectral"
     said = verdicts(kept)
-    assert said["popularity"] == "taken: the simplest that there is"
-    assert said["item_knn"].startswith("not taken: ")
-    assert said["spectral"].startswith("taken: +0.0")
-    assert said["ease"].startswith("not taken: +0.00")
-    assert "beside spectral" in said["ease"]
+    assert said["popularity"] == "selected: the simplest learner"
+    assert said["item_knn"].startswith("not selected: ")
+    assert said["spectral"].startswith("selected: +0.0")
+    assert said["ease"].startswith("not selected: +0.00")
+    assert "compared with spectral" in said["ease"]
     assert max(kept, key=lambda trial: trial.value or 0).parameters["learner"] == "ease"  # the best figure is not all
     assert kept[[trial.number for trial in kept].index(choice.best)].parameters["learner"] == "spectral"
     assert choice.notes == ("als was left out: als needs an extra",)
@@ -124,14 +124,14 @@ def test_the_deadline_holds_and_what_did_not_come_up_is_said(tmp_path: Path) -> 
     assert choice.spec.name == "ease"  # one that hangs takes its share of the time, not that of the others
     assert [trial.parameters["learner"] for trial in kept if trial.state == "late"] == ["cooccurrence", "blend"]
     assert choice.notes == (
-        "cooccurrence did not come up: the deadline came first",
+        "cooccurrence did not finish: the deadline came first",
         "als was left out: als needs an extra",
-        "blend did not come up: the deadline came first",
+        "blend did not finish: the deadline came first",
     )
 
 
 def test_nothing_before_the_deadline_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SearchFailed, match="popularity did not come up"):
+    with pytest.raises(SearchFailed, match="popularity did not finish"):
         decided(tmp_path, {}, minutes=2 / 60, hanging=("popularity",))
 
 

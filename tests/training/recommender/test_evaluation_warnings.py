@@ -90,10 +90,10 @@ def test_one_thing_under_two_ids() -> None:
     often = np.bincount(SPLIT.train.item).argmax()
     name = SPLIT.train.items[often]
     copies = [(user, "twin", day) for user, item, day in rows_of(SPLIT.train) if item == name]
-    (sentence,) = said(planted(*copies), "one thing under two ids")
+    (sentence,) = said(planted(*copies), "one item under two ids")
     assert sentence.startswith("2 items have exactly the users and times")
     nearly = [*copies[1:], ("somebody", "twin", 3.0)]
-    assert said(planted(*nearly), "one thing under two ids") == []
+    assert said(planted(*nearly), "one item under two ids") == []
 
 
 def test_copied_histories() -> None:

@@ -94,7 +94,7 @@ def test_what_is_wrong_with_lists_is_told(tmp_path: Path) -> None:
     lists = read_ranked(csv_file(tmp_path, [*rows, ("stranger", wanted, 1)]), ITEMS, USERS)
     found = measure_ranker(lists, SPLIT, told=lists.told(users)).evaluation
     sentences = "\n".join(found.warnings)
-    assert "nobody can see from a file when its lists were made" in sentences
+    assert "a file does not show when its lists were made" in sentences
     assert "1 of 5 rows (20.0%) name an item that nobody ever took" in sentences
     assert "1 users of the file have no event" in sentences
     n_users = found.slices[0].n_users
@@ -135,8 +135,8 @@ def test_columns_may_have_the_projects_own_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("user,item\na,x\n", "says no order"),
-        ("user,item,rank\na,x,first\n", "no number"),
+        ("user,item\na,x\n", "no rank or score column"),
+        ("user,item,rank\na,x,first\n", "not a number"),
         ("user,item,rank\na,x,\nb,x,1\n", "1 rows have no number"),
         ("user,item,score\na,x,nan\n", "1 rows have no number"),
         ("user,item,rank\n", "no row"),

@@ -33,7 +33,7 @@ def test_noise_leaves_the_baseline(tmp_path: Path) -> None:
     rows = made({"x": rng.normal(size=200), "y": rng.normal(size=200)}, rng.random(200) < 0.3, "binary")
     choice = choice_of(rows, tmp_path)
     assert choice.plan.name == "prior"
-    assert {one.state for one in choice.members} == {"chosen", "kept out"}
+    assert {one.state for one in choice.members} == {"chosen", "not selected"}
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_no_input_that_says_anything_leaves_the_baseline(tmp_path: Path) -> None
     assert choice.plan.name == "prior"
     assert choice.notes == (
         "same was left out: it has the same value in all 60 rows",
-        "no input is left to learn from, so the baseline is the answer: prior",
+        "no input is left to train on, so the baseline is used: prior",
     )
 
 

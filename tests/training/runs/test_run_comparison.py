@@ -45,7 +45,7 @@ def test_only_what_differs_is_shown_by_its_path() -> None:
 
 def test_a_commit_with_changed_files_differs_from_the_commit() -> None:
     told = {row.what: row.values for row in compare([run(1), run(2, changed=True), run(3, commit=None)]).differs}
-    assert told == {"commit": ("abc", "abc and files that differ from it", None)}
+    assert told == {"commit": ("abc", "abc with local changes", None)}
 
 
 def test_figures_and_cost_stand_side_by_side() -> None:
@@ -118,7 +118,7 @@ def test_groups_of_other_people_and_of_few_are_not_paired() -> None:
     nine = PerUnitMetrics("nine", {"hit_rate@10": noise(1, 9)})
     found = compare([run(1), run(2)], {"for_you#1": nine, "for_you#2": nine})
     assert found.paired == ()
-    assert "only 9 users were measured" in found.unpaired[0]
+    assert "only 9 users were evaluated" in found.unpaired[0]
 
 
 @pytest.mark.slow
@@ -139,11 +139,11 @@ def test_other_users_are_not_paired_and_the_reason_is_told() -> None:
     found = compare([run(1), run(2, data={"ratings": 18})], {"for_you#1": one, "for_you#2": two})
     assert found.paired == ()
     assert found.unpaired == (
-        "for_you#1 and for_you#2 cannot be paired: they were measured on other users, targets or days "
-        "(400 and 400 users), because ratings had other versions",
+        "for_you#1 and for_you#2 cannot be paired: they were evaluated on different users, targets or days "
+        "(400 and 400 users), because ratings had different versions",
     )
     found = compare([run(1), run(2), run(3)], {"for_you#1": one, "for_you#3": one})
-    assert found.unpaired == ("for_you#1 and for_you#2 cannot be paired: for_you#2 kept no figures of users",)
+    assert found.unpaired == ("for_you#1 and for_you#2 cannot be paired: for_you#2 has no metrics per user",)
     assert {pair.other for pair in found.paired} == {"for_you#3"}
 
 

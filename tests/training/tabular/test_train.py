@@ -50,7 +50,7 @@ def test_a_model_is_measured_beside_its_baseline_and_written_as_it_answers(tmp_p
     assert found.n_train + found.n_test == result.n_rows == 2_000
     assert len(result.beats) == 1 and "beats the baseline" in result.beats[0] and result.stays == ""
     assert result.golden is not None and parity(open_tabular(result.folder), result.folder) < 1e-9
-    assert steps.count("curve") == len(found.curve) - 1 and {"evaluate", "fit", "parity"} < set(steps)
+    assert steps.count("curve") == len(found.curve) - 1 and {"evaluate", "fit", "export check"} < set(steps)
     by_influence = [influence.input for influence in found.influences]
     assert by_influence[0] == "x"
     direction = found.influences[0].direction
@@ -79,7 +79,7 @@ def test_the_same_rows_in_any_order_give_the_same_figures(tmp_path):
 def test_what_cannot_be_measured_is_learned_and_says_so(tmp_path):
     result = trained(tmp_path, rows(45))
     assert result.assessment is None and result.figures is None
-    assert "not measured" in result.notes[0] and "45 rows" in result.notes[0]
+    assert "not evaluated" in result.notes[0] and "45 rows" in result.notes[0]
     assert (result.folder / "tabular.json").exists()
     with pytest.raises(TooLittleData):
         trained(tmp_path, rows(0), name="none")
@@ -135,7 +135,7 @@ def test_leaks_reach_the_card(tmp_path):
     examples = rows(1_500)
     leaky = with_input(examples, "refund", "float", pa.array(examples.target))
     found = trained(tmp_path, leaky, curve=False).assessment
-    assert "`refund`" in found.warnings[0] and any("hard to believe" in warning for warning in found.warnings)
+    assert "`refund`" in found.warnings[0] and any("suspiciously high" in warning for warning in found.warnings)
 
 
 def test_a_gap_between_groups_that_are_no_input_is_found(tmp_path):
@@ -151,7 +151,7 @@ def test_a_gap_between_groups_that_are_no_input_is_found(tmp_path):
     selection = gaps["sex", "selection rate"]
     assert (selection.highest, selection.lowest) == ("f", "m") and selection.gap.low > 0.05
     assert selection.gap.value == pytest.approx(selection.groups["f"].value - selection.groups["m"].value)
-    assert "by sex" in found.gaps_say and "beyond noise" in found.gaps_say
+    assert "by sex" in found.gaps_say and "statistically significant" in found.gaps_say
     assert sum(gaps["sex", "true positive rate"].n.values()) == round(found.prevalence * found.n_test)
     assert {part.column for part in found.parts} == {"sex", "coin", "x", "noise", "shop"}
     with pytest.raises(UnknownName, match="age"):
@@ -165,7 +165,7 @@ def test_the_part_where_a_model_is_wrong_is_named(tmp_path):
     found = trained(tmp_path, replace(examples, target=examples.target + south * rng.normal(0, 4, 4_000)), curve=False)
     assert "shop is south" in found.assessment.worst
     quiet = trained(tmp_path, examples, name="two", curve=False).assessment
-    assert "none is worse" in quiet.worst
+    assert "is significantly worse" in quiet.worst and quiet.worst.startswith("None of")
 
 
 def test_two_runs_on_the_same_rows_can_be_paired(tmp_path):

@@ -25,7 +25,8 @@ _TASKS = {
     "number": "regression",
     "count": "count regression",
 }
-_STATES = {"chosen": 0, "stacked": 1, "kept out": 2, "late": 3, "failed": 4}
+#: `kept out` is how older releases call `not selected`.
+_STATES = {"chosen": 0, "stacked": 1, "not selected": 2, "kept out": 2, "late": 3, "failed": 4}
 
 
 class ScoresAgainst(Record, frozen=True):

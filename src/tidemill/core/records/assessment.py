@@ -88,7 +88,7 @@ class EnsembleMember(Record, frozen=True):
     #: The main measure out of fold, or on validation rows; `None` of what came to no figure.
     score: Metric | None = None
     cpu_s: float = 0.0
-    #: `chosen`, `stacked` (part of the chosen stack), `kept out`, `late`, `failed`.
+    #: `chosen`, `stacked` (part of the chosen stack), `not selected` (`kept out` in older releases), `late`, `failed`.
     state: str = ""
     says: str = ""
 

@@ -161,7 +161,7 @@ def task_of(model: TabularDeclaration, target: pa.ChunkedArray, kind: Kind) -> t
     if model.task is None and len(distinct) > max(2, len(target) / 2):
         raise TargetUnfit(
             f"model {model.name!r}: its target {model.target!r} has {len(distinct):,} values in {len(target):,} rows: "
-            "it names rows, and nothing can be learned of one",
+            "it looks like an ID column, which cannot be predicted",
             tip='name another target, or write task="classes"',
         )
     return task, _ordered(model, distinct) if task == "binary" else tuple(distinct)

@@ -1,8 +1,8 @@
 """The automatic learner: all learners are tried, cheapest first, and the simplest wins a tie.
 
-A dearer one is taken only where the paired 95% interval of its difference to the present one, over the same validation
-users, lies above zero. Its settings were chosen on these users as well, so a win by little may be luck: the test days,
-which nothing here sees, say what it is worth.
+A costlier one is selected only where the paired 95% interval of its difference to the current one, over the same
+validation users, lies above zero. Its settings were chosen on these users as well, so a small win may be luck: the test
+days, which are not used here, measure its real value.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ F64 = npt.NDArray[np.float64]
 
 
 def members_of(auto: Auto) -> dict[str, LearnerSpec]:
-    """The learners to try by name, cheapest first; `SettingRefused` for a name that none has."""
+    """The learners to try by name, cheapest first; `SettingRefused` for an unknown name."""
     return {name: kind.from_settings({}) for name, kind in learners_to_try(auto.only).items()}
 
 
 @dataclass(frozen=True)
 class _LearnerCandidate:
-    """A learner with its settings chosen: the trial of them, the figures of its users, and what it took."""
+    """A learner with chosen settings: their trial, the metric of each user, and the cost."""
 
     name: str
     trial: Trial
@@ -49,10 +49,10 @@ class _LearnerCandidate:
 def choose_learner(
     figures: ValidationObjective, runner: TrialRunner, known: Sequence[Trial], keep: Keep, n_users: int
 ) -> ChoiceResult:
-    """Try the learners of `figures` in their order and give the one that is kept.
+    """The selected learner of `figures`, which are tried in their order.
 
-    Each has its share of the time that is left for it and those after it. What became of it is kept as a trial that
-    says so, with the CPU seconds of all its trials. Raises `SearchFailed` where none came to a figure.
+    Each has its share of the remaining time. The verdict on each is stored as a trial, with the CPU seconds of all its
+    trials. Raises `SearchFailed` where none produced a result.
     """
     asking = TrialCache(runner, known)
     said = {(key(trial.parameters), trial.says): trial.number for trial in known if is_verdict(trial)}
@@ -67,7 +67,7 @@ def choose_learner(
             notes.append(found)
             continue
         if end is not None and time.monotonic() >= end:
-            notes.append(f"{name} was compared with what was found of its settings in its share of the time")
+            notes.append(f"{name} was compared with the best settings found in its share of the time")
         wins, says = _compared(found, present)
         number = said.get((key(found.trial.parameters), says))
         if number is None:
@@ -76,7 +76,7 @@ def choose_learner(
         if wins:
             present = replace(found, number=number)
     if present is None:
-        raise SearchFailed(f"no learner came to a figure: {'; '.join(notes)}", tip="give more minutes")
+        raise SearchFailed(f"no learner produced a result: {'; '.join(notes)}", tip="allow more minutes")
     return ChoiceResult(
         spec=figures.settled(present.trial.parameters),
         tried=rows(asking.tried.values(), n_users),
@@ -93,7 +93,7 @@ def _tried(
     runner: TrialRunner,
     end: float | None,
 ) -> _LearnerCandidate | str:
-    """The learner with its settings chosen until `end`, or the sentence why it is left out."""
+    """The learner with its settings chosen until `end`, or a sentence why it is left out."""
     grid = spec.open()
     mine: list[Trial] = []
 
@@ -109,29 +109,29 @@ def _tried(
     fixed = {LEARNER: name}
     (first,) = ask([fixed | {setting: listed[0] for setting, listed in grid.items()}])
     if first is None:
-        return f"{name} did not come up: the deadline came first"
+        return f"{name} did not finish: the deadline came first"
     if first.value is None:
         return f"{name} was left out: {first.says}"
     chosen = fixed | coordinate_choice(grid, values, fixed=fixed, top=first.value)
     trial = asking.tried[key(chosen)]
     of_users = figures.of_users(trial.parameters)
-    if of_users is None:  # it is known from before a kill: its figure is, those of its users are not
+    if of_users is None:  # known from before a kill: its value is, the metrics of its users are not
         runner.run([TrialRequest(trial.number, trial.parameters)], keep=forget)
         of_users = figures.of_users(trial.parameters)
     if of_users is None:
-        return f"{name} did not come up again: the deadline came first"
+        return f"{name} did not finish again: the deadline came first"
     return _LearnerCandidate(name, trial, of_users, _cpu_s(mine))
 
 
 def _compared(found: _LearnerCandidate, present: _LearnerCandidate | None) -> tuple[bool, str]:
-    """Whether it takes the place of the present one, and why."""
+    """Whether it replaces the current one, and why."""
     if present is None:
-        return True, "taken: the simplest that there is"
+        return True, "selected: the simplest learner"
     difference = intervals({"difference": found.of_users - present.of_users})["difference"]
-    beside = f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}) beside {present.name}"
+    by = f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}) compared with {present.name}"
     if difference.low > 0:
-        return True, f"taken: {beside}"
-    return False, f"not taken: {beside}, which is simpler"
+        return True, f"selected: {by}"
+    return False, f"not selected: {by}, which is simpler"
 
 
 def _verdict(found: _LearnerCandidate, number: int, says: str) -> Trial:

@@ -1,8 +1,8 @@
 """Choice of settings on validation days, by the metric of warm users there.
 
-The days after the split are never handed in, so nothing here can look at them. Settings that are given as a range or a
-grid are searched first, with all that is left out at its first value; then what is left out is chosen, one setting
-after another. A setting is changed only for a better figure, so the first value of each grid stays on a tie.
+The days after the split are never passed in, so nothing here can use them. Settings that are given as a range or a grid
+are searched first, with open settings at their defaults (first values); then the open settings are chosen, one after
+another. A setting is changed only for a better value, so the default stays on a tie.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tidemill.training.search.sampler import TrialSampler
 from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
 from tidemill.training.search.trial_runner import Keep, TrialCache, TrialRunner
 
-#: What a folder is called that other processes read events from.
+#: Prefix of the folder that other processes read events from.
 PLACE = "choose-"
 
 
@@ -42,11 +42,11 @@ def choose(
     place: Path | None = None,
     progress: Progress = silent,
 ) -> ChoiceResult:
-    """Settle what `spec` leaves open, or gives as a range or a grid, on validation windows inside `train`.
+    """Choose the settings that `spec` leaves open, or gives as a range or a grid, on validation windows inside `train`.
 
-    `tm.auto()` becomes the learner that is kept of all. With too few warm users there, every open setting takes its
-    first value and nothing was tried. `place` is a folder for what other processes read, by default that of the
-    machine for temporary files. Raises `SearchFailed` where nothing came to a figure.
+    `tm.auto()` becomes the selected learner. With too few warm users, open settings take their defaults and nothing is
+    tried. `place` is a folder for files that other processes read, by default the machine's temporary folder. Raises
+    `SearchFailed` where no trial produced a result.
     """
     grid, ranges = spec.open(), spec.searched()
     if not grid and not ranges and not isinstance(spec, Auto):
@@ -54,7 +54,7 @@ def choose(
     windows = windows_before(train)
     if not windows:
         return ChoiceResult(
-            plainest(spec), (), notes=(f"fewer than {ENOUGH} warm users before the split: nothing was chosen",)
+            plainest(spec), (), notes=(f"fewer than {ENOUGH} warm users before the split: default settings are used",)
         )
     n_users = sum(len(window.users) for window in windows)
     learners = members_of(spec) if isinstance(spec, Auto) else {spec.name: spec}
@@ -78,7 +78,7 @@ def choose(
 
 
 def plainest(spec: LearnerSpec) -> LearnerSpec:
-    """What is learned where nothing can be chosen: the first value of each setting; of all learners the simplest."""
+    """The learner where nothing can be chosen: the default of each setting; of several learners the simplest."""
     return next(iter(members_of(spec).values())).settled() if isinstance(spec, Auto) else spec.settled()
 
 
@@ -116,16 +116,16 @@ def _settled(
 
 
 def notes_of(trials: Sequence[Trial], *, late: bool) -> tuple[str, ...]:
-    """What of a choice went otherwise than asked."""
+    """Notes about failed trials and the deadline."""
     failed = [trial for trial in trials if trial.state == "failed"]
-    said = [f"{len(failed)} of {len(trials)} trials failed; the first said: {failed[0].says}"] if failed else []
+    said = [f"{len(failed)} of {len(trials)} trials failed; the first message: {failed[0].says}"] if failed else []
     if late:
-        said.append(f"the deadline came after {len(trials)} trials: what was not tried stayed as it was")
+        said.append(f"the deadline came after {len(trials)} trials: settings that were not tried keep their defaults")
     return tuple(said)
 
 
 def _telling(keep: Keep, progress: Progress, of: int) -> Keep:
-    """Keeps each trial, and tells how far the choice is."""
+    """A function that stores each trial and reports progress."""
     told = 0
 
     def kept(trial: Trial) -> None:

@@ -43,27 +43,27 @@ Mask = npt.NDArray[np.bool_]
 
 KS = (10, 20)
 BASELINE_DAYS = 30
-#: Users measured at most; more narrow the intervals no further than anybody needs.
+#: Most users that are evaluated; more would hardly narrow the intervals.
 USERS = 20_000
-#: What items without a group are grouped under.
+#: The group of items without a group.
 NO_GROUP = "no group"
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """An evaluation, and the figures of each user behind it, so that two of them can be compared in pairs."""
+    """An evaluation with the metrics of each user, so that two of them can be compared in pairs."""
 
     evaluation: Evaluation
-    #: sha256 over the measured users, the split and the targets: two measurements with the same one can be paired.
+    #: sha256 over the evaluated users, the split and the targets: two measurements with the same one can be paired.
     users: str
-    #: Measure -> float64 (n_users), in the order of the users' ids.
+    #: Metric -> float64 (n_users), in the order of the users' ids.
     per_user: dict[str, F64]
-    #: Group of users (`warm`, `cold`) -> bool (n_users) in the same order: who belongs to it.
+    #: Group of users (`warm`, `cold`) -> bool (n_users) in the same order: its members.
     groups: dict[str, Mask] = field(default_factory=dict)
 
 
 def bare_rules(recommender: Recommender, rules: RuleSet | None = None) -> RuleSet:
-    """The rules to measure with: what a slate retrieves, without facts and own rules, of which the past knows nothing.
+    """The rules to evaluate with: the retrieval of a slate, without facts and custom rules, which have no history.
 
     Without `rules`: the nearest items and the most popular ones.
     """
@@ -85,15 +85,15 @@ def measure(
     groups: Mapping[str, str] | None = None,
     told: Sequence[str] = (),
 ) -> Measurement:
-    """Measure `recommender`, which was learned from `split.train` alone, through the slate that answers.
+    """Evaluate `recommender`, which was trained on `split.train` alone, through the slate that serves it.
 
-    Slices are all, warm (with history before the split) and cold users, the model beside 30-day popularity with paired
-    95% intervals; finer parts follow. `groups` (item -> group, for example its category) adds parts and exposure by
-    group, `told` are sentences that go to the warnings. Raises `TooLittleData` where no user has a later item, and
-    `ValueError` for a recommender that learned from something else.
+    Slices are all, warm (with history before the split) and cold users, the model compared with 30-day popularity with
+    paired 95% intervals; finer slices follow. `groups` (item -> group, for example its category) adds slices and
+    exposure by group, `told` are further warnings. Raises `TooLittleData` where no user has a later item, and
+    `ValueError` for a recommender that was trained on other data.
     """
     if recommender.as_of > split.at or list(recommender.items) != list(split.train.items):
-        raise ValueError("the recommender was not learned from the training days of this split")
+        raise ValueError("the recommender was not trained on the training days of this split")
     engine = SlateEngine(recommender, bare_rules(recommender, rules), facts_at(split))
     ranker = SlateRanker(engine, catalogue(split), model)
     return measure_ranker(ranker, split, validation=validation, protocol=protocol, groups=groups, told=told)
@@ -108,16 +108,16 @@ def measure_ranker(
     groups: Mapping[str, str] | None = None,
     told: Sequence[str] = (),
 ) -> Measurement:
-    """Measure whatever ranks, as `measure` does; `told` are sentences about it that go to the warnings.
+    """Evaluate any ranker, as `measure` does; `told` are warnings about it.
 
-    Raises `ValueError` where the split is one by time and its train reaches into its test.
+    Raises `ValueError` where the split is one by time and its train overlaps its test.
     """
     protocol = _agreed(protocol, split)
     users = sample(evaluation_users(split, protocol), USERS)
     if not users:
         raise TooLittleData("no user has an unseen item after the split")
     if overlap := on_both_sides(split):
-        raise ValueError(f"the split's train reaches into its test: {overlap[0]}")
+        raise ValueError(f"the split's train overlaps its test: {overlap[0]}")
     answered = ranked_answers(ranker, users, max(KS))
     beside = ranked_answers(PopularityRanker(facts_at(split), BASELINE_DAYS), users, max(KS))
     items = catalogue(split)
@@ -159,14 +159,14 @@ def measure_ranker(
 
 
 def _groups(users: Sequence[EvaluationUser], targets: EvaluationTargets) -> dict[str, Mask]:
-    """Which users are warm and which are cold, as in the slices; a group without anybody is left out."""
+    """Masks of warm and cold users, as in the slices; an empty group is left out."""
     warm = np.zeros(targets.n_users, np.bool_)
     warm[targets.user] = [user.code >= 0 for user in users]
     return {name: mask for name, mask in (("warm", warm), ("cold", ~warm)) if mask.any()}
 
 
 def _agreed(protocol: Protocol | None, split: TimeSplit) -> Protocol:
-    """The protocol as the split has it; of leave-one-out there is only one."""
+    """The protocol for the split; leave-one-out has only one."""
     if split.kind == "leave-one-out":
         return Protocol("earlier", "last", split.kind)
     protocol = protocol or Protocol()
@@ -187,18 +187,18 @@ def _exposure(
 
 
 def _of_lists(answered: RankedAnswers, n: int) -> list[str]:
-    """What was wrong with the lists themselves."""
+    """Warnings about the lists themselves."""
     places = max(1, sum(len(one) for one in answered.lists) + answered.seen + answered.repeated)
     found = []
     if answered.missing:
         share = answered.missing / n
-        found.append(f"{answered.missing:,} of {n:,} questions ({share:.1%}) have no list and count as misses")
+        found.append(f"{answered.missing:,} of {n:,} queries ({share:.1%}) have no list and count as misses")
     if answered.seen:
         share = answered.seen / places
-        found.append(f"{share:.1%} of the places held an item that the user had already; they were dropped")
+        found.append(f"{share:.1%} of the positions held an item that the user already had; they were dropped")
     if answered.repeated:
         share = answered.repeated / places
-        found.append(f"{share:.1%} of the places repeated an item of the same list; they were dropped")
+        found.append(f"{share:.1%} of the positions repeated an item of the same list; they were dropped")
     return found
 
 
@@ -208,6 +208,6 @@ def facts_at(split: TimeSplit) -> EventFacts:
 
 
 def answers(engine: SlateEngine, train: Interactions, users: Sequence[EvaluationUser]) -> list[I32]:
-    """Ranked item codes of each user with the slate; the answer to an empty history is asked for once."""
+    """Ranked item codes of each user with the slate; the list for an empty history is computed once."""
     ranker = SlateRanker(engine, train.items)
     return [ranker.rank(user, max(KS)) for user in users]

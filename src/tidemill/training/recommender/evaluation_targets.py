@@ -19,11 +19,11 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class EvaluationTargets:
-    """One row for each target: its code, the question it belongs to, and its place in each ranker's list."""
+    """One row for each target: its code, the query it belongs to, and its rank in each ranker's list."""
 
     code: I64
     question: I64
-    #: int64 (n_questions): the user behind each question.
+    #: int64 (n_questions): the user of each query.
     user: I64
     model: I64
     baseline: I64
@@ -38,13 +38,13 @@ class EvaluationTargets:
 
     @property
     def n_users(self) -> int:
-        """How many users there are."""
+        """Number of users."""
         return int(self.user[-1]) + 1
 
     def figures(self, keep: Mask | None, ks: Sequence[int]) -> tuple[I64, dict[str, F64], dict[str, F64]]:
-        """Users with a target in `keep` (all with `None`), and the measures of model and baseline for those targets.
+        """Users with a target in `keep` (all with `None`), and the metrics of model and baseline for those targets.
 
-        A user's figure is the mean over their questions. Items that are kept out still hold their places in the lists.
+        A user's metric is the mean over their queries. Items that are filtered out still hold their ranks in the lists.
         """
         keep = np.ones(len(self.code), np.bool_) if keep is None else keep
         questions, owner = np.unique(self.question[keep], return_inverse=True)

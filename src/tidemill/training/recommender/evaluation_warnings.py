@@ -1,6 +1,6 @@
 """Evaluation warnings: why a metric may be too good or not comparable, each a sentence with numbers.
 
-Each check looks for one thing; how often real comparisons suffer from them: Ji et al. (2023), "A Critical Study on Data
+How often real comparisons suffer from them: Ji et al. (2023), "A Critical Study on Data
 Leakage in Recommender System Offline Evaluation".
 """
 
@@ -20,20 +20,20 @@ from tidemill.training.recommender.users_to_evaluate import EvaluationUser
 
 F64 = npt.NDArray[np.float64]
 
-#: Shares above which a sentence is said.
+#: Shares above which there is a warning.
 TIED, REPEATED, DUPLICATED, COPIED, AT_SPLIT = 0.01, 0.01, 0.001, 0.01, 0.02
-#: Shortest test, in days; shortest history that is no chance to share; events that make two items twins.
+#: Shortest test, in days; shortest history that two users do not share by chance; fewest events of duplicate items.
 SHORTEST_DAYS, LONG_HISTORY, TWIN_EVENTS = 3, 3, 5
-#: A figure is implausible above this, where the catalogue has so many items for each place of the list.
+#: A metric is implausible above this, where the catalogue has so many items for each position of the list.
 IMPLAUSIBLE, ITEMS_A_PLACE = 0.6, 20
 
 
 def evaluation_warnings(
     split: TimeSplit, users: Sequence[EvaluationUser], overall: SliceResult, k: int
 ) -> tuple[str, ...]:
-    """Every sentence about a split, its questions and the figures of all users.
+    """All warnings about a split, its queries and the metrics of all users.
 
-    A split by time whose sides overlap (`on_both_sides`) is not warned of here: it is not measured at all.
+    A split by time whose sides overlap (`on_both_sides`) has no warning here: it is not evaluated at all.
     """
     found = [
         *later_than_targets(split),
@@ -50,14 +50,14 @@ def evaluation_warnings(
 
 
 def later_than_targets(split: TimeSplit) -> list[str]:
-    """Training events later than what is to be foretold, which only leave-one-out has."""
+    """Training events later than the event to predict, which only leave-one-out has."""
     if split.kind == "time":
         return []
     later = np.searchsorted(np.sort(split.train.time), split.test.time, side="right")
     share = 1 - later.mean() / len(split.train)
     return [
-        f"leave-one-out leaks the future: on average {share:.1%} of the training events are later than the event that "
-        "is to be foretold; read it only beside the split by time"
+        f"leave-one-out leaks the future: on average {share:.1%} of the training events are later than the event "
+        "to predict; read it only next to the split by time"
     ]
 
 
@@ -81,17 +81,17 @@ def at_the_split(split: TimeSplit) -> list[str]:
     if split.kind != "time" or n <= AT_SPLIT * len(split.test):
         return []
     return [
-        f"{n:,} events ({n / len(split.test):.1%} of the test) are at exactly the split; they are tested and not "
-        "trained on, and a system that trains until the split and not before it has seen them"
+        f"{n:,} events ({n / len(split.test):.1%} of the test) are exactly at the split; they are test "
+        "events, and a system that trains up to and including the split has seen them"
     ]
 
 
 def short_test(split: TimeSplit) -> list[str]:
-    """A test of a few days measures these days."""
+    """A test of a few days."""
     days = (int(split.test.time.max()) - int(split.test.time.min())) / DAY_US
     if split.kind != "time" or days >= SHORTEST_DAYS:
         return []
-    return [f"the test covers {days:.1f} days: a week has better and worse days, and so few cannot tell"]
+    return [f"the test covers {days:.1f} days: too few to average over the days of a week"]
 
 
 def duplicate_rows(split: TimeSplit) -> list[str]:
@@ -106,12 +106,12 @@ def duplicate_rows(split: TimeSplit) -> list[str]:
         return []
     return [
         f"{n:,} of {total:,} rows ({n / total:.1%}) repeat another row of the same user, item and time: they count "
-        "twice in training; keep one of each"
+        "twice in training. Remove the duplicates"
     ]
 
 
 def twin_items(train: Interactions) -> list[str]:
-    """Items that the very same users took at the very same times: one thing under two ids."""
+    """Items with the same users at the same times: one item under two ids."""
     pair = train.user.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ train.time.astype(np.uint64)
     mixed = (pair ^ (pair >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     prints = np.zeros(train.n_items, np.uint64)
@@ -122,8 +122,8 @@ def twin_items(train: Interactions) -> list[str]:
     if not n:
         return []
     return [
-        f"{n:,} items have exactly the users and times of another item: one thing under two ids makes its twin easy to "
-        "foretell; give it one id"
+        f"{n:,} items have exactly the users and times of another item: one item under two ids is easy to predict. "
+        "Merge the ids"
     ]
 
 
@@ -137,18 +137,18 @@ def copied_histories(train: Interactions) -> list[str]:
         return []
     return [
         f"{n:,} of {len(long):,} users with {LONG_HISTORY} events or more have exactly the items of another user in "
-        "the same order: imports, bots or test accounts are easy to foretell; leave them out"
+        "the same order: imports, bots or test accounts are easy to predict. Exclude them"
     ]
 
 
 def repeats(split: TimeSplit) -> list[str]:
-    """Pairs of a user and an item that stand in train and in test."""
+    """Pairs of a user and an item that occur in train and in test."""
     share = repeat_share(split)
     if share <= REPEATED:
         return []
     return [
         f"{share:.1%} of the test events repeat an item of the user's own training events: lists without seen items "
-        "cannot get them, and a system that shows them again is not compared by these figures"
+        "cannot contain them, so these metrics do not cover systems that recommend seen items"
     ]
 
 
@@ -170,24 +170,24 @@ def repeat_share(split: TimeSplit, *, within: bool = False) -> float:
 
 
 def ties(users: Sequence[EvaluationUser]) -> list[str]:
-    """Targets at the time of the history's last event: which of the two came first is a matter of their rows."""
+    """Targets at the time of the history's last event, ordered only by their rows."""
     last = np.repeat([int(user.times[-1]) if len(user.times) else -1 for user in users], [len(u.taken) for u in users])
     share = float((np.concatenate([user.taken for user in users]) == last).mean()) if len(last) else 0.0
     if share <= TIED:
         return []
     return [
         f"{share:.1%} of the targets have the time of the history's last event: their order is that of their rows, and "
-        "another order gives other figures"
+        "another order gives other metrics"
     ]
 
 
 def implausible(overall: SliceResult, n_items: int, k: int) -> list[str]:
-    """A figure higher than shops are foretellable."""
+    """A metric that is too high to be plausible."""
     name = f"hit_rate@{k}"
     found = overall.model.get(name)
     if found is None or found.value <= IMPLAUSIBLE or n_items < k * ITEMS_A_PLACE:
         return []
     return [
-        f"{name} is {found.value:.3f} on a catalogue of {n_items:,} items, which is hard to believe: look for targets "
-        "in the training data, for lists made after the split, or for test users made by a program"
+        f"{name} is {found.value:.3f} on a catalogue of {n_items:,} items, which is suspiciously high: look for "
+        "targets in the training data, lists made after the split, or automated test users"
     ]

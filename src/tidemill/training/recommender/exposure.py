@@ -1,7 +1,7 @@
 """Exposure: the share of attention that each group of items gets in the lists, and its share of the targets.
 
-A place counts 1/log2(1 + place), as attention falls down a list (Singh & Joachims 2018, "Fairness of Exposure"). A
-ratio of 1 is proportionate to what was taken; what was taken is itself a child of what had been shown.
+A position counts 1/log2(1 + position), as attention falls down a list (Singh & Joachims 2018, "Fairness of Exposure").
+A ratio of 1 is proportionate to the targets; those were themselves influenced by what had been shown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
-#: Groups told apart at most; the others are one.
+#: Most groups; the others are merged.
 GROUPS = 20
 OTHERS = "all others"
 
@@ -32,7 +32,7 @@ def exposures(
     k: int,
     resamples: Bootstrap,
 ) -> tuple[Exposure, ...]:
-    """The share of every group, most taken first; `groups` is the group of each code of the catalogue.
+    """The exposure of every group, most targets first; `groups` is the group of each code of the catalogue.
 
     `lists` are those of the model and of the baseline.
     """

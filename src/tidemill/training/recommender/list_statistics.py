@@ -1,7 +1,7 @@
 """Statistics of recommendation lists: popularity, coverage and diversity of their items.
 
-Novelty and diversity follow Vargas & Castells (2011); popularity bias is read as in Abdollahpouri et al. (2019), what
-is shown beside what is taken.
+Novelty and diversity follow Vargas & Castells (2011); popularity bias Abdollahpouri et al. (2019): what is shown
+compared with what is taken.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tidemill.training.recommender.popularity_tiers import HEAD, tiers
 I32 = npt.NDArray[np.int32]
 F64 = npt.NDArray[np.float64]
 
-#: Lists looked at for the diversity within a list.
+#: Most lists used for the diversity within a list.
 _LISTS = 2_000
 
 
 def list_statistics(
     lists: Sequence[I32], train: Interactions, k: int | None, vectors: npt.NDArray[np.float32] | None = None
 ) -> ListStatistics:
-    """What stands in the first `k` places (all with `None`); items never trained on are left out.
+    """Statistics of the first `k` positions (all with `None`); items never trained on are left out.
 
     `vectors` (n_items, d) are for the diversity.
     """
@@ -45,7 +45,7 @@ def list_statistics(
 
 
 def coverage(lists: Sequence[I32], n_items: int, k: int | None) -> float:
-    """Share of the catalogue's items that stand in at least one list."""
+    """Share of the catalogue's items that are in at least one list."""
     return len(np.unique(_shown(lists, n_items, k))) / n_items
 
 
@@ -58,7 +58,7 @@ def novelty(lists: Sequence[I32], train: Interactions, k: int | None) -> float |
 def diversity(lists: Sequence[I32], vectors: npt.NDArray[np.float32], k: int | None) -> float | None:
     """Mean distance (1 - cosine) between two items of a list, by their vectors (n_items, d).
 
-    An item without a vector, because nobody took it together with another, is unlike everything. `None` where no list
+    An item without a vector (never taken together with another) has the largest distance to all. `None` where no list
     has two items, or no item has a vector.
     """
     cut = [items[:k][items[:k] < len(vectors)] for items in lists]
@@ -72,7 +72,7 @@ def diversity(lists: Sequence[I32], vectors: npt.NDArray[np.float32], k: int | N
 
 
 def gini(counts: npt.NDArray[np.integer]) -> float:
-    """How unequal counts are: 0 where all are the same, (n - 1)/n where one has everything.
+    """The Gini coefficient of counts: 0 where all are equal, (n - 1)/n where one has everything.
 
     >>> gini(np.array([2, 2, 2, 2])), gini(np.array([0, 0, 0, 9]))
     (0.0, 0.75)

@@ -12,7 +12,7 @@ TIERS = ("head", "middle", "tail", "never trained on")
 
 
 def tiers(counts: I64, n_catalogue: int) -> I64:
-    """int64 (n_catalogue): `HEAD` for the most taken items that have the first third of the events, and so on.
+    """int64 (n_catalogue): `HEAD` for the most popular items with the first third of the events, and so on.
 
     `counts` are training events by code; codes after them were never trained on.
 

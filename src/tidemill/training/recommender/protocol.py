@@ -32,7 +32,7 @@ _REST = (
 
 @dataclass(frozen=True)
 class Protocol:
-    """How histories and targets are shown to whoever is measured.
+    """How histories and targets are shown to the ranker.
 
     `history` is `before` (the split) or `earlier` (every event before the target); `target` is `last`, `first` or
     `all` later events.
@@ -43,7 +43,7 @@ class Protocol:
 
     history: History = "before"
     target: Target = "all"
-    #: How train and test were parted; the split itself says it.
+    #: How train and test are split; set by the split itself.
     split: Split = "time"
 
     def words(self) -> str:
@@ -52,7 +52,7 @@ class Protocol:
         return "; ".join((_SPLIT[self.split], _HISTORY[self.history], _EACH if each else _TARGET[self.target], _REST))
 
     def conventions(self) -> dict[str, str]:
-        """The protocol word by word."""
+        """The protocol as keywords."""
         return {
             "split": self.split,
             "history": self.history,

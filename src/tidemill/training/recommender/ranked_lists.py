@@ -1,6 +1,6 @@
 """Ranked lists from a file, evaluated in the same way as the lists of a trained model.
 
-One row for each place: a user, an item, and a rank (1 is best) or a score (largest is best). CSV, Parquet and JSON
+One row for each position: a user, an item, and a rank (1 is best) or a score (largest is best). CSV, Parquet and JSON
 lines are read; a column of lists, best first, is one row for each user.
 """
 
@@ -35,12 +35,12 @@ Surrogate = Callable[[Sequence[str]], list[str]]
 
 @dataclass(frozen=True, eq=False)
 class RankedLists:
-    """Lists by user id, as codes of a catalogue; an item that the catalogue does not know has a code below zero."""
+    """Lists by user id, as codes of a catalogue; an item outside of the catalogue has a code below zero."""
 
     name: str
     #: User id -> codes, best first.
     lists: dict[str, I32]
-    #: Rows in the file, those of them with an item that nobody ever took, and users whom nobody knows.
+    #: Rows in the file, those of them with an item without events, and users without events.
     n_rows: int
     unknown_rows: int
     unknown_users: int
@@ -50,16 +50,16 @@ class RankedLists:
         return self.lists.get(user.user)
 
     def told(self, users: Sequence[EvaluationUser]) -> list[str]:
-        """What is worth saying of the file, beside what its lists show when they are measured."""
-        found = ["nobody can see from a file when its lists were made; lists made after the split know the test"]
+        """Warnings about the file itself."""
+        found = ["a file does not show when its lists were made; lists made after the split may have used the test"]
         if self.unknown_rows:
             share = f"{self.unknown_rows:,} of {self.n_rows:,} rows ({self.unknown_rows / self.n_rows:.1%})"
-            found.append(f"{share} name an item that nobody ever took")
+            found.append(f"{share} name an item without any event")
         if self.unknown_users:
             found.append(f"{self.unknown_users:,} users of the file have no event: they were left out")
         asked = {user.user for user in users}
         if len(asked) < len(users) and asked & self.lists.keys():
-            found.append("the file has one list for a user, and it answers every question about them")
+            found.append("the file has one list per user, which is used for all queries of the user")
         return found
 
 
@@ -74,10 +74,10 @@ def read_ranked(
 ) -> RankedLists:
     """Read the ranked lists in `file`.
 
-    `items` is the catalogue (`catalogue`), `users` are the ids that the events know; `user` and `item` are the names of
-    their columns, which the file may use. An id of the file that is none of `users` goes through `surrogate`, so that
-    people may be named as the source names them; raw ids are kept nowhere. Rows at the same rank or score keep their
-    order. Raises `SourceMissing`, and `SourceUnknown` for a file in another form.
+    `items` is the catalogue (`catalogue`), `users` are the ids of the events; `user` and `item` are the names of their
+    columns, which the file may use. An id of the file that is not in `users` is passed to `surrogate`, so that the file
+    may have the source's ids; raw ids are stored nowhere. Rows with the same rank or score keep their order. Raises
+    `SourceMissing`, and `SourceUnknown` for a file in another format.
     """
     table = _table(Path(file), user, item)
     person = _encoded(table.column(0))
@@ -99,7 +99,7 @@ def read_ranked(
 
 
 def _known(found: Sequence[str], users: Sequence[str], surrogate: Surrogate | None) -> tuple[list[str | None], int]:
-    """The known id of each user of the file, `None` for one without events, and how many of these there are."""
+    """The known id of each user of the file, `None` for one without events, and the number of these."""
     known = set(users)
     others = [name for name in found if name not in known]
     turned = dict(zip(others, surrogate(others), strict=True)) if surrogate else {}
@@ -111,7 +111,7 @@ def _known(found: Sequence[str], users: Sequence[str], surrogate: Surrogate | No
 def _table(file: Path, user: str, item: str) -> pa.Table:
     """User (text), item (text) and order (smallest first) of every row of the file."""
     if not file.is_file():
-        raise SourceMissing(f"there are no ranked lists at {file}", tip="name a CSV, Parquet or JSON-lines file")
+        raise SourceMissing(f"there are no ranked lists at {file}", tip="pass a CSV, Parquet or JSON-lines file")
     table = _read(file, (user, *USER, item, *ITEM))
     names = table.column_names
     of_user, of_item = _one(file, names, "user", (user, *USER)), _one(file, names, "item", (item, *ITEM))
@@ -127,15 +127,15 @@ def _table(file: Path, user: str, item: str) -> pa.Table:
         of_order = by_rank or str(by_score)
     else:
         raise SourceUnknown(
-            f"{file} says no order: it has the columns {', '.join(names)}",
-            tip=f"`rank` (1 is best) or `score` (largest is best) says it; also: {', '.join((*RANK[1:], *SCORE[1:]))}",
+            f"{file} has no rank or score column: it has {', '.join(names)}",
+            tip=f"name it `rank` (1 is best) or `score` (largest is best); also: {', '.join((*RANK[1:], *SCORE[1:]))}",
         )
     order = _numbers(file, table.column(of_order), of_order)
     if not by_rank and of_order == by_score:
         order = pc.negate(order)
     columns = [_text(file, table.column(name), name) for name in (of_user, of_item)]
     if not table.num_rows:
-        raise SourceUnknown(f"{file} holds no row", tip="give it one row for each user and place")
+        raise SourceUnknown(f"{file} contains no rows", tip="it needs one row for each user and position")
     return pa.table({"user": columns[0], "item": columns[1], "order": order})
 
 
@@ -155,10 +155,10 @@ def _read(file: Path, as_text: Sequence[str]) -> pa.Table:
             return pa_csv.read_csv(file, parse_options=parse, convert_options=convert)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as problem:
         raise SourceUnknown(
-            f"{file} cannot be read as {kind[1:]}: {str(problem).splitlines()[0]}", tip="look at its first lines"
+            f"{file} cannot be read as {kind[1:]}: {str(problem).splitlines()[0]}", tip="check its first lines"
         ) from problem
     raise SourceUnknown(
-        f"{file} has an ending that says nothing", tip="name it .csv, .tsv, .parquet or .jsonl, compressed or not"
+        f"{file} has an unknown file extension", tip="name it .csv, .tsv, .parquet or .jsonl, compressed or not"
     )
 
 
@@ -169,7 +169,7 @@ def _one(file: Path, names: Sequence[str], what: str, known: Sequence[str]) -> s
         if found:
             return found
     raise SourceUnknown(
-        f"{file} has no column for the {what}: it has {', '.join(names)}", tip=f"call it one of: {', '.join(wanted)}"
+        f"{file} has no column for the {what}: it has {', '.join(names)}", tip=f"name it one of: {', '.join(wanted)}"
     )
 
 
@@ -177,16 +177,18 @@ def _numbers(file: Path, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     try:
         found = column.cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as problem:
-        raise SourceUnknown(f"{file}: `{name}` holds something that is no number", tip="write numbers") from problem
+        raise SourceUnknown(
+            f"{file}: `{name}` contains a value that is not a number", tip="use numbers only"
+        ) from problem
     n = found.null_count + (pc.sum(pc.is_nan(found)).as_py() or 0)
     if n:
-        raise SourceUnknown(f"{file}: {n:,} rows have no number in `{name}`", tip="leave such rows out")
+        raise SourceUnknown(f"{file}: {n:,} rows have no number in `{name}`", tip="remove these rows")
     return found
 
 
 def _text(file: Path, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     if column.null_count:
-        raise SourceUnknown(f"{file}: {column.null_count:,} rows have nothing in `{name}`", tip="leave such rows out")
+        raise SourceUnknown(f"{file}: {column.null_count:,} rows are empty in `{name}`", tip="remove these rows")
     return column.cast(pa.string())
 
 

@@ -16,20 +16,20 @@ I32 = npt.NDArray[np.int32]
 
 
 class ListRanker(Protocol):
-    """Something that ranks the catalogue for one user at one moment."""
+    """A ranker of the catalogue for one user at one moment."""
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Its name in tables."""
         ...
 
     def rank(self, user: EvaluationUser, n: int) -> I32 | None:
-        """Codes of the catalogue, best first, `n` or more where there are so many; `None`: it has no list for them."""
+        """Codes of the catalogue, best first, `n` or more if available; `None` where it has no list for the user."""
         ...
 
 
 class SlateRanker:
-    """A recommender through the slate that answers; an empty history is answered once."""
+    """A recommender through the slate that serves it; the list for an empty history is computed once."""
 
     def __init__(self, engine: SlateEngine, items: Sequence[str], name: str = "model") -> None:
         self.name = name
@@ -38,7 +38,7 @@ class SlateRanker:
         self._cold: dict[int, I32] = {}
 
     def rank(self, user: EvaluationUser, n: int) -> I32:
-        """What the slate answers."""
+        """The slate's recommendation."""
         if not len(user.items) and n in self._cold:
             return self._cold[n]
         history = [self._items[code] for code in user.items.tolist()]
@@ -50,7 +50,7 @@ class SlateRanker:
 
 
 class PopularityRanker:
-    """The most taken items of the last `days` days before the split, then of all time."""
+    """The most popular items of the last `days` days before the split, then of all time."""
 
     def __init__(self, facts: EventFacts, days: int) -> None:
         self.name = f"popularity over {days} days"
@@ -58,24 +58,24 @@ class PopularityRanker:
         self._chain = np.lexsort((np.arange(len(ever)), -ever, -recent)).astype(np.int32)
 
     def rank(self, user: EvaluationUser, n: int) -> I32:
-        """The top of the chain, enough that `n` are left when the history is dropped."""
+        """The most popular items, enough that `n` are left when the history is dropped."""
         return self._chain[: n + len(user.items)]
 
 
 @dataclass(frozen=True)
 class RankedAnswers:
-    """A list for each question, and what had to be done to make them comparable."""
+    """A list for each query, and what had to be dropped to make them comparable."""
 
     lists: list[I32]
-    #: Of the first places, how many were dropped because the user had the item, or because it stood there before.
+    #: Of the first positions, how many were dropped because the user had the item, or because it was a repeat.
     seen: int = 0
     repeated: int = 0
-    #: Questions without a list.
+    #: Queries without a list.
     missing: int = 0
 
 
 def ranked_answers(ranker: ListRanker, users: Sequence[EvaluationUser], n: int) -> RankedAnswers:
-    """The ranker's lists of at most `n`, without what the user had and without repeats, whoever left them in."""
+    """The ranker's lists of at most `n`, without items that the user had and without repeats."""
     lists, seen, repeated, missing = [], 0, 0, 0
     for user in users:
         codes = ranker.rank(user, n)

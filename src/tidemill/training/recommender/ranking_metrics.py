@@ -25,7 +25,7 @@ def per_user(ranked: Sequence[I32], targets: Sequence[I32], ks: Sequence[int]) -
 
 
 def owners(lists: Sequence[I32]) -> I64:
-    """int64 (all entries): the number of the list that each entry stands in."""
+    """int64 (all entries): the number of the list of each entry."""
     return np.repeat(np.arange(len(lists)), [len(one) for one in lists])
 
 
@@ -35,13 +35,13 @@ def flat(lists: Sequence[I32]) -> I64:
 
 
 def places(ranked: Sequence[I32], targets: Sequence[I32]) -> I64:
-    """int64 (all targets): where each target stands in its list, from 0; -1 where it does not. Code -1 is nowhere."""
+    """int64 (all targets): the rank of each target in its list, from 0; -1 where it is missing. Code -1 is in none."""
     given, wanted = flat(ranked), flat(targets)
     stride = max(given.max(initial=0), wanted.max(initial=0)) + 2
     row = owners(ranked)
     place = np.arange(len(given)) - np.searchsorted(row, row)
     key = row * stride + given + 1
-    order = np.argsort(key, kind="stable")  # of an item that stands twice, the first place
+    order = np.argsort(key, kind="stable")  # of a repeated item, the first position
     order = order[given[order] >= 0]
     asked = owners(targets) * stride + wanted + 1
     if not len(order):
@@ -51,7 +51,7 @@ def places(ranked: Sequence[I32], targets: Sequence[I32]) -> I64:
 
 
 def measured_at(place: I64, owner: I64, n: int, ks: Sequence[int]) -> dict[str, F64]:
-    """The measures of `n` lists from the place of each target and the list it belongs to; a list needs a target."""
+    """The metrics of `n` lists from the rank of each target and the list it belongs to; a list needs a target."""
     n_targets = np.bincount(owner, minlength=n)
     found: dict[str, F64] = {}
     for k in ks:

@@ -20,11 +20,11 @@ I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-#: A part with fewer users than this has no figures: they would say little, and could tell of a person.
+#: A slice with fewer users than this has no metrics: they would be noise, and could identify a person.
 FEWEST = 30
-#: Groups of items that have a part of their own, the ones with most targets first.
+#: Most groups of items that have a slice of their own, the ones with most targets first.
 GROUPS = 20
-#: Chance of naming any part as worse by mistake.
+#: Chance of naming any slice as worse by mistake.
 ALPHA = 0.05
 
 _LENGTHS = ((0, 0, "0 events"), (1, 1, "1 event"), (2, 4, "2-4 events"), (5, 9, "5-9 events"), (10, None, "10+ events"))
@@ -46,7 +46,7 @@ def cuts(
     n_catalogue: int,
     groups: Sequence[str] | None,
 ) -> tuple[list[Cut], list[Cut]]:
-    """The main slices (all, warm, cold), and the finer parts: family, name, and which targets belong to it."""
+    """The main slices (all, warm, cold), and the finer slices: family, name, and mask of targets."""
     warm = np.array([user.code >= 0 for user in users])[targets.question]
     main: list[Cut] = [("", "all", None), ("", "warm", warm), ("", "cold", ~warm)]
     finer = [*_by_history(users, targets), *_by_target(targets, counts, n_catalogue)]
@@ -88,9 +88,9 @@ def _by_group(targets: EvaluationTargets, groups: Sequence[str]) -> Iterator[Cut
 def slices_of(
     targets: EvaluationTargets, main: Sequence[Cut], finer: Sequence[Cut], ks: Sequence[int], resamples: Bootstrap
 ) -> tuple[tuple[SliceResult, ...], tuple[SliceResult, ...]]:
-    """Both kinds of parts with intervals, all from the same resamples; Holm runs over every p of both.
+    """Main and finer slices with intervals, all from the same resamples; Holm's correction is over every p of both.
 
-    Main slices have every measure, finer ones those at the first k. A finer part with too few users has a note alone.
+    Main slices have every metric, finer ones those at the first k. A finer slice with too few users has only a note.
     """
     figures = {}
     for n, (_, _, keep) in enumerate([*main, *finer]):
@@ -104,7 +104,7 @@ def slices_of(
         users = figures[n][0]
         if n not in told:
             few = SliceResult(users=name, n_users=len(users), model={}, baseline={}, difference={}, family=family)
-            made.append(msgspec.structs.replace(few, note=f"{len(users)} users are too few to say anything"))
+            made.append(msgspec.structs.replace(few, note=f"{len(users)} users are too few to evaluate"))
             continue
         found = _metrics(list(told[n][1]), blocks[n].values, resamples.means(blocks[n]))
         made.append(
@@ -123,7 +123,7 @@ def slices_of(
 
 
 def _columns(model: Mapping[str, F64], beside: Mapping[str, F64]) -> F64:
-    """Model, baseline and difference of every measure, float64 (n_users, 3 · n_measures)."""
+    """Model, baseline and difference of every metric, float64 (n_users, 3 · n_metrics)."""
     differences = [model[name] - beside[name] for name in model]
     return np.column_stack([*model.values(), *beside.values(), *differences])
 
@@ -149,24 +149,24 @@ def _p(
 
 
 def _hopeless(part: SliceResult) -> bool:
-    """Nobody can be right about it: what was never trained on is in no list of a frozen model."""
+    """Whether no model can score on it: items never trained on are in no list of a frozen model."""
     return not any(metric.value for metric in (*part.model.values(), *part.baseline.values()))
 
 
 def worst(parts: Sequence[SliceResult], measure: str) -> str:
-    """A sentence that names the part where the model does worst against the baseline, and how sure that is."""
+    """A sentence that names the slice where the model is worst compared with the baseline, with its significance."""
     told = [part for part in parts if measure in part.difference and not _hopeless(part)]
     few = sum(not part.difference for part in parts)
-    beside = f"; {few} more have too few users to say anything" if few else ""
+    beside = f"; {few} more have too few users to evaluate" if few else ""
     if not told:
-        return f"no part has enough users to name a worst one{beside}"
+        return f"no slice has enough users to name a worst one{beside}"
     part = min(told, key=lambda part: part.difference[measure].value)
     found, p = part.difference[measure], part.p_holm[measure]
     where = f"{part.family}: {part.users} ({part.n_users:,} users)"
     figure = f"{measure} {found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) against the baseline"
     if found.value < 0 and p < ALPHA:
-        return f"worst of {len(told)} parts is {where}, {figure}, Holm p = {p:.4f}: worse than the baseline{beside}"
+        return f"worst of {len(told)} slices: {where}, {figure}, Holm p = {p:.4f}: worse than the baseline{beside}"
     return (
-        f"no part of {len(told)} is shown to be worse than the baseline; the lowest is {where}, {figure}, "
+        f"none of {len(told)} slices is significantly worse than the baseline; the lowest is {where}, {figure}, "
         f"Holm p = {p:.2g}{beside}"
     )

@@ -1,7 +1,7 @@
 """Splits by global time: training data ends before an instant; everything measured is at or after it.
 
-One instant for all users, so that no model sees the future of anybody ("Time to Split", arXiv 2507.16289). Validation
-windows are cut the same way out of the days before the split; the test days are never looked at for a choice.
+One instant for all users, so that no model sees the future of any user ("Time to Split", arXiv 2507.16289). Validation
+windows are cut the same way out of the days before the split; the test days are never used for a choice.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def split_at(interactions: Interactions, at: int | None = None, *, until: int | 
     if until is not None:
         later &= interactions.time < until
     if not later.any() or not (interactions.time < at).any():
-        raise TooLittleData("a split by time needs events on both sides of it", tip="give an earlier or a later time")
+        raise TooLittleData("a split by time needs events on both sides of it", tip="choose an earlier or a later time")
     split = TimeSplit(at, interactions.before(at), interactions.where(later))
     # An event at exactly the split on both sides once made a model look a third better than it was.
     assert split.train.time.max() < split.test.time.min()

@@ -37,16 +37,16 @@ RECALL_TARGET, POOL, SAMPLED = 0.95, 200, 300
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training leaves: the folder for the bundle, and what the card says."""
+    """The result of a training: the folder for the bundle, and the facts for the model card."""
 
     folder: Path
     recommender: Recommender
-    #: `None` where there are too few days or users to measure on; `note` says why.
+    #: `None` where there are too few days or users to evaluate on; `note` has the reason.
     evaluation: Evaluation | None
-    #: The evaluation with the figures of each user.
+    #: The evaluation with the metrics of each user.
     measurement: Measurement | None
     learner: str
-    #: The settled settings of the learner.
+    #: The chosen settings of the learner.
     parameters: dict[str, Any]
     n_rows: int
     n_users: int
@@ -55,9 +55,9 @@ class TrainResult:
     #: Recall of the index at the size of the candidate pool; `None` without an index.
     index_recall: float | None
     note: str | None = None
-    #: `note`, and what of the choice of settings went otherwise than asked.
+    #: `note`, and notes about the choice of settings.
     notes: tuple[str, ...] = ()
-    #: The number of the trial that was taken; of several learners it need not be the one with the largest figure.
+    #: The number of the selected trial; of several learners it need not be the one with the largest value.
     best: int | None = None
 
 
@@ -76,16 +76,16 @@ def train_recommender(
 ) -> TrainResult:
     """Train `spec` on `interactions` and write the recommender into the empty `folder`.
 
-    `rules` (the slate) are checked against what will be learned before anything is (`SlateMismatch`). `at` is the time
-    of the split for measuring (microseconds), by default where 90% of the events have happened. What is served is
-    learned from all events before `as_of`, with the settings that were chosen and measured. `effort` bounds the choice.
+    `rules` (the slate) are checked against the model's parts before the training (`SlateMismatch`). `at` is the time of
+    the evaluation split (microseconds), by default where 90% of the events have happened. The served model is trained
+    on all events before `as_of`, with the settings that were chosen and evaluated. `effort` bounds the choice.
     Raises `TooLittleData` without events, and `RecallBelowTarget` for an index that finds too little.
     """
     if rules is not None:
         check_parts(rules.retrieve, spec.parts(), declared=True)
     events = interactions if interactions.time.max(initial=0) < as_of else interactions.before(as_of)
     if not len(events):
-        raise TooLittleData("there is no event before the as-of to learn from")
+        raise TooLittleData("there are no events before the as-of time to train on")
     choice, measurement, note = _measured(events, spec, model, rules, at, effort, folder.parent, progress)
     recommender = learn(choice.spec, events, as_of, progress=progress)
     progress("write", {"items": recommender.n_items})
@@ -129,20 +129,20 @@ def _measured(
     place: Path,
     progress: Progress,
 ) -> tuple[ChoiceResult, Measurement | None, str | None]:
-    """Settings chosen before the split, and what they are worth after it."""
+    """Settings chosen before the split, and their evaluation after it."""
     try:
         split = split_at(events, at)
     except TooLittleData as little:
-        return ChoiceResult(plainest(spec), ()), None, f"not measured: {little.message}"
+        return ChoiceResult(plainest(spec), ()), None, f"not evaluated: {little.message}"
     choice = choose(spec, split.train, effort=effort, place=place, progress=progress)
     if rules is not None:
-        check_parts(rules.retrieve, choice.spec.parts())  # of several learners it is known only now which it is
+        check_parts(rules.retrieve, choice.spec.parts())  # of several learners the selected one is known only now
     candidate = learn(choice.spec, split.train, split.at, progress=progress)
     progress("evaluate", {"users": split.test.n_users, "events": len(split.test)})
     try:
         measurement = measure(candidate, split, model=model, rules=rules, validation=choice.tried)
     except TooLittleData as little:
-        return choice, None, f"not measured: {little.message}"
+        return choice, None, f"not evaluated: {little.message}"
     return choice, measurement, None
 
 

@@ -17,29 +17,29 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 Thing = TypeVar("Thing")
 
-#: Questions of one user at most, evenly over the later events, where each of these is a question of its own.
+#: Most queries of one user, evenly over the later events, where each of these is a query of its own.
 QUESTIONS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationUser:
-    """One user at one moment: what had been taken, and what was taken then.
+    """One user at one moment: the history, and the targets.
 
     Items are codes of the catalogue: first those of train, then those that only came later (`catalogue`), so that a
-    target that nobody could train on is a code that a frozen model never gives.
+    target that was not in train is a code that a frozen model never returns.
     """
 
     #: Code in train, -1 for a user without an event there.
     code: int
     targets: I32
-    #: The user's id; one user with several questions stands there several times in a row.
+    #: The user's id; one user with several queries occurs several times in a row.
     user: str = ""
     #: The history that is shown, oldest first, and its times (microseconds).
     items: I32 = field(default_factory=lambda: np.zeros(0, np.int32))
     times: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    #: When it is asked: the split, or the time of the target where the history goes on until there.
+    #: Time of the query: the split, or the time of the target where the history continues until there.
     at: int = 0
-    #: When each target was taken.
+    #: Time of each target.
     taken: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
@@ -50,10 +50,10 @@ def catalogue(split: TimeSplit) -> list[str]:
 
 
 def evaluation_users(split: TimeSplit, protocol: Protocol | None = None) -> list[EvaluationUser]:
-    """Users with something to find after the split, in the order of their ids.
+    """Users with targets after the split, in the order of their ids.
 
-    Where every later item counts (`target="all"`), items that the user had before are no targets, and a user with no
-    other later item is not measured.
+    Where every later item counts (`target="all"`), items that the user had before are not targets, and a user with no
+    other later item is not evaluated.
     """
     protocol = protocol or Protocol()
     user_of = {user: code for code, user in enumerate(split.train.users)}
@@ -93,7 +93,7 @@ def _questions(
 
 
 def _fresh(seen: I32, later: I32) -> list[int]:
-    """Places of later events that repeat nothing, at most `QUESTIONS`, evenly."""
+    """Indices of later events without repeats, at most `QUESTIONS`, evenly."""
     first = np.sort(np.unique(later, return_index=True)[1])
     places = first[~np.isin(later[first], seen)].tolist()
     return evenly(places, QUESTIONS)
@@ -107,7 +107,7 @@ def evenly(these: list[Thing], at_most: int) -> list[Thing]:
 
 
 def sample(users: list[EvaluationUser], at_most: int) -> list[EvaluationUser]:
-    """The questions of at most so many users, evenly from all of them: the same ones each time."""
+    """The queries of at most so many users, evenly from all of them: the same ones each time."""
     names = list(dict.fromkeys(user.user for user in users))
     if len(names) <= at_most:
         return users
@@ -116,13 +116,13 @@ def sample(users: list[EvaluationUser], at_most: int) -> list[EvaluationUser]:
 
 
 def user_numbers(users: Sequence[EvaluationUser]) -> I64:
-    """int64 (n_questions): the number, from 0, of the user behind each question."""
+    """int64 (n_questions): the number, from 0, of the user of each query."""
     change = [i == 0 or user.user != users[i - 1].user for i, user in enumerate(users)]
     return np.cumsum(change).astype(np.int64) - 1
 
 
 def digest(users: Sequence[EvaluationUser], items: Sequence[str], split_at: int, protocol: Protocol) -> str:
-    """sha256 over who was measured, on which targets, from which split: figures with the same one can be paired."""
+    """sha256 over the evaluated users, targets and split: metrics with the same one can be paired."""
     found = hashlib.sha256(f"{split_at}\0{protocol.words()}".encode())
     for user in users:
         found.update("\0".join((f"\n{user.user}", *(items[code] for code in user.targets.tolist()))).encode())

@@ -1,7 +1,7 @@
 """Validation before the split: back-to-back windows, their warm users, and the metric of each user.
 
-Whoever chooses hands in the days before the split alone, so nothing here can look at the test days. The figure of a
-user is the mean of HR@10 and NDCG@10 over the whole catalogue, seen items dropped.
+Only the days before the split are passed in, so nothing here can use the test days. The metric of a user is the mean
+of HR@10 and NDCG@10 over the whole catalogue, seen items dropped.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from tidemill.training.recommender.users_to_evaluate import EvaluationUser, eval
 
 F64 = npt.NDArray[np.float64]
 
-#: Users in a window: at most so many, and at most so many that their score tables (users x items) stay small.
+#: Most users in a window, and most cells of their score tables (users x items).
 USERS, CELLS = 1_000, 10_000_000
-#: Events that settings are tried on at most.
+#: Most events that settings are tried on.
 EVENTS = 400_000
-#: Fewer warm users than this in all windows together choose nothing.
+#: Fewest warm users in all windows together for a choice.
 ENOUGH = 50
 K = 10
-#: Candidates that each part draws where a learner is asked through the slate.
+#: Candidates of each part where a learner is evaluated through the slate.
 MOST = 200
 
 
 def thinned(train: Interactions) -> Interactions:
-    """Every k-th user with all their events where there are more than `EVENTS`: settings need no more to be chosen."""
+    """Every k-th user with all their events where there are more than `EVENTS`: enough to choose settings."""
     every = -(-len(train) // EVENTS)
     return train.where(train.user % every == 0) if every > 1 else train
 
 
 @dataclass
 class ValidationWindow:
-    """One validation window: its events, its warm users, and what was worked out for earlier settings."""
+    """One validation window: its events, its warm users, and cached arrays of earlier settings."""
 
     split: TimeSplit
     facts: EventFacts
     users: list[EvaluationUser]
-    #: Of each user the items that shape an answer, newest first, and their times.
+    #: Of each user the history items that determine a recommendation, newest first, and their times.
     histories: list[tuple[list[int], list[int]]]
-    #: Where a user has an item.
+    #: Nonzero where a user has an item.
     seen: sp.csr_matrix[Any]
     kept: dict[Any, Any] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ class ValidationWindow:
         return cls(split, facts, users, histories, sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape))
 
     def once(self, name: str, key: Any, make: Any) -> Any:
-        """What `make` gives for `key`; of each name only the latest two keys are kept, because the arrays are large."""
+        """The cached result of `make` for `key`; of each name only the latest two keys are kept, to save memory."""
         store = self.kept.setdefault(name, {})
         if key not in store:
             while len(store) > 1:
@@ -88,14 +88,14 @@ def windows_before(train: Interactions) -> list[ValidationWindow]:
 
 
 def windows_in(events: Interactions) -> list[ValidationWindow]:
-    """The same of events that are thinned already."""
+    """Validation windows of events that are already thinned."""
     windows = [ValidationWindow.from_split(split) for split in validation_splits(events)]
     windows = [window for window in windows if window.users]
     return windows if sum(len(window.users) for window in windows) >= ENOUGH else []
 
 
 def figure(spec: LearnerSpec, windows: Sequence[ValidationWindow]) -> float:
-    """What a settled learner is worth: the mean figure over the users of all windows."""
+    """The validation metric of a resolved learner: the mean over the users of all windows."""
     return float(np.concatenate([user_figures(spec, window) for window in windows]).mean())
 
 
@@ -106,7 +106,7 @@ def user_figures(spec: LearnerSpec, window: ValidationWindow) -> F64:
 
 
 def ranked(spec: LearnerSpec, window: ValidationWindow) -> list[npt.NDArray[np.int32]]:
-    """The top items of each user over the whole catalogue, by the score that answers are made with."""
+    """The top items of each user over the whole catalogue, by the score that is served."""
     if spec.CAPABILITIES.has_ranking:
         return _answered(spec, window)
     scores = np.zeros((len(window.users), window.split.train.n_items), np.float32)
@@ -143,7 +143,7 @@ def _best(scores: F32, ties: I64) -> I32:
 
 
 def _scores(window: ValidationWindow, name: str, recipe: PartRecipe) -> F32:
-    """float32 (n_users, n_items): what a part thinks, each row by its largest entry, nothing below zero."""
+    """float32 (n_users, n_items): the scores of a part, each row scaled by its maximum, nothing below zero."""
     arrays = window.once(f"{name} arrays", recipe.key, lambda: recipe.make(window.split.train, window.split.at))
     if isinstance(arrays, ItemLists):
         weighted = window.once("histories", recipe.weights, lambda: _histories(window, recipe.weights))
@@ -169,7 +169,7 @@ def _histories(window: ValidationWindow, weights: HistoryWeights) -> sp.csr_matr
 
 
 def _answered(spec: LearnerSpec, window: ValidationWindow) -> list[npt.NDArray[np.int32]]:
-    """The same through the slate, for a learner whose score is more than a sum over parts."""
+    """The top items through the slate, for a learner whose score is more than a sum over parts."""
     split = window.split
     recommender = learn(spec, split.train, split.at)
     rules = RuleSet(retrieve=(nearest(MOST),), filter=(unseen(),), fallback=popular(days=30))

@@ -1,6 +1,6 @@
 """The objective of a choice between recommenders: the value of settings on validation windows, in any process.
 
-Events are written once as arrays that every process maps into its memory; the windows are cut from them again there.
+Events are written once as arrays that every process maps into its memory; the windows are rebuilt from them there.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from tidemill.training.search.sampled_space import key
 
 F64 = npt.NDArray[np.float64]
 
-#: The setting that says which learner the others belong to, where there are several.
+#: The setting that names the learner of the others, where there are several.
 LEARNER = "learner"
 
 
 @dataclass
 class ValidationObjective:
-    """The figure of settings of one of `learners` (by name), told window by window.
+    """The metric of settings of one of `learners` (by name), reported window by window.
 
-    It travels to other processes without its windows, where `write_events` has left the thinned events in `place`.
+    It is pickled without its windows; `write_events` stores the thinned events in `place` for other processes.
     """
 
     learners: Mapping[str, LearnerSpec]
     place: Path
     windows: list[ValidationWindow] | None = None
-    #: Whether the figures of single users are left in `place`, for `of_users`.
+    #: Whether the metrics of single users are stored in `place`, for `of_users`.
     of_each: bool = False
     last: str = ""
 
@@ -44,7 +44,7 @@ class ValidationObjective:
         spec = self.settled(parameters)
         if self.windows is None:
             self.windows = windows_in(read_events(self.place))
-        if spec.name != self.last:  # what was worked out for another learner is of no more use
+        if spec.name != self.last:  # cached arrays of another learner are no longer useful
             self.last = spec.name
             for window in self.windows:
                 window.kept.clear()
@@ -63,7 +63,7 @@ class ValidationObjective:
         return self.learners[name].settled(**{name: value for name, value in parameters.items() if name != LEARNER})
 
     def of_users(self, parameters: Mapping[str, Any]) -> F64 | None:
-        """float64 (n_users of all windows): the figures that a trial has left; `None` where none has."""
+        """float64 (n_users of all windows): the metrics that a trial has stored; `None` where none has."""
         file = self._file(parameters)
         return open_array(file) if file.exists() else None
 

@@ -1,7 +1,7 @@
 """Metrics per unit (user or row), stored so that a later run can be compared with this one in pairs.
 
-A folder of two arrays and their names: no id is in it, users stand in the order in which they were measured. Two
-folders can be paired where `users` is the same: a hash over who was measured, on what, from which split.
+A folder of two arrays and their names: it contains no ids; users are in the order in which they were evaluated. Two
+folders can be paired where `users` is the same: a hash over the evaluated users, targets and split.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ I64 = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _NAMES, _VALUES, _GROUPS = "figures.json", "figures.npy", "groups.npy"
-#: The group that everybody is in; its name stands behind each measure in the file.
+#: The group of all users; its name is appended to each metric in the file.
 ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)
 class PerUnitMetrics:
-    """Figures of each user: `users` says whose, `values` are measure (`hit_rate@10`) -> float64 (n_users)."""
+    """Metrics of each user: `users` is a hash of them, `values` are metric (`hit_rate@10`) -> float64 (n_users)."""
 
     users: str
     values: dict[str, F64]
-    #: Group of users (`warm`, `cold`) -> bool (n_users); empty where only all were kept.
+    #: Group of users (`warm`, `cold`) -> bool (n_users); empty where only all were stored.
     groups: dict[str, Mask] = field(default_factory=dict)
 
     @classmethod
     def from_measurement(cls, measurement: Measurement) -> PerUnitMetrics:
-        """Those of a recommender's measurement."""
+        """The metrics of a recommender's measurement."""
         return cls(measurement.users, dict(measurement.per_user), dict(measurement.groups))
 
     @property
     def n_users(self) -> int:
-        """How many users were measured."""
+        """Number of evaluated users."""
         return len(next(iter(self.values.values()), ()))
 
     def shared(self, other: PerUnitMetrics) -> dict[str, I64]:
-        """The groups that have the same people in both, `all` first: their places, int64 (n_these)."""
+        """The groups with the same users in both, `all` first: their indices, int64 (n_these)."""
         same = {name: mask for name, mask in self.groups.items() if np.array_equal(mask, other.groups.get(name, ()))}
         return {ALL: np.arange(self.n_users)} | {name: np.flatnonzero(mask) for name, mask in same.items()}
 
 
 class FigureNames(VersionedRecord, frozen=True):
-    """What is in the arrays beside it."""
+    """The names of the rows of the arrays in the same folder."""
 
     KIND: ClassVar[str] = "per-user figures"
     REQUIRED: ClassVar[tuple[str, ...]] = ("users", "measures")
@@ -64,7 +64,7 @@ class FigureNames(VersionedRecord, frozen=True):
 
 
 def write_unit_metrics(figures: PerUnitMetrics, folder: Path) -> None:
-    """Write figures into the empty `folder`.
+    """Write metrics into the empty `folder`.
 
     float32 (n_measures, n_users), bool (n_groups, n_users) where there are groups, and the names of both.
     """
@@ -78,7 +78,7 @@ def write_unit_metrics(figures: PerUnitMetrics, folder: Path) -> None:
 
 
 def read_unit_metrics(folder: Path) -> PerUnitMetrics:
-    """What `write_unit_metrics` wrote."""
+    """The metrics that `write_unit_metrics` wrote."""
     names = decode_record((folder / _NAMES).read_bytes(), FigureNames, str(folder))
     values = np.load(folder / _VALUES, allow_pickle=False).astype(np.float64)
     measures = [name.removesuffix(f"[{ALL}]") for name in names.measures]

@@ -12,7 +12,7 @@ _PROC = Path("/proc")
 
 
 def process_identity() -> dict[str, Any]:
-    """Where the calling process is, as integers and texts for a ledger line; the machine is named by a hash only."""
+    """The identity of the calling process, as integers and texts for a ledger line; the machine only as a hash."""
     return {
         "machine": _machine(),
         "boot": _read(_PROC / "sys/kernel/random/boot_id"),
@@ -23,10 +23,10 @@ def process_identity() -> dict[str, Any]:
 
 
 def is_gone(place: dict[str, Any], here: dict[str, Any]) -> bool:
-    """Whether the process at `place`, seen from `here`, is known to live no more; what cannot be known is not gone."""
+    """Whether the process at `place`, seen from `here`, is known to be dead; an unknown one is not."""
     if not place.get("boot") or place.get("machine") != here["machine"]:
         return False
-    if place["boot"] != here["boot"]:  # this machine was started anew since
+    if place["boot"] != here["boot"]:  # this machine was restarted since
         return True
     if place.get("space") != here["space"]:  # another container of it
         return False
@@ -41,14 +41,14 @@ def _machine() -> str:
 
 def _space() -> str:
     try:
-        return os.readlink(_PROC / "self/ns/pid")  # noqa: PTH115 - the link's text, which names no file
+        return os.readlink(_PROC / "self/ns/pid")  # noqa: PTH115 - the link's text, which is not a path
     except OSError:
         return ""
 
 
 def _started(pid: int) -> int:
-    """When a process began, in the kernel's ticks since the boot; 0 where there is none, or only what it left."""
-    # The name stands in brackets and may hold anything; what follows it begins with the state.
+    """Start of a process, in the kernel's ticks since the boot; 0 where there is none, or only a zombie."""
+    # The name is in brackets and may contain anything; the next field is the state.
     fields = _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()
     return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else 0
 

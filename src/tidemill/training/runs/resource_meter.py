@@ -13,16 +13,16 @@ from tidemill.core.records.runs import Cost
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
-#: Where the kernel is told to start measuring the peak anew.
+#: Written to `clear_refs`, it resets the kernel's peak.
 _RESET_PEAK = "5"
 
 
 class ResourceMeter:
-    """Counts from the moment it is made. Processes count once they have ended and were waited for."""
+    """The resources used since its creation. Child processes count once they have ended and were waited for."""
 
     def __init__(self) -> None:
         self._peak = 0
-        # The kernel keeps one peak per process: a meter that starts it anew tells those that run already.
+        # The kernel keeps one peak per process: a meter that resets it first updates the running ones.
         for other in list(_running):
             other._peak = max(other._peak, _peak_bytes())
         with contextlib.suppress(OSError):
@@ -34,7 +34,7 @@ class ResourceMeter:
 
     def read(self) -> Cost:
         """The cost until now. Peak memory is that of the largest of its processes."""
-        children = _children_peak_bytes()  # the largest ever: it says something of this run only where it rose
+        children = _children_peak_bytes()  # the largest ever: it belongs to this run only where it rose
         return Cost(
             wall_s=round(time.perf_counter() - self._started, 6),
             cpu_s=round(max(_cpu_s() - self._cpu, 0.0), 6),

@@ -17,26 +17,26 @@ from tidemill.training.runs.per_unit_metrics import PerUnitMetrics
 from tidemill.training.statistics.bootstrap import Bootstrap, BootstrapBlock, interval
 from tidemill.training.statistics.permutation_test import holm, sign_flips
 
-#: Chance of taking any difference of a comparison for real by mistake.
+#: Chance of any false positive in a comparison.
 ALPHA = 0.05
 
 
 class SettingDifference(Record, frozen=True):
-    """One thing in which the runs differ: what it is, and its value in each run (`None`: it has none)."""
+    """One difference between runs: its name, and its value in each run (`None`: it has none)."""
 
     what: str
     values: tuple[Any, ...]
 
 
 class MetricRow(Record, frozen=True):
-    """One figure in each run; `None` where a run has none."""
+    """One metric in each run; `None` where a run has none."""
 
     name: str
     values: tuple[Metric | None, ...]
 
 
 class PairedDifference(Record, frozen=True):
-    """One measure of two runs on the same users, `other` minus `one`."""
+    """One metric of two runs on the same users, `other` minus `one`."""
 
     one: str
     other: str
@@ -45,35 +45,35 @@ class PairedDifference(Record, frozen=True):
     n_users: int
     #: The mean difference with its 95% interval over users, by a paired bootstrap.
     difference: Metric
-    #: p of a paired sign-flip test, and the same after Holm's correction for all measures, groups and pairs here.
+    #: p of a paired sign-flip test, and p after Holm's correction for all metrics, groups and pairs here.
     p: float
     p_holm: float
 
     @property
     def sure(self) -> bool:
-        """Whether it is more than chance: zero lies outside of the interval, and p after Holm is below 5%."""
+        """Whether it is significant: the interval excludes zero, and p after Holm is below 5%."""
         return self.p_holm < ALPHA and not self.difference.low <= 0 <= self.difference.high
 
 
 class RunComparison(Record, frozen=True):
-    """Runs beside each other; the first is the one that the others are held against."""
+    """Runs side by side; the first is the one that the others are compared with."""
 
     runs: tuple[str, ...]
     #: Parameters, data, learner, code, environment, kind and state, as far as they differ.
     differs: tuple[SettingDifference, ...]
-    #: How many parameters and data versions are the same in all.
+    #: Number of parameters and data versions that are the same in all.
     same: int
     cost: tuple[SettingDifference, ...]
     metrics: tuple[MetricRow, ...]
     paired: tuple[PairedDifference, ...]
-    #: Sentences that say which runs could not be paired, and why.
+    #: Sentences on runs that could not be paired, with the reason.
     unpaired: tuple[str, ...]
 
 
 def compare(runs: Sequence[Run], figures: Mapping[str, PerUnitMetrics | str] = {}) -> RunComparison:
     """Compare two runs or more, each with the first.
 
-    `figures` are those of each user by the run's name, or a sentence that says why there are none. Raises
+    `figures` are the metrics per user by the run's name, or a sentence why there are none. Raises
     `UsageError` for fewer than two runs, or for one that is named twice.
     """
     names = [run.name for run in runs]
@@ -97,7 +97,7 @@ def compare(runs: Sequence[Run], figures: Mapping[str, PerUnitMetrics | str] = {
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    """Everything that may explain why two runs came to other figures, by its path."""
+    """Everything that may explain why two runs have different metrics, by its path."""
     return {
         "model": run.model,
         "kind": run.kind,
@@ -117,7 +117,7 @@ def _facts(run: Run) -> dict[str, Any]:
 def _commit(run: Run) -> str | None:
     if run.commit is None:
         return None
-    return f"{run.commit[:12]} and files that differ from it" if run.changed else run.commit[:12]
+    return f"{run.commit[:12]} with local changes" if run.changed else run.commit[:12]
 
 
 def _cost(runs: Sequence[Run]) -> list[SettingDifference]:
@@ -138,7 +138,7 @@ def _pairs(
     unpaired = []
     n_users = 0
     for other in runs[1:]:
-        one, two = (figures.get(run.name, f"{run.name} kept no figures of users") for run in (runs[0], other))
+        one, two = (figures.get(run.name, f"{run.name} has no metrics per user") for run in (runs[0], other))
         why = _apart(runs[0], other, one, two)
         if why or isinstance(one, str) or isinstance(two, str):
             unpaired.append(f"{runs[0].name} and {other.name} cannot be paired: {why}")
@@ -157,7 +157,7 @@ class _Group:
 
 
 def _groups(one: PerUnitMetrics, two: PerUnitMetrics) -> Iterator[tuple[str, _Group]]:
-    """The groups that have enough people, and the same ones in both."""
+    """The groups that have enough users, and the same ones in both."""
     measures = tuple(measure for measure in one.values if measure in two.values)
     for name, users in one.shared(two).items():
         if len(users) >= FEWEST_USERS and measures:
@@ -166,7 +166,7 @@ def _groups(one: PerUnitMetrics, two: PerUnitMetrics) -> Iterator[tuple[str, _Gr
 
 
 def _tested(one: str, groups: Mapping[tuple[str, str], _Group], n_users: int) -> Iterator[PairedDifference]:
-    """Each difference with its interval and p; people are drawn, and their coins tossed, once for all of them."""
+    """Each difference with its interval and p; users are resampled, and signs flipped, once for all of them."""
     resamples = Bootstrap(n_users)
     flipped = sign_flips({name: found.block for name, found in groups.items()}, n_users)
     p = {
@@ -191,8 +191,10 @@ def _apart(first: Run, second: Run, one: PerUnitMetrics | str, two: PerUnitMetri
     if missing or isinstance(one, str) or isinstance(two, str):
         return "; ".join(missing)
     if one.users == two.users:
-        few = f"only {one.n_users} users were measured, and figures of so few could tell of a person"
+        few = f"only {one.n_users} users were evaluated, and metrics of so few could identify a person"
         return few if one.n_users < FEWEST_USERS else ""
     other_data = [table for table in {**first.data, **second.data} if first.data.get(table) != second.data.get(table)]
-    because = f", because {', '.join(other_data)} had other versions" if other_data else ""
-    return f"they were measured on other users, targets or days ({one.n_users:,} and {two.n_users:,} users){because}"
+    because = f", because {', '.join(other_data)} had different versions" if other_data else ""
+    return (
+        f"they were evaluated on different users, targets or days ({one.n_users:,} and {two.n_users:,} users){because}"
+    )

@@ -16,12 +16,12 @@ from tidemill.core.records.quality import Metric
 
 
 def text_of(record: Record | Sequence[Record]) -> str:
-    """A record, or several as a list, as JSON text; surrogates are left out, a figure that is no number is refused."""
+    """A record, or several as a list, as JSON text; surrogates are redacted, NaN and infinities refused."""
     return msgspec.json.encode(_checked(msgspec.to_builtins(record), "")).decode()
 
 
 def finite(name: str, value: Any) -> float:
-    """A figure as a float; `FigureRefused` where it is none, or is not finite.
+    """A metric as a float; `FigureRefused` where it is not a finite number.
 
     >>> finite("loss", 3)
     3.0
@@ -29,17 +29,19 @@ def finite(name: str, value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError) as error:
-        raise FigureRefused(f"the figure `{name}` is {value!r}, which is no number", tip="give one number") from error
+        raise FigureRefused(
+            f"the metric `{name}` is {value!r}, which is not a number", tip="pass one number"
+        ) from error
     if not math.isfinite(number):
         raise FigureRefused(
-            f"the figure `{name}` is {number}, which cannot be drawn or compared",
-            tip="leave the figure out where it is not defined, and look for a division by zero where it should be",
+            f"the metric `{name}` is {number}, which cannot be plotted or compared",
+            tip="leave the metric out where it is undefined, and look for a division by zero where it is not",
         )
     return number
 
 
 def metric_of(name: str, value: Any) -> Metric:
-    """A figure with its interval; a bare number has both ends at itself."""
+    """A metric with its interval; a plain number has both ends at itself."""
     if isinstance(value, Metric):
         ends = (("", value.value), (" (low)", value.low), (" (high)", value.high))
         at, low, high = (finite(name + end, part) for end, part in ends)
@@ -74,8 +76,8 @@ def plain(value: Any, name: str = "parameters") -> Any:
         items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
         return [plain(found, f"{name}[{i}]") for i, found in enumerate(items)]
     raise UsageError(
-        f"{name} is a {type(value).__name__}, which a run cannot keep",
-        tip="give numbers, texts, and lists or dicts of them",
+        f"{name} is a {type(value).__name__}, which a run cannot store",
+        tip="use numbers, texts, and lists or dicts of them",
     )
 
 

@@ -20,14 +20,14 @@ from tidemill.core.records.runs import MetricPoint, Run, Trial
 from tidemill.training.runs.resource_meter import ResourceMeter
 from tidemill.training.runs.run_json import finite, metric_of, plain, text_of
 
-#: Seconds between two lines of figures, and the most points of one figure in a line.
+#: Seconds between two lines of metrics, and the most points of one metric in a line.
 EVERY_S, MOST = 1.0, 200
 
 
 class RunTracker:
-    """A run that was begun. As a context manager it ends with its block; an exception there ends it as failed.
+    """A run in progress. As a context manager it ends with its block; an exception there ends it as failed.
 
-    Made by `Runs.begin`. Threads may share it.
+    Created by `Runs.begin`. Threads may share it.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock, run: Run, lease: Lease | None = None) -> None:
@@ -51,14 +51,14 @@ class RunTracker:
 
     @property
     def about(self) -> str:
-        """What its lines of the ledger are about: `run:for_you@3`."""
+        """The subject of its lines in the ledger: `run:for_you@3`."""
         return run_subject(self._run.model, self._run.number)
 
     def log(self, step: int, /, **figures: float) -> None:
-        """Keep figures at a step, such as `run.log(epoch, loss=0.31)`.
+        """Log metrics at a step, such as `run.log(epoch, loss=0.31)`.
 
-        Lines are written at most once a second; what came in between goes with the next one or the end. Of more than
-        `MOST` points of one figure in a second, evenly spaced ones and the last are kept.
+        Lines are written at most once a second; points in between go with the next one or the end. Of more than `MOST`
+        points of one metric in a second, evenly spaced ones and the last are stored.
         Raises `FigureRefused` for NaN and infinities.
         """
         at = to_micros(self._clock.now())
@@ -71,13 +71,13 @@ class RunTracker:
             if time.monotonic() - self._written_at >= EVERY_S:
                 try:
                     self._write_points()
-                except LedgerBusy:  # another writer holds it: they go with the next line
+                except LedgerBusy:  # another writer holds it: the points go with the next line
                     self._written_at = time.monotonic()
 
     def progress(self, step: str, figures: Mapping[str, Any], /) -> None:
-        """Keep the numbers of a learner's progress as points named `step.figure`; other values are left out.
+        """Log the numbers of a learner's progress as points named `step.name`; other values are left out.
 
-        A number that is not finite ends no training: it is left out too, and the run says so.
+        A number that is not finite does not end a training: it is left out too, with a note.
         """
         kept = {}
         for name, value in figures.items():
@@ -93,7 +93,7 @@ class RunTracker:
                 self.log(self._steps[step], **kept)
 
     def trial(self, trial: Trial) -> None:
-        """Keep a trial of a search; its line is written at once."""
+        """Store a trial of a search; its line is written at once."""
         kept = msgspec.structs.replace(trial, parameters=plain(trial.parameters, "parameters"))
         with self._lock:
             self._refuse_ended()
@@ -101,13 +101,13 @@ class RunTracker:
             self._trials.append(kept)
 
     def keep(self, what: str, ref: str) -> None:
-        """Name something that the run left: `run.keep("bundle", "bundle:for_you@4be1…")`."""
+        """Record an artifact of the run: `run.keep("bundle", "bundle:for_you@4be1…")`."""
         with self._lock:
             self._refuse_ended()
             self._artefacts[what] = ref
 
     def note(self, sentence: str) -> None:
-        """Add a sentence to what the run says at its end; the same one once."""
+        """Add a note that is stored at the end; the same one once."""
         with self._lock:
             if sentence not in self._notes:
                 self._notes.append(sentence)
@@ -121,10 +121,10 @@ class RunTracker:
         best: int | None = None,
         notes: Sequence[str] = (),
     ) -> Run:
-        """End the run with its figures, and give it as it is now.
+        """End the run with its metrics; returns the finished run.
 
-        `parameters` are added to those that it began with (what was chosen), `best` is the number of the best trial,
-        by default the finished one with the largest value. Raises `FigureRefused`, and leaves the run going on.
+        `parameters` (such as chosen ones) are added to those that it began with, `best` is the number of the best
+        trial, by default the finished one with the largest value. Raises `FigureRefused`; the run then stays open.
         """
         given = self._run.parameters | plain(dict(parameters or {}), "parameters")
         kept = {name: metric_of(name, value) for name, value in metrics.items()}
@@ -133,7 +133,7 @@ class RunTracker:
         return self._end("finished", learner=learner or self._run.learner, parameters=given, metrics=kept, best=best)
 
     def fail(self, error: BaseException | str) -> Run:
-        """End the run as failed. Of an error that the house does not know only its kind is told: it may quote data."""
+        """End the run as failed. Of a foreign error only its type is stored, because it may quote data."""
         return self._end("failed", says=error if isinstance(error, str) else _said(error))
 
     def __enter__(self) -> RunTracker:
@@ -147,7 +147,7 @@ class RunTracker:
             return
         try:
             self.fail(error)
-        except TidemillError as problem:  # what went wrong first is what must be heard
+        except TidemillError as problem:  # the first error must be raised
             error.add_note(f"{self.name} could not be ended as failed: {problem.message}")
 
     def _end(self, state: str, *, best: int | None = None, **more: Any) -> Run:
@@ -179,7 +179,7 @@ class RunTracker:
         if self._points:
             kept = _thinned(self._points)
             if len(kept) < len(self._points):
-                self.note("of figures that came many times a second, evenly spaced ones were kept")
+                self.note("metrics that were logged many times a second were thinned to evenly spaced points")
             self._ledger.append("run-points", about=self.about, details={"points": text_of(kept)}, lease=self._lease)
             self._points = []
             self._written_at = time.monotonic()
@@ -190,7 +190,7 @@ class RunTracker:
 
 
 def run_subject(model: str, number: int) -> str:
-    """What a run's lines are about.
+    """The subject of a run's lines.
 
     >>> run_subject("for_you", 3)
     'run:for_you@3'

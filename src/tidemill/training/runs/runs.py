@@ -1,8 +1,8 @@
 """Runs: everything that was trained, searched or evaluated, each a few lines of the ledger.
 
-A run's number is settled by the ledger's order: whoever begins one writes a line that claims the next number of its
-model, and the first line of a number has it. Who came second claims the next. So two that begin at the same instant
-never share a number, whatever keeps the lines.
+A run's number is decided by the ledger's order: a new run writes a line that claims the next number of its model, and
+the first line of a number has it. The second one claims the next. So two runs that begin at the same instant never
+share a number, with any ledger back-end.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from tidemill.training.runs.process_identity import is_gone, process_identity
 from tidemill.training.runs.run_json import plain, text_of
 from tidemill.training.runs.run_tracker import RunTracker, run_subject
 
-#: What a run may be: `train`, `search`, …
+#: The kinds of a run: `train`, `search`, …
 KINDS: tuple[str, ...] = get_args(next(field.type for field in msgspec.structs.fields(Run) if field.name == "kind"))
 
 
 class Runs:
-    """The runs of a mill over its ledger; `clock` tells when they begin and end."""
+    """The runs of a project over its ledger; `clock` has the times of their begin and end."""
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
         self._lock = threading.Lock()
         self._seen = {"run-begin": 0, "run-end": 0}
-        self._begun: dict[str, LedgerEntry] = {}  # by what they are about, in the ledger's order
+        self._begun: dict[str, LedgerEntry] = {}  # by subject, in the ledger's order
         self._ended: dict[str, LedgerEntry] = {}
 
     def begin(
@@ -56,11 +56,11 @@ class Runs:
         notes: Sequence[str] = (),
         lease: Lease | None = None,
     ) -> RunTracker:
-        """Begin a run of `model` and give what it is tracked with; a context manager.
+        """Begin a run of `model`; returns its tracker, a context manager.
 
         `data` is table -> version that it reads, `as_of` that publication's (microseconds). With a `lease`, each of
-        its lines is written only while nobody has taken the lease since. Raises `UsageError` for a name or a setting
-        that cannot be kept.
+        its lines is written only while the lease is held. Raises `UsageError` for a name or a setting that cannot be
+        stored.
         """
         parse_ref(run_subject(model, 1), "run")
         given = Run(
@@ -108,19 +108,19 @@ class Runs:
         return self._as_they_are([begun[self._about(name, begun)]])[0]
 
     def points(self, name: str) -> list[MetricPoint]:
-        """The figures of a run while it ran, in the order in which they came."""
+        """The logged metrics of a run, in their order."""
         lines = self._ledger.find("run-points", about=self._about(name, self._catch_up()))
         return [
             point for line in lines for point in msgspec.json.decode(line.details["points"], type=list[MetricPoint])
         ]
 
     def trials(self, name: str) -> list[Trial]:
-        """The trials that a run kept, in the order of their ends."""
+        """The stored trials of a run, in the order of their ends."""
         lines = self._ledger.find("trial", about=self._about(name, self._catch_up()))
         return [decode_record(line.details["trial"], Trial) for line in lines]
 
     def _catch_up(self) -> dict[str, LedgerEntry]:
-        """Read the lines since the last time, and give the beginnings; lines never change, so none is read twice."""
+        """Read the lines since the last time; returns the first lines. Lines never change, so none is read twice."""
         with self._lock:
             for act, known in (("run-begin", self._begun), ("run-end", self._ended)):
                 for line in self._ledger.find(act, after=self._seen[act]):
@@ -131,11 +131,11 @@ class Runs:
     def _as_they_are(self, lines: Sequence[LedgerEntry]) -> list[Run]:
         open_ones = [line for line in lines if line.about not in self._ended]
         lost = self._lost(open_ones) if open_ones else set()
-        self._catch_up()  # a process that is gone may have ended its run just before
+        self._catch_up()  # a dead process may have ended its run just before
         return [self._run(line, stopped=line.about in lost) for line in lines]
 
     def _lost(self, lines: Sequence[LedgerEntry]) -> set[str]:
-        """Which of these will not end: their process lives no more, or a later run began under the lease."""
+        """The runs that will not end: their process is dead, or a later run began under the lease."""
         here = process_identity()
         newest: dict[str, int] = {}
         for line in self._begun.values():

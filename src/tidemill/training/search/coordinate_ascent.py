@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-#: Gives the figure of each of some settings, `None` where there is none; they may be worked out at once.
+#: Returns the value of each of some settings, `None` where there is none; they may be computed in parallel.
 Ask = Callable[[Sequence[dict[str, Any]]], Sequence[float | None]]
 
 
 def coordinate_choice(
     grid: Mapping[str, Sequence[Any]], ask: Ask, *, fixed: Mapping[str, Any], top: float
 ) -> dict[str, Any]:
-    """The chosen value of each setting of `grid`, beside what is `fixed`; `top` is the figure of all first values.
+    """The chosen value of each setting of `grid`, given the `fixed` ones; `top` is the result of all first values.
 
-    A setting is changed only for a better figure.
+    A setting is changed only for a better result.
 
     >>> coordinate_choice({"a": (1, 2, 3)}, lambda asked: [one["a"] + one["b"] for one in asked], fixed={"b": 1}, top=2)
     {'a': 3}

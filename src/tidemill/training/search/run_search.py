@@ -1,8 +1,7 @@
 """Search of settings: trials are proposed, run, stored one by one, and pruned where they are clearly worse.
 
-Trials come in generations of as many as there are processes. What a generation tries depends on the seed and on the
-trials of the generations before, and on nothing else; so a search that was killed and is begun again with the trials
-that were kept goes on as if nothing had happened.
+Trials come in generations of as many as there are processes. A generation depends only on the seed and on the trials of
+earlier generations; so a search that was killed resumes exactly when it is started again with the stored trials.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from tidemill.training.search.sampler import TrialSampler
 from tidemill.training.search.trial_process import Objective, TrialRequest
 from tidemill.training.search.trial_runner import Keep, TrialRunner, forget
 
-#: Nothing is given up before so many trials have run to their end.
+#: Nothing is pruned before so many trials have finished.
 ENOUGH = 5
 
 
@@ -35,22 +34,22 @@ def run_search(
     known: Sequence[Trial] = (),
     keep: Keep = forget,
 ) -> list[Trial]:
-    """Every trial of the search, by number; `best_trial` names the one to take.
+    """All trials of the search, by number; `best_trial` returns the best.
 
     `space` names the settings: `tm.search(low, high)` draws (by Optuna), `tm.grid(…)` or a tuple lists values. Where
-    only lists are given, or few whole numbers, every combination is tried in order and `trials` does not matter. Where
-    a range stands beside lists, every combination is tried at least once, and the search chooses freely after that.
+    only lists are given, or few whole numbers, every combination is tried in order and `trials` is ignored. Where there
+    are both ranges and lists, every combination is tried at least once, and the search chooses freely after that.
     Lengths of time are drawn on a log scale and written back as text: `"43 days"`.
 
-    `objective(parameters, report)` gives the figure that is made as large as possible; it may `report` the figure of
-    each step (such as a validation window). A trial is pruned where the mean of its figures so far lies below the
-    median of the trials of earlier generations at the same step. With `processes` above 1 or with `minutes`, it runs
-    in processes of its own and must be picklable: one that raises or dies makes its trial `failed`, and what runs at
-    the deadline is ended and kept as `late`. Minutes that `known` trials took count.
+    `objective(parameters, report)` returns the value to maximise; it may `report` the value of each step (such as a
+    validation window). A trial is pruned where the mean of its values so far is below the median of the trials of
+    earlier generations at the same step. With `processes` above 1 or with `minutes`, it runs in worker processes and
+    must be picklable: one that raises or dies makes its trial `failed`, and trials running at the deadline are stopped
+    and stored as `late`. Minutes that `known` trials took count.
 
-    `known` are trials that were kept before a kill (by `keep`, which is handed each trial as soon as it has ended);
-    late ones among them are tried again. Raises `SettingRefused` for a space that cannot be searched and
-    `SearchFailed` where no trial came to a figure.
+    `known` are trials that were stored before a kill (by `keep`, which is called with each trial as soon as it has
+    ended); late ones among them are tried again. Raises `SettingRefused` for a space that cannot be searched and
+    `SearchFailed` where no trial produced a result.
 
     >>> tried = run_search({"x": (1, 2, 3)}, lambda parameters, report: -abs(parameters["x"] - 2))
     >>> best_trial(tried).parameters
@@ -61,14 +60,14 @@ def run_search(
     with TrialRunner(objective, processes=processes, minutes=minutes, spent_s=spent_s, keep=keep) as runner:
         every = searched(runner, proposals, known, prune=prune)
     if best_trial(every) is None:
-        raise SearchFailed(no_figure(every), tip="give more minutes, or mend what the trials say")
+        raise SearchFailed(no_figure(every), tip="allow more minutes, or fix what the trials report")
     return every
 
 
 def searched(
     runner: TrialRunner, proposals: TrialSampler, known: Sequence[Trial], *, prune: bool = True
 ) -> list[Trial]:
-    """Every trial of the proposals, by number, as far as the runner's deadline lets them be done."""
+    """All proposed trials, by number, up to the runner's deadline."""
     late = {trial.number: trial for trial in known if proposals.proposed(trial)}
     done = {number: trial for number, trial in late.items() if trial.state != "late"}
     for first in range(0, proposals.n, runner.processes):
@@ -92,17 +91,17 @@ def best_trial(trials: Iterable[Trial]) -> Trial | None:
 
 
 def no_figure(trials: Sequence[Trial]) -> str:
-    """Why a search has nothing to show."""
+    """A message on why a search has no result."""
     failed = [trial for trial in trials if trial.state == "failed"]
     if failed:
-        return f"no trial came to a figure, {len(failed)} failed; the first said: {failed[0].says}"
-    return "no trial came to a figure before the deadline"
+        return f"no trial produced a result: {len(failed)} failed. The first message: {failed[0].says}"
+    return "no trial finished before the deadline"
 
 
 def _bars(before: Sequence[Trial]) -> tuple[float, ...]:
-    """The median, step by step, of the mean figure so far; no bar at the last step, where the trial is done anyway.
+    """The median, step by step, of the mean value so far; none at the last step, where the trial is finished anyway.
 
-    A pruned trial counts at later steps with what it had, so that the few that got there do not set the bar alone.
+    A pruned trial counts at later steps with its last mean, so that the few that got there do not set the bar alone.
     """
     finished = [trial for trial in before if trial.state == "finished"]
     if len(finished) < ENOUGH:

@@ -16,15 +16,15 @@ from tidemill.core.duration import duration
 from tidemill.core.errors import SettingRefused
 from tidemill.core.search_space import SearchGrid, SearchRange, search
 
-#: More combinations than this are no grid that anybody waits for.
+#: Most combinations of a grid.
 COMBINATIONS = 10_000
-#: Significant digits of a number drawn from a range: more only look exact.
+#: Significant digits of a number drawn from a range.
 _DIGITS = 4
 
 
 @dataclass(frozen=True)
 class SampledRange:
-    """A `SearchRange` as numbers: whole ones, any, or lengths of time in the unit of the lower end."""
+    """A `SearchRange` as numbers: integers, floats, or durations in the unit of the lower end."""
 
     asked: SearchRange
     low: float
@@ -33,7 +33,7 @@ class SampledRange:
 
     @classmethod
     def from_search(cls, asked: SearchRange) -> SampledRange:
-        """Raises `SettingRefused` where the ends are no range."""
+        """The range as numbers. Raises `SettingRefused` where the ends are not a range."""
         search(asked.low, asked.high, log=asked.log)
         if asked.kind != "duration":
             return cls(asked, float(asked.low), float(asked.high))
@@ -48,11 +48,11 @@ class SampledRange:
 
     @property
     def size(self) -> int | None:
-        """How many values there are, `None` where nobody counts them."""
+        """Number of values, `None` for a continuous range."""
         return int(self.high) - int(self.low) + 1 if self.asked.kind == "whole" else None
 
     def written(self, number: float) -> Any:
-        """The value that stands for a drawn number: `43`, `0.2835`, `"43 days"`; never beyond the ends."""
+        """The value for a drawn number: `43`, `0.2835`, `"43 days"`; never beyond the ends."""
         if self.asked.kind == "whole":
             return min(max(round(number), self.asked.low), self.asked.high)
         if self.unit:
@@ -64,20 +64,20 @@ class SampledRange:
         return _length(rounded, self.unit) if self.unit else rounded
 
     def number(self, value: Any) -> float:
-        """The number behind a written value; `SettingRefused` where it is none of this range."""
+        """The number of a value; `SettingRefused` where it is not in this range."""
         try:
             found = duration(value) / duration(f"1 {self.unit}") if self.unit else float(value)
         except (TypeError, ValueError) as problem:
             raise SettingRefused(
-                f"{value!r} is not of the range {self.asked.low!r} to {self.asked.high!r}"
+                f"{value!r} is not in the range {self.asked.low!r} to {self.asked.high!r}"
             ) from problem
-        slack = 1e-9 * max(abs(self.low), abs(self.high))  # what writing and reading may move
+        slack = 1e-9 * max(abs(self.low), abs(self.high))  # rounding of writing and reading
         if not self.low - slack <= found <= self.high + slack:
-            raise SettingRefused(f"{value!r} lies outside of {self.asked.low!r} to {self.asked.high!r}")
+            raise SettingRefused(f"{value!r} is outside the range {self.asked.low!r} to {self.asked.high!r}")
         return min(max(found, self.low), self.high)
 
     def at(self, share: float) -> Any:
-        """The written value at a share of the range, 0 to 1."""
+        """The value at a share of the range, 0 to 1."""
         if self.is_log:
             return self.written(exp(log(self.low) + share * (log(self.high) - log(self.low))))
         return self.written(self.low + share * (self.high - self.low))
@@ -91,10 +91,10 @@ class SampledSpace:
 
     @classmethod
     def from_settings(cls, space: Mapping[str, SearchRange | SearchGrid | Sequence[Any]]) -> SampledSpace:
-        """Raises `SettingRefused` for a space without settings, a setting without values, or one given twice."""
+        """The space. Raises `SettingRefused` for no settings, a setting without values, or a repeated value."""
         if not space:
             raise SettingRefused(
-                "there is no setting to search", tip='give one as tm.search("7 days", "365 days") or tm.grid(16, 64)'
+                "there is no setting to search", tip='pass one as tm.search("7 days", "365 days") or tm.grid(16, 64)'
             )
         made = cls(
             {
@@ -105,7 +105,7 @@ class SampledSpace:
         if (n := len(list(itertools.islice(made.combinations(), COMBINATIONS + 1)))) > COMBINATIONS:
             raise SettingRefused(
                 f"the grids make more than {n - 1:,} combinations",
-                tip="give the widest of them as tm.search(low, high)",
+                tip="use tm.search(low, high) for the widest of them",
             )
         return made
 
@@ -125,7 +125,7 @@ class SampledSpace:
             yield dict(zip(self.listed, values, strict=True))
 
     def points(self, at_most: int) -> list[dict[str, Any]] | None:
-        """Every point, where all can be counted: all of pure grids, and of whole numbers where they are few enough."""
+        """All points, where they can be enumerated: of pure grids, and of integers where they are few enough."""
         whole: dict[str, Sequence[Any]] = {}
         count = 1
         for name, axis in self.axes.items():
@@ -141,7 +141,7 @@ class SampledSpace:
         return [dict(zip(whole, values, strict=True)) for values in itertools.product(*whole.values())]
 
     def drawn(self, seed: str) -> dict[str, Any]:
-        """A point at random."""
+        """A random point."""
         rng = random.Random(seed)
         return {
             name: axis.at(rng.random()) if isinstance(axis, SampledRange) else rng.choice(axis)
@@ -149,9 +149,9 @@ class SampledSpace:
         }
 
     def check(self, parameters: Mapping[str, Any]) -> None:
-        """Raises `SettingRefused` where these are not settings of this space."""
+        """Raise `SettingRefused` where these are not settings of this space."""
         if set(parameters) != set(self.axes):
-            raise SettingRefused(f"settings {sorted(parameters)} are not those searched: {sorted(self.axes)}")
+            raise SettingRefused(f"settings {sorted(parameters)} are not the searched ones: {sorted(self.axes)}")
         for name, axis in self.axes.items():
             if isinstance(axis, SampledRange):
                 axis.number(parameters[name])
@@ -160,27 +160,27 @@ class SampledSpace:
 
 
 def key(value: Any) -> str:
-    """The value as text, by which two are the same: as it comes back from a ledger line (1, 1.0 and true differ)."""
+    """The value as a JSON key, as it is read back from a ledger line (1, 1.0 and true differ)."""
     return msgspec.json.encode(value, order="sorted").decode()
 
 
 def place(values: Sequence[Any], value: Any) -> int:
-    """Where a value stands in a list, also one that was written down and read again."""
+    """The index of a value in a list, also of one that was stored and read again."""
     keys = [key(one) for one in values]
     if key(value) not in keys:
-        raise SettingRefused(f"{value!r} is none of the values {tuple(values)!r}")
+        raise SettingRefused(f"{value!r} is not one of the values {tuple(values)!r}")
     return keys.index(key(value))
 
 
 def _values(name: str, listed: SearchGrid | Sequence[Any]) -> tuple[Any, ...]:
     if not isinstance(listed, SearchGrid | tuple | list):
         raise SettingRefused(
-            f"{name}={listed!r} is nothing to search",
+            f"{name}={listed!r} is not a range or a list of values",
             tip=f"write {name}=tm.search(low, high) or {name}=tm.grid(a, b), or leave it out of the search",
         )
     values = tuple(listed.values if isinstance(listed, SearchGrid) else listed)
     if not values or len({key(value) for value in values}) < len(values):
-        raise SettingRefused(f"{name}={values!r}: name at least one value, and each of them once")
+        raise SettingRefused(f"{name}={values!r}: give at least one value, and each only once")
     return values
 
 

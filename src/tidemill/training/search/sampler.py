@@ -1,7 +1,7 @@
 """The sampler of a search: the next trial as a pure function of the seed and earlier trials, so it can resume.
 
-Every generation asks a fresh study that is told the trials before it in their order (tree-structured Parzen
-estimator, Bergstra et al. 2011, by Optuna). Nothing is remembered between generations.
+Every generation uses a new Optuna study with all earlier trials in their order (tree-structured Parzen estimator,
+Bergstra et al. 2011). No state is kept between generations.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from tidemill.core.errors import BackendMissing, SettingRefused
 from tidemill.core.records.runs import Trial
 from tidemill.training.search.sampled_space import SampledRange, SampledSpace, key, place
 
-#: Trials at random before anything is concluded from them.
+#: Random trials before the estimator is used.
 _RANDOM = 10
-#: How often a point that was tried before is drawn again before chance alone decides.
+#: Redraws of a point that was tried before, until points are drawn at random.
 _AGAIN = 20
 
 
 class TrialSampler:
-    """The trials of one search in their order; `n` says how many there are at most.
+    """The trials of one search in their order; `n` is their largest number.
 
-    Where all points can be counted (grids, few whole numbers), they are all tried, one after another, whatever `n`.
+    Where all points can be enumerated (grids, few integers), they are all tried, one after another, whatever `n`.
     """
 
     def __init__(self, space: SampledSpace, *, seed: int, trials: int) -> None:
         if trials < 1:
-            raise SettingRefused(f"a search of {trials} trials tries nothing", tip="give 1 or more")
+            raise SettingRefused(f"a search needs at least 1 trial, not {trials}", tip="use 1 or more")
         self.space, self._seed = space, seed
         self._points = space.points(trials)
         self._combinations = [] if self._points is not None else list(space.combinations())
         if len(self._combinations) > trials:
             raise SettingRefused(
-                f"the grids make {len(self._combinations)} combinations and only {trials} trials are allowed: "
-                "every one is tried at least once",
+                f"the grids make {len(self._combinations)} combinations, but only {trials} trials are allowed: "
+                "each combination needs at least one",
                 tip=f"allow at least {len(self._combinations)} trials (--trials {4 * len(self._combinations)})",
             )
         self.n = trials if self._points is None else len(self._points)
 
     def proposed(self, trial: Trial) -> bool:
-        """Whether a trial may be one of these. Raises `SettingRefused` for settings outside of the space."""
+        """Whether a trial can be one of these. Raises `SettingRefused` for settings outside of the space."""
         self.space.check(trial.parameters)
         if trial.number >= self.n:
             return False
@@ -124,7 +124,7 @@ class TrialSampler:
 
 @contextmanager
 def _study(seed: int) -> Iterator[Any]:
-    """A fresh study; Optuna's own log is kept quiet meanwhile."""
+    """A new study; Optuna's own log is silenced meanwhile."""
     try:
         import optuna  # noqa: PLC0415 - an optional library, loaded where it is used
     except ImportError as missing:
@@ -141,5 +141,5 @@ def _study(seed: int) -> Iterator[Any]:
 
 
 def _whole(seed: int, first: int) -> int:
-    """A seed for each generation, far from its neighbours."""
+    """An independent seed for each generation."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{first}".encode()).digest()[:4], "big")

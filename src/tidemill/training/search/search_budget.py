@@ -15,15 +15,15 @@ class SearchBudget:
     """The bounds of a choice. The defaults: forty trials of a range, no deadline, in this process."""
 
     seed: int = 0
-    #: Trials of settings that are given as a range; listed values are all tried.
+    #: Trials of settings that are ranges; listed values are all tried.
     trials: int = 40
-    #: A deadline that holds from outside; what runs then is ended.
+    #: A deadline that is enforced from outside; running trials are stopped.
     minutes: float | None = None
     #: How many trials run at once, each in a process of its own.
     processes: int = 1
-    #: Trials that were kept before a kill: they are not done again.
+    #: Trials that were stored before a kill: they are not repeated.
     known: Sequence[Trial] = ()
-    #: Is handed each trial as soon as it has ended.
+    #: Called with each trial as soon as it has ended.
     keep: Keep = forget
 
     @property
@@ -32,5 +32,5 @@ class SearchBudget:
         return sum(trial.wall_s for trial in self.known if not is_verdict(trial)) / max(self.processes, 1)
 
 
-#: What is done where nobody says otherwise.
+#: The budget by default.
 DEFAULT_BUDGET = SearchBudget()

@@ -1,6 +1,6 @@
 """One trial, and a worker process that runs trials in turn: what it reports and how it ends.
 
-A worker is a process of its own, so that a trial can be ended from outside and a death takes nothing else with it.
+A worker is a separate process, so that a trial can be stopped from outside and a crash affects nothing else.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from typing import Any, Literal
 from tidemill.core.errors import FigureRefused, SearchFailed, TidemillError
 from tidemill.core.ledger.ledger import redact_surrogates
 
-#: Gives the figure of some settings; `report` takes the figure so far, after each step, and may raise `TrialPruned`.
+#: Returns the value of some settings; `report` takes the value so far, after each step, and may raise `TrialPruned`.
 Objective = Callable[[dict[str, Any], Callable[[float], None]], float]
 
-#: One thread to each worker: they are as many as there are cores to use.
+#: One thread for each worker: there are as many workers as cores to use.
 _ALONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-#: Semaphores of a process that was killed are taken back by Python, which need not be told to anybody.
+#: Python warns about semaphores of a killed process; it frees them, so the warning is silenced.
 _QUIET = {"PYTHONWARNINGS": "ignore:resource_tracker:UserWarning"}
-#: How long a worker that has nothing to do may take to leave.
+#: Seconds that an idle worker may take to exit.
 _PATIENCE_S = 1.0
 
 
 class TrialPruned(Exception):
-    """Raised by `report`: the trial is worse so far than most before it and is given up."""
+    """Raised by `report`: the trial is worse so far than the median of earlier ones and is stopped."""
 
 
 @dataclass(frozen=True)
 class TrialRequest:
-    """A trial to do. `bars`: it is given up where the mean of its first i figures lies below the i-th of them."""
+    """A trial to run. `bars`: it is pruned where the mean of its first i values is below the i-th of them."""
 
     number: int
     parameters: dict[str, Any]
@@ -50,28 +50,28 @@ class TrialRequest:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """How a trial ended."""
+    """The end of a trial: state, value, message, cost."""
 
     state: Literal["finished", "pruned", "failed", "late"]
     value: float | None = None
     says: str = ""
     cpu_s: float = 0.0
-    #: What was raised, where it is an error of the one tree: whoever asked for one trial alone may raise it again.
+    #: The error, where it is a `TidemillError`: the caller of a single trial may raise it again.
     error: TidemillError | None = None
 
 
 @dataclass
 class TrialReporter:
-    """The figures of a running trial."""
+    """The reported values of a running trial."""
 
     bars: tuple[float, ...]
     told: Callable[[float], None]
     steps: list[float] = field(default_factory=list)
 
     def report(self, figure: float) -> None:
-        """Take the figure of the next step."""
+        """Record the value of the next step."""
         if not isfinite(figure):
-            raise FigureRefused(f"step {len(self.steps) + 1} gave {figure}, which is no figure")
+            raise FigureRefused(f"step {len(self.steps) + 1} reported {figure}, which is not a finite number")
         self.steps.append(float(figure))
         self.told(self.steps[-1])
         done = len(self.steps)
@@ -80,14 +80,16 @@ class TrialReporter:
 
 
 def run_trial(objective: Objective, asked: TrialRequest, told: Callable[[float], None]) -> TrialResult:
-    """Do one trial here and now; whatever the objective raises is its end, told in a sentence."""
+    """Run one trial in this process; an exception of the objective becomes its message."""
     started = time.process_time()
     try:
         value = float(objective(dict(asked.parameters), TrialReporter(asked.bars, told).report))
         if not isfinite(value):
-            raise FigureRefused(f"it gave {value}, which is no figure")
+            raise FigureRefused(f"the objective returned {value}, which is not a finite number")
     except TrialPruned:
-        return TrialResult("pruned", says="worse so far than most before it", cpu_s=time.process_time() - started)
+        return TrialResult(
+            "pruned", says="worse so far than the median of earlier trials", cpu_s=time.process_time() - started
+        )
     except Exception as problem:
         error = problem if isinstance(problem, TidemillError) else None
         return TrialResult("failed", says=_sentence(problem), cpu_s=time.process_time() - started, error=error)
@@ -95,7 +97,7 @@ def run_trial(objective: Objective, asked: TrialRequest, told: Callable[[float],
 
 
 def _sentence(problem: Exception) -> str:
-    """What went wrong, and of an error that the house does not know only its kind and place: it may quote data."""
+    """The message of an error; of a foreign one only its type and line, because it may quote data."""
     if isinstance(problem, TidemillError):
         return redact_surrogates(problem.message)
     frames = traceback.extract_tb(problem.__traceback__)
@@ -104,15 +106,15 @@ def _sentence(problem: Exception) -> str:
 
 
 class TrialWorker:
-    """A process that waits for trials. `raises` SearchFailed where it cannot even be begun."""
+    """A process that waits for trials. Raises `SearchFailed` where it cannot be started."""
 
     def __init__(self, objective: Objective) -> None:
         try:
             packed = pickle.dumps(objective)
         except Exception as problem:
             raise SearchFailed(
-                f"what is searched cannot be sent to another process: {_sentence(problem)}",
-                tip="make it a function at the top of a file, or search in one process without a deadline",
+                f"the objective cannot be sent to another process: {_sentence(problem)}",
+                tip="define it at module level, or search in one process without a deadline",
             ) from problem
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
@@ -120,7 +122,7 @@ class TrialWorker:
         with _inherited():
             self._process.start()
         theirs.close()
-        #: Whether it has come up and opened what is searched.
+        #: Whether it has started and loaded the objective.
         self.begun = False
         self._send(packed)
         self.asked: TrialRequest | None = None
@@ -128,12 +130,12 @@ class TrialWorker:
         self.steps: list[float] = []
 
     def ask(self, asked: TrialRequest) -> None:
-        """Let it do a trial."""
+        """Start a trial in the worker."""
         self.asked, self.started, self.steps = asked, time.monotonic(), []
         self._send(asked)
 
     def heard(self) -> TrialResult | None:
-        """Take one message: how the trial ended, or `None` where it goes on. Raises `SearchFailed` before the first."""
+        """Receive one message: the trial's result, or `None` while it runs. Raises `SearchFailed` before the first."""
         try:
             what, content = self.pipe.recv()
         except (EOFError, OSError):
@@ -145,7 +147,7 @@ class TrialWorker:
             self.steps.append(content)
         elif what == "refused":
             self.kill()
-            raise SearchFailed(content, tip="make it a function at the top of a file that other files can import")
+            raise SearchFailed(content, tip="define it at module level in a file that can be imported")
         else:
             self.asked = None
             found: TrialResult = content
@@ -153,14 +155,14 @@ class TrialWorker:
         return None
 
     def leave(self) -> None:
-        """Let it go when it has nothing to do, so that it tidies up behind itself; what stays is ended."""
+        """Let an idle worker exit by itself, so that it cleans up; kill it if it does not."""
         self.pipe.close()
         self._process.join(_PATIENCE_S)
         self._process.kill()
         self._process.join()
 
     def kill(self) -> None:
-        """End it at once, whatever it does."""
+        """Kill it at once."""
         self._process.kill()
         self._process.join()
         self.pipe.close()
@@ -169,7 +171,7 @@ class TrialWorker:
         try:
             self.pipe.send(content)
         except OSError:
-            return  # it is dead, and listening to it says so
+            return  # it is dead, which the next receive reports
 
     def _died(self) -> TrialResult:
         self._process.join()
@@ -177,8 +179,8 @@ class TrialWorker:
         self.kill()
         if not self.begun:
             raise SearchFailed(
-                "a process of the search ended before it could begin",
-                tip='a script that searches does it under `if __name__ == "__main__":`',
+                "a worker process of the search ended before it could start",
+                tip='in a script, call the search under `if __name__ == "__main__":`',
             )
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
         memory = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
@@ -186,14 +188,14 @@ class TrialWorker:
 
 
 def first_heard(workers: Sequence[TrialWorker], timeout_s: float | None) -> list[TrialWorker]:
-    """The workers that have said something, or have died, by the end of the wait."""
+    """The workers that have sent a message, or have died, by the end of the wait."""
     pipes = {worker.pipe: worker for worker in workers}
     return [pipes[pipe] for pipe in multiprocessing.connection.wait(list(pipes), timeout_s)]  # type: ignore[index]
 
 
 @contextmanager
 def _inherited() -> Iterator[None]:
-    """What a new process inherits. It is set here because numeric libraries read it once, when they are loaded."""
+    """Environment variables of a new process, set here because numeric libraries read them when they are loaded."""
     changed = _ALONE | _QUIET
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
@@ -208,13 +210,13 @@ def _inherited() -> Iterator[None]:
 
 
 def _work(pipe: Connection) -> None:
-    """The life of a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the one who asked ends the others
+    """Main function of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the parent ends the workers
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     try:
         objective: Objective = pickle.loads(pipe.recv())
     except Exception as problem:
-        pipe.send(("refused", f"what is searched cannot be opened in another process: {_sentence(problem)}"))
+        pipe.send(("refused", f"the objective cannot be loaded in another process: {_sentence(problem)}"))
         return
     pipe.send(("begun", None))
     while True:
@@ -226,7 +228,7 @@ def _work(pipe: Connection) -> None:
 
 
 def _leave_with_parent() -> None:
-    """A search that is killed leaves no trial behind that nobody waits for."""
+    """End with the parent, so that a killed search leaves no orphan process."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])

@@ -25,14 +25,14 @@ Keep = Callable[[Trial], None]
 
 
 def forget(trial: Trial) -> None:
-    """Keeps nothing."""
+    """Store nothing."""
 
 
 class TrialRunner:
-    """Does trials and hands each to `keep` as soon as it has ended; leaving it ends every process that it began.
+    """Runs trials and passes each to `keep` as soon as it has ended; its exit ends all its worker processes.
 
-    With a deadline trials run in processes beside this one, because what never looks at the clock can only be ended
-    from outside. One process without a deadline is this one.
+    With a deadline trials run in worker processes, because a trial can only be stopped from outside. A single process
+    without a deadline is this one.
     """
 
     def __init__(
@@ -45,15 +45,17 @@ class TrialRunner:
         keep: Keep,
     ) -> None:
         if not processes >= 1:
-            raise SettingRefused(f"a search in {processes} processes does nothing", tip="give 1 or more")
+            raise SettingRefused(f"a search needs at least 1 process, not {processes}", tip="use 1 or more")
         if minutes is not None and not minutes > 0:
-            raise SettingRefused(f"a search of {minutes} minutes does nothing", tip="give more than 0, or no deadline")
+            raise SettingRefused(
+                f"a search needs more than 0 minutes, not {minutes}", tip="use more than 0, or no deadline"
+            )
         self._objective, self._keep = objective, keep
-        #: At most so many trials run at once.
+        #: Most trials that run at once.
         self.processes = processes
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes - spent_s
         self._workers: list[TrialWorker] = []
-        #: Errors of the one tree that trials ended by, by number.
+        #: The `TidemillError` of each failed trial, by number.
         self.errors: dict[int, TidemillError] = {}
 
     def __enter__(self) -> Self:
@@ -80,7 +82,7 @@ class TrialRunner:
         return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
 
     def warm(self) -> None:
-        """Have a process ready, so that its beginning is taken from no trial's share of the time."""
+        """Start a worker, so that its start is not taken from a trial's share of the time."""
         if not self.apart or self.over:
             return
         worker = next((worker for worker in self._workers if not worker.asked), None) or self._begin()
@@ -89,15 +91,15 @@ class TrialRunner:
 
     @property
     def apart(self) -> bool:
-        """Whether trials run in processes of their own."""
+        """Whether trials run in worker processes."""
         return self.processes > 1 or self._deadline is not None
 
     def run(
         self, asked: Sequence[TrialRequest], *, until_s: float | None = None, keep: Keep | None = None
     ) -> list[Trial]:
-        """The trials in the order in which they ended. What runs at the deadline is late; the rest is not begun.
+        """The trials in the order in which they ended. Those running at the deadline are late; the rest is not started.
 
-        `until_s` (seconds from now) is an earlier deadline for these trials alone, `keep` takes them instead.
+        `until_s` (seconds from now) is an earlier deadline for these trials alone, `keep` replaces the runner's own.
         """
         before, self._keep = self._keep, keep or self._keep
         try:
@@ -143,7 +145,7 @@ class TrialRunner:
     def _heard(self, worker: TrialWorker) -> TrialResult | None:
         try:
             return worker.heard()
-        except TidemillError:  # it could not even begin
+        except TidemillError:  # it could not start
             self._workers.remove(worker)
             raise
 
@@ -157,7 +159,7 @@ class TrialRunner:
         self._workers.remove(worker)
         assert worker.asked is not None
         wall_s = time.monotonic() - worker.started
-        return self._kept(worker.asked, TrialResult("late", says="the deadline came first"), worker.steps, wall_s)
+        return self._kept(worker.asked, TrialResult("late", says="stopped at the deadline"), worker.steps, wall_s)
 
     def _kept(self, asked: TrialRequest, ended: TrialResult, steps: Sequence[float], wall_s: float) -> Trial:
         if ended.error is not None:
@@ -177,7 +179,7 @@ class TrialRunner:
 
 
 class TrialCache:
-    """Trials by their settings, over a runner. They are numbered from `first` on, and after every known one."""
+    """A cache of trials by their settings. They are numbered from `first` on, and after every known one."""
 
     def __init__(self, runner: TrialRunner, known: Sequence[Trial], *, first: int = 0) -> None:
         self._runner = runner
@@ -185,7 +187,7 @@ class TrialCache:
             key(trial.parameters): trial for trial in known if not is_verdict(trial) and trial.state != "late"
         }
         self._next = max([first, *(trial.number + 1 for trial in known)])
-        #: Every trial that was asked for and ended, by the text of its settings, in the order of asking.
+        #: Every requested trial that has ended, by the key of its settings, in the order of the requests.
         self.tried: dict[str, Trial] = {}
 
     def __call__(self, settings: Sequence[Mapping[str, Any]], *, until_s: float | None = None) -> list[Trial | None]:
@@ -204,10 +206,10 @@ class TrialCache:
         return self._next - 1
 
     def first(self, settings: Mapping[str, Any]) -> Trial:
-        """The trial that the others are compared with; raises why it came to no figure, as it was raised there."""
+        """The trial that the others are compared with; raises its own error where it failed."""
         (trial,) = self([settings])
         if trial is None:
-            raise SearchFailed("the deadline came before the first figure", tip="give more minutes")
+            raise SearchFailed("the deadline came before the first trial finished", tip="allow more minutes")
         if trial.state != "finished":
             raise self._runner.errors.get(trial.number) or SearchFailed(f"the first settings failed: {trial.says}")
         return trial

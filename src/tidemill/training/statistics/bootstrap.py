@@ -1,6 +1,6 @@
 """95% intervals over users by the Poisson bootstrap; paired: what users share cancels (Chamandy et al. 2012).
 
-All figures of an evaluation are resampled with the same users: the weights are drawn once, and each block of figures is
+All metrics of an evaluation are resampled with the same users: the weights are drawn once, and each block of metrics is
 a matrix product with them, so that thirty slices cost little more than one.
 """
 
@@ -24,14 +24,14 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class BootstrapBlock:
-    """Figures of some users: which ones (`None`: all of them), and float64 (n_these, n_columns)."""
+    """Metrics of some users: their indices (`None`: all users), and float64 (n_these, n_columns)."""
 
     users: I64 | None
     values: F64
 
 
 class Bootstrap:
-    """2,000 resamples of `n_users` users: how often each of them is drawn, made once for all figures."""
+    """2,000 resamples of `n_users` users: how often each of them is drawn, shared by all metrics."""
 
     def __init__(self, n_users: int, *, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
@@ -49,7 +49,7 @@ class Bootstrap:
         return np.concatenate(found)
 
     def means(self, block: BootstrapBlock) -> F64:
-        """The mean in place of the sum; a resample without any of these users has a mean of zero."""
+        """The mean instead of the sum; a resample without any of these users has a mean of zero."""
         sums = self.sums(BootstrapBlock(block.users, np.column_stack((block.values, np.ones(len(block.values))))))
         means: F64 = sums[:, :-1] / np.maximum(sums[:, -1:], 1.0)
         return means

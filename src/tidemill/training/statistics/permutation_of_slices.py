@@ -1,9 +1,9 @@
 """A permutation test of a slice against other rows, valid also where few rows have skewed losses.
 
-Were rows dealt to the part at random, the sum of their losses would have a known mean, variance and skew; a gamma
-distribution with these three (Pearson's type III, as in Mielke & Berry, "Permutation Methods") gives the tails that a
-hundred thousand shuffles would. Beside it stands Student's t by the spread of the resamples, which knows of groups and
-of parts that vary more than others; the larger p counts.
+If rows were assigned to the slice at random, the sum of their losses would have a known mean, variance and skew; a
+gamma distribution with these three (Pearson's type III, as in Mielke & Berry, "Permutation Methods") has the tails of a
+hundred thousand shuffles. A second test is Student's t with the spread of the resamples, which accounts for groups and
+for slices with a larger variance; the larger p counts.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _STRAIGHT = 1e-4
 def slice_p(values: F64, inside: Mask, drawn: F64, units: int) -> float:
     """Two-sided p that the mean of `values` (n) is the same `inside` and outside.
 
-    `drawn` are the differences in the resamples, `units` the rows, or groups, that the smaller side has.
+    `drawn` are the differences in the resamples, `units` the rows, or groups, of the smaller side.
     """
     difference = float(values[inside].mean() - values[~inside].mean())
     return max(permutation_p(values, inside), spread_chance(difference, drawn, units))
 
 
 def permutation_p(values: F64, inside: Mask) -> float:
-    """Two-sided p by dealing rows at random: how often the sum inside would be as far out.
+    """Two-sided p by random assignment of rows: how often the sum inside would be as extreme.
 
     >>> values = np.r_[np.ones(20), np.zeros(180)]
     >>> permutation_p(values, np.arange(200) < 20) < 1e-10, permutation_p(values, np.arange(200) % 10 == 0) > 0.9
@@ -45,7 +45,7 @@ def permutation_p(values: F64, inside: Mask) -> float:
     third = float((away**3).mean()) * m * (n - m) * (n - 2 * m) / ((n - 1) * (n - 2))
     total = float(away[inside].sum())
     levels = np.unique(values[:1_000])
-    if len(levels) <= 2 and len(levels := np.unique(values)) == 2:  # sums come in steps: half of one belongs to chance
+    if len(levels) <= 2 and len(levels := np.unique(values)) == 2:  # sums are discrete: continuity correction
         step = float(levels[1] - levels[0])
         total = math.copysign(max(abs(total) - step / 2, 0.0), total)
     return _two_sided(total / math.sqrt(spread2), third / spread2**1.5)

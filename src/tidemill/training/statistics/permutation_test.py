@@ -1,9 +1,9 @@
 """A paired permutation test of a difference, with Holm's correction for multiple tests.
 
-Under the hypothesis that model and baseline are worth the same to each user, the sign of a user's difference is a coin:
-p is the share of 10,000 tosses of all coins whose mean is as far from zero as the one seen (Fisher 1935), with one
-added above and below so that it is never zero (Phipson & Smyth 2010). Over many slices and measures the p values are
-stepped up by Holm (1979), which keeps the chance of any false alarm below 5%.
+Under the null hypothesis that model and baseline are equally good for each user, the sign of a user's difference is
+random: p is the share of 10,000 random sign assignments whose mean is as far from zero as the observed one (Fisher
+1935), with one added above and below so that it is never zero (Phipson & Smyth 2010). Over many slices and metrics the
+p values are corrected by Holm (1979), which keeps the chance of any false alarm below 5%.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tidemill.training.statistics.bootstrap import BootstrapBlock
 F64 = npt.NDArray[np.float64]
 
 _DRAWS, _CHUNK = 10_000, 500
-#: Differences this much nearer to zero still count as equally far: rounding is no evidence.
+#: Relative tolerance of equal distances from zero, for rounding.
 _ROUNDING = 1e-9
 Name = TypeVar("Name", bound=Hashable)
 
@@ -30,7 +30,7 @@ def sign_flips(blocks: Mapping[Name, BootstrapBlock], n_users: int, *, seed: int
     moved = np.zeros(n_users, np.bool_)
     for block in blocks.values():
         moved[np.arange(n_users) if block.users is None else block.users] |= (block.values != 0).any(axis=1)
-    place = np.cumsum(moved) - 1  # users without any difference have no say, and no coin
+    place = np.cumsum(moved) - 1  # users without any difference do not matter
     n = int(moved.sum())
     cut = {name: _moved(block, moved, place) for name, block in blocks.items()}
     seen = {name: np.abs(block.values.sum(axis=0)) for name, block in cut.items()}
@@ -60,7 +60,7 @@ def sign_flip(difference: F64, *, seed: int = 1) -> float:
 
 
 def holm(p: Mapping[Name, float]) -> dict[Name, float]:
-    """The p values after Holm's correction for looking at all of them.
+    """The p values after Holm's correction for multiple tests.
 
     >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
     {'a': 0.03, 'b': 0.06, 'c': 0.06}

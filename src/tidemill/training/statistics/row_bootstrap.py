@@ -1,6 +1,6 @@
 """The Poisson bootstrap over test rows, drawn once for all metrics; over whole groups where rows have groups.
 
-All figures see the same resamples, so that what two models share cancels in their difference (Chamandy et al. 2012).
+All metrics use the same resamples, so that what two models share cancels in their difference (Chamandy et al. 2012).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from tidemill.training.statistics.bootstrap import interval
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
-#: Weights of rows, float64 (d, n) -> the figure in each of these resamples, float64 (d).
+#: Weights of rows, float64 (d, n) -> the metric in each of these resamples, float64 (d).
 Weighted = Callable[[F64], F64]
 
-#: Resamples of a small test and of a large one, and how many weights are held at most (one byte each).
+#: Resamples of a small test and of a large one, and the most weights in memory (one byte each).
 MOST, FEWEST, HELD = 500, 100, 200_000_000
-#: So many weights are made float64 at a time: two megabytes stay in the cache, which is three times as fast.
+#: Weights that are converted to float64 at a time: two megabytes fit the cache, which is three times as fast.
 _BLOCK = 250_000
 
 
@@ -36,7 +36,7 @@ class RowBootstrap:
     def __init__(self, n: int, group: I64 | None = None, *, seed: int = 0) -> None:
         self.n = n
         units = n if group is None else len(codes := np.unique(group, return_inverse=True)[1]) and int(codes.max()) + 1
-        #: How many rows, or groups, are drawn independently of each other.
+        #: Number of rows, or groups, that are drawn independently of each other.
         self.units = units
         n_draws = int(np.clip(HELD // max(n, 1), FEWEST, MOST))
         rng = np.random.default_rng(seed)
@@ -47,7 +47,7 @@ class RowBootstrap:
         return len(self._drawn)
 
     def resample(self, figures: Mapping[str, Weighted]) -> dict[str, F64]:
-        """Each figure in every resample: float64 (draws), NaN where it is not defined."""
+        """Each metric in every resample: float64 (draws), NaN where it is not defined."""
         step = max(1, _BLOCK // max(self.n, 1))
         found: dict[str, list[F64]] = {name: [] for name in figures}
         for at in range(0, len(self), step):
@@ -72,7 +72,7 @@ class RowBootstrap:
         return within(float(values.mean()), sums[:, 0] / np.maximum(sums[:, 1], 1.0))
 
     def units_in(self, rows: npt.NDArray[np.bool_]) -> int:
-        """How many rows, or groups, have a part in these rows, bool (n)."""
+        """Number of rows, or groups, with rows in this mask, bool (n)."""
         return int(rows.sum()) if self._unit is None else len(np.unique(self._unit[rows]))
 
     def _weights(self, start: int, stop: int) -> F64:

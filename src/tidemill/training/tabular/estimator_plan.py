@@ -20,14 +20,14 @@ from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.foreign.pretrained_plan import PretrainedPlan, PyfuncPlan
 from tidemill.training.tabular.publish.publish_estimator import published
 
-#: Library that a class comes from -> the file that fits and publishes it; everything else is asked for scikit-learn's
-#: manners, or for a graph of its own.
+#: Library that a class comes from -> the module that fits and publishes it; everything else needs scikit-learn's
+#: interface, or an ONNX export of its own.
 _KINDS = {"lightgbm": "lightgbm_estimator", "catboost": "catboost_estimator", "xgboost": "xgboost_estimator"}
 _LIBRARIES = {"sklearn": "scikit-learn"}
 
 
 def estimator_plan(estimator: Any) -> LearnPlan:
-    """A plan that fits `estimator`: scikit-learn's, LightGBM's, CatBoost's, XGBoost's, or one of your own.
+    """A plan that fits `estimator`: scikit-learn's, LightGBM's, CatBoost's, XGBoost's, or a custom one.
 
     It is given a pandas DataFrame of the inputs (see `frame_of`) and a target: class numbers as int64, or float64. A
     dictionary stands for LightGBM with these parameters. Raises `TypeMismatch` for what has no `fit` and `predict`.
@@ -41,19 +41,19 @@ def estimator_plan(estimator: Any) -> LearnPlan:
         return PretrainedPlan(estimator)
     if isinstance(estimator, Pyfunc):
         return PyfuncPlan(estimator)
-    # scikit-learn's searches and pipelines say that they predict only once they are fitted
+    # scikit-learn's searches and pipelines have `predict` only once they are fitted
     able = hasattr(estimator, "fit") and (hasattr(estimator, "predict") or hasattr(estimator, "get_params"))
     if isinstance(estimator, type) or not able:
         shown = f"the class {estimator.__name__}" if isinstance(estimator, type) else repr(estimator)[:80]
         raise TypeMismatch(
-            f"learn={shown} has no fit and predict that could be called", tip="give an object, for example Ridge()"
+            f"learn={shown} has no callable fit and predict methods", tip="pass an object, for example Ridge()"
         )
     return EstimatorPlan(estimator)
 
 
 @dataclass(frozen=True)
 class EstimatorPlan:
-    """Fits copies of `estimator`, which itself is never touched."""
+    """Fits copies of `estimator`, which itself is never modified."""
 
     estimator: Any = field(repr=False)
 
@@ -74,7 +74,7 @@ class EstimatorPlan:
         }
 
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
-        """The published model. Raises `NotPublishable` or `ParityFailed`, and whatever the estimator raises."""
+        """The published model. Raises `NotPublishable` or `ParityFailed`, and the estimator's own errors."""
         fresh = seeded(self.estimator, seed)
         kind = import_module(f"{__package__}.publish.{_KINDS.get(_library(type(fresh)), 'sklearn_estimator')}")
         return published(kind.fitted(fresh, examples, seed), examples, self.name)
@@ -103,7 +103,7 @@ class LightgbmPlan:
 
 
 def seeded(estimator: Any, seed: int) -> Any:
-    """An unfitted copy with one thread, and with `seed` wherever it was left open."""
+    """An unfitted copy with one thread, and with `seed` where none is set."""
     fresh = _unfitted(estimator)
     if not hasattr(fresh, "set_params"):
         return fresh
@@ -125,7 +125,7 @@ def _unfitted(estimator: Any) -> Any:
             from sklearn.base import clone  # noqa: PLC0415 - an optional library
 
             return clone(estimator)
-        except (ImportError, TypeError, RuntimeError):  # not one that scikit-learn knows how to copy
+        except (ImportError, TypeError, RuntimeError):  # scikit-learn cannot clone it
             pass
     return copy.deepcopy(estimator)
 
@@ -153,7 +153,7 @@ def _path(kind: type) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Parameters as plain values, so that they can be compared and kept: classes by path, functions by name."""
+    """Parameters as plain values, so that they can be compared and stored: classes by path, functions by name."""
     if isinstance(value, type):
         return _path(value)
     if hasattr(value, "get_params"):

@@ -23,7 +23,7 @@ Progress = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class ResolvedLearner:
-    """A plan to fit, the baseline that it is shown beside, and what was tried on the way."""
+    """A plan to fit, the baseline that it is compared with, and the candidates that were tried."""
 
     plan: LearnPlan
     baseline: LearnPlan
@@ -34,12 +34,12 @@ class ResolvedLearner:
 def resolve_learner(
     learn: Any, train: Examples, effort: SearchBudget, place: Path, progress: Progress
 ) -> ResolvedLearner:
-    """The plan that `learn` comes to on these rows: of `tm.auto()` the chosen one, else the one that was given."""
+    """The plan for `learn` on these rows: of `tm.auto()` the selected one, else the given one."""
     if isinstance(learn, Auto):
         if learn.only:
             raise SettingRefused(
-                f"auto(only={list(learn.only)}) names learners of a recommender, and this model is tabular",
-                tip="leave `only` out, or give an estimator in place of tm.auto()",
+                f"auto(only={list(learn.only)}) names learners of a recommender, but this model is tabular",
+                tip="leave `only` out, or pass an estimator instead of tm.auto()",
             )
         minutes = learn.minutes if effort.minutes is None else min(learn.minutes, effort.minutes)
         choice = choose_tabular(
@@ -50,14 +50,14 @@ def resolve_learner(
 
 
 def plan_of(learn: Any) -> LearnPlan:
-    """A plan as it is, and an estimator as one; `NotPublishable` for an estimator that no bundle can hold."""
+    """A plan unchanged, or an estimator as a plan; `NotPublishable` for an estimator that no bundle can hold."""
     if _is_plan(learn):
         return cast("LearnPlan", learn)
     return estimator_plan(learn)
 
 
 def learn_settings(learn: Any) -> dict[str, Any]:
-    """Its settings by name, plain values, with its own name under `learner`.
+    """The settings of a learner by name, plain values, with its own name under `learner`.
 
     >>> from tidemill.models.learners.auto import auto
     >>> learn_settings(auto(minutes=1.0))["learner"]
@@ -70,11 +70,11 @@ def learn_settings(learn: Any) -> dict[str, Any]:
 
 
 def origin_of(learn: Any) -> dict[str, str]:
-    """Where a model comes from that was learned elsewhere: source, licence, revision and sha256; else empty."""
+    """The origin of a pre-trained model: source, licence, revision and sha256; else empty."""
     plan = None if isinstance(learn, Auto) else plan_of(learn)
     return plan.origin if isinstance(plan, PretrainedPlan) else {}
 
 
 def _is_plan(learn: Any) -> bool:
-    """Whether it fits examples, and not arrays: it has a name and settings that it tells."""
+    """Whether it fits examples, and not arrays: a plan has a name and settings."""
     return isinstance(getattr(learn, "name", None), str) and callable(getattr(learn, "settings", None))

@@ -35,7 +35,7 @@ from tidemill.training.tabular.resolve_learner import Progress, ResolvedLearner,
 from tidemill.training.tabular.rows.golden_rows import Golden, golden_of
 from tidemill.training.tabular.rows.splits import Split, SplitRule, split_examples
 
-#: How far answers of the opened bundle may lie from those of the model in memory.
+#: Largest difference of the reopened bundle's predictions from those of the model in memory.
 PARITY = 1e-9
 
 
@@ -45,12 +45,12 @@ def _silent(step: str, figures: dict[str, Any], /) -> None:
 
 @dataclass(frozen=True)
 class TabularResult:
-    """What a training leaves: the folder for the bundle, and what the card says."""
+    """The result of a training: the folder for the bundle, and the facts for the model card."""
 
     folder: Path
-    #: The model that was learned from all rows, as it was opened again.
+    #: The model fitted on all rows, reopened from the folder.
     model: TabularModel
-    #: `None` where there are too few rows to measure on; `notes` say why.
+    #: `None` where there are too few rows to evaluate on; `notes` give the reason.
     assessment: Assessment | None
     #: Losses of each test row, for a comparison with another run; `None` without an assessment.
     figures: PerUnitMetrics | None
@@ -58,18 +58,18 @@ class TabularResult:
     plan: str
     settings: dict[str, Any]
     n_rows: int
-    #: What the model beats beyond noise, a sentence for each, and why something else stays; empty where nothing does.
+    #: What the model beats significantly, a sentence for each, and what it does not beat; empty where there is nothing.
     beats: tuple[str, ...] = ()
     stays: str = ""
     notes: tuple[str, ...] = ()
     members: tuple[EnsembleMember, ...] = ()
-    #: Rows that nobody is, with the model's answers; they lie in the bundle.
+    #: Synthetic rows with the model's predictions; they are stored in the bundle.
     golden: Golden | None = None
 
 
 @dataclass(frozen=True)
 class _TrainingRequest:
-    """What `train_tabular` was asked, beside the split."""
+    """The arguments of `train_tabular`, without the split."""
 
     examples: Examples
     learn: Any
@@ -105,21 +105,21 @@ def train_tabular(
     curve: bool = True,
     progress: Progress = _silent,
 ) -> TabularResult:
-    """Learn `model` as `learn` says (`tm.auto()`, a plan or an estimator) and write it into the empty `folder`.
+    """Train `model` with `learn` (`tm.auto()`, a plan or an estimator) and write it into the empty `folder`.
 
-    What is measured was chosen and fitted on rows of one side of `split` alone, by default the earlier 80%; what is
-    written is the same plan fitted to all rows. `champion` is what is live now, with its name. Without `curve` the
-    plan is not fitted again to fewer rows. The same examples, learner and seed give the same bundle and figures.
+    The evaluated model is chosen and fitted on the training side of `split` alone, by default the earlier 80%; the
+    written one is the same plan fitted on all rows. `champion` is the live model, with its name. Without `curve` the
+    plan is not refitted on fewer rows. The same examples, learner and seed give the same bundle and metrics.
 
-    Raises `TooLittleData` without rows, `TargetUnfit` where one has no target, and `ParityFailed` where the opened
-    bundle answers otherwise than the model.
+    Raises `TooLittleData` without rows, `TargetUnfit` where one has no target, and `ParityFailed` where the written
+    bundle predicts differently from the model.
     """
     if not len(examples):
-        raise TooLittleData(f"{model}: there is no row to learn from")
+        raise TooLittleData(f"{model}: there are no rows to train on")
     if unknown := int((~np.isfinite(examples.target)).sum()):
         raise TargetUnfit(
-            f"{model}: the target is missing or no number in {unknown:,} of {len(examples):,} rows",
-            tip="leave rows without an answer out of the examples",
+            f"{model}: the target is missing or not a number in {unknown:,} of {len(examples):,} rows",
+            tip="leave rows without a target out of the examples",
         )
     asked = _TrainingRequest(
         examples, learn, effort, folder.parent, tuple(slices), tuple(fairness), champion, curve, progress
@@ -132,7 +132,7 @@ def train_tabular(
     write_tabular(fitted, folder, golden)
     opened = open_tabular(folder)
     if golden is not None:
-        progress("parity", {"rows": len(golden[0]), "apart": _same(opened, golden, model)})
+        progress("export check", {"rows": len(golden[0]), "max difference": _same(opened, golden, model)})
     return TabularResult(
         folder=folder,
         model=opened,
@@ -150,19 +150,19 @@ def train_tabular(
 
 
 def _measured(asked: _TrainingRequest, rule: SplitRule | None) -> _TestResult:
-    """The plan as it was settled on one side of the split, and what it is worth on the other."""
+    """The plan chosen on the training side of the split, and its assessment on the test side."""
     examples, effort, progress = asked.examples, asked.effort, asked.progress
     try:
         split = split_examples(examples, rule)
     except TooLittleData as little:
         settled = resolve_learner(asked.learn, examples, effort, asked.place, progress)
-        return _TestResult(settled, note=f"not measured: {little.message}")
+        return _TestResult(settled, note=f"not evaluated: {little.message}")
     train, test = examples.take(split.train), examples.take(split.test)
     settled = resolve_learner(asked.learn, train, effort, asked.place, progress)
     began = time.process_time()
     candidate = settled.plan.fit(train, seed=effort.seed)
     cpu_s = time.process_time() - began
-    progress("evaluate", {"rows": len(test), "learned_from": len(train), "cpu_s": cpu_s})
+    progress("evaluate", {"rows": len(test), "training rows": len(train), "cpu_s": cpu_s})
     assessment = _assessed(asked, split, settled, candidate, cpu_s)
     main = assessment.main
     progress("measured", {main.name: main.model.value, "baseline": main.baseline.value})
@@ -196,16 +196,16 @@ def _assessed(
 
 
 def _named(model: TabularModel, target: str) -> TabularModel:
-    """The same model, whose recipe says what the target is called."""
+    """The same model with the target's name in its recipe."""
     return TabularModel(msgspec.structs.replace(model.recipe, target=target), model.parts) if target else model
 
 
 def _same(opened: TabularModel, golden: Golden, model: str) -> float:
     apart = parity(opened, golden)
     largest = max(1.0, float(abs(golden[1]).max()))
-    if not apart <= PARITY * largest:  # an answer that is no number is as bad
+    if not apart <= PARITY * largest:  # NaN fails as well
         raise ParityFailed(
-            f"{model}: opened again, it answers otherwise than in memory, by up to {apart:.2g}",
-            tip="report it: this is a mistake of tidemill or of a library, not of yours",
+            f"{model}: the written bundle predicts differently from the model in memory, by up to {apart:.2g}",
+            tip="report it: this is a bug of tidemill or of a library, not of your project",
         )
     return apart

@@ -57,7 +57,7 @@ def test_a_part_that_is_served_worse_is_named() -> None:
 def test_no_part_is_blamed_without_evidence() -> None:
     same = PopularityRanker(facts_at(SPLIT), BASELINE_DAYS)
     found = measure_ranker(same, SPLIT).evaluation
-    assert found.worst.startswith("no part of")
+    assert found.worst.startswith("none of")
     assert all(part.p_holm.get("ndcg@10", 1.0) == 1.0 for part in (*found.slices, *found.parts))
 
 
@@ -71,7 +71,7 @@ def test_a_little_worse_is_not_shown_to_be_worse() -> None:
     found = measure_ranker(nearly, SPLIT).evaluation
     lowest = min(part.difference["ndcg@10"].value for part in found.parts if part.difference)
     assert lowest < 0
-    assert found.worst.startswith("no part of")
+    assert found.worst.startswith("none of")
     assert f"{lowest:+.4f}" in found.worst
 
 

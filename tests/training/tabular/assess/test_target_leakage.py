@@ -64,7 +64,7 @@ def test_an_input_that_knows_the_answer_is_named(clean, kind):
 def test_the_target_under_another_name_is_named(task):
     examples = rows(N, task=task)
     found = said(with_input(examples, "leak", "float", pa.array(examples.target)))
-    assert "`leak` alone foretells the answer" in found[0] and "it is the target" in found[0]
+    assert "`leak` alone predicts the target" in found[0] and "it is the target" in found[0]
 
 
 def test_of_numbers_a_value_that_is_there_only_later_is_named():
@@ -87,7 +87,7 @@ def test_a_time_after_the_row_is_named(clean):
 def test_what_names_rows_is_named(clean):
     for column, kind in ((pa.array([f"c-{i}" for i in range(N)]), "str"), (pa.array(np.arange(N) + 77), "int")):
         found = said(with_input(clean, "leak", kind, column))
-        assert len(found) == 1 and "`leak`" in found[0] and "names rows" in found[0]
+        assert len(found) == 1 and "`leak`" in found[0] and "looks like an ID column" in found[0]
     amounts = pa.array(np.random.default_rng(0).integers(0, 10**9, N))
     assert said(with_input(clean, "amount", "int", amounts)) == ()
 

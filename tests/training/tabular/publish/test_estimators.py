@@ -324,6 +324,6 @@ def test_an_input_that_it_cannot_do_without_is_required() -> None:
 
 def test_one_that_refuses_unknown_texts_is_refused_with_what_to_set() -> None:
     estimator = prepared(linear_model.LogisticRegression(), preprocessing.OneHotEncoder())
-    with pytest.raises(NotPublishable, match="text of city, job that it never saw") as refused:
+    with pytest.raises(NotPublishable, match="rejects unseen texts of city, job") as refused:
         estimator_plan(estimator).fit(rows("binary", 200))
     assert "handle_unknown='ignore'" in str(refused.value)

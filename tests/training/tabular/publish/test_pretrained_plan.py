@@ -99,7 +99,7 @@ def test_a_folder_of_mlflow_may_not_point_outside(tmp_path: Path) -> None:
     (tmp_path / "secret.onnx").write_bytes(linear())
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "MLmodel").write_text("flavors:\n  onnx:\n    data: ../secret.onnx\n")
-    with pytest.raises(ImportRefused, match="no file of that folder"):
+    with pytest.raises(ImportRefused, match="not a file in that folder"):
         estimator_plan(tm.pyfunc(str(tmp_path / "m"))).fit(rows("number", 20))
 
 

@@ -28,15 +28,15 @@ Progress = Callable[[str, dict[str, Any]], None]
 #: A model and what it is called.
 Named = tuple[str, TabularModel]
 
-#: Figures above these are hard to believe, and said to be.
+#: Metrics above these are suspiciously high, and a warning says so.
 _TOO_GOOD = {"auc": 0.995, "macro_auc": 0.995, "r2": 0.995}
 
 
 @dataclass(frozen=True)
 class TestSetting:
-    """How the test came about, for an assessment to say: in words, its first instant, and the rows learned from."""
+    """How the test was made: the protocol in words, the first instant of the test, the number of training rows."""
 
-    protocol: str = "the rows that were given"
+    protocol: str = "the given rows"
     split_at: int | None = None
     n_train: int = 0
     warnings: tuple[str, ...] = ()
@@ -56,11 +56,11 @@ def assess(
     draws: RowBootstrap | None = None,
     seed: int = 0,
 ) -> Assessment:
-    """Measure `model` on `test`, rows that it never saw, beside `baseline` and the `champion`, where it can be asked.
+    """Assess `model` on `test` (held-out rows), compared with `baseline` and, where possible, with the `champion`.
 
-    `slices` are attributes or inputs to look at beside those that are looked at anyway, `fairness` the attributes whose
-    groups are compared. Intervals are over rows, or over groups where rows have them. Raises `UnknownName` for a column
-    that is not there.
+    `slices` are attributes or inputs to slice by besides the default ones, `fairness` the attributes whose groups are
+    compared. Intervals are over rows, or over groups where rows have them. Raises `UnknownName` for a column that does
+    not exist.
     """
     setting = setting or TestSetting()
     draws = draws or RowBootstrap(len(test), test.group, seed=seed)
@@ -104,7 +104,7 @@ def _cuts(test: Examples, slices: Sequence[str], fairness: Sequence[str]) -> lis
 
 
 def _harder(cuts: Sequence[SliceColumn], test: Examples) -> dict[tuple[str, str], str]:
-    """How often each part is positive: nearer to one half any model is less sure."""
+    """The positive rate of each slice, as words: nearer to one half any model is less certain."""
     if test.task != "binary":
         return {}
     found = {}
@@ -119,18 +119,20 @@ def _harder(cuts: Sequence[SliceColumn], test: Examples) -> dict[tuple[str, str]
 def _beside(
     champion: Named | None, told: RowAnswers, test: Examples, draws: RowBootstrap
 ) -> tuple[tuple[MetricScore, ...], tuple[str, ...]]:
-    """The scores beside the champion's, and what is to be known of them."""
+    """The scores compared with the champion's, and warnings about them."""
     if champion is None:
         return (), ()
     name, model = champion
     missing = [field.name for field in model.recipe.inputs if field.name not in test.inputs.column_names]
     if missing:
-        return (), (f"the champion {name} reads {', '.join(missing)}, which these rows lack, so it was not asked",)
+        return (), (
+            f"the champion {name} reads {', '.join(missing)}, which these rows do not have: it was not compared",
+        )
     if (model.recipe.task, model.recipe.classes) != (test.task, test.classes):
-        return (), (f"the champion {name} answers another question, so it was not asked",)
+        return (), (f"the champion {name} has another task or other classes: it was not compared",)
     warning = (
-        f"the champion {name} was learned from all rows that there were then, and may have seen some of the test: its "
-        "figures may be too good, and a tie may be a gain"
+        f"the champion {name} was trained on all rows of its time and may have seen some of the test rows: its metrics "
+        "may be too good, so a tie may be an improvement"
     )
     return scores_of(told, answers_of(model, test), draws), (warning,)
 
@@ -139,13 +141,13 @@ def _influences(model: TabularModel, test: Examples) -> tuple[tuple[FeatureImpor
     try:
         return influences_of(model, test), ()
     except (LearnError, BackendMissing, NotImplementedError) as problem:
-        return (), (f"what moves the answers is not known: {problem}",)
+        return (), (f"feature importance is not available: {problem}",)
 
 
 def _implausible(scores: Sequence[MetricScore]) -> tuple[str, ...]:
     return tuple(
-        f"{score.name} is {score.model.value:.4f}, which is hard to believe: look for inputs that are made from the "
-        "answer or known only after it, and for test rows among those that were learned from"
+        f"{score.name} is {score.model.value:.4f}, which is suspiciously high: look for inputs that are derived "
+        "from the target or known only after it, and for test rows that are also training rows"
         for score in scores
         if score.model.value > _TOO_GOOD.get(score.name, np.inf)
     )
@@ -154,12 +156,12 @@ def _implausible(scores: Sequence[MetricScore]) -> tuple[str, ...]:
 def _few(draws: RowBootstrap) -> tuple[str, ...]:
     if draws.units == draws.n or draws.units >= 3 * FEWEST_USERS:
         return ()
-    return (f"the test has only {draws.units} groups: intervals over so few are too narrow",)
+    return (f"the test has only {draws.units} groups: intervals over so few groups are too narrow",)
 
 
 @dataclass(frozen=True)
 class RowVerdict:
-    """What the model beats, a sentence for each; and why something stays, empty where nothing does."""
+    """What the model beats, a sentence for each; and what it does not beat, empty where there is nothing."""
 
     beats: tuple[str, ...]
     stays: str
@@ -170,7 +172,7 @@ UNKNOWN = RowVerdict((), "")
 
 
 def compare_with_champion(assessment: Assessment) -> RowVerdict:
-    """By the measure that decides, beside baseline and champion; better means that the interval leaves out zero."""
+    """The model against baseline and champion by the main metric; better means that the interval excludes zero."""
     others = [(f"the baseline ({assessment.baseline})", assessment.scores)]
     if assessment.beside_champion:
         others.append((f"the champion ({assessment.champion})", assessment.beside_champion))
@@ -185,7 +187,7 @@ def compare_with_champion(assessment: Assessment) -> RowVerdict:
 def _sentence(name: str, scores: Sequence[MetricScore]) -> str:
     score = scores[0]
     difference = score.difference
-    said = "beats" if better(score) else "is worse than" if worse(score) else "is not better beyond noise than"
+    said = "beats" if better(score) else "is worse than" if worse(score) else "is not significantly better than"
     return (
         f"The model {said} {name}: {score.name.replace('_', ' ')} {score.model.value:.4g} against "
         f"{score.baseline.value:.4g}, a difference of {difference.value:+.2g} ({difference.low:+.2g} to "

@@ -3,7 +3,7 @@
 Numbers against a target with an order (a number, a count, two classes): Spearman's rank correlation. Numbers against
 several classes, and texts against numbers: Kruskal & Wallis (1952). Texts against classes: Pearson's chi-squared over
 values that are frequent enough. The tests take rows as independent of each other; where a person has many, p is too
-small. Looking at many columns needs `significance.holm`.
+small. Testing many columns needs Holm's correction (`permutation_test.holm`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from scipy.stats import chi2_contingency, kruskal, spearmanr
 
 F64 = NDArray[np.float64]
 
-#: With fewer rows that have a value, nothing is said.
+#: With fewer rows that have a value, p is 1.
 _FEWEST = 20
-#: Values of a text with fewer rows than this are looked at as one.
+#: Values of a text with fewer rows than this are merged.
 _RARE = 10
 
 
@@ -53,14 +53,14 @@ def association(values: pa.ChunkedArray, target: F64, *, classes: int = 0) -> fl
 
 
 def _codes(texts: pa.ChunkedArray) -> NDArray[np.int64]:
-    """The number of each row's value, int64 (n,), rare ones sharing the number 0 (and nobody, where none is rare)."""
+    """The number of each row's value, int64 (n,), rare ones sharing the number 0 (unused where none is rare)."""
     codes = texts.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     rare = np.bincount(codes) < _RARE
     return np.asarray(np.unique(np.where(rare[codes], -1, codes), return_inverse=True)[1].astype(np.int64))
 
 
-def _spearman(one: F64, other: F64) -> float:
-    return float(spearmanr(one, other).pvalue)
+def _spearman(first: F64, second: F64) -> float:
+    return float(spearmanr(first, second).pvalue)
 
 
 def _kruskal(numbers: F64, groups: NDArray[np.int64]) -> float:

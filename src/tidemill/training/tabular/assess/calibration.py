@@ -1,9 +1,9 @@
 """Calibration: predicted probabilities compared with observed frequencies in bins of similar predictions.
 
-The calibration error is the mean distance of both, over bins of equally many rows, less what chance alone makes of it:
-a perfect model has distances too. Their squares are too large by the variance of what came (Kumar, Liang & Ma 2019,
-"Verified Uncertainty Calibration"), and the error is lowered by the same share. Without groups a bin's interval is
-Wilson's (1927).
+The expected calibration error is the mean absolute difference of both, over bins of equally many rows, corrected for
+sampling noise: a perfect model has differences too. Their squares are too large by the variance of the outcomes (Kumar,
+Liang & Ma 2019, "Verified Uncertainty Calibration"), and the error is lowered by the same share. Without groups a bin's
+interval is Wilson's (1927).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_BINS, FEWEST_ROWS = 10, 3 * FEWEST_USERS
 
 
 def bins_of(told: RowAnswers, draws: RowBootstrap) -> tuple[CalibrationBin, ...]:
-    """Up to ten bins of about equally many rows, by rising answer; of classes, by the probability of the one said."""
+    """Up to ten bins of about equal size, by rising prediction; of classes, by the probability of the predicted one."""
     answer, came = _sides(told)
     place = _places(answer)
     shares = told.task in ("binary", "classes")
@@ -66,14 +66,14 @@ def _share(positive: float, n: int) -> Metric:
 
 
 def _sides(told: RowAnswers) -> tuple[F64, F64]:
-    """What was foretold and what came; of classes, how sure it was and whether it was right."""
+    """Predictions and outcomes; of classes, the probability of the predicted one and whether it was right."""
     if told.task == "classes":
         return told.answer.max(axis=1), (told.label == told.target).astype(np.float64)
     return told.answer, told.target
 
 
 def _places(answer: F64) -> I64:
-    """The bin of each row, int64 (n): quantiles, equal answers in one bin."""
+    """The bin of each row, int64 (n): quantiles, equal predictions in one bin."""
     n_bins = int(np.clip(len(answer) // FEWEST_ROWS, 1, MOST_BINS))
     edges = np.unique(np.quantile(answer, np.arange(1, n_bins) / n_bins, method="lower"))
     place = np.searchsorted(edges, answer, side="left")
@@ -81,7 +81,7 @@ def _places(answer: F64) -> I64:
 
 
 def _gaps(sums: F64, n_bins: int) -> tuple[F64, F64]:
-    """Rows of each bin, and what was foretold less what came, float64 (d, n_bins); from sums (d, 3 · n_bins)."""
+    """Rows of each bin, and mean prediction less mean outcome, float64 (d, n_bins); from sums (d, 3 · n_bins)."""
     n = sums[:, :n_bins]
     return n, (sums[:, n_bins : 2 * n_bins] - sums[:, 2 * n_bins :]) / np.maximum(n, 1e-9)
 

@@ -4,7 +4,7 @@ Of a binary task: how often each group is selected, found (true positives), wron
 wrong, and by how much its probability is too high. Of classes: how often it is wrong. Of numbers: the error, the mean
 answer and by how much it is too high (Hardt, Price & Srebro 2016; Barocas, Hardt & Narayanan, "Fairness and Machine
 Learning").
-No figure says which of them ought to be equal: with different base rates they cannot all be (Kleinberg et al. 2016).
+Which of them ought to be equal is a choice: with different base rates they cannot all be (Kleinberg et al. 2016).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Rate:
 
 @dataclass(frozen=True)
 class Gaps:
-    """Gaps by attribute and measure, and a sentence on the largest one beyond noise."""
+    """Gaps by attribute and metric, and a sentence on the largest significant one."""
 
     gaps: tuple[GroupGap, ...]
     says: str
@@ -49,7 +49,7 @@ class Gaps:
 def gaps_of(cuts: Sequence[SliceColumn], told: RowAnswers, draws: RowBootstrap) -> Gaps:
     """The gaps of every attribute; groups of fewer than ten rows that count for a measure are not shown.
 
-    The two groups are picked by the same rows that measure them, which alone would make a gap of many groups look sure:
+    The groups are picked by the same rows that measure them, which alone would make gaps of many groups significant;
     p is multiplied by the number of pairs before Holm's correction over all gaps.
     """
     found: dict[tuple[str, str], GroupGap] = {}
@@ -110,9 +110,9 @@ def _gap(cut: SliceColumn, rate: _Rate, draws: RowBootstrap) -> tuple[GroupGap, 
 def _apart(
     cut: SliceColumn, rate: _Rate, draws: RowBootstrap, shown: I64, value: F64, drawn: F64
 ) -> tuple[int, int, float]:
-    """The two groups that are furthest apart beyond noise, or, where no two are, furthest apart; and their p.
+    """The two groups with the largest significant gap, or, where there is none, with the largest gap; and their p.
 
-    Else a tiny group, whose figure may be anything, would hide what is known of the large ones.
+    Otherwise a tiny group with a noisy metric would hide what is known of the large ones.
     """
     rows = [(cut.code == place) & (rate.counted > 0) for place in shown.tolist()]
     units = [draws.units_in(of_group) for of_group in rows]
@@ -121,7 +121,7 @@ def _apart(
     order = sorted(permutations(range(len(shown)), 2), key=lambda pair: float(value[pair[1]] - value[pair[0]]))
     for high, low in order[:n_pairs]:
         if abs(value[high] - value[low]) < 1.5 * np.hypot(noise[high], noise[low]):
-            continue  # far from sure: most pairs of many groups
+            continue  # far from significant: most pairs of many groups
         spread = spread_chance(value[high] - value[low], drawn[:, high] - drawn[:, low], min(units[high], units[low]))
         if spread * n_pairs < ALPHA:
             both = rows[high] | rows[low]
@@ -138,19 +138,19 @@ def _says(gaps: dict[tuple[str, str], GroupGap], p: dict[tuple[str, str], float]
         return "No attribute has two groups with enough rows to be compared."
     beyond = [gap for name, gap in gaps.items() if p[name] < ALPHA and gap.gap.low > 0]
     if not beyond:
-        return f"Of {len(gaps)} gaps between groups none is beyond noise."
+        return f"None of {len(gaps)} gaps between groups is statistically significant."
     gap = max(beyond, key=_weight)
     high, low = gap.groups[gap.highest], gap.groups[gap.lowest]
     return (
-        f"The largest gap beyond noise: {gap.measure} by {gap.attribute} is {high.value:.3g} for {gap.highest} "
-        f"(n={gap.n[gap.highest]:,}) and {low.value:.3g} for {gap.lowest} (n={gap.n[gap.lowest]:,}), apart by "
-        f"{gap.gap.value:.3g} ({gap.gap.low:.3g} to {gap.gap.high:.3g}); {len(beyond)} of {len(gaps)} gaps are beyond "
-        "noise."
+        f"The largest significant gap: {gap.measure} by {gap.attribute} is {high.value:.3g} for {gap.highest} "
+        f"(n={gap.n[gap.highest]:,}) and {low.value:.3g} for {gap.lowest} (n={gap.n[gap.lowest]:,}), a difference "
+        f"of {gap.gap.value:.3g} ({gap.gap.low:.3g} to {gap.gap.high:.3g}); {len(beyond)} of {len(gaps)} gaps are "
+        "statistically significant."
     )
 
 
 def _weight(gap: GroupGap) -> float:
-    """How far apart groups are, in units of the figures themselves where these are no shares."""
+    """The size of a gap, relative to the metric where that is not a share."""
     shares = gap.measure.endswith("rate") or all(0 <= figure.value <= 1 for figure in gap.groups.values())
     largest = max(abs(figure.value) for figure in gap.groups.values())
     return gap.gap.value if shares or not largest else gap.gap.value / largest

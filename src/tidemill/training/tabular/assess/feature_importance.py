@@ -22,10 +22,10 @@ MOST_ROWS = 2_000
 
 
 def influences_of(model: TabularModel, test: Examples) -> tuple[FeatureImportance, ...]:
-    """Every input by falling influence, from up to 2,000 rows drawn by hash; raises what `explain` raises.
+    """Every input by falling importance, from up to 2,000 rows drawn by hash; raises what `explain` raises.
 
-    `direction` is the correlation of a number with what it adds: near 1 where more of it means a larger answer. Of
-    classes there is none: each row is explained for the class that it was given.
+    `direction` is the correlation of a number with its contribution: near 1 where more of it raises the prediction. Of
+    classes there is none: each row is explained for its predicted class.
     """
     drawn = np.sort(np.argsort(uniform(row_names(test), salt=7), kind="stable")[:MOST_ROWS]).astype(np.int64)
     inputs = test.inputs.take(pa.array(drawn))

@@ -2,7 +2,7 @@
 
 error(n) = floor + scale · n^-power fits most learners over a wide range (Viering & Loog 2023, "The Shape of Learning
 Curves"). It is fitted to every resample of the test rows, each time without one of the points, so that the interval
-holds what the test and the few points leave open. What no curve can hold is said too.
+covers the uncertainty of the test and of the few points. Limits of the estimate are reported too.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
 SHARES = (0.01, 0.03, 0.1, 0.3)
-#: Rows that a point learns from at least; points that a curve is drawn through at least.
+#: Fewest training rows of a point; fewest points of a curve.
 FEWEST_ROWS, FEWEST_POINTS = 50, 4
 _POWERS = np.linspace(0.05, 1.5, 30)
 
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """The points by rising number of rows, and the sentence."""
+    """The points by rising number of rows, and a sentence about them."""
 
     points: tuple[CurvePoint, ...]
     says: str
@@ -57,10 +57,10 @@ def learning_curve(
     seed: int = 0,
     progress: Callable[[str, dict[str, Any]], None] = lambda step, figures: None,
 ) -> LearningCurve:
-    """Learn from 1, 3, 10 and 30% of the rows, each share within the next, and measure on the same test rows.
+    """Scores of the plan fitted on 1, 3, 10 and 30% of the rows, each share within the next, on the same test rows.
 
-    Shares are random (of whole groups where there are groups), whatever the split: how old the rows are must not change
-    along the curve. `model` is what all of `train` gave, in `cpu_s` seconds. `members` tell whether time ran out.
+    Shares are random (of whole groups where there are groups), independent of the split: the age of the rows must not
+    change along the curve. `model` is fitted on all of `train`, in `cpu_s` seconds. `members` show if time ran out.
     """
     found = []
     for fewer in _fewer(plan, train, test, seed):
@@ -88,7 +88,7 @@ class _CurveFit:
 
 
 def _fewer(plan: LearnPlan, train: Examples, test: Examples, seed: int) -> Iterator[_CurveFit]:
-    """What the plan learns from each share that has rows enough, and every class."""
+    """The plan fitted on each share that has enough rows, and every class."""
     for share in SHARES:
         places = nested_share(train, share)
         few = train.take(places)
@@ -113,11 +113,11 @@ def nested_share(train: Examples, share: float) -> I64:
 def curve_message(
     points: Sequence[CurvePoint], drawn: F64, measure: str, members: Sequence[EnsembleMember] = ()
 ) -> str:
-    """What twice the rows would do to the measure, with its interval; `drawn` is float64 (draws, points)."""
+    """The effect of twice the rows on the metric, with its interval; `drawn` is float64 (draws, points)."""
     words = measure.replace("_", " ")
     if len(points) < FEWEST_POINTS:
         return (
-            f"Too few rows for a curve: nothing is known of what more of them would do to {words}. {_of_time(members)}"
+            f"Not enough rows for a learning curve: the effect of more rows on {words} is unknown. {_of_time(members)}"
         )
     n = np.array([point.n_rows for point in points], np.float64)
     value = np.array([[point.score.value for point in points]])
@@ -126,7 +126,7 @@ def curve_message(
     steps = [within(0.0, drawn[:, i + 1] - drawn[:, i]) for i in range(len(points) - 1)]
     said = _of_rows(gain, points[-1], words, (steps[-1].high - steps[-1].low) / 2)
     if any(step.low > 0 for step in steps):
-        said += " The errors do not fall steadily along the curve, so this is a guess."
+        said += " The errors do not fall steadily along the curve, so this is a rough estimate."
     return f"{said} {_of_time(members)}".strip()
 
 
@@ -134,18 +134,18 @@ def _of_rows(gain: Metric, last: CurvePoint, words: str, noise: float) -> str:
     by = f"{gain.value:.2g} ({max(gain.low, 0):.2g} to {gain.high:.2g})"
     at = f"from {last.score.value:.4g} at {last.n_rows:,} rows"
     if gain.high <= 0.01 * abs(last.score.value):
-        return f"Twice the rows would hardly lower {words} {at}: by about {by}, if the curve goes on as it came."
+        return f"Twice the rows would hardly lower {words} {at}: by about {by}, if the trend continues."
     sure = "" if gain.low > 0 else " It may already be flat."
-    small = " That is less than this test can tell." if gain.value < noise else ""
-    return f"Twice the rows would lower {words} {at} by about {by}, if the curve goes on as it came.{sure}{small}"
+    small = " That is less than this test can detect." if gain.value < noise else ""
+    return f"Twice the rows would lower {words} {at} by about {by}, if the trend continues.{sure}{small}"
 
 
 def _of_time(members: Sequence[EnsembleMember]) -> str:
-    """What is known of more time: only whether the deadline stopped anything."""
+    """The effect of more time: only whether the deadline stopped anything is known."""
     late = [member.name for member in members if member.state == "late"]
     if late:
         return f"The deadline stopped {', '.join(late)}: more time might help."
-    return "No deadline stopped anything, so more time alone would change nothing." if members else ""
+    return "The deadline stopped nothing, so more time alone would change nothing." if members else ""
 
 
 def _with_one_left_out(n: F64, drawn: F64) -> F64:
@@ -162,7 +162,7 @@ def _with_one_left_out(n: F64, drawn: F64) -> F64:
 def _gain(n: F64, errors: F64) -> F64:
     """error(n) - error(2n) at the largest n by the best power law, float64 (d); `errors` is (d, points).
 
-    The points count by the root of their rows: what happens at few rows says little of what comes next.
+    The points are weighted by the root of their rows: what happens at few rows predicts little of what comes next.
     """
     weight = np.sqrt(n) / np.sqrt(n).sum()
     best, gain = np.full(len(errors), np.inf), np.zeros(len(errors))

@@ -11,15 +11,15 @@ from tidemill.core.records.signature import Task
 
 F64 = npt.NDArray[np.float64]
 
-#: Probabilities nearer to 0 or 1 than this count as this near, so that one sure mistake has a finite loss.
+#: Probabilities nearer to 0 or 1 than this count as this near, so that one certain mistake has a finite loss.
 SURE = 1e-15
-#: The measure that decides, by task; of all of them less is better.
+#: The main metric, by task; of all of them less is better.
 MAIN: dict[Task, str] = {"binary": "log_loss", "classes": "log_loss", "number": "mae", "count": "poisson_deviance"}
 
 
 @dataclass(frozen=True, eq=False)
 class RowAnswers:
-    """What a model said of `n` rows, beside what came: `answer` is float64 (n), or (n, k) of classes; `target` (n)."""
+    """Predictions for `n` rows and their targets: `answer` is float64 (n), or (n, k) of classes; `target` (n)."""
 
     task: Task
     answer: F64
@@ -28,7 +28,7 @@ class RowAnswers:
 
     @property
     def label(self) -> F64:
-        """The class that is said, float64 (n); of a binary task 1 from `threshold` on."""
+        """The predicted class, float64 (n); of a binary task 1 from `threshold` on."""
         if self.task == "classes":
             likeliest: F64 = self.answer.argmax(axis=1).astype(np.float64)
             return likeliest
@@ -37,7 +37,7 @@ class RowAnswers:
 
 
 def row_losses(told: RowAnswers) -> dict[str, F64]:
-    """Measure -> float64 (n), the one that decides first; their means are the measures.
+    """Metric -> float64 (n), the main one first; their means are the metrics.
 
     >>> told = RowAnswers("binary", np.array([0.5, 0.9]), np.array([0.0, 1.0]))
     >>> {name: round(float(rows.mean()), 3) for name, rows in row_losses(told).items()}
@@ -54,12 +54,12 @@ def row_losses(told: RowAnswers) -> dict[str, F64]:
 
 
 def main_losses(told: RowAnswers) -> F64:
-    """The rows' losses by the measure that decides, float64 (n)."""
+    """The rows' losses by the main metric, float64 (n)."""
     return row_losses(told)[MAIN[told.task]]
 
 
 def _surprise(told: RowAnswers) -> F64:
-    """-log of the probability that was given to what came."""
+    """-log of the predicted probability of the outcome."""
     if told.task == "binary":
         given = np.where(told.target == 1, told.answer, 1 - told.answer)
     else:

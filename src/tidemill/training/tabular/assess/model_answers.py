@@ -10,7 +10,7 @@ from tidemill.training.tabular.assess.losses import RowAnswers
 
 
 def answers_of(model: TabularModel, examples: Examples) -> RowAnswers:
-    """The model's answers to the rows: it is given its own inputs in its own order."""
+    """The model's predictions for the rows, from its own inputs in its own order."""
     inputs = examples.inputs.select([field.name for field in model.recipe.inputs])
     answer = np.asarray(model.answer(inputs), np.float64)
     return RowAnswers(examples.task, answer, examples.target, model.recipe.threshold)

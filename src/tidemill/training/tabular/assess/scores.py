@@ -19,7 +19,7 @@ from tidemill.training.tabular.assess.ranking_measures import (
 
 F64 = npt.NDArray[np.float64]
 
-#: Measures of which more is better.
+#: Metrics of which more is better.
 HIGHER = frozenset({"auc", "accuracy", "average_precision", "macro_auc", "r2"})
 
 
@@ -30,7 +30,7 @@ class _MeasuredScore:
 
 
 def measures(told: RowAnswers) -> dict[str, Weighted]:
-    """The task's measures as functions of row weights, the one that decides first."""
+    """The task's metrics as functions of row weights, the main one first."""
     means = {name: _mean(rows) for name, rows in row_losses(told).items()}
     if told.task == "binary":
         auc, precision = weighted_auc(told.answer, told.target), weighted_average_precision(told.answer, told.target)
@@ -50,9 +50,9 @@ def measures(told: RowAnswers) -> dict[str, Weighted]:
 
 
 def scores_of(model: RowAnswers, other: RowAnswers, draws: RowBootstrap) -> tuple[MetricScore, ...]:
-    """Every measure of the task, `model` beside `other`, with 95% intervals; the first one decides.
+    """Every metric of the task for `model` and `other`, with 95% intervals; the main one first.
 
-    Measures that are not defined on these rows, as an AUC where all are of one class, are left out.
+    Metrics that are not defined on these rows, as an AUC where all are of one class, are left out.
     """
     own, others = _all(model, draws), _all(other, draws)
     return tuple(
@@ -69,12 +69,12 @@ def scores_of(model: RowAnswers, other: RowAnswers, draws: RowBootstrap) -> tupl
 
 
 def better(score: MetricScore) -> bool:
-    """Whether the model is better beyond noise: the interval of the difference lies on the good side of zero."""
+    """Whether the model is significantly better: the interval of the difference excludes zero on the good side."""
     return score.difference.low > 0 if score.higher_is_better else score.difference.high < 0
 
 
 def worse(score: MetricScore) -> bool:
-    """Whether the model is worse beyond noise."""
+    """Whether the model is significantly worse."""
     return score.difference.high < 0 if score.higher_is_better else score.difference.low > 0
 
 

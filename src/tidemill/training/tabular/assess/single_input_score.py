@@ -23,15 +23,15 @@ _BINS = 40
 
 
 def single_input_score(field: InputField, column: Any, train: Examples) -> float:
-    """How well one input foretells the target: AUC, or R2 of numbers, by its mean in forty bins of the other half.
+    """How well one input alone predicts the target: AUC, or R2 of numbers, by its mean in forty bins of the other half.
 
-    Of numbers, a straight line and a line through the ranks count too, where they are closer than the bins.
+    Of numbers, a straight line and a line through the ranks count too, where they fit better than the bins.
     """
     code = _binned(field, column)
     half = uniform(row_names(train), salt=23) < 0.5
     if not half.any() or half.all():
         return 0.0
-    figures = [_foretold(code, train, half), _foretold(code, train, ~half)]
+    figures = [_predicted(code, train, half), _predicted(code, train, ~half)]
     lines = (
         _lines(floats_of(column), train.target) if train.task in ("number", "count") and field.kind != "str" else 0.0
     )
@@ -48,7 +48,7 @@ def _lines(values: F64, target: F64) -> float:
     return float(max(straight**2, ranks**2))
 
 
-def _foretold(code: npt.NDArray[np.int64], train: Examples, half: Mask) -> float:
+def _predicted(code: npt.NDArray[np.int64], train: Examples, half: Mask) -> float:
     n_codes = int(code.max(initial=0)) + 1
     if train.task in ("number", "count"):
         middle = train.target[half].mean()
@@ -71,7 +71,7 @@ def _means(code: npt.NDArray[np.int64], target: F64, n_codes: int, middle: float
 
 
 def _binned(field: InputField, column: Any) -> npt.NDArray[np.int64]:
-    """Each row's value as a place: of texts their own, of numbers one of forty quantiles, missing ones apart."""
+    """Each row's value as a code: of texts their own, of numbers one of forty quantiles, missing ones separate."""
     if field.kind == "str":
         coded = pc.dictionary_encode(column)
         coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded

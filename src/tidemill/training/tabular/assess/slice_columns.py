@@ -17,15 +17,15 @@ from tidemill.models.tabular.examples import Examples
 
 I64 = npt.NDArray[np.int64]
 
-#: Values of a column that is cut by its values, at least and at most.
+#: Fewest and most values of a column that is sliced by its values.
 FEWEST_VALUES, MOST_VALUES = 2, 20
-#: What a missing value is called, and the values beyond the most frequent ones of a declared column.
+#: The name of a missing value, and of the values beyond the most frequent ones of a declared column.
 MISSING, OTHERS = "missing", "others"
 
 
 @dataclass(frozen=True, eq=False)
 class SliceColumn:
-    """Rows by one column: `code` int64 (n) is the place of each row's value among `values`."""
+    """Rows by one column: `code` int64 (n) is the index of each row's value in `values`."""
 
     column: str
     values: tuple[str, ...]
@@ -33,19 +33,19 @@ class SliceColumn:
 
 
 def declared_slice_columns(examples: Examples, names: Sequence[str]) -> list[SliceColumn]:
-    """The cuts by columns that somebody named, among the attributes or the inputs; `UnknownName` for any other."""
+    """The declared slice columns, among the attributes or the inputs; `UnknownName` for any other."""
     found = []
     for name in names:
         column = _column(examples, name)
         if column is None:
             known = _names(examples)
-            raise UnknownName(f"the examples have no column {name!r} to cut by", tip=nearest(name, known))
+            raise UnknownName(f"the examples have no column {name!r} to slice by", tip=nearest(name, known))
         found.append(_by_values(name, column, limit=False) if _is_text(column) else by_number(name, column))
     return [cut for cut in found if cut is not None]
 
 
 def default_slice_columns(examples: Examples) -> list[SliceColumn]:
-    """Every attribute and input that has 2 to 20 values, and the quarters of those with more numbers."""
+    """Every attribute and input that has 2 to 20 values, and the quartiles of those with more numbers."""
     found = []
     for name in _names(examples):
         column = _column(examples, name)
@@ -55,7 +55,7 @@ def default_slice_columns(examples: Examples) -> list[SliceColumn]:
 
 
 def by_number(name: str, column: Any) -> SliceColumn | None:
-    """Numbers by value where they are few, else by quarter; `None` where all are equal."""
+    """Numbers by value where they are few, else by quartile; `None` where all are equal."""
     if pa.types.is_boolean(column.type):
         return _by_values(name, column.cast(pa.string()), limit=True)
     if pa.types.is_timestamp(column.type):

@@ -1,6 +1,6 @@
 """Performance by slice: the main metric on the rows of one slice, compared with all other rows.
 
-Holm's correction over all parts keeps the chance of any false alarm below 5%.
+Holm's correction over all slices keeps the chance of any false alarm below 5%.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tidemill.training.tabular.assess.slice_columns import SliceColumn
 
 F64 = npt.NDArray[np.float64]
 
-#: Chance of naming any part by mistake.
+#: Chance of naming any slice by mistake.
 ALPHA = 0.05
 
 
 def slice_scores(cuts: Sequence[SliceColumn], losses: F64, draws: RowBootstrap) -> tuple[SliceScore, ...]:
-    """Every part of at least ten rows that leaves ten others, by column and value; `losses` are float64 (n)."""
+    """Every slice of at least ten rows that leaves ten others, by column and value; `losses` are float64 (n)."""
     found: dict[tuple[str, str], SliceScore] = {}
     p: dict[tuple[str, str], float] = {}
     for cut in cuts:
@@ -42,22 +42,22 @@ def slice_scores(cuts: Sequence[SliceColumn], losses: F64, draws: RowBootstrap) 
 
 
 def worst_slice(parts: Sequence[SliceScore], measure: str, beside: Mapping[tuple[str, str], str] = {}) -> str:
-    """A sentence that names the part where the measure is worst beyond noise, or says that there is none.
+    """A sentence that names the slice where the metric is significantly worst, or says that there is none.
 
-    `beside` are words about a part, by column and value, that help to read its figure.
+    `beside` are words about a slice, by column and value, that help to read its metric.
     """
     if not parts:
-        return "No part has enough rows to be looked at."
+        return "No slice has enough rows to be tested."
     beyond = [part for part in parts if part.p_holm < ALPHA and part.difference.low > 0]
     if not beyond:
-        return f"Of {len(parts)} parts none is worse than the rest beyond noise."
+        return f"None of {len(parts)} slices is significantly worse than the rest."
     part = max(beyond, key=lambda part: part.difference.low)
     rest = part.score.value - part.difference.value
     told = beside.get((part.column, part.value), "")
     return (
-        f"Worst where {part.column} is {part.value} ({part.n:,} rows): {measure} {part.score.value:.4g} against "
-        f"{rest:.4g} elsewhere, {part.difference.value:.2g} more ({part.difference.low:.2g} to "
-        f"{part.difference.high:.2g}){told}; {len(beyond)} of {len(parts)} parts are worse beyond noise."
+        f"Worst slice: {part.column} is {part.value} ({part.n:,} rows): {measure} {part.score.value:.4g} against "
+        f"{rest:.4g} elsewhere, a difference of {part.difference.value:.2g} ({part.difference.low:.2g} to "
+        f"{part.difference.high:.2g}){told}; {len(beyond)} of {len(parts)} slices are significantly worse."
     )
 
 
@@ -84,7 +84,7 @@ def _of_cut(cut: SliceColumn, losses: F64, draws: RowBootstrap) -> list[tuple[Sl
 
 
 def _means(sums: F64, k: int) -> tuple[F64, F64]:
-    """Means of the parts and of what is left without them, each float64 (d, k)."""
+    """Means of the slices and of the other rows, each float64 (d, k)."""
     n, total, all_n, all_total = sums[:, :k], sums[:, k : 2 * k], sums[:, 2 * k, None], sums[:, 2 * k + 1, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         return total / n, (all_total - total) / (all_n - n)

@@ -1,8 +1,7 @@
 """Target leakage: inputs that reveal the target, inputs from the future, and rows in both train and test.
 
-Each sentence names the column, its numbers and what to do. What looks for one thing stands by itself; where there is
-nothing to say, nothing is said. Kinds and cases: Kapoor & Narayanan (2023), "Leakage and the reproducibility crisis in
-machine-learning-based science".
+Each warning names the column, its numbers and what to do. Each check is independent of the others. Kinds and cases:
+Kapoor & Narayanan (2023), "Leakage and the reproducibility crisis in machine-learning-based science".
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from tidemill.training.tabular.rows.splits import Split
 
 Mask = npt.NDArray[np.bool_]
 
-#: One input alone that ranks, or explains, this well knows the answer; one far ahead of all others is suspected.
+#: One input alone that ranks, or explains, this well reveals the target; one far ahead of all others is suspected.
 KNOWS, SUSPECTED, AHEAD = 0.99, 0.95, 0.15
 #: A value that is there (or missing) is a sign where one class has this share of it, at odds so much higher than usual.
 SIGN, ODDS, SIGN_ROWS = 0.98, 15.0, 30
 #: Share of the spread of numbers that the presence of a value explains.
 SIGN_EXPLAINED = 0.5
-#: Shares from which on later times, copies, and distinct values are spoken of.
+#: Shares above which later times, copies, and distinct values are reported.
 LATER, COPIED, DISTINCT, ID = 0.001, 0.01, 0.3, 0.9
 
 
 def target_leakage(examples: Examples, split: Split) -> tuple[str, ...]:
-    """Every sentence about these rows and their split."""
+    """All warnings about these rows and their split."""
     train = examples.take(split.train)
     return (
         *knows_the_answer(train),
@@ -46,7 +45,7 @@ def target_leakage(examples: Examples, split: Split) -> tuple[str, ...]:
 
 
 def knows_the_answer(train: Examples) -> list[str]:
-    """Inputs that foretell the target alone, measured on rows that were not used to learn how."""
+    """Inputs that predict the target alone, measured on held-out rows."""
     found = {field.name: single_input_score(field, train.inputs[field.name], train) for field in train.fields}
     ranked = sorted(found.values(), reverse=True)
     second = ranked[1] if len(ranked) > 1 else 0.5
@@ -56,13 +55,13 @@ def knows_the_answer(train: Examples) -> list[str]:
         if value > KNOWS:
             equal = ": it is the target" if _equal(train.inputs[name], train) else ""
             said.append(
-                f"`{name}` alone foretells the answer ({figure}{equal}): it is probably made from it, or known only "
-                "after it; leave it out, or say from when it is known"
+                f"`{name}` alone predicts the target ({figure}{equal}): it is probably derived from the target, or "
+                "known only after it. Leave it out, or declare when it is known"
             )
         elif train.task == "binary" and value > SUSPECTED and value - second > AHEAD and len(found) > 2:
             said.append(
-                f"`{name}` alone nearly foretells the answer ({figure}; the next best input has {second:.3f}): make "
-                "sure that it is known before the answer is asked for, or leave it out"
+                f"`{name}` alone almost predicts the target ({figure}; the next best input has {second:.3f}): make "
+                "sure that it is known before the prediction is requested, or leave it out"
             )
     return said
 
@@ -74,7 +73,7 @@ def _equal(column: Any, train: Examples) -> bool:
 
 
 def presence_tells(train: Examples) -> list[str]:
-    """Inputs that are there, or missing, almost only with one answer: they are written down when it is known."""
+    """Inputs that are present, or missing, almost only with one class: they are recorded once the target is known."""
     said = []
     for field in train.fields:
         there = pc.is_valid(train.inputs[field.name]).to_numpy().astype(bool)
@@ -82,7 +81,7 @@ def presence_tells(train: Examples) -> list[str]:
             continue
         found = _explained(field, there, train) if train.task in ("number", "count") else _of_class(field, there, train)
         if found:
-            said.append(f"{found}: it seems to be written down only when the answer is known; leave it out")
+            said.append(f"{found}: it seems to be recorded only once the target is known. Leave it out")
     return said
 
 
@@ -96,8 +95,8 @@ def _of_class(field: InputField, there: Mask, train: Examples) -> str:
             if share >= SIGN and odds >= ODDS:
                 name = train.classes[int(kind)] if train.classes else f"{kind:g}"
                 return (
-                    f"where `{field.name}` {word} ({n:,} of {len(train):,} rows), the answer is {name} in {share:.1%}, "
-                    f"against {usual:.1%} of all rows"
+                    f"where `{field.name}` {word} ({n:,} of {len(train):,} rows), the target is {name} in {share:.1%}, "
+                    f"compared with {usual:.1%} of all rows"
                 )
     return ""
 
@@ -110,7 +109,8 @@ def _explained(field: InputField, there: Mask, train: Examples) -> str:
     if explained < SIGN_EXPLAINED:
         return ""
     return (
-        f"whether `{field.name}` has a value ({share:.1%} of the rows) explains {explained:.0%} of the target's spread"
+        f"whether `{field.name}` has a value ({share:.1%} of the rows) explains {explained:.0%} of the variance of the "
+        "target"
     )
 
 
@@ -131,14 +131,14 @@ def later_than_the_row(examples: Examples) -> list[str]:
             median = float(np.median((at - examples.time)[later])) / 3_600e6
             said.append(
                 f"`{field.name}` is later than the row's own time in {n:,} of {int(there.sum()):,} rows (by "
-                f"{median:,.1f} hours in the median): unless it is a date that was set beforehand, it comes from the "
-                "future; leave it out, or take it as it was known at the row's time"
+                f"{median:,.1f} hours in the median): unless it is a date that was planned beforehand, it comes from "
+                "the future. Leave it out, or use its value as known at the row's time"
             )
     return said
 
 
 def names_of_rows(train: Examples) -> list[str]:
-    """Inputs that name a row instead of describing it: nearly unique texts, and whole numbers that count."""
+    """ID columns among the inputs: nearly unique texts, and consecutive whole numbers."""
     said = []
     for field in train.fields:
         if field.kind not in ("str", "int"):
@@ -152,14 +152,14 @@ def names_of_rows(train: Examples) -> list[str]:
             if ends["max"] - ends["min"] + 1 > 2 * len(train):
                 continue
         said.append(
-            f"`{field.name}` has {distinct:,} values in {len(column):,} rows: it names rows and describes none; leave "
-            "it out, or make features of it"
+            f"`{field.name}` has {distinct:,} values in {len(column):,} rows: it looks like an ID column. Leave "
+            "it out, or derive features from it"
         )
     return said
 
 
 def copies(examples: Examples, split: Split) -> list[str]:
-    """Test rows whose inputs and target also stand in a row that was learned from, where rows are rich enough."""
+    """Test rows that are exact copies of training rows, where most rows are distinct."""
     hashes = row_hashes(examples)
     train, test = hashes[split.train], hashes[split.test]
     same = np.isin(test, train)
@@ -167,6 +167,6 @@ def copies(examples: Examples, split: Split) -> list[str]:
     if not rich or same.mean() <= COPIED:
         return []
     return [
-        f"{int(same.sum()):,} of {len(test):,} test rows ({same.mean():.1%}) are copies of rows that were learned "
-        "from, with every input and the target: keep one of each before splitting, or the figures are too good"
+        f"{int(same.sum()):,} of {len(test):,} test rows ({same.mean():.1%}) are exact copies of training rows "
+        "(all inputs and the target): remove duplicates before splitting, or the metrics are too good"
     ]

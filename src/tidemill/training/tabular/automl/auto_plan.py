@@ -26,20 +26,20 @@ from tidemill.training.tabular.automl.member_settings import (
 from tidemill.training.tabular.rows.row_losses import LINKS, Measure
 from tidemill.training.tabular.rows.table_columns import columns_of
 
-#: All rows are more than those of a fold, and bear more rounds.
+#: All rows are more than those of a fold, and support more rounds.
 MORE_ROUNDS = 1.1
 _LIBRARY: dict[type, str] = {Leafwise: "lightgbm", Symmetric: "catboost"}
 
 
 class AutoPlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag="auto"):
-    """Members under a weighted sum, each learned on all rows."""
+    """Members under a weighted sum, each fitted on all rows."""
 
     task: Task
     measure: Measure
     members: tuple[Settings, ...]
     weights: tuple[float, ...]
     bias: tuple[float, ...]
-    #: Seed of the folds and of the members when it was settled.
+    #: Seed of the folds and of the members when it was chosen.
     seed: int = 0
     #: Probability from which on the label is the positive class.
     threshold: float = 0.5
@@ -56,7 +56,7 @@ class AutoPlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag=
         return found
 
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
-        """The model that these rows give; the same rows and seed give the same bits."""
+        """The fitted model; the same rows and seed give the same bits."""
         columns = columns_of(examples)
         every = np.arange(len(examples))
         made = _RecipeBuilder()
@@ -85,7 +85,7 @@ class AutoPlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag=
 
 
 class _RecipeBuilder:
-    """The recipe's lists while they grow; a column that two members read stands once."""
+    """The recipe's lists while they grow; a column that two members read is stored once."""
 
     def __init__(self) -> None:
         self.encoders: list[Encoder] = []
@@ -95,7 +95,7 @@ class _RecipeBuilder:
         self._places: dict[bytes, int] = {}
 
     def add(self, name: str, learnt: FittedMember, encoders: tuple[Encoder, ...], weight: float) -> None:
-        """Take a member with the encoders of its columns."""
+        """Add a member with the encoders of its columns."""
         member, parts = learnt.written(name, tuple(self._place(encoder) for encoder in encoders))
         self.members.append(member)
         self.weights.append(weight)
@@ -116,6 +116,6 @@ def _rounds(settings: Settings) -> int:
 
 
 def plan_from(settings: Mapping[str, Any]) -> AutoPlan | NaivePlan:
-    """The plan that once said these settings, so that a run can be repeated from what was kept of it."""
+    """The plan with these stored settings, so that a run can be reproduced."""
     found: AutoPlan | NaivePlan = msgspec.convert(dict(settings), AutoPlan | NaivePlan)
     return found

@@ -1,7 +1,7 @@
 """Fitting of AutoML members in child processes, with a deadline that the parent enforces.
 
-What a library does between two of its steps cannot be interrupted by a kind word: the process is ended, and what its
-finished members left as files is used. `python -m tidemill.training.tabular.automl.auto_process PLACE NUMBER …` is one.
+A library cannot be interrupted between two of its steps: the process is killed, and the files of its finished members
+are used. `python -m tidemill.training.tabular.automl.auto_process PLACE NUMBER …` is one.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from tidemill.training.tabular.rows.table_columns import columns_of
 
 F64 = NDArray[np.float64]
 _EXAMPLES, _ASKED = "examples.arrow", "asked.json"
-#: How often the parent looks.
+#: How often the parent polls.
 _EVERY_S = 0.05
 _ALONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class FitJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process is to do."""
+    """The members that a worker process fits."""
 
     members: tuple[Settings, ...]
     measure: Measure
@@ -46,7 +46,7 @@ class FitJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FitResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How one member ended. Its margins lie beside it, where it was fitted."""
+    """The result of one member. Its margins are stored in a file next to it, if it was fitted."""
 
     settings: Settings
     state: str = "fitted"
@@ -65,7 +65,7 @@ def fit_members(
 ) -> list[tuple[FitResult, F64 | None]]:
     """Each member in order with its margins float64 (n_held, k) of the held rows, `None` where it has none.
 
-    `late` is what was not done `seconds` from now, `failed` what ended otherwise. Nothing of it runs any more then.
+    `late` members did not finish within `seconds`, `failed` ones raised or died. No process is left running.
     """
     until = None if seconds is None else time.monotonic() + seconds
     place.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def _tell(place: Path, count: int, seen: set[int], told: Callable[[FitResult], N
 def _found(place: Path, number: int, settings: Settings) -> tuple[FitResult, F64 | None]:
     file = _file(place, number)
     if not file.exists():
-        return FitResult(settings=settings, state="late", says="the deadline came first"), None
+        return FitResult(settings=settings, state="late", says="stopped at the deadline"), None
     fitted = msgspec.json.decode(file.read_bytes(), type=FitResult)
     return fitted, np.load(file.with_suffix(".npy")) if fitted.state == "fitted" else None
 
@@ -107,14 +107,14 @@ def _file(place: Path, number: int) -> Path:
 
 
 class _FitWorker:
-    """A process that fits some members one after another; one that dies leaves the rest to another."""
+    """A process that fits some members one after another; if it dies, a new one continues with the rest."""
 
     def __init__(self, place: Path, numbers: Sequence[int]) -> None:
         self._place, self._left = place, list(numbers)
         self._process = self._started()
 
     def goes_on(self) -> bool:
-        """Whether it still works; the member that a process died of has failed."""
+        """Whether it still runs; a member during which a process died has failed."""
         code = self._process.poll()
         if code is None:
             return True
@@ -130,7 +130,7 @@ class _FitWorker:
         return bool(self._left)
 
     def end(self) -> None:
-        """Nothing of it runs any more."""
+        """Kill the process."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._reaped()
@@ -147,7 +147,7 @@ class _FitWorker:
                 command,
                 env=os.environ | _ALONE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 start_new_session=True,
-                stdin=subprocess.PIPE,  # its end tells the process that nobody waits any more
+                stdin=subprocess.PIPE,  # closed when the parent ends, so that the process ends too
                 stdout=log,
                 stderr=log,
             )
@@ -159,14 +159,14 @@ def _death(code: int) -> str:
 
 
 def _write(file: Path, fitted: FitResult) -> None:
-    """Whole or not at all."""
-    beside = file.with_suffix(".part")
-    beside.write_bytes(msgspec.json.encode(fitted))
-    beside.replace(file)
+    """Write the file atomically."""
+    partial = file.with_suffix(".part")
+    partial.write_bytes(msgspec.json.encode(fitted))
+    partial.replace(file)
 
 
 def _work(place: Path, numbers: Sequence[int]) -> None:
-    """The life of a process."""
+    """Main function of a worker process."""
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     asked = msgspec.json.decode((place / _ASKED).read_bytes(), type=FitJob)
     examples = read_examples(place / _EXAMPLES)
@@ -178,7 +178,7 @@ def _work(place: Path, numbers: Sequence[int]) -> None:
             one = MemberFit(examples, columns, settings, measure=asked.measure, seed=asked.seed)
             settled, margins = one.open(folds)
             if not np.isfinite(margins).all():
-                raise ArithmeticError("its margins are not all numbers")
+                raise ArithmeticError("its margins contain NaN or infinity")
             np.save(file.with_suffix(".npy"), margins)
             _write(file, FitResult(settings=settled, cpu_s=time.process_time() - started))
         except Exception as problem:
@@ -187,7 +187,7 @@ def _work(place: Path, numbers: Sequence[int]) -> None:
 
 
 def _sentence(problem: Exception) -> str:
-    """What went wrong; of an error that the house does not know only its kind and place, for it may quote data."""
+    """The message of an error; of a foreign one only its type and line, because it may quote data."""
     if isinstance(problem, TidemillError):
         return redact_surrogates(problem.message)
     last = traceback.extract_tb(problem.__traceback__)[-1]
@@ -195,7 +195,7 @@ def _sentence(problem: Exception) -> str:
 
 
 def _leave_with_parent() -> None:
-    """A choice that is killed leaves nothing behind that nobody waits for."""
+    """End with the parent, so that a killed choice leaves no orphan process."""
     os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 

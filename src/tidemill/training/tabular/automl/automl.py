@@ -32,16 +32,16 @@ from tidemill.training.tabular.rows.table_columns import TableColumns, columns_o
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Progress = Callable[[str, dict[str, Any]], None]
-#: Share of the time that members may take: what is chosen is learned once more on all rows.
+#: Share of the time that members may take: the chosen plan is refitted on all rows.
 SEARCHING = 0.75
-#: Fewer rows than this cannot be divided and say anything.
+#: Fewest training rows: fewer cannot be divided into folds.
 FEWEST = 20
 _MOST_LEVELS = 5_000
 
 
 @dataclass(frozen=True)
 class TabularChoice:
-    """What was chosen, what was tried on the way, and the baseline beside it."""
+    """The chosen plan, all candidates, and the baseline."""
 
     plan: AutoPlan | NaivePlan
     members: tuple[EnsembleMember, ...]
@@ -51,7 +51,7 @@ class TabularChoice:
 
 @dataclass(frozen=True)
 class _MemberCandidate:
-    """Something that may be chosen: its margins (n, k) of the held rows, and how much of it is to be looked through."""
+    """A candidate plan: its margins (n, k) of the held-out rows, and its complexity."""
 
     name: str
     complexity: int
@@ -72,7 +72,7 @@ def choose_tabular(
     measure: Measure | None = None,
     label: Literal["half", "f1"] = "half",
 ) -> TabularChoice:
-    """The plan that these rows ask for; `plan.fit(train, seed=seed)` then learns it.
+    """The plan selected on these rows; `plan.fit(train, seed=seed)` then fits it.
 
     `seconds`, else `minutes`, bound everything with the fit on all rows: three quarters of it are for the choice.
     `label="f1"` chooses the probability from which on a label is positive on held-out rows. Files go to `place`. Raises
@@ -96,9 +96,11 @@ def choose_tabular(
 
 def _enough(train: Examples) -> None:
     if len(train) < FEWEST:
-        raise TooLittleData(f"{len(train)} rows to learn from, and {FEWEST} are the least", tip="collect more rows")
+        raise TooLittleData(
+            f"{len(train)} training rows are too few: at least {FEWEST} are needed", tip="collect more rows"
+        )
     if train.task in ("binary", "classes") and len(np.unique(train.target)) < 2:
-        raise TooLittleData("all rows have the same class", tip="give rows of two classes at least")
+        raise TooLittleData("all rows have the same class", tip="give rows of at least two classes")
 
 
 def _seconds(minutes: float | None) -> float | None:
@@ -106,7 +108,7 @@ def _seconds(minutes: float | None) -> float | None:
 
 
 class _HeldOutRows:
-    """The rows that are held out, fold by fold, and what a candidate loses on them."""
+    """The held-out rows, fold by fold, and the losses of a candidate on them."""
 
     def __init__(self, train: Examples, measure: Measure, seed: int) -> None:
         self.train, self.measure, self.seed = train, measure, seed
@@ -120,7 +122,7 @@ class _HeldOutRows:
         return _MemberCandidate(name, complexity, plan, margins, losses)
 
     def naive(self, columns: TableColumns) -> _MemberCandidate:
-        """The better of one figure for all and one for each text of the best input."""
+        """The better of one value for all rows and one for each text of the best input."""
         names = [one.name for one in columns.texts if len(one.levels) <= _MOST_LEVELS]
         by = names if self.train.task in ("number", "count") else []
         every = [self._naive(naive_plan(self.train.task, measure=self.measure, by=name)) for name in ("", *by)]
@@ -167,7 +169,7 @@ def _plan(
 
 
 def _alone(held: _HeldOutRows, found: Sequence[tuple[FitResult, F64 | None]]) -> list[_MemberCandidate]:
-    """Each member that was fitted, for itself."""
+    """Each fitted member as a candidate of its own."""
     made = []
     for fitted, margins in found:
         if margins is not None:
@@ -178,7 +180,7 @@ def _alone(held: _HeldOutRows, found: Sequence[tuple[FitResult, F64 | None]]) ->
 
 
 def _together(held: _HeldOutRows, found: Sequence[tuple[FitResult, F64 | None]]) -> list[_MemberCandidate]:
-    """The members weighted together, where there are two at least; its losses are those of weights made on others."""
+    """The stack of all members, where there are two or more; its losses are out of fold."""
     done = [(fitted.settings, margins) for fitted, margins in found if margins is not None]
     if len(done) < 2:
         return []
@@ -192,7 +194,7 @@ def _together(held: _HeldOutRows, found: Sequence[tuple[FitResult, F64 | None]])
 
 
 def _simplest(candidates: Sequence[_MemberCandidate], blocks: I64) -> _MemberCandidate:
-    """The present one is left only for what is better beyond noise; of those as complex the best is asked."""
+    """The simplest candidate; the best of the next complexity replaces it only if significantly better."""
     present = candidates[0]
     for complexity in (1, 2, 3):
         rivals = [one for one in candidates if one.complexity == complexity]
@@ -218,14 +220,14 @@ def _notes(
 ) -> list[str]:
     notes = []
     if train.time is not None and len(held.folds) == 1:
-        notes.append(f"chosen on the latest {len(held.rows)} rows, from the {len(held.folds[0][0])} before them")
+        notes.append(f"selected on the latest {len(held.rows)} rows, fitted on the {len(held.folds[0][0])} before them")
     late = [fitted.settings.name for fitted, _ in found if fitted.state == "late"]
     if late:
-        notes.append(f"the deadline came before {', '.join(late)}")
+        notes.append(f"{', '.join(late)} did not finish in time")
     notes += [f"{fitted.settings.name} failed: {fitted.says}" for fitted, _ in found if fitted.state == "failed"]
     if all(margins is None for _, margins in found):
-        why = "nothing was fitted in time" if found else "no input is left to learn from"
-        notes.append(f"{why}, so the baseline is the answer: {chosen.name}")
+        why = "nothing was fitted in time" if found else "no input is left to train on"
+        notes.append(f"{why}, so the baseline is used: {chosen.name}")
     return notes
 
 
@@ -243,7 +245,7 @@ def _records(
             settings=msgspec.json.encode(one.plan.settings()).decode(),
             score=shown(mean_of(one.losses, held.blocks), held.measure),
             cpu_s=cpu.get(one.name, 0.0),
-            state="chosen" if one is chosen else "stacked" if one.name in stacked else "kept out",
+            state="chosen" if one is chosen else "stacked" if one.name in stacked else "not selected",
             says=_says(one, chosen, held.blocks),
         )
         for one in candidates
@@ -255,7 +257,7 @@ def _says(one: _MemberCandidate, chosen: _MemberCandidate, blocks: I64) -> str:
     if one is chosen:
         return ""
     difference = mean_of(one.losses - chosen.losses, blocks)
-    return f"{difference.value:+.4g} ({difference.low:+.4g} to {difference.high:+.4g}) loss beside {chosen.name}"
+    return f"loss {difference.value:+.4g} ({difference.low:+.4g} to {difference.high:+.4g}) compared with {chosen.name}"
 
 
 def _unfitted(fitted: FitResult) -> EnsembleMember:

@@ -17,12 +17,12 @@ from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.rows.row_losses import LINKS, USUAL, Measure
 
 F64 = NDArray[np.float64]
-#: A text with fewer rows than this has the figure of all rows.
+#: A text with fewer rows than this gets the value of all rows.
 _FEWEST = 5
 
 
 class NaivePlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag="naive"):
-    """One figure for all rows, or with `by` one for each text of that input (numbers and counts)."""
+    """One value for all rows, or with `by` one for each text of that input (numbers and counts)."""
 
     task: Task
     measure: Measure
@@ -41,7 +41,7 @@ class NaivePlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag
         return found
 
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
-        """The figures of these rows."""
+        """The model with the values of these rows."""
         every = self.margin(examples.target, len(examples.classes))
         encoders: tuple[Encoder, ...] = ()
         terms: tuple[AdditiveTerm, ...] = ()
@@ -63,7 +63,7 @@ class NaivePlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag
         return TabularModel(recipe, {})
 
     def margin(self, target: F64, n_classes: int) -> F64:
-        """float64 (k): the margin of all rows; a class that never came counts as half a row."""
+        """float64 (k): the margin of all rows; a class that does not occur counts as half a row."""
         if self.task in ("binary", "classes"):
             k = 2 if self.task == "binary" else n_classes
             shares = (np.bincount(target.astype(np.int64), minlength=k) + 0.5) / (len(target) + 0.5 * k)
@@ -72,7 +72,7 @@ class NaivePlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag
         return np.asarray([np.log(max(figure, 0.5 / len(target))) if self.task == "count" else figure])
 
     def _of_text(self, examples: Examples, every: float) -> tuple[TargetMean, AdditiveTerm]:
-        """The figure of each text, and the term that gives it unchanged."""
+        """The encoder with the value of each text, and the term that returns it unchanged."""
         column = inputs_of(examples.inputs, [one for one in examples.fields if one.name == self.by])[self.by]
         values = self.figures(column, examples.target)
         low, high = min([every, *values.values()]), max([every, *values.values()])
@@ -81,7 +81,7 @@ class NaivePlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag
         return TargetMean(inputs=(self.by,), values=values, other=every), term
 
     def figures(self, column: pa.Array, target: F64) -> dict[str, float]:
-        """Text -> margin, for those with rows enough."""
+        """Text -> margin, for those with enough rows."""
         texts = column.fill_null("").dictionary_encode()
         codes = texts.indices.to_numpy(zero_copy_only=False)
         order = np.argsort(codes, kind="stable")

@@ -1,7 +1,7 @@
 """CatBoost's symmetric trees as a member: trained on encoded columns, so that they export as plain arrays.
 
 L. Prokhorenkova et al. 2018, "CatBoost: unbiased boosting with categorical features". One thread and a fixed seed give
-the same bits. Its own treatment of categories is not used: its tables cannot be taken along.
+the same bits. CatBoost's own encoding of categories is not used: its tables cannot be exported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tidemill.training.tabular.automl.member_settings import Parts, Symmetric
 from tidemill.training.tabular.rows.row_losses import Measure
 
 F64 = NDArray[np.float64]
-#: Rounds without a gain after which it is enough, and rounds at most.
+#: Rounds without improvement before early stopping, and most rounds.
 PATIENCE, MOST_ROUNDS = 40, 2_000
 _LOSSES: dict[Task, str] = {"binary": "Logloss", "classes": "MultiClass", "number": "RMSE", "count": "Poisson"}
 
@@ -114,7 +114,7 @@ def _described(model: Any) -> dict[str, Any]:
 
 
 def _arrays(described: dict[str, Any], k: int) -> tuple[NDArray[np.int32], NDArray[np.float32], F64, F64]:
-    """Splits, borders (t, d), leaves (t, 2^d, k), their rows (t, 2^d); short trees get splits that nobody passes."""
+    """Splits, borders (t, d), leaves (t, 2^d, k), their rows (t, 2^d); short trees are padded."""
     trees = described["oblivious_trees"]
     flat = {one["feature_index"]: one["flat_feature_index"] for one in described["features_info"]["float_features"]}
     depth = max((len(tree["splits"] or ()) for tree in trees), default=1) or 1

@@ -26,7 +26,7 @@ I64 = NDArray[np.int64]
 
 
 class MemberFit:
-    """One member's settings on the rows of some examples: what its design is made once for."""
+    """One member's settings on the rows of some examples, with its design matrix computed once."""
 
     def __init__(
         self, examples: Examples, columns: TableColumns, settings: Settings, *, measure: Measure, seed: int
@@ -37,12 +37,12 @@ class MemberFit:
         self._tabled = EncodedTable(examples, wanted(columns, examples), self._target)
 
     def settled(self, fit: I64, rounds: int) -> tuple[FittedMember, tuple[Encoder, ...]]:
-        """The member learned on the rows `fit` in so many rounds, and the encoders of its columns."""
+        """The member fitted on the rows `fit` in so many rounds, and the encoders of its columns."""
         design, encoders = self._tabled.learned_on(fit, seed=self._seed)
         return self._learn(self._settings, design, encoders, fit, None, rounds, self._seed), encoders
 
     def open(self, folds: Sequence[Fold]) -> tuple[Settings, F64]:
-        """The settings with what was open settled, and margins float64 (n_held, k) of the held rows, fold by fold."""
+        """The settings with open ones resolved, and out-of-fold margins float64 (n_held, k), fold by fold."""
         if isinstance(self._settings, Curves):
             return self._ridges(self._settings, folds)
         rounds, margins = [], []
@@ -56,7 +56,7 @@ class MemberFit:
         return msgspec.structs.replace(self._settings, rounds=tuple(rounds)), np.concatenate(margins)
 
     def _ridges(self, settings: Curves, folds: Sequence[Fold]) -> tuple[Settings, F64]:
-        """The strength that is best over all folds."""
+        """The penalty that is best over all folds."""
         found: dict[float, list[F64]] = {ridge: [] for ridge in settings.ridges}
         for fold, (fit, held) in enumerate(folds):
             design, encoders = self._tabled.learned_on(fit, seed=self._seed + 1000 * fold)

@@ -46,7 +46,7 @@ class FittedGam:
         return found
 
     def written(self, name: str, columns: tuple[int, ...]) -> tuple[Member, Parts]:
-        """It as a part of a recipe; it has no files."""
+        """The member as a part of a recipe; it has no files."""
         terms = terms_of(self.weights, self.hats, self.usual, columns)
         return AdditiveTerms(
             name=name, then="square" if self.root else "", terms=terms, bias=tuple(self.bias.tolist())
@@ -54,7 +54,7 @@ class FittedGam:
 
 
 class GamFit:
-    """The curves of one set of rows for any strength of the ridge; each fit starts from the one before."""
+    """The fits of one set of rows for any ridge penalty; each starts from the one before."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class GamFit:
         self._hats = spline_basis(design, encoders, settings.knots)
         self._basis = basis_of(design, self._hats)
         self._rough = roughness_of(self._hats)
-        #: A number is learned in units of its spread: a strength then means the same for minutes as for millions.
+        #: A number is fitted in units of its spread: a penalty then means the same for minutes as for millions.
         self._middle, self._spread = _units(target) if task == "number" else (0.0, 1.0)
         self._target, self._task, self._measure = (target - self._middle) / self._spread, task, measure
         self._root = settings.root
@@ -78,7 +78,7 @@ class GamFit:
         self._bias: F64 = _start(self._target, task, measure, self._k)
 
     def fit(self, ridge: float) -> FittedGam:
-        """The curves with this strength."""
+        """The GAM with this penalty."""
         if self._task == "classes":
             self._at, self._bias = _softmax_fit(self._basis, self._target, self._at, self._bias, ridge * self._rough)
         else:
@@ -102,7 +102,7 @@ def _units(target: F64) -> tuple[float, float]:
 
 
 def _start(target: F64, task: Task, measure: Measure, k: int) -> F64:
-    """The margins of no input at all."""
+    """The margins of the intercept alone."""
     if task == "classes":
         shares = (np.bincount(target.astype(np.int64), minlength=k) + 0.5) / (len(target) + 0.5 * k)
         return np.asarray(np.log(shares))
@@ -151,7 +151,7 @@ def _newton(
 
 
 def _derivatives(margin: F64, target: F64, task: Task, measure: Measure, scale: float) -> tuple[F64, F64]:
-    """First derivative of each row's loss by its margin, and the second or what bounds it."""
+    """First derivative of each row's loss by its margin, and the second or a bound of it."""
     if task == "binary":
         p = 1 / (1 + np.exp(-np.clip(margin, -35, 35)))
         return p - target, np.maximum(p * (1 - p), 1e-6)

@@ -19,7 +19,7 @@ from tidemill.training.tabular.automl.member_settings import Leafwise, Parts
 from tidemill.training.tabular.rows.row_losses import Measure
 
 F64 = NDArray[np.float64]
-#: Rounds without a gain after which it is enough, and rounds at most.
+#: Rounds without improvement before early stopping, and most rounds.
 PATIENCE, MOST_ROUNDS = 40, 3_000
 _LOSSES: dict[Task, tuple[str, str]] = {
     "binary": ("binary", "binary_logloss"),

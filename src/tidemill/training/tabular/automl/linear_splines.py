@@ -16,11 +16,11 @@ F64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SplineBasis:
-    """The hats of one column: one at each knot, and one for what is missing where that occurred."""
+    """The hat functions of one column: one at each knot, and one for missing values where they occur."""
 
     knots: F64
     missing: bool
-    #: Neighbours are alike: of codes they are not.
+    #: Neighbouring knots have similar weights; those of codes do not.
     smooth: bool = True
 
     @property
@@ -29,7 +29,7 @@ class SplineBasis:
 
 
 def spline_basis(design: F64, encoders: Sequence[Encoder], n_knots: int) -> tuple[SplineBasis, ...]:
-    """The hats of each column of (n, n_columns): at every code, or at quantiles of what is there."""
+    """The hat functions of each column of (n, n_columns): at every code, or at quantiles of the values."""
     found = []
     for column, encoder in zip(design.T, encoders, strict=True):
         known = column[np.isfinite(column)]
@@ -45,7 +45,7 @@ def spline_basis(design: F64, encoders: Sequence[Encoder], n_knots: int) -> tupl
 
 
 def _knots(known: F64, count: int) -> F64:
-    """Quantiles of the values and of the different values: where most are zero, the others matter too."""
+    """Quantiles of the values and of the distinct values: where most are zero, the others matter too."""
     distinct = np.unique(known)
     if len(distinct) <= count:
         return distinct
@@ -76,7 +76,7 @@ def basis_of(design: F64, hats: Sequence[SplineBasis]) -> sparse.csr_array:
 
 
 def _between(values: F64, knots: F64) -> tuple[NDArray[np.int64], F64]:
-    """The knot below each value, and how far it is on the way to the next; constant beyond the ends."""
+    """The knot below each value, and its relative position to the next; constant beyond the ends."""
     if len(knots) == 1:
         return np.zeros(len(values), np.int64), np.zeros(len(values))
     cut = np.clip(values, knots[0], knots[-1])
@@ -84,15 +84,15 @@ def _between(values: F64, knots: F64) -> tuple[NDArray[np.int64], F64]:
     return low, (cut - knots[low]) / (knots[low + 1] - knots[low])
 
 
-#: Share of the strength that holds every weight near zero where its neighbours already hold it.
+#: Share of the penalty that shrinks every weight to zero where the slopes are penalised already.
 _LEVEL = 0.02
 
 
 def roughness_of(hats: Sequence[SplineBasis]) -> sparse.csr_array:
-    """Sparse float64 (n_hats, n_hats): what the weights w cost, w'Rw.
+    """Sparse float64 (n_hats, n_hats): the penalty matrix R of the weights, w'Rw.
 
-    A curve costs its slopes (P-splines, Eilers and Marx 1996), so that a straight one costs the same for any number of
-    knots; a code costs its own weight.
+    A curve is penalised for its slopes (P-splines, Eilers and Marx 1996), so that a straight one costs the same for any
+    number of knots; a code for its own weight.
     """
     blocks = []
     for hat in hats:
@@ -106,7 +106,7 @@ def roughness_of(hats: Sequence[SplineBasis]) -> sparse.csr_array:
 
 
 def terms_of(weights: F64, hats: Sequence[SplineBasis], usual: F64, columns: Sequence[int]) -> tuple[AdditiveTerm, ...]:
-    """The curves of weights (n_hats, k); `usual` (n_hats) is the mean of each hat, for what was never missing."""
+    """The curves of weights (n_hats, k); `usual` (n_hats) is the mean of each hat, for columns without gaps."""
     found, start = [], 0
     for hat, column in zip(hats, columns, strict=True):
         end = start + len(hat.knots)

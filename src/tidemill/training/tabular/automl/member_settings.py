@@ -19,16 +19,16 @@ class _MemberSettings(msgspec.Struct, frozen=True, kw_only=True, tag_field="lear
     name: str
     #: Boosting rounds that were best in each fold; empty while they are open.
     rounds: tuple[int, ...] = ()
-    #: Learns square roots of a target that is never negative, and squares its answers.
+    #: Trained on square roots of a target that is never negative; predictions are squared.
     root: bool = False
 
 
 class Curves(_MemberSettings, frozen=True, tag="additive"):
-    """A sum of one-column curves, straight between knots at quantiles."""
+    """A GAM: a sum of one-column curves, linear between knots at quantiles."""
 
-    #: Strength of the squares of all weights; 0: still open.
+    #: Ridge penalty; 0: still open.
     ridge: float = 0.0
-    #: Strengths to try, strongest first: each starts from the one before.
+    #: Penalties to try, strongest first: each fit starts from the one before.
     ridges: tuple[float, ...] = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
     knots: int = 12
 
@@ -42,9 +42,9 @@ class Leafwise(_MemberSettings, frozen=True, tag="lightgbm"):
     column_share: float = 0.4
     row_share: float = 1.0
     l2: float = 0.0
-    #: Values that a column is cut into at most.
+    #: Most bins of a column.
     bins: int = 255
-    #: Absolute error in place of the task's own loss.
+    #: Absolute error instead of the task's own loss.
     absolute: bool = False
 
 
@@ -68,9 +68,9 @@ class FittedMember(Protocol):
         ...
 
     def margins(self, design: F64) -> F64:
-        """float64 (n, k) of a design matrix (n, n_columns), before the member's own turn."""
+        """float64 (n, k) of a design matrix (n, n_columns), before the member's output transform."""
         ...
 
     def written(self, name: str, columns: tuple[int, ...]) -> tuple[Member, Parts]:
-        """It as a part of a recipe, its columns being those of the recipe's matrix, and its files."""
+        """The member as a part of a recipe, with its columns in the recipe's matrix, and its files."""
         ...

@@ -1,6 +1,6 @@
 """The portfolio: a fixed list of candidates by task and table size, cheapest first, without a search.
 
-That a few good settings weighted together beat a search of one of them is Erickson et al. 2020 (AutoGluon-Tabular).
+A few good settings in a weighted ensemble beat a search of one of them: Erickson et al. 2020 (AutoGluon-Tabular).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import numpy as np
 from tidemill.models.tabular.examples import Examples
 from tidemill.training.tabular.automl.member_settings import Curves, Leafwise, Settings, Symmetric
 
-#: Below so many rows small leaves and slow steps go first, and more columns than rows in a leaf are the danger.
+#: Below so many rows, small leaves and low learning rates come first, against overfitting.
 SMALL = 20_000
-#: Of more classes than this each step grows many trees, and slow steps would leave no time for anything else.
+#: With more classes than this each step grows many trees, and low learning rates would take all the time.
 _MANY = 3
-#: A target whose mean is so much above its median is learned as a square root too.
+#: A target whose mean is so much above its median is also fitted as a square root.
 _SKEWED = 1.05
 
 
@@ -34,7 +34,7 @@ def portfolio(examples: Examples) -> tuple[Settings, ...]:
 
 
 def _slow(name: str, n: int) -> Leafwise:
-    """Trees of few leaves, each of half of the columns and most of the rows, in slow steps."""
+    """Trees of few leaves, each of half of the columns and most of the rows, with a low learning rate."""
     few = max(3, min(40, n // 50))
     return Leafwise(name=name, rate=0.03, leaves=6, min_rows=few, column_share=0.5, row_share=0.7, l2=5.0)
 
@@ -51,7 +51,7 @@ def _of_numbers(examples: Examples) -> tuple[Settings, ...]:
 
 
 def rooted(examples: Examples) -> bool:
-    """Whether the target is a number that is never negative and leans to the right."""
+    """Whether the target is a non-negative number with a right-skewed distribution."""
     target = examples.target
     if examples.task != "number" or not len(target) or target.min() < 0:
         return False

@@ -25,14 +25,14 @@ from tidemill.training.tabular.publish.lightgbm_estimator import line_of
 from tidemill.training.tabular.publish.onnx_model import OnnxGraph, graph_model, read_graph
 from tidemill.training.tabular.rows.rows_from_file import class_numbers, fields_of_rows
 
-#: Most given rows that are kept in the bundle with their answers.
+#: Most given rows that are stored in the bundle with their predictions.
 MOST_ROWS = 1000
 _PROTOCOL = "the rows that came with the model"
-_UNSURE = "whether the model was learned from these very rows is not known here"
+_UNSURE = "it is unknown whether the model was trained on these rows"
 
 
 class ImportDescription(Record, frozen=True):
-    """What the card of a model from elsewhere says of the question that it answers; what is left out is derived."""
+    """The task of an imported model according to its card; what is left out is derived."""
 
     task: Task | None = None
     target: str = ""
@@ -42,7 +42,7 @@ class ImportDescription(Record, frozen=True):
 
 @dataclass(frozen=True)
 class ImportSource:
-    """The model's file, found: `kind` is `onnx`, `lightgbm` or the flavor of an MLflow folder."""
+    """The model's file: `kind` is `onnx`, `lightgbm` or the flavor of an MLflow folder."""
 
     kind: str
     file: Path
@@ -56,7 +56,7 @@ class ImportSource:
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """A model, how it is asked, and what was found out about it."""
+    """An imported model with its signature, golden rows and assessment."""
 
     model: TabularModel
     signature: Signature
@@ -67,7 +67,7 @@ class ImportedModel:
 
 
 def find_source(source: str) -> ImportSource:
-    """What `source` is: an ONNX file, a folder with `model.onnx`, LightGBM's text, an MLflow folder or URI.
+    """The file and kind of `source`: an ONNX file, a folder with `model.onnx`, LightGBM's text, MLflow's folder or URI.
 
     Raises `ImportRefused` for anything else.
     """
@@ -81,7 +81,9 @@ def find_source(source: str) -> ImportSource:
             return ImportSource("onnx", path)
         if start == b"tree\n":
             return ImportSource("lightgbm", path)
-        raise ImportRefused(f"{path} is neither an ONNX graph nor LightGBM's text", tip="export it as one of the two")
+        raise ImportRefused(
+            f"{path} is neither an ONNX model nor a LightGBM text model", tip="export it as one of the two"
+        )
     found = mlflow_folder(source)
     text = found.flavor == "lightgbm" and not found.is_pickle
     kind = found.flavor if text or found.flavor == "onnx" else f"mlflow {found.flavor}"
@@ -91,10 +93,10 @@ def find_source(source: str) -> ImportSource:
 def import_tabular(
     source: ImportSource, about: ImportDescription, rows: pa.Table | None, *, trust_pickle: bool = False
 ) -> ImportedModel:
-    """The model at `source`, asked on the given `rows` (inputs, and the target where it is there).
+    """The model at `source`, evaluated on the given `rows` (inputs, and the target if present).
 
-    Raises `ImportRefused` where neither the file nor the rows say what it reads or answers, `NotPublishable` where it
-    has no form that a server can answer from.
+    Raises `ImportRefused` where neither the file nor the rows define its inputs and outputs, `NotPublishable` where it
+    has no form that can be served.
     """
     fields, about = _question(source, about, rows)
     examples = _examples(fields, about, rows)
@@ -105,7 +107,7 @@ def import_tabular(
         classes=about.classes,
     )  # fmt: skip
     if not len(examples):
-        return ImportedModel(model, signature, None, None, 0, ("no rows came with it, so it was not measured",))
+        return ImportedModel(model, signature, None, None, 0, ("no rows were given, so it was not evaluated",))
     kept = examples.inputs.slice(0, MOST_ROWS)
     assessment, notes = _assessed(model, examples, has_target=about.target in (rows or kept).column_names)
     return ImportedModel(model, signature, (kept, model.answer(kept)), assessment, len(examples), notes)
@@ -119,17 +121,17 @@ def _model(source: ImportSource, examples: Examples, trust_pickle: bool) -> Tabu
     if source.mlflow is None:
         raise ImportRefused(f"a {source.kind} is imported from MLflow's folder")
     if source.mlflow.is_pickle and not len(examples):
-        raise ImportRefused("a pickle is compared with its published form on rows", tip="give some: --golden rows.csv")
+        raise ImportRefused("importing a pickle needs rows to check it on", tip="pass some: --golden rows.csv")
     return source.mlflow.model(examples, trust_pickle=trust_pickle)
 
 
-# ---- what it reads and answers
+# ---- inputs and outputs
 
 
 def _question(
     source: ImportSource, about: ImportDescription, rows: pa.Table | None
 ) -> tuple[tuple[InputField, ...], ImportDescription]:
-    """The fields and the question, complete."""
+    """The input fields and the complete description."""
     if source.kind == "onnx":
         graph = read_graph(source.file.read_bytes())
         width = graph.output.width or 1
@@ -137,14 +139,14 @@ def _question(
         fields = graph.fields() or _named_columns(rows, about, graph.inputs[0].width)
     elif source.kind == "lightgbm":
         text = source.file.read_text()
-        fields = lightgbm_fields(text)  # which looks at the whole text first
+        fields = lightgbm_fields(text)  # which checks the whole text first
         width, task = _whole(line_of(text, "num_class", "1")), lightgbm_task(text)
     else:
         width, task, fields = len(about.classes), None, _named_columns(rows, about, None)
     task = about.task or task
     if task is None:
         raise ImportRefused(
-            f"nothing says which question a {source.kind} model answers",
+            f"the task of a {source.kind} model is not in its file",
             tip='add "task": "binary", "classes", "number" or "count" to the card',
         )
     return fields, ImportDescription(task=task, target=about.target, classes=_classes(task, about.classes, width))
@@ -152,7 +154,7 @@ def _question(
 
 def _whole(text: str) -> int:
     if not text.isdecimal():
-        raise ImportRefused("the trees do not say how many classes they answer")
+        raise ImportRefused("the trees do not state their number of classes")
     return int(text)
 
 
@@ -166,22 +168,23 @@ def _classes(task: Task, said: tuple[str, ...], width: int) -> tuple[str, ...]:
     k = 2 if task == "binary" else width
     classes = said or tuple(str(number) for number in range(k))
     if task == "binary" and len(classes) != 2:
-        raise ImportRefused(f"a binary model has two classes, and the card names {len(classes)}")
+        raise ImportRefused(f"a binary model has two classes, but the card names {len(classes)}")
     if task == "classes" and width and len(classes) != width:
-        raise ImportRefused(f"the model answers {width} classes, and the card names {len(classes)}")
+        raise ImportRefused(f"the model has {width} classes, but the card names {len(classes)}")
     return classes
 
 
 def _named_columns(rows: pa.Table | None, about: ImportDescription, width: int | None) -> tuple[InputField, ...]:
-    """The given rows' columns but the target: what a matrix or a pickle reads."""
+    """The given rows' columns without the target: the inputs of a matrix or a pickle."""
     if rows is None:
         raise ImportRefused(
-            "the model does not name its inputs, so rows are needed that do", tip="--golden rows.csv, with a header"
+            "the model does not name its inputs, so rows with column names are needed",
+            tip="pass --golden rows.csv, with a header",
         )
     fields = tuple(field for field in fields_of_rows(rows) if field.name != about.target)
     if width is not None and width != len(fields):
         raise ImportRefused(
-            f"the model reads {width} numbers, and the rows have {len(fields)} columns beside the target",
+            f"the model reads {width} numbers, but the rows have {len(fields)} columns besides the target",
             tip='name the target in the card, "target": "…", and give the inputs in their order',
         )
     return fields
@@ -207,13 +210,13 @@ def _assessed(
     model: TabularModel, examples: Examples, *, has_target: bool
 ) -> tuple[Assessment | None, tuple[str, ...]]:
     if not has_target:
-        return None, ("not measured: the rows do not hold its target, which the card may name",)
+        return None, ("not evaluated: the rows do not contain the target (the card may name it)",)
     examples = examples.take(np.flatnonzero(np.isfinite(examples.target)))
     if len(examples) < FEWEST_USERS:
-        return None, (f"not measured: {len(examples)} rows with a target are too few",)
+        return None, (f"not evaluated: {len(examples)} rows with a target are too few",)
     naive = naive_plan(examples.task)
     setting = TestSetting(protocol=_PROTOCOL, warnings=(_UNSURE,))
     try:
         return assess(model, examples, baseline=(naive.name, naive.fit(examples)), setting=setting), ()
     except LearnError as problem:
-        return None, (f"not measured: {problem.message}",)
+        return None, (f"not evaluated: {problem.message}",)

@@ -39,7 +39,7 @@ class MlflowFolder:
 
     @property
     def is_pickle(self) -> bool:
-        """Whether reading the file may run code."""
+        """Whether loading the file may run code."""
         return self.flavor == "sklearn" or self.file.suffix in _PICKLES
 
     def model(self, examples: Examples, *, trust_pickle: bool = False) -> TabularModel:
@@ -47,8 +47,8 @@ class MlflowFolder:
         if self.is_pickle:
             if not trust_pickle:
                 raise ImportRefused(
-                    f"{self.folder} keeps its {self.flavor} model as a pickle, which runs code when it is read",
-                    tip="if your own people made it: --trust-pickle, or tm.pyfunc(…, trust_pickle=True)",
+                    f"{self.folder} stores its {self.flavor} model as a pickle, which runs code when it is read",
+                    tip="if you trust its author: --trust-pickle, or tm.pyfunc(…, trust_pickle=True)",
                 )
             return model_of_pickle(self.file, examples)
         makers: dict[str, Maker] = {
@@ -63,12 +63,12 @@ class MlflowFolder:
 def mlflow_folder(source: str) -> MlflowFolder:
     """The model at a folder or an MLflow URI, which is fetched into a temporary folder.
 
-    Raises `ImportRefused` for what is no MLflow model, `NotPublishable` for one that is only a Python function.
+    Raises `ImportRefused` for what is not an MLflow model, `NotPublishable` for one that is only a Python function.
     """
     folder = Path(source) if Path(source).is_dir() else _fetched(source)
     about = folder / ABOUT
     if not about.is_file():
-        raise ImportRefused(f"{folder} holds no {ABOUT}, so it is no MLflow model")
+        raise ImportRefused(f"{folder} contains no {ABOUT} file, so it is not an MLflow model")
     flavors = flavors_of(about.read_text())
     for flavor in FLAVORS:
         if flavor in flavors:
@@ -86,7 +86,7 @@ def mlflow_folder(source: str) -> MlflowFolder:
 def _inside(folder: Path, name: str) -> Path:
     file = (folder / name).resolve()
     if not file.is_relative_to(folder.resolve()) or not file.is_file():
-        raise ImportRefused(f"{folder / ABOUT} names {name!r}, which is no file of that folder")
+        raise ImportRefused(f"{folder / ABOUT} names {name!r}, which is not a file in that folder")
     return file
 
 
@@ -117,9 +117,11 @@ def _fetched(source: str) -> Path:
         from mlflow import artifacts  # noqa: PLC0415 - an optional library
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 - an optional library
     except ImportError as problem:
-        raise BackendMissing(f"{source} is read by mlflow", tip="pip install 'tidemill[mlflow]'") from problem
+        raise BackendMissing(
+            f"reading {source} needs mlflow, which is not installed", tip="pip install 'tidemill[mlflow]'"
+        ) from problem
     try:
         place: Any = artifacts.download_artifacts(artifact_uri=source)
     except MlflowException as problem:
-        raise ImportRefused(f"MLflow does not give {source}: {problem}") from problem
+        raise ImportRefused(f"MLflow cannot fetch {source}: {problem}") from problem
     return Path(place)

@@ -1,7 +1,7 @@
 """Loading of a pickled scikit-learn model in a child process that returns only ONNX.
 
-Reading a pickle runs code. The process may open no connection and start no other process, which stops an honest mistake
-and not an attacker: read only what your own people made.
+Loading a pickle runs code. The process may open no connection and start no other process, which stops an honest mistake
+but not an attacker: load only pickles of authors that you trust.
 """
 
 from __future__ import annotations
@@ -93,14 +93,14 @@ def _child(file: Path, folder: Path) -> None:
 
 
 def _unpickled(file: Path) -> object:
-    import sklearn  # noqa: F401, PLC0415 - an optional library, loaded before the process is fenced in
+    import sklearn  # noqa: F401, PLC0415 - an optional library, loaded before the process is restricted
 
     sys.addaudithook(_refuse)
     if file.suffix == ".skops":
         raise ImportRefused(
-            "skops files are not read here", tip="log the model with serialization_format='cloudpickle'"
+            "skops files are not supported", tip="log the model with serialization_format='cloudpickle'"
         )
-    import pickle  # noqa: PLC0415 - read nowhere else
+    import pickle  # noqa: PLC0415 - used nowhere else
 
     with file.open("rb") as raw:
         return pickle.load(raw)

@@ -15,7 +15,7 @@ from tidemill.training.tabular.publish.onnx_model import graph_model
 
 @dataclass(frozen=True)
 class PretrainedPlan:
-    """The graph in a folder, over inputs that are named as its own, or as one matrix of numbers."""
+    """The ONNX graph in a folder, over inputs with the same names, or as one matrix of numbers."""
 
     pretrained: PretrainedGraph
     name: str = "pretrained"
@@ -26,11 +26,11 @@ class PretrainedPlan:
         return self.pretrained.origin.facts()
 
     def settings(self) -> dict[str, Any]:
-        """The origin, with the hash of the file: another file is another model."""
+        """The origin, with the hash of the file: a different file is a different model."""
         return self.origin
 
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
-        """The graph over these fields; the rows are not looked at."""
+        """The graph over these fields; the rows are not used."""
         return graph_model(self.pretrained.raw, examples.fields, examples.task, examples.classes)
 
 

@@ -1,6 +1,6 @@
 """CatBoost's estimators over numbers and one-hot texts, published as arrays of symmetric trees.
 
-CatBoost's own treatment of categories leaves tables that no other program reads, so texts are given as columns here.
+CatBoost's own encoding of categories cannot be exported, so texts become one-hot columns here.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def arrays_model(estimator: Any, examples: Examples, encoders: Any) -> TabularMo
 
     described = _described(estimator)
     if "oblivious_trees" not in described:
-        raise NotPublishable("CatBoost's trees are symmetric only where grow_policy is `SymmetricTree`")
+        raise NotPublishable("only CatBoost models with grow_policy='SymmetricTree' can be published")
     k = margins_of(examples)
     member, parts = FittedCatboost(estimator, estimator.tree_count_, k, False).written(
         "catboost", tuple(range(len(encoders)))
@@ -75,4 +75,4 @@ def _link(estimator: Any) -> str:
         return _LINKS[loss]
     if loss in _PLAIN:
         return "identity"
-    raise NotPublishable(f"CatBoost's loss {loss!r} has no translation here", tip="take Logloss, MultiClass or RMSE")
+    raise NotPublishable(f"CatBoost's loss {loss!r} is not supported", tip="use Logloss, MultiClass or RMSE")

@@ -17,7 +17,7 @@ def fit_deterministically(estimator: Any, inputs: Any, target: Any, seed: int) -
 
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
-    """One thread for every library below, and NumPy's global generator seeded; both are put back as they were."""
+    """One thread for every numeric library, and NumPy's global generator seeded; both are restored afterwards."""
     before = np.random.get_state()  # scikit-learn draws from it where `random_state` is open
     np.random.seed(seed % 2**32)
     try:

@@ -22,8 +22,8 @@ def frame_of(
 ) -> Any:
     """A DataFrame with one column for each field, in their order.
 
-    `number`, `whole`, `flag` (0 or 1) and `time` (seconds since 1970) are float64, what is missing is NaN. A `text` is
-    an object column of `str` and NaN, or with `categories` a pandas category of these, the rest being missing.
+    Fields of kind `float`, `int`, `bool` (0 or 1) and `time` (seconds since 1970) are float64, missing values NaN. A
+    `str` is an object column of `str` and NaN, or with `categories` a pandas category of these, others are missing.
     """
     pandas = _pandas()
     columns: dict[str, Any] = {}
@@ -42,7 +42,7 @@ def frame_of(
 
 
 def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """A column of numbers, flags or times as float64, what is missing being NaN."""
+    """A column of numbers, flags or times as float64, missing values as NaN."""
     if pa.types.is_timestamp(column.type):
         seconds = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64()).cast(pa.float64(), safe=False)
         column = pc.divide(seconds, 1e6)
@@ -52,14 +52,14 @@ def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float64]:
 
 
 def text_column(texts: Sequence[str | None]) -> Any:
-    """Texts as a pandas object column, `None` being NaN: what scikit-learn's imputers and encoders call missing."""
+    """Texts as a pandas object column, `None` as NaN, which scikit-learn's imputers and encoders treat as missing."""
     held = np.empty(len(texts), object)
     held[:] = [np.nan if text is None else text for text in texts]
     return _pandas().Series(held, dtype=object)
 
 
 def texts_of(inputs: pa.Table, fields: Sequence[InputField]) -> dict[str, list[str]]:
-    """The texts that rows hold, sorted, for each text input."""
+    """The distinct texts of each text input, sorted."""
     return {
         field.name: sorted(text for text in pc.unique(inputs.column(field.name)).to_pylist() if text is not None)
         for field in fields
@@ -71,5 +71,5 @@ def _pandas() -> Any:
     try:
         import pandas as pd  # noqa: PLC0415 - an optional library
     except ImportError as problem:
-        raise BackendMissing("estimators are given a DataFrame: pandas", tip="pip install pandas") from problem
+        raise BackendMissing("estimators need pandas, which is not installed", tip="pip install pandas") from problem
     return pd

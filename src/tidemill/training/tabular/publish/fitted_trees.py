@@ -18,7 +18,7 @@ _FORESTS = {"RandomForest", "ExtraTrees", "DecisionTree", "ExtraTree"}
 
 @dataclass(frozen=True)
 class TreeSum:
-    """Trees, what each target begins with, and what the sums become."""
+    """Trees, the initial value of each target, and the link function of the sums."""
 
     trees: TreeTable
     start: tuple[float, ...]
@@ -26,9 +26,9 @@ class TreeSum:
 
 
 def fitted_trees(fitted: Any) -> TreeSum | None:
-    """The trees of a fitted estimator; `None` where it has none that are known here.
+    """The trees of a fitted estimator; `None` for an unknown type.
 
-    Classes of two give one target, of more one for each; a forest's two classes give the second one's probability.
+    Two classes have one target, more have one each; a forest of two classes returns the second one's probability.
     """
     name = type(fitted).__name__
     if any(name in (f"{kind}Classifier", f"{kind}Regressor") for kind in _FORESTS):
@@ -80,7 +80,7 @@ def _boosted(fitted: Any) -> TreeSum:
 
 def _histogram(fitted: Any) -> TreeSum:
     if fitted.is_categorical_ is not None and np.any(fitted.is_categorical_):
-        raise NotPublishable("categorical features of HistGradientBoosting have no translation here")
+        raise NotPublishable("categorical features of HistGradientBoosting cannot be published")
     table = TreeTable()
     for stage in fitted._predictors:
         for target, member in enumerate(stage):
@@ -101,7 +101,7 @@ def _histogram(fitted: Any) -> TreeSum:
 
 
 def _lightgbm(fitted: Any) -> TreeSum:
-    """Trees of LightGBM over numbers: what stands at the end of a pipeline."""
+    """Trees of LightGBM over numbers, as the last step of a pipeline."""
     told = fitted.booster_.dump_model()
     targets, table = told["num_tree_per_iteration"], TreeTable()
     scale = 1.0 / (len(told["tree_info"]) // targets) if told["average_output"] else 1.0
@@ -121,14 +121,14 @@ def lightgbm_link(objective: str) -> Link:
         return "exp"
     if name in ("regression", "regression_l1", "huber", "fair", "quantile", "mape") and "sqrt" not in rest:
         return ""
-    raise NotPublishable(f"LightGBM's objective {objective!r} has no translation here", tip="take a usual objective")
+    raise NotPublishable(f"LightGBM's objective {objective!r} is not supported", tip="use a standard objective")
 
 
 def _dumped(table: TreeTable, node: dict[str, Any], target: int, scale: float) -> int:
     if "leaf_value" in node:
         return table.leaf(target, node["leaf_value"] * scale)
     if node["decision_type"] != "<=" or node["missing_type"] == "Zero":
-        raise NotPublishable("categorical or sparse splits of LightGBM inside a pipeline have no translation here")
+        raise NotPublishable("categorical or sparse splits of LightGBM inside a pipeline cannot be published")
     # Without missing values in training, LightGBM reads NaN as zero.
     is_left = node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0.0
     place = table.inner(node["split_feature"], float(node["threshold"]), bool(is_left))
@@ -142,16 +142,16 @@ def xgboost_trees(told: dict[str, Any]) -> TreeSum:
     learner = told["learner"]
     booster, name = learner["gradient_booster"], learner["objective"]["name"]
     if booster["name"] != "gbtree":
-        raise NotPublishable(f"XGBoost's booster {booster['name']!r} has no translation here", tip="take `gbtree`")
+        raise NotPublishable(f"XGBoost's booster {booster['name']!r} is not supported", tip="use `gbtree`")
     links: dict[str, Link] = {"binary:logistic": "sigmoid", "multi:softprob": "softmax", "count:poisson": "exp"}
     links |= {"reg:gamma": "exp", "reg:tweedie": "exp", "reg:logistic": "sigmoid"}
     link = links.get(name, "")
     if not link and not name.startswith("reg:"):
-        raise NotPublishable(f"XGBoost's objective {name!r} has no translation here")
+        raise NotPublishable(f"XGBoost's objective {name!r} is not supported")
     table, model = TreeTable(), booster["model"]
     for tree, target in zip(model["trees"], model["tree_info"], strict=True):
         if any(tree.get("split_type", ())):
-            raise NotPublishable("categorical splits of XGBoost have no translation here", tip="encode texts first")
+            raise NotPublishable("categorical splits of XGBoost cannot be published", tip="encode texts first")
         table.grow(_xgboost_tree(tree), int(target), np.asarray(tree["split_conditions"], np.float32).astype(float))
     said = json.loads(str(learner["learner_model_param"]["base_score"]))
     classes = max(int(learner["learner_model_param"]["num_class"]), 1)
@@ -166,7 +166,7 @@ def _xgboost_tree(tree: dict[str, Any]) -> ArrayTree:
 
 
 def _margins(start: Iterable[float], link: Link) -> Iterable[float]:
-    """XGBoost keeps its start as an answer, not as a margin; of classes as a margin."""
+    """XGBoost stores its base score as a prediction, not as a margin; of classes as a margin."""
     if link == "sigmoid":
         return (float(np.log(one / (1 - one))) for one in start)
     return (float(np.log(one)) for one in start) if link == "exp" else start

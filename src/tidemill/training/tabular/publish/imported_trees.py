@@ -29,7 +29,7 @@ _GRAPH = "model.onnx"
 def lightgbm_fields(text: str) -> tuple[InputField, ...]:
     """The inputs of LightGBM's text, in its order: category columns of a DataFrame are texts or whole numbers.
 
-    Raises `NotPublishable` where its categories have lost their names.
+    Raises `NotPublishable` where the names of its categories are missing.
     """
     return tuple(field for field, _ in _columns(text))
 
@@ -52,7 +52,7 @@ def lightgbm_text_model(text: str, examples: Examples) -> TabularModel:
     ]
     k = int(line_of(text, "num_tree_per_iteration"))
     if k != margins_of(examples):
-        raise NotPublishable(f"the trees give {k} margins, and the task {examples.task} has {margins_of(examples)}")
+        raise NotPublishable(f"the trees have {k} outputs, but the task {examples.task} needs {margins_of(examples)}")
     link = lightgbm_link(objective_of(text)) or "identity"
     member = TreesMember(name="lightgbm", file=FILE, columns=tuple(range(len(encoders))))
     return TabularModel(recipe_of(examples, member, encoders=encoders, link=link), {FILE: text.encode()})
@@ -61,24 +61,24 @@ def lightgbm_text_model(text: str, examples: Examples) -> TabularModel:
 def _columns(text: str) -> list[tuple[InputField, dict[str, int] | None]]:
     """Each column of the text as a field, and the number of each of its categories where it has any."""
     if why := lightgbm_refusal_reason(text.encode()):
-        raise NotPublishable(f"the text of trees cannot be taken: {why}")
+        raise NotPublishable(f"the LightGBM model text cannot be used: {why}")
     names, about = line_of(text, "feature_names").split(), line_of(text, "feature_infos").split()
     has_codes = [not info.startswith("[") and info != "none" for info in about]
     categories = categories_of(text)
     if sum(has_codes) != len(categories) and categories:
         raise NotPublishable(
-            f"the trees split {sum(has_codes)} columns by category and keep the names of {len(categories)}",
-            tip="learn them again with tm.auto() or from a DataFrame whose categories all occur",
+            f"the trees split {sum(has_codes)} columns by category, but name the categories of {len(categories)}",
+            tip="retrain with tm.auto() or on a DataFrame in which all categories occur",
         )
     if len(names) != len(about):
-        raise NotPublishable(f"the trees name {len(names)} columns and tell of {len(about)}")
+        raise NotPublishable(f"the trees name {len(names)} columns, but describe {len(about)}")
     kept = iter(categories)
     found: list[tuple[InputField, dict[str, int] | None]] = []
     for name, coded in zip(names, has_codes, strict=True):
-        codes = next(kept, None) if coded else None  # without names of categories the codes themselves are asked for
+        codes = next(kept, None) if coded else None  # without category names the codes themselves are the input
         whole = codes is not None and all(isinstance(one, int) for one in codes)
         if codes is not None and not whole and not all(isinstance(one, str) for one in codes):
-            raise NotPublishable(f"the categories of {name!r} are neither texts nor whole numbers")
+            raise NotPublishable(f"the categories of {name!r} are neither strings nor integers")
         kind: Kind = "float" if codes is None else "int" if whole else "str"
         places = None if codes is None else {str(one): place for place, one in enumerate(codes)}
         found.append((InputField(name=name, kind=kind), places))
@@ -86,11 +86,11 @@ def _columns(text: str) -> list[tuple[InputField, dict[str, int] | None]]:
 
 
 def named(asked: Sequence[str], fields: Sequence[InputField]) -> None:
-    """Pass if every name that is asked is a field; else `NotPublishable` with the nearest."""
+    """Check that every requested name is a field; else `NotPublishable` with the nearest."""
     known = [field.name for field in fields]
     for name in asked:
         if name not in known:
-            raise NotPublishable(f"the model reads {name!r}, which is no input here", tip=nearest(name, known))
+            raise NotPublishable(f"the model reads {name!r}, which is not an input here", tip=nearest(name, known))
 
 
 def catboost_model(file: Path, examples: Examples) -> TabularModel:
@@ -98,11 +98,13 @@ def catboost_model(file: Path, examples: Examples) -> TabularModel:
     try:
         import catboost  # noqa: PLC0415 - an optional library
     except ImportError as problem:
-        raise BackendMissing(f"{file.name} is read by catboost", tip="pip install 'tidemill[learn]'") from problem
+        raise BackendMissing(
+            f"reading {file.name} needs catboost, which is not installed", tip="pip install 'tidemill[learn]'"
+        ) from problem
     model = catboost.CatBoost()
     model.load_model(str(file))
     if model.get_cat_feature_indices() or model.get_text_feature_indices():
-        raise NotPublishable("CatBoost's own categories leave tables that no other program reads")
+        raise NotPublishable("CatBoost models with native categorical features cannot be published")
     return arrays_model(model, examples, _numbers(model.feature_names_, examples.fields))
 
 
@@ -129,7 +131,7 @@ def _numbers(names: Sequence[str] | None, fields: Sequence[InputField]) -> list[
     kinds = {field.name: field.kind for field in fields}
     texts = [name for name in names if kinds[name] == "str"]
     if texts:
-        raise NotPublishable(f"the trees read numbers, and {', '.join(texts)} are texts")
+        raise NotPublishable(f"the trees read numbers, but {', '.join(texts)} are texts")
     return [NumberColumn(input=name) for name in names]
 
 
@@ -140,10 +142,12 @@ def _xgboost_json(file: Path) -> dict[str, Any]:
         try:
             xgboost = importlib.import_module("xgboost")
         except ImportError as problem:
-            raise BackendMissing(f"{file.name} is read by xgboost", tip="save it as .json, or install it") from problem
+            raise BackendMissing(
+                f"reading {file.name} needs xgboost, which is not installed", tip="save it as .json, or install it"
+            ) from problem
         booster = xgboost.Booster()
         booster.load_model(str(file))
         found = msgspec.json.decode(bytes(booster.save_raw("json")))
     if "learner" not in found:
-        raise NotPublishable(f"{file.name} is no model of XGBoost's")
+        raise NotPublishable(f"{file.name} is not an XGBoost model")
     return found

@@ -49,7 +49,7 @@ def _written(estimator: Any, examples: Examples) -> TabularModel:
 
 
 def objective_of(text: str) -> str:
-    """The objective as LightGBM's text says it; `regression` where it says none."""
+    """The objective in LightGBM's text; `custom` where it has none."""
     return line_of(text, "objective").strip() or "custom"
 
 
@@ -60,7 +60,7 @@ def line_of(text: str, key: str, otherwise: str = "") -> str:
 
 
 def categories_of(text: str) -> list[list[Any]]:
-    """The categories that LightGBM kept of a DataFrame's category columns, in their order; none where it kept none."""
+    """The categories that LightGBM stored of a DataFrame's category columns, in their order; empty where none."""
     last = [line for line in text.split("\n") if line.startswith("pandas_categorical:")]
     found = json.loads(last[-1].partition(":")[2]) if last else None
     return [list(one) for one in found] if found else []

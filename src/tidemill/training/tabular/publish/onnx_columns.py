@@ -1,7 +1,7 @@
 """Fitted scikit-learn column transformers as ONNX nodes in double precision, from their fitted attributes.
 
-Texts become a table: the fitted transformer is asked what it makes of each text that training rows held, of a missing
-one and of one never seen, so that its every option is honoured without knowing it. Numbers follow their formulas.
+Texts become a lookup table: the fitted transformer is run on each text of the training rows, on a missing one and on an
+unseen one, so that all its options are honoured without knowing them. Numbers follow the transformers' formulas.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _SCALERS = {"StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler"}
 
 
 class OnnxColumns:
-    """Turns fitted preprocessing into nodes. `known` has the texts of the training rows, for each text input."""
+    """Converts fitted preprocessing to nodes. `known` has the texts of the training rows, for each text input."""
 
     def __init__(self, nodes: OnnxNodes, known: Mapping[str, Sequence[str]]) -> None:
         self._nodes = nodes
         self._known = known
 
     def matrix(self, steps: Sequence[Any]) -> tuple[str, int]:
-        """The matrix (n, width) that `steps` make of the inputs, and its width."""
+        """The matrix (n, width) that `steps` compute from the inputs, and its width."""
         names = [field.name for field in self._nodes.fields]
         first = steps[0] if steps else None
         if first is not None and hasattr(first, "transformers_"):
@@ -57,7 +57,7 @@ class OnnxColumns:
             return self._numeric(steps, self._nodes.matrix(columns), len(columns))
         names = {type(step).__name__ for step in steps}
         if len(texts) != len(columns) or not names & _OF_TEXTS or names - _OF_TEXTS - _SCALERS:
-            raise _unknown(f"{' and '.join(sorted(names)) or 'passing on'} of {', '.join(columns)}")
+            raise _unknown(f"{' and '.join(sorted(names)) or 'passthrough'} of {', '.join(columns)}")
         return self._texts(steps, columns)
 
     # ---- texts
@@ -88,7 +88,7 @@ class OnnxColumns:
         for odd in (None, UNSEEN):
             try:
                 rows.append(_through(steps, columns, [(*first[:at], odd, *first[at + 1 :])]))
-            except ValueError:  # a transformer that refuses it: the answer is no number then
+            except ValueError:  # a transformer that rejects it: the value is NaN then
                 rows.append(np.full((1, rows[0].shape[1]), np.nan))
         return np.concatenate(rows if known else rows[1:])
 
@@ -170,7 +170,7 @@ class OnnxColumns:
 
 
 def _steps(transformer: Any) -> list[Any]:
-    """The steps of a pipeline, or the transformer alone; none where it passes columns on."""
+    """The steps of a pipeline, or the transformer alone; empty where it passes columns through."""
     steps = [step for _, step in transformer.steps] if hasattr(transformer, "steps") else [transformer]
     return [step for step in steps if step is not None and not (isinstance(step, str) and step == "passthrough")]
 
@@ -186,7 +186,7 @@ def _named(chosen: Any, known: list[str]) -> list[str]:
 
 
 def _with_categories(known: Sequence[str], steps: Sequence[Any], at: int) -> list[str]:
-    """The texts of the rows at hand, and those that a fitted encoder remembers of its own."""
+    """The texts of the given rows, and those that a fitted encoder has stored."""
     kept = [one for step in steps if hasattr(step, "categories_") for one in step.categories_[at]]
     return sorted({*known, *(one for one in kept if isinstance(one, str))})
 
@@ -196,7 +196,7 @@ def _through(steps: Sequence[Any], columns: Sequence[str], rows: Sequence[Sequen
 
     made: Any = pd.DataFrame({name: text_column([row[i] for row in rows]) for i, name in enumerate(columns)})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of texts that are unknown, which are asked on purpose
+        warnings.simplefilter("ignore")  # about unknown texts, which are passed on purpose
         for step in steps:
             made = step.transform(made)
     dense = made.toarray() if hasattr(made, "toarray") else np.asarray(made)
@@ -208,4 +208,4 @@ def _moves(column: NDArray[np.float64]) -> bool:
 
 
 def _unknown(what: str) -> NotPublishable:
-    return NotPublishable(f"{what} has no translation here")
+    return NotPublishable(f"{what} cannot be converted to ONNX")

@@ -20,7 +20,7 @@ Conversion = tuple[str, Callable[[], bytes]]
 
 
 def conversions(fitted: Any, fields: Sequence[InputField], known: Known, width: int) -> Iterator[Conversion]:
-    """Ways to write `fitted` as a graph, the most exact first: what it is called, and what makes it.
+    """Ways to convert `fitted` to a graph, the most exact first: a name and a function.
 
     `known` has the texts of the training rows for each text input. Each raises `NotPublishable` where it cannot.
     """
@@ -30,7 +30,7 @@ def conversions(fitted: Any, fields: Sequence[InputField], known: Known, width: 
 
 
 def _translated(fitted: Any, fields: Sequence[InputField], known: Known, width: int) -> bytes:
-    """By our own translation of preprocessing and estimator."""
+    """By this package's own conversion of preprocessing and estimator."""
     nodes = OnnxNodes(fields)
     steps, last = _apart(fitted)
     matrix, columns = OnnxColumns(nodes, known).matrix(steps)
@@ -61,11 +61,11 @@ def chosen_of(fitted: Any) -> Any:
 
 
 def _whole(fitted: Any, fields: Sequence[InputField], width: int, kind: str) -> bytes:
-    """By skl2onnx alone, of a copy that calls a missing text by its stand-in."""
+    """By skl2onnx alone, of a copy with a placeholder for missing texts."""
     types = skl2onnx_types()
     spoken = _spoken(copy.deepcopy(chosen_of(fitted)))
     if not any(hasattr(part, "transformers_") for part in _parts(spoken)):
-        raise NotPublishable(f"{type(fitted).__name__} reads a matrix, which was tried already")
+        raise NotPublishable(f"{type(fitted).__name__} reads a matrix, which was already tried")
     told = [
         (field.name, types.StringTensorType([None, 1]) if field.kind == "str" else getattr(types, kind)([None, 1]))
         for field in fields

@@ -1,5 +1,6 @@
-"""A fitted estimator over a matrix as nodes of an ONNX graph: linear models and trees by their formulas, in double
-precision; everything else by skl2onnx in float32.
+"""Fitted estimators over a matrix as ONNX nodes.
+
+Linear models and trees follow their formulas in double precision; everything else is converted by skl2onnx in float32.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _LINEAR |= {"QuantileRegressor", "OrthogonalMatchingPursuit", "LinearSVR"}
 
 
 def estimator_nodes(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
-    """What `fitted` answers of a double matrix (n, `width`): the second class's probability, probabilities, values."""
+    """The output of `fitted` for a double matrix (n, `width`): the second class's probability, all, or values."""
     name = type(fitted).__name__
     if name == "TransformedTargetRegressor":
         return _turned_back(fitted, nodes, matrix, width)
@@ -39,13 +40,13 @@ def estimator_nodes(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> s
 
 
 def summed_nodes(trees: TreeSum, nodes: OnnxNodes, matrix: str) -> str:
-    """What trees answer of a double matrix."""
+    """The output of trees for a double matrix."""
     sums = trees.trees.node(nodes, matrix, len(trees.start))
     return _linked(nodes, nodes.add("Add", [sums, nodes.constant([trees.start])]), trees.link)
 
 
 def _voted(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
-    """The weighted mean of what the members answer."""
+    """The weighted mean of the members' outputs."""
     weights = fitted.weights or [1.0] * len(fitted.estimators_)
     parts = [
         nodes.add("Mul", [estimator_nodes(one, nodes, matrix, width), nodes.constant(weight / sum(weights))])
@@ -70,7 +71,7 @@ def _linked(nodes: OnnxNodes, margins: str, link: Link) -> str:
 
 
 def _turned_back(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
-    """A regressor of a turned target: `exp`, `expm1` and `square` are known."""
+    """A regressor of a transformed target: `exp`, `expm1` and `square` are supported as inverses."""
     answer = estimator_nodes(fitted.regressor_, nodes, matrix, width)
     back = getattr(fitted.inverse_func, "__name__", "") if fitted.transformer is None else ""
     if back in ("exp", "expm1"):
@@ -78,7 +79,9 @@ def _turned_back(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
         return raised if back == "exp" else nodes.add("Sub", [raised, nodes.constant(1.0)])
     if back == "square":
         return nodes.add("Mul", [answer, answer])
-    raise NotPublishable(f"a target that is turned back by {back or 'a transformer'} has no translation here")
+    raise NotPublishable(
+        f"a target with the inverse transform {back or 'of a transformer'} cannot be converted to ONNX"
+    )
 
 
 def _converted(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
@@ -93,17 +96,17 @@ def _converted(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
 
 
 def converted(fitted: Any, types: list[tuple[str, Any]]) -> Any:
-    """skl2onnx's graph of anything fitted; `NotPublishable` where it knows no translation."""
+    """skl2onnx's graph of anything fitted; `NotPublishable` where it cannot convert it."""
     from skl2onnx import convert_sklearn  # noqa: PLC0415 - an optional library
 
     options = {"zipmap": False} if hasattr(fitted, "classes_") else None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of libraries about each other; parity decides
+            warnings.simplefilter("ignore")  # libraries' warnings about each other; the parity check decides
             return convert_sklearn(fitted, "part", types, options=options, target_opset={"": 18, "ai.onnx.ml": 3})
-    except Exception as problem:  # whatever a converter raises, it means that there is no translation
+    except Exception as problem:  # whatever a converter raises, the conversion is not possible
         said = str(problem).strip().split("\n")[0][:200]
-        raise NotPublishable(f"skl2onnx has no translation of {type(fitted).__name__}: {said}") from problem
+        raise NotPublishable(f"skl2onnx cannot convert {type(fitted).__name__}: {said}") from problem
 
 
 def skl2onnx_types() -> Any:
@@ -111,5 +114,7 @@ def skl2onnx_types() -> Any:
     try:
         from skl2onnx.common import data_types  # noqa: PLC0415 - an optional library
     except ImportError as problem:
-        raise BackendMissing("this estimator is published by skl2onnx", tip="pip install 'tidemill[onnx]'") from problem
+        raise BackendMissing(
+            "publishing this estimator needs skl2onnx, which is not installed", tip="pip install 'tidemill[onnx]'"
+        ) from problem
     return data_types

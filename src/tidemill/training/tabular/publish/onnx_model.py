@@ -22,13 +22,13 @@ _KINDS: dict[str, Kind] = {
     "tensor(string)": "str",
 }
 _FLOATS = ("tensor(float)", "tensor(double)")
-#: What a graph's answer is called, best first.
+#: Names of a graph's output, best first.
 _ANSWERS = ("answer", "probabilities", "probability", "output_probability", "variable", "value")
 
 
 @dataclass(frozen=True)
 class GraphTensor:
-    """One input or output of a graph: name, type (`tensor(float)`) and shape, where a free length is no number."""
+    """One input or output of a graph: name, type (`tensor(float)`) and shape, where a free length is not a number."""
 
     name: str
     type: str
@@ -36,26 +36,26 @@ class GraphTensor:
 
     @property
     def width(self) -> int | None:
-        """Numbers in a row, where the shape says so."""
+        """Numbers per row, where the shape has it."""
         last = self.shape[1] if len(self.shape) == 2 else 1
         return last if isinstance(last, int) else None
 
 
 @dataclass(frozen=True)
 class OnnxGraph:
-    """What a graph reads and answers."""
+    """The inputs and outputs of a graph."""
 
     inputs: tuple[GraphTensor, ...]
     outputs: tuple[GraphTensor, ...]
 
     @property
     def output(self) -> GraphTensor:
-        """The answer: known by its name, or the last tensor of floats. Raises `NotPublishable` where there is none."""
+        """The output: found by its name, or the last tensor of floats. Raises `NotPublishable` where there is none."""
         floats = {one.name: one for one in self.outputs if one.type in _FLOATS}
         if not floats:
             kinds = ", ".join(one.type for one in self.outputs)
             raise NotPublishable(
-                f"the graph answers {kinds}, and no tensor of floats",
+                f"the graph returns {kinds}, but no tensor of floats",
                 tip="export it with options={'zipmap': False}",
             )
         return next((floats[name] for name in _ANSWERS if name in floats), list(floats.values())[-1])
@@ -67,22 +67,22 @@ class OnnxGraph:
         return len(self.inputs) == 1 and only.type in _FLOATS and len(only.shape) == 2 and only.width != 1
 
     def fields(self) -> tuple[InputField, ...]:
-        """Inputs as fields, in the graph's order: a matrix has no names and gives none."""
+        """Inputs as fields, in the graph's order; empty for a matrix, which has no names."""
         if self.is_matrix:
             return ()
         return tuple(InputField(name=one.name, kind=_kind(one)) for one in self.inputs)
 
 
 def read_graph(raw: bytes) -> OnnxGraph:
-    """What the graph says of itself. Raises `NotPublishable` where it is none, or may not be run."""
+    """The inputs and outputs of an ONNX file. Raises `NotPublishable` where it is not one, or may not be run."""
     try:
         import onnxruntime  # noqa: PLC0415 - an optional library
     except ImportError as problem:
         raise BackendMissing(
-            "an ONNX graph is answered by onnxruntime", tip="pip install 'tidemill[onnx]'"
+            "running an ONNX graph needs onnxruntime, which is not installed", tip="pip install 'tidemill[onnx]'"
         ) from problem
     if why := onnx_refusal_reason(raw):
-        raise NotPublishable(f"the graph cannot be taken: {why}")
+        raise NotPublishable(f"the ONNX graph cannot be used: {why}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
@@ -129,28 +129,30 @@ def _check(graph: OnnxGraph, fields: Sequence[InputField], k: int, task: Task) -
         texts = [field.name for field in fields if field.kind == "str"]
         if texts or width not in (None, len(fields)):
             raise NotPublishable(
-                f"the graph reads a matrix of {width or 'many'} numbers, and the model has {', '.join(known)}",
-                tip="name the graph's inputs as the model's are named, or leave texts out",
+                f"the graph reads a matrix of {width or 'many'} numbers, but the model has {', '.join(known)}",
+                tip="name the graph's inputs like the model's inputs, or leave texts out",
             )
     else:
         for one in graph.inputs:
             if one.name not in known:
                 raise NotPublishable(
-                    f"the graph reads {one.name!r}, which is no input of the model", tip=nearest(one.name, known)
+                    f"the graph reads {one.name!r}, which is not an input of the model", tip=nearest(one.name, known)
                 )
             _kind(one)
     width = graph.output.width
     if width is not None and width != k and not (k == 1 and task == "binary" and width == 2):
-        raise NotPublishable(f"the graph answers {width} numbers a row, and a {task} model has {k}")
+        raise NotPublishable(f"the graph returns {width} numbers per row, but a {task} model has {k}")
 
 
 def _kind(tensor: GraphTensor) -> Kind:
     if tensor.type not in _KINDS:
-        raise NotPublishable(f"the graph's input {tensor.name!r} is {tensor.type}, which no field is")
+        raise NotPublishable(f"the graph's input {tensor.name!r} is {tensor.type}, which is not a supported type")
     if len(tensor.shape) != 2:
         raise NotPublishable(
-            f"the graph's input {tensor.name!r} has {len(tensor.shape)} dimensions, and a column has two"
+            f"the graph's input {tensor.name!r} has {len(tensor.shape)} dimensions, but a column has two"
         )
     if tensor.width not in (1, None):
-        raise NotPublishable(f"the graph's input {tensor.name!r} has {tensor.width} numbers beside other inputs")
+        raise NotPublishable(
+            f"the graph's input {tensor.name!r} has {tensor.width} numbers per row, but a column has one"
+        )
     return _KINDS[tensor.type]

@@ -14,9 +14,9 @@ from tidemill.core.records.signature import InputField
 OPSETS = {"": 18, "ai.onnx.ml": 5}
 _OLDEST = {"": 18, "ai.onnx.ml": 3}
 _IR = 10
-#: What stands for a missing text in a graph, which knows no null.
+#: Placeholder for a missing text in a graph, which has no null.
 MISSING_TEXT = "\x02missing"
-#: What a graph is called by, and what its answer is called.
+#: The name of a graph, and of its output.
 NAME, ANSWER = "tidemill", "answer"
 #: The input of a graph that reads one matrix.
 MATRIX = "matrix"
@@ -38,7 +38,7 @@ class OnnxNodes:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._known: dict[str, Any] = {}
-        #: Operator sets that a converted part asks for, where newer.
+        #: Operator sets that a converted part needs, where newer.
         self.opsets = dict(OPSETS)
 
     def add(self, op: str, inputs: Sequence[str], *, domain: str = "", **attributes: Any) -> str:
@@ -73,12 +73,12 @@ class OnnxNodes:
         self._nodes += graph.node
         self._constants += graph.initializer
         for one in model.opset_import:
-            # an older one, where operators of ours mean the same; newer trees would shut out its own
+            # an older one, where our operators mean the same; newer tree operators would exclude its own
             self.opsets[one.domain] = max(one.version, _OLDEST.get(one.domain, 1))
         return prefix + output
 
     def finish(self, answer: str, width: int) -> bytes:
-        """The graph as bytes: it answers a double matrix (n, `width`) called `answer`."""
+        """The graph as bytes: it returns a double matrix (n, `width`) called `answer`."""
         onnx = _onnx()
         kind, text = onnx.TensorProto.DOUBLE, onnx.TensorProto.STRING
         double = self.add("Cast", [answer], to=kind)
@@ -103,5 +103,7 @@ def _onnx() -> Any:
         import onnx  # noqa: PLC0415 - an optional library
         import onnx.compose  # noqa: PLC0415 - an optional library
     except ImportError as problem:
-        raise BackendMissing("writing an ONNX graph needs onnx", tip="pip install 'tidemill[onnx]'") from problem
+        raise BackendMissing(
+            "writing an ONNX graph needs onnx, which is not installed", tip="pip install 'tidemill[onnx]'"
+        ) from problem
     return onnx

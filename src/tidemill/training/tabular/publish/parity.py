@@ -22,7 +22,7 @@ F64 = NDArray[np.float64]
 Ask = Callable[[pa.Table], F64]
 #: Rows that are compared as they are, and rows in which one input is missing, or a text that was never seen.
 GOLDEN_ROWS, ODD_ROWS, SINGLE_ROWS = 1000, 10, 20
-#: How far answers may lie apart, relative to the larger of the answer and `_floor`.
+#: Tolerances of predictions, relative to the larger of the prediction and `_floor`.
 DOUBLE, FLOAT32 = 1e-6, 1e-5
 #: Probabilities below this are compared in absolute terms.
 _SMALL = 0.1
@@ -30,7 +30,7 @@ _SMALL = 0.1
 
 @dataclass(frozen=True)
 class ProbeRows:
-    """Rows to compare on, and what the fitted object itself answers."""
+    """Rows to compare on, with the predictions of the fitted object."""
 
     words: str
     inputs: pa.Table
@@ -41,19 +41,19 @@ class ProbeRows:
 
 @dataclass(frozen=True)
 class LargestDifference:
-    """The row at which two models lie furthest apart."""
+    """The row with the largest difference between two models."""
 
     words: str
     row: int
     published: list[float]
     fitted: list[float]
-    #: Relative to what is allowed; more than 1 is a failure.
+    #: Relative to the tolerance; more than 1 is a failure.
     excess: float
 
 
 @dataclass(frozen=True)
 class ParityProbe:
-    """Golden rows, and the inputs that the fitted object refuses where they are missing, or a text never seen."""
+    """Golden rows, and the inputs for which the fitted object rejects missing values, or unseen texts."""
 
     golden: tuple[ProbeRows, ...]
     needs: tuple[str, ...]
@@ -61,16 +61,16 @@ class ParityProbe:
 
 
 def golden_rows(ask: Ask, examples: Examples) -> ParityProbe:
-    """Up to `GOLDEN_ROWS` rows as they are, and for each input some with it missing or, of a text, never seen."""
+    """Up to `GOLDEN_ROWS` unchanged rows, and for each input some with it missing or, of a text, unseen."""
     places = np.unique(np.linspace(0, len(examples) - 1, min(GOLDEN_ROWS, len(examples))).astype(np.int64))
     inputs = examples.inputs.take(pa.array(places)).combine_chunks()
     numbers = places if examples.row is None else examples.row[places]
-    found = [ProbeRows("as it is", inputs, numbers, ask(inputs))]
+    found = [ProbeRows("unchanged", inputs, numbers, ask(inputs))]
     refused: dict[str, list[str]] = {"missing": [], "never seen": []}
     for name, how, odd in _odd(inputs.slice(0, ODD_ROWS), examples.fields):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of texts that are unknown, which are asked on purpose
+                warnings.simplefilter("ignore")  # about unknown texts, which are passed on purpose
                 found.append(ProbeRows(f"with {name} {how}", odd, numbers[:ODD_ROWS], ask(odd)))
         except (ValueError, TypeError, KeyError):
             refused[how].append(name)
@@ -87,7 +87,7 @@ def _odd(inputs: pa.Table, fields: Sequence[InputField]) -> Iterator[tuple[str, 
 
 
 def worst_of(model: TabularModel, golden: Sequence[ProbeRows], task: Task, tolerance: float) -> LargestDifference:
-    """The row where the published model lies furthest from the fitted one; some rows are also asked one by one."""
+    """The row with the largest difference from the fitted model; some rows are also predicted one by one."""
     floor = _floor(golden[0].answers, task)
     return max((_worst(model, one, tolerance, floor) for one in golden), key=lambda worst: worst.excess)
 
@@ -108,13 +108,13 @@ def _worst(model: TabularModel, golden: ProbeRows, tolerance: float, floor: floa
     one_by_one = bool(single.max(initial=0) > off.max(initial=0))
     at = int((single if one_by_one else off).argmax())
     answers, excess = (alone, single) if one_by_one else (published, off)
-    words = f"{golden.words}, asked alone" if one_by_one else golden.words
+    words = f"{golden.words}, as a single row" if one_by_one else golden.words
     both = np.ravel(answers[at]).tolist(), np.ravel(golden.answers[at]).tolist()
     return LargestDifference(words, int(golden.rows[at]), *both, float(excess[at]))
 
 
 def _off(published: F64, fitted: F64, tolerance: float, floor: float) -> F64:
-    """float64 (n): distance over what is allowed; no number on one side only is infinitely far."""
+    """float64 (n): difference over tolerance; NaN on one side only is infinite."""
     with np.errstate(invalid="ignore"):
         gap = np.abs(published - fitted) / (tolerance * np.maximum(np.abs(fitted), floor))
     same = (published == fitted) | (np.isnan(published) & np.isnan(fitted))
@@ -124,13 +124,13 @@ def _off(published: F64, fitted: F64, tolerance: float, floor: float) -> F64:
 
 
 def failed(name: str, worst: LargestDifference, tolerance: float) -> ParityFailed:
-    """What to raise where no published form answers as the fitted object does."""
+    """The error where no published form predicts like the fitted object."""
     return ParityFailed(
-        f"{name} would answer otherwise once published: row {worst.row} ({worst.words}) gives "
-        f"{_told(worst.published)}, and the fitted object {_told(worst.fitted)}; {tolerance:g} is allowed",
-        tip="fit on fewer decimals, or take a LightGBM estimator or tm.auto(), which are published as they are",
+        f"{name} would predict differently once published: for row {worst.row} ({worst.words}) the published model "
+        f"returns {_shown(worst.published)}, the fitted object {_shown(worst.fitted)}; the tolerance is {tolerance:g}",
+        tip="fit on fewer decimals, or use a LightGBM estimator or tm.auto(), which are published exactly",
     )
 
 
-def _told(answer: list[float]) -> str:
+def _shown(answer: list[float]) -> str:
     return ", ".join(f"{one:.9g}" for one in answer[:5])

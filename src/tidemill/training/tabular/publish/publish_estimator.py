@@ -20,15 +20,15 @@ from tidemill.training.tabular.publish.parity import DOUBLE, Ask, LargestDiffere
 
 
 def published(fitted: FittedEstimator, examples: Examples, name: str) -> TabularModel:
-    """The first published form that answers as the fitted object itself; the error of the closest one if none does.
+    """The first published form that predicts like the fitted object; the error of the closest one if none does.
 
-    Inputs that it cannot do without are no longer `optional` in the recipe. One that refuses a text that it never saw
-    is `NotPublishable`: a server will meet one.
+    Inputs that it needs are no longer `optional` in the recipe. One that rejects unseen texts is `NotPublishable`: a
+    server will receive some.
     """
     asked = golden_rows(fitted.ask, examples)
     if asked.knows_only:
         raise NotPublishable(
-            f"{name} refuses a text of {', '.join(asked.knows_only)} that it never saw, and a server will meet one",
+            f"{name} rejects unseen texts of {', '.join(asked.knows_only)}, and a server will receive some",
             tip="OneHotEncoder(handle_unknown='ignore'), or OrdinalEncoder(handle_unknown='use_encoded_value', …)",
         )
     worst: tuple[LargestDifference, float] | None = None
@@ -47,8 +47,8 @@ def published(fitted: FittedEstimator, examples: Examples, name: str) -> Tabular
     if worst is not None:
         raise failed(name, *worst)
     raise NotPublishable(
-        f"{name} cannot be published without its pickle: {'; '.join(dict.fromkeys(reasons)) or 'no form is known'}",
-        tip="take tm.auto() or a LightGBM estimator, or give the class a method export_onnx(folder) -> Path",
+        f"{name} cannot be published without its pickle: {'; '.join(dict.fromkeys(reasons)) or 'no format is known'}",
+        tip="use tm.auto() or a LightGBM estimator, or add a method export_onnx(folder) -> Path to the class",
     )
 
 
@@ -70,7 +70,7 @@ MOST_TEXTS = 64
 
 @dataclass(frozen=True)
 class PublishableForm:
-    """One way to publish: what it is called, what makes it, and how far it may lie from the fitted object."""
+    """One format to publish in: its name, the function that makes it, and its tolerance."""
 
     name: str
     make: Callable[[], TabularModel]
@@ -79,43 +79,44 @@ class PublishableForm:
 
 @dataclass(frozen=True)
 class FittedEstimator:
-    """A fitted object: how it answers, and its forms, the most exact first."""
+    """A fitted object: its predict function, and its publishable forms, the most exact first."""
 
     ask: Ask
     forms: Iterable[PublishableForm]
 
 
 def target_of(examples: Examples) -> NDArray[Any]:
-    """What `fit` is given: class numbers int64 (n), or values float64 (n)."""
+    """The target for `fit`: class numbers int64 (n), or values float64 (n)."""
     return examples.target.astype(np.int64) if examples.task in ("binary", "classes") else examples.target
 
 
 def answers_of(fitted: Any, frame: Any, examples: Examples) -> F64:
-    """What a fitted object says: the positive class's probability (n), probabilities (n, k), or values (n).
+    """Predictions of a fitted object: the positive class's probability (n), probabilities (n, k), or values (n).
 
-    Raises `NotPublishable` where a classifier gives no probabilities, `TooLittleData` where it saw too few classes.
+    Raises `NotPublishable` where a classifier has no probabilities, `TooLittleData` where it saw too few classes.
     """
     if examples.task in ("number", "count"):
         return np.asarray(fitted.predict(frame), np.float64).reshape(len(frame))
     if not hasattr(fitted, "predict_proba"):
         raise NotPublishable(
-            f"{type(fitted).__name__} gives no probabilities", tip="wrap it: CalibratedClassifierCV(estimator)"
+            f"{type(fitted).__name__} has no predict_proba, so there are no probabilities",
+            tip="wrap it: CalibratedClassifierCV(estimator)",
         )
     found = np.asarray(fitted.predict_proba(frame), np.float64)
     if examples.task == "binary" and found.ndim == 1:
         return found
     if found.shape[1] != max(len(examples.classes), 2):
-        raise TooLittleData(f"{found.shape[1]} of {len(examples.classes)} classes occur in the rows that were learned")
+        raise TooLittleData(f"only {found.shape[1]} of {len(examples.classes)} classes occur in the training rows")
     return found[:, 1] if examples.task == "binary" else found
 
 
 def margins_of(examples: Examples) -> int:
-    """How many margins a row has."""
+    """Number of margins per row."""
     return len(examples.classes) if examples.task == "classes" else 1
 
 
 def coded(examples: Examples) -> tuple[Encoder, ...]:
-    """Numbers as they are, texts as the number of their place among the sorted texts."""
+    """Encoders: numbers unchanged, texts as their index among the sorted texts."""
     texts = texts_of(examples.inputs, examples.fields)
     return tuple(
         Ordinal(input=field.name, codes={text: code for code, text in enumerate(texts[field.name])})
@@ -126,7 +127,7 @@ def coded(examples: Examples) -> tuple[Encoder, ...]:
 
 
 def one_hot(examples: Examples) -> tuple[Encoder, ...]:
-    """Numbers as they are, and a column for each of the `MOST_TEXTS` commonest texts, and one for all others."""
+    """Encoders: numbers unchanged, a column for each of the `MOST_TEXTS` most frequent texts, and one for others."""
     encoders: list[Encoder] = []
     for field in examples.fields:
         if field.kind != "str":

@@ -28,13 +28,13 @@ from tidemill.training.tabular.publish.publish_estimator import (
     target_of,
 )
 
-#: Files of the published model, and what a class of one's own may call its export.
+#: File of the published model, and names of a custom class's export method.
 FILE = "model.onnx"
 _HOOKS = ("export_onnx", "to_onnx")
 
 
 def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
-    """Fit `estimator` on a DataFrame of the inputs, and list how it could be published."""
+    """Fit `estimator` on a DataFrame of the inputs, and list its publishable forms."""
     frame, texts = (
         frame_of(examples.inputs, examples.fields),
         [one.name for one in examples.fields if one.kind == "str"],
@@ -45,14 +45,14 @@ def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
         if not texts or "could not convert string" not in str(problem):
             raise
         raise SettingRefused(  # without the value that it quotes
-            f"{type(estimator).__name__} reads numbers only, and {', '.join(texts)} are texts",
+            f"{type(estimator).__name__} accepts only numbers, but {', '.join(texts)} are texts",
             tip="put ColumnTransformer([('texts', OneHotEncoder(handle_unknown='ignore'), [...])], …) before it",
         ) from None
     return as_it_is(estimator, examples)
 
 
 def as_it_is(estimator: Any, examples: Examples) -> FittedEstimator:
-    """An estimator that was fitted already; `examples` tell its inputs, its task and the texts it may meet."""
+    """An estimator that is already fitted; `examples` have its inputs, its task and the known texts."""
 
     def ask(inputs: Any) -> Any:
         with deterministic(0):
@@ -68,7 +68,7 @@ def _forms(estimator: Any, examples: Examples) -> Iterator[PublishableForm]:
         return
     known = texts_of(examples.inputs, examples.fields)
     for name, make in conversions(estimator, examples.fields, known, margins_of(examples)):
-        for tolerance in (DOUBLE, FLOAT32):  # a part that skl2onnx did is in float32
+        for tolerance in (DOUBLE, FLOAT32):  # parts by skl2onnx are in float32
             yield PublishableForm(name, partial(_written, make, examples), tolerance)
 
 
@@ -78,7 +78,7 @@ def _written(make: Callable[[], bytes], examples: Examples) -> TabularModel:
 
 
 def _own(estimator: Any, hook: str, examples: Examples) -> TabularModel:
-    """By the class's own export: a graph whose inputs are named like the model's, or that reads one matrix of them."""
+    """The class's own export: a graph whose inputs are named like the model's, or that reads one matrix of them."""
     with tempfile.TemporaryDirectory(prefix="tidemill-graph-") as place:
         target = Path(place)
         found = getattr(estimator, hook)(target if hook == "export_onnx" else target / FILE)

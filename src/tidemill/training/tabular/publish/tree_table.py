@@ -1,7 +1,7 @@
 """Trees of any library as one table, and as one node of an ONNX graph that compares in double precision.
 
 Libraries differ in how they compare: scikit-learn's forests round a value to float32 first, XGBoost takes `<` instead
-of `<=`. Both are exact in double precision with another threshold, which is found here.
+of `<=`. Both are exact in double precision with another threshold, which is computed here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class TreeTable:
         return len(self.column) - 1
 
     def root(self, place: int) -> None:
-        """That a tree begins here. One that is a single leaf gets a split with the same leaf on both sides."""
+        """Add the root of a tree. A single leaf gets a split with the same leaf on both sides."""
         if place < 0:
             leaf, place = place, self.inner(0, 0.0, True)
             self.left[place] = self.right[place] = leaf

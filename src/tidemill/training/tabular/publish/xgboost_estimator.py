@@ -25,7 +25,7 @@ from tidemill.training.tabular.publish.publish_estimator import (
 def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
     """Fit an `XGBClassifier` or `XGBRegressor` on columns: numbers, and one for each common text.
 
-    XGBoost sums in float32, so answers may lie 1e-5 apart.
+    XGBoost sums in float32, so predictions may differ by 1e-5.
     """
     encoders = one_hot(examples)
 
@@ -40,5 +40,5 @@ def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
 def _written(estimator: Any, examples: Examples, encoders: Sequence[Encoder]) -> TabularModel:
     summed = fitted_trees(estimator)
     if summed is None:
-        raise NotPublishable(f"{type(estimator).__name__} is no model of trees")
+        raise NotPublishable(f"{type(estimator).__name__} is not a tree model")
     return xgboost_graph(summed, encoders, examples)

@@ -1,7 +1,7 @@
 """The fingerprint of a dataset: sha256 over all cells in a canonical form, independent of the order of the rows.
 
-One changed cell, name, kind or class gives another mark; the order of rows, and how Arrow cuts them into chunks, do
-not. Texts are UTF-8, numbers IEEE 754 with one NaN and one zero, times microseconds, all little-endian.
+One changed cell, name, kind or class changes the fingerprint; the order of rows, and how Arrow chunks them, do not.
+Texts are UTF-8, numbers IEEE 754 with one NaN and one zero, times microseconds, all little-endian.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def dataset_fingerprint(examples: Examples) -> str:
 
 
 def _described(field: InputField) -> dict[str, Any]:
-    """A field as every mark has it: with the words for kinds that were in use when the first marks were made."""
+    """A field as every fingerprint has it: with the names of kinds that were in use when the first ones were made."""
     words = {kind: former for former, kind in FORMER_KINDS.items()}
     kind = words.get(field.kind, field.kind)
     return {"name": field.name, "kind": kind, "optional": field.optional, "unit": field.unit, "role": field.role}
@@ -56,7 +56,7 @@ def _described(field: InputField) -> dict[str, Any]:
 def row_hashes(examples: Examples, *, target: bool = True) -> U64:
     """64 bits of each row's inputs, and of its target: uint64 (n), the same for equal rows in any dataset.
 
-    They tell rows apart and hide nothing: no cryptography is in them.
+    They distinguish rows; they are not cryptographic.
     """
     found = np.zeros(len(examples), np.uint64)
     for place, name in enumerate(examples.inputs.column_names):
@@ -65,7 +65,7 @@ def row_hashes(examples: Examples, *, target: bool = True) -> U64:
 
 
 def row_names(examples: Examples) -> U64:
-    """What each row is told apart by, uint64 (n): its name, or its contents where rows have no names."""
+    """The key of each row, uint64 (n): its name, or a hash of its contents where rows have no names."""
     return row_hashes(examples) if examples.row is None else examples.row.astype(np.int64).view(np.uint64)
 
 

@@ -22,7 +22,7 @@ class _ExamplesHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_examples(examples: Examples, file: Path) -> None:
-    """Write what is learned from: inputs, target, times and groups, not the attributes."""
+    """Write what is trained on: inputs, target, times and groups, not the attributes."""
     table = examples.inputs.select([field.name for field in examples.fields])
     table = table.append_column(_TARGET, pa.array(examples.target))
     for name, values in ((_TIME, examples.time), (_GROUP, examples.group)):
@@ -35,7 +35,7 @@ def write_examples(examples: Examples, file: Path) -> None:
 
 
 def read_examples(file: Path) -> Examples:
-    """The examples that were written, mapped from the file."""
+    """The examples in a file that `write_examples` wrote, memory-mapped."""
     table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
     about = msgspec.json.decode(table.schema.metadata[_ABOUT], type=_ExamplesHeader)
     names = set(table.column_names)

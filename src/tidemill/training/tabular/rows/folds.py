@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from tidemill.models.tabular.examples import Examples
 
 I64 = NDArray[np.int64]
-#: Rows to learn from, and rows held out: places, int64, rising.
+#: Training rows and held-out rows: indices, int64, rising.
 Fold = tuple[I64, I64]
 
 #: Share of the latest rows that are held out where rows have a time.
 LATEST = 0.2
 COUNT = 5
-#: Above so many rows only one fold is held out: a fifth of many rows says enough.
+#: Above so many rows only one fold is held out: a fifth of many rows is precise enough.
 _MANY = 300_000
 
 

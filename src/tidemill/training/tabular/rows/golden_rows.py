@@ -1,6 +1,6 @@
 """Golden rows: synthetic rows, each column's values drawn independently, to compare two forms of a model.
 
-They go into the bundle, so no row of the data is among them: texts are frequent ones, numbers lie between quantiles.
+They are stored in the bundle, so none is a row of the data: texts are frequent ones, numbers lie between quantiles.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _TEXT = "never seen before"
 
 
 def golden_inputs(examples: Examples, *, seed: int = 0) -> pa.Table:
-    """64 rows of the examples' fields: each column drawn by itself, some cells missing, some texts never seen."""
+    """64 rows of the examples' fields: each column drawn independently, some cells missing, some texts unseen."""
     rng = np.random.default_rng(seed)
     columns = {field.name: _drawn(field, examples.inputs[field.name], rng) for field in examples.fields}
     return pa.table(columns)
 
 
 def golden_of(model: TabularModel, examples: Examples, *, seed: int = 0) -> Golden | None:
-    """The rows with the model's answers; `None` where an input names a person, of whom no row is kept."""
+    """The rows with the model's predictions; `None` where an input identifies a person: no such row is stored."""
     if any(field.role == "subject" for field in model.recipe.inputs):
         return None
-    fields = model.recipe.inputs  # some may be required that the examples leave open
+    fields = model.recipe.inputs  # some may be required that are optional in the examples
     inputs = golden_inputs(replace(examples, fields=fields), seed=seed)
     return inputs, np.asarray(model.answer(inputs), np.float64)
 

@@ -14,7 +14,7 @@ from tidemill.models.tabular.link_functions import MOST
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Measure = Literal["log_loss", "mae", "rmse", "poisson_deviance"]
-#: The measure that decides where nobody says otherwise.
+#: The main metric by default.
 USUAL: dict[Task, Measure] = {
     "binary": "log_loss",
     "classes": "log_loss",
@@ -54,7 +54,7 @@ def mean_of(losses: F64, blocks: I64) -> Metric:
 
 
 def shown(mean: Metric, measure: Measure) -> Metric:
-    """The mean loss as people know it: the root of it for `rmse`."""
+    """The mean loss as it is usually reported: its root for `rmse`."""
     if measure != "rmse":
         return mean
     return Metric(value=mean.value**0.5, low=max(mean.low, 0.0) ** 0.5, high=max(mean.high, 0.0) ** 0.5)

@@ -23,7 +23,7 @@ MOST = 100_000
 def read_rows(file: Path) -> pa.Table:
     """The rows of a `.csv` with a header, a `.parquet` file, or a `.json` file that is a list of objects.
 
-    Raises `ImportRefused` where it cannot be read so.
+    Raises `ImportRefused` where it cannot be read.
     """
     try:
         return _read(file)
@@ -39,18 +39,18 @@ def _read(file: Path) -> pa.Table:
         return pyarrow.parquet.read_table(file).slice(0, MOST)
     if file.suffix == ".json":
         return pa.Table.from_pylist(msgspec.json.decode(file.read_bytes(), type=list[dict[str, Any]])[:MOST])
-    raise ImportRefused(f"{file} is no .csv, .parquet or .json")
+    raise ImportRefused(f"{file} is not a .csv, .parquet or .json file")
 
 
 def fields_of_rows(rows: pa.Table) -> tuple[InputField, ...]:
-    """The columns as fields, by their types. Raises `ImportRefused` for a column that no field can be."""
+    """The columns as fields, by their types. Raises `ImportRefused` for an unsupported type."""
     return tuple(InputField(name=column.name, kind=_kind(column)) for column in rows.schema)
 
 
 def _kind(column: pa.Field) -> Kind:
     kind = kind_of_arrow(column.type)
     if kind is None:
-        raise ImportRefused(f"column {column.name!r} is {column.type}, which no field can be")
+        raise ImportRefused(f"column {column.name!r} is {column.type}, which is not a supported type")
     return kind
 
 
@@ -61,7 +61,7 @@ def class_numbers(column: pa.ChunkedArray, classes: tuple[str, ...]) -> NDArray[
     unknown = sorted({name for name in named if name not in place})
     if unknown:
         raise ImportRefused(
-            f"the target holds {unknown[0]!r}, and the classes are {', '.join(classes)}",
+            f"the target contains {unknown[0]!r}, but the classes are {', '.join(classes)}",
             tip=f'{nearest(unknown[0], classes)}; name them in the card: "classes": ["no", "yes"]',
         )
     return np.asarray([place[name] for name in named], np.float64)

@@ -1,7 +1,7 @@
 """Train/test splits: by time, by group, or at random by the hash of a row's key.
 
-By time is what a model meets in life, so it comes first. A draw by hash is stable: a row that is added moves no other
-one to the other side, and the order of rows does not matter.
+A split by time matches how a model is used, so it comes first. A draw by hash is stable: adding a row moves no other
+row to the other side, and the order of rows does not matter.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Mask = npt.NDArray[np.bool_]
 _SALT = 20_260
 #: A draw whose test share is off by more than this factor is replaced by taking groups in the order of their hashes.
 _OFF = 2.0
-#: Rows that a test needs at least, and the fewest rows of a class in it.
+#: Fewest rows that a split needs, and fewest rows of a class in the test.
 FEWEST_ROWS, FEWEST_OF_CLASS = 50, 2
 
 
@@ -34,19 +34,21 @@ class SplitRule:
     """How to split: `auto` is by time where rows have times, else by group where there are groups, else at random."""
 
     by: Literal["auto", "time", "group", "random"] = "auto"
-    #: Share of the rows that are tested on.
+    #: Share of the rows that are the test.
     share: float = 0.2
-    #: Rows from this time on are tested (microseconds), in place of the latest share.
+    #: Rows from this time on are the test (microseconds), instead of the latest share.
     at: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
-            raise SettingRefused(f"a test of {self.share:g} of the rows is none", tip="give a share such as 0.2")
+            raise SettingRefused(
+                f"a test share of {self.share:g} is not between 0 and 1", tip="use a share such as 0.2"
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Places of the rows to learn from and of those to test on, int64, both rising; and how they came about."""
+    """Indices of the training rows and of the test rows, int64, both rising; and how they were split."""
 
     train: I64
     test: I64
@@ -59,15 +61,15 @@ class Split:
 
 
 def split_examples(examples: Examples, rule: SplitRule | None = None) -> Split:
-    """The rows on two sides; `TooLittleData` where there is no honest test.
+    """Training and test rows; `TooLittleData` where no honest test is possible.
 
-    By time every row of the test is later than every row that is learned from; rows at the boundary's instant are all
-    tested. By group, groups stay whole. Raises `SettingRefused` where rows lack what the rule asks for.
+    By time every test row is later than every training row; rows at the boundary's instant are all test rows. By group,
+    groups stay whole. Raises `SettingRefused` where rows lack what the rule needs.
     """
     rule = rule or SplitRule()
     by = _by(examples, rule)
     if len(examples) < FEWEST_ROWS:
-        raise TooLittleData(f"{len(examples)} rows are too few to test on: {FEWEST_ROWS} is the least")
+        raise TooLittleData(f"{len(examples)} rows are too few to test on: at least {FEWEST_ROWS} are needed")
     test, at = {"time": _by_time, "group": _by_group, "random": _at_random}[by](examples, rule)
     split = Split(
         np.flatnonzero(~test), np.flatnonzero(test), by, at, _words(by, at, test), _both_sides(examples, test)
@@ -83,14 +85,14 @@ def _by(examples: Examples, rule: SplitRule) -> Literal["time", "group", "random
         return "random" if examples.group is None else "group"
     by = "time" if rule.by == "auto" else rule.by
     if by == "time" and examples.time is None:
-        raise SettingRefused("a split by time was asked for, and the rows have no times", tip="name their time column")
+        raise SettingRefused("a split by time was requested, but the rows have no times", tip="name the time column")
     if by == "group" and examples.group is None:
-        raise SettingRefused("a split by group was asked for, and the rows have no groups", tip="name their group")
+        raise SettingRefused("a split by group was requested, but the rows have no groups", tip="name the group")
     return by
 
 
 def _by_time(examples: Examples, rule: SplitRule) -> tuple[Mask, int | None]:
-    """Of all instants the one from which on the share of rows comes nearest to what was asked."""
+    """The instant from which on the share of rows is nearest to the requested one."""
     assert examples.time is not None
     if rule.at is not None:
         return examples.time >= rule.at, rule.at
@@ -107,7 +109,7 @@ def _by_group(examples: Examples, rule: SplitRule) -> tuple[Mask, int | None]:
     assert examples.group is not None
     groups, code, n = np.unique(examples.group, return_inverse=True, return_counts=True)
     if len(groups) < 2:
-        raise TooLittleData("all rows are of one group, so none can be kept apart", tip="split at random")
+        raise TooLittleData("all rows belong to one group, so no group can be held out", tip="split at random")
     drawn = uniform(groups.astype(np.int64).view(np.uint64))
     taken = drawn < rule.share
     share = n[taken].sum() / len(examples)
@@ -119,7 +121,7 @@ def _by_group(examples: Examples, rule: SplitRule) -> tuple[Mask, int | None]:
 
 
 def _at_random(examples: Examples, rule: SplitRule) -> tuple[Mask, int | None]:
-    """Rows whose hash is small; a class that would miss a side has its row of the smallest, or largest, hash there."""
+    """Rows whose hash is small; a class that would be missing on a side gets its row of smallest or largest hash."""
     drawn = uniform(row_names(examples))
     test = drawn < rule.share
     if examples.task in ("binary", "classes"):
@@ -133,31 +135,33 @@ def _at_random(examples: Examples, rule: SplitRule) -> tuple[Mask, int | None]:
 
 
 def uniform(names: npt.NDArray[np.uint64], *, salt: int = _SALT) -> F64:
-    """A number from 0 to 1 for each name, float64 (n): always the same one."""
+    """A number from 0 to 1 for each key, float64 (n): always the same one."""
     return (mixed(mixed(names, salt), salt) >> np.uint64(11)).astype(np.float64) / 2**53
 
 
 def _check(examples: Examples, split: Split) -> None:
-    """That the test is honest and large enough; a split by time that overlaps would be a mistake of ours."""
+    """Check that the test is large enough; a split by time that overlaps would be a bug of this module."""
     if not len(split.train) or not len(split.test):
-        raise TooLittleData(f"{len(split.train):,} rows to learn from and {len(split.test):,} to test on are no split")
+        raise TooLittleData(
+            f"a split needs rows on both sides: {len(split.train):,} to train on, {len(split.test):,} to test"
+        )
     if split.by == "time":
         assert examples.time is not None
         assert examples.time[split.train].max() < examples.time[split.test].min()
     if examples.task in ("binary", "classes"):
-        for side, places in (("learn from", split.train), ("test on", split.test)):
+        for side, places in (("train on", split.train), ("test on", split.test)):
             n = np.sort(np.unique(examples.target[places], return_counts=True)[1])
             if len(n) < 2 or n[-2] < FEWEST_OF_CLASS:
-                raise TooLittleData(f"the {len(places):,} rows to {side} are of one class, or nearly")
+                raise TooLittleData(f"the {len(places):,} rows to {side} are of a single class, or nearly so")
 
 
 def _words(by: str, at: int | None, test: Mask) -> str:
     n = f"{int(test.sum()):,} of {len(test):,} rows ({test.mean():.0%})"
     if at is not None:
         day = datetime.fromtimestamp(at / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        return f"the latest {n}, from {day} on, are tested; all earlier ones are learned from"
-    drawn = "whole groups" if by == "group" else "rows"
-    return f"{drawn} drawn by a fixed hash of their names are tested: {n}"
+        return f"split by time: the latest {n}, from {day} on, are the test; all earlier rows are for training"
+    drawn = "split by group" if by == "group" else "random split"
+    return f"{drawn}, by a fixed hash of the {'group' if by == 'group' else 'row'} keys: {n} are the test"
 
 
 def _both_sides(examples: Examples, test: Mask) -> tuple[str, ...]:
@@ -170,6 +174,6 @@ def _both_sides(examples: Examples, test: Mask) -> tuple[str, ...]:
         return ()
     n_groups = len(np.unique(examples.group[test]))
     return (
-        f"{len(groups):,} of the {n_groups:,} groups in the test ({known.mean():.0%} of its rows) also have rows that "
-        "were learned from: the figures are for groups that are known; for new ones split by group and compare",
+        f"{len(groups):,} of the {n_groups:,} groups in the test ({known.mean():.0%} of its rows) also have training "
+        "rows: the metrics are for known groups. For new groups, split by group and compare",
     )

@@ -12,27 +12,27 @@ from tidemill.core.kinds import Kind
 from tidemill.models.tabular.design_matrix import inputs_of, numbers
 from tidemill.models.tabular.examples import Examples
 
-#: A text with so large a share of distinct values among at least so many rows names the row: it says nothing of others.
+#: A text with so large a share of distinct values among at least so many rows is an ID: it does not generalise.
 _NAMES_ROWS, _AT_LEAST = 0.95, 50
-#: A time this closely tied to the time of the row lies beyond all that was learned by the time it is asked.
+#: A time this closely correlated with the time of the row is always beyond the training range when it is served.
 _TIED = 0.99
 
 
 @dataclass(frozen=True)
 class TableColumn:
-    """One input that is learned from. `levels`: the texts that occur, the most frequent first."""
+    """One input that is trained on. `levels`: the texts that occur, the most frequent first."""
 
     name: str
     kind: Kind
     n_missing: int
     levels: tuple[str, ...] = ()
-    #: The value itself counts; of a time that runs with the rows only its parts do.
+    #: The value itself is used; of a time that rises with the rows only its parts are.
     plain: bool = True
 
 
 @dataclass(frozen=True)
 class TableColumns:
-    """The inputs that are learned from, and a sentence for each that is not."""
+    """The inputs that are trained on, and a sentence for each that is left out."""
 
     kept: tuple[TableColumn, ...]
     notes: tuple[str, ...]
@@ -44,7 +44,7 @@ class TableColumns:
 
 
 def columns_of(examples: Examples) -> TableColumns:
-    """Look at every input of the rows once."""
+    """The role of every input of the rows."""
     kept, notes = [], []
     inputs = inputs_of(examples.inputs, examples.fields)
     for field in examples.fields:
@@ -64,10 +64,12 @@ def _column(examples: Examples, name: str, kind: Kind, values: pa.Array) -> Tabl
         return f"{name} was left out: it has the same value in all {n} rows"
     if kind == "str":
         if n - n_missing >= _AT_LEAST and distinct >= _NAMES_ROWS * (n - n_missing):
-            return f"{name} was left out: {distinct} different texts in {n - n_missing} rows name the row"
+            return (
+                f"{name} was left out: {distinct} distinct texts in {n - n_missing} rows, so it looks like an ID column"
+            )
         return TableColumn(name, kind, n_missing, _levels(values))
     if kind == "int" and n >= _AT_LEAST and distinct == n and _spread(values) == n - 1:
-        return f"{name} was left out: it numbers the rows"
+        return f"{name} was left out: it is a row number"
     return TableColumn(name, kind, n_missing, plain=kind != "time" or not _runs_with_rows(examples, values))
 
 
@@ -82,7 +84,7 @@ def _spread(values: pa.Array) -> int:
 
 
 def _runs_with_rows(examples: Examples, values: pa.Array) -> bool:
-    """Whether a time rises with the time of the rows, so that every row to come lies beyond what was learned."""
+    """Whether a time rises with the time of the rows, so that every future row is beyond the training range."""
     if examples.time is None:
         return False
     here = numbers(values)

@@ -1,7 +1,7 @@
 """Encodings of a table for each learner, and its design matrix with target statistics fitted in the fold.
 
-A figure learned for a text from rows that are then learned from tells the target of those rows: their own figure comes
-from the other fifths of them, as in scikit-learn's `TargetEncoder` (Micci-Barreca 2001 for the shrinking).
+A target mean fitted on the rows that are then trained on would leak their targets: it is computed out of fold, from the
+other fifths of the rows, as in scikit-learn's `TargetEncoder` (Micci-Barreca 2001 for the shrinking).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tidemill.training.tabular.rows.table_columns import TableColumn, TableColum
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
-#: Levels of a text that become a column each, that keep a code, and classes whose share is learned for a text.
+#: Most levels of a text that become a column each, that get a code, and classes whose share is fitted for a text.
 ONE_HOT, CODED, SHARES = 64, 255, 10
-#: So many rows of the whole stand behind the figure of a text, besides its own.
+#: Prior rows with the overall mean that shrink the mean of a text.
 PRIOR_ROWS = 10.0
-#: Texts with more levels than this are learned together with each other, at most so many of them.
+#: Texts with more levels than this are also combined in pairs, at most so many of them.
 _PAIRED_FROM, _PAIRED = 20, 4
 _INNER_FOLDS = 5
 _PARTS = ("hour", "weekday", "month", "day", "year")
@@ -34,7 +34,7 @@ _PARTS = ("hour", "weekday", "month", "day", "year")
 
 @dataclass(frozen=True)
 class TargetMeanOf:
-    """A `TargetMean` that is still to be learned: of the target, or of how often it is the class number `of`."""
+    """A `TargetMean` that is still to be fitted: of the target, or of the share of the class number `of`."""
 
     inputs: tuple[str, ...]
     of: int | None = None
@@ -44,7 +44,7 @@ Wanted = Encoder | TargetMeanOf
 
 
 def for_curves(columns: TableColumns, examples: Examples) -> tuple[Wanted, ...]:
-    """What the sum of curves reads: numbers, parts of times, codes of texts, figures of those with many levels."""
+    """Encodings for the GAM: numbers, parts of times, codes of texts, target means of those with many levels."""
     found: list[Wanted] = []
     for column in columns.kept:
         if column.kind != "str":
@@ -57,7 +57,7 @@ def for_curves(columns: TableColumns, examples: Examples) -> tuple[Wanted, ...]:
 
 
 def for_leafwise(columns: TableColumns, examples: Examples) -> tuple[Wanted, ...]:
-    """What LightGBM reads: codes of texts as its own categories, figures of those with many levels and their pairs."""
+    """Encodings for LightGBM: codes of texts as native categories, target means of those with many levels and pairs."""
     found: list[Wanted] = []
     for column in columns.kept:
         found += [_code(column)] if column.kind == "str" else _plain(column, examples)
@@ -67,7 +67,7 @@ def for_leafwise(columns: TableColumns, examples: Examples) -> tuple[Wanted, ...
 
 
 def for_symmetric(columns: TableColumns, examples: Examples) -> tuple[Wanted, ...]:
-    """What CatBoost reads, numbers only: a column for each level of a text, or a figure where there are many."""
+    """Encodings for CatBoost, numbers only: one-hot columns of a text, or a target mean where levels are many."""
     found: list[Wanted] = []
     for column in columns.kept:
         if column.kind != "str":
@@ -102,13 +102,13 @@ def _means(names: tuple[str, ...], examples: Examples) -> list[TargetMeanOf]:
 
 
 def _pairs(columns: TableColumns, examples: Examples) -> list[TargetMeanOf]:
-    """Texts of many levels two by two: a trip is its two ends together."""
+    """Pairs of texts with many levels: a trip is its two ends together."""
     many = [column.name for column in columns.texts if len(column.levels) > _PAIRED_FROM][:_PAIRED]
     return [] if examples.task == "classes" else [TargetMeanOf(pair) for pair in combinations(many, 2)]
 
 
 class EncodedTable:
-    """The design of some rows for one list of wanted encoders; what needs no target is made once."""
+    """The design matrix of some rows for one list of encoders; what needs no target is computed once."""
 
     def __init__(self, examples: Examples, wanted: Sequence[Wanted], target: F64) -> None:
         self.wanted, self._target = tuple(wanted), target
@@ -118,7 +118,7 @@ class EncodedTable:
         self._texts = {one.inputs: _coded(inputs, one.inputs) for one in wanted if isinstance(one, TargetMeanOf)}
 
     def learned_on(self, fit: I64, *, seed: int) -> tuple[F64, tuple[Encoder, ...]]:
-        """The design of the rows `fit` with figures from others of them, and the encoders for all other rows."""
+        """The design matrix of the rows `fit` with out-of-fold target means, and the encoders for all other rows."""
         inner = np.random.default_rng(seed).permutation(len(fit)) % _INNER_FOLDS
         columns: list[F64] = []
         encoders: list[Encoder] = []
@@ -136,7 +136,7 @@ class EncodedTable:
         return _matrix(columns, len(fit)), tuple(encoders)
 
     def rows(self, places: I64, encoders: Sequence[Encoder]) -> F64:
-        """The design of other rows, with the figures that `encoders` carry."""
+        """The design matrix of other rows, with the target means in `encoders`."""
         columns, place = [], 0
         for one, encoder in zip(self.wanted, encoders, strict=True):
             if isinstance(one, TargetMeanOf):
@@ -158,7 +158,7 @@ def _matrix(columns: list[F64], n: int) -> F64:
 
 
 def _coded(inputs: dict[str, pa.Array], names: tuple[str, ...]) -> tuple[list[str], I64]:
-    """The keys of some texts together, as `TargetMean` makes them, and which of them each row has."""
+    """The combined keys of some texts, as `TargetMean` makes them, and the code of each row."""
     keys: list[str] = [""]
     codes = np.zeros(len(inputs[names[0]]), np.int64)
     for name in names:
