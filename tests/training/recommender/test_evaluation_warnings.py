@@ -41,7 +41,7 @@ def test_a_sound_world_is_silent() -> None:
 
 def test_events_at_exactly_the_split() -> None:
     split = planted(*[(f"z{n}", "i000", SPLIT.at / DAY) for n in range(60)])
-    (sentence,) = said(split, "at exactly the split")
+    (sentence,) = said(split, "exactly at the split")
     n = int((split.test.time == split.at).sum())
     assert sentence.startswith(f"{n} events ({n / len(split.test):.1%} of the test)")
     assert n >= 60

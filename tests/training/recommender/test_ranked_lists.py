@@ -95,12 +95,12 @@ def test_what_is_wrong_with_lists_is_told(tmp_path: Path) -> None:
     found = measure_ranker(lists, SPLIT, told=lists.told(users)).evaluation
     sentences = "\n".join(found.warnings)
     assert "a file does not show when its lists were made" in sentences
-    assert "1 of 5 rows (20.0%) name an item that nobody ever took" in sentences
+    assert "1 of 5 rows (20.0%) name an item without any event" in sentences
     assert "1 users of the file have no event" in sentences
     n_users = found.slices[0].n_users
-    assert f"{n_users - 1} of {n_users} questions" in sentences
-    assert "25.0% of the places held an item that the user had already" in sentences
-    assert "25.0% of the places repeated an item" in sentences
+    assert f"{n_users - 1} of {n_users} queries" in sentences
+    assert "25.0% of the positions held an item that the user already had" in sentences
+    assert "25.0% of the positions repeated an item" in sentences
     hit = measure_ranker(lists, SPLIT).per_user["ndcg@10"]
     assert (
         np.count_nonzero(hit) == 1
@@ -155,7 +155,7 @@ def test_a_file_that_is_no_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing):
         read_ranked(tmp_path / "nowhere.csv", [], [])
     (tmp_path / "lists.xlsx").write_bytes(b"PK")
-    with pytest.raises(SourceUnknown, match="ending"):
+    with pytest.raises(SourceUnknown, match="unknown file extension"):
         read_ranked(tmp_path / "lists.xlsx", [], [])
     (tmp_path / "lists.parquet").write_bytes(b"not parquet")
     with pytest.raises(SourceUnknown, match="cannot be read as parquet"):

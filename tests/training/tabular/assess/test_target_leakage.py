@@ -57,7 +57,7 @@ def leak_of(kind: str, examples: Examples) -> Examples:
 def test_an_input_that_knows_the_answer_is_named(clean, kind):
     found = said(leak_of(kind, clean))
     assert found and all("`leak`" in sentence for sentence in found)
-    assert any("leave it out" in sentence for sentence in found)
+    assert any("leave it out" in sentence.lower() for sentence in found)
 
 
 @pytest.mark.parametrize("task", ["number", "count", "classes"])
