@@ -106,7 +106,7 @@ def never(*_: object) -> str:
 UNFIT: dict[str, tuple[str, list[str], type[TidemillError], str]] = {
     "one class": ("m.csv", [HEADER, *lines(never)], TargetUnfit, "the one value"),
     "no target": ("m.csv", [HEADER, *lines(lambda *_: "")], TooLittleData, "no row with a 'left'"),
-    "ten rows": ("m.csv", [HEADER, *lines(n=10)], TooLittleData, "10 training rows are too few: at least 20 are needed"),
+    "ten rows": ("m.csv", [HEADER, *lines(n=10)], TooLittleData, "10 training rows are too few: at least 20"),
     "times": ("m.csv", [HEADER, *lines(lambda a, *_: f"2024-01-{1 + int(a):02d}")], TargetUnfit, "is a time"),
     "names": ("m.csv", [HEADER, *lines(lambda a, *_: f"row {a}")], TargetUnfit, "it looks like an ID column"),
     "no input": ("m.csv", ["left", *(row[-1] for row in ROWS)], TidemillError, "has no input"),

@@ -476,7 +476,7 @@ def test_a_comparison_shows_only_what_differs(busy: Any) -> None:
         ("parameters", "half_life", ("180 days", "360 days")),
         ("data", "ratings", ("@21", "@22")),
         ("data", "through", ("10 Sep 2018", "11 Sep 2018")),
-        ("code", "commit", ("9c1f07a2b8d3", "9c1f07a2b8d3 and files that differ from it")),
+        ("code", "commit", ("9c1f07a2b8d3", "9c1f07a2b8d3 with local changes")),
     ]
     assert made.same > 4
     assert made.commands[0].text == "tidemill compare for_you#1 for_you#2"

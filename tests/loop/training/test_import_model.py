@@ -146,16 +146,16 @@ def test_what_is_refused_leaves_nothing(project: Project, tmp_path: Path) -> Non
     pickle.write_bytes(b"\x80\x04N.")
     graph.write_bytes(linear())
     rows.write_text("only\n1\n")
-    with pytest.raises(ImportRefused, match="neither an ONNX graph nor LightGBM's text"):
+    with pytest.raises(ImportRefused, match="neither an ONNX model nor a LightGBM text model"):
         imported(project, "wait", pickle, card=card(tmp_path))
     with pytest.raises(ImportRefused, match="does not name its inputs"):
         imported(project, "wait", graph, card=card(tmp_path))
-    with pytest.raises(ImportRefused, match="reads 2 numbers, and the rows have 1"):
+    with pytest.raises(ImportRefused, match="reads 2 numbers, but the rows have 1"):
         imported(project, "wait", graph, card=card(tmp_path), golden=rows)
     with pytest.raises(OriginMissing, match="pins the sha256"):
         imported(project, "wait", graph, card=card(tmp_path, sha256="0" * 64))
     graph.write_bytes(b"\x80\x04N.")
-    with pytest.raises(NotPublishable, match="cannot be taken"):
+    with pytest.raises(NotPublishable, match="cannot be used"):
         imported(project, "wait", graph, card=card(tmp_path))
     stores, _ = project.open()
     assert stores.releases.models() == []
