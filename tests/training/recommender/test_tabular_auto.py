@@ -134,7 +134,7 @@ def test_no_input_that_says_anything_leaves_the_baseline(tmp_path: Path) -> None
 
 def test_too_little_is_refused(tmp_path: Path) -> None:
     rows = mixed("binary", 60)
-    with pytest.raises(TooLittleData, match="19 rows"):
+    with pytest.raises(TooLittleData, match="19 training rows"):
         choice_of(rows.take(np.arange(19)), tmp_path)
     with pytest.raises(TooLittleData, match="same class"):
         choice_of(rows.take(np.flatnonzero(rows.target == 1)), tmp_path)
