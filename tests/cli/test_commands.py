@@ -54,7 +54,7 @@ def test_a_project_lives(shop: Path) -> None:
     assert (again["increments"], again["publications"]) == (0, 0)
     asked("run", "--until", "2026-03-22", at=shop)
 
-    assert any("never learned" in need["what"] for need in asked("status", at=shop)["needs"])
+    assert any("has not been trained" in need["what"] for need in asked("status", at=shop)["needs"])
     first = asked("train", "for_you", at=shop)
     assert (first["release"], first["anew"]) == ("for_you@1", True)
     assert asked("train", "for_you", at=shop) == {**first, "anew": False}

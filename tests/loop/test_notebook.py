@@ -168,7 +168,7 @@ def test_it_runs_on_simulated_days(simulated: Done) -> None:
 def test_it_runs_on_real_ratings_with_nothing_live(magazines: Done) -> None:
     went_through(magazines)
     kept_its_runs(magazines, before=0)
-    assert "nothing is live yet: tidemill train for_you" in magazines.texts("printed")
+    assert "no champion yet: tidemill train for_you" in magazines.texts("printed")
     shown = magazines.texts("text/html")
     assert shown.count("<circle") == 600
     assert "a-color-secondary" not in shown, "a title's markup is shown"

@@ -185,7 +185,7 @@ def test_trials_of_a_stopped_run_are_gone_on_with(shop: Project, monkeypatch: py
     assert [trial.number for trial in trials] == list(range(len(trials)))
     assert trials[0].value == 0.5  # as it was kept, not done again
     assert trials[1].state == "finished"  # what was late was tried again
-    assert any("goes on with 1 trials of for_you#1, which" in note for note in run.notes)
+    assert any("resumes with 1 trials of for_you#1, which" in note for note in run.notes)
 
 
 @pytest.mark.slow

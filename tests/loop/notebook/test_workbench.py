@@ -199,7 +199,7 @@ def test_the_drawing_has_its_table(bench: Workbench) -> None:
     text = bench.map("for_you", made, neighbours=3)._repr_html_()
     page = Elements(text)
     assert page.opened.count("circle") == page.opened.count("tr") - 1 == 15
-    assert "all other" not in text and "c0" in text
+    assert "</i>other<" not in text and "c0" in text
 
 
 def test_activity_counts_every_span() -> None:

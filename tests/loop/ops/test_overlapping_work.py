@@ -188,5 +188,5 @@ def test_a_refresh_does_not_undo_what_somebody_did_meanwhile(tmp_path: Path) -> 
 
     report = run(stores, graph, until=FIRST + 11 * DAY, progress=progress)
     assert report.refreshed == []
-    assert "for_you@3 was not promoted: for_you@1 went live while it was counted" in report.notes
+    assert "for_you@3 was not promoted: for_you@1 became the champion meanwhile" in report.notes
     assert stores.releases.get("for_you@champion").name == "for_you@1"

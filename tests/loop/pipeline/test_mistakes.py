@@ -38,7 +38,7 @@ def mend(project: Project, old: str, new: str) -> None:
 def test_a_function_that_fails_on_rows_is_named_and_nothing_of_the_increment_is_taken(project: Project) -> None:
     project.write("reviews-1.csv", good(FIRST))
     mend(project, "return reviews.unique(", 'return reviews.with_columns(x=nw.col("item_id").cast(nw.Int64)).unique(')
-    with pytest.raises(FunctionFailed, match="table 'ratings' failed on rows") as raised:
+    with pytest.raises(FunctionFailed, match="table 'ratings' failed on the rows") as raised:
         project.run(FIRST)
     assert "i1" not in raised.value.message  # an engine's message quotes values; ours does not
     mend(project, '.with_columns(x=nw.col("item_id").cast(nw.Int64))', "")
@@ -132,7 +132,7 @@ def test_a_recommender_of_names_in_quotes_is_refused(given: dict[str, object]) -
 
     mill = Mill("m")
     about = {"interactions": mill.stream("clicks", Click, key="item_id"), "learn": tm.popularity(), "slate": None}
-    with pytest.raises(TypeMismatch, match=r"is neither a stream nor a table|is no feature view"):
+    with pytest.raises(TypeMismatch, match=r"is neither a stream nor a table|is not a feature view"):
         mill.recommender("r", **(about | given))  # type: ignore[arg-type]
 
 

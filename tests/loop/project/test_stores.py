@@ -23,7 +23,7 @@ def test_a_ledger_that_is_gone_is_missed_and_none_is_begun_in_its_place(project:
     ledger = project.path / ".tidemill" / "ledger.sqlite"
     for file in ledger.parent.glob("ledger.sqlite*"):
         file.rename(file.with_name("away-" + file.name))
-    with pytest.raises(LedgerMissing, match="has lived before"):
+    with pytest.raises(LedgerMissing, match="has run before"):
         project.open()
     assert not ledger.exists()
 

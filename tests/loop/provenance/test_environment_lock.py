@@ -48,13 +48,13 @@ def test_libraries_that_are_loaded_or_asked_for_are_needed(lock: EnvironmentLock
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"python": "3.9.1"}, "python: 3.9.1 was recorded, and "),
-        ({"cpu": "Z80"}, "cpu: Z80 was recorded, and "),
-        ({"cores": 999}, "cores: 999 was recorded, and "),
+        ({"python": "3.9.1"}, "python: recorded 3.9.1, here "),
+        ({"cpu": "Z80"}, "cpu: recorded Z80, here "),
+        ({"cores": 999}, "cores: recorded 999, here "),
         ({"flags": ("mmx",)}, "processor flags: "),
-        ({"threads": {"OMP_NUM_THREADS": "77"}}, "threads: OMP_NUM_THREADS was 77, and is "),
-        ({"sources": "0" * 64}, "tidemill 0.1.0 has other files here"),
-        ({"tidemill": "0.0.1"}, "tidemill 0.0.1 was recorded, and "),
+        ({"threads": {"OMP_NUM_THREADS": "77"}}, "threads: recorded OMP_NUM_THREADS=77, here OMP_NUM_THREADS="),
+        ({"sources": "0" * 64}, "tidemill 0.1.0: its files ("),
+        ({"tidemill": "0.0.1"}, "tidemill: recorded 0.0.1, here "),
     ],
 )
 def test_each_point_is_named(lock: EnvironmentLock, change: dict[str, Any], says: str) -> None:
@@ -69,11 +69,11 @@ def test_libraries_are_told_by_version_and_by_content(lock: EnvironmentLock) -> 
         return changed(lock, installed={**lock.installed, **more}).differences(lock)
 
     older = recorded(numpy=InstalledLibrary(version="1.0", files="", needed=True))
-    assert older == (f"numpy 1.0 was recorded, and {numpy.version} is here",)
+    assert older == (f"numpy: recorded 1.0, here {numpy.version}",)
     touched = recorded(numpy=msgspec.structs.replace(numpy, files="0" * 64))
-    assert touched == (f"numpy {numpy.version} has other files here than were recorded",)
+    assert touched == (f"numpy {numpy.version}: its files differ from those recorded",)
     assert recorded(gone=InstalledLibrary(version="1.0", files="", needed=True)) == (
-        "gone 1.0 was recorded and is not here",
+        "gone: recorded 1.0, not installed here",
     )
     assert recorded(gone=InstalledLibrary(version="1.0", files="")) == ()  # it was there, and nobody needed it
 

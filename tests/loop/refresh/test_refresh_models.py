@@ -118,7 +118,7 @@ def test_each_day_leaves_the_model_that_would_be_learned_that_day(live: Project,
         report = live.run(day)
         now = champion(live)
         assert report.refreshed == [now.name] == [f"for_you@{n + 1}"]
-        assert report.notes == (["for_you: counted from the whole table, because none were kept yet"] if n == 1 else [])
+        assert report.notes == (["for_you: counted from the whole table, because there are no stored counts"] if n == 1 else [])
         assert bundle(live, now) == learned_anew(live, tmp_path / str(n))
         assert f"fresh{n}" in bundle(live, now)["items.arrow"].decode(errors="ignore")
         card = now.card
@@ -152,7 +152,7 @@ def test_each_refresh_is_a_run(live: Project) -> None:
     assert second.parameters == training.parameters
     assert second.cost is not None
     assert second.cost.wall_s > 0
-    assert "for_you: counted from the whole table, because none were kept yet" in first.notes
+    assert "for_you: counted from the whole table, because there are no stored counts" in first.notes
     assert len(second.notes) == 1  # the machine
 
 
@@ -211,9 +211,9 @@ def test_many_days_at_once_are_one_refresh(live: Project, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("damping=0.25", "damping=0.5", "for_you@1 was learned with another damping than mill.py has"),
-        ("tm.cooccurrence(factors=0", "tm.item_knn(factors=0", "for_you@1 was learned with another learner"),
-        ("tm.trending(days=7)", "tm.trending(days=9)", "for_you@1 has other rules than mill.py"),
+        ("damping=0.25", "damping=0.5", "the setting `damping` of for_you@1 differs from mill.py"),
+        ("tm.cooccurrence(factors=0", "tm.item_knn(factors=0", "the setting `learner` of for_you@1 differs from mill.py"),
+        ("tm.trending(days=7)", "tm.trending(days=9)", "the rules of for_you@1 differ from mill.py"),
     ],
 )
 def test_other_settings_or_rules_are_not_refreshed_and_one_sentence_says_so(
@@ -226,7 +226,7 @@ def test_other_settings_or_rules_are_not_refreshed_and_one_sentence_says_so(
     report = live.run(LAST + DAY)
     assert (report.refreshed, lines(live, "refresh")) == ([], [])
     (note,) = report.notes
-    assert note.startswith(f"for_you is not refreshed: {says}")
+    assert note.startswith(f"for_you cannot be refreshed: {says}")
     stores, graph = live.open()
     (need,) = status(stores, graph).needs
     assert need.command == ("tidemill train for_you --rules-only" if "rules" in says else "tidemill train for_you")
@@ -255,7 +255,7 @@ def test_a_model_of_which_nothing_is_counted_says_so(live: Project) -> None:
     stores.releases.promote(learn(stores, graph, "for_you").release.name)
     live.write("reviews-2.csv", rows_of(LAST + DAY, 1))
     (note,) = live.run(LAST + DAY).notes
-    assert "no part of spectral is made of counts" in note
+    assert "no part of spectral is computed from counts" in note
 
 
 def test_vectors_beside_the_lists_stay(live: Project) -> None:
@@ -283,7 +283,7 @@ def test_what_was_taken_back_does_not_come_back_by_itself(live: Project, tmp_pat
         live.write(f"reviews-day{n}b.csv", rows_of(LAST + n * DAY, 10 + n))
         report = live.run(LAST + n * DAY)
         assert report.refreshed == []
-    assert "for_you@3 was taken back for for_you@2" in report.notes[0]
+    assert "for_you@3 was rolled back to for_you@2" in report.notes[0]
     assert champion(live).number == 2
     live.open()[0].releases.promote("for_you@3")
     live.write("reviews-day4.csv", rows_of(LAST + 4 * DAY, 4))
@@ -473,13 +473,13 @@ def test_plan_and_status_say_when_a_refresh_is_due(live: Project) -> None:
         return step, status(stores, graph)
 
     step, now = said()
-    assert step.why.startswith("for_you@1 has counted everything that is published")
-    assert now.models[0].refresh == "for_you@1 has counted everything that is published"
+    assert step.why.startswith("for_you@1 is up to date with all published rows")
+    assert now.models[0].refresh == "for_you@1 is up to date with all published rows"
     change(live, 'refresh="1 day"', 'refresh="3 days"')
     live.write("reviews-day1.csv", rows_of(LAST + DAY, 1))
     live.run(LAST + DAY)
     step, now = said()
-    assert step.why.startswith(f"for_you@1 is as of {LAST + DAY}, and due every 3 days: 2 to go")
+    assert step.why.startswith(f"for_you@1 is as of {LAST + DAY}; its next refresh is due in 2 days")
     assert now.needs == ()
     change(live, 'refresh="3 days"', 'refresh="1 day"')
     step, now = said()

@@ -172,7 +172,7 @@ def test_a_missing_table_version_is_named(shop: Project) -> None:
     for file in files:
         file.unlink()
     found = reproduce(shop.open()[0], "for_you#1", here=True)
-    assert found.says.startswith(f"not reproduced: table ratings version {version} is gone")
+    assert found.says.startswith(f"not reproduced: table ratings version {version} is missing")
     assert len(found.causes) == len(files)
     line = stores.ledger.last("reproduce", "run:for_you@1")
     assert line is not None
@@ -180,7 +180,7 @@ def test_a_missing_table_version_is_named(shop: Project) -> None:
     manifest = next((shop.path / ".tidemill/lake/_tidemill/manifests/ratings").glob(f"{version}.json"))
     manifest.unlink()
     found = reproduce(shop.open()[0], "for_you#1", here=True)
-    assert f"table ratings version {version} is gone: the manifest" in found.says
+    assert f"table ratings version {version} is missing: the manifest" in found.says
 
 
 def test_changed_code_is_named_by_its_file(shop: Project) -> None:
@@ -216,7 +216,7 @@ def test_another_library_version_is_named_beside_a_bundle_that_is_the_same(
     here = record_numpy(stores, monkeypatch)
     found = reproduce(stores, "for_you#1", here=True)
     assert found.outcome == "bitwise"
-    assert f"numpy 1.26.4 was recorded, and {here} is here" in [cause.says for cause in found.differences]
+    assert f"numpy: recorded 1.26.4, here {here}" in [cause.says for cause in found.differences]
 
 
 def test_another_library_version_is_the_cause_of_another_bundle(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +236,7 @@ def test_another_library_version_is_the_cause_of_another_bundle(shop: Project, m
     monkeypatch.setattr(sys.modules["tidemill.loop.reproduce.reproduce"], "read_environment", lambda *_: changed)
     found = reproduce(stores, "for_you#3", here=True)
     assert found.outcome == "no"
-    assert found.says.startswith("not reproduced: numpy 1.26.4 was recorded, and ")
+    assert found.says.startswith("not reproduced: numpy: recorded 1.26.4, here ")
     assert "lists of 20 items of users differ" in found.says
     assert found.answers == 61
     assert found.largest is not None
@@ -248,7 +248,7 @@ def test_what_left_no_bundle_cannot_be_reproduced(shop: Project) -> None:
     stores, _ = shop.open()
     with stores.runs.begin("for_you", "evaluate"):
         pass
-    with pytest.raises(UsageError, match="left no bundle"):
+    with pytest.raises(UsageError, match="has no bundle"):
         reproduce(stores, "for_you#3", here=True)
 
 

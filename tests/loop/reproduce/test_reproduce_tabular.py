@@ -92,4 +92,4 @@ def test_what_was_searched_is_taken_as_it_was_settled(tmp_path: Path) -> None:
     made = train(*project.open(), "churn")
     found = reproduce(project.open()[0], made.run, here=True)
     assert found.outcome == "bitwise"
-    assert found.notes == (f"the settings that {made.run} settled on were taken, and not searched again",)
+    assert found.notes == (f"the settings that {made.run} chose were used; the search was not repeated",)

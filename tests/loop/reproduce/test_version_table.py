@@ -19,7 +19,7 @@ def test_codes_by_publications(project: Project) -> None:
     project.write("reviews.csv.gz", daily(30, per_day=20, users=60, items=15))
     project.run(LAST, backfill=True)
     stores, _ = project.open()
-    with pytest.raises(UsageError, match="no training of for_you kept its code"):
+    with pytest.raises(UsageError, match="no training of for_you has stored its code"):
         version_table(stores, "for_you")
     _, first = learned(project, learner=knn(30))
     with pytest.raises(UnknownName, match="no training of a model 'for_yuo'"):

@@ -123,7 +123,7 @@ def test_a_card_must_say_who_is_served_and_who_could_be_harmed(project: Project,
 
 
 def test_what_is_not_there_is_said_with_the_next_step(project: Project, tmp_path: Path) -> None:
-    with pytest.raises(ImportRefused, match="nothing at"):
+    with pytest.raises(ImportRefused, match="there is no file or folder"):
         imported(project, "wait", tmp_path / "nothing")
     source = tmp_path / "bare" / "model.onnx"
     source.parent.mkdir()

@@ -77,7 +77,7 @@ def test_status_and_plan_name_the_model(learned: tuple[Project, TrainingResult])
         ("churn", ("churn@1",), None)
     ]
     assert [step.why for step in plan(stores, graph, DAY, stores.settings) if step.what == "churn"] == [
-        "learned once; `tidemill train churn` learns anew"
+        "trained once; `tidemill train churn` trains it again"
     ]
 
 
@@ -106,7 +106,7 @@ def test_a_release_is_measured_on_the_rows_that_came_in_since(tmp_path: Path) ->
     project = churn_project(tmp_path, 300)
     project.run(date(2026, 10, 30), backfill=True)
     train(*project.open(), "churn")
-    with pytest.raises(TooLittleData, match="0 rows came in since churn@1 was learned"):
+    with pytest.raises(TooLittleData, match="0 rows arrived since churn@1 was trained"):
         evaluate_model(*project.open(), "churn")
     made_up(project.path).write(project.path / "data" / "more.csv", 900, seed=8)
     project.run(DAY)
@@ -123,7 +123,7 @@ def test_a_dataset_whose_features_are_other_ones_now_is_refused_by_name(tmp_path
     train(*project.open(), "churn")
     change(project.path, "np.maximum(tenure, 1)", "np.maximum(tenure, 2)")
     stores, graph = project.open()
-    with pytest.raises(DatasetChanged, match="the code of billing is another one"):
+    with pytest.raises(DatasetChanged, match="the code of billing has changed"):
         rebuild_dataset(stores, graph, dataset_named(stores, "churn@1"))
 
 
@@ -150,7 +150,7 @@ def test_a_view_that_is_another_one_than_the_champion_learned_with_needs_somebod
     assert status(stores, graph).needs == ()
     change(project.path, "n_seen=nw.len()", "n_seen=nw.len() * 2")
     (need,) = status(*project.open()).needs
-    assert "seen: the code is another one than churn learned with" in need.what
+    assert "the code of seen has changed since churn was trained" in need.what
     assert need.command == "tidemill train churn"
 
 
@@ -159,7 +159,7 @@ def test_nothing_is_learned_for_a_card_that_says_nothing(tmp_path: Path) -> None
     text = (project.path / "mill.py").read_text()
     (project.path / "mill.py").write_text(
         text.replace("Customers who would leave for a reason", "").replace(
-            " that can be mended: they are called first.", ""
+            " that can be fixed: they are called first.", ""
         )
     )
     project.run(DAY, backfill=True)

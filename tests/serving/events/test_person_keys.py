@@ -71,7 +71,7 @@ def test_a_vault_that_is_away_makes_nobody_wait_and_none_is_begun(tmp_path: Path
 def test_another_vault_in_its_place_is_opened_anew(tmp_path: Path, keys: Keys) -> None:
     path = tmp_path / "vault.sqlite"
     store = ExistingVault(path, lambda: SqliteVault(path))
-    with pytest.raises(LedgerMissing, match="is away"):
+    with pytest.raises(LedgerMissing, match="is unavailable"):
         store.known(["s1"])
     SqliteVault(path).put([("s1", "user_id", b"sealed", b"wrapped")])
     assert store.known(["s1"]) == {"s1"}

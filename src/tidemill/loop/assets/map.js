@@ -4,7 +4,7 @@
   document.querySelectorAll('[data-map="MARK"]').forEach(function (box) {
     if (box.dataset.ready) return;
     box.dataset.ready = "1";
-    var told = JSON.parse(box.querySelector('script[type="application/json"]').textContent);
+    var data = JSON.parse(box.querySelector('script[type="application/json"]').textContent);
     var svg = box.querySelector("svg"), lines = svg.querySelector(".lines"), side = box.querySelector(".told");
     var dots = Array.prototype.slice.call(svg.querySelectorAll("circle"));
     var places = dots.map(function (dot) { return [+dot.getAttribute("cx"), +dot.getAttribute("cy")]; });
@@ -20,20 +20,20 @@
       if (at === shown) return;
       if (shown >= 0) {
         dots[shown].classList.remove("at");
-        told.near[shown].forEach(function (pair) { dots[pair[0]].classList.remove("near"); });
+        data.near[shown].forEach(function (pair) { dots[pair[0]].classList.remove("near"); });
       }
       shown = at;
       svg.classList.add("pointed");
       dots[at].classList.add("at");
       lines.replaceChildren();
-      side.replaceChildren(text("b", told.names[at]));
-      var about = [told.groups[at], told.ids[at] === told.names[at] ? "" : told.ids[at]];
+      side.replaceChildren(text("b", data.names[at]));
+      var about = [data.groups[at], data.ids[at] === data.names[at] ? "" : data.ids[at]];
       side.append(text("small", about.filter(Boolean).join(" · ")));
       var list = document.createElement("ol");
-      told.near[at].forEach(function (pair) {
+      data.near[at].forEach(function (pair) {
         dots[pair[0]].classList.add("near");
-        var entry = text("li", told.names[pair[0]] + " ");
-        entry.append(text("small", [pair[1].toFixed(2), told.groups[pair[0]]].filter(Boolean).join(" · ")));
+        var entry = text("li", data.names[pair[0]] + " ");
+        entry.append(text("small", [pair[1].toFixed(2), data.groups[pair[0]]].filter(Boolean).join(" · ")));
         list.append(entry);
         var line = document.createElementNS(SVG, "line");
         ["x1", "y1", "x2", "y2"].forEach(function (end, i) {
@@ -41,7 +41,7 @@
         });
         lines.append(line);
       });
-      side.append(told.near[at].length ? list : text("p", "Nothing on this map is near it."));
+      side.append(data.near[at].length ? list : text("p", "Nothing on this map is near it."));
     }
 
     function pointed(event) {
@@ -61,8 +61,8 @@
     box.querySelector("input").addEventListener("input", function (event) {
       var wanted = event.target.value.trim().toLowerCase();
       if (!wanted) return;
-      var found = told.names.findIndex(function (name, i) {
-        return name.toLowerCase().indexOf(wanted) >= 0 || told.ids[i].toLowerCase() === wanted;
+      var found = data.names.findIndex(function (name, i) {
+        return name.toLowerCase().indexOf(wanted) >= 0 || data.ids[i].toLowerCase() === wanted;
       });
       if (found >= 0) show(found);
     });

@@ -29,7 +29,7 @@ from tidemill.training import SearchBudget
 
 @dataclass(frozen=True)
 class AutoResult:
-    """What came of a file."""
+    """The result of `auto_from_file`: the opened project, its run, training and promoted release."""
 
     stores: Stores
     graph: ProjectGraph
@@ -40,54 +40,62 @@ class AutoResult:
 
 def auto_from_file(
     folder: Path,
-    asked: AutoRequest,
+    request: AutoRequest,
     *,
     clock: Clock,
     overrides: Mapping[str, Any] | None = None,
     actor: str = "local",
     progress: Progress = no_progress,
 ) -> AutoResult:
-    """Write the project into the empty `folder`, bring all rows in, learn within the minutes asked for, and promote.
+    """Write the project into the empty `folder`, ingest all rows, train within the requested minutes, and promote.
 
-    Raises `UsageError` where something is in the folder, and `SourceUnknown` where no row of the file came in; of a
-    file that gives no model the folder does not stay, so that the mended file can be tried under the same name.
+    Raises `UsageError` if the folder is not empty, and `SourceUnknown` if no row of the file was ingested. On an error
+    the folder is removed again, so that the corrected file can be tried under the same name.
     """
-    there = folder.exists()
-    write_auto_project(folder, asked)
+    existed = folder.exists()
+    write_auto_project(folder, request)
     try:
-        return _made(folder, asked, clock, overrides, actor, progress)
+        return _train_and_promote(folder, request, clock, overrides, actor, progress)
     except TidemillError:
         shutil.rmtree(folder, ignore_errors=True)
-        if there:
+        if existed:
             folder.mkdir()
         raise
 
 
-def _made(
-    folder: Path, asked: AutoRequest, clock: Clock, overrides: Mapping[str, Any] | None, actor: str, progress: Progress
+def _train_and_promote(
+    folder: Path,
+    request: AutoRequest,
+    clock: Clock,
+    overrides: Mapping[str, Any] | None,
+    actor: str,
+    progress: Progress,
 ) -> AutoResult:
     settings = load(folder, overrides=overrides)
     mill = load_mill(folder)
     stores = open_stores(folder, settings, clock, name=mill.name, actor=actor)
     graph = ProjectGraph(mill, stores.engine, folder)
-    time = event_time(asked)
+    time = event_time(request)
     newest = last_full_day(clock.now(), "UTC")
     until = min(time.last, newest) if time is not None and time.last is not None else newest
     report = run(stores, graph, until=until, backfill=True)
     progress("rows", {"merged": report.merged, "refused": report.refused})
     if not report.merged:
         raise SourceUnknown(
-            f"none of the {asked.file.n_rows:,} rows of {asked.file.path} came in: {_why(stores, graph)}",
-            tip="mend the file, or name the columns with --columns",
+            f"none of the {request.file.n_rows:,} rows of {request.file.path} was ingested: {_why(stores, graph)}",
+            tip="correct the file, or name the columns with --columns",
         )
-    learned = train(stores, graph, asked.name, effort=SearchBudget(minutes=asked.minutes), progress=progress)
-    with wait_for_lease(stores.leases, live_lease(asked.name)) as lease:
+    learned = train(stores, graph, request.name, effort=SearchBudget(minutes=request.minutes), progress=progress)
+    with wait_for_lease(stores.leases, live_lease(request.name)) as lease:
         release = stores.releases.promote(learned.release.name, lease=lease)
     write_serving_metadata(stores, graph)
     return AutoResult(stores, graph, report, learned, release)
 
 
 def _why(stores: Stores, graph: ProjectGraph) -> str:
-    """The commonest reason for which lines were refused."""
+    """The most frequent reason why lines were refused."""
     reasons = Counter(f"{line.column or 'the line'}: {line.reason}" for line in refused(stores, graph, "rows"))
-    return f"{len(reasons):,} reasons, first of all {reasons.most_common(1)[0][0]}" if reasons else "no day has any"
+    if not reasons:
+        return "no day has any rows"
+    first = reasons.most_common(1)[0][0]
+    return first if len(reasons) == 1 else f"{first} (and {len(reasons) - 1:,} other reasons)"

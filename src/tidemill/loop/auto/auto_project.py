@@ -15,19 +15,19 @@ from tidemill.core.errors import UsageError
 from tidemill.core.kinds import KINDS
 from tidemill.loop.auto.infer_schema import RESERVED, InferredColumn, InferredFile
 
-#: The event time of rows that bring none: when they arrived.
+#: The event time of rows that have none: when they arrived.
 _ARRIVED = "seen_at"
 
 
 @dataclass(frozen=True)
 class AutoRequest:
-    """What is to be made of a file."""
+    """A request for a project from a file: the model's name, its target and options."""
 
     name: str
     file: InferredFile
     target: str
     minutes: float = 2.0
-    #: The event time, `None` to take the only one that there is; and the zone of times that do not say theirs.
+    #: The event time, `None` for the only column of times; and the zone of times without one.
     time: str | None = None
     zone: str | None = None
     group: str | None = None
@@ -38,18 +38,16 @@ class AutoRequest:
 
 
 def write_auto_project(folder: Path, asked: AutoRequest) -> list[str]:
-    """Write mill.py and tidemill.toml into `folder`; the names of what was written.
+    """Write mill.py and tidemill.toml into `folder`; the names of the written files.
 
-    Raises `UsageError` where something is there already.
+    Raises `UsageError` if the folder is not empty.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is there and not empty; nothing was written", tip="choose another --name")
+        raise UsageError(f"{folder} already exists and is not empty; nothing was written", tip="choose another --name")
     mill, source = mill_text(asked), source_url(asked, folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "mill.py").write_text(mill, encoding="utf-8")
-    settings = (
-        f"# Where things are; what is not said here has its default.\n[laptop.sources]\nrows = {_quoted(source)}\n"
-    )
+    settings = f"# Settings that are not listed here have their defaults.\n[laptop.sources]\nrows = {_quoted(source)}\n"
     (folder / "tidemill.toml").write_text(settings, encoding="utf-8")
     (folder / ".gitignore").write_text(".tidemill/\n__pycache__/\n", encoding="utf-8")
     return [".gitignore", "mill.py", "tidemill.toml"]
@@ -73,25 +71,25 @@ def mill_text(asked: AutoRequest) -> str:
         if column.name not in {target.name, key, group, *left_out} and (column == time or column.kind != "time")
     ]
     how = "stream" if time is not None else "snapshot"
-    said = [
+    arguments = [
         f'    "{asked.name}",',
         "    examples=rows,",
         f"    target={_quoted(target.name)},",
         f"    inputs=[{_wrapped(inputs)}],",
         f"    learn=tm.auto(minutes={asked.minutes:g}),",
     ]
-    said += [f"    group={_quoted(group)},  # its rows never stand on both sides of a split"] if group else []
+    arguments += [f"    group={_quoted(group)},  # the rows of one group stay on one side of a split"] if group else []
     if asked.fairness:
         names = ", ".join(_quoted(asked.file.column(name).name) for name in asked.fairness)
-        said.append(f"    fairness=[{names}],")
-    unsaid = f"Nobody has said yet: the model was made of {asked.file.path.name} by a command."
-    said += [
+        arguments.append(f"    fairness=[{names}],")
+    unsaid = f"Not specified: the model was generated from {asked.file.path.name} by `tidemill auto`."
+    arguments += [
         f"    helps={_quoted(asked.helps or unsaid)},",
         f"    could_harm={_quoted(asked.could_harm or unsaid)},",
     ]
     body = "\n".join(
         [
-            f'"""One model of the rows of {asked.file.path.name}: it foretells {target.name}."""',
+            f'"""One model of the rows of {asked.file.path.name}: it predicts {target.name}."""',
             "",
             "from datetime import datetime",
             "",
@@ -107,7 +105,7 @@ def mill_text(asked: AutoRequest) -> str:
             f'rows = mill.{how}("rows", Row, key={_quoted(key or ROW)})',
             "",
             f"{asked.name} = mill.model(",
-            *said,
+            *arguments,
             ")",
         ]
     )
@@ -149,7 +147,7 @@ def source_url(asked: AutoRequest, folder: Path) -> str:
 
 
 def event_time(asked: AutoRequest) -> InferredColumn | None:
-    """The event time: the one asked for, or the only column of times; of several, nobody knows which."""
+    """The event time: the requested column, or the only column of times; `None` where there are several."""
     if asked.time is not None:
         return asked.file.column(asked.time)
     times = [column for column in asked.file.columns if column.kind == "time" and not column.optional]
@@ -157,7 +155,7 @@ def event_time(asked: AutoRequest) -> InferredColumn | None:
 
 
 def _key(asked: AutoRequest, target: InferredColumn) -> InferredColumn | None:
-    """The column that names a row, where there is one: a text before a number."""
+    """The column that identifies a row, where there is one: a text before a number."""
     found = [column for column in asked.file.columns if column.unique and column != target]
     chosen = sorted(found, key=lambda column: (not column.names_people, column.kind != "str"))[:1]
     if chosen and (chosen[0].kind == "str" or re.search(r"(^|_)(id|key|number|no)$", chosen[0].name, re.IGNORECASE)):
@@ -166,17 +164,19 @@ def _key(asked: AutoRequest, target: InferredColumn) -> InferredColumn | None:
 
 
 def notes(asked: AutoRequest) -> list[str]:
-    """What was decided from the file, in sentences."""
-    said = []
+    """The decisions that were made from the file, as sentences."""
+    sentences = []
     key, time = _key(asked, asked.file.column(asked.target)), event_time(asked)
     if key is not None:
-        said.append(f"{key.source} names {'a person' if key.names_people else 'a row'}, so it is no input")
+        sentences.append(
+            f"{key.source} identifies {'a person' if key.names_people else 'a row'}, so it is not an input"
+        )
     if time is not None and asked.time is None:
-        said.append(f"{time.source} is taken for the time of a row; --time names another")
+        sentences.append(f"{time.source} is used as the event time; --time names another column")
     unused = [column.source for column in asked.file.columns if column.kind == "time" and column != time]
     if unused:
-        said.append(f"{', '.join(unused)}: times that are no inputs; --time COLUMN names that of a row")
-    return said
+        sentences.append(f"times are not inputs: {', '.join(unused)}; --time COLUMN names the event time")
+    return sentences
 
 
 def _line(column: InferredColumn, *, key: str | None, time: InferredColumn | None, zone: str | None) -> str:

@@ -17,11 +17,11 @@ import polars as pl
 from tidemill.core.errors import SourceDamaged, SourceUnknown, UnknownName, nearest
 from tidemill.core.kinds import Kind
 
-#: Words in a name that say that a column tells people apart.
+#: Words in a name that suggest that a column identifies people.
 _PEOPLE = re.compile(r"customer|user|person|client|patient|member|employee|subscriber|passenger|driver", re.IGNORECASE)
 _CASTS: tuple[tuple[Kind, pl.DataType], ...] = (("int", pl.Int64()), ("float", pl.Float64()))
 _TRUTH = frozenset({"true", "false"})
-#: Names that mean something else in the mill.py that is written, and in the class of its rows.
+#: Names with another meaning in the generated mill.py, and in the class of its rows.
 RESERVED = frozenset({"bool", "datetime", "float", "int", "mill", "rows", "str", "tm", "Row"})
 _ISO = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])([T ]\d{2}:\d{2}(:\d{2})?(\.\d+)?)?\s?([Zz]|[+-]\d{2}:?\d{2})?$"
 
@@ -37,7 +37,7 @@ class InferredColumn:
     #: Whether any row lacks it, and whether no two rows share a value.
     optional: bool
     unique: bool
-    #: Of a time: whether all of it says where it stands, and its last day.
+    #: Of a time: whether all of its values have a time zone, and its last day.
     zoned: bool = False
     last: date | None = None
 
@@ -58,7 +58,7 @@ class InferredFile:
     header: bool = True
 
     def column(self, name: str) -> InferredColumn:
-        """The column called `name` here or in the file; `UnknownName` with the nearest."""
+        """The column named `name` here or in the file; `UnknownName` with the nearest."""
         for column in self.columns:
             if name in (column.name, column.source):
                 return column
@@ -68,9 +68,9 @@ class InferredFile:
 
 
 def infer_schema(path: Path, names: Sequence[str] = ()) -> InferredFile:
-    """Read a file and say what each column is. `names` are those of a CSV file without a header.
+    """Read a file and infer the kind of each column. `names` are those of a CSV file without a header.
 
-    Raises `SourceUnknown` for what is none of the three, and `SourceDamaged` for what cannot be read.
+    Raises `SourceUnknown` for any other type of file, and `SourceDamaged` for one that cannot be read.
     """
     if not path.is_file():
         raise SourceUnknown(f"there is no file {path}")
@@ -83,7 +83,7 @@ def infer_schema(path: Path, names: Sequence[str] = ()) -> InferredFile:
             tip="save it as UTF-8" if "utf-8" in str(error) else None,
         ) from error
     if not rows.height:
-        raise SourceUnknown(f"{path} holds no rows")
+        raise SourceUnknown(f"{path} has no rows")
     called = _called(rows.columns)
     columns = tuple(_column(rows[source], name) for name, source in zip(called, rows.columns, strict=True))
     return InferredFile(path, form, columns, rows.height, header=not names)
@@ -98,7 +98,7 @@ def _form(path: Path) -> Literal["csv", "json", "parquet"]:
             return "json"
         case [".csv" | ".txt" | ".data"]:
             return "csv"
-    raise SourceUnknown(f"{path} is called like no file of rows", tip="name it .csv, .jsonl or .parquet")
+    raise SourceUnknown(f"unsupported file type: {path}", tip="name it .csv, .jsonl or .parquet")
 
 
 def _read(path: Path, form: str, names: Sequence[str]) -> pl.DataFrame:
@@ -108,28 +108,28 @@ def _read(path: Path, form: str, names: Sequence[str]) -> pl.DataFrame:
         return pl.read_ndjson(path, infer_schema_length=None)
     found = pl.read_csv(path, has_header=False, infer_schema=False)
     if names and len(names) != found.width:
-        raise UnknownName(f"{path} has {found.width} fields a line, and {len(names)} names are given")
+        raise UnknownName(f"{path} has {found.width} fields per line, but {len(names)} names are given")
     called = names or _header(path, found.row(0))
     return (found if names else found.slice(1)).rename(dict(zip(found.columns, called, strict=True)))
 
 
 def _header(path: Path, first: Sequence[str | None]) -> list[str]:
-    """The names on the first line, without the mark of UTF-8 and the blanks around them, as a run reads them."""
+    """The names on the first line, without byte order mark and surrounding blanks, as a run reads them."""
     called = [(name or "").removeprefix("\ufeff").strip() for name in first]
     if "" in called:
         place = called.index("") + 1
         raise SourceUnknown(f"column {place} of {path} has no name", tip="name it in the first line")
     twice = [name for name, times in Counter(called).items() if times > 1]
     if twice:
-        raise SourceUnknown(f"{path} has several columns called {twice[0]!r}", tip="rename them in the first line")
+        raise SourceUnknown(f"{path} has several columns named {twice[0]!r}", tip="rename them in the first line")
     return called
 
 
 def _called(sources: Sequence[str]) -> list[str]:
-    """Names that Python and mill.py take, each once."""
+    """Valid and distinct Python names for the columns."""
     found: list[str] = []
     for source in sources:
-        # Python reads m² as m2, so it is called that from the start
+        # Python reads m² as m2, so it gets that name from the start
         plain = unicodedata.normalize("NFKC", source.strip())
         name = re.sub("_+", "_", "".join(letter if f"a{letter}".isidentifier() else "_" for letter in plain)).strip("_")
         name = name or "column"
@@ -163,7 +163,7 @@ def _last(times: pl.Series) -> date | None:
 
 
 def _kind(values: pl.Series) -> tuple[Kind, pl.Series]:
-    """The kind of a column and its values, those that stand for nothing being null."""
+    """The kind of a column, and its values with blanks as null."""
     if values.dtype == pl.String:
         text = values.str.strip_chars()
         plain = pl.select(pl.when(text != "").then(text)).to_series()

@@ -29,17 +29,17 @@ from tidemill.loop.training.train_recommender import TrainingResult, learn
 from tidemill.serving import ServerHandle, replayed, set_replay, start, switch, wait_live
 from tidemill.serving.process.start_process import ProcessStart
 
-#: A file that marks a folder as the demo's own, so that the next demo may make it anew.
+#: A file that marks a folder as the demo's own, so that the next demo may replace it.
 MARK = ".tidemill-demo"
 #: How long the switch stays off, and on, before the demo goes on.
 _MOMENT_S = 1.2
-#: Says a sentence to the person who watches.
+#: Prints a sentence for the user.
 Say = Callable[[str], None]
 
 
 @dataclass
 class DemoResult:
-    """What happened, in numbers."""
+    """The counts of a demo."""
 
     rows_in: int = 0
     merged: int = 0
@@ -50,8 +50,8 @@ class DemoResult:
     held_rows: int = 0
     releases: list[str] = field(default_factory=list)
     evaluation: Evaluation | None = None
-    #: The true chance that a customer's next choice is in the answer: of the model, of its fallback (popularity), and
-    #: the most that any list of that length could have.
+    #: The true hit rate of a customer's next choice: of the model, of its fallback (popularity), and of the best
+    #: possible list of that length.
     truth: tuple[float, float, float] | None = None
     tally: ClientStats = field(default_factory=ClientStats)
     predictions: int = 0
@@ -59,7 +59,7 @@ class DemoResult:
 
 
 class Demo:
-    """One play of the demo in `project`. The server it starts is stopped by `close`."""
+    """One demo in `project`. The server that it starts is stopped by `close`."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Demo:
             self.server = None
 
     def play(self, *, progress: Progress = no_progress) -> DemoResult:
-        """The whole life, up to a served, logged, twice replaced model; the server is left running."""
+        """The whole demo, up to a served, logged, twice replaced model; the server is left running."""
         self._open_shop()
         self._live_through([], progress)
         first = self._learn(progress)
@@ -109,7 +109,7 @@ class Demo:
         self.world.open(self.project / "data")
         self.stores = open_stores(self.project, settings, SystemClock(), name=mill.name)
         self.graph = ProjectGraph(mill, self.stores.engine, self.project)
-        self.say(f"the shop opens in {self.project}; its history goes up to {self.world.history_until}")
+        self.say(f"the shop is in {self.project}; its history goes up to {self.world.history_until}")
 
     def _live_through(self, days: list[date], progress: Progress) -> None:
         if not days:
@@ -117,7 +117,7 @@ class Demo:
             self._count(report)
             self.say(
                 f"history: {report.arrived:,} rows in, {report.merged:,} merged, {report.repeated:,} repeated, "
-                f"{report.refused:,} refused, one declared backfill"
+                f"{report.refused:,} refused, as one backfill"
             )
             return
         for day in days:
@@ -145,7 +145,7 @@ class Demo:
         learned = learn(self.stores, self.graph, "for_you", progress=progress)
         self.played.evaluation = learned.card.evaluation
         self.played.releases.append(learned.release.name)
-        self.say(f"learned {learned.release.name} from {learned.card.n_rows:,} rows: {_quality(learned)}")
+        self.say(f"trained {learned.release.name} on {learned.card.n_rows:,} rows: {_quality(learned)}")
         return learned
 
     def _promote(self, release: str) -> None:
@@ -157,7 +157,7 @@ class Demo:
         set_replay(self.stores.serving_root, as_of(self.world.history_until))
         self.server = start(serve_plan(self.stores.settings, overrides=self._overrides, console=self._console))
         self.server.wait_ready()
-        self.say(f"{first.release.name} is live on {self.server.url}, and customers begin to ask")
+        self.say(f"{first.release.name} is live on {self.server.url}; simulated clients send requests")
 
     def _address(self) -> tuple[str, int]:
         assert self.server is not None
@@ -173,7 +173,7 @@ class Demo:
         wait_live(self.stores.serving_root, "for_you", first)
         self._promote(second.release.name)
         wait_live(self.stores.serving_root, "for_you", second.release.name)
-        self.say(f"{second.release.name} went live while serving, was rolled back to {first}, and is live again")
+        self.say(f"{second.release.name} was promoted while serving, rolled back to {first}, and promoted again")
 
     def _off_and_on(self) -> tuple[float, float] | None:
         self._switch(off=True)
@@ -196,7 +196,7 @@ class Demo:
         return self.world.days[-1] if at is None else min(at.date() - timedelta(days=1), self.world.days[-1])
 
     def _true_hit_rate(self) -> tuple[float, float] | None:
-        """What some customers are shown now, held against what they truly like; and the best that there could be."""
+        """The true hit rate of what some customers are shown now, and the best possible one."""
         asked = SimulatedClients(self._address(), "for_you", [], self._takes)
         found = [
             self.world.true_hit_rate(customer, asked.once(customer), self.world.days[-1])
@@ -208,7 +208,7 @@ class Demo:
         return sum(true for true, _ in known) / len(known), sum(best for _, best in known) / len(known)
 
     def _count_the_log(self) -> None:
-        """Wait until the log writer has taken every answer into the lake."""
+        """Wait until the log writer has written every response to the lake."""
         expected = self.played.tally.answers
         for _ in range(400):
             rows = self.stores.lake.log("predictions")
@@ -225,7 +225,9 @@ def clear(project: Path) -> None:
     if not project.exists() or not any(project.iterdir()):
         return
     if not (project / MARK).is_file():
-        raise UsageError(f"{project} is there and is no earlier demo; nothing was touched", tip="--dir another folder")
+        raise UsageError(
+            f"{project} already exists and is not an earlier demo; nothing was changed", tip="--dir another folder"
+        )
     if (project / ".tidemill" / "mill.json").is_file():
         keys = load(project).keys_folder(identity(project, None).id)
         shutil.rmtree(keys, ignore_errors=True)
@@ -235,11 +237,11 @@ def clear(project: Path) -> None:
 def _quality(learned: TrainingResult) -> str:
     evaluation = learned.card.evaluation
     if evaluation is None:
-        return "too little data to measure"
+        return "too little data to evaluate"
     part = next((one for one in evaluation.slices if one.users == "warm"), evaluation.slices[0])
     name = next(name for name in part.model if name.startswith("hit_rate"))
     gap = part.difference[name]
     return (
-        f"{name} {part.model[name].value:.3f} beside {part.baseline[name].value:.3f} of popularity "
+        f"{name} {part.model[name].value:.3f} compared with {part.baseline[name].value:.3f} for popularity "
         f"({part.users} users, difference {gap.low:+.3f} to {gap.high:+.3f})"
     )

@@ -20,31 +20,31 @@ from tidemill.sources import FileSource, Shop
 
 
 class DemoWorld(Protocol):
-    """Where the demo's rows and customers come from; files come into the project's `data/`, as of a producer."""
+    """The source of the demo's rows and customers; files are written to the project's `data/`."""
 
-    #: The settings' sources, and the last day of the history that is there when the shop opens.
+    #: The sources of the settings, and the last day of the history at the start.
     sources: dict[str, str]
     history_until: date
-    #: The days that are lived through, and the one whose delivery is broken.
+    #: The days that are ingested one by one, and the one whose delivery is broken.
     days: list[date]
     bad_day: date
-    #: Raw ids of customers who ask.
+    #: Raw ids of the customers who send requests.
     customers: list[str]
 
     def open(self, data: Path) -> None:
-        """Lay down the history."""
+        """Write the history."""
         ...
 
     def arrive(self, data: Path, day: date) -> None:
-        """What arrives on a day."""
+        """Write what arrives on a day."""
         ...
 
     def takes(self, customer: str, items: Sequence[str], day: date) -> list[str]:
-        """What the customer takes of the items shown."""
+        """The items that the customer takes of those shown."""
         ...
 
     def true_hit_rate(self, customer: str, items: Sequence[str], day: date) -> tuple[float, float] | None:
-        """The true chance that the customer's next choice is among the items, and the best that any list could have."""
+        """The true probability that the customer's next choice is among the items, and that of the best list."""
         ...
 
 
@@ -83,14 +83,14 @@ class SimulatedShop:
 
 
 class RealReviews:
-    """Reviews in a file, as they come; the last `lived` days are lived through one by one."""
+    """Reviews from a file; the last `lived` days are ingested one by one."""
 
     def __init__(
         self, reviews: Path, items: Path | None, contract: Contract, *, lived: int = 20, seed: int = 7
     ) -> None:
         for file in (reviews, items):
             if file is not None and not file.is_file():
-                raise UsageError(f"{file} is no file")
+                raise UsageError(f"there is no file {file}")
         self._reviews, self._items, self._seed = reviews, items, seed
         self.sources = {"reviews": "file:data/reviews*", "items": "file:data/items*" if items else "events:"}
         rows = (
@@ -99,7 +99,7 @@ class RealReviews:
             .good.sort_by(contract.event_time)
         )
         if not rows.num_rows:
-            raise UsageError(f"{reviews} has no reviews that can be read")
+            raise UsageError(f"{reviews} has no readable reviews")
         last: date = pc.max(rows["_day"]).as_py()
         self.history_until = last - timedelta(days=lived)
         self.days = [self.history_until + timedelta(days=1 + day) for day in range(lived)]
@@ -136,7 +136,7 @@ class RealReviews:
         (data / f"reviews-{day}.json").write_bytes(b"\n".join(line for line in lines for _ in range(2)) + b"\n")
 
     def takes(self, customer: str, items: Sequence[str], day: date) -> list[str]:
-        """Those that the customer reviewed at the end of the file: the only outcome that real reviews know."""
+        """Those that the customer reviewed at the end of the file: the only outcome that reviews have."""
         return [item for item in items if (customer, item) in self._later]
 
     def true_hit_rate(self, customer: str, items: Sequence[str], day: date) -> tuple[float, float] | None:

@@ -17,13 +17,13 @@ _TRIES = 5
 
 @dataclass
 class ClientStats:
-    """What the customers met."""
+    """Counts and latencies of the clients' requests."""
 
     answers: int = 0
     failures: int = 0
     retries: int = 0
     by_release: dict[str, int] = field(default_factory=dict)
-    #: One latency per answer, in seconds.
+    #: One latency per response, in seconds.
     latencies: list[float] = field(default_factory=list)
     seconds: float = 0.0
     #: Items shown, and those that the customer took.
@@ -31,16 +31,16 @@ class ClientStats:
     taken: int = 0
 
     def per_second(self) -> float:
-        """Answers per second over the whole time."""
+        """Responses per second over the whole time."""
         return self.answers / self.seconds if self.seconds else 0.0
 
     def quantile_ms(self, share: float) -> float:
-        """The latency that `share` of the answers did not exceed, in milliseconds."""
+        """The latency quantile `share` of the responses, in milliseconds."""
         ordered = sorted(self.latencies)
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
     def add(self, other: ClientStats) -> None:
-        """Count another tally in."""
+        """Add the counts of `other`."""
         self.answers += other.answers
         self.failures += other.failures
         self.retries += other.retries
@@ -56,7 +56,7 @@ Takes = Callable[[str, Sequence[str]], Sequence[str]]
 
 
 class SimulatedClients:
-    """Customers of one model. `start` lets them ask until `stop`; `ask` has each user of a list ask once."""
+    """Clients of one model. `start` sends requests until `stop`; `once` sends one request of one user."""
 
     def __init__(
         self, address: tuple[str, int], model: str, users: Sequence[str], takes: Takes, *, threads: int = 4, n: int = 10
@@ -73,7 +73,7 @@ class SimulatedClients:
         self._started = 0.0
 
     def start(self) -> None:
-        """Let the customers ask, each thread through its own share of the users again and again."""
+        """Start the threads: each sends requests for its own share of the users, again and again."""
         self._stop.clear()
         self._tallies = [ClientStats() for _ in range(self._threads)]
         self._started = time.monotonic()
@@ -84,7 +84,7 @@ class SimulatedClients:
             thread.start()
 
     def stop(self) -> ClientStats:
-        """Send them home and count."""
+        """Stop the clients; their total counts."""
         self._stop.set()
         total = ClientStats()
         for thread, tally in zip(self._running, self._tallies, strict=True):
@@ -94,7 +94,7 @@ class SimulatedClients:
         return total
 
     def once(self, user: str) -> list[str]:
-        """The items that one user is shown; none where there is no answer."""
+        """The items that one user is shown; none without a response."""
         connection = http.client.HTTPConnection(*self._address, timeout=10)
         body = {"user": user, "n": self._n}
         answer = self._call(connection, ClientStats(), f"/v1/recommend/{self._model}", body)

@@ -25,7 +25,7 @@ from tidemill.training.tabular.rows.dataset_fingerprint import dataset_fingerpri
 def pin_dataset(
     stores: Stores, graph: ProjectGraph, view: LakeSnapshot, model: str, examples: Examples, lease: Lease | None = None
 ) -> Dataset:
-    """Name what `examples` are made of in the ledger, once: the same content from the same versions is one dataset."""
+    """Record in the ledger what `examples` are made of; the same content of the same versions is one dataset."""
     asking = graph.askings[model]
     made = Dataset(
         model=model,
@@ -60,7 +60,7 @@ def pin_dataset(
 
 
 def datasets(stores: Stores, model: str) -> list[Dataset]:
-    """The datasets that a model was learned from, oldest first."""
+    """The datasets that a model was trained on, oldest first."""
     return [_from_line_details(line.details) for line in stores.ledger.find("dataset", about=f"model:{model}")]
 
 
@@ -75,7 +75,7 @@ def dataset_named(stores: Stores, ref: str) -> Dataset:
 
 
 def dataset_of(stores: Stores, release: Release) -> Dataset | None:
-    """What a release was learned from, by the run that made it; `None` of one that was learned elsewhere."""
+    """The dataset that a release was trained on; `None` for one that was trained elsewhere."""
     for run in stores.runs.all(release.model):
         if run.artefacts.get("release") == f"release:{release.name}" and "dataset" in run.artefacts:
             return dataset_named(stores, run.artefacts["dataset"])
@@ -83,7 +83,7 @@ def dataset_of(stores: Stores, release: Release) -> Dataset | None:
 
 
 def changed_code(stores: Stores, graph: ProjectGraph, release: Release) -> list[str]:
-    """Views whose code is not what a release learned with: its answers see other features than it knows."""
+    """Views whose code has changed since a release was trained, so that it is served other features."""
     asking, dataset = graph.askings.get(release.model), dataset_of(stores, release)
     if asking is None or dataset is None:
         return []
@@ -93,7 +93,7 @@ def changed_code(stores: Stores, graph: ProjectGraph, release: Release) -> list[
 
 
 def rebuild_dataset(stores: Stores, graph: ProjectGraph, dataset: Dataset) -> Examples:
-    """The examples of a dataset, made again from the publication that it names; `DatasetChanged` where they differ."""
+    """The examples of a dataset, rebuilt from the publication that it names; `DatasetChanged` where they differ."""
     asking = graph.askings.get(dataset.model)
     if asking is None:
         raise UnknownName(f"no model {dataset.model!r}", tip=nearest(dataset.model, graph.askings))
@@ -101,10 +101,10 @@ def rebuild_dataset(stores: Stores, graph: ProjectGraph, dataset: Dataset) -> Ex
     if dataset_fingerprint(examples) != dataset.mark:
         code = code_of(graph, asking)
         changed = sorted(name for name in {*code, *dataset.code} if code.get(name) != dataset.code.get(name))
-        why = f"the code of {', '.join(changed)} is another one" if changed else "its rows or its columns differ"
+        why = f"the code of {', '.join(changed)} has changed" if changed else "its rows or columns differ"
         raise DatasetChanged(
-            f"dataset {dataset.name} has {len(examples):,} rows and does not come out as it was pinned: {why}",
-            tip="git checkout the commit of its run, or `tidemill lake verify`",
+            f"dataset {dataset.name} was rebuilt with {len(examples):,} rows and differs from what was pinned: {why}",
+            tip="check out the commit of its run, or type `tidemill lake verify`",
         )
     return examples
 

@@ -26,20 +26,20 @@ from tidemill.loop.project.model_signatures import SignatureSpec
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.on_demand_arrays import array_of_column
 
-#: A whole-number target of a median up to this counts things; above it is a measure.
+#: An integer target with a median up to this is a count; above it is a measure.
 _COUNTED = 20
 
 
 def build_examples(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) -> Examples:
-    """The examples that a model learns from: those of the publication whose target is known.
+    """The examples that a model is trained on: those of the publication whose target is known.
 
-    Raises `TooLittleData` without any, and `TargetUnfit` where the target is not of the task.
+    Raises `TooLittleData` without any, and `TargetUnfit` where the target does not fit the task.
     """
     model = asking.model
     rows = example_rows(graph, view, asking)
     rows = rows.filter(pc.is_valid(rows[model.target]))
     if not rows.num_rows:
-        raise TooLittleData(f"{model.examples!r} has no row with a {model.target!r} to learn from")
+        raise TooLittleData(f"{model.examples!r} has no row with a value of the target {model.target!r} to train on")
     joined = with_features(graph, view, asking, rows)
     task, classes = task_of(model, rows[model.target], asking.columns.kinds[model.target])
     time = asking.columns.time
@@ -59,7 +59,7 @@ def build_examples(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpe
 
 
 def example_rows(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) -> pa.Table:
-    """All rows of the examples, by time, then arrival, then everything else: a total order, whatever engine reads."""
+    """All rows of the examples, by time, then arrival, then everything else: a total order on every engine."""
     name, time = asking.model.examples, asking.columns.time
     features = graph.mill.features_views.get(name)
     rows = view.arrow(name) if features is None else _made(graph, view, features)
@@ -77,7 +77,7 @@ def _made(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclarat
 
 
 def with_features(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec, rows: pa.Table) -> pa.Table:
-    """`rows` with every lookup joined as of its time, and what the functions compute; as many rows, in their order."""
+    """`rows` with every lookup joined as of its time and all on-demand features; the same rows in the same order."""
     time = asking.columns.time
     joined = rows
     if asking.lookups and time is not None:
@@ -99,7 +99,7 @@ def with_features(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec
 
 
 def history(graph: ProjectGraph, view: LakeSnapshot, name: str, end: int) -> pa.Table:
-    """Every value that a view had up to `end` (microseconds), made from the tables of the publication."""
+    """Every value of a view up to `end` (microseconds), computed from the tables of the publication."""
     features = graph.mill.features_views[name]
     frames = {table: view.scan(table) for table in features.inputs}
     with naming_function(f"features {name!r}"):
@@ -117,14 +117,14 @@ def _computed(rows: pa.Table, computed: OnDemandFeature, function: Any) -> pa.Ta
             raise FunctionFailed(
                 f"on-demand features {computed.function!r}: {field.name!r} has the shape {values.shape} for "
                 f"{rows.num_rows} rows",
-                tip="give one value for each row",
+                tip="return one value for each row",
             )
         rows = rows.append_column(field.name, as_column(values, field))
     return rows
 
 
 def as_column(values: NDArray[Any], field: InputField) -> pa.Array:
-    """What an on-demand function gave as a column of its field's kind; NaN and NaT are missing."""
+    """The result of an on-demand function as a column of its field's kind; NaN and NaT are missing."""
     made = pa.array(values, from_pandas=True)
     if pa.types.is_timestamp(made.type):
         return made.cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
@@ -137,27 +137,30 @@ def typed(rows: pa.Table, fields: Sequence[InputField]) -> pa.Table:
 
 
 def task_of(model: TabularDeclaration, target: pa.ChunkedArray, kind: Kind) -> tuple[Task, tuple[str, ...]]:
-    """What kind of question a target is, unless the model says it, and its classes.
+    """The task, inferred from the target unless the model declares it, and the classes.
 
-    Two values are a binary question, texts are classes, small whole numbers from 0 on are counts, all else is a number.
+    Two values are a binary task, texts are classes, small integers from 0 are counts, everything else is a number.
     """
     distinct = _names(pc.unique(target.combine_chunks()))
     task = model.task or _guessed(target, kind, len(distinct))
     if task in ("number", "count"):
         if kind not in ("float", "int", "bool"):
             raise TargetUnfit(
-                f"model {model.name!r}: its target {model.target!r} is {KINDS[kind].words}, not for {task}"
+                f"model {model.name!r}: the task {task!r} needs numbers, and its target {model.target!r} is "
+                f"{KINDS[kind].words}"
             )
         if task == "count" and (pc.min(target.cast(pa.float64())).as_py() or 0) < 0:
-            raise TargetUnfit(f"model {model.name!r}: its target {model.target!r} has counts below 0")
+            raise TargetUnfit(
+                f"model {model.name!r}: its target {model.target!r} has negative values, which are not counts"
+            )
         return task, ()
     if task == "binary" and len(distinct) != 2:
         raise TargetUnfit(
-            f"model {model.name!r}: its target {model.target!r} has {len(distinct)} values, and a binary task has two",
+            f"model {model.name!r}: its target {model.target!r} has {len(distinct)} values; a binary task needs two",
             tip='leave `task=` out, or write task="classes"',
         )
     if len(distinct) < 2:
-        raise TargetUnfit(f"model {model.name!r}: its target {model.target!r} has the one value {distinct}")
+        raise TargetUnfit(f"model {model.name!r}: its target {model.target!r} has only one value: {distinct}")
     if model.task is None and len(distinct) > max(2, len(target) / 2):
         raise TargetUnfit(
             f"model {model.name!r}: its target {model.target!r} has {len(distinct):,} values in {len(target):,} rows: "
@@ -182,7 +185,7 @@ def _ordered(model: TabularDeclaration, classes: list[str]) -> tuple[str, ...]:
     if model.positive is None:
         return tuple(classes)
     if model.positive not in classes:
-        raise TargetUnfit(f"model {model.name!r}: positive={model.positive!r} is none of {', '.join(classes)}")
+        raise TargetUnfit(f"model {model.name!r}: positive={model.positive!r} is not one of {', '.join(classes)}")
     return (*(name for name in classes if name != model.positive), model.positive)
 
 

@@ -20,7 +20,7 @@ from tidemill.serving.live.server_clock import replayed
 
 
 class ViewOrigin(Record, frozen=True):
-    """When and from what a view's rows were written, by the ledger's line."""
+    """The ledger line that wrote a view's rows: when, by whom and from which publication."""
 
     #: Number of the line, when it was written (microseconds), by whom, and the publication that it was made from.
     line: int
@@ -35,7 +35,7 @@ class FeatureReport(Record, frozen=True):
 
     name: str
     entity: str
-    #: The entity is a person, asked by its surrogate.
+    #: The entity is a person, looked up by its surrogate.
     personal: bool
     #: `rows`, or a window and how far its boundaries are apart, microseconds.
     kind: str
@@ -45,24 +45,24 @@ class FeatureReport(Record, frozen=True):
     owner: str
     description: str
     inputs: tuple[str, ...]
-    #: `None` where it was never made.
+    #: `None` where it was never materialised.
     made: ViewOrigin | None
     freshness: ViewFreshness
     #: The share of missing values over all columns.
     missing: float
     columns: tuple[ColumnStatistics, ...]
-    #: Models that look it up, or whose slate may ask it.
+    #: Models that look it up, or whose slate uses it.
     consumers: tuple[str, ...]
-    #: What opens it in a notebook.
+    #: The code that opens it in a notebook.
     snippet: str
-    #: Model -> column -> p of its being unrelated to the model's target, corrected for all inputs; empty unless asked.
+    #: Model -> column -> p of its being unrelated to the model's target, corrected for all inputs; else empty.
     significance: dict[str, dict[str, float]]
 
 
 def feature_report(
     stores: Stores, graph: ProjectGraph, *, only: str | None = None, significant: bool = False
 ) -> tuple[FeatureReport, ...]:
-    """The facts of every view, or of `only` one, as of the server's clock: a replay's instant, else now.
+    """The report of every view, or of `only` one, as of the server's clock: a replay's instant, else now.
 
     `significant` also tests the columns against the targets of the tabular models that use them: that reads tables.
     """
@@ -118,7 +118,7 @@ def _tests(stores: Stores, graph: ProjectGraph, views: list[FeatureViewDeclarati
 
 
 def _kept(stores: Stores, published: LakeSnapshot, model: TabularDeclaration, p: dict[str, float]) -> dict[str, float]:
-    """The tests of a model, left for the console too."""
+    """The tests of a model, stored for the console too."""
     at = to_micros(stores.clock.now())
     found = Significance(model=model.name, target=model.target, at=at, publication=published.publication, p=p)
     write_significance(stores.serving_root, found)

@@ -14,12 +14,12 @@ from tidemill.models.tabular.examples import Examples
 from tidemill.training.statistics.permutation_test import holm
 from tidemill.training.tabular.assess.association import association
 
-#: Examples that are looked at: drawn evenly over time.
+#: Examples that are tested: drawn evenly over time.
 ROWS = 20_000
 
 
 def examples_significance(examples: Examples) -> dict[str, float]:
-    """The same of examples that are assembled already: input -> p by Holm over all inputs."""
+    """Input -> p of its being unrelated to the target, by Holm over all inputs, for built examples."""
     places = np.linspace(0, len(examples) - 1, min(len(examples), ROWS)).astype(np.int64)
     rows, target = examples.inputs.take(pa.array(places)), examples.target[places]
     return holm({
@@ -30,7 +30,7 @@ def examples_significance(examples: Examples) -> dict[str, float]:
 def significance(graph: ProjectGraph, view: LakeSnapshot, model: TabularDeclaration) -> dict[str, float]:
     """Input -> p of its being unrelated to the target, by Holm over all inputs; features as of each example's time.
 
-    Looked at one by one: what says nothing alone may still say something together with another.
+    Inputs are tested one by one: one that is unrelated alone may still matter together with another.
     """
     asked = graph.askings[model.name]
     rows = example_rows(graph, view, asked)

@@ -25,22 +25,22 @@ from tidemill.loop.online.view_rows import view_spec
 from tidemill.loop.project.graph import ProjectGraph, naming_function
 from tidemill.loop.project.stores import Stores
 
-#: The newest predictions that are looked at.
+#: The number of newest predictions that are compared.
 MOST = 20_000
 
 
 def skew_report(stores: Stores, graph: ProjectGraph, model: str, *, most: int = MOST) -> SkewReport:
-    """Hold the newest logged predictions of `model` against the point-in-time join of the newest publication.
+    """Compare the newest logged predictions of `model` with the point-in-time join of the newest publication.
 
-    A fact counts from when it was known: one that came after an answer is no skew. `UnknownName` where no tabular model
-    is called so, `NoSuchRelease` where nothing of it is live.
+    A fact counts from when it was known: one that came after a prediction is not skew. Raises `UnknownName` for an
+    unknown tabular model, and `NoSuchRelease` without a champion.
     """
     release = _live(stores, graph, model)
     return compared(graph, stores.lake.view(), release, _predictions(stores, release, most))
 
 
 def compared(graph: ProjectGraph, view: LakeSnapshot, release: Release, rows: pa.Table) -> SkewReport:
-    """The skew of logged answers of `release`, rows of the prediction table, against one publication."""
+    """The skew of logged predictions of `release` (rows of the prediction table) against one publication."""
     lookups = release.signature.lookups if release.signature else ()
     views = {name: called for called, one in zip(names_of(lookups), lookups, strict=True) for name in one.columns}
     found: tuple[FeatureSkew, ...] = ()
@@ -64,12 +64,12 @@ def _live(stores: Stores, graph: ProjectGraph, model: str) -> Release:
         raise UnknownName(f"there is no tabular model {model!r}", tip=nearest(model, graph.mill.models))
     release = stores.releases.champion(model)
     if release is None:
-        raise NoSuchRelease(f"nothing of {model} is live", tip=f"tidemill promote {model}@1")
+        raise NoSuchRelease(f"{model} has no champion", tip=f"tidemill promote {model}@1")
     return release
 
 
 def _predictions(stores: Stores, release: Release, most: int) -> pa.Table:
-    """The newest logged answers of releases that look up the same, those that were computed alone."""
+    """The newest logged predictions of releases with the same lookups."""
     rows = stores.lake.log("predictions")
     if rows is None or release.signature is None:
         return empty_table(prediction_schema())
@@ -87,7 +87,7 @@ def _predictions(stores: Stores, release: Release, most: int) -> pa.Table:
 def _asked(rows: pa.Table, lookups: Sequence[FeatureLookup]) -> pa.Table:
     """One example per prediction: its id, its instant, and the entity of each lookup."""
     made: dict[str, Any] = {"prediction_id": rows["prediction_id"], "as_of": rows["as_of"].cast(pa.int64())}
-    inputs = [one.get("inputs", {}) for one in _said(rows)]
+    inputs = [one.get("inputs", {}) for one in _logged_features(rows)]
     beside = [msgspec.json.decode(text) if text else {} for text in rows["context"].to_pylist()]
     for entity in dict.fromkeys(one.entity for one in lookups):
         keys = [
@@ -130,13 +130,13 @@ def _at_boundary(rows: pa.Table, called: str, every_us: int) -> pa.Table:
 
 
 def _logged(rows: pa.Table, recomputed: pa.Table, views: Mapping[str, str]) -> pa.Table:
-    """What the log says of the same columns, in the types of the recomputed ones where they fit."""
-    said = _said(rows)
+    """The logged values of the same columns, in the types of the recomputed ones where they fit."""
+    logged = _logged_features(rows)
     made: dict[str, Any] = {name: recomputed[name] for name in ("prediction_id", "as_of")}
     for feature in views:
-        made[feature] = _typed([one.get("inputs", {}).get(feature) for one in said], recomputed[feature].type)
+        made[feature] = _typed([one.get("inputs", {}).get(feature) for one in logged], recomputed[feature].type)
     for called in dict.fromkeys(views.values()):
-        made[f"{called}.at"] = pa.array([one.get("at", {}).get(called) for one in said], pa.int64())
+        made[f"{called}.at"] = pa.array([one.get("at", {}).get(called) for one in logged], pa.int64())
     return pa.table(made)
 
 
@@ -147,5 +147,5 @@ def _typed(values: list[Any], kind: pa.DataType) -> pa.Array:
         return pa.array([None if value is None else msgspec.json.encode(value).decode() for value in values])
 
 
-def _said(rows: pa.Table) -> list[dict[str, Any]]:
+def _logged_features(rows: pa.Table) -> list[dict[str, Any]]:
     return [msgspec.json.decode(text) for text in rows["features"].to_pylist()]

@@ -29,23 +29,23 @@ from tidemill.loop.project.source_states import SourceStates, StateRef
 from tidemill.loop.project.stores import Stores
 
 _EPOCH = date(1970, 1, 1)
-#: Stands for the kind of a state that ledger lines held before each source had its own.
+#: The kind of a state from ledger lines that were written before each source had its own.
 _EARLIER = ""
 
 
 @dataclass(frozen=True)
 class StreamPosition:
-    """How far a stream has come, as the ledger has it."""
+    """The position of a stream, from the ledger: its last increment and the state of its sources."""
 
     number: int = 0
     day: date | None = None
-    #: Where the state of its sources is kept; `None` before the first increment, and where `earlier` holds it.
+    #: The stored state of its sources; `None` before the first increment, and where `earlier` holds it.
     state: StateRef | None = None
-    #: The state as ledger lines held it before it was kept beside them.
+    #: The state as earlier versions stored it in ledger lines.
     earlier: SourceState | None = None
 
     def states(self, kept: SourceStates, stream: str) -> dict[str, SourceState]:
-        """The state of each kind of source; under no kind the one of earlier lines, which is of all kinds."""
+        """Kind of source -> its state; the empty kind is that of earlier lines, which covers all kinds."""
         if self.state is not None:
             return kept.read(stream, self.state)
         return {} if self.earlier is None else {_EARLIER: self.earlier}
@@ -66,13 +66,13 @@ class PendingRows:
 
     stream: StreamDeclaration
     days: list[DayRows]
-    #: Where the stream stood before.
+    #: The position of the stream before this read.
     progress: StreamPosition = field(default_factory=StreamPosition)
     #: The state of each kind of source after this read.
     states: Mapping[str, SourceState] = field(default_factory=dict)
     #: Number in `_row` -> name of the file, for people.
     names: Mapping[int, str] = field(default_factory=dict)
-    #: Sentences for people: a file that arrived twice, a late file.
+    #: Notes for the user: a file that arrived twice, a late file.
     notes: tuple[str, ...] = ()
 
     @property
@@ -84,8 +84,8 @@ class PendingRows:
 
 
 def position_from_ledger(lines: Iterable[LedgerEntry]) -> StreamPosition:
-    """Where a stream stands, from its `publish` and `hold` lines; those that settle an older hold say nothing of it."""
-    newest = max((line for line in lines if _says_state(line)), key=lambda line: line.seq, default=None)
+    """The position of a stream, from its `publish` and `hold` lines, without those that resolve an older hold."""
+    newest = max((line for line in lines if _has_state(line)), key=lambda line: line.seq, default=None)
     if newest is None:
         return StreamPosition()
     increment = decode_record(newest.details["increment"], Increment)
@@ -94,14 +94,14 @@ def position_from_ledger(lines: Iterable[LedgerEntry]) -> StreamPosition:
 
 
 def stream_position(stores: Stores, name: str) -> StreamPosition:
-    """How far a stream has come."""
+    """The position of a stream in the ledger."""
     newest = (_newest_with_state(stores, act, name) for act in ("publish", "hold"))
     return position_from_ledger(line for line in newest if line is not None)
 
 
 def _newest_with_state(stores: Stores, act: str, name: str) -> LedgerEntry | None:
     lines = stores.ledger.newest(act, about=f"stream:{name}")
-    return next((line for line in lines if _says_state(line)), None)
+    return next((line for line in lines if _has_state(line)), None)
 
 
 def names_of_held(details: Mapping[str, Any]) -> dict[int, str]:
@@ -112,8 +112,8 @@ def names_of_held(details: Mapping[str, Any]) -> dict[int, str]:
     return {file["number"]: file["path"] for file in files}
 
 
-def _says_state(line: LedgerEntry) -> bool:
-    """Whether a line says what the sources of its stream have to know of earlier reads."""
+def _has_state(line: LedgerEntry) -> bool:
+    """Whether a line holds the state of the sources of its stream."""
     return "source_state" in line.details or "files" in line.details
 
 
@@ -137,9 +137,9 @@ def pending_rows(
     surrogates: Surrogates,
     vault: Vault,
 ) -> PendingRows:
-    """Read every source of the stream once and lay its rows out by increment.
+    """Read every source of the stream once and split its rows by increment.
 
-    `arrival` is the event time of rows that bring none: the run's as-of, or in a backfill the start of history.
+    `arrival` is the event time of rows that have none: the run's as-of, or in a backfill the start of history.
     """
     request = ReadRequest(until=until, after=progress.day, zone=stream.day_zone, arrival=arrival, now=now)
     if request.nothing_due:
@@ -167,7 +167,7 @@ def pending_rows(
 
 
 def _pseudonymise(stream: StreamDeclaration, rows: pa.Table, surrogates: Surrogates, vault: Vault) -> pa.Table:
-    """Surrogates for people, and each person's sealed identity in the vault, before any row is kept."""
+    """Replace people by surrogates, and seal each identity in the vault, before any row is stored."""
     for column in stream.contract.role("subject"):
         encoded = pc.dictionary_encode(rows[column].combine_chunks())
         raw = encoded.dictionary.to_pylist()
@@ -179,8 +179,8 @@ def _pseudonymise(stream: StreamDeclaration, rows: pa.Table, surrogates: Surroga
 
 
 def _sealed(stream: StreamDeclaration, refused: pa.Table, surrogates: Surrogates, vault: Vault) -> pa.Table:
-    """Refused lines with their bytes encrypted: under the keys of the people that they can be seen to name, else under
-    the vault's key.
+    """Refused lines with their bytes encrypted: under the keys of the people that they visibly name, else under the
+    vault's key.
     """
     raw = refused["raw"].to_pylist()
     people: list[list[str]] = [[] for _ in raw]
@@ -197,7 +197,7 @@ def _sealed(stream: StreamDeclaration, refused: pa.Table, surrogates: Surrogates
 
 
 def _json_object(line: bytes) -> dict[str, Any]:
-    """The object that a refused line holds; empty where it holds none, as a line of CSV."""
+    """The JSON object of a refused line; empty where it is none, such as a line of CSV."""
     try:
         found = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -213,7 +213,7 @@ def _split_by_day(
     if done is not None and until <= done:
         return
     if done is None and not rows.num_rows + refused.num_rows:
-        return  # nothing has begun: what comes first may still be a backfill
+        return  # no increment yet: the first one may still be a backfill
     good_day, bad_day = _days(rows), _days(refused)
     arrived = np.concatenate([good_day, bad_day])
     if backfill:
@@ -229,7 +229,7 @@ def _split_by_day(
         good = _of_day(rows, good_day, good_order, day)
         bad = _of_day(refused, bad_day, bad_order, day)
         if snapshot and not good.num_rows + bad.num_rows:
-            continue  # a snapshot has increments only where something came
+            continue  # a snapshot has increments only for days with rows
         yield DayRows(_EPOCH + timedelta(days=day), good, bad)
 
 

@@ -35,20 +35,20 @@ _TIME = pa.timestamp("us", "UTC")
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What became of an increment."""
+    """The result of ingesting an increment: its verdict and, unless held, its publication."""
 
     increment: Increment
     verdict: Verdict
     #: `None` where it is held.
     publication: Publication | None
-    #: Rows read of tables to make it, and CPU microseconds.
+    #: Rows of tables that were read for it, and CPU microseconds.
     rows_read: int
     cpu_us: int
 
 
 @dataclass(frozen=True)
 class IncrementRows:
-    """An increment's rows with everything that its record says of them."""
+    """The rows of an increment, and the facts for its record."""
 
     stream: StreamDeclaration
     number: int
@@ -57,7 +57,7 @@ class IncrementRows:
     #: Number in `_row` -> name of the file, for people.
     names: Mapping[int, str] = field(default_factory=dict)
     backfill: bool = False
-    #: When its rows counted as known; `None`: at the end of its day.
+    #: When its rows became known; `None`: at the end of its day.
     known_at: datetime | None = None
     replaces_increment: int | None = None
 
@@ -77,31 +77,31 @@ def ingest_increment(
     details: Mapping[str, str] | None = None,
     accepted: bool = False,
 ) -> IngestResult:
-    """Publish an increment, or hold it. `accepted` publishes whatever the verdict; a person has taken it on."""
+    """Publish an increment, or hold it. `accepted` publishes it regardless of the verdict, as a person decided."""
     started = time.process_time_ns()
     good, broken = split_refused(arrival.stream.contract, arrival.day.rows.drop_columns(["_day"]))
-    making = _TableBuild(stores, graph, stores.lake.draft(lease))
-    counts = making.lay_in(arrival, _stamped(arrival, good), broken.num_rows)
+    build = _TableBuild(stores, graph, stores.lake.draft(lease))
+    counts = build.lay_in(arrival, _stamped(arrival, good), broken.num_rows)
     increment = _record(stores, arrival, counts)
     verdicts = [_check_stream(stores, graph, arrival, counts, history)]
-    if making.changed[arrival.stream.name].num_rows:
-        verdicts += [making.make(table, arrival, history) for table in graph.downstream([arrival.stream.name])]
+    if build.changed[arrival.stream.name].num_rows:
+        verdicts += [build.make(table, arrival, history) for table in graph.downstream([arrival.stream.name])]
     verdict = merge_verdicts(verdicts)
     about = {
         **(details or {}),
         "codes": _codes(graph),
-        "rows_read": str(making.draft.rows_read),
+        "rows_read": str(build.draft.rows_read),
         "cpu_us": str((time.process_time_ns() - started) // 1000),
     }
     publication = None
     if verdict.outcome == "hold" and not accepted:
         named = {**about, "names": _names(arrival)}
-        making.draft.hold(increment, verdict, _held(stores, arrival), refused=arrival.day.refused, details=named)
+        build.draft.hold(increment, verdict, _held(stores, arrival), refused=arrival.day.refused, details=named)
     else:
         stores.lake.quarantine(arrival.stream.name, arrival.number, _refused(stores, arrival, broken))
-        publication = making.draft.publish(increment, verdict, details=about)
+        publication = build.draft.publish(increment, verdict, details=about)
     return IngestResult(
-        increment, verdict, publication, making.draft.rows_read, (time.process_time_ns() - started) // 1000
+        increment, verdict, publication, build.draft.rows_read, (time.process_time_ns() - started) // 1000
     )
 
 
@@ -110,16 +110,16 @@ def _held(stores: Stores, arrival: IncrementRows) -> pa.Table:
 
 
 def published_codes(stores: Stores) -> dict[str, str]:
-    """The code that each published table was last made with; every publication names that of all."""
+    """Table -> fingerprint of the code that last built it; every publication records that of all tables."""
     line = stores.ledger.last("publish")
     return msgspec.json.decode(line.details.get("codes", "{}"), type=dict[str, str]) if line else {}
 
 
 def rebuild_changed_tables(stores: Stores, graph: ProjectGraph, *, lease: Lease) -> list[str]:
-    """Make those published tables again, whole, whose code is no longer what made them, and what is made of them.
+    """Rebuild in full the published tables whose code has changed, and the tables that depend on them.
 
-    One publication that no increment brought; the names of its tables. It comes before any increment, because an
-    increment says of every table that it is made with the code of now.
+    One publication without an increment; the names of its tables. It comes before any increment, because an increment
+    records for every table that it was built with the current code.
     """
     if stores.ledger.last("publish") is None:
         return []
@@ -128,11 +128,11 @@ def rebuild_changed_tables(stores: Stores, graph: ProjectGraph, *, lease: Lease)
     follow = {table.name for table in graph.downstream(changed)}
     tables = [table for table in graph.order if table.name in changed | follow]
     if tables:
-        making = _TableBuild(stores, graph, stores.lake.draft(lease))
+        build = _TableBuild(stores, graph, stores.lake.draft(lease))
         for table in tables:
-            making.make_whole(table)
+            build.make_whole(table)
         about = {"codes": _codes(graph), "rebuilt": ",".join(table.name for table in tables)}
-        making.draft.rebuild(stores.lake.view().as_of, details=about)
+        build.draft.rebuild(stores.lake.view().as_of, details=about)
     return [table.name for table in tables]
 
 
@@ -141,7 +141,7 @@ def _codes(graph: ProjectGraph) -> str:
 
 
 class _TableBuild:
-    """The tables of one publication while they are being made."""
+    """The tables of one publication while they are being built."""
 
     def __init__(self, stores: Stores, graph: ProjectGraph, draft: PublicationDraft) -> None:
         self.stores, self.graph, self.draft = stores, graph, draft
@@ -153,7 +153,7 @@ class _TableBuild:
             draft.declare(table.name, graph.schemas[table.name], graph.personal(table.name))
 
     def lay_in(self, arrival: IncrementRows, rows: pa.Table, refused: int) -> RowCounts:
-        """The arrived rows into the stream's own table."""
+        """Merge the arrived rows into the stream's own table."""
         stream = arrival.stream
         if stream.snapshot:
             rows = self._newest(stream, rows)
@@ -169,7 +169,7 @@ class _TableBuild:
         )
 
     def make(self, table: TableDeclaration, arrival: IncrementRows, history: Sequence[Mapping[str, float]]) -> Verdict:
-        """A derived table: its touched keys if it promises `by=`, whole if not; checked on the rows that changed."""
+        """Build a derived table: its touched keys if it declares `by=`, else in full; check the changed rows."""
         rows = self._make_touched(table) if table.by else self.make_whole(table)
         expectations = self.graph.mill.expectations.get(table.name, [])
         time_column = _event_time(self.graph, table.name)
@@ -202,15 +202,15 @@ class _TableBuild:
         return rows
 
     def _collected(self, table: TableDeclaration, frames: Mapping[str, Any]) -> pa.Table:
-        """What the function makes, with the columns as the dry run saw them, so that engines that count in other
-        widths agree.
+        """The result of the function, with the column types of the dry run, so that engines with other integer widths
+        agree.
         """
         schema = self.graph.schemas[table.name]
         with naming_function(f"table {table.name!r}"):
             return self.stores.engine.collect(table.function(**frames)).select(schema.names).cast(schema)
 
     def _newest(self, stream: StreamDeclaration, rows: pa.Table) -> pa.Table:
-        """Of a snapshot's rows, those that are newer than what is there."""
+        """Of a snapshot's rows, those that are newer than the stored ones."""
         key, order = list(stream.key), [stream.contract.event_time, ROW]
         engine = self.stores.engine
         new = engine.collect(engine.frame(rows).unique(key, keep="last", order_by=order))
@@ -223,7 +223,7 @@ class _TableBuild:
 
 
 def _stamped(arrival: IncrementRows, rows: pa.Table) -> pa.Table:
-    """The rows with the lake's own columns: the increment that brought them and when they counted as known."""
+    """The rows with the lake's own columns: their increment, and when they became known."""
     n = rows.num_rows
     if arrival.backfill:
         days = arrival.day.rows["_day"]
@@ -271,7 +271,7 @@ def _names(arrival: IncrementRows) -> dict[str, str]:
 
 
 def merge_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
-    """All verdicts of an increment as one: the gravest outcome, every failure."""
+    """All verdicts of an increment as one: the most severe outcome, every failure."""
     outcomes = [verdict.outcome for verdict in verdicts]
     outcome = "hold" if "hold" in outcomes else "warn" if "warn" in outcomes else "pass"
     return Verdict(
@@ -303,7 +303,7 @@ def _record(stores: Stores, arrival: IncrementRows, counts: RowCounts) -> Increm
 
 
 def _refused(stores: Stores, arrival: IncrementRows, broken: pa.Table) -> pa.Table:
-    """Everything of the increment that goes to quarantine: what the parser refused and what the contract refused."""
+    """The rows of the increment that go to quarantine: those that the parser or the contract refused."""
     parsed = arrival.day.refused.drop_columns(["_day"])
     if not broken.num_rows:
         return parsed

@@ -1,6 +1,6 @@
 """Sealed tables: encryption by person, where the rows that name the same people are one value under their keys.
 
-What a destroyed key sealed is left out when the table is opened, and counted; all other rows come back in their order.
+Rows under a destroyed key are left out when the table is opened, and counted; all other rows keep their order.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def sealed_table(vault: Vault, rows: pa.Table, people: Sequence[str]) -> pa.Tabl
 
 
 def opened_table(vault: Vault, kept: pa.Table) -> tuple[pa.Table, int]:
-    """The rows, and how many of them nobody can read any more. A table that was never sealed comes back as it is."""
+    """The rows, and how many can no longer be read. A table that was never sealed is returned unchanged."""
     encoded = (kept.schema.metadata or {}).get(_SCHEMA)
     if encoded is None:
         return kept, 0

@@ -19,18 +19,18 @@ POSTED_ONLY = "events:"
 
 
 def check_source_names(settings: Settings, streams: Iterable[str]) -> None:
-    """`SettingError` for a source of a stream that the project does not have: most often a misspelt name."""
+    """Raise `SettingError` for a source of a stream that the project does not have, such as a misspelt name."""
     known = list(streams)
     for name in settings.sources:
         if name not in known:
             raise SettingError(
-                f"the setting `sources.{name}` ({settings.origin(f'sources.{name}')}) is of no stream in mill.py",
+                f"the setting `sources.{name}` ({settings.origin(f'sources.{name}')}) names no stream of mill.py",
                 tip=nearest(name, known),
             )
 
 
 def sources_of(stores: Stores, stream: StreamDeclaration) -> list[Source]:
-    """Every source of a stream: the declared one, and what was posted."""
+    """Every source of a stream: the declared one, and the posted events."""
     url = stores.settings.sources.get(stream.name)
     if url is None:
         raise SettingError(
@@ -43,7 +43,7 @@ def sources_of(stores: Stores, stream: StreamDeclaration) -> list[Source]:
 
 
 def _segments_of(settings: Settings) -> Path:
-    """Where the segments of posted events lie; a run reads them there, not through the port."""
+    """The folder of the segments of posted events; a run reads them directly, not through the port."""
     if split_scheme(settings.events)[0] not in ("", "segments"):
         raise SettingError(
             f"events = {masked(settings.events)!r}: a run reads posted events from segments only",
@@ -53,9 +53,9 @@ def _segments_of(settings: Settings) -> Path:
 
 
 def replacement_source(stores: Stores, stream: StreamDeclaration, file: Path) -> Source:
-    """A file that stands in for a held increment, read as the stream's own files are."""
+    """The source of a file that replaces a held increment, read as the stream's own files are."""
     if not file.is_file():
-        raise UsageError(f"{file} is no file")
+        raise UsageError(f"there is no file {file}")
     url = stores.settings.sources.get(stream.name, "file:")
     query = url.partition("?")[2] if url.startswith("file:") else ""
     return FileSource(f"file:{file.resolve()}?{query}", stream.contract, stores.project)

@@ -20,7 +20,7 @@ from tidemill.training import Runs
 
 
 class MirrorJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What to copy from where to where."""
+    """A copy job: the mirror, the project and its ledger."""
 
     #: The setting, for example `mlflow:sqlite:///mlflow.db`.
     mirror: str
@@ -29,42 +29,42 @@ class MirrorJob(msgspec.Struct, frozen=True, kw_only=True):
     #: The project's folder, and the setting `ledger`, which may be relative to it.
     project: str
     ledger: str
-    #: The folder of the mill's keys, and the file that one copying at a time holds.
+    #: The folder of the mill's keys, and the lock file of the one copy at a time.
     keys: str
     lock: str
 
 
 class MirrorResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it."""
+    """The result of a copy job."""
 
     written: int = 0
-    #: Why it did not work; empty where it did.
+    #: The error message; empty on success.
     problem: str = ""
 
 
 class Mirror(Protocol):
-    """What a back-end of `tidemill.mirrors` is, made of the rest of the setting, the mill's name and its id."""
+    """A back-end of `tidemill.mirrors`, created from the rest of the setting, the mill's name and its id."""
 
     def known(self) -> set[str]:
-        """Names of the runs that are there, whole."""
+        """Names of the runs that are completely copied."""
         ...
 
     def write(self, run: Run, points: Sequence[MetricPoint], trials: Sequence[Trial]) -> None:
-        """Write a run that has ended; what there was of it, from a writing that was cut short, is replaced."""
+        """Write a finished run, replacing what an interrupted copy left of it."""
         ...
 
 
-def copy(asked: MirrorJob) -> int:
-    """Write every run that has ended and that the mirror does not know, oldest first; how many there were."""
-    scheme, _, rest = asked.mirror.partition(":")
+def copy(job: MirrorJob) -> int:
+    """Copy every finished run that the mirror does not have, oldest first; the number of copied runs."""
+    scheme, _, rest = job.mirror.partition(":")
     make = find_backend("mirrors", scheme)
     clock = SystemClock()
-    keys = Keys.open(Path(asked.keys), create=False)
-    lines = open_port("ledger", asked.ledger, Path(asked.project), create=False)
+    keys = Keys.open(Path(job.keys), create=False)
+    lines = open_port("ledger", job.ledger, Path(job.project), create=False)
     runs = Runs(Ledger(lines, keys, clock, "mirror"), clock)
-    with Path(asked.lock).open("a") as lock:
+    with Path(job.lock).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        mirror: Mirror = make(rest, asked.mill, asked.mill_id)
+        mirror: Mirror = make(rest, job.mill, job.mill_id)
         known = mirror.known()
         missing = [run for run in reversed(runs.all()) if run.state != "running" and run.name not in known]
         for run in missing:
@@ -73,15 +73,15 @@ def copy(asked: MirrorJob) -> int:
 
 
 def main() -> None:
-    """Do what stdin asks, and tell on stdout."""
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=MirrorJob)
+    """Read the job from stdin and write the result to stdout."""
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=MirrorJob)
     try:
-        told = MirrorResult(written=copy(asked))
+        result = MirrorResult(written=copy(job))
     except TidemillError as error:
-        told = MirrorResult(problem=f"{error.message}; {error.tip}" if error.tip else error.message)
-    except Exception as error:  # the library may raise anything, and all of it is one sentence
-        told = MirrorResult(problem=f"{type(error).__name__}: {error}")
-    sys.stdout.buffer.write(b"\n" + msgspec.json.encode(told) + b"\n")
+        result = MirrorResult(problem=f"{error.message}; {error.tip}" if error.tip else error.message)
+    except Exception as error:  # the library may raise anything; it becomes one sentence
+        result = MirrorResult(problem=f"{type(error).__name__}: {error}")
+    sys.stdout.buffer.write(b"\n" + msgspec.json.encode(result) + b"\n")
     sys.stdout.flush()
 
 

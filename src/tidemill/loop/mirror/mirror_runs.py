@@ -16,20 +16,20 @@ from tidemill.core.settings import masked
 from tidemill.loop.mirror.mirror_process import MirrorJob, MirrorResult
 from tidemill.loop.project.stores import Stores
 
-#: Seconds that a training waits for the copying at its end.
+#: Seconds that a training waits for the copy at its end.
 LIMIT_S = 180.0
 _LONGEST = 300
-#: Nothing of ours is told to the library's makers.
+#: No telemetry is sent to the library's makers.
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-#: A server that is away is given up soon, unless somebody says otherwise; the next training tries again.
+#: An unavailable server is given up soon, unless configured otherwise; the next training tries again.
 _BRIEF = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
 
 def mirror_runs(stores: Stores, *, limit_s: float = LIMIT_S) -> tuple[str, ...]:
-    """Copy every run that has ended and is not there yet; a sentence where that did not work."""
+    """Copy every finished run that the mirror does not have; a sentence where that failed."""
     if not stores.settings.mirror:
         return ()
-    asked = MirrorJob(
+    job = MirrorJob(
         mirror=stores.settings.mirror,
         mill=stores.identity.name,
         mill_id=stores.identity.id,
@@ -41,7 +41,7 @@ def mirror_runs(stores: Stores, *, limit_s: float = LIMIT_S) -> tuple[str, ...]:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "tidemill.loop.mirror.mirror_process"],
-            input=msgspec.json.encode(asked),
+            input=msgspec.json.encode(job),
             capture_output=True,
             cwd=stores.project,
             env={**_BRIEF, **os.environ, **_QUIET},
@@ -52,13 +52,13 @@ def mirror_runs(stores: Stores, *, limit_s: float = LIMIT_S) -> tuple[str, ...]:
     except OSError as error:
         return (_sentence(stores, error.strerror or type(error).__name__),)
     try:
-        told = msgspec.json.decode(done.stdout.splitlines()[-1], type=MirrorResult)
+        result = msgspec.json.decode(done.stdout.splitlines()[-1], type=MirrorResult)
     except (IndexError, msgspec.DecodeError):
-        return (_sentence(stores, f"its process ended with status {done.returncode} and said nothing"),)
-    return (_sentence(stores, told.problem),) if told.problem else ()
+        return (_sentence(stores, f"its process exited with status {done.returncode} and no output"),)
+    return (_sentence(stores, result.problem),) if result.problem else ()
 
 
 def _sentence(stores: Stores, why: str) -> str:
     why = masked(" ".join(why.split()))
     why = why if len(why) <= _LONGEST else f"{why[:_LONGEST]}…"
-    return f"the runs were not copied to {masked(stores.settings.mirror)}, the next training tries again: {why}"
+    return f"the runs were not copied to {masked(stores.settings.mirror)}; the next training tries again: {why}"

@@ -12,9 +12,9 @@ from tidemill.loop.notebook.html_table import folded, html_table
 from tidemill.models import Interactions
 
 WIDTH, HEIGHT, LEFT, BELOW, ABOVE = 900, 190, 56, 22, 10
-#: At most so many days, or months, are drawn each by itself.
+#: The largest number of days, or months, with a bar each.
 _DAYS, _MONTHS = 130, 250
-#: How much of a date names a span.
+#: Span -> the number of characters of a date that name it.
 _LETTERS = {"day": 10, "month": 7, "year": 4}
 
 
@@ -70,5 +70,5 @@ class Activity:
             f'padding:8px 12px"><p style="margin:4px 0">Events per {self.span}</p>'
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Events per {self.span}" '
             f'style="width:100%;font-size:11px" fill="#57606a">{bars}{marks}{below}</svg>'
-            f"{folded(f'The same as a table ({len(names):,} rows)', table)}</div>"
+            f"{folded(f'As a table ({len(names):,} rows)', table)}</div>"
         )

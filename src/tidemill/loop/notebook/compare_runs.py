@@ -16,9 +16,9 @@ from tidemill.training import RunComparison, compare
 
 
 def compare_runs(stores: Stores, names: Sequence[str]) -> RunComparison:
-    """Runs beside each other, the first one being what the others are held against.
+    """Compare runs with the first one as the baseline.
 
-    Raises `UnknownName` for a run that is not there and `UsageError` for fewer than two.
+    Raises `UnknownName` for an unknown run and `UsageError` for fewer than two.
     """
     runs = [stores.runs.read(name) for name in names]
     return compare(runs, {run.name: figures_of(stores, run) for run in runs})
@@ -26,13 +26,13 @@ def compare_runs(stores: Stores, names: Sequence[str]) -> RunComparison:
 
 @dataclass(frozen=True, eq=False)
 class RunComparisonView:
-    """Runs beside each other, the first being what the others are held against; `record` has all of it."""
+    """A comparison of runs with the first one as the baseline; `record` has all of it."""
 
     record: RunComparison
 
     @property
     def figures(self) -> pl.DataFrame:
-        """One row for each figure, one column for each run, values with their 95% intervals as text."""
+        """One row for each metric, one column for each run, values with their 95% intervals as text."""
         rows = [
             {"figure": row.name} | dict(zip(self.record.runs, map(figure_text, row.values), strict=True))
             for row in self.record.metrics
@@ -43,7 +43,7 @@ class RunComparisonView:
     def differences(self) -> pl.DataFrame:
         """Each run minus the first on the same users: the mean, its 95% interval, and p of a paired test.
 
-        `p_holm` is corrected for every measure and pair that is looked at here.
+        `p_holm` is corrected for all measures and pairs of the comparison.
         """
         rows = [
             (pair.other, pair.one, pair.measure, pair.n_users, pair.difference.value, pair.difference.low,
@@ -60,25 +60,26 @@ class RunComparisonView:
         heads = ["figure", *(f"{run} {learner}".strip() for run, learner in zip(self.record.runs, about, strict=True))]
         figures = [row for row in self.figures.rows() if not row[0].startswith("difference ")]
         paired = self.differences.drop("against")
-        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.record.unpaired)
+        unpaired = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.record.unpaired)
         return (
             '<div style="background:#fff;color:#1f2328;font:13px/1.45 system-ui,sans-serif;padding:8px 12px">'
-            f"<p>Figures, with 95% intervals</p>{html_table(heads, [row for row in figures if _first(row[0])])}"
-            f"{folded('more figures', html_table(heads, [row for row in figures if not _first(row[0])]))}"
-            f"<p>Against {escape(self.record.runs[0])}, on the same users</p>"
+            "<p>Metrics with 95% confidence intervals</p>"
+            f"{html_table(heads, [row for row in figures if _first(row[0])])}"
+            f"{folded('more metrics', html_table(heads, [row for row in figures if not _first(row[0])]))}"
+            f"<p>Difference from {escape(self.record.runs[0])} on the same users</p>"
             f"{html_table(paired.columns, [row for row in paired.rows() if _first(row[1])])}"
             f"{folded('more differences', html_table(paired.columns, [r for r in paired.rows() if not _first(r[1])]))}"
-            f"{said}</div>"
+            f"{unpaired}</div>"
         )
 
 
 def _first(figure: str) -> bool:
-    """Whether a figure is among those that are shown before anybody asks."""
+    """Whether a metric is shown without unfolding."""
     return not any(word in figure for word in ("@20", "recall", "[cold]"))
 
 
 def figure_text(metric: Metric | None) -> str:
-    """A figure with its interval where it has one; `-` where there is none.
+    """A metric with its interval if it has one; `-` without a metric.
 
     >>> figure_text(Metric(value=0.25, low=0.2, high=0.3)), figure_text(None)
     ('0.2500 (0.2000 to 0.3000)', '-')

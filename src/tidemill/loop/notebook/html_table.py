@@ -9,7 +9,7 @@ _CELL = "padding:3px 10px;border-bottom:1px solid #eaeef2;background:#fff;color:
 
 
 def html_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows under their heads; a `None` is an empty cell.
+    """Rows under their headings; a `None` is an empty cell.
 
     >>> html_table(["item"], [["<b>"]]).count("&lt;b&gt;")
     1
@@ -28,7 +28,7 @@ def html_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def folded(summary: str, inside: str) -> str:
-    """Something that is shown when asked for, in a box that scrolls."""
+    """Collapsible content in a box that scrolls."""
     return (
         f'<details style="margin:4px 0"><summary style="cursor:pointer">{escape(summary)}</summary>'
         '<div style="max-height:320px;overflow:auto;border:1px solid #d0d7de;border-radius:6px">'

@@ -19,14 +19,14 @@ from tidemill.loop.notebook.item_names import ItemNames
 from tidemill.models.recommender.item_map import ItemMap
 
 WIDTH, HEIGHT, EDGE = 760, 540, 16
-#: Colours that people with any kind of colour vision can tell apart (Okabe and Ito), and the one of all other groups.
+#: Colours for any kind of colour vision (Okabe and Ito), and the one of all other groups.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7B5E2A")
 OTHER = "#A9AFB8"
 
 
 @dataclass(frozen=True, eq=False)
 class MapDrawing:
-    """A map with the names of its items; a notebook shows it, `html()` gives it."""
+    """A map with the names of its items; shown by a notebook, returned by `html()`."""
 
     map: ItemMap
     names: ItemNames = field(default_factory=ItemNames)
@@ -35,26 +35,26 @@ class MapDrawing:
         return self.html()
 
     def html(self) -> str:
-        """One element with drawing, list and table."""
+        """One element with plot, list and table."""
         style = _asset("map.css")
         script = _asset("map.js")
-        told = _in_script(self._told())
-        mark = hashlib.sha256(told.encode()).hexdigest()[:12]
+        data = _in_script(self._data())
+        mark = hashlib.sha256(data.encode()).hexdigest()[:12]
         return (
             f'<div class="tidemill-map" data-map="{mark}"><style>{style}</style>'
             f"<p>{escape(self._caption())}</p>"
             f'<div class="stage">{self._svg()}<div class="side"><input type="search" placeholder="find an item" '
-            'aria-label="find an item"><div class="told" aria-live="polite">Point at an item: its nearest stand here.'
+            'aria-label="find an item"><div class="told" aria-live="polite">Point at an item to list its neighbours.'
             f"</div></div></div>{self._legend()}{self._table()}"
-            f'<script type="application/json">{told}</script><script>{script.replace("MARK", mark)}</script></div>'
+            f'<script type="application/json">{data}</script><script>{script.replace("MARK", mark)}</script></div>'
         )
 
     def _caption(self) -> str:
         found, n = self.map, len(self.map.items)
-        rest = f"; {found.left_out:,} less popular or unknown ones are left out" if found.left_out else ""
+        rest = f"; {found.left_out:,} less popular or unknown ones are not shown" if found.left_out else ""
         return (
             f"{n:,} items by {found.source}, laid out by {found.method}{rest}. "
-            "Near means: taken by the same people. Size is popularity; directions and distances far apart mean nothing."
+            "Items that the same users take are close. Size is popularity; directions and large distances mean nothing."
         )
 
     def _colours(self) -> dict[str, str]:
@@ -88,7 +88,7 @@ class MapDrawing:
         ]
         shown = {self.names.group(item) for item in self.map.items}
         if shown - set(colours):
-            entries.append(f'<span><i style="background:{OTHER}"></i>all other</span>')
+            entries.append(f'<span><i style="background:{OTHER}"></i>other</span>')
         return f'<p class="legend">{"".join(entries)}</p>'
 
     def _table(self) -> str:
@@ -106,15 +106,15 @@ class MapDrawing:
             )
             for place, item in enumerate(found.items)
         ]
-        heads = ["item", "id", "group", "popularity", "x", "y", "nearest, with the cosine"]
-        return folded(f"The same as a table ({len(rows):,} rows)", html_table(heads, rows))
+        heads = ["item", "id", "group", "popularity", "x", "y", "nearest neighbours (cosine)"]
+        return folded(f"As a table ({len(rows):,} rows)", html_table(heads, rows))
 
     def _near(self, place: int) -> list[tuple[int, float]]:
         found = self.map
         pairs = zip(found.near[place].tolist(), found.cosines[place].tolist(), strict=True)
         return [(other, round(cosine, 3)) for other, cosine in pairs if cosine > 0]
 
-    def _told(self) -> dict[str, object]:
+    def _data(self) -> dict[str, object]:
         found = self.map
         return {
             "names": [self.names(item) for item in found.items],
@@ -129,7 +129,7 @@ def _asset(name: str) -> str:
 
 
 def _in_script(value: object) -> str:
-    """JSON that cannot end the element that it stands in."""
+    """JSON that cannot close the script element around it."""
     text = msgspec.json.encode(value).decode()
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")

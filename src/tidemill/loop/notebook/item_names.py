@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-#: Columns that may hold what an item is called, and what it belongs to; the first one that is there counts.
+#: Columns that may hold the name of an item, and its group; the first existing one is used.
 TITLES, GROUPS = ("title", "name", "label"), ("category", "genre", "brand")
 _TAG = re.compile(r"<[/!]?[A-Za-z][^>]*(?:>|\Z)")
 _LONGEST = 70
@@ -17,7 +17,7 @@ _LONGEST = 70
 
 @dataclass(frozen=True)
 class ItemNames:
-    """Titles and groups of items by id. Called with an id, it gives what to call the item.
+    """Titles and groups of items by id. Called with an id, it returns the display name.
 
     >>> names = ItemNames({"B1": "Vibe"}, {"B1": "Music"})
     >>> names("B1"), names("B2"), names.full("B1"), names.group("B2")
@@ -31,12 +31,12 @@ class ItemNames:
         return self.titles.get(item) or item
 
     def full(self, item: str) -> str:
-        """The same with the group behind it: `Vibe (Music)`."""
+        """The display name with the group: `Vibe (Music)`."""
         group = self.group(item)
         return f"{self(item)} ({group})" if group else self(item)
 
     def group(self, item: str) -> str:
-        """What the item belongs to; empty where nobody says."""
+        """The group of the item; empty if unknown."""
         return self.groups.get(item) or ""
 
     @classmethod
@@ -46,7 +46,7 @@ class ItemNames:
 
 
 def plain_title(text: str) -> str:
-    """A title as people wrote it: tags and entities of HTML are taken off, and what is very long is cut.
+    """A title as plain text: HTML tags and entities are removed, and a long title is truncated.
 
     >>> plain_title('<span class="a-size-medium" Arts &amp;  Crafts'), plain_title("<b>Arts &amp;  Crafts</b>")
     ('', 'Arts & Crafts')

@@ -40,9 +40,9 @@ class SnapshotTables(Mapping[str, pl.DataFrame]):
 
 
 class SnapshotFeatures(Mapping[str, pl.DataFrame]):
-    """Feature view -> the newest row of each entity, made from the tables of the publication as it goes online.
+    """Feature view -> the newest row of each entity, computed from the publication as for online serving.
 
-    Of aggregates, `_at` is the boundary that they are of, microseconds.
+    For aggregates, `_at` is their boundary, microseconds.
     """
 
     def __init__(self, view: LakeSnapshot, graph: ProjectGraph) -> None:

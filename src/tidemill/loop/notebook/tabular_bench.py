@@ -43,7 +43,7 @@ from tidemill.training.tabular.train import TabularResult, train_tabular
 
 @dataclass(frozen=True, eq=False)
 class TabularExperiment:
-    """What one experiment left: its run, the model learned from all examples, and how good its kind is."""
+    """The result of one experiment: its run, the model trained on all examples, and its assessment."""
 
     run: Run
     result: TabularResult
@@ -55,14 +55,14 @@ class TabularExperiment:
 
     @property
     def model(self) -> TabularModel:
-        """The model, learned from all examples."""
+        """The model, trained on all examples."""
         return self.result.model
 
     @property
     def assessment(self) -> Assessment:
-        """How good it is on rows that it did not learn from; `TooLittleData` where there were too few to say."""
+        """The assessment on held-out rows; `TooLittleData` where there were too few."""
         if self.result.assessment is None:
-            raise TooLittleData(f"{self.name} was not measured: {'; '.join(self.result.notes)}")
+            raise TooLittleData(f"{self.name} was not evaluated: {'; '.join(self.result.notes)}")
         return self.result.assessment
 
     def __repr__(self) -> str:
@@ -80,12 +80,12 @@ class TabularBench:
 
     @cached_property
     def examples(self) -> Examples:
-        """The rows that it learns from: inputs with features as of each row's time, target, time and groups."""
+        """The training examples: inputs with features as of each row's time, target, time and groups."""
         return build_examples(self._graph, self._view, self._asking)
 
     @property
     def frame(self) -> pl.DataFrame:
-        """The same as a Polars frame: inputs, then the target by its own name."""
+        """The examples as a Polars frame: inputs, then the target under its own name."""
         examples = self.examples
         rows = cast(pl.DataFrame, pl.from_arrow(examples.inputs))
         target = pl.Series(self._asking.model.target, examples.target)
@@ -94,13 +94,13 @@ class TabularBench:
         return rows.with_columns(target)
 
     def split(self, rule: SplitRule | None = None) -> Split:
-        """Places of the rows to learn from and to test on: by time, by group, or by the hash of a row's name."""
+        """Positions of the training and test rows: split by time, by group, or by the hash of a row's name."""
         return split_examples(self.examples, rule)
 
     def experiment(
         self, learn: Any, *, minutes: float | None = None, split: SplitRule | None = None
     ) -> TabularExperiment:
-        """Learn from the rows of one side of the split, measure on the other, and keep both as a run of the ledger.
+        """Train on one side of the split, evaluate on the other, and record both as a run of the ledger.
 
         `learn` is `tm.auto(minutes=1)` or any estimator with `fit` and `predict`.
         """
@@ -145,7 +145,7 @@ class TabularBench:
         return datasets(self._stores, self.name)
 
     def dataset(self, dataset: Dataset) -> Examples:
-        """The examples of a dataset, read again by time travel; `DatasetChanged` where they are not what was pinned."""
+        """The examples of a dataset, rebuilt by time travel; `DatasetChanged` where they differ from it."""
         return rebuild_dataset(self._stores, self._graph, dataset)
 
     @property
@@ -155,7 +155,7 @@ class TabularBench:
         return None if release is None else (release, open_tabular(self._stores.releases.bundle(release.bundle)))
 
     def answer(self, model: TabularModel, rows: pl.DataFrame) -> pl.DataFrame:
-        """A model's outputs for rows of inputs (as in `frame`)."""
+        """A model's predictions for rows of inputs (as in `frame`)."""
         names = [field.name for field in self._asking.inputs]
         given = rows.select(names).to_arrow(compat_level=pl.CompatLevel.oldest())
         typed = pa.table({name: given[name].cast(self.examples.inputs.schema.field(name).type) for name in names})

@@ -57,13 +57,13 @@ from tidemill.models.slates.slate_steps import SteppedEngine
 from tidemill.release import Pointer, module_sources
 from tidemill.training import Measurement, PerUnitMetrics, RunTracker, TimeSplit, choose, measure, split_at
 
-#: The figures that an experiment names first.
-_TOLD = ("hit_rate@10[all]", "hit_rate@10[warm]")
+#: The metrics that an experiment shows.
+_SHOWN = ("hit_rate@10[all]", "hit_rate@10[warm]")
 
 
 @dataclass(frozen=True, eq=False)
 class Champion:
-    """The model that is live: its release, the recommender, and the slate on the facts as answers find them."""
+    """The live model: its release, the recommender, and the slate on the facts that the server reads."""
 
     release: Release
     recommender: Recommender
@@ -72,7 +72,7 @@ class Champion:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """What one experiment left: its run, the model learned from the days before the split, and how good it is."""
+    """The result of one experiment: its run, the model trained before the split, and its metrics."""
 
     run: Run
     recommender: Recommender
@@ -84,15 +84,15 @@ class Experiment:
         return self.run.name
 
     def __repr__(self) -> str:
-        shown = [f"{name} {metric.value:.4f}" for name, metric in self.run.metrics.items() if name in _TOLD]
+        shown = [f"{name} {metric.value:.4f}" for name, metric in self.run.metrics.items() if name in _SHOWN]
         return f"{self.name}: {', '.join([self.run.learner, *shown])}"
 
 
 def open_project(project: str | Path = ".", profile: str | None = None) -> Workbench:
     """The project in `project` or above it, opened at its newest publication for reading and for experiments.
 
-    `profile` is one of `tidemill.toml`, by default `laptop`. Raises `ProjectMissing` where there is no project or
-    nothing has run in it yet.
+    `profile` is one of `tidemill.toml`, by default `laptop`. Raises `ProjectMissing` if there is no project or it
+    has not run yet.
     """
     folder = find_project(Path(project))
     loaded = settings.load(folder, profile=profile)
@@ -102,7 +102,7 @@ def open_project(project: str | Path = ".", profile: str | None = None) -> Workb
 
 
 class Workbench:
-    """One publication of a project. What comes in later is seen by opening the project again."""
+    """One publication of a project. Open the project again to see later publications."""
 
     def __init__(self, stores: Stores, graph: ProjectGraph) -> None:
         self._stores, self._graph = stores, graph
@@ -114,9 +114,7 @@ class Workbench:
         self._users: dict[str, dict[str, int]] = {}
 
     def __repr__(self) -> str:
-        models = [
-            f"{name}: {release.name if (release := self._live(name)) else 'nothing is live'}" for name in self.models
-        ]
+        models = [f"{name}: {release.name if (release := self._live(name)) else 'no champion'}" for name in self.models]
         return "\n".join([
             f"{self._graph.mill.name}: publication {self.publication}, all days before {self.as_of:%Y-%m-%d %H:%M} UTC",
             "", repr(self.tables), "", *models,
@@ -126,12 +124,12 @@ class Workbench:
 
     @property
     def publication(self) -> int:
-        """The number of the publication that everything here is read from."""
+        """The number of the publication that all data are read from."""
         return self._view.publication
 
     @property
     def as_of(self) -> datetime:
-        """Up to when it knows everything."""
+        """The as-of of the publication."""
         return from_micros(self._view.as_of)
 
     @property
@@ -140,13 +138,13 @@ class Workbench:
         return sorted(self._graph.mill.model_names)
 
     def tabular(self, model: str) -> TabularBench:
-        """A tabular model: its examples, experiments, and what is live."""
+        """A tabular model: its examples, experiments and champion."""
         if model not in self._graph.askings:
             raise UnknownName(f"no tabular model {model!r}", tip=nearest(model, self._graph.askings))
         return TabularBench(self._stores, self._graph, self._view, model)
 
     def interactions(self, model: str) -> Interactions:
-        """Who took what and when, as the model learns it: arrays of codes, sorted by user and time."""
+        """The interactions (user, item, time) that the model is trained on: arrays, sorted by user and time."""
         if model not in self._events:
             self._events[model] = LearningEvents.from_snapshot(
                 self._graph, model_named(self._graph, model), self._view
@@ -154,7 +152,7 @@ class Workbench:
         return self._events[model]
 
     def activity(self, model: str) -> Activity:
-        """How much happened when: drawn in a notebook, `.frame` are the numbers."""
+        """Events over time: a chart in a notebook, `.frame` has the numbers."""
         return Activity.from_interactions(self.interactions(model))
 
     def split(self, model: str, at: datetime | None = None) -> TimeSplit:
@@ -162,7 +160,7 @@ class Workbench:
         return split_at(self.interactions(model), None if at is None else round(at.timestamp() * 1_000_000))
 
     def history(self, model: str, user: str) -> tuple[list[str], list[int]]:
-        """What one user took, oldest first, and when (microseconds); `user` is a surrogate. Empty for a stranger."""
+        """The items of one user, oldest first, and their times (microseconds); `user` is a surrogate."""
         events = self.interactions(model)
         if user not in self._codes(model):
             return [], []
@@ -170,7 +168,7 @@ class Workbench:
         return [events.items[code] for code in items.tolist()], times.tolist()
 
     def names(self, model: str) -> ItemNames:
-        """What to call the items of a model: from the table that it names as `items=`, where there is one."""
+        """Display names of a model's items, from the table that it declares as `items=`, if any."""
         table = model_named(self._graph, model).items
         if table is None or table not in self.tables:
             return ItemNames()
@@ -181,7 +179,7 @@ class Workbench:
     def run(self, model: str, kind: str = "notebook", *, learner: str = "", **parameters: Any) -> RunTracker:
         """Begin a run of the ledger, to be used in a `with`: it ends with the block, or fails with it.
 
-        `run.log(step, loss=0.3)` keeps figures on the way, `run.finish({"hit_rate@10": 0.12})` those at the end.
+        `run.log(step, loss=0.3)` records metrics during the run, `run.finish({"hit_rate@10": 0.12})` the final ones.
         """
         declared, around = model_named(self._graph, model), self._around
         return self._stores.runs.begin(
@@ -199,10 +197,10 @@ class Workbench:
         )
 
     def experiment(self, model: str, learner: LearnerSpec, split: TimeSplit | None = None) -> Experiment:
-        """Learn before the split, measure after it, and keep both as a run, figures of each user included.
+        """Train before the split, evaluate after it, and record both as a run, with the metrics of each user.
 
         Settings that the learner leaves open are chosen on validation days before the split. Experiments with the same
-        split are measured on the same users, so `compare` can pair them.
+        split are evaluated on the same users, so `compare` can pair them.
         """
         split = split or self.split(model)
         with self.run(model, learner=learner.name, **learner.settings()) as run:
@@ -214,7 +212,7 @@ class Workbench:
         return Experiment(self._stores.runs.read(run.name), made, found)
 
     def learn(self, model: str, learner: LearnerSpec, split: TimeSplit | None = None) -> Recommender:
-        """A model learned from all published days, or from those before a split; it is no run and nothing is measured.
+        """A model trained on all published days, or on those before a split, without a run or an evaluation.
 
         Settings that the learner leaves open are chosen on validation days at the end of these days.
         """
@@ -222,11 +220,11 @@ class Workbench:
         return learn(choose(learner, events).spec, events, split.at if split else self._view.as_of)
 
     def measure(self, model: str, recommender: Recommender, split: TimeSplit) -> Measurement:
-        """How good a recommender, learned from `split.train`, is on the days after, through the model's slate."""
+        """Evaluate a recommender, trained on `split.train`, on the days after, through the model's slate."""
         return measure(recommender, split, model=model, rules=_fitting(self._rules(model), recommender))
 
     def runs(self, model: str | None = None) -> pl.DataFrame:
-        """All runs, newest first, with their figures: one row for each."""
+        """All runs, newest first, one row for each, with their metrics."""
         rows = [
             {
                 "run": run.name,
@@ -242,12 +240,12 @@ class Workbench:
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def compare(self, *runs: str | Experiment | TabularExperiment) -> RunComparisonView:
-        """Runs beside each other, each held against the first, in pairs where they were measured on the same users."""
+        """Compare runs with the first one, paired where they were evaluated on the same users."""
         return RunComparisonView(
             compare_runs(self._stores, [run if isinstance(run, str) else run.name for run in runs])
         )
 
-    # ---- what is live, and what it would answer
+    # ---- champion and slate
 
     def champion(self, model: str) -> Champion | None:
         """The release that is live, opened; `None` before the first promotion."""
@@ -264,7 +262,7 @@ class Workbench:
         return Champion(release, recommender, SteppedEngine(recommender, release.rules, facts, functions))
 
     def slate(self, model: str, recommender: Recommender) -> SteppedEngine:
-        """The slate of mill.py over any recommender, on the facts as answers find them: `.answer(…)`, `.steps(…)`."""
+        """The slate of mill.py over any recommender, on the facts that the server reads: `.answer(…)`, `.steps(…)`."""
         spec = model_named(self._graph, model).slate
         rules = _fitting(self._rules(model), recommender)
         views = spec.facts(self._graph.item_views(model_named(self._graph, model)))
@@ -275,7 +273,7 @@ class Workbench:
         """The recommender's items on a plane; shown in a notebook, pointing at one lists its nearest."""
         return MapDrawing(item_map(recommender, at_most=at_most, neighbours=neighbours), self.names(model))
 
-    # ---- behind it
+    # ---- internals
 
     @cached_property
     def _around(self) -> Provenance:
@@ -305,7 +303,7 @@ class Workbench:
 
 
 def _fitting(rules: RuleSet, recommender: Recommender) -> RuleSet:
-    """The rules, without those that ask a model of popularity alone for the nearest items."""
+    """The rules, without `nearest` for a model that has only popularity."""
     if recommender.parts:
         return rules
     drawn = tuple(rule for rule in rules.retrieve if rule.name != "nearest")

@@ -58,7 +58,7 @@ def _inputs_of(graph: ProjectGraph, view: str) -> dict[str, dict[str, str]]:
 
 
 def _function(graph: ProjectGraph, one: OnDemandDeclaration) -> DeclaredFunction:
-    used = [name for name, asked in graph.askings.items() if one.name in asked.model.on_demand]
+    used = [name for name, signature in graph.askings.items() if one.name in signature.model.on_demand]
     made = [computed for name in used for computed in graph.askings[name].computed if computed.function == one.name]
     return DeclaredFunction(
         name=one.name,
@@ -77,7 +77,7 @@ def _kind(view: FeatureViewDeclaration) -> str:
 
 
 def length(microseconds: int) -> str:
-    """A length of time in the largest unit that it is a whole number of, else rounded.
+    """A duration in the largest unit that divides it, else in rounded seconds.
 
     >>> length(90 * 86_400_000_000), length(5_400_000_000), length(250_000)
     ('90 days', '90 minutes', '0 seconds')

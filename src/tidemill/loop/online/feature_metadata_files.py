@@ -26,7 +26,7 @@ class DeclaredView(Record, frozen=True):
 
     name: str = ""
     entity: str = ""
-    #: The entity is a person, asked by its surrogate; and the columns that name people too.
+    #: The entity is a person, looked up by its surrogate; and the columns that identify people too.
     personal: bool = False
     hidden: tuple[str, ...] = ()
     #: `rows`, or a window and how far its boundaries are apart, microseconds.
@@ -37,20 +37,20 @@ class DeclaredView(Record, frozen=True):
     owner: str = ""
     description: str = ""
     inputs: tuple[str, ...] = ()
-    #: Name -> type of what a person declared, without the entity and the lake's own columns.
+    #: Name -> type of the declared columns, without the entity and the lake's own columns.
     columns: dict[str, str] = msgspec.field(default_factory=dict)
-    #: Models that look it up, or whose slate may ask it; and of tabular ones column -> the model's input.
+    #: Models that look it up, or whose slate uses it; and for tabular ones column -> the model's input.
     consumers: tuple[str, ...] = ()
     inputs_of: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
 
     @property
     def snippet(self) -> str:
-        """What opens it in a notebook."""
+        """The code that opens it in a notebook."""
         return f'bench.features["{self.name}"]'
 
 
 class DeclaredFunction(Record, frozen=True):
-    """Features that are computed when they are asked for; `gives` is not known while no model uses it."""
+    """Features that are computed on demand; `gives` is unknown while no model uses it."""
 
     name: str = ""
     owner: str = ""
@@ -65,7 +65,7 @@ class DeclaredFeatures(VersionedRecord, frozen=True):
 
     KIND: ClassVar[str] = "feature declaration"
 
-    #: Format 2 has the words of `core.kinds`; a reader of format 1 knows only the former ones.
+    #: Format 2 has the kinds of `core.kinds`; a reader of format 1 knows only the former ones.
     format: int = 2
     views: tuple[DeclaredView, ...] = ()
     functions: tuple[DeclaredFunction, ...] = ()
@@ -99,12 +99,12 @@ class SkewReport(Record, frozen=True):
 
     @property
     def differs(self) -> bool:
-        """Whether anything was served that the tables do not give."""
+        """Whether any served value differs from the tables."""
         return any(one.differing for one in self.features)
 
 
 class StoredSkew(VersionedRecord, frozen=True):
-    """A skew report and when it was made, microseconds."""
+    """A skew report and its time, microseconds."""
 
     KIND: ClassVar[str] = "feature skew report"
     REQUIRED: ClassVar[tuple[str, ...]] = ("report",)
@@ -114,32 +114,32 @@ class StoredSkew(VersionedRecord, frozen=True):
 
 
 def write_declared(serving_root: Path, declared: DeclaredFeatures) -> None:
-    """Leave what is declared."""
+    """Write the declared features."""
     write_state(serving_root / FILE, declared)
 
 
 def declared_features(serving_root: Path) -> DeclaredFeatures:
-    """What the last run left; nothing where none did."""
+    """The declared features of the last run; empty before the first."""
     return read_state(serving_root / FILE, DeclaredFeatures) or DeclaredFeatures()
 
 
 def write_significance(serving_root: Path, found: Significance) -> None:
-    """Leave the tests of one model."""
+    """Write the tests of one model."""
     write_state(serving_root / f"significance.{found.model}.json", found)
 
 
 def significances(serving_root: Path) -> Mapping[str, Significance]:
-    """Model -> its tests, of those that were made."""
+    """Model -> its significance tests."""
     read = (read_state(path, Significance) for path in sorted(serving_root.glob("significance.*.json")))
     return {one.model: one for one in read if one is not None}
 
 
 def write_skew(serving_root: Path, report: SkewReport, at: int) -> None:
-    """Leave the skew of one model."""
+    """Write the skew report of one model."""
     write_state(serving_root / f"skew.{report.model}.json", StoredSkew(at=at, report=report))
 
 
 def skews(serving_root: Path) -> Mapping[str, StoredSkew]:
-    """Model -> its skew, of those that were measured."""
+    """Model -> its skew report."""
     read = (read_state(path, StoredSkew) for path in sorted(serving_root.glob("skew.*.json")))
     return {one.report.model: one for one in read if one is not None}

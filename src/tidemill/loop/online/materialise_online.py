@@ -25,17 +25,17 @@ from tidemill.serving.live.fact_publication import write_fact_publication
 from tidemill.serving.live.server_clock import replayed, set_replay
 from tidemill.serving.recommend.user_history import recent_view
 
-#: How many days of daily counts an item keeps; older events count in its total alone.
+#: The days of daily counts of an item; older events count only in its total.
 COUNTED_DAYS = 400
 _DAY_US = 86_400_000_000
-#: What rows online hold beside their columns; another number makes all of them anew.
+#: The format of online rows; another number rebuilds all of them.
 _FORM = 2
 
 
 def materialise_online(
     stores: Stores, graph: ProjectGraph, lease: Lease, progress: Callable[[str, dict[str, Any]], None]
 ) -> list[str]:
-    """Bring every view up to the newest publication; the names of those that changed. Nothing is made twice."""
+    """Bring every view up to the newest publication; the names of those that changed. Current views are skipped."""
     if stores.ledger.last("publish") is None:
         return []
     view = stores.lake.view()
@@ -44,7 +44,7 @@ def materialise_online(
         version = _version(graph, view, features)
         if stores.latest.version(features.name) != version:
             n = _materialise(stores, graph, view, features, version)
-            _say(stores, lease, view, features.name, n, version, code=graph.codes[features.name])
+            _record(stores, lease, view, features.name, n, version, code=graph.codes[features.name])
             changed.append(features.name)
     for model in graph.mill.recommenders.values():
         version = fingerprint({"from": {model.interactions: view.versions[model.interactions]}, "days": COUNTED_DAYS})
@@ -56,7 +56,7 @@ def materialise_online(
                 (f"{model.name}.items", roles.item, _counts(rows, roles)),
             ):
                 stores.latest.write(name, key, kept, version)
-                _say(stores, lease, view, name, kept.num_rows, version)
+                _record(stores, lease, view, name, kept.num_rows, version)
                 changed.append(name)
     for stream in graph.mill.streams:
         stores.latest.drop_covered(recent_view(stream), _published_before(stores, stream, view))
@@ -69,23 +69,23 @@ def materialise_online(
 
 
 def _advance(stores: Stores, view: LakeSnapshot) -> None:
-    """Move a replaying server on to what is published; one on the wall's time, or further on, is left alone."""
+    """Advance a replaying server to the publication; one on wall time, or ahead of it, is left alone."""
     stands, now = replayed(stores.serving_root), from_micros(view.as_of)
     if stands is not None and stands < now:
         set_replay(stores.serving_root, now)
 
 
 def _published_before(stores: Stores, stream: str, view: LakeSnapshot) -> int:
-    """Until when everything posted to a stream is published, so that it need not lie on top of the histories any more.
+    """The time before which everything posted to a stream is published, so that its recent events can be dropped.
 
-    What was posted on a held day, or after it, still has to count as seen.
+    Events posted on a held day, or after it, still have to count as seen.
     """
     held = [state.increment.as_of for state in stores.lake.held_increments(stream)]
     return min([view.as_of, *(as_of - _DAY_US for as_of in held)])
 
 
 def _version(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration) -> str:
-    """What a view's rows depend on: its code, the tables, what a row counts from, and of aggregates the boundary."""
+    """Fingerprint of what a view's rows depend on: code, tables, known time, and for aggregates the boundary."""
     about: dict[str, Any] = {
         "code": graph.codes[features.name],
         "from": {name: view.versions[name] for name in features.inputs},
@@ -95,22 +95,24 @@ def _version(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDecla
     if features.every_us is not None:
         about |= {"window": features.window_us, "boundary": view.as_of // features.every_us * features.every_us}
     elif any(stream.delay_days for stream in graph.streams_of(features.name)):
-        about["as_of"] = view.as_of  # rows that a backfill brought become known as time goes by
+        about["as_of"] = view.as_of  # rows of a backfill become known over time
     return fingerprint(about)
 
 
 def _materialise(
     stores: Stores, graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration, version: str
 ) -> int:
-    """Make a feature view of the published tables and keep the newest row of each entity ready; how many there are."""
+    """Compute a feature view from the published tables and write the newest row of each entity; their number."""
     rows = newest_rows(graph, view, features)
     columns = tuple(name for name in rows.column_names if name != features.entity)
     made = FeatureView(name=features.name, entity=features.entity, columns=columns)
     return materialise(stores.latest, made, rows, version)
 
 
-def _say(stores: Stores, lease: Lease, view: LakeSnapshot, name: str, rows: int, version: str, code: str = "") -> None:
-    """The ledger line of a view that is written; `code` is the fingerprint of the function that made it."""
+def _record(
+    stores: Stores, lease: Lease, view: LakeSnapshot, name: str, rows: int, version: str, code: str = ""
+) -> None:
+    """Append the ledger line of a written view; `code` is the fingerprint of the function that made it."""
     failpoint("features.written")
     stores.ledger.append(
         "features",
@@ -169,8 +171,8 @@ def _counts(rows: pa.Table, roles: ColumnRoles) -> pa.Table:
 
 
 def write_serving_metadata(stores: Stores, graph: ProjectGraph) -> None:
-    """Leave the contracts of the streams where a server finds them, and which models each one feeds; and what is
-    declared of the features, for the console.
+    """Write the contracts of the streams and the models that each one feeds, for the server; and the declared features,
+    for the console.
     """
     write_declared(stores.serving_root, declared(graph))
     feeds: dict[str, tuple[str, ...]] = {}

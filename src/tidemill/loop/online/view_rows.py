@@ -19,9 +19,9 @@ from tidemill.loop.project.graph import ProjectGraph, naming_function
 def newest_rows(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration) -> pa.Table:
     """One row per entity: the view's columns, and `_at` (int64 microseconds), sorted by entity.
 
-    Of aggregates, those of the last boundary at or before the publication's as-of; an entity without rows in its window
-    has none. Of rows, the newest event that was known by then, and `_at` is when it happened. Rows that do not say when
-    they happened or were known count as they are, `_at` being their event time where they have one, else the as-of.
+    For aggregates, those of the last boundary at or before the publication's as-of; an entity without rows in its
+    window has none. For rows, the newest event that was known by then, and `_at` is when it happened. Rows without an
+    event time or a known time are used as they are, with `_at` their event time if they have one, else the as-of.
     """
     spec = view_spec(graph, features)
     frames = {name: view.scan(name) for name in features.inputs}
@@ -36,7 +36,7 @@ def newest_rows(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDe
 
 
 def _dated(spec: ViewSpec, schema: pa.Schema) -> bool:
-    """Whether rows of a view can say when they happened and when they were known."""
+    """Whether rows of a view have an event time and a known time."""
     times = {time for name in spec.inputs if (time := spec.times.get(name, ""))}
     return bool(times & set(schema.names)) and (spec.known == "event" or KNOWN_AT in schema.names)
 
@@ -49,7 +49,7 @@ def _undated(graph: ProjectGraph, features: FeatureViewDeclaration, rows: pa.Tab
 
 
 def view_spec(graph: ProjectGraph, features: FeatureViewDeclaration) -> ViewSpec:
-    """What `features` is made of; a table that keeps no stream's event time has none."""
+    """The specification of `features`; a table without a stream's event time has none."""
     return ViewSpec(
         name=features.name,
         entity=features.entity,
@@ -64,24 +64,24 @@ def view_spec(graph: ProjectGraph, features: FeatureViewDeclaration) -> ViewSpec
 
 
 def event_time(graph: ProjectGraph, table: str) -> str:
-    """The event-time column of a stream, table or view; empty where it keeps none of a stream that it is made from."""
+    """The event-time column of a stream, table or view; empty where it keeps none of its streams' event times."""
     names = graph.schemas[table].names
     times = (stream.contract.event_time for stream in graph.streams_of(table))
     return next((time for time in times if time in names), "")
 
 
 def online_rows(latest: Latest, view: DeclaredView) -> pa.Table:
-    """One row per entity with the declared columns and `_at`; without any column where the view was never made."""
+    """One row per entity with the declared columns and `_at`; without any column if the view was never materialised."""
     keys = latest.keys(view.name)
     if not keys:
         return pa.table({})
-    there = latest.get(view.name, keys[0]) or {}  # what a run of earlier code left may have other columns
+    there = latest.get(view.name, keys[0]) or {}  # rows of a run with earlier code may have other columns
     names = [name for name in (*view.columns, AT) if name in there]
     return latest.take(view.name, keys, names)[0]
 
 
 def online_figures(rows: pa.Table, view: DeclaredView) -> tuple[ColumnStatistics, ...]:
-    """The figures of the columns that a person declared, as far as they are there; types where there is no row."""
+    """Statistics of the declared columns, as far as they exist; only types without rows."""
     if not rows.num_columns:
         return tuple(ColumnStatistics(name=name, type=kind, missing=0.0) for name, kind in view.columns.items())
     names = [name for name in view.columns if name in rows.column_names]

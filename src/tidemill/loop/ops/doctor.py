@@ -21,7 +21,7 @@ _OPTIONAL = {
 
 
 class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at the machine or the project."""
+    """The result of one health check of the machine or the project."""
 
     what: str
     state: Literal["well", "note", "wrong"]
@@ -29,7 +29,7 @@ class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def doctor(project: Path | None, settings: Settings | None, keys: Path | None) -> list[DoctorFinding]:
-    """Everything that was looked at; `wrong` stops something, `note` says what is optional and not here."""
+    """All findings; `wrong` prevents some command, `note` is optional or good to know."""
     found = [_python(), _disk(project or Path.cwd()), *_extras(), _java()]
     if settings is not None:
         found += [_source(name, url, project or Path.cwd()) for name, url in settings.sources.items()]
@@ -51,17 +51,17 @@ def _disk(folder: Path) -> DoctorFinding:
 
 def _extras() -> list[DoctorFinding]:
     return [
-        DoctorFinding(what=module, state="well", says=f"here: {why}")
+        DoctorFinding(what=module, state="well", says=f"installed: {why}")
         if util.find_spec(module)
-        else DoctorFinding(what=module, state="note", says=f"not here: {why}; pip install 'tidemill[{extra}]'")
+        else DoctorFinding(what=module, state="note", says=f"not installed: {why}; pip install 'tidemill[{extra}]'")
         for module, (extra, why) in _OPTIONAL.items()
     ]
 
 
 def _java() -> DoctorFinding:
     if shutil.which("java"):
-        return DoctorFinding(what="java", state="well", says="here: a JVM for Spark")
-    return DoctorFinding(what="java", state="note", says="not here: only the Spark engine needs it")
+        return DoctorFinding(what="java", state="well", says="installed: a JVM for Spark")
+    return DoctorFinding(what="java", state="note", says="not installed: only the Spark engine needs it")
 
 
 def _source(name: str, url: str, project: Path) -> DoctorFinding:
@@ -73,20 +73,20 @@ def _source(name: str, url: str, project: Path) -> DoctorFinding:
         if not Path(path).is_absolute()
         else Path(path).exists() or list(Path("/").glob(path[1:]))
     ):
-        return DoctorFinding(what=f"source {name}", state="well", says=f"{path} is there")
-    return DoctorFinding(what=f"source {name}", state="wrong", says=f"{path} names nothing in {project}")
+        return DoctorFinding(what=f"source {name}", state="well", says=f"{path} exists")
+    return DoctorFinding(what=f"source {name}", state="wrong", says=f"no file matches {path} in {project}")
 
 
 def _keys(folder: Path) -> DoctorFinding:
     if not folder.is_dir():
-        return DoctorFinding(what="keys", state="wrong", says=f"{folder} is not there; restore it from its backup")
+        return DoctorFinding(what="keys", state="wrong", says=f"{folder} does not exist; restore it from a backup")
     loose = [file.name for file in folder.iterdir() if file.is_file() and file.stat().st_mode & 0o077]
     if loose:
         return DoctorFinding(
-            what="keys", state="wrong", says=f"others may read {', '.join(loose)}: chmod 600 {folder}/*"
+            what="keys", state="wrong", says=f"readable by other users: {', '.join(loose)}; chmod 600 {folder}/*"
         )
     return DoctorFinding(
         what="keys",
         state="note",
-        says=f"in {folder}; keep a backup elsewhere: without it nobody can be named again and surrogates change",
+        says=f"in {folder}; keep a backup elsewhere: without it no identity can be restored and surrogates change",
     )

@@ -19,7 +19,7 @@ from tidemill.loop.project.stores import Stores
 
 
 class IncrementVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """An increment and what became of it."""
+    """An increment with its state and its failed checks."""
 
     number: int
     day: date
@@ -30,10 +30,10 @@ class IncrementVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefusedLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A line that no table took, and why. What stood in it lies sealed in the lake."""
+    """A refused line: its place and the reason. Its content is sealed in the lake."""
 
     number: int
-    #: `held` where its increment is, else `published`: the rest of the increment went in.
+    #: `held` if its increment is held, else `published`.
     state: str
     file: str
     line: int

@@ -35,13 +35,13 @@ from tidemill.loop.project.stores import Stores
 def accept_hold(
     stores: Stores, graph: ProjectGraph, stream: str, number: int, *, who: str, reason: str
 ) -> IngestResult:
-    """Publish a held increment as it arrived. What the contract refuses stays refused.
+    """Publish a held increment as it arrived. Lines that the contract refuses stay refused.
 
-    Its rows count as known from the newest publication on: before, nobody had them.
+    Its rows count as known from the newest publication on, as they were not available before.
     """
     stream_named(graph, stream)
     if not who.strip() or not reason.strip():
-        raise UsageError("an increment is accepted by a person, with a reason", tip="--by NAME --reason 'why'")
+        raise UsageError("accepting an increment needs a person and a reason", tip="--by NAME --reason 'why'")
     with stores.leases.take(LAKE) as lease:
         stores.lake.recover(lease)
         held = stores.lake.held(stream, number)
@@ -115,6 +115,6 @@ def _publish(
         known_at=from_micros(max(newest, held.as_of)),
         replaces_increment=held.number,
     )
-    brought = ingest_increment(stores, graph, arrival, lease=lease, accepted=accepted, details=about)
+    result = ingest_increment(stores, graph, arrival, lease=lease, accepted=accepted, details=about)
     materialise_online(stores, graph, lease, no_progress)
-    return brought
+    return result

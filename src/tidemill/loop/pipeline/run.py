@@ -37,7 +37,7 @@ from tidemill.loop.project.stores import Stores
 
 @dataclass
 class RunReport:
-    """What a run did, in numbers."""
+    """The counts of a run."""
 
     until: date
     increments: int = 0
@@ -53,7 +53,7 @@ class RunReport:
     #: Per increment: day, stream, rows arrived, rows read, CPU microseconds.
     costs: list[tuple[str, str, int, int, int]] = field(default_factory=list)
     views: list[str] = field(default_factory=list)
-    #: Releases that are live now because their champion was refreshed.
+    #: Refreshed releases that this run promoted.
     refreshed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     cpu_s: float = 0.0
@@ -67,7 +67,7 @@ def run(
     backfill: bool = False,
     progress: Progress = no_progress,
 ) -> RunReport:
-    """Bring in what is due up to and including `until` (default: the last full day), and refresh what follows."""
+    """Ingest what is due up to and including `until` (default: the last full day), and refresh what depends on it."""
     started = time.process_time()
     now = stores.clock.now()
     with stores.leases.take(LAKE) as lease:
@@ -75,9 +75,9 @@ def run(
         waiting = _waiting(stores, graph, until, now, backfill=backfill)
         last = until or max((last_full_day(now, stream.day_zone) for stream in _streams(graph)), default=now.date())
         report = RunReport(until=last, notes=notes + [note for due in waiting.values() for note in due.notes])
-        remade = rebuild_changed_tables(stores, graph, lease=lease)
-        if remade:
-            progress("rebuild", {"tables": remade})
+        rebuilt = rebuild_changed_tables(stores, graph, lease=lease)
+        if rebuilt:
+            progress("rebuild", {"tables": rebuilt})
             report.publications += 1
         histories = {name: _history(stores, name) for name, due in waiting.items() if due.days}
         total = sum(len(due.days) for due in waiting.values())
@@ -87,7 +87,7 @@ def run(
         for name, day in _in_order(waiting):
             numbers[name] += 1
             due = waiting[name]
-            brought = ingest_increment(
+            result = ingest_increment(
                 stores,
                 graph,
                 IncrementRows(due.stream, numbers[name], day, now, names=due.names, backfill=backfill),
@@ -95,15 +95,15 @@ def run(
                 history=histories[name],
                 details={"source_state": msgspec.to_builtins(states[name])},
             )
-            if brought.publication is not None and not backfill:
-                histories[name].append(brought.verdict.metrics)
-            _count(report, brought)
-            progress("increment", {"brought": brought})
+            if result.publication is not None and not backfill:
+                histories[name].append(result.verdict.metrics)
+            _count(report, result)
+            progress("increment", {"brought": result})
         report.views = materialise_online(stores, graph, lease, progress)
         if any(model.refresh is not None for model in graph.mill.recommenders.values()):
-            # Through the door: what counts and learns is loaded only where a champion is to be kept fresh.
-            report.refreshed, said = loop.refresh_champions(stores, graph, lease, progress)
-            report.notes += said
+            # Through the package: the learners are loaded only where a champion is to be refreshed.
+            report.refreshed, notes = loop.refresh_champions(stores, graph, lease, progress)
+            report.notes += notes
         _remove_superseded(stores, graph)
     if report.publications or report.held or report.views or report.refreshed:
         stores.ledger.checkpoint(stores.state / "checkpoints")
@@ -114,8 +114,8 @@ def run(
 def _waiting(
     stores: Stores, graph: ProjectGraph, until: date | None, now: datetime, *, backfill: bool
 ) -> dict[str, PendingRows]:
-    """What is due of every stream, snapshots first. Facts without a time of their own hold, in a backfill, from the
-    start of history on; so events are read before them.
+    """The pending rows of every stream, snapshots first. In a backfill, facts without a time are valid from the start
+    of history; so events are read before them.
     """
     found: dict[str, PendingRows] = {}
     check_source_names(stores.settings, graph.mill.streams)
@@ -141,12 +141,12 @@ def _waiting(
 
 
 def _streams(graph: ProjectGraph) -> list[StreamDeclaration]:
-    """Snapshots first, so that a day's facts are there when its events come."""
+    """The streams, snapshots first, so that a day's facts are published before its events."""
     return sorted(graph.mill.streams.values(), key=lambda stream: not stream.snapshot)
 
 
 def _state_kept(stores: Stores, due: PendingRows) -> StateRef:
-    """Store what the sources have to know next time; every line of this run names it."""
+    """Store the state of the sources for the next run; every ledger line of this run names it."""
     return stores.source_states.write(due.stream.name, due.states, due.progress.state)
 
 
@@ -163,21 +163,21 @@ def _in_order(waiting: dict[str, PendingRows]) -> Iterator[tuple[str, DayRows]]:
 
 
 def _history(stores: Stores, name: str) -> list[Mapping[str, float]]:
-    """What was measured of each published day, oldest first: what later days are compared with."""
+    """The metrics of each published day, oldest first; later days are compared with them."""
     days = [state for state in stores.lake.increments(name) if state.publication and not state.increment.backfill]
     return [state.verdict.metrics for state in days]
 
 
-def _count(report: RunReport, brought: IngestResult) -> None:
-    counts = brought.increment.counts
+def _count(report: RunReport, result: IngestResult) -> None:
+    counts = result.increment.counts
     report.increments += 1
     report.arrived += counts.arrived
     report.refused += counts.refused
-    report.warnings += sum(1 for failure in brought.verdict.failures if failure.severity == "warn")
-    day = brought.increment.day.isoformat()
-    report.costs.append((day, brought.increment.stream, counts.arrived, brought.rows_read, brought.cpu_us))
-    if brought.publication is None:
-        report.held.append((brought.increment.stream, brought.increment.number))
+    report.warnings += sum(1 for failure in result.verdict.failures if failure.severity == "warn")
+    day = result.increment.day.isoformat()
+    report.costs.append((day, result.increment.stream, counts.arrived, result.rows_read, result.cpu_us))
+    if result.publication is None:
+        report.held.append((result.increment.stream, result.increment.number))
         return
     report.publications += 1
     report.merged += counts.merged

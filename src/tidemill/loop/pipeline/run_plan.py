@@ -28,7 +28,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan(stores: Stores | None, graph: ProjectGraph, until: date | None, settings: Settings) -> list[Step]:
-    """The steps of the next run in order; `house` is `None` where nothing has run yet."""
+    """The steps of the next run in order; `stores` is `None` before the first run."""
     check_source_names(settings, graph.mill.streams)
     published = stores.ledger.last("publish") if stores else None
     codes = published_codes(stores) if stores else {}
@@ -46,36 +46,38 @@ def plan(stores: Stores | None, graph: ProjectGraph, until: date | None, setting
 def _stream_step(stores: Stores | None, graph: ProjectGraph, name: str, until: date | None, settings: Settings) -> Step:
     stream = graph.mill.streams[name]
     if name not in settings.sources:
-        why = f"it has no source: write {name} under [{settings.profile}.sources] in {FILE}"
+        why = f"no source: set {name} under [{settings.profile}.sources] in {FILE}"
         return Step(what=name, kind="stream", do="wait", why=why)
     last = until or (last_full_day(stores.clock.now(), stream.day_zone) if stores else None)
     done = stream_position(stores, name).day if stores else None
     if done is None:
-        return Step(what=name, kind="stream", do="run", why="nothing of it has been brought in yet")
+        return Step(what=name, kind="stream", do="run", why="nothing ingested yet")
     if last and last > done:
-        return Step(what=name, kind="stream", do="run", why=f"the days after {done} up to {last} are due")
-    return Step(what=name, kind="stream", do="skip", why=f"done up to {done}; late rows come with the next day")
+        return Step(what=name, kind="stream", do="run", why=f"days after {done} up to {last} are due")
+    return Step(
+        what=name, kind="stream", do="skip", why=f"up to date until {done}; late rows are ingested with the next day"
+    )
 
 
 def _table_step(graph: ProjectGraph, name: str, codes: dict[str, str], *, first: bool) -> Step:
     table = graph.mill.tables[name]
-    how = f"the touched keys {', '.join(table.by)} of each increment" if table.by else "whole, with each increment"
+    how = f"incremental by {', '.join(table.by)}" if table.by else "rebuilt with each increment"
     if first:
-        return Step(what=name, kind="table", do="run", why=f"made for the first time; then {how}")
+        return Step(what=name, kind="table", do="run", why=f"first build; then {how}")
     if codes.get(name) != graph.codes[name]:
-        return Step(what=name, kind="table", do="run", why="its code has changed, so it is made again from the start")
+        return Step(what=name, kind="table", do="run", why="its code has changed, so it is rebuilt in full")
     return Step(what=name, kind="table", do="run", why=how)
 
 
 def _view_step(stores: Stores | None, graph: ProjectGraph, name: str, *, published: bool) -> Step:
     if not stores or not published or stores.latest.version(name) is None:
-        return Step(what=name, kind="features", do="run", why="never made")
-    return Step(what=name, kind="features", do="run", why="if what it is made from changed")
+        return Step(what=name, kind="features", do="run", why="not materialised yet")
+    return Step(what=name, kind="features", do="run", why="if its inputs have changed")
 
 
 def _tabular_step(stores: Stores | None, name: str) -> Step:
     learned = stores.ledger.find("learn", about=f"model:{name}") if stores else []
-    why = f"learned {_times(len(learned))}; `tidemill train {name}` learns anew" if learned else "never learned"
+    why = f"trained {_times(len(learned))}; `tidemill train {name}` trains it again" if learned else "not trained yet"
     return Step(what=name, kind="model", do="wait", why=why if learned else f"{why}: `tidemill train {name}`")
 
 
@@ -85,14 +87,14 @@ def _model_step(
     name = model.name
     learned = stores.ledger.find("learn", about=f"model:{name}") if stores else []
     if not stores or not learned:
-        return Step(what=name, kind="model", do="wait", why=f"never learned: `tidemill train {name}`")
+        return Step(what=name, kind="model", do="wait", why=f"not trained yet: `tidemill train {name}`")
     found = refresh_status(stores, graph, model, stores.lake.view()) if published else None
     if found is not None and found.champion is not None and not found.stuck:
         if found.due:
-            return Step(what=name, kind="model", do="run", why=f"{found.says}: refreshed")
-        why = f"{found.says}; looked at again when what is due has come in" if more else found.says
+            return Step(what=name, kind="model", do="run", why=f"{found.says}: will be refreshed")
+        why = f"{found.says}; checked again when the due days are ingested" if more else found.says
         return Step(what=name, kind="model", do="run" if more else "skip", why=why)
-    why = f"learned {_times(len(learned))}; `tidemill train {name}` learns anew"
+    why = f"trained {_times(len(learned))}; `tidemill train {name}` trains it again"
     return Step(what=name, kind="model", do="wait", why=f"{found.says}; {why}" if found else why)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a stream has come."""
+    """The position of a stream: its last day, increments and rows."""
 
     name: str
     day: date | None
@@ -32,18 +32,18 @@ class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model has and what of it is live."""
+    """The releases of a model, its champion and its kill switch."""
 
     name: str
     releases: tuple[str, ...]
     champion: str | None
     off: bool
-    #: How fresh the champion is, in a sentence; `None` where it is not to be kept fresh.
+    #: The refresh status of the champion, in a sentence; `None` where it declares no refresh.
     refresh: str | None = None
 
 
 class StatusNeed(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that waits for a person, and the command that settles it."""
+    """An action that a person has to take, and its command."""
 
     what: str
     command: str
@@ -67,7 +67,7 @@ def status(stores: Stores, graph: ProjectGraph) -> Status:
     view = stores.lake.view() if published else None
     streams = tuple(_stream(stores, name) for name in graph.mill.streams)
     fresh = {
-        model.name: loop.refresh_status(stores, graph, model, view)  # through the door: loads what counts and learns
+        model.name: loop.refresh_status(stores, graph, model, view)  # through the package: loads the learners
         for model in graph.mill.recommenders.values()
         if model.refresh is not None
     }
@@ -83,9 +83,9 @@ def status(stores: Stores, graph: ProjectGraph) -> Status:
         needs=(
             *_held(streams),
             *_unserved(models, published=bool(published)),
-            *_astray(stores, models),
+            *_wrong_pointers(stores, models),
             *_stale(fresh),
-            *_other_features(stores, graph),
+            *_changed_features(stores, graph),
         ),
     )
 
@@ -115,7 +115,7 @@ def _model(stores: Stores, name: str, fresh: RefreshStatus | None) -> ModelStatu
 def _held(streams: tuple[StreamStatus, ...]) -> list[StatusNeed]:
     return [
         StatusNeed(
-            what=f"{stream.name} {number} is held",
+            what=f"{stream.name}: increment {number} is held",
             command=f"tidemill check {stream.name} --accept {number} --by NAME --reason '…'",
         )
         for stream in streams
@@ -125,11 +125,11 @@ def _held(streams: tuple[StreamStatus, ...]) -> list[StatusNeed]:
 
 def _unserved(models: tuple[ModelStatus, ...], *, published: bool) -> list[StatusNeed]:
     if not published:
-        return [StatusNeed(what="nothing has been brought in yet", command="tidemill run --backfill")]
+        return [StatusNeed(what="nothing has been ingested yet", command="tidemill run --backfill")]
     needs = []
     for model in models:
         if not model.releases:
-            needs.append(StatusNeed(what=f"{model.name} was never learned", command=f"tidemill train {model.name}"))
+            needs.append(StatusNeed(what=f"{model.name} has not been trained", command=f"tidemill train {model.name}"))
         elif model.champion is None:
             needs.append(
                 StatusNeed(what=f"{model.name} has no champion", command=f"tidemill promote {model.releases[-1]}")
@@ -140,7 +140,7 @@ def _unserved(models: tuple[ModelStatus, ...], *, published: bool) -> list[Statu
 
 
 def _stale(fresh: Mapping[str, RefreshStatus | None]) -> list[StatusNeed]:
-    """Champions that are behind, and those that a run cannot refresh."""
+    """Champions that are out of date, and those that a run cannot refresh."""
     return [
         StatusNeed(what=found.says, command=found.stuck or "tidemill run")
         for found in fresh.values()
@@ -148,29 +148,29 @@ def _stale(fresh: Mapping[str, RefreshStatus | None]) -> list[StatusNeed]:
     ]
 
 
-def _other_features(stores: Stores, graph: ProjectGraph) -> list[StatusNeed]:
-    """Champions that are given features of another code than they learned with."""
+def _changed_features(stores: Stores, graph: ProjectGraph) -> list[StatusNeed]:
+    """Champions whose feature code has changed since they were trained."""
     needs = []
     for name in graph.askings:
         champion = stores.releases.champion(name)
         changed = changed_code(stores, graph, champion) if champion else []
         if changed:
-            what = f"{', '.join(changed)}: the code is another one than {name} learned with, and its answers see it"
+            what = f"the code of {', '.join(changed)} has changed since {name} was trained, and is already served"
             needs.append(StatusNeed(what=what, command=f"tidemill train {name}"))
     return needs
 
 
-def _astray(stores: Stores, models: tuple[ModelStatus, ...]) -> list[StatusNeed]:
-    """Pointers that are not what the ledger says: a server that runs keeps what it has, one that starts does not."""
+def _wrong_pointers(stores: Stores, models: tuple[ModelStatus, ...]) -> list[StatusNeed]:
+    """Pointers that differ from the ledger: a running server keeps its release, a starting one takes the pointer's."""
     needs = []
     for model in models:
         try:
             live = read_deployment(stores.serving_root, model.name)
-            says = live.champion.release.name if live else None
+            pointed = live.champion.release.name if live else None
         except (ReleaseError, LedgerError) as error:
             needs.append(StatusNeed(what=error.message, command="tidemill run"))
             continue
-        if says != model.champion:
-            what = f"the pointer of {model.name} is on {says}, and the ledger says {model.champion}"
+        if pointed != model.champion:
+            what = f"the pointer of {model.name} names {pointed}, but the ledger names {model.champion}"
             needs.append(StatusNeed(what=what, command="tidemill run"))
     return needs

@@ -17,18 +17,18 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-#: What `repr` says of where an object lies, which differs from run to run.
+#: The address in the `repr` of an object, which differs from run to run.
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _PACKAGES: dict[str, list[str]] = {}
 
 
 def code_fingerprint(function: Callable[..., Any], project: Path) -> str:
-    """sha256 in hex of everything that decides what `function` makes, given the same inputs."""
+    """sha256 in hex of everything that determines the output of `function` for given inputs."""
     return _Walk(project).function(function).digest()
 
 
 class _Walk:
-    """One walk over what a function reaches; each thing once."""
+    """One traversal of what a function reaches; each object once."""
 
     def __init__(self, project: Path) -> None:
         self.project = project.resolve()
@@ -74,12 +74,12 @@ class _Walk:
             self.parts[f"class {name}"] = _normal(textwrap.dedent(inspect.getsource(value)))
 
     def place(self, function: FunctionType) -> str:
-        """The function's file within the project; the name that the file is imported under says nothing."""
+        """The function's file within the project; not the name that the file is imported under."""
         file = Path(function.__code__.co_filename).resolve()
         return str(file.relative_to(self.project)) if file.is_relative_to(self.project) else function.__module__
 
     def main(self, value: Any) -> bool:
-        """In the project file itself, where each function is followed alone, so that its neighbours don't count."""
+        """Whether it is in mill.py, where each function is followed alone, without the rest of the file."""
         return Path(inspect.getsourcefile(value) or "").name == "mill.py"
 
     def ours(self, value: Any) -> bool:
@@ -113,9 +113,9 @@ class _Walk:
 
 
 def distributions_of(top: str) -> list[str]:
-    """The distributions that bring a top-level package, as `metadata.packages_distributions` has them.
+    """The distributions that install a top-level package, like `metadata.packages_distributions`.
 
-    That function takes the metadata of every installed distribution apart, which is a third of the start of a process.
+    That function parses the metadata of every installed distribution, a third of the startup time of a process.
     """
     in_record = re.compile(rf"^{re.escape(top)}(/[^,\n]*)?\.py,", re.MULTILINE)
     return [distribution.name for distribution in metadata.distributions() if _brings(distribution, top, in_record)]

@@ -22,7 +22,7 @@ class StreamDeclaration:
     name: str
     contract: Contract
     key: tuple[str, ...]
-    #: The zone in which its day ends, and how long after its day a backfilled fact counts as known.
+    #: The zone in which its day ends, and after how many days a backfilled fact counts as known.
     day_zone: str = "UTC"
     delay_days: int = 0
     snapshot: bool = False
@@ -30,7 +30,7 @@ class StreamDeclaration:
 
 @dataclass(frozen=True, eq=False)
 class TableDeclaration:
-    """A table made by a function of other tables, whole or by touched keys."""
+    """A table computed by a function of other tables, in full or by touched keys."""
 
     name: str
     function: TableFunction
@@ -46,22 +46,22 @@ class FeatureViewDeclaration:
     function: TableFunction
     inputs: tuple[str, ...]
     entity: str
-    #: Of aggregates: how far back each boundary sees, and how far apart boundaries lie, microseconds; else `None`.
+    #: Of aggregates: the window before each boundary and the distance of boundaries, microseconds; else `None`.
     window_us: int | None = None
     every_us: int | None = None
-    #: How long a value counts after its event or its boundary, microseconds; `None`: for ever.
+    #: How long a value is valid after its event or its boundary, microseconds; `None`: without expiry.
     ttl_us: int | None = None
     owner: str = ""
     description: str = ""
-    #: Whether a fact counts from when it was known, or (a claim of the project's) from its event time.
+    #: Whether a fact is valid from when it was known, or (as the project declares) from its event time.
     known: Literal["known", "event"] = "known"
 
 
 @dataclass(frozen=True, eq=False)
 class OnDemandDeclaration:
-    """Features that are computed when they are asked for, by the same function in training and in serving.
+    """Features that are computed on demand, by the same function in training and in serving.
 
-    Its parameters name inputs of a request or features; it is given numpy arrays of n values and gives a dict of such.
+    Its parameters name inputs of a request or features; it receives and returns (in a dict) numpy arrays of n values.
     """
 
     name: str
@@ -73,23 +73,23 @@ class OnDemandDeclaration:
 
 @dataclass(frozen=True, eq=False)
 class TabularDeclaration:
-    """A tabular model: a row for each example, features joined as of its time, and what is to be foretold."""
+    """A tabular model: a row for each example, features joined as of its time, and the target to predict."""
 
     name: str
     #: The stream, table or view of rows that has a row for each example.
     examples: str
     target: str
     learn: Any
-    #: Columns of the examples that a request brings; `None`: all that may be.
+    #: Columns of the examples that a request contains; `None`: all that are allowed.
     inputs: tuple[str, ...] | None
     features: tuple[str, ...]
     on_demand: tuple[str, ...]
     task: Task | None
-    #: The class that a binary task gives the probability of.
+    #: The class whose probability a binary task predicts.
     positive: str | None
-    #: Rows that share its value never stand on both sides of a split.
+    #: Rows that share its value stay on one side of a split.
     group: str | None
-    #: Columns to look at parts of, and attributes by which nobody may be treated worse.
+    #: Columns to slice by, and attributes for the fairness report.
     slices: tuple[str, ...]
     fairness: tuple[str, ...]
     helps: str
@@ -99,7 +99,7 @@ class TabularDeclaration:
 
 @dataclass(frozen=True, eq=False)
 class RecommenderDeclaration:
-    """A recommender: what it learns from, what its slate may ask, and who is served and could be harmed."""
+    """A recommender: its interactions, learner and slate, and who is served and could be harmed."""
 
     name: str
     interactions: str
@@ -110,5 +110,5 @@ class RecommenderDeclaration:
     helps: str
     could_harm: str
     log: Literal["available", "required"] = "available"
-    #: How far its champion may fall behind the tables before a run makes it fresh; `None`: until it is learned anew.
+    #: How far its champion may fall behind the tables before a run refreshes it; `None`: no refresh.
     refresh: str | None = None

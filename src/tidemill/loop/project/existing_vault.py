@@ -14,7 +14,7 @@ from tidemill.core.ports import VaultStore
 
 
 class ExistingVault:
-    """The store that `make` opens; `LedgerMissing` while `file` is not there. Without a file it is only opened late."""
+    """The store that `make` opens; `LedgerMissing` while `file` does not exist. Without a file it is opened on use."""
 
     def __init__(self, file: Path | None, make: Callable[[], VaultStore]) -> None:
         self._file, self._make = file, make
@@ -27,13 +27,13 @@ class ExistingVault:
         return self._opened[1]
 
     def _place(self) -> tuple[int, int]:
-        """What tells the file from another one in its place."""
+        """Device and inode, which differ when the file is replaced."""
         if self._file is None:
             return 0, 0
         try:
             found = self._file.stat()
         except OSError as error:
-            raise LedgerMissing(f"the vault {self._file} is away", tip="restore it from its backup") from error
+            raise LedgerMissing(f"the vault {self._file} is unavailable", tip="restore it from a backup") from error
         return found.st_dev, found.st_ino
 
     def put(self, entries: Iterable[tuple[str, str, bytes, bytes]]) -> int:

@@ -48,21 +48,21 @@ def contract_schema(contract: Contract) -> pa.Schema:
 
 @contextmanager
 def naming_function(what: str) -> Iterator[None]:
-    """Name the project's function in whatever its rows make it raise: the trace leads into an engine, not there."""
+    """Name the project's function in any error that it raises on rows, as the traceback points into an engine."""
     try:
         yield
     except (TidemillError, OSError, MemoryError):
         raise
-    except Exception as error:  # whatever an engine or the function itself raises
+    except Exception as error:  # anything that an engine or the function raises
         raise FunctionFailed(
-            f"{what} failed on rows that did arrive: {_first_line(error).partition(': [')[0]}",  # values stay out
-            tip="mend the function in mill.py and run again: what was published stays, and the rest is made then",
+            f"{what} failed on the rows that arrived: {_first_line(error).partition(': [')[0]}",  # values stay out
+            tip="correct the function in mill.py and run again: what was published stays, and the run continues",
         ) from error
 
 
 @dataclass(frozen=True)
 class ColumnRoles:
-    """Which columns of a table are the person, the thing and the time."""
+    """The columns of a table with the roles subject, item and event time."""
 
     subject: str
     item: str
@@ -70,21 +70,21 @@ class ColumnRoles:
 
 
 class ProjectGraph:
-    """A checked mill: what depends on what, in which order, with which columns."""
+    """A checked mill: its dependencies, order and column types."""
 
     def __init__(self, mill: Mill, engine: Engine, project: Path) -> None:
         self.mill = mill
         self.engine = engine
         self.project = project
         self._refuse_unknown_names()
-        #: Tables in the order in which they can be made.
+        #: Tables in the order in which they can be built.
         self.order: list[TableDeclaration] = [mill.tables[name] for name in self._sorted()]
         #: Columns of every stream, table and feature view.
         self.schemas: dict[str, pa.Schema] = self._dry_run()
         self._check_features()
         self._check_expectations()
         self._check_recommenders()
-        #: How each tabular model is asked.
+        #: Tabular model -> its signature.
         self.askings: dict[str, SignatureSpec] = {
             name: build_signature(self, model) for name, model in mill.models.items()
         }
@@ -94,7 +94,7 @@ class ProjectGraph:
         }
 
     def downstream(self, changed: Iterable[str]) -> list[TableDeclaration]:
-        """The tables that need making again when `changed` did, in order."""
+        """The tables that have to be rebuilt when `changed` did, in order."""
         touched = set(changed)
         found = []
         for table in self.order:
@@ -119,14 +119,14 @@ class ProjectGraph:
         return [column for column in self.schemas[name].names if column in subjects]
 
     def column(self, table: str, name: str) -> ContractColumn | None:
-        """What the contract upstream says of a column that keeps its name."""
+        """The contract's column upstream of a column that keeps its name."""
         for stream in self.streams_of(table):
             if name in stream.contract.names:
                 return stream.contract[name]
         return None
 
     def roles(self, recommender: RecommenderDeclaration) -> ColumnRoles:
-        """The person, item and time columns of a recommender's interactions."""
+        """The subject, item and time columns of a recommender's interactions."""
         table = recommender.interactions
         found = {}
         for role in ("subject", "item", "event_time"):
@@ -152,7 +152,9 @@ class ProjectGraph:
         for node in self._made(self.mill):
             for name in node.inputs:
                 if name not in known:
-                    raise UnknownName(f"{node.name}({name}): nothing makes {name!r}", tip=nearest(name, known))
+                    raise UnknownName(
+                        f"{node.name}({name}): there is no stream or table {name!r}", tip=nearest(name, known)
+                    )
 
     def _sorted(self) -> list[str]:
         done: list[str] = []
@@ -162,8 +164,10 @@ class ProjectGraph:
             if name in done or name in self.mill.streams:
                 return
             if name in path:
-                ring = " → ".join([*path[path.index(name) :], name])
-                raise GraphCycle(f"tables need each other in a ring: {ring}", tip="one of them has to start elsewhere")
+                cycle = " → ".join([*path[path.index(name) :], name])
+                raise GraphCycle(
+                    f"tables depend on each other in a cycle: {cycle}", tip="remove one of these dependencies"
+                )
             path.append(name)
             for parent in self.mill.tables[name].inputs:
                 visit(parent)
@@ -175,7 +179,7 @@ class ProjectGraph:
         return done
 
     def _dry_run(self) -> dict[str, pa.Schema]:
-        """Run every function on empty tables: its columns and types, or what does not fit, before any row moves."""
+        """Run every function on empty tables, for its columns and types, before any row is read."""
         schemas = {name: contract_schema(stream.contract) for name, stream in self.mill.streams.items()}
         nodes: list[TableDeclaration | FeatureViewDeclaration] = [*self.order, *self.mill.features_views.values()]
         for node in nodes:
@@ -202,7 +206,7 @@ class ProjectGraph:
             return self.engine.collect(made).schema
         except TidemillError:
             raise
-        except Exception as error:  # whatever an engine's expression raises on columns that do not fit
+        except Exception as error:  # anything that an engine's expression raises on unfit columns
             wrong = _missing_column(str(error), known)
             if wrong:
                 raise UnknownName(f"{node.name}: no column {wrong!r}", tip=nearest(wrong, known)) from error
@@ -213,13 +217,13 @@ class ProjectGraph:
             for place in (table.name, *table.inputs):
                 if column not in schemas[place].names:
                     raise TypeMismatch(
-                        f"table {table.name!r} promises by={list(table.by)}, but {place!r} has no column {column!r}",
+                        f"table {table.name!r} declares by={list(table.by)}, but {place!r} has no column {column!r}",
                         tip=f"{nearest(column, schemas[place].names)}; or leave `by=` out",
                     )
                 kind, made = schemas[place].field(column).type, schemas[table.name].field(column).type
                 if kind != made:
                     raise TypeMismatch(
-                        f"table {table.name!r} promises by={list(table.by)}, but {column!r} is {kind} in {place!r} "
+                        f"table {table.name!r} declares by={list(table.by)}, but {column!r} is {kind} in {place!r} "
                         f"and {made} in {table.name!r}",
                         tip="keep the column as it is and add another, or leave `by=` out",
                     )
@@ -234,19 +238,22 @@ class ProjectGraph:
             for table in view.inputs if view.window_us is not None and view.known == "known" else ():
                 if KNOWN_AT not in self.schemas[table].names:
                     raise GraphError(
-                        f"features {view.name!r} see what was known at each boundary: {table!r} keeps no `{KNOWN_AT}`",
+                        f"features {view.name!r} use what was known at each boundary, but {table!r} drops `{KNOWN_AT}`",
                         tip=f'keep `{KNOWN_AT}` in {table!r}, or write @mill.features(…, known="event")',
                     )
 
     def _check_expectations(self) -> None:
         for name, expectations in self.mill.expectations.items():
             if name not in self.schemas:
-                raise UnknownName(f"check({name}): nothing makes {name!r}", tip=nearest(name, self.schemas))
+                raise UnknownName(
+                    f"check({name}): there is no stream, table or feature view {name!r}",
+                    tip=nearest(name, self.schemas),
+                )
             for expectation in expectations:
                 validate(expectation, self.schemas[name])
 
     def item_views(self, recommender: RecommenderDeclaration) -> dict[str, list[str]]:
-        """The feature views that a slate may ask about items, with their columns."""
+        """The feature views of items that a slate may use, with their columns."""
         item = self.roles(recommender).item
         views = [self.mill.features_views[name] for name in recommender.features]
         return {
@@ -265,15 +272,15 @@ class ProjectGraph:
 
 
 def _declared(node: TableDeclaration | FeatureViewDeclaration | OnDemandDeclaration) -> str:
-    """What beside its function decides what a node makes."""
+    """The declared options of a node that affect its output, besides its function."""
     if isinstance(node, FeatureViewDeclaration):
-        said = (node.entity, node.window_us, node.every_us, node.ttl_us, node.known)
-        return "" if said[1:] == (None, None, None, "known") else ",".join(map(str, said))
+        options = (node.entity, node.window_us, node.every_us, node.ttl_us, node.known)
+        return "" if options[1:] == (None, None, None, "known") else ",".join(map(str, options))
     return ",".join(node.by) if isinstance(node, TableDeclaration) else ""
 
 
 def _missing_column(text: str, known: list[str]) -> str | None:
-    """The column that an engine's message complains about, where it names one that is not there."""
+    """The missing column that an engine's message names, if any."""
     for quoted in re.findall(r"[`'\"]([A-Za-z_]\w*)[`'\"]", text):
         if quoted not in known:
             return str(quoted)

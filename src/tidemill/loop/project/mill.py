@@ -49,7 +49,7 @@ class Mill:
 
     @property
     def model_names(self) -> list[str]:
-        """Recommenders, then tabular models, as they are declared."""
+        """Recommenders, then tabular models, in the order of their declarations."""
         return [*self.recommenders, *self.models]
 
     def stream(
@@ -61,9 +61,9 @@ class Mill:
         day_zone: str = "UTC",
         delay_days: int = 0,
     ) -> StreamDeclaration:
-        """Declare a stream of events. Rows with the same `key` are one event; the one that arrived last counts.
+        """Declare a stream of events. Rows with the same `key` are one event; the last one to arrive is kept.
 
-        With `key="_row"` every row is an event of its own, equal ones too.
+        With `key="_row"` every row is a separate event, even equal ones.
         """
         return self._add_stream(name, event, key, day_zone=day_zone, delay_days=delay_days)
 
@@ -88,8 +88,8 @@ class Mill:
         return stream
 
     def table(self, *, by: str | Sequence[str] = ()) -> Callable[[TableFunction], TableDeclaration]:
-        """Make a table by a function. `by` promises that rows depend only on rows of the same key, so that an increment
-        recomputes the touched keys alone; without it the table is made whole each time.
+        """Declare a table by a function. `by` promises that rows depend only on rows of the same key, so an increment
+        recomputes only the keys that it touches; without it the table is rebuilt in full each time.
         """
 
         def declare(function: TableFunction) -> TableDeclaration:
@@ -111,13 +111,13 @@ class Mill:
         description: str = "",
         known: Literal["known", "event"] = "known",
     ) -> Callable[[TableFunction], FeatureViewDeclaration]:
-        """Make a feature view of one `entity`, joined to examples as of their time and kept ready for answers.
+        """Declare a feature view of one `entity`, joined to examples as of their time and served online.
 
-        Without a window it is a view of *rows*: each keeps its event time and `_known_at`, and the newest one counts.
+        Without a window it is a view of *rows*: each keeps its event time and `_known_at`, and the newest one is used.
         With `window="90 days", every="1 day"` it is one of *aggregates*: the function is given the rows that were known
-        at each boundary (midnight UTC, or every so long since 1970) and happened within the window before it, and
-        nothing later. Past its `ttl` a value is expired, in training and online. `known="event"` claims that each fact
-        of a view of rows was known when it happened. The description is the function's docstring unless given.
+        at each boundary (multiples of `every` since 1970, in UTC) and happened within the window before it, and nothing
+        later. After its `ttl` a value is expired, in training and online. `known="event"` declares that each fact of a
+        view of rows was known when it happened. The default description is the function's docstring.
         """
 
         def declare(function: TableFunction) -> FeatureViewDeclaration:
@@ -142,11 +142,12 @@ class Mill:
     def on_demand(
         self, *, owner: str = "", description: str = ""
     ) -> Callable[[Callable[..., Any]], OnDemandDeclaration]:
-        """Make features when they are asked for. The function's parameters name columns: inputs of a request, looked-up
-        features, or what another such function gives. It is given numpy arrays and gives a dict of name -> array.
+        """Declare features that are computed on demand. The function's parameters name columns: inputs of a request,
+        looked-up features, or outputs of another such function. It receives numpy arrays and returns a dict of name ->
+        array.
 
-        The same source runs over all rows in training and over one row in the server, so it may import only what a rule
-        of one's own may.
+        The same source runs on all rows in training and on one row in the server, so it may import only what a custom
+        rule may.
         """
 
         def declare(function: Callable[..., Any]) -> OnDemandDeclaration:
@@ -160,7 +161,7 @@ class Mill:
         return declare
 
     def check(self, node: StreamDeclaration | TableDeclaration, *expectations: AnyExpectation) -> None:
-        """Expect something of each increment's rows of a stream or table; what fails holds or warns."""
+        """Add expectations for each increment's rows of a stream or table; a failure holds the increment or warns."""
         if not isinstance(node, StreamDeclaration | TableDeclaration):
             raise TypeMismatch(f"check: {node!r} is neither a stream nor a table")
         self.expectations.setdefault(node.name, []).extend(expectations)
@@ -179,10 +180,10 @@ class Mill:
         log: Literal["available", "required"] = "available",
         refresh: str | None = None,
     ) -> RecommenderDeclaration:
-        """Declare a recommender. `log="required"` answers nothing that could not be logged.
+        """Declare a recommender. With `log="required"` it serves nothing that could not be logged.
 
-        With `refresh="1 day"`, each run that brings in a day makes the champion's lists anew from its counts and takes
-        it live, without learning; with `"7 days"`, when it is a week behind. Without, it stays as it was learned.
+        With `refresh="1 day"`, each run that ingests a day recomputes the champion's lists from its counts and promotes
+        the result, without retraining; with `"7 days"`, when it is a week behind. Without, it stays as it was trained.
         """
         for what, node in [("interactions", interactions), ("items", items)]:
             if not isinstance(node, StreamDeclaration | TableDeclaration) and (
@@ -190,13 +191,13 @@ class Mill:
             ):
                 raise TypeMismatch(
                     f"recommender {name!r}: {what}={node!r} is neither a stream nor a table",
-                    tip="name the function or the stream itself, without quotes",
+                    tip="pass the function or the stream itself, without quotes",
                 )
         for view in features:
             if not isinstance(view, FeatureViewDeclaration):
                 raise TypeMismatch(
-                    f"recommender {name!r}: features=[{view!r}] is no feature view",
-                    tip="name functions with @mill.features, without quotes",
+                    f"recommender {name!r}: features=[{view!r}] is not a feature view",
+                    tip="pass functions with @mill.features, without quotes",
                 )
         made = RecommenderDeclaration(
             name,
@@ -232,30 +233,31 @@ class Mill:
         could_harm: str = "",
         log: Literal["available", "required"] = "available",
     ) -> TabularDeclaration:
-        """Declare a tabular model that foretells the column `target` of `examples`, which has a row for each example.
+        """Declare a tabular model that predicts the column `target` of `examples`, which has a row for each example.
 
         `features` are joined as of each example's event time, by the entity's column. `inputs` are the columns of the
-        examples that a request will bring; left out, all but the target, times, people and the groups. `learn` is
-        `tm.auto(minutes=2)` or any estimator with `fit` and `predict`. Without `examples`, the first of the features
-        that has the target is taken. Rows of the same `group` never stand on both sides of a split.
+        examples that a request contains; by default all but the target, times, people and the group. `learn` is
+        `tm.auto(minutes=2)` or any estimator with `fit` and `predict`. Without `examples`, the first feature view is
+        used. Rows of the same `group` stay on one side of a split.
         """
         views = [node for node in features if isinstance(node, FeatureViewDeclaration)]
         for node in features:
             if not isinstance(node, FeatureViewDeclaration | OnDemandDeclaration):
                 raise TypeMismatch(
-                    f"model {name!r}: features=[{node!r}] is no feature view",
-                    tip="name functions with @mill.features or @mill.on_demand, without quotes",
+                    f"model {name!r}: features=[{node!r}] is not a feature view",
+                    tip="pass functions with @mill.features or @mill.on_demand, without quotes",
                 )
         rows = examples if examples is not None else (views[0] if views else None)
         if not isinstance(rows, StreamDeclaration | TableDeclaration | FeatureViewDeclaration):
             raise TypeMismatch(
                 f"model {name!r}: examples={examples!r} is neither a stream, a table nor a feature view",
-                tip="name what has a row for each example, without quotes",
+                tip="pass a stream, table or view with a row for each example, without quotes",
             )
         learns = isinstance(learn, msgspec.Struct) or hasattr(learn, "fit") or hasattr(learn, "learned_elsewhere")
         if not learns:
             raise TypeMismatch(
-                f"model {name!r}: learn={learn!r} cannot learn", tip="give tm.auto(minutes=2), or an object with `fit`"
+                f"model {name!r}: learn={learn!r} is not a learner",
+                tip="use tm.auto(minutes=2), or an object with `fit`",
             )
         made = TabularDeclaration(
             name,
@@ -295,23 +297,23 @@ def _whole_days(model: str, refresh: str | None) -> str | None:
     if refresh is None or (duration(refresh) and not duration(refresh) % duration("1 day")):
         return refresh
     raise SettingRefused(
-        f"recommender {model!r}: refresh={refresh!r} is no number of whole days", tip='write refresh="1 day"'
+        f"recommender {model!r}: refresh={refresh!r} is not a whole number of days", tip='write refresh="1 day"'
     )
 
 
 def _window(view: str, window: str | None, every: str | None) -> tuple[int | None, int | None]:
-    """Both in microseconds; a window is whole steps of `every`, so that each row enters and leaves at a boundary."""
+    """Both in microseconds; a window is a multiple of `every`, so that each row enters and leaves at a boundary."""
     if (window is None) != (every is None):
         given, other = ("window", "every") if every is None else ("every", "window")
         raise SettingRefused(
-            f"features {view!r}: `{given}=` needs `{other}=` beside it", tip='write window="90 days", every="1 day"'
+            f"features {view!r}: `{given}=` also needs `{other}=`", tip='write window="90 days", every="1 day"'
         )
     if window is None or every is None:
         return None, None
     long, step = (_microseconds(f"features {view!r}: {text!r}", text) for text in (window, every))
     if long % step:
         raise SettingRefused(
-            f"features {view!r}: window={window!r} is no whole number of every={every!r}",
+            f"features {view!r}: window={window!r} is not a multiple of every={every!r}",
             tip='write for example window="90 days", every="1 day"',
         )
     return long, step
@@ -321,9 +323,9 @@ def _microseconds(where: str, text: str) -> int:
     try:
         found = duration(text)
     except UsageError as problem:
-        raise SettingRefused(f"{where} is no length of time", tip='write "2 days"') from problem
+        raise SettingRefused(f"{where} is not a valid duration", tip='write "2 days"') from problem
     if found <= 0:
-        raise SettingRefused(f"{where} must be longer than nothing")
+        raise SettingRefused(f"{where} must be longer than 0")
     return found
 
 

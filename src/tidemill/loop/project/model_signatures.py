@@ -27,7 +27,7 @@ from tidemill.models.tabular.on_demand_arrays import DTYPES, FOLDER
 
 
 class ExampleTableColumns(Protocol):
-    """What of a project's graph a signature follows from."""
+    """The part of a project's graph that signatures are derived from."""
 
     mill: Mill
     #: Columns of every stream, table and feature view.
@@ -42,24 +42,24 @@ class ExampleTableColumns(Protocol):
         ...
 
     def column(self, table: str, name: str) -> ContractColumn | None:
-        """What the contract upstream says of a column that keeps its name."""
+        """The contract's column upstream of a column that keeps its name."""
         ...
 
 
 @dataclass(frozen=True)
 class ExampleColumns:
-    """What the columns of a model's examples are for."""
+    """The roles and kinds of the columns of a model's examples."""
 
     #: The event time, `None` where the examples have none.
     time: str | None
     subjects: tuple[str, ...]
-    #: Every column that a model may look at, by name.
+    #: Every column that a model may use, by name.
     kinds: dict[str, Kind]
 
 
 @dataclass(frozen=True)
 class SignatureSpec:
-    """A model's signature as far as it is known before anything is learned, and what it is made from."""
+    """A model's signature as far as it is known before training, and what it is built from."""
 
     model: TabularDeclaration
     columns: ExampleColumns
@@ -73,8 +73,8 @@ class SignatureSpec:
     pretrained: dict[str, PretrainedGraph]
 
     def signature(self, task: Task, classes: Sequence[str], learned: Sequence[InputField] = ()) -> Signature:
-        """The signature of a model that was learned for `task`; what of its `learned` inputs it cannot do without, a
-        request has to bring.
+        """The signature of a model that was trained for `task`; a request has to contain those of its `learned` inputs
+        that are not optional.
         """
         needed = {field.name for field in learned if not field.optional}
         return Signature(
@@ -94,7 +94,7 @@ def _required(fields: Sequence[InputField], needed: Collection[str]) -> tuple[In
 
 
 def build_signature(graph: ExampleTableColumns, model: TabularDeclaration) -> SignatureSpec:
-    """How `model` is asked; raises a `GraphError` for a name or a type that does not fit, and `OriginMissing` where a
+    """The signature of `model`; raises a `GraphError` for a name or a type that does not fit, and `OriginMissing` if a
     pre-trained model is not what its card pins.
     """
     if isinstance(model.learn, PretrainedGraph):
@@ -127,26 +127,30 @@ def _pretrained(shipped: Sequence[SourceModule]) -> dict[str, PretrainedGraph]:
         for name, pretrained in one.pretrained.items():
             if repr(found.setdefault(name, pretrained)) != repr(pretrained):
                 raise GraphError(
-                    f"{one.path}: {name!r} is {pretrained!r} here, and {found[name]!r} in another file",
-                    tip="call one of them otherwise",
+                    f"{one.path}: {name!r} is {pretrained!r} here, but {found[name]!r} in another file",
+                    tip="rename one of them",
                 )
     return found
 
 
 def example_columns(graph: ExampleTableColumns, model: TabularDeclaration) -> ExampleColumns:
-    """What the columns of the examples are; the target has to be one of them."""
+    """The columns of the examples by role and kind; the target has to be one of them."""
     if model.examples not in graph.schemas:
-        raise UnknownName(f"model {model.name!r}: nothing makes {model.examples!r}")
+        raise UnknownName(f"model {model.name!r}: there is no stream, table or feature view {model.examples!r}")
     schema = graph.schemas[model.examples]
     names = [name for name in schema.names if name not in SYSTEM_COLUMNS]
     for what, asked in _asked(model):
         if asked not in names:
             raise UnknownName(
-                f"model {model.name!r}: {what} {asked!r} is no column of {model.examples!r}", tip=nearest(asked, names)
+                f"model {model.name!r}: {what} {asked!r} is not a column of {model.examples!r}",
+                tip=nearest(asked, names),
             )
     kinds = {name: kind for name in names if (kind := kind_of_arrow(schema.field(name).type)) is not None}
     if model.target not in kinds:
-        raise TypeMismatch(f"model {model.name!r}: the target {model.target!r} is a {schema.field(model.target).type}")
+        raise TypeMismatch(
+            f"model {model.name!r}: the target {model.target!r} has the type {schema.field(model.target).type}, "
+            "which fits no task"
+        )
     times = [stream.contract.event_time for stream in graph.streams_of(model.examples)]
     time = next((name for name in times if kinds.get(name) == "time"), None)
     return ExampleColumns(time, tuple(graph.personal(model.examples)), kinds)
@@ -163,7 +167,7 @@ def _asked(model: TabularDeclaration) -> list[tuple[str, str]]:
 def _plain_inputs(
     graph: ExampleTableColumns, model: TabularDeclaration, columns: ExampleColumns
 ) -> dict[str, InputField]:
-    """The inputs that a request brings as they are."""
+    """The inputs that are columns of a request."""
     if model.inputs is None:
         out = {model.target, model.group, *columns.subjects}
         chosen = [name for name, kind in columns.kinds.items() if kind != "time" and name not in out]
@@ -174,11 +178,11 @@ def _plain_inputs(
             raise GraphError(f"model {model.name!r}: its target {name!r} is among its inputs", tip="leave it out")
         if name in columns.subjects:
             raise GraphError(
-                f"model {model.name!r}: {name!r} names a person and can be no input",
-                tip="give it features of that person, by a view with the entity",
+                f"model {model.name!r}: {name!r} identifies a person and cannot be an input",
+                tip="use features of that person: a feature view with this entity",
             )
         if name not in columns.kinds:
-            raise TypeMismatch(f"model {model.name!r}: the input {name!r} is neither number, text, flag nor time")
+            raise TypeMismatch(f"model {model.name!r}: the input {name!r} is not a number, text, flag or time")
     return {name: _field(graph, model, name, columns.kinds[name]) for name in chosen}
 
 
@@ -200,14 +204,14 @@ def _field(
 def _lookups(
     graph: ExampleTableColumns, model: TabularDeclaration, columns: ExampleColumns, taken: set[str]
 ) -> tuple[tuple[FeatureLookup, ...], dict[str, InputField]]:
-    """The views that are asked by an entity of the examples, and the fields that they give."""
+    """The views that are looked up by an entity of the examples, and their fields."""
     lookups, fields = [], {}
     for name in model.features:
         view = graph.mill.features_views[name]
         if view.entity not in columns.kinds:
             raise UnknownName(
-                f"model {model.name!r}: its examples {model.examples!r} have no column {view.entity!r}, by which "
-                f"the view {name!r} is asked",
+                f"model {model.name!r}: its examples {model.examples!r} have no column {view.entity!r}, the "
+                f"entity of the view {name!r}",
                 tip=nearest(view.entity, columns.kinds),
             )
         if columns.time is None:
@@ -218,7 +222,7 @@ def _lookups(
             )
         if view.every_us is None and view.known == "known" and KNOWN_AT not in graph.schemas[name].names:
             raise GraphError(
-                f"model {model.name!r}: the view {name!r} keeps no `{KNOWN_AT}`: nobody knows when its rows were known",
+                f"model {model.name!r}: the view {name!r} drops `{KNOWN_AT}`: when its rows were known is unknown",
                 tip=f'keep `{KNOWN_AT}` in what it returns, or write @mill.features(…, known="event")',
             )
         given = {}
@@ -243,7 +247,7 @@ def view_columns(graph: ExampleTableColumns, view: FeatureViewDeclaration) -> di
 def _computed(
     graph: ExampleTableColumns, model: TabularDeclaration, known: dict[str, InputField]
 ) -> tuple[tuple[OnDemandFeature, ...], list[SourceModule], list[InputField]]:
-    """The functions in the order in which they are declared, the modules that they run from, and what they give."""
+    """The functions in the order of their declarations, the modules that they run from, and their outputs."""
     made: list[InputField] = []
     computed, modules = [], []
     for name in model.on_demand:
@@ -251,15 +255,17 @@ def _computed(
         for taken in node.takes:
             if taken not in known:
                 raise UnknownName(
-                    f"{name}({taken}): neither an input nor a feature of model {model.name!r} is called so",
+                    f"{name}({taken}): model {model.name!r} has no input or feature {taken!r}",
                     tip=nearest(taken, known),
                 )
             if taken == model.target:
-                raise GraphError(f"{name}({taken}): that is what model {model.name!r} is to foretell")
+                raise GraphError(
+                    f"{name}({taken}): {taken!r} is the target of model {model.name!r}, so it cannot be an input"
+                )
         gives = given_by(node, [known[taken] for taken in node.takes])
         clash = next((field.name for field in gives if field.name in known), None)
         if clash is not None:
-            raise GraphError(f"on-demand features {name!r} give {clash!r}, which is there already", tip="rename it")
+            raise GraphError(f"on-demand features {name!r} return {clash!r}, which already exists", tip="rename it")
         shipped = shipped_function(node.function, FOLDER, "on-demand features")
         names = tuple(shipped.pretrained)
         computed.append(
@@ -272,24 +278,24 @@ def _computed(
 
 
 def given_by(node: OnDemandDeclaration, takes: Sequence[InputField]) -> tuple[InputField, ...]:
-    """What an on-demand function gives, seen by running it on arrays of no rows."""
+    """The outputs of an on-demand function, found by running it on empty arrays."""
     try:
         given = node.function(*(np.zeros(0, DTYPES[field.kind]) for field in takes))
-    except TidemillError:  # a pre-trained model that it uses says itself what is wrong
+    except TidemillError:  # a pre-trained model that it uses has its own message
         raise
-    except Exception as error:  # whatever the project's function raises
+    except Exception as error:  # anything that the project's function raises
         raise TypeMismatch(
-            f"on-demand features {node.name!r} fail on arrays of no rows: {type(error).__name__}: {error}",
-            tip="they are given numpy arrays of any length, 0 too",
+            f"on-demand features {node.name!r} fail on empty arrays: {type(error).__name__}: {error}",
+            tip="they receive numpy arrays of any length, including 0",
         ) from error
     if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
         raise TypeMismatch(
-            f"on-demand features {node.name!r} give a {type(given).__name__}", tip="return {name: array of n values}"
+            f"on-demand features {node.name!r} return a {type(given).__name__}", tip="return {name: array of n values}"
         )
     fields = []
     for name, values in given.items():
         array = np.asarray(values)
         if array.shape != (0,):
-            raise TypeMismatch(f"on-demand features {node.name!r}: {name!r} has not one value for each row")
+            raise TypeMismatch(f"on-demand features {node.name!r}: {name!r} does not have one value for each row")
         fields.append(InputField(name=name, kind=kind_of_dtype(array.dtype.kind) or "str"))
     return tuple(fields)

@@ -83,10 +83,10 @@ def _backend(port: str, url: str) -> Any:
 
 def _hint(name: str, found: dict[str, Any]) -> str:
     """The nearest name, and what is installed."""
-    says, installed = nearest(name, found), f"installed: {', '.join(sorted(found))}"
+    suggestion, installed = nearest(name, found), f"installed: {', '.join(sorted(found))}"
     if not found:
         return "none is installed"
-    return f"{says} {installed}" if says.startswith("did") else installed
+    return f"{suggestion} {installed}" if suggestion.startswith("did") else installed
 
 
 def _install(name: str, group: str) -> str:
@@ -108,7 +108,7 @@ class PortOpener:
         return cast("LedgerStore", self._open("ledger", self.settings.ledger, create=create))
 
     def ledger_exists(self) -> bool:
-        """Whether the project's ledger is there now."""
+        """Whether the project's ledger exists now."""
         url = self.settings.ledger
         backend: LedgerBackend = _backend("ledger", url)
         return backend.exists(url, BackendContext(project=self.settings.project, create=False))
@@ -126,7 +126,7 @@ class PortOpener:
         return cast("Tables", self._open("tables", self.settings.lake))
 
     def objects(self) -> Objects:
-        """What lies beside the lake's tables."""
+        """The objects next to the lake's tables."""
         return cast("Objects", self._open("objects", self.settings.lake))
 
     def blobs(self) -> Blobs:

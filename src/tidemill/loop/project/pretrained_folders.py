@@ -13,7 +13,7 @@ from tidemill.models.tabular.on_demand_arrays import PRETRAINED
 
 
 def place_pretrained(mill: Mill, project: Path) -> None:
-    """Let relative folders be those of the project, whatever the working folder is."""
+    """Resolve relative folders against the project, whatever the working directory is."""
     for found in _used_by_functions(mill):
         for name, pretrained in _named(found).items():
             found[name] = pretrained.within(project)
@@ -23,7 +23,7 @@ def place_pretrained(mill: Mill, project: Path) -> None:
 
 
 def take_from_bundle(mill: Mill, bundle: Path) -> None:
-    """Use the pre-trained models that a model's bundle keeps, in place of those of the project's folder."""
+    """Use the pre-trained models of a model's bundle instead of those in the project's folder."""
     for found in _used_by_functions(mill):
         for name in _named(found):
             if (bundle / PRETRAINED / name).is_dir():
@@ -34,9 +34,9 @@ def take_from_bundle(mill: Mill, bundle: Path) -> None:
 
 
 def keep_pretrained(asking: SignatureSpec, bundle: Path) -> None:
-    """Leave what a model's functions use in the bundle's folder, before it is sealed.
+    """Copy the pre-trained models of a model's functions into the bundle's folder, before it is sealed.
 
-    Of a model that is itself pre-trained the bundle has the graph already, and its card is left beside it.
+    If the model itself is pre-trained, the bundle already has the graph, and its card is added.
     """
     if isinstance(asking.model.learn, PretrainedGraph):
         (bundle / CARD).write_bytes((asking.model.learn.place / CARD).read_bytes())
@@ -45,16 +45,16 @@ def keep_pretrained(asking: SignatureSpec, bundle: Path) -> None:
 
 
 def origins(asking: SignatureSpec) -> dict[str, str]:
-    """Where they come from, for the card: `mood source`, `mood licence`, `mood revision`, `mood sha256`."""
+    """Origins of pre-trained models, for the card: `mood source`, `mood licence`, `mood revision`, `mood sha256`."""
     return {
-        f"{name} {what}": said
+        f"{name} {what}": value
         for name, pretrained in asking.pretrained.items()
-        for what, said in pretrained.origin.facts().items()
+        for what, value in pretrained.origin.facts().items()
     }
 
 
 def _used_by_functions(mill: Mill) -> list[dict[str, Any]]:
-    """The names at the top of each file with on-demand features, to be bound anew."""
+    """The global names of each file with on-demand features, to be rebound."""
     found = {id(names): names for node in mill.on_demands.values() if (names := _top(node.function)) is not None}
     return list(found.values())
 

@@ -15,7 +15,7 @@ FILE = "mill.py"
 
 
 def find_project(start: Path) -> Path:
-    """The folder at or above `start` that holds a mill.py; `ProjectMissing` says where it looked."""
+    """The folder at or above `start` that holds a mill.py; `ProjectMissing` names the folder that was searched."""
     start = start.resolve()
     for folder in [start, *start.parents]:
         if (folder / FILE).is_file():
@@ -26,7 +26,7 @@ def find_project(start: Path) -> Path:
 
 
 def load_mill(project: Path) -> Mill:
-    """The one `Mill` that the project file makes. Its folder is importable while it loads and afterwards."""
+    """The one `Mill` that the project file defines. Its folder is importable while it loads and afterwards."""
     file = project / FILE
     if not file.is_file():
         raise ProjectMissing(f"no {FILE} in {project}", tip="`tidemill init NAME` writes a project")
@@ -50,6 +50,6 @@ def load_mill(project: Path) -> Mill:
         ) from error
     mills = [value for value in vars(module).values() if isinstance(value, Mill)]
     if len(mills) != 1:
-        raise GraphError(f"{file.name} makes {len(mills)} mills", tip='write `mill = tm.Mill("name")` once')
+        raise GraphError(f"{file.name} defines {len(mills)} mills", tip='write `mill = tm.Mill("name")` once')
     place_pretrained(mills[0], project.resolve())
     return mills[0]

@@ -8,9 +8,9 @@ from tidemill.loop.project.stores import Stores
 
 
 def recover_lake(stores: Stores) -> None:
-    """Finish a publication that a crash interrupted; a run that is at work has done so when it began.
+    """Finish a publication that a crash interrupted; a run in progress did so when it began.
 
-    It is for whoever reads the lake without the lease `lake`, such as a training: what is published is not touched.
+    For readers of the lake without the lease `lake`, such as a training: what is published does not change.
     """
     if not stores.lake.interrupted():
         return
@@ -22,15 +22,15 @@ def recover_lake(stores: Stores) -> None:
 
 
 def recover_pointers(stores: Stores) -> list[str]:
-    """Put the pointer of each model where the ledger says; sentences say what was done.
+    """Correct the pointer of each model to the ledger's champion; sentences about what was done.
 
-    A model that somebody is promoting or rolling back is left out: the promotion puts its pointer right.
+    A model with a promotion or rollback in progress is skipped: the promotion writes its pointer.
     """
-    said: list[str] = []
+    notes: list[str] = []
     for model in stores.releases.models():
         try:
             with stores.leases.take(live_lease(model)):
-                said += stores.releases.recover([model])
+                notes += stores.releases.recover([model])
         except LeaseTaken:
             continue
-    return said
+    return notes

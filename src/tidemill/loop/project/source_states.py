@@ -20,12 +20,12 @@ from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.source_read import SourceState
 from tidemill.core.storage.failpoint import failpoint
 
-#: Where the objects lie: below it a folder for each stream.
+#: The prefix of the objects; below it a folder for each stream.
 PREFIX = "_tidemill/source_states"
 
 
 class StateRef(VersionedRecord, frozen=True):
-    """What a ledger line says of a state: its object, and what people want to know of it."""
+    """A ledger line's reference to a state: its object and the number of entries."""
 
     KIND = "reference to a source state"
 
@@ -36,11 +36,11 @@ class StateRef(VersionedRecord, frozen=True):
 
     @classmethod
     def from_details(cls, details: Mapping[str, object]) -> StateRef | None:
-        """What the details of a ledger line say; `None` where they say nothing of a state."""
-        said = details.get("source_state")
-        if said is None:
+        """The reference in the details of a ledger line; `None` if there is none."""
+        found = details.get("source_state")
+        if found is None:
             return None
-        return decode_record(msgspec.json.encode(said), cls, "a ledger line")
+        return decode_record(msgspec.json.encode(found), cls, "a ledger line")
 
 
 class StateChange(VersionedRecord, frozen=True):
@@ -124,7 +124,7 @@ class SourceStates:
 
     def _get(self, stream: str, sha256: str) -> bytes:
         name = _name(stream, sha256)
-        tip = "restore this object from a backup: its name is the sha256 of its bytes, so any copy that fits is right"
+        tip = "restore this object from a backup: its name is the sha256 of its bytes, so any matching copy is valid"
         try:
             body = self._objects.get(name)
         except NoSuchObject as error:

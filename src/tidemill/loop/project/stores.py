@@ -25,19 +25,19 @@ from tidemill.loop.project.source_states import SourceStates
 from tidemill.release import Releases
 from tidemill.training import Runs
 
-#: Everything that tidemill writes of a project lies in this folder of it; only the keys lie elsewhere.
+#: The folder of a project for everything that tidemill writes, except the keys.
 STATE = ".tidemill"
 
 
 class MillIdentity(VersionedRecord, frozen=True, kw_only=True):
-    """What a mill is called, and the random id that its keys are kept under."""
+    """The name of a mill, and the random id under which its keys are stored."""
 
     KIND: ClassVar[str] = "mill identity"
     REQUIRED: ClassVar[tuple[str, ...]] = ("id", "name")
 
     id: str = ""
     name: str = ""
-    #: What each key does to a fixed text: tells another key from the mill's own, and nothing else.
+    #: Key -> its result for a fixed text, which only serves to detect another key.
     keys: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -66,7 +66,7 @@ class Stores:
 
     @property
     def state(self) -> Path:
-        """The folder that holds everything tidemill writes."""
+        """The folder for everything that tidemill writes."""
         return self.project / STATE
 
     @property
@@ -76,12 +76,12 @@ class Stores:
 
     @cached_property
     def runs(self) -> Runs:
-        """What was learned, searched and measured."""
+        """The runs: trainings, searches and evaluations."""
         return Runs(self.ledger, self.clock)
 
     @cached_property
     def source_states(self) -> SourceStates:
-        """What the sources of each stream have to know of earlier reads."""
+        """The stored states of the sources of each stream."""
         return SourceStates(self.objects)
 
     def search(self) -> VectorSearch:
@@ -90,12 +90,12 @@ class Stores:
 
 
 def identity(project: Path, name: str | None) -> MillIdentity:
-    """The mill's identity; made on first opening when a name is given."""
+    """The mill's identity; created on first opening when a name is given."""
     file = project / STATE / "mill.json"
     if file.is_file():
         return decode_record(file.read_bytes(), MillIdentity, file.name)
     if name is None:
-        raise ProjectMissing(f"nothing has run in {project} yet", tip="`tidemill run` brings in the first day")
+        raise ProjectMissing(f"nothing has run in {project} yet", tip="`tidemill run` ingests the first day")
     return _kept(file, MillIdentity(id=secrets.token_hex(8), name=name))
 
 
@@ -106,7 +106,7 @@ def _kept(file: Path, made: MillIdentity) -> MillIdentity:
 
 
 def _keys(project: Path, settings: Settings, known: MillIdentity, *, fresh: bool) -> Keys:
-    """The mill's own keys: made with it, and refused where they are others than those."""
+    """The mill's keys: created with it, and refused if they are not its own."""
     keys = Keys.open(settings.keys_folder(known.id), create=fresh)
     if known.keys:
         keys.agree(known.keys)
@@ -125,8 +125,8 @@ def open_stores(
     fresh = not ports.ledger_exists()
     if fresh and (known.keys or name is None):
         raise LedgerMissing(
-            f"the ledger {masked(settings.ledger)} is gone, and mill {known.name!r} has lived before",
-            tip="restore it from its backup; nothing was begun in its place",
+            f"the ledger {masked(settings.ledger)} is missing, but mill {known.name!r} has run before",
+            tip="restore it from a backup; no new ledger was created",
         )
     keys = _keys(project, settings, known, fresh=fresh)
     lines = ports.ledger(create=fresh)

@@ -24,10 +24,10 @@ _MOST_DIFF = 2 * 1024 * 1024
 
 
 def project_sources(project: Path) -> dict[str, bytes]:
-    """Path within the project -> content, of mill.py and of all that its imports lead to in the project's folder.
+    """Path within the project -> content, for mill.py and all files of the project that it imports.
 
-    Imports are read from the text, so the answer is the same in every process. Raises `SyntaxError` for a file that
-    is no Python.
+    Imports are read from the source, so the result is the same in every process. Raises `SyntaxError` for a file that
+    is not valid Python.
     """
     found: dict[str, bytes] = {}
     waiting = [project / FILE]
@@ -43,9 +43,9 @@ def project_sources(project: Path) -> dict[str, bytes]:
 
 
 def keep_code(blobs: Blobs, project: Path) -> str:
-    """Keep the project's code among the blobs and give its name: 64 hex digits.
+    """Store the project's code as a blob and return its name: 64 hex digits.
 
-    Raises `BundleRefused` for a file that cannot be kept: larger than a megabyte, or with a name that is not plain.
+    Raises `BundleRefused` for a file that cannot be stored: larger than a megabyte, or with an unusual name.
     """
     with tempfile.TemporaryDirectory(prefix="tidemill-code-") as place:
         folder = Path(place) / KIND
@@ -58,8 +58,8 @@ def keep_code(blobs: Blobs, project: Path) -> str:
 
 
 def keep_changes(blobs: Blobs, project: Path, commit: str) -> str:
-    """Keep how the project's code differs from `commit`, as git tells it; empty where it does not, or git is not
-    there.
+    """Store the diff of the project's code to `commit`, by git, and return its name; empty without a difference or
+    without git.
     """
     names = list(project_sources(project))
     try:
@@ -74,22 +74,22 @@ def keep_changes(blobs: Blobs, project: Path, commit: str) -> str:
     with tempfile.TemporaryDirectory(prefix="tidemill-changes-") as place:
         folder = Path(place) / CHANGES
         folder.mkdir()
-        told = {"commit": commit, "diff": done.stdout.decode("utf-8", "replace")}
-        (folder / "changes.json").write_bytes(msgspec.json.encode(told))
+        changes = {"commit": commit, "diff": done.stdout.decode("utf-8", "replace")}
+        (folder / "changes.json").write_bytes(msgspec.json.encode(changes))
         sha256 = seal_bundle(folder)
         blobs.put_folder(f"{CHANGES}:{sha256}", str(folder))
     return sha256
 
 
 def kept_code(blobs: Blobs, sha256: str) -> dict[str, bytes]:
-    """Path -> content of the kept code of this name; `NoSuchBlob`, or `BundleCorrupt` naming each changed file."""
+    """Path -> content of the stored code of this name; `NoSuchBlob`, or `BundleCorrupt` naming each changed file."""
     folder = Path(blobs.folder(f"{KIND}:{sha256}"))
     manifest = verify_bundle(folder, sha256, holds="modules")
     return {name: (folder / name).read_bytes() for name in manifest.files}
 
 
 def write_code(code: dict[str, bytes], folder: Path) -> None:
-    """Lay kept code out in a folder, as a project that can be loaded."""
+    """Write stored code to a folder, as a project that can be loaded."""
     for name, content in code.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -97,20 +97,20 @@ def write_code(code: dict[str, bytes], folder: Path) -> None:
 
 
 def changed_files(before: dict[str, bytes], after: dict[str, bytes]) -> tuple[str, ...]:
-    """What happened to each file between two codes.
+    """The changes of each file between two versions of the code.
 
     >>> changed_files({"mill.py": b"1", "old.py": b""}, {"mill.py": b"2", "new.py": b""})
-    ('mill.py changed', 'new.py is new', 'old.py is gone')
+    ('mill.py changed', 'new.py added', 'old.py removed')
     """
-    told = []
+    changes = []
     for name in sorted({*before, *after}):
         if name not in before:
-            told.append(f"{name} is new")
+            changes.append(f"{name} added")
         elif name not in after:
-            told.append(f"{name} is gone")
+            changes.append(f"{name} removed")
         elif hashlib.sha256(before[name]).digest() != hashlib.sha256(after[name]).digest():
-            told.append(f"{name} changed")
-    return tuple(told)
+            changes.append(f"{name} changed")
+    return tuple(changes)
 
 
 def _imported(tree: ast.Module, name: str) -> Iterator[str]:

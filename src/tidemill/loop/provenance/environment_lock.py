@@ -28,7 +28,7 @@ from tidemill.release import seal_bundle, verify_bundle
 
 KIND = "environment"
 _FILE = "environment.json"
-#: Files that pin a project's libraries, as the usual tools call them.
+#: Lock files of the usual tools.
 LOCKS = ("uv.lock", "requirements.lock", "requirements.txt", "pdm.lock", "poetry.lock", "pylock.toml")
 _MOST_LOCK_BYTES = 4 * 1024 * 1024
 #: Settings of numeric libraries that may move the last bit of a sum.
@@ -40,14 +40,14 @@ _CPU = Path("/proc/cpuinfo")
 
 
 class LockFile(Record, frozen=True):
-    """A lock file of the project: sha256 of its bytes, and its text with passwords in addresses blotted out."""
+    """A lock file of the project: sha256 of its bytes, and its text with passwords in URLs masked."""
 
     sha256: str = ""
     text: str = ""
 
 
 class EnvironmentLock(VersionedRecord, frozen=True):
-    """Everything around the code that may move an answer."""
+    """Everything around the code that may change a prediction."""
 
     KIND: ClassVar[str] = "environment"
     REQUIRED: ClassVar[tuple[str, ...]] = ("installed",)
@@ -70,31 +70,31 @@ class EnvironmentLock(VersionedRecord, frozen=True):
     sources: str = ""
 
     def differences(self, here: EnvironmentLock) -> tuple[str, ...]:
-        """A sentence for each point in which `here` is not what was recorded; libraries first."""
+        """A sentence for each difference of `here` from the recorded environment; libraries first."""
         return (*library_differences(self.installed, here.installed), *self._of_tidemill(here), *self._of_machine(here))
 
     def _of_tidemill(self, here: EnvironmentLock) -> Iterable[str]:
         if self.tidemill != here.tidemill:
-            yield f"tidemill {self.tidemill} was recorded, and {here.tidemill} is here"
+            yield f"tidemill: recorded {self.tidemill}, here {here.tidemill}"
         elif self.sources != here.sources:
-            yield f"tidemill {self.tidemill} has other files here ({here.sources[:12]}…) than were recorded"
+            yield f"tidemill {self.tidemill}: its files ({here.sources[:12]}…) differ from those recorded"
 
     def _of_machine(self, here: EnvironmentLock) -> Iterable[str]:
         for name in ("implementation", "python", "platform", "cpu", "cores"):
             before, now = getattr(self, name), getattr(here, name)
             if before != now:
-                yield f"{name}: {before} was recorded, and {now} is here"
+                yield f"{name}: recorded {before}, here {now}"
         flags = sorted(set(self.flags) ^ set(here.flags))
         if flags:
             yield f"processor flags: {', '.join(flags[:8])} on one machine only"
-        # A process may have loaded more than a training needs, so only what is new here is told; where nothing tells
-        # them, they are unknown.
+        # A process may have loaded more than a training needs, so only additional ones are reported; an empty list
+        # means unknown.
         if self.blas and set(here.blas) - set(self.blas):
-            yield f"numeric libraries: {_or_none(self.blas)} was recorded, and {_or_none(here.blas)} is here"
+            yield f"numeric libraries: recorded {_or_none(self.blas)}, here {_or_none(here.blas)}"
         for name in sorted({*self.threads, *here.threads}):
             before, now = self.threads.get(name, "unset"), here.threads.get(name, "unset")
             if before != now:
-                yield f"threads: {name} was {before}, and is {now} here"
+                yield f"threads: recorded {name}={before}, here {name}={now}"
 
 
 def environment_lock(project: Path) -> EnvironmentLock:
@@ -120,7 +120,7 @@ def environment_lock(project: Path) -> EnvironmentLock:
 def package_sources() -> str:
     """sha256 over the path and content of every file of the tidemill package that this process runs.
 
-    Taken once: what a process has loaded does not change with the files.
+    Computed once: what a process has loaded does not change with the files.
     """
     root = Path(__file__).resolve().parent.parent
     files = sorted(file for file in root.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
@@ -129,7 +129,7 @@ def package_sources() -> str:
 
 
 def keep_environment(blobs: Blobs, lock: EnvironmentLock) -> str:
-    """Keep it among the blobs, the same one once, and give its name: 64 hex digits."""
+    """Store it as a blob, the same one once, and return its name: 64 hex digits."""
     with tempfile.TemporaryDirectory(prefix="tidemill-environment-") as place:
         folder = Path(place) / KIND
         folder.mkdir()
@@ -140,7 +140,7 @@ def keep_environment(blobs: Blobs, lock: EnvironmentLock) -> str:
 
 
 def read_environment(blobs: Blobs, sha256: str) -> EnvironmentLock:
-    """The kept environment of this name; `NoSuchBlob` or `BundleCorrupt` where it is not what was kept."""
+    """The stored environment of this name; `NoSuchBlob` or `BundleCorrupt` if it is missing or changed."""
     folder = Path(blobs.folder(f"{KIND}:{sha256}"))
     verify_bundle(folder, sha256)
     return decode_record((folder / _FILE).read_bytes(), EnvironmentLock, f"{KIND}:{sha256[:12]}")
@@ -158,15 +158,13 @@ def _lock_files(project: Path) -> dict[str, LockFile]:
 
 
 def _blas() -> tuple[str, ...]:
-    """What multiplies and how many threads it uses, once loaded; empty without threadpoolctl, which scikit-learn
-    brings.
-    """
+    """The loaded BLAS libraries and their threads; empty without threadpoolctl, which scikit-learn installs."""
     try:
         from threadpoolctl import threadpool_info  # noqa: PLC0415 - an optional library
     except ImportError:
         return ()
-    import_module("scipy.linalg")  # it brings a BLAS of its own, which learners use
-    told = {
+    import_module("scipy.linalg")  # it loads a BLAS of its own, which learners use
+    libraries = {
         " ".join(
             str(one[key])
             for key in ("internal_api", "version", "threading_layer", "architecture", "num_threads")
@@ -175,7 +173,7 @@ def _blas() -> tuple[str, ...]:
         for one in threadpool_info()
         if one["user_api"] == "blas"
     }
-    return tuple(sorted(f"{one} threads" for one in told))
+    return tuple(sorted(f"{one} threads" for one in libraries))
 
 
 def _processor() -> tuple[str, tuple[str, ...]]:
@@ -188,5 +186,5 @@ def _processor() -> tuple[str, tuple[str, ...]]:
     return named[1] if named else "", tuple(sorted(set(flags[1].split()))) if flags else ()
 
 
-def _or_none(told: tuple[str, ...]) -> str:
-    return " and ".join(told) if told else "none"
+def _or_none(names: tuple[str, ...]) -> str:
+    return " and ".join(names) if names else "none"

@@ -12,16 +12,16 @@ from pathlib import Path
 
 from tidemill.core.record_format import Record
 
-#: Written by whatever installed a distribution, not by those who made it.
+#: Files written by the installer, not part of the distribution.
 _OF_INSTALLERS = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json", "uv_build.json")
-#: RECORD file -> when it changed, and what came out: a process that learns twice reads it once.
+#: RECORD file -> its modification time and hash: a process that trains twice reads it once.
 _read: dict[str, tuple[int, str]] = {}
 
 
 class InstalledLibrary(Record, frozen=True):
-    """One installed distribution: its version, and a sha256 over the files that it brought (empty: it lists none).
+    """One installed distribution: its version, and a sha256 over its files (empty: it lists none).
 
-    `needed`: the process had loaded it, or tidemill or a loaded library asks for it.
+    `needed`: the process had loaded it, or tidemill or a loaded library requires it.
     """
 
     version: str = ""
@@ -30,14 +30,14 @@ class InstalledLibrary(Record, frozen=True):
 
 
 def installed_libraries() -> dict[str, InstalledLibrary]:
-    """Every installed distribution but tidemill by its plain name; of two of one name the first, which is imported."""
+    """Every installed distribution except tidemill by its normalised name; of duplicates the imported one."""
     found: dict[str, metadata.Distribution] = {}
     for one in metadata.distributions():
         if one.name:
             found.setdefault(plain_name(one.name), one)
     needed = _needed(found)
     return {
-        name: InstalledLibrary(version=one.version, files=_brought(one), needed=name in needed)
+        name: InstalledLibrary(version=one.version, files=_files_hash(one), needed=name in needed)
         for name, one in sorted(found.items())
         if name != "tidemill"
     }
@@ -46,21 +46,21 @@ def installed_libraries() -> dict[str, InstalledLibrary]:
 def library_differences(
     recorded: Mapping[str, InstalledLibrary], here: Mapping[str, InstalledLibrary]
 ) -> Iterable[str]:
-    """A sentence for each library that was needed when recorded and is another here, or not here."""
+    """A sentence for each needed library that differs here or is not installed."""
     for name, before in sorted(recorded.items()):
         now = here.get(name)
         if not before.needed:
             continue
         if now is None:
-            yield f"{name} {before.version} was recorded and is not here"
+            yield f"{name}: recorded {before.version}, not installed here"
         elif before.version != now.version:
-            yield f"{name} {before.version} was recorded, and {now.version} is here"
+            yield f"{name}: recorded {before.version}, here {now.version}"
         elif before.files and now.files and before.files != now.files:
-            yield f"{name} {now.version} has other files here than were recorded"
+            yield f"{name} {now.version}: its files differ from those recorded"
 
 
 def plain_name(name: str) -> str:
-    """A distribution's name as the index knows it (PEP 503).
+    """A distribution's normalised name (PEP 503).
 
     >>> plain_name("Scikit_Learn")
     'scikit-learn'
@@ -76,7 +76,7 @@ def _needed(found: Mapping[str, metadata.Distribution]) -> set[str]:
         name = waiting.pop()
         if name in found and name not in needed:
             needed.add(name)
-            waiting.extend(_asked_by(found[name]))
+            waiting.extend(_required_by(found[name]))
     return needed
 
 
@@ -85,27 +85,27 @@ def _homes() -> Mapping[str, list[str]]:
     return metadata.packages_distributions()
 
 
-def _asked_by(one: metadata.Distribution) -> Iterable[str]:
-    """Names that it asks for whatever is asked of it; those of its extras are loaded or not needed."""
+def _required_by(one: metadata.Distribution) -> Iterable[str]:
+    """Names of its unconditional requirements; those of its extras are loaded or not needed."""
     for line in one.requires or ():
         match = re.match(r"[A-Za-z0-9][\w.-]*", line)
         if match and not re.search(r"extra\s*==", line):
             yield plain_name(match[0])
 
 
-def _brought(one: metadata.Distribution) -> str:
+def _files_hash(one: metadata.Distribution) -> str:
     """sha256 over the lines of RECORD that name the distribution's own files: what an installer writes, and scripts,
     which hold the path of their interpreter, differ from place to place.
     """
     record = Path(str(getattr(one, "_path", ""))) / "RECORD"
     try:
-        stands = record.stat().st_mtime_ns
+        modified = record.stat().st_mtime_ns
     except OSError:
         return ""
-    if _read.get(str(record), (0, ""))[0] != stands:
+    if _read.get(str(record), (0, ""))[0] != modified:
         lines = record.read_text(encoding="utf-8", errors="replace").splitlines()
         own = sorted(line for line in lines if _is_own(line))
-        _read[str(record)] = (stands, hashlib.sha256("\n".join(own).encode()).hexdigest())
+        _read[str(record)] = (modified, hashlib.sha256("\n".join(own).encode()).hexdigest())
     return _read[str(record)][1]
 
 

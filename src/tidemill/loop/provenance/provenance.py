@@ -24,7 +24,7 @@ _CPU = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the ledger keeps of them."""
+    """The provenance that the ledger records of a run."""
 
     #: `None` outside of a git checkout; `changed` is whether files differ from the commit.
     commit: str | None
@@ -36,42 +36,42 @@ class Provenance:
 
 
 def collect_provenance(project: Path) -> Provenance:
-    """The surroundings of this process, for the code in `project`."""
+    """The provenance of this process, for the code in `project`."""
     commit = _git(project, "rev-parse", "HEAD") or None
-    # Where git cannot say what differs, nobody may rely on the commit.
+    # If git cannot report differences, the commit must not be relied on.
     changed = commit is not None and _git(project, "status", "--porcelain") != ""
     return Provenance(commit, changed, environment(), machine())
 
 
 def keep_code_of(stores: Stores, run: RunTracker, around: Provenance) -> None:
-    """Keep the project's code as it is now with a run that begins, and what differs from the commit.
+    """Store the project's current code with a run that begins, and its diff to the commit.
 
-    What cannot be kept stops no training: the run says so.
+    If it cannot be stored, the training continues and the run has a note.
     """
     model = run.name.partition("#")[0]
     try:
         run.keep(CODE, f"{CODE}:{model}@{keep_code(stores.blobs, stores.project)}")
         changes = keep_changes(stores.blobs, stores.project, around.commit) if around.commit and around.changed else ""
     except (TidemillError, SyntaxError, OSError) as problem:
-        run.note(f"its code could not be kept, so it cannot be reproduced: {_said(problem)}")
+        run.note(f"its code could not be stored, so it cannot be reproduced: {_message(problem)}")
         return
     if changes:
         run.keep(CHANGES, f"{CHANGES}:{model}@{changes}")
 
 
 def keep_environment_of(stores: Stores, run: RunTracker) -> None:
-    """Keep the environment with a run that ends: only now is every library loaded that it needed."""
+    """Store the environment with a run that ends, when every library that it needed is loaded."""
     model = run.name.partition("#")[0]
     try:
         kept = keep_environment(stores.blobs, environment_lock(stores.project))
     except (TidemillError, OSError) as problem:
-        run.note(f"its environment could not be kept: {_said(problem)}")
+        run.note(f"its environment could not be stored: {_message(problem)}")
         return
     run.keep(ENVIRONMENT, f"{ENVIRONMENT}:{model}@{kept}")
 
 
 def artefact_id(run_artefacts: Mapping[str, str], what: str) -> str:
-    """The name of what a run kept: 64 hex digits, empty where it kept none.
+    """The name of a run's artifact: 64 hex digits, empty where there is none.
 
     >>> artefact_id({"code": "code:for_you@4be1"}, "code")
     '4be1'
@@ -79,7 +79,7 @@ def artefact_id(run_artefacts: Mapping[str, str], what: str) -> str:
     return run_artefacts.get(what, "").rpartition("@")[2]
 
 
-def _said(problem: Exception) -> str:
+def _message(problem: Exception) -> str:
     return problem.message if isinstance(problem, TidemillError) else type(problem).__name__
 
 
@@ -95,11 +95,11 @@ def machine() -> str:
         named = re.search(r"^model name\s*:\s*(.+)$", _CPU.read_text(errors="replace"), re.MULTILINE)
     except OSError:
         named = None
-    return f"on {len(os.sched_getaffinity(0))} cores of {named[1] if named else 'an unnamed processor'}"
+    return f"on {len(os.sched_getaffinity(0))} cores of {named[1] if named else 'an unknown processor'}"
 
 
 def _git(project: Path, *words: str) -> str | None:
-    """What git says; `None` where there is none, or no checkout."""
+    """The output of git; `None` without git or a checkout."""
     try:
         found = subprocess.run(
             ["git", "-C", str(project), *words], capture_output=True, text=True, check=True, timeout=10

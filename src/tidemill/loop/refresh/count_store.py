@@ -25,19 +25,19 @@ from tidemill.models.learners.additive_counts import Counts, CountSettings, coun
 from tidemill.models.recommender.recommender import Recommender as Learned
 from tidemill.release import seal_bundle, verify_bundle
 
-#: Where counts lie in the state folder.
+#: The folder of the counts in the state folder.
 PLACE = "learning"
 
 
 @dataclass(frozen=True)
 class CountUpdate:
-    """Counts of everything published, and on what way they came about."""
+    """Counts of everything published, and how they were computed."""
 
     counts: Mapping[CountSettings, Counts]
     represents: CountsState
-    #: Some real events, all of them where the whole table was read.
+    #: The events that were read: all of them where the whole table was read.
     events: Interactions
-    #: Why the whole table was read; empty where only what changed was.
+    #: Why the whole table was read; empty for an incremental update.
     whole: str = ""
 
     def users_of(self, recommender: Learned) -> Interactions:
@@ -53,7 +53,7 @@ def count(
     view: LakeSnapshot,
     settings: Sequence[CountSettings],
 ) -> CountUpdate:
-    """The counts of what `model` learns from, as `view` has it."""
+    """The counts of the interactions of `model` in `view`."""
     now = LearningEvents.from_snapshot(graph, model, view)
     kept = store(stores, model.name).read(settings)
     if not isinstance(kept, str):
@@ -78,52 +78,52 @@ def _represents(events: LearningEvents, ahead: int) -> CountsState:
 
 
 def store(stores: Stores, model: str) -> CountStore:
-    """Where a model's counts are kept."""
+    """The store of a model's counts."""
     return CountStore(stores.state / PLACE / model)
 
 
 def _changed(
     stores: Stores, now: LearningEvents, kept: CountsState, counts: Mapping[CountSettings, Counts]
 ) -> CountUpdate | str:
-    """The kept counts with what has changed since; or a sentence that says why that cannot be told."""
+    """The stored counts with the changes since; or a sentence why they cannot be updated."""
     if (kept.table, kept.columns) != (now.table, now.columns):
-        return "those that were kept are of other columns"
+        return "the stored counts are of other columns"
     if kept.ahead:
-        return f"{kept.ahead} events lay ahead of those that were kept"
+        return f"{kept.ahead} events were later than the as-of of the stored counts"
     if kept.as_of > now.view.as_of:
-        return "those that were kept are of a later time"
+        return "the stored counts are of a later time"
     try:
         before = replace(now, view=stores.lake.view(publication=kept.publication))
         if before.version != kept.version:
-            return f"publication {kept.publication} has another version of {now.table} than those that were kept"
+            return f"publication {kept.publication} has another version of {now.table} than the stored counts"
         keys = changed_keys(before.view, now.view, now.table, now.subject, now.columns)
         was, _ = before.read(keys) if keys.num_rows else (Interactions.none(), 0)
         events, ahead = now.read(keys) if keys.num_rows else (Interactions.none(), 0)
         fresh = {one: each.changed(was, events) for one, each in counts.items()}
     except (LakeError, LearnError) as problem:
-        return f"what has changed since those that were kept cannot be told: {problem.message}"
+        return f"the changes since the stored counts cannot be determined: {problem.message}"
     return CountUpdate(fresh, _represents(now, ahead), events)
 
 
 _ABOUT = "counts.json"
-#: Folders that are being written start with this.
+#: The prefix of folders that are being written.
 _NEW = "new-"
 
 
 class CountsState(msgspec.Struct, frozen=True, kw_only=True):
-    """What kept counts are counts of."""
+    """The state of the table that stored counts are of."""
 
     #: The table, its columns, its version, and the publication that names it.
     table: str = ""
     columns: tuple[str, ...] = ()
     version: int = 0
     publication: int = 0
-    #: Events earlier than this are counted (microseconds); so many are not yet.
+    #: Events before this are counted (microseconds); the number of events that are not.
     as_of: int = 0
     ahead: int = 0
-    #: What rounds: counts that were made by another one are made anew.
+    #: The library that rounds: counts of another version are recomputed.
     made_by: str = f"numpy {np.__version__}"
-    #: Where the first version looks for the number.
+    #: The format number, where the first version reads it.
     format: int = 1
 
 
@@ -134,7 +134,7 @@ class _CountsHeader(VersionedRecord, frozen=True, kw_only=True):
     REQUIRED: ClassVar[tuple[str, ...]] = ("represents", "settings")
 
     represents: CountsState = CountsState()
-    #: Those of each folder of counts, as plain values: which learner they belong to is known by whoever asks.
+    #: The settings of each folder of counts, as plain values; the caller knows their learner.
     settings: tuple[dict[str, Any], ...] = ()
 
 
@@ -145,29 +145,29 @@ class CountStore:
     place: Path
 
     def read(self, settings: Sequence[CountSettings]) -> tuple[CountsState, dict[CountSettings, Counts]] | str:
-        """What is kept with these settings, memory-mapped; or a sentence that says why nothing of it can be used."""
-        # Two where a run died before it removed the older one: each says what it represents, so either will do.
+        """The stored counts with these settings, memory-mapped; or a sentence why they cannot be used."""
+        # There are two if a run died before it removed the older one: each names its state, so either is valid.
         found = sorted(folder for folder in self.place.glob("*") if not folder.name.startswith(_NEW))
         if not found:
-            return "none were kept yet"
+            return "there are no stored counts"
         try:
             folder = found[-1]
             verify_bundle(folder, folder.name)
             about = decode_record((folder / _ABOUT).read_bytes(), _CountsHeader, _ABOUT)
             numbers = {_text(one): number for number, one in enumerate(about.settings)}
             if set(numbers) != {_text(one) for one in settings}:
-                return "those that were kept have other settings"
+                return "the stored counts have other settings"
             if about.represents.made_by != f"numpy {np.__version__}":
-                return f"those that were kept were made by {about.represents.made_by}"
+                return f"the stored counts were computed with {about.represents.made_by}"
             kept: dict[CountSettings, Counts] = {
                 one: one.open(folder / f"counts{numbers[_text(one)]:02}") for one in settings
             }
         except (ReleaseError, BundleCorrupt, FormatTooNew, IdsMismatch, OSError, msgspec.DecodeError) as problem:
-            return f"those that were kept are damaged: {problem}"
+            return f"the stored counts are damaged: {problem}"
         return about.represents, kept
 
     def write(self, represents: CountsState, counts: Mapping[CountSettings, Counts]) -> None:
-        """Keep these counts in place of what was kept: whole or not at all, whenever the process dies."""
+        """Replace the stored counts atomically, even if the process dies."""
         self.place.mkdir(parents=True, exist_ok=True)
         made = self.place / f"{_NEW}{represents.publication}"
         shutil.rmtree(made, ignore_errors=True)  # by a run that was killed
@@ -188,5 +188,5 @@ class CountStore:
 
 
 def _text(settings: Any) -> bytes:
-    """Settings as text, by which two are the same."""
+    """Settings as canonical text, for comparison."""
     return msgspec.json.encode(settings, order="sorted")

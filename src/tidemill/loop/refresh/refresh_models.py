@@ -46,25 +46,25 @@ from tidemill.models.learners.registry import learner_of
 from tidemill.models.recommender.recommender import Recommender as Learned
 from tidemill.training.recommender.train import RECALL_TARGET, index_recall, queries
 
-#: What the folder is called that a bundle is made in.
+#: The prefix of the temporary folder of a bundle.
 _PLACE = "fresh-"
 _DAY_US = duration("1 day")
-#: Bundles of refreshes that are kept; older ones can be counted again from the learned release and the tables.
+#: Refreshed bundles to keep; older ones can be recomputed from the trained release and the tables.
 KEPT = 7
 
 
 @dataclass(frozen=True)
 class RefreshStatus:
-    """How a model's champion stands to the tables."""
+    """The refresh status of a model: how far its champion is behind the tables."""
 
     #: Whether the next run refreshes it.
     due: bool
-    #: One sentence; where nothing can be refreshed, why, and what to type.
+    #: One sentence; if it cannot be refreshed, why, and what to type.
     says: str
     champion: Release | None = None
-    #: The release that was learned: the champion, or the one that it is a refresh of.
+    #: The trained release: the champion, or the one that it is a refresh of.
     learned: Release | None = None
-    #: What a person has to type before it can be refreshed again; empty where it waits for nobody.
+    #: The command that a person has to type before it can be refreshed again; empty if none.
     stuck: str = ""
 
 
@@ -80,14 +80,16 @@ def refresh_status(
     learned = _learned(stores, champion)
     refusal = _refusal(stores, graph, model, champion, learned)
     if refusal:
-        return RefreshStatus(False, f"{model.name} is not refreshed: {refusal[0]}", champion, learned, stuck=refusal[1])
+        return RefreshStatus(
+            False, f"{model.name} cannot be refreshed: {refusal[0]}", champion, learned, stuck=refusal[1]
+        )
     since = from_micros(champion.card.as_of).date()
     if champion.data.get(model.interactions) == view.versions[model.interactions]:
-        return RefreshStatus(False, f"{champion.name} has counted everything that is published", champion, learned)
+        return RefreshStatus(False, f"{champion.name} is up to date with all published rows", champion, learned)
     days, behind = duration(model.refresh) // _DAY_US, round((view.as_of - champion.card.as_of) / _DAY_US)
     if behind < days:
         return RefreshStatus(
-            False, f"{champion.name} is as of {since}, and due every {model.refresh}: {days - behind} to go",
+            False, f"{champion.name} is as of {since}; its next refresh is due in {_days(days - behind)}",
             champion, learned,
         )  # fmt: skip
     return RefreshStatus(True, f"{champion.name} is as of {since}, {_days(behind)} behind", champion, learned)
@@ -96,9 +98,9 @@ def refresh_status(
 def refresh_champions(
     stores: Stores, graph: ProjectGraph, lease: Lease, progress: Callable[[str, dict[str, Any]], None]
 ) -> tuple[list[str], list[str]]:
-    """Refresh every champion that is due: the releases that are live now, and sentences about what was out of turn.
+    """Refresh every champion that is due: the promoted releases, and notes about what was not as usual.
 
-    Killed anywhere, it is done again: the same bundle, one ledger line, one release.
+    After a kill it is repeated: the same bundle, one ledger line, one release.
     """
     declared = [model for model in graph.mill.recommenders.values() if model.refresh is not None]
     if not declared or not stores.ledger.last("publish"):
@@ -106,45 +108,45 @@ def refresh_champions(
     for left in stores.state.glob(f"{_PLACE}*"):  # by a run that was killed
         shutil.rmtree(left)
     view = stores.lake.view()
-    live, said = [], []
+    live, sentences = [], []
     for model in declared:
         found = refresh_status(stores, graph, model, view)
         if found is None or found.learned is None or not found.due:
-            said += [f"{found.says}: {found.stuck}"] if found and found.stuck else []
+            sentences += [f"{found.says}: {found.stuck}"] if found and found.stuck else []
             continue
         release, notes = _refresh(stores, graph, model, view, found.learned, lease, progress)
-        said += notes
-        refusal = _go_live(stores, release, found.champion)
+        sentences += notes
+        refusal = _promote(stores, release, found.champion)
         if refusal:
-            said.append(refusal)
+            sentences.append(refusal)
             continue
         live.append(release.name)
         progress("refresh", {"model": model.name, "release": release.name})
-    return live, said
+    return live, sentences
 
 
-def _go_live(stores: Stores, release: Release, before: Release | None) -> str:
-    """Promote a refresh in place of the champion `before`; why not, where somebody has changed what is live meanwhile.
+def _promote(stores: Stores, release: Release, before: Release | None) -> str:
+    """Promote a refresh in place of the champion `before`; or a sentence, if the champion was changed meanwhile.
 
-    Nobody has to wait while a refresh counts: the lease of what is live is held for the promotion alone.
+    The `live` lease is held only for the promotion, so that nobody waits while a refresh is computed.
     """
     try:
         with wait_for_lease(stores.leases, live_lease(release.model)) as lease:
             champion = stores.releases.champion(release.model)
             if champion not in (before, release):
-                now = champion.name if champion else "nothing"
-                return f"{release.name} was not promoted: {now} went live while it was counted"
+                now = champion.name if champion else "no release"
+                return f"{release.name} was not promoted: {now} became the champion meanwhile"
             stores.releases.promote(release.name, lease)
             _drop_old(stores, release.model, lease)
     except LeaseTaken as error:
-        return f"{release.name} was not promoted, the next run does it: {error.message}"
+        return f"{release.name} was not promoted; the next run promotes it: {error.message}"
     return ""
 
 
 def _drop_old(stores: Stores, model: str, lease: Lease) -> None:
     """Remove bundles of refreshes that are older than the last `KEPT`.
 
-    What was learned stays, and so does what anybody has gone back to or from, and what is live.
+    Trained bundles stay, and so do those that were part of a rollback or are live.
     """
     releases, history = stores.releases.all(model), stores.releases.history(model)
     turned = [name for change in history if change.why == "rollback" for name in (change.release, change.before)]
@@ -162,30 +164,30 @@ def _days(n: int) -> str:
 
 
 def _learned(stores: Stores, champion: Release) -> Release:
-    """The release that was learned, at the end of a line of refreshes."""
+    """The trained release at the start of a chain of refreshes."""
     return stores.releases.get(champion.card.refreshed.of) if champion.card.refreshed else champion
 
 
 def _refusal(
     stores: Stores, graph: ProjectGraph, model: RecommenderDeclaration, champion: Release, learned: Release
 ) -> tuple[str, str] | None:
-    """Why a champion is not to be refreshed, and what to type; `None` where it is."""
+    """Why a champion cannot be refreshed, and what to type; `None` if it can."""
     anew = f"tidemill train {model.name}"
     other = first_difference(model.learn, learned.card)
     if other:
-        return f"{learned.name} was learned with another {other} than mill.py has", anew
+        return f"the setting `{other}` of {learned.name} differs from mill.py", anew
     views = graph.item_views(model)
     modules = {name: hashlib.sha256(source).hexdigest() for name, source in model.slate.modules().items()}
     pinned = (champion.rules, champion.facts, champion.rule_modules, champion.log)
     if pinned != (model.slate.rules(views), dict(model.slate.facts(views)), modules, model.log):
-        return f"{champion.name} has other rules than mill.py", f"{anew} --rules-only"
+        return f"the rules of {champion.name} differ from mill.py", f"{anew} --rules-only"
     if not required_counts(learner_of(learned.card.learner, learned.card.parameters)):
-        return f"no part of {learned.card.learner} is made of counts: leave `refresh=` out", anew
+        return f"no part of {learned.card.learner} is computed from counts: leave `refresh=` out", anew
     last = stores.releases.history(model.name)[-1]
     left = stores.releases.get(last.before) if last.before else champion
     if left.number > champion.number and left.card.refreshed and left.card.refreshed.of == learned.name:
-        # What came in since is what somebody has gone back from; the same counts would bring it live again.
-        return f"{left.name} was taken back for {champion.name}", f"tidemill promote {left.name}"
+        # Somebody rolled back from these counts; a refresh would promote them again.
+        return f"{left.name} was rolled back to {champion.name}", f"tidemill promote {left.name}"
     return None
 
 
@@ -198,7 +200,7 @@ def _refresh(
     lease: Lease,
     progress: Callable[[str, dict[str, Any]], None],
 ) -> tuple[Release, list[str]]:
-    """A release with the counts of now, and a run that tells what it took; measured it is not."""
+    """A release with the current counts, and its run, without an evaluation."""
     mark = fingerprint(
         {
             "refresh": learned.name,
@@ -226,7 +228,7 @@ def _refresh(
     ) as run:
         if lines:
             line, notes = lines[-1], list[str]()
-            run.note("the bundle was counted before, by a run that came to no end")
+            run.note("the bundle was computed by an earlier run that did not finish")
         else:
             line, notes = _counted(stores, graph, model, view, learned, mark, lease, progress)
         card = msgspec.structs.replace(
@@ -264,7 +266,7 @@ def _counted(
     lease: Lease,
     progress: Callable[[str, dict[str, Any]], None],
 ) -> tuple[LedgerEntry, list[str]]:
-    """The ledger line of a bundle with the counts of now; the counts themselves are kept for the next time."""
+    """The ledger line of a bundle with the current counts; the counts are stored for the next refresh."""
     old = open_recommender(stores.releases.bundle(learned.bundle))
     counting = count(stores, graph, model, view, counts_to_refresh(old))
     events = LearningEvents.from_snapshot(graph, model, view)
@@ -284,7 +286,7 @@ def _counted(
         n_users=tally.n_users,
         n_items=fresh.n_items,
         as_of=view.as_of,
-        evaluation=None,  # it stands in the line of the learning, and with each release
+        evaluation=None,  # it is in the ledger line of the training, and in each release
         refreshed=RefreshOrigin(of=learned.name, as_of=learned.card.as_of, at=to_micros(stores.clock.now())),
     )
     line = stores.ledger.append(
@@ -305,7 +307,7 @@ def _counted(
 
 
 def _written(stores: Stores, fresh: Learned, counting: CountUpdate, folder: Path) -> list[str]:
-    """Write the bundle's folder; a sentence where an index found too little and was left out."""
+    """Write the bundle's folder; a note where an index had too low a recall and was left out."""
     if fresh.vectors is None:
         write_recommender(fresh, folder)
         return []
@@ -317,4 +319,4 @@ def _written(stores: Stores, fresh: Learned, counting: CountUpdate, folder: Path
         return []
     shutil.rmtree(folder)
     write_recommender(fresh, folder)
-    return [f"the {search.name} index finds less than {RECALL_TARGET:.0%} of the nearest items: vectors are scanned"]
+    return [f"the recall of the {search.name} index is below {RECALL_TARGET:.0%}: exact search is used"]

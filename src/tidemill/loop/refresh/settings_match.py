@@ -14,7 +14,7 @@ from tidemill.models import Auto, LearnerSpec
 
 
 def first_difference(spec: LearnerSpec, card: Card) -> str | None:
-    """The first setting in which they differ, `learner` where it is another one; `None` where a card agrees."""
+    """The first setting in which `spec` and the card differ (`learner` for another learner); `None` if they match."""
     if isinstance(spec, Auto):
         return "learner" if spec.only and card.learner not in spec.only else None
     if spec.name != card.learner:

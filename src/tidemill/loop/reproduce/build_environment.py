@@ -25,32 +25,32 @@ from tidemill.loop.provenance.installed_libraries import plain_name
 #: Seconds that the index may take.
 LIMIT_S = 1_200.0
 _LONGEST = 400
-#: Of tidemill's own metadata: what its back-ends are found by. The rest says how it was installed.
+#: The metadata of tidemill that its back-ends are found by. The rest describes how it was installed.
 _METADATA = ("METADATA", "entry_points.txt", "WHEEL")
 
 
 def make_environment(lock: EnvironmentLock, folder: Path, *, limit_s: float = LIMIT_S) -> Path:
-    """Make it in `folder`, which is not there yet, and give its interpreter's path.
+    """Build it in `folder`, which must not exist, and return the path of its interpreter.
 
-    Only libraries that were needed are installed. Raises `EnvironmentUnmade` where the index has not what was recorded.
+    Only needed libraries are installed. Raises `EnvironmentUnmade` if the index lacks a recorded library.
     """
     uv = _uv()
     wanted = folder.with_suffix(".txt")
     wanted.write_text("\n".join(requirements(lock, hashes=uv is not None)) + "\n")
     if uv:
-        _say([uv, "venv", "--quiet", "--no-project", *_python(lock, uv), str(folder)], limit_s)
+        _execute([uv, "venv", "--quiet", "--no-project", *_python(lock, uv), str(folder)], limit_s)
         made = folder / "bin" / "python"
-        _say([uv, "pip", "install", "--quiet", "--no-deps", "--python", str(made), "-r", str(wanted)], limit_s)
+        _execute([uv, "pip", "install", "--quiet", "--no-deps", "--python", str(made), "-r", str(wanted)], limit_s)
     else:
-        _say([sys.executable, "-m", "venv", str(folder)], limit_s)
+        _execute([sys.executable, "-m", "venv", str(folder)], limit_s)
         made = folder / "bin" / "python"
-        _say([str(made), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(wanted)], limit_s)
-    _put_tidemill(_site_packages(made))
+        _execute([str(made), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(wanted)], limit_s)
+    _copy_tidemill(_site_packages(made))
     return made
 
 
 def requirements(lock: EnvironmentLock, *, hashes: bool = True) -> list[str]:
-    """The lines that pin every library that was needed, with the hashes that the project's lock file has of it."""
+    """The requirement lines of every needed library, with the hashes of the project's lock file."""
     known = hashes_of(lock.locks) if hashes else {}
     return [
         " ".join([f"{name}=={one.version}", *(f"--hash={each}" for each in known.get((name, one.version), ()))])
@@ -60,7 +60,7 @@ def requirements(lock: EnvironmentLock, *, hashes: bool = True) -> list[str]:
 
 
 def hashes_of(locks: Mapping[str, LockFile]) -> dict[tuple[str, str], tuple[str, ...]]:
-    """(name, version) -> `sha256:…` of each of its files, as the lock files have them; none where they cannot be read.
+    """(name, version) -> `sha256:…` of each of its files, from the lock files; none where they cannot be read.
 
     >>> text = "numpy==2.4.6 --hash=sha256:ab12"
     >>> hashes_of({"requirements.txt": LockFile(sha256="", text=text)})
@@ -102,7 +102,7 @@ def _uv() -> str | None:
 
 
 def _python(lock: EnvironmentLock, uv: str) -> Sequence[str]:
-    """The recorded interpreter where it is on this machine, else this one: what differs is told by its version."""
+    """The recorded interpreter if it is on this machine, else this one: the difference is reported."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
     if lock.python != here:
         done = subprocess.run(
@@ -114,14 +114,14 @@ def _python(lock: EnvironmentLock, uv: str) -> Sequence[str]:
 
 
 def _site_packages(python: Path) -> Path:
-    """Where the libraries of an interpreter lie."""
+    """The folder of the libraries of an interpreter."""
     code = "import json, sysconfig; print(json.dumps(sysconfig.get_path('purelib')))"
     done = subprocess.run([str(python), "-I", "-c", code], capture_output=True, text=True, check=True)
     return Path(json.loads(done.stdout))
 
 
-def _put_tidemill(place: Path) -> None:
-    """Install tidemill as it is here, file by file: an editable install has no archive to take it from."""
+def _copy_tidemill(place: Path) -> None:
+    """Copy the files of this tidemill, as an editable install has no archive."""
     source = Path(tidemill.__file__).parent
     shutil.copytree(source, place / "tidemill", ignore=shutil.ignore_patterns("__pycache__"))
     here = metadata.distribution("tidemill")
@@ -133,14 +133,14 @@ def _put_tidemill(place: Path) -> None:
             (about / name).write_text(text)
 
 
-def _say(words: Sequence[str], limit_s: float) -> None:
+def _execute(words: Sequence[str], limit_s: float) -> None:
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=limit_s)
     except subprocess.TimeoutExpired as error:
-        raise EnvironmentUnmade(f"making the recorded environment took longer than {limit_s:g} seconds") from error
+        raise EnvironmentUnmade(f"building the recorded environment took longer than {limit_s:g} seconds") from error
     if done.returncode:
-        said = masked(" ".join((done.stderr or done.stdout).split()))
+        output = masked(" ".join((done.stderr or done.stdout).split()))
         raise EnvironmentUnmade(
-            f"the recorded environment cannot be made: {said[:_LONGEST]}",
-            tip="--here takes this environment and names the differences",
+            f"the recorded environment cannot be built: {output[:_LONGEST]}",
+            tip="--here uses this environment and lists the differences",
         )

@@ -18,16 +18,16 @@ from tidemill.models import Interactions, open_recommender
 from tidemill.models.recommender.recommender import Recommender
 from tidemill.models.tabular.tabular_bundle import ABOUT, open_tabular, read_golden
 
-#: How many users are asked about, and how long their lists are.
+#: The number of users to compare, and the length of their lists.
 USERS, LENGTH = 300, 20
-#: How many examples are asked about where a bundle keeps no golden rows.
+#: The number of examples to compare for a bundle without golden rows.
 ROWS = 2_000
 
 
 def compare_bundles(
     graph: ProjectGraph, model: str, view: LakeSnapshot, before: Path, after: Path, search: VectorSearch
 ) -> AnswerComparison:
-    """The answers of two bundles of a model to the same questions, by the code of this process."""
+    """Compare the predictions of two bundles of a model on the same inputs, with the code of this process."""
     if (before / ABOUT).is_file():
         return _answers(graph, model, view, before, after)
     events, _ = LearningEvents.from_snapshot(graph, model_named(graph, model), view).read()
@@ -35,7 +35,7 @@ def compare_bundles(
 
 
 def _answers(graph: ProjectGraph, model: str, view: LakeSnapshot, before: Path, after: Path) -> AnswerComparison:
-    """On the rows that lie in the bundle with their answers; where it keeps none, on the examples themselves."""
+    """On the golden rows of the bundle; without any, on the examples."""
     inputs, answers = read_golden(before)
     if len(inputs):
         return compare_numbers(answers, open_tabular(after).answer(inputs))

@@ -32,19 +32,19 @@ from tidemill.training.tabular.automl.auto_plan import plan_from
 
 
 class RecordedSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What was learned, with nothing left open: the model, its learner, the settings, and where its test began."""
+    """The recorded model, its learner, all settings, and the split of its test."""
 
     model: str
     learner: str
     parameters: dict[str, Any] = {}
-    #: The split of the test (microseconds); `None`: the usual share of the events.
+    #: The split of the test (microseconds); `None`: the default share of the events.
     at: int | None = None
     #: The search back-end that built the bundle's indexes.
     search: str = "exact"
 
 
 class RelearnOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What learning again left: how many rows it took, a sha256 over them, and the figures of its test."""
+    """The result of training again: the number of rows, a sha256 over them, and the metrics of its test."""
 
     n_rows: int
     rows: str = ""
@@ -53,7 +53,7 @@ class RelearnOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class _Kind:
-    """How models of one kind are learned and measured again."""
+    """The functions that train and evaluate models of one kind again."""
 
     models: Mapping[str, Any]
     learn: Callable[[ProjectGraph, RecordedSettings, LakeSnapshot, Path, VectorSearch], RelearnOutcome]
@@ -63,12 +63,12 @@ class _Kind:
 def relearn(
     graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot, folder: Path, search: VectorSearch
 ) -> RelearnOutcome:
-    """Learn it again into the empty `folder`, by the same code path as the training."""
+    """Train it again into the empty `folder`, by the same code path as the training."""
     return _kind(graph, settled.model).learn(graph, settled, view, folder, search)
 
 
 def measure_again(graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot) -> dict[str, Metric]:
-    """Fit the settled settings before the split of these rows and measure them after it."""
+    """Train with the recorded settings before the split of these rows and evaluate after it."""
     return _kind(graph, settled.model).measure(graph, settled, view)
 
 
@@ -81,7 +81,7 @@ def _kind(graph: ProjectGraph, model: str) -> _Kind:
         if model in kind.models:
             return kind
     known = ", ".join(sorted(name for kind in kinds for name in kind.models))
-    raise UsageError(f"the kept code has no model {model!r} that can be learned again", tip=f"it has: {known}")
+    raise UsageError(f"the stored code has no model {model!r} that can be trained again", tip=f"it has: {known}")
 
 
 def _recommender(
@@ -119,7 +119,7 @@ def _measured_tabular(graph: ProjectGraph, settled: RecordedSettings, view: Lake
 
 
 def _trained(graph: ProjectGraph, settled: RecordedSettings, examples: Examples, folder: Path) -> TabularResult:
-    """What `tm.auto()` settled on is taken as it was; a plan or an estimator is the one in the kept code."""
+    """The plan that `tm.auto()` chose is used as recorded; any other learner is that of the stored code."""
     model = graph.askings[settled.model].model
     learner = plan_from(settled.parameters) if isinstance(model.learn, Auto) else model.learn
     return train_tabular(examples, learner, model=model.name, folder=folder, slices=model.slices, curve=False)

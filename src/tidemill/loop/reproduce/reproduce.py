@@ -38,82 +38,84 @@ from tidemill.loop.reproduce.build_environment import make_environment
 from tidemill.loop.reproduce.relearn import RecordedSettings
 from tidemill.loop.reproduce.reproduce_process import RelearnJob, RelearnResult
 
-#: What the folder is called that all of it happens in, among the machine's temporary ones.
+#: The prefix of the temporary folder of a reproduction.
 PLACE = "tidemill-reproduce-"
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is to come out again, and what was kept of it."""
+    """The run or release to reproduce, and its stored inputs."""
 
     #: `run:for_you@3` or `release:for_you@3`.
     about: str
     model: str
     card: Card
     made: LearningResult
-    #: The ledger's line of its learning or refreshing.
+    #: The ledger line of its training or refresh.
     line: LedgerEntry
     known: PublishedVersion
-    #: The run whose code and environment were kept.
+    #: The run whose code and environment were stored.
     run: Run
 
 
 def reproduce(stores: Stores, name: str, *, here: bool = False, progress: Progress = no_progress) -> Reproduction:
-    """Learn the run (`for_you#3`) or the release (`for_you@3`) again and give the verdict.
+    """Train the run (`for_you#3`) or the release (`for_you@3`) again and return the verdict.
 
-    A new environment is made with the recorded libraries; with `here` the present one is taken and what differs is
-    named. Raises `UsageError` for a run that left no bundle, and for what was learned elsewhere.
+    A new environment is built with the recorded libraries; with `here` the current one is used and its differences are
+    listed. Raises `UsageError` for a run without a bundle, and for a model that was trained elsewhere.
     """
     target = target_of(stores, name)
     code, of_code = _code(stores, target)
     lock, of_environment = _environment(stores, target)
     blocked = [*data_causes(stores, target), *of_code]
-    told = None
+    result = None
     if not blocked:
         with tempfile.TemporaryDirectory(prefix=PLACE) as place:
-            told, blocked = _learned_again(stores, target, code, None if here else lock, lock, Path(place), progress)
+            result, blocked = _relearn(stores, target, code, None if here else lock, lock, Path(place), progress)
     made = None
-    if told is not None and told.relearned is not None:
-        made = LearningResult(told.bundle, told.relearned.n_rows, told.relearned.rows)
+    if result is not None and result.relearned is not None:
+        made = LearningResult(result.bundle, result.relearned.n_rows, result.relearned.rows)
     found = judge(
         target.about,
         target.made,
         made,
-        compared=told.compared if told else None,
+        compared=result.compared if result else None,
         erased=bool(stores.ledger.find("erase", after=target.line.seq)),
         blocked=blocked,
-        differences=[*of_environment, *_differences(target, lock, told)],
+        differences=[*of_environment, *_differences(target, lock, result)],
     )
     found = msgspec.structs.replace(found, notes=_notes(target.run))
     _keep(stores, target, found, here=here)
     return found
 
 
-def _differences(target: Target, lock: EnvironmentLock | None, told: RelearnResult | None) -> Iterator[DifferenceCause]:
-    """Points in which learning it now was not what was recorded."""
+def _differences(
+    target: Target, lock: EnvironmentLock | None, result: RelearnResult | None
+) -> Iterator[DifferenceCause]:
+    """The differences between the recorded and the repeated training."""
     if target.card.refreshed:
         of = target.card.refreshed.of
-        says = f"it was refreshed by counting: what cannot be counted anew stayed that of {of}"
+        says = f"it was refreshed from counts: its parts that are not computed from counts are those of {of}"
         yield DifferenceCause(what="learning", says=says)
-    if told is not None and told.environment is not None and lock is not None:
-        for says in lock.differences(told.environment):
+    if result is not None and result.environment is not None and lock is not None:
+        for says in lock.differences(result.environment):
             yield DifferenceCause(what="environment", says=says)
 
 
 def _notes(run: Run) -> tuple[str, ...]:
     if run.trials or run.kind == "auto":
-        return (f"the settings that {run.name} settled on were taken, and not searched again",)
+        return (f"the settings that {run.name} chose were used; the search was not repeated",)
     return ()
 
 
 def target_of(stores: Stores, name: str) -> Target:
-    """The run or release of that name, and what the ledger has of how it came about."""
+    """The run or release of that name, with its ledger line, publication and run."""
     if "#" in name:
         run = stores.runs.read(name)
         bundle = artefact_id(run.artefacts, "bundle")
         if not bundle:
             raise UsageError(
-                f"{run.name} left no bundle: it is of the kind `{run.kind}` and {run.state}",
+                f"{run.name} has no bundle: its kind is `{run.kind}`, its state {run.state}",
                 tip=f"tidemill compare {run.model}   lists the runs",
             )
         return _target(stores, str(Ref("run", run.model, str(run.number))), run.model, bundle)
@@ -137,39 +139,41 @@ def _target(stores: Stores, about: str, model: str, bundle: str) -> Target:
 
 
 def _made_by(stores: Stores, model: str, bundle: str) -> LedgerEntry:
-    """The line that says how a bundle was made: the first one, for the same bundle may be made again."""
+    """The first ledger line of a bundle, as the same bundle may be trained again."""
     for act in ("learn", "refresh"):
         for line in stores.ledger.find(act, about=f"model:{model}"):
             if line.details["bundle"] == bundle:
                 return line
     raise UsageError(
-        f"the bundle {bundle[:12]}… of {model} was not learned here, so it cannot be learned again",
-        tip="where it comes from stands on its card",
+        f"the bundle {bundle[:12]}… of {model} was not trained here, so it cannot be reproduced",
+        tip="its card names its origin",
     )
 
 
 def _run_of(stores: Stores, model: str, line: LedgerEntry) -> Run:
-    """The run that learned it; of a refreshed bundle that of the release that it is a refresh of."""
+    """The run that trained it; for a refreshed bundle, that of the release that was refreshed."""
     while line.act == "refresh":
         line = _made_by(stores, model, stores.releases.get(line.details["of"]).bundle)
     return stores.runs.read(line.details["run"])
 
 
 def data_causes(stores: Stores, target: Target) -> list[DifferenceCause]:
-    """Every table version that is gone, and every file of one that is not what was written."""
+    """Every missing table version, and every file of one that was changed or is missing."""
     view = stores.lake.view(publication=target.known.publication.number)
     causes = []
     for table, version in target.card.data.items():
         try:
             files = view.files(table)
         except (TidemillError, OSError) as error:
-            causes.append(DifferenceCause(what="data", says=f"table {table} version {version} is gone: {_said(error)}"))
+            causes.append(
+                DifferenceCause(what="data", says=f"table {table} version {version} is missing: {_message(error)}")
+            )
             continue
         for file in files:
             try:
                 view.paths(table, among=[file])
             except CorruptFile as error:
-                gone = "is gone" if "is missing" in error.message else "has changed rows"
+                gone = "is missing" if "is missing" in error.message else "has changed rows"
                 says = f"table {table} version {version} {gone}: {_shortened(stores, error.message)}"
                 causes.append(DifferenceCause(what="data", says=says))
     return causes
@@ -178,27 +182,27 @@ def data_causes(stores: Stores, target: Target) -> list[DifferenceCause]:
 def _code(stores: Stores, target: Target) -> tuple[dict[str, bytes], list[DifferenceCause]]:
     sha256 = artefact_id(target.run.artefacts, CODE)
     if not sha256:
-        return {}, [DifferenceCause(what="code", says=f"the code of {target.run.name} was not kept")]
+        return {}, [DifferenceCause(what="code", says=f"the code of {target.run.name} was not stored")]
     try:
         return kept_code(stores.blobs, sha256), []
     except (TidemillError, OSError) as error:
         return {}, [
-            DifferenceCause(what="code", says=f"the kept code is not what was kept: {_shortened(stores, _said(error))}")
+            DifferenceCause(what="code", says=f"the stored code cannot be read: {_shortened(stores, _message(error))}")
         ]
 
 
 def _environment(stores: Stores, target: Target) -> tuple[EnvironmentLock | None, list[DifferenceCause]]:
     sha256 = artefact_id(target.run.artefacts, ENVIRONMENT)
     if not sha256:
-        return None, [DifferenceCause(what="environment", says=f"the environment of {target.run.name} was not kept")]
+        return None, [DifferenceCause(what="environment", says=f"the environment of {target.run.name} was not stored")]
     try:
         return read_environment(stores.blobs, sha256), []
     except (TidemillError, OSError) as error:
-        says = f"the recorded environment cannot be read: {_shortened(stores, _said(error))}"
+        says = f"the recorded environment cannot be read: {_shortened(stores, _message(error))}"
         return None, [DifferenceCause(what="environment", says=says)]
 
 
-def _learned_again(
+def _relearn(
     stores: Stores,
     target: Target,
     code: dict[str, bytes],
@@ -207,7 +211,7 @@ def _learned_again(
     place: Path,
     progress: Progress,
 ) -> tuple[RelearnResult | None, list[DifferenceCause]]:
-    """What the process tells, or why there is nothing to tell. `install` is the environment to make, if any."""
+    """The result of the process, or the causes why there is none. `install` is the environment to build, if any."""
     python = Path(sys.executable)
     if install is not None:
         progress("environment", {"libraries": sum(one.needed for one in install.installed.values())})
@@ -218,16 +222,16 @@ def _learned_again(
     project = place / "project"
     write_code(code, project)
     progress("learning", {"model": target.model, "publication": target.known.publication.number})
-    told = ask(python, _asked(stores, target, project, place), threads_of(lock), apart=install is not None)
-    if told.problem:
+    result = run_job(python, _job(stores, target, project, place), threads_of(lock), apart=install is not None)
+    if result.problem:
         return None, [
-            DifferenceCause(what="learning", says=f"learning it again failed: {_shortened(stores, told.problem)}")
+            DifferenceCause(what="learning", says=f"training it again failed: {_shortened(stores, result.problem)}")
         ]
-    progress("learned", {"bundle": told.bundle[:12], "seconds": round(told.seconds, 1)})
-    return told, []
+    progress("learned", {"bundle": result.bundle[:12], "seconds": round(result.seconds, 1)})
+    return result, []
 
 
-def _asked(stores: Stores, target: Target, project: Path, place: Path) -> RelearnJob:
+def _job(stores: Stores, target: Target, project: Path, place: Path) -> RelearnJob:
     folder = place / "bundle"
     folder.mkdir()
     try:
@@ -235,7 +239,7 @@ def _asked(stores: Stores, target: Target, project: Path, place: Path) -> Relear
     except BundleCorrupt:
         before = None
     return RelearnJob(
-        settled=settled_of(stores, target, before),
+        settled=settings_of(stores, target, before),
         project=str(project),
         known=target.known,
         home=str(stores.project.absolute()),
@@ -248,8 +252,8 @@ def _asked(stores: Stores, target: Target, project: Path, place: Path) -> Relear
     )
 
 
-def settled_of(stores: Stores, target: Target, bundle: Path | None) -> RecordedSettings:
-    """What was learned, with nothing left open."""
+def settings_of(stores: Stores, target: Target, bundle: Path | None) -> RecordedSettings:
+    """The model, learner and all settings of a target."""
     card = target.card
     measured = card.evaluation.split_at if card.evaluation and not card.refreshed else None
     return RecordedSettings(
@@ -262,7 +266,7 @@ def settled_of(stores: Stores, target: Target, bundle: Path | None) -> RecordedS
 
 
 def _search_of(bundle: Path | None) -> str:
-    """The back-end that built the bundle's indexes; empty where it has none."""
+    """The search back-end that built the bundle's indexes; empty if it has none."""
     about = bundle / "recommender.json" if bundle else None
     if about is None or not about.is_file():
         return ""
@@ -270,9 +274,9 @@ def _search_of(bundle: Path | None) -> str:
     return next((str(part["search"]) for part in parts.values() if part.get("search")), "")
 
 
-def ask(python: Path, asked: RelearnJob, threads: Mapping[str, str | None], *, apart: bool) -> RelearnResult:
-    """Let the process of this interpreter do it. `apart`: nothing of the present environment is handed on to it."""
-    answer = Path(asked.answer)
+def run_job(python: Path, job: RelearnJob, threads: Mapping[str, str | None], *, apart: bool) -> RelearnResult:
+    """Run the job in a process of this interpreter. `apart`: without the current Python environment."""
+    answer = Path(job.answer)
     environ = {
         **os.environ,
         "TMPDIR": str(answer.parent),
@@ -284,11 +288,13 @@ def ask(python: Path, asked: RelearnJob, threads: Mapping[str, str | None], *, a
     if apart:
         environ = {name: value for name, value in environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     words = [str(python), *(["-I"] if apart else ["-P"]), "-m", "tidemill.loop.reproduce.reproduce_process"]
-    with (answer.parent / "said.txt").open("wb") as said:
-        child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=said, stderr=said, cwd=answer.parent, env=environ)
+    with (answer.parent / "output.txt").open("wb") as output:
+        child = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=answer.parent, env=environ
+        )
         assert child.stdin is not None
         try:
-            child.stdin.write(msgspec.json.encode(asked) + b"\n")
+            child.stdin.write(msgspec.json.encode(job) + b"\n")
             child.stdin.flush()
             status = child.wait()
         except BrokenPipeError:
@@ -300,11 +306,11 @@ def ask(python: Path, asked: RelearnJob, threads: Mapping[str, str | None], *, a
     try:
         return msgspec.json.decode(answer.read_bytes(), type=RelearnResult)
     except (OSError, msgspec.DecodeError):
-        return RelearnResult(problem=f"its process ended with status {status} and said nothing")
+        return RelearnResult(problem=f"its process exited with status {status} and no result")
 
 
 def threads_of(lock: EnvironmentLock | None) -> dict[str, str | None]:
-    """The settings of threads as they were: `None` for one that was not set."""
+    """The recorded thread settings: `None` for one that was not set."""
     if lock is None:
         return {}
     names = {name for name in os.environ if name.endswith("_NUM_THREADS")} | {*lock.threads}
@@ -328,10 +334,10 @@ def _keep(stores: Stores, target: Target, found: Reproduction, *, here: bool) ->
     )
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return error.message if isinstance(error, TidemillError) else type(error).__name__
 
 
 def _shortened(stores: Stores, text: str) -> str:
-    """A sentence without the project's own path, which says nothing to others."""
+    """A sentence without the project's own path."""
     return text.replace(f"{stores.project.resolve()}/", "").replace(f"{stores.project}/", "")

@@ -32,60 +32,60 @@ from tidemill.release import seal_bundle
 
 
 class RelearnJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What to learn again, from what, and where to leave it."""
+    """A job: the recorded settings, the stored code and data, and the output folder."""
 
     settled: RecordedSettings
-    #: The folder of the kept code, laid out as a project.
+    #: The folder of the stored code, laid out as a project.
     project: str
-    #: The publication as the ledger has it.
+    #: The publication from the ledger.
     known: PublishedVersion
     #: The project's own folder, and its settings `lake` and `engine`; a lake may be relative to that folder.
     home: str
     lake: str
     engine: str
-    #: The file for the answer, and the empty folder for the bundle; without one it is only measured.
+    #: The file for the result, and the empty folder for the bundle; without one it is only evaluated.
     answer: str
     folder: str = ""
-    #: The name of the bundle that was made then, and its folder, empty where it is gone.
+    #: The name of the recorded bundle, and its folder, empty if it is missing.
     recorded: str = ""
     before: str = ""
 
 
 class RelearnResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it."""
+    """The result of a job."""
 
     #: sha256 of the bundle's manifest.
     bundle: str = ""
     relearned: RelearnOutcome | None = None
-    #: The figures of a test by the settled settings, where it was only measured.
+    #: The metrics of a test with the recorded settings, if it was only evaluated.
     metrics: dict[str, Metric] = {}
-    #: How the answers of the two bundles differ, where they are not the same.
+    #: How the predictions of the two bundles differ, if the bundles are not identical.
     compared: AnswerComparison | None = None
     environment: EnvironmentLock | None = None
     seconds: float = 0.0
-    #: Why it did not work; empty where it did.
+    #: The error message; empty on success.
     problem: str = ""
 
 
-def do(asked: RelearnJob) -> RelearnResult:
-    """Learn it and seal the folder, or measure it."""
+def do(job: RelearnJob) -> RelearnResult:
+    """Train it and seal the folder, or evaluate it."""
     started = time.monotonic()
-    project = Path(asked.project)
-    home = Path(asked.home)
-    engine = open_port("engine", asked.engine, home)
-    graph = ProjectGraph(_mill(asked, project), engine, project)
-    tables, objects = (open_port(port, asked.lake, home) for port in ("tables", "objects"))
-    view = LakeSnapshot(asked.known, tables, engine, Manifests(objects, tables))
-    if not asked.folder:
-        return RelearnResult(metrics=measure_again(graph, asked.settled, view), seconds=time.monotonic() - started)
-    folder = Path(asked.folder)
-    indexed = asked.settled.model in graph.mill.recommenders  # a tabular model has no index
-    search = open_port("search", asked.settled.search if indexed else "exact", home)
-    relearned = relearn(graph, asked.settled, view, folder, search)
+    project = Path(job.project)
+    home = Path(job.home)
+    engine = open_port("engine", job.engine, home)
+    graph = ProjectGraph(_mill(job, project), engine, project)
+    tables, objects = (open_port(port, job.lake, home) for port in ("tables", "objects"))
+    view = LakeSnapshot(job.known, tables, engine, Manifests(objects, tables))
+    if not job.folder:
+        return RelearnResult(metrics=measure_again(graph, job.settled, view), seconds=time.monotonic() - started)
+    folder = Path(job.folder)
+    indexed = job.settled.model in graph.mill.recommenders  # a tabular model has no index
+    search = open_port("search", job.settled.search if indexed else "exact", home)
+    relearned = relearn(graph, job.settled, view, folder, search)
     bundle = seal_bundle(folder)
     compared = None
-    if asked.before and bundle != asked.recorded:
-        compared = compare_bundles(graph, asked.settled.model, view, Path(asked.before), folder, search)
+    if job.before and bundle != job.recorded:
+        compared = compare_bundles(graph, job.settled.model, view, Path(job.before), folder, search)
     return RelearnResult(
         bundle=bundle,
         relearned=relearned,
@@ -95,31 +95,31 @@ def do(asked: RelearnJob) -> RelearnResult:
     )
 
 
-def _mill(asked: RelearnJob, project: Path) -> Mill:
-    """The kept code's; of tabular models the one that is asked for, with the pre-trained models of its old bundle."""
-    mill, model = load_mill(project), asked.settled.model
+def _mill(job: RelearnJob, project: Path) -> Mill:
+    """The mill of the stored code; only the requested tabular model, with the pre-trained models of its old bundle."""
+    mill, model = load_mill(project), job.settled.model
     if model in mill.models:
         mill.models = {model: mill.models[model]}
-    if asked.before:
-        take_from_bundle(mill, Path(asked.before))
+    if job.before:
+        take_from_bundle(mill, Path(job.before))
     return mill
 
 
 def main() -> None:
-    """Do what stdin asks, and leave the answer in the file that it names."""
-    asked = msgspec.json.decode(sys.stdin.buffer.readline(), type=RelearnJob)
-    threading.Thread(target=_leave_with_asker, daemon=True).start()
+    """Read the job from stdin and write the result to the file that it names."""
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=RelearnJob)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
-        told = do(asked)
+        result = do(job)
     except TidemillError as error:
-        told = RelearnResult(problem=error.message)
-    except Exception as error:  # of one that the house does not know only its kind: what it says may quote data
-        told = RelearnResult(problem=f"{type(error).__name__} was raised")
-    Path(asked.answer).write_bytes(msgspec.json.encode(told))
+        result = RelearnResult(problem=error.message)
+    except Exception as error:  # of other errors only the type: their message may quote data
+        result = RelearnResult(problem=f"{type(error).__name__} was raised")
+    Path(job.answer).write_bytes(msgspec.json.encode(result))
     os._exit(0)  # engines' threads have nothing left to do
 
 
-def _leave_with_asker() -> None:
+def _exit_with_parent() -> None:
     sys.stdin.buffer.read()
     os._exit(1)
 

@@ -30,36 +30,36 @@ from tidemill.loop.provenance.code_snapshot import changed_files, kept_code, wri
 from tidemill.loop.provenance.environment_lock import package_sources
 from tidemill.loop.provenance.provenance import artefact_id
 from tidemill.loop.reproduce.relearn import RecordedSettings
-from tidemill.loop.reproduce.reproduce import ask
+from tidemill.loop.reproduce.reproduce import run_job
 from tidemill.loop.reproduce.reproduce_process import RelearnJob
 
 PLACE = "tidemill-versions-"
 
 
 class CodeVersion(Record, frozen=True):
-    """A row: code and settled settings, as one run had them."""
+    """A row: the code and settings of one run."""
 
     run: str
     code: str
     commit: str | None
     learner: str
-    #: What is otherwise than in the row before: files, and settings.
+    #: Files and settings that differ from the row before.
     changed: tuple[str, ...] = ()
 
 
 class DataVersion(Record, frozen=True):
-    """A column: the tables as one publication left them."""
+    """A column: the tables of one publication."""
 
     publication: int
     as_of: int
-    #: Table -> version, its rows, and how many more than in the column before.
+    #: Table -> version, its rows, and the rows added since the column before.
     tables: dict[str, int]
     rows: dict[str, int]
     added: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class Cell(Record, frozen=True):
-    """The figures of one code on one publication, or a sentence that says why there are none."""
+    """The metrics of one code version on one publication, or a sentence why there are none."""
 
     run: str
     publication: int
@@ -68,7 +68,7 @@ class Cell(Record, frozen=True):
 
 
 class VersionTable(Record, frozen=True):
-    """All of it: cells row by row."""
+    """The whole table: cells row by row."""
 
     model: str
     codes: tuple[CodeVersion, ...]
@@ -82,7 +82,7 @@ class VersionTable(Record, frozen=True):
 
 @dataclass(frozen=True)
 class _Version:
-    """A code that was kept, with what it settled on and the publication that it first learned from."""
+    """A stored code version, with its card and the publication that it was first trained on."""
 
     run: str
     sha256: str
@@ -96,17 +96,17 @@ class _Version:
 
 
 def _nothing_kept(stores: Stores, model: str) -> TidemillError:
-    """Why there is no version of a model's code: it is not known here, or was never trained with its code kept."""
+    """The error for a model without stored code: it is unknown here, or its trainings stored none."""
     known = sorted({run.model for run in stores.runs.all()})
     if known and model not in known:
         return UnknownName(f"no training of a model {model!r} is on record", tip=nearest(model, known))
-    return UsageError(f"no training of {model} kept its code", tip=f"tidemill train {model}")
+    return UsageError(f"no training of {model} has stored its code", tip=f"tidemill train {model}")
 
 
 def version_table(stores: Stores, model: str, *, most: int = 5, progress: Progress = no_progress) -> VersionTable:
-    """The table of the newest `most` versions of code and of data; what was measured before is read, not measured.
+    """The table of the newest `most` versions of code and of data; earlier cells are read, not recomputed.
 
-    Each new cell is a line of the ledger. Raises `UsageError` for a model of which no code was kept.
+    Each new cell is a line of the ledger. Raises `UsageError` for a model without stored code.
     """
     learned = _learned(stores, model)
     if not learned:
@@ -123,7 +123,7 @@ def version_table(stores: Stores, model: str, *, most: int = 5, progress: Progre
 
 
 def _learned(stores: Stores, model: str) -> list[_Version]:
-    """Every training that kept its code, oldest first."""
+    """Every training with stored code, oldest first."""
     found = []
     for line in stores.ledger.find("learn", about=f"model:{model}"):
         if not line.details.get("run"):
@@ -162,7 +162,7 @@ def _cell(stores: Stores, model: str, one: _Version, at: PublishedVersion) -> Ce
 
 
 def _measured(stores: Stores, model: str, one: _Version, at: PublishedVersion) -> Cell:
-    """Measured in a process of its own, by the kept code."""
+    """Evaluate in a process of its own, with the stored code."""
     with tempfile.TemporaryDirectory(prefix=PLACE) as place:
         project = Path(place) / "project"
         try:
@@ -170,7 +170,7 @@ def _measured(stores: Stores, model: str, one: _Version, at: PublishedVersion) -
         except (TidemillError, OSError) as error:
             says = error.message if isinstance(error, TidemillError) else type(error).__name__
             return Cell(run=one.run, publication=at.publication.number, says=says)
-        asked = RelearnJob(
+        job = RelearnJob(
             settled=RecordedSettings(model=model, learner=one.card.learner, parameters=one.card.parameters),
             project=str(project),
             known=at,
@@ -179,9 +179,9 @@ def _measured(stores: Stores, model: str, one: _Version, at: PublishedVersion) -
             engine=stores.settings.engine,
             answer=str(Path(place) / "answer.json"),
         )
-        told = ask(Path(sys.executable), asked, {}, apart=False)
-    says = redact_surrogates(told.problem)
-    return Cell(run=one.run, publication=at.publication.number, metrics=told.metrics, says=says)
+        result = run_job(Path(sys.executable), job, {}, apart=False)
+    says = redact_surrogates(result.problem)
+    return Cell(run=one.run, publication=at.publication.number, metrics=result.metrics, says=says)
 
 
 def _code_versions(stores: Stores, codes: Sequence[_Version]) -> tuple[CodeVersion, ...]:
@@ -199,8 +199,8 @@ def _changed(stores: Stores, before: _Version, after: _Version) -> tuple[str, ..
     try:
         files = changed_files(kept_code(stores.blobs, before.sha256), kept_code(stores.blobs, after.sha256))
     except (TidemillError, OSError):
-        files = ("files that are not kept any more",)
-    if before.card.learner != after.card.learner:  # their settings have nothing to do with each other
+        files = ("files that are no longer stored",)
+    if before.card.learner != after.card.learner:  # their settings are not comparable
         return (*files, f"learner {before.card.learner} → {after.card.learner}")
     one, two = _flat(before.card.parameters), _flat(after.card.parameters)
     settings = [
@@ -239,7 +239,7 @@ def _text(parameters: object) -> str:
 
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Settings of settings with dotted names.
+    """Nested settings with dotted names.
 
     >>> _flat({"parameters": {"n_estimators": 12}})
     {'parameters.n_estimators': 12}

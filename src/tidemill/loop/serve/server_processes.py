@@ -47,7 +47,7 @@ from tidemill.serving.recommend.user_history import UserHistories
 
 _log = logging.getLogger(__name__)
 
-#: How long the log writer waits between rounds: at least, and at most under a steady stream of answers, seconds.
+#: How long the log writer waits between rounds: at least, and at most under steady traffic, seconds.
 _SHORTEST_S, _LONGEST_S = 1.0, 10.0
 
 
@@ -86,7 +86,7 @@ def worker(project: str, profile: str, overrides: Mapping[str, Any], *, place: i
 
     def make() -> WorkerSite:
         stores = _stores(settings)
-        log.append(stores.log)  # type: ignore[arg-type]  # it is the one made below
+        log.append(stores.log)  # type: ignore[arg-type]  # it is the one created below
         return WorkerSite(stores, settings.serve, access, place=place)
 
     try:
@@ -132,7 +132,7 @@ def _stores(settings: Settings) -> WorkerStores:
 
 
 def _vault_file(settings: Settings) -> Path | None:
-    """The file of an embedded vault; `None` where a server keeps it."""
+    """The file of an embedded vault; `None` for one on a server."""
     embedded = split_scheme(settings.vault)[0] in ("", EMBEDDED["vault"])
     return BackendContext(project=settings.project).path(settings.vault) if embedded else None
 
@@ -149,9 +149,9 @@ def _tabular(
 
 
 def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None:
-    """Take logged answers and outcomes into the lake, and waiting lines of the switch into the ledger, until SIGTERM.
+    """Write logged predictions and outcomes to the lake, and spooled switch lines to the ledger, until SIGTERM.
 
-    While the ledger or the lake is away, records wait in their segments and answers go on.
+    While the ledger or the lake is unavailable, records stay in their segments and serving continues.
     """
     settings = load(Path(project), profile=profile, overrides=overrides)
     arm(settings.failpoint)
@@ -164,7 +164,7 @@ def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None
             if _write_all(settings, stopping, last=last):
                 return
         except (TidemillError, OSError) as error:
-            _log.error("the log waits: %s", error)
+            _log.error("the log writer is waiting: %s", error)
         if last:
             return
         stopping.wait(wait)
@@ -172,20 +172,20 @@ def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None
 
 
 def _write_all(settings: Settings, stopping: threading.Event, *, last: bool) -> bool:
-    """Open the stores and write round after round; `True` when it stopped in order."""
+    """Open the stores and write round after round; `True` after a regular stop."""
     ports = PortOpener(settings)
     if not ports.ledger_exists():
         return False
-    house = open_stores(settings.project, settings, SystemClock(), actor="server")
-    with house.leases.take(LOG) as lease:
-        writer = LogWriter(settings.project / STATE / "log", house.lake, lease)
+    stores = open_stores(settings.project, settings, SystemClock(), actor="server")
+    with stores.leases.take(LOG) as lease:
+        writer = LogWriter(settings.project / STATE / "log", stores.lake, lease)
         wait = _SHORTEST_S
         while ports.ledger_exists():
             last = last or stopping.is_set()
-            flush_spool(house.serving_root, house.ledger)
+            flush_spool(stores.serving_root, stores.ledger)
             done = writer.write()
             if done.torn or done.damaged:
-                _log.warning("segments: %d torn at their end, %d damaged and put aside", done.torn, done.damaged)
+                _log.warning("segments: %d truncated, %d damaged and set aside", done.torn, done.damaged)
             if last:
                 return True
             wait = min(2 * wait, _LONGEST_S) if done.predictions or done.outcomes else _SHORTEST_S

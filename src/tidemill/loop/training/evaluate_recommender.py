@@ -42,25 +42,25 @@ from tidemill.training import (
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What was measured, and how good it is."""
+    """The result of an evaluation."""
 
     #: The release, `the settings of mill.py`, or the file's name.
     what: str
     evaluation: Evaluation
-    #: The same under leave-one-out, which leaks the future; `None` where it was not asked for.
+    #: The same under leave-one-out, which leaks the future; `None` unless requested.
     leave_one_out: Evaluation | None
-    #: The run that keeps it, for example `for_you#3`.
+    #: The run that records it, for example `for_you#3`.
     run: str
 
 
 @dataclass(frozen=True)
 class _EvaluationSubject:
-    """What is measured: settings and rules, and where they come from."""
+    """The subject of an evaluation: settings, rules and their origin."""
 
     name: str
     spec: LearnerSpec
     rules: RuleSet
-    #: The test of the training that chose its settings began here (microseconds); `None` where nobody knows.
+    #: Start of the test of the training that chose its settings (microseconds); `None` if unknown.
     chosen_before: int | None
 
 
@@ -76,16 +76,18 @@ def evaluate(
     beside: bool = False,
     progress: Progress = no_progress,
 ) -> EvaluationResult:
-    """Measure the model or release `name` (`for_you`, `for_you@3`), or the lists in the file `ranked`, beside
+    """Evaluate the model or release `name` (`for_you`, `for_you@3`), or the lists in the file `ranked`, against
     popularity.
 
-    Of a model without a release, what mill.py says is learned and measured. `at` (microseconds) is the split, by
-    default where 90% of the events have happened; `by` is a fact column of the items to tell groups of items apart;
-    `beside` measures by leave-one-out too. It changes nothing but the ledger, where it is a run.
+    For a model without a release, the settings of mill.py are used. `at` (microseconds) is the split, by default where
+    90% of the events have happened; `by` is a fact column that groups the items; `beside` adds leave-one-out. It only
+    adds a run to the ledger.
     """
     model = model_named(graph, name.partition("@")[0])
     if ranked is not None and beside:
-        raise UsageError("lists in a file answer one split; leave-one-out is another", tip="leave one of the two out")
+        raise UsageError(
+            "ranked lists fit one split only, and leave-one-out is another", tip="leave one of the two out"
+        )
     view = stores.lake.view()
     events = LearningEvents.from_snapshot(graph, model, view).all()
     split = split_at(events, at)
@@ -130,16 +132,18 @@ def _of_settings(
     progress: Progress,
 ) -> Measurement:
     recommender = learn(subject.spec, split.train, split.at, progress=progress)
-    told = _chosen_in_view(subject, split)
-    return measure(recommender, split, model=model, rules=subject.rules, protocol=protocol, groups=groups, told=told)
+    warnings = _chosen_in_view(subject, split)
+    return measure(
+        recommender, split, model=model, rules=subject.rules, protocol=protocol, groups=groups, told=warnings
+    )
 
 
 def _chosen_in_view(subject: _EvaluationSubject, split: TimeSplit) -> list[str]:
-    """A sentence where the settings were chosen with days of this test in view."""
+    """A warning if the settings were chosen on days of this test."""
     if split.kind != "time" or subject.chosen_before is None or subject.chosen_before <= split.at:
         return []
     day = from_micros(subject.chosen_before).date()
-    return [f"the settings of {subject.name} were chosen on days before {day}, and some of these lie in this test"]
+    return [f"the settings of {subject.name} were chosen on days before {day}, some of which are in this test"]
 
 
 def _of_file(
@@ -160,8 +164,8 @@ def _of_file(
         item=roles.item,
         surrogate=lambda found: stores.surrogates.many(roles.subject, found),
     )
-    told = lists.told(evaluation_users(split, protocol))
-    return measure_ranker(lists, split, protocol=protocol, groups=groups, told=told)
+    warnings = lists.told(evaluation_users(split, protocol))
+    return measure_ranker(lists, split, protocol=protocol, groups=groups, told=warnings)
 
 
 def _subject(

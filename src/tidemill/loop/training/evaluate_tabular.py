@@ -27,7 +27,7 @@ from tidemill.training.tabular.rows.splits import FEWEST_ROWS
 
 @dataclass(frozen=True)
 class TabularEvaluation:
-    """What was measured, how good it is, and the run that keeps it."""
+    """The evaluated release, its assessment, and the run that records it."""
 
     what: str
     assessment: Assessment
@@ -37,10 +37,10 @@ class TabularEvaluation:
 def evaluate_model(
     stores: Stores, graph: ProjectGraph, name: str, *, progress: Progress = no_progress
 ) -> TabularEvaluation:
-    """Measure a tabular release (`churn@3`; of `churn` the champion, else the newest) on rows that it never saw.
+    """Evaluate a tabular release (`churn@3`; for `churn` the champion, else the newest) on unseen rows.
 
-    These are the examples of the newest publication that were not among those it learned from. Raises `TooLittleData`
-    where hardly any came in since. It changes nothing but the ledger, where it is a run.
+    These are the examples of the newest publication that it was not trained on. Raises `TooLittleData` where too few
+    arrived since. It only adds a run to the ledger.
     """
     model = name.partition("@")[0]
     if model not in graph.askings:
@@ -50,8 +50,8 @@ def evaluate_model(
     dataset = dataset_of(stores, release)
     if dataset is None:
         raise TooLittleData(
-            f"nobody knows what {release.name} learned from, so no row is known to be new to it",
-            tip="a model that was imported is measured on its golden rows when it comes in",
+            f"the training data of {release.name} are unknown, so no row is known to be unseen",
+            tip="an imported model is evaluated on its golden rows at the import",
         )
     learned_from = rebuild_dataset(stores, graph, dataset)
     rows = _unseen(build_examples(graph, view, graph.askings[model]), learned_from, release)
@@ -72,7 +72,7 @@ def evaluate_model(
         declared = graph.askings[model].model
         opened = open_tabular(stores.releases.bundle(release.bundle))
         naive = naive_plan(rows.task)
-        protocol = f"{len(rows):,} rows that came in after {release.name} was learned from dataset {dataset.name}"
+        protocol = f"{len(rows):,} rows that arrived after {release.name} was trained on dataset {dataset.name}"
         found = assess(
             opened,
             rows,
@@ -94,7 +94,7 @@ def _release(stores: Stores, name: str) -> Release:
         return stores.releases.get(name)
     found = stores.releases.champion(model) or next(iter(stores.releases.all(model)[::-1]), None)
     if found is None:
-        raise NoSuchRelease(f"{model} has no release to measure", tip=f"tidemill train {model}")
+        raise NoSuchRelease(f"{model} has no release to evaluate", tip=f"tidemill train {model}")
     return found
 
 
@@ -102,7 +102,7 @@ def _unseen(rows: Examples, learned_from: Examples, release: Release) -> Example
     new = np.flatnonzero(~np.isin(row_names(rows), row_names(learned_from)))
     if len(new) < FEWEST_ROWS:
         raise TooLittleData(
-            f"{len(new)} rows came in since {release.name} was learned, and {FEWEST_ROWS} is the least to measure on",
-            tip=f"`tidemill train {release.model}` measures on rows that it keeps apart",
+            f"{len(new)} rows arrived since {release.name} was trained; at least {FEWEST_ROWS} are needed",
+            tip=f"`tidemill train {release.model}` evaluates on held-out rows",
         )
     return rows.take(new)

@@ -34,28 +34,28 @@ from tidemill.training.tabular.rows.rows_from_file import read_rows
 
 
 class ImportCard(ImportDescription, frozen=True):
-    """The file that comes with a model: what `Card` needs to know, and where the model comes from."""
+    """The card file of a model: fields of its `Card`, and its origin."""
 
     helps: str = ""
     could_harm: str = ""
     source: str = ""
     licence: str = ""
     revision: str = ""
-    #: Where it is given, the model's file has to have it.
+    #: If given, the model's file must have this hash.
     sha256: str = ""
     card: str = ""
 
 
-#: A model's name is that of folders, too.
+#: A model's name is also a folder name.
 _LONGEST = 100
 
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What an import left."""
+    """The result of an import."""
 
     release: Release
-    #: Whether it is new; the same files imported again give the release that is there.
+    #: Whether it is new; the same files imported again return the existing release.
     anew: bool
     notes: tuple[str, ...] = ()
 
@@ -71,28 +71,28 @@ def import_model(
 ) -> ImportResult:
     """Make a release of `name` from the model at `source`: an ONNX file or folder, LightGBM's text, an MLflow model.
 
-    `card` is a JSON file, by default `card.json` in the source's folder; `golden` rows that the model is asked on, kept
-    in the bundle with its answers. Raises `CardIncomplete`, `OriginMissing`, `ImportRefused` or `NotPublishable`, and
-    then nothing was kept.
+    `card` is a JSON file, by default `card.json` in the source's folder; `golden` are rows to predict, stored in
+    the bundle with the predictions. Raises `CardIncomplete`, `OriginMissing`, `ImportRefused` or `NotPublishable`, and
+    then nothing is stored.
     """
     if not name.isidentifier() or len(name) > _LONGEST:
-        raise UsageError(f"a model cannot be called {name[:40]!r}", tip="take letters, digits and _, such as churn")
+        raise UsageError(f"{name[:40]!r} is not a valid model name", tip="use letters, digits and _, such as churn")
     _refuse_recommender(stores, name)
     if ":/" not in source and not Path(source).exists():
         raise ImportRefused(
-            f"there is nothing at {source}",
+            f"there is no file or folder {source}",
             tip="name an ONNX file, a folder with model.onnx, LightGBM's text, or an MLflow folder or URI",
         )
     beside = Path(source) if Path(source).is_dir() else Path(source).parent
-    told = _read_card(card or beside / "card.json")
+    described = _read_card(card or beside / "card.json")
     found = find_source(source)
     sha256 = found.sha256
-    if told.sha256 and told.sha256.lower() != sha256:
-        raise OriginMissing(f"the card pins the sha256 {told.sha256[:12]}…, and {found.file.name} has {sha256}")
+    if described.sha256 and described.sha256.lower() != sha256:
+        raise OriginMissing(f"the card pins the sha256 {described.sha256[:12]}…, but {found.file.name} has {sha256}")
     mark = fingerprint(
         {
             "import": [name, found.kind, sha256],
-            "card": msgspec.json.encode(told).decode(),
+            "card": msgspec.json.encode(described).decode(),
             "golden": hashlib.sha256(golden.read_bytes()).hexdigest() if golden else "",
             "tidemill": metadata.version("tidemill"),
         }
@@ -103,8 +103,8 @@ def import_model(
         if earlier:
             return ImportResult(_release(stores, name, earlier[-1], lease), anew=False)
         rows = read_rows(golden) if golden else None
-        model = import_tabular(found, told, rows, trust_pickle=trust_pickle)
-        line = _kept(stores, name, found, told, model, mark, lease)
+        model = import_tabular(found, described, rows, trust_pickle=trust_pickle)
+        line = _kept(stores, name, found, described, model, mark, lease)
         return ImportResult(_release(stores, name, line, lease), anew=True, notes=model.notes)
 
 
@@ -114,29 +114,31 @@ def _read_card(file: Path) -> ImportCard:
     except OSError as problem:
         raise OriginMissing(
             f"there is no card {file}: {problem.strerror}",
-            tip="write helps, could_harm, source, licence and revision into a JSON, and name it: --card card.json",
+            tip="write helps, could_harm, source, licence and revision into a JSON file: --card card.json",
         ) from problem
     except msgspec.DecodeError as problem:
-        raise OriginMissing(f"the card {file} cannot be read: {problem}", tip="it is a JSON of texts") from problem
+        raise OriginMissing(
+            f"the card {file} cannot be read: {problem}", tip="it is a JSON object of texts"
+        ) from problem
     silent = [name for name in ("helps", "could_harm") if not getattr(card, name).strip()]
     if silent:
         raise CardIncomplete(f"{file} does not say {' and '.join(silent)}", tip="add a sentence for each")
     silent = [name for name in ("source", "licence", "revision") if not getattr(card, name).strip()]
     if silent:
-        raise OriginMissing(f"{file} does not say {', '.join(silent)}", tip="say where the model comes from")
+        raise OriginMissing(f"{file} does not say {', '.join(silent)}", tip="add the origin of the model")
     return card
 
 
 def _refuse_recommender(stores: Stores, name: str) -> None:
     releases = stores.releases.all(name) if name in stores.releases.models() else []
     if any(release.signature is None for release in releases):
-        raise ImportRefused(f"{name} is a recommender here", tip="give the imported model another name")
+        raise ImportRefused(f"{name} is already the name of a recommender", tip="give the imported model another name")
 
 
 def _kept(
-    stores: Stores, name: str, source: ImportSource, told: ImportCard, made: ImportedModel, mark: str, lease: Lease
+    stores: Stores, name: str, source: ImportSource, described: ImportCard, made: ImportedModel, mark: str, lease: Lease
 ) -> LedgerEntry:
-    """The bundle, and the ledger's line that names it with its card and signature."""
+    """Store the bundle; its ledger line with card and signature."""
     with tempfile.TemporaryDirectory(prefix=folder_prefix(name), dir=stores.state) as place:
         folder = Path(place) / "bundle"
         write_tabular(made.model, folder, made.golden)
@@ -148,7 +150,7 @@ def _kept(
         fingerprint=mark,
         details={
             "bundle": bundle,
-            "card": _card(stores, name, source, told, made).json(),
+            "card": _card(stores, name, source, described, made).json(),
             "signature": made.signature.json(),
         },
         lease=lease,
@@ -157,13 +159,18 @@ def _kept(
     return line
 
 
-def _card(stores: Stores, name: str, source: ImportSource, told: ImportCard, made: ImportedModel) -> Card:
+def _card(stores: Stores, name: str, source: ImportSource, described: ImportCard, made: ImportedModel) -> Card:
     now = to_micros(stores.clock.now())
-    origin = {"source": told.source, "licence": told.licence, "revision": told.revision, "sha256": source.sha256}
+    origin = {
+        "source": described.source,
+        "licence": described.licence,
+        "revision": described.revision,
+        "sha256": source.sha256,
+    }
     return Card(
         model=name,
-        helps=told.helps,
-        could_harm=told.could_harm,
+        helps=described.helps,
+        could_harm=described.could_harm,
         learner=f"imported {source.kind}",
         parameters={"file": source.file.name, "rows": made.n_rows},
         evaluation=None,
@@ -174,12 +181,12 @@ def _card(stores: Stores, name: str, source: ImportSource, told: ImportCard, mad
         learned_at=now,
         as_of=now,
         assessment=made.assessment,
-        origin=origin | ({"card": told.card} if told.card else {}),
+        origin=origin | ({"card": described.card} if described.card else {}),
     )
 
 
 def _release(stores: Stores, name: str, line: LedgerEntry, lease: Lease) -> Release:
-    """The release of what an import's line names; nothing of it was made by the code or the libraries of here."""
+    """The release of an import's ledger line, which does not depend on local code or libraries."""
     return stores.releases.create(
         name,
         line.details["bundle"],

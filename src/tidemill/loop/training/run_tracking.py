@@ -29,9 +29,9 @@ _FIGURES = "figures"
 def begin_training(
     stores: Stores, model: RecommenderDeclaration, view: LakeSnapshot, code: str, around: Provenance, lease: Lease
 ) -> tuple[RunTracker, tuple[Trial, ...]]:
-    """Begin the run of a training, and the trials of one that was killed on the way, which need not be done again.
+    """Begin the run of a training; also the trials of an interrupted run, which are not repeated.
 
-    `code` is the fingerprint of everything that shapes the outcome: only a run of the same one is gone on with.
+    `code` is the fingerprint of everything that affects the result: only a run with the same one is resumed.
     """
     before = _left_off(stores, model.name, code)
     found = {trial.number: trial for run in before for trial in stores.runs.trials(run.name) if trial.state != "late"}
@@ -52,24 +52,24 @@ def begin_training(
     )
     keep_code_of(stores, run, around)
     if known:
-        run.note(f"goes on with {len(known)} trials of {', '.join(one.name for one in before)}, which came to no end")
+        run.note(f"resumes with {len(known)} trials of {', '.join(one.name for one in before)}, which did not finish")
         for trial in known:
             run.trial(trial)
     return run, known
 
 
 def fan_out_progress(run: RunTracker, progress: Progress) -> Progress:
-    """Tells the run's figures, and whoever else listens."""
+    """A progress callback that reports to the run and to `progress`."""
 
-    def told(step: str, figures: dict[str, Any]) -> None:
+    def report(step: str, figures: dict[str, Any]) -> None:
         run.progress(step, figures)
         progress(step, figures)
 
-    return told
+    return report
 
 
 def finish_training(stores: Stores, run: RunTracker, result: TrainResult, release: Release) -> Run:
-    """End a training's run with its figures, and name what it left."""
+    """Finish a training's run with its metrics and artifacts."""
     run.keep("bundle", f"bundle:{release.model}@{release.bundle}")
     run.keep("release", f"release:{release.name}")
     keep_environment_of(stores, run)
@@ -85,7 +85,7 @@ def finish_training(stores: Stores, run: RunTracker, result: TrainResult, releas
 
 
 def metrics_of(evaluation: Evaluation) -> dict[str, Metric]:
-    """Its figures as a run keeps them: `hit_rate@10[warm]`, `difference hit_rate@10[warm]`, and what lists are like."""
+    """Its metrics as a run records them: `hit_rate@10[warm]`, `difference hit_rate@10[warm]`, and list statistics."""
     found: dict[str, Metric] = {}
     slices = [part for part in evaluation.slices if part.n_users >= FEWEST_USERS]
     for part in slices:
@@ -99,7 +99,7 @@ def metrics_of(evaluation: Evaluation) -> dict[str, Metric]:
 
 
 def keep_figures(stores: Stores, run: RunTracker, figures: PerUnitMetrics) -> None:
-    """Keep the figures of each measured user, or row, beside the bundles, sealed, and name them in the run."""
+    """Store the metrics of each evaluated user or row as a sealed blob, and name it in the run."""
     with tempfile.TemporaryDirectory(prefix="tidemill-figures-") as place:
         folder = Path(place) / _FIGURES
         folder.mkdir()
@@ -110,22 +110,22 @@ def keep_figures(stores: Stores, run: RunTracker, figures: PerUnitMetrics) -> No
 
 
 def figures_of(stores: Stores, run: Run) -> PerUnitMetrics | str:
-    """The figures of each user of a run, or a sentence that says why there are none."""
+    """The metrics of each user or row of a run, or a sentence why there are none."""
     sha256 = run.artefacts.get(_FIGURES, "").rpartition("@")[2]
     if not sha256:
-        return f"{run.name} kept no figures of users"
+        return f"{run.name} has no metrics per user or row"
     try:
         folder = Path(stores.blobs.folder(f"{_FIGURES}:{sha256}"))
         verify_bundle(folder, sha256)
         return read_unit_metrics(folder)
     except (NoSuchBlob, ReleaseError) as error:
-        return f"the figures that {run.name} kept cannot be read: {error.message}"
+        return f"the metrics per user or row of {run.name} cannot be read: {error.message}"
 
 
 def _left_off(stores: Stores, model: str, code: str) -> list[Run]:
-    """The runs of the same code and data since the last one that came to its end, oldest first.
+    """The unfinished runs of the same code and data since the last finished one, oldest first.
 
-    All of them, because one that was killed while it took over the trials of the one before has only some.
+    All of them, as one that was killed while it copied earlier trials has only some.
     """
     same = [run for run in stores.runs.all(model) if run.code == code]
     left = itertools.takewhile(lambda run: run.state in ("stopped", "failed"), same)

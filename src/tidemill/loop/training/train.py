@@ -22,7 +22,7 @@ def train(
     effort: SearchBudget = DEFAULT_BUDGET,
     progress: Progress = no_progress,
 ) -> TrainingResult:
-    """Learn the model `name` from what is published, measure it, and make a release of it; see `learn`, `learn_model`.
+    """Train the model `name` on what is published, evaluate it, and create a release; see `learn`, `learn_model`.
 
     `at` and `rules_only` are for recommenders.
     """
@@ -31,6 +31,6 @@ def train(
             raise UnknownName(f"no model {name!r}", tip=nearest(name, graph.mill.model_names))
         return learn(stores, graph, name, at=at, rules_only=rules_only, effort=effort, progress=progress)
     if rules_only or at is not None:
-        asked = "--rules-only" if rules_only else "--test-from"
-        raise UsageError(f"{name} is a tabular model, and {asked} is for recommenders", tip=f"tidemill train {name}")
+        option = "--rules-only" if rules_only else "--test-from"
+        raise UsageError(f"{name} is a tabular model, but {option} is for recommenders", tip=f"tidemill train {name}")
     return learn_model(stores, graph, name, effort=effort, progress=progress)

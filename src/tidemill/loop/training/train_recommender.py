@@ -36,20 +36,20 @@ from tidemill.models.learners.auto import learner_packages
 from tidemill.training import RunTracker, SearchBudget, TrainResult, train_recommender
 from tidemill.training.search.search_budget import DEFAULT_BUDGET
 
-#: What the folder is called that a bundle is made in, before the model's name.
+#: The prefix of the temporary folder of a bundle, before the model's name.
 _PLACE = "learn-"
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training left."""
+    """The result of a training."""
 
     release: Release
     card: Card
-    #: Whether there was anything to learn; if not, the bundle of an earlier training was taken.
+    #: Whether it was trained now; if not, the bundle of an earlier training is used.
     anew: bool
     notes: tuple[str, ...] = ()
-    #: The run of the training, for example `for_you#3`; empty where nothing was learned.
+    #: The run of the training, for example `for_you#3`; empty if nothing was trained.
     run: str = ""
 
 
@@ -63,11 +63,11 @@ def learn(
     effort: SearchBudget = DEFAULT_BUDGET,
     progress: Progress = no_progress,
 ) -> TrainingResult:
-    """Learn the model `name` from what is published, measure it, and make a release of it.
+    """Train the model `name` on what is published, evaluate it, and create a release.
 
-    `at` (microseconds) is where measuring splits the time. `rules_only` takes the last bundle, however old. `effort`
-    bounds the choice of settings. What is learned anew is a run; one that was killed is gone on with. Raises
-    `CardIncomplete` before anything is learned if nobody has said who is served and who could be harmed.
+    `at` (microseconds) is the split of the evaluation. `rules_only` uses the last bundle, however old. `effort` bounds
+    the choice of settings. A training is a run; an interrupted one is resumed. Raises `CardIncomplete` before the
+    training if `helps=` or `could_harm=` is missing.
     """
     model = model_named(graph, name)
     if not model.helps.strip() or not model.could_harm.strip():
@@ -94,12 +94,12 @@ def learn(
 
 
 def folder_prefix(model: str) -> str:
-    """How the folder begins that a bundle of `model` is made in; no name of a model holds an `@`."""
+    """The prefix of the temporary folder of a bundle of `model`; model names contain no `@`."""
     return f"{_PLACE}{model}@"
 
 
 def remove_left_folders(stores: Stores, model: str) -> None:
-    """Remove the folders that killed trainings of `model` left, while its lease is held."""
+    """Remove the folders of killed trainings of `model`, while its lease is held."""
     for left in stores.state.glob(f"{_PLACE}*"):
         # Without a model's name it is of an older version, which trained one model at a time.
         if "@" not in left.name or left.name.startswith(folder_prefix(model)):
@@ -108,7 +108,7 @@ def remove_left_folders(stores: Stores, model: str) -> None:
 
 @dataclass(frozen=True)
 class _RecommenderTraining:
-    """What a training is about: a model as mill.py has it, the publication it learns from, and the code of now."""
+    """The inputs of a training: a model as mill.py declares it, its publication, and the current code."""
 
     stores: Stores
     lease: Lease
@@ -116,14 +116,14 @@ class _RecommenderTraining:
     model: RecommenderDeclaration
     rules: RuleSet
     view: LakeSnapshot
-    #: Where measuring splits the time (microseconds).
+    #: The split of the evaluation (microseconds).
     at: int | None
     effort: SearchBudget
     around: Provenance
 
     @property
     def mark(self) -> str:
-        """The fingerprint of everything that its outcome depends on."""
+        """The fingerprint of everything that the result depends on."""
         return fingerprint(
             {
                 "learn": msgspec.json.encode(self.model.learn).decode(),
@@ -142,7 +142,7 @@ class _RecommenderTraining:
 
 
 def _release(training: _RecommenderTraining, line: LedgerEntry) -> tuple[Release, Card]:
-    """The release of what a training's line names, under the rules as they are now."""
+    """The release of a training's ledger line, with the current rules."""
     model = training.model
     card = msgspec.structs.replace(
         decode_record(line.details["card"], Card), helps=model.helps, could_harm=model.could_harm
@@ -171,18 +171,20 @@ def model_named(graph: ProjectGraph, name: str) -> RecommenderDeclaration:
 
 
 def _earlier(stores: Stores, name: str, mark: str | None) -> LedgerEntry | None:
-    """The training that need not be done again: of this fingerprint, or with `None` the last one there is."""
+    """The ledger line of an earlier training with this fingerprint; with `None` the last."""
     if mark is None:
         found = stores.ledger.last("learn", f"model:{name}")
         if found is None:
-            raise UsageError(f"{name} was never learned, so there are no rules to change", tip=f"tidemill train {name}")
+            raise UsageError(
+                f"{name} has not been trained, so there are no rules to change", tip=f"tidemill train {name}"
+            )
         return found
     lines = stores.ledger.find("learn", about=f"model:{name}", fingerprint=mark)
     return lines[-1] if lines else None
 
 
 def _learn(training: _RecommenderTraining, run: RunTracker, progress: Progress) -> tuple[LedgerEntry, TrainResult]:
-    """The ledger's line of a bundle that is learned now, and what else the training found."""
+    """Train now: the ledger line of the bundle, and the result."""
     stores, model, view = training.stores, training.model, training.view
     with tempfile.TemporaryDirectory(prefix=folder_prefix(model.name), dir=stores.state) as place:
         folder = Path(place) / "bundle"
@@ -231,9 +233,9 @@ def learned_bundle(
     effort: SearchBudget = DEFAULT_BUDGET,
     progress: Progress = no_progress,
 ) -> tuple[TrainResult, str]:
-    """What `model` learns from `view`, written into the empty `folder`, and a sha256 over the rows that it took.
+    """Train `model` on `view` into the empty `folder`; the result and a sha256 over the rows.
 
-    It reads the view and writes the folder, and nothing else: a training and its reproduction are this one act.
+    It only reads the view and writes the folder: a training and its reproduction share this function.
     """
     events = LearningEvents.from_snapshot(graph, model, view).all()
     progress("learning", {"model": model.name, "rows": len(events), "version": view.versions[model.interactions]})

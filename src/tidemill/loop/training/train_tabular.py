@@ -58,9 +58,9 @@ def learn_model(
     effort: SearchBudget = DEFAULT_BUDGET,
     progress: Progress = no_progress,
 ) -> TrainingResult:
-    """Learn the tabular model `name` from what is published, measure it, and make a release of it.
+    """Train the tabular model `name` on what is published, evaluate it, and create a release.
 
-    Raises `CardIncomplete` before anything is learned if nobody has said who is served and who could be harmed.
+    Raises `CardIncomplete` before the training if `helps=` or `could_harm=` is missing.
     """
     asking = graph.askings[name]
     model = asking.model
@@ -94,14 +94,14 @@ def learn_model(
                 tabular_metrics(result.assessment) if result.assessment else {},
                 learner=result.plan,
                 parameters=result.settings,
-                notes=_said(result),
+                notes=_notes(result),
             )
         _leave_significance(training, examples)
-    return TrainingResult(release, card, anew=True, notes=(*_said(result), *mirror_runs(stores)), run=run.name)
+    return TrainingResult(release, card, anew=True, notes=(*_notes(result), *mirror_runs(stores)), run=run.name)
 
 
-def _said(result: TabularResult) -> tuple[str, ...]:
-    """What the training says beside its figures: what it beats, or what stays, and notes."""
+def _notes(result: TabularResult) -> tuple[str, ...]:
+    """The notes of the training: the comparison with the baseline and the champion, and more."""
     return (*result.beats, *([result.stays] if result.stays else []), *result.notes)
 
 
@@ -121,14 +121,14 @@ class _TabularTraining:
 
     @property
     def data(self) -> dict[str, int]:
-        """Table -> version, of the tables that the examples are made from."""
+        """Table -> version, for the tables of the examples."""
         return {name: self.view.versions[name] for name in tables_read_by(self.graph, self.asking)}
 
     @property
     def mark(self) -> str:
-        """The fingerprint of everything that its outcome depends on."""
+        """The fingerprint of everything that the result depends on."""
         model = self.model
-        said: dict[str, Any] = {
+        inputs: dict[str, Any] = {
             "learn": msgspec.json.encode(learn_settings(model.learn)).decode(),
             "from": self.data,
             "code": code_of(self.graph, self.asking),
@@ -138,7 +138,7 @@ class _TabularTraining:
             "effort": [self.effort.seed, str(self.effort.minutes)],
             "tidemill": metadata.version("tidemill"),
         }
-        return fingerprint(said)
+        return fingerprint(inputs)
 
     @property
     def code(self) -> str:
@@ -170,7 +170,7 @@ def _begin(training: _TabularTraining, dataset: Dataset) -> RunTracker:
 def _learn(
     training: _TabularTraining, run: RunTracker, examples: Examples, dataset: Dataset, progress: Progress
 ) -> tuple[LedgerEntry, TabularResult]:
-    """The ledger's line of a bundle that is learned now, and what else the training found."""
+    """Train now: the ledger line of the bundle, and the result."""
     stores, model = training.stores, training.model
     progress("learning", {"model": model.name, "rows": len(examples), "dataset": dataset.name})
     with tempfile.TemporaryDirectory(prefix=folder_prefix(model.name), dir=stores.state) as place:
@@ -210,7 +210,7 @@ def _learn(
 
 
 def _leave_significance(training: _TabularTraining, examples: Examples) -> None:
-    """Leave for the console which inputs have anything to do with the target."""
+    """Write the significance of each input, for the console."""
     stores, view = training.stores, training.view
     found = Significance(
         model=training.model.name,
@@ -223,7 +223,7 @@ def _leave_significance(training: _TabularTraining, examples: Examples) -> None:
 
 
 def _champion(stores: Stores, name: str) -> tuple[str, TabularModel] | None:
-    """The release that is live and its model, where it can be opened."""
+    """The champion and its model, if it can be opened."""
     release = stores.releases.champion(name)
     if release is None or release.signature is None:
         return None

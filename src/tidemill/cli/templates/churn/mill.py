@@ -1,4 +1,4 @@
-"""Churn: who is about to leave, from what is known of customers."""
+"""Churn: predicts which customers leave, from their contract and usage."""
 
 from datetime import datetime
 
@@ -30,17 +30,17 @@ class Customer(tm.Event):  # the contract of the file
     PaymentMethod: str | None = None
     MonthlyCharges: float = tm.field(ge=0, le=10_000, unit="dollars")
     TotalCharges: float | None = None  # blank in a customer's first month
-    Churn: str | None = None  # what is to be foretold; missing of those of whom it is not known yet
-    seen_at: datetime = tm.event_time(zone="UTC")  # the file has no time: when a row arrived
+    Churn: str | None = None  # the target; missing where it is not known yet
+    seen_at: datetime = tm.event_time(zone="UTC")  # the file has no time: the arrival of the row
 
 
 customers = mill.snapshot("customers", Customer, key="customerID")
 mill.check(customers, tm.not_null("Contract", share=0.99), tm.like_history("row_count"))
 
 
-@mill.on_demand(owner="churn team")  # the same code over all rows when learning, over one when answering
+@mill.on_demand(owner="churn team")  # the same code in training and in serving
 def billing(tenure, MonthlyCharges, TotalCharges):
-    """What a customer has paid beside what the present charge would have come to: changes of the contract show."""
+    """What a customer has paid compared with the current charge times tenure: shows changes of the contract."""
     expected = tenure * MonthlyCharges
     return {
         "charge_drift": TotalCharges - expected,
@@ -53,7 +53,7 @@ churn = mill.model(
     examples=customers,
     target="Churn",
     positive="Yes",
-    inputs=[  # neither gender nor age: they are looked at below, and not used
+    inputs=[  # neither gender nor age: they are only in the fairness report
         "Partner", "Dependents", "tenure", "PhoneService", "MultipleLines", "InternetService", "OnlineSecurity",
         "OnlineBackup", "DeviceProtection", "TechSupport", "StreamingTV", "StreamingMovies", "Contract",
         "PaperlessBilling", "PaymentMethod", "MonthlyCharges", "TotalCharges",
@@ -62,6 +62,6 @@ churn = mill.model(
     learn=tm.auto(minutes=1),  # or any estimator with fit and predict
     slices=["Contract", "InternetService"],
     fairness=["gender", "SeniorCitizen"],
-    helps="Customers who would leave for a reason that can be mended: they are called first.",
+    helps="Customers who would leave for a reason that can be fixed: they are called first.",
     could_harm="Those who are never called, or offered less, because the model is wrong about people like them.",
 )

@@ -1,4 +1,4 @@
-"""Arrival: how many minutes a ride will take, from what is known when somebody gets in."""
+"""Arrival: predicts the minutes of a ride, from what is known at the pick-up."""
 
 from datetime import datetime
 
@@ -24,7 +24,7 @@ rides = mill.stream("rides", Ride, key="_row", day_zone="America/New_York")
 
 
 def minute_of_year(time):
-    """Minutes since the year began, in UTC: what both engines can say of a time."""
+    """Minutes since the start of the year, in UTC, computed by functions that both engines have."""
     part = nw.col(time).dt
     day, hour, minute = (whole.cast(nw.Int64) for whole in (part.ordinal_day(), part.hour(), part.minute()))
     return day * 1440 + hour * 60 + minute + part.second() / 60
@@ -32,7 +32,7 @@ def minute_of_year(time):
 
 @mill.table()
 def trips(rides):
-    """Rides that can be believed, and how long they took."""
+    """Plausible rides and their minutes."""
     minutes = minute_of_year("dropped_off_at") - minute_of_year("picked_up_at")
     return rides.with_columns(minutes=minutes).filter(nw.col("minutes").is_between(1, 120)).drop("dropped_off_at")
 
@@ -42,11 +42,11 @@ mill.check(trips, tm.between("minutes", 1, 120), tm.like_history("row_count"))
 
 @mill.features(entity="pickup_zone", window="28 days", every="1 day", ttl="3 days", owner="arrivals team")
 def zone_pace(trips):
-    """How long rides from a zone took in the last four weeks, as it was known at each midnight."""
+    """The number and mean minutes of rides from a zone in the last four weeks, as known at each midnight."""
     return trips.group_by("pickup_zone").agg(zone_rides=nw.len(), zone_minutes=nw.col("minutes").mean())
 
 
-@mill.on_demand(owner="arrivals team")  # the same code over all rows when learning, over one when answering
+@mill.on_demand(owner="arrivals team")  # the same code in training and in serving
 def calendar(picked_up_at):
     """The hour and the day of the week in New York, roughly: five hours behind UTC."""
     local = picked_up_at - np.timedelta64(5, "h")

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Developing a model of churn
 #
-# From the published customers to a model that is worth a release: look at the examples, learn a few models, compare them
-# on the same customers, and look at whom they serve worse. Everything that is measured here becomes a run, so that
-# `tidemill compare` and the console know it too.
+# From the published customers to a model for a release: explore the examples, train a few models, compare them on the same
+# customers, and check their calibration and fairness. Every experiment becomes a run, so that `tidemill compare` and the
+# console show it too.
 #
 # ```sh
 # pip install 'tidemill[learn,notebook]'
@@ -27,7 +27,7 @@
 # %% tags=["parameters"]
 project = "."  # the folder with mill.py, or one below it
 model = "churn"
-minutes = 0.5  # how long tm.auto() may choose
+minutes = 0.5  # time limit of tm.auto()
 
 # %%
 import lightgbm
@@ -42,7 +42,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 import tidemill as tm
 
 pl.Config(tbl_rows=20, tbl_cols=-1, fmt_str_lengths=60, tbl_hide_dataframe_shape=True)
-bench = tm.open_project(project)  # from here on the project's own modules can be imported
+bench = tm.open_project(project)  # now the project's own modules can be imported
 import mill as ours
 
 bench
@@ -50,8 +50,8 @@ bench
 # %% [markdown]
 # ## The examples
 #
-# A row for each customer: what a request will bring, what is computed from it, and what is to be foretold. The rows stand
-# still while you work: they are those of one publication.
+# A row for each customer: the columns of a request, the features that are computed from them, and the target. The rows do
+# not change while you work: they are those of one publication.
 
 # %%
 churn = bench.tabular(model)
@@ -63,7 +63,7 @@ target = rows.columns[-1]
 rows.group_by(target).agg(pl.len().alias("customers")).sort(target)
 
 # %% [markdown]
-# The features are made by the project's own function, the same one that runs in the server for one row.
+# The features are computed by the project's own function, the same one that runs in the server for one row.
 
 # %%
 billing = ours.billing.function(
@@ -75,8 +75,8 @@ rows.select("charge_drift", "paid_per_month").describe()
 # %% [markdown]
 # ## Split
 #
-# A fifth of the customers is kept apart, drawn by a fixed hash of each row's name: the same ones every time, however many
-# are added. Where rows have times, the latest fifth is kept.
+# A fifth of the customers is the test set, drawn by a fixed hash of each row's name: the same ones every time, even if rows
+# are added. If rows have times, the latest fifth is used.
 
 # %%
 split = churn.split()
@@ -85,8 +85,8 @@ print(split.protocol)
 # %% [markdown]
 # ## Models
 #
-# Any estimator with `fit` and `predict` will do, and `tm.auto()` tries a portfolio and keeps the simplest that is as good
-# as the best. Each line is a run. What is learned is kept as data or as ONNX, and answers without a pickle.
+# Any estimator with `fit` and `predict` works, and `tm.auto()` tries a portfolio and keeps the simplest that is as good as
+# the best. Each line is a run. Models are stored as data or as ONNX, without a pickle.
 
 # %%
 numbers, texts = ["tenure", "MonthlyCharges", "TotalCharges"], ["Contract", "InternetService", "PaymentMethod"]
@@ -102,10 +102,10 @@ for experiment in tried:
     print(experiment)
 
 # %% [markdown]
-# ## Which one?
+# ## Comparison
 #
-# All were measured on the same customers, so each can be held against the first, customer by customer. `low` to `high` is
-# where the difference lies with 95% certainty; where it holds 0, it may be chance.
+# All were evaluated on the same customers, so each is compared with the first, customer by customer. `low` to `high` is the
+# 95% confidence interval of the difference; if it contains 0, the difference is not significant.
 
 # %%
 compared = bench.compare(*tried)
@@ -114,30 +114,30 @@ compared
 # %%
 best = min(tried, key=lambda experiment: experiment.run.metrics["log_loss"].value)
 found = best.assessment
-print(f"{best.name} ({best.run.learner}) has the least log loss")
+print(f"{best.name} ({best.run.learner}) has the lowest log loss")
 for sentence in (found.worst, found.gaps_say, found.curve_says, *found.warnings):
     print("-", sentence)
 
 # %% [markdown]
-# ## Can its probabilities be believed?
+# ## Calibration
 #
-# Customers in bins of similar predictions: how many were foretold to leave, and how many did.
+# Customers in bins of similar predictions: the predicted and the observed rate of leaving.
 
 # %%
 pl.DataFrame(
     {
         "customers": [one.n for one in found.bins],
-        "foretold": [round(one.predicted, 3) for one in found.bins],
-        "left": [round(one.observed.value, 3) for one in found.bins],
+        "predicted": [round(one.predicted, 3) for one in found.bins],
+        "observed": [round(one.observed.value, 3) for one in found.bins],
         "low": [round(one.observed.low, 3) for one in found.bins],
         "high": [round(one.observed.high, 3) for one in found.bins],
     }
 )
 
 # %% [markdown]
-# ## Whom does it serve worse?
+# ## Fairness
 #
-# What people are is no input here, and is looked at all the same: another column may stand for it.
+# These attributes are not inputs, but they are reported: another column may be a proxy for them.
 
 # %%
 pl.DataFrame(
@@ -149,7 +149,7 @@ pl.DataFrame(
 )
 
 # %% [markdown]
-# ## What moves its answers?
+# ## Feature importance
 
 # %%
 pl.DataFrame({"input": [one.input for one in found.influences], "share": [round(one.share, 3) for one in found.influences]})
@@ -160,6 +160,6 @@ pl.DataFrame({"input": [one.input for one in found.influences], "share": [round(
 # Write the winner into mill.py as `learn=`; then
 #
 # ```sh
-# tidemill train churn      # measured the same way, and a release
-# tidemill promote churn@1  # live, as soon as somebody says so
+# tidemill train churn      # evaluates it in the same way and creates a release
+# tidemill promote churn@1  # makes it live
 # ```

@@ -1,4 +1,4 @@
-"""Customers that nobody has: a file with the columns of the real one, for tests and for a first look.
+"""Synthetic customers: a file with the columns of the real one, for tests and to try the project.
 
     python tests/made_up.py data/customers.csv
 """

@@ -1,4 +1,4 @@
-"""The project's own tests: the graph is sound, and its features say what their names promise."""
+"""The project's own tests: the graph is sound, and its features are what their names promise."""
 
 from pathlib import Path
 

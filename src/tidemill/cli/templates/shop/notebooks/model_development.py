@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Developing a model
 #
-# From the shop's published data to a model that is worth a release: look at the data, split it by time, learn a few
-# models, compare them, and look at what they have learned. Everything that is measured here becomes a run, so that
-# `tidemill compare` and the console know it too.
+# From the shop's published data to a model for a release: explore the data, split it by time, train a few models, compare
+# them, and inspect what they have learned. Every experiment becomes a run, so that `tidemill compare` and the console show
+# it too.
 #
 # ```sh
 # pip install 'tidemill[learn,notebook]'
@@ -27,8 +27,8 @@
 # %% tags=["parameters"]
 project = "."  # the folder with mill.py, or one below it
 model = "for_you"
-n_neighbours = 8  # how many neighbours are shown of an item
-n_mapped = 600  # how many items are on the map, the most popular first
+n_neighbours = 8  # number of neighbours of an item
+n_mapped = 600  # number of items on the map, the most popular first
 
 # %%
 import polars as pl
@@ -40,12 +40,11 @@ bench = tm.open_project(project)
 bench
 
 # %% [markdown]
-# The data stand still while you work: they are those of one publication. What arrives meanwhile is seen when the project
-# is opened again.
+# The data do not change while you work: they are those of one publication. Open the project again to see later ones.
 #
 # ## The data
 #
-# Tables are Polars frames. People are surrogates everywhere; here they are cut short, because nobody reads them.
+# Tables are Polars frames. People are surrogates everywhere; here they are truncated.
 
 # %%
 ratings = bench.tables["ratings"]
@@ -55,35 +54,35 @@ ratings.head(5).with_columns(pl.col("user_id").str.head(5) + "…")
 bench.activity(model)
 
 # %% [markdown]
-# How much is known of a person decides what a model can do for him. Those with one item can only be shown what goes with
-# that one, and nobody can be measured on whom nothing more is known.
+# A model can do more for users with a longer history. Users with one item are only shown what goes with that item, and a
+# user without later events cannot be evaluated.
 
 # %%
 events = bench.interactions(model)
 per_user = ratings.group_by("user_id").agg(pl.len().alias("items taken"), pl.col("reviewed_at").max().alias("last"))
-people = (
+users = (
     per_user.group_by(pl.col("items taken").clip(upper_bound=5))
-    .agg(pl.len().alias("people"))
+    .agg(pl.len().alias("users"))
     .sort("items taken")
-    .with_columns((pl.col("people") / events.n_users).round(3).alias("share"))
+    .with_columns((pl.col("users") / events.n_users).round(3).alias("share"))
 )
-print(f"{len(events):,} events of {events.n_users:,} people with {events.n_items:,} items (5 stands for 5 and more):")
-people
+print(f"{len(events):,} events of {events.n_users:,} users with {events.n_items:,} items (5 means 5 or more):")
+users
 
 # %% [markdown]
 # ## Split by time
 #
-# One instant for all: a model learns from what came before it and is measured on what came after. So it never sees
-# anybody's future, which a random split would show it.
+# One instant for all: a model is trained on the events before it and evaluated on those after it. So it never sees the
+# future of a user, which a random split would leak.
 
 # %%
 split = bench.split(model)
-print(f"learned from {len(split.train):,} events before, measured on {len(split.test):,} events after")
+print(f"{len(split.train):,} training events before the split, {len(split.test):,} test events after it")
 
 # %% [markdown]
-# ## What has to be beaten
+# ## Baseline
 #
-# The most taken items of the last 30 days. It is hard to beat for people of whom little is known.
+# The most popular items of the last 30 days. It is hard to beat for users with a short history.
 
 # %%
 baseline = bench.experiment(model, tm.popularity(days=30), split)
@@ -92,8 +91,8 @@ baseline
 # %% [markdown]
 # ## Models
 #
-# Settings that are left out are chosen on validation days before the split; the days after it are looked at once. Each
-# line here is a run. Try your own: `tm.cooccurrence(damping=0.5)`, `tm.ease()`, `tm.als()`.
+# Open settings are chosen on validation days before the split; the days after it are used once. Each line is a run. Try
+# your own: `tm.cooccurrence(damping=0.5)`, `tm.ease()`, `tm.als()`.
 
 # %%
 tried = [bench.experiment(model, learner, split) for learner in (tm.item_knn(), tm.spectral(), tm.transitions())]
@@ -101,11 +100,11 @@ for experiment in tried:
     print(experiment)
 
 # %% [markdown]
-# ## Which one?
+# ## Comparison
 #
-# All were measured on the same people, so each can be held against the baseline person by person. `low` to `high` is
-# where the difference lies with 95% certainty; where it holds 0, it may be chance. `p_holm` allows for having looked at
-# many figures.
+# All were evaluated on the same users, so each is compared with the baseline user by user. `low` to `high` is the 95%
+# confidence interval of the difference; if it contains 0, the difference is not significant. `p_holm` is corrected for
+# multiple tests.
 
 # %%
 compared = bench.compare(baseline, *tried)
@@ -116,19 +115,19 @@ best = max(tried, key=lambda experiment: experiment.run.metrics["ndcg@10[all]"].
 print(f"{best.name} ({best.run.learner}) has the best ndcg@10")
 print(best.measurement.evaluation.worst)
 for warning in best.measurement.evaluation.warnings:
-    print("mind:", warning)
+    print("warning:", warning)
 
 # %% [markdown]
-# ## What it has learned
+# ## Item map
 #
-# Items that the same people take lie near each other. Point at an item: its nearest are listed beside the map.
+# Items that the same users take are close to each other. Point at an item to list its nearest neighbours.
 
 # %%
 names = bench.names(model)
 bench.map(model, best.recommender, at_most=n_mapped, neighbours=n_neighbours)
 
 # %% [markdown]
-# The nearest of one item, here the most popular one:
+# The nearest neighbours of one item, here the most popular one:
 
 # %%
 from tidemill.models import ItemVectors
@@ -143,35 +142,35 @@ pl.DataFrame(
 )
 
 # %% [markdown]
-# ## The slate of one person, step by step
+# ## The slate of one user, step by step
 #
-# What a person is shown is more than a model: candidates are drawn, filtered, scored, put in order and filled up, by the
-# rules in `mill.py`. Here is each step for somebody with a few items, on the facts that the server reads.
+# Recommendations are more than a model: candidates are retrieved, filtered, scored, ordered and filled up, by the rules in
+# `mill.py`. Here is each step for a user with a few items, on the facts that the server reads.
 
 # %%
 few = per_user.filter(pl.col("items taken").is_between(3, 12))
-somebody = (few if len(few) else per_user).sort("last", "user_id", descending=True)["user_id"][0]
+user = (few if len(few) else per_user).sort("last", "user_id", descending=True)["user_id"][0]
 slate = bench.slate(model, best.recommender)
 now = round(bench.as_of.timestamp() * 1_000_000)
-steps = slate.steps(*bench.history(model, somebody), 10, as_of=now)
-print(f"for {somebody[:5]}…\n\n{steps.text(names.full)}")
+steps = slate.steps(*bench.history(model, user), 10, as_of=now)
+print(f"for {user[:5]}…\n\n{steps.text(names.full)}")
 
 # %% [markdown]
-# ## What is live
+# ## The champion
 #
-# The same person, as the server answers today.
+# The same user, with the recommendations of the live release.
 
 # %%
 champion = bench.champion(model)
 if champion is None:
-    print(f"nothing is live yet: tidemill train {model}, then tidemill promote {model}@1")
+    print(f"no champion yet: tidemill train {model}, then tidemill promote {model}@1")
 else:
-    live = champion.slate.answer(*bench.history(model, somebody), 10, as_of=now)
+    live = champion.slate.answer(*bench.history(model, user), 10, as_of=now)
     both = len(set(live.items) & set(steps.answer.items))
-    print(f"{champion.release.name} is live; {both} of its {len(live)} items are in the slate above too")
+    print(f"{champion.release.name} is live; {both} of its {len(live)} items are also in the slate above")
 
 # %% [markdown]
-# ## What to type next
+# ## Next
 #
 # Every run of this model, newest first:
 
@@ -181,10 +180,10 @@ figures = [name for name in ("hit_rate@10[all]", "hit_rate@10[warm]", "ndcg@10[a
 runs.select("run", "kind", "learner", "began", pl.col("seconds").round(1), pl.col(figures).round(4))
 
 # %% [markdown]
-# To make the winner a release, write its learner into `mill.py` (`learn=…`), then
+# To release the best one, write its learner into `mill.py` (`learn=…`), then
 #
 # ```sh
-# tidemill train for_you        # learns it from all days, measures it, and says what to promote
-# tidemill compare for_you      # the runs, these here among them
+# tidemill train for_you        # trains it on all days, evaluates it, and creates a release
+# tidemill compare for_you      # compares the runs, including these
 # tidemill promote for_you@2    # live within a second, if a server runs
 # ```

@@ -1,4 +1,4 @@
-"""The project's own tests: the graph is sound, and its tables say what their names promise."""
+"""The project's own tests: the graph is sound, and its tables are what their names promise."""
 
 from pathlib import Path
 

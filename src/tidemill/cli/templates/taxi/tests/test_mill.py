@@ -1,4 +1,4 @@
-"""The project's own tests: the graph is sound, and its tables and features say what their names promise."""
+"""The project's own tests: the graph is sound, and its tables and features are what their names promise."""
 
 from datetime import datetime, timezone
 from pathlib import Path
