@@ -118,7 +118,8 @@ def test_each_day_leaves_the_model_that_would_be_learned_that_day(live: Project,
         report = live.run(day)
         now = champion(live)
         assert report.refreshed == [now.name] == [f"for_you@{n + 1}"]
-        assert report.notes == (["for_you: counted from the whole table, because there are no stored counts"] if n == 1 else [])
+        whole = "for_you: counted from the whole table, because there are no stored counts"
+        assert report.notes == ([whole] if n == 1 else [])
         assert bundle(live, now) == learned_anew(live, tmp_path / str(n))
         assert f"fresh{n}" in bundle(live, now)["items.arrow"].decode(errors="ignore")
         card = now.card
@@ -212,7 +213,11 @@ def test_many_days_at_once_are_one_refresh(live: Project, tmp_path: Path) -> Non
     ("old", "new", "says"),
     [
         ("damping=0.25", "damping=0.5", "the setting `damping` of for_you@1 differs from mill.py"),
-        ("tm.cooccurrence(factors=0", "tm.item_knn(factors=0", "the setting `learner` of for_you@1 differs from mill.py"),
+        (
+            "tm.cooccurrence(factors=0",
+            "tm.item_knn(factors=0",
+            "the setting `learner` of for_you@1 differs from mill.py",
+        ),
         ("tm.trending(days=7)", "tm.trending(days=9)", "the rules of for_you@1 differ from mill.py"),
     ],
 )
