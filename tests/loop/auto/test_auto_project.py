@@ -76,7 +76,7 @@ def test_a_file_without_a_header_takes_the_names_that_are_given(tmp_path: Path) 
     path = written(tmp_path, "1,0\n2,1\n", "bare.data")
     asked = AutoRequest(name="bare", file=infer_schema(path, ("x", "y")), target="y")
     assert source_url(asked, tmp_path / "bare").endswith("?header=false&columns=x,y")
-    with pytest.raises(UnknownName, match="2 fields a line, and 1 names"):
+    with pytest.raises(UnknownName, match="2 fields per line, but 1 names"):
         infer_schema(path, ("x",))
 
 
