@@ -83,7 +83,7 @@ def test_a_file_without_a_header_takes_the_names_that_are_given(tmp_path: Path) 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     with pytest.raises(SourceUnknown, match="no file"):
         infer_schema(tmp_path / "none.csv")
-    with pytest.raises(SourceUnknown, match="called like no file"):
+    with pytest.raises(SourceUnknown, match="unsupported file type"):
         infer_schema(written(tmp_path, name="people.xlsx"))
     seen = infer_schema(written(tmp_path))
     with pytest.raises(UnknownName, match="did you mean `left`"):
