@@ -208,7 +208,7 @@ def timed(what: Callable[[int], object], n: int) -> float:
 
 def inside(stores: Stores, n_users: int) -> dict[str, float]:
     """The parts of an answer in this process, CPU microseconds each."""
-    from tidemill.core.records.serving import Prediction
+    from tidemill.core.records.prediction import Prediction
 
     live = read_deployment(stores.serving_root, MODEL)
     assert live is not None

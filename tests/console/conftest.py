@@ -23,9 +23,9 @@ from tidemill.core.clock import FixedClock, as_of, to_micros
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.records.ingest import Failure, Increment, Publication, RowCounts, Verdict
+from tidemill.core.records.prediction import Outcome, Prediction, ScoredItem
 from tidemill.core.records.quality import Evaluation
 from tidemill.core.records.release import Card, Release, Rule, RuleSet
-from tidemill.core.records.serving import Outcome, Prediction, ScoredItem
 from tidemill.feedback.log_tables import outcome_rows, prediction_rows
 from tidemill.release import Releases
 from tidemill.serving.live.state_files import write_state

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from tidemill.core.share_interval import wilson_interval
+from tidemill.core.wilson_interval import wilson_interval
 
 
 @given(st.integers(1, 10_000), st.data())

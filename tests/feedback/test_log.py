@@ -16,7 +16,7 @@ import pytest
 
 import tidemill.core.settings as settings_module
 from tidemill.core.clock import FixedClock
-from tidemill.core.records.serving import Outcome, Prediction, ScoredItem
+from tidemill.core.records.prediction import Outcome, Prediction, ScoredItem
 from tidemill.core.storage.segments import segment_files
 from tidemill.feedback import OUTCOMES, PREDICTIONS, LogWriter, SegmentLog, outcome_schema, prediction_schema
 from tidemill.loop.project.stores import Stores, open_stores

@@ -15,7 +15,7 @@ from test_log import CLOCK, ids, outcome, prediction, stores, write
 import tidemill.core.settings as settings_module
 from tidemill.core.errors import FormatTooNew
 from tidemill.core.records import posted_event
-from tidemill.core.records.serving import LOG_FORMAT, Outcome, Prediction
+from tidemill.core.records.prediction import LOG_FORMAT, Outcome, Prediction
 from tidemill.core.storage.segments import SegmentWriter, read_frames, segment_files
 from tidemill.feedback import (
     OUTCOMES,

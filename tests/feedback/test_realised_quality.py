@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_log import outcome, prediction
 
-from tidemill.core.records.serving import Outcome, Prediction
+from tidemill.core.records.prediction import Outcome, Prediction
 from tidemill.feedback import RealisedRate, realised_rates
 from tidemill.feedback.log_tables import outcome_rows, prediction_rows
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tidemill.lake.merge import MergeResult, merge_rows
+from tidemill.lake.deduplicate import MergeResult, merge_rows
 
 SCHEMA = pa.schema([("who", pa.string()), ("what", pa.int64()), ("stars", pa.float64()), ("_row", pa.int64())])
 KEY = ("who", "what")

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from tidemill.cli.main import cli
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import NoSuchRelease, UnknownName
+from tidemill.core.records.prediction import Prediction, ScoredItem
 from tidemill.core.records.release import Card, Release, RuleSet
-from tidemill.core.records.serving import Prediction, ScoredItem
 from tidemill.features import OnlineLookup
 from tidemill.feedback.log_tables import prediction_rows
 from tidemill.loop.features.feature_report import feature_report

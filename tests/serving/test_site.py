@@ -14,7 +14,7 @@ import pytest
 from served_shop import MODEL, Shop, open_shop
 
 from tidemill.core.clock import SystemClock, from_micros
-from tidemill.core.records.serving import LOGGED_ITEMS, Prediction
+from tidemill.core.records.prediction import LOGGED_ITEMS, Prediction
 from tidemill.core.storage.segments import read_frames, segment_files
 from tidemill.feedback import RecordDecoder
 from tidemill.loop.serve.server_processes import _stores

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidemill.core.lazy_door import lazy_exports
+from tidemill.core.lazy_imports import lazy_exports
 
 if TYPE_CHECKING:
     from tidemill.checks.contract import split_refused as split_refused
@@ -30,8 +30,8 @@ else:
         {
             "contract": "split_refused",
             "expectations": (
-                "AnyExpectation Expectation between defaults fresh freshness like_history not_null refused_share "
-                "repeated_share"
+                "AnyExpectation Expectation between defaults fresh freshness like_history not_null "
+                "refused_share repeated_share"
             ),
             "validate_expectations": "validate",
             "verdict": "evaluate",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tidemill.core.contract.contract import KNOWN_AT, ROW
 from tidemill.core.errors import TypeMismatch
-from tidemill.features.micros import plain_micros
+from tidemill.features.epoch_micros import plain_micros
 from tidemill.features.value_intervals import AT
 
 Ints = NDArray[np.int64]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tidemill.core.contract.contract import KNOWN_AT
 from tidemill.core.errors import GraphError, RowsLost, UnknownName, nearest
+from tidemill.features.epoch_micros import plain_micros
 from tidemill.features.feature_facts import FeatureFacts
-from tidemill.features.micros import plain_micros
 from tidemill.features.value_intervals import AT, UNTIL, boundary_metadata
 from tidemill.features.view_spec import ViewSpec
 

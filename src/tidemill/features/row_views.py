@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from tidemill.core.contract.contract import KNOWN_AT
 from tidemill.core.errors import GraphError
 from tidemill.core.ports import Engine
+from tidemill.features.epoch_micros import micros_of
 from tidemill.features.feature_facts import FeatureFacts
-from tidemill.features.micros import micros_of
 from tidemill.features.value_intervals import AT
 from tidemill.features.view_spec import ViewSpec
 

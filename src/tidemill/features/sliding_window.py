@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from tidemill.core.contract.contract import KNOWN_AT
 from tidemill.core.ports import Engine
 from tidemill.features.aggregate_recognition import AggregateMeasure, AggregateView
+from tidemill.features.epoch_micros import plain_micros
 from tidemill.features.exact_sums import fixed_parts, from_parts
-from tidemill.features.micros import plain_micros
 from tidemill.features.value_intervals import AT, UNTIL, merge_intervals
 from tidemill.features.view_spec import ViewSpec
 from tidemill.features.window_evaluation import seen, windows_of

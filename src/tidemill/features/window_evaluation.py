@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from tidemill.core.contract.contract import KNOWN_AT
 from tidemill.core.errors import GraphError, UnknownName, nearest
 from tidemill.core.ports import Engine
-from tidemill.features.micros import instant, micros_of
+from tidemill.features.epoch_micros import instant, micros_of
 from tidemill.features.value_intervals import AT, UNTIL, merge_intervals
 from tidemill.features.view_spec import ViewSpec
 from tidemill.features.windows import Windows

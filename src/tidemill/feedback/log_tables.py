@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidemill.core.records.serving import Outcome, Prediction
+from tidemill.core.records.prediction import Outcome, Prediction
 from tidemill.feedback.record_decoder import SWITCH_STATES
 
 _TIME = pa.timestamp("us", "UTC")

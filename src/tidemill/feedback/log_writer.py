@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tidemill.core.errors import FormatTooNew, SegmentDamaged
 from tidemill.core.ports import Lease
-from tidemill.core.records.serving import Outcome, Prediction
+from tidemill.core.records.prediction import Outcome, Prediction
 from tidemill.core.storage.segments import read_frames, segment_files, segment_is_open, tail_state
 from tidemill.feedback.log_tables import outcome_rows, prediction_rows
 from tidemill.feedback.record_decoder import RecordDecoder

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.core.record_format import Record
-from tidemill.core.share_interval import wilson_interval
+from tidemill.core.wilson_interval import wilson_interval
 from tidemill.feedback.log_tables import current_outcomes
 
 

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from tidemill.core.errors import FormatTooNew
-from tidemill.core.records.serving import LOG_FORMAT, Outcome, Prediction
+from tidemill.core.records.prediction import LOG_FORMAT, Outcome, Prediction
 
 LogRecord = TypeVar("LogRecord", Prediction, Outcome)
 #: The values of `policy` in format 1: the state of the switch.

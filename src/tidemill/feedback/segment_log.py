@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from tidemill.core.clock import Clock
-from tidemill.core.records.serving import Outcome, Prediction
+from tidemill.core.records.prediction import Outcome, Prediction
 from tidemill.core.storage.group_commit import GroupCommit
 from tidemill.core.storage.segments import SegmentWriter
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidemill.core.lazy_door import lazy_exports
+from tidemill.core.lazy_imports import lazy_exports
 
 if TYPE_CHECKING:
     from tidemill.lake.held_increments import HeldIncrement as HeldIncrement

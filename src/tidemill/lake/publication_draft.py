@@ -15,9 +15,9 @@ from tidemill.core.ports import Engine, Lease, Tables
 from tidemill.core.records.ingest import Increment, Publication, Verdict
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.lake.commit_intent import CommitIntent, CommitIntents, TableCommitPlan
+from tidemill.lake.deduplicate import merge_rows, winning_rows
 from tidemill.lake.held_increments import HeldIncrements
 from tidemill.lake.manifest import Manifests, TableManifest
-from tidemill.lake.merge import merge_rows, winning_rows
 from tidemill.lake.publications import PublishedVersion
 from tidemill.lake.row_equality import Mask, conform_schema, matching_rows
 from tidemill.lake.table_draft import ORIGIN, TableDraft

@@ -16,8 +16,8 @@ from tidemill.core.ports import Engine, StagedFile, Tables
 from tidemill.core.records.ingest import FileEntry
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.lake.compaction import files_to_compact
+from tidemill.lake.deduplicate import winning_rows
 from tidemill.lake.manifest import TableManifest
-from tidemill.lake.merge import winning_rows
 from tidemill.lake.row_equality import Mask, conform_schema
 
 #: The column that says which file a row lies in.

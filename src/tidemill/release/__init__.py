@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidemill.core.lazy_door import lazy_exports
+from tidemill.core.lazy_imports import lazy_exports
 
 if TYPE_CHECKING:
     from tidemill.release.bundle import BundleManifest as BundleManifest
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from tidemill.release.bundle import verify_bundle as verify_bundle
     from tidemill.release.export import ExportSummary as ExportSummary
     from tidemill.release.export import export_tabular as export_tabular
-    from tidemill.release.pointer import Pointer as Pointer
-    from tidemill.release.pointer import model_folder as model_folder
-    from tidemill.release.pointer import module_sources as module_sources
-    from tidemill.release.pointer import open_arm as open_arm
-    from tidemill.release.pointer import read_deployment as read_deployment
+    from tidemill.release.live_deployment import Pointer as Pointer
+    from tidemill.release.live_deployment import model_folder as model_folder
+    from tidemill.release.live_deployment import module_sources as module_sources
+    from tidemill.release.live_deployment import open_arm as open_arm
+    from tidemill.release.live_deployment import read_deployment as read_deployment
     from tidemill.release.release_store import Promotion as Promotion
     from tidemill.release.release_store import Releases as Releases
 else:
@@ -29,7 +29,7 @@ else:
         {
             "bundle": "BundleManifest seal_bundle verify_bundle",
             "export": "ExportSummary export_tabular",
-            "pointer": "Pointer model_folder module_sources open_arm read_deployment",
+            "live_deployment": "Pointer model_folder module_sources open_arm read_deployment",
             "release_store": "Promotion Releases",
         },
     )

@@ -34,7 +34,7 @@ from tidemill.core.records.release import Card, Release, RuleSet
 from tidemill.core.records.signature import Signature
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.release.bundle import plain_name, seal_bundle, verify_bundle
-from tidemill.release.pointer import read_deployment, write_deployment
+from tidemill.release.live_deployment import read_deployment, write_deployment
 
 
 class Promotion(Record, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidemill.core.lazy_door import lazy_exports
+from tidemill.core.lazy_imports import lazy_exports
 
 if TYPE_CHECKING:
     from tidemill.sources.days import day_bounds as day_bounds

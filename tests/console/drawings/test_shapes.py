@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from tidemill.console import formatting
 from tidemill.console.drawings import scale
-from tidemill.console.drawings.room_diagram import room_diagram
+from tidemill.console.drawings.component_diagram import room_diagram
 from tidemill.console.drawings.scale import IntervalAxis
 from tidemill.console.state.background_verify import BackgroundVerify
-from tidemill.console.state.rooms import RoomState
+from tidemill.console.state.components import RoomState
 from tidemill.core.clock import FixedClock
 from tidemill.core.errors import LakeError
 from tidemill.core.records.quality import Metric

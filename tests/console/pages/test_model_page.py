@@ -12,7 +12,7 @@ from runs_to_show import evaluation
 
 from tidemill.console import model_page
 from tidemill.console.state.ledger_projection import LedgerProjection
-from tidemill.console.state.realised_quality import OutcomeStore
+from tidemill.console.state.release_outcomes import OutcomeStore
 from tidemill.core.errors import NoSuchRelease
 
 DAY = date(2018, 9, 7)

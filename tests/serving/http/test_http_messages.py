@@ -13,7 +13,7 @@ import pytest
 from served_client import Client
 from served_shop import ITEMS, MODEL, OUT_OF_STOCK, Shop
 
-from tidemill.core.records.serving import Outcome, Prediction
+from tidemill.core.records.prediction import Outcome, Prediction
 from tidemill.core.storage.segments import read_frames, segment_files
 from tidemill.feedback import RecordDecoder
 from tidemill.serving import ServerHandle

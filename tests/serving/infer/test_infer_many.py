@@ -15,7 +15,7 @@ import pytest
 from served_client import Client
 from served_model import PRICE, SIZES, Served, additive, open_models, sized
 
-from tidemill.core.records.serving import Prediction
+from tidemill.core.records.prediction import Prediction
 from tidemill.core.records.signature import InputField, OnDemandFeature, Signature, outputs_of
 from tidemill.core.storage.segments import read_frames, segment_files
 from tidemill.serving import ServerHandle, start

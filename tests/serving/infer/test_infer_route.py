@@ -32,7 +32,7 @@ from served_model import (
 
 import tidemill
 from tidemill.core.clock import SystemClock
-from tidemill.core.records.serving import Prediction
+from tidemill.core.records.prediction import Prediction
 from tidemill.core.storage.segments import read_frames, segment_files
 from tidemill.serving import ServerHandle, start, switch, wait_live
 

@@ -20,7 +20,7 @@ from tidemill.core.clock import SystemClock
 from tidemill.core.errors import AddressRefused, AlreadyServing, NotReady
 from tidemill.core.records.deployment import Arm, deploy
 from tidemill.models.slates.slate_spec import nearest, popular, slate, unseen
-from tidemill.release.pointer import write_deployment
+from tidemill.release.live_deployment import write_deployment
 from tidemill.serving import ServerHandle, is_serving, serve, spooled, start, swap_state, switch, wait_live
 from tidemill.serving.live.state_files import read_state
 from tidemill.serving.process.server_state import SERVER, ServerState

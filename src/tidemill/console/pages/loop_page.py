@@ -8,10 +8,10 @@ import msgspec
 
 from tidemill.console.formatting import counted
 from tidemill.console.state.action_items import ActionItem, action_items
+from tidemill.console.state.components import RoomState, rooms
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.evaluation_report import Headline, headline
 from tidemill.console.state.ledger_projection import LedgerProjection, ModelProjection, ProjectedState
-from tidemill.console.state.rooms import RoomState, rooms
 from tidemill.console.state.server_status import ServedModel, served
 from tidemill.core.clock import to_micros
 from tidemill.core.ledger.ledger_entry import LedgerEntry

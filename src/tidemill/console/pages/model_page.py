@@ -20,7 +20,7 @@ from tidemill.console.state.evaluation_report import (
     shareable,
 )
 from tidemill.console.state.ledger_projection import LedgerProjection, ModelProjection
-from tidemill.console.state.realised_quality import OutcomeStore, ReleaseOutcomes
+from tidemill.console.state.release_outcomes import OutcomeStore, ReleaseOutcomes
 from tidemill.console.state.server_status import served
 from tidemill.console.state.tabular_report import TabularReport, tabular_report
 from tidemill.core.clock import to_micros

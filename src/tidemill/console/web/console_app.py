@@ -21,11 +21,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tidemill.console import formatting
+from tidemill.console.drawings.component_diagram import room_diagram
 from tidemill.console.drawings.curve import chart, short
 from tidemill.console.drawings.histogram import histogram
 from tidemill.console.drawings.parallel_coordinates import number_of, parallel_plot
 from tidemill.console.drawings.plot import calibration_plot, learning_plot
-from tidemill.console.drawings.room_diagram import room_diagram
 from tidemill.console.drawings.scale import IntervalAxis
 from tidemill.console.pages.comparison_page import ComparePage, ComparisonStore, address, compare_page
 from tidemill.console.pages.feature_view_page import FeatureViewPage, feature_view_page
@@ -37,7 +37,7 @@ from tidemill.console.pages.runs_page import RunsPage, runs_page
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.feature_state import ViewMeasurements
 from tidemill.console.state.ledger_projection import LedgerProjection
-from tidemill.console.state.realised_quality import OutcomeStore
+from tidemill.console.state.release_outcomes import OutcomeStore
 from tidemill.console.web.guard import Guard
 from tidemill.core.errors import BadRequest, NoSuchRelease, ServeError, TidemillError, UnknownName
 from tidemill.core.record_format import Record

@@ -23,7 +23,7 @@ from tidemill.core.storage.failpoint import failpoint
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.training.train_recommender import folder_prefix, remove_left_folders
 from tidemill.models.tabular.tabular_bundle import write_tabular
-from tidemill.training.tabular.foreign.import_model import (
+from tidemill.training.tabular.foreign.foreign_model import (
     ImportDescription,
     ImportedModel,
     ImportSource,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tidemill.core.contract.contract import ContractColumn
-from tidemill.core.records.serving import Outcome
+from tidemill.core.records.prediction import Outcome
 from tidemill.core.settings import Serve
 from tidemill.serving.events.local_time import instant
 from tidemill.serving.http import requests

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tidemill.core.records.serving import Prediction, ScoredItem
+from tidemill.core.records.prediction import Prediction, ScoredItem
 from tidemill.serving.http.http_messages import HttpRequest
 from tidemill.serving.http.metrics import Counters
 from tidemill.serving.infer.tabular_predictor import PreparedRow, TabularPredictor

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tidemill.core.errors import AnswerFailed, BundleCorrupt
 from tidemill.core.kinds import KINDS, Kind, arrow_type
-from tidemill.core.records.serving import ScoredItem
+from tidemill.core.records.prediction import ScoredItem
 from tidemill.core.records.signature import InputField, Signature
 from tidemill.features import LookupResult, OnlineLookup
 from tidemill.release import Pointer

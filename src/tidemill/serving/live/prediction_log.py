@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from tidemill.core.records.serving import Outcome, Prediction
+from tidemill.core.records.prediction import Outcome, Prediction
 
 
 class PredictionLog(Protocol):

@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 
 from tidemill.core.errors import NotLogged
 from tidemill.core.records.deployment import Assignment
+from tidemill.core.records.prediction import LOGGED_ITEMS, Prediction, ScoredItem
 from tidemill.core.records.release import Release
-from tidemill.core.records.serving import LOGGED_ITEMS, Prediction, ScoredItem
 from tidemill.core.settings import Serve
 from tidemill.serving.http.http_messages import HttpRequest
 from tidemill.serving.http.metrics import Counters

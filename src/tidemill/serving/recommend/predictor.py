@@ -13,8 +13,8 @@ import msgspec
 
 from tidemill.core.errors import RuleFailed
 from tidemill.core.ports import Latest
+from tidemill.core.records.prediction import ScoredItem
 from tidemill.core.records.release import RuleSet
-from tidemill.core.records.serving import ScoredItem
 from tidemill.features import ItemFacts
 from tidemill.models import Recommender, SlateEngine
 from tidemill.models import Slate as SlateAnswer

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from tidemill.core.errors import BadRequest, NotReady, NotServed, SwitchedOff, nearest
-from tidemill.core.records.serving import ScoredItem
+from tidemill.core.records.prediction import ScoredItem
 from tidemill.core.settings import Serve
 from tidemill.serving.http import requests
 from tidemill.serving.http.etag import etag, matches

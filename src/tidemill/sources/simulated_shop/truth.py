@@ -14,7 +14,7 @@ import numpy as np
 
 from tidemill.core.clock import from_micros
 from tidemill.core.errors import UnknownName
-from tidemill.sources.simulated_shop.days import ItemState, ShopDays, ShopRating, spoiled
+from tidemill.sources.simulated_shop.shop_days import ItemState, ShopDays, ShopRating, spoiled
 from tidemill.sources.simulated_shop.shop_url import ShopUrl, parse_shop_url
 from tidemill.sources.simulated_shop.world import CATEGORIES, Floats, ShopWorld
 

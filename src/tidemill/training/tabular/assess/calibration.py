@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tidemill.core.records.assessment import CalibrationBin
 from tidemill.core.records.quality import FEWEST_USERS, Metric
-from tidemill.core.share_interval import wilson_interval
+from tidemill.core.wilson_interval import wilson_interval
 from tidemill.training.statistics.row_bootstrap import RowBootstrap, within
 from tidemill.training.tabular.assess.losses import RowAnswers
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tidemill.console.state.rooms import RoomState
+from tidemill.console.state.components import RoomState
 
 
 @dataclass(frozen=True)

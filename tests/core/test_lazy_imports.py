@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tidemill.core.lazy_door import lazy_exports
+from tidemill.core.lazy_imports import lazy_exports
 
 
 def test_names_are_sorted_as_the_linter_sorts_them_and_resolve() -> None:
@@ -28,6 +28,6 @@ def test_importing_the_package_loads_no_room_and_no_library() -> None:
     cpu_s, loaded = json.loads(told.stdout)
     assert not {"numpy", "pyarrow", "polars", "deltalake", "msgspec"} & set(loaded)
     assert {name for name in loaded if name.startswith("tidemill.")} == {
-        "tidemill.core", "tidemill.core.lazy_door", "tidemill.loop", "tidemill.serving"
+        "tidemill.core", "tidemill.core.lazy_imports", "tidemill.loop", "tidemill.serving"
     }  # fmt: skip
     assert cpu_s < 0.3
