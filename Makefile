@@ -13,7 +13,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not spark and not browser" $(ARGS)
 
 slow: $(READY)
-	@$(BIN)/python -m pytest -m "slow or spark or browser" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or spark or browser" $(ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
