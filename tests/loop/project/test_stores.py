@@ -33,7 +33,7 @@ def test_keys_of_another_mill_are_refused(project: Project) -> None:
     known = identity(project.path, None)
     keys = project.path.parent / "keys" / known.id
     (keys / "subject.key").write_text("00" * 32 + "\n")
-    with pytest.raises(KeyMissing, match="another subject key"):
+    with pytest.raises(KeyMissing, match="a different subject key"):
         project.open()
 
 
