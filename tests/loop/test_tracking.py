@@ -132,7 +132,7 @@ def test_trainings_on_other_days_are_not_paired(shop: Project) -> None:
     stores, _ = learned(shop)
     found = compare_runs(stores, ["for_you#1", "for_you#2"])
     assert found.paired == ()
-    assert "measured on other users" in found.unpaired[0]
+    assert "evaluated on different users" in found.unpaired[0]
     assert "ratings had other versions" in found.unpaired[0]
 
 
