@@ -133,7 +133,7 @@ def test_trainings_on_other_days_are_not_paired(shop: Project) -> None:
     found = compare_runs(stores, ["for_you#1", "for_you#2"])
     assert found.paired == ()
     assert "evaluated on different users" in found.unpaired[0]
-    assert "ratings had other versions" in found.unpaired[0]
+    assert "ratings had different versions" in found.unpaired[0]
 
 
 def test_a_learning_that_fails_ends_its_run_as_failed(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
