@@ -23,7 +23,7 @@ for _module in (
     "core.records.dataset",
     "core.records.ingest",
     "core.records.quality",
-    "core.records.serving",
+    "core.records.prediction",
     "core.records.runs",
     "core.records.release",
     "core.records.signature",

@@ -1,4 +1,4 @@
-"""Merge of arriving rows by key: each is new, a repeat, or conflicting."""
+"""Deduplication of arriving rows by key: each is new, a repeat, or conflicting."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ class _SegmentReader:
     def _notes(self) -> tuple[str, ...]:
         if not self._forgotten:
             return ()
-        return (f"{self._forgotten} posted events were skipped: the keys of their people were destroyed",)
+        return (f"posted events skipped, because the key of their person was destroyed: {self._forgotten}",)
 
 
 class _MisfitError(Exception):
