@@ -146,9 +146,9 @@ KILLED = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from test_log import house, write
+from test_log import stores, write
 from tidemill.core.storage.failpoint import arm
-opened = house(Path(sys.argv[2]))
+opened = stores(Path(sys.argv[2]))
 arm(sys.argv[3])
 write(opened, batch=4)
 """

@@ -198,12 +198,12 @@ from pathlib import Path
 from conftest_loop import Project
 from tidemill.core.clock import FixedClock
 from tidemill.loop.training.train_recommender import learn
-house, graph = Project(Path({str(shop.path)!r}), FixedClock(datetime(2026, 11, 1, tzinfo=UTC))).open()
-def tell(step, figures):
+stores, graph = Project(Path({str(shop.path)!r}), FixedClock(datetime(2026, 11, 1, tzinfo=UTC))).open()
+def progress(step, figures):
     print(step, flush=True)
     if step == "evaluate":
         import time; time.sleep(60)
-learn(house, graph, "for_you", tell=tell)
+learn(stores, graph, "for_you", progress=progress)
 """
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
