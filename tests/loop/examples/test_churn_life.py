@@ -44,7 +44,7 @@ utils: Any = pytest.importorskip("tritonclient.utils")
 TREES: dict[str, Any] = {"n_estimators": 60, "num_leaves": 15, "learning_rate": 0.08, "verbose": -1, "n_jobs": 1}
 LEARN = f'learn=__import__("lightgbm").LGBMClassifier(**{TREES!r})'
 TIDEMILL = Path(sys.executable).parent / "tidemill"
-DATATYPE = {"number": "FP64", "whole": "INT64", "flag": "BOOL", "text": "BYTES"}
+DATATYPE = {"float": "FP64", "int": "INT64", "bool": "BOOL", "str": "BYTES"}
 
 
 @dataclass
