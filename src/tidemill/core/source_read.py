@@ -98,7 +98,7 @@ class ReadRequest(Record, frozen=True):
 
     #: The last day to bring in, included; `None`: every day.
     until: date | None = None
-    #: The day of the stream's last increment, whatever became of it; `None` before the first.
+    #: The day of the stream's last increment, in any state; `None` before the first.
     after: date | None = None
     #: The stream's zone, in which days begin and end.
     zone: str = "UTC"

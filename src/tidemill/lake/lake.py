@@ -83,7 +83,7 @@ class Lake:
         return sorted({*published, *self._held.streams()} - {""})
 
     def increments(self, stream: str) -> list[IncrementState]:
-        """Every increment of a stream, by number, and what became of it."""
+        """Every increment of a stream and its state, by number."""
         return self._increments.all(stream)
 
     def held_increments(self, stream: str) -> list[IncrementState]:

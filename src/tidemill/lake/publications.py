@@ -136,7 +136,7 @@ class IncrementStates:
         self._known: dict[str, tuple[int, dict[int, IncrementState]]] = {}
 
     def all(self, stream: str) -> list[IncrementState]:
-        """Every increment of a stream and what became of it, by number."""
+        """Every increment of a stream and its state, by number."""
         after, found = self._known.get(stream, (0, {}))
         for line in self._ledger.find(about=f"stream:{stream}", after=after):
             after = line.seq

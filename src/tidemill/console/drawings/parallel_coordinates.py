@@ -56,7 +56,7 @@ class TrialLine:
     #: Among the best tenth of those that finished.
     strong: bool
     path: str
-    #: Where it ends, for the sign that says what became of it.
+    #: Where it ends, for the mark of its result.
     x: float
     y: float
     says: str

@@ -26,7 +26,7 @@ VERSIONS = 30
 
 @dataclass
 class IncrementProjection:
-    """An increment and what became of it."""
+    """An increment and its state."""
 
     increment: Increment
     verdict: Verdict
