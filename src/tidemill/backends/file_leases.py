@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import socket
 import time
 import weakref
@@ -21,8 +22,8 @@ from tidemill.core.backend import BackendContext
 from tidemill.core.errors import LeaseTaken, SettingError
 from tidemill.core.ports import LedgerStore
 
-#: Tries for a lock: whoever asks for the holder has the lock for an instant.
-_TRIES, _PAUSE_S = 5, 0.01
+#: Time to go on trying while the lock is only asked about, and the longest pause between two tries.
+_ASKED_S, _PAUSE_S = 30.0, 0.01
 
 
 class FileLease:
@@ -110,13 +111,18 @@ class FileLeases:
 
 
 def _lock(descriptor: int) -> None:
-    for _ in range(_TRIES - 1):
+    """Take the lock. Who asks for the holder has a shared lock for an instant: only a holder's refuses."""
+    deadline = time.monotonic() + _ASKED_S
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            time.sleep(_PAUSE_S)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # refused where somebody holds the lease
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0, _PAUSE_S))
 
 
 def _holder(path: Path, descriptor: int) -> str | None:
