@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Each command and test is many processes: where this is set, each of them would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint bench slow lock clean
 

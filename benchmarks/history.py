@@ -59,7 +59,8 @@ def per_item(reviews):
 def cpu_of(*command: str, at: Path) -> float:
     """CPU seconds of a process and its children."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, cwd=at, check=True, capture_output=True, env={**os.environ, "HOME": str(at)})
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run(command, cwd=at, check=True, capture_output=True, env={**environment, "HOME": str(at)})
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -134,7 +134,7 @@ class TestOutsider(_Reviews):
     @pytest.fixture(autouse=True)
     def _installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         point = EntryPoint("log", f"{__name__}:LogSource", "tidemill.sources")
-        monkeypatch.setattr("tidemill.sources.source_by_url.entry_points", lambda group: [point])
+        monkeypatch.setattr("tidemill.sources.source_by_url.entry_points", lambda group: {"log": [point]})
 
     def make(self, root: Path) -> LogSource:
         source = open_source("log:reviews", self.contract, root)

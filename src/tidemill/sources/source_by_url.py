@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from tidemill.core.contract.contract import Contract
+from tidemill.core.entry_points import entry_points, only_one
 from tidemill.core.errors import SettingError, nearest
 from tidemill.core.ports import Source
 
@@ -16,8 +16,8 @@ def open_source(url: str, contract: Contract, base: Path) -> Source:
     Raises `SettingError` where no source of that name is installed.
     """
     scheme = url.partition(":")[0]
-    found = {point.name: point for point in entry_points(group="tidemill.sources")}
+    found = entry_points("tidemill.sources")
     if scheme not in found:
         raise SettingError(f"no source reads `{scheme}:` URLs: {nearest(scheme, found)}")
-    source: Source = found[scheme].load()(url, contract, base)
+    source: Source = only_one(found[scheme], "source").load()(url, contract, base)
     return source

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tidemill.core.backend import BackendContext, LedgerBackend, split_scheme
+from tidemill.core.entry_points import entry_points, only_one
 from tidemill.core.errors import BackendMissing, nearest
 from tidemill.core.ports import (
     Blobs,
@@ -46,16 +47,17 @@ _EXTRAS = {"postgresql": "postgres", "rediss": "redis", "valkey": "redis", "fais
 
 def find_backend(group: str, name: str) -> Any:
     """The class behind the entry point `name` of `tidemill.GROUP`; `BackendMissing` lists what is installed."""
-    found = {point.name: point for point in metadata.entry_points(group=f"tidemill.{group}")}
+    found = entry_points(f"tidemill.{group}")
     if name not in found:
         raise BackendMissing(
             f"there is no back-end {name!r} for `{group}`: {_hint(name, found)}",
             tip=_install(name, group),
         )
+    point = only_one(found[name], "back-end")
     try:
-        return found[name].load()
+        return point.load()
     except (ImportError, AttributeError) as error:
-        missing = error.name if isinstance(error, ImportError) and error.name else found[name].value
+        missing = error.name if isinstance(error, ImportError) and error.name else point.value
         raise BackendMissing(
             f"the back-end {name!r} for `{group}` needs {missing}, which is not installed", tip=_install(name, group)
         ) from error

@@ -9,14 +9,13 @@ a bundle is served without the learner that trained it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import msgspec
 
+from tidemill.core.entry_points import entry_points, only_one
 from tidemill.core.errors import BackendMissing, SettingRefused, nearest
 from tidemill.models.learners.learner import LearnerSpec
 
@@ -41,7 +40,7 @@ def learner_class(name: str) -> type[LearnerSpec]:
     """
     points = _points()
     if name in points:
-        return _loaded(_only_one(points[name]))
+        return _loaded(only_one(points[name], "learner"))
     if name in (imported := _imported()):
         return imported[name]
     raise BackendMissing(
@@ -101,28 +100,10 @@ def distribution_of(name: str) -> str | None:
 
 
 def _points() -> dict[str, list[EntryPoint]]:
-    found = _points_on(tuple(sys.path))
+    found = entry_points(GROUP)
     if not found:
         raise BackendMissing(f"no learner is registered in {GROUP}", tip="reinstall tidemill")
     return found
-
-
-@lru_cache(maxsize=4)
-def _points_on(path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
-    """The entry points of the packages on `path`, which is `sys.path`: looking for them reads every package's files."""
-    found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
-        found.setdefault(point.name, []).append(point)
-    return found
-
-
-def _only_one(points: list[EntryPoint]) -> EntryPoint:
-    if len(points) > 1:
-        sources = " and ".join(sorted(point.dist.name if point.dist else point.value for point in points))
-        raise SettingRefused(
-            f"{sources} both register a learner `{points[0].name}`", tip="rename one of them, or uninstall its package"
-        )
-    return points[0]
 
 
 def _loaded(point: EntryPoint) -> type[LearnerSpec]:
