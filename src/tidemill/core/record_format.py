@@ -7,6 +7,7 @@ rises only if an older reader would misunderstand the record.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -47,6 +48,7 @@ class VersionedRecord(Record, frozen=True, kw_only=True):
 Kind = TypeVar("Kind", bound=VersionedRecord)
 
 
+@cache
 def format_of(kind: type[VersionedRecord]) -> int:
     """The format that this version writes of a kind of record."""
     number: int = next(field.default for field in msgspec.structs.fields(kind) if field.name == "format")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tidemill.core.contract.contract import Contract
-from tidemill.core.entry_points import entry_points, only_one
 from tidemill.core.errors import SettingError, nearest
+from tidemill.core.installed_packages import entry_points, only_one
 from tidemill.core.ports import Source
 
 

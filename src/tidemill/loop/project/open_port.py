@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from tidemill.core.backend import BackendContext, LedgerBackend, split_scheme
-from tidemill.core.entry_points import entry_points, only_one
 from tidemill.core.errors import BackendMissing, nearest
+from tidemill.core.installed_packages import entry_points, only_one
 from tidemill.core.ports import (
     Blobs,
     Engine,

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 
+from tidemill.core.installed_packages import InstalledPackage, installed_packages
 from tidemill.core.record_format import Record
 
 #: Files written by the installer, not part of the distribution.
@@ -31,8 +31,8 @@ class InstalledLibrary(Record, frozen=True):
 
 def installed_libraries() -> dict[str, InstalledLibrary]:
     """Every installed distribution except tidemill by its normalised name; of duplicates the imported one."""
-    found: dict[str, metadata.Distribution] = {}
-    for one in metadata.distributions():
+    found: dict[str, InstalledPackage] = {}
+    for one in installed_packages():
         if one.name:
             found.setdefault(plain_name(one.name), one)
     needed = _needed(found)
@@ -68,7 +68,7 @@ def plain_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _needed(found: Mapping[str, metadata.Distribution]) -> set[str]:
+def _needed(found: Mapping[str, InstalledPackage]) -> set[str]:
     loaded = {name.partition(".")[0] for name in sys.modules}
     waiting = ["tidemill", *(plain_name(name) for top in loaded for name in _homes().get(top, ()))]
     needed: set[str] = set()
@@ -85,28 +85,27 @@ def _homes() -> Mapping[str, list[str]]:
     return metadata.packages_distributions()
 
 
-def _required_by(one: metadata.Distribution) -> Iterable[str]:
+def _required_by(one: InstalledPackage) -> Iterable[str]:
     """Names of its unconditional requirements; those of its extras are loaded or not needed."""
-    for line in one.requires or ():
+    for line in one.requires:
         match = re.match(r"[A-Za-z0-9][\w.-]*", line)
         if match and not re.search(r"extra\s*==", line):
             yield plain_name(match[0])
 
 
-def _files_hash(one: metadata.Distribution) -> str:
+def _files_hash(one: InstalledPackage) -> str:
     """sha256 over the lines of RECORD that name the distribution's own files: what an installer writes, and scripts,
     which hold the path of their interpreter, differ from place to place.
     """
-    record = Path(str(getattr(one, "_path", ""))) / "RECORD"
     try:
-        modified = record.stat().st_mtime_ns
+        modified = one.record.stat().st_mtime_ns
     except OSError:
         return ""
-    if _read.get(str(record), (0, ""))[0] != modified:
-        lines = record.read_text(encoding="utf-8", errors="replace").splitlines()
+    if _read.get(str(one.record), (0, ""))[0] != modified:
+        lines = one.record.read_text(encoding="utf-8", errors="replace").splitlines()
         own = sorted(line for line in lines if _is_own(line))
-        _read[str(record)] = (modified, hashlib.sha256("\n".join(own).encode()).hexdigest())
-    return _read[str(record)][1]
+        _read[str(one.record)] = (modified, hashlib.sha256("\n".join(own).encode()).hexdigest())
+    return _read[str(one.record)][1]
 
 
 def _is_own(line: str) -> bool:

@@ -7,11 +7,11 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from tidemill.core.canonical import fingerprint
 from tidemill.core.errors import TidemillError
+from tidemill.core.installed_packages import installed_packages
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.code_snapshot import CHANGES, keep_changes, keep_code
 from tidemill.loop.provenance.code_snapshot import KIND as CODE
@@ -85,7 +85,7 @@ def _message(problem: Exception) -> str:
 
 def environment() -> str:
     """sha256 over the name and version of every installed distribution."""
-    installed = sorted({f"{found.name}=={found.version}" for found in metadata.distributions()})
+    installed = sorted({f"{found.name}=={found.version}" for found in installed_packages()})
     return fingerprint({"installed": installed})
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from tidemill.core.entry_points import entry_points, only_one
 from tidemill.core.errors import BackendMissing, SettingRefused, nearest
+from tidemill.core.installed_packages import entry_points, only_one
 from tidemill.models.learners.learner import LearnerSpec
 
 GROUP = "tidemill.learners"

@@ -1,0 +1,96 @@
+"""Installed packages: their versions and requirements, and the entry points by which they offer back-ends and learners.
+
+Reading the metadata of all packages takes .3 CPU s, so a process reads a folder of `sys.path` once, and again when the
+folder has changed.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache, cached_property
+from importlib import metadata
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+from tidemill.core.errors import SettingRefused
+
+
+class InstalledPackage:
+    """An installed distribution: its name, version, requirements and entry points, each read when it is first used."""
+
+    def __init__(self, distribution: metadata.Distribution) -> None:
+        self._distribution = distribution
+
+    @cached_property
+    def _fields(self) -> tuple[str, str, tuple[str, ...]]:
+        said = self._distribution.metadata
+        return said["Name"], said["Version"], tuple(said.get_all("Requires-Dist") or self._distribution.requires or ())
+
+    @property
+    def name(self) -> str:
+        """The name as the package writes it."""
+        return self._fields[0]
+
+    @property
+    def version(self) -> str:
+        """The version as the package writes it."""
+        return self._fields[1]
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Its requirements (PEP 508), those of its extras included."""
+        return self._fields[2]
+
+    @property
+    def record(self) -> Path:
+        """The list of its files, which may not exist."""
+        return Path(str(getattr(self._distribution, "_path", ""))) / "RECORD"
+
+    @cached_property
+    def entry_points(self) -> dict[str, list[EntryPoint]]:
+        """Its entry points by group."""
+        found: dict[str, list[EntryPoint]] = {}
+        for point in self._distribution.entry_points:
+            found.setdefault(point.group, []).append(point)
+        return found
+
+
+def installed_packages() -> list[InstalledPackage]:
+    """Every installed distribution in the order of `sys.path`: of two with one name the first is imported."""
+    return [package for folder in sys.path for package in _packages(folder, _modified(folder))]
+
+
+def entry_points(group: str) -> dict[str, list[EntryPoint]]:
+    """The entry points of a group by name. A name has several where more than one package registers it."""
+    found: dict[str, list[EntryPoint]] = {}
+    seen = set()
+    for package in installed_packages():
+        points = package.entry_points.get(group)
+        if points and package.name not in seen:
+            seen.add(package.name)
+            for point in points:
+                found.setdefault(point.name, []).append(point)
+    return found
+
+
+def only_one(points: list[EntryPoint], noun: str) -> EntryPoint:
+    """The only entry point of a name; raises `SettingRefused`, which names the packages, where there are several."""
+    if len(points) > 1:
+        sources = " and ".join(sorted(point.dist.name if point.dist else point.value for point in points))
+        raise SettingRefused(
+            f"{sources} both register a {noun} `{points[0].name}`", tip="rename one of them, or uninstall its package"
+        )
+    return points[0]
+
+
+@cache
+def _packages(folder: str, modified: int) -> list[InstalledPackage]:
+    """The packages in a folder that was last changed at `modified`."""
+    return [InstalledPackage(found) for found in metadata.distributions(path=[folder])]
+
+
+def _modified(folder: str) -> int:
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return 0
