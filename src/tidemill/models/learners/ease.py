@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.linalg import lapack
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.errors import CatalogueTooLarge, LearnError, SettingRefused
 from tidemill.core.search_space import Space
@@ -80,8 +79,10 @@ def ease_lists(
         rows = weights[start : start + _ROWS]
         best = np.argpartition(-np.abs(rows), kept - 1, axis=1)[:, :kept]  # (rows, kept)
         values = np.take_along_axis(rows, best, axis=1)
-        blocks.append(sp.csr_matrix((values.ravel(), best.ravel(), np.arange(len(rows) + 1) * kept), shape=rows.shape))
-    return ItemLists.from_matrix(sp.vstack(blocks, format="csr"), neighbours, signed=True)
+        blocks.append(
+            scipy.sparse.csr_matrix((values.ravel(), best.ravel(), np.arange(len(rows) + 1) * kept), shape=rows.shape)
+        )
+    return ItemLists.from_matrix(scipy.sparse.vstack(blocks, format="csr"), neighbours, signed=True)
 
 
 def ease_weights(
@@ -105,25 +106,25 @@ def ease_weights(
     return _solved(_gram(events) if gap_days is None else _timed_gram(events, gap_days), l2)
 
 
-def _gram(events: Interactions) -> sp.csr_matrix[Any]:
+def _gram(events: Interactions) -> scipy.sparse.csr_matrix[Any]:
     users = user_item_matrix(events)
     users = users[np.diff(users.indptr) <= LONGEST]
-    gram: sp.csr_matrix[Any] = (users.T @ users).tocsr()
+    gram: scipy.sparse.csr_matrix[Any] = (users.T @ users).tocsr()
     return gram
 
 
-def _timed_gram(events: Interactions, gap_days: float) -> sp.csr_matrix[Any]:
+def _timed_gram(events: Interactions, gap_days: float) -> scipy.sparse.csr_matrix[Any]:
     """The Gram matrix of pairs that count by time; of a user's events of one item, the last is taken."""
     user, item, time = _last_events(events)
     n, longest = events.n_items, int(np.bincount(user).max(initial=0))
-    upper: sp.csr_matrix[Any] = sp.csr_matrix((n, n))
+    upper: scipy.sparse.csr_matrix[Any] = scipy.sparse.csr_matrix((n, n))
     for lag in range(1, longest):
         first = np.flatnonzero(user[:-lag] == user[lag:])
         apart = (time[first + lag] - time[first]) / (DAY_US * gap_days)
         weight = (np.exp(-apart) + FLOOR) / (1 + FLOOR)
-        upper = upper + sp.csr_matrix((weight, (item[first], item[first + lag])), shape=(n, n))
+        upper = upper + scipy.sparse.csr_matrix((weight, (item[first], item[first + lag])), shape=(n, n))
     own = np.bincount(item, minlength=n).astype(np.float64)
-    gram: sp.csr_matrix[Any] = (upper + upper.T + sp.diags_array(own)).tocsr()
+    gram: scipy.sparse.csr_matrix[Any] = (upper + upper.T + scipy.sparse.diags_array(own)).tocsr()
     return gram
 
 
@@ -137,16 +138,16 @@ def _last_events(events: Interactions) -> tuple[Any, Any, Any]:
     return user[keep], item[keep], time[keep]
 
 
-def _solved(gram: sp.csr_matrix[Any], l2: float) -> F64:
+def _solved(gram: scipy.sparse.csr_matrix[Any], l2: float) -> F64:
     """-P_ij / P_jj in the memory of one matrix: Cholesky, inverse and division in place."""
     n = gram.shape[0]
     inverse: F64 = np.zeros((n, n), order="F")
     gram.astype(np.float64).toarray(out=inverse)
     diagonal = np.arange(n)
     inverse[diagonal, diagonal] += l2
-    _, failed = lapack.dpotrf(inverse, lower=1, clean=0, overwrite_a=1)
+    _, failed = scipy.linalg.lapack.dpotrf(inverse, lower=1, clean=0, overwrite_a=1)
     if not failed:
-        _, failed = lapack.dpotri(inverse, lower=1, overwrite_c=1)
+        _, failed = scipy.linalg.lapack.dpotri(inverse, lower=1, overwrite_c=1)
     if failed:
         raise LearnError("the items' Gram matrix has no inverse", tip="use a larger `l2`")
     for start in range(0, n, _ROWS):  # only the lower triangle was worked out

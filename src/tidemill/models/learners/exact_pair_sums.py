@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.errors import BundleCorrupt, LearnError
 from tidemill.models.formats.arrays import open_array, write_array
@@ -32,8 +32,8 @@ class PairSums:
     Both are int64 (n, n), sorted, each entry once.
     """
 
-    base: sp.csr_matrix[Any]
-    aside: sp.csr_matrix[Any]
+    base: scipy.sparse.csr_matrix[Any]
+    aside: scipy.sparse.csr_matrix[Any]
 
     @classmethod
     def none(cls, n: int) -> PairSums:
@@ -45,7 +45,7 @@ class PairSums:
         """How many items there are."""
         return int(self.base.shape[0])
 
-    def plus(self, change: sp.csr_matrix[Any]) -> PairSums:
+    def plus(self, change: scipy.sparse.csr_matrix[Any]) -> PairSums:
         """With `change` added, int64 (m, m) for m >= n items; the first n are those that were there."""
         n = change.shape[0]
         aside = _sum(grown(self.aside, n), change)
@@ -53,7 +53,7 @@ class PairSums:
             return PairSums(_sum(grown(self.base, n), aside), _empty(n))
         return PairSums(grown(self.base, n), aside)
 
-    def total(self, least: int = 1) -> sp.csr_matrix[Any]:
+    def total(self, least: int = 1) -> scipy.sparse.csr_matrix[Any]:
         """The sums, int64 (n, n).
 
         `least` is what one supporting event adds at least; a sum below it is what rounding on another machine left of
@@ -76,16 +76,18 @@ class PairSums:
         return cls(_opened(folder / "base", n), _opened(folder / "aside", n))
 
 
-def summed(rows: I32, columns: I32, numbers: I64, n: int) -> sp.csr_matrix[Any]:
+def summed(rows: I32, columns: I32, numbers: I64, n: int) -> scipy.sparse.csr_matrix[Any]:
     """Whole numbers at places that may occur more than once, added up: int64 (n, n)."""
-    total: sp.csr_matrix[Any] = sp.csr_matrix((numbers, (rows, columns)), shape=(n, n), dtype=np.int64)
+    total: scipy.sparse.csr_matrix[Any] = scipy.sparse.csr_matrix(
+        (numbers, (rows, columns)), shape=(n, n), dtype=np.int64
+    )
     total.sum_duplicates()
     if total.nnz and (total.data.max() > LARGEST or total.data.min() < -LARGEST):
         raise LearnError("the co-occurrence count of two items is too large", tip="train on fewer events")
     return total
 
 
-def added(parts: Iterable[sp.csr_matrix[Any]], n: int) -> sp.csr_matrix[Any]:
+def added(parts: Iterable[scipy.sparse.csr_matrix[Any]], n: int) -> scipy.sparse.csr_matrix[Any]:
     """The sum of several, int64 (n, n)."""
     total = _empty(n)
     for part in parts:
@@ -93,23 +95,25 @@ def added(parts: Iterable[sp.csr_matrix[Any]], n: int) -> sp.csr_matrix[Any]:
     return total
 
 
-def where(matrix: sp.csr_matrix[Any], kept: npt.NDArray[np.bool_]) -> sp.csr_matrix[Any]:
+def where(matrix: scipy.sparse.csr_matrix[Any], kept: npt.NDArray[np.bool_]) -> scipy.sparse.csr_matrix[Any]:
     """A sorted matrix with the `kept` of its entries."""
     starts = np.concatenate(([0], np.cumsum(kept)))[matrix.indptr].astype(np.int64)
     return _csr(matrix.data[kept], matrix.indices[kept], starts)
 
 
-def _empty(n: int) -> sp.csr_matrix[Any]:
+def _empty(n: int) -> scipy.sparse.csr_matrix[Any]:
     return _csr(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(n + 1, np.int64))
 
 
-def _csr(data: npt.NDArray[Any], columns: npt.NDArray[Any], starts: npt.NDArray[Any]) -> sp.csr_matrix[Any]:
-    made: sp.csr_matrix[Any] = sp.csr_matrix((data, columns, starts), shape=(len(starts) - 1, len(starts) - 1))
+def _csr(data: npt.NDArray[Any], columns: npt.NDArray[Any], starts: npt.NDArray[Any]) -> scipy.sparse.csr_matrix[Any]:
+    made: scipy.sparse.csr_matrix[Any] = scipy.sparse.csr_matrix(
+        (data, columns, starts), shape=(len(starts) - 1, len(starts) - 1)
+    )
     made.has_canonical_format = True
     return made
 
 
-def grown(matrix: sp.csr_matrix[Any], n: int) -> sp.csr_matrix[Any]:
+def grown(matrix: scipy.sparse.csr_matrix[Any], n: int) -> scipy.sparse.csr_matrix[Any]:
     """The same with further items at its end, sharing the arrays."""
     more = n - matrix.shape[0]
     if not more:
@@ -117,17 +121,17 @@ def grown(matrix: sp.csr_matrix[Any], n: int) -> sp.csr_matrix[Any]:
     return _csr(matrix.data, matrix.indices, np.r_[matrix.indptr, np.repeat(matrix.indptr[-1:], more)])
 
 
-def _sum(one: sp.csr_matrix[Any], other: sp.csr_matrix[Any]) -> sp.csr_matrix[Any]:
+def _sum(one: scipy.sparse.csr_matrix[Any], other: scipy.sparse.csr_matrix[Any]) -> scipy.sparse.csr_matrix[Any]:
     if not one.nnz or not other.nnz:
         return one if one.nnz else other
-    total: sp.csr_matrix[Any] = one + other
+    total: scipy.sparse.csr_matrix[Any] = one + other
     total.eliminate_zeros()
     if total.nnz and (total.data.max() > LARGEST or total.data.min() < -LARGEST):
         raise LearnError("the co-occurrence count of two items is too large", tip="train on fewer events")
     return total
 
 
-def _opened(folder: Path, n: int) -> sp.csr_matrix[Any]:
+def _opened(folder: Path, n: int) -> scipy.sparse.csr_matrix[Any]:
     starts, items, sums = (open_array(folder / f"{name}.npy") for name in ("starts", "items", "sums"))
     if len(starts) != n + 1 or len(items) != len(sums) or int(starts[-1]) != len(items):
         raise BundleCorrupt(f"the arrays in {folder} do not match each other")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
-import scipy.sparse as sp
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.search_space import Space
 from tidemill.models.learners.additive_counts import CountedLists, RecentEvents
@@ -54,7 +54,7 @@ def cosine_lists(shrinkage: float, neighbours: int) -> CountedLists:
     return CountedLists(CommonSettings(), lists)
 
 
-def cosine_matrix(events: Interactions, *, shrinkage: float) -> sp.csr_matrix[Any]:
+def cosine_matrix(events: Interactions, *, shrinkage: float) -> scipy.sparse.csr_matrix[Any]:
     """float32 (n_items, n_items): cosine · common / (common + shrinkage), the diagonal empty."""
     return CommonCounts.from_interactions(events).cosine(events.items, shrinkage=shrinkage)
 
@@ -99,11 +99,11 @@ class CommonCounts:
         change.sort_indices()
         return CommonCounts(tally, self.pairs.plus(change))
 
-    def matrix(self, items: Sequence[str]) -> sp.csr_matrix[Any]:
+    def matrix(self, items: Sequence[str]) -> scipy.sparse.csr_matrix[Any]:
         """int64 (n_items, n_items) for `items`: how many users took both; with the diagonal."""
         return self.tally.aligned(self.pairs.total(), items)
 
-    def cosine(self, items: Sequence[str], *, shrinkage: float) -> sp.csr_matrix[Any]:
+    def cosine(self, items: Sequence[str], *, shrinkage: float) -> scipy.sparse.csr_matrix[Any]:
         """float32 (n_items, n_items) for `items`: cosine · common / (common + shrinkage), the diagonal empty."""
         common = self.matrix(items)
         norm = np.sqrt(np.maximum(common.diagonal(), 1))
@@ -124,15 +124,17 @@ class CommonCounts:
         return cls(tally, PairSums.open(folder / "common", tally.n_items))
 
 
-def _with(matrix: sp.csr_matrix[Any], data: F32) -> sp.csr_matrix[Any]:
+def _with(matrix: scipy.sparse.csr_matrix[Any], data: F32) -> scipy.sparse.csr_matrix[Any]:
     """A matrix with other entries at the same places."""
-    made: sp.csr_matrix[Any] = sp.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+    made: scipy.sparse.csr_matrix[Any] = scipy.sparse.csr_matrix(
+        (data, matrix.indices, matrix.indptr), shape=matrix.shape
+    )
     return made
 
 
-def _shared(events: Interactions, place: I32, n: int) -> sp.csr_matrix[Any]:
+def _shared(events: Interactions, place: I32, n: int) -> scipy.sparse.csr_matrix[Any]:
     users = taken_by(events, place, n)
     users = users[np.diff(users.indptr) <= LONGEST]
-    common: sp.csr_matrix[Any] = (users.T @ users).tocsr()
+    common: scipy.sparse.csr_matrix[Any] = (users.T @ users).tocsr()
     common.sort_indices()
     return common

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.errors import BundleCorrupt, LearnError
 from tidemill.models.formats.arrays import open_array, write_array
@@ -81,7 +81,7 @@ class ItemTally:
         into[places[places >= 0]] = np.flatnonzero(places >= 0)
         return into
 
-    def aligned(self, matrix: sp.csr_matrix[Any], items: Sequence[str]) -> sp.csr_matrix[Any]:
+    def aligned(self, matrix: scipy.sparse.csr_matrix[Any], items: Sequence[str]) -> scipy.sparse.csr_matrix[Any]:
         """A matrix over the places of this tally (n_items, n_items) as one over `items`, which may be fewer or more."""
         into = self.into(items)
         if into is None:
@@ -90,7 +90,7 @@ class ItemTally:
         rows, columns = into[found.row], into[found.col]
         kept = (rows >= 0) & (columns >= 0)
         entries, shape = (found.data[kept], (rows[kept], columns[kept])), (len(items), len(items))
-        moved: sp.csr_matrix[Any] = sp.csr_matrix(entries, shape=shape)
+        moved: scipy.sparse.csr_matrix[Any] = scipy.sparse.csr_matrix(entries, shape=shape)
         moved.sort_indices()
         return moved
 

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.errors import BundleCorrupt, FormatTooNew, LearnError
 from tidemill.models.formats.arrays import open_array, write_array
@@ -89,7 +89,7 @@ class _Span:
     pairs: PairSums
     taken: I64  # (n_items or fewer)
 
-    def plus(self, pairs: sp.csr_matrix[Any], taken: I64) -> _Span:
+    def plus(self, pairs: scipy.sparse.csr_matrix[Any], taken: I64) -> _Span:
         both = taken.copy()
         both[: len(self.taken)] += self.taken
         if both.max(initial=0) > LARGEST:
@@ -123,7 +123,7 @@ class PairCounts:
         without events is in neither. The cost is that of these events, not that of the counts.
         """
         tally = self.tally.changed(before, after)
-        parts: dict[int, list[tuple[sp.csr_matrix[Any], I64]]] = {}
+        parts: dict[int, list[tuple[scipy.sparse.csr_matrix[Any], I64]]] = {}
         for events, sign in ((after, 1), (before, -1)):
             for number, pairs, taken in _counted(events, tally.places(events.items), tally.n_items, self.settings):
                 parts.setdefault(number, []).append((sign * pairs, sign * taken))
@@ -157,7 +157,7 @@ class PairCounts:
         power: float = 1.0,
         trend: float = 0.0,
         recent: npt.NDArray[Any] | None = None,
-    ) -> sp.csr_matrix[Any]:
+    ) -> scipy.sparse.csr_matrix[Any]:
         """float32 (n_items, n_items) for `items`: row i weighs the items that go with item i; the diagonal is empty.
 
         Items that are not in the counts have nothing; what is in the counts and not in `items` is left out. `as_of` is
@@ -177,19 +177,21 @@ class PairCounts:
             if recent is None or len(recent) != len(items):
                 raise LearnError("a trend needs the recent events of each item")
             both.data *= (((recent + TREND[0]) / (frequency + TREND[1])) ** trend)[both.indices]
-        single: sp.csr_matrix[Any] = both.astype(np.float32)
+        single: scipy.sparse.csr_matrix[Any] = both.astype(np.float32)
         single.eliminate_zeros()
         single.sort_indices()
         return single
 
-    def _forward(self, items: Sequence[str], as_of: int) -> sp.csr_matrix[Any]:
+    def _forward(self, items: Sequence[str], as_of: int) -> scipy.sparse.csr_matrix[Any]:
         """float64 (n_items, n_items) for `items`: the weights of "the column's item was taken after the row's"."""
         n = self.tally.n_items
-        total: sp.csr_matrix[Any] = sp.csr_matrix((n, n))
+        total: scipy.sparse.csr_matrix[Any] = scipy.sparse.csr_matrix((n, n))
         for number, span in sorted(self._spans.items()):
             whole = grown(span.pairs.total(self.settings.least), n)
             weights = whole.data * (self.settings.decay(number, as_of) / UNIT)
-            part: sp.csr_matrix[Any] = sp.csr_matrix((weights, whole.indices, whole.indptr), shape=(n, n))
+            part: scipy.sparse.csr_matrix[Any] = scipy.sparse.csr_matrix(
+                (weights, whole.indices, whole.indptr), shape=(n, n)
+            )
             total = total + part if total.nnz else part
         return self.tally.aligned(total, items)
 
@@ -245,7 +247,7 @@ def cooccurrence_matrix(
     power: float = 1.0,
     trend: float = 0.0,
     trend_days: int = 90,
-) -> sp.csr_matrix[Any]:
+) -> scipy.sparse.csr_matrix[Any]:
     """float32 (n_items, n_items): row i weighs the items that go with item i; the diagonal is empty.
 
     `trend_days` are the last days before `as_of` whose events a `trend` looks at.
@@ -269,14 +271,14 @@ def cooccurrence_matrix(
 
 def _counted(
     events: Interactions, place: I32, n: int, settings: PairSettings
-) -> list[tuple[int, sp.csr_matrix[Any], I64]]:
+) -> list[tuple[int, scipy.sparse.csr_matrix[Any], I64]]:
     """By span: pairs int64 (n, n) of "the column's item was taken after the row's", and how often each was taken."""
     if not len(events):
         return []
     item = place[events.item]
     number, fresh = settings.spans(events.time)
     numbers = np.unique(number).tolist()
-    totals: dict[int, sp.csr_matrix[Any]] = {}
+    totals: dict[int, scipy.sparse.csr_matrix[Any]] = {}
     waiting: list[tuple[I64, I32, I32, I64]] = []
     longest = int(np.diff(events.starts).max(initial=0))
     for lag in range(1, min(settings.max_lag, longest - 1) + 1):
@@ -298,7 +300,10 @@ def _counted(
 
 
 def _add_up(
-    totals: dict[int, sp.csr_matrix[Any]], waiting: list[tuple[I64, I32, I32, I64]], numbers: list[int], n: int
+    totals: dict[int, scipy.sparse.csr_matrix[Any]],
+    waiting: list[tuple[I64, I32, I32, I64]],
+    numbers: list[int],
+    n: int,
 ) -> None:
     """Add the pairs that wait to the sums of their spans."""
     if not waiting:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.search_space import Space
 from tidemill.models.learners.learner import Capabilities, LearnerSpec
@@ -79,7 +79,7 @@ def spectral_vectors(
     users = users[np.diff(users.indptr) > 1]
     degrees = np.maximum(users.sum(axis=0).A1, 1.0) + smoothing  # (n_items)
     sizes = np.maximum(users.sum(axis=1).A1, 1.0) + smoothing  # (n_users)
-    normal = (sp.diags_array(sizes**-0.5) @ users @ sp.diags_array(degrees**-item_power)).tocsr()
+    normal = (scipy.sparse.diags_array(sizes**-0.5) @ users @ scipy.sparse.diags_array(degrees**-item_power)).tocsr()
     axes, strength = truncated_svd(normal, factors)  # (n_items, k), (k)
     counts = (strength / strength.max(initial=1e-300)) ** gain
     encoder = axes * degrees[:, None] ** -item_power * counts

@@ -13,9 +13,7 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.linalg import eigh, qr, svd
-from scipy.sparse.linalg import LinearOperator, eigsh
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.models.recommender.interactions import F32, F64
 
@@ -26,11 +24,9 @@ EXACT, ENTRIES = 128, 1_000_000
 ROUNDS, BESIDE = 4, 32
 #: Singular values below this share of the largest are rounding.
 _NOTHING = 1e-9
-#: What random vectors are drawn from; SciPy before 1.17 has no such argument and draws the same ones each time.
-_SEEDED: dict[str, Any] = {"rng": 1} if "rng" in signature(eigsh).parameters else {}
 
 
-def truncated_svd(matrix: sp.csr_matrix[Any], factors: int) -> tuple[F64, F64]:
+def truncated_svd(matrix: scipy.sparse.csr_matrix[Any], factors: int) -> tuple[F64, F64]:
     """`(axes, strength)`: float64 (n_columns, k) and (k), largest first, the same each time.
 
     The largest entry of each axis is positive. k is below `factors` where the matrix has a lower rank; a matrix without
@@ -46,31 +42,33 @@ def truncated_svd(matrix: sp.csr_matrix[Any], factors: int) -> tuple[F64, F64]:
     return axes * signs, strength
 
 
-def _by_lanczos(matrix: sp.csr_matrix[Any], k: int) -> tuple[F64, F64]:
+def _by_lanczos(matrix: scipy.sparse.csr_matrix[Any], k: int) -> tuple[F64, F64]:
     """As SciPy's `svds` does it, which does not hand a seed on: a matrix with few different singular values makes the
     iteration begin anew from random vectors, and the axes then differ from one call to the next.
     """
     exact = matrix.astype(np.float64)
     wide = exact.shape[0] <= exact.shape[1]
     one, other = (exact, exact.T.tocsr()) if wide else (exact.T.tocsr(), exact)  # one: (n, m) with n <= m
-    gram = LinearOperator((one.shape[0],) * 2, matvec=lambda x: one @ (other @ x), dtype=np.float64)
+    gram = scipy.sparse.linalg.LinearOperator((one.shape[0],) * 2, matvec=lambda x: one @ (other @ x), dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(one.shape[0])
-    _, found = eigsh(gram, k=k, v0=start, **_SEEDED)
-    basis, _ = qr(found, mode="economic")
-    left, strength, right = svd(other @ basis, full_matrices=False)  # (m, k), (k), (k, k)
+    # The seed of further random vectors; SciPy before 1.17 has no such argument and draws the same ones each time.
+    seeded: dict[str, Any] = {"rng": 1} if "rng" in signature(scipy.sparse.linalg.eigsh).parameters else {}
+    _, found = scipy.sparse.linalg.eigsh(gram, k=k, v0=start, **seeded)
+    basis, _ = scipy.linalg.qr(found, mode="economic")
+    left, strength, right = scipy.linalg.svd(other @ basis, full_matrices=False)  # (m, k), (k), (k, k)
     axes = left if wide else basis @ right.T
     kept = strength > _NOTHING
     return np.asarray(axes[:, kept]), np.asarray(strength[kept])
 
 
-def _by_blocks(matrix: sp.csr_matrix[Any], k: int) -> tuple[F64, F64]:
+def _by_blocks(matrix: scipy.sparse.csr_matrix[Any], k: int) -> tuple[F64, F64]:
     single = matrix.astype(np.float32)
     turned = single.T.tocsr()
     block = np.random.default_rng(0).standard_normal((matrix.shape[0], k + _beside(k)), np.float32)
     for _ in range(ROUNDS):
         block = _orthonormal(single @ (turned @ block))  # (n_rows, <= k + beside)
     seen = turned @ block  # (n_columns, <= k + beside): the matrix as this block sees it
-    values, mix = eigh(seen.T.astype(np.float64) @ seen)
+    values, mix = scipy.linalg.eigh(seen.T.astype(np.float64) @ seen)
     best = np.argsort(-values, kind="stable")[:k]
     strength = np.sqrt(np.maximum(values[best], 0.0))
     kept = strength > max(_NOTHING, 1e-4 * float(strength.max()))  # float32 knows no smaller ones
@@ -83,7 +81,7 @@ def _beside(k: int) -> int:
 
 def _orthonormal(block: F32) -> F32:
     """An orthonormal basis of the columns, by their Gram matrix: a quarter of the cost of a QR decomposition."""
-    values, mix = eigh(block.T @ block)
+    values, mix = scipy.linalg.eigh(block.T @ block)
     kept = values > values[-1] * 1e-6
     basis: F32 = block @ (mix[:, kept] * values[kept] ** -0.5)
     return basis

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.models.recommender.item_lists import ItemLists
 
@@ -18,11 +18,11 @@ from tidemill.models.recommender.item_lists import ItemLists
 WIDTH = 20
 
 
-def two_hop_weights(matrix: sp.csr_matrix[Any]) -> sp.csr_matrix[Any]:
+def two_hop_weights(matrix: scipy.sparse.csr_matrix[Any]) -> scipy.sparse.csr_matrix[Any]:
     """float32 (n_items, n_items): the chance that a walk of two steps from the row's item ends at the column's."""
     step = ItemLists.from_matrix(matrix, WIDTH).matrix()
     mass = np.asarray(step.sum(axis=1)).ravel()
     step.data = step.data / np.repeat(np.where(mass > 0, mass, 1), np.diff(step.indptr)).astype(np.float32)
-    walked: sp.csr_matrix[Any] = (step @ step).tocsr()
+    walked: scipy.sparse.csr_matrix[Any] = (step @ step).tocsr()
     walked.sort_indices()
     return walked

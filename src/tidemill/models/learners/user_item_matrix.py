@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.models.recommender.interactions import I32, Interactions
 
@@ -13,17 +13,17 @@ from tidemill.models.recommender.interactions import I32, Interactions
 LONGEST = 1_000
 
 
-def user_item_matrix(events: Interactions) -> sp.csr_matrix[Any]:
+def user_item_matrix(events: Interactions) -> scipy.sparse.csr_matrix[Any]:
     """float32 (n_users, n_items), 1 where the user has the item."""
     everything = np.arange(events.n_items, dtype=np.int32)
-    single: sp.csr_matrix[Any] = taken_by(events, everything, events.n_items).astype(np.float32)
+    single: scipy.sparse.csr_matrix[Any] = taken_by(events, everything, events.n_items).astype(np.float32)
     return single
 
 
-def taken_by(events: Interactions, place: I32, n: int) -> sp.csr_matrix[Any]:
+def taken_by(events: Interactions, place: I32, n: int) -> scipy.sparse.csr_matrix[Any]:
     """int64 (n_users, n): 1 where the user has the item; `place` says where each item lies among the n."""
     ones = np.ones(len(events), np.int64)
-    matrix = sp.csr_matrix((ones, (events.user, place[events.item])), shape=(events.n_users, n))
+    matrix = scipy.sparse.csr_matrix((ones, (events.user, place[events.item])), shape=(events.n_users, n))
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return matrix

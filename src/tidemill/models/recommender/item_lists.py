@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.models.formats.arrays import open_array, write_array
 from tidemill.models.recommender.interactions import F32, I32, I64
@@ -31,7 +31,7 @@ class ItemLists:
         return len(self.starts) - 1
 
     @classmethod
-    def from_matrix(cls, matrix: sp.csr_matrix[Any], neighbours: int, *, signed: bool = False) -> ItemLists:
+    def from_matrix(cls, matrix: scipy.sparse.csr_matrix[Any], neighbours: int, *, signed: bool = False) -> ItemLists:
         """The `neighbours` largest positive entries of each row of a square matrix, the diagonal left out.
 
         With `signed`, the largest by magnitude instead.
@@ -52,9 +52,9 @@ class ItemLists:
         kept = np.bincount(rows, minlength=matrix.shape[0])
         return cls(np.concatenate(([0], np.cumsum(kept))).astype(np.int64), columns, values)
 
-    def matrix(self) -> sp.csr_matrix[Any]:
+    def matrix(self) -> scipy.sparse.csr_matrix[Any]:
         """The lists as a sparse matrix (n_items, n_items)."""
-        return sp.csr_matrix((self.weights, self.items, self.starts), shape=(self.n_items, self.n_items))
+        return scipy.sparse.csr_matrix((self.weights, self.items, self.starts), shape=(self.n_items, self.n_items))
 
     def fold_in(self, history: list[int], weights: list[float]) -> tuple[I32, F32, I32]:
         """Entries of the lists of a history's items: item, its weighted share, and which history item gave it.

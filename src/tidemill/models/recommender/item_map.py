@@ -12,7 +12,7 @@ from functools import cached_property
 from importlib import util
 
 import numpy as np
-from scipy.sparse.linalg import svds
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.errors import LearnError, UnknownName, nearest
 from tidemill.models.recommender.interactions import F32, I32
@@ -123,7 +123,7 @@ def _axes(lists: ItemLists) -> F32:
     k = min(AXES, min(both.shape) - 1)
     if k < 1 or both.nnz == 0:
         return np.zeros((lists.n_items, 1), np.float32)
-    left, strength, _ = svds(both, k=k, v0=np.random.default_rng(0).standard_normal(both.shape[0]))
+    left, strength, _ = scipy.sparse.linalg.svds(both, k=k, v0=np.random.default_rng(0).standard_normal(both.shape[0]))
     order = np.argsort(-strength, kind="stable")
     left, strength = left[:, order], strength[order]
     signs = np.sign(left[np.abs(left).argmax(axis=0), np.arange(k)])

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
-from scipy.linalg import lapack
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.errors import LearnError
 from tidemill.models.formats.arrays import open_array, rows_at, write_array
@@ -42,7 +41,7 @@ class Vectors:
         """The user vector, float32 (n_factors), of a history of item codes and their weights."""
         return np.asarray(weights, np.float32) @ self.encoder[history]
 
-    def users(self, histories: sp.csr_matrix[Any]) -> F32:
+    def users(self, histories: scipy.sparse.csr_matrix[Any]) -> F32:
         """User vectors, float32 (n_users, n_factors), of many weighted histories (n_users, n_items)."""
         return np.asarray(histories @ self.encoder, np.float32)
 
@@ -106,7 +105,7 @@ class Factors:
             return np.asarray(_solved(system, value) @ spread, np.float32)
         return np.asarray(_solved(self._long(taken, weight), value @ taken), np.float32)
 
-    def users(self, histories: sp.csr_matrix[Any]) -> F32:
+    def users(self, histories: scipy.sparse.csr_matrix[Any]) -> F32:
         """User vectors, float32 (n_users, d), of many weighted histories (n_users, n_items)."""
         vectors = np.zeros((histories.shape[0], self.items.shape[1]), np.float32)
         ends = histories.indptr
@@ -162,7 +161,9 @@ class Factors:
 
 
 def _solved(system: F32, wanted: npt.NDArray[Any]) -> F32:
-    _, _, found, failed = lapack.sgesv(system, wanted)  # np.linalg.solve, without its checks of a small array
+    _, _, found, failed = scipy.linalg.lapack.sgesv(
+        system, wanted
+    )  # np.linalg.solve, without its checks of a small array
     if failed:
         raise LearnError("the equations of a user's vector have no solution", tip="train with a larger `l2`")
     answer: F32 = found
