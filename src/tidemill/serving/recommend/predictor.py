@@ -150,9 +150,17 @@ class Predictor:
         return _json(features).decode()
 
     def warm_up(self) -> None:
-        """Recommend for an unknown user, by slate and by fallback: a release that fails here must not go live."""
-        for off in (False, True):
-            prepared = self.prepare(RecommendationRequest("a" * 26, 20), off=off)
+        """Recommend for an unknown user, by slate and by fallback, and for one with a history of one item.
+
+        A release that fails here must not go live.
+        """
+        unknown = self.prepare(RecommendationRequest("a" * 26, 20))
+        history = UserHistory(self._recommender.items[:1], [unknown.as_of] * len(self._recommender.items[:1]))
+        for prepared in (
+            unknown,
+            msgspec.structs.replace(unknown, off=True),
+            msgspec.structs.replace(unknown, history=history),
+        ):
             self.answer(prepared)
             self.features(prepared)
 
