@@ -1,9 +1,9 @@
 """Write docs/reference/ from the code: commands, settings, errors, ports and the public API.
 
     .venv/bin/python docs/make_reference.py            writes the pages
-    .venv/bin/python docs/make_reference.py --check    says which pages are out of date, and exits with 1
+    .venv/bin/python docs/make_reference.py --check    lists the pages that are out of date, and exits with 1 if any
 
-What these pages say is said in the code: in option helps, in a setting's description, in a docstring. Mend it there.
+The text comes from the code: option help, descriptions of settings, docstrings. Correct it there.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from tidemill.serving.http.error_responses import STATUS
 FOLDER = Path(__file__).resolve().parent / "reference"
 PACKAGE = Path(tidemill.__file__).parent
 
-#: The rooms in the order in which data flows.
+#: The folders of the package in the order in which data flows.
 ROOMS = (
     "core", "sources", "lake", "checks", "features", "models", "training", "release", "serving", "feedback",
     "governance", "loop", "console", "cli", "backends", "testing",
 )  # fmt: skip
-#: Port -> the setting that chooses its back-end, and the entry-point group that back-ends come in by.
+#: Port -> the setting that selects its back-end, and the entry-point group of its back-ends.
 PORTS = {
     "Tables": ("lake", "tables"),
     "Engine": ("engine", "engine"),
@@ -51,24 +51,24 @@ PORTS = {
     "Leases": ("leases", "leases"),
     "Source": ("sources.STREAM", "sources"),
 }
-_NOTE = "*Made from the code by `docs/make_reference.py`; changes made here are lost.*"
+_NOTE = "*Generated from the code by `docs/make_reference.py`; do not edit.*"
 
 
 def pages() -> dict[str, str]:
     """File name -> content of every page."""
-    made = {
+    texts = {
         "commands.md": "\n".join(commands()),
         "settings.md": "\n".join(settings()),
         "errors.md": "\n".join(errors()),
         "ports.md": "\n".join(port_pages()),
         "api.md": "\n".join(api()),
     }
-    found = {name: _tidy(text) for name, text in made.items()}
-    return found | {"tidemill.schema.json": json.dumps(json_schema(), indent=2) + "\n"}
+    tidied = {name: _tidy(text) for name, text in texts.items()}
+    return tidied | {"tidemill.schema.json": json.dumps(json_schema(), indent=2) + "\n"}
 
 
 def _tidy(text: str) -> str:
-    """Without blanks at line ends and without more than one empty line in a row."""
+    """Text without trailing blanks and consecutive empty lines."""
     lines = [line.rstrip() for line in text.strip().split("\n")]
     kept = [line for before, line in zip(["#", *lines], lines, strict=False) if line or before]
     return "\n".join(kept) + "\n"
@@ -114,10 +114,10 @@ def settings() -> Iterator[str]:
     """tidemill.toml: every key of a profile."""
     parts = json_schema()["$defs"]
     yield f"# Settings\n\n{_NOTE}\n"
-    yield "`tidemill.toml` lies beside `mill.py`. It has a table for each profile; `laptop` is the default one, and an"
-    yield "empty or missing file is that profile with all defaults. An argument wins over `TIDEMILL_<KEY>__<SUB>`, that"
-    yield "over the file, the file over the default. `tidemill status --settings` shows each value and its origin.\n"
-    yield "Editors can check the file against [tidemill.schema.json](tidemill.schema.json).\n"
+    yield "`tidemill.toml` is in the folder of `mill.py`. It has a table for each profile; `laptop` is the default."
+    yield "An empty or missing file is that profile with all defaults. Precedence: argument, environment variable"
+    yield "`TIDEMILL_<KEY>__<SUB>`, file, default. `tidemill status --settings` shows each value and its origin.\n"
+    yield "Editors can validate the file with [tidemill.schema.json](tidemill.schema.json).\n"
     yield "| key | type | default | |\n|---|---|---|---|"
     yield from _keys(parts["Profile"], "")
     yield "\n## Under `serve`\n\n| key | type | default | |\n|---|---|---|---|"
@@ -137,8 +137,8 @@ def _kind(about: dict[str, Any]) -> str:
     if "enum" in about:
         return " or ".join(f"`{value}`" for value in about["enum"])
     if about.get("type") == "object":
-        return "name = text"
-    return {"string": "text", "integer": "whole number", "number": "number"}[about["type"]]
+        return "table of strings"
+    return {"string": "string", "integer": "integer", "number": "number"}[about["type"]]
 
 
 # ---- errors
@@ -155,11 +155,11 @@ def error_classes() -> list[type[TidemillError]]:
 
 
 def errors() -> Iterator[str]:
-    """The error tree: code, name, builtin, HTTP status and what to do."""
+    """The error tree: code, name, builtin base class, HTTP status and remedy."""
     yield f"# Errors\n\n{_NOTE}\n"
-    yield "Every refusal carries a code. `tidemill help TM302` prints what stands here. Under each heading stand the"
-    yield "builtin that the class also is, so that `except FileNotFoundError` works as well, and the status with which"
-    yield "the server answers it. An error without a status here is a 500 when it happens inside a request.\n"
+    yield "Every error has a code. `tidemill help TM302` prints the text of this page. Below each heading are the"
+    yield "builtin base class, so that for example `except FileNotFoundError` works as well, and the HTTP status of the"
+    yield "response. An error without a status here is a 500 when it occurs in a request.\n"
     for error in error_classes():
         bases = [base for base in error.__bases__ if base.__module__ == "builtins" and base is not Exception]
         heading = "##" if error is TidemillError or TidemillError in error.__bases__ else "###"
@@ -176,22 +176,22 @@ def errors() -> Iterator[str]:
 
 
 def port_pages() -> Iterator[str]:
-    """The ports, their methods, and what fills them."""
+    """The ports, their methods, and their back-ends."""
     yield f"# Ports\n\n{_NOTE}\n"
     yield inspect.cleandoc(ports.__doc__ or "") + "\n"
-    yield "| port | setting | entry points | filled by |\n|---|---|---|---|"
+    yield "| port | setting | entry points | back-ends |\n|---|---|---|---|"
     for name, (setting, group) in PORTS.items():
         filled = ", ".join(f"`{point.name}`" for point in sorted(metadata.entry_points(group=f"tidemill.{group}")))
         yield f"| [{name}](#{name.lower()}) | `{setting}` | `tidemill.{group}` | {filled} |"
-    tree = ast.parse(inspect.getsource(ports))
-    for node in tree.body:
+    for name in ports.__all__:
+        (node,) = ast.parse(inspect.getsource(getattr(ports, name))).body
         if isinstance(node, ast.ClassDef):
             yield f"\n## {node.name}\n\n{ast.get_docstring(node) or ''}"
             for part in node.body:
-                if isinstance(part, ast.FunctionDef) and not part.name.startswith("_"):
+                if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) and not part.name.startswith("_"):
                     yield f"\n```python\n{_signature(part)}\n```\n\n{ast.get_docstring(part) or ''}"
     yield "\n## Failpoints\n"
-    yield "Numbered places at which a test may kill the process (`TIDEMILL_FAILPOINT=NAME` or `NAME:K`).\n"
+    yield "Numbered points at which a test can kill the process (`TIDEMILL_FAILPOINT=NAME` or `NAME:K`).\n"
     yield "| number | name |\n|---|---|"
     for number, name in FAILPOINTS.items():
         yield f"| {number} | `{name}` |"
@@ -201,10 +201,10 @@ def port_pages() -> Iterator[str]:
 
 
 def api() -> Iterator[str]:
-    """What `import tidemill as tm` offers, then each room's door."""
+    """The names of `import tidemill as tm`, then the public names of each folder."""
     yield f"# Public API\n\n{_NOTE}\n"
-    yield "The first part is what a project file uses. The second lists the door of each room, for those who build on"
-    yield "tidemill or read its code. What is not listed here may change without a word.\n\n## `import tidemill as tm`"
+    yield "The first part is for project files. The second lists the public names of each folder, for those who extend"
+    yield "tidemill or read its code. Anything not listed here may change without notice.\n\n## `import tidemill as tm`"
     for name in tidemill.__all__:
         yield from _member(f"tm.{name}", getattr(tidemill, name), whole=True)
     for room in ROOMS:
@@ -232,11 +232,11 @@ def _member(name: str, value: Any, *, whole: bool) -> Iterator[str]:
 
 
 def _learner_settings(value: Any) -> Iterator[str]:
-    """The settings of a learner, where `value` is the function that makes one."""
+    """The settings of a learner, if `value` is its factory function."""
     made = getattr(models, str(getattr(value, "__annotations__", {}).get("return", "")), None)
     if not (inspect.isclass(made) and issubclass(made, models.LearnerSpec) and "**settings" in _signature_of(value)):
         return
-    yield "\n| setting | type | | tried where left out |\n|---|---|---|---|"
+    yield "\n| setting | type | | values tried by default |\n|---|---|---|---|"
     kinds = setting_kinds(made)
     for name, (annotation, says) in _fields(made).items():
         kind = kinds[name].words or f"`{annotation}`"
@@ -268,7 +268,7 @@ def _methods(value: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def _fenced(text: str) -> str:
-    """A docstring whose examples stand in a block of their own."""
+    """A docstring with its examples in fenced blocks."""
     lines: list[str] = []
     inside = False
     for line in text.split("\n"):
@@ -284,7 +284,7 @@ def _fenced(text: str) -> str:
 
 
 def _signature_of(value: Any) -> str:
-    """The signature as it is written, without `self`; empty for what has none."""
+    """The signature as in the source, without `self`; empty if there is none."""
     node = _definition(value)
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return _signature(node, named=False)
@@ -321,19 +321,21 @@ def _cell(text: str) -> str:
 
 
 def stale() -> list[str]:
-    """The names of pages that differ from the code, or are too many."""
-    made = pages()
-    there = {path.name for path in FOLDER.glob("*")}
-    differ = [name for name, text in made.items() if name not in there or (FOLDER / name).read_text("utf-8") != text]
-    return sorted([*differ, *(there - set(made))])
+    """The names of pages that differ from the code, and of files that are not generated."""
+    generated = pages()
+    on_disk = {path.name for path in FOLDER.glob("*")}
+    differ = [
+        name for name, text in generated.items() if name not in on_disk or (FOLDER / name).read_text("utf-8") != text
+    ]
+    return sorted([*differ, *(on_disk - set(generated))])
 
 
 def main(arguments: list[str]) -> int:
-    """Write the pages, or with `--check` say which are out of date."""
+    """Write the pages, or with `--check` list those that are out of date."""
     if arguments == ["--check"]:
-        found = stale()
-        sys.stdout.write("".join(f"{name} is out of date\n" for name in found))
-        return 1 if found else 0
+        outdated = stale()
+        sys.stdout.write("".join(f"{name} is out of date\n" for name in outdated))
+        return 1 if outdated else 0
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, "utf-8")

@@ -11,7 +11,7 @@ from tidemill.backends.faiss_search import FaissSearch
 from tidemill.core.errors import BundleCorrupt
 from tidemill.core.ports import VectorSearch
 from tidemill.models.recommender.exact_search import ExactIndex, ExactSearch
-from tidemill.testing.search import SearchSuite, recall, skewed
+from tidemill.testing.vector_search import SearchSuite, recall, skewed
 
 
 class TestExact(SearchSuite):

@@ -10,7 +10,6 @@ import pytest
 from tidemill.backends.segment_events import SegmentEvents
 from tidemill.core.backend import BackendContext
 from tidemill.core.clock import FixedClock
-from tidemill.core.errors import SegmentDamaged
 from tidemill.core.ports import EventLog
 from tidemill.core.storage.segments import SegmentWriter, segment_files
 from tidemill.testing.event_log import EventLogSuite, payloads_of
@@ -33,10 +32,9 @@ class TestSmallSegments(EventLogSuite):
 class _ReadsByTheLastSegment(SegmentEvents):
     """Wrong: what a writer of an earlier segment adds is missed."""
 
-    def read(self, stream, after="", limit=10_000):
-        found = super().read(stream, after, limit)
-        last = after and max(after.split('"')[1::2], default="")
-        return type(found)(tuple(event for event in found.events if event.partition >= last), found.position)
+    def read(self, stream, after=None, limit=10_000):
+        found, last = super().read(stream, after or {}, limit), max(after or {}, default="")
+        return type(found)(tuple(event for event in found.events if event.partition >= last), found.positions)
 
 
 class _Wrong(EventLogSuite):
@@ -69,27 +67,31 @@ def test_a_torn_tail_is_passed_over_and_the_next_segment_goes_on(tmp_path: Path)
     found = log.read("reviews")
     assert [event.payload for event in found.events] == [b"one"]
     SegmentEvents(tmp_path, FixedClock(START + timedelta(days=1))).writer("reviews").write(b"three")
-    after = log.read("reviews", found.position)
+    after = log.read("reviews", found.positions)
     assert [event.payload for event in after.events] == [b"three"]
-    assert log.read("reviews", after.position).events == ()
+    assert log.read("reviews", after.positions).events == ()
 
 
-def test_damage_is_said(tmp_path: Path) -> None:
+def test_damage_is_reported_and_hides_no_other_partition(tmp_path: Path) -> None:
     log = SegmentEvents(tmp_path)
     log.writer("reviews").write(b"one", b"two")
     (path,) = segment_files(tmp_path / "reviews")
+    log.writer("reviews").write(b"three")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(SegmentDamaged, match="checksum"):
-        log.read("reviews")
+    found = log.read("reviews")
+    assert [event.payload for event in found.events] == [b"one", b"three"]
+    assert list(found.damaged) == [path.name] and "checksum" in found.damaged[path.name]
+    again = log.read("reviews", found.positions)
+    assert again.events == () and list(again.damaged) == [path.name]
 
 
 def test_segments_that_were_removed_leave_no_trace_in_a_position(tmp_path: Path) -> None:
     log = SegmentEvents(tmp_path)
     writer = log.writer("reviews")
     writer.write(b"one")
-    position = log.read("reviews").position
+    positions = log.read("reviews").positions
     for path in segment_files(tmp_path / "reviews"):
         path.unlink()
-    assert log.read("reviews", position).position == "{}"
+    assert log.read("reviews", positions).positions == {}

@@ -43,7 +43,7 @@ def test_its_last_ten_lines_dropped(ledger: Ledger, tmp_path: Path) -> None:
     connection = ledger._lines._file._connection
     connection.executescript("DROP TRIGGER no_delete; DELETE FROM lines WHERE seq > 10")
     cut = opened(tmp_path)
-    says = "line 20: an external copy of the head has it, but the ledger ends at line 10"
+    says = "entry 20: an external copy of the head has it, but the ledger ends at entry 10"
     assert verify_ledger(cut) == []
     assert [found.startswith(says) for found in verify_ledger(cut, tmp_path / "checkpoints")] == [True]
     assert [found.startswith(says) for found in verify_ledger(cut, None, [str(head)])] == [True]
@@ -57,11 +57,11 @@ def test_the_ledger_removed_and_begun_anew(ledger: Ledger, tmp_path: Path) -> No
     ledger._lines.close()
     (tmp_path / "ledger.sqlite").unlink()
     anew = opened(tmp_path)
-    assert verify_ledger(anew, None, [head])[0].startswith("line 3: an external copy of the head has it")
+    assert verify_ledger(anew, None, [head])[0].startswith("entry 3: an external copy of the head has it")
     for _ in range(4):
         anew.append("open")
     assert verify_ledger(anew, None, [head]) == [
-        "line 3: its hash differs from an external copy of the head: history was rewritten"
+        "entry 3: its hash differs from an external copy of the head: history was rewritten"
     ]
 
 
@@ -74,7 +74,7 @@ def test_an_older_copy_restored(ledger: Ledger, tmp_path: Path) -> None:
     newer.checkpoint(tmp_path / "checkpoints")
     newer._lines.close()
     shutil.copy(tmp_path / "old.sqlite", tmp_path / "ledger.sqlite")
-    assert verify_ledger(opened(tmp_path), tmp_path / "checkpoints")[0].startswith("line 2: ")
+    assert verify_ledger(opened(tmp_path), tmp_path / "checkpoints")[0].startswith("entry 2: ")
 
 
 def test_damaged_evidence_is_named_beside_the_rest(ledger: Ledger, tmp_path: Path) -> None:
@@ -85,4 +85,4 @@ def test_damaged_evidence_is_named_beside_the_rest(ledger: Ledger, tmp_path: Pat
     assert len(problems) == 3
     assert any(path.name in says for says in problems)
     assert any("no head" in says for says in problems)
-    assert any("line 9: an external copy of the head is not signed" in says for says in problems)
+    assert any("entry 9: an external copy of the head is not signed" in says for says in problems)

@@ -49,7 +49,7 @@ def went_through(done: Done, n: int) -> None:
     runs = [run for run in stores.runs.all("churn") if run.kind == "notebook"]
     assert sorted(run.state for run in runs) == ["finished"] * 3
     said = done.texts("printed")
-    assert "has the least log loss" in said and "customers" in done.texts("text/html") + done.texts("text/plain")
+    assert "has the lowest log loss" in said and "customers" in done.texts("text/html") + done.texts("text/plain")
     shown = done.texts("text/html") + done.texts("text/plain") + said
     assert all(run.name in shown for run in runs)
     assert all(run.metrics["auc"].value > 0.7 for run in runs if run.learner != "prior")

@@ -1,4 +1,4 @@
-"""A package outside the project fills two ports: one module, two entry points, and two lines of tidemill.toml."""
+"""A package outside the project fills three ports: one module, three entry points, three lines of tidemill.toml."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from conftest_loop import FIRST, Project, daily, new_project
 
 from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.errors import BackendMissing, LedgerMissing
-from tidemill.core.ports import Blobs, LatestWriter
+from tidemill.core.ports import Blobs, EventLog, LatestWriter
 from tidemill.core.settings import load
 from tidemill.loop.project.open_port import PortOpener, open_port
-from tidemill.testing import BlobsSuite, LatestSuite
+from tidemill.testing import BlobsSuite, EventLogSuite, LatestSuite
 
 PACKAGE = Path(__file__).parent / "toy_stores"
 TIDEMILL = str(Path(sys.executable).with_name("tidemill"))
@@ -44,10 +44,20 @@ class TestToyBlobs(BlobsSuite):
         return open_port("blobs", f"toy:{root}", root)
 
 
+class TestToyEvents(EventLogSuite):
+    def make(self, root: Path) -> EventLog:
+        sys.path[:0] = [] if str(PACKAGE) in sys.path else [str(PACKAGE)]  # the suite calls it in other processes
+        return open_port("events", f"toy:{root}", root)
+
+
 def toy_project(tmp_path: Path) -> Project:
     project = new_project(tmp_path)
     file = project.path / "tidemill.toml"
-    file.write_text(file.read_text().replace("[laptop]\n", '[laptop]\nlatest = "toy:rows"\nblobs = "toy:./shelf"\n', 1))
+    file.write_text(
+        file.read_text().replace(
+            "[laptop]\n", '[laptop]\nlatest = "toy:rows"\nblobs = "toy:./shelf"\nevents = "toy:posted"\n', 1
+        )
+    )
     project.write("reviews.csv", daily(20))
     return project
 
@@ -132,6 +142,10 @@ def test_command_line_server_and_console_use_what_the_urls_name(tmp_path: Path) 
         assert _post(f"{api}/v1/events/reviews", taken)["heeded"]
         with urllib.request.urlopen(f"{console}/features", timeout=30) as page:
             assert page.status == 200
+    report = command(project, "run", "--until", str(FIRST + timedelta(days=20)))
+    assert (report["arrived"], report["merged"]) == (1, 1)  # the posted event
+    assert command(project, "run", "--until", str(FIRST + timedelta(days=21)))["arrived"] == 0
+    assert not (project.path / ".tidemill" / "events").exists()
     assert (project.path / "rows" / "views.pickle").is_file()
     assert list((project.path / "shelf").glob("bundle*.tar"))
     assert not (project.path / ".tidemill" / "blobs").exists()

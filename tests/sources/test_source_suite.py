@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from source_reader import Review
 
+from tidemill.backends.segment_events import SegmentEvents
 from tidemill.core.clock import FixedClock, to_micros
 from tidemill.core.contract.contract import Contract
 from tidemill.core.records.posted_event import PostedEvent, SealedSubject, encode_event
@@ -66,7 +67,7 @@ class TestPostedEvents(_Reviews):
     """A segment of events for each day."""
 
     def make(self, root: Path) -> EventSource:
-        return EventSource(root / "events", self.contract, unseal=bytes)
+        return EventSource(SegmentEvents(root), "events", self.contract, unseal=bytes)
 
     def deliver(self, root: Path, day: int) -> None:
         writer = SegmentWriter(root / "events", FixedClock(datetime.combine(self.day(day), time(13), UTC)))

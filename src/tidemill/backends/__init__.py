@@ -1,5 +1,5 @@
-"""Back-ends: one file for each technology, found by entry point and chosen by URL.
+"""Back-ends: one module per technology, registered by entry point and selected by URL.
 
-A back-end implements a port of `tidemill.core.ports` and imports the core and its own client, nothing more. No code
-imports a back-end by name.
+A back-end implements a port of `tidemill.core.ports`. It imports only the core and its own client library, and no other
+code imports it by name.
 """

@@ -1,4 +1,4 @@
-"""Canonical Arrow form of rows: every engine returns the same types, so that a table does not depend on its engine."""
+"""Canonical Arrow types: every engine returns the same types, so that a table does not depend on its engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TIME = pa.timestamp("us", "UTC")
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
-    """The one type for everything that `kind` may stand for: text, whole number, number, instant, or lists of them.
+    """The canonical type for an Arrow type: text, integer, float, timestamp, or lists and structs of these.
 
     >>> plain(pa.large_string()), plain(pa.uint32()), plain(pa.list_(pa.float32()))
     (DataType(string), DataType(int64), ListType(list<item: double>))
@@ -34,11 +34,11 @@ def plain(kind: pa.DataType) -> pa.DataType:
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """The same columns in their plain types, without metadata, every one of them nullable."""
+    """The schema with canonical types, without metadata, and with all columns nullable."""
     return pa.schema([(field.name, plain(field.type)) for field in schema])
 
 
 def plain_rows(rows: pa.Table) -> pa.Table:
-    """The same rows in their plain types; a value that does not fit is an error, never another value."""
+    """The rows cast to canonical types. A value that does not fit raises an error; it is never changed."""
     schema = plain_schema(rows.schema)
     return rows if rows.schema.equals(schema, check_metadata=True) else rows.replace_schema_metadata().cast(schema)

@@ -1,9 +1,9 @@
-"""Versioned tables as Delta Lake, by delta-rs: any Delta reader sees the same versions.
+"""Versioned tables in Delta Lake format, written with delta-rs: any Delta reader sees the same versions.
 
-Files are written first, under names that carry the number of the commit they wait for, and a transaction id makes a
-commit count once. Facts that shaped this (deltalake 1.6): a repeated append through a *path* is accepted twice, a
-repeat on a *handle* opened before is rejected; a zero-length last log file opens silently with rows missing; logs of
-versions older than thirty days are deleted unless that is switched off.
+Files are written first, with the number of their later commit in the name, and a transaction id makes commits
+idempotent. Behaviour of deltalake 1.6 that shaped this: a repeated append through a *path* is accepted twice, a repeat
+through an already open *handle* is rejected; a zero-length last log file opens without an error and with rows missing;
+logs of versions older than thirty days are deleted unless that is switched off.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tidemill.core.ports import FileStamp, StagedFile, TableCommit
 from tidemill.core.records.ingest import FileEntry
 from tidemill.core.storage.durable_files import remove_durably, sync_file, sync_folder
 
-#: Rows of one data file at most: rewriting a file for a few changed rows stays bounded.
+#: Maximum rows per data file; bounds the cost of rewriting a file for a few changed rows.
 FILE_ROWS = 131_072
 _APP = "tidemill"
 _LOG = "_delta_log"
@@ -42,10 +42,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class DeltaTables:
-    """Delta tables in the folders of `root`.
+    """Delta tables in the subfolders of `root`.
 
-    Handles are kept between commits, so that a commit costs no reading of the log; a handle that another writer has
-    overtaken is refused by delta-rs and becomes `StaleWriter`.
+    Handles are cached between commits, so that a commit does not read the log. delta-rs rejects a commit through an
+    outdated handle, which raises `StaleWriter`.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -114,7 +114,7 @@ class DeltaTables:
             raise StaleWriter(f"table `{table}` is at version {handle.version()}, but {base} was expected")
         try:
             handle.create_write_transaction(
-                # An overwrite drops all files by itself and takes the new columns.
+                # An overwrite removes all existing files and replaces the schema.
                 [*self._adds(table, add, schema), *(() if schema else self._removes(table, remove))],
                 "overwrite" if schema else "append",
                 Schema.from_arrow(schema) if schema else handle.schema(),
@@ -129,11 +129,11 @@ class DeltaTables:
             self._handles.pop(table, None)
             raise StaleWriter(f"another writer committed to table `{table}` after version {base}") from error
         self._make_durable(table, base + 1)
-        if schema:  # a handle keeps the columns that it was opened with
+        if schema:  # an open handle does not see a changed schema
             self._handles.pop(table)
             self._schemas.pop(table, None)
         else:
-            handle.update_incremental()  # a handle does not follow its own commit
+            handle.update_incremental()  # an open handle does not see its own commit
         self._remove_others(table, number, [file.entry.path for file in add])
         return base + 1
 
@@ -173,7 +173,7 @@ class DeltaTables:
     def stamp(self, table: str, file: str) -> FileStamp:
         path = self.locate(table, file)
         try:
-            found = os.stat(path)  # noqa: PTH116 - called for every file of every scan: no Path is made
+            found = os.stat(path)  # noqa: PTH116 - called for every file of every scan, so avoid the cost of a Path
         except FileNotFoundError as error:
             raise _missing(path) from error
         return FileStamp(size_bytes=found.st_size, mark=str(found.st_mtime_ns))
@@ -185,7 +185,7 @@ class DeltaTables:
             schema,
             mode=mode,
             configuration={
-                # A checkpoint every 10 commits: 42 ms a commit at version 1000 instead of 103.
+                # A checkpoint every 10 commits: at version 1000 a commit takes 42 ms instead of 103 ms.
                 "delta.checkpointInterval": "10",
                 "delta.dataSkippingStatsColumns": ",".join(columns),
                 "delta.enableExpiredLogCleanup": "false",
@@ -212,7 +212,7 @@ class DeltaTables:
         return self._handles[table]
 
     def _writable(self, table: str, base: int) -> DeltaTable:
-        """A handle at `base`. An empty log file right after it is a commit that a power cut took: it never was."""
+        """A handle at `base`. An empty log file of the next version is a commit lost in a power cut, so delete it."""
         coming = self._log(table, base + 1)
         if table not in self._handles and coming.is_file() and coming.stat().st_size == 0:
             remove_durably(coming)
@@ -239,7 +239,7 @@ class DeltaTables:
         return named
 
     def _remove_others(self, table: str, number: int, named: Collection[str]) -> None:
-        """Remove what was staged for a commit and is not in it."""
+        """Delete files that were staged for a commit but are not part of it."""
         self._remove_unnamed(table, (self._root / table).glob(f"{number:010d}-*.parquet"), named)
 
     def _remove_unnamed(self, table: str, files: Iterable[Path], named: Collection[str]) -> int:
@@ -278,7 +278,7 @@ class DeltaTables:
         ]
 
     def _removes(self, table: str, remove: Sequence[str]) -> list[RemoveAction]:
-        # Nothing here asks what time it is: the folder was last touched when the newest file was staged.
+        # The deletion time without reading the clock: the folder was last modified when the newest file was staged.
         at = int((self._root / table).stat().st_mtime * 1000)
         return [RemoveAction(path, True, at) for path in remove]
 
@@ -292,7 +292,7 @@ class DeltaTables:
 
 
 class _HashingSink(io.RawIOBase):
-    """A sink that hashes what goes to the file, so that nothing is read again."""
+    """A sink that computes the hash during the write, so that the file is not read again."""
 
     def __init__(self, sink: io.BufferedWriter) -> None:
         self._sink = sink
@@ -316,7 +316,7 @@ def _write(folder: Path, number: int, rows: pa.Table, statistics: list[str]) -> 
     name = f"{number:010d}-{secrets.token_hex(4)}.parquet"
     with (folder / name).open("xb") as sink:
         hashing = _HashingSink(sink)
-        # Text stays out of the files' own statistics too: it may be, or hold, what is somebody's.
+        # The Parquet files' own statistics exclude text, too: it may contain personal data.
         pq.write_table(rows, hashing, compression="zstd", write_statistics=statistics or False)
         sink.flush()
         sync_file(folder / name)
@@ -343,7 +343,7 @@ def _range(values: pa.ChunkedArray) -> tuple[int | float, int | float] | None:
     kind = values.type
     if types.is_floating(kind):
         if not pc.all(pc.is_finite(values)).as_py():
-            return None  # NaN lies beyond every number for some readers and nowhere for others; JSON has neither
+            return None  # readers order NaN differently, and JSON has neither NaN nor infinity
     elif not types.is_integer(kind):
         values = values.cast(pa.int32() if types.is_date32(kind) else pa.int64())
     found = pc.min_max(values).as_py()

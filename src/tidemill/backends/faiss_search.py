@@ -1,8 +1,8 @@
-"""Search by FAISS: inverted lists over norm-augmented vectors, so that largest inner product becomes smallest distance.
+"""FAISS search: an inverted file (IVF) index over norm-augmented vectors, which reduces inner product to L2 distance.
 
-A vector x gets one more entry √(M² - |x|²), M the largest norm, and a query gets a zero there; then
+A vector x gets one more entry √(M² - |x|²), where M is the largest norm, and a query gets a zero there; then
 |q' - x'|² = |q|² + M² - 2 q·x (Bachrach et al. 2014). Graph indexes with inner product lose most of the true neighbours
-where norms are skewed, and hide it at small k; these lists do not. Small catalogues are searched flat.
+if norms are skewed, which does not show at small k; this index does not. Small catalogues use a flat (exact) index.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from tidemill.core.errors import BackendMissing, BundleCorrupt
 
 F32 = npt.NDArray[np.float32]
 
-#: Below this many vectors every one is compared: that costs no more than the detour through cells.
+#: Below this number of vectors the index is flat: an exact scan is then as fast as IVF.
 FLAT_BELOW = 20_000
-#: Cells for each square root of the number of vectors.
+#: The number of cells is `CELLS` times the square root of the number of vectors.
 CELLS = 4
-#: Shares of the cells that a query may look into; the first that finds `FOUND` of the true `POOL` nearest is taken.
+#: Candidate shares of cells to probe; the first with a recall of `FOUND` at `POOL` neighbours is used.
 PROBES = (0.04, 0.06, 0.09, 0.12, 0.18, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0)
 FOUND, POOL = 0.96, 200
 
 
 class FaissSearch:
-    """Inverted lists in one memory-mapped file; how many are looked into is tuned on real queries."""
+    """An IVF index in one memory-mapped file; the number of probed cells is tuned on real queries."""
 
     name = "faiss"
 
@@ -40,7 +40,7 @@ class FaissSearch:
 
     @classmethod
     def from_url(cls, url: str, context: BackendContext) -> FaissSearch:
-        """The search; there is nothing to set."""
+        """The search; the URL has no options."""
         return cls()
 
     def build(self, vectors: F32, folder: str, queries: F32 | None = None) -> None:
@@ -71,7 +71,7 @@ class FaissSearch:
         file = Path(folder) / "index.faiss"
         try:
             about = msgspec.json.decode((Path(folder) / "index.json").read_bytes(), type=dict[str, float])
-            # IO_FLAG_MMAP alone reads through a file for every list; IFC keeps them as arrays in the mapping.
+            # IO_FLAG_MMAP alone reads every list from the file; with IFC the lists are arrays in the mapping.
             index = self._faiss.read_index(str(file), self._faiss.IO_FLAG_MMAP_IFC)
         except (OSError, RuntimeError, msgspec.DecodeError) as problem:
             raise BundleCorrupt(f"{file} cannot be opened as an index: {problem}") from problem
@@ -81,7 +81,7 @@ class FaissSearch:
 
 
 class FaissIndex:
-    """An opened index; scores are inner products, whatever the index compares."""
+    """An opened index. Scores are inner products, also if the index compares L2 distances."""
 
     def __init__(self, index: Any, longest: float) -> None:
         self._faiss, self._index, self._square = _faiss(), index, longest**2
@@ -96,29 +96,29 @@ class FaissIndex:
         self, vector: F32, n: int, allowed: npt.NDArray[np.bool_] | None = None
     ) -> tuple[npt.NDArray[np.int64], F32]:
         n = min(n, self.count)
-        asked = np.zeros((1, self._index.d), np.float32)  # its own each time: threads share an index
-        asked[0, : len(vector)] = vector
-        scores, found = self._search(asked, n, allowed)
-        there = found[0] >= 0  # the probed cells may hold fewer than n
+        queries = np.zeros((1, self._index.d), np.float32)  # not reused: threads share an index
+        queries[0, : len(vector)] = vector
+        scores, found = self._search(queries, n, allowed)
+        valid = found[0] >= 0  # the probed cells may contain fewer than n
         if self._by_distance:
             scores = (np.float32(vector @ vector + self._square) - scores) * np.float32(0.5)
-        return (found[0], scores[0]) if there.all() else (found[0][there], scores[0][there])
+        return (found[0], scores[0]) if valid.all() else (found[0][valid], scores[0][valid])
 
     def query_many(
         self, vectors: F32, n: int, allowed: npt.NDArray[np.bool_] | None = None
     ) -> tuple[npt.NDArray[np.int64], F32]:
-        asked = np.zeros((len(vectors), self._index.d), np.float32)
-        asked[:, : vectors.shape[1]] = vectors
-        scores, found = self._search(asked, min(n, self.count), allowed)
+        queries = np.zeros((len(vectors), self._index.d), np.float32)
+        queries[:, : vectors.shape[1]] = vectors
+        scores, found = self._search(queries, min(n, self.count), allowed)
         if self._by_distance:
             squares = np.einsum("ij,ij->i", vectors, vectors)[:, None] + np.float32(self._square)  # (m, 1)
             scores = (squares - scores) * np.float32(0.5)
         scores[found < 0] = -np.inf
         return found, scores
 
-    def _search(self, asked: F32, n: int, allowed: npt.NDArray[np.bool_] | None) -> tuple[F32, npt.NDArray[np.int64]]:
+    def _search(self, queries: F32, n: int, allowed: npt.NDArray[np.bool_] | None) -> tuple[F32, npt.NDArray[np.int64]]:
         if allowed is None:
-            scores, found = self._index.search(asked, n)
+            scores, found = self._index.search(queries, n)
             return scores, found
         bits = np.packbits(allowed, bitorder="little")
         selector = self._faiss.IDSelectorBitmap(self.count, self._faiss.swig_ptr(bits))
@@ -126,18 +126,18 @@ class FaissIndex:
             params = self._faiss.SearchParametersIVF(sel=selector, nprobe=self._cells(n, allowed))
         else:
             params = self._faiss.SearchParameters(sel=selector)
-        scores, found = self._index.search(asked, n, params=params)
+        scores, found = self._index.search(queries, n, params=params)
         return scores, found
 
     def _cells(self, n: int, allowed: npt.NDArray[np.bool_]) -> int:
-        """More cells where few are allowed: the n nearest of a share s lie as deep as the n / s nearest of all."""
-        deep = n * self.count / max(1, int(np.count_nonzero(allowed)))
-        probes: int = min(self._index.nlist, int(np.ceil(self._index.nprobe * max(1.0, deep / POOL))))
+        """Cells to probe under a filter: the n nearest of an allowed share s are among about the n / s nearest."""
+        depth = n * self.count / max(1, int(np.count_nonzero(allowed)))
+        probes: int = min(self._index.nlist, int(np.ceil(self._index.nprobe * max(1.0, depth / POOL))))
         return probes
 
 
 def _probes(index: Any, longest: float, vectors: F32, queries: F32 | None) -> int:
-    """The fewest cells that find enough of the true nearest on real queries; a quarter of them without queries."""
+    """The smallest number of cells with enough recall on real queries; a quarter of the cells without queries."""
     if queries is None or not len(queries):
         quarter: int = max(1, index.nlist // 4)
         return quarter
@@ -160,10 +160,10 @@ def _augmented(vectors: F32, longest: float) -> F32:
 
 
 def _faiss() -> Any:
-    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells at length which CPU variants it tried
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it logs every CPU variant that it tries
     try:
         import faiss
     except ImportError as problem:
         raise BackendMissing('search = "faiss" needs faiss', tip="pip install 'tidemill[learn]'") from problem
-    faiss.omp_set_num_threads(1)  # more threads spin on busy cores and win nothing for single queries
+    faiss.omp_set_num_threads(1)  # more threads spin on busy cores and do not speed up single queries
     return faiss

@@ -1,7 +1,7 @@
 """Leases as file locks: one holder at a time on this machine; the kernel releases the lock of a dead process.
 
-The lock (flock) decides who may start. The lease number is a fencing token: a process that was presumed dead and
-resumes has an old number, and the ledger rejects its lines.
+The lock (flock) gives mutual exclusion. The lease number is a fencing token: a process that was presumed dead and
+resumes has an outdated number, and the ledger rejects its entries.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tidemill.core.backend import BackendContext
 from tidemill.core.errors import LeaseTaken, SettingError
 from tidemill.core.ports import LedgerStore
 
-#: Time to go on trying while the lock is only asked about, and the longest pause between two tries.
-_ASKED_S, _PAUSE_S = 30.0, 0.01
+#: How long to retry while other processes only query the holder, and the longest pause between two attempts.
+_RETRY_S, _PAUSE_S = 30.0, 0.01
 
 
 class FileLease:
-    """A held lease; leaving the `with` block, or the death of the process, frees it."""
+    """A held lease, released at the end of the `with` block or of the process."""
 
     def __init__(self, name: str, number: int, descriptor: int) -> None:
         self.name = name
@@ -42,10 +42,10 @@ class FileLease:
         self.release()
 
     def beat(self) -> None:
-        """Nothing to do: the kernel holds the lock as long as the process lives."""
+        """Nothing to do: the kernel keeps the lock as long as the process lives."""
 
     def release(self) -> None:
-        """Free the lease; twice is fine."""
+        """Release the lease. Idempotent."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
             self._abandon()
@@ -57,7 +57,7 @@ class FileLease:
 
 
 class FileLeases:
-    """Leases of one folder; `lines` gives the rising numbers."""
+    """Leases with lock files in one folder; the ledger store `lines` assigns the fencing numbers."""
 
     def __init__(self, folder: Path, lines: LedgerStore) -> None:
         self._folder = folder
@@ -71,10 +71,10 @@ class FileLeases:
         return cls(context.path(url), context.lines)
 
     def take(self, name: str) -> FileLease:
-        """Hold `name`, or raise `LeaseTaken` with the holder's process id and since when it holds it."""
+        """Acquire `name`, or raise `LeaseTaken` with the holder's process id and the time since it holds the lease."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(name)
-        # The file is never removed: whoever waits on a removed file would hold a lock that nobody else sees.
+        # The file is never deleted: a process with the deleted file open could hold a lock that others do not see.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             _lock(descriptor)
@@ -91,7 +91,7 @@ class FileLeases:
         return FileLease(name, number, descriptor)
 
     def holder(self, name: str) -> str | None:
-        """Who holds `name` now, in words; `None` where nobody does."""
+        """A description of the current holder of `name`; `None` if it is free."""
         path = self._path(name)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -106,19 +106,19 @@ class FileLeases:
         return None
 
     def _path(self, name: str) -> Path:
-        """The lock's file: one plain name, whatever the lease is called."""
+        """The lock file: a single path component for every lease name."""
         return self._folder / f"{quote(name, safe='')}.lock"
 
 
 def _lock(descriptor: int) -> None:
-    """Take the lock. Who asks for the holder has a shared lock for an instant: only a holder's refuses."""
-    deadline = time.monotonic() + _ASKED_S
+    """Take the exclusive lock. `holder` takes a shared lock for an instant, so retry unless a holder has the lock."""
+    deadline = time.monotonic() + _RETRY_S
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # refused where somebody holds the lease
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # raises if another process holds the lease
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             if time.monotonic() > deadline:
                 raise
@@ -135,13 +135,13 @@ def _holder(path: Path, descriptor: int) -> str | None:
     return f"process {pid} since {since:%Y-%m-%d %H:%M:%S} UTC ({path})"
 
 
-# A forked child shares the lock's descriptor and would hold the lock beyond its parent's death.
+# A forked child shares the lock's descriptor and would keep the lock after its parent's death.
 _held: weakref.WeakSet[FileLease] = weakref.WeakSet()
 
 
-def _let_go_in_child() -> None:
+def _abandon_in_child() -> None:
     for lease in list(_held):
         lease._abandon()
 
 
-os.register_at_fork(after_in_child=_let_go_in_child)
+os.register_at_fork(after_in_child=_abandon_in_child)

@@ -17,7 +17,7 @@ _LONGEST = 255  # bytes of a file's name
 
 
 class FolderBlobs:
-    """Folders of files by key under `root`. A stored folder is complete, durable, and never changed."""
+    """Folders of files by key under `root`. A stored folder is complete, durable and immutable."""
 
     def __init__(self, root: Path | str) -> None:
         self._root = Path(root)
@@ -62,23 +62,23 @@ class FolderBlobs:
         place = self._place(key)
         if not place.is_dir():
             return
-        gone = self._root / f".gone-{os.getpid()}-{place.name[-40:]}"
-        shutil.rmtree(gone, ignore_errors=True)
-        place.rename(gone)
+        trash = self._root / f".gone-{os.getpid()}-{place.name[-40:]}"
+        shutil.rmtree(trash, ignore_errors=True)
+        place.rename(trash)
         sync_folder(self._root)
-        shutil.rmtree(gone, ignore_errors=True)
+        shutil.rmtree(trash, ignore_errors=True)
 
     def _copy_in(self, source: Path, place: Path) -> None:
-        """From another disk: copied beside its place first, so that the rename is still the one step."""
-        with tempfile.TemporaryDirectory(dir=self._root, prefix=".new-") as made:
-            copied = Path(made) / "folder"
+        """Store a folder from another disk: copy it to a temporary folder first, so that the rename is atomic."""
+        with tempfile.TemporaryDirectory(dir=self._root, prefix=".new-") as temporary:
+            copied = Path(temporary) / "folder"
             shutil.copytree(source, copied, symlinks=True)
             _sync_all(copied)
             copied.rename(place)
         shutil.rmtree(source)
 
     def _place(self, key: str) -> Path:
-        """The key's folder: one name, so that no key lies inside another or outside the root."""
+        """The key's folder: a single path component, so that no key is inside another key or outside the root."""
         name = quote(key, safe="@:+=, ")
         if not key or name.startswith(".") or len(name.encode()) > _LONGEST:
             raise UsageError(f"{key!r} is not a valid key", tip="keys are not empty, not long, and start with no dot")

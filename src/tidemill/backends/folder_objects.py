@@ -1,7 +1,7 @@
-"""Object store in a folder: each object is one file, and a hard link gives the file its name.
+"""Object store in a folder: each object is one file, created atomically with a hard link.
 
-A link fails if the name already exists, so one of two writers is rejected and nothing is ever overwritten. Content is
-written and synced under a temporary name before the link, so a name never refers to a partial object.
+A link fails if the name already exists, so the second of two writers is rejected and nothing is ever overwritten. The
+content is written and synced under a temporary name before the link, so a name never refers to a partial object.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tidemill.core.errors import NoSuchObject, UsageError, nearest
 from tidemill.core.storage.durable_files import remove_durably, sync_folder
 from tidemill.core.storage.object_names import checked_object_name
 
-#: Where content lies before it gets its name. No object can be called so: names do not begin with a dot.
+#: Folder of temporary files. No object can have this name, since names do not start with a dot.
 _INCOMING = ".incoming"
 _LONGEST = 255  # bytes of one part of a name
 
 
 class FolderObjects:
-    """Objects as files below `root`, which may hold other files too. The name of an object is the file's path."""
+    """Objects as files below `root`, which may contain other files. The name of an object is the file's path."""
 
     def __init__(self, root: Path | str) -> None:
         self._root = Path(root)
@@ -41,7 +41,7 @@ class FolderObjects:
     def put(self, name: str, body: bytes) -> bool:
         place = self._place(name)
         self._sweep_once()
-        if place.is_file():  # nothing is written for a name that is taken
+        if place.is_file():  # the name is taken: write nothing
             sync_folder(place.parent)
             return False
         with self._written(body) as written:
@@ -52,8 +52,8 @@ class FolderObjects:
         try:
             return place.read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            beside = self.list(name.rpartition("/")[0])
-            raise NoSuchObject(f"{self._root}: there is no object {name!r}", tip=nearest(name, beside)) from error
+            siblings = self.list(name.rpartition("/")[0])
+            raise NoSuchObject(f"{self._root}: there is no object {name!r}", tip=nearest(name, siblings)) from error
 
     def list(self, prefix: str) -> list[str]:
         folder, slash, begin = prefix.rpartition("/")
@@ -64,7 +64,7 @@ class FolderObjects:
     def delete(self, name: str) -> None:
         place = self._place(name)
         if place.is_file():
-            with suppress(FileNotFoundError):  # another one was faster
+            with suppress(FileNotFoundError):  # another process deleted it first
                 remove_durably(place)
 
     def _place(self, name: str) -> Path:
@@ -74,7 +74,7 @@ class FolderObjects:
         return self._root / name
 
     def _below(self, folder: Path, path: str, begin: str) -> Iterator[str]:
-        """The names of the files below `folder` whose path begins with `begin`."""
+        """The names of the files below `folder` whose path starts with `begin`."""
         try:
             entries = list(os.scandir(folder))
         except (FileNotFoundError, NotADirectoryError):
@@ -89,9 +89,9 @@ class FolderObjects:
 
     @contextmanager
     def _written(self, body: bytes) -> Iterator[Path]:
-        """A file with this content, durable and without a name yet.
+        """A durable temporary file with this content.
 
-        The lock on it says that its writer lives: the kernel frees the lock when the writer is gone.
+        The lock on it shows that its writer is alive: the kernel releases the lock when the writer dies.
         """
         _make_folder(self._root / _INCOMING)
         file, sink = self._begin()
@@ -105,7 +105,7 @@ class FolderObjects:
                 file.unlink(missing_ok=True)
 
     def _begin(self) -> tuple[Path, BinaryIO]:
-        """A new locked file; another one where a sweep removed it before it was locked."""
+        """A new locked file; retries if a sweep deleted the file before it was locked."""
         while True:
             file = self._root / _INCOMING / f"{os.getpid()}-{secrets.token_hex(8)}"
             sink = file.open("xb")
@@ -118,16 +118,16 @@ class FolderObjects:
         try:
             _make_folder(place.parent)
             os.link(written, place)
-            made = True
+            created = True
         except (FileExistsError, NotADirectoryError) as error:
             if not place.is_file():
                 raise UsageError(f"{place} cannot be an object: a name is an object or a folder of them") from error
-            made = False
-        sync_folder(place.parent)  # of the first writer's link too: who is told "taken" relies on it
-        return made
+            created = False
+        sync_folder(place.parent)  # also for another writer's link: a caller that gets `False` relies on that object
+        return created
 
     def _sweep_once(self) -> None:
-        """Remove what killed writers left, once for each opened store."""
+        """Delete temporary files of killed writers, once per opened store."""
         with self._lock:
             if self._swept:
                 return
@@ -139,7 +139,7 @@ class FolderObjects:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, each name durable."""
+    """Durably create a folder and its missing parents."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)

@@ -1,8 +1,8 @@
-"""LMDB environment file: one per folder and process, as LMDB requires, with LMDB's errors mapped to tidemill's.
+"""LMDB environment: one per folder and process, as LMDB requires, with LMDB's errors mapped to tidemill's.
 
-LMDB never clears a page that it frees, so erased values go with the whole file: `renewed` copies the remaining entries
-into the next generation of the environment, marks the old one as replaced in its last transaction, and removes it. A
-process that has the old one open reads that mark first in every new transaction.
+LMDB does not clear the pages that it frees, so values are erased by replacing the whole file: `renewed` copies the
+remaining entries into the next generation of the environment and marks the old one as replaced (left) in its last
+transaction; `remove_older` deletes it. A process with the old one open reads that mark first in every new transaction.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NAME, _GONE, _LEFT = "fresh", "gone", b"left"
 
 
 class LmdbFile:
-    """The environment of a folder and its databases. Share it with `of`: a process may open each only once."""
+    """The environment of a folder and its databases. Open it with `shared`: a process may open each only once."""
 
     _opened: ClassVar[weakref.WeakValueDictionary[tuple[int, str], LmdbFile]] = weakref.WeakValueDictionary()
     _opening: ClassVar[threading.RLock] = threading.RLock()
@@ -35,19 +35,19 @@ class LmdbFile:
     def __init__(self, folder: Path, size: int) -> None:
         self.process = os.getpid()
         self.folder, self._size = folder, size
-        # without spare transactions no reader's slot is held between two reads, so that a forked process may let go of
-        # the environment without taking a slot from its parent
+        # without spare transactions no reader slot is held between reads, so a forked process can close the environment
+        # without releasing a slot of its parent
         self.env = lmdb.open(str(folder), map_size=size, max_dbs=4, max_readers=1022, max_spare_txns=0, create=False)
-        # closed with the last that shares it, though a transaction may be kept alive by a traceback, say
+        # closed with its last user, even if something such as a traceback keeps a transaction alive
         self._closes = weakref.finalize(self, _close, self.env, self.process)
         self._closes.atexit = False
-        self.env.reader_check()  # readers that were killed would keep old pages alive
+        self.env.reader_check()  # clear slots of killed readers, which would keep old pages in use
         self.fresh, self.views, self.log, self.about = (
             self.env.open_db(name) for name in (b"fresh", b"views", b"log", b"about")
         )
         with self.env.begin() as txn:
             known = txn.get(b"format", db=self.about)
-            #: The environment is left: its rows went on to the next generation.
+            #: Whether the environment is replaced: its rows are in the next generation.
             self.left = txn.get(_LEFT, db=self.about) is not None
         if known is None:
             with self.env.begin(write=True) as txn:
@@ -57,23 +57,23 @@ class LmdbFile:
 
     @classmethod
     def shared(cls, root: Path, size: int) -> LmdbFile:
-        """The environment of the store at `root` that is not left, shared by all who ask for it in this process."""
+        """The current environment of the store at `root`, shared by all users in this process."""
         root.mkdir(parents=True, exist_ok=True)
         name = (os.getpid(), str(root.resolve()))
         with cls._opening:
             found = cls._opened.get(name)
             if found is None or found.left:
                 for inherited in [file for file in cls._opened.values() if file.process != name[0]]:
-                    inherited.env.close()  # after a fork: LMDB's handles belong to the process that opened them
+                    inherited.env.close()  # after a fork: LMDB's handles are valid only in the process that opened them
                     inherited.process = name[0]
                 with translate_errors(root):
-                    # what is known to be left stays open where others share it, and is not opened twice
+                    # a replaced environment stays open while others use it, and is not opened again
                     found = cls._opened[name] = cls._newest(root, size, _number(found.folder.name) if found else 0)
             return found
 
     @classmethod
     def _newest(cls, root: Path, size: int, after: int) -> LmdbFile:
-        """The oldest generation that is not left: a newer one may be half of a renewal that was killed."""
+        """The oldest generation that is not replaced: a newer one may be left by a renewal that was killed."""
         while True:
             generations = [number for number in _generations(root) if number > after]
             if not generations and not after:
@@ -84,7 +84,7 @@ class LmdbFile:
                 except lmdb.Error:
                     if (root / _folder_name(number)).is_dir():
                         raise
-                    break  # taken away just now: look again
+                    break  # just deleted: retry
                 if not found.left:
                     return found
             else:
@@ -92,30 +92,30 @@ class LmdbFile:
                     raise CorruptFile(f"{root}: its rows were moved to another file, which is missing")
 
     def is_left(self, txn: Any) -> bool:
-        """Whether the rows went on to the next generation, as of a transaction."""
+        """Whether the next generation has replaced this one, as of a transaction."""
         self.left = self.left or txn.get(_LEFT, db=self.about) is not None
         return self.left
 
     def renewed(self, txn: Any, fill: Callable[[LmdbFile, Any], None]) -> None:
-        """Leave this environment for a new one that `fill` puts rows into; `txn` writes here, and is the last to."""
+        """Replace this environment by a new one that `fill` populates. `txn` is the last write transaction here."""
         root, number = self.folder.parent, _number(self.folder.name) + 1
-        made = root / f"{_GONE}-{os.getpid()}-made"
-        for old in (made, root / _folder_name(number)):  # of a renewal that was killed
+        temporary = root / f"{_GONE}-{os.getpid()}-made"
+        for old in (temporary, root / _folder_name(number)):  # left by a renewal that was killed
             shutil.rmtree(old, ignore_errors=True)
-        made.mkdir()
-        new = LmdbFile(made, self._size)
+        temporary.mkdir()
+        new = LmdbFile(temporary, self._size)
         with new.env.begin(write=True) as into:
             fill(new, into)
         new._closes()
-        made.rename(root / _folder_name(number))
+        temporary.rename(root / _folder_name(number))
         sync_folder(root)
         txn.put(_LEFT, b"1", db=self.about)
 
     def remove_older(self) -> None:
-        """Remove what this one came after and what killed renewals left; the caller holds a writing transaction."""
+        """Delete older generations and files of killed renewals; the caller holds a write transaction."""
         root = self.folder.parent
         for number in _generations(root):
-            if number < _number(self.folder.name):  # out of the way first, so that nobody opens half of it
+            if number < _number(self.folder.name):  # rename first, so that no process opens it half deleted
                 (root / _folder_name(number)).rename(root / f"{_GONE}-{os.getpid()}-{number}")
         for old in root.glob(f"{_GONE}-*"):
             shutil.rmtree(old)
@@ -142,7 +142,7 @@ def _close(env: lmdb.Environment, process: int) -> None:
 
 @contextlib.contextmanager
 def translate_errors(place: Path) -> Iterator[None]:
-    """Full disks and full maps as `LatestFull`, naming `place`; all other errors as they are."""
+    """Raise `LatestFull` with `place` for a full disk or map, and `CorruptFile` for a damaged file."""
     try:
         yield
     except (lmdb.MapFullError, lmdb.DiskError) as error:
@@ -156,7 +156,7 @@ def translate_errors(place: Path) -> Iterator[None]:
 
 
 def _unlocked() -> None:
-    """In a forked process: another thread may have held the lock, and does not exist here."""
+    """Replace the lock in a forked process: it may be held by a thread that does not exist there."""
     LmdbFile._opening = threading.RLock()
 
 

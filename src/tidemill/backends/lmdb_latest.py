@@ -1,8 +1,8 @@
-"""Latest store on LMDB: a memory-mapped snapshot per view, and LMDB for fresh rows, shared by all processes.
+"""Online store on LMDB: a memory-mapped snapshot per view, and LMDB for fresh rows, shared by all processes.
 
-The name of the current snapshot is in LMDB too, so that one transaction swaps it and drops the fresh rows that it
-covers, and a reader sees all of that or none. A check for changes costs one read transaction: no lock, no copy, well
-under a microsecond. Every put and swap increments the view's change mark; `changed` returns the changes since a mark.
+The name of the current snapshot is in LMDB too, so one transaction atomically swaps the snapshot and drops the fresh
+rows that it covers. A check for changes costs one read transaction: no lock, no copy, well under a microsecond. Every
+put and swap increments the view's change counter (mark); `changed` returns the changes since a given counter.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ _VIEW = re.compile(r"^[A-Za-z0-9_][\w.-]*$")
 
 
 class _State(msgspec.Struct, frozen=True, array_like=True):
-    """What LMDB keeps of a view."""
+    """State of a view in LMDB."""
 
-    #: Number of the snapshot's folder, 0 where there is none yet.
+    #: Number of the snapshot's folder; 0 without a snapshot.
     serial: int = 0
     version: str | None = None
-    #: The mark at which the snapshot was swapped in, and the present mark.
+    #: The change counter at the swap of the snapshot, and the current change counter.
     since: int = 0
     mark: int = 0
-    #: What the snapshot has to verify against.
+    #: Checksum of the snapshot.
     check: int = 0
 
 
 class _Here(threading.local):
-    """The file that a thread reads: each goes on to the next generation between two transactions of its own."""
+    """The file that a thread reads; each thread switches to the next generation between two of its transactions."""
 
     def __init__(self, root: Path, size: int) -> None:
         self.file = LmdbFile.shared(root, size)
-        #: States read under one transaction id: while that stays, nothing changed.
+        #: States cached for one transaction id: as long as the id is the same, nothing has changed.
         self.seen: tuple[int, dict[str, _State]] = (-1, {})
-        #: The transaction id at which the file was seen not to be left.
+        #: The transaction id at which the file was last found to be the current generation.
         self.stays = -1
 
 
 class LmdbLatest:
-    """The newest row of each key, in a folder that any number of processes share.
+    """The newest row of each key, in a folder shared by any number of processes.
 
-    `fresh_bytes` bounds the file of fresh rows (sparse: it takes what it holds); a put beyond it raises `LatestFull`.
+    `fresh_bytes` limits the sparse file of fresh rows; a put beyond it raises `LatestFull`.
     """
 
     def __init__(self, root: Path | str, *, fresh_bytes: int = 1 << 30) -> None:
@@ -71,7 +71,7 @@ class LmdbLatest:
 
     @classmethod
     def from_url(cls, url: str, context: BackendContext) -> LmdbLatest:
-        """The store in the folder of `url`."""
+        """Open the store in the folder of `url`."""
         return cls(context.path(url))
 
     def write(self, view: str, key: str, rows: pa.Table, version: str, covers: int | None = None) -> None:
@@ -81,7 +81,7 @@ class LmdbLatest:
 
     @contextlib.contextmanager
     def _made(self, view: str, key: str, rows: pa.Table, version: str) -> Iterator[tuple[Path, int]]:
-        """A snapshot beside the others that no reader knows of yet, and its check."""
+        """Build a snapshot that is not visible to readers yet; yields its folder and checksum."""
         folder = self._folder(view)
         folder.mkdir(parents=True, exist_ok=True)
         with translate_errors(folder), tempfile.TemporaryDirectory(dir=folder, prefix=f"new-{os.getpid()}-") as made:
@@ -90,13 +90,13 @@ class LmdbLatest:
             yield built, build(built, key, rows, version)
 
     def _move_in(self, txn: Any, view: str, built: Path, version: str, check: int, covers: int | None) -> int:
-        """Make a snapshot the one that is read once `txn` is committed; the number of the one before.
+        """Make a snapshot the current one when `txn` is committed; return the number of the previous one.
 
-        The transaction is held while moving in: two writers take different numbers.
+        The write transaction is open during the rename, so that two writers get different numbers.
         """
         folder, state = self._folder(view), self._stored(txn, view)
         place = folder / f"{state.serial + 1:08d}"
-        shutil.rmtree(place, ignore_errors=True)  # of a writer that was killed before its swap
+        shutil.rmtree(place, ignore_errors=True)  # left by a writer that was killed before its swap
         built.rename(place)
         sync_folder(folder)
         self._swap(txn, view, _State(state.serial + 1, version, state.mark + 1, state.mark + 1, check), covers)
@@ -144,7 +144,7 @@ class LmdbLatest:
                 return rows
 
     def _rows(self, txn: Any, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any] | None] | None:
-        """The rows as of one transaction; `None` where a snapshot was swept away meanwhile: begin again."""
+        """The rows as of one transaction; `None` if a snapshot was deleted meanwhile, so that the caller retries."""
         rows: list[dict[str, Any] | None] = []
         fresh = self._here.file.fresh
         for view, key in pairs:
@@ -199,7 +199,7 @@ class LmdbLatest:
                 made = rows[key] = {name: plain(value) for name, value in made_by(row).items()}
                 if snapshot is not None:
                     fit(snapshot.schema, made)
-                # a clock that went back must not let the row go before what it already holds is covered
+                # if the clock was set back, keep the later time: the row must not be dropped before it is covered
                 stamp = STAMP.pack(max(at, before), state.mark + place)
                 txn.put(place_of(view, key), stamp + msgspec.msgpack.encode((key, made)), db=self._here.file.fresh)
                 notes.append((mark, key))
@@ -247,11 +247,11 @@ class LmdbLatest:
         return n
 
     def _write_without(self, view: str, gone: frozenset[str]) -> int:
-        """Swap in a snapshot without these keys, and drop their fresh rows; how many rows that were."""
+        """Swap in a snapshot without these keys and drop their fresh rows; return the number of rows."""
         snapshot, fresh = self._both(view)
         kept = None if snapshot is None else snapshot.without(gone)
         n = len(gone & {*fresh, *(snapshot.keys() if snapshot else ())})
-        if snapshot is None or kept is None:  # what lies on top goes with the file that holds it
+        if snapshot is None or kept is None:  # `renewed` drops the fresh rows
             return n
         about = snapshot.about
         with self._made(view, about.key, kept, about.version) as (built, check), self._begin(write=True) as txn:
@@ -260,10 +260,10 @@ class LmdbLatest:
                 for key in gone:
                     txn.delete(place_of(view, key), db=self._here.file.fresh)
                 return n
-        return self._write_without(view, gone)  # somebody wrote another snapshot meanwhile
+        return self._write_without(view, gone)  # another snapshot was written meanwhile
 
     def _copy_without(self, txn: Any, gone: frozenset[str], new: LmdbFile, into: Any) -> None:
-        """Everything but what names one of the keys; a view that had any is to be read again."""
+        """Copy all entries except those of the keys; readers of a view that had any must read it again."""
         for name, raw in list(under(txn, self._here.file.views, b"")):
             first, state = name + b"\0", msgspec.msgpack.decode(raw, type=_State)
             fresh = [(place, row, msgspec.msgpack.decode(row[STAMP.size :])[0])
@@ -279,12 +279,12 @@ class LmdbLatest:
                 into.put(place, key, db=new.log)
 
     def close(self) -> None:
-        """Let go of the files; the last one to do so in this process closes them."""
+        """Release the files; the last user in this process closes them."""
         self._open.clear()
         del self._here
 
     def _note(self, txn: Any, view: str, state: _State, keys: Sequence[tuple[int, str]]) -> None:
-        """Move the mark on, once for each key; a key's earlier note gives way to its later one."""
+        """Increment the change counter once per key and log each change; a later change replaces the earlier one."""
         mark = state.mark
         for before, key in keys:
             mark += 1
@@ -299,7 +299,7 @@ class LmdbLatest:
         return _State() if raw is None else msgspec.msgpack.decode(raw, type=_State)
 
     def _state(self, txn: Any, view: str) -> _State:
-        """The state in a transaction that reads: a writing one has the number that its commit will get."""
+        """The state in a read transaction. (A write transaction already has the id of its future commit.)"""
         here, number = self._here, txn.id()
         seen = here.seen
         if seen[0] != number:
@@ -310,7 +310,7 @@ class LmdbLatest:
         return state
 
     def _snapshot(self, view: str, state: _State) -> MappedRows | None:
-        """The snapshot of a state; `None` where it was swept away meanwhile: look again."""
+        """The snapshot of a state; `None` if it was deleted meanwhile, so that the caller retries."""
         known = self._open.get(view)
         if known is not None and known[0] == state.serial:
             return known[1]
@@ -325,7 +325,7 @@ class LmdbLatest:
         return opened
 
     def _both(self, view: str) -> tuple[MappedRows | None, dict[str, dict[str, Any]]]:
-        """The snapshot and the fresh rows of one instant."""
+        """The snapshot and the fresh rows, from one consistent read."""
         while True:
             with self._begin() as txn:
                 state = self._state(txn, view)
@@ -345,7 +345,7 @@ class LmdbLatest:
         return self._root / "views" / view
 
     def _views(self) -> list[str]:
-        """Every view that has rows or files."""
+        """All views that have rows or files."""
         with self._begin() as txn:
             known = {name.decode() for name, _ in under(txn, self._here.file.views, b"")}
         place = self._root / "views"
@@ -354,13 +354,13 @@ class LmdbLatest:
     def _begin(self, *, write: bool = False) -> Any:
         here = self._here
         while True:
-            if here.file.process != os.getpid() or here.file.left:  # LMDB's handles do not outlive a fork
+            if here.file.process != os.getpid() or here.file.left:  # LMDB's handles are not valid after a fork
                 here.file = LmdbFile.shared(self._root, self._fresh_bytes)
                 here.seen, here.stays, self._open = (-1, {}), -1, {}
             txn = here.file.env.begin(write=write)
             if txn.id() == here.stays:
                 return txn
             if not here.file.is_left(txn):
-                here.stays = here.stays if write else txn.id()  # a writing one may come to nothing
+                here.stays = here.stays if write else txn.id()  # a write transaction may be aborted
                 return txn
             txn.abort()

@@ -1,4 +1,4 @@
-"""LMDB encoding of fresh rows: the key of an entry, the bytes of its value, and the overlay on a snapshot."""
+"""LMDB encoding of fresh rows: the LMDB key of a row, the bytes of its value, and the overlay on a snapshot."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from tidemill.backends.mapped_rows import fit
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import TidemillError
 
-#: The instant of the put, and the mark that it set.
+#: Time of the put, and the view's change counter after it.
 STAMP = struct.Struct("<qQ")
-_LONGEST_KEY = 500  # LMDB takes 511 bytes
+_LONGEST_KEY = 500  # LMDB's maximum is 511 bytes
 
 
 def prefix(view: str) -> bytes:
-    """What the places of a view's rows begin with."""
+    """The prefix of the LMDB keys of a view's rows."""
     return view.encode() + b"\0"
 
 
 def place_of(view: str, key: str) -> bytes:
-    """The place of one row; of a key that is too long for LMDB, that of its hash."""
+    """The LMDB key of one row; uses the hash of a key that is too long for LMDB."""
     place = prefix(view) + key.encode()
     return place if len(place) <= _LONGEST_KEY else prefix(view) + b"\0" + sha256(key.encode()).digest()
 
 
 def under(txn: Any, db: Any, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-    """Places and values under a prefix, in their order, from `start` on."""
+    """LMDB keys and values with a prefix, in order, from `start` on."""
     with txn.cursor(db=db) as cursor:
         if not cursor.set_range(start or prefix):
             return
@@ -46,20 +46,20 @@ def under(txn: Any, db: Any, prefix: bytes, start: bytes | None = None) -> Itera
 
 
 def unpack(raw: bytes) -> tuple[int, int, dict[str, Any]]:
-    """The instant of the put, its mark, and the row."""
+    """The time of the put, its change counter, and the row."""
     at, mark = STAMP.unpack_from(raw)
     return at, mark, msgspec.msgpack.decode(raw[STAMP.size :])[1]
 
 
 def plain(value: Any) -> Any:
-    """A value as MessagePack holds it: times as microseconds, arrays as lists."""
+    """Convert a value for MessagePack: times to microseconds, arrays to lists."""
     if isinstance(value, datetime):
         return to_micros(value)
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def fits(schema: pa.Schema, row: Mapping[str, Any]) -> bool:
-    """Whether a snapshot of this schema could hold the row."""
+    """Whether the row fits a snapshot with this schema."""
     try:
         fit(schema, row)
     except TidemillError:
@@ -68,7 +68,7 @@ def fits(schema: pa.Schema, row: Mapping[str, Any]) -> bool:
 
 
 def overlaid(found: pa.Table, newer: Sequence[tuple[int, Mapping[str, Any]]]) -> pa.Table:
-    """`found` with the fresh rows at their places."""
+    """`found` with the fresh rows (`newer`: position -> row) in place of the rows at these positions."""
     places = np.arange(found.num_rows)
     places[[place for place, _ in newer]] = found.num_rows + np.arange(len(newer))
     fresh = pa.table(
@@ -79,9 +79,9 @@ def overlaid(found: pa.Table, newer: Sequence[tuple[int, Mapping[str, Any]]]) ->
 
 
 def sweep(folder: Path, keep: int, *, alone: bool = False) -> None:
-    """Remove snapshots older than `keep`, the one before the present (readers hold theirs open, and look again), and
-    what writers that were killed left half made. `alone`: `keep` is the present one, and nothing else stays; the caller
-    holds a writing transaction, so that nobody is moving in.
+    """Delete snapshots older than `keep`, which is the previous one (readers keep theirs open, or retry), and partial
+    snapshots of killed writers. With `alone`, `keep` is the current snapshot and all others are deleted; the caller
+    holds a write transaction, so that no writer can swap in another one meanwhile.
     """
     for old in folder.iterdir() if folder.is_dir() else ():
         number = int(old.name) if old.name.isdigit() else None

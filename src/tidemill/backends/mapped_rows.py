@@ -1,10 +1,10 @@
-"""Memory-mapped rows by key: one row in about two microseconds, columns of many rows as Arrow.
+"""Memory-mapped hash table of rows: reads one row in about two microseconds, and columns of many rows as Arrow.
 
-A snapshot is a folder: `slots.bin`, an open-addressing table of 64-bit slots (24 bits of the key's hash, 40 bits of the
-place of its record plus one; 0 is empty), probed linearly without wrapping round; `records.bin`, records of a header
-(length, CRC-32 of what follows it, length of the key), the key and the row in MessagePack; `rows.arrow`, the same
-rows as columns; and `about.json`. Opening decodes nothing; a changed byte is detected at opening or when its
-record is read.
+A snapshot is a folder: `slots.bin`, an open-addressing hash table of 64-bit slots (24 bits of the key's hash, 40 bits
+of the record's offset plus one; 0 is empty), probed linearly without wrapping around; `records.bin`, records of a
+header (length, CRC-32 of all after it, length of the key), the key and the row in MessagePack; `rows.arrow`, the same
+rows as columns; and `about.json`. Opening decodes no rows; a changed byte is detected when the snapshot is opened or
+the record is read.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from tidemill.core.errors import CorruptFile, GraphError, TypeMismatch, UnknownN
 from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.storage.durable_files import sync_file
 
-_HEADER = struct.Struct("<III")  # bytes of the record, its CRC-32 from here on, bytes of the key
+_HEADER = struct.Struct("<III")  # bytes of the record, CRC-32 of all after this field, bytes of the key
 _START, _KEY_SIZE = struct.Struct("<II"), struct.Struct("<I")
 _CHECKED = _START.size  # the CRC covers a record from this byte on
-_MIX, _WORD = 0x9E3779B1, 0xFFFFFFFF  # Knuth's multiplicative hash: CRC-32 alone clusters on counted names
+_MIX, _WORD = 0x9E3779B1, 0xFFFFFFFF  # Knuth's multiplicative hash: CRC-32 alone clusters on numbered names
 _PLACE_BITS = 40
 _PLACE = (1 << _PLACE_BITS) - 1
 _BATCH = 16_384
-#: A map with its names decodes five times as fast as a list that is then given its names.
+#: Decoding a map with its keys is five times as fast as decoding a list and adding the keys.
 _row = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _FEW = 64
 
 
 class SnapshotHeader(VersionedRecord, frozen=True):
-    """What `about.json` says of a snapshot."""
+    """Content of a snapshot's `about.json`."""
 
     KIND: ClassVar[str] = "snapshot of rows"
     REQUIRED: ClassVar[tuple[str, ...]] = ("key", "rows", "sizes")
@@ -47,15 +47,15 @@ class SnapshotHeader(VersionedRecord, frozen=True):
     version: str = ""
     key: str = ""
     rows: int = 0
-    #: Bits of a key's home slot.
+    #: Bits of the index of a key's home slot.
     bits: int = 0
-    #: Of each file its bytes, so that a truncated one is seen on opening; and the CRC-32 of those with none inside.
+    #: Size of each file in bytes, to detect truncation on opening; and CRC-32 of the files without internal checksums.
     sizes: dict[str, int] = msgspec.field(default_factory=dict)
     checks: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class MappedRows:
-    """An opened snapshot. A view of the files: they may be unlinked while it is in use."""
+    """An opened snapshot, memory-mapped: its files may be unlinked while it is in use."""
 
     def __init__(self, folder: Path, check: int) -> None:
         self.folder = folder
@@ -70,11 +70,11 @@ class MappedRows:
         self._slots = memoryview(_map(folder / "slots.bin")).cast("Q")
         self._shift = 32 - self.about.bits
         self.table: pa.Table = pa.ipc.open_file(pa.memory_map(str(folder / "rows.arrow"))).read_all()
-        #: Columns without the key.
+        #: The columns, without the key.
         self.schema: pa.Schema = pa.schema([field for field in self.table.schema if field.name != self.about.key])
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The row of `key`, or `None`; `CorruptFile` where the record's bytes changed."""
+        """The row of `key`, or `None`. Raises `CorruptFile` if the record does not match its checksum."""
         wanted = key.encode()
         hashed = zlib.crc32(wanted)
         slots, tag = self._slots, hashed & 0xFFFFFF
@@ -96,7 +96,7 @@ class MappedRows:
         return body[start + key_size :] if body[start : start + key_size] == wanted else None
 
     def take(self, keys: Sequence[str], columns: Sequence[str]) -> tuple[pa.Table, NDArray[np.bool_]]:
-        """Columns for many keys in their order, null where missing, and which are present."""
+        """The columns for many keys in their order, null where missing, and a bool array of the keys present."""
         for column in columns:
             if column not in self.schema.names:
                 raise UnknownName(f"no column {column!r} in this view", tip=nearest(column, self.schema.names))
@@ -107,7 +107,7 @@ class MappedRows:
         return found, places.is_valid().to_numpy(zero_copy_only=False)
 
     def _take_few(self, keys: Sequence[str], columns: Sequence[str]) -> tuple[pa.Table, NDArray[np.bool_]]:
-        rows = [self.get(key) for key in keys]  # Arrow would hash every key of the view first
+        rows = [self.get(key) for key in keys]  # faster for few keys: `index_in` would hash all keys of the view
         schema = pa.schema([self.schema.field(name) for name in columns])
         made = [
             pa.array([None if row is None else row[name] for row in rows], schema.field(name).type) for name in columns
@@ -115,18 +115,18 @@ class MappedRows:
         return pa.Table.from_arrays(made, schema=schema), np.array([row is not None for row in rows], np.bool_)
 
     def without(self, keys: Collection[str]) -> pa.Table | None:
-        """The rows of all other keys, or `None` where none of these is here."""
+        """The rows without `keys`, or `None` if the snapshot has none of these keys."""
         gone = pc.is_in(self.table[self.about.key], value_set=pa.array(list(keys), pa.string()))
         return self.table.filter(pc.invert(gone)) if pc.any(gone).as_py() else None
 
     def keys(self) -> list[str]:
-        """All keys, in no order."""
+        """All keys, in arbitrary order."""
         found: list[str] = self.table[self.about.key].to_pylist()
         return found
 
 
 def fit(schema: pa.Schema, row: Mapping[str, Any]) -> None:
-    """Refuse a row that has a column which `schema` lacks, or a value that its type does not hold."""
+    """Raise `UnknownName` for a column that is not in `schema`, and `TypeMismatch` for a value of another type."""
     for name, value in row.items():
         index = schema.get_field_index(name)
         if index < 0:
@@ -134,15 +134,15 @@ def fit(schema: pa.Schema, row: Mapping[str, Any]) -> None:
         try:
             pa.scalar(value, schema.field(index).type)
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            # the value itself stays out of the message: it may be personal
+            # the message does not contain the value, which may be personal data
             kind = schema.field(index).type
             raise TypeMismatch(f"the column {name!r} is {kind}, but the value is {type(value).__name__}") from None
 
 
 def build(folder: Path, key: str, rows: pa.Table, version: str) -> int:
-    """Write a snapshot of `rows`, one per value of the column `key`, into `folder`, fsynced; the check to open it with.
+    """Write a snapshot of `rows`, one per value of the column `key`, into `folder`, fsynced; return its checksum.
 
-    Times are kept as integer microseconds. Raises `GraphError` where a key is missing or occurs twice.
+    Times are stored as integer microseconds. Raises `GraphError` if a key is missing or occurs twice.
     """
     rows = plain_columns(rows, key)
     keys = [text.encode() for text in rows[key].to_pylist()]
@@ -166,7 +166,7 @@ def build(folder: Path, key: str, rows: pa.Table, version: str) -> int:
 
 
 def plain_columns(rows: pa.Table, key: str) -> pa.Table:
-    """`rows` in types that a dict of plain values holds: times as microseconds, texts as `string`."""
+    """Convert `rows` to types of plain values: times to microseconds, text to `string`."""
     if key not in rows.column_names:
         raise UnknownName(f"there is no key column {key!r}", tip=nearest(key, rows.column_names))
     fields = [pa.field(field.name, _plain(field.name, field.type)) for field in rows.schema]
@@ -207,7 +207,7 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def _write_records(path: Path, key: str, rows: pa.Table) -> NDArray[np.uint64]:
-    """Write the records one after another; where each begins."""
+    """Write the records and return the offset of each."""
     encode = msgspec.msgpack.Encoder().encode
     places = np.empty(rows.num_rows, np.uint64)
     place = 0
@@ -223,19 +223,19 @@ def _write_records(path: Path, key: str, rows: pa.Table) -> NDArray[np.uint64]:
 
 
 def _rows(rows: pa.Table) -> Iterator[dict[str, Any]]:
-    """Rows as dicts, a batch at a time, so that memory stays bounded."""
+    """The rows as dicts, converted in batches to bound memory."""
     for start in range(0, rows.num_rows, _BATCH):
         yield from rows.slice(start, _BATCH).to_pylist()
 
 
 def _slots(hashes: NDArray[np.uint64], places: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
-    """The table of slots: keys in order of their home, each at its home or just after the one before it."""
+    """The slots of the hash table: keys sorted by home slot, each in its home slot or in the next free one."""
     home = ((hashes * np.uint64(_MIX)) & np.uint64(_WORD)) >> np.uint64(32 - bits)
     order = np.argsort(home, kind="stable")
     count = np.arange(len(order), dtype=np.int64)
     at = np.maximum.accumulate(home[order].astype(np.int64) - count) + count
     last = int(at[-1]) if len(at) else 0
-    slots = np.zeros(max(1 << bits, last + 1) + 1, np.uint64)  # one empty slot at the end stops every search
+    slots = np.zeros(max(1 << bits, last + 1) + 1, np.uint64)  # an empty slot at the end terminates every probe
     slots[at] = ((hashes[order] & np.uint64(0xFFFFFF)) << np.uint64(_PLACE_BITS)) | (places[order] + np.uint64(1))
     return slots
 
@@ -248,7 +248,7 @@ def _about(path: Path, check: int) -> SnapshotHeader:
 
 
 def _map(path: Path) -> mmap.mmap | bytes:
-    if path.stat().st_size == 0:  # nothing to map
+    if path.stat().st_size == 0:  # an empty file cannot be mapped
         return b""
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -1,7 +1,7 @@
 """MLflow mirror of runs: parameters, metrics over time, final metrics, tags, and trials as nested runs.
 
-One experiment for each model, `mill/model`. MLflow allows fewer characters in a name than a run does:
-`hit_rate@10[warm]` is called `hit_rate_at_10/warm` there, and the bounds of its interval `….low` and `….high`.
+Each model is an experiment `mill/model`. MLflow allows fewer characters in names: `hit_rate@10[warm]` becomes
+`hit_rate_at_10/warm`, and the bounds of its interval become `….low` and `….high`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tidemill.core.errors import BackendMissing
 from tidemill.core.flatten import flatten
 from tidemill.core.records.runs import MetricPoint, Run, Trial
 
-#: What one call of `log_batch` takes, and how long a parameter or a tag may be.
+#: MLflow's limits: metrics and parameters per `log_batch`, length of a parameter or tag, and length of a name.
 _METRICS, _PARAMETERS, _LONGEST, _NAME = 1_000, 100, 5_000, 240
 _STATUS = {
     "finished": "FINISHED",
@@ -26,7 +26,7 @@ _STATUS = {
     "pruned": "KILLED",
     "late": "KILLED",
 }
-#: Tags by which a run is found again; `whole` is set last.
+#: Tags that identify a mirrored run; `whole` is set last.
 _RUN, _MILL, _WHOLE, _TRIAL, _PARENT = (
     "tidemill.run",
     "tidemill.mill",
@@ -37,7 +37,7 @@ _RUN, _MILL, _WHOLE, _TRIAL, _PARENT = (
 
 
 class MlflowMirror:
-    """The runs of one mill in the MLflow at `url`, which is a server's or a database's (`sqlite:///mlflow.db`)."""
+    """Mirrors the runs of one mill to MLflow. `url` is a server or a database (`sqlite:///mlflow.db`)."""
 
     def __init__(self, url: str, mill: str, mill_id: str) -> None:
         try:
@@ -50,7 +50,7 @@ class MlflowMirror:
         self._client = MlflowClient(tracking_uri=url)
         self._mill, self._mill_id = mill, mill_id
         self._experiments: dict[str, str] = {}
-        _log_ahead(url)
+        _enable_wal(url)
 
     def known(self) -> set[str]:
         return {run.data.tags[_RUN] for run in self._found(f"tags.`{_MILL}` = '{self._mill_id}'") if _is_whole(run)}
@@ -71,29 +71,29 @@ class MlflowMirror:
         name = f"{run.name}/{trial.number}"
         tags = {_TRIAL: name, _PARENT: parent, "tidemill.state": trial.state, "tidemill.says": trial.says}
         number = self._begin(run.model, name, ended - round(1e6 * trial.wall_s), tags)
-        figures = [("figure of window", value, ended, step) for step, value in enumerate(trial.steps)]
-        figures += [("cpu_s", trial.cpu_s, ended, 0), ("wall_s", trial.wall_s, ended, 0)]
+        values = [("figure of window", value, ended, step) for step, value in enumerate(trial.steps)]
+        values += [("cpu_s", trial.cpu_s, ended, 0), ("wall_s", trial.wall_s, ended, 0)]
         if trial.value is not None:
-            figures.append(("figure", trial.value, ended, 0))
-        self._log(number, trial.parameters, figures)
+            values.append(("figure", trial.value, ended, 0))
+        self._log(number, trial.parameters, values)
         self._client.set_terminated(number, status=_STATUS[trial.state], end_time=ended // 1000)
 
     def _begin(self, model: str, name: str, at: int, tags: Mapping[str, str]) -> str:
-        said = {key: _cut(value) for key, value in tags.items() if value}
-        made = self._client.create_run(self._experiment(model), start_time=at // 1000, tags=said, run_name=name)
-        return str(made.info.run_id)
+        given = {key: _cut(value) for key, value in tags.items() if value}
+        run = self._client.create_run(self._experiment(model), start_time=at // 1000, tags=given, run_name=name)
+        return str(run.info.run_id)
 
-    def _log(self, number: str, parameters: Mapping[str, Any], figures: Iterable[tuple[str, float, int, int]]) -> None:
+    def _log(self, number: str, parameters: Mapping[str, Any], values: Iterable[tuple[str, float, int, int]]) -> None:
         names = _Names()
         params = [self._entities.Param(names.of(key), _cut(str(value))) for key, value in flatten(parameters).items()]
-        metrics = [self._entities.Metric(name, value, at // 1000, step) for name, value, at, step in figures]
+        metrics = [self._entities.Metric(name, value, at // 1000, step) for name, value, at, step in values]
         for start in range(0, len(params), _PARAMETERS):
             self._client.log_batch(number, params=params[start : start + _PARAMETERS])
         for start in range(0, len(metrics), _METRICS):
             self._client.log_batch(number, metrics=metrics[start : start + _METRICS])
 
     def _tags(self, run: Run) -> dict[str, str]:
-        told = {
+        fields = {
             "kind": run.kind,
             "state": run.state,
             "learner": run.learner,
@@ -106,7 +106,7 @@ class MlflowMirror:
             "notes": "\n".join(run.notes),
             "says": run.says,
         }
-        found = {f"tidemill.{name}": value for name, value in told.items()}
+        found = {f"tidemill.{name}": value for name, value in fields.items()}
         found |= {f"tidemill.data.{table}": str(version) for table, version in run.data.items()}
         found |= {f"tidemill.artefact.{what}": ref for what, ref in run.artefacts.items()}
         source = {"mlflow.source.name": f"tidemill:{self._mill}", "mlflow.source.git.commit": run.commit or ""}
@@ -142,7 +142,7 @@ class MlflowMirror:
 
 
 class _Names:
-    """Names as MLflow allows them, different ones staying different."""
+    """Maps names to valid MLflow names, without collisions."""
 
     def __init__(self) -> None:
         self._given: dict[str, str] = {}
@@ -169,18 +169,18 @@ def _over_time(points: Sequence[MetricPoint], names: _Names) -> list[tuple[str, 
 
 
 def _final(run: Run, points: Sequence[MetricPoint], names: _Names, at: int) -> list[tuple[str, float, int, int]]:
-    """The figures at the end, one step beyond those of the same name, so that they are the newest."""
-    figures = {name: metric.value for name, metric in run.metrics.items()}
+    """The final metrics, one step after the last point of the same name, so that they are the newest."""
+    values = {name: metric.value for name, metric in run.metrics.items()}
     for name, metric in run.metrics.items():
         if metric.low != metric.high:
-            figures |= {f"{name}.low": metric.low, f"{name}.high": metric.high}
+            values |= {f"{name}.low": metric.low, f"{name}.high": metric.high}
     if run.cost:
-        figures |= {"cost.wall_s": run.cost.wall_s, "cost.cpu_s": run.cost.cpu_s}
-        figures |= {"cost.peak_bytes": float(run.cost.peak_bytes)}
+        values |= {"cost.wall_s": run.cost.wall_s, "cost.cpu_s": run.cost.cpu_s}
+        values |= {"cost.peak_bytes": float(run.cost.peak_bytes)}
     last: dict[str, int] = {}
     for point in points:
         last[point.name] = max(last.get(point.name, 0), point.step)
-    return [(names.of(name), value, at, last.get(name, -1) + 1) for name, value in figures.items()]
+    return [(names.of(name), value, at, last.get(name, -1) + 1) for name, value in values.items()]
 
 
 def _cut(text: str) -> str:
@@ -191,8 +191,8 @@ def _is_whole(run: Any) -> bool:
     return bool(run.data.tags.get(_WHOLE) == "yes")
 
 
-def _log_ahead(url: str) -> None:
-    """Readers of an SQLite file wait for no writer, as in the ledger."""
+def _enable_wal(url: str) -> None:
+    """Enable the write-ahead log of an SQLite file, so that readers do not wait for writers."""
     if url.startswith("sqlite:///"):
         with closing(sqlite3.connect(Path(url.removeprefix("sqlite:///")))) as connection:
             connection.execute("PRAGMA journal_mode=WAL")

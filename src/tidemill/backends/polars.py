@@ -1,4 +1,4 @@
-"""Polars engine: table expressions on one machine (the default)."""
+"""Polars engine: table functions on one machine (the default)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tidemill.core.empty_tables import empty_table
 
 
 class PolarsEngine:
-    """Runs Narwhals frames on Polars, lazily: a filter or a join reaches down to the files.
+    """Evaluates Narwhals frames on Polars, lazily, with predicate pushdown into the Parquet scan.
 
     >>> engine = PolarsEngine()
     >>> frame = engine.frame(pa.table({"stars": [4, 5]}))
@@ -27,13 +27,13 @@ class PolarsEngine:
 
     @classmethod
     def from_url(cls, url: str, context: BackendContext) -> PolarsEngine:
-        """The engine in this process; there is nothing to set."""
+        """The engine in this process; the URL has no options."""
         return cls()
 
     def scan(self, files: Sequence[str], schema: pa.Schema, origin: str | None = None) -> nw.LazyFrame[Any]:
         if not files:
             return self.frame(empty_table(schema.append(pa.field(origin, pa.string())) if origin else schema))
-        # `glob` would read a `*` or `[` in a folder's name as a pattern.
+        # With `glob`, a `*` or `[` in a folder's name would be a pattern.
         frame = pl.scan_parquet(list(files), glob=False, hive_partitioning=False, include_file_paths=origin)
         return nw.from_native(frame)
 

@@ -1,4 +1,4 @@
-"""Spark engine: the same table functions on a cluster, or on local Spark for tests.
+"""Spark engine: runs the same table functions on a cluster, or on local Spark for tests.
 
 A session whose time zone is not UTC is rejected: in New York, the date of a UTC midnight is the day before.
 """
@@ -28,12 +28,12 @@ _SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    # Timestamps as instants: what a table holds is UTC microseconds.
+    # Timestamps as instants: tables store UTC microseconds.
     "spark.sql.timestampType": "TIMESTAMP_LTZ",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
-#: Local Spark alone: 200 shuffle partitions on two cores are 200 empty tasks, and nobody else need reach the driver.
+#: Only for local Spark: 200 shuffle partitions would be mostly empty tasks, and the driver needs no remote access.
 _LOCAL_SETTINGS = {
     "spark.sql.shuffle.partitions": "2",
     "spark.driver.host": "127.0.0.1",
@@ -42,10 +42,10 @@ _LOCAL_SETTINGS = {
 
 
 class SparkEngine:
-    """Runs Narwhals frames on Spark. `url` is `local[2]`, `spark://HOST:PORT`, or `sc://HOST` for Spark Connect.
+    """Evaluates Narwhals frames on Spark. `url` is `local[2]`, `spark://HOST:PORT`, or `sc://HOST` for Spark Connect.
 
-    The session starts with the first frame. Files must be reachable from every executor under the same path.
-    Raises `BackendMissing` without PySpark or Java, `SettingError` where a running session is not in UTC.
+    The session starts with the first frame. Files must be accessible to every executor under the same path. Raises
+    `BackendMissing` without PySpark or Java, and `SettingError` if a running session is not in UTC.
     """
 
     name = "spark"
@@ -80,7 +80,7 @@ class SparkEngine:
     def frame(self, rows: pa.Table) -> nw.LazyFrame[Any]:
         rows = plain_rows(rows)
         with warnings.catch_warnings():
-            # PySpark 4.2 warns of its own use of pandas, from an Arrow table too.
+            # PySpark 4.2 warns about its own use of pandas, also for an Arrow table.
             warnings.simplefilter("ignore", FutureWarning)
             made = self.session.createDataFrame(rows, schema=_spark_schema(rows.schema))
         return nw.from_native(made)
@@ -90,7 +90,7 @@ class SparkEngine:
 
 
 def _literal(path: str) -> str:
-    """A path that Hadoop takes as it is, where it would read brackets and stars as a pattern."""
+    """Escape a path for Hadoop, which would treat brackets and asterisks as a glob pattern."""
     return re.sub(r"([\\{}\[\]*?])", r"\\\1", path)
 
 
@@ -123,7 +123,7 @@ def _start(url: str) -> SparkSession:
 
 
 def _local_folders() -> dict[str, str]:
-    # Else Spark leaves a warehouse folder wherever it was started.
+    # Otherwise Spark creates a warehouse folder in the current directory.
     folder = tempfile.mkdtemp(prefix="tidemill-spark-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return {"spark.sql.warehouse.dir": folder}

@@ -1,7 +1,7 @@
-"""SQLite file opened for durability: acknowledged commits are on disk, and SQLite's errors are mapped to tidemill's.
+"""SQLite file with durable commits, and with SQLite's errors mapped to tidemill's.
 
-Shared by the two SQLite stores. Write-ahead log (readers never wait), `synchronous=FULL` (a commit survives power
-loss), and a bounded wait for locks.
+Shared by the two SQLite stores. Write-ahead log (readers do not wait for writers), `synchronous=FULL` (a commit
+survives a power cut), and a bounded wait for locks.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from typing import Any
 
 from tidemill.core.errors import FormatTooNew, LedgerBusy, LedgerCorrupt, LedgerError
 
-#: "tide" in ASCII: marks the file as ours (`PRAGMA application_id`).
-_OURS = 0x74696465
+#: "tide" in ASCII: the `PRAGMA application_id` of tidemill's files.
+_APPLICATION_ID = 0x74696465
 
 
 class SqliteFile:
-    """A connection that threads may share, one transaction at a time.
+    """A thread-safe connection with one transaction at a time.
 
-    `schema` is statements parted by `;;`, each saying `IF NOT EXISTS`; `patience_s` bounds the wait for other writers.
+    `schema` has `IF NOT EXISTS` statements separated by `;;`; `patience_s` bounds the wait for other writers.
     """
 
     def __init__(self, path: Path, schema: str, format_number: int, patience_s: float) -> None:
         self.path = path
         self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._in_our_words():
+        with self._translated_errors():
             self._connection = sqlite3.connect(
                 path, timeout=patience_s, isolation_level=None, check_same_thread=False, cached_statements=64
             )
-            # A flipped byte may leave no UTF-8; the reader compares texts and names the line.
+            # A flipped byte may be invalid UTF-8. Decode it anyway: the reader then reports the damaged entry.
             self._connection.text_factory = _text
             self.close = weakref.finalize(self, self._connection.close)
             self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.execute("PRAGMA secure_delete=ON")
-            if self._pragma("application_id") != _OURS:
+            if self._pragma("application_id") != _APPLICATION_ID:
                 self._make(schema, format_number, patience_s)
         found = self._pragma("user_version")
         if found > format_number:
@@ -48,19 +48,19 @@ class SqliteFile:
 
     def _make(self, schema: str, format_number: int, patience_s: float) -> None:
         if not self._pragma("schema_version"):
-            self._log_ahead(patience_s)
-        with self.write():  # looked at again under the lock: two processes may open a new file at once
-            if self._pragma("application_id") == _OURS:
+            self._enable_wal(patience_s)
+        with self.write():  # check again under the lock: two processes may open a new file concurrently
+            if self._pragma("application_id") == _APPLICATION_ID:
                 return
             if self._pragma("schema_version"):
                 raise LedgerCorrupt(f"{self.path} is the database of another program", tip="tidemill status --settings")
             for statement in schema.split(";;"):
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version={format_number}")
-            self._connection.execute(f"PRAGMA application_id={_OURS}")
+            self._connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
 
-    def _log_ahead(self, patience_s: float) -> None:
-        # SQLite does not wait for locks when it changes the journal, so the waiting is here.
+    def _enable_wal(self, patience_s: float) -> None:
+        # SQLite does not wait for locks when it changes the journal mode, so retry here.
         for _ in range(max(1, int(patience_s * 50))):
             try:
                 self._connection.execute("PRAGMA journal_mode=WAL")
@@ -76,8 +76,8 @@ class SqliteFile:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that holds the write lock from its first statement."""
-        with self._lock, self._in_our_words():
+        """One transaction that holds the write lock from its start."""
+        with self._lock, self._translated_errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -89,34 +89,34 @@ class SqliteFile:
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows of one query, as tuples."""
-        with self._lock, self._in_our_words():
+        with self._lock, self._translated_errors():
             return self._connection.execute(query, values).fetchall()
 
     def scrub(self) -> None:
-        """Leave no byte of deleted rows in the file or its log. Time and disk space for a copy of the whole file.
+        """Erase all bytes of deleted rows from the file and its log. Needs time and disk space to copy the whole file.
 
-        `secure_delete` alone clears the rows that it deletes, not the copies that splits of pages left behind.
-        `LedgerBusy` where a reader keeps the log in use for longer than the patience.
+        `secure_delete` alone overwrites the deleted rows, but not their copies left by page splits. Raises `LedgerBusy`
+        if a reader uses the log for longer than `patience_s`.
         """
-        with self._lock, self._in_our_words():
+        with self._lock, self._translated_errors():
             self._connection.execute("VACUUM")
             busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise LedgerBusy(f"{self.path} is in use, so its log still contains deleted rows", tip="run again")
 
     @contextmanager
-    def _in_our_words(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise _worded(self.path, error) from error
+            raise _translated(self.path, error) from error
 
 
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _worded(path: Path, error: sqlite3.DatabaseError) -> LedgerError:
+def _translated(path: Path, error: sqlite3.DatabaseError) -> LedgerError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LedgerBusy(f"{path} is locked by another process", tip="run again")

@@ -1,4 +1,4 @@
-"""SQLite ledger store: ledger lines in one file (the default `LedgerStore`)."""
+"""SQLite ledger store: ledger entries in one file (the default `LedgerStore`)."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _PAGE = 500
 
 
 class SqliteLedger:
-    """The lines of one ledger; `patience_s` is how long to wait for another writer before `LedgerBusy`."""
+    """The entries of one ledger; `patience_s` is the maximum wait for another writer before `LedgerBusy`."""
 
     def __init__(self, path: Path | str, *, patience_s: float = 10.0) -> None:
         self._file = SqliteFile(Path(path), _SCHEMA, FORMAT, patience_s)
 
     @classmethod
     def from_url(cls, url: str, context: BackendContext) -> SqliteLedger:
-        """The ledger in the file of `url`; `LedgerMissing` where it is not there and may not be created."""
+        """Open the ledger in the file of `url`. Raises `LedgerMissing` if it is missing and may not be created."""
         path = context.path(url)
         if not context.create and not path.exists():
             raise LedgerMissing(f"there is no ledger at {path}", tip="restore it from its backup")
@@ -47,11 +47,11 @@ class SqliteLedger:
 
     @classmethod
     def exists(cls, url: str, context: BackendContext) -> bool:
-        """Whether the file of `url` is there."""
+        """Whether the file of `url` exists."""
         return context.path(url).exists()
 
     def close(self) -> None:
-        """Close the file; also done when the object goes."""
+        """Close the file; also done when the object is garbage-collected."""
         self._file.close()
 
     def append(
@@ -68,11 +68,11 @@ class SqliteLedger:
     def lines(self, after: int = 0, *, backwards: bool = False, where: Mapping[str, str] = {}) -> Iterator[StoredEntry]:
         unknown = set(where) - _INDEX
         if unknown:
-            raise TypeError(f"lines have no index column {', '.join(sorted(unknown))}")
+            raise TypeError(f"entries have no index column {', '.join(sorted(unknown))}")
         equal = "".join(f" AND {name} = ?" for name in where)
         order = "DESC" if backwards else "ASC"
         query = f"SELECT {_LIST} FROM lines WHERE seq > ? AND seq < ?{equal} ORDER BY seq {order} LIMIT ?"
-        # Page by page, so that a reader holds no transaction open; backwards, most want only the first.
+        # Read in pages, so that no transaction stays open; backwards, most callers need only the first entry.
         low, high, size = after, 1 << 62, 1 if backwards else _PAGE
         while page := self._page(query, (low, high, *where.values()), size):
             yield from map(_line, page)
@@ -82,7 +82,7 @@ class SqliteLedger:
     def _page(self, query: str, values: tuple[Any, ...], size: int) -> list[Any]:
         try:
             return self._file.rows(query, (*values, size))
-        except LedgerCorrupt:  # line by line, so that the first one that cannot be read is known
+        except LedgerCorrupt:  # read one entry at a time, to find the first unreadable one
             return self._file.rows(query, (*values, 1))
 
     def last(self) -> StoredEntry | None:
@@ -113,7 +113,7 @@ class SqliteLedger:
 
     def _lease(self, name: str) -> tuple[int, str]:
         found = self._file.rows("SELECT number, holder FROM leases WHERE name = ?", (name,))
-        return found[0] if found else (0, "nobody")
+        return found[0] if found else (0, "no holder")
 
 
 def _line(row: tuple[Any, ...]) -> StoredEntry:

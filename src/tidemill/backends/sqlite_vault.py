@@ -1,4 +1,4 @@
-"""SQLite vault store: sealed identities in one file (the default `VaultStore`)."""
+"""SQLite vault store: encrypted identities in one file (the default `VaultStore`)."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ CREATE TABLE IF NOT EXISTS entries (
 
 
 class SqliteVault:
-    """The vault's entries; `patience_s` is how long to wait for another writer before `LedgerBusy`."""
+    """The entries of one vault; `patience_s` is the maximum wait for another writer before `LedgerBusy`."""
 
     def __init__(self, path: Path | str, *, patience_s: float = 10.0) -> None:
         self._file = SqliteFile(Path(path), _SCHEMA, FORMAT, patience_s)
 
     @classmethod
     def from_url(cls, url: str, context: BackendContext) -> SqliteVault:
-        """The vault in the file of `url`."""
+        """Open the vault in the file of `url`."""
         return cls(context.path(url))
 
     def close(self) -> None:
-        """Close the file; also done when the object goes."""
+        """Close the file; also done when the object is garbage-collected."""
         self._file.close()
 
     def put(self, entries: Iterable[tuple[str, str, bytes, bytes]]) -> int:
-        # Sorted, because a table without row numbers is a tree by surrogate: in order is several times faster.
+        # Sorted: inserting in key order into a table without rowids (a B-tree by surrogate) is several times faster.
         rows = sorted(entries)
         with self._file.write() as connection:
             return connection.executemany("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?)", rows).rowcount
@@ -57,5 +57,5 @@ class SqliteVault:
         with self._file.write() as connection:
             query = "DELETE FROM entries WHERE surrogate IN (SELECT value FROM json_each(?))"
             n = connection.execute(query, (json.dumps(list(surrogates)),)).rowcount
-        self._file.scrub()  # also where none was there: an earlier call may have been killed before it
+        self._file.scrub()  # also if nothing was deleted: an earlier call may have been killed before this step
         return n

@@ -1,16 +1,16 @@
 """Binomial bounds: exact one-sided confidence limits of a proportion (Clopper and Pearson, Biometrika 26, 1934).
 
-The naive estimate k/n raises an alarm half of the time on a source that is exactly at the limit, and every day with
-fifty checks of it. The exact bound raises one at most at the rate that its confidence states, for every n.
+The plain estimate k/n raises an alarm half of the time for a source that is exactly at the limit, so fifty such checks
+raise one every day. The exact bound limits the false alarm rate to 1 - confidence, for every n.
 """
 
 from __future__ import annotations
 
-import scipy  # its parts are loaded when they are first used
+import scipy  # loads its submodules on first use
 
 
 def upper(k: int, n: int, confidence: float) -> float:
-    """The largest share that k of n does not contradict at `confidence`.
+    """The largest share that is consistent with k of n at `confidence`.
 
     >>> round(upper(0, 3, 0.999), 3)
     0.9
@@ -19,7 +19,7 @@ def upper(k: int, n: int, confidence: float) -> float:
 
 
 def lower(k: int, n: int, confidence: float) -> float:
-    """The smallest share that k of n does not contradict at `confidence`.
+    """The smallest share that is consistent with k of n at `confidence`.
 
     >>> round(lower(3, 3, 0.999), 3)
     0.1

@@ -12,10 +12,10 @@ from tidemill.core.errors import CheckError, nearest
 
 Severity = Literal["warn", "hold"]
 
-#: Of this confidence a failure has to be before it holds an increment: about one false alarm in a thousand checks.
+#: The confidence required for a failure to hold an increment: about one false alarm in a thousand checks.
 CONFIDENCE = 0.999
 
-#: What `like_history` can follow, and whether it needs a column.
+#: The metrics of `like_history`, and whether each needs a column.
 METRICS: dict[str, bool] = {
     "row_count": False,
     "refused_share": False,
@@ -26,13 +26,13 @@ METRICS: dict[str, bool] = {
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True, tag_field="expect"):
-    """Base of all expectations. `severity` says what a failure does to the increment."""
+    """Base of all expectations. `severity`: the effect of a failure on the increment."""
 
     severity: Severity = "hold"
 
     @property
     def words(self) -> str:
-        """How the expectation was written, for people: `between(rating, 1, 5, share=0.95)`."""
+        """The expectation as readable text: `between(rating, 1, 5, share=0.95)`."""
         raise NotImplementedError
 
 
@@ -109,7 +109,7 @@ class LikeHistory(Expectation, frozen=True, tag="like_history"):
 
     @property
     def measures(self) -> str:
-        """The name under which the observed value is kept: `row_count`, `mean:rating`."""
+        """The name under which the observed value is stored: `row_count`, `mean:rating`."""
         return self.metric if self.column is None else f"{self.metric}:{self.column}"
 
 
@@ -125,10 +125,10 @@ def between(
     confidence: float = CONFIDENCE,
     severity: Severity = "hold",
 ) -> Between:
-    """At least `share` of the column's values lie in `low..high`, both included; `None` leaves an end open.
+    """At least `share` of the column's values are in `low..high`, both included; `None` leaves an end open.
 
-    Missing values do not count (see `not_null`); NaN lies outside. It fails where the rows contradict it at
-    `confidence`: where even the upper end of the exact binomial interval (Clopper and Pearson 1934) is below `share`.
+    Missing values are ignored (see `not_null`); NaN is outside. The check fails where the upper end of the exact
+    binomial interval (Clopper and Pearson 1934) at `confidence` is below `share`.
 
     >>> between("rating", 1, 5, share=0.95).words
     'between(rating, 1, 5, share=0.95)'
@@ -150,7 +150,7 @@ def between(
 def not_null(
     column: str, *, share: float = 1.0, confidence: float = CONFIDENCE, severity: Severity = "hold"
 ) -> NotNull:
-    """At least `share` of the column's values are there; judged as `between` is."""
+    """At least `share` of the column's values are not null; tested like `between`."""
     return NotNull(column=column, share=_share("share", share), confidence=_confidence(confidence), severity=severity)
 
 
@@ -168,21 +168,21 @@ fresh = freshness
 
 
 def refused_share(*, at_most: float, confidence: float = CONFIDENCE, severity: Severity = "hold") -> RefusedShare:
-    """At most this share of the lines that arrived is refused by the parser or the contract."""
+    """The parser and the contract refuse at most this share of the lines that arrived."""
     return RefusedShare(at_most=_share("at_most", at_most), confidence=_confidence(confidence), severity=severity)
 
 
 def repeated_share(*, at_most: float, confidence: float = CONFIDENCE, severity: Severity = "hold") -> RepeatedShare:
-    """At most this share of the good rows has a key that occurred before, in the increment or in the table."""
+    """At most this share of the good rows has a key that occurred earlier in the increment or the table."""
     return RepeatedShare(at_most=_share("at_most", at_most), confidence=_confidence(confidence), severity=severity)
 
 
 def like_history(metric: str, column: str | None = None) -> LikeHistory:
-    """The increment's `row_count`, `refused_share`, `repeated_share`, or the `mean` or `null_share` of a column, lies
-    where those of the days before lay.
+    """The increment's `row_count`, `refused_share`, `repeated_share`, or the `mean` or `null_share` of a column, is in
+    the usual range of the previous days.
 
-    The day is ranked among the days before it, so its false-alarm rate is learned rather than assumed; until there is
-    history enough it only says that it is warming up. It warns and never holds.
+    The day is ranked among the previous days, so its false-alarm rate is learned rather than assumed; without enough
+    history it only reports that it is warming up. It warns and never holds.
     """
     if metric not in METRICS:
         raise CheckError(f"like_history({metric!r}): no such metric", tip=nearest(metric, METRICS))
@@ -192,10 +192,10 @@ def like_history(metric: str, column: str | None = None) -> LikeHistory:
 
 
 def defaults(own: Iterable[AnyExpectation] = ()) -> list[AnyExpectation]:
-    """What is expected of every stream, less what `own` says otherwise: few refused and few repeated rows.
+    """The default expectations of every stream, except kinds that are in `own`: few refused and few repeated rows.
 
-    Real streams repeat themselves, small days by chance up to half of their rows: these bounds hold none of the 5,804
-    real days of the Magazine reviews, and four in five of its last 400 days once their rows are doubled.
+    Real streams have repeated rows, on small days by chance up to half of them. These bounds hold none of the 5,804
+    real days of the Magazine reviews, and four in five of the last 400 days when their rows are duplicated.
     """
     kinds = {type(expectation) for expectation in own}
     usual: list[AnyExpectation] = [refused_share(at_most=0.02), repeated_share(at_most=0.1)]

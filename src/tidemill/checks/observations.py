@@ -23,13 +23,13 @@ from tidemill.core.records.ingest import RowCounts
 
 
 class Observations(NamedTuple):
-    """What was seen, by the number of the expectation that asked."""
+    """The observed values, by the index of the expectation that needs them."""
 
-    #: `(k, n)`: so many of so many.
+    #: `(k, n)`: k of n rows.
     shares: dict[int, tuple[int, int]]
     #: `(column, newest instant in microseconds, rows)`.
     newest: dict[int, tuple[str, int | None, int]]
-    #: Values of learned metrics by name; one without rows to measure is absent.
+    #: Values of learned metrics by name; a metric without rows to measure is absent.
     metrics: dict[str, float]
 
 
@@ -41,22 +41,22 @@ def observe(
     counts: RowCounts | None,
     event_time: str | None,
 ) -> Observations:
-    """Count everything that `expectations` ask of `rows` in one aggregation."""
+    """Compute everything that `expectations` need from `rows` in one aggregation."""
     frame, schema = _frame(rows, engine)
     for expectation in expectations:
         validate(expectation, schema, event_time=event_time)
-    asked: dict[str, nw.Expr] = {"n": nw.len()}
+    aggregations: dict[str, nw.Expr] = {"n": nw.len()}
     for number, expectation in enumerate(expectations):
         for name, expression in _asks(expectation, schema, event_time).items():
-            asked[f"{number}_{name}"] = expression
-    # a name that no column has: engines that know no case would otherwise mix up column and answer
-    found = _collect(frame.select(**{f"_seen_{name}": ask for name, ask in asked.items()}), engine)
-    values = {name: found[f"_seen_{name}"][0] for name in asked}
+            aggregations[f"{number}_{name}"] = expression
+    # a prefix that no column has: case-insensitive engines would otherwise confuse a column with a result
+    row = _collect(frame.select(**{f"_seen_{name}": aggregation for name, aggregation in aggregations.items()}), engine)
+    values = {name: row[f"_seen_{name}"][0] for name in aggregations}
     return _read(values, expectations, schema, counts, event_time)
 
 
 def _asks(expectation: AnyExpectation, schema: nw.Schema, event_time: str | None) -> dict[str, nw.Expr]:
-    """The aggregations of one expectation; shares of refused and repeated rows come from the counts instead."""
+    """The aggregations of one expectation; shares of refused and repeated rows are computed from the counts."""
     match expectation:
         case Between(column=name, low=low, high=high):
             column = nw.col(name)
@@ -64,7 +64,7 @@ def _asks(expectation: AnyExpectation, schema: nw.Schema, event_time: str | None
             if low is not None and high is not None:
                 inside = inside & (column <= high)
             if schema[name].is_float():
-                inside = inside & ~column.is_nan()  # engines differ on whether NaN is above everything
+                inside = inside & ~column.is_nan()  # engines differ on whether NaN is the largest value
             return {"k": inside.cast(nw.Int64).sum(), "of": column.count()}
         case NotNull(column=name):
             return {"k": nw.col(name).count()}
@@ -73,7 +73,7 @@ def _asks(expectation: AnyExpectation, schema: nw.Schema, event_time: str | None
             return {"newest": column.max(), "of": column.count()}
         case LikeHistory(metric="mean", column=str(name)):
             column = nw.col(name).cast(nw.Float64)
-            kept = nw.when(column.is_finite()).then(column)  # one NaN would hide the rest
+            kept = nw.when(column.is_finite()).then(column)  # one NaN would make the mean NaN
             return {"mean": kept.mean()}
         case LikeHistory(metric="null_share", column=str(name)):
             return {"k": nw.col(name).count()}
@@ -112,14 +112,14 @@ def _read(
 
 
 def _always(n: int, counts: RowCounts | None, refused: tuple[int, int], repeated: tuple[int, int]) -> dict[str, float]:
-    """What is kept of every increment, so that a check of it that is declared later finds a history."""
-    found = {"row_count": float(n if counts is None else counts.arrived)}
+    """Metrics recorded for every increment, so that a check declared later has a history."""
+    row_count = {"row_count": float(n if counts is None else counts.arrived)}
     shares = {"refused_share": refused, "repeated_share": repeated}
-    return found | {name: k / of for name, (k, of) in shares.items() if of}
+    return row_count | {name: k / of for name, (k, of) in shares.items() if of}
 
 
 def _of_counts(counts: RowCounts | None) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Refused of all that arrived, and repeated (with the same values or others) of all that was good."""
+    """Refused of all rows that arrived, and repeated (with equal or different values) of all good rows."""
     if counts is None:
         return (0, 0), (0, 0)
     return (counts.refused, counts.arrived), (counts.repeated + counts.contradicted, counts.arrived - counts.refused)
@@ -133,12 +133,12 @@ def _frame(rows: nw.LazyFrame[Any] | pa.Table, engine: Engine | None) -> tuple[A
 
 
 def _collect(frame: Any, engine: Engine | None) -> dict[str, list[Any]]:
-    """One row of answers as plain values; times as microseconds."""
+    """One row of results as plain values; times as microseconds."""
     if isinstance(frame, nw.DataFrame):
-        found = frame.to_arrow()
+        table = frame.to_arrow()
     else:
-        found = engine.collect(frame) if engine is not None else frame.collect(backend="pyarrow").to_arrow()
-    return {name: [_plain(value) for value in found[name]] for name in found.column_names}
+        table = engine.collect(frame) if engine is not None else frame.collect(backend="pyarrow").to_arrow()
+    return {name: [_plain(value) for value in table[name]] for name in table.column_names}
 
 
 def _plain(value: pa.Scalar) -> Any:

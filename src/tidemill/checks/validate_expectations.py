@@ -10,7 +10,7 @@ from tidemill.core.errors import TypeMismatch, UnknownName, nearest
 
 
 def validate(expectation: AnyExpectation, schema: pa.Schema | nw.Schema, *, event_time: str | None = None) -> None:
-    """Raise `UnknownName` or `TypeMismatch` where `expectation` asks for a column that is not there or does not fit."""
+    """Raise `UnknownName` or `TypeMismatch` where `expectation` needs a column that is missing or of the wrong type."""
     columns = nw.Schema.from_arrow(schema) if isinstance(schema, pa.Schema) else schema
     match expectation:
         case Between(column=name) | LikeHistory(metric="mean", column=str(name)):
@@ -24,7 +24,7 @@ def validate(expectation: AnyExpectation, schema: pa.Schema | nw.Schema, *, even
 
 
 def time_column(expectation: Freshness, columns: nw.Schema, event_time: str | None) -> str:
-    """The column that says when a row happened: the one that the check names, the event time, or the only time."""
+    """The time column of a check: the column in the check, else the event time, else the only time column."""
     name = expectation.column or event_time
     if name is None:
         times = [column for column, kind in columns.items() if kind == nw.Datetime and not column.startswith("_")]

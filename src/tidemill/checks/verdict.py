@@ -25,7 +25,7 @@ from tidemill.core.duration import duration
 from tidemill.core.ports import Engine
 from tidemill.core.records.ingest import Failure, RowCounts, Verdict
 
-#: The key in a verdict's metrics under which its day stands, in days since 1970: what weekday it was, and which day.
+#: The key of the day in a verdict's metrics, in days since 1970; the weekday follows from it.
 DAY = "day"
 _DAY_US = 86_400_000_000
 
@@ -41,12 +41,12 @@ def evaluate(
     event_time: str | None = None,
     history: Sequence[Mapping[str, float]] = (),
 ) -> Verdict:
-    """The verdict on `rows`: an increment's rows as they arrived, or those of a derived table that it changed.
+    """The verdict on `rows`: an increment's rows as they arrived, or the rows that it changed in a derived table.
 
-    `counts` holds what the increment lost on the way (refused, repeated); without it the shares of those pass.
-    `as_of` is in microseconds. `history` holds the `metrics` of the verdicts of the days before, oldest first; keys
-    begin with the table (`ratings.row_count`), so that one day's verdicts on several tables can be put together.
-    An expectation with nothing to look at passes. A lazy frame is collected once, through `engine`.
+    `counts` has the increment's refused and repeated rows; without it, checks of their shares pass. `as_of` is in
+    microseconds. `history` has the `metrics` of the previous days' verdicts, oldest first; keys begin with the table
+    (`ratings.row_count`), so that one day's verdicts on several tables can be merged. An expectation without data
+    passes. A lazy frame is collected once, through `engine`.
 
     Raises `UnknownName` or `TypeMismatch` where an expectation does not fit the columns.
     """
@@ -86,7 +86,7 @@ def _judge(
             return _fresh(table, expectation, *seen.newest[number], as_of), None
         case LikeHistory(measures=name) if f"{table}.{name}" in ranked:
             return _like_history(table, expectation, seen.metrics[name], ranked[f"{table}.{name}"])
-    return None, None  # a mean of no rows, a share of none
+    return None, None  # a mean or share of no rows
 
 
 def _at_least(table: str, expectation: Between | NotNull, k: int, n: int) -> Failure | None:
@@ -150,11 +150,11 @@ def _ranks(
     metrics: Mapping[str, float],
     history: Sequence[Mapping[str, float]],
 ) -> dict[str, HistoricalRank]:
-    """The ranks of all learned metrics of the table together: they share one budget."""
+    """The ranks of all learned metrics of the table, which share one budget."""
     learned = [expectation for expectation in expectations if isinstance(expectation, LikeHistory)]
     names = {f"{table}.{expectation.measures}" for expectation in learned}
     today = {name: value for name, value in metrics.items() if name in names}
-    days = [(int(day[DAY]), day) for day in history if DAY in day]  # a rebuild has a verdict and no day
+    days = [(int(day[DAY]), day) for day in history if DAY in day]  # the verdict of a rebuild has no day
     return historical_ranks(today, int(metrics[DAY]), days, frozenset({f"{table}.row_count"}))
 
 

@@ -1,4 +1,4 @@
-"""The command line: one file per command. Each calls the loop, and prints text for people or JSON.
+"""Command line: one file per command. Each calls the loop, and prints text or JSON.
 
 Results go to stdout (`--json` for machines), progress and logs to stderr. Exit status: 0 done; 1 refused or failed,
 with a code that `tidemill help CODE` explains; 2 wrong usage; 3 done, but an increment is held; 4 a verification

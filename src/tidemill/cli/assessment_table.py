@@ -8,7 +8,7 @@ from rich.table import Table
 from tidemill.core.records.assessment import Assessment, MetricScore
 from tidemill.core.records.quality import Metric
 
-#: How many candidates, and how many inputs of the feature importance, are shown.
+#: The maximum number of candidates, and of inputs in the feature importance.
 _SHOWN = 8
 
 
@@ -37,7 +37,7 @@ def scores(found: tuple[MetricScore, ...], other: str) -> Table:
 
 
 def candidates(found: Assessment) -> Table:
-    """A table of the candidate models, in the order in which they are kept: best first."""
+    """A table of the candidate models, best first."""
     table = Table("candidate", "", f"{found.measure} (95%)", "CPU s", box=None, pad_edge=False)
     for member in found.members[:_SHOWN]:
         table.add_row(member.name, member.state, _interval(member.score), f"{member.cpu_s:.1f}")

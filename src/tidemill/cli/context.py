@@ -1,4 +1,4 @@
-"""Context of a command: its project, its profile and its output format, with the stores opened on first use."""
+"""Context of a command: its project, profile and output format, with the stores opened on first use."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tidemill.loop.project.open_port import open_port
 from tidemill.loop.project.project import find_project, load_mill
 from tidemill.loop.project.stores import STATE, Stores, open_stores
 
-#: Width of a table where there is no terminal to fit it to.
+#: Width of a table without a terminal.
 _PIPED_COLUMNS = 160
 
 
 @dataclass(frozen=True)
 class CommandContext:
-    """The options that all commands share, and what is opened by them."""
+    """The options that all commands share, and the project and stores that they select."""
 
     project_at: Path
     profile: str | None
@@ -51,41 +51,41 @@ class CommandContext:
 
     @functools.cached_property
     def mill(self) -> Mill:
-        """The project file, loaded."""
+        """The loaded project file."""
         return load_mill(self.project)
 
     @functools.cached_property
     def stores(self) -> Stores:
-        """The project's stores, opened; created where nothing has run yet."""
+        """The project's open stores; created before the first run."""
         return open_stores(self.project, self.settings, SystemClock(), name=self.mill.name, actor=actor())
 
     @functools.cached_property
     def graph(self) -> ProjectGraph:
-        """The checked graph."""
+        """The validated graph."""
         return ProjectGraph(self.mill, self.stores.engine, self.project)
 
     @property
     def has_run(self) -> bool:
-        """Whether anything has been written for this project."""
+        """Whether the project has stored state."""
         return (self.project / STATE / "mill.json").is_file()
 
     def graph_alone(self) -> ProjectGraph:
-        """The checked graph, without opening or creating a store."""
+        """The validated graph, without opening or creating a store."""
         name = self.settings.engine.partition(":")[0]
         return ProjectGraph(self.mill, open_port("engine", name, self.project), self.project)
 
     @functools.cached_property
     def err(self) -> Console:
-        """Console on stderr, for progress and remarks."""
+        """Console on stderr, for progress and messages."""
         return Console(stderr=True, highlight=False, soft_wrap=True)
 
     @functools.cached_property
     def out(self) -> Console:
-        """Console on stdout, for results. Markup is off, because names and reasons may look like it."""
+        """Console on stdout, for results. Markup is off, because names and reasons may contain brackets."""
         return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
 
     def result(self, value: Any, show: Callable[[Console], None]) -> None:
-        """Print a result: as JSON, or by `show`."""
+        """Print a result as JSON, or with `show`."""
         if self.as_json:
             sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
         else:
@@ -93,7 +93,7 @@ class CommandContext:
 
 
 def actor() -> str:
-    """The account that the ledger records for an act: the user of the operating system."""
+    """The account that the ledger records for an act: the operating system's user id."""
     return f"user-{os.getuid()}"
 
 

@@ -1,4 +1,4 @@
-"""Kill switch of a model, for `off` and `on`: a file sets it; the ledger line follows as soon as it can be written."""
+"""Kill switch of a model, for `off` and `on`: a file sets it; the ledger entry follows as soon as possible."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ _WHY = {
 def set_switch(context: CommandContext, model: str, *, off: bool, why: str) -> None:
     """Set the switch of a model, and report whether the ledger has the entry."""
     root = context.project / STATE / "serving"
-    line = switch(root, model, off=off, who=actor(), why=why, clock=SystemClock(), ledger=None)
-    ledger = _ledger(context)  # only now: the file decides, and opening the stores may wait or fail
+    status = switch(root, model, off=off, who=actor(), why=why, clock=SystemClock(), ledger=None)
+    ledger = _ledger(context)  # only after the switch is set, because opening the stores may wait or fail
     if ledger is not None:
-        with suppress(OSError):  # a full disk: the spool keeps what could not be written
+        with suppress(OSError):  # a full disk: the spool keeps the entries
             flush_spool(root, ledger)
-    recorded = (
-        line != "lost" and ledger is not None and not spooled(root)
-    )  # a server may have written the line before us
-    word = "off" if off else "on"
-    later = "" if recorded else f" ({_WHY[line]})"
-    context.result({"model": model, "off": off, "ledger": recorded}, lambda out: out.print(f"{model} is {word}{later}"))
+    # a server may already have written the entry
+    recorded = status != "lost" and ledger is not None and not spooled(root)
+    state = "off" if off else "on"
+    remark = "" if recorded else f" ({_WHY[status]})"
+    context.result(
+        {"model": model, "off": off, "ledger": recorded}, lambda out: out.print(f"{model} is {state}{remark}")
+    )
 
 
 def _ledger(context: CommandContext) -> Ledger | None:

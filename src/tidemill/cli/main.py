@@ -1,4 +1,4 @@
-"""Main entry point of the `tidemill` command: a lazily loaded list of commands, and the format of errors."""
+"""Main entry point of the `tidemill` command: lazily loaded commands, and the format of errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 from tidemill.core.errors import PlaceRefused, TidemillError
 
-#: Command -> its summary, in the order of a project's life.
+#: Command -> its summary, in the order in which a project uses them.
 COMMANDS = {
     "demo": "Run a complete example: ingest, check, train, release, serve, monitor.",
     "init": "Create a project: code, settings, a test, a CI file.",
@@ -44,7 +44,7 @@ INTERRUPTED = 130
 
 
 class _Lazy(click.Group):
-    """A group that imports a command only when it is called, so that help appears at once."""
+    """A group that imports a command only when it is called, so that help appears quickly."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of stdout has closed it, as `head` does
+    except BrokenPipeError:  # the reader of stdout has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _as_tidemill_error(error: Exception) -> TidemillError:
-    """The error as a `TidemillError`. Of an unexpected one only type and place: its message may contain data."""
+    """The error as a `TidemillError`; an unexpected one with type and location only: its message may contain data."""
     if isinstance(error, TidemillError):
         return error
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""Progress lines on stderr: one line per step, with its figures."""
+"""Progress lines on stderr: one line per step, with its details."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LINE = 110
 
 
 def progress_line(step: str, details: Mapping[str, Any]) -> str:
-    """A step and its figures, cut to one line.
+    """A step and its details, truncated to one line.
 
     >>> progress_line("evaluate", {"users": 12, "hit_rate": 0.25})
     'evaluate users 12, hit_rate 0.2500'

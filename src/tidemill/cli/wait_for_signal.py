@@ -12,8 +12,8 @@ _POLL_S = 0.2
 def wait_for_end() -> None:
     """Return on SIGINT or SIGTERM."""
     ended = threading.Event()
-    # Both handlers are set again: an engine may have replaced Python's, and may have threads that receive the signal
-    # before this one does. A wait without a timeout would then not wake up.
+    # Both handlers are set again, because an engine may have replaced them. Its threads may also receive the signal
+    # before this thread does, so a wait without a timeout might not wake up.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     while not ended.wait(_POLL_S):

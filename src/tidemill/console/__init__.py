@@ -1,6 +1,6 @@
 """The web console: live models, required actions, runs and features, read from ledger, lake and server state.
 
-Upstream: every room, through what it left in the ledger. Nothing is decided here; each page ends in a command to copy.
+Upstream: every component, through its ledger entries. The console decides nothing; each page ends in a command to copy.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _STEPS = (
     (730 * 86400, "months", 2629800),
 )
 _MINUS = "\u2212"
-#: Words of metric names with a spelling of their own.
+#: Words of metric names with a special spelling.
 _WORDS = {
     "ndcg": "NDCG", "auc": "AUC", "rmse": "RMSE", "mae": "MAE", "mrr": "MRR", "r2": "R\u00b2", "brier": "Brier score",
     "poisson": "Poisson", "cpu": "CPU",
@@ -26,7 +26,7 @@ _WORDS = {
 
 
 def age(at: int | None, now: int) -> str:
-    """How long ago an instant was, both in microseconds; the future is shown as a date.
+    """The time since an instant, both in microseconds; future instants are shown as dates.
 
     >>> age(0, 90_000_000), age(0, 3_000_000), age(None, 5), age(0, 72 * 3_600_000_000)
     ('1 min ago', 'just now', 'never', '3 days ago')
@@ -166,12 +166,12 @@ def measure(name: str) -> str:
     ('Brier score', 'Macro AUC', 'Difference from the baseline, log loss', 'Difference from the champion, MAE')
     """
     bare, _, users = name.removesuffix("]").partition("[") if name.endswith("]") else (name, "", "")
-    beside, bare = bare.startswith("difference "), bare.removeprefix("difference ")
+    is_difference, bare = bare.startswith("difference "), bare.removeprefix("difference ")
     champion, bare = bare.startswith("beside champion "), bare.removeprefix("beside champion ")
     what, at, k = bare.partition("@")
     text = " ".join(_WORDS.get(word, word) for word in re.split("[_. ]", what)) + (f" at {k}" if at else "")
-    if beside:
-        # Metrics of lists are at some k or of some users, and are compared with popularity.
+    if is_difference:
+        # Ranking metrics have a cutoff k or a group of users, and are compared with popularity.
         text = f"difference from {'popularity' if at or users else 'the baseline'}, {text}"
     if champion:
         text = f"difference from the champion, {text}"
@@ -210,7 +210,7 @@ def share(value: float) -> str:
 
 
 def interval(metric: Metric, *, signed: bool = False) -> str:
-    """A metric with its 95% interval, or alone where it has none.
+    """A metric with its 95% interval, or alone if it has none.
 
     >>> interval(Metric(value=0.5, low=0.4, high=0.6)), interval(Metric(value=0.5, low=0.5, high=0.5))
     ('0.500 [0.400, 0.600]', '0.500')
@@ -230,15 +230,15 @@ def counted(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-#: Arguments that are positional, and those that have another name in mill.py.
+#: Positional arguments, and arguments with another name in mill.py.
 _PLAIN = {("nearest", "n"), ("eligible", "column")}
 _CALLED = {("diverse", "column"): "by"}
-#: Arguments that the release adds to a rule: where its facts come from.
+#: Arguments that the release adds to a rule: the source of its facts.
 _ADDED = {"view", "reads"}
 
 
 def rule(given: Rule) -> str:
-    """A rule of a slate as it is written in mill.py.
+    """A rule of a slate as written in mill.py.
 
     >>> rule(Rule(name="trending", args={"days": 7, "n": 100}))
     'trending(days=7, n=100)'

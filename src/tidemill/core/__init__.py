@@ -1,6 +1,6 @@
-"""Core: references, time, contracts, records, errors, settings, the ledger and the ports, shared by all rooms.
+"""Core: references, time, contracts, records, errors, settings, the ledger and the ports, shared by all components.
 
-No room is upstream of this one, and no technology is in it: a back-end implements each port, and `loop` opens them.
+It imports no other component and no storage technology: back-ends implement the ports, and `loop` opens them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Back-end constructors: the contract by which a back-end is opened from the URL of a setting.
+"""Back-end constructors: the interface by which a back-end is opened from the URL of a setting.
 
 A back-end is a class that implements a port of `core.ports` and has `from_url`. An entry point in the group
-`tidemill.PORT` names the class, and the entry point's name is the scheme of its URLs. The contract is the same for all
+`tidemill.PORT` names the class, and the entry point's name is the scheme of its URLs. The interface is the same for all
 ports.
 """
 
@@ -20,17 +20,17 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):(.*)", re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True)
 class BackendContext:
-    """What a back-end gets beside its URL."""
+    """Context that a back-end receives with its URL."""
 
-    #: The project's folder: relative paths start here.
+    #: The project's folder, to which paths are relative.
     project: Path
-    #: Whether a store that does not exist may be created. The ledger raises `LedgerMissing` where it may not.
+    #: Whether a missing store may be created. If not, the ledger raises `LedgerMissing`.
     create: bool = True
-    #: The opened ledger store, which gives the rising numbers. Only the port `leases` gets it.
+    #: The opened ledger store, which assigns fencing numbers. Set only for the port `leases`.
     lines: LedgerStore | None = None
 
     def path(self, url: str) -> Path:
-        """The local path that a URL names: with or without its scheme, relative to the project.
+        """The local path of a URL, with or without a scheme; relative paths start at the project's folder.
 
         >>> BackendContext(project=Path("/shop")).path("./.tidemill/lake")
         PosixPath('/shop/.tidemill/lake')
@@ -41,28 +41,28 @@ class BackendContext:
 
 
 class Backend(Protocol):
-    """The class that an entry point names."""
+    """Interface of the class that an entry point names."""
 
     @classmethod
     def from_url(cls, url: str, context: BackendContext) -> Self:
-        """Open the store at `url`, which is the whole setting as it was written, with its scheme if it has one.
+        """Open the store at `url`, the complete setting including its scheme if it has one.
 
-        It may be called in any process and for the same URL many times. Errors must not show passwords of the URL.
+        It may be called in any process, and repeatedly for the same URL. Errors must not reveal passwords in the URL.
         """
         ...
 
 
 class LedgerBackend(Backend, Protocol):
-    """A back-end of the port `ledger` also answers whether there is a ledger, without creating one."""
+    """A back-end of the port `ledger`, which can also check whether a ledger exists without creating one."""
 
     @classmethod
     def exists(cls, url: str, context: BackendContext) -> bool:
-        """Whether a ledger is at `url` now."""
+        """Whether a ledger exists at `url`."""
         ...
 
 
 def split_scheme(url: str) -> tuple[str, str]:
-    """Scheme and rest of a URL; the scheme is empty where the setting is a plain path or name.
+    """Split a URL into scheme and rest; the scheme is empty if the setting is a plain path or name.
 
     >>> split_scheme("redis://cache:6379"), split_scheme("toy:shelf"), split_scheme("./data:old/lake")
     (('redis', '//cache:6379'), ('toy', 'shelf'), ('', './data:old/lake'))

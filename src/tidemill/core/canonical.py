@@ -1,6 +1,6 @@
-"""Canonical JSON: one byte string for one value. Sorted keys; integers, strings, booleans and null; no floats.
+"""Canonical JSON: exactly one byte string per value. Sorted keys; integers, strings, booleans and null; no floats.
 
-Everything that is hashed or signed is encoded here, so that all stores and engines agree on its bytes.
+Everything that is hashed or signed is encoded here, so that its bytes are the same in all stores and engines.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 def canonical(value: Any) -> bytes:
-    """The canonical JSON bytes of `value`; a `TypeError` names what may not be hashed.
+    """The canonical JSON bytes of `value`. Raises `TypeError` with the path of a value of an unsupported type.
 
     >>> canonical({"b": 1, "a": ["x", None]})
     b'{"a":["x",null],"b":1}'
@@ -24,7 +24,7 @@ def canonical(value: Any) -> bytes:
 
 
 def fingerprint(value: Any) -> str:
-    """sha256 of the canonical bytes, in hex."""
+    """The SHA-256 of the canonical bytes, in hex."""
     return hashlib.sha256(canonical(value)).hexdigest()
 
 

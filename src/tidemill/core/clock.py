@@ -1,4 +1,4 @@
-"""Clock as an injected dependency: nothing else in the package reads the system time."""
+"""Clock: an injected dependency, the only place in the package that reads the system time."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from zoneinfo import ZoneInfo
 
 
 class Clock(Protocol):
-    """What tells the time of a run or of a server."""
+    """Source of the current time for a run or a server."""
 
     def now(self) -> datetime:
-        """The present instant, aware, in UTC."""
+        """The current time as an aware datetime in UTC."""
         ...
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The system clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
 
 class FixedClock:
-    """A clock that stands where it was set, for replays and tests; `set` moves it.
+    """A clock that always returns the time it was set to, for replays and tests.
 
     >>> FixedClock(datetime(2018, 9, 20, tzinfo=UTC)).now().isoformat()
     '2018-09-20T00:00:00+00:00'
@@ -36,12 +36,12 @@ class FixedClock:
         return self._at
 
     def set(self, at: datetime) -> None:
-        """Move the clock to `at`."""
+        """Set the clock to `at`."""
         self._at = at.astimezone(UTC)
 
 
 def as_of(day: date, zone: str = "UTC") -> datetime:
-    """The first instant after `day` in `zone`, as UTC: the as-of of a run with `--until day`.
+    """The end of `day` in `zone`, as UTC: the as-of time of a run with `--until day`.
 
     >>> as_of(date(2018, 9, 19)).isoformat()
     '2018-09-20T00:00:00+00:00'
@@ -50,7 +50,7 @@ def as_of(day: date, zone: str = "UTC") -> datetime:
 
 
 def last_full_day(now: datetime, zone: str = "UTC") -> date:
-    """The last calendar day of `zone` that is over at `now`.
+    """The last calendar day in `zone` that has ended at `now`.
 
     >>> last_full_day(as_of(date(2018, 9, 19)))
     datetime.date(2018, 9, 19)
@@ -65,5 +65,5 @@ def to_micros(at: datetime) -> int:
 
 
 def from_micros(value: int) -> datetime:
-    """The instant of a stored time."""
+    """The aware UTC datetime of a stored time (microseconds since 1970)."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=value)

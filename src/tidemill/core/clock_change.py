@@ -1,4 +1,4 @@
-"""Clock change (daylight saving time): the instant at which the clocks of a zone were set forward."""
+"""Daylight saving time: the time at which the clocks of a zone were set forward."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 
 def first_after_gap(skipped: datetime, zone: str) -> datetime:
-    """The instant (UTC) at which the clocks of `zone` jumped over the naive local time `skipped`.
+    """The UTC time of the clock change in `zone` that skipped the naive local time `skipped`.
 
     >>> first_after_gap(datetime(2024, 3, 31, 2, 30), "Europe/Berlin").isoformat()
     '2024-03-31T01:00:00+00:00'

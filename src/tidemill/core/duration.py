@@ -11,7 +11,7 @@ _PATTERN = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*$")
 
 
 def duration(text: str) -> int:
-    """Microseconds of a length such as `"10 days"`; units are seconds, minutes, hours, days and weeks.
+    """The microseconds of a duration such as `"10 days"`; units are seconds, minutes, hours, days and weeks.
 
     >>> duration("10 days") == 10 * 86_400 * 1_000_000
     True

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def empty_table(schema: pa.Schema) -> pa.Table:
-    """A table of these columns and no rows."""
-    arrow: Any = import_module("pyarrow")  # the caller has a schema, so it is loaded; `core` itself loads nothing heavy
+    """A table with this schema and no rows."""
+    arrow: Any = import_module("pyarrow")  # already loaded, since the caller has a schema; `core` loads nothing heavy
     table: pa.Table = arrow.Table.from_arrays([arrow.nulls(0, field.type) for field in schema], schema=schema)
     return table

@@ -572,9 +572,9 @@ class LedgerMissing(LedgerError, FileNotFoundError):
 
 
 class LedgerCorrupt(LedgerError, ValueError):
-    """A line, a link of the chain or a signature does not verify: the ledger was changed, truncated or damaged.
+    """An entry, a link of the chain or a signature does not verify: the ledger was changed, truncated or damaged.
 
-    `tidemill audit verify` names the first line that fails. Keep the file, and restore from a backup.
+    `tidemill audit verify` names the first entry that fails. Keep the file, and restore from a backup.
     """
 
     code = "TM801"
@@ -607,13 +607,13 @@ class KeyMissing(LedgerError, FileNotFoundError):
 
 
 class LeaseLost(LedgerError, RuntimeError):
-    """A later process has acquired the lease, so this run's line was rejected. Run again."""
+    """A later process has acquired the lease, so this run's entry was rejected. Run again."""
 
     code = "TM805"
 
 
 class LedgerMoved(LedgerError, RuntimeError):
-    """Another process appended a line between a read of the ledger and the append that depends on it.
+    """Another process appended an entry between a read of the ledger and the append that depends on it.
 
     tidemill retries on its own; this error appears only if other processes append without a pause.
     """
@@ -646,7 +646,7 @@ class SealBroken(LedgerError, ValueError):
 
 
 class SubjectNamed(LedgerError, ValueError):
-    """A ledger line would have identified a person. Ledger lines are permanent, so they contain no surrogates."""
+    """A ledger entry would have identified a person. Ledger entries are permanent, so they contain no surrogates."""
 
     code = "TM809"
 

@@ -1,4 +1,4 @@
-"""Flattening of nested settings: one level, with dotted names."""
+"""Flattening of nested settings to one level with dotted names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def flatten(given: Mapping[str, Any], before: str = "", *, empty: bool = True) -> dict[str, Any]:
-    """Every value by its path, in order; `before` stands in front of each path.
+    """Every value by its dotted path, in order; `before` is a prefix of each path.
 
-    A mapping without anything is a value, or left out where `empty` is false.
+    An empty mapping is kept as a value, or omitted if `empty` is false.
 
     >>> flatten({"factors": 64, "parts": {"ease": {"l2": 5}, "als": {}}})
     {'factors': 64, 'parts.ease.l2': 5, 'parts.als': {}}

@@ -1,7 +1,7 @@
-"""Installed packages: their versions and requirements, and the entry points by which they offer back-ends and learners.
+"""Installed packages: their versions and requirements, and the entry points that register back-ends and learners.
 
-Reading the metadata of all packages takes .3 CPU s, so a process reads a folder of `sys.path` once, and again when the
-folder has changed.
+Reading the metadata of all packages takes 0.3 s of CPU time, so a process caches it for each folder of `sys.path` until
+the folder changes.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from tidemill.core.errors import SettingRefused
 
 
 class InstalledPackage:
-    """An installed distribution: its name, version, requirements and entry points, each read when it is first used."""
+    """An installed distribution: its name, version, requirements and entry points, each read on first use."""
 
     def __init__(self, distribution: metadata.Distribution) -> None:
         self._distribution = distribution
 
     @cached_property
     def _fields(self) -> tuple[str, str, tuple[str, ...]]:
-        said = self._distribution.metadata
-        return said["Name"], said["Version"], tuple(said.get_all("Requires-Dist") or self._distribution.requires or ())
+        fields = self._distribution.metadata
+        requires = tuple(fields.get_all("Requires-Dist") or self._distribution.requires or ())
+        return fields["Name"], fields["Version"], requires
 
     @property
     def name(self) -> str:
@@ -38,12 +39,12 @@ class InstalledPackage:
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """Its requirements (PEP 508), those of its extras included."""
+        """Its requirements (PEP 508), including those of its extras."""
         return self._fields[2]
 
     @property
     def record(self) -> Path:
-        """The list of its files, which may not exist."""
+        """The path of its file list, which may not exist."""
         return Path(str(getattr(self._distribution, "_path", ""))) / "RECORD"
 
     @cached_property
@@ -56,12 +57,12 @@ class InstalledPackage:
 
 
 def installed_packages() -> list[InstalledPackage]:
-    """Every installed distribution in the order of `sys.path`: of two with one name the first is imported."""
+    """Every installed distribution in the order of `sys.path`; of two with the same name, Python imports the first."""
     return [package for folder in sys.path for package in _packages(folder, _modified(folder))]
 
 
 def entry_points(group: str) -> dict[str, list[EntryPoint]]:
-    """The entry points of a group by name. A name has several where more than one package registers it."""
+    """The entry points of a group by name. A name has several if more than one package registers it."""
     found: dict[str, list[EntryPoint]] = {}
     seen = set()
     for package in installed_packages():
@@ -74,7 +75,7 @@ def entry_points(group: str) -> dict[str, list[EntryPoint]]:
 
 
 def only_one(points: list[EntryPoint], noun: str) -> EntryPoint:
-    """The only entry point of a name; raises `SettingRefused`, which names the packages, where there are several."""
+    """The only entry point of a name. Raises `SettingRefused` with the packages' names if there are several."""
     if len(points) > 1:
         sources = " and ".join(sorted(point.dist.name if point.dist else point.value for point in points))
         raise SettingRefused(
@@ -85,7 +86,7 @@ def only_one(points: list[EntryPoint], noun: str) -> EntryPoint:
 
 @cache
 def _packages(folder: str, modified: int) -> list[InstalledPackage]:
-    """The packages in a folder that was last changed at `modified`."""
+    """The packages in a folder. `modified` is its modification time, part of the cache key."""
     return [InstalledPackage(found) for found in metadata.distributions(path=[folder])]
 
 

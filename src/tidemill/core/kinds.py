@@ -1,6 +1,6 @@
 """Kinds (data types) of columns and fields: one table with the Python, Arrow, NumPy, wire and JSON type of each.
 
-A new kind is one more entry here, and a conversion in each room that treats its values specially.
+A new kind needs an entry here, and a conversion in each component that treats its values specially.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ Kind = Literal["str", "float", "int", "bool", "time"]
 
 @dataclass(frozen=True)
 class KindSpec:
-    """One kind of value, and its type in each system that values pass through."""
+    """One kind of value, and its type in each system."""
 
     #: The type that annotates a column of a contract.
     python: type
-    #: The type of a plain value in a row or a request; `stored()` is the zero.
+    #: The type of a plain value in a row or a request; `stored()` is its zero.
     stored: type
-    #: The Arrow type of a column, made with the module `pyarrow`, which `core` does not import.
+    #: Creates the Arrow type of a column from the module `pyarrow`, which `core` does not import.
     arrow: Callable[[Any], Any]
-    #: Whether a column of an Arrow type is of this kind; given the module `pyarrow.types` and the type.
+    #: Whether an Arrow type is of this kind, from the module `pyarrow.types` and the type.
     is_arrow: Callable[[Any, Any], bool]
-    #: The dtype that a function of the project is given, and the `numpy.dtype.kind` letters of what it may give.
+    #: The input dtype of a project's functions, and the `numpy.dtype.kind` letters of outputs that they may return.
     dtype: str
     letters: str
     #: Datatype of the Open Inference Protocol, and type of JSON Schema.
     datatype: str
     json_type: str
-    #: For messages: "`rating` is a number".
+    #: Wording in messages: "`rating` is a number".
     words: str
-    #: For documentation, as JSON.
+    #: Example value in documentation, as JSON.
     example: Any
 
 
@@ -105,7 +105,7 @@ KINDS: dict[Kind, KindSpec] = {
         example="2026-01-31T12:00:00Z",
     ),
 }
-#: The words for kinds in signatures and recipes that were written before the vocabularies became one.
+#: Former kind names, in signatures and recipes written before the names were unified.
 FORMER_KINDS: dict[str, Kind] = {"text": "str", "number": "float", "whole": "int", "flag": "bool"}
 
 
@@ -116,13 +116,13 @@ def arrow_type(kind: Kind) -> pa.DataType:
 
 
 def kind_of_arrow(found: pa.DataType) -> Kind | None:
-    """The kind of an Arrow type; `None` for lists and other types that no kind has."""
+    """The kind of an Arrow type; `None` for lists and other unsupported types."""
     types = import_module("pyarrow.types")
     return next((kind for kind, spec in KINDS.items() if spec.is_arrow(types, found)), None)
 
 
 def kind_of_dtype(letter: str) -> Kind | None:
-    """The kind of an array by the letter of its dtype (`numpy.dtype.kind`).
+    """The kind of an array from the letter of its dtype (`numpy.dtype.kind`); `None` if unsupported.
 
     >>> kind_of_dtype("u"), kind_of_dtype("c")
     ('int', None)

@@ -10,10 +10,10 @@ Exports = tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]
 
 
 def lazy_exports(package: str, homes: Mapping[str, str]) -> Exports:
-    """`__all__`, `__getattr__` and `__dir__` of a package whose submodules (keys) offer names (values, by spaces).
+    """`__all__`, `__getattr__` and `__dir__` of a package; `homes` maps submodules to space-separated public names.
 
-    For type checkers the same names stand under `if TYPE_CHECKING:` as `from module import X as X`; because they do not
-    see this `__getattr__`, they report a name that the package does not offer.
+    For type checkers, the package repeats the names under `if TYPE_CHECKING:` as `from module import X as X`. They do
+    not see this `__getattr__`, so they report names that the package does not export.
     """
     home = {name: module for module, names in homes.items() for name in names.split()}
     public = sorted(home, key=lambda name: (not name.isupper(), not name[0].isupper(), name))  # as ruff sorts `__all__`

@@ -1,7 +1,7 @@
 """Lease names, and waiting for a lease. Several are acquired in this order: lake, train, live.
 
-The order is fixed so that two processes never deadlock. `lake` is held by the one run that ingests days, `train:MODEL`
-by a training or an import of that model, and `live:MODEL` by a process that changes the live release.
+The order is fixed so that two processes never deadlock. The run that ingests days holds `lake`, a training or import of
+a model holds `train:MODEL`, and a process that changes the live release holds `live:MODEL`.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from tidemill.core.errors import LeaseTaken
 from tidemill.core.ports import Lease, Leases
 
 LAKE = "lake"
-#: The server's log writer holds this one.
+#: Held by the server's log writer.
 LOG = "log"
-#: How long a promotion or rollback waits for another one of the same model, seconds.
+#: How long a promotion or rollback waits for another one of the same model, in seconds.
 PATIENCE_S = 10.0
 _PAUSE_S = 0.05
 
 
 def train_lease(model: str) -> str:
-    """The lease of a training or an import of `model`."""
+    """The lease name of a training or an import of `model`."""
     return f"train:{model}"
 
 
 def live_lease(model: str) -> str:
-    """The lease of whoever changes the champion of `model`, or removes its bundles."""
+    """The lease name for changing the champion of `model` or removing its bundles."""
     return f"live:{model}"
 
 
 def wait_for_lease(leases: Leases, name: str, patience_s: float = PATIENCE_S) -> Lease:
-    """Hold `name` as soon as it is free; `LeaseTaken` with its holder where it is still taken after `patience_s`."""
+    """Acquire `name` when it is free. Raises `LeaseTaken` with the holder if it is still held after `patience_s`."""
     end = time.monotonic() + patience_s
     while True:
         try:

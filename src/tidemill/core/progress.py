@@ -1,13 +1,13 @@
-"""Progress of long work: one callable that receives each message, and one that ignores them."""
+"""Progress callbacks of long operations: the callback type, and a callback that ignores all messages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-#: Told what happens while it happens: `(what, details)`.
+#: Called with `(event, details)` at each step.
 Progress = Callable[[str, dict[str, Any]], None]
 
 
 def no_progress(what: str, details: dict[str, Any]) -> None:
-    """A teller that says nothing."""
+    """Ignore the message."""

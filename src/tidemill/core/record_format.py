@@ -1,7 +1,7 @@
-"""Record format numbers: older forms are read, unknown fields are ignored, and a form that is too new is rejected.
+"""Record format versions: older formats are read, unknown fields are ignored, and newer formats are rejected.
 
-A new field needs no new number: it has a default for records without it, and older readers ignore it. The number
-rises only if an older reader would misunderstand the record.
+A new field needs no new format number: it has a default for records without it, and older readers ignore it. The
+number increases only if an older reader would misunderstand the record.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from tidemill.core.errors import FormatTooNew
 
-#: The form of a record without a number: it was written before there were any.
+#: The format of a record without a format number, written before format numbers existed.
 FIRST = 1
 
 
@@ -27,21 +27,21 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VersionedRecord(Record, frozen=True, kw_only=True):
-    """Base of the records that are kept for years: in a file of its own, or as a detail of a ledger line.
+    """Base of the records that are persisted for years, in their own file or as a detail of a ledger entry.
 
-    Every field has a default. A class whose form has changed overrides `format` with its new number and `upgrade`.
+    Every field has a default. A class whose format has changed overrides `format` with the new number, and `upgrade`.
     """
 
-    #: What messages and the documentation call such a record; unique in the package.
+    #: Name of the record type in messages and documentation; unique in the package.
     KIND: ClassVar[str] = ""
-    #: Fields without which bytes are no such record, whatever its number.
+    #: Fields that a record of any format must have.
     REQUIRED: ClassVar[tuple[str, ...]] = ()
 
     format: int = FIRST
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any], found: int) -> dict[str, Any]:
-        """The fields of a record of the older format `found`, as the present format has them."""
+        """Convert the fields of a record of the older format `found` to the current format."""
         return fields
 
 
@@ -50,13 +50,13 @@ Kind = TypeVar("Kind", bound=VersionedRecord)
 
 @cache
 def format_of(kind: type[VersionedRecord]) -> int:
-    """The format that this version writes of a kind of record."""
+    """The format number that this version writes for a record type."""
     number: int = next(field.default for field in msgspec.structs.fields(kind) if field.name == "format")
     return number
 
 
 def refuse_newer(found: int, known: int, what: str) -> None:
-    """Raise `FormatTooNew` if `what` (a file, a line) has a format above the one that is known here.
+    """Raise `FormatTooNew` if `what` (a file, an entry) has a format above `known`.
 
     >>> refuse_newer(1, 1, "mill.json")
     """
@@ -68,9 +68,9 @@ def refuse_newer(found: int, known: int, what: str) -> None:
 
 
 def decode_record(body: bytes | str, kind: type[Kind], where: str = "") -> Kind:
-    """The record in a JSON text, in the present form. `where` says in messages where it lies.
+    """Decode a record from JSON, upgraded to the current format. Messages use `where` as its location.
 
-    Raises `FormatTooNew`, and `msgspec.DecodeError` where the text is no such record.
+    Raises `FormatTooNew`, and `msgspec.DecodeError` if the text is not a record of this type.
     """
     fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     found = msgspec.json.decode(fields["format"], type=int) if "format" in fields else FIRST
@@ -86,7 +86,7 @@ def decode_record(body: bytes | str, kind: type[Kind], where: str = "") -> Kind:
 
 
 def record_kinds() -> dict[str, type[VersionedRecord]]:
-    """Name -> class of every kind of kept record, of the modules that are imported."""
+    """Name -> class of every persisted record type in the imported modules."""
     return {kind.KIND: kind for kind in _below(VersionedRecord) if kind.KIND}
 
 

@@ -14,16 +14,16 @@ from tidemill.core.errors import SettingRefused, UsageError
 
 
 class SearchRange(msgspec.Struct, frozen=True, kw_only=True, tag="search", tag_field="space"):
-    """A range from `low` to `high`, both ends included: numbers, or lengths of time such as `"7 days"`."""
+    """A range from `low` to `high`, both ends inclusive: numbers, or durations such as `"7 days"`."""
 
     low: Any
     high: Any
-    #: Whether values are drawn evenly over orders of magnitude; lengths of time always are.
+    #: Whether values are sampled log-uniformly; durations always are.
     log: bool = False
 
     @property
     def kind(self) -> str:
-        """`whole`, `number` or `duration`: what both ends are."""
+        """The type of both ends: `whole` (integers), `number` or `duration`."""
         ends = (self.low, self.high)
         if all(isinstance(end, str) for end in ends):
             return "duration"
@@ -31,7 +31,7 @@ class SearchRange(msgspec.Struct, frozen=True, kw_only=True, tag="search", tag_f
 
 
 class SearchGrid(msgspec.Struct, frozen=True, kw_only=True, tag="grid", tag_field="space"):
-    """Values of which every one is tried, in every combination with the other grids of the same learner."""
+    """Values that are all tried, in every combination with the other grids of the same learner."""
 
     values: tuple[Any, ...]
 
@@ -40,12 +40,12 @@ Space = SearchRange | SearchGrid
 
 
 def search(low: Any, high: Any, *, log: bool = False) -> Any:
-    """A setting to be found between `low` and `high` on validation days: `half_life=tm.search("7 days", "365 days")`.
+    """A setting to be tuned between `low` and `high` on validation days: `half_life=tm.search("7 days", "365 days")`.
 
     >>> search(1, 8).kind
     'whole'
 
-    Raises `SettingRefused` where the ends are no range.
+    Raises `SettingRefused` if the ends are not a valid range.
     """
     ends = (low, high)
     numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
@@ -66,12 +66,12 @@ def search(low: Any, high: Any, *, log: bool = False) -> Any:
 
 
 def grid(*values: Any) -> Any:
-    """A setting of which every value is tried: `factors=tm.grid(16, 64, 256)`.
+    """A setting for which every value is tried: `factors=tm.grid(16, 64, 256)`.
 
     >>> grid(16, 64).values
     (16, 64)
 
-    Raises `SettingRefused` without values, or with one given twice.
+    Raises `SettingRefused` without values or with duplicates.
     """
     if not values or any(value in values[:place] for place, value in enumerate(values)):
         raise SettingRefused(f"grid{values!r}: at least one value is needed, and no value twice")

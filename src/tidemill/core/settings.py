@@ -1,7 +1,7 @@
 """Settings: locations of the stores and options of the server. Nothing else reads the environment.
 
-The project file declares *what*; `tidemill.toml` next to it configures *where*, in profiles. Precedence: argument,
-`TIDEMILL_<KEY>__<SUB>`, file, default. Every value records its origin.
+The project file declares *what* to build; `tidemill.toml` next to it configures *where*, in profiles. Precedence:
+argument, `TIDEMILL_<KEY>__<SUB>`, file, default. The origin of every value is recorded.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ FILE = "tidemill.toml"
 PREFIX = "TIDEMILL_"
 DEFAULT_PROFILE = "laptop"
 
-# Read elsewhere on purpose: the profile's own name, and where the tests find their data.
+# Environment variables that are not settings: the name of the profile, and the folder of the tests' data.
 _NOT_SETTINGS = {"PROFILE", "TEST_DATA"}
-# `user:password@` in a URL, and values that look like secrets in its query.
+# `user:password@` in a URL, and secrets in its query.
 _SECRET = re.compile(r"(?<=://)[^/\s]*@|((?:password|secret|token|key)=)[^&\s]*", re.IGNORECASE)
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -34,7 +34,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 
 
 class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How `tidemill serve` listens and what it allows."""
+    """Options of `tidemill serve`: addresses, limits and logging."""
 
     host: Annotated[str, Meta(description="Address to listen on; only loopback addresses are allowed.")] = "127.0.0.1"
     port: Annotated[Port, Meta(description="Port of the API; 0 chooses a free one.")] = 8400
@@ -56,9 +56,9 @@ class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One profile of tidemill.toml: a place, such as `laptop` or `production`. Paths are relative to the project.
+    """One profile of tidemill.toml, for example `laptop` or `production`. Paths are relative to the project.
 
-    A store is a path, which its embedded back-end opens, or a URL whose scheme names another installed back-end.
+    A store is a path, opened by the embedded back-end, or a URL whose scheme names another installed back-end.
     """
 
     engine: Annotated[
@@ -96,11 +96,11 @@ class Settings(Profile, frozen=True, kw_only=True):
 
     project: Path
     profile: str
-    #: Key, such as `serve.port` -> where its value came from; keys that are missing have their default.
+    #: Key, such as `serve.port` -> origin of its value; missing keys have their default.
     origins: dict[str, str]
 
     def origin(self, key: str) -> str:
-        """Where the value of `key` came from: an argument, a variable, the file's profile, or `default`."""
+        """The origin of the value of `key`: an argument, a variable, the file's profile, or `default`."""
         known = flatten(_values(self), empty=False)
         if key not in known:
             raise SettingError(f"there is no setting {key!r}", tip=nearest(key, known))
@@ -113,7 +113,7 @@ class Settings(Profile, frozen=True, kw_only=True):
         ]
 
     def keys_folder(self, mill_id: str) -> Path:
-        """Where the keys of the mill with this id lie."""
+        """The folder of the keys of the mill with this id."""
         return self.project / Path(self.keys).expanduser() / mill_id
 
 
@@ -124,11 +124,11 @@ def load(
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """The settings of `project`: argument > variable > file > default.
+    """Load the settings of `project`: argument > variable > file > default.
 
-    `overrides` are arguments by dotted key (`{"serve.port": 9000}`); `None` values were not given. `environ` is the
-    process's environment unless handed in. Raises `SettingError` for an unknown profile or key (with the nearest
-    name) and for a value that does not fit.
+    `overrides` are arguments by dotted key (`{"serve.port": 9000}`); `None` values are ignored. `environ` defaults to
+    the process's environment. Raises `SettingError` for an unknown profile or key (with the nearest name) and for an
+    invalid value.
     """
     given = os.environ if environ is None else environ
     file = _read(project / FILE)
@@ -192,7 +192,7 @@ def _values(settings: Profile) -> dict[str, Any]:
 
 
 def _fitting(values: Mapping[str, Any], origins: Mapping[str, str]) -> Profile:
-    """The profile that `values` (by dotted key) make; the error names the key, the value and its origin."""
+    """Convert `values` (by dotted key) to a profile; errors name the key, the value and its origin."""
     nested: dict[str, Any] = {}
     known = {*Profile.__struct_fields__, *(f"serve.{name}" for name in Serve.__struct_fields__)} - {"serve", "sources"}
     for key, value in values.items():
@@ -220,7 +220,7 @@ def _try(key: str, value: Any, origin: str) -> None:
 
 
 def masked(value: str) -> str:
-    """A text without the passwords of the URLs in it, and without what looks like a secret in their queries.
+    """The text with passwords in URLs and secrets in their queries masked.
 
     >>> masked("mlflow:http://ann:secret@host/?token=1")
     'mlflow:http://***@host/?token=***'

@@ -1,4 +1,4 @@
-"""Interval of a share: Wilson's score interval (Wilson 1927, doi:10.1080/01621459.1927.10502953).
+"""Confidence interval of a proportion: Wilson's score interval (Wilson 1927, doi:10.1080/01621459.1927.10502953).
 
 It equals `scipy.stats.binomtest(positive, n).proportion_ci(method="wilson")`, which is not used because importing
 `scipy.stats` is too slow for the command line.
@@ -13,7 +13,7 @@ _Z = NormalDist().inv_cdf(0.975)
 
 
 def wilson_interval(positive: float, n: int) -> tuple[float, float]:
-    """The 95% interval of the share `positive / n`; (0, 1) where `n` is 0.
+    """The 95% interval of the proportion `positive / n`; (0, 1) if `n` is 0.
 
     >>> [round(end, 4) for end in wilson_interval(5, 10)]
     [0.2366, 0.7634]

@@ -17,7 +17,7 @@ import narwhals as nw
 from tidemill.features.view_spec import ViewSpec
 
 Total = Literal["len", "count", "sum", "mean"]
-#: A step on a frame, which keeps the named columns besides.
+#: A step on a frame; it also keeps the named columns.
 Step = Callable[[Any, Sequence[str]], Any]
 
 _ROW_WISE = ("COL", "ELEMENTWISE", "LITERAL", "WHEN_THEN")
@@ -30,17 +30,17 @@ class _Unknown(Exception):
 
 @dataclass(frozen=True)
 class AggregateMeasure:
-    """One total over the rows of a window: what is added up, and the column that it is computed into."""
+    """One aggregate over the rows of a window, and the column that it is written to."""
 
     column: str
     total: Total
-    #: What is added up, an expression over the rows; `None` for `len`.
+    #: The aggregated expression over the rows; `None` for `len`.
     value: nw.Expr | None
 
 
 @dataclass(frozen=True)
 class AggregateView:
-    """A view as totals over rows: steps before, totals, steps after."""
+    """A view in three stages: row-wise steps before the aggregates, the aggregates, row-wise steps after them."""
 
     source: str
     before: tuple[Step, ...]
@@ -49,21 +49,21 @@ class AggregateView:
 
 
 def recognise_aggregates(spec: ViewSpec) -> AggregateView | None:
-    """The form of a view's function, or `None` where it is not one of those that are known."""
+    """The aggregate form of a view's function, or `None` where the function is not recognised."""
     if len(spec.inputs) != 1:
         return None
     try:
-        made = spec.function(**{spec.inputs[0]: _FrameRecorder(spec.entity)})
-    except Exception:  # whatever the function wants that a recording cannot give, the evaluation itself will tell
+        recorded = spec.function(**{spec.inputs[0]: _FrameRecorder(spec.entity)})
+    except Exception:  # the recorder does not support the function; a real error shows again in the evaluation
         return None
-    if not isinstance(made, _FrameRecorder) or not made.grouped:
+    if not isinstance(recorded, _FrameRecorder) or not recorded.grouped:
         return None
-    return AggregateView(spec.inputs[0], made.before, made.measures, made.after)
+    return AggregateView(spec.inputs[0], recorded.before, recorded.measures, recorded.after)
 
 
 @dataclass(frozen=True)
 class _FrameRecorder:
-    """Takes a frame's place and writes down what is asked of it; anything not defined here is unknown."""
+    """Stands in for a frame and records the operations on it; any operation not defined here is unknown."""
 
     entity: str
     before: tuple[Step, ...] = ()
@@ -72,18 +72,18 @@ class _FrameRecorder:
     grouped: bool = False
 
     def filter(self, *predicates: Any) -> _FrameRecorder:
-        found = _row_wise(predicates)
-        return self._then(lambda frame, kept: frame.filter(*found))
+        conditions = _row_wise(predicates)
+        return self._then(lambda frame, kept: frame.filter(*conditions))
 
     def with_columns(self, *exprs: Any, **named: Any) -> _FrameRecorder:
-        found, by_name = _row_wise(exprs), dict(zip(named, _row_wise(named.values()), strict=True))
-        return self._then(lambda frame, kept: frame.with_columns(*found, **by_name))
+        positional, by_name = _row_wise(exprs), dict(zip(named, _row_wise(named.values()), strict=True))
+        return self._then(lambda frame, kept: frame.with_columns(*positional, **by_name))
 
     def select(self, *exprs: Any, **named: Any) -> _FrameRecorder:
-        found, by_name = _row_wise(exprs), dict(zip(named, _row_wise(named.values()), strict=True))
-        if not any(_reads(expr) for expr in [*found, *by_name.values()]):
-            raise _Unknown  # literals alone make one row of however many
-        return self._then(lambda frame, kept: frame.select(*found, *kept, **by_name))
+        positional, by_name = _row_wise(exprs), dict(zip(named, _row_wise(named.values()), strict=True))
+        if not any(_reads(expr) for expr in [*positional, *by_name.values()]):
+            raise _Unknown  # a selection of literals returns one row, whatever the number of rows
+        return self._then(lambda frame, kept: frame.select(*positional, *kept, **by_name))
 
     def rename(self, mapping: Mapping[str, str]) -> _FrameRecorder:
         names = dict(mapping)
@@ -106,8 +106,8 @@ class _FrameRecorder:
         return function(self, *args, **kwargs)
 
     def group_by(self, *keys: Any) -> _GroupRecorder:
-        found = _flat(keys)
-        if self.grouped or len(found) != 1 or _name_of_key(found[0]) != self.entity:
+        columns = _flat(keys)
+        if self.grouped or len(columns) != 1 or _name_of_key(columns[0]) != self.entity:
             raise _Unknown
         return _GroupRecorder(self)
 
@@ -121,45 +121,45 @@ class _GroupRecorder:
     frame: _FrameRecorder
 
     def agg(self, *aggs: Any, **named: Any) -> _FrameRecorder:
-        found = _Totals()
-        outputs = [found.rewritten(expr).alias(_output_name(expr)) for agg in _flat(aggs) for expr in _single(agg)]
-        outputs += [found.rewritten(_only(expr)).alias(name) for name, expr in named.items()]
+        totals = _Totals()
+        outputs = [totals.rewritten(expr).alias(_output_name(expr)) for agg in _flat(aggs) for expr in _single(agg)]
+        outputs += [totals.rewritten(_only(expr)).alias(name) for name, expr in named.items()]
         entity = self.frame.entity
         step: Step = lambda frame, kept: frame.select(entity, *outputs, *kept)  # noqa: E731 - as the others
-        return _FrameRecorder(entity, self.frame.before, tuple(found.measures), (step,), grouped=True)
+        return _FrameRecorder(entity, self.frame.before, tuple(totals.measures), (step,), grouped=True)
 
 
 @dataclass
 class _Totals:
-    """Takes expressions of totals apart: each total becomes a measure, and a column in its place."""
+    """Splits expressions of aggregates: each aggregate becomes a measure, and a column takes its place."""
 
     measures: list[AggregateMeasure] = field(default_factory=list)
 
     def rewritten(self, expr: Any, *, top: bool = True) -> Any:
-        """The expression over the measures' columns; unknown where it is not made of totals."""
+        """The expression over the measures' columns; raises `_Unknown` where it does not consist of aggregates."""
         if not isinstance(expr, nw.Expr):
             if isinstance(expr, str) or top:
                 raise _Unknown  # a column's name, which has no single value per group
             return expr
         nodes = list(expr._nodes)
-        place = next((at for at, node in enumerate(nodes) if node.kind.name == "AGGREGATION"), None)
-        if place is None:
+        position = next((at for at, node in enumerate(nodes) if node.kind.name == "AGGREGATION"), None)
+        if position is None:
             if top or [node.kind.name for node in nodes] != ["LITERAL"]:
                 raise _Unknown
             return expr
-        made = nw.Expr(*nw.col(self._measure(nodes[: place + 1]))._nodes)
-        for node in nodes[place + 1 :]:
+        result = nw.Expr(*nw.col(self._measure(nodes[: position + 1]))._nodes)
+        for node in nodes[position + 1 :]:
             if node.kind.name != "ELEMENTWISE" or node.name.startswith("name."):
                 raise _Unknown
-            given = type(node)(node.kind, node.name, str_as_lit=True, **node.kwargs)
+            copied = type(node)(node.kind, node.name, str_as_lit=True, **node.kwargs)
             literal = node.str_as_lit
-            given.exprs = [
+            copied.exprs = [
                 other if isinstance(other, str) and literal else self.rewritten(other, top=False)
                 for other in node.exprs
             ]
-            given.allow_multi_output = node.allow_multi_output
-            made = nw.Expr(*made._nodes, given)
-        return made
+            copied.allow_multi_output = node.allow_multi_output
+            result = nw.Expr(*result._nodes, copied)
+        return result
 
     def _measure(self, nodes: list[Any]) -> str:
         total, inner = nodes[-1], nodes[:-1]
@@ -176,7 +176,7 @@ class _Totals:
 
 
 def _added_up(nodes: list[Any]) -> nw.Expr:
-    """What is added up: an expression on each row, of which a `filter` leaves out some (as missing values)."""
+    """The row-wise expression that is aggregated; a `filter` in it turns the other rows into missing values."""
     if nodes and nodes[-1].kind.name == "FILTRATION" and nodes[-1].name == "filter" and not nodes[-1].kwargs:
         conditions = _row_wise(nodes[-1].exprs)
         return nw.when(*conditions).then(_added_up(nodes[:-1]))
@@ -187,9 +187,9 @@ def _added_up(nodes: list[Any]) -> nw.Expr:
 
 
 def _row_wise(exprs: Iterable[Any]) -> list[Any]:
-    """The same expressions (strings are columns), all of them known to look at each row alone."""
-    found = _flat(exprs)
-    for expr in found:
+    """The same expressions (strings are columns) as a flat list; raises `_Unknown` where one is not row-wise."""
+    flat = _flat(exprs)
+    for expr in flat:
         if isinstance(expr, nw.Expr):
             for node in expr._nodes:
                 if node.kind.name not in _ROW_WISE or not node.is_elementwise():
@@ -201,11 +201,11 @@ def _row_wise(exprs: Iterable[Any]) -> list[Any]:
                     raise _Unknown
         elif not isinstance(expr, str):
             raise _Unknown
-    return found
+    return flat
 
 
 def _reads(expr: Any) -> bool:
-    """Whether an expression reads a column at all."""
+    """Whether an expression reads any column."""
     if isinstance(expr, str):
         return True
     return any(
@@ -215,7 +215,7 @@ def _reads(expr: Any) -> bool:
 
 
 def _single(agg: Any) -> list[nw.Expr]:
-    """One expression per column: `nw.col("a", "b").sum()` is two."""
+    """One expression per column: `nw.col("a", "b").sum()` gives two."""
     expr = _only(agg, several=True)
     first = expr._nodes[0]
     if first.kind.name != "COL":
@@ -233,7 +233,7 @@ def _only(agg: Any, *, several: bool = False) -> nw.Expr:
 
 
 def _output_name(expr: nw.Expr) -> str:
-    """The name of an expression's column: its last alias, else the column that it begins with."""
+    """The name of an expression's output column: its last alias, else its first column."""
     for node in reversed(expr._nodes):
         if node.name == "alias":
             return str(node.kwargs["name"])
@@ -253,11 +253,11 @@ def _name_of_key(key: Any) -> str | None:
 
 
 def _flat(exprs: Iterable[Any]) -> list[Any]:
-    """Arguments as Narwhals takes them: one after the other, or in lists."""
-    found: list[Any] = []
+    """Flatten arguments that are given one by one or in lists, as Narwhals accepts them."""
+    flat: list[Any] = []
     for expr in exprs:
         if isinstance(expr, list | tuple):
-            found += _flat(expr)
+            flat += _flat(expr)
         else:
-            found.append(expr)
-    return found
+            flat.append(expr)
+    return flat

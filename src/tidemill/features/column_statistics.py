@@ -1,4 +1,4 @@
-"""Column statistics of a view: a few summary figures of each column."""
+"""Column statistics of a view: a few summary statistics of each column."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from tidemill.features.distribution import Distribution, distribution
 
 
 class ColumnStatistics(Record, frozen=True):
-    """One column: its type, how much is missing, and of numbers and flags where they lie."""
+    """One column: its type, the share of missing values and, for numbers and booleans, mean, minimum and maximum."""
 
     name: str
     type: str
     missing: float
-    #: `None` for lists, and for whatever names people.
+    #: `None` for lists and for personal columns.
     distinct: int | None = None
     mean: float | None = None
     min: float | None = None
     max: float | None = None
-    #: How the values are spread; `None` of what names people, of lists and times, and of too few.
+    #: `None` for personal columns, lists, times, and fewer than ten values.
     distribution: Distribution | None = None
 
 
 def column_statistics(
     rows: pa.Table, names: Collection[str], *, personal: Collection[str] = ()
 ) -> list[ColumnStatistics]:
-    """The figures of the columns `names`; of a `personal` one only its type and how much is missing.
+    """The statistics of the columns `names`; for a `personal` column only its type and share of missing values.
 
     >>> rows = pa.table({"n": [1, 2, None], "who": ["a", "b", "c"]})
     >>> [(one.missing, one.distinct, one.mean) for one in column_statistics(rows, ["n", "who"], personal=["who"])]

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from tidemill.core.record_format import Record
 from tidemill.core.records.quality import FEWEST_USERS
 
-#: Stretches of a histogram, and values that are named.
+#: The number of bins of a histogram, and the largest number of frequent values listed.
 STRETCHES, NAMED = 16, 8
-#: The share at each end of the numbers that the first and the last stretch hold beside their own.
+#: The share of the numbers at each end that is clipped into the first and the last bin.
 _TAIL = 0.01
-#: Beyond, floats may tell no whole numbers apart.
+#: The widest range of integer bin edges, so that float64 represents them exactly.
 _EXACT = 2.0**50
-#: A text that is longer than this is no category.
+#: Strings longer than this are not treated as categories.
 _LONGEST = 60
 
 
 class HistogramBin(Record, frozen=True):
-    """Numbers from `low` to below `high`; `n` is `None` where there are some, and too few to be told."""
+    """The numbers in [low, high); `n` is `None` where there are some, but too few to be published."""
 
     low: float
     high: float
@@ -39,20 +39,20 @@ class FrequentValue(Record, frozen=True):
 
 
 class Distribution(Record, frozen=True):
-    """The spread of a column: either stretches of numbers, or frequent values and how many rows have others."""
+    """Either a histogram (`stretches`), or the frequent values and the number of rows that have other values."""
 
     n: int
     stretches: tuple[HistogramBin, ...] = ()
     frequent: tuple[FrequentValue, ...] = ()
-    #: Rows that have another value; `None` where there are some, and too few to be told.
+    #: Rows that have another value; `None` where there are some, but too few to be published.
     others: int | None = 0
 
 
 def distribution(values: pa.ChunkedArray) -> Distribution | None:
-    """The spread of a column of numbers, flags or texts; `None` for other types, and of fewer than ten values.
+    """The distribution of numbers, booleans or strings; `None` for other types and for fewer than ten values.
 
-    Of numbers, one row in a hundred at each end, and never fewer than ten, lie in the outermost stretches, wherever
-    they are: a long tail does not press the rest together.
+    Numbers are clipped so that the outermost bins include 1% of the rows at each end (at least ten rows): a long tail
+    does not compress the rest of the histogram.
 
     >>> found = distribution(pa.chunked_array([list(range(100)) * 5]))
     >>> sum(one.n for one in found.stretches), found.stretches[0]
@@ -60,15 +60,15 @@ def distribution(values: pa.ChunkedArray) -> Distribution | None:
     >>> distribution(pa.chunked_array([["a"] * 20 + ["b"] * 3])).frequent
     (FrequentValue(value='a', n=20),)
     """
-    there = values.drop_null()
-    if len(there) < FEWEST_USERS:
+    valid = values.drop_null()
+    if len(valid) < FEWEST_USERS:
         return None
     kind = values.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return _of_numbers(there)
+        return _of_numbers(valid)
     if pa.types.is_boolean(kind):
-        return _of_values(there.cast(pa.string()))
-    return _of_values(there) if pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
+        return _of_values(valid.cast(pa.string()))
+    return _of_values(valid) if pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
 
 
 def _of_numbers(values: pa.ChunkedArray) -> Distribution | None:
@@ -96,7 +96,7 @@ def _of_numbers(values: pa.ChunkedArray) -> Distribution | None:
 
 
 def _edges(low: float, high: float, *, whole: bool) -> NDArray[np.float64]:
-    """Where stretches meet, float64 (at most 17); of whole numbers at whole numbers, so that each holds as many."""
+    """Bin edges, float64 (at most 17,); for integers at integers, so that every bin covers as many of them."""
     if not whole or high - low > _EXACT:
         return np.linspace(low, high, STRETCHES + 1)
     step = np.ceil((high - low + 1) / STRETCHES)
@@ -109,11 +109,11 @@ def _of_values(values: pa.ChunkedArray) -> Distribution | None:
     frequent = [one for one in counted[:NAMED] if one["counts"] >= FEWEST_USERS and len(one["values"]) <= _LONGEST]
     if not frequent:
         return None
-    left = len(values) - sum(one["counts"] for one in frequent)
+    others_n = len(values) - sum(one["counts"] for one in frequent)
     return Distribution(
         n=len(values),
         frequent=tuple(FrequentValue(value=one["values"], n=one["counts"]) for one in frequent),
-        others=_told(left),
+        others=_told(others_n),
     )
 
 

@@ -1,4 +1,4 @@
-"""Microseconds (`micros`): stored times as plain int64, and instants to compare a frame's times with."""
+"""Epoch microseconds (`micros`): stored times as int64, and instants to compare a frame's times with."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def micros_of(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 
 def plain_micros(column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The same as arrays: int64 (n,), 0 where missing, and where there is a value, bool (n,)."""
-    made = micros_of(column, name)
-    if not made.null_count:
-        return made.to_numpy(), np.ones(len(made), np.bool_)
-    return pc.fill_null(made, 0).to_numpy(), pc.is_valid(made).to_numpy()
+    """The same as arrays: int64 (n,), 0 where missing, and a validity mask, bool (n,)."""
+    micros = micros_of(column, name)
+    if not micros.null_count:
+        return micros.to_numpy(), np.ones(len(micros), np.bool_)
+    return pc.fill_null(micros, 0).to_numpy(), pc.is_valid(micros).to_numpy()
 
 
 def instant(frame: nw.LazyFrame[Any], column: str, at: int) -> Any:
-    """`at` (microseconds) in the form in which `column` of a frame is compared with it.
+    """`at` (microseconds) in the type that `column` of a frame is compared with.
 
-    An instant before year 1 or after 9999 is the first or last that there is.
+    An instant before year 1 or after year 9999 is clipped to that range.
     """
     if frame.collect_schema()[column].is_integer():
         return at

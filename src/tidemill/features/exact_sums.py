@@ -34,19 +34,19 @@ def fixed_parts(values: NDArray[np.float64]) -> tuple[Parts, int, int]:
 
 
 def from_parts(parts: Parts, exponent: int, bits: int) -> NDArray[np.float64]:
-    """The numbers that sums of parts stand for, float64 (n,).
+    """The numbers that sums of parts represent, float64 (n,).
 
     >>> parts, exponent, bits = fixed_parts(np.array([1e16, 1.0, -1e16]))
     >>> float(from_parts([part.sum(keepdims=True) for part in parts], exponent, bits)[0])
     1.0
     """
     whole = [part.copy() for part in parts]
-    for place in range(len(whole) - 1, 0, -1):  # carry, so that no two parts take each other away after rounding
+    for place in range(len(whole) - 1, 0, -1):  # carry, so that parts do not cancel each other after rounding
         carry = (whole[place] + (1 << (bits - 1))) >> bits
         whole[place] -= carry << bits
         whole[place - 1] += carry
     total = np.zeros(len(whole[0]), np.float64)
     for place in reversed(range(len(whole))):  # the smallest first
         total += np.ldexp(whole[place].astype(np.float64), -bits * (place + 1))
-    with np.errstate(over="ignore"):  # a sum beyond the largest float is infinite, as everywhere
+    with np.errstate(over="ignore"):  # a sum beyond the largest float is infinite, as usual
         return np.ldexp(total, exponent)

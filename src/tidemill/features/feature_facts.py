@@ -1,8 +1,8 @@
 """Feature facts sorted by the time at which they became visible, so that a look-up is one binary search.
 
 A fact is visible from `max(event, known)`. In that order, a fact whose event is older than one visible before it is
-never used: it arrived late, and a newer one was already known. Without those, the newest visible fact is the one in
-effect, and the known-time join is an ordinary as-of join.
+never used: it arrived late, and a newer one was already known. Without those facts, the newest visible fact is the
+current one, and the known-time join is an ordinary as-of join.
 
 Of facts with the same event, the one known last is used, then the one with the largest `_row`, then the largest in the
 other columns in the order of their names, a missing value being the smallest: the same on every engine, for every
@@ -27,20 +27,20 @@ Ints = NDArray[np.int64]
 
 
 class FeatureFacts:
-    """The facts of a view that can ever count, by entity and the time from which on they are visible.
+    """The facts of a view that can be used, sorted by entity and the time from which they are visible.
 
-    `rows` have `entity`, `_at` and, unless `by_event`, `_known_at`; those that miss one of them never count.
+    `rows` have `entity`, `_at` and, unless `by_event`, `_known_at`; rows where one of them is missing are never used.
     """
 
     def __init__(self, rows: pa.Table, entity: str, *, by_event: bool) -> None:
-        event, there = plain_micros(rows[AT], AT)
-        known, was_known = (event, there) if by_event else plain_micros(rows[KNOWN_AT], KNOWN_AT)
+        event, has_event = plain_micros(rows[AT], AT)
+        known, has_known = (event, has_event) if by_event else plain_micros(rows[KNOWN_AT], KNOWN_AT)
         encoded = _encoded(rows[entity])
         self._entities = encoded.dictionary
         codes = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        counts = there & was_known & encoded.is_valid().to_numpy(zero_copy_only=False)
-        row = np.flatnonzero(counts)
-        if len(row) < len(counts):
+        used = has_event & has_known & encoded.is_valid().to_numpy(zero_copy_only=False)
+        row = np.flatnonzero(used)
+        if len(row) < len(used):
             codes, event, known = codes[row], event[row], known[row]
         visible = event if by_event else np.maximum(event, known)
         self._keys = _Keys.over(visible, len(self._entities))
@@ -52,31 +52,31 @@ class FeatureFacts:
             key, order = key[last], order[last]
         if not by_event:
             codes, event = codes[order], event[order]
-            old = _Keys.over(event, len(self._entities)).positions(codes, event)
-            counts = old >= np.maximum.accumulate(old)
-            key, order = key[counts], order[counts]
+            event_keys = _Keys.over(event, len(self._entities)).positions(codes, event)
+            used = event_keys >= np.maximum.accumulate(event_keys)
+            key, order = key[used], order[used]
         self._key, self._row = key, row[order]
 
     def rows_at(self, entities: pa.ChunkedArray, at: Ints, there: NDArray[np.bool_]) -> Ints:
-        """The row that counts for each entity at each time (where `there`), -1 where none does; int64 (n,).
+        """The current row of each entity at each time (where `there`), -1 where there is none; int64 (n,).
 
-        `TypeMismatch` where the entities are of another type than those of the facts.
+        `TypeMismatch` where the entities have another type than those of the facts.
         """
         if not len(self._key):
             return np.full(len(at), -1, np.int64)
-        found = pc.index_in(_alike(entities, self._entities.type), value_set=self._entities)
-        asked = found.is_valid().to_numpy() & there & (at >= self._keys.first)
-        codes = pc.fill_null(found, 0).to_numpy().astype(np.int64)
+        indices = pc.index_in(_alike(entities, self._entities.type), value_set=self._entities)
+        usable = indices.is_valid().to_numpy() & there & (at >= self._keys.first)
+        codes = pc.fill_null(indices, 0).to_numpy().astype(np.int64)
         keys = self._keys.positions(codes, at)
-        order = np.argsort(keys)  # questions in order walk through memory once
+        order = np.argsort(keys)  # sorted look-ups access memory sequentially
         place = np.empty(len(keys), np.int64)
         place[order] = np.searchsorted(self._key, keys[order], side="right") - 1
-        asked &= self._key[place] >= codes * self._keys.span  # and not a fact of the entity before; -1 is of the last
-        asked &= place >= 0
-        return np.where(asked, self._row[place], -1)
+        usable &= self._key[place] >= codes * self._keys.span  # not a fact of the previous entity; -1 is the last fact
+        usable &= place >= 0
+        return np.where(usable, self._row[place], -1)
 
     def newest(self) -> Ints:
-        """The row of each entity that counts after the last fact became visible; int64 (n_entities_with_any,)."""
+        """The current row of each entity after the last fact became visible; int64 (n_entities_with_any,)."""
         entity = self._key // self._keys.span
         return self._row[np.flatnonzero(np.r_[entity[1:] != entity[:-1], True])] if len(entity) else self._row
 
@@ -87,7 +87,7 @@ class _Keys:
 
     first: int
     span: int
-    #: The times themselves, sorted, where their span is too long for the entities that there are; else `None`.
+    #: The distinct times, sorted, where entity and time span would not fit one int64; else `None`.
     steps: Ints | None
 
     @classmethod
@@ -99,7 +99,7 @@ class _Keys:
         return cls(first, len(steps) + 1, steps)
 
     def positions(self, codes: Ints, times: Ints) -> Ints:
-        """Times before the first are put at it, and those after the last right after it."""
+        """Clips times before the first one to it, and times after the last one to right after it."""
         if self.steps is None:
             return codes * self.span + (np.clip(times, self.first, self.first + self.span - 1) - self.first)
         return codes * self.span + np.maximum(np.searchsorted(self.steps, times, side="right") - 1, 0)
@@ -108,9 +108,9 @@ class _Keys:
 def _last_of_ties(
     rows: pa.Table, row: Ints, order: Ints, key: Ints, event: Ints, known: Ints
 ) -> NDArray[np.int64] | None:
-    """Places among the sorted facts, one per key: of facts that became visible at once, the one that counts.
+    """Positions among the sorted facts, one per key: of facts that became visible at the same time, the one to use.
 
-    `None` where each key is alone. Only facts that are tied are compared any further.
+    `None` where every key is unique. Only tied facts are compared further.
     """
     ends = np.flatnonzero(np.r_[key[1:] != key[:-1], True]) if len(key) else np.zeros(0, np.int64)
     if len(ends) == len(key):
@@ -121,7 +121,7 @@ def _last_of_ties(
     for rank in (event, known, *_row_numbers(rows, row)):
         values = rank[order[tied]]
         begins = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
-        best = values == np.maximum.reduceat(values, begins)[group]  # each group keeps one at least
+        best = values == np.maximum.reduceat(values, begins)[group]  # each group keeps at least one
         tied, group = tied[best], group[best]
     if len(tied) > group[-1] + 1:
         finest = _by_columns(rows.take(pa.array(row[order[tied]])), group)
@@ -131,7 +131,7 @@ def _last_of_ties(
 
 
 def _row_numbers(rows: pa.Table, row: Ints) -> list[Ints]:
-    """`_row` of each fact where it is known of all: most ties end there, and no other column is looked at."""
+    """`_row` of each fact, where all facts have one: it resolves most ties without comparing other columns."""
     if ROW not in rows.column_names or rows[ROW].null_count or not pa.types.is_integer(rows[ROW].type):
         return []
     numbers = rows[ROW].cast(pa.int64()).to_numpy()
@@ -150,23 +150,23 @@ def _by_columns(rows: pa.Table, group: Ints) -> Ints:
             continue
         columns[f"there_{number}"] = pc.is_valid(rows[name])
         columns[f"value_{number}"] = rows[name]
-    found = pc.sort_indices(pa.table(columns), sort_keys=[(name, "ascending") for name in columns])
-    return np.asarray(found.to_numpy().astype(np.int64))
+    indices = pc.sort_indices(pa.table(columns), sort_keys=[(name, "ascending") for name in columns])
+    return np.asarray(indices.to_numpy().astype(np.int64))
 
 
 def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    made = column.dictionary_encode().unify_dictionaries().combine_chunks()
-    return made.combine_chunks() if isinstance(made, pa.ChunkedArray) else made
+    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    return encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
 
 
 def _alike(entities: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """The same entities in the type of the facts' ones: both texts, or both whole numbers."""
+    """The entities cast to the type of the facts' entities: both strings, or both integers."""
     if entities.type == kind:
         return entities
     if pa.types.is_dictionary(entities.type):
         entities = entities.cast(entities.type.value_type)
-    for alike in (_is_text, pa.types.is_integer, pa.types.is_null):
-        if alike(entities.type) and (alike(kind) or pa.types.is_null(entities.type)):
+    for is_kind in (_is_text, pa.types.is_integer, pa.types.is_null):
+        if is_kind(entities.type) and (is_kind(kind) or pa.types.is_null(entities.type)):
             return entities.cast(kind)
     raise TypeMismatch(
         f"the entities of the examples are {entities.type}, but those of the view are {kind}",

@@ -1,4 +1,4 @@
-"""Feature history: a view's values over time, for training, and its newest ones, for the online store."""
+"""Feature history: a view's values over time for training, and its newest values for the online store."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Frames = Mapping[str, nw.LazyFrame[Any]]
 
 
 def view_history(spec: ViewSpec, frames: Frames, engine: Engine, *, start: int | None, end: int) -> pa.Table:
-    """All values of a view that counted by `end` (microseconds).
+    """All values of a view that were valid by `end` (microseconds).
 
     A view of *rows*: the function's rows, `_at` (event time) and `_known_at`, int64 microseconds; `start` is not used,
-    because the newest row before it still counts after it.
+    because the newest row before it is still valid after it.
 
-    *Aggregates*: stretches: entity, columns, `_at` (first boundary) and `_until` (last boundary), inclusive int64
+    *Aggregates*: value intervals: entity, columns, `_at` (first boundary) and `_until` (last boundary), inclusive int64
     microseconds, sorted, from the first boundary at or after `start` (else after the earliest event) up to the last at
-    or before `end`. It is what evaluating each boundary alone gives; counts, sums and means that are recognised cost
-    two changes per row instead. Late rows enter when they were known, so a history made in one go equals one made day
-    by day.
+    or before `end`. The result equals the evaluation of each boundary on its own; recognised counts, sums and means
+    cost two changes per row instead. Late rows enter when they were known, so a history computed at once equals one
+    computed day by day.
 
-    `GraphError` where rows cannot say when they happened or were known, or an entity has several at one boundary.
+    `GraphError` where rows have no event time or known time, or an entity has several rows at one boundary.
     """
     if not spec.aggregated:
         return rows_until(spec, frames, engine, end)
@@ -40,17 +40,17 @@ def view_history(spec: ViewSpec, frames: Frames, engine: Engine, *, start: int |
     first = windows.first_from(start) if start is not None else first_boundary(spec, frames, engine, last)
     form = recognise_aggregates(spec) if first <= last else None
     timed = form is not None and spec.times.get(form.source)
-    made = sliding_window(spec, form, frames, engine, first, last) if form is not None and timed else None
-    if made is None:
-        made = each_boundary(spec, frames, engine, first, last)
-    return with_boundary_metadata(made, windows.every_us, last * windows.every_us)
+    history = sliding_window(spec, form, frames, engine, first, last) if form is not None and timed else None
+    if history is None:
+        history = each_boundary(spec, frames, engine, first, last)
+    return with_boundary_metadata(history, windows.every_us, last * windows.every_us)
 
 
 def view_at(spec: ViewSpec, frames: Frames, engine: Engine, *, as_of: int) -> pa.Table:
-    """The row of each entity that counts at `as_of` (microseconds), with `_at`: what goes online.
+    """The current row of each entity at `as_of` (microseconds), with `_at`, for the online store.
 
-    Rows: the newest event that was known. Aggregates: the last boundary at or before `as_of` alone, over the rows of
-    its window; an entity without rows in it has no value.
+    Rows: the newest event that was known. Aggregates: the value at the last boundary at or before `as_of`, over the
+    rows of its window; an entity without rows in the window has no value.
     """
     if not spec.aggregated:
         return newest_of(spec, rows_until(spec, frames, engine, as_of))

@@ -1,4 +1,4 @@
-"""Feature views of rows: the newest rows of a published table by key, and how they reach the online store."""
+"""Feature views of rows: the newest row of each key of a published table, and its way to the online store."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from tidemill.core.record_format import Record
 
 
 class FeatureView(Record, frozen=True):
-    """A name for the newest row of each entity, and the columns that may be asked of it."""
+    """A named view of the newest row of each entity, with the columns that can be read from it."""
 
     name: str
     entity: str
     columns: tuple[str, ...]
-    #: What makes a row the newest: the columns to order by, most telling first.
+    #: The columns to order rows by, most significant first; the last row is the newest.
     order_by: tuple[str, ...] = ()
 
 
 def newest_by_key(rows: pa.Table, entity: str, *, order_by: tuple[str, ...] | list[str] = ()) -> pa.Table:
-    """The newest row of each `entity`, sorted by it: the last in `order_by`, a missing value being the oldest.
+    """The newest row of each `entity`, sorted by entity: the last in `order_by`, a missing value being the oldest.
 
-    Ties are broken by all other columns in the order of their names, so that the same rows give the same answer in
-    whatever order an engine brings them. Rows without an entity are left out. Without `order_by`, `rows` must hold one
-    row per entity already; `GraphError` where it does not.
+    Ties are broken by all other columns in the order of their names, so that the result does not depend on the order
+    of `rows`. Rows without an entity are dropped. Without `order_by`, `rows` must have one row per entity already;
+    `GraphError` where it does not.
 
     >>> rows = pa.table({"item": ["a", "b", "a"], "at": [1, 1, 2], "price": [5, 6, 7]})
     >>> newest_by_key(rows, "item", order_by=["at"]).to_pydict()
@@ -51,9 +51,9 @@ def newest_by_key(rows: pa.Table, entity: str, *, order_by: tuple[str, ...] | li
 def materialise(
     latest: LatestWriter, view: FeatureView, rows: pa.Table, version: str, covers: int | None = None
 ) -> int:
-    """Keep the newest row of each entity of `rows` ready under `view`, as `version`; how many there are.
+    """Write the newest row of each entity of `rows` to the store under `view`, as `version`; returns their number.
 
-    `covers` (microseconds): fresh rows put before it are part of `rows`, and are dropped in the same swap.
+    `covers` (microseconds): live rows that were put before it are part of `rows`, and are dropped in the same swap.
     """
     kept = newest_by_key(rows, view.entity, order_by=view.order_by)
     for column in view.columns:
@@ -62,14 +62,14 @@ def materialise(
                 f"view {view.name!r}: there is no column {column!r}", tip=nearest(column, kept.column_names)
             )
     entities = pc.count_distinct(rows[view.entity], mode="only_valid").as_py()
-    if kept.num_rows != entities:  # the law of every join and view here: nothing is lost or doubled without a word
+    if kept.num_rows != entities:  # invariant of every join and view: no row is lost or duplicated silently
         raise GraphError(f"view {view.name!r}: {kept.num_rows} rows for {entities} values of {view.entity}")
     latest.write(view.name, view.entity, kept.select([view.entity, *view.columns]), version, covers)
     return int(kept.num_rows)
 
 
 def _order(rows: pa.Table, names: list[str]) -> pa.Array:
-    """The places of the rows in the order of `names`, missing values first (Arrow alone would put them last)."""
+    """Row indices sorted by `names`, missing values first (Arrow by default puts them last)."""
     columns: dict[str, pa.ChunkedArray] = {}
     for number, name in enumerate(names):
         if rows[name].null_count:

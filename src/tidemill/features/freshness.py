@@ -23,7 +23,7 @@ class ViewFreshness(Record, frozen=True):
 
 
 def view_freshness(rows: pa.Table, *, ttl_us: int | None, now: int) -> ViewFreshness:
-    """What the `_at` (int64 microseconds) of a view's rows say, one row per entity; a row without one never expires.
+    """Freshness from the `_at` (int64 microseconds) of a view's rows, one row per entity; without `_at` none expires.
 
     >>> rows = pa.table({"u": ["a", "b"], "_at": [10, 90]})
     >>> view_freshness(rows, ttl_us=50, now=100)

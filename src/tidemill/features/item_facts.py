@@ -1,7 +1,7 @@
 """Item facts for slates: feature columns and live counts, aligned to one catalogue.
 
-Everything is read from the Latest store into arrays once, and again only for the rows that changed since: a request
-then reads arrays and no store.
+Everything is read from the Latest store into arrays once, and later only the rows that changed: a request reads
+arrays, not the store.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Column = tuple[NDArray[Any], NDArray[np.bool_]]
 class ItemFacts:
     """Facts of one model's items, as of `as_of()` (microseconds).
 
-    `items` is the bundle's catalogue, which keeps its order; items that `views` or `counted` know besides follow it,
-    sorted. `views` names the item views that rules read, with their columns. `counted` is the view of daily counts:
-    `n_all`, and the lists `days` (since 1970) and `counts`.
+    `items` is the bundle's catalogue, which keeps its order; other items of `views` or `counted` follow it, sorted.
+    `views` maps the item views that rules read to their columns. `counted` is the view of daily counts: `n_all`, and
+    the lists `days` (since 1970) and `counts`.
 
-    Call `refresh` before answering: it reads the marks of its views, and only what moved. `version` is another one
-    whenever any array is.
+    Call `refresh` before a response: it reads the change marks of its views, and only changed rows. `version` changes
+    whenever an array does.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class ItemFacts:
 
     @property
     def version(self) -> str:
-        """Names the present state of all facts."""
+        """Identifies the current state of all facts."""
         return f"{self._turn}:{self._day}"
 
     def refresh(self) -> bool:
-        """Take in what changed in the store, and what day it is; whether anything did."""
+        """Read what changed in the store, and the current day; returns whether anything changed."""
         before = self.version
         moved: dict[str, list[str] | None] = {}
         for (view, mark), present in zip(self._marks.items(), self._latest.marks(list(self._marks)), strict=True):
@@ -77,26 +77,26 @@ class ItemFacts:
         if moved:
             self._take_in(moved)
             self._turn += 1
-        day = -(-self._as_of() // _DAY_US)  # the first day that the as-of has not reached
+        day = -(-self._as_of() // _DAY_US)  # the first day that begins at or after the as-of time
         if day != self._day or moved:
             self._day, self._windows = day, {}
         return self.version != before
 
     def column(self, view: str, name: str) -> Column:
-        """One feature of every item (texts and lists as objects), and where there is a value (bool)."""
-        found = self._columns.get((view, name))
-        if found is None:
+        """One feature of every item (strings and lists as objects), and its validity mask (bool)."""
+        stored = self._columns.get((view, name))
+        if stored is None:
             known = [f"{view}.{name}" for view, name in self._columns]
             raise UnknownName(f"the fact {view}.{name} was not requested", tip=nearest(f"{view}.{name}", known))
-        return found
+        return stored
 
     def counts(self, days: int | None) -> NDArray[np.int64]:
-        """Events of each item in the last `days` days before the as-of (its own day included); `None`: of all time."""
-        found = self._windows.get(days)
-        if found is None:
-            found = self._daily.totals if days is None else self._daily.between(self._day - days, self._day)
-            self._windows[days] = found
-        return found
+        """Events of each item in the last `days` days up to the as-of time (its day included); `None`: all time."""
+        counts_ = self._windows.get(days)
+        if counts_ is None:
+            counts_ = self._daily.totals if days is None else self._daily.between(self._day - days, self._day)
+            self._windows[days] = counts_
+        return counts_
 
     def _take_in(self, moved: Mapping[str, list[str] | None]) -> None:
         if any(keys is None or any(key not in self._place for key in keys) for keys in moved.values()):
@@ -125,7 +125,7 @@ class ItemFacts:
 
 
 class _DailyCounts:
-    """Events of each item on each day, as flat arrays in the order of days."""
+    """Events of each item on each day, as flat arrays sorted by day."""
 
     def __init__(
         self, totals: NDArray[np.int64], item: NDArray[np.int64], day: NDArray[np.int64], count: NDArray[np.int64]
@@ -141,7 +141,7 @@ class _DailyCounts:
         return cls(totals, days[0], days[1], counts[1])
 
     def changed(self, at: NDArray[np.int64], rows: pa.Table) -> _DailyCounts:
-        """The same with the items at the places `at` counted anew."""
+        """A copy in which `rows` replace the counts of the items at positions `at`."""
         new = _DailyCounts.from_rows(rows)
         kept = ~np.isin(self._item, at)
         totals = self.totals.copy()
@@ -156,12 +156,12 @@ class _DailyCounts:
     def between(self, start: int, end: int) -> NDArray[np.int64]:
         """Events of each item from day `start` up to but not including day `end`."""
         part = slice(*np.searchsorted(self._day, [start, end]))
-        found = np.bincount(self._item[part], weights=self._count[part], minlength=len(self.totals))
-        return found.astype(np.int64)
+        sums = np.bincount(self._item[part], weights=self._count[part], minlength=len(self.totals))
+        return sums.astype(np.int64)
 
 
 def _flat(lists: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The row that each entry of a list column belongs to, and the entry."""
+    """The row index of each entry of a list column, and the entry."""
     if pa.types.is_null(lists.type):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     whole = lists.combine_chunks()
@@ -169,17 +169,17 @@ def _flat(lists: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def _column(values: pa.ChunkedArray, present: NDArray[np.bool_]) -> Column:
-    """Values as numpy, anything at all where there is none, and where there is one."""
-    there = present & values.is_valid().to_numpy()
+    """Values as numpy (undefined where missing), and their validity mask."""
+    valid = present & values.is_valid().to_numpy()
     if pa.types.is_integer(values.type) or pa.types.is_boolean(values.type):
         values = pc.fill_null(values, False if pa.types.is_boolean(values.type) else 0)
-    return values.to_numpy(), there
+    return values.to_numpy(), valid
 
 
 def _changed(column: Column, at: NDArray[np.int64], new: Column) -> Column:
-    """A copy, because an answer under way still reads the old arrays; values that are no numbers go in as objects."""
-    values, there = column[0].copy(), column[1].copy()
+    """An updated copy, because a running request still reads the old arrays; non-numeric values become objects."""
+    values, valid = column[0].copy(), column[1].copy()
     if values.dtype != new[0].dtype:
         values = values.astype(np.result_type(values, new[0]))
-    values[at], there[at] = new
-    return values, there
+    values[at], valid[at] = new
+    return values, valid

@@ -1,4 +1,4 @@
-"""Online look-up of the values that a tabular model needs for a request, each present, expired or missing."""
+"""Online look-up of the features that a tabular model needs for a request, each present, expired or missing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tidemill.core.ports import Latest
 from tidemill.core.records.signature import FeatureLookup
 from tidemill.features.value_intervals import AT
 
-#: `expired`: older than the view's ttl, and missing to the model; `missing`: no row, or no entity in the request.
+#: `expired`: older than the view's ttl, passed to the model as missing; `missing`: no row, or no entity in the request.
 Status = Literal["present", "expired", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """What was found for one row: `values` and `status` by the model's input; `at` and `views` by view.
+    """The look-up result of one row: `values` and `status` by model input; `at` and `views` by view.
 
-    `at` is the event time or boundary that a view's values are of (microseconds), also where they are expired; `None`
-    where there is no row. `views` is the status of a view's row; a present row may still lack a single value, whose own
-    status is then `missing`. A view that is asked by several entities is called `view[entity]`.
+    `at` is the event time or boundary of a view's values (microseconds), also where they are expired; `None` where
+    there is no row. `views` is the status of a view's row; a present row may still lack a single value, whose own
+    status is then `missing`. A view that is looked up by several entities is named `view[entity]`.
     """
 
     values: dict[str, Any]
@@ -30,12 +30,12 @@ class LookupResult:
 
 
 class OnlineLookup:
-    """Looks up what a signature's `lookups` name, for any number of rows in one read of the store.
+    """Looks up the columns in a signature's `lookups`, for any number of rows in one read of the store.
 
-    It keeps nothing, so a row that was just written, or forgotten, is so for the next answer. A value counts from its
-    `_at` for `ttl_us` microseconds, that instant included, as in the join that training makes.
+    It caches nothing, so the next response sees a row that was just written or erased. A value is valid from its `_at`
+    for `ttl_us` microseconds, that instant included, as in the training join.
 
-    An entity that is a person is asked by its surrogate. The newest row is what is found, also by an older `now`.
+    A personal entity is looked up by its surrogate. The newest row is returned, also for an older `now`.
     """
 
     def __init__(self, latest: Latest, lookups: Sequence[FeatureLookup]) -> None:
@@ -69,7 +69,7 @@ class OnlineLookup:
     def _found(
         self, entities: Mapping[str, str | None], now: int, rows: Iterator[dict[str, Any] | None]
     ) -> LookupResult:
-        """What `rows` hold for one request; they come in the order of the plan."""
+        """The result for one request from its `rows`, which are in the order of the plan."""
         values: dict[str, Any] = {}
         status: dict[str, Status] = {}
         at: dict[str, int | None] = {}
@@ -95,7 +95,7 @@ class OnlineLookup:
 
 
 def names_of(lookups: Sequence[FeatureLookup]) -> list[str]:
-    """What each lookup is called in answers and logs: its view, with the entity where the view is asked by several.
+    """The name of each lookup in responses and logs: its view, with the entity where several entities look it up.
 
     >>> lookups = [FeatureLookup(view="taste", entity=entity, columns={}) for entity in ("buyer", "seller")]
     >>> names_of(lookups)

@@ -1,4 +1,4 @@
-"""The point-in-time join as table expressions, for examples and views that are larger than one machine.
+"""Point-in-time join as table expressions, for examples and views that are larger than one machine.
 
 The same rule as `point_in_time_join`, tested for equality on Polars and Spark. Narwhals has no as-of join on Spark, so
 the requested times are merged with the times at which facts became visible, and each takes the last fact before it.
@@ -34,28 +34,30 @@ def join_frames(
     known: Literal["known", "event"] = "known",
     boundaries: tuple[int, int] | None = None,
 ) -> Frame:
-    """The examples with the columns of a view that count at each one's `time`, as many rows, in no order.
+    """The examples with the view's column values at each example's `time`; as many rows, in no defined order.
 
     `time`, `_at`, `_known_at` and `_until` are int64 microseconds. Values are null where missing or past `ttl_us`.
-    `boundaries`, for stretches of aggregates: how far apart they are and the last one (`Join.boundaries`); `GraphError`
-    where stretches come without.
+    `boundaries`, for value intervals of aggregates: the distance of boundaries and the last one
+    (`PointInTimeJoin.boundaries`); `GraphError` where value intervals are joined without it.
     """
-    stretched = UNTIL in rows.collect_schema().names()
-    if stretched and boundaries is None:
+    has_intervals = UNTIL in rows.collect_schema().names()
+    if has_intervals and boundaries is None:
         raise GraphError("the facts are value intervals", tip="pass boundaries=(every_us, last_at) to join_frames")
-    facts = _facts(rows, entity, AT if stretched or known == "event" else KNOWN_AT)
+    facts = _facts(rows, entity, AT if has_intervals or known == "event" else KNOWN_AT)
     kept = {f"_tm_{number}": column for number, column in enumerate(columns.values())}
-    values = {new: nw.col(old) for new, old in kept.items()} | {_STAMP: nw.col(UNTIL if stretched else AT)}
-    made = examples.join(_latest(examples, facts, time, by), left_on=[by, time], right_on=[_ENTITY, _ASKED], how="left")
-    found = facts.select(_ENTITY, _VISIBLE, **values)
-    made = made.join(found, left_on=[by, _VISIBLE], right_on=[_ENTITY, _VISIBLE], how="left")
-    in_force = _in_force(nw.col(time), ttl_us, boundaries if stretched else None)
+    values = {new: nw.col(old) for new, old in kept.items()} | {_STAMP: nw.col(UNTIL if has_intervals else AT)}
+    joined = examples.join(
+        _latest(examples, facts, time, by), left_on=[by, time], right_on=[_ENTITY, _ASKED], how="left"
+    )
+    values_by_key = facts.select(_ENTITY, _VISIBLE, **values)
+    joined = joined.join(values_by_key, left_on=[by, _VISIBLE], right_on=[_ENTITY, _VISIBLE], how="left")
+    in_force = _in_force(nw.col(time), ttl_us, boundaries if has_intervals else None)
     outputs = {name: nw.when(in_force).then(nw.col(new)) for name, new in zip(columns, kept, strict=True)}
-    return made.select(*examples.collect_schema().names(), **outputs)
+    return joined.select(*examples.collect_schema().names(), **outputs)
 
 
 def _facts(rows: Frame, entity: str, when: str) -> Frame:
-    """The facts that ever count, one for each entity and time at which one became visible."""
+    """The facts that can be used, one for each entity and time at which one became visible."""
     names = rows.collect_schema().names()
     facts = rows.drop_nulls(list({entity, AT, when})).with_columns(
         nw.col(entity).alias(_ENTITY), nw.max_horizontal(AT, when).alias(_VISIBLE)
@@ -67,21 +69,21 @@ def _facts(rows: Frame, entity: str, when: str) -> Frame:
 
 
 def _latest(examples: Frame, facts: Frame, time: str, by: str) -> Frame:
-    """For each entity and time that is asked for: when the fact that counts then became visible; null where none."""
-    asked = examples.select(nw.col(by).alias(_ENTITY), nw.col(time).alias(_ASKED)).drop_nulls().unique()
+    """For each requested entity and time: when the current fact became visible; null where there is none."""
+    requested = examples.select(nw.col(by).alias(_ENTITY), nw.col(time).alias(_ASKED)).drop_nulls().unique()
     none = nw.when(nw.lit(False)).then(nw.col(_ASKED))  # a null of the right type, on every engine
-    laid = nw.concat(
+    merged = nw.concat(
         [
             facts.select(_ENTITY, nw.col(_VISIBLE).alias(_ASKED), _VISIBLE, nw.lit(0).alias(_LAST)),
-            asked.with_columns(none.alias(_VISIBLE), nw.lit(1).alias(_LAST)),
+            requested.with_columns(none.alias(_VISIBLE), nw.lit(1).alias(_LAST)),
         ]
     )
     filled = nw.col(_VISIBLE).fill_null(strategy="forward").over(_ENTITY, order_by=[_ASKED, _LAST])
-    return laid.with_columns(filled.alias(_VISIBLE)).filter(nw.col(_LAST) == 1).drop(_LAST)
+    return merged.with_columns(filled.alias(_VISIBLE)).filter(nw.col(_LAST) == 1).drop(_LAST)
 
 
 def _in_force(time: nw.Expr, ttl_us: int | None, boundaries: tuple[int, int] | None) -> nw.Expr:
-    """Whether what was found still counts: its boundary is looked at, and it is not past its ttl."""
+    """Whether the joined fact is still valid: its interval includes the boundary, and it is not past its ttl."""
     stamp = nw.col(_STAMP)
     counts = ~stamp.is_null()
     if boundaries is not None:

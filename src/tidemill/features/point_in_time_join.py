@@ -27,26 +27,26 @@ Status = Literal["present", "expired", "missing"]
 
 @dataclass(frozen=True, eq=False)
 class PointInTimeJoin:
-    """One view to join: rows of `view_history`, the column of the examples that names the entity, columns to take."""
+    """One view to join: rows of `view_history`, the entity column of the examples, and the columns to take."""
 
     rows: pa.Table
-    #: The entity's column among `rows`, and among the examples.
+    #: The entity column of `rows`, and that of the examples.
     entity: str
     by: str
     #: New column -> the view's column.
     columns: Mapping[str, str]
-    #: How long a value counts after its event or boundary, microseconds; `None`: for ever.
+    #: How long a value is valid after its event or boundary, microseconds; `None`: no expiry.
     ttl_us: int | None = None
-    #: Named by the column `<view>.status`.
+    #: The name used in the column `<view>.status`.
     view: str = "view"
     known: Literal["known", "event"] = "known"
-    #: Of aggregates whose schema lost its metadata: the distance of boundaries, and the last one that was looked at.
+    #: For aggregates whose schema lost its metadata: the distance of boundaries, and the last evaluated one.
     every_us: int | None = None
     last_at: int | None = None
 
     @classmethod
     def from_view(cls, spec: ViewSpec, rows: pa.Table, by: str, columns: Mapping[str, str]) -> PointInTimeJoin:
-        """The join of a view as it is declared, with its entity, its ttl, and when its rows count."""
+        """The join of a declared view, with its entity, ttl and known time."""
         return cls(rows, spec.entity, by, columns, ttl_us=spec.ttl_us, view=spec.name, known=spec.known)
 
     def __post_init__(self) -> None:
@@ -63,12 +63,12 @@ class PointInTimeJoin:
 
     @property
     def aggregated(self) -> bool:
-        """Whether the rows are stretches of boundaries."""
+        """Whether the rows are value intervals."""
         return UNTIL in self.rows.column_names
 
     @property
     def boundaries(self) -> tuple[int, int]:
-        """The distance of boundaries and the last one, microseconds; `GraphError` where nothing tells."""
+        """The distance of boundaries and the last one, microseconds; `GraphError` where they are not recorded."""
         found = boundary_metadata(self.rows)
         every_us, last_at = found or (self.every_us, self.last_at)
         if every_us is None or last_at is None:
@@ -82,14 +82,14 @@ class PointInTimeJoin:
 def point_in_time(
     examples: pa.Table, *, time: str, joins: Sequence[PointInTimeJoin], statuses: bool = False
 ) -> pa.Table:
-    """The examples with the columns that count at each one's `time`, null where missing or past its ttl.
+    """The examples with the column values at each example's `time`, null where missing or past the ttl.
 
-    The same rows in the same order; with `statuses`, `<view>.status` besides: present, expired or missing. An example
-    without an entity or a time finds nothing. A value is expired where the example is more than `ttl_us` after the
-    value's event or boundary. Of aggregates, the value at the last boundary at or before the example counts, as it does
-    online: an entity without rows in that window has none. After the last boundary of a history, the last one stands.
+    The same rows in the same order; with `statuses` also `<view>.status`: present, expired or missing. An example
+    without an entity or a time gets no values. A value is expired where the example is more than `ttl_us` after the
+    value's event or boundary. Aggregates use the value at the last boundary at or before the example, as online: an
+    entity without rows in that window has none. After the last boundary of a history, the last one applies.
 
-    `UnknownName` for columns that are not there, `GraphError` where rows do not say when they were known.
+    `UnknownName` for missing columns, `GraphError` where rows have no known time.
 
     >>> rows = pa.table({"u": ["a", "a"], "n": [1, 2], "_at": [10, 20], "_known_at": [10, 35]})
     >>> examples = pa.table({"who": ["a", "a", "b"], "at": [30, 40, 40]})
@@ -100,31 +100,31 @@ def point_in_time(
     for column in (time, *(join.by for join in joins)):
         if column not in examples.column_names:
             raise UnknownName(f"the examples have no column {column!r}", tip=nearest(column, examples.column_names))
-    at, there = plain_micros(examples[time], time)
-    made = examples
+    at, has_time = plain_micros(examples[time], time)
+    joined = examples
     for join in joins:
         row = FeatureFacts(join.rows, join.entity, by_event=join.aggregated or join.known == "event").rows_at(
-            examples[join.by], at, there
+            examples[join.by], at, has_time
         )
         row, expired = _in_force(join, row, at)
         taken = join.rows.select(list(dict.fromkeys(join.columns.values()))).take(pa.array(row, mask=row < 0))
         for name, column in join.columns.items():
-            made = _with(made, name, taken[column])
+            joined = _with(joined, name, taken[column])
         if statuses:
-            made = _with(made, f"{join.view}.status", _statuses(row, expired))
-    return rows_kept(examples, made)
+            joined = _with(joined, f"{join.view}.status", _statuses(row, expired))
+    return rows_kept(examples, joined)
 
 
 def rows_kept(examples: pa.Table, made: pa.Table) -> pa.Table:
-    """`made`, which has as many rows as the examples; `RowsLost` where it has not."""
+    """`made`, after a check that it has as many rows as the examples; `RowsLost` where it has not."""
     if made.num_rows != examples.num_rows:
         raise RowsLost(f"the join returned {made.num_rows} rows for {examples.num_rows} examples")
     return made
 
 
 def _in_force(join: PointInTimeJoin, row: Ints, at: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-    """The rows that still count (else -1), and where one has expired."""
-    found = row >= 0
+    """The rows that are still valid (else -1), and a mask of those that have expired."""
+    valid = row >= 0
     if not join.aggregated and join.ttl_us is None:
         return row, np.zeros(len(row), np.bool_)
     stamp = _taken(join.rows, AT, row)
@@ -132,10 +132,10 @@ def _in_force(join: PointInTimeJoin, row: Ints, at: Ints) -> tuple[Ints, NDArray
         every_us, last_at = join.boundaries
         until = _taken(join.rows, UNTIL, row)
         boundary = np.minimum(at - at % every_us, last_at)
-        found &= boundary <= until  # else the window was empty at that boundary
+        valid &= boundary <= until  # else the window was empty at that boundary
         stamp = np.minimum(boundary, until)
-    expired = found & (at - stamp > join.ttl_us) if join.ttl_us is not None else np.zeros(len(row), np.bool_)
-    return np.where(found & ~expired, row, -1), expired
+    expired = valid & (at - stamp > join.ttl_us) if join.ttl_us is not None else np.zeros(len(row), np.bool_)
+    return np.where(valid & ~expired, row, -1), expired
 
 
 def _taken(rows: pa.Table, column: str, row: Ints) -> Ints:

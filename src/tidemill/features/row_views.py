@@ -21,8 +21,8 @@ from tidemill.features.view_spec import ViewSpec
 def rows_until(spec: ViewSpec, frames: Mapping[str, nw.LazyFrame[Any]], engine: Engine, end: int) -> pa.Table:
     """The rows that happened and were known by `end`, with `_at` and `_known_at` (int64 microseconds).
 
-    Rows without an entity, an event time or a time of knowledge count never and are left out. With `known="event"` a
-    row counts as known from its event on. `GraphError` where the function drops a column that is needed.
+    Rows without an entity, an event time or a known time are dropped. With `known="event"` a row is known from its
+    event time on. `GraphError` where the function drops a required column.
     """
     rows = engine.collect(spec.function(**{name: frames[name] for name in spec.inputs}))
     spec.check_entity(rows.column_names)
@@ -31,12 +31,12 @@ def rows_until(spec: ViewSpec, frames: Mapping[str, nw.LazyFrame[Any]], engine: 
     known = at if spec.known == "event" else _known(spec, rows)
     rows = rows.drop_columns([name for name in (AT, KNOWN_AT) if name in rows.column_names])
     rows = rows.append_column(AT, at).append_column(KNOWN_AT, known)
-    counts = pc.and_(pc.less_equal(at, end), pc.less_equal(known, end))
-    return rows.filter(pc.and_(counts, pc.is_valid(rows[spec.entity])))
+    visible = pc.and_(pc.less_equal(at, end), pc.less_equal(known, end))
+    return rows.filter(pc.and_(visible, pc.is_valid(rows[spec.entity])))
 
 
 def newest_of(spec: ViewSpec, rows: pa.Table) -> pa.Table:
-    """The row of each entity that counts after all of `rows`, sorted by entity: the same rule as in the join."""
+    """The current row of each entity after all of `rows`, sorted by entity: the same rule as in the join."""
     kept = FeatureFacts(rows, spec.entity, by_event=spec.known == "event").newest()
     return rows.take(pa.array(kept)).sort_by(spec.entity)
 

@@ -1,7 +1,7 @@
 """Training-serving skew: logged feature values compared with the same values recomputed.
 
 A feature that differs between training and serving degrades a model without any error (Breck et al., *Data Validation
-for Machine Learning*, 2019). Both sides are of the same entity at the same instant, and must be equal.
+for Machine Learning*, 2019). Both sides describe the same entity at the same instant, and must be equal.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from tidemill.core.errors import RowsLost
 from tidemill.core.record_format import Record
 
-#: Numbers this close to each other, relative to the larger one, are equal.
+#: Numbers with a relative difference (to the larger one) of at most this are equal.
 RELATIVE = 1e-9
-#: How many differing rows are named for each feature.
+#: The number of differing rows that are listed for each feature.
 _NAMED = 3
 
 
 class ValueDifference(Record, frozen=True):
-    """A value that was served and is another one when recomputed, and which event or boundary each is of."""
+    """A served value that differs from the recomputed one, with the event time or boundary of each."""
 
     prediction_id: str = ""
     as_of: int = 0
@@ -35,13 +35,13 @@ class ValueDifference(Record, frozen=True):
 
 
 class FeatureSkew(Record, frozen=True):
-    """One feature: how many of its `n` values differ, and how many of those are only older than they could be."""
+    """One feature: how many of its `n` values differ, and how many of those are only out of date."""
 
     feature: str = ""
     view: str = ""
     n: int = 0
     differing: int = 0
-    #: Of the differing ones: served from an earlier event or boundary than the tables know of by then.
+    #: Differing values that were served from an earlier event or boundary than the tables had by then.
     behind: int = 0
     share: float = 0.0
     rows: tuple[ValueDifference, ...] = ()

@@ -39,34 +39,34 @@ def sliding_window(
     first: int,
     last: int,
 ) -> pa.Table | None:
-    """The history from boundary `first` up to and with `last`, as stretches; `None` where a total is not of numbers.
+    """The history from boundary `first` to `last` (included), as value intervals; `None` for non-numeric sums or means.
 
-    Whole numbers are exact. Sums of floats are exact before they are rounded once (see `exact_sums`).
+    Integers are exact. Sums of floats are exact before they are rounded once (see `exact_sums`).
     """
     rows = _rows(spec, form, frames, engine, first, last)
     if rows is None:
         return None
     windows = windows_of(spec)
-    event, happened = plain_micros(rows[_EVENT], _EVENT)
-    known, was_known = plain_micros(rows[_KNOWN], _KNOWN)
+    event, has_event = plain_micros(rows[_EVENT], _EVENT)
+    known, has_known = plain_micros(rows[_KNOWN], _KNOWN)
     enters, leaves = windows.counted(event, known)
     enters, leaves = np.maximum(enters, first), np.minimum(leaves, last)
-    rows = rows.filter(pa.array(counts := (enters <= leaves) & happened & was_known & _valid(rows[spec.entity])))
-    totals = _Changes(rows[spec.entity].combine_chunks(), enters[counts], leaves[counts], first, last)
+    rows = rows.filter(pa.array(used := (enters <= leaves) & has_event & has_known & _valid(rows[spec.entity])))
+    totals = _Changes(rows[spec.entity].combine_chunks(), enters[used], leaves[used], first, last)
     columns: dict[str, Any] = {measure.column: _total(measure, rows, totals) for measure in form.measures}
-    made = totals.stretches(spec.entity, columns, windows.every_us)
-    frame = engine.frame(made)
+    intervals = totals.stretches(spec.entity, columns, windows.every_us)
+    frame = engine.frame(intervals)
     for step in form.after:
         frame = step(frame, (AT, UNTIL))
-    done = engine.collect(frame)
-    spec.check_entity(done.column_names)
-    return merge_intervals(done, spec.entity, windows.every_us)
+    aggregated = engine.collect(frame)
+    spec.check_entity(aggregated.column_names)
+    return merge_intervals(aggregated, spec.entity, windows.every_us)
 
 
 def _rows(
     spec: ViewSpec, form: AggregateView, frames: Mapping[str, nw.LazyFrame[Any]], engine: Engine, first: int, last: int
 ) -> pa.Table | None:
-    """What may count between two boundaries: entity, times, and what is added up."""
+    """The rows that can count between two boundaries: entity, times and measured values; `None` as above."""
     windows, name = windows_of(spec), form.source
     end = windows.span_of(last)[1]
     frame = seen(spec, name, frames[name], windows.span_of(first)[0], end, known_by=end)
@@ -87,7 +87,7 @@ def _rows(
 
 @dataclass(frozen=True)
 class _Runs:
-    """Where totals begin: the entity's number, the first and last boundary, and the place among the sorted changes."""
+    """Runs of equal totals: entity code, first and last boundary, and position among the sorted changes."""
 
     entity: Ints
     first: Ints
@@ -102,13 +102,13 @@ class _Changes:
         encoded = entities.dictionary_encode()
         self._names = encoded.dictionary
         codes = encoded.indices.to_numpy().astype(np.int64)
-        span = last - first + 2  # boundary `last + 1` closes what is open at the end
+        span = last - first + 2  # boundary `last + 1` closes the runs that are open at the end
         keys = np.concatenate([codes * span + (enters - first), codes * span + (leaves + 1 - first)])
         self._order = np.argsort(keys, kind="stable")
         keys = keys[self._order]
         ends = np.flatnonzero(np.r_[keys[1:] != keys[:-1], True]) if len(keys) else np.zeros(0, np.int64)
         entity, boundary = keys[ends] // span, keys[ends] % span + first
-        # what begins at an entity's last change has no rows in it, so it never needs an end
+        # a run that begins at an entity's last change has no rows, so it needs no end
         until = np.r_[boundary[1:] - 1, 0] if len(ends) else boundary
         self.counted = self._sums(np.ones(len(codes), np.int64), ends)
         kept = np.flatnonzero(self.counted > 0)
@@ -116,7 +116,7 @@ class _Changes:
         self._runs = _Runs(entity[kept], boundary[kept], until[kept], ends[kept])
 
     def sums(self, values: Ints) -> Ints:
-        """The sum of whole numbers (n_rows,) in each run, int64 (n_runs,)."""
+        """The sum of integers (n_rows,) in each run, int64 (n_runs,)."""
         return self._sums(values, self._runs.place)
 
     def stretches(self, entity: str, columns: Mapping[str, Any], every_us: int) -> pa.Table:
@@ -125,7 +125,7 @@ class _Changes:
         return pa.table({entity: names, **columns, AT: at, UNTIL: until})
 
     def _sums(self, values: Ints, places: Ints) -> Ints:
-        # Every change is undone by a later one, so that one sum over all entities is 0 again where the next one begins.
+        # A later change reverses every change, so one cumulative sum over all entities is 0 where the next one begins.
         changes = np.concatenate([values, -values])[self._order]
         return np.asarray(np.cumsum(changes)[places])
 
@@ -134,8 +134,8 @@ def _total(measure: AggregateMeasure, rows: pa.Table, changes: _Changes) -> pa.A
     if measure.total == "len":
         return pa.array(changes.counted)
     column = rows[measure.column].combine_chunks()
-    there = _valid(column)
-    counts = changes.sums(there.astype(np.int64))
+    valid = _valid(column)
+    counts = changes.sums(valid.astype(np.int64))
     if measure.total == "count":
         return pa.array(counts)
     sums = _sum_of(column, changes)

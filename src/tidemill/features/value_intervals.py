@@ -15,10 +15,10 @@ _EVERY, _LAST = b"tidemill.every_us", b"tidemill.last_at"
 
 
 def merge_intervals(rows: pa.Table, entity: str, every_us: int) -> pa.Table:
-    """The same stretches, the longest possible, sorted by entity and time; `_at` and `_until` are int64 microseconds.
+    """Merge adjacent intervals with equal values, sorted by entity and time; `_at`, `_until` are int64 microseconds.
 
-    Two are one where the second begins at the next boundary and all values are equal (missing equals missing, NaN
-    equals NaN).
+    Two intervals merge where the second begins at the next boundary and all values are equal (missing equals missing,
+    NaN equals NaN).
 
     >>> rows = pa.table({"u": ["a", "a", "a"], "n": [1, 1, 2], "_at": [0, 10, 20], "_until": [0, 10, 20]})
     >>> merge_intervals(rows, "u", 10).to_pylist()
@@ -33,24 +33,24 @@ def merge_intervals(rows: pa.Table, entity: str, every_us: int) -> pa.Table:
     for name in columns:
         joins &= _as_before(rows[name])
     begins = np.r_[True, ~joins]
-    made = rows.filter(pa.array(begins))
+    merged = rows.filter(pa.array(begins))
     ends = rows[UNTIL].filter(pa.array(np.r_[begins[1:], True]))
-    return made.set_column(made.column_names.index(UNTIL), UNTIL, ends)
+    return merged.set_column(merged.column_names.index(UNTIL), UNTIL, ends)
 
 
 def with_boundary_metadata(rows: pa.Table, every_us: int, last_at: int) -> pa.Table:
-    """The same, with the distance of boundaries and the last one looked at in the schema's metadata, for a join."""
+    """The same rows, with the distance of boundaries and the last evaluated one in the schema's metadata."""
     return rows.replace_schema_metadata({_EVERY: str(every_us), _LAST: str(last_at)})
 
 
 def boundary_metadata(rows: pa.Table) -> tuple[int, int] | None:
-    """`every_us` and the last boundary, as `with_boundary_metadata` left them; `None` where a table has none."""
-    found = rows.schema.metadata or {}
-    return (int(found[_EVERY]), int(found[_LAST])) if _EVERY in found and _LAST in found else None
+    """`every_us` and the last boundary from `with_boundary_metadata`; `None` where a table has no such metadata."""
+    metadata_ = rows.schema.metadata or {}
+    return (int(metadata_[_EVERY]), int(metadata_[_LAST])) if _EVERY in metadata_ and _LAST in metadata_ else None
 
 
 def _as_before(column: pa.ChunkedArray) -> NDArray[np.bool_]:
-    """Whether each value but the first is the same as the one before it, bool (n - 1,)."""
+    """Whether each value except the first equals the previous one, bool (n - 1,)."""
     if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
         values = column.to_pylist()
         return np.array([one == other for one, other in zip(values[1:], values[:-1], strict=True)], np.bool_)

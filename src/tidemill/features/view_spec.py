@@ -23,12 +23,12 @@ class ViewSpec:
     entity: str
     function: Callable[..., Any]
     inputs: tuple[str, ...]
-    #: Input table -> its event-time column; absent or "": it has none, and is given as it was known.
+    #: Input table -> its event-time column; absent or "": no event time, so all rows known by then are passed.
     times: Mapping[str, str]
     window_us: int | None = None
     every_us: int | None = None
     ttl_us: int | None = None
-    #: Whether a row counts from when it was known, or (a claim of the project's) from its event time.
+    #: Whether a row is valid from its known time, or (if the project asserts it) from its event time.
     known: Literal["known", "event"] = "known"
 
     def __post_init__(self) -> None:
@@ -41,11 +41,11 @@ class ViewSpec:
 
     @property
     def aggregated(self) -> bool:
-        """Whether it has a value per boundary, not a row per event."""
+        """Whether the view has a value per boundary, not a row per event."""
         return self.every_us is not None
 
     def event_column(self, columns: Collection[str]) -> str:
-        """The event time among the function's output: the first input's that is there; `GraphError` where none is."""
+        """The event-time column of the function's output: the first input's that it keeps; `GraphError` without one."""
         times = [time for name in self.inputs if (time := self.times.get(name, ""))]
         for time in times:
             if time in columns:

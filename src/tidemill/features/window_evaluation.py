@@ -1,7 +1,7 @@
 """Window evaluation at one boundary: the function gets the rows known by then that are in the window, nothing else.
 
-This defines what a view *means*. Faster paths are tested for equality with it, and functions that are not recognised
-are evaluated this way, one boundary after the other: only their author knows what they do with rows of another one.
+This is the reference definition of a view. Faster paths are tested for equality with it, and functions that are not
+recognised are evaluated this way, one boundary at a time, because they may combine rows in any way.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tidemill.features.windows import Windows
 
 Frames = Mapping[str, nw.LazyFrame[Any]]
 
-#: Rows to gather before equal ones are merged: what is held at a time stays bounded.
+#: Rows to collect before equal ones are merged, which bounds the memory.
 _GATHERED = 2_000_000
 
 
@@ -35,9 +35,9 @@ def windows_of(spec: ViewSpec) -> Windows:
 
 
 def at_boundary(spec: ViewSpec, frames: Frames, engine: Engine, boundary: int) -> pa.Table:
-    """The function's rows at a boundary (its number), one per entity, and `_at`; rows without an entity are left out.
+    """The function's rows at a boundary (its number), one per entity, with `_at`; rows without an entity are dropped.
 
-    `GraphError` where an entity has more than one, or an input cannot say when its rows were known.
+    `GraphError` where an entity has more than one row, or an input has no known time.
     """
     windows = windows_of(spec)
     start, end = windows.span_of(boundary)
@@ -55,7 +55,7 @@ def at_boundary(spec: ViewSpec, frames: Frames, engine: Engine, boundary: int) -
 
 
 def each_boundary(spec: ViewSpec, frames: Frames, engine: Engine, first: int, last: int) -> pa.Table:
-    """The history from boundary `first` up to and with `last`, each evaluated alone, as stretches."""
+    """The history from boundary `first` to `last` (included), each evaluated on its own, as value intervals."""
     windows = windows_of(spec)
     done: list[pa.Table] = []
     gathered = 0
@@ -74,7 +74,7 @@ def each_boundary(spec: ViewSpec, frames: Frames, engine: Engine, first: int, la
 def seen(spec: ViewSpec, name: str, frame: nw.LazyFrame[Any], start: int, end: int, *, known_by: int) -> Any:
     """An input's rows that happened in [start, end) and were known by `known_by`, as filters that reach the files.
 
-    An input without an event time is given as it was known by then.
+    For an input without an event time: all rows known by then.
     """
     time = _time_of(spec, name, frame)
     if spec.known == "known":
@@ -91,7 +91,7 @@ def seen(spec: ViewSpec, name: str, frame: nw.LazyFrame[Any], start: int, end: i
 
 
 def first_boundary(spec: ViewSpec, frames: Frames, engine: Engine, last: int) -> int:
-    """The first boundary at which any row can count: the one after the earliest event; after `last` without events."""
+    """The first boundary with any row in its window: the one after the earliest event; `last + 1` without events."""
     windows = windows_of(spec)
     times = {name: time for name in spec.inputs if (time := _time_of(spec, name, frames[name]))}
     if not times:
@@ -99,15 +99,15 @@ def first_boundary(spec: ViewSpec, frames: Frames, engine: Engine, last: int) ->
             f"the view {spec.name!r} has a window, but none of its inputs has an event time",
             tip="read a stream, or a table that keeps its event time",
         )
-    found = []
+    event_times = []
     for name, time in times.items():
-        made = engine.collect(frames[name].select(nw.col(time).min().alias("at")))
-        found += [at for at in micros_of(made["at"], time).to_pylist() if at is not None]
-    return windows.first_from(min(found) + 1) if found else last + 1
+        earliest = engine.collect(frames[name].select(nw.col(time).min().alias("at")))
+        event_times += [at for at in micros_of(earliest["at"], time).to_pylist() if at is not None]
+    return windows.first_from(min(event_times) + 1) if event_times else last + 1
 
 
 def _time_of(spec: ViewSpec, name: str, frame: nw.LazyFrame[Any]) -> str:
-    """The event-time column of an input, "" where it has none; `UnknownName` where its table has no such column."""
+    """The event-time column of an input, "" where none is declared; `UnknownName` where the table lacks it."""
     time, columns = spec.times.get(name, ""), frame.collect_schema().names()
     if time and time not in columns:
         raise UnknownName(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Windows:
-    """The boundaries of a view, by their number: boundary k lies at `k * every_us` (microseconds since 1970 UTC).
+    """The boundaries of a view by number: boundary k is at `k * every_us` (microseconds since 1970 UTC).
 
     >>> windows = Windows(window_us=30, every_us=10)
     >>> windows.last_by(25), windows.first_from(25), windows.span_of(2)
@@ -34,14 +34,14 @@ class Windows:
         return -(-at // self.every_us)
 
     def span_of(self, boundary: int) -> tuple[int, int]:
-        """From when (inclusive) until when (exclusive) events count at a boundary, microseconds."""
+        """Start (inclusive) and end (exclusive) of the window at a boundary, microseconds."""
         end = boundary * self.every_us
         return end - self.window_us, end
 
     def counted(
         self, event: NDArray[np.int64], known: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The first and last boundary at which each row counts, int64 (n,); never where the first is after the last.
+        """The first and last boundary that include each row, int64 (n,); none where the first is after the last.
 
         >>> Windows(window_us=30, every_us=10).counted(np.array([10, 10]), np.array([10, 35]))
         (array([2, 4]), array([4, 4]))

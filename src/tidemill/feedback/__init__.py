@@ -1,4 +1,4 @@
-"""What happened after a prediction? Prediction log and outcomes as tables, and realised against expected quality.
+"""What happened after a prediction? Prediction log and outcomes as tables, and realised versus expected quality.
 
 Upstream: `serving`, which logs each prediction before it is sent, and `lake`, which keeps the tables.
 """

@@ -15,7 +15,7 @@ _TIME = pa.timestamp("us", "UTC")
 
 
 def prediction_schema() -> pa.Schema:
-    """One row per prediction. Lists are by position; those of repeats and 304s are empty: the id names the full row."""
+    """One row per prediction. Lists are by position; those of repeats and 304s are empty (the id has the full row)."""
     return pa.schema(
         [
             ("prediction_id", pa.string()),
@@ -88,7 +88,7 @@ def outcome_rows(outcomes: Sequence[Outcome]) -> pa.Table:
 def current_predictions(rows: pa.Table) -> pa.Table:
     """Rows of the table `predictions`, of any age, with all columns of the current format.
 
-    In rows of format 1 `policy` holds the state of the switch: it moves to `switch`, and the policy is `single`.
+    In rows of format 1 `policy` is the state of the switch: it moves to `switch`, and the policy becomes `single`.
     Columns that were not logged yet are null.
     """
     rows = _with_columns(rows, prediction_schema())

@@ -1,8 +1,8 @@
 """Log writer: moves segments into the lake's tables, each record exactly once.
 
-The position in each segment is in the note of the commit that wrote its records. A writer that dies anywhere finds
-there what is done, and reads the rest again. A segment that is closed and completely written is removed. A segment of a
-newer, unknown format stays where it is, and the others are processed.
+The position in each segment is in the note of the commit that wrote its records. After a crash at any point, a writer
+resumes from that position. A segment that is closed and completely written is removed. A segment of a newer, unknown
+format stays in place, and the others are processed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LogTables(Protocol):
 
 
 class WriteSummary(msgspec.Struct):
-    """The counts of a round of writing."""
+    """The counts of one call of `write`."""
 
     predictions: int = 0
     outcomes: int = 0
@@ -67,33 +67,33 @@ class LogWriter:
         self._batch = batch
 
     def write(self) -> WriteSummary:
-        """Write everything that is there now."""
-        done = WriteSummary()
+        """Write all records that are in the segments now."""
+        summary = WriteSummary()
         for table in _KINDS:
-            while self._write_batch(table, done):
+            while self._write_batch(table, summary):
                 pass
-        return done
+        return summary
 
-    def _write_batch(self, table: str, done: WriteSummary) -> bool:
-        """Write one commit; whether there may be more."""
+    def _write_batch(self, table: str, summary: WriteSummary) -> bool:
+        """Write one commit; returns whether there may be more."""
         last = self._tables.recorded(table)
         number, note = (last[0], last[2]) if last else (0, {})
         positions: dict[str, int] = msgspec.json.decode(note.get(_NOTE, "{}"))
         batch = _Batch(table, self._folder / table, positions, self._batch)
-        batch.collect(done)
+        batch.collect(summary)
         if batch.records:
             rows = _KINDS[table][1](batch.records)
             note = {_NOTE: msgspec.json.encode(batch.positions).decode()}
             self._tables.record(table, rows, number + 1, note, self._lease)
-            setattr(done, table, getattr(done, table) + len(batch.records))
+            setattr(summary, table, getattr(summary, table) + len(batch.records))
         for path in batch.finished:
             path.unlink()
-            done.segments += 1
+            summary.segments += 1
         return batch.full
 
 
 class _Batch:
-    """Records of one table, from the position of the last commit on."""
+    """Records of one table, starting at the position of the last commit."""
 
     def __init__(self, table: str, folder: Path, positions: dict[str, int], limit: int) -> None:
         self._decode = _KINDS[table][0]
@@ -101,7 +101,7 @@ class _Batch:
         self._limit = limit
         self._before = positions
         self.records: list[Any] = []
-        #: Segment name -> bytes processed, of the segments that are still there.
+        #: Segment name -> bytes processed, for segments that still exist.
         self.positions: dict[str, int] = {}
         self.finished: list[Path] = []
 
@@ -110,18 +110,18 @@ class _Batch:
         """Whether the limit was reached."""
         return len(self.records) >= self._limit
 
-    def collect(self, done: WriteSummary) -> None:
+    def collect(self, summary: WriteSummary) -> None:
         for path in segment_files(self._folder):
             if self.full:
                 self._keep(path)
             else:
-                self._read(path, done)
+                self._read(path, summary)
 
     def _keep(self, path: Path) -> None:
         if path.name in self._before:
             self.positions[path.name] = self._before[path.name]
 
-    def _read(self, path: Path, done: WriteSummary) -> None:
+    def _read(self, path: Path, summary: WriteSummary) -> None:
         closed = not segment_is_open(path)  # checked before reading: a closed segment has its last frame already
         end = self._before.get(path.name, 0)
         try:
@@ -132,21 +132,21 @@ class _Batch:
                     break
             else:
                 if closed:
-                    done.torn += tail_state(path, end) == "torn"
+                    summary.torn += tail_state(path, end) == "torn"
                     self.finished.append(path)
         except FormatTooNew as error:
-            done.too_new += 1
+            summary.too_new += 1
             _log.error("%s stays where it is: %s", path.name, error)
         except (SegmentDamaged, msgspec.DecodeError) as error:
             if closed:
-                self._quarantine(path, error, done)
+                self._quarantine(path, error, summary)
                 return
             _log.error("%s: %s", path.name, error)  # still being written: moved once it is closed
         self.positions[path.name] = end
 
-    def _quarantine(self, path: Path, error: Exception, done: WriteSummary) -> None:
+    def _quarantine(self, path: Path, error: Exception, summary: WriteSummary) -> None:
         folder = path.parent / "damaged"
         folder.mkdir(exist_ok=True)
         path.rename(folder / path.name)
-        done.damaged += 1
+        summary.damaged += 1
         _log.error("%s is damaged and was moved to %s: %s", path.name, folder, error)

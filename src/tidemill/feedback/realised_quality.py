@@ -1,7 +1,7 @@
 """Realised quality: hit rates of the shown items by release and position, next to the expected hit rate.
 
-A prediction counts once however often it was repeated, an outcome once however often it was delivered. Intervals are
-Wilson's score intervals at 95% (Wilson 1927), which hold for small counts and rates near zero.
+Repeated predictions and repeated deliveries of an outcome count once. Intervals are Wilson's score intervals at 95%
+(Wilson 1927), which are valid for small counts and rates near zero.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def realised_rates(
     """One record for each release and position, in that order, position 0 (the whole list) first.
 
     `predictions` and `outcomes` have the columns of `prediction_schema` and `outcome_schema`; an outcome with a value
-    above zero counts as taken. Outcomes that name another model, or a day on which none of the predictions was served,
-    are left out before the join. `expected` is release -> hit rate of its evaluation.
+    above zero counts as taken. Outcomes of another model, or of a day on which none of the predictions was served, are
+    dropped before the join. `expected` is release -> hit rate of its evaluation.
     """
     shown = _shown(predictions)
     taken = _taken(_of_these(current_outcomes(outcomes), predictions))
@@ -66,7 +66,7 @@ def _shown(predictions: pa.Table) -> pa.Table:
     """One row per distinct prediction and position: release, prediction_id, item, position from 1."""
     full = predictions.filter(pc.greater(pc.list_value_length(predictions["items"]), 0))
     ids = full["prediction_id"].to_numpy()
-    first = np.sort(np.unique(ids, return_index=True)[1])  # of a prediction that two workers computed, one row
+    first = np.sort(np.unique(ids, return_index=True)[1])  # one row for a prediction that two workers computed
     full = full.select(["prediction_id", "release", "items"]).take(pa.array(first, pa.int64()))
     lengths = pc.list_value_length(full["items"]).to_numpy()
     parents = pa.array(np.repeat(np.arange(len(full)), lengths), pa.int64())
@@ -82,16 +82,16 @@ def _shown(predictions: pa.Table) -> pa.Table:
 
 
 def _of_these(outcomes: pa.Table, predictions: pa.Table) -> pa.Table:
-    """Without the outcomes that name a model or a served day of no prediction; those without either are kept."""
+    """Drop outcomes whose model or served day matches no prediction; outcomes without either are kept."""
     models = pa.array(pc.unique(predictions["model"]))
-    maybe = pc.or_(_is_open(outcomes["model"]), pc.is_in(outcomes["model"], models))
+    possible = pc.or_(_is_open(outcomes["model"]), pc.is_in(outcomes["model"], models))
     days = [pc.min_max(predictions[name].cast(pa.date32())) for name in ("as_of", "served_at")]
     if all(one["min"].is_valid for one in days):
         low, high = min(one["min"].as_py() for one in days), max(one["max"].as_py() for one in days)
         day = outcomes["served_day"]
         within = pc.and_(pc.greater_equal(day, low), pc.less_equal(day, high))
-        maybe = pc.and_(maybe, pc.fill_null(within, True))
-    return outcomes.filter(maybe)
+        possible = pc.and_(possible, pc.fill_null(within, True))
+    return outcomes.filter(possible)
 
 
 def _is_open(names: pa.ChunkedArray) -> pa.ChunkedArray:

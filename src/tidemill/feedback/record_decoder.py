@@ -1,8 +1,8 @@
 """Record decoder: predictions and outcomes from segment frames of the current, older and compatible newer formats.
 
-A missing field takes its default, and an unknown field is ignored: so a version reads what the previous and the next
-one wrote. A record with a higher format number has a field whose meaning changed; it raises `FormatTooNew` and stays
-where it is until a version that knows the format reads it.
+A missing field takes its default, and an unknown field is ignored: so a version reads records of the previous and the
+next version. A record with a higher format number has a field whose meaning changed; it raises `FormatTooNew` and stays
+in place until a version that knows the format reads it.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ class RecordDecoder(Generic[LogRecord]):
     def __call__(self, payload: bytes) -> LogRecord:
         """The record; raises `FormatTooNew`, and `msgspec.DecodeError` for an invalid payload."""
         try:
-            found = self._decode(payload)
+            record = self._decode(payload)
         except msgspec.ValidationError:  # a newer format may have other types
             self._refuse_newer(self._format(payload).format)
             raise
-        self._refuse_newer(found.format)
-        return _upgraded(found)
+        self._refuse_newer(record.format)
+        return _upgraded(record)
 
-    def _refuse_newer(self, found: int) -> None:
-        if found > LOG_FORMAT:
-            raise FormatTooNew(f"the record has format {found}, and this tidemill reads up to {LOG_FORMAT}")
+    def _refuse_newer(self, version: int) -> None:
+        if version > LOG_FORMAT:
+            raise FormatTooNew(f"the record has format {version}, and this tidemill reads up to {LOG_FORMAT}")
 
 
-def _upgraded(found: LogRecord) -> LogRecord:
-    if isinstance(found, Prediction) and found.policy in SWITCH_STATES:
-        return msgspec.structs.replace(found, switch=found.policy, policy="single")
-    return found
+def _upgraded(record: LogRecord) -> LogRecord:
+    if isinstance(record, Prediction) and record.policy in SWITCH_STATES:
+        return msgspec.structs.replace(record, switch=record.policy, policy="single")
+    return record

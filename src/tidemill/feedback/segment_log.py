@@ -1,7 +1,7 @@
 """Segment log: a worker's side of the prediction log, one frame in its own segment before each response is sent.
 
-Predictions survive a killed process (no fsync on the request's path). Outcomes are acknowledged, so they also survive a
-power cut. The log writer moves both into the lake's tables later.
+Predictions survive a killed process (no fsync on the request path). Outcomes are acknowledged, so they also survive a
+power failure. The log writer moves both into the lake's tables later.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class SegmentLog:
         self._encode = msgspec.msgpack.Encoder().encode
 
     def write(self, prediction: Prediction) -> bool:
-        """Write one frame by one `write()`; `False` where it was not written whole (a full disk, for example)."""
+        """Write one frame with one `write()`; `False` where it was not written completely (for example, disk full)."""
         return self.write_all([self._encode(prediction)])
 
     def encoded(self, prediction: Prediction) -> bytes:
-        """One record encoded for `write_all`; may be called in another thread."""
+        """One record, encoded for `write_all`; may be called in another thread."""
         return self._encode(prediction)
 
     def write_all(self, encoded: Sequence[bytes]) -> bool:
-        """Write a frame for each record by one `write()`, all or none; `False` for none."""
+        """Write a frame for each record with one `write()`, all or none; `False` for none."""
         try:
             self._predictions.append(*encoded)
         except OSError:
@@ -45,7 +45,7 @@ class SegmentLog:
         return True
 
     async def outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Write one frame each, on disk before this returns."""
+        """Write one frame for each outcome, on disk before this returns."""
         await self._outcomes.append(*[self._encode(outcome) for outcome in outcomes])
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Can the records be trusted, and is personal data safe? Audit of the ledger, and the scan for leaked identifiers.
 
-Upstream is everything: this package reads the ledger and every store, and changes none.
+Upstream are all packages: this one reads the ledger and every store, and changes nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Audit of the ledger: verified against itself and against every head that was kept elsewhere."""
+"""Audit of the ledger: its own consistency, and agreement with every head that is stored elsewhere."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tidemill.core.ledger.ledger_entry import LedgerHead
 
 
 def verify_ledger(ledger: Ledger, checkpoints: Path | None = None, heads: Iterable[LedgerHead | str] = ()) -> list[str]:
-    """Every problem as a sentence that names its line; an empty list if the ledger is valid.
+    """Every problem as a sentence with its entry; an empty list if the ledger is valid.
 
     `checkpoints` is a folder of exported heads (it may be missing: nothing was exported), and `heads` are those in the
-    lake's commits, as `LedgerHead` or as `seq:hash:signature`. It finds an edited line, a broken link, an edited index
-    column, a foreign signature, and, by the heads, a dropped tail or a restored older copy.
+    lake's commits, as `LedgerHead` or as `seq:hash:signature`. Detects an edited entry, a broken link, an edited index
+    column, a foreign signature, and, with the heads, a truncated ledger or a restored older copy.
     """
     known: list[LedgerHead] = []
     problems: list[str] = []

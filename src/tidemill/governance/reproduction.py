@@ -1,7 +1,7 @@
-"""Reproduction verdict: whether retraining gave the recorded model again, and every cause that was found where not.
+"""Reproduction verdict: whether retraining reproduced the recorded model, and every known cause where it did not.
 
-Nothing is trained or read here. The caller passes in what was recorded, what was made now, and how the two environments
-differ.
+Nothing is trained or read here. The caller passes the recorded result, the new result, and the differences of the two
+environments.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tidemill.core.record_format import Record
 
-#: The largest difference between predictions that count as the same.
+#: The largest difference between predictions that count as equal.
 TOLERANCE = 1e-6
 
 What = Literal["data", "code", "environment", "learning"]
@@ -23,7 +23,7 @@ Outcome = Literal["bitwise", "tolerance", "reduced", "no"]
 
 
 class DifferenceCause(Record, frozen=True):
-    """A difference from what was recorded."""
+    """A difference from the recorded training."""
 
     what: What
     says: str
@@ -37,19 +37,19 @@ class Reproduction(Record, frozen=True):
     outcome: Outcome
     #: The verdict as a sentence.
     says: str
-    #: Why not; empty unless the outcome is `no`.
+    #: Causes of the outcome `no`; otherwise empty.
     causes: tuple[DifferenceCause, ...] = ()
-    #: Differences that did not matter, because the outcome is the same.
+    #: Differences that had no effect on the outcome.
     differences: tuple[DifferenceCause, ...] = ()
-    #: sha256 of the recorded bundle, and of the new one (empty: none).
+    #: sha256 of the recorded bundle, and of the new bundle (empty: none).
     recorded: str = ""
     made: str = ""
-    #: Number of predictions that were compared, and their largest difference; `None` where none had to be.
+    #: Number of compared predictions, and their largest difference; `None` where no comparison was needed.
     answers: int = 0
     largest: float | None = None
-    #: Rows that have been erased since.
+    #: Rows that were erased after the recorded training.
     erased_rows: int = 0
-    #: Steps that were not repeated, but taken from the record.
+    #: Steps that were taken from the record instead of repeated.
     notes: tuple[str, ...] = ()
 
     @property
@@ -60,7 +60,7 @@ class Reproduction(Record, frozen=True):
 
 @dataclass(frozen=True)
 class LearningResult:
-    """The result of a training: sha256 of the bundle, number of rows, and a sha256 over the rows (empty: unknown)."""
+    """A training result: sha256 of the bundle, number of rows, and a sha256 over the rows (empty: unknown)."""
 
     bundle: str
     n_rows: int
@@ -71,8 +71,8 @@ class LearningResult:
 class AnswerComparison:
     """Predictions of two bundles for the same requests."""
 
-    #: How many, of what (`lists of users`), the largest difference (`None`: not a number, or another shape), and how
-    #: many are different.
+    #: Number of predictions, what they are (`lists of users`), the largest difference (`None`: not a number, or shapes
+    #: differ), and the number of different predictions.
     n: int
     what: str
     largest: float | None
@@ -85,7 +85,7 @@ class AnswerComparison:
 
     @property
     def by(self) -> str:
-        """The largest difference in words."""
+        """The largest difference as text."""
         return "an unbounded difference" if self.largest is None else f"{self.largest:.1e}"
 
 
@@ -99,15 +99,15 @@ def judge(
     blocked: Sequence[DifferenceCause] = (),
     differences: Sequence[DifferenceCause] = (),
 ) -> Reproduction:
-    """The verdict, from what was `recorded` and what was `made` now (`None`: retraining was not possible).
+    """The verdict from the `recorded` result and the result `made` now (`None`: retraining was not possible).
 
-    `blocked` is why retraining was not possible. `differences` are those of the environments: they are causes only if
-    the outcome differs. `erased`: the ledger has an erasure since, which explains missing rows.
+    `blocked`: why retraining was not possible. `differences` are those of the environments: they are causes only if
+    the outcome differs. `erased`: the ledger has a later erasure, which explains missing rows.
     """
     if made is None or blocked:
         return _no(about, recorded, None, blocked or differences, None)
     if made.bundle == recorded.bundle:
-        says = f"bitwise: the bundle is {made.bundle[:12]}… again"
+        says = f"bitwise: the bundle is again {made.bundle[:12]}…"
         return Reproduction(
             about=about, outcome="bitwise", says=says, differences=tuple(differences),
             recorded=recorded.bundle, made=made.bundle,
@@ -125,8 +125,8 @@ def judge(
 
 def _of_rows(recorded: LearningResult, made: LearningResult) -> list[DifferenceCause]:
     if made.n_rows != recorded.n_rows:
-        found = f"{made.n_rows:,} rows were read, but the recorded training had {recorded.n_rows:,}"
-        return [DifferenceCause(what="data", says=found)]
+        message = f"{made.n_rows:,} rows were read, but the recorded training had {recorded.n_rows:,}"
+        return [DifferenceCause(what="data", says=message)]
     if recorded.rows and made.rows != recorded.rows:
         return [
             DifferenceCause(
@@ -143,16 +143,16 @@ def _no(
     causes: Sequence[DifferenceCause],
     compared: AnswerComparison | None,
 ) -> Reproduction:
-    why = tuple(causes) or (
+    all_causes = tuple(causes) or (
         DifferenceCause(
             what="learning", says="rows, code and environment are the same, but training gives another result"
         ),
     )
-    reasons = "; ".join(cause.says for cause in why)
+    reasons = "; ".join(cause.says for cause in all_causes)
     if compared is not None:
         reasons += f"; {compared.others:,} of {compared.n:,} {compared.what} differ, by up to {compared.by}"
     return Reproduction(
-        about=about, outcome="no", says=f"not reproduced: {reasons}", causes=why, recorded=recorded.bundle,
+        about=about, outcome="no", says=f"not reproduced: {reasons}", causes=all_causes, recorded=recorded.bundle,
         made=made.bundle if made else "", answers=compared.n if compared else 0,
         largest=compared.largest if compared else None,
     )  # fmt: skip
@@ -177,7 +177,7 @@ def _but(
 
 
 def compare_numbers(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> AnswerComparison:
-    """Predictions as numbers, float64 (n,) or (n, k), compared by the tolerance: absolute up to 1, relative above.
+    """Compare numeric predictions, float64 (n,) or (n, k), by the tolerance: absolute up to 1, relative above.
 
     >>> compare_numbers(np.array([0.5, 0.25]), np.array([0.5, 0.25 + 1e-9])).same
     True
@@ -194,9 +194,9 @@ def compare_numbers(before: npt.NDArray[np.float64], after: npt.NDArray[np.float
 def compare_lists(
     before: Sequence[Sequence[tuple[str, float]]], after: Sequence[Sequence[tuple[str, float]]]
 ) -> AnswerComparison:
-    """Ranked lists of (item, score), best first, one for each user.
+    """Compare ranked lists of (item, score), best first, one for each user.
 
-    Items whose scores tie within the tolerance may change places, and may change across the end of a list.
+    Items with scores that are equal within the tolerance may swap positions, also across the end of a list.
 
     >>> compare_lists([[("a", 0.5), ("b", 0.5)]], [[("b", 0.5), ("a", 0.5)]]).others
     0
@@ -208,7 +208,7 @@ def compare_lists(
 
 
 def _largest_gap(before: Sequence[tuple[str, float]], after: Sequence[tuple[str, float]]) -> float:
-    """The largest difference of a score, by rank and by item; what a shorter list lacks counts as 0."""
+    """The largest difference of a score, by rank and by item; items missing from a shorter list count as 0."""
     ranks = [abs(one[1] - two[1]) for one, two in zip(before, after, strict=False)]
     first, second = dict(before), dict(after)
     edge = min(before[-1][1], after[-1][1]) if len(before) == len(after) and before else 0.0

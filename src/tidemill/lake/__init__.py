@@ -1,7 +1,7 @@
 """Lake: versioned tables that change by atomic publications. Rows are staged, checked, then published together.
 
-Held and refused rows are stored separately, and every version can be read and verified. Upstream is `core` alone.
-Rows come from `loop`, which reads them from `sources`.
+Held and refused rows are stored separately, and every version can be read and verified. It imports only `core`. Rows
+come from `loop`, which reads them from `sources`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Append-only log tables: batches of a server's rows, outside of publications. Exactly once per batch number."""
+"""Append-only log tables: batches of a server's rows, outside of publications, committed exactly once per number."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from tidemill.lake.manifest import Manifests, TableManifest
 from tidemill.lake.row_equality import conform_schema, with_new_columns
 from tidemill.lake.table_draft import TableDraft
 
-#: Where a commit's note keeps what a lost ledger line needs.
+#: Keys of a commit's note, from which a missing ledger entry is restored.
 _SHA256, _ROWS = "manifest", "rows"
 
 
 class AppendLogs:
-    """The log tables of a lake: one writer each, one ledger line per batch."""
+    """The log tables of a lake: one writer per table, one ledger entry per batch."""
 
     def __init__(self, tables: Tables, engine: Engine, manifests: Manifests, ledger: Ledger) -> None:
         self._tables, self._engine, self._manifests, self._ledger = tables, engine, manifests, ledger
 
     def record(self, table: str, rows: pa.Table, number: int, note: Mapping[str, str], lease: Lease) -> int:
-        """Commit `rows` under `number`, then say so; a number that was taken gives its version and changes nothing.
+        """Commit `rows` as batch `number`, then record it in the ledger. Idempotent: a repeat returns the same version.
 
-        A column that the table does not have is added to it, with nulls in all rows before, in the same commit. A
-        column that the rows lack is null in them. So a log can grow, and a version that knows fewer columns can add
-        to it.
+        Schema evolution: the same commit adds new columns to the table, with nulls in the existing rows, and columns
+        that `rows` lacks are null. Thus logs can get new columns, and older versions of tidemill can still append.
         """
         if number < 1:
             raise ValueError(f"batches are numbered from 1, not {number}")
@@ -42,7 +41,7 @@ class AppendLogs:
         schema = self._tables.schema(table)
         if schema is None:
             raise StaleWriter(f"table `{table}` was removed while it was being written")
-        self._tables.discard(table, last.number if last else number)  # what a batch that died has left
+        self._tables.discard(table, last.number if last else number)  # files left by a crashed batch
         working = TableDraft(self._tables, self._engine, table, number, before, schema, self._manifests.verified_path)
         schema = with_new_columns(schema, rows.schema)
         if schema != working.schema:
@@ -78,7 +77,7 @@ class AppendLogs:
         return None if commit is None else (commit.number, commit.version, commit.note)
 
     def rows(self, table: str) -> pa.Table | None:
-        """The rows of every batch so far."""
+        """The rows of all batches; `None` before the first."""
         last, schema = self._last_commit(table), self._tables.schema(table)
         if last is None or schema is None:
             return None
@@ -87,21 +86,21 @@ class AppendLogs:
         return self._engine.collect(self._engine.scan(paths, schema))
 
     def known(self) -> dict[str, dict[int, str]]:
-        """Table -> version -> sha256 of its manifest, as the ledger has them."""
+        """Table -> version -> SHA-256 of its manifest, from the ledger."""
         found: dict[str, dict[int, str]] = {}
         for line in self._ledger.find("log"):
             found.setdefault(_table(line), {})[line.details["version"]] = line.details["manifest"]
         return found
 
     def tables(self) -> list[str]:
-        """The log tables that the ledger names."""
+        """The names of the log tables in the ledger."""
         return sorted({_table(line) for line in self._ledger.find("log")})
 
     def _finished(self, table: str, lease: Lease) -> TableCommit | None:
-        """The last commit, with its ledger line written if a crash took it."""
+        """The last commit, after writing its ledger entry if that is missing because of a crash."""
         last = self._last_commit(table)
-        said = self._ledger.last("log", f"table:{table}")
-        if last is not None and (said is None or said.details["number"] < last.number):
+        recorded = self._ledger.last("log", f"table:{table}")
+        if last is not None and (recorded is None or recorded.details["number"] < last.number):
             self._say(table, last.number, last.version, last.note, lease)
         return last
 

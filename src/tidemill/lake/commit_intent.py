@@ -1,7 +1,7 @@
 """Commit intent (write-ahead record) of a publication: once it is durable, the publication survives any crash.
 
-Delta first, ledger second: every table is committed under the publication's number, then one ledger line names all
-versions, then the intent is removed. Each step is idempotent, so executing an intent again completes it.
+Delta first, ledger second: every table is committed under the publication's number, then one ledger entry records all
+versions, then the intent is deleted. Each step is idempotent, so executing an intent again completes it.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ _FOLDER, _SUFFIX = "_tidemill/intents/", ".json"
 
 
 class TableCommitPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What one table's next version adds and drops."""
+    """The files that a table's next version adds and removes."""
 
     table: str = ""
     base: int = 0
     add: tuple[StagedFile, ...] = ()
     remove: tuple[str, ...] = ()
-    #: The columns from this version on, as an Arrow schema message, where they are others than before.
+    #: The new schema as an Arrow schema message; empty if the schema is unchanged.
     reshaped: bytes = b""
 
 
 class CommitIntent(VersionedRecord, frozen=True, kw_only=True):
-    """Everything that is needed to finish a publication."""
+    """Everything that is needed to complete a publication."""
 
     KIND: ClassVar[str] = "publication in progress"
     REQUIRED: ClassVar[tuple[str, ...]] = ("publication", "changes")
 
     publication: Publication = Publication()
     changes: tuple[TableCommitPlan, ...] = ()
-    #: The ledger line's subject matter, fingerprint, refs and details.
+    #: The ledger entry's subject matter, fingerprint, refs and details.
     about: str = ""
     fingerprint: str = ""
     refs_out: tuple[str, ...] = ()
@@ -49,31 +49,31 @@ class CommitIntent(VersionedRecord, frozen=True, kw_only=True):
 
 
 class CommitIntents:
-    """The publications that were decided and are not finished: none, or the one that a crash left."""
+    """The intents that are not complete: none, or one after a crash."""
 
     def __init__(self, objects: Objects, tables: Tables, ledger: Ledger) -> None:
         self._objects, self._tables, self._ledger = objects, tables, ledger
 
     def unfinished(self) -> Iterator[CommitIntent]:
-        """Intents that are still there, by number."""
+        """The intents that are not complete, by number."""
         for name in self._objects.list(_FOLDER):
             if not name.endswith(_SUFFIX):
                 continue
             try:
                 content = self._objects.get(name)
-            except NoSuchObject:  # its run has finished it meanwhile
+            except NoSuchObject:  # its run completed it meanwhile
                 continue
             yield decode_record(content, CommitIntent, name)
 
     def carry_out(self, intent: CommitIntent, lease: Lease) -> None:
-        """Decide and do: from here on the publication will happen."""
+        """Store the intent and execute it. Once the intent is stored, the publication will be completed."""
         if intent.changes and not self._objects.put(_name(intent), msgspec.json.encode(intent)):
             raise StaleWriter(f"another writer committed publication {intent.publication.number}", tip="run again")
         failpoint("publish.intent")
         self._finish(intent, lease, known=False)
 
     def resume(self, intent: CommitIntent, lease: Lease) -> None:
-        """Finish what a crash interrupted, after looking at every staged file."""
+        """Complete an interrupted publication, after verifying every staged file."""
         for change in intent.changes:
             for file in change.add:
                 self._check_staged(change.table, file.entry)

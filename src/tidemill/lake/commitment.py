@@ -1,7 +1,7 @@
 """Cryptographic commitment to an increment's rows.
 
-It is salted, so that it reveals nothing of a row without the salt, and the rows are sorted, so that the same rows have
-the same commitment on every engine.
+It is salted, so it reveals nothing about a row without the salt. The rows are sorted, so the same rows have the same
+commitment with every engine.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 
 def commitment(rows: pa.Table, key: bytes, name: str) -> str:
-    """sha256 in hex over the salted hash of each row, in `_row` order; `name` (stream and number) decides the salt.
+    """SHA-256 (hex) over the salted hash of each row, in `_row` order; `name` (stream and number) determines the salt.
 
-    Hash-then-hash lets one row be proven, or erased with its hash left behind, without the others.
+    Because each row is hashed first, one row can be proven without the others, or erased with only its hash kept.
     """
     salt = hmac.digest(key, name.encode(), "sha256")
     outer = hashlib.sha256(salt)

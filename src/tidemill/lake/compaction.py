@@ -1,15 +1,15 @@
 """Compaction: the choice of small files to merge, in tiers.
 
-A table of daily increments should neither grow a thousand files nor be rewritten every day. Tiers as in log-structured
-merge trees (O'Neil et al., 1996): small files wait until there are many, and a larger file is merged only with smaller
-ones whose total is near its size, so that each row is rewritten about log(n) times.
+A table of daily increments should neither have a thousand files nor be rewritten every day. Tiers as in log-structured
+merge trees (O'Neil et al., 1996): small files are merged once there are many, and a larger file is merged only with
+smaller ones whose total is near its size, so that each row is rewritten about log(n) times.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-#: A file with fewer rows is small; more small files than this are merged.
+#: A file with fewer rows than `SMALL_ROWS` is small; more than `MANY` small files are merged.
 SMALL_ROWS = 32_768
 MANY = 24
 
@@ -32,6 +32,6 @@ def files_to_compact(files: Sequence[tuple[str, int]]) -> list[str]:
             break
         chosen.add(path)
         total += rows
-    if len(chosen) < 2:  # every file more than twice those before it: merge the smallest all the same
+    if len(chosen) < 2:  # the second file has more than twice the rows of the first: merge the smallest anyway
         chosen = {path for _, path in small[: MANY // 2]}
     return [path for path, _ in files if path in chosen]

@@ -1,4 +1,4 @@
-"""Deduplication of arriving rows by key: each is new, a repeat, or conflicting."""
+"""Deduplication of arriving rows by key: each row is new, a repeat, or conflicting."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from tidemill.lake.row_equality import Codes, Mask, row_codes
 
 @dataclass(frozen=True)
 class MergeResult:
-    """The outcome for one batch of rows. Every row is counted once: repeated + contradicted + merged = rows."""
+    """The result for one batch of rows. Every row is counted once: repeated + contradicted + merged = rows."""
 
     rows: pa.Table
-    #: Which of the rows are added, bool (n_rows,).
+    #: The rows to add, bool (n_rows,).
     wins: Mask
-    #: Which of the known rows give way, bool (n_known,).
+    #: The existing rows to remove, bool (n_known,).
     replaced: Mask
-    #: Rows whose key occurred before with the same values, or with others.
+    #: Number of rows whose key occurred before with the same values, and with other values.
     repeated: int
     contradicted: int
-    #: Keys that are new to the table, and so by how many rows it grows.
+    #: Number of new keys, which is the growth of the table.
     merged: int
 
     @property
     def added(self) -> pa.Table:
-        """The rows that are added, in the order of arrival."""
+        """The rows to add, in the order of arrival."""
         return winning_rows(self.rows, self.wins)
 
 
 def winning_rows(rows: pa.Table, wins: Mask) -> pa.Table:
-    """The rows that win; where all do, the rows themselves."""
+    """The selected rows, without a copy if all are selected."""
     return rows if wins.all() else rows.filter(pa.array(wins))
 
 
 def merge_rows(known: pa.Table, rows: pa.Table, key: Sequence[str]) -> MergeResult:
-    """Lay `rows` beside the rows of the table that have their keys (`known`, at most one per key).
+    """Merge `rows` with the existing rows of the table that have the same keys (`known`, at most one per key).
 
-    Of different values for one key the largest `_row` wins; of equal ones the first stays, and a known one before all,
-    so that rows that came before change nothing. What a day's rows count as does not depend on where the day was cut.
+    Of rows with one key and different values, the one with the largest `_row` wins. Of equal rows, an existing row or
+    else the first one stays, so that repeats change nothing. The counts do not depend on how a day is split in batches.
     """
     rows = rows if ROW in rows.column_names else rows.append_column(ROW, pa.array(np.arange(rows.num_rows)))
     both = pa.concat_tables([known.select(rows.column_names), rows])
     keys = row_codes(both, list(key))
     ordered = np.sort(keys)
-    again = ordered[1:][ordered[1:] == ordered[:-1]]  # one for each pair of neighbours with one key
-    doubtful = _occur(keys, again) if len(again) else np.zeros(len(keys), np.bool_)
-    many, winners, different = np.flatnonzero(doubtful), ~doubtful, 0
+    again = ordered[1:][ordered[1:] == ordered[:-1]]  # one per pair of neighbours with the same key
+    duplicate = _occur(keys, again) if len(again) else np.zeros(len(keys), np.bool_)
+    many, winners, different = np.flatnonzero(duplicate), ~duplicate, 0
     if len(many):
         values = [name for name in rows.column_names if name not in SYSTEM_COLUMNS and name not in key]
-        candidates = both.filter(pa.array(doubtful))  # `take` would first make one piece of every column
+        candidates = both.filter(pa.array(duplicate))  # `take` would first concatenate the chunks of every column
         best, different = _winners(candidates, keys[many], many < known.num_rows, values)
         winners[many[best]] = True
     return MergeResult(
@@ -67,21 +67,21 @@ def merge_rows(known: pa.Table, rows: pa.Table, key: Sequence[str]) -> MergeResu
 
 
 def _occur(values: Codes, among: Codes) -> Mask:
-    """Which of the values occur in `among`, which is sorted; `isin` would sort both together."""
+    """Which values occur in `among`, which must be sorted; `isin` would sort both."""
     found: Mask = among[np.minimum(np.searchsorted(among, values), len(among) - 1)] == values
     return found
 
 
 def _winners(rows: pa.Table, keys: Codes, known: Mask, values: Sequence[str]) -> tuple[Codes, int]:
-    """Positions of the rows that win, one per key, and how many neighbours (in `_row` order) differ in their values."""
+    """Positions of the winning rows, one per key, and the number of neighbours (in `_row` order) with other values."""
     order = np.lexsort((~known, rows[ROW].to_numpy(), keys))
-    held, said = keys[order], row_codes(rows, values)[order]
-    starts = np.r_[True, held[1:] != held[:-1]]
-    turns = np.r_[True, said[1:] != said[:-1]]
+    sorted_keys, codes = keys[order], row_codes(rows, values)[order]
+    starts = np.r_[True, sorted_keys[1:] != sorted_keys[:-1]]
+    turns = np.r_[True, codes[1:] != codes[:-1]]
     run = np.cumsum(starts | turns)
     ends = np.r_[starts[1:], True]
     last_run = run[np.flatnonzero(ends)]
-    # Of each key's last run of equal values: the known row if there is one, else the first.
+    # From each key's last run of equal values, choose the existing row if there is one, else the first.
     inside = np.flatnonzero(np.isin(run, last_run))
     by_choice = inside[np.lexsort((inside, ~known[order][inside], run[inside]))]
     first = np.r_[True, run[by_choice][1:] != run[by_choice][:-1]]

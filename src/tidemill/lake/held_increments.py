@@ -1,4 +1,4 @@
-"""Held increments: rows that await a decision by a person, stored next to the tables and in no version of them."""
+"""Held increments: rows that wait for a person's decision, stored outside of the tables."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class HeldIncrement:
     increment: Increment
     verdict: Verdict
     rows: pa.Table
-    #: What the parser refused of it, raw bytes sealed; `None` where the holder kept none.
+    #: The refused lines, with encrypted raw bytes; `None` if none were stored.
     refused: pa.Table | None
-    #: What its `hold` line says besides.
+    #: Further details of its `hold` entry in the ledger.
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class HeldIncrements:
-    """Held increments: a Parquet object each, believed only by the sha256 in the ledger's `hold` line."""
+    """Held increments: one Parquet object each, verified against the SHA-256 in its `hold` entry in the ledger."""
 
     def __init__(self, objects: Objects, ledger: Ledger) -> None:
         self._objects, self._ledger = objects, ledger
@@ -50,7 +50,7 @@ class HeldIncrements:
         details: Mapping[str, Any],
         lease: Lease,
     ) -> None:
-        """Keep the rows, then say so in the ledger."""
+        """Store the rows, then record the hold in the ledger."""
         kept = {"file": rows} | ({} if refused is None else {"refused_file": refused})
         files: dict[str, str] = {}
         for name, part in kept.items():
@@ -76,7 +76,7 @@ class HeldIncrements:
         failpoint("hold.ledger")
 
     def read(self, stream: str, number: int) -> HeldIncrement:
-        """The newest hold of an increment; `NoSuchIncrement` where it was never held."""
+        """The newest hold of an increment. Raises `NoSuchIncrement` if it was never held."""
         lines = [line for line in self._lines(stream) if line.details["number"] == number]
         if not lines:
             numbers = sorted({line.details["number"] for line in self._lines(stream)})
@@ -93,23 +93,23 @@ class HeldIncrements:
         )
 
     def settled(self, stream: str, number: int) -> NoSuchIncrement:
-        """What to raise for an increment that was held once and is published."""
+        """The error for an increment that was held and is now published."""
         return NoSuchIncrement(
             f"increment {number} of `{stream}` is no longer held: it is published", tip="tidemill status"
         )
 
     def discard_unsaid(self) -> int:
-        """Remove objects of holds that a crash kept out of the ledger; how many there were."""
-        said = set()
+        """Delete objects of holds that are not in the ledger because of a crash; return how many."""
+        recorded = set()
         for line in self._ledger.find("hold"):
-            said |= {line.details["file"], line.details.get("refused_file", "")}
-        unsaid = [name for name in self._objects.list(_FOLDER) if name.removeprefix(_FOLDER) not in said]
-        for name in unsaid:
+            recorded |= {line.details["file"], line.details.get("refused_file", "")}
+        orphans = [name for name in self._objects.list(_FOLDER) if name.removeprefix(_FOLDER) not in recorded]
+        for name in orphans:
             self._objects.delete(name)
-        return len(unsaid)
+        return len(orphans)
 
     def verify(self) -> list[str]:
-        """A sentence for every held file that is missing or changed."""
+        """A message for every held file that is missing or changed."""
         problems = []
         for line in self._ledger.find("hold"):
             for prefix in [""] + (["refused_"] if "refused_file" in line.details else []):
@@ -120,7 +120,7 @@ class HeldIncrements:
         return problems
 
     def streams(self) -> set[str]:
-        """The streams that an increment was ever held of."""
+        """The streams that ever had a held increment."""
         return {line.about.removeprefix("stream:") for line in self._ledger.find("hold")}
 
     def _lines(self, stream: str) -> list[LedgerEntry]:

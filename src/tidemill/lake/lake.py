@@ -1,4 +1,4 @@
-"""Lake: tables that change by atomic publications, and the logs, held increments and objects next to them."""
+"""Lake: tables that change by atomic publications, with their append logs, held increments and quarantine."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tidemill.lake.verify import recorded_heads, verify
 
 
 class Lake:
-    """A mill's tables. What they hold at a version is decided by the ledger's `publish` lines.
+    """A mill's tables. The `publish` entries of the ledger define their versions.
 
-    `objects` keeps what lies beside the tables: intents, manifests, held and quarantined rows.
+    `objects` stores everything else: intents, manifests, held rows and quarantined rows.
     """
 
     def __init__(self, tables: Tables, engine: Engine, ledger: Ledger, objects: Objects) -> None:
@@ -41,35 +41,35 @@ class Lake:
     def view(
         self, *, publication: int | None = None, at: datetime | None = None, published_at: datetime | None = None
     ) -> LakeSnapshot:
-        """All tables as of a publication's number, a data time or a publication time; without any, as they are.
+        """All tables as of a publication number, a data time (`at`) or a publication time; by default the newest.
 
-        As of a data time is the last publication that knew of nothing later than `at`. `NotPublished` before the first.
+        `at` selects the last publication whose as-of is not after it. Raises `NotPublished` before the first one.
         """
         known = self._publications.resolve(publication, at, published_at)
         return LakeSnapshot(known, self._tables, self._engine, self._manifests)
 
     def recover(self, lease: Lease) -> list[str]:
-        """Finish the publication that a crash interrupted, and drop what it left half made; a sentence for each."""
-        said = []
+        """Crash recovery: complete an interrupted publication and delete partial results; a message for each action."""
+        actions = []
         for intent in self._intents.unfinished():
             self._intents.resume(intent, lease)
-            said.append(f"completed publication {intent.publication.number}, which was interrupted")
+            actions.append(f"completed publication {intent.publication.number}, which was interrupted")
         last = self._publications.last()
         number = last.publication.number + 1 if last else 1
         loose = sum(self._tables.discard(table, number) for table in (last.publication.versions if last else ()))
         if loose:
-            said.append(f"deleted {loose} files of publication {number}, which was never committed")
-        unsaid = self._held.discard_unsaid()
-        if unsaid:
-            said.append(f"deleted {unsaid} files of a hold that was never recorded")
-        return said
+            actions.append(f"deleted {loose} files of publication {number}, which was never committed")
+        orphans = self._held.discard_unsaid()
+        if orphans:
+            actions.append(f"deleted {orphans} files of a hold that was never recorded")
+        return actions
 
     def interrupted(self) -> bool:
-        """Whether a publication was decided and is not finished: one is being made now, or a crash left it."""
+        """Whether a publication is incomplete: in progress now, or interrupted by a crash."""
         return any(True for _ in self._intents.unfinished())
 
     def draft(self, lease: Lease) -> PublicationDraft:
-        """The next publication, to be filled; `recover` comes first."""
+        """A draft of the next publication. Call `recover` first."""
         for intent in self._intents.unfinished():
             raise StaleWriter(
                 f"publication {intent.publication.number} was interrupted and is not complete", tip="run again"
@@ -78,47 +78,47 @@ class Lake:
         return PublicationDraft(stores, self._publications.last(), lease, self._publications.has)
 
     def streams(self) -> list[str]:
-        """The streams that an increment was published or held of, sorted."""
+        """The streams with published or held increments, sorted."""
         published = {known.publication.stream for known in self._publications.all()}
         return sorted({*published, *self._held.streams()} - {""})
 
     def increments(self, stream: str) -> list[IncrementState]:
-        """Every increment of a stream and its state, by number."""
+        """All increments of a stream with their states, by number."""
         return self._increments.all(stream)
 
     def held_increments(self, stream: str) -> list[IncrementState]:
-        """The increments of a stream that wait for a person, by number."""
+        """The held increments of a stream, which wait for a decision, by number."""
         return self._increments.held(stream)
 
     def held(self, stream: str, number: int) -> HeldIncrement:
-        """A held increment's rows and verdict; `NoSuchIncrement` where it is not held, or not any more."""
+        """A held increment's rows and verdict. Raises `NoSuchIncrement` if it is not held, or no longer."""
         found = self._held.read(stream, number)
         if self._publications.has(stream, number):
             raise self._held.settled(stream, number)
         return found
 
     def quarantine(self, stream: str, number: int, refused: pa.Table) -> None:
-        """Keep what was refused of an increment: `_row, file, line, column, reason, raw` (sealed bytes)."""
+        """Store the refused lines of an increment: `_row, file, line, column, reason, raw` (encrypted bytes)."""
         self._quarantine.put(stream, number, refused)
 
     def quarantined(self, stream: str) -> pa.Table | None:
-        """Everything refused of a stream, with its `_increment`; `None` where nothing was."""
+        """All refused lines of a stream, with their `_increment`; `None` if there are none."""
         return self._quarantine.read(stream)
 
     def record(self, table: str, rows: pa.Table, number: int, note: Mapping[str, str], lease: Lease) -> int:
-        """Add rows to a log table (predictions, outcomes), once per rising `number`, and give the version."""
+        """Append rows to a log table (predictions, outcomes), once per increasing `number`; return the version."""
         return self._logs.record(table, rows, number, note, lease)
 
     def recorded(self, table: str) -> tuple[int, int, dict[str, str]] | None:
-        """The last `(number, version, note)` of a log table, finished in the ledger or not; `None` before the first."""
+        """The last `(number, version, note)` of a log table, even if not yet in the ledger; `None` before the first."""
         return self._logs.last(table)
 
     def log(self, table: str) -> pa.Table | None:
-        """The rows of a log table, every batch so far; `None` where nothing was recorded."""
+        """The rows of all batches of a log table; `None` if nothing was recorded."""
         return self._logs.rows(table)
 
     def verify(self) -> list[str]:
-        """Every file, log and ledger line of every version held against the others; a sentence for each problem."""
+        """Compare all files, logs and ledger entries of every version; a message for each problem."""
         return [
             *(
                 f"publication {intent.publication.number} was interrupted; `tidemill run` completes it"
@@ -129,7 +129,7 @@ class Lake:
         ]
 
     def heads(self) -> list[LedgerHead]:
-        """The ledger heads that the tables' own commits recorded: a ledger that lacks one has lost its tail."""
+        """The ledger heads that the tables' commits recorded. A ledger that lacks one of them was truncated."""
         last = self._publications.last()
         tables = {*(last.publication.versions if last else ()), *self._logs.tables()}
         return recorded_heads(self._tables, sorted(tables))

@@ -1,7 +1,7 @@
-"""Manifest of a table version: every file with its sha256, to detect damage that the table's own log does not.
+"""Manifest of a table version: every file with its SHA-256, to detect damage that the table's own log does not.
 
 A flipped byte in a Parquet file usually reads as another value without an error, and a truncated log opens as an older
-table. A manifest is written before the version that it describes, and its own sha256 is in the ledger.
+table. A manifest is written before the version that it describes, and its own SHA-256 is in the ledger.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.records.ingest import FileEntry
 from tidemill.lake.replace_object import replace_object
 
-#: A serialized Arrow schema; a name of its own, because a manifest has a property called `bytes`.
+#: A serialized Arrow schema. An alias, because `TableManifest` has a property called `bytes`.
 Message = bytes
 
 
@@ -31,47 +31,47 @@ class TableManifest(VersionedRecord, frozen=True, kw_only=True):
     table: str = ""
     version: int = 0
     files: tuple[StagedFile, ...] = ()
-    #: Column -> Arrow type in words, for people.
+    #: Column -> Arrow type as text, for people.
     columns: dict[str, str] = msgspec.field(default_factory=dict)
-    #: The same as an Arrow schema message: an older version keeps its columns when newer ones have others.
+    #: The schema as an Arrow schema message, so that an older version keeps its own schema.
     arrow: Message = b""
 
     @property
     def schema(self) -> pa.Schema | None:
-        """The columns of this version; `None` where it was written before schemas were kept."""
+        """The schema of this version; `None` if it was written before schemas were stored."""
         return pa.ipc.read_schema(pa.py_buffer(self.arrow)) if self.arrow else None
 
     @property
     def rows(self) -> int:
-        """How many rows the version has."""
+        """The number of rows of the version."""
         return sum(file.entry.rows for file in self.files)
 
     @property
     def bytes(self) -> bytes:
-        """What is hashed and written."""
+        """The serialised manifest, which is hashed and written."""
         return msgspec.json.encode(self, order="deterministic")
 
     @property
     def sha256(self) -> str:
-        """The hash that the ledger keeps."""
+        """The hash that the ledger records."""
         return hashlib.sha256(self.bytes).hexdigest()
 
 
 class Manifests:
-    """The manifests of a lake, one object per table and version, and the check of data files against them."""
+    """The manifests of a lake, one object per table and version, and the verification of data files against them."""
 
     def __init__(self, objects: Objects, tables: Tables) -> None:
         self._objects, self._tables = objects, tables
         self._newest: dict[str, tuple[int, str, TableManifest]] = {}
-        #: Table and file -> stamp of files whose content was compared with their hash by this process.
+        #: (table, file) -> stamp of the files whose hash this process has verified.
         self._compared: dict[tuple[str, str], FileStamp] = {}
 
     def write(self, manifest: TableManifest) -> None:
-        """Keep a manifest, durably, in place of one that a draft without a publication has left."""
+        """Durably store a manifest; replaces one that an unpublished draft left."""
         replace_object(self._objects, _name(manifest.table, manifest.version), manifest.bytes)
 
     def read(self, table: str, version: int, sha256: str) -> TableManifest:
-        """The manifest with this hash; `CorruptFile` where it is missing or another."""
+        """The manifest with this hash. Raises `CorruptFile` if it is missing or different."""
         known = self._newest.get(table)
         if known and known[:2] == (version, sha256):
             return known[2]
@@ -87,10 +87,10 @@ class Manifests:
         return found
 
     def verified_path(self, table: str, entry: FileEntry) -> str:
-        """Where a data file lies whose content is what was written; `CorruptFile` names one that is not.
+        """The path of a data file, after verifying its content. Raises `CorruptFile` if it was changed.
 
-        A flipped byte mostly reads as another value without an error, so each file is hashed before this process
-        reads it for the first time, and again when its stamp is another one.
+        A flipped byte usually reads as another value without an error, so each file is hashed before this process reads
+        it for the first time, and again when its stamp has changed.
         """
         found = self._tables.stamp(table, entry.path)
         place = self._tables.locate(table, entry.path)

@@ -1,4 +1,4 @@
-"""Draft of the next publication: tables change here, invisible to readers, until `publish` commits them all at once."""
+"""Draft of the next publication: changes of tables, invisible to readers until `publish` commits them atomically."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StreamMerge:
-    """What rows of a stream did to its table. Rows that came = repeated + contradicted + merged."""
+    """Result of merging rows of a stream into its table. Arrived rows = repeated + contradicted + merged."""
 
     repeated: int
     contradicted: int
     merged: int
-    #: Rows taken out because a newer one has their key.
+    #: Rows removed because a newer row has the same key.
     removed: pa.Table
-    #: Rows of the table that were looked at to find out.
+    #: Number of rows of the table that were read for the merge.
     rows_read: int
-    #: All rows that came, and which of them were added.
+    #: All arrived rows, and a mask of the added ones.
     rows: pa.Table
     wins: Mask
 
     @property
     def added(self) -> pa.Table:
-        """Rows added, in the order of arrival."""
+        """The added rows, in the order of arrival."""
         return winning_rows(self.rows, self.wins)
 
     @property
     def changed(self) -> pa.Table:
-        """Rows added and rows removed, together: whose keys have to be computed anew downstream."""
+        """The added and the removed rows, whose keys must be recomputed downstream."""
         return pa.concat_tables([self.added, self.removed])
 
     def keys(self, columns: Sequence[str]) -> pa.Table:
@@ -60,7 +60,7 @@ class StreamMerge:
 
 @dataclass(frozen=True)
 class TableChange:
-    """What new rows did to a derived table: only rows that differ are added and removed."""
+    """Result of an update of a derived table: only rows that differ are added and removed."""
 
     added: pa.Table
     removed: pa.Table
@@ -68,25 +68,25 @@ class TableChange:
 
     @property
     def changed(self) -> pa.Table:
-        """Rows added and rows removed, together."""
+        """The added and the removed rows."""
         return pa.concat_tables([self.added, self.removed])
 
 
 @dataclass(frozen=True)
 class LakeStores:
-    """What a draft works on."""
+    """The stores that a draft uses."""
 
     tables: Tables
     engine: Engine
     manifests: Manifests
     intents: CommitIntents
     held: HeldIncrements
-    #: What the mill is called in refs.
+    #: Name of the mill in refs.
     mill: str
 
 
 class PublicationDraft:
-    """Publication `number`, unpublished. As a `with` block it discards its staged files unless it was published.
+    """The unpublished publication `number`. A `with` block discards its staged files unless it was published.
 
     >>> with lake.draft(lease) as draft:                                        # doctest: +SKIP
     ...     merged = draft.merge_stream("reviews", rows, ("user_id", "item_id", "reviewed_at"))
@@ -112,23 +112,23 @@ class PublicationDraft:
         self.discard()
 
     def schema(self, table: str) -> pa.Schema | None:
-        """The columns of a table, `None` where there is no such table yet."""
+        """The schema of a table; `None` if the table does not exist yet."""
         found = self._find(table)
         return found.schema if found else None
 
     def declare(self, table: str, schema: pa.Schema, personal: Sequence[str] = ()) -> None:
-        """Make an empty table if it is not there yet, so that others can be made from it."""
+        """Create an empty table if it does not exist yet, so that other tables can be derived from it."""
         if self._find(table) is None:
             self._create(table, schema, personal)
 
     def scan(self, table: str, keys: pa.Table | None = None) -> nw.LazyFrame[Any]:
-        """A table as it will be after this publication; with `keys`, its rows whose values occur in their columns."""
-        frame, looked_at = self._get(table).scan(keys)
-        self.rows_read += looked_at
+        """A table as of this publication; with `keys`, only the rows whose key columns match (semi-join)."""
+        frame, n_read = self._get(table).scan(keys)
+        self.rows_read += n_read
         return frame
 
     def append(self, table: str, rows: pa.Table, personal: Sequence[str] = ()) -> None:
-        """Add rows as they are."""
+        """Append rows unchanged."""
         working = self._for(table, rows, personal)
         working.add(conform_schema(rows, working.schema, table))
 
@@ -140,22 +140,22 @@ class PublicationDraft:
         *,
         personal: Sequence[str] = (),
     ) -> StreamMerge:
-        """Add the rows whose keys are new; drop repeats; of contradicting rows the largest `_row` stays.
+        """Add rows with new keys, drop repeats, and resolve conflicts: the row with the largest `_row` wins.
 
-        Files are read only where the ranges of the key's numbers and times say that they may hold one of the keys, so
-        a day's rows do not read the years before.
+        Only files whose statistics (ranges of the key's numbers and times) may include one of the keys are read, so
+        that a day's rows do not read all earlier years.
         """
         working = self._for(table, rows, personal)
         rows = conform_schema(rows, working.schema, table)
         _refuse_absent(rows, key, table)
         keys = rows.select(list(key))
-        known, looked_at = working.pull(keys)
-        settled = merge_rows(known.drop_columns([ORIGIN]), rows, key)
-        removed = known.filter(pa.array(settled.replaced)).drop_columns([ORIGIN])
-        looked_at += working.exchange(known, settled.replaced, rows, keys, settled.wins)
-        self.rows_read += looked_at
-        counts = (settled.repeated, settled.contradicted, settled.merged)
-        return StreamMerge(*counts, removed, looked_at, rows, settled.wins)
+        known, n_read = working.pull(keys)
+        result = merge_rows(known.drop_columns([ORIGIN]), rows, key)
+        removed = known.filter(pa.array(result.replaced)).drop_columns([ORIGIN])
+        n_read += working.exchange(known, result.replaced, rows, keys, result.wins)
+        self.rows_read += n_read
+        counts = (result.repeated, result.contradicted, result.merged)
+        return StreamMerge(*counts, removed, n_read, rows, result.wins)
 
     def upsert(
         self,
@@ -166,7 +166,7 @@ class PublicationDraft:
         touched: pa.Table,
         personal: Sequence[str] = (),
     ) -> TableChange:
-        """Put `rows` in place of all rows whose `by` columns occur in `touched`; rows that are equal stay untouched."""
+        """Replace all rows whose `by` columns occur in `touched` by `rows`; equal rows are not rewritten."""
         working = self._for(table, rows, personal)
         rows = conform_schema(rows, working.schema, table)
         keys = touched.select(list(by)).group_by(list(by), use_threads=False).aggregate([])
@@ -174,12 +174,12 @@ class PublicationDraft:
         return self._exchange(working, rows, keys)
 
     def replace(self, table: str, rows: pa.Table, personal: Sequence[str] = ()) -> TableChange:
-        """Make `rows` the whole table; rows that are equal stay where they are."""
+        """Replace the content of the table by `rows`; equal rows are not rewritten."""
         working = self._for(table, rows, personal)
         return self._exchange(working, conform_schema(rows, working.schema, table), None)
 
     def reshape(self, table: str, rows: pa.Table, personal: Sequence[str] = ()) -> TableChange:
-        """Make `rows` the whole table and their columns its columns; versions before keep theirs."""
+        """Replace the content and the schema of the table by those of `rows`; earlier versions keep their schema."""
         working = self._for(table, rows, personal)
         if working.schema.equals(rows.schema):
             return self.replace(table, rows, personal)
@@ -187,16 +187,16 @@ class PublicationDraft:
         return TableChange(rows, empty_table(rows.schema), 0)
 
     def _exchange(self, working: TableDraft, rows: pa.Table, keys: pa.Table | None) -> TableChange:
-        old, looked_at = working.pull(keys)
+        old, n_read = working.pull(keys)
         stays, known = matching_rows(old, rows, working.schema.names)
         added = rows.filter(pa.array(~known))
         removed = old.filter(pa.array(~stays)).drop_columns([ORIGIN])
-        looked_at += working.exchange(old, ~stays, added, keys)
-        self.rows_read += looked_at
-        return TableChange(added, removed, looked_at)
+        n_read += working.exchange(old, ~stays, added, keys)
+        self.rows_read += n_read
+        return TableChange(added, removed, n_read)
 
     def publish(self, increment: Increment, verdict: Verdict, *, details: Mapping[str, Any] = {}) -> Publication:
-        """Make everything in this draft true at once, for all tables; without changes it is one ledger line."""
+        """Atomically publish the changes of all tables; without changes, this only appends a ledger entry."""
         if self._is_published(increment.stream, increment.number):
             raise StaleWriter(f"increment {increment.number} of `{increment.stream}` is already published")
         return self._publish(
@@ -210,7 +210,7 @@ class PublicationDraft:
         )
 
     def rebuild(self, as_of: int, *, details: Mapping[str, Any] = {}) -> Publication:
-        """Publish tables that were made anew from what is published, without an increment."""
+        """Publish tables that were rebuilt from published tables, without an increment."""
         return self._publish(as_of, "", 0, Verdict(outcome="pass"), about="lake", fingerprint="", details=details)
 
     def hold(
@@ -222,12 +222,12 @@ class PublicationDraft:
         refused: pa.Table | None = None,
         details: Mapping[str, Any] = {},
     ) -> None:
-        """Keep the increment's rows aside for a person to settle; no table changes."""
+        """Hold the increment: store its rows for a person's decision; no table changes."""
         self._stores.held.hold(increment, verdict, rows, refused, details, self._lease)
         self.discard()
 
     def discard(self) -> None:
-        """Remove what was staged; after `publish` or `hold` there is nothing left to remove."""
+        """Delete the staged files; does nothing after `publish` or `hold`."""
         if self._open:
             self._open = False
             for table in self._working:
@@ -282,7 +282,7 @@ class PublicationDraft:
     def _change(self, working: TableDraft) -> TableCommitPlan:
         before = self._base.publication.versions if self._base else {}
         base = before.get(working.name)
-        if base is None:  # the empty version that `create` made
+        if base is None:  # the empty version that `create` wrote
             base = self._stores.tables.create(working.name, working.schema, ())
         reshaped = working.schema.serialize().to_pybytes() if working.is_reshaped else b""
         return TableCommitPlan(
@@ -337,7 +337,7 @@ class PublicationDraft:
 
     def _begin(self, table: str, manifest: TableManifest | None, schema: pa.Schema) -> TableDraft:
         stores = self._stores
-        stores.tables.discard(table, self.number)  # what a draft that died has left
+        stores.tables.discard(table, self.number)  # files left by a crashed draft
         self._working[table] = TableDraft(
             stores.tables, stores.engine, table, self.number, manifest, schema, stores.manifests.verified_path
         )

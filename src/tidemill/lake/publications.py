@@ -1,4 +1,4 @@
-"""Publications: the table versions in effect at each time, from the ledger's `publish` lines and nothing else."""
+"""Publications: the table versions in effect at each time, derived only from the ledger's `publish` entries."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ State = Literal["published", "held", "accepted", "replaced"]
 
 
 class PublishedVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """One publication as the ledger has it."""
+    """One publication as recorded in the ledger."""
 
     publication: Publication
-    #: The data time up to which its tables know everything: the largest as-of so far, because a held day that is
-    #: accepted late must not make the tables look older than what else is in them.
+    #: The data time up to which its tables are complete: the largest as-of so far, because a held day that is accepted
+    #: late must not make the tables look older than their other rows.
     as_of: int
     published_at: int
-    #: The number of its ledger line, and the increment it brought; `None` for a rebuild.
+    #: The number of its ledger entry, and its increment; `None` for a rebuild.
     seq: int
     increment: Increment | None
 
 
 class IncrementState(Record, frozen=True):
-    """What became of an increment."""
+    """State of an increment."""
 
     increment: Increment
-    #: `accepted`: it was held and a person has taken it on; `replaced`: other rows came, or come, in its place.
+    #: `accepted`: it was held, and a person accepted it; `replaced`: other rows replaced it, or will replace it.
     state: State
     verdict: Verdict
-    #: The publication that brought it, `None` while it is in none.
+    #: The publication that contains it; `None` if there is none.
     publication: int | None
 
 
 class Publications:
-    """The publications of a mill, in order; reads new ledger lines as they are asked for."""
+    """The publications of a mill, in order; reads new ledger entries on demand."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -51,21 +51,21 @@ class Publications:
         self._last: PublishedVersion | None = None
 
     def all(self) -> list[PublishedVersion]:
-        """Every publication, oldest first."""
+        """All publications, oldest first."""
         after = self._known[-1].seq if self._known else 0
         for line in self._ledger.find("publish", after=after):
             self._known.append(self._read(line))
         return self._known
 
     def last(self) -> PublishedVersion | None:
-        """The newest publication; one line is read, however many there are."""
+        """The newest publication; reads only one ledger entry."""
         line = self._ledger.last("publish")
         if line is None or self._last is None or self._last.seq != line.seq:
             self._last = self._newest(line) if line else None
         return self._last
 
     def has(self, stream: str, number: int) -> bool:
-        """Whether an increment is in a publication. Reads back only to the last increment with a smaller number."""
+        """Whether an increment is published. Reads back only to the last increment with a smaller number."""
         for line in self._ledger.newest("publish", about=f"stream:{stream}"):
             if "increment" not in line.details:
                 continue
@@ -73,13 +73,13 @@ class Publications:
             if increment.number == number:
                 return True
             if increment.replaces_increment is None and increment.number < number:
-                return False  # numbers rise, but for those that settle an older hold
+                return False  # numbers increase, except for increments that resolve an older hold
         return False
 
     def resolve(
         self, publication: int | None = None, at: datetime | None = None, published_at: datetime | None = None
     ) -> PublishedVersion:
-        """The publication with this number, or the last one as of a data time or by a publication time, or the last."""
+        """The publication with this number, the last one as of a data time or a publication time, or the newest."""
         last = self.last()
         if last is None:
             raise NotPublished("nothing is published yet", tip="`tidemill run` ingests the first increment")
@@ -109,7 +109,7 @@ class Publications:
 
 
 def _known(line: LedgerEntry, before: int | None) -> PublishedVersion:
-    """The publication of a line, after others that know everything up to `before`."""
+    """The publication of a ledger entry, where earlier publications are complete up to `before`."""
     publication = decode_record(line.details["publication"], Publication)
     brought = line.details.get("increment")
     return PublishedVersion(
@@ -128,31 +128,31 @@ def _nothing_before(first: PublishedVersion, at: datetime | None, published_at: 
 
 
 class IncrementStates:
-    """The increments of a mill's streams and what became of each; reads new ledger lines as they are asked for."""
+    """The increments of a mill's streams and their states; reads new ledger entries on demand."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        #: Stream -> number of the last line that was read, and the states by number of the increment.
+        #: Stream -> number of the last ledger entry read, and the states by increment number.
         self._known: dict[str, tuple[int, dict[int, IncrementState]]] = {}
 
     def all(self, stream: str) -> list[IncrementState]:
-        """Every increment of a stream and its state, by number."""
+        """All increments of a stream with their states, by number."""
         after, found = self._known.get(stream, (0, {}))
         for line in self._ledger.find(about=f"stream:{stream}", after=after):
             after = line.seq
-            for state in _told_by(line, found):
+            for state in _states_from(line, found):
                 found[state.increment.number] = state
         self._known[stream] = after, found
         return [found[number] for number in sorted(found)]
 
     def held(self, stream: str) -> list[IncrementState]:
-        """The increments of a stream that wait for a person."""
+        """The held increments of a stream, which wait for a decision."""
         if self._ledger.last("hold", f"stream:{stream}") is None:
             return []
         return [state for state in self.all(stream) if state.state == "held"]
 
 
-def _told_by(line: LedgerEntry, found: dict[int, IncrementState]) -> Iterator[IncrementState]:
+def _states_from(line: LedgerEntry, found: dict[int, IncrementState]) -> Iterator[IncrementState]:
     if line.act == "hold":
         verdict = decode_record(line.details["verdict"], Verdict)
         increment = decode_record(line.details["increment"], Increment)

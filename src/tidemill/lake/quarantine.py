@@ -1,4 +1,4 @@
-"""Quarantine: the refused rows of each increment, with location and reason; the raw bytes are sealed."""
+"""Quarantine: the refused lines of each increment, with location and reason; the raw bytes are encrypted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _SUFFIX = ".parquet"
 
 
 class Quarantine:
-    """Refused rows, one object per increment."""
+    """Refused lines, one object per increment."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
     def put(self, stream: str, number: int, refused: pa.Table) -> None:
-        """Keep what was refused of an increment; the same increment again replaces it, and no rows remove it."""
+        """Store the refused lines of an increment, replacing earlier ones of it; without rows, delete them."""
         name = f"{_folder(stream)}{number:010d}{_SUFFIX}"
         if refused.num_rows:
             replace_object(self._objects, name, parquet_from_rows(refused))
@@ -29,14 +29,14 @@ class Quarantine:
         failpoint("quarantine.written")
 
     def read(self, stream: str) -> pa.Table | None:
-        """Everything refused of a stream, with `_increment` first; `None` where nothing was."""
+        """All refused lines of a stream, with `_increment` as the first column; `None` if there are none."""
         parts = []
         for name in self._objects.list(_folder(stream)):
             if not name.endswith(_SUFFIX):
                 continue
             try:
                 rows = rows_from_parquet(self._objects.get(name))
-            except NoSuchObject:  # a run replaces it at this moment
+            except NoSuchObject:  # a concurrent run is replacing it
                 continue
             number = int(name.removeprefix(_folder(stream)).removesuffix(_SUFFIX))
             parts.append(rows.add_column(0, "_increment", pa.array([number] * rows.num_rows, pa.int64())))

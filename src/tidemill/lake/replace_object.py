@@ -7,10 +7,10 @@ from tidemill.core.ports import Objects
 
 
 def replace_object(objects: Objects, name: str, body: bytes) -> None:
-    """Store an object in place of the one that is there. The same content again changes nothing.
+    """Store an object, replacing an existing one. Storing the same content again changes nothing.
 
-    For objects that no ledger line names yet: a crash may leave neither the old one nor the new one. One writer at a
-    time; `StaleWriter` where another one stores the name meanwhile.
+    Only for objects that no ledger entry references yet: a crash may leave neither the old nor the new object. Only one
+    writer at a time; raises `StaleWriter` if another writer stores the name meanwhile.
     """
     if objects.put(name, body) or objects.get(name) == body:
         return

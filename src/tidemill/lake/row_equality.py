@@ -1,4 +1,4 @@
-"""Row equality: rows cast to a table's columns, and integer codes that are equal exactly if the rows are."""
+"""Row equality: rows cast to a table's schema, and integer codes that are equal exactly if the rows are equal."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Mask = npt.NDArray[np.bool_]
 
 
 def conform_schema(rows: pa.Table, schema: pa.Schema, table: str, *, fill: bool = False) -> pa.Table:
-    """`rows` with the table's columns in the table's order; `SchemaChanged` names the column that does not fit.
+    """Cast `rows` to the table's schema and column order. Raises `SchemaChanged` with the column that does not fit.
 
-    With `fill`, a column that the rows lack is null. Types differ only within a family (a `large_string` is a
-    `string`, an `int32` an `int64`): text that happens to look like a number never becomes one.
+    With `fill`, missing columns are null. Casts stay within a type family (`large_string` to `string`, `int32` to
+    `int64`): text that looks like a number never becomes a number.
     """
     for field in schema if fill else ():
         if field.name not in rows.column_names:
@@ -30,7 +30,7 @@ def conform_schema(rows: pa.Table, schema: pa.Schema, table: str, *, fill: bool 
 
 
 def with_new_columns(schema: pa.Schema, rows: pa.Schema) -> pa.Schema:
-    """The table's columns, and behind them those that only the rows have."""
+    """The table's schema, extended by the columns that only the rows have."""
     for field in rows:
         if field.name not in schema.names:
             schema = schema.append(field)
@@ -63,7 +63,7 @@ def _fitting(column: pa.ChunkedArray, field: pa.Field, table: str) -> pa.Chunked
 
 
 def family(kind: pa.DataType) -> str:
-    """What a type's values are, whatever their width."""
+    """The type family of a type, regardless of its width."""
     if types.is_dictionary(kind):
         return family(kind.value_type)
     for name, tests in _FAMILIES.items():
@@ -88,9 +88,9 @@ _FAMILIES = {
 
 
 def row_codes(rows: pa.Table, columns: Sequence[str]) -> Codes:
-    """One number per row, equal for two rows exactly where they are equal in all `columns`; shape (n_rows,).
+    """One integer per row, equal for two rows exactly if they are equal in all `columns`; shape (n_rows,).
 
-    A missing value equals a missing one, and NaN equals NaN.
+    Missing values are equal to each other, and NaN equals NaN.
     """
     combined, span = np.zeros(rows.num_rows, np.int64), 1
     for column in columns:
@@ -105,7 +105,7 @@ def row_codes(rows: pa.Table, columns: Sequence[str]) -> Codes:
 def _column_codes(column: pa.ChunkedArray) -> tuple[Codes, int]:
     if types.is_nested(column.type):  # Arrow has no dictionaries of lists
         column = pa.chunked_array([pa.array([repr(value) for value in column.to_pylist()], pa.string())])
-    # What this encodes has one dictionary for all chunks; making one of those that came costs chunks times values.
+    # `dictionary_encode` gives one dictionary for all chunks; unifying existing ones costs chunks times values.
     encoded = column.unify_dictionaries() if types.is_dictionary(column.type) else column.dictionary_encode()
     if not encoded.num_chunks:
         return np.zeros(0, np.int64), 1
@@ -114,7 +114,7 @@ def _column_codes(column: pa.ChunkedArray) -> tuple[Codes, int]:
 
 
 def occurrence_ranks(values: Codes) -> Codes:
-    """For each row, how many equal rows stand before it; shape (n_rows,).
+    """For each row, the number of equal rows before it; shape (n_rows,).
 
     >>> occurrence_ranks(np.array([7, 5, 7, 7])).tolist()
     [0, 0, 1, 2]
@@ -129,7 +129,7 @@ def occurrence_ranks(values: Codes) -> Codes:
 
 
 def matching_rows(old: pa.Table, new: pa.Table, columns: Sequence[str]) -> tuple[Mask, Mask]:
-    """Which rows of each side have a partner on the other, each partner counted once: what a change leaves alone."""
+    """Multiset intersection: masks of the rows of each side that have an equal, not yet matched row on the other."""
     both = row_codes(pa.concat_tables([old.select(columns), new.select(columns)]), columns)
     left, right = both[: old.num_rows], both[old.num_rows :]
     _, paired = np.unique(

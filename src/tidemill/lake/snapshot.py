@@ -15,7 +15,7 @@ from tidemill.lake.publications import PublishedVersion
 
 
 class LakeSnapshot:
-    """What the tables were after `publication`: reading it again gives the same rows, whatever came since."""
+    """The tables as of a publication. It is immutable: every read gives the same rows, regardless of later changes."""
 
     def __init__(self, known: PublishedVersion, tables: Tables, engine: Engine, manifests: Manifests) -> None:
         self._known = known
@@ -28,30 +28,30 @@ class LakeSnapshot:
 
     @property
     def as_of(self) -> int:
-        """The data time up to which the tables know everything, in microseconds."""
+        """The data time up to which the tables are complete, in microseconds."""
         return self._known.as_of
 
     @property
     def versions(self) -> dict[str, int]:
-        """Table -> version, of every table that there is."""
+        """Table -> version, for all tables."""
         return dict(self._known.publication.versions)
 
     def __contains__(self, table: object) -> bool:
         return table in self._known.publication.versions
 
     def rows(self, table: str) -> int:
-        """How many rows a table has; nothing is read for it."""
+        """The number of rows of a table, from its manifest, without reading data."""
         return self._manifest(table).rows
 
     def schema(self, table: str) -> pa.Schema:
-        """The columns of a table."""
+        """The schema of a table."""
         found = self._manifest(table).schema or self._tables.schema(table)
         if found is None:
             raise CorruptFile(f"table `{table}` is published, but its log is missing", tip="tidemill lake verify")
         return found
 
     def scan(self, table: str) -> nw.LazyFrame[Any]:
-        """A table as a lazy frame of the engine, the lake's own columns included."""
+        """A table as a lazy frame of the engine, including the lake's system columns."""
         return self._engine.scan(self.paths(table), self.schema(table))
 
     def arrow(
@@ -62,9 +62,9 @@ class LakeSnapshot:
         keys: pa.Table | None = None,
         among: Collection[str] | None = None,
     ) -> pa.Table:
-        """A table's rows in memory; with `columns`, those alone are read.
+        """A table's rows in memory; with `columns`, only these columns are read.
 
-        `keys` keeps rows whose values in its columns occur there; `among` reads only these of the table's `files`.
+        `keys` keeps only rows with matching key columns (semi-join); `among` reads only these of the table's `files`.
         """
         frame = self._engine.scan(self.paths(table, among), self.schema(table))
         frame = frame.select(*columns) if columns else frame
@@ -73,13 +73,13 @@ class LakeSnapshot:
         return self._engine.collect(frame)
 
     def files(self, table: str) -> list[str]:
-        """The names of the table's files: one that two versions share holds the same rows in both."""
+        """The names of the table's files. A file that two versions share has the same rows in both."""
         return [file.entry.path for file in self._manifest(table).files]
 
     def paths(self, table: str, among: Collection[str] | None = None) -> list[str]:
-        """Where the table's files lie, or those `among` them, each with the content that was written.
+        """The paths of the table's files, or of those in `among`, after verifying their content.
 
-        `CorruptFile` names one that is not so.
+        Raises `CorruptFile` if a file was changed.
         """
         return [
             self._manifests.verified_path(table, file.entry)

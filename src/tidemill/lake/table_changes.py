@@ -9,15 +9,15 @@ import pyarrow.compute as pc
 
 from tidemill.lake.snapshot import LakeSnapshot
 
-#: Of a row: in the later version (1), in the earlier one (-1).
+#: Column: 1 for a row of the later version, -1 for a row of the earlier one.
 _SIDE = "_side"
 
 
 def changed_keys(before: LakeSnapshot, after: LakeSnapshot, table: str, key: str, columns: Sequence[str]) -> pa.Table:
-    """The values of `key`, each once, of the rows that one view has and the other has not; a table of that one column.
+    """The distinct values of `key` in rows that only one of two snapshots has, as a table with that column.
 
-    Rows are the same where they agree in `columns` (`key` among them), as often as they occur. Only files that one
-    version has and the other has not are read; a row that was merely moved to another file is no change.
+    Rows are compared by `columns` (which includes `key`), as multisets. Only files that are not in both versions are
+    read; a row that was only moved to another file does not count as a change.
     """
     old, new = set(before.files(table)), set(after.files(table))
     gone = before.arrow(table, columns, among=old - new)

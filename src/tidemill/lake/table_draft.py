@@ -1,4 +1,4 @@
-"""Table draft: one table within a publication draft, with its initial files, files added and files removed."""
+"""Table draft: one table within a publication draft, with its initial, added and removed files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tidemill.lake.deduplicate import winning_rows
 from tidemill.lake.manifest import TableManifest
 from tidemill.lake.row_equality import Mask, conform_schema
 
-#: The column that says which file a row lies in.
+#: Column with the name of a row's file.
 ORIGIN = "_origin"
-#: Rows that are staged at a time.
+#: Rows per staging step.
 SLICE_ROWS = 131_072
 
 
 class TableDraft:
-    """A table as it will be after the publication `number`. Staged files are on disk; no version names them."""
+    """A table as of the future publication `number`. Staged files are on disk, but in no version yet."""
 
     def __init__(
         self,
@@ -49,17 +49,17 @@ class TableDraft:
 
     @property
     def files(self) -> list[StagedFile]:
-        """The files of the table as it will be."""
+        """The files of the next version."""
         return [file for path, file in self._base.items() if path not in self._dropped] + list(self._staged.values())
 
     @property
     def added(self) -> list[StagedFile]:
-        """Files that the coming version names for the first time."""
+        """The files that the next version adds."""
         return list(self._staged.values())
 
     @property
     def removed(self) -> list[str]:
-        """Files of the base version that the coming one drops."""
+        """The files of the base version that the next version removes."""
         return sorted(self._dropped)
 
     @property
@@ -69,13 +69,13 @@ class TableDraft:
 
     @property
     def rows(self) -> int:
-        """How many rows the table will have."""
+        """The number of rows of the next version."""
         return sum(file.entry.rows for file in self.files)
 
     def scan(self, keys: pa.Table | None = None, origin: str | None = None) -> tuple[nw.LazyFrame[Any], int]:
-        """The table as it will be, and how many rows its files hold.
+        """The table as of the next version, and the number of rows of the scanned files.
 
-        With `keys`: only rows whose values in its columns occur there, from those files alone that may hold them.
+        With `keys`: only rows with matching key columns (semi-join), from the files that may contain them.
         """
         files = self.files if keys is None else [file for file in self.files if may_hold(file, keys)]
         return self._scan(files, keys, origin), sum(file.entry.rows for file in files)
@@ -88,30 +88,30 @@ class TableDraft:
         return frame.join(self._engine.frame(keys), on=keys.column_names, how="semi")
 
     def _path(self, entry: FileEntry) -> str:
-        """Where a file lies; what is read is written again under a new hash, so its old one is looked at first."""
+        """The path of a file. Its old hash is verified first, because its rows may be rewritten under a new hash."""
         if entry.path in self._staged:
             return self._tables.locate(self.name, entry.path)
         return self._believe(self.name, entry)
 
     def pull(self, keys: pa.Table | None) -> tuple[pa.Table, int]:
-        """The rows with these keys (all without), each with the file it lies in, and how many rows were looked at."""
+        """The rows with these keys (or all rows), each with its file in `ORIGIN`, and the number of rows read."""
         if keys is not None and not keys.num_rows:
             return self._empty(), 0
-        frame, looked_at = self.scan(keys, ORIGIN)
-        if not looked_at:
+        frame, n_read = self.scan(keys, ORIGIN)
+        if not n_read:
             return self._empty(), 0
         found = self._engine.collect(frame)
         return conform_schema(found.drop_columns([ORIGIN]), self.schema, self.name).append_column(
             ORIGIN, _file_names(found[ORIGIN])
-        ), looked_at
+        ), n_read
 
     def _empty(self) -> pa.Table:
         return empty_table(self.schema.append(pa.field(ORIGIN, pa.string())))
 
     def add(self, rows: pa.Table, wins: Mask | None = None) -> None:
-        """Stage rows; with `wins`, those alone.
+        """Stage rows; with the mask `wins`, only these.
 
-        Many are staged slice by slice: fresh memory for a copy of everything costs as much as writing it.
+        Many rows are staged in slices: allocating memory for a full copy costs as much as writing it.
         """
         wins = np.ones(rows.num_rows, np.bool_) if wins is None else wins
         at_once = SLICE_ROWS if 2 * wins.sum() > len(wins) else max(1, len(wins))
@@ -127,9 +127,9 @@ class TableDraft:
     def exchange(
         self, old: pa.Table, gone: Mask, new: pa.Table, keys: pa.Table | None, wins: Mask | None = None
     ) -> int:
-        """Take the `gone` rows of `old` out, put `new` (its `wins`) in, and rewrite only the files that held them.
+        """Remove the `gone` rows of `old`, add `new` (its `wins`), and rewrite only the files with removed rows.
 
-        `old` is what `pull(keys)` gave. Returns how many rows of rewritten files had to be read.
+        `old` is the result of `pull(keys)`. Returns the number of rows read from rewritten files.
         """
         origins = old[ORIGIN].filter(pa.array(gone)).unique().to_pylist()
         if not origins:
@@ -137,13 +137,13 @@ class TableDraft:
             return 0
         files = [file for file in self.files if file.entry.path in set(origins)]
         staying = old.filter(pc.and_(pc.is_in(old[ORIGIN], pa.array(origins)), pa.array(~gone))).drop_columns([ORIGIN])
-        rest, looked_at = [staying], 0
+        rest, n_read = [staying], 0
         if keys is not None:
             rest.append(self._others(files, keys))
-            looked_at = sum(file.entry.rows for file in files)
+            n_read = sum(file.entry.rows for file in files)
         self.drop(origins)
         self.add(pa.concat_tables([*rest, new if wins is None else winning_rows(new, wins)]))
-        return looked_at
+        return n_read
 
     def _others(self, files: Sequence[StagedFile], keys: pa.Table) -> pa.Table:
         frame = self._scan(files, None, None)
@@ -151,19 +151,19 @@ class TableDraft:
         return conform_schema(self._engine.collect(frame), self.schema, self.name)
 
     def drop(self, paths: Sequence[str]) -> None:
-        """Leave files out of the coming version; one that was staged in this draft simply goes."""
+        """Remove files from the next version, including files that were staged in this draft."""
         for path in paths:
             if self._staged.pop(path, None) is None:
                 self._dropped.add(path)
 
     def reshape(self, rows: pa.Table) -> None:
-        """Other columns, and other rows altogether."""
+        """Replace the schema and all rows."""
         self.drop([file.entry.path for file in self.files])
         self.schema, self.is_reshaped = rows.schema, True
         self.add(rows)
 
     def widen(self, schema: pa.Schema) -> None:
-        """More columns: each file is written again, one at a time, with nulls in the new ones."""
+        """Add columns: rewrite the files one by one, with nulls in the new columns."""
         files, self.schema, self.is_reshaped = self.files, schema, True
         for file in files:
             rows = self._read(file.entry)
@@ -171,7 +171,7 @@ class TableDraft:
             self.add(conform_schema(rows, schema, self.name, fill=True))
 
     def compact(self) -> None:
-        """Merge small files where there are many: what one publication does stays bounded, and so do files and time."""
+        """Merge small files if there are many, which bounds the number of files and the cost per publication."""
         chosen = files_to_compact([(file.entry.path, file.entry.rows) for file in self.files])
         if chosen:
             entries = {file.entry.path: file.entry for file in self.files}
@@ -185,7 +185,7 @@ class TableDraft:
 
 
 def may_hold(file: StagedFile, keys: pa.Table) -> bool:
-    """Whether a file can hold any of the keys, by the ranges of those key columns that have them."""
+    """Whether a file may contain any of the keys, according to the ranges of the key columns that have statistics."""
     for column in keys.column_names:
         if column in file.ranges:
             low, high = file.ranges[column]
@@ -206,5 +206,5 @@ def _as_numbers(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
 
 
 def _file_names(paths: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The last part of each path: engines give the paths of files with a scheme or without."""
+    """The last component of each path; engines return paths with or without a scheme."""
     return pc.replace_substring_regex(paths, r"^.*/", "")

@@ -1,4 +1,4 @@
-"""Verification of the lake: lists every difference between files, the tables' own logs, manifests and the ledger."""
+"""Verification of the lake: finds all differences between files, the tables' own logs, manifests and the ledger."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tidemill.core.ports import StagedFile, TableCommit, Tables
 from tidemill.lake.manifest import Manifests, TableManifest
 from tidemill.lake.publications import PublishedVersion
 
-#: Every version's files are followed through the log; every so many versions the table is also opened as its readers
-#: do, checkpoints and all.
+#: The files of every version are derived from the log. Every `_OPENED_EVERY` versions, the table is also opened as
+#: readers open it, which tests the checkpoints.
 _OPENED_EVERY = 10
 
 
@@ -21,16 +21,16 @@ def verify(
     publications: Sequence[PublishedVersion],
     logs: Mapping[str, Mapping[int, str]],
 ) -> list[str]:
-    """Problems as sentences; empty where all is well. Reads every data file once."""
+    """All problems as messages; empty if there are none. Reads every data file once."""
     versions: dict[str, dict[int, str]] = {table: dict(known) for table, known in logs.items()}
     problems = list(_order(publications))
     for known in publications:
         for table, version in known.publication.versions.items():
             sha256 = known.publication.manifests[table]
-            said = versions.setdefault(table, {}).setdefault(version, sha256)
-            if said != sha256:
+            recorded = versions.setdefault(table, {}).setdefault(version, sha256)
+            if recorded != sha256:
                 problems.append(
-                    f"ledger line {known.seq}: table `{table}` version {version} has a different manifest than before"
+                    f"ledger entry {known.seq}: table `{table}` version {version} has a different manifest than before"
                 )
     for table in sorted(versions):
         problems.extend(_table(tables, manifests, table, versions[table]))
@@ -40,7 +40,7 @@ def verify(
 def _order(publications: Sequence[PublishedVersion]) -> Iterator[str]:
     for expected, known in enumerate(publications, 1):
         if known.publication.number != expected:
-            yield f"ledger line {known.seq}: publication {known.publication.number} found, {expected} expected"
+            yield f"ledger entry {known.seq}: publication {known.publication.number} found, {expected} expected"
             return
 
 
@@ -86,7 +86,7 @@ def _file(tables: Tables, table: str, file: StagedFile) -> Iterator[str]:
 
 
 def _log(tables: Tables, table: str, read: Mapping[int, TableManifest], versions: Mapping[int, str]) -> Iterator[str]:
-    """The table's own log against the manifests: the files of every version, and no version that nobody published."""
+    """Compare the table's own log with the manifests: the files of every version, and versions without publication."""
     try:
         commits = list(tables.history(table))
     except CorruptFile as error:
@@ -128,7 +128,7 @@ def _same_files(table: str, manifest: TableManifest, found: Sequence[str], who: 
 
 
 def recorded_heads(tables: Tables, names: Sequence[str]) -> list[LedgerHead]:
-    """The ledger heads in the notes of all commits of these tables, oldest first."""
+    """The ledger heads in the notes of all commits of these tables, sorted by number."""
     notes = [commit.note.get("ledger_head", "") for name in names for commit in tables.history(name)]
     found = {LedgerHead.parse(note) for note in notes if note and not note.startswith("0:")}
     return sorted(found, key=lambda head: head.seq)

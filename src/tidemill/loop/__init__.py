@@ -1,6 +1,6 @@
 """The loop: runs, trainings, refreshes and reproductions of a project, in the order of its dependency graph.
 
-Upstream is every room from sources to governance. The command line and the console only call this one.
+Upstream is every component from sources to governance. Only the command line and the console call this one.
 """
 
 from __future__ import annotations

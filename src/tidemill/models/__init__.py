@@ -1,7 +1,7 @@
 """Models: learners and their settings, the recommenders and tabular models that they train, and slates.
 
-Upstream: core only. It has no access to the lake, the server or user ids: interactions are arrays of codes, facts come
-through a small protocol, and the results are a folder of arrays and recommendations or predictions.
+Upstream: core only. It has no access to the lake, the server or user ids: interactions are arrays of codes, facts
+arrive through a small protocol, and the results are a folder of arrays and recommendations or predictions.
 """
 
 from __future__ import annotations

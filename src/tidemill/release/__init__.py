@@ -1,7 +1,7 @@
-"""What goes live? Sealed bundles, releases that pin everything they are made of, and one champion for each model.
+"""What goes live? Sealed bundles, releases that pin everything they consist of, and one champion for each model.
 
-Upstream: `models` and `training`, which write a folder, and the run, which records what it was made from. Downstream:
-`serving` reads the deployment that a promotion replaces, and opens the bundle that `verify_bundle` has passed.
+Upstream: `models` and `training`, which write a folder, and the run, which records its inputs. Downstream: `serving`
+reads the deployment that a promotion replaces, and opens the bundle that `verify_bundle` has verified.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Allowed contents of a bundle: an allow-list by file content, so that a pickle is refused under any name.
 
-All of it can be read without running code: NumPy arrays of plain numbers and strings, JSON, Arrow files without
-extension types, FAISS indexes, LightGBM trees as text, ONNX graphs of known operators, and, among a release's rule
-modules, Python source. Of arrays only the headers are checked here; the manifest's hashes cover the rest.
+All formats can be read without running code: NumPy arrays of plain numbers and strings, JSON, Arrow files without
+extension types, FAISS indexes, LightGBM trees as text, ONNX graphs of known operators, and, in a release's rule
+modules, Python source. For arrays only the headers are checked here; the manifest's hashes cover the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Holds = Literal["bundle", "modules"]
 _NPY_HEADER_BYTES = 10_000
 _JSON_BYTES = 512 * 1024 * 1024
 _MODULE_BYTES = 1024 * 1024
-#: The four letters that a FAISS index starts with: flat, scalar-quantised and product-quantised, plain and in cells.
+#: The first four bytes of a FAISS index: flat, scalar-quantised and product-quantised, with and without IVF.
 _FAISS = {
     b"IxFI",
     b"IxF2",
@@ -44,9 +44,9 @@ _FAISS = {
 
 
 def refusal_reason(path: Path, name: str, holds: Holds) -> str | None:
-    """Why the file at `path`, with the name `name` in the bundle, is not allowed in it; `None` if it is allowed.
+    """Why the file at `path`, named `name` in the bundle, is not allowed; `None` if it is allowed.
 
-    `holds` says which list applies: the files of a `bundle`, or the `modules` of a release's own rules.
+    `holds` selects the allow-list: the files of a `bundle`, or the `modules` of a release's custom rules.
     """
     with path.open("rb") as file:
         if _is_pickle(file, path.stat().st_size):
@@ -120,8 +120,8 @@ def _has_extension(field: pa.Field) -> bool:
 
 
 def _faiss(file: BinaryIO, path: Path) -> str | None:
-    found = file.read(4)
-    return None if found in _FAISS else f"it starts with {found!r}, which is not a known FAISS index"
+    magic = file.read(4)
+    return None if magic in _FAISS else f"it starts with {magic!r}, which is not a known FAISS index"
 
 
 def _trees(file: BinaryIO, path: Path) -> str | None:

@@ -1,6 +1,6 @@
 """Bundle: a folder of a model's files, sealed by one hash, and opened only if nothing has changed since.
 
-`manifest.json` names every file with its sha256 and size; the sha256 of the manifest's own bytes is the bundle's name.
+`manifest.json` lists every file with its sha256 and size; the sha256 of the manifest's own bytes is the bundle's name.
 So one hash in a release pins every byte, and a bundle with an extra or missing file, a link or a pickle does not open.
 """
 
@@ -44,7 +44,7 @@ class BundleManifest(VersionedRecord, frozen=True):
 
 
 def seal_bundle(folder: Path, *, holds: Holds = "bundle") -> str:
-    """Write `manifest.json` into `folder`, make all of it durable, and return the bundle's name: 64 hex digits.
+    """Write `manifest.json` into `folder`, sync all files to disk, and return the bundle's name: 64 hex digits.
 
     Sealing a sealed folder returns the same name. `BundleRefused`, before anything is written, for a link, a hard link,
     a path that is not a plain relative name, or content that `allowed_contents` does not list.
@@ -65,11 +65,11 @@ def seal_bundle(folder: Path, *, holds: Holds = "bundle") -> str:
 
 
 def verify_bundle(folder: Path, sha256: str, *, deep: bool = True, holds: Holds = "bundle") -> BundleManifest:
-    """The manifest of the bundle in `folder`, if the folder is exactly what was sealed as `sha256`.
+    """The manifest of the bundle in `folder`, if the folder has exactly the content that was sealed as `sha256`.
 
     `deep` reads every byte. Without it only the manifest's hash and the files' names and sizes are compared: enough
-    for a worker whose supervisor has just read every byte. `BundleCorrupt` names every file that is missing, truncated
-    or changed; `BundleRefused` names one that is not allowed; `FormatTooNew` is for a manifest of a newer format.
+    for a worker whose supervisor has just read every byte. `BundleCorrupt` lists every file that is missing, truncated
+    or changed; `BundleRefused` names a file that is not allowed; `FormatTooNew`: the manifest has a newer format.
     """
     manifest = _read_manifest(folder, sha256)
     found = _walk(folder)
@@ -101,10 +101,10 @@ def _read_manifest(folder: Path, sha256: str) -> BundleManifest:
         raise BundleCorrupt(f"the bundle in {folder} has no readable {MANIFEST}: {error.strerror}") from error
     if len(body) > _MANIFEST_BYTES:
         raise _refused(folder, MANIFEST, f"it is larger than {_MANIFEST_BYTES:,} bytes")
-    found = hashlib.sha256(body).hexdigest()
-    if found != sha256:
+    actual = hashlib.sha256(body).hexdigest()
+    if actual != sha256:
         raise BundleCorrupt(
-            f"the {MANIFEST} in {folder} has changed: its sha256 is {found[:12]}…, and {sha256[:12]}… was sealed",
+            f"the {MANIFEST} in {folder} has changed: its sha256 is {actual[:12]}…, and {sha256[:12]}… was sealed",
             tip="restore the folder from a backup, or run `tidemill rollback` to the previous release",
         )
     return _parse_manifest(folder, body)
@@ -116,18 +116,18 @@ def _parse_manifest(folder: Path, body: bytes) -> BundleManifest:
     except (msgspec.DecodeError, RecursionError) as error:
         raise _refused(folder, MANIFEST, f"it is not a valid manifest: {error}") from error
     if not 0 < len(manifest.files) <= _MAX_FILES:
-        raise _refused(folder, MANIFEST, f"it lists {len(manifest.files):,} files; the limits are 1 and {_MAX_FILES:,}")
+        raise _refused(folder, MANIFEST, f"it lists {len(manifest.files):,} files; 1 to {_MAX_FILES:,} are allowed")
     for name in manifest.files:
         plain_name(folder, name)
     return manifest
 
 
 def _walk(folder: Path) -> dict[str, Path]:
-    """Every file below `folder` except the manifest, by relative name; anything but a plain file is refused."""
-    found: dict[str, Path] = {}
-    todo = [(folder, "")]
-    while todo:
-        place, prefix = todo.pop()
+    """Every file below `folder` except the manifest, by relative name; links and special files are refused."""
+    files: dict[str, Path] = {}
+    pending = [(folder, "")]
+    while pending:
+        place, prefix = pending.pop()
         try:
             entries = sorted(os.scandir(place), key=lambda entry: entry.name)
         except OSError as error:
@@ -139,12 +139,12 @@ def _walk(folder: Path) -> dict[str, Path]:
             if not _is_plain(name):
                 raise _refused(folder, name, "its name is not plain", "use letters, digits, `_`, `-` and `.`")
             if entry.is_dir(follow_symlinks=False):
-                todo.append((Path(entry.path), name + "/"))
+                pending.append((Path(entry.path), name + "/"))
             elif not entry.is_file(follow_symlinks=False):
                 raise _refused(folder, name, "it is neither a file nor a folder")
             elif name != MANIFEST:
-                found[name] = Path(entry.path)
-    return dict(sorted(found.items()))
+                files[name] = Path(entry.path)
+    return dict(sorted(files.items()))
 
 
 def plain_name(folder: Path, name: str) -> str:
@@ -167,8 +167,8 @@ def _damage(path: Path | None, sealed: SealedFile, deep: bool) -> str | None:
         return f"has {size:,} bytes instead of {sealed.size:,}"
     if not deep:
         return None
-    found = sha256_of(path)
-    return None if found == sealed.sha256 else f"has the sha256 {found[:12]}… instead of {sealed.sha256[:12]}…"
+    actual = sha256_of(path)
+    return None if actual == sealed.sha256 else f"has the sha256 {actual[:12]}… instead of {sealed.sha256[:12]}…"
 
 
 def _write_durably(folder: Path, files: Mapping[str, object], body: bytes) -> None:

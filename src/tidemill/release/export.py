@@ -1,7 +1,7 @@
 """Export of a tabular release that predicts without tidemill: its files, a short program, golden rows, an MLflow model.
 
-Nothing in it is a pickle, and none of it imports tidemill: `predict.py` calls `reading.py` next to it, which follows
-`tabular.json` with NumPy and, where the members need them, LightGBM or ONNX Runtime. MLflow loads the same file by
+It contains no pickle and does not import tidemill: `predict.py` calls `reading.py` next to it, which evaluates
+`tabular.json` with NumPy and, where the members need them, LightGBM or ONNX Runtime. MLflow loads the same file as
 its `loader_module`.
 """
 
@@ -45,7 +45,7 @@ class ExportSummary:
     folder: Path
     #: Relative paths, sorted.
     files: tuple[str, ...]
-    #: What has to be installed for it, in pip's format.
+    #: Required packages, in pip's format.
     requirements: tuple[str, ...]
     n_golden: int
 
@@ -53,8 +53,8 @@ class ExportSummary:
 def export_tabular(release: Release, bundle: Path, folder: Path) -> ExportSummary:
     """Write the release, whose verified bundle is in `bundle`, into the new or empty `folder`.
 
-    `model/` has the model's files, `predict.py` predicts by `reading.py`, `golden.json` has rows and predictions to
-    check it with, `mlflow/` is an MLflow model of the same. The golden rows are checked before this returns.
+    `model/` has the model's files, `predict.py` predicts with `reading.py`, `golden.json` has rows and predictions for
+    a check, `mlflow/` is the same model in MLflow's format. The golden rows are checked before this returns.
 
     Raises `TypeMismatch` for a recommender, `PlaceRefused` where the folder is not empty, and `ReleaseError` where the
     predictions differ from the release's.
@@ -84,7 +84,7 @@ def _program(name: str) -> str:
 
 
 def _requirements(model: TabularModel) -> tuple[str, ...]:
-    """Libraries at the versions with which the export is checked: those installed here."""
+    """The required libraries at their installed versions, with which the export is checked."""
     libraries = {"numpy"}
     for member in model.recipe.members:
         if isinstance(member, TreesMember):
@@ -102,23 +102,25 @@ def _copy_model(model: TabularModel, bundle: Path, place: Path) -> None:
 
 
 def _write_golden(model: TabularModel, bundle: Path, folder: Path) -> int:
-    """Write `golden.json`, check the program, and return the number of rows; without any, one empty row is used."""
+    """Write `golden.json`, check the program, and return the number of rows; without golden rows, one empty row."""
     inputs, _ = read_golden(bundle)
     inputs = inputs.slice(0, _MOST_GOLDEN) if len(inputs) else inputs
     names = [field.name for field in model.recipe.inputs]
     rows = [dict(zip(names, row, strict=True)) for row in rows_of(model.recipe, inputs)] if len(inputs) else []
     rows = rows or [dict.fromkeys(names)]
-    answers = np.asarray(model.answer(_table(model, rows)))
-    within = WITHIN_FLOAT32 if any(isinstance(member, OnnxGraphMember) for member in model.recipe.members) else WITHIN
-    within *= max(1.0, float(np.abs(answers).max()))
-    golden = {"within": within, "rows": rows, "answers": answers.tolist()}
+    predictions = np.asarray(model.answer(_table(model, rows)))
+    tolerance = (
+        WITHIN_FLOAT32 if any(isinstance(member, OnnxGraphMember) for member in model.recipe.members) else WITHIN
+    )
+    tolerance *= max(1.0, float(np.abs(predictions).max()))
+    golden = {"within": tolerance, "rows": rows, "answers": predictions.tolist()}
     _write(folder / "golden.json", json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
     exported = runpy.run_path(str(folder / "reading.py"), run_name="exported")["Model"](folder / "model").predict(rows)
-    difference = float(np.abs(np.asarray(exported) - answers).max())
-    if not difference <= within:
+    difference = float(np.abs(np.asarray(exported) - predictions).max())
+    if not difference <= tolerance:
         raise ReleaseError(
             f"the exported program's predictions differ from the release's by up to {difference:.3g}; "
-            f"the tolerance is {within:.3g}"
+            f"the tolerance is {tolerance:.3g}"
         )
     return len(rows)
 
@@ -138,7 +140,7 @@ def _write_mlflow(release: Release, model: TabularModel, folder: Path, needs: tu
     """
     place, program = folder / "mlflow", _program("reading")
     shutil.copytree(folder / "model", place / "data")
-    # One process may load two exports; with equal module names the first one loaded would be used for both.
+    # One process may load two exports; with equal module names, both would use the module that was loaded first.
     module = f"tidemill_reading_{hashlib.sha256(program.encode()).hexdigest()[:8]}"
     _write(place / "code" / f"{module}.py", program)
     _write(place / "requirements.txt", "\n".join(("mlflow", *needs)) + "\n")
@@ -149,14 +151,14 @@ def _write_mlflow(release: Release, model: TabularModel, folder: Path, needs: tu
         "loader_module": module, "code": "code", "data": "data", "python_version": python,
         "env": {"virtualenv": "python_env.yaml"},
     }  # fmt: skip
-    about = {
+    mlmodel = {
         "flavors": {"python_function": flavour},
         "model_uuid": release.bundle[:32],
         "utc_time_created": datetime.fromtimestamp(release.created_at / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
         "signature": _mlflow_signature(model),
         "metadata": {"release": release.name, "bundle": release.bundle},
     }
-    _write(place / "MLmodel", json.dumps(about, indent=1) + "\n")
+    _write(place / "MLmodel", json.dumps(mlmodel, indent=1) + "\n")
 
 
 def _mlflow_signature(model: TabularModel) -> dict[str, Any]:

@@ -17,7 +17,7 @@ _ANSWERS = {
 def readme(release: Release, recipe: TabularRecipe, needs: tuple[str, ...]) -> str:
     """Markdown, from the release's card and signature and the model's recipe."""
     card = release.card
-    answers = _ANSWERS[recipe.task].format(
+    predictions = _ANSWERS[recipe.task].format(
         positive=recipe.classes[-1] if recipe.classes else "",
         threshold=recipe.threshold,
         classes=", ".join(f"`{name}`" for name in recipe.classes),
@@ -26,7 +26,7 @@ def readme(release: Release, recipe: TabularRecipe, needs: tuple[str, ...]) -> s
     lines = [
         f"# {release.name}",
         "",
-        f"Predicts `{recipe.target}`. Each prediction is {answers}.",
+        f"Predicts `{recipe.target}`. Each prediction is {predictions}.",
         "",
         "```",
         "pip install -r requirements.txt",

@@ -1,7 +1,7 @@
-"""Pointer to what is live: one file per model, `<model>/live.json`, that a server reads without the ledger.
+"""Live deployment: one file per model, `<model>/live.json`, that a server reads without the ledger.
 
-The file holds a `Deployment`. A promotion replaces it by an atomic rename, so a reader sees the old deployment or the
-new one, whole. Bundles are named by hash; a `Pointer` is an arm whose folders were found in a blob store.
+The file contains a `Deployment`. A promotion replaces it by an atomic rename, so a reader sees either the complete old
+or the complete new deployment. Bundles are named by hash; a `Pointer` is an arm with its folders in a blob store.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAME = re.compile(r"\w[\w.-]*\Z")
 
 
 class Pointer(Record, frozen=True):
-    """A release whose files are on this machine, and the arm's assignment, which predictions record."""
+    """A release with its files on this machine, and the arm's assignment, which predictions record."""
 
     release: Release
     #: Folder of the bundle.
@@ -34,7 +34,7 @@ class Pointer(Record, frozen=True):
 
 
 def model_folder(serving_root: Path, model: str) -> Path:
-    """The folder of a model's deployment and switch; a name that would lead out of the root is refused."""
+    """The folder of a model's deployment and kill switch; a name that would leave the root is refused."""
     if not _NAME.match(model) or ".." in model:
         raise NoSuchRelease(f"{model!r} is not a valid model name")
     return serving_root / model
@@ -71,12 +71,12 @@ def open_arm(deployment: Deployment, arm: Arm, blobs: Blobs) -> Pointer:
     return Pointer(release=arm.release, bundle=bundle, modules=modules, assignment=deployment.assignment(arm))
 
 
-def _folder(key: str, before: str, blobs: Blobs) -> str:
+def _folder(key: str, fallback: str, blobs: Blobs) -> str:
     try:
         return blobs.folder(key)
     except NoSuchBlob as error:
-        if before and Path(before).is_dir():
-            return before
+        if fallback and Path(fallback).is_dir():
+            return fallback
         raise BundleCorrupt(f"{key[:19]}… is missing from the blobs", tip="restore the blobs from a backup") from error
 
 

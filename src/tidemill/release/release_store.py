@@ -1,7 +1,7 @@
-"""Release store of a project: releases are created, numbered, promoted and rolled back, each step one ledger line.
+"""Release store of a project: releases are created, numbered, promoted and rolled back, each step one ledger entry.
 
-The ledger records which release is champion; `live.json` follows it. A process that dies between the two leaves a
-pointer that is one promotion behind, which `recover` updates.
+The ledger records which release is champion, then `live.json` is updated. A crash between the two leaves a pointer that
+is one promotion behind, which `recover` updates.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ class Releases:
         self._ledger = ledger
         self._root = serving_root
         self._clock = clock
-        #: Model -> the number of the last ledger line read of it, and its releases up to there.
+        #: Model -> the number of its last ledger entry that was read, and its releases up to that entry.
         self._known: dict[str, tuple[int, list[Release]]] = {}
 
     # ---- bundles
 
     def keep(self, folder: Path) -> str:
-        """Seal a finished folder, move it into the blob store, and return its name; the folder itself is gone then."""
+        """Seal a finished folder, move it into the blob store, and return its name; `folder` no longer exists then."""
         sha256 = seal_bundle(folder)
         self._blobs.put_folder(f"bundle:{sha256}", str(folder))
         failpoint("bundle.written")
         return sha256
 
     def drop(self, model: str, bundles: Sequence[str], why: str, lease: Lease | None = None) -> None:
-        """Remove stored bundles of a model: one ledger line that names them, then the files.
+        """Remove stored bundles of a model: write one ledger entry with their names, then remove the files.
 
         Their releases stay in the ledger and can no longer be served.
         """
@@ -108,7 +108,7 @@ class Releases:
             ) from error
 
     def verify(self, release: Release, *, deep: bool = True) -> None:
-        """Pass if bundle and rule modules match the release; else `BundleCorrupt` or `BundleRefused`."""
+        """Check that bundle and rule modules match the release; raises `BundleCorrupt` or `BundleRefused`."""
         verify_bundle(self.bundle(release.bundle), release.bundle, deep=deep)
         modules = self.modules(release)
         if modules is not None:
@@ -135,14 +135,13 @@ class Releases:
     ) -> Release:
         """Create the next release of `model` from a finished folder, or from the name of a stored bundle.
 
-        `facts` names the feature views and columns that the rules read, `data` the table versions that the bundle was
-        trained on (by default the card's), `modules` the source of the project's functions by path, `signature` the
-        fields of a tabular model. If an equal release exists, it is returned: a rerun creates no second release, and
-        new rules on the same bundle cost one ledger line. `CardIncomplete` unless the card names who is served and who
-        could be harmed.
+        `facts`: feature views and columns that the rules read; `data`: table versions that the bundle was trained on
+        (by default the card's); `modules`: source of the project's functions by path; `signature`: fields of a tabular
+        model. If an equal release exists, it is returned: a rerun creates no second release, and new rules on the same
+        bundle cost one ledger entry. `CardIncomplete` unless the card states who is served and who could be harmed.
         """
         _refuse_incomplete(card)
-        if parse_ref(f"{model}@0", "release").name != model:  # it becomes the name of folders
+        if parse_ref(f"{model}@0", "release").name != model:  # folders are named after it
             raise UsageError(f"{model!r} is not a valid model name", tip="use letters, digits and _, for example churn")
         sha256 = self.keep(bundle) if isinstance(bundle, Path) else bundle
         stored, hashes = self._keep_modules(modules or {})
@@ -188,12 +187,14 @@ class Releases:
     def _same(self, draft: Release, fingerprint: str) -> Release | None:
         """The first release that equals `draft`.
 
-        A fingerprint of an older version covers fewer fields, so where no line has this one, the records are compared.
+        A fingerprint of an older version covers fewer fields, so where no entry has this one, the records are compared.
         """
         about, find = f"model:{draft.model}", self._ledger.find
-        lines = find("release", about=about, fingerprint=fingerprint) or find("release", about=about)
-        releases = (_from_line(line.details) for line in lines)
-        return next((made for made in releases if msgspec.structs.replace(made, number=0, created_at=0) == draft), None)
+        entries = find("release", about=about, fingerprint=fingerprint) or find("release", about=about)
+        releases = (_from_line(entry.details) for entry in entries)
+        return next(
+            (release for release in releases if msgspec.structs.replace(release, number=0, created_at=0) == draft), None
+        )
 
     def _keep_modules(self, modules: Mapping[str, bytes]) -> tuple[str, dict[str, str]]:
         if not modules:
@@ -259,9 +260,9 @@ class Releases:
         return self.get(history[-1].release) if history else None
 
     def promote(self, ref: str, lease: Lease | None = None) -> Release:
-        """Make a release champion: verify its bundle byte by byte, write one ledger line, then update the pointer.
+        """Make a release champion: verify its bundle byte by byte, write one ledger entry, then update the pointer.
 
-        Promoting the champion again writes no line, but corrects its pointer if needed.
+        Promoting the champion again writes no entry, but corrects its pointer if needed.
         """
         release = self.get(ref)
         return self._make_live(release, "promote", lease)
@@ -300,7 +301,7 @@ class Releases:
         return release
 
     def _point(self, release: Release) -> bool:
-        """Point to `release`; whether the pointer has changed."""
+        """Set the pointer to `release`; returns whether it has changed."""
         wanted = deploy(Arm(release=release))
         try:
             correct = wanted.says_the_same(read_deployment(self._root, release.model))
@@ -311,10 +312,10 @@ class Releases:
         return not correct
 
     def recover(self, models: Sequence[str] | None = None) -> list[str]:
-        """Set every pointer to the ledger's champion, after a crash, a restore or a move; returns what was done.
+        """Set every pointer to the ledger's champion, after a crash, a restore or a move; returns a note per change.
 
-        `models` are those whose leases the caller holds; by default all. None of them may be promoted meanwhile.
-        A champion whose bundle fails verification is left unchanged and named: the last good release stays live.
+        `models` are those whose leases the caller holds; by default all. None of them may be promoted at the same time.
+        Where a champion's bundle fails verification, the pointer stays, so the last valid release stays live.
         """
         notes = []
         for model in self.models() if models is None else models:
@@ -352,7 +353,7 @@ def _refuse_incomplete(card: Card) -> None:
 
 
 def _refuse_unreadable(release: Release) -> None:
-    # JSON has no infinities and NaN: what cannot be read back must not get into the ledger.
+    # JSON has no infinities and NaN: a release that cannot be read back must not enter the ledger.
     try:
         _from_line({"release": release.json()})
     except msgspec.ValidationError as error:

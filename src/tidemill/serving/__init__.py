@@ -1,7 +1,7 @@
 """How are predictions served? HTTP, hot swap, fallback and kill switch, over one predictor for HTTP, batch and Python.
 
 Upstream: `release` (what is live), `models` (predictions) and `features` (online features). Downstream: `feedback`
-keeps the prediction log. The server never reads the ledger: pointers, switches and its clock are files.
+stores the prediction log. The server never reads the ledger: pointers, switches and its clock are files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sources of rows: files in common formats, events posted to the server, and a simulated shop with known truth.
 
 A source returns accepted and refused rows, typed by the stream's contract, with permanent row ids, each belonging to
-exactly one day. It stores nothing itself: its state is returned to the caller, who passes it to the next read. The port
+exactly one day. It stores nothing itself: the caller keeps the returned state and passes it to the next read. The port
 is `tidemill.core.ports.Source`, and its records are in `tidemill.core.source_read`.
 """
 

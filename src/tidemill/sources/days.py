@@ -1,4 +1,4 @@
-"""Days as half-open intervals in the stream's own zone, so that every instant belongs to exactly one day."""
+"""Days as half-open intervals in the stream's time zone, so that every instant belongs to exactly one day."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tidemill.core.clock import to_micros
 def day_bounds(day: date, zone: str = "UTC") -> tuple[int, int]:
     """The first microsecond of `day` in `zone` and the first after it: `low <= t < high`.
 
-    A day with a change of clocks has 23 or 25 hours.
+    A day with a daylight saving change has 23 or 25 hours.
 
     >>> low, high = day_bounds(date(2024, 3, 31), "Europe/Berlin")
     >>> (high - low) // 3_600_000_000

@@ -1,4 +1,4 @@
-"""Posted events as a source: the segments that the server writes, read like files that grow.
+"""Posted events as a source: the event log to which the server appends, read from where the last run ended.
 
 They contain surrogates and sealed identities. Reading unseals them in memory, so that ingestion computes the same
 surrogates and stores the same vault entries as for any other source: no other code needs a special case.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,142 +16,118 @@ import pyarrow as pa
 
 from tidemill.core.contract.contract import Contract
 from tidemill.core.empty_tables import empty_table
-from tidemill.core.errors import NoSuchSubject, SealBroken, SegmentDamaged, SourceDamaged, SourceError
+from tidemill.core.errors import NoSuchSubject, SealBroken, SourceDamaged, SourceError
 from tidemill.core.kinds import KINDS
+from tidemill.core.ports import EventBatch, EventLog, LoggedEvent
 from tidemill.core.records.posted_event import PostedEvent, decode_event, opened_event
 from tidemill.core.row_ids import POSTED_NUMBERS, row_id
 from tidemill.core.source_read import RAW_LIMIT, REFUSED, ReadRequest, ReadStats, SourceRead, SourceState, good_schema
-from tidemill.core.storage.segments import read_frames, segment_files
 from tidemill.sources.days import day_of
 from tidemill.sources.files.file_state import FORMAT, FileSourceState, FileState, file_source_state
 
-#: The name of the state: the segments that were read.
+#: The name of the state: how far each partition of the log was read.
 KIND = "events"
+#: Events that are read from the log at once.
+_BATCH = 10_000
 
-#: In place of a row that nobody can read any more.
+#: Marks a row that can no longer be decrypted.
 _FORGOTTEN = "the key of a person in it was destroyed"
 
 
 class EventSource:
-    """The events posted to one stream; `folder` is its folder of segments, `unseal` undoes what the server sealed."""
+    """The events posted to one stream of `log`; `unseal` decrypts what the server encrypted."""
 
     kind = KIND
 
-    def __init__(self, folder: Path, contract: Contract, *, unseal: Callable[[bytes], bytes]) -> None:
-        self._folder = folder
+    def __init__(self, log: EventLog, stream: str, contract: Contract, *, unseal: Callable[[bytes], bytes]) -> None:
+        self._log = log
+        self._stream = stream
         self._contract = contract
         self._unseal = unseal
 
     def read(self, request: ReadRequest) -> SourceRead:
-        """See `Source.read`. Raises `SourceDamaged` for a segment that does not match its checksums."""
-        after = request.after
+        """See `Source.read`. Raises `SourceDamaged` for a partition that does not match its checksums."""
         if request.nothing_due:
             return SourceRead.empty(self._contract, request.state or SourceState.from_entries(KIND, FORMAT, {}))
-        known_before = FileSourceState.from_source_state(request.state, POSTED_NUMBERS)
-        due = _DueRows(request.until, after, known_before.taken)
-        reading = _SegmentReader(self._contract, self._unseal, request.zone, due)
-        files = {file.path: file for file in known_before.files}
-        next_number = max(known_before.taken, default=POSTED_NUMBERS.start - 1) + 1
-        wounds: list[SourceError] = []
-        for path in segment_files(self._folder) if self._folder.is_dir() else ():
-            known = files.get(path.name)
-            if known is not None and _is_done(path, known, after):
-                reading.skipped += 1
-                continue
-            number = known.number if known is not None else next_number
-            next_number = max(next_number, number + 1)
-            try:
-                files[path.name] = reading.file(path, number)
-            except SegmentDamaged as error:
-                wound = SourceDamaged(f"{path.name}: {error.message}", tip="restore it from a backup")
+        before = FileSourceState.from_source_state(request.state, POSTED_NUMBERS)
+        reading = _EventReader(self._contract, self._unseal, request, before)
+        positions: Mapping[str, str] = reading.positions.copy()
+        damaged: dict[str, SourceError] = {}
+        while True:
+            batch = self._log.read(self._stream, positions, _BATCH)
+            for partition, reason in batch.damaged.items():
+                damaged[partition] = SourceDamaged(f"{partition}: {reason}", tip="restore it from a backup")
                 if request.damaged == "raise":
-                    raise wound from error
-                wounds.append(wound)
-        return reading.result(tuple(files.values()), known_before.taken, tuple(wounds))
+                    raise damaged[partition]
+            if not batch.events:
+                return reading.result(tuple(damaged.values()))
+            reading.add(batch)
+            positions = batch.positions
 
 
-def _is_done(path: Path, known: FileState, after: date | None) -> bool:
-    """Nothing in it is due, and nothing was added: it need not be opened."""
-    if known.size != path.stat().st_size:
-        return False
-    return known.last_day is None or (after is not None and known.last_day <= after)
+class _EventReader:
+    """Collects the due rows of the events of many batches."""
 
-
-class _DueRows:
-    """Which rows are due; see `Source.read`."""
-
-    def __init__(self, until: date | None, after: date | None, taken: Mapping[int, int]) -> None:
-        self._until, self._after, self._taken = until, after, taken
-
-    def rows(self, days: list[date | None], number: int) -> tuple[list[bool], int]:
-        """For each line of a file whether it is due, and how many come later."""
-        seen = self._taken.get(number, 0)
-        due, pending = [], 0
-        for line, day in enumerate(days, 1):
-            late = day is not None and self._until is not None and day > self._until
-            pending += late
-            new = line > seen or (day is not None and (self._after is None or day > self._after))
-            due.append(new and not late)
-        return due, pending
-
-
-class _SegmentReader:
-    """Collects rows of many segments."""
-
-    def __init__(self, contract: Contract, unseal: Callable[[bytes], bytes], zone: str, due: _DueRows) -> None:
-        self._contract, self._unseal, self._zone, self._due = contract, unseal, zone, due
+    def __init__(
+        self, contract: Contract, unseal: Callable[[bytes], bytes], request: ReadRequest, before: FileSourceState
+    ) -> None:
+        self._contract, self._unseal, self._request = contract, unseal, request
+        self._before = before.taken
+        self._taken = dict(before.taken)
+        self._numbers = {file.path: file.number for file in before.files}
+        #: Partition -> the position from which the next run reads: before its first event that is not due yet.
+        self.positions = {file.path: file.position for file in before.files if file.position}
+        self._waiting: set[str] = set()
         self._good: list[pa.Table] = []
         self._refused: list[dict[str, Any]] = []
-        self._taken: dict[int, int] = {}
-        self._forgotten = 0
-        self._bytes = self._lines = self._files = self._pending = 0
-        self.skipped = 0
+        self._forgotten = self._bytes = self._lines = self._pending = 0
 
-    def file(self, path: Path, number: int) -> FileState:
-        """Take what is due of one segment, and say how far it was read."""
-        stat = path.stat()
-        frames = list(read_frames(path))
-        found = [self._row(frame.payload) for frame in frames]
-        time = self._contract.event_time
-        times = [None if isinstance(row, str) else row[time] for row in found]
-        days: list[date | None] = day_of(_instants(times), self._zone).to_list()
-        due, pending = self._due.rows(days, number)
-        self._take(path, number, [frame.payload for frame in frames], found, days, due)
-        self._taken[number] = len(frames)
-        self._bytes += stat.st_size
-        self._lines += len(frames)
-        self._files += 1
-        self._pending += pending
-        return FileState(
-            number=number,
-            path=path.name,
-            size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
-            lines=len(frames),
-            prefix_sha256="",
-            content_bytes=frames[-1].end if frames else 0,
-            last_day=max((day for day in days if day is not None), default=None),
-            columns=tuple(self._contract.names),
-        )
+    def add(self, batch: EventBatch) -> None:
+        """Take what is due of a batch."""
+        partitions: dict[str, list[LoggedEvent]] = {}
+        for event in batch.events:
+            partitions.setdefault(event.partition, []).append(event)
+        for partition, events in partitions.items():
+            if self._take(partition, events):
+                self._waiting.add(partition)
+            if partition not in self._waiting:
+                self.positions[partition] = batch.positions[partition]
 
-    def _take(
-        self, path: Path, number: int, payloads: list[bytes], found: list[Any], days: list[date | None], due: list[bool]
-    ) -> None:
+    def _take(self, partition: str, events: list[LoggedEvent]) -> int:
+        """Take the due events of one partition, and return how many are due later."""
+        number = self._numbers.setdefault(partition, max([*self._taken, POSTED_NUMBERS.start - 1]) + 1)
+        found = [self._row(event.payload) for event in events]
+        times = [None if isinstance(row, str) else row[self._contract.event_time] for row in found]
+        days: list[date | None] = day_of(_instants(times), self._request.zone).to_list()
+        seen, until, after = self._before.get(number, 0), self._request.until, self._request.after
+        pending = 0
         good: dict[str, list[Any]] = {name: [] for name in [*self._contract.names, "_row", "_day"]}
-        for line, (row, day, is_due) in enumerate(zip(found, days, due, strict=True), 1):
-            if not is_due:
-                continue
-            at = row_id(number, line)
-            if row is _FORGOTTEN:
-                self._forgotten += 1
-                continue
-            if isinstance(row, str):
-                self._refused.append(_refused(at, path, line, row, payloads[line - 1]))
-                continue
+        for event, row, day in zip(events, found, days, strict=True):
+            if day is not None and until is not None and day > until:
+                pending += 1
+            elif event.number > seen or (day is not None and (after is None or day > after)):
+                self._add(good, row_id(number, event.number), event, row, day)
+        self._good.append(self._table(good))
+        self._taken[number] = max(self._taken.get(number, 0), events[-1].number)
+        self._bytes += sum(len(event.payload) for event in events)
+        self._lines += len(events)
+        self._pending += pending
+        return pending
+
+    def _add(
+        self, good: dict[str, list[Any]], at: int, event: LoggedEvent, row: dict[str, Any] | str, day: date | None
+    ) -> None:
+        if row is _FORGOTTEN:
+            self._forgotten += 1
+        elif isinstance(row, str):
+            self._refused.append(_refused(at, event, row))
+        else:
             for name in self._contract.names:
                 good[name].append(row[name])
             good["_row"].append(at)
             good["_day"].append(day)
+
+    def _table(self, good: dict[str, list[Any]]) -> pa.Table:
         schema = good_schema(self._contract)
         columns = [
             pa.array(good[field.name], pa.int64()).cast(field.type)
@@ -160,10 +135,10 @@ class _SegmentReader:
             else pa.array(good[field.name], field.type)
             for field in schema
         ]
-        self._good.append(pa.Table.from_arrays(columns, schema=schema))
+        return pa.Table.from_arrays(columns, schema=schema)
 
     def _row(self, payload: bytes) -> dict[str, Any] | str:
-        """The contract's columns with raw identifiers, or why the row does not fit the contract any more."""
+        """The contract's columns with raw identifiers, or the reason why the row does not fit the contract."""
         try:
             event = decode_event(payload)
             return self._fitted(event)
@@ -193,25 +168,25 @@ class _SegmentReader:
             row[column.name] = value
         return row
 
-    def result(
-        self, files: tuple[FileState, ...], taken_before: Mapping[int, int], damaged: tuple[SourceError, ...]
-    ) -> SourceRead:
-        """All that was found, and the state after it."""
-        stats = ReadStats(
-            bytes=self._bytes,
-            content_bytes=self._bytes,
-            lines=self._lines,
-            files_read=self._files,
-            files_skipped=self.skipped,
-            pending=self._pending,
-        )
+    def result(self, damaged: tuple[SourceError, ...]) -> SourceRead:
+        """All rows that are due, and the state after them."""
         good = self._good or [empty_table(good_schema(self._contract))]
+        partitions = [
+            FileState(number=number, path=partition, position=self.positions.get(partition, ""))
+            for partition, number in self._numbers.items()
+        ]
         return SourceRead(
             good=pa.concat_tables(good).combine_chunks(),
             refused=pa.Table.from_pylist(self._refused, REFUSED) if self._refused else empty_table(REFUSED),
-            state=file_source_state(KIND, files, {**taken_before, **self._taken}),
-            names={file.number: file.path for file in files},
-            stats=stats,
+            state=file_source_state(KIND, partitions, self._taken),
+            names={number: partition for partition, number in self._numbers.items()},
+            stats=ReadStats(
+                bytes=self._bytes,
+                content_bytes=self._bytes,
+                lines=self._lines,
+                files_read=len(self._numbers),
+                pending=self._pending,
+            ),
             damaged=damaged,
             notes=self._notes(),
         )
@@ -236,8 +211,8 @@ def _instants(times: Sequence[int | None]) -> pl.Series:
     return pl.Series(times, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
 
 
-def _refused(at: int, path: Path, line: int, why: str, payload: bytes) -> dict[str, Any]:
+def _refused(at: int, event: LoggedEvent, why: str) -> dict[str, Any]:
     return {
-        "_row": at, "_day": None, "file": path.name, "line": line, "column": None, "reason": why,
-        "raw": payload[:RAW_LIMIT],
+        "_row": at, "_day": None, "file": event.partition, "line": event.number, "column": None, "reason": why,
+        "raw": event.payload[:RAW_LIMIT],
     }  # fmt: skip

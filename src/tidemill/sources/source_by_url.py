@@ -11,9 +11,9 @@ from tidemill.core.ports import Source
 
 
 def open_source(url: str, contract: Contract, base: Path) -> Source:
-    """The source behind `url`, chosen by what stands before its colon; nothing is read yet.
+    """The source for `url`, chosen by its scheme; nothing is read yet.
 
-    Raises `SettingError` where no source of that name is installed.
+    Raises `SettingError` where no source for that scheme is installed.
     """
     scheme = url.partition(":")[0]
     found = entry_points("tidemill.sources")

@@ -1,7 +1,7 @@
 """Testing: contract suites for back-ends, and a check that a project's graph runs, for use in other test suites.
 
-A contract suite is a class of tests with one method to override, which opens the back-end; a third party's back-end
-runs the same suite as the built-in ones. Upstream is every room; nothing imports this one.
+A contract suite is a class of tests with one method to override, which opens the back-end. Third-party back-ends run
+the same suites as the built-in ones. This package may import every other one; none imports it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tidemill.testing.source import SourceSuite as SourceSuite
     from tidemill.testing.tables import TablesSuite as TablesSuite
     from tidemill.testing.vault_store import VaultStoreSuite as VaultStoreSuite
+    from tidemill.testing.vector_search import SearchSuite as SearchSuite
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -34,6 +35,7 @@ else:
             "ledger_store": "LedgerStoreSuite",
             "objects": "ObjectsSuite",
             "project": "check_project",
+            "vector_search": "SearchSuite",
             "source": "SourceSuite",
             "tables": "TablesSuite",
             "vault_store": "VaultStoreSuite",

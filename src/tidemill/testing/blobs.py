@@ -11,7 +11,7 @@ from tidemill.core.ports import Blobs
 
 
 def finished(folder: Path, **files: str) -> str:
-    """A folder with some files and one below another, ready to be stored."""
+    """A complete folder with some files, one of them in a subfolder, to be stored."""
     (folder / "below").mkdir(parents=True)
     (folder / "below" / "empty").write_bytes(b"")
     for name, text in files.items():
@@ -20,7 +20,7 @@ def finished(folder: Path, **files: str) -> str:
 
 
 class BlobsSuite:
-    """Each promise of the port, once."""
+    """One test per guarantee of the port."""
 
     def make(self, root: Path) -> Blobs:
         """A store under `root`."""

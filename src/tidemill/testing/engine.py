@@ -1,4 +1,4 @@
-"""Contract suite of `Engine` back-ends: the same function returns the same rows. Override `engine`."""
+"""Contract suite of `Engine` back-ends: the same function returns the same rows on each. Override `engine`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCHEMA = pa.schema(
 
 
 def at(second: int) -> datetime:
-    """An instant that is not a whole millisecond, close to a midnight that is another day elsewhere."""
+    """A time with microseconds, just after midnight UTC, so that it is another day in other time zones."""
     return datetime(2020, 1, 1, 0, 0, second, 123_457, UTC)
 
 
@@ -54,7 +54,7 @@ def ratings() -> pa.Table:
 
 
 class EngineSuite:
-    """Each promise of the port, and each expression that trips an engine, once."""
+    """One test per guarantee of the port, and per expression on which engines have differed."""
 
     @pytest.fixture
     def engine(self) -> Engine:
@@ -62,7 +62,7 @@ class EngineSuite:
         raise NotImplementedError
 
     def rows(self, engine: Engine, frame: nw.LazyFrame[Any], by: str = "_row") -> list[dict[str, Any]]:
-        """The rows in one order, without an engine's own idea of it."""
+        """The rows sorted by `by`, because engines return them in different orders."""
         found: list[dict[str, Any]] = engine.collect(frame).sort_by(by).to_pylist()
         return found
 
@@ -113,8 +113,8 @@ class EngineSuite:
         frame = engine.frame(ratings()).group_by("who").agg(n=nw.len(), mean=nw.col("stars").mean())
         found = engine.collect(frame)
         assert (str(found.schema.field("n").type), str(found.schema.field("mean").type)) == ("int64", "double")
-        told = {row["who"]: (row["n"], row["mean"]) for row in found.to_pylist()}
-        assert told == {"ann": (3, pytest.approx(7 / 3)), "bob": (1, None), None: (1, 5.0)}
+        by_person = {row["who"]: (row["n"], row["mean"]) for row in found.to_pylist()}
+        assert by_person == {"ann": (3, pytest.approx(7 / 3)), "bob": (1, None), None: (1, 5.0)}
 
     def test_joins_on_keys_keep_and_drop(self, engine: Engine) -> None:
         keys = engine.frame(pa.table({"who": ["ann", "eve"]}))

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,16 +21,16 @@ from tidemill.core.ports import EventLog, LoggedEvent
 
 
 class EventLogSuite:
-    """Each promise of the port, once."""
+    """One test per guarantee of the port."""
 
     def make(self, root: Path) -> EventLog:
-        """A log under `root`; made there again, from any process, it is the same log."""
+        """A log under `root`. Calls with the same root, from any process, give the same log."""
         raise NotImplementedError
 
     def test_nothing_is_there_at_first(self, tmp_path: Path) -> None:
         found = self.make(tmp_path).read("reviews")
         assert found.events == ()
-        assert self.make(tmp_path).read("reviews", found.position).events == ()
+        assert self.make(tmp_path).read("reviews", found.positions).events == ()
 
     def test_events_come_back_exactly_and_in_order(self, tmp_path: Path) -> None:
         payloads = [b"one", bytes(range(256)), b"\0" * 40, os.urandom(100_000)]
@@ -51,19 +51,20 @@ class EventLogSuite:
 
     @pytest.mark.parametrize("limit", [1, 3, 7, 100])
     def test_a_reader_goes_on_from_a_position(self, tmp_path: Path, limit: int) -> None:
-        """Read in steps while two writers write by turns: nothing is missed, and nothing comes twice."""
-        log, position, found = self.make(tmp_path), "", list[LoggedEvent]()
+        """Read in steps while two writers write alternately: every event is read exactly once."""
+        log, found = self.make(tmp_path), list[LoggedEvent]()
+        positions: Mapping[str, str] = {}
         writers = [log.writer("reviews"), log.writer("reviews")]
         for turn in range(10):
             for number, writer in enumerate(writers):
                 writer.write(b"%d-%d" % (number, turn))
             if turn == 5:
                 writers[0].close()
-            batch = log.read("reviews", position, limit)
+            batch = log.read("reviews", positions, limit)
             assert len(batch.events) <= limit
-            found, position = [*found, *batch.events], batch.position
-        while (batch := self.make(tmp_path).read("reviews", position, limit)).events:
-            found, position = [*found, *batch.events], batch.position
+            found, positions = [*found, *batch.events], batch.positions
+        while (batch := self.make(tmp_path).read("reviews", positions, limit)).events:
+            found, positions = [*found, *batch.events], batch.positions
         assert len(found) == 20
         for number in range(2):  # each writer's order is kept
             mine = [event.payload for event in found if event.payload.startswith(b"%d-" % number)]
@@ -76,7 +77,7 @@ class EventLogSuite:
         first = log.read("reviews", limit=1)
         writer.write(b"c")
         log.writer("reviews").write(b"d")
-        stepwise = [*first.events, *log.read("reviews", first.position).events]
+        stepwise = [*first.events, *log.read("reviews", first.positions).events]
         names = {(event.partition, event.number): event.payload for event in stepwise}
         assert len(names) == 4 and min(number for _, number in names) == 1
         assert {(event.partition, event.number): event.payload for event in log.read("reviews").events} == names
@@ -103,7 +104,7 @@ class EventLogSuite:
 
     @pytest.mark.parametrize("durable", [True, False], ids=["append", "write"])
     def test_nothing_that_was_acknowledged_is_lost_with_its_writers(self, tmp_path: Path, durable: bool) -> None:
-        """Two writers are killed at some moment: what each was told is there, in order, and no event is torn."""
+        """Kill two writers at an arbitrary moment: acknowledged events are stored in order, and no event is torn."""
         context = multiprocessing.get_context("spawn")
         children = [
             context.Process(target=_write_until_killed, args=(self.make, tmp_path, name, durable)) for name in "ab"

@@ -1,8 +1,9 @@
 """Contract suite of `Latest` back-ends, one test per guarantee; `latest_machine` tests any order of operations.
 
-class TestMine(LatestSuite):
-def make(self, root):
-return MyLatest(f"mine://{root}")
+For example:
+    class TestMine(LatestSuite):
+        def make(self, root):
+            return MyLatest(f"mine://{root}")
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _SCHEMA = pa.schema([("k", pa.string()), ("n", pa.int64()), ("s", pa.string()), 
 
 
 def rows(*found: tuple[str, int | None, str | None, list[int] | None]) -> pa.Table:
-    """Rows of a small view: a key, a number, a text and a list."""
+    """Rows of a small view with a key, an integer, a text and a list."""
     columns = list(zip(*found, strict=True)) if found else [()] * 4
     return pa.table(
         [pa.array(column, kind) for column, kind in zip(columns, _SCHEMA.types, strict=True)], schema=_SCHEMA
@@ -32,7 +33,7 @@ def rows(*found: tuple[str, int | None, str | None, list[int] | None]) -> pa.Tab
 
 
 class LatestSuite:
-    """Each promise of the port, once. Override `make`; called twice with one root it gives two views of one store."""
+    """One test per guarantee of the port. Override `make`; two calls with the same root must open the same store."""
 
     def make(self, root: Path) -> LatestWriter:
         """A store under `root`."""
@@ -119,7 +120,7 @@ class LatestSuite:
     def test_a_clock_that_went_back_does_not_let_a_row_go_early(self, tmp_path: Path) -> None:
         latest = self.make(tmp_path)
         latest.put("v", "a", {"n": 1}, at=100)
-        latest.put("v", "a", {"n": 2}, at=50)  # holds what was known at 100 too
+        latest.put("v", "a", {"n": 2}, at=50)  # includes what was known at 100
         latest.drop_covered("v", 80)
         assert latest.get("v", "a") == {"n": 2}
 
@@ -155,9 +156,9 @@ class LatestSuite:
         latest.write("v", "k", rows(*((key, number, key, [number]) for number, key in enumerate(keys))), "one")
         latest.put("v", "k005", {"n": -5, "s": "fresh", "l": []}, at=1)
         latest.put("v", "new", {"n": -1}, at=1)
-        for asked in (["k200", "none", "k005", "new", "k200"], [*reversed(keys), "none", "new"]):
-            found, present = latest.take("v", asked, ["n", "s"])
-            alone = [latest.get("v", key) for key in asked]
+        for requested in (["k200", "none", "k005", "new", "k200"], [*reversed(keys), "none", "new"]):
+            found, present = latest.take("v", requested, ["n", "s"])
+            alone = [latest.get("v", key) for key in requested]
             assert found["n"].to_pylist() == [row and row["n"] for row in alone]
             assert found["s"].to_pylist() == [row and row.get("s") for row in alone]
             assert present.tolist() == [row is not None for row in alone]
@@ -175,7 +176,7 @@ class LatestSuite:
         assert latest.get_many([]) == []
 
     def test_many_rows_are_of_one_instant(self, tmp_path: Path) -> None:
-        """A row that goes from what was put to the snapshot that covers it is never in neither."""
+        """While a row moves from the fresh rows to the snapshot that covers it, every read finds it."""
         writer, reader = self.make(tmp_path), self.make(tmp_path)
         writer.write("v", "k", rows(), "0")
         writer.put("w", "a", {"n": 0}, at=0)
@@ -291,7 +292,7 @@ class LatestSuite:
             assert [latest.keys(view) for view in ("v", "w", "x")] == [["b", "c"], [], []]
             assert (latest.version("v"), latest.version("w")) == ("one", "one")
             assert (latest.get("v", "b"), latest.get("v", "c")) == ({"n": 1, "s": "y", "l": []}, {"n": 3})
-        for view, mark in marks.items():  # who follows a view learns of it
+        for view, mark in marks.items():  # readers that follow a view are notified
             _, keys = reader.changed(view, mark)
             assert keys is None or "a" in keys
         assert writer.forget(["a"]) == 0
@@ -301,14 +302,14 @@ class LatestSuite:
         latest, other = self.make(tmp_path), self.make(tmp_path)
         gone, stays = "GONEGONEGONE", "STAYSSTAYSSTAYS"
         marked = [(f"{key}{number}", number, f"row of {key}", [7]) for key in (gone, stays) for number in range(200)]
-        for turn in range(3):  # older snapshots and older fresh rows leave their bytes behind too
+        for turn in range(3):  # older snapshots and older fresh rows leave bytes, too
             latest.write("v", "k", rows(*marked), str(turn))
             for key, number, text, _ in marked:
                 latest.put("v", key, {"n": number, "s": f"fresh {text}"}, at=turn)
                 latest.put("w", key, {"n": number, "s": f"fresh {text}"}, at=turn)
             latest.drop_covered("w", turn + 1)
         assert other.get("v", f"{gone}1")
-        assert _files_with(tmp_path, gone) or not _files_with(tmp_path, stays)  # not under this folder at all
+        assert _files_with(tmp_path, gone) or not _files_with(tmp_path, stays)  # the store is outside of this folder
         assert latest.forget([f"{gone}{number}" for number in range(200)]) == 200
         assert not _files_with(tmp_path, gone)
         assert other.get("v", f"{gone}1") is None
@@ -319,5 +320,5 @@ class LatestSuite:
 
 
 def _files_with(root: Path, text: str) -> list[str]:
-    """Files below `root` that hold the bytes of a text."""
+    """Files below `root` that contain the bytes of a text."""
     return [str(file) for file in root.rglob("*") if file.is_file() and text.encode() in file.read_bytes()]

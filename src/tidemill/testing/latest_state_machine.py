@@ -1,6 +1,6 @@
 """State machine test of `Latest` back-ends: operations in any order, compared with a dict after each.
 
-TestMineInAnyOrder = latest_machine(lambda root: MyLatest(f"mine://{root}")).TestCase
+Example: `TestMineInAnyOrder = latest_machine(lambda root: MyLatest(f"mine://{root}")).TestCase`
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _ROW = st.fixed_dictionaries(
 
 
 def latest_machine(make: Callable[[Path], LatestWriter]) -> type[RuleBasedStateMachine]:
-    """A state machine that does anything in any order and compares the store with a dict after each act.
+    """A Hypothesis state machine: runs operations in any order and compares the store with a dict after each.
 
-    Its stores lie in memory where the machine offers that: no promise here is about a power cut.
-    Besides, a follower keeps its own copy, reading only the keys that `changed` names: it must never be wrong.
+    Its stores are in memory (tmpfs) if available, since power cuts are not tested here. In addition, a follower keeps
+    its own copy by reading only the keys that `changed` returns, which must always equal the dict.
     """
 
     class Machine(RuleBasedStateMachine):
@@ -55,8 +55,8 @@ def latest_machine(make: Callable[[Path], LatestWriter]) -> type[RuleBasedStateM
         @rule(some=st.dictionaries(_KEYS, _ROW), covers=st.none() | _AT)
         def write(self, some: dict[str, Row], covers: int | None) -> None:
             self.version = f"{self.version}+"
-            made = rows(*((key, row["n"], row["s"], row["l"]) for key, row in some.items()))
-            self.writer.write("v", "k", made, self.version, covers)
+            table = rows(*((key, row["n"], row["s"], row["l"]) for key, row in some.items()))
+            self.writer.write("v", "k", table, self.version, covers)
             self.snapshot = dict(some)
             self._drop(-1 if covers is None else covers)
 
@@ -100,18 +100,18 @@ def latest_machine(make: Callable[[Path], LatestWriter]) -> type[RuleBasedStateM
         @invariant()
         def reads_are_right(self) -> None:
             now = self._now()
-            asked = ["d", "none", "a", "b", "c"]
-            found, present = self.reader.take("v", asked, ["n", "s", "l"])
+            keys = ["d", "none", "a", "b", "c"]
+            found, present = self.reader.take("v", keys, ["n", "s", "l"])
             assert self.reader.keys("v") == sorted(now)
-            assert [self.reader.get("v", key) for key in asked] == [now.get(key) for key in asked]
-            assert self.reader.get_many([("v", key) for key in asked]) == [now.get(key) for key in asked]
+            assert [self.reader.get("v", key) for key in keys] == [now.get(key) for key in keys]
+            assert self.reader.get_many([("v", key) for key in keys]) == [now.get(key) for key in keys]
             mark = self.reader.marks(["v"])[0]
             assert mark == self.reader.changed("v", self.mark)[0]
-            assert mark > self.seen[0] or (mark, now) == self.seen  # what changed has another mark
+            assert mark > self.seen[0] or (mark, now) == self.seen  # every change increases the mark
             self.seen = mark, now
-            assert present.tolist() == [key in now for key in asked]
+            assert present.tolist() == [key in now for key in keys]
             assert [row for row, there in zip(found.to_pylist(), present, strict=True) if there] == [
-                now[key] for key in asked if key in now
+                now[key] for key in keys if key in now
             ]
             assert self.reader.version("v") == self.version
 

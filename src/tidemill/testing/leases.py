@@ -1,4 +1,4 @@
-"""Contract suite of `Leases` back-ends: one holder for each name, increasing numbers, release on death, fencing."""
+"""Contract suite of `Leases` back-ends: one holder per name, increasing numbers, release on death, fencing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ while done < int(act):
         time.sleep(0.002)
         continue
     with lease:
-        alone.touch(exist_ok=False)  # fails where another one is in here
+        alone.touch(exist_ok=False)  # fails if another process is in this section
         time.sleep(0.002)
         alone.unlink()
     done += 1
@@ -48,25 +48,25 @@ while done < int(act):
 
 
 class LeasesSuite:
-    """Subclass it, name the class `Test…`, and say by which URLs leases and their ledger are opened.
+    """Subclass it, name the class `Test…`, and set the URLs of the leases and their ledger.
 
-    Both are opened from the test's own folder, by the entry points that the URLs name, and in other processes too.
+    Both are opened from the test's folder through the entry points of the URLs, also in other processes.
     """
 
-    #: URL of the leases; `{place}` stands for the test's folder.
+    #: URL of the leases; `{place}` is replaced by the test's folder.
     url = ""
-    #: URL of the ledger that gives the numbers.
+    #: URL of the ledger that assigns the numbers.
     ledger = "./ledger.sqlite"
-    #: Seconds after which a lease is free whose holder was killed.
+    #: Seconds after which the lease of a killed holder is free.
     expiry_s = 5.0
 
     def lines(self, place: Path) -> LedgerStore:
-        """The ledger's store at `place`."""
+        """The ledger store at `place`."""
         store: LedgerStore = open_port("ledger", self.ledger.format(place=place), place)
         return store
 
     def open(self, place: Path) -> Leases:
-        """The leases at `place`; opened there again, from any process, they are the same."""
+        """The leases at `place`. Calls with the same place, from any process, give the same leases."""
         leases: Leases = open_port("leases", self.url.format(place=place), place, lines=self.lines(place))
         return leases
 
@@ -77,7 +77,7 @@ class LeasesSuite:
             first.beat()
         with self.open(tmp_path).take("lake") as second:
             assert second.number == 2
-        second.release()  # a second time is fine
+        second.release()  # release is idempotent
         with pytest.raises(RuntimeError), leases.take("lake"):
             raise RuntimeError
         leases.take("lake").release()
@@ -130,9 +130,9 @@ class LeasesSuite:
     def test_of_many_processes_one_holds_it(self, tmp_path: Path) -> None:
         self.open(tmp_path)
         both = [self._process(_COUNT, tmp_path, "8") for _ in range(2)]
-        said = [process.communicate(timeout=120) for process in both]
-        assert [process.returncode for process in both] == [0, 0], said
-        assert sorted(int(number) for out, _ in said for number in out.split()) == list(range(1, 17))
+        outputs = [process.communicate(timeout=120) for process in both]
+        assert [process.returncode for process in both] == [0, 0], outputs
+        assert sorted(int(number) for out, _ in outputs for number in out.split()) == list(range(1, 17))
 
     def test_the_death_of_its_holder_frees_it(self, tmp_path: Path) -> None:
         leases = self.open(tmp_path)
@@ -167,7 +167,7 @@ class LeasesSuite:
 
 @contextlib.contextmanager
 def _soon(leases: Leases, name: str, within_s: float = 60.0) -> Iterator[Lease]:
-    """Hold `name` once it is free."""
+    """Acquire `name` when it is free, or fail after `within_s` seconds."""
     end = time.monotonic() + within_s
     while True:
         try:

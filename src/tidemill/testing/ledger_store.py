@@ -17,7 +17,7 @@ class LedgerStoreSuite:
     """Subclass it, name the class `Test…`, and override `open`."""
 
     def open(self, place: Path) -> LedgerStore:
-        """A store that lives at `place`; opened there again, from any process, it is the same store."""
+        """A store at `place`. Calls with the same place, from any process, give the same store."""
         raise NotImplementedError
 
     def test_an_empty_store_has_no_lines(self, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ class LedgerStoreSuite:
 
     def test_lines_are_found_by_number_and_by_index(self, tmp_path: Path) -> None:
         store = self.open(tmp_path)
-        for number in range(1_200):  # more than any store reads at once
+        for number in range(1_200):  # more than a store reads per page
             store.append(line_after(act=f"act {number % 3}", about=f"about {number % 2}"))
         assert [line.seq for line in store.lines(1_197)] == [1_198, 1_199, 1_200]
         found = list(store.lines(where={"act": "act 0", "about": "about 1"}))
@@ -104,7 +104,7 @@ class LedgerStoreSuite:
 
 
 def line_after(act: str = "act", about: str = "") -> Callable[[StoredEntry | None], StoredEntry]:
-    """What `append` takes: makes a line whose hash names the one before it."""
+    """A `build` function for `append`: makes an entry whose hash is derived from the previous one's."""
 
     def build(last: StoredEntry | None) -> StoredEntry:
         seq = last.seq + 1 if last else 1

@@ -21,16 +21,16 @@ from tidemill.core.errors import NoSuchObject, TidemillError
 from tidemill.core.ports import Objects
 from tidemill.core.storage.object_names import LONGEST_NAME
 
-#: Large enough that a write takes some time, and that a process can be killed in the middle of it.
+#: Large enough that a process can be killed during a write.
 LARGE_BYTES = 4 * 1024 * 1024
 TOO_LONG = "a/" * (LONGEST_NAME // 2) + "a"
 
 
 class ObjectsSuite:
-    """Each promise of the port, once."""
+    """One test per guarantee of the port."""
 
     def make(self, root: Path) -> Objects:
-        """A store under `root`; made there again, from any process, it is the same store."""
+        """A store under `root`. Calls with the same root, from any process, give the same store."""
         raise NotImplementedError
 
     def test_nothing_is_there_at_first(self, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ class ObjectsSuite:
         assert sorted(seen) == names
 
     def test_a_killed_writer_leaves_whole_objects_or_none(self, tmp_path: Path) -> None:
-        """Killed in the middle of writing: what has a name is whole, and what was acknowledged is there."""
+        """Kill a writer during a write: every listed object is complete, and every acknowledged object is listed."""
         context = multiprocessing.get_context("spawn")
         for after_s in (0.0, 0.003, 0.011):
             child = context.Process(target=_store_until_killed, args=(self.make, tmp_path))

@@ -1,4 +1,4 @@
-"""Project check for a project's own tests: its graph can run."""
+"""Project check for a project's own tests: whether its graph can run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tidemill.loop.project.project import load_mill
 
 
 def check_project(project: Path, *, engine: str = "polars") -> ProjectGraph:
-    """Load a project's mill.py and check its graph: names, rings, columns, types, slates. No store is opened or made.
+    """Load a project's mill.py and check its graph: names, cycles, columns, types, slates. Opens no store.
 
-    Gives the checked graph, with the columns of every table in `schemas`. Raises what `tidemill plan` would show.
+    Returns the checked graph, with the columns of every table in `schemas`. Raises the errors of `tidemill plan`.
     """
     return ProjectGraph(load_mill(project), open_port("engine", engine, project), project)

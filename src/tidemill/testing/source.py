@@ -24,34 +24,34 @@ DAYS = 5
 
 
 class SourceSuite:
-    """Each promise of the port, once."""
+    """One test per guarantee of the port."""
 
     #: The day 0 of the tests, in UTC.
     first_day = date(2026, 3, 1)
-    #: Rows arrive by themselves when their day is asked for, and `deliver` does nothing.
+    #: Whether the source generates the rows of a requested day itself, so that `deliver` does nothing.
     delivers_itself = False
 
     @property
     def contract(self) -> Contract:
-        """The contract that the source is made with."""
+        """The contract with which `make` constructs the source."""
         raise NotImplementedError
 
     def make(self, root: Path) -> Source:
-        """A source that reads what was delivered below `root`; made again, it is the same source."""
+        """A source that reads what was delivered below `root`. Repeated calls give the same source."""
         raise NotImplementedError
 
     def deliver(self, root: Path, day: int) -> None:
-        """Put below `root` what arrives on a day, after all that arrived before."""
+        """Write below `root` what arrives on a day; called for the days in order."""
         raise NotImplementedError
 
     def day(self, number: int) -> date:
-        """The date of a day of the tests."""
+        """The date of a test day."""
         return self.first_day + timedelta(days=number)
 
     def read(
         self, root: Path, until: int | None, after: int | None = None, state: SourceState | None = None
     ) -> SourceRead:
-        """One read by a source that is made for it, as each run makes its own."""
+        """One read by a new source, because each run constructs its own."""
         days = [None if number is None else self.day(number) for number in (until, after)]
         return self.make(root).read(ReadRequest(until=days[0], after=days[1], state=state))
 
@@ -148,6 +148,6 @@ class SourceSuite:
 
 
 def row_ids(read: SourceRead) -> list[int]:
-    """The row ids of a read's good rows, in their order."""
+    """The row ids of a read's valid rows, in their order."""
     ids: list[int] = read.good["_row"].to_pylist()
     return ids

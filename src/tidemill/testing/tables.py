@@ -27,7 +27,7 @@ SCHEMA = pa.schema(
 
 
 def some_rows(*numbers: int) -> pa.Table:
-    """Rows that differ by their number."""
+    """One row per number, with values derived from it."""
     return pa.table(
         {
             "who": [f"person {number}" for number in numbers],
@@ -41,7 +41,7 @@ def some_rows(*numbers: int) -> pa.Table:
 
 
 class TablesSuite:
-    """Each promise of the port, once. Where files are no local ones, override `content` and `damage` too."""
+    """One test per guarantee of the port. If files are not local, also override `content` and `damage`."""
 
     def make(self, root: Path) -> Tables:
         """Tables under `root`."""
@@ -52,11 +52,11 @@ class TablesSuite:
         return self.make(tmp_path / "lake")
 
     def content(self, tables: Tables, file: str) -> bytes:
-        """What a file of the table `t` holds, read past the back-end."""
+        """The content of a file of the table `t`, read without the back-end."""
         return Path(tables.locate("t", file)).read_bytes()
 
     def damage(self, tables: Tables, file: str, content: bytes | None) -> None:
-        """Overwrite a file of the table `t` past the back-end, or remove it."""
+        """Overwrite a file of the table `t` without the back-end, or delete it if `content` is `None`."""
         path = Path(tables.locate("t", file))
         if content is None:
             path.unlink()
@@ -64,7 +64,7 @@ class TablesSuite:
             path.write_bytes(content)
 
     def numbers(self, tables: Tables, version: int) -> list[int]:
-        """The `_row` of every row of a version, as its files have them."""
+        """The `_row` of every row of a version, read from its files, sorted."""
         files = tables.files("t", version)
         return sorted(row for file in files for row in tables.read("t", file, ["_row"])["_row"].to_pylist())
 
@@ -136,7 +136,7 @@ class TablesSuite:
         stamp = tables.stamp("t", one.path)
         assert stamp.size_bytes == one.size_bytes
         content = self.content(tables, one.path)
-        time.sleep(0.05)  # a file system may count in steps of some milliseconds
+        time.sleep(0.05)  # the resolution of a file system's times may be some milliseconds
         self.damage(tables, other.path, content)
         assert self.make(tmp_path / "lake").stamp("t", one.path) == tables.stamp("t", one.path) == stamp
         for changed in (bytes([content[0] ^ 1]) + content[1:], content[:-1], content + b"\0"):

@@ -15,7 +15,7 @@ class VaultStoreSuite:
     """Subclass it, name the class `Test…`, and override `open`."""
 
     def open(self, place: Path) -> VaultStore:
-        """A store that lives at `place`; opened there again, from any process, it is the same store."""
+        """A store at `place`. Calls with the same place, from any process, give the same store."""
         raise NotImplementedError
 
     def test_entries_come_back_as_they_went_in(self, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ class VaultStoreSuite:
         assert store.get("s1") == ("user_id", b"again", b"again")
 
     def test_no_file_holds_a_byte_of_a_forgotten_key(self, tmp_path: Path) -> None:
-        """Entries that came in any order and in many transactions: what splits and older logs hold counts too."""
+        """Entries inserted in random order and many transactions, so page splits and old log pages are covered too."""
         store, other = self.open(tmp_path), self.open(tmp_path)
         order = list(range(3_000))
         random.Random(1).shuffle(order)
@@ -65,7 +65,7 @@ class VaultStoreSuite:
             (store, other)[start % 600 == 0].put([entries[n] for n in order[start : start + 300]])
         gone = [entries[n] for n in order[::10]]
         stays = entries[order[1]]
-        assert _holding(tmp_path, gone[0][3]) or not _holding(tmp_path, stays[3])  # not under this folder at all
+        assert _holding(tmp_path, gone[0][3]) or not _holding(tmp_path, stays[3])  # the store is outside of this folder
         assert store.forget([entry[0] for entry in gone]) == len(gone)
         assert not _holding(tmp_path, *(part for entry in gone for part in entry[2:]))
         assert other.get(stays[0]) == stays[1:]
@@ -74,7 +74,7 @@ class VaultStoreSuite:
     def test_known_are_those_with_an_entry(self, tmp_path: Path) -> None:
         store = self.open(tmp_path)
         store.put(_ENTRIES)
-        many = [f"s{number}" for number in range(100_000)]  # more than one statement takes parameters
+        many = [f"s{number}" for number in range(100_000)]  # more than the parameter limit of one statement
         assert store.known(many) == {"s0", "s1", "s2"}
         assert store.known([]) == set()
 
@@ -87,7 +87,7 @@ class VaultStoreSuite:
 
 
 def _holding(root: Path, *parts: bytes) -> list[str]:
-    """Files below `root` that hold any of these bytes."""
+    """Files below `root` that contain any of these bytes."""
     contents = {str(file): file.read_bytes() for file in root.rglob("*") if file.is_file()}
     return [name for name, content in contents.items() if any(part in content for part in parts)]
 

@@ -1,7 +1,7 @@
 """Training and evaluation: splits by time, settings chosen on validation days, measured on later days, runs.
 
-Upstream: `models` for learners and answers; events come in as arrays. Downstream: the run seals the folder that a
-training leaves into a bundle, and the card shows its evaluation.
+Upstream: `models` for learners and predictions; events arrive as arrays. Downstream: the run packs the folder that
+training writes into a bundle, and the model card shows its evaluation.
 """
 
 from __future__ import annotations

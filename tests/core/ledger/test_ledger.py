@@ -144,8 +144,8 @@ def test_an_edited_line_is_named(ledger: Ledger, tmp_path: Path) -> None:
         tmp_path / "ledger.sqlite",
         "UPDATE lines SET body = CAST(replace(body, '\"n\":3', '\"n\":9') AS BLOB) WHERE seq = 3",
     )
-    assert ledger.verify() == ["line 3: its body or its hash was changed: they do not match"]
-    with pytest.raises(LedgerCorrupt, match="line 3"):
+    assert ledger.verify() == ["entry 3: its body or its hash was changed: they do not match"]
+    with pytest.raises(LedgerCorrupt, match="entry 3"):
         ledger.find("publish")
     assert ledger.last("publish").seq == 5
 
@@ -160,8 +160,8 @@ def test_an_edited_line_with_its_hash_made_anew_breaks_chain_and_signature(ledge
         f"UPDATE lines SET body = x'{changed.hex()}', hash = '{forged}' WHERE seq = 3",
     )
     assert ledger.verify() == [
-        "line 3: its head is not signed with this mill's key",
-        "line 4: does not contain the hash of the previous line: the chain is broken here",
+        "entry 3: its head is not signed with this mill's key",
+        "entry 4: does not contain the hash of the previous entry: the chain is broken here",
     ]
 
 
@@ -169,14 +169,14 @@ def test_an_edited_line_with_its_hash_made_anew_breaks_chain_and_signature(ledge
 def test_an_edited_index_column_is_named(ledger: Ledger, tmp_path: Path, column: str) -> None:
     fill(ledger)
     attack(tmp_path / "ledger.sqlite", f"UPDATE lines SET {column} = 7 WHERE seq = 2")
-    assert ledger.verify() == [f"line 2: its index column `{column}` differs from its body"]
+    assert ledger.verify() == [f"entry 2: its index column `{column}` differs from its body"]
 
 
 def test_a_line_taken_out_is_named(ledger: Ledger, tmp_path: Path) -> None:
     fill(ledger)
     attack(tmp_path / "ledger.sqlite", "DELETE FROM lines WHERE seq = 3")
     problems = ledger.verify()
-    assert problems[0] == "line 4: follows line 2: the lines between them are missing"
+    assert problems[0] == "entry 4: follows entry 2: the entries between them are missing"
     assert any("chain is broken" in says for says in problems)
 
 
@@ -189,8 +189,8 @@ def test_lines_that_change_places_are_named(ledger: Ledger, tmp_path: Path) -> N
         "UPDATE lines SET seq = 3 WHERE seq = 99",
     )
     problems = ledger.verify()
-    assert any(says.startswith("line 2:") and "`seq`" in says for says in problems)
-    assert any(says.startswith("line 3:") and "chain is broken" in says for says in problems)
+    assert any(says.startswith("entry 2:") and "`seq`" in says for says in problems)
+    assert any(says.startswith("entry 3:") and "chain is broken" in says for says in problems)
 
 
 def test_a_dropped_tail_shows_only_by_heads_kept_elsewhere(ledger: Ledger, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_dropped_tail_shows_only_by_heads_kept_elsewhere(ledger: Ledger, tmp_p
     attack(tmp_path / "ledger.sqlite", "DELETE FROM lines WHERE seq > 2")
     assert ledger.verify() == []  # the chain alone cannot know: this is why heads are kept elsewhere
     assert ledger.verify([kept]) == [
-        "line 12: an external copy of the head has it, but the ledger ends at line 2: "
+        "entry 12: an external copy of the head has it, but the ledger ends at entry 2: "
         "it was truncated, or an older copy was restored"
     ]
 
@@ -218,7 +218,7 @@ def test_an_older_copy_that_was_written_on_is_named(
     fill(older, 6)
     assert older.verify() == []
     assert older.verify([first.head()]) == [
-        "line 5: its hash differs from an external copy of the head: history was rewritten"
+        "entry 5: its hash differs from an external copy of the head: history was rewritten"
     ]
 
 
@@ -228,7 +228,7 @@ def test_a_forged_head_is_no_evidence(ledger: Ledger) -> None:
     forged = LedgerHead(9, head.hash, head.signature)
     assert (
         ledger.verify([forged, LedgerHead(9, "00", "no hex")])
-        == ["line 9: an external copy of the head is not signed with this mill's key"] * 2
+        == ["entry 9: an external copy of the head is not signed with this mill's key"] * 2
     )
     assert ledger.verify([LedgerHead(head.seq, head.hash)]) == []  # without a signature, the hash still has to fit
     assert len(ledger.verify([LedgerHead(head.seq, "00")])) == 1
@@ -239,10 +239,10 @@ def test_another_key_neither_appends_nor_verifies(
 ) -> None:
     fill(ledger, 2)
     stranger = Ledger(lines, Keys.open(tmp_path / "others", create=True), clock, "eve")
-    with pytest.raises(KeyMissing, match="line 2"):
+    with pytest.raises(KeyMissing, match="entry 2"):
         stranger.append("publish")
     assert len(ledger.find()) == 2
-    assert [says.partition(":")[0] for says in stranger.verify()] == ["line 1", "line 2"]
+    assert [says.partition(":")[0] for says in stranger.verify()] == ["entry 1", "entry 2"]
 
 
 def test_a_newer_format_is_refused(ledger: Ledger, lines: SqliteLedger) -> None:
@@ -275,7 +275,7 @@ def test_no_byte_of_a_line_can_change_unseen(ledger: Ledger, lines: SqliteLedger
     fields = {name: getattr(stored[at], name) for name in stored[at].__struct_fields__}
     tampered = [*stored[:at], StoredEntry(**fields | {field: changed}), *stored[at + 1 :]]
     problems = Ledger(_Given(tampered), ledger._keys, ledger._clock, "ann").verify()  # type: ignore[arg-type]
-    assert any(says.startswith(f"line {at + 1}:") for says in problems)
+    assert any(says.startswith(f"entry {at + 1}:") for says in problems)
     if field == "body":
         assert _trusting(tampered) == []
 
@@ -306,23 +306,23 @@ def test_a_flipped_byte_of_the_file_is_found(
     position = clean.index(b'"n":23') + 4
     path.write_bytes(clean[:position] + b"9" + clean[position + 1 :])
     problems = Ledger(SqliteLedger(path), keys, clock, "ann").verify()
-    assert [says for says in problems if says.startswith("line 23:")]
+    assert [says for says in problems if says.startswith("entry 23:")]
     column = clean.index(b"stream:reviews", clean.rindex(b'"seq":23'))  # the index column after the body
     path.write_bytes(clean[:column] + b"\xff" + clean[column + 1 :])  # no longer UTF-8
     problems = Ledger(SqliteLedger(path), keys, clock, "ann").verify()
-    assert "line 23: its index column `about` differs from its body" in problems
+    assert "entry 23: its index column `about` differs from its body" in problems
     page = clean.index(b'"n":33') // 4096 * 4096
     path.write_bytes(clean[:page] + b"\xff" * 4096 + clean[page + 4096 :])  # a page of rubbish
     problems = Ledger(SqliteLedger(path), keys, clock, "ann").verify()
     first = min(int(found) for found in re.findall(rb'"n":(\d+)', clean[page : page + 4096]))
-    assert any(says.startswith(f"line {first}: ") and "cannot be read" in says for says in problems)
+    assert any(says.startswith(f"entry {first}: ") and "cannot be read" in says for says in problems)
     assert any(says.startswith("ledger.sqlite: ") for says in problems)
 
 
 def test_a_line_may_be_for_one_place_only(ledger: Ledger, lines: SqliteLedger) -> None:
     assert ledger.append("open", after=0).seq == 1
     for wrong in (0, 2):
-        with pytest.raises(LedgerMoved, match=f"line {wrong}"):
+        with pytest.raises(LedgerMoved, match=f"entry {wrong}"):
             ledger.append("late", after=wrong)
     assert ledger.append("next", after=1).seq == 2
     assert [line.act for line in ledger.find()] == ["open", "next"]

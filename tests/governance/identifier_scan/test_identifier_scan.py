@@ -241,6 +241,19 @@ def test_a_damaged_container_is_not_called_clean(name: str, people: list[str], t
     assert [(leak.path, leak.form) for leak in leaks] == [("torn", "undecoded")]
 
 
+@pytest.mark.parametrize(("field", "value"), [(0, 1), (2, 99)], ids=["encrypted", "unknown method"])
+def test_a_zip_that_cannot_be_read_is_not_called_clean(
+    field: int, value: int, people: list[str], tmp_path: Path
+) -> None:
+    """Flags and method follow the signature after 2 bytes in the local header, and after 4 in the central one."""
+    as_zip(tmp_path / "archive", "nobody, at some length " * 40)
+    content = bytearray((tmp_path / "archive").read_bytes())
+    for header, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(header) + place + field] = value
+    (tmp_path / "archive").write_bytes(content)
+    assert [(leak.path, leak.form) for leak in scan_folder(tmp_path, people)] == [("archive", "undecoded")]
+
+
 def test_what_a_torn_file_still_says_is_found(people: list[str], tmp_path: Path) -> None:
     whole = gzip.compress(people[5].encode() + np.random.default_rng(2).bytes(5_000))
     (tmp_path / "torn.gz").write_bytes(whole[:3_000])

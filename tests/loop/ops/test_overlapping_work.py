@@ -115,7 +115,7 @@ def test_days_come_in_and_a_champion_changes_while_its_model_is_trained(tmp_path
     assert stores.releases.champion("for_you") == stores.releases.get("for_you@3")
     assert {one.state for one in stores.runs.all("for_you")} == {"finished"}
     pointer = json.loads((stores.serving_root / "for_you" / "live.json").read_bytes())
-    assert pointer["release"]["number"] == 3
+    assert [arm["release"]["number"] for arm in pointer["arms"]] == [3]
     assert audit(stores) == []
 
 

@@ -167,7 +167,7 @@ def test_a_changed_ledger_line_is_a_finding_of_the_audit(project: Project) -> No
         lines.execute("UPDATE lines SET body = ? WHERE seq = ?", (body[:-3] + b"9" + body[-2:], seq))
     lines.close()
     stores, _ = project.open()
-    assert any(problem.startswith(f"line {seq}:") for problem in audit(stores))
+    assert any(problem.startswith(f"entry {seq}:") for problem in audit(stores))
 
 
 def test_a_damaged_pointer_needs_a_person(project: Project) -> None:

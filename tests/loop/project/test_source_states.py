@@ -115,7 +115,7 @@ def test_an_object_that_was_damaged_is_mended_by_writing_it_again(tmp_path: Path
 
 
 def test_what_a_later_tidemill_has_written_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatTooNew, match="ledger line"):
+    with pytest.raises(FormatTooNew, match="ledger entry"):
         StateRef.from_details({"source_state": {"format": 2, "sha256": "0" * 64}})
     assert StateRef.from_details({"increment": "{}"}) is None
 

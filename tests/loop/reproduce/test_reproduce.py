@@ -132,7 +132,7 @@ def test_a_release_that_was_refreshed_by_counting_is_what_learning_leaves(projec
     assert stores.releases.get("for_you@2").bundle != first.bundle
     found = reproduce(stores, "for_you@2", here=True)
     assert found.outcome == "bitwise"
-    assert "it was refreshed by counting" in found.differences[0].says
+    assert "it was refreshed from counts" in found.differences[0].says
 
 
 def test_a_changed_row_is_named_by_its_file(shop: Project) -> None:
@@ -283,11 +283,13 @@ def test_one_that_is_killed_leaves_no_line_and_no_process(shop: Project) -> None
     ]
     child = subprocess.Popen(words, env={**os.environ, "TMPDIR": str(place)})
     deadline = time.monotonic() + 60
-    while not list(place.glob(f"{PLACE}*/said.txt")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    try:
+        while not list(place.glob(f"{PLACE}*/output.txt")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
     (left,) = place.glob(f"{PLACE}*")
     while running_in(left):
         assert time.monotonic() < deadline, "its process goes on alone"

@@ -1,6 +1,7 @@
-"""Two back-ends as an outsider writes them: one module and two entry points, and nothing of tidemill's own back-ends.
+"""Back-ends as an outsider writes them: one module and three entry points, and nothing of tidemill's own back-ends.
 
-`toy:FOLDER` keeps the newest rows in one pickled file under a lock, and each blob as one tar file.
+`toy:FOLDER` keeps the newest rows in one pickled file under a lock, each blob as one tar file, and each stream of
+events as lines of text in two partitions.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pyarrow as pa
 
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import GraphError, NoSuchBlob, TypeMismatch, UnknownName, UsageError
+from tidemill.core.ports import EventBatch, LoggedEvent
 
 
 @dataclass
@@ -238,3 +240,59 @@ class ToyBlobs:
 
 class ToyBlob:
     """No back-end: it cannot be opened from a URL."""
+
+
+class ToyWriter:
+    """Appends lines of hexadecimal digits under a lock, to one of two partitions by turns of writers."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def write(self, *payloads: bytes) -> None:
+        if not all(payloads):
+            raise ValueError("a payload has at least one byte")
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write("".join(payload.hex() + "\n" for payload in payloads))
+            file.flush()
+            os.fsync(file.fileno())
+
+    async def append(self, *payloads: bytes) -> None:
+        self.write(*payloads)
+
+    def close(self) -> None:
+        pass
+
+
+class ToyEvents:
+    """An event log whose batches interleave its partitions."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._turn = os.getpid()
+
+    @classmethod
+    def from_url(cls, url: str, context: BackendContext) -> ToyEvents:
+        return cls(context.path(url))
+
+    def writer(self, stream: str, *, durable: bool = True) -> ToyWriter:
+        self._turn += 1
+        return ToyWriter(self._folder(stream) / f"p{self._turn % 2}")
+
+    def read(self, stream: str, after: Mapping[str, str] | None = None, limit: int = 10_000) -> EventBatch:
+        positions = dict(after or {})
+        new: list[LoggedEvent] = []
+        for file in sorted(self._folder(stream).glob("p*")):
+            lines = file.read_text().split("\n")[:-1]  # what follows the last line end was cut off by a crash
+            start = int(positions.setdefault(file.name, "0"))
+            new += [LoggedEvent(file.name, n, bytes.fromhex(line)) for n, line in enumerate(lines, 1) if n > start]
+        batch = sorted(new, key=lambda event: event.number)[:limit]
+        for event in batch:
+            positions[event.partition] = str(event.number)
+        return EventBatch(tuple(batch), positions)
+
+    def _folder(self, stream: str) -> Path:
+        if not stream.isidentifier():
+            raise UsageError(f"{stream!r} is not a valid name of a stream")
+        return self._root / stream

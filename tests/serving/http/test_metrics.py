@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tidemill.serving.http.metrics import Counters, exposition, totals, write_heartbeat
+from tidemill.serving.http.metrics import Counters, exposition, last_heartbeat, totals
 
 
 def test_counters_are_summed_over_workers_and_outlive_them(tmp_path: Path) -> None:
@@ -43,4 +43,4 @@ def test_the_exposition_is_read_by_prometheus_own_parser(tmp_path: Path) -> None
 
 def test_a_beat_is_told_by_place(tmp_path: Path) -> None:
     Counters(tmp_path, 3).set("beat", 17)
-    assert write_heartbeat(tmp_path, 3) == 17 and write_heartbeat(tmp_path, 4) == 0
+    assert last_heartbeat(tmp_path, 3) == 17 and last_heartbeat(tmp_path, 4) == 0

@@ -1,4 +1,4 @@
-"""`tidemill check`: validation results of a stream's increments, and how to resolve a held one."""
+"""`tidemill check`: validation results of a stream's increments, and the resolution of a held increment."""
 
 from __future__ import annotations
 

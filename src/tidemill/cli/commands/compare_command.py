@@ -18,7 +18,7 @@ from tidemill.core.records.runs import Run
 from tidemill.loop.notebook.compare_runs import compare_runs, figure_text
 from tidemill.training import RunComparison
 
-#: Prefix of metrics that compare a model with its own baseline: useful for one run, too many for several.
+#: Prefix of metrics that compare a model with its own baseline; left out of tables of several runs.
 _VS_BASELINE = "difference "
 
 
@@ -46,7 +46,7 @@ def command(context: CommandContext, what: tuple[str, ...], last: int, refreshes
 
 
 def named(what: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The model whose runs to list, or the runs to compare: a model and run numbers, or full names of runs.
+    """Either the model whose runs are listed, or the runs to compare: a model with run numbers, or full run names.
 
     >>> named(["for_you", "3", "5"]), named(["for_you#3", "for_you#5"]), named(["for_you"])
     ((None, ['for_you#3', 'for_you#5']), (None, ['for_you#3', 'for_you#5']), ('for_you', []))
@@ -120,13 +120,13 @@ def show(out: Console, found: RunComparison, key: str) -> None:
 
 
 def verdicts(found: RunComparison, key: str) -> list[str]:
-    """A sentence per run: whether it is significantly better or worse than the first one by the metric `key`."""
+    """A sentence per run: whether it is significantly better or worse than the first run by the metric `key`."""
     sentences = []
     for pair in found.paired:
         if pair.measure == key:
             better = "better" if pair.difference.value > 0 else "worse"
-            how = f"is significantly {better} than" if pair.sure else "is not significantly different from"
-            sentences.append(f"by {key}, {pair.other} {how} {pair.one} ({pair.n_users:,} users)")
+            relation = f"is significantly {better} than" if pair.sure else "is not significantly different from"
+            sentences.append(f"by {key}, {pair.other} {relation} {pair.one} ({pair.n_users:,} users)")
     return sentences
 
 

@@ -77,17 +77,17 @@ def command(
 
     demo = Demo(project, world, report, console=console, ports=ports)
     try:
-        played = demo.play()
+        result = demo.play()
         if as_json:
-            sys.stdout.write(msgspec.json.encode(_numbers(played)).decode() + "\n")
+            sys.stdout.write(msgspec.json.encode(_numbers(result)).decode() + "\n")
         else:
-            show(Console(highlight=False, markup=False, width=110), played, folder)
+            show(Console(highlight=False, markup=False, width=110), result, folder)
         if not leave:
             _stay(err, demo)
     finally:
         demo.close()
     report("stopped")
-    return FAILED if played.tally.failures else 0
+    return FAILED if result.tally.failures else 0
 
 
 def _settings(world: DemoWorld) -> str:
@@ -95,9 +95,9 @@ def _settings(world: DemoWorld) -> str:
     return f"# Written by `tidemill demo`.\n[laptop.sources]\n{sources}\n"
 
 
-def _numbers(played: DemoResult) -> dict[str, object]:
-    tally = played.tally
-    counted = asdict(played) | {"evaluation": played.evaluation}
+def _numbers(result: DemoResult) -> dict[str, object]:
+    tally = result.tally
+    counted = asdict(result) | {"evaluation": result.evaluation}
     counted["tally"] = {
         "answers": tally.answers,
         "failures": tally.failures,
@@ -113,7 +113,7 @@ def _numbers(played: DemoResult) -> dict[str, object]:
 
 
 def show(out: Console, played: DemoResult, folder: Path) -> None:
-    """Print a summary in numbers, and commands to try next."""
+    """Print the main figures, and commands to try next."""
     tally = played.tally
     out.rule("Summary")
     out.print(

@@ -14,7 +14,7 @@ from tidemill.loop.ops.doctor import DoctorFinding, doctor
 from tidemill.loop.project.stores import identity
 
 PROBLEMS = 4
-#: State of a finding -> how it is shown, and in which colour.
+#: State of a finding -> its label and colour.
 _STATES = {"well": ("ok", "green"), "note": ("note", "yellow"), "wrong": ("error", "red")}
 
 

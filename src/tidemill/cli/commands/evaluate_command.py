@@ -133,10 +133,10 @@ def slices(evaluation: Evaluation) -> Table:
     """A table of NDCG by slice of users and targets, with the Holm-corrected p-value of the difference."""
     name = f"ndcg@{evaluation.k}"
     table = Table("slice", "", "n", name, evaluation.baseline, "difference (95%)", "Holm p", box=None, pad_edge=False)
-    before = ""
+    previous = ""
     for part in evaluation.parts:
-        family = part.family if part.family != before else ""
-        before = part.family
+        family = part.family if part.family != previous else ""
+        previous = part.family
         if name not in part.model:
             table.add_row(family, part.users, f"{part.n_users:,}", part.note, "", "", "")
             continue
@@ -183,10 +183,10 @@ def list_statistics(evaluation: Evaluation) -> Table:
 def exposure(evaluation: Evaluation) -> Table:
     """A table of the exposure of groups of items, next to their share of the targets."""
     table = Table("items by", "", "items", "shown", "taken", "shown/taken (95%)", box=None, pad_edge=False)
-    before = ""
+    previous = ""
     for one in evaluation.exposure:
-        by = one.by if one.by != before else ""
-        before = one.by
+        by = one.by if one.by != previous else ""
+        previous = one.by
         ratio = f"{one.ratio.value:.2f} ({one.ratio.low:.2f} to {one.ratio.high:.2f})" if one.ratio else "none taken"
         table.add_row(by, one.group, f"{one.n_items:,}", f"{one.shown.value:.1%}", f"{one.taken.value:.1%}", ratio)
     return table

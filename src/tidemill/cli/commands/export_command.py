@@ -17,14 +17,19 @@ from tidemill.release.export import export_tabular
 @with_context
 def command(context: CommandContext, release: str, folder: Path) -> None:
     """Export RELEASE (for example price@2) to FOLDER: a program, golden rows with predictions, and an MLflow model."""
-    made = context.stores.releases.get(release)
-    context.stores.releases.verify(made)
-    done = export_tabular(made, context.stores.releases.bundle(made.bundle), folder)
-    rows = count(done.n_golden, "golden row")
+    exported = context.stores.releases.get(release)
+    context.stores.releases.verify(exported)
+    summary = export_tabular(exported, context.stores.releases.bundle(exported.bundle), folder)
+    rows = count(summary.n_golden, "golden row")
     context.result(
-        {"release": made.name, "folder": str(folder), "files": list(done.files), "requirements": done.requirements},
+        {
+            "release": exported.name,
+            "folder": str(folder),
+            "files": list(summary.files),
+            "requirements": summary.requirements,
+        },
         lambda out: out.print(
-            f"Exported {made.name} to {folder}: {count(len(done.files), 'file')}, same predictions for {rows}. "
+            f"Exported {exported.name} to {folder}: {count(len(summary.files), 'file')}, same predictions for {rows}. "
             f"Try it elsewhere with: pip install -r {folder}/requirements.txt && python {folder}/predict.py --check"
         ),
     )

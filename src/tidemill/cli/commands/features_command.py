@@ -99,7 +99,7 @@ def show_view(out: Console, one: FeatureReport) -> None:
 
 
 def show_skew(out: Console, report: SkewReport) -> None:
-    """Print the features that differ, each with one example row; or that none differs."""
+    """Print a table of the features, and for each that differs one example row."""
     if not report.predictions:
         out.print(
             f"{report.release}: no logged predictions yet. The log reaches the lake with the next `tidemill run`."
@@ -125,7 +125,7 @@ def show_skew(out: Console, report: SkewReport) -> None:
 
 
 def age(one: FeatureReport) -> str:
-    """Age of the newest row: in hours up to two days, then in days."""
+    """The age of the newest row: in hours up to two days, then in days."""
     if one.freshness.age_us is None:
         return "-"
     hours = one.freshness.age_us / 3_600_000_000

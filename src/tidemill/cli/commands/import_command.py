@@ -36,10 +36,15 @@ def command(
     The card has `helps`, `could_harm`, `source`, `licence` and `revision`, and optionally `task`, `target` and
     `classes`. If the golden rows have the target, the model is evaluated on them.
     """
-    made = import_model(context.stores, name, source, card=card, golden=golden, trust_pickle=trust_pickle)
+    imported = import_model(context.stores, name, source, card=card, golden=golden, trust_pickle=trust_pickle)
     context.result(
-        {"release": made.release.name, "anew": made.anew, "card": made.release.card, "notes": made.notes},
-        lambda out: show(out, made),
+        {
+            "release": imported.release.name,
+            "anew": imported.anew,
+            "card": imported.release.card,
+            "notes": imported.notes,
+        },
+        lambda out: show(out, imported),
     )
 
 

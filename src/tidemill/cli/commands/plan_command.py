@@ -16,7 +16,7 @@ from tidemill.loop.pipeline.run_plan import Step, plan
 @click.option("--until", type=DayParam(), metavar="DAY", help="Last day to include, as in `tidemill run`.")
 @with_context
 def command(context: CommandContext, until: date | None) -> None:
-    """Show what a run would do, and why. Nothing is read or changed. An invalid graph is reported here."""
+    """Show what a run would do, and why. Nothing is read or changed. An invalid graph is reported."""
     steps = plan(context.stores if context.has_run else None, context.graph_alone(), until, context.settings)
     context.result(steps, lambda out: show(out, steps))
 

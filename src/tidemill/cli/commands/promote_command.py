@@ -15,8 +15,10 @@ from tidemill.core.lease import live_lease, wait_for_lease
 def command(context: CommandContext, release: str) -> None:
     """Promote RELEASE (for example for_you@2) to champion. Running servers switch to it."""
     with wait_for_lease(context.stores.leases, live_lease(parse_ref(release, "release").name)) as lease:
-        made = context.stores.releases.promote(release, lease=lease)
+        promoted = context.stores.releases.promote(release, lease=lease)
     context.result(
-        {"release": made.name, "model": made.model},
-        lambda out: out.print(f"{made.name} is now the champion. Roll back with: tidemill rollback {made.model}"),
+        {"release": promoted.name, "model": promoted.model},
+        lambda out: out.print(
+            f"{promoted.name} is now the champion. Roll back with: tidemill rollback {promoted.model}"
+        ),
     )

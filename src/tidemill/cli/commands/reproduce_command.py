@@ -1,4 +1,4 @@
-"""`tidemill reproduce`: training again from the recorded code, data and settings, and a comparison of the results."""
+"""`tidemill reproduce`: retraining from the recorded code, data and settings, and a comparison of the results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(context: CommandContext, what: str, here: bool) -> int:
     def progress(step: str, details: dict[str, Any]) -> None:
         context.err.print(f"[dim]{step}[/] {', '.join(f'{name} {value}' for name, value in details.items())}")
 
-    # Not through mill.py: its present content does not matter here, nor whether it loads.
+    # Not through mill.py: its current content is irrelevant here, and it need not load.
     stores = open_stores(context.project, context.settings, SystemClock(), actor=actor())
     found = reproduce(stores, what, here=here, progress=progress)
     context.result({"reproduction": found, "holds": found.holds}, lambda out: show(out, found))

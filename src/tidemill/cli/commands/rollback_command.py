@@ -15,9 +15,9 @@ def command(context: CommandContext, model: str) -> None:
     """Roll MODEL back to its previous champion. Running servers switch to it."""
     with wait_for_lease(context.stores.leases, live_lease(model)) as lease:
         current = context.stores.releases.champion(model)
-        made = context.stores.releases.rollback(model, lease=lease)
+        restored = context.stores.releases.rollback(model, lease=lease)
     undo = f" To undo: tidemill promote {current.name}" if current else ""
     context.result(
-        {"release": made.name, "model": made.model},
-        lambda out: out.print(f"Rolled back to {made.name}.{undo}"),
+        {"release": restored.name, "model": restored.model},
+        lambda out: out.print(f"Rolled back to {restored.name}.{undo}"),
     )

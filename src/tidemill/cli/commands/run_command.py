@@ -1,4 +1,4 @@
-"""`tidemill run`: ingest, check and publish all days that are due."""
+"""`tidemill run`: ingestion, checks and publication of all days that are due."""
 
 from __future__ import annotations
 

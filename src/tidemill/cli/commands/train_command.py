@@ -99,7 +99,7 @@ def show(out: Console, learned: TrainingResult, *, live: bool = False) -> None:
 
 
 def promote_hint(release: str, *, created: bool) -> str:
-    """What exists now, and the command that makes it live.
+    """The message on a new or existing release, with the command that promotes it.
 
     >>> promote_hint("for_you@1", created=True)
     'Created for_you@1. Promote it with: tidemill promote for_you@1'
@@ -127,8 +127,8 @@ def quality(evaluation: Evaluation) -> Table:
 
 
 def _ordered(evaluation: Evaluation) -> list[str]:
-    found = list(evaluation.slices[0].model) if evaluation.slices else []
-    return sorted(found, key=lambda name: next((i for i, m in enumerate(_METRICS) if name.startswith(m)), 9))
+    names = list(evaluation.slices[0].model) if evaluation.slices else []
+    return sorted(names, key=lambda name: next((i for i, m in enumerate(_METRICS) if name.startswith(m)), 9))
 
 
 def _figure(metric: Metric, *, signed: bool = False) -> str:

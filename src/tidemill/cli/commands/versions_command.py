@@ -44,7 +44,7 @@ def command(context: CommandContext, model: str, measure: str | None, most: int)
 
 
 def _measure(found: VersionTable, requested: str | None) -> str:
-    """The requested metric, else the NDCG of all users, else the first metric there is."""
+    """The requested metric, else the NDCG of all users, else the first metric."""
     known = list(dict.fromkeys(name for cell in found.cells for name in cell.metrics))
     if requested is None:
         return next((name for name in known if name.startswith("ndcg@") and name.endswith("[all]")), [*known, ""][0])

@@ -1,4 +1,4 @@
-"""Diagram of the rooms (components) as a ring: geometry of the stations, their labels and the links between them."""
+"""Diagram of the components as a ring: geometry of the stations, their labels and the links between them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tidemill.console.state.components import RoomState
 
 @dataclass(frozen=True)
 class RoomStation:
-    """A room on the ring; coordinates in the drawing's units."""
+    """A component on the ring; coordinates in the drawing's units."""
 
     room: RoomState
     number: int
     x: float
     y: float
-    #: Where the words go, and which end of them is there.
+    #: Position of the label, and which end of it is there.
     label_x: float
     label_y: float
     anchor: str
@@ -25,16 +25,16 @@ class RoomStation:
 
 @dataclass(frozen=True)
 class Link:
-    """The way from one station to the next, as an SVG path, and how water goes in it."""
+    """The link from one station to the next as an SVG path, with its state."""
 
     path: str
-    #: `flows`, `stands` (the next room was not reached yet) or `closes`/`open` for the way back to the start.
+    #: `flows`, `stands` (the next component has no data yet) or `closes`/`open` for the link back to the start.
     state: str
 
 
 @dataclass(frozen=True)
 class RoomDiagram:
-    """Everything that the drawing needs."""
+    """All geometry of the drawing."""
 
     width: float
     height: float
@@ -44,7 +44,7 @@ class RoomDiagram:
     node: float
     stations: tuple[RoomStation, ...]
     channels: tuple[Link, ...]
-    #: Height of the water in the middle, and the share of rooms that are well that it stands for.
+    #: Height of the water level in the middle, and the share of healthy components that it represents.
     water_y: float
     water: float
     inner: float
@@ -52,7 +52,7 @@ class RoomDiagram:
 
 
 def room_diagram(rooms: Sequence[RoomState], *, closed: bool, wide: bool) -> RoomDiagram:
-    """Lay `rooms` out clockwise from the top; `wide` leaves space for words beside the stations."""
+    """Place `rooms` clockwise from the top; `wide` leaves space for labels next to the stations."""
     width, height, radius, node = (700.0, 560.0, 196.0, 23.0) if wide else (360.0, 360.0, 146.0, 22.0)
     cx, cy = width / 2, height / 2
     angles = [-math.pi / 2 + 2 * math.pi * i / len(rooms) for i in range(len(rooms))]

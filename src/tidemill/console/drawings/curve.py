@@ -1,7 +1,7 @@
-"""Curves of a run's metrics over its steps, thinned to what a chart can show, and the chart as geometry.
+"""Curves of a run's metrics over its steps, downsampled to what a chart can show, and the chart as geometry.
 
-A run may leave 10,000 points, and a chart has about 300 places side by side: of each place the lowest and the highest
-point are kept, so that no peak is lost.
+A run may log 10,000 points, and a chart has about 300 horizontal positions: for each position the lowest and the
+highest point are kept, so that no peak is lost.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from tidemill.console.drawings.scale import ticks
 from tidemill.core.record_format import Record
 from tidemill.core.records.runs import MetricPoint
 
-#: Places side by side; at most twice as many points are drawn, and the first and the last.
+#: Number of horizontal positions; at most twice as many points are drawn, plus the first and the last.
 PLACES = 150
 
 
 class CurvePosition(Record, frozen=True):
-    """A figure and how far the run was when it stood there."""
+    """A metric value at a step."""
 
     step: int
     value: float
 
 
 class RunCurve(Record, frozen=True):
-    """One figure over the steps of a run."""
+    """One metric over the steps of a run."""
 
     name: str
-    #: Points in all, those among them that are no number, and those that are drawn.
+    #: Number of points, of points that are not numbers, and the points to draw.
     n: int
     unfit: int
     first: CurvePosition
@@ -37,26 +37,26 @@ class RunCurve(Record, frozen=True):
     lowest: CurvePosition
     highest: CurvePosition
     drawn: tuple[CurvePosition, ...]
-    #: `line` joins what was measured; `climb` holds each figure until a better one comes.
+    #: `line` joins the points; `climb` holds each value until a better one follows.
     shape: str = "line"
 
 
 def curves(points: Iterable[MetricPoint]) -> tuple[RunCurve, ...]:
-    """One curve for each figure, in the order in which they first came."""
+    """One curve per metric, in order of first appearance."""
     by_name: dict[str, list[MetricPoint]] = {}
     for point in points:
         by_name.setdefault(point.name, []).append(point)
-    made = []
+    drawn = []
     for name, found in by_name.items():
         found.sort(key=lambda point: (point.step, point.at))
         fit = [CurvePosition(step=point.step, value=point.value) for point in found if math.isfinite(point.value)]
         if fit:
-            made.append(curve(name, fit, unfit=len(found) - len(fit)))
-    return tuple(made)
+            drawn.append(curve(name, fit, unfit=len(found) - len(fit)))
+    return tuple(drawn)
 
 
 def curve(name: str, reached: Sequence[CurvePosition], *, unfit: int = 0, shape: str = "line") -> RunCurve:
-    """The curve through `reached`, which are in the order of their steps; at least one."""
+    """The curve through `reached`, ordered by step; at least one point."""
     return RunCurve(
         name=name,
         n=len(reached) + unfit,
@@ -71,7 +71,7 @@ def curve(name: str, reached: Sequence[CurvePosition], *, unfit: int = 0, shape:
 
 
 def thinned(reached: Sequence[CurvePosition], places: int = PLACES) -> list[CurvePosition]:
-    """At most `2 * places + 2` of the points: the first, the last, and the extremes of each stretch between them.
+    """At most `2 * places + 2` of the points: the first, the last, and the extremes of each interval between them.
 
     >>> spike = [CurvePosition(step=k, value=9.0 if k == 5_001 else 0.0) for k in range(10_000)]
     >>> len(thinned(spike)) <= 302, max(one.value for one in thinned(spike))
@@ -114,7 +114,7 @@ class CurveChart:
 
 
 def chart(one: RunCurve, width: float = 360, height: float = 190) -> CurveChart:
-    """Lay a curve out; a figure that never changed lies in the middle."""
+    """Lay a curve out; a constant metric is drawn in the middle."""
     left, right, top, bottom = 52.0, width - 14, 12.0, height - 26
     steps = [reached.step for reached in one.drawn]
     first, last = min(steps), max(steps)
@@ -146,7 +146,7 @@ def _climb(places: Sequence[tuple[float, float]]) -> str:
 
 
 def short(value: float) -> str:
-    """A number with at most four digits that count.
+    """A number with at most four significant digits.
 
     >>> short(0.07125), short(12345.0), short(1e-7), short(-2.0)
     ('0.07125', '12,345', '1e-07', '−2')

@@ -1,4 +1,4 @@
-"""Histogram of a numeric column as geometry: one upright bar for each bin."""
+"""Histogram of a numeric column as geometry: one vertical bar per bin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 8.0, 352.0, 8.0, 96.0
 
 @dataclass(frozen=True)
 class HistogramBar:
-    """One stretch of numbers; `few` where there are some rows, and too few to be shown."""
+    """One bin; `few` if it has rows, but too few to be shown."""
 
     x: float
     y: float
@@ -26,7 +26,7 @@ class HistogramBar:
 
 @dataclass(frozen=True)
 class HistogramPlot:
-    """Stretches of numbers side by side, in the drawing's units."""
+    """All bins, in the drawing's units."""
 
     pillars: tuple[HistogramBar, ...]
     across: tuple[ChartMark, ...]
@@ -38,9 +38,9 @@ class HistogramPlot:
 
 
 def histogram(given: Distribution) -> HistogramPlot | None:
-    """Lay a histogram out; `None` where there are values and no stretches.
+    """Lay a histogram out; `None` for values without bins.
 
-    A bin with too few rows to be shown is drawn as high as half of the fewest that is.
+    A bin with too few rows to be shown is drawn with half the height of the smallest count that may be shown.
     """
     if not given.stretches:
         return None

@@ -1,8 +1,8 @@
 """Parallel coordinates of the trials of a search: one axis for each setting that varies, the score last.
 
 A trial without a score ends below the score axis, and a setting that a trial does not have is drawn below its
-axis: each drawing keeps one lane there. Where there are very many trials, the best are drawn and an even sample of
-the others; the table beside the drawing holds them all.
+axis, in a separate lane. With very many trials, the best and an even sample of the others are drawn; the table next to
+the drawing lists all.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tidemill.core.duration import duration
 from tidemill.core.errors import UsageError
 from tidemill.core.records.runs import Trial
 
-#: How many trials are drawn: the best of them first, the rest spread over what is left.
+#: Number of drawn trials: the best of them first, the rest an even sample of the others.
 DRAWN, BEST = 320, 80
-#: More axes than this cannot be read; the settings with the most values are taken.
+#: Maximum number of readable axes; the settings with the most values are used.
 AXES = 8
 _LEFT, _RIGHT, _TOP, _BOTTOM, _LANE = 98.0, 78.0, 40.0, 264.0, 296.0
 
@@ -42,7 +42,7 @@ class PlotAxis:
     name: str
     x: float
     ticks: tuple[Tick, ...]
-    #: Whether some trial has nothing here, so that the lane below is used.
+    #: Whether some trial has no value here, so that the lane below is used.
     missing: bool
 
 
@@ -53,10 +53,10 @@ class TrialLine:
     number: int
     state: str
     best: bool
-    #: Among the best tenth of those that finished.
+    #: Whether it is among the best tenth of the finished trials.
     strong: bool
     path: str
-    #: Where it ends, for the mark of its result.
+    #: End point, where the mark of its result is drawn.
     x: float
     y: float
     says: str
@@ -64,7 +64,7 @@ class TrialLine:
 
 @dataclass(frozen=True)
 class ParallelPlot:
-    """Everything that the drawing needs."""
+    """All geometry of the drawing."""
 
     width: float
     height: float
@@ -72,21 +72,21 @@ class ParallelPlot:
     bottom: float
     lane: float
     axes: tuple[PlotAxis, ...]
-    #: The best trial last, so that it lies on top.
+    #: The best trial last, so that it is drawn on top.
     threads: tuple[TrialLine, ...]
-    #: Trials in all, and settings that vary but found no room.
+    #: Number of trials, and varying settings that have no axis.
     n: int
     left_out: tuple[str, ...]
 
 
 def varying(trials: Sequence[Trial]) -> list[str]:
-    """The settings that are not the same in all trials, in the order in which they first came."""
+    """The settings that differ between trials, in order of first appearance."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.parameters))
     return [name for name in names if len({_key(trial, name) for trial in trials}) > 1]
 
 
 def parallel_plot(trials: Sequence[Trial], best: int | None, measure: str = "score") -> ParallelPlot | None:
-    """Lay `trials` out; `None` where nothing varies, or there are fewer than two."""
+    """Lay `trials` out; `None` if nothing varies, or there are fewer than two."""
     names = varying(trials)
     if len(trials) < 2 or not names:
         return None
@@ -125,18 +125,18 @@ def describe(trial: Trial) -> str:
     """A trial in one sentence."""
     settings = ", ".join(f"{name} {parameter(value)}" for name, value in trial.parameters.items())
     figure = _figure(trial)
-    came = "" if figure is None else f" {figure:.4f}"
-    return f"Trial {trial.number}, {trial.state}{came}: {settings or 'no settings'}"
+    score = "" if figure is None else f" {figure:.4f}"
+    return f"Trial {trial.number}, {trial.state}{score}: {settings or 'no settings'}"
 
 
 def _figure(trial: Trial) -> float | None:
-    """The figure of a trial; of one that was given up early, the last that was seen."""
+    """The score of a trial; of a pruned one, the last reported value."""
     value = trial.value if trial.value is not None else trial.steps[-1] if trial.steps else None
     return value if value is not None and math.isfinite(value) else None
 
 
 def _chosen(trials: Sequence[Trial], best: int | None) -> list[Trial]:
-    """The trials that are drawn, the worse first and the best last."""
+    """The trials to draw, the best last."""
     ranked = sorted(trials, key=lambda trial: (trial.number == best, _rank(trial)))
     if len(ranked) <= DRAWN:
         return ranked
@@ -155,7 +155,7 @@ def _key(trial: Trial, name: str) -> str:
 
 
 def number_of(value: Any) -> float | None:
-    """A setting as a number where it is one: a number, or a length of time in microseconds.
+    """A setting as a number if it is one: a number, or a duration in microseconds.
 
     >>> number_of(3), number_of("2 seconds"), number_of(True), number_of("cosine")
     (3.0, 2000000.0, None, None)
@@ -173,7 +173,7 @@ def number_of(value: Any) -> float | None:
 
 
 class _Scale:
-    """One setting's values on its axis: numbers and lengths of time to scale, others side by side."""
+    """One setting's values on its axis: numbers and durations to scale, others evenly spaced."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         given = [value for value in values if value is not None]
@@ -191,7 +191,7 @@ class _Scale:
             self._few = {number: _short(value) for number, value in zip(fit, given, strict=True)}
 
     def y(self, value: Any) -> float:
-        """How high a value lies; what is missing lies in the lane."""
+        """The y coordinate of a value; missing values are drawn in the lane below the axis."""
         if value is None:
             return _LANE
         if not self._numeric:
@@ -199,7 +199,7 @@ class _Scale:
             share = 0.5 if n == 1 else self._texts.index(parameter(value)) / (n - 1)
         else:
             number = number_of(value)
-            assert number is not None  # what is not a number makes the axis one of words
+            assert number is not None  # an axis with other values is categorical
             share = self._share(number)
         return round(_BOTTOM - (_BOTTOM - _TOP) * share, 1)
 
@@ -211,7 +211,7 @@ class _Scale:
         return (number - self._low) / (self._high - self._low)
 
     def ticks(self) -> tuple[Tick, ...]:
-        """The words beside the axis: every value where there are few, else round numbers between both ends."""
+        """The axis labels: every value if there are few, else round numbers between both ends."""
         if not self._numeric:
             step = math.ceil(len(self._texts) / 9) if self._texts else 1
             return tuple(Tick(self.y(text), _cut(text)) for text in self._texts[::step])
@@ -223,12 +223,12 @@ class _Scale:
         return tuple(Tick(self.y(value), short(value)) for value in inner)
 
     def _spaced(self, numbers: Sequence[float]) -> tuple[Tick, ...]:
-        made: list[Tick] = []
+        spaced: list[Tick] = []
         for number in (numbers[0], numbers[-1], *numbers[1:-1]):
             y = round(_BOTTOM - (_BOTTOM - _TOP) * self._share(number), 1)
-            if all(abs(y - other.y) >= 15 for other in made):
-                made.append(Tick(y, _cut(self._few[number])))
-        return tuple(made)
+            if all(abs(y - other.y) >= 15 for other in spaced):
+                spaced.append(Tick(y, _cut(self._few[number])))
+        return tuple(spaced)
 
     def _decades(self) -> list[float]:
         first, last = math.floor(math.log10(self._low)), math.ceil(math.log10(self._high))
@@ -242,7 +242,7 @@ def _short(value: Any) -> str:
 
 
 def _crowded(numbers: Sequence[float]) -> bool:
-    """Whether half of the numbers lie in the lowest fifth of their range: there an axis by magnitude parts them."""
+    """Whether half of the numbers are in the lowest fifth of their range: a log scale then separates them."""
     return numbers[len(numbers) // 2] - numbers[0] < 0.2 * (numbers[-1] - numbers[0])
 
 

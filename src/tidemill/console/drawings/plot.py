@@ -16,7 +16,7 @@ _LEFT, _TOP, _EDGE, _FOOT = 54.0, 12.0, 14.0, 30.0
 
 @dataclass(frozen=True)
 class IntervalDot:
-    """A point and its interval, in the drawing's units."""
+    """A point with its interval, in the drawing's units."""
 
     x: float
     y: float
@@ -26,7 +26,7 @@ class IntervalDot:
 
 @dataclass(frozen=True)
 class IntervalPlot:
-    """A drawing of points; `path` joins them, `diagonal` is where both axes agree, each empty where there is none."""
+    """A plot of points; `path` joins them, `diagonal` marks equality of both axes; each is empty if not drawn."""
 
     width: float
     height: float
@@ -42,7 +42,7 @@ class IntervalPlot:
 
 
 def calibration_plot(bins: Sequence[CalibrationBin], *, probabilities: bool) -> IntervalPlot:
-    """Predicted to the right, observed upwards, on the same scale; of probabilities from 0 to 1. At least one bin."""
+    """Predicted (x) against observed (y) on the same scale, 0 to 1 for probabilities. At least one bin."""
     values = [value for one in bins for value in (one.predicted, one.observed.low, one.observed.high)]
     low, high = (0.0, 1.0) if probabilities else _room(min(values), max(values))
     return _plot(
@@ -56,7 +56,7 @@ def calibration_plot(bins: Sequence[CalibrationBin], *, probabilities: bool) -> 
 
 
 def learning_plot(curve: Sequence[CurvePoint]) -> IntervalPlot:
-    """Rows to the right, each tenfold as far as the one before; the measure upwards. At least one point."""
+    """The metric (y) over the number of rows (x, log scale). At least one point."""
     low, high = _room(min(one.score.low for one in curve), max(one.score.high for one in curve))
     first, last = math.log10(curve[0].n_rows or 1), math.log10(curve[-1].n_rows or 1)
     room = 0.06 * (last - first) or 0.5
@@ -76,7 +76,7 @@ def _room(low: float, high: float) -> tuple[float, float]:
 
 
 def _thinned(marks: list[tuple[float, str]], spread: float) -> list[tuple[float, str]]:
-    """Those marks whose words do not run into each other, the last one among them."""
+    """The marks whose labels do not overlap, including the last one."""
     kept: list[tuple[float, str]] = []
     for mark in reversed(marks):
         if not kept or kept[-1][0] - mark[0] > 0.16 * spread:

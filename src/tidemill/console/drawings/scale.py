@@ -19,12 +19,12 @@ class IntervalBar:
 
     @property
     def width(self) -> float:
-        """How wide the interval is; never so thin that it vanishes."""
+        """Width of the interval, never so thin that it vanishes."""
         return round(max(self.high - self.low, 0.6), 2)
 
 
 class IntervalAxis:
-    """An axis that holds every given interval and zero, with a little room at both ends.
+    """An axis that includes every given interval and zero, with a margin at both ends.
 
     >>> IntervalAxis([Metric(value=0.5, low=0.0, high=1.0)]).bar(Metric(value=0.5, low=0.25, high=0.75))
     IntervalBar(low=26.85, high=73.15, at=50.0)
@@ -37,21 +37,21 @@ class IntervalAxis:
         self._span = 1.08 * spread
 
     def place(self, value: float) -> float:
-        """Where a value stands."""
+        """Position of a value."""
         return round(100 * (value - self._low) / self._span, 2)
 
     @property
     def zero(self) -> float:
-        """Where nothing stands."""
+        """Position of zero."""
         return self.place(0.0)
 
     def bar(self, metric: Metric) -> IntervalBar:
-        """Where an interval stands."""
+        """Position of an interval."""
         return IntervalBar(low=self.place(metric.low), high=self.place(metric.high), at=self.place(metric.value))
 
 
 def ticks(low: float, high: float, about: int = 4) -> list[float]:
-    """Round numbers inside a range, about as many as asked for.
+    """Round numbers inside a range, about `about` of them.
 
     >>> ticks(0.0, 1.0), ticks(13, 187)
     ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [50.0, 100.0, 150.0])

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 #: `ahead` and `behind`: the difference is significant after the Holm correction.
 Standing = Literal["ahead", "behind", "even", "unpaired", "reference"]
-#: How many comparisons are kept.
+#: Maximum number of cached comparisons.
 _KEPT = 24
 
 
 class DifferingSetting(Record, frozen=True):
-    """One field that differs between the runs, and its value in each; empty where a run does not have it."""
+    """One field that differs between the runs, and its value in each; empty if a run does not have it."""
 
     about: Literal["run", "parameters", "data", "code", "environment"]
     name: str
@@ -46,7 +46,7 @@ class ComparedRun(Record, frozen=True):
 
     run: str
     metric: Metric | None
-    #: This run minus the first over the same test users, and the p of a paired test after Holm; `None` without one.
+    #: This run minus the first on the same test users, and the Holm-corrected p of a paired test; `None` without one.
     difference: Metric | None
     p: float | None
     standing: Standing
@@ -57,13 +57,13 @@ class ComparedFigures(Record, frozen=True):
 
     name: str
     less: bool
-    #: Of a single group of users, or a difference from popularity: folded away.
+    #: A metric of a single group of users, or a difference from popularity: collapsed.
     late: bool
     rows: tuple[ComparedRun, ...]
 
 
 class ComparePage(Record, frozen=True):
-    """Everything that the comparison shows."""
+    """All data of the comparison page."""
 
     mill: str
     now: int
@@ -72,24 +72,24 @@ class ComparePage(Record, frozen=True):
     headline: str
     lead: str
     figures: tuple[ComparedFigures, ...]
-    #: Whether any two runs could be paired, and sentences that say why others could not.
+    #: Whether any two runs could be paired, and the reasons why others could not.
     paired: bool
     unpaired: tuple[str, ...]
     differences: tuple[DifferingSetting, ...]
-    #: How many parameters, tables and other fields are the same in all of them.
+    #: Number of parameters, tables and other fields that are the same in all runs.
     same: int
     commands: tuple[ActionCommand, ...]
 
 
 class ComparisonStore:
-    """The comparisons of one console: a paired test takes a second, and runs that have ended never change."""
+    """Cached comparisons of one console: a paired test takes a second, and finished runs never change."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], RunComparison] = {}
         self._lock = threading.Lock()
 
     def compare(self, stores: ConsoleStores, runs: Sequence[Run]) -> RunComparison:
-        """The comparison of `runs`, which are in their order."""
+        """The comparison of `runs`, in the given order."""
         names = tuple(run.name for run in runs)
         with self._lock:
             found = self._known.get(names)
@@ -105,8 +105,8 @@ class ComparisonStore:
 def compare_page(
     stores: ConsoleStores, projection: LedgerProjection, keys: Sequence[str], store: ComparisonStore | None = None
 ) -> ComparePage:
-    """The comparison of `for_you.3` and others; `BadRequest` for less than two or more than eight, `NoSuchRelease`
-    with the nearest name for a run that does not exist.
+    """The comparison of `for_you.3` and others; raises `BadRequest` for less than two or more than eight runs, and
+    `NoSuchRelease` with the nearest name for an unknown run.
     """
     projected = projection.catch_up()
     names = list(dict.fromkeys(named(key) for key in keys))
@@ -157,7 +157,7 @@ def _figures(runs: Sequence[Run], found: RunComparison) -> tuple[ComparedFigures
         less = less_is_better(figure.name)
         rows = []
         for place, (run, metric) in enumerate(zip(runs, figure.values, strict=True)):
-            # A metric over rows names no users, and is paired over all of them.
+            # A metric over rows names no users, and is paired over all rows.
             pair = pairs.get((run.name, figure.name)) or pairs.get((run.name, f"{figure.name}[all]"))
             pair = pair if place else None
             rows.append(
@@ -178,7 +178,7 @@ def _without(place: int) -> Standing:
 
 
 def _late(name: str) -> bool:
-    """Whether a metric is folded away: those of single groups, and the differences from popularity."""
+    """Whether a metric is collapsed: those of single groups, and the differences from popularity."""
     return name.startswith(("difference ", "beside champion ")) or rank(name) > 2
 
 
@@ -189,28 +189,28 @@ def _standing(pair: PairedDifference, less: bool) -> Standing:
 
 
 def _differs(found: RunComparison) -> list[DifferingSetting]:
-    made = []
+    rows = []
     for one in found.differs:
         about, _, name = one.what.partition(".")
         if about == "parameters" and name:
-            made.append(DifferingSetting(about="parameters", name=name, values=_texts(one.values)))
+            rows.append(DifferingSetting(about="parameters", name=name, values=_texts(one.values)))
         elif about == "data" and name:
-            made.append(
+            rows.append(
                 DifferingSetting(about="data", name=name, values=tuple(f"@{v}" if v else "" for v in one.values))
             )
         elif one.what == "as of":
-            made.append(
+            rows.append(
                 DifferingSetting(
                     about="data", name="through", values=tuple(through(v) if v else "" for v in one.values)
                 )
             )
         elif one.what in ("code", "commit"):
-            made.append(DifferingSetting(about="code", name=one.what, values=_texts(one.values)))
+            rows.append(DifferingSetting(about="code", name=one.what, values=_texts(one.values)))
         elif one.what == "environment":
-            made.append(DifferingSetting(about="environment", name="fingerprint", values=_texts(one.values)))
+            rows.append(DifferingSetting(about="environment", name="fingerprint", values=_texts(one.values)))
         else:
-            made.append(DifferingSetting(about="run", name=one.what, values=_texts(one.values)))
-    return made
+            rows.append(DifferingSetting(about="run", name=one.what, values=_texts(one.values)))
+    return rows
 
 
 def _texts(values: Sequence[Any]) -> tuple[str, ...]:
@@ -255,20 +255,22 @@ def _unpaired(best: Run, figure: str) -> tuple[str, str]:
 
 def _commands(projected: ProjectedState, runs: Sequence[Run], best: Run | None) -> list[ActionCommand]:
     names = " ".join(run.name for run in runs)
-    made = [ActionCommand(text=f"tidemill compare {names}", does="show the same in a terminal")]
+    commands = [ActionCommand(text=f"tidemill compare {names}", does="show the same in a terminal")]
     if best is None:
-        return made
+        return commands
     known = projected.models.get(best.model) or ModelProjection(best.model)
     release, champion = release_of(best, known), known.champion
     if release is None:
-        made.append(ActionCommand(text=f"tidemill train {best.model}", does=f"{best.name} has no release: create one"))
+        commands.append(
+            ActionCommand(text=f"tidemill train {best.model}", does=f"{best.name} has no release: create one")
+        )
     elif champion is None or champion.name != release.name:
-        made.append(ActionCommand(text=f"tidemill promote {release.name}", does=f"make {release.name} live"))
-    return made
+        commands.append(ActionCommand(text=f"tidemill promote {release.name}", does=f"make {release.name} live"))
+    return commands
 
 
 def address(keys: Sequence[str], first: str | None = None) -> str:
-    """The comparison's address, with another run in front where one is named.
+    """The comparison's URL, optionally with another run first.
 
     >>> address(["for_you.3", "for_you.4"], "for_you.4")
     '/runs/compare?run=for_you.4&run=for_you.3'

@@ -28,7 +28,7 @@ from tidemill.loop.online.feature_metadata_files import (
 
 
 class ColumnState(Record, frozen=True):
-    """One column; minimum and maximum are left out where each could be the value of one person."""
+    """One column; minimum and maximum are left out if they could be the value of one person."""
 
     name: str
     type: str
@@ -37,7 +37,7 @@ class ColumnState(Record, frozen=True):
     mean: float | None
     low: float | None
     high: float | None
-    #: It holds pseudonyms of people, and no statistics of it are shown.
+    #: Whether it contains pseudonyms of people; no statistics are shown then.
     names_people: bool
     spread: Distribution | None
     #: Model -> p of the column being unrelated to the model's target, corrected for all inputs.
@@ -54,15 +54,15 @@ class ModelTest(Record, frozen=True):
 
 
 class ViewVersion(Record, frozen=True):
-    """One materialisation of the view, from its ledger line."""
+    """One materialisation of the view, from its ledger entry."""
 
     seq: int
     at: int
     by: str
     publication: int
     rows: int
-    #: Begins the fingerprint of the function, where it was kept; that of code, tables and boundary together; and the
-    #: tables that it was made of.
+    #: Prefix of the function's fingerprint, if stored; the fingerprint of code, tables and boundary together; and the
+    #: input tables.
     code: str
     version: str
     tables: tuple[str, ...]
@@ -75,7 +75,7 @@ class SkewRow(Record, frozen=True):
     feature: str
     differing: int
     n: int
-    #: Of the differing ones: only stale.
+    #: Number of differing predictions that are only stale.
     behind: int
     prediction: str
     as_of: int | None
@@ -84,7 +84,7 @@ class SkewRow(Record, frozen=True):
 
 
 class FeatureViewPage(Record, frozen=True):
-    """Everything that the page of one view shows."""
+    """All data of the page of one view."""
 
     mill: str
     now: int
@@ -108,7 +108,7 @@ class FeatureViewPage(Record, frozen=True):
 def feature_view_page(
     stores: ConsoleStores, projection: LedgerProjection, name: str, store: ViewMeasurements | None = None
 ) -> FeatureViewPage:
-    """The page of one view; `UnknownName` with the nearest where there is none."""
+    """The page of one view; raises `UnknownName` with the nearest name."""
     projected = projection.catch_up()
     views = {view.name: view for view in declared_features(stores.serving_root).views}
     if name not in views:
@@ -190,14 +190,14 @@ def _version(line: LedgerEntry) -> ViewVersion:
 
 
 def _skewed(view: DeclaredView, found: list[Any]) -> list[SkewRow]:
-    made = []
+    rows = []
     for kept in found:
         read = {*view.inputs_of[kept.report.model].values()}
         for one in kept.report.features:
             if one.feature not in read or not one.differing:
                 continue
             row = one.rows[0] if one.rows else None
-            made.append(
+            rows.append(
                 SkewRow(
                     model=kept.report.model,
                     feature=one.feature,
@@ -210,7 +210,7 @@ def _skewed(view: DeclaredView, found: list[Any]) -> list[SkewRow]:
                     training=_value(row.recomputed) if row else "",
                 )
             )
-    return made
+    return rows
 
 
 def _value(value: Any) -> str:
@@ -218,28 +218,28 @@ def _value(value: Any) -> str:
 
 
 def _declaration(view: DeclaredView) -> str:
-    said = [f'entity="{view.entity}"']
+    arguments = [f'entity="{view.entity}"']
     if view.window_us is not None and view.every_us is not None:
-        said += [f'window="{span(view.window_us)}"', f'every="{span(view.every_us)}"']
+        arguments += [f'window="{span(view.window_us)}"', f'every="{span(view.every_us)}"']
     if view.ttl_us is not None:
-        said.append(f'ttl="{span(view.ttl_us)}"')
+        arguments.append(f'ttl="{span(view.ttl_us)}"')
     if view.owner:
-        said.append(f'owner="{view.owner}"')
-    return f"@mill.features({', '.join(said)})\ndef {view.name}({', '.join(view.inputs)}):"
+        arguments.append(f'owner="{view.owner}"')
+    return f"@mill.features({', '.join(arguments)})\ndef {view.name}({', '.join(view.inputs)}):"
 
 
 def _commands(view: DeclaredView, state: ViewState, tested: set[str], skewed: set[str]) -> list[ActionCommand]:
-    made = list(state.commands)
+    commands = list(state.commands)
     if {*view.inputs_of} - tested:
-        made.append(
+        commands.append(
             ActionCommand(
                 text=f"tidemill features {view.name} --significance",
                 does="test its columns against the targets of the models that use them",
             )
         )
-    made += [
+    commands += [
         ActionCommand(text=f"tidemill features --skew {model}", does=f"compare what {model} was served with training")
         for model in sorted(view.inputs_of)
         if model not in skewed
     ]
-    return made or [ActionCommand(text=f"tidemill features {view.name}", does="show the same in a terminal")]
+    return commands or [ActionCommand(text=f"tidemill features {view.name}", does="show the same in a terminal")]

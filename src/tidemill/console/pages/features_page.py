@@ -39,14 +39,14 @@ class FunctionState(Record, frozen=True):
     owner: str
     description: str
     takes: tuple[str, ...]
-    #: Empty while no model uses it: the outputs are known from a model's signature.
+    #: Empty until a model uses it: the outputs are known from a model's signature.
     gives: tuple[FunctionValue, ...]
     consumers: tuple[str, ...]
     snippet: str
 
 
 class SkewState(Record, frozen=True):
-    """Training-serving skew of a model, where it was measured."""
+    """Training-serving skew of a model, if it was measured."""
 
     model: str
     at: int
@@ -57,7 +57,7 @@ class SkewState(Record, frozen=True):
 
 
 class FeaturesPage(Record, frozen=True):
-    """Everything that the Features page shows."""
+    """All data of the Features page."""
 
     mill: str
     now: int
@@ -71,32 +71,32 @@ class FeaturesPage(Record, frozen=True):
     kept: int
     skews: tuple[SkewState, ...]
     commands: tuple[ActionCommand, ...]
-    #: Why the ledger could not be read, where it could not.
+    #: The reason why the ledger could not be read, if so.
     unread: str | None
 
 
 def features_page(
     stores: ConsoleStores, projection: LedgerProjection, store: ViewMeasurements | None = None
 ) -> FeaturesPage:
-    """Put the page together."""
+    """Build the page."""
     projected = projection.catch_up()
     declared = declared_features(stores.serving_root)
     known = store or ViewMeasurements()
     views = [view_state(stores, projected, view, known.measure(stores, view)) for view in declared.views]
     views.sort(key=lambda view: (_ORDER[view.weight], -view.expired, -view.missing, view.name))
     tested = {name: one.p for name, one in significances(stores.serving_root).items()}
-    said = [skew_state(one) for _, one in sorted(skews(stores.serving_root).items()) if one.report.features]
+    skew_states = [skew_state(one) for _, one in sorted(skews(stores.serving_root).items()) if one.report.features]
     return FeaturesPage(
         mill=stores.mill_name,
         now=to_micros(stores.clock.now()),
         models=tuple(model_names(stores, projected)),
         headline=_headline(views, declared),
-        lead=_lead(views, declared, said),
+        lead=_lead(views, declared, skew_states),
         views=tuple(views),
         functions=tuple(_function(one, tested) for one in declared.functions),
         kept=len(projected.views.keys() - {view.name for view in declared.views}),
-        skews=tuple(sorted(said, key=lambda one: not one.differs)),
-        commands=tuple(_commands(projected, declared, [one.model for one in said])),
+        skews=tuple(sorted(skew_states, key=lambda one: not one.differs)),
+        commands=tuple(_commands(projected, declared, [one.model for one in skew_states])),
         unread=projection.problem,
     )
 
@@ -161,7 +161,7 @@ def _headline(views: Sequence[ViewState], declared: DeclaredFeatures) -> str:
     return "All features are fresh." if views else "All features are computed on demand."
 
 
-def _lead(views: Sequence[ViewState], declared: DeclaredFeatures, said: Sequence[SkewState]) -> str:
+def _lead(views: Sequence[ViewState], declared: DeclaredFeatures, skew_states: Sequence[SkewState]) -> str:
     if not views and not declared.functions:
         return "Declare a feature once; training and serving use the same values."
     parts = []
@@ -170,7 +170,7 @@ def _lead(views: Sequence[ViewState], declared: DeclaredFeatures, said: Sequence
         parts.append(f"{counted(len(views), 'view')} with {counted(rows, 'row')} online")
     if declared.functions:
         parts.append(f"{counted(len(declared.functions), 'on-demand function')}")
-    skewed = [one.model for one in said if one.differs]
+    skewed = [one.model for one in skew_states if one.differs]
     if skewed:
         parts.append(f"training-serving skew for {', '.join(skewed)}")
     return "; ".join(parts) + "."
@@ -181,10 +181,10 @@ def _commands(projected: ProjectedState, declared: DeclaredFeatures, measured: S
         if projected.publication is None:
             return [ActionCommand(text="tidemill run --backfill", does="ingest the existing data and build the views")]
         return [ActionCommand(text="tidemill run", does="apply the declarations in mill.py")]
-    made = [ActionCommand(text="tidemill run", does="update the views from the newest data")]
+    commands = [ActionCommand(text="tidemill run", does="update the views from the newest data")]
     looking = sorted({model for view in declared.views for model in view.inputs_of} - {*measured})
-    made += [
+    commands += [
         ActionCommand(text=f"tidemill features --skew {model}", does=f"compare what {model} was served with training")
         for model in looking[:3]
     ]
-    return made
+    return commands

@@ -18,7 +18,7 @@ from tidemill.core.ledger.ledger_entry import LedgerEntry
 from tidemill.core.record_format import Record
 from tidemill.loop.online.feature_metadata_files import declared_features
 
-#: How many of the last acts are shown.
+#: Number of recent entries shown.
 ACTS = 9
 
 
@@ -27,7 +27,7 @@ class LiveRow(Record, frozen=True):
 
     model: str
     release: str | None
-    #: When it was promoted, by whom, and the as-of of its training data.
+    #: The time of its promotion, by whom, and the as-of of its training data.
     since: int | None
     by: str | None
     as_of: int | None
@@ -36,21 +36,21 @@ class LiveRow(Record, frozen=True):
 
 
 class LedgerAct(Record, frozen=True):
-    """A line of the ledger, as a sentence."""
+    """A ledger entry as a sentence."""
 
     seq: int
     at: int
     actor: str
     says: str
-    #: How often it happened in a row; `seq` and `at` are the last time's.
+    #: Number of consecutive repeats; `seq` and `at` are those of the last one.
     times: int = 1
 
 
 class LoopPage(Record, frozen=True):
-    """Everything that the Loop page shows."""
+    """All data of the Loop page."""
 
     mill: str
-    #: The clock that ages are counted from.
+    #: The current time, for ages.
     now: int
     headline: str
     publication: int | None
@@ -63,12 +63,12 @@ class LoopPage(Record, frozen=True):
     live: tuple[LiveRow, ...]
     needs: tuple[ActionItem, ...]
     recent: tuple[LedgerAct, ...]
-    #: Number and hash of the last ledger line.
+    #: Number and hash of the last ledger entry.
     head: str
 
 
 def loop_page(stores: ConsoleStores, projection: LedgerProjection) -> LoopPage:
-    """Read what is new in the ledger and put the page together."""
+    """Read new ledger entries and build the page."""
     projected = projection.catch_up()
     names = model_names(stores, projected)
     models = [served(stores.serving_root, name) for name in names]
@@ -99,7 +99,7 @@ def loop_page(stores: ConsoleStores, projection: LedgerProjection) -> LoopPage:
 
 
 def model_names(stores: ConsoleStores, projected: ProjectedState) -> list[str]:
-    """Declared models first, then those that only the ledger names."""
+    """Declared models first, then those that only occur in the ledger."""
     return [*stores.models, *sorted(projected.models.keys() - set(stores.models))]
 
 
@@ -142,7 +142,7 @@ def live(model: ModelProjection | None, served: ServedModel) -> LiveRow:
 
 
 def _recent(lines: Iterable[LedgerEntry]) -> tuple[LedgerAct, ...]:
-    """The last acts, newest first; repeats of an act by the same account are merged."""
+    """The last entries, newest first; repeats of an act by the same account are merged."""
     acts: list[LedgerAct] = []
     for line in lines:
         act = LedgerAct(seq=line.seq, at=line.at, actor=line.actor, says=says(line))
@@ -156,7 +156,7 @@ def _recent(lines: Iterable[LedgerEntry]) -> tuple[LedgerAct, ...]:
 
 
 def says(line: LedgerEntry) -> str:
-    """A ledger line as one sentence without its subject."""
+    """A ledger entry as one sentence without its subject."""
     thing = line.about.partition(":")[2] or line.about
     out = ", ".join(ref.partition(":")[2] for ref in line.refs_out if ref.startswith("release:"))
     verbs = {

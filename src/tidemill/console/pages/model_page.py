@@ -43,10 +43,10 @@ class VersionRow(Record, frozen=True):
     as_of: int
     learner: str
     bundle: str
-    #: The release before it has the same bundle: only rules, facts or code differ.
+    #: Whether the previous release has the same bundle, so that only rules, facts or code differ.
     same_bundle: bool
     quality: Headline | None
-    #: Number and name of the run that created it; `None` and empty where it is unknown.
+    #: Number and name of the run that created it; `None` and empty if unknown.
     run: int | None
     run_name: str
 
@@ -66,14 +66,14 @@ class SourceTable(Record, frozen=True):
 
 
 class SlateStage(Record, frozen=True):
-    """One stage of the slate with its rules, as they are written in mill.py."""
+    """One stage of the slate with its rules, as written in mill.py."""
 
     name: str
     rules: tuple[str, ...]
 
 
 class LiveChange(Record, frozen=True):
-    """A promotion, a rollback, or the switch."""
+    """A promotion, a rollback, or a use of the kill switch."""
 
     at: int
     actor: str
@@ -83,7 +83,7 @@ class LiveChange(Record, frozen=True):
 
 
 class ModelPage(Record, frozen=True):
-    """Everything that the Model page shows."""
+    """All data of the Model page."""
 
     mill: str
     now: int
@@ -98,7 +98,7 @@ class ModelPage(Record, frozen=True):
     quality: tuple[Quality, ...]
     parts: SliceTable | None
     tried: tuple[TriedSetting, ...]
-    #: The report of a tabular model's release; `None` for a recommender's.
+    #: The report of a tabular model's release; `None` for a recommender.
     tabular: TabularReport | None
     card: Card | None
     parameters: dict[str, str]
@@ -107,7 +107,7 @@ class ModelPage(Record, frozen=True):
     taken: tuple[ReleaseOutcomes, ...]
     changes: tuple[LiveChange, ...]
     commands: tuple[ActionCommand, ...]
-    #: Why the ledger could not be read on, where it could not.
+    #: The reason why the ledger could not be read to its end, if so.
     unread: str | None
 
 
@@ -118,8 +118,8 @@ def model_page(
     number: int | None = None,
     sums: OutcomeStore | None = None,
 ) -> ModelPage:
-    """Put the page of `model` together; `number` shows another release than the champion. `NoSuchRelease` names the
-    nearest where there is no such model or release.
+    """Build the page of `model`; `number` shows another release than the champion. Raises `NoSuchRelease` with the
+    nearest name for an unknown model or release.
     """
     projected = projection.catch_up()
     names = model_names(stores, projected)
@@ -188,10 +188,10 @@ def _versions(known: ModelProjection, runs: Sequence[Run]) -> list[VersionRow]:
     was = {change.release for change in known.changes if change.release}
     newest = max((int(name.rpartition("@")[2]) for name in was), default=0)
     champion = known.champion
-    made: list[VersionRow] = []
+    rows: list[VersionRow] = []
     for release, line in known.releases:
         run = run_of(release, runs)
-        made.append(
+        rows.append(
             VersionRow(
                 run=run.number if run else None,
                 run_name=run.name if run else "",
@@ -203,11 +203,11 @@ def _versions(known: ModelProjection, runs: Sequence[Run]) -> list[VersionRow]:
                 as_of=release.card.as_of,
                 learner=release.card.learner,
                 bundle=release.bundle[:12],
-                same_bundle=bool(made) and made[-1].bundle == release.bundle[:12],
+                same_bundle=bool(rows) and rows[-1].bundle == release.bundle[:12],
                 quality=headline(release),
             )
         )
-    return made
+    return rows
 
 
 def _state(
@@ -221,13 +221,13 @@ def _state(
 
 
 def _tried(evaluation: Evaluation) -> list[TriedSetting]:
-    made = []
+    settings = []
     for one in evaluation.validation:
         score = next((one[name] for name in ("score", "value") if name in one), None)
         rest = {name: value for name, value in one.items() if name not in ("score", "value")}
         shown = f"{score:.4f}" if isinstance(score, float) else str(score or "")
-        made.append(TriedSetting(settings=parameter(rest), score=shown))
-    return made
+        settings.append(TriedSetting(settings=parameter(rest), score=shown))
+    return settings
 
 
 def _parameters(release: Release) -> dict[str, str]:

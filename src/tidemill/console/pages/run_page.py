@@ -31,25 +31,25 @@ _SAID = {
 
 
 class RunFigure(Record, frozen=True):
-    """One metric of a run at its end, and its difference from popularity where there is one."""
+    """One final metric of a run, and its difference from popularity if there is one."""
 
     name: str
     metric: Metric
     difference: Metric | None
     less: bool
-    #: Whether it lies between -1 and 1, and so on the axis that such figures share.
+    #: Whether it is between -1 and 1, and can be drawn on the shared axis.
     on_axis: bool
 
 
 class RunFigures(Record, frozen=True):
-    """The metrics over one group of users; the name is empty where they name no users."""
+    """The metrics of one group of users; the name is empty for metrics without a group."""
 
     users: str
     figures: tuple[RunFigure, ...]
 
 
 class TrialRow(Record, frozen=True):
-    """One trial in the table, with the settings that vary as text."""
+    """One trial in the table, with the varying settings as text."""
 
     number: int
     state: str
@@ -63,7 +63,7 @@ class TrialRow(Record, frozen=True):
 
 
 class RunPage(Record, frozen=True):
-    """Everything that the page of one run shows."""
+    """All data of the page of one run."""
 
     mill: str
     now: int
@@ -75,14 +75,14 @@ class RunPage(Record, frozen=True):
     #: By users: those with history first, then all, then single groups.
     figures: tuple[RunFigures, ...]
     parameters: dict[str, str]
-    #: Metrics that changed over the steps, and those that did not: name -> value.
+    #: Metrics that changed over the steps, and constant ones: name -> value.
     curves: tuple[RunCurve, ...]
     noted: dict[str, float]
-    #: The trials, the best first; the settings that vary over them, and those that they share.
+    #: The trials, best first; the settings that vary between them, and those that they share.
     varied: tuple[str, ...]
     shared: dict[str, str]
     trials: tuple[TrialRow, ...]
-    #: How many trials ended how.
+    #: Number of trials by result.
     ended: dict[str, int]
     #: The previous and next run of the same model, and the one that created the live release.
     before: str | None
@@ -94,7 +94,7 @@ class RunPage(Record, frozen=True):
 def run_page(
     stores: ConsoleStores, projection: LedgerProjection, model: str, number: int
 ) -> tuple[RunPage, tuple[Trial, ...]]:
-    """The page of `model#number`, and its trials to draw. `NoSuchRelease` names the nearest where there is none."""
+    """The page of `model#number`, and its trials to draw. Raises `NoSuchRelease` with the nearest name."""
     projected = projection.catch_up()
     found, unread = all_runs(stores, model)
     if unread is not None:
@@ -139,7 +139,7 @@ def run_page(
 
 
 def _repeats_trials(trials: tuple[Trial, ...], name: str) -> bool:
-    """Whether a metric repeats what the trials show: a setting, their score, or their number."""
+    """Whether a metric repeats data of the trials: a setting, their score, or their number."""
     if not trials:
         return False
     bare = name.rpartition(".")[2]
@@ -147,7 +147,7 @@ def _repeats_trials(trials: tuple[Trial, ...], name: str) -> bool:
 
 
 def best_so_far(trials: tuple[Trial, ...]) -> RunCurve | None:
-    """The best score after each finished trial; `None` with fewer than two of them."""
+    """The best score after each finished trial; `None` with fewer than two finished trials."""
     reached: list[CurvePosition] = []
     top = -math.inf
     for trial in sorted(trials, key=lambda trial: trial.number):
@@ -159,13 +159,15 @@ def best_so_far(trials: tuple[Trial, ...]) -> RunCurve | None:
 
 def _figures(run: Run) -> tuple[RunFigures, ...]:
     groups: dict[str, list[RunFigure]] = {}
-    beside = {name.removeprefix(_BESIDE): metric for name, metric in run.metrics.items() if name.startswith(_BESIDE)}
+    differences = {
+        name.removeprefix(_BESIDE): metric for name, metric in run.metrics.items() if name.startswith(_BESIDE)
+    }
     for name, metric in run.metrics.items():
         if name.startswith(_BESIDE) and name.removeprefix(_BESIDE) in run.metrics:
             continue
         on_axis = metric.low >= -1 and metric.high <= 1
         one = RunFigure(
-            name=name, metric=metric, difference=beside.get(name), less=less_is_better(name), on_axis=on_axis
+            name=name, metric=metric, difference=differences.get(name), less=less_is_better(name), on_axis=on_axis
         )
         groups.setdefault(users_of(name), []).append(one)
     ordered = sorted(groups.items(), key=lambda group: rank(group[1][0].name))
@@ -211,7 +213,7 @@ def _trial(trial: Trial, best: int | None, varied: list[str]) -> TrialRow:
 
 
 def _order(trial: Trial) -> tuple[bool, float, int]:
-    """The best first, then those without a score in the order of their numbers."""
+    """The best first, then trials without a score by number."""
     value = trial.value if trial.state == "finished" else None
     fit = value is not None and math.isfinite(value)
     return not fit, -(value or 0.0) if fit else 0.0, trial.number
@@ -229,21 +231,23 @@ def _count(trials: tuple[Trial, ...], state: str) -> int:
 
 
 def _neighbour(runs: list[Run], number: int, way: int) -> str | None:
-    """The run of the same model that came just before (-1) or after (1)."""
+    """The previous (-1) or next (1) run of the same model."""
     beyond = [run for run in runs if (run.number - number) * way > 0]
     return key_of(min(beyond, key=lambda run: abs(run.number - number))) if beyond else None
 
 
 def _commands(run: Run, known: ModelProjection, live: Run | None) -> tuple[ActionCommand, ...]:
-    made: list[ActionCommand] = []
+    commands: list[ActionCommand] = []
     if run.kind == "refresh" and run.state == "finished":
-        return ()  # it measured nothing to compare, and went live by itself
+        return ()  # it has no metrics to compare, and went live by itself
     if live is not None and live.number != run.number and run.state == "finished":
-        made.append(ActionCommand(text=f"tidemill compare {live.name} {run.name}", does="compare it with the live run"))
+        commands.append(
+            ActionCommand(text=f"tidemill compare {live.name} {run.name}", does="compare it with the live run")
+        )
     release, learned = release_of(run, known), known.learned_live
     if release is not None and (learned is None or learned.name != release.name):
-        made.append(ActionCommand(text=f"tidemill promote {release.name}", does=f"make {release.name} live"))
+        commands.append(ActionCommand(text=f"tidemill promote {release.name}", does=f"make {release.name} live"))
     if run.state in ("failed", "stopped"):
         again = "tidemill run" if run.kind == "refresh" else f"tidemill train {run.model}"
-        made.append(ActionCommand(text=again, does="try again"))
-    return tuple(made)
+        commands.append(ActionCommand(text=again, does="try again"))
+    return tuple(commands)

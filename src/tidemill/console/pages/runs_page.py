@@ -21,9 +21,9 @@ from tidemill.core.records.quality import Metric
 from tidemill.core.records.release import Release
 from tidemill.core.records.runs import Run
 
-#: How many can be compared at a time.
+#: Maximum number of runs in a comparison.
 FEWEST, MOST = 2, 8
-#: Runs of one model that are listed unless the page is asked for that model alone.
+#: Maximum number of listed runs per model, unless the page is filtered by that model.
 LISTED = 25
 KINDS: tuple[str, ...] = get_args(next(one.type for one in msgspec.structs.fields(Run) if one.name == "kind"))
 
@@ -34,23 +34,23 @@ class RunRow(Record, frozen=True):
     name: str
     model: str
     number: int
-    #: `for_you.3`: the name of the run in a URL, where `#` has another meaning.
+    #: `for_you.3`: the name of the run in a URL, in which `#` has another meaning.
     key: str
     kind: str
     state: str
     learner: str
     started_at: int
     ended_at: int | None
-    #: The key metric of its model's runs; `None` where it has none.
+    #: The key metric of its model's runs; `None` if it has none.
     figure: Metric | None
-    #: Shown instead of it: another metric, or the progress of a running one.
+    #: Shown instead of the key metric: another metric, or the progress of a running run.
     instead: str
     trials: int
     cpu_s: float | None
     wall_s: float | None
     as_of: int
     data: dict[str, int]
-    #: Its release, and whether that one is live.
+    #: Its release, and whether that is live.
     release: str
     live: bool
     best: bool
@@ -58,44 +58,44 @@ class RunRow(Record, frozen=True):
 
 
 class ModelRuns(Record, frozen=True):
-    """The runs of one model, the running ones first, then the newest first."""
+    """The runs of one model, running ones first, then newest first."""
 
     model: str
-    #: The key metric, and whether lower is better; empty where no run has a metric.
+    #: The key metric, and whether lower is better; empty if no run has a metric.
     measure: str
     less: bool
     rows: tuple[RunRow, ...]
-    #: Older ones that are not listed.
+    #: Number of older runs that are not listed.
     older: int
-    #: The best run and its release, in sentences.
+    #: The best run and its release as sentences.
     says: tuple[str, ...]
     commands: tuple[ActionCommand, ...]
 
 
 class RunsPage(Record, frozen=True):
-    """Everything that the Runs page shows."""
+    """All data of the Runs page."""
 
     mill: str
     now: int
     headline: str
     lead: str
     models: tuple[str, ...]
-    #: The filters; `None` is everything.
+    #: The filters; `None`: no filter.
     model: str | None
     kind: str | None
     kinds: tuple[str, ...]
     running: int
-    #: Finished refreshes; they are listed only where that kind is requested.
+    #: Number of finished refreshes; they are listed only if that kind is requested.
     refreshes: int
     groups: tuple[ModelRuns, ...]
-    #: Why the ledger could not be read, where it could not.
+    #: The reason why the ledger could not be read, if so.
     unread: str | None
 
 
 def runs_page(
     stores: ConsoleStores, projection: LedgerProjection, model: str | None = None, kind: str | None = None
 ) -> RunsPage:
-    """Put the page together; `NoSuchRelease` for a model that is not there, `BadRequest` for an unknown kind."""
+    """Build the page; raises `NoSuchRelease` for an unknown model, `BadRequest` for an unknown kind."""
     projected = projection.catch_up()
     found, unread = all_runs(stores)
     names = known_models(stores, projected, found)
@@ -103,9 +103,9 @@ def runs_page(
         raise NoSuchRelease(f"there is no model {model!r}; {nearest(model, names)}", tip="tidemill status")
     if kind is not None and kind not in KINDS:
         raise BadRequest(f"there is no kind of run {kind!r}; {nearest(kind, KINDS)}")
-    asked = [run for run in found if model in (None, run.model) and kind in (None, run.kind)]
-    # Refreshes may come daily and train nothing: they would bury the other runs.
-    shown = [run for run in asked if kind or run.kind != "refresh" or run.state != "finished"]
+    selected = [run for run in found if model in (None, run.model) and kind in (None, run.kind)]
+    # Refreshes may come daily and train nothing: they would hide the other runs.
+    shown = [run for run in selected if kind or run.kind != "refresh" or run.state != "finished"]
     running = sum(run.state == "running" for run in shown)
     limit = None if model is not None else LISTED
     groups = tuple(
@@ -116,21 +116,21 @@ def runs_page(
     return RunsPage(
         mill=stores.mill_name,
         now=to_micros(stores.clock.now()),
-        headline=_headline(shown, asked, bool(found), running),
+        headline=_headline(shown, selected, bool(found), running),
         lead=_lead(shown, groups),
         models=tuple(names),
         model=model,
         kind=kind,
         kinds=tuple(kind for kind in KINDS if any(run.kind == kind for run in found)),
         running=running,
-        refreshes=len(asked) - len(shown),
+        refreshes=len(selected) - len(shown),
         groups=groups,
         unread=projection.problem or unread,
     )
 
 
 def all_runs(stores: ConsoleStores, model: str | None = None) -> tuple[list[Run], str | None]:
-    """The runs as far as the ledger can be read, and why it could not."""
+    """The runs as far as the ledger can be read, and the reason if it cannot."""
     try:
         return list(stores.runs.all(model)), None
     except (LedgerError, OSError) as error:
@@ -149,7 +149,7 @@ def key_of(run: Run) -> str:
 
 
 def named(key: str) -> str:
-    """The name of a run from an address.
+    """The name of a run from a URL.
 
     >>> named("for_you.3")
     'for_you#3'
@@ -171,7 +171,7 @@ def release_of(run: Run, known: ModelProjection | None) -> Release | None:
 
 
 def run_of(release: Release, runs: Iterable[Run]) -> Run | None:
-    """The run that created a release, the newest where several name it; else the one with its bundle."""
+    """The run that created a release, the newest if several name it; else the one with its bundle."""
     found = list(runs)
     for fits in (
         lambda run: run.artefacts.get("release", "").removeprefix("release:") == release.name,
@@ -189,7 +189,7 @@ def _hash(ref: str) -> str:
 
 
 def row(run: Run, figure: str, known: ModelProjection | None, best: Run | None = None) -> RunRow:
-    """A run as the list shows it."""
+    """A run as a row of the list."""
     release = release_of(run, known)
     champion = known.champion if known else None
     instead = ""
@@ -297,10 +297,10 @@ def _next_best(runs: Sequence[Run], best: Run, figure: str) -> Run | None:
     return best_of([run for run in runs if run is not best], figure)
 
 
-def _headline(shown: Sequence[Run], asked: Sequence[Run], any_at_all: bool, running: int) -> str:
+def _headline(shown: Sequence[Run], selected: Sequence[Run], any_at_all: bool, running: int) -> str:
     if not any_at_all:
         return "No runs yet."
-    if asked and not shown:
+    if selected and not shown:
         return "Only refreshes so far."
     if not shown:
         return "No runs of this kind."
@@ -326,5 +326,5 @@ def _lead(shown: Sequence[Run], groups: Sequence[ModelRuns]) -> str:
 
 
 def settings(run: Run) -> dict[str, str]:
-    """The parameters of a run as text, nested ones by their path."""
+    """The parameters of a run as text, nested ones by path."""
     return {name: parameter(value) for name, value in flatten(run.parameters).items() if value not in (None, [], ())}

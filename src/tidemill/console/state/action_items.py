@@ -1,4 +1,4 @@
-"""Action items: problems and decisions that need a person, most urgent first, each with the command to type."""
+"""Action items: problems and decisions that need a person, most urgent first, each with a command to type."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from tidemill.core.errors import ReleaseError
 from tidemill.core.record_format import Record
 from tidemill.core.records.release import Release
 
-#: How many held increments of one stream are listed one by one.
+#: Maximum number of held increments of one stream that are listed individually.
 _LISTED = 3
 
 
 class ActionCommand(Record, frozen=True):
-    """A command to type, and what it does."""
+    """A command to type, and its effect."""
 
     text: str
     does: str
 
 
 class ActionItem(Record, frozen=True):
-    """One action that a person has to take."""
+    """One required action."""
 
-    #: `broken` stops something, `decide` waits for a decision, `hint` can wait.
+    #: `broken` is a failure, `decide` waits for a decision, `hint` can wait.
     weight: Literal["broken", "decide", "hint"]
     what: str
     why: tuple[str, ...]
@@ -67,8 +67,8 @@ def action_items(
 def _need(
     weight: Literal["broken", "decide", "hint"], what: str, why: Sequence[str], *commands: tuple[str, str]
 ) -> ActionItem:
-    made = tuple(ActionCommand(text=text, does=does) for text, does in commands)
-    return ActionItem(weight=weight, what=what, why=tuple(why), commands=made)
+    actions = tuple(ActionCommand(text=text, does=does) for text, does in commands)
+    return ActionItem(weight=weight, what=what, why=tuple(why), commands=actions)
 
 
 def _unread(unread: str | None) -> list[ActionItem]:
@@ -76,7 +76,7 @@ def _unread(unread: str | None) -> list[ActionItem]:
         return []
     why = [unread, "Serving continues. This page shows the last state that could be read."]
     return [
-        _need("broken", "The ledger cannot be read", why, ("tidemill audit verify", "report the first line that fails"))
+        _need("broken", "The ledger cannot be read", why, ("tidemill audit verify", "report the first invalid entry"))
     ]
 
 
@@ -86,7 +86,7 @@ def _problems(problems: Sequence[str]) -> list[ActionItem]:
     what = f"Verification found {counted(len(problems), 'problem')}"
     verify = (
         ("tidemill lake verify", "verify every file again"),
-        ("tidemill audit verify", "verify every ledger line again"),
+        ("tidemill audit verify", "verify every ledger entry again"),
     )
     return [_need("broken", what, problems[:5], *verify)]
 
@@ -160,7 +160,7 @@ def _unserved(name: str, model: ModelProjection | None) -> list[ActionItem]:
 
 
 def _warned(model: ModelProjection) -> list[ActionItem]:
-    """Findings of the assessment by which the champion's metrics may be too optimistic."""
+    """Findings of the assessment that make the champion's metrics look too optimistic."""
     champion = model.champion
     assessment = champion.card.assessment if champion else None
     if champion is None or assessment is None or not assessment.warnings:

@@ -1,4 +1,4 @@
-"""Background verification of lake and ledger: a page does not wait for it, and reports what the last one found."""
+"""Background verification of lake and ledger: pages do not wait for it, and report the last result."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tidemill.core.errors import TidemillError
 
 
 class BackgroundVerify:
-    """Runs `verify` in a thread when somebody looks and the last time is more than `every_s` seconds ago.
+    """Runs `verify` in a thread when the result is requested and the last run is more than `every_s` seconds ago.
 
-    What is found must be found twice in a row: a publication that is just being written may look half made once.
+    A problem is reported only if found twice in a row, because a publication that is being written may look incomplete.
     """
 
     def __init__(self, verify: Callable[[], Sequence[str]], clock: Clock, *, every_s: int = 3600) -> None:
@@ -24,7 +24,7 @@ class BackgroundVerify:
         self._thread: threading.Thread | None = None
 
     def problems(self) -> Sequence[str]:
-        """What the last verification found; starts the next one if it is due."""
+        """The findings of the last verification; starts the next one if it is due."""
         now, found = to_micros(self._clock.now()), self._found
         idle = self._thread is None or not self._thread.is_alive()
         if idle and (self._looked is None or now - self._looked >= self._every_us):
@@ -34,7 +34,7 @@ class BackgroundVerify:
         return found
 
     def wait(self) -> None:
-        """Return when no verification is under way."""
+        """Return when no verification is running."""
         if self._thread is not None:
             self._thread.join()
 

@@ -1,4 +1,4 @@
-"""Rooms (the components): state and age of each, in the order in which data flows."""
+"""Components: state and age of each, in the order in which data flows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RoomState(Record, frozen=True):
     state: State
     #: One sentence.
     says: str
-    #: When it last wrote to the ledger, in microseconds; `None` where it never did.
+    #: Time of its last ledger entry, in microseconds; `None` if it has none.
     at: int | None
 
 
@@ -95,10 +95,10 @@ def _models(projected: ProjectedState) -> RoomState:
 
 
 def _training(projected: ProjectedState) -> RoomState:
-    made = [pair for model in projected.models.values() for pair in model.releases]
-    if not made:
+    releases = [pair for model in projected.models.values() for pair in model.releases]
+    if not releases:
         return _waits("training", "No release created yet.")
-    release, line = max(made, key=lambda pair: pair[1].at)
+    release, line = max(releases, key=lambda pair: pair[1].at)
     rows, until = counted(release.card.n_rows, "row"), through(release.card.as_of)
     says = f"Latest: {release.card.model}, trained on {rows}, data through {until}."
     return RoomState(name="training", state="well", says=says, at=line.at)
@@ -135,10 +135,10 @@ def _feedback(projected: ProjectedState) -> RoomState:
     predictions, outcomes = projected.kept.get("predictions"), projected.kept.get("outcomes")
     if predictions is None:
         return _waits("feedback", "No prediction logged yet.")
-    said = f"{counted(predictions.rows, 'prediction')} logged"
+    logged = f"{counted(predictions.rows, 'prediction')} logged"
     if outcomes is None:
-        return RoomState(name="feedback", state="well", says=f"{said}, no feedback received yet.", at=predictions.at)
-    says = f"{said}, {counted(outcomes.rows, 'outcome')} received."
+        return RoomState(name="feedback", state="well", says=f"{logged}, no feedback received yet.", at=predictions.at)
+    says = f"{logged}, {counted(outcomes.rows, 'outcome')} received."
     return RoomState(name="feedback", state="well", says=says, at=max(predictions.at, outcomes.at))
 
 

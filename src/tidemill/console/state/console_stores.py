@@ -1,4 +1,4 @@
-"""Console stores: the stores that the console reads; it can change none of them."""
+"""Console stores: read-only access to the stores behind the console."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ReleaseReader(Protocol):
     """The part of `Releases` that the console reads."""
 
     def verify(self, release: Release, *, deep: bool = True) -> None:
-        """Pass if the release's files are what it pins."""
+        """Raise if the release's files differ from what it pins."""
         ...
 
 
@@ -31,31 +31,31 @@ class RunReader(Protocol):
     """The part of `Runs` that the console reads."""
 
     def all(self, model: str | None = None) -> Sequence[Run]:
-        """All runs, or those of one model, newest first, each as it is now."""
+        """All runs, or those of one model, newest first, each in its current state."""
         ...
 
     def points(self, name: str) -> Sequence[MetricPoint]:
-        """The figures of `for_you#3` while it ran."""
+        """The logged metrics of `for_you#3`."""
         ...
 
     def trials(self, name: str) -> Sequence[Trial]:
-        """The combinations of settings that `for_you#3` tried."""
+        """The trials of `for_you#3`."""
         ...
 
 
 class NoRuns:
-    """The runs of a mill that kept none."""
+    """The runs of a project without stored runs."""
 
     def all(self, model: str | None = None) -> Sequence[Run]:
-        """Nothing."""
+        """No runs."""
         return ()
 
     def points(self, name: str) -> Sequence[MetricPoint]:
-        """Nothing."""
+        """No points."""
         return ()
 
     def trials(self, name: str) -> Sequence[Trial]:
-        """Nothing."""
+        """No trials."""
         return ()
 
 
@@ -69,25 +69,25 @@ def _no_problems() -> Sequence[str]:
 
 @dataclass(frozen=True)
 class ConsoleStores:
-    """The rooms of a mill as its console sees them."""
+    """The stores of a project as seen by its console."""
 
     mill_name: str
     ledger: Ledger
     releases: ReleaseReader
-    #: Pointers, switches and what each worker answers from.
+    #: Pointers, switches and the release that each worker serves.
     serving_root: Path
-    #: The clock of the ledger's lines: ages are counted from it.
+    #: The clock of the ledger's entries, from which ages are computed.
     clock: Clock
-    #: Models that mill.py declares, where known; those that the ledger names are shown besides.
+    #: Models that mill.py declares, if known; models that only occur in the ledger are shown too.
     models: Sequence[str] = ()
-    #: A table of the server's log (`predictions`, `outcomes`) as it is now; `None` where it does not exist yet.
+    #: The current content of a table of the server's log (`predictions`, `outcomes`); `None` if it does not exist yet.
     table: Callable[[str], pa.Table | None] = field(default=_no_table)
-    #: What the last verification of lake and ledger found, as sentences; empty where all was well or none ran.
+    #: The findings of the last verification of lake and ledger, as sentences; empty if there are none or none ran.
     problems: Callable[[], Sequence[str]] = field(default=_no_problems)
-    #: What was learned, searched and measured.
+    #: The trainings, searches and evaluations.
     runs: RunReader = field(default_factory=NoRuns)
-    #: What answers look up; `None` where it cannot be read.
+    #: The online store; `None` if it cannot be read.
     latest: Latest | None = None
-    #: Runs side by side, by their names, the first being what the others are held against; unless given, they are
-    #: compared without the figures of each user, so that nothing can be paired.
+    #: Compares runs by name, the others with the first; by default without the metrics of each user, so that
+    #: nothing can be paired.
     compare: Callable[[Sequence[str]], RunComparison] | None = None

@@ -12,7 +12,7 @@ from tidemill.core.records.release import Release
 
 
 class ComparisonRow(Record, frozen=True):
-    """One figure of the model beside popularity."""
+    """One metric of the model compared with popularity."""
 
     name: str
     model: Metric
@@ -21,51 +21,51 @@ class ComparisonRow(Record, frozen=True):
 
 
 class Quality(Record, frozen=True):
-    """Figures for one group of users; none where the group is too small to be shown."""
+    """Metrics for one group of users; none if the group is too small to be shown."""
 
     users: str
     n_users: int
-    #: At the evaluation's own k, and at others.
+    #: Metrics at the evaluation's k, and at other k.
     figures: tuple[ComparisonRow, ...]
     further: tuple[ComparisonRow, ...]
 
 
 class SliceRow(Record, frozen=True):
-    """A finer part of the test: whose or which targets, and the model minus popularity there."""
+    """A finer slice of the test: its name, and the difference model minus popularity."""
 
-    #: What it is a part of (`history`, `group`), its name, and how many users have a target in it.
+    #: Its family (`history`, `group`), its name, and its number of users with a target.
     family: str
     name: str
     n_users: int
-    #: `None` where the part is too small to be shown.
+    #: `None` if the slice is too small to be shown.
     difference: Metric | None
-    #: p of a paired test after Holm over all parts and measures.
+    #: p of a paired test after Holm over all slices and metrics.
     p: float | None
 
 
 class SliceTable(Record, frozen=True):
-    """The finer parts by one figure, worst first; those that are too small stand last."""
+    """The finer slices by one metric, worst first; those that are too small come last."""
 
     metric: str
     parts: tuple[SliceRow, ...]
 
 
 class Headline(Record, frozen=True):
-    """The figure that stands for a release: its hit rate for warm users, or the nearest to that which there is."""
+    """The headline metric of a release: its hit rate for warm users, or the closest available metric."""
 
     metric: str
     users: str
     model: Metric
     baseline: Metric
     difference: Metric
-    #: What it is beside, what the figure is over, and whether less of it is better.
+    #: The baseline, the users or rows of the metric, and whether lower is better.
     beside: str = "popularity"
     over: str = ""
     less: bool = False
 
 
 def quality(evaluation: Evaluation) -> tuple[Quality, ...]:
-    """The figures of every group of users."""
+    """The metrics of every group of users."""
     return tuple(_quality(part, evaluation.k) for part in evaluation.slices)
 
 
@@ -87,11 +87,11 @@ def _compared(part: SliceResult) -> list[ComparisonRow]:
 
 
 def parts(evaluation: Evaluation) -> SliceTable:
-    """The finer parts of an evaluation by the figure that names its worst one."""
+    """The finer slices of an evaluation by the metric that defines the worst one."""
     metric = f"ndcg@{evaluation.k}"
-    made = [_part(part, metric) for part in evaluation.parts]
-    shown = [part for part in made if part.difference is not None]
-    few = [part for part in made if part.difference is None]
+    rows = [_part(part, metric) for part in evaluation.parts]
+    shown = [part for part in rows if part.difference is not None]
+    few = [part for part in rows if part.difference is None]
     shown.sort(key=lambda part: part.difference.value if part.difference else 0.0)
     return SliceTable(metric=metric, parts=(*shown, *few))
 
@@ -103,7 +103,7 @@ def _part(part: SliceResult, metric: str) -> SliceRow:
 
 
 def headline(release: Release | None) -> Headline | None:
-    """The figure that stands for a release; `None` where nothing was measured on enough users or rows."""
+    """The headline metric of a release; `None` if there are not enough evaluated users or rows."""
     if release is not None and release.card.assessment is not None:
         return _of_rows(release.card.assessment)
     evaluation = release.card.evaluation if release else None
@@ -116,7 +116,7 @@ def headline(release: Release | None) -> Headline | None:
 
 
 def _of_rows(found: Assessment) -> Headline | None:
-    """The measure that decides about a tabular model, beside its baseline."""
+    """The main metric of a tabular model, compared with its baseline."""
     if found.n_test < FEWEST_USERS or not found.scores:
         return None
     main = found.main
@@ -133,7 +133,7 @@ def _of_rows(found: Assessment) -> Headline | None:
 
 
 def shareable(release: Release) -> Release:
-    """The release without figures of groups that are too small to be shown."""
+    """The release without metrics of groups that are too small to be shown."""
     evaluation, assessment = release.card.evaluation, release.card.assessment
     if assessment is not None:
         card = msgspec.structs.replace(release.card, assessment=shareable_assessment(assessment))

@@ -1,6 +1,6 @@
 """State of a feature view: its rows, their age compared with the TTL, and required actions.
 
-Reading all rows of a large view takes a while, so its statistics are cached until the store has other rows.
+Reading all rows of a large view is slow, so its statistics are cached until the rows change.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from tidemill.loop.online.feature_metadata_files import DeclaredView
 from tidemill.loop.online.view_rows import online_figures, online_rows
 from tidemill.serving.live.server_clock import replayed
 
-#: From this share on, missing values need attention.
+#: Share of missing values from which on a column needs attention.
 MISSING = 0.5
 #: `broken`: lookups return nothing; `decide`: a person should check it; `hint`: it can wait; `well`: fresh.
 Weight = Literal["broken", "decide", "hint", "well"]
 
 
 class ViewState(Record, frozen=True):
-    """One feature view as it is declared and as it is online."""
+    """One feature view as declared and as online."""
 
     name: str
     entity: str
-    #: The entity is a person.
+    #: Whether the entity is a person.
     personal: bool
-    #: `rows`, or a window and how far its boundaries are apart.
+    #: `rows`, or a window and the distance between its boundaries.
     kind: str
     ttl_us: int | None
     owner: str
     description: str
     consumers: tuple[str, ...]
     rows: int
-    #: When it was last written and from which publication; `None` where it never was.
+    #: When it was last written and from which publication; `None` if never.
     made_at: int | None
     publication: int | None
-    #: How old its newest value was at `now` (microseconds), and the shares of entities expired and of values missing.
+    #: Age of its newest value at `now` (microseconds), and the shares of expired entities and of missing values.
     age_us: int | None
     expired: float
     missing: float
@@ -90,7 +90,7 @@ class ViewMeasurements:
 def view_state(
     stores: ConsoleStores, projected: ProjectedState, view: DeclaredView, measured: ViewMeasurement
 ) -> ViewState:
-    """Declaration and measurements together, as of the server's clock: a replay's instant, else now."""
+    """Declaration and measurements together, as of the server's clock: the replayed instant, else now."""
     now = to_micros(replayed(stores.serving_root) or stores.clock.now())
     age = view_freshness(measured.at, ttl_us=view.ttl_us, now=now)
     made = projected.made.get(view.name)
@@ -119,11 +119,15 @@ def view_state(
 
 
 def _needs(
-    projected: ProjectedState, view: DeclaredView, age: ViewFreshness, columns: tuple[ColumnStatistics, ...], made: bool
+    projected: ProjectedState,
+    view: DeclaredView,
+    age: ViewFreshness,
+    columns: tuple[ColumnStatistics, ...],
+    materialised: bool,
 ) -> tuple[Weight, list[str], list[ActionCommand]]:
-    """Weight, findings and commands of a view, the most urgent first."""
+    """Weight, findings and commands of a view, most urgent first."""
     run = ActionCommand(text="tidemill run", does="ingest new data and rebuild the views")
-    if not made:
+    if not materialised:
         return "broken", ["Never materialised: lookups return nothing."], [run]
     if not age.rows:
         return "broken", ["It has no rows: lookups return nothing."], [run]

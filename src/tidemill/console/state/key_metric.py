@@ -8,17 +8,17 @@ from collections.abc import Iterable, Sequence
 
 from tidemill.core.records.runs import Run
 
-#: How the figures begin that are differences to popularity.
+#: Prefix of metrics that are differences from popularity.
 _BESIDE = "difference "
-#: And those that are differences to the champion.
+#: Prefix of metrics that are differences from the champion.
 _CHAMPION = "beside champion "
-#: Figures of which less is better, by a word of their name.
+#: Metrics for which lower is better, by a word of their name.
 _LESS = {"loss", "error", "rmse", "mae", "mse", "brier", "logloss", "latency", "deviance"}
 
 
 def key_figure(runs: Sequence[Run], among: Sequence[str] = ()) -> str:
-    """The key metric of runs: the one that most of them have, of these a hit rate of users with
-    history; with `among` one of those. Empty where there is none.
+    """The key metric of runs: the one that most of them have; among these, a hit rate of users with history.
+    With `among`, one of those. Empty if there is none.
     """
     counts = Counter(name for run in runs for name in run.metrics if not among or name in among)
 
@@ -29,7 +29,7 @@ def key_figure(runs: Sequence[Run], among: Sequence[str] = ()) -> str:
 
 
 def users_of(name: str) -> str:
-    """The group of users that a figure is over, empty where it names none.
+    """The group of users of a metric, empty if it names none.
 
     >>> users_of("hit_rate@10[warm]"), users_of("log_loss")
     ('warm', '')
@@ -38,13 +38,13 @@ def users_of(name: str) -> str:
 
 
 def rank(name: str) -> int:
-    """Where a figure stands by its users: with history, all, none named, single groups."""
+    """The rank of a metric by its users: with history, all, no group, single groups."""
     users = users_of(name)
     return ("warm", "all", "").index(users) if users in ("warm", "all", "") else 3
 
 
 def less_is_better(name: str) -> bool:
-    """Whether a figure is one of those that are made small.
+    """Whether lower values of a metric are better.
 
     >>> less_is_better("log_loss"), less_is_better("hit_rate@10")
     (True, False)
@@ -53,7 +53,7 @@ def less_is_better(name: str) -> bool:
 
 
 def best_of(runs: Iterable[Run], figure: str) -> Run | None:
-    """The finished run with the best figure; of equal ones the older."""
+    """The finished run with the best metric; on a tie the older one."""
     sign = 1 if less_is_better(figure) else -1
     found = [run for run in runs if run.state == "finished" and figure in run.metrics]
     return min(found, key=lambda run: (sign * run.metrics[figure].value, run.number), default=None)

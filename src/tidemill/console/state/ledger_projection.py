@@ -1,7 +1,7 @@
-"""Ledger projection: the state of each component, folded from the ledger line by line as it grows.
+"""Ledger projection: the state of each component, folded from the ledger entry by entry as it grows.
 
-A page that is looked at every few seconds must not read 100,000 lines each time: only lines after the last one seen are
-read. A ledger that cannot be read leaves the state as it was, with the reason in `problem`.
+A page that refreshes every few seconds must not read 100,000 entries each time: only new entries are read. If the
+ledger cannot be read, the state stays unchanged and `problem` has the reason.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from tidemill.core.record_format import decode_record
 from tidemill.core.records.ingest import Increment, Publication, Verdict
 from tidemill.core.records.release import Release
 
-#: Frequent acts that would push out the acts of people; the end of a run is shown, and its beginning is not.
+#: Frequent acts that would push out the acts of people; the end of a run is shown, its beginning is not.
 _HIDDEN_ACTS = {"log", "run-begin", "run-points", "trial"}
-#: How many of the last acts are kept for reading.
+#: Number of recent entries kept.
 RECENT = 80
-#: How many times that a view was written are kept for reading.
+#: Number of materialisations kept per view.
 VERSIONS = 30
 
 
@@ -36,7 +36,7 @@ class IncrementProjection:
 
 @dataclass
 class StreamProjection:
-    """A stream: its increments by number, and when the last one came."""
+    """A stream: its increments by number, and the time of the last one."""
 
     name: str
     increments: dict[int, IncrementProjection] = field(default_factory=dict)
@@ -44,22 +44,22 @@ class StreamProjection:
 
     @property
     def held(self) -> list[IncrementProjection]:
-        """Increments that wait for a person, oldest first."""
+        """Increments that wait for a decision, oldest first."""
         return [one for _, one in sorted(self.increments.items()) if one.held]
 
     @property
     def last(self) -> IncrementProjection:
-        """The increment that came last."""
+        """The increment that arrived last."""
         return self.increments[max(self.increments)]
 
 
 @dataclass
 class ChampionChange:
-    """A promotion, a rollback, or the switch."""
+    """A promotion, a rollback, or a use of the kill switch."""
 
     at: int
     actor: str
-    #: `promote`, `rollback`, `off` or `on`; and the release, empty for the switch.
+    #: `promote`, `rollback`, `off` or `on`; and the release, empty for the kill switch.
     what: str
     release: str = ""
     before: str = ""
@@ -67,7 +67,7 @@ class ChampionChange:
 
 @dataclass
 class ModelProjection:
-    """A model: bundles learned, releases made, and what was done with them."""
+    """A model: its trained bundles, its releases, and changes of its champion."""
 
     name: str
     learned: list[LedgerEntry] = field(default_factory=list)
@@ -82,7 +82,7 @@ class ModelProjection:
 
     @property
     def learned_live(self) -> Release | None:
-        """The release that was learned for what is live: the champion, or the one that it is a refresh of."""
+        """The release whose training produced the live one: the champion, or the one that it is a refresh of."""
         live = self.champion
         if live is None or live.card.refreshed is None:
             return live
@@ -90,13 +90,13 @@ class ModelProjection:
 
     @property
     def since(self) -> int | None:
-        """When the champion became it."""
+        """The time at which the champion became live."""
         return next((change.at for change in reversed(self.changes) if change.release), None)
 
 
 @dataclass
 class LoggedRows:
-    """Rows that the server's log left in a table."""
+    """Rows that the server logged in a table."""
 
     rows: int = 0
     at: int = 0
@@ -104,18 +104,18 @@ class LoggedRows:
 
 @dataclass
 class ProjectedState:
-    """Everything folded so far."""
+    """The folded state."""
 
     seq: int = 0
     hash: str = ""
     streams: dict[str, StreamProjection] = field(default_factory=dict)
     publication: Publication | None = None
-    #: The data time that the tables know: the largest as-of so far, as a held day may be accepted late.
+    #: The data time of the tables: the largest as-of so far, because a held day may be accepted late.
     as_of: int = 0
     published_at: int | None = None
-    #: View -> (publication that it was made from, rows, when).
+    #: View -> (source publication, rows, time).
     views: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    #: View -> the lines that wrote it, the newest last.
+    #: View -> the entries that wrote it, newest last.
     made: dict[str, deque[LedgerEntry]] = field(default_factory=dict)
     models: dict[str, ModelProjection] = field(default_factory=dict)
     kept: dict[str, LoggedRows] = field(default_factory=dict)
@@ -123,7 +123,7 @@ class ProjectedState:
 
 
 class LedgerProjection:
-    """The fold over a ledger; `projected` is its state, `problem` why it could not go on."""
+    """The fold over a ledger; `projected` is its state, `problem` the reason why it could not continue."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -131,7 +131,7 @@ class LedgerProjection:
         self.problem: str | None = None
 
     def catch_up(self) -> ProjectedState:
-        """Fold the lines since the last time; after a ledger was replaced by another one, all of them."""
+        """Fold new entries; all of them after the ledger was replaced by another one."""
         try:
             head = self._ledger.head()
             if head.seq < self.projected.seq or (head.seq == self.projected.seq and head.hash != self.projected.hash):

@@ -1,6 +1,6 @@
 """Realised quality: expected and actual outcome rates by release and position.
 
-Reading all predictions takes a while once there are many, so a sum is kept until the log has grown by a fiftieth.
+Reading many predictions is slow, so the sums are cached until the log has grown by a fiftieth.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.core.records.release import Release
 from tidemill.feedback import OUTCOMES, PREDICTIONS, RealisedRate, realised_rates
 
-#: Positions that are shown; further down a list few look.
+#: Number of positions shown; few users look further down a list.
 POSITIONS = 20
-#: The newest releases that answered.
+#: Number of newest releases shown.
 RELEASES = 4
 
 
 class ReleaseOutcomes(Record, frozen=True):
-    """What became of the answers of one release: the whole list, and each position."""
+    """Outcomes of one release: of the whole list, and by position."""
 
     release: str
     answers: int
-    #: `None` and nothing where so few were answered that a figure could tell of a person.
+    #: `None` and empty if so few predictions were made that a metric could reveal information about a person.
     whole: RealisedRate | None
     positions: tuple[RealisedRate, ...]
 
 
 class OutcomeStore:
-    """The sums of one console."""
+    """The cached sums of one console."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[int, int, tuple[ReleaseOutcomes, ...]]] = {}
         self._lock = threading.Lock()
 
     def outcomes(self, stores: ConsoleStores, projected: ProjectedState, model: str) -> tuple[ReleaseOutcomes, ...]:
-        """Expected against actual for each release of `model` that answered, newest first; empty while nothing came
-        back.
+        """Expected against actual rates for each release of `model` with predictions, newest first; empty without any
+        outcome.
         """
         counts = [projected.kept[table].rows if table in projected.kept else 0 for table in (PREDICTIONS, OUTCOMES)]
         if not all(counts):
@@ -68,7 +68,7 @@ def _taken(stores: ConsoleStores, projected: ProjectedState, model: str) -> tupl
 
 
 def _promised(releases: Sequence[Release]) -> Mapping[str, float]:
-    """Release -> hit rate over all users that its evaluation measured."""
+    """Release -> hit rate over all users in its evaluation."""
     promised = {}
     for release in releases:
         evaluation = release.card.evaluation

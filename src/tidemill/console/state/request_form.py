@@ -13,7 +13,7 @@ from tidemill.core.records.signature import InputField, Signature
 from tidemill.serving.infer.tensor_values import DATATYPE
 from tidemill.serving.process.server_handle import is_serving
 
-#: Fields in the example request; required fields beyond this number are included too.
+#: Number of fields in the example request; further required fields are included too.
 _NAMED = 12
 
 
@@ -28,7 +28,7 @@ class FormField(Record, frozen=True):
 class FieldOrigin(Record, frozen=True):
     """Inputs that are not request fields: looked up in a view, or computed by a function."""
 
-    #: Of a lookup the view's page; empty for a function.
+    #: The view's page for a lookup; empty for a function.
     view: str
     text: str
     gives: tuple[str, ...]
@@ -36,7 +36,7 @@ class FieldOrigin(Record, frozen=True):
 
 
 class RequestForm(Record, frozen=True):
-    """Request fields, filled-in inputs, outputs and an example request to copy."""
+    """Request fields, inputs filled in by the server, outputs and an example request to copy."""
 
     fields: tuple[FormField, ...]
     sources: tuple[FieldOrigin, ...]
@@ -46,7 +46,7 @@ class RequestForm(Record, frozen=True):
 
 
 def request_form(release: Release, signature: Signature, serving_root: Path) -> RequestForm:
-    """The request of a release, for the server that runs, else for the usual port of this machine."""
+    """The request of a release, for the running server, else for the default port of this machine."""
     server = is_serving(serving_root)
     place = f"{server.host}:{server.port}" if server else "127.0.0.1:8400"
     return RequestForm(
@@ -63,12 +63,12 @@ def _datatype(field: InputField) -> str:
 
 
 def _role(field: InputField) -> str:
-    said = {
+    roles = {
         "subject": "identifies a person; replaced by a pseudonym",
         "event_time": "event time; defaults to now",
         "item": "identifies an item",
     }.get(field.role or "", "")
-    return said if field.optional or said else "required"
+    return roles if field.optional or roles else "required"
 
 
 def _sources(signature: Signature) -> tuple[FieldOrigin, ...]:

@@ -1,4 +1,4 @@
-"""Server status from the state files of its processes; needs no ledger."""
+"""Server status from the state files of its processes, without the ledger."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tidemill.serving.process.worker_site import WORKERS, WorkerReport
 
 
 class ServedModel(Record, frozen=True):
-    """One model as the server has it."""
+    """One model as served."""
 
     model: str
-    #: The release that answers, and the one that was promoted; they differ during a swap and after a failed one.
+    #: The serving release and the promoted one; they differ during a swap and after a failed swap.
     release: str | None
     promoted: str | None
-    #: How many workers have answered from `release`, of how many; 0 of 0 where no server runs.
+    #: Number of workers that serve `release`, and of all workers; 0 of 0 if no server runs.
     here: int
     workers: int
     off: bool
     off_since: int | None
-    #: Why the pointer cannot be read or the promoted release did not come up, where that is so.
+    #: The reason why the pointer cannot be read or the promoted release did not start, if so.
     problem: str | None
 
 
 def served(serving_root: Path, model: str) -> ServedModel:
-    """What the server answers for `model`, and whether all workers have swapped to it."""
+    """The state of `model` on the server, and whether all workers have swapped to it."""
     try:
         model_folder(serving_root, model)
-    except TidemillError as error:  # a name that can be no folder is not served, and the page says so
+    except TidemillError as error:  # a name that cannot be a folder is not served, and the page says so
         return ServedModel(
             model=model,
             release=None,
@@ -66,7 +66,7 @@ def served(serving_root: Path, model: str) -> ServedModel:
 
 
 def workers(serving_root: Path) -> list[WorkerReport]:
-    """The workers of the running server, by file name; none where no server runs."""
+    """The workers of the running server, by file name; none if no server runs."""
     if is_serving(serving_root) is None:
         return []
     found = [read_state(path, WorkerReport) for path in sorted((serving_root / WORKERS).glob("*.json"))]

@@ -15,9 +15,9 @@ from tidemill.core.records.assessment import Assessment, EnsembleMember, GroupGa
 from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.core.records.release import Release
 
-#: `better` and `worse`: the interval of the difference leaves out zero.
+#: `better` and `worse`: the interval of the difference excludes zero.
 Standing = Literal["better", "even", "worse"]
-#: Least correlation of values and contributions for which a direction is named.
+#: Minimum correlation of values and contributions for a stated direction.
 _CLEAR = 0.3
 _TASKS = {
     "binary": "binary classification",
@@ -25,7 +25,7 @@ _TASKS = {
     "number": "regression",
     "count": "count regression",
 }
-#: `kept out` is how older releases call `not selected`.
+#: `kept out` is the state `not selected` in older releases.
 _STATES = {"chosen": 0, "stacked": 1, "not selected": 2, "kept out": 2, "late": 3, "failed": 4}
 
 
@@ -67,11 +67,11 @@ class TriedCandidate(Record, frozen=True):
 
 
 class TabularReport(Record, frozen=True):
-    """Content of the Model page for a tabular release."""
+    """Data of the Model page for a tabular release."""
 
     task: str
     target: str
-    #: The verdict, and the sentences with its intervals.
+    #: The verdict, and its sentences with intervals.
     says: str
     sure: str
     measure: str
@@ -88,7 +88,7 @@ class TabularReport(Record, frozen=True):
 
 
 def tabular_report(release: Release, serving_root: Path) -> TabularReport | None:
-    """The report of a release with a signature; `None` for a recommender's."""
+    """The report of a release with a signature; `None` for a recommender."""
     signature = release.signature
     if signature is None:
         return None
@@ -119,7 +119,7 @@ def tabular_report(release: Release, serving_root: Path) -> TabularReport | None
 
 
 def standing(score: MetricScore) -> Standing:
-    """Whether the model is significantly better: the interval of the difference lies on one side of zero."""
+    """Whether the model is significantly better: the interval of the difference is on one side of zero."""
     low, high = score.difference.low, score.difference.high
     if low <= 0 <= high:
         return "even"
@@ -127,7 +127,7 @@ def standing(score: MetricScore) -> Standing:
 
 
 def verdict(name: str, found: Assessment | None) -> tuple[str, str]:
-    """The verdict as one sentence, and the sentences with its intervals."""
+    """The verdict as one sentence, and its sentences with intervals."""
     if found is None or not found.scores:
         return "It was not evaluated.", "There was not enough data for a test set."
     others = [(found.baseline, found.main)]
@@ -159,13 +159,13 @@ def _prevalence(found: Assessment, target: str, classes: tuple[str, ...]) -> str
 
 
 def _beside(found: Assessment) -> list[ScoresAgainst]:
-    made = []
+    comparisons = []
     if found.beside_champion:
         first = found.beside_champion[0]
-        made.append(ScoresAgainst(name=found.champion, standing=standing(first), scores=found.beside_champion))
+        comparisons.append(ScoresAgainst(name=found.champion, standing=standing(first), scores=found.beside_champion))
     if found.scores:
-        made.append(ScoresAgainst(name=found.baseline, standing=standing(found.main), scores=found.scores))
-    return made
+        comparisons.append(ScoresAgainst(name=found.baseline, standing=standing(found.main), scores=found.scores))
+    return comparisons
 
 
 def _calibration(found: Assessment) -> str:

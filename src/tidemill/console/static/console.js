@@ -17,7 +17,7 @@ async function copy(button) {
     await navigator.clipboard.writeText(code.textContent);
     button.textContent = "copied";
   } catch {
-    getSelection().selectAllChildren(code); // no clipboard here: select it, so that one key copies it
+    getSelection().selectAllChildren(code); // no clipboard access: select the text, so that one key copies it
     button.textContent = "selected";
     return;
   }
@@ -53,7 +53,7 @@ function sortable(table) {
     button.type = "button";
     button.append(...head.childNodes);
     button.addEventListener("click", (event) => {
-      if (event.detail) button.blur(); // clicked with a pointer: the page may go on refreshing
+      if (event.detail) button.blur(); // clicked with a pointer: the page may continue to refresh
       const [was, down] = sorted.get(table.dataset.sort) || [];
       sort(table, place, was === place ? !down : true);
     });
@@ -103,7 +103,7 @@ document.addEventListener("change", (event) => {
 });
 document.addEventListener("pointerover", (event) => point(event.target));
 
-// ---- refresh: the live part from its own address while there is one, else the whole page
+// ---- refresh: the live part from its own URL if there is one, else the whole page
 
 let tag = null, at = 0, stale = false;
 

@@ -1,4 +1,4 @@
-"""Console application (ASGI): the pages, their JSON twins and static files."""
+"""Console application (ASGI): the pages, their JSON versions and static files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _FOREVER = "private, max-age=31536000, immutable"
 
 
 def create_app(stores: ConsoleStores, *, port: int = 8401, access: Access | None = None) -> ASGIApp:
-    """The console over `stores`. `access` is checked before every route; by default only this machine is let in, and
+    """The console over `stores`. `access` is checked before every route; by default it admits only this machine, and
     of its origins only `port`.
     """
     pages = _ConsolePages(stores)
@@ -82,7 +82,7 @@ def create_app(stores: ConsoleStores, *, port: int = 8401, access: Access | None
 
 
 class _ConsolePages:
-    """The routes; pages are built in a thread, one at a time, since they share the ledger projection."""
+    """The routes; pages are built in a thread, one at a time, because they share the ledger projection."""
 
     def __init__(self, stores: ConsoleStores) -> None:
         self._stores = stores
@@ -159,7 +159,7 @@ class _ConsolePages:
         return await self._run(request, "run.html")
 
     async def run_live(self, request: Request) -> Response:
-        """The part of a run's page that changes while it runs."""
+        """The part of a run's page that changes while the run is in progress."""
         return await self._run(request, "run_live.html")
 
     async def run_json(self, request: Request) -> Response:
@@ -197,7 +197,7 @@ class _ConsolePages:
     # ---- errors
 
     async def refused(self, request: Request, error: Exception) -> Response:
-        """An HTTP error of the router: no such page, or a method other than GET."""
+        """An HTTP error of the router: page not found, or a method other than GET."""
         assert isinstance(error, HTTPException)
         says = {404: "Page not found.", 405: "The console is read-only; make changes on the command line."}
         text = says.get(error.status_code, error.detail)
@@ -209,7 +209,7 @@ class _ConsolePages:
         return self._problem(request, 404 if isinstance(error, NoSuchRelease | UnknownName) else status(error), error)
 
     async def broken(self, request: Request, error: Exception) -> Response:
-        """An unexpected error: its place goes to the log, and no detail of it to the page."""
+        """An unexpected error: its location is logged, and the page shows no details."""
         place = "".join(traceback.format_tb(error.__traceback__)[-4:])
         _log.error("%s while showing %s:\n%s", type(error).__name__, request.url.path, place)
         return self._problem(
@@ -234,7 +234,7 @@ def _json(request: Request, page: Record) -> Response:
 
 
 def _tagged(request: Request, content: bytes, media: str) -> Response:
-    """A response that a browser may cache and must revalidate: unchanged, it costs a 304."""
+    """A response that a browser may cache and must revalidate; if unchanged, the response is a 304."""
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"etag": tag, "cache-control": "private, no-cache"}
     if tag in [one.strip() for one in request.headers.get("if-none-match", "").split(",")]:
@@ -243,7 +243,7 @@ def _tagged(request: Request, content: bytes, media: str) -> Response:
 
 
 def _assets() -> dict[str, tuple[bytes, str, str]]:
-    """Name -> content, media type and a short hash that is part of the URL, so that it may be cached for a year."""
+    """Name -> content, media type and a short hash that is part of the URL, so that it can be cached for a year."""
     found = {}
     for file in (resources.files("tidemill.console") / "static").iterdir():
         media = _MEDIA.get("." + file.name.rpartition(".")[2])
@@ -254,20 +254,20 @@ def _assets() -> dict[str, tuple[bytes, str, str]]:
 
 
 def _environment(assets: dict[str, tuple[bytes, str, str]]) -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("tidemill.console"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["static"] = lambda name: f"/static/{name}?{assets[name][2]}"
-    made.filters |= {
+    environment.globals["static"] = lambda name: f"/static/{name}?{assets[name][2]}"
+    environment.filters |= {
         name: getattr(formatting, name)
         for name in (
             "age", "chance", "counted", "day", "figure", "instant", "interval", "measure", "number", "share", "size",
             "span", "spoken", "through", "took",
         )
     }  # fmt: skip
-    made.filters |= {"number_of": number_of, "short": short}
-    return made
+    environment.filters |= {"number_of": number_of, "short": short}
+    return environment

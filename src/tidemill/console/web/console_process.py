@@ -18,7 +18,7 @@ from tidemill.serving.process.start_process import ProcessStart
 
 
 def console_start(settings: Settings, overrides: Mapping[str, Any], models: list[str]) -> ProcessStart:
-    """How the supervisor starts the console of a project; `models` are those that mill.py declares."""
+    """The command by which the supervisor starts a project's console; `models` are those declared in mill.py."""
     given = {key: value for key, value in overrides.items() if value is not None}
     arguments = {
         "project": str(settings.project.resolve()),
@@ -43,7 +43,7 @@ def run(project: str, profile: str, overrides: Mapping[str, Any], models: list[s
         table=stores.lake.log,
         runs=stores.runs,
         latest=stores.latest,
-        compare=lambda names: loop.compare_runs(stores, names),  # through the door: loaded when first asked for
+        compare=lambda names: loop.compare_runs(stores, names),  # lazily imported on first use
         problems=BackgroundVerify(lambda: [*audit(stores), *verify_lake(stores)], stores.clock).problems,
     )
     show(house, host=settings.serve.host, port=settings.serve.console_port)

@@ -1,7 +1,7 @@
 """Guard in front of every page: requests from this machine only, and security headers on every response.
 
-The policy allows scripts, styles and pictures of our own origin and nothing else: no inline code, no frames, no
-forms, no other site. It is on every response, errors included.
+The policy allows scripts, styles and images of the own origin only: no inline code, no frames, no forms, no other
+site. Every response has it, including errors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HEADERS = {
 
 
 class Guard:
-    """Wraps an application; `access` is called with Host, Origin and Sec-Fetch-Site, and raises or lets pass."""
+    """Wraps an application; `access` is called with Host, Origin and Sec-Fetch-Site, and raises to refuse."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
@@ -62,7 +62,7 @@ class Guard:
         try:
             await (refusal or self._app)(scope, receive, guarded)
         except Exception:
-            # Starlette raises again after it has sent a 500, which is logged; an error without a response goes on.
+            # Starlette re-raises after sending a 500, which is logged; an error without a response propagates.
             if not answered:
                 raise
 

@@ -16,7 +16,7 @@ from tidemill.serving.http.access import refuse_foreign_bind
 
 
 def show(stores: ConsoleStores, *, host: str, port: int) -> None:
-    """Serve the console of `stores` on `host:port` until a signal; `AddressRefused` where others can reach it."""
+    """Serve the console of `stores` on `host:port` until a signal; `AddressRefused` if others could reach it."""
     refuse_foreign_bind(host)
     asyncio.run(_until_stopped(embedded(stores, host=host, port=port)))
 

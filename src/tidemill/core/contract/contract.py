@@ -1,10 +1,11 @@
 """Contracts: the schema and the value checks of a stream's rows, read from an `Event` class.
 
-class Review(tm.Event):
-user_id: str = tm.subject()
-item_id: str = tm.item()
-rating: float = tm.field(ge=1, le=5, unit="stars")
-reviewed_at: datetime = tm.event_time(zone="UTC")
+For example:
+    class Review(tm.Event):
+        user_id: str = tm.subject()
+        item_id: str = tm.item()
+        rating: float = tm.field(ge=1, le=5, unit="stars")
+        reviewed_at: datetime = tm.event_time(zone="UTC")
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from tidemill.core.kinds import KINDS, Kind
 
 Role = Literal["subject", "item", "event_time"]
 
-#: Columns that the lake adds to every row of a stream; user columns may not start with an underscore.
+#: System columns that the lake adds to every row of a stream; user columns must not start with an underscore.
 INCREMENT, ROW, KNOWN_AT = "_increment", "_row", "_known_at"
 SYSTEM_COLUMNS = (INCREMENT, ROW, KNOWN_AT)
 
 _KINDS: dict[type, Kind] = {spec.python: kind for kind, spec in KINDS.items()}
 
 
-#: Named where a zone is unknown and none is close.
+#: Suggestions in the error for an unknown time zone.
 _ZONES = ("UTC", "America/New_York", "Asia/Tokyo", "Europe/Berlin", "Europe/London")
 
 
@@ -37,16 +38,16 @@ class ContractColumn(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str = ""
     kind: Kind = "str"
-    #: What the column is beyond its type: the person, the thing, or when it happened.
+    #: Role of the column in addition to its type: the person, the item, or the event time.
     role: Role | None = None
-    #: Smallest and largest allowed value, both included.
+    #: Minimum and maximum allowed value, both inclusive.
     ge: float | None = None
     le: float | None = None
     unit: str | None = None
     #: May be missing; a missing value takes `default`.
     optional: bool = False
     default: str | float | int | bool | None = None
-    #: For times: the zone of values that come without one, and what to do when local time is ambiguous or skipped.
+    #: For times: the zone of values without one, and how to handle local times that are ambiguous or nonexistent.
     zone: str | None = None
     ambiguous: Literal["earliest", "latest", "raise"] = "raise"
     nonexistent: Literal["forward", "raise"] = "raise"
@@ -80,19 +81,19 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Field:
-    """What a class attribute of an `Event` says about its column."""
+    """Column options, given as a class attribute of an `Event`."""
 
     def __init__(self, **about: Any) -> None:
         self.about = about
 
 
 def subject() -> Any:
-    """A person's identifier: a surrogate everywhere in tidemill, erasable, never in statistics or logs."""
+    """A column with a person's identifier, stored only as a surrogate; erasable, and never in statistics or logs."""
     return _Field(role="subject")
 
 
 def item() -> Any:
-    """The identifier of the thing that a row is about."""
+    """A column with the identifier of the item of a row."""
     return _Field(role="item")
 
 
@@ -106,9 +107,9 @@ def field(
     ambiguous: Literal["earliest", "latest", "raise"] = "raise",
     nonexistent: Literal["forward", "raise"] = "raise",
 ) -> Any:
-    """A plain column with its allowed range (both ends included), its unit, and a default where it may be missing.
+    """A plain column with its allowed range (both ends inclusive), its unit, and a default for missing values.
 
-    Of a time, `zone` is that of values that come without one; see `event_time`.
+    For a time, `zone` is the zone of values without one; see `event_time`.
     """
     if zone is not None:
         known_zone(zone)
@@ -125,14 +126,14 @@ def event_time(
     ambiguous: Literal["earliest", "latest", "raise"] = "raise",
     nonexistent: Literal["forward", "raise"] = "raise",
 ) -> Any:
-    """When it happened. Stored as UTC microseconds; a value without a zone is read in `zone`, else refused."""
+    """The event time column, stored as UTC microseconds. Values without a zone are read in `zone`, or else refused."""
     if zone is not None:
         known_zone(zone)
     return _Field(role="event_time", zone=zone, ambiguous=ambiguous, nonexistent=nonexistent)
 
 
 def known_zone(name: str) -> str:
-    """`name` if the tz database has it; `UnknownName` with the nearest zone if not."""
+    """Return `name` if it is in the tz database, or else raise `UnknownName` with the nearest zone."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -141,7 +142,7 @@ def known_zone(name: str) -> str:
 
 
 class Event:
-    """Base class of contracts: annotate the columns, and say more with `subject`, `item`, `field` and `event_time`."""
+    """Base class of contracts: annotate the columns, with options from `subject`, `item`, `field` and `event_time`."""
 
     contract: typing.ClassVar[Contract]
 

@@ -1,8 +1,8 @@
 """Keys of a mill: four secrets, stored outside the project.
 
 Each is 32 random bytes, stored as 64 hex digits in its own file that only its owner may read (0600). Without
-`subject.key`, every person gets a new surrogate; without `vault.key`, no surrogate can be resolved. So a folder that
-holds some of the keys but not all is rejected, never completed with new ones.
+`subject.key`, every person gets a new surrogate; without `vault.key`, no surrogate can be resolved. A folder with only
+some of the keys is therefore rejected, never completed with new ones.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _FILES = ("subject.key", "vault.key", "suppression.key", "ledger.ed25519")
 class Keys:
     """The keys of one mill, opened from their folder.
 
-    `subject` makes surrogates, `vault` wraps the key of each vault entry, `suppression` will mark the erased, and the
-    Ed25519 key (RFC 8032) signs the ledger's heads.
+    `subject` computes surrogates, `vault` wraps the key of each vault entry, `suppression` is reserved for the list of
+    erased people, and the Ed25519 key (RFC 8032) signs the ledger's heads.
     """
 
     def __init__(self, folder: Path, subject: bytes, vault: bytes, suppression: bytes, ledger: bytes) -> None:
@@ -43,9 +43,9 @@ class Keys:
 
     @classmethod
     def open(cls, folder: Path, *, create: bool) -> Keys:
-        """The keys in `folder`; with `create`, new ones where the folder is missing or empty.
+        """Open the keys in `folder`; with `create`, generate new ones if the folder is missing or empty.
 
-        Raises `KeyMissing` where a key is absent or damaged: also with `create`, if any other key is there.
+        Raises `KeyMissing` if a key is absent or damaged; also with `create`, if the folder has any other key.
         """
         missing = [name for name in _FILES if not (folder / name).is_file()]
         if len(missing) == len(_FILES) and create:
@@ -59,7 +59,7 @@ class Keys:
 
     @property
     def public(self) -> str:
-        """The public half of the ledger's key, in hex: enough to verify what this mill signed."""
+        """The ledger's public key in hex; it verifies this mill's signatures."""
         return self._public.public_bytes_raw().hex()
 
     def sign(self, message: bytes) -> bytes:
@@ -67,11 +67,11 @@ class Keys:
         return self._signer.sign(message)
 
     def signed(self, message: bytes, signature: bytes) -> bool:
-        """Whether `signature` over `message` is this mill's."""
+        """Whether `signature` is this mill's signature of `message`."""
         return signed_by(self.public, message, signature)
 
     def marks(self) -> dict[str, str]:
-        """A mark for each key that shows a wrong one and betrays nothing: to be kept beside the mill's id."""
+        """A check value (HMAC) per key that detects a wrong key without revealing it; stored next to the mill's id."""
         secrets_ = {"subject": self.subject, "vault": self.vault, "suppression": self.suppression}
         marks = {
             name: hmac.digest(key, b"tidemill key mark " + name.encode(), "sha256").hex()[:16]
@@ -80,7 +80,7 @@ class Keys:
         return marks | {"ledger": self.public[:16]}
 
     def agree(self, marks: Mapping[str, str]) -> None:
-        """Raise `KeyMissing` if these are not the keys that `marks` were taken of."""
+        """Raise `KeyMissing` if these keys do not match the check values `marks`."""
         ours = self.marks()
         wrong = [f"{name} key" for name, mark in marks.items() if ours.get(name) != mark]
         if wrong:
@@ -90,7 +90,7 @@ class Keys:
             )
 
     def exposed(self) -> list[Path]:
-        """Key files that others than their owner may read."""
+        """Key files that users other than their owner may access."""
         return [self.folder / name for name in _FILES if (self.folder / name).stat().st_mode & 0o077]
 
 
@@ -104,7 +104,7 @@ def signed_by(public: str, message: bytes, signature: bytes) -> bool:
 
 
 def _make(folder: Path) -> None:
-    # Written beside and renamed as one, so that a crash leaves all four keys or none.
+    # Write to a temporary folder and rename it, so that a crash leaves all four keys or none.
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     fresh.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""References (refs), shared by rooms and the ledger: `[mill/]kind:name@version`."""
+"""References (refs) to versioned things, used throughout tidemill and in the ledger: `[mill/]kind:name@version`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from tidemill.core.errors import UsageError
 
 RefKind = Literal["stream", "table", "view", "increment", "publication", "dataset", "model", "run", "bundle", "release"]
-# A part starts with a letter, a digit or an underscore, so that none is a path such as `..`.
+# A part starts with a letter, a digit or an underscore, so that it cannot be a path such as `..`.
 _PART = r"\w[\w.-]*"
 _PATTERN = re.compile(rf"(?:(?P<mill>{_PART})/)?(?:(?P<kind>[a-z]+):)?(?P<name>{_PART})(?:@(?P<version>{_PART}))?")
 
@@ -31,7 +31,7 @@ class Ref(msgspec.Struct, frozen=True):
 
 
 def parse_ref(text: str, kind: RefKind) -> Ref:
-    """Read a ref; the kind may be left out where only `kind` fits.
+    """Parse a ref of the given kind; the text may omit the kind.
 
     >>> parse_ref("for_you@3", "release")
     Ref(kind='release', name='for_you', version='3')

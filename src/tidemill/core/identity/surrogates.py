@@ -1,9 +1,9 @@
-"""Surrogates: pseudonyms of people, and the vault that alone can resolve them.
+"""Surrogates: pseudonyms of people, and the vault that resolves them.
 
 A surrogate is the first 128 bits of HMAC-SHA256 (RFC 2104) over kind and identifier, as 26 letters of lower-case base32
 (RFC 4648 without padding). It needs no look-up, and cannot be computed or reversed without the mill's key. The vault
-encrypts each identifier under its own random key (AES-256-GCM), wrapped by the vault's key. Destroying that one key
-erases the person (crypto-shredding): values that name people are sealed under those keys too.
+encrypts each identifier under its own random key (AES-256-GCM), wrapped by the vault's key. Destroying that key erases
+the person (crypto-shredding), because values that contain identifiers are encrypted under these keys too.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from tidemill.core.identity.keys import Keys
 from tidemill.core.ports import VaultStore
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-# Three letters at once: 128 bits and 7 zeros are nine steps of 15 bits; the last of the 27 letters is only padding.
+# Three letters per step: 128 bits and 7 zero bits are nine steps of 15 bits; the last of the 27 letters is padding.
 _TRIPLES = [a + b + c for a in _LETTERS for b in _LETTERS for c in _LETTERS]
 
-# The first byte of everything sealed: under the vault's key, or under the keys of the people that it names.
+# First byte of every sealed value: encrypted under the vault's key, or under the keys of the people in it.
 _SCHEME, _PEOPLE = b"\x01", b"\x02"
 _NONCE = 12
-#: Keys of people kept in memory: how many, and for how many seconds until they are read again. Longer than that no
-#: process goes on using a key that another one destroyed.
+#: Cache of people's keys: maximum number, and lifetime in seconds. The lifetime limits how long a process can still use
+#: a key that another process destroyed.
 KEPT_KEYS, KEPT_S = 100_000, 60.0
 
 
 class Surrogates:
-    """Makes surrogates under the mill's subject key.
+    """Computes surrogates with the mill's subject key.
 
     >>> Surrogates(bytes(32))("user_id", "A2VNYWOPJ13AFP")
     'w4om66ei4yolffs5l2wpwypeme'
@@ -66,14 +66,14 @@ def _spell(digest: bytes) -> str:
 
 
 class PersonKey(NamedTuple):
-    """The key of a vault entry, ready for use."""
+    """The unwrapped key of a vault entry, and its cipher."""
 
     key: bytes
     cipher: AESGCM
 
 
 class Vault:
-    """Sealed identities by surrogate, and sealing of small values that name people (refused lines, posted events)."""
+    """Encrypted identities by surrogate, and encryption of small values with identifiers (refused lines, events)."""
 
     def __init__(self, store: VaultStore, keys: Keys) -> None:
         self._store = store
@@ -83,7 +83,7 @@ class Vault:
         self._keys_since = time.monotonic()
 
     def remember(self, kind: str, surrogates: Sequence[str], identifiers: Sequence[str]) -> int:
-        """Keep who `surrogates` are; those already known cost one look-up. Gives the number of new entries."""
+        """Store the identifiers of `surrogates`; known ones cost only a look-up. Returns the number of new entries."""
         by_surrogate = dict(zip(surrogates, identifiers, strict=True))
         known = self._store.known(list(by_surrogate))
         new = [(surrogate, identifier) for surrogate, identifier in by_surrogate.items() if surrogate not in known]
@@ -92,7 +92,7 @@ class Vault:
         return len(new)
 
     def identity(self, surrogate: str) -> tuple[str, str]:
-        """`(kind, identifier)` of a surrogate; `NoSuchSubject` where there is no entry."""
+        """`(kind, identifier)` of a surrogate. Raises `NoSuchSubject` if there is no entry."""
         entry = self._store.get(surrogate)
         if entry is None:
             raise NoSuchSubject(f"the vault has no entry for {surrogate}")
@@ -102,14 +102,14 @@ class Vault:
         return kind, _open(AESGCM(key), sealed, about, "a vault entry").decode()
 
     def seal(self, value: bytes, surrogates: Sequence[str] = ()) -> bytes:
-        """`value` encrypted under the keys of the people that it names: who destroys one of them makes it unreadable.
+        """Encrypt `value` under the keys of the people in it. Destroying any of these keys makes it unreadable.
 
-        Under the vault's key where it names nobody, or somebody of whom the vault has no entry.
+        Uses the vault's key if there are no people, or if one of them has no entry in the vault.
         """
         return self.seal_with(self.keys_of(surrogates), value, surrogates)
 
     def seal_with(self, keys: Mapping[str, PersonKey], value: bytes, surrogates: Sequence[str]) -> bytes:
-        """`seal` with keys that `keys_of` gave: it reads no store."""
+        """`seal` with the keys that `keys_of` returned; it does not read the store."""
         people = surrogates if len(surrogates) == 1 else sorted(set(surrogates))
         if not people or any(surrogate not in keys for surrogate in people):
             return _seal(self._wrapper, value, b"value")
@@ -118,9 +118,9 @@ class Vault:
         return header + nonce + _cipher([keys[one] for one in people]).encrypt(nonce, value, header)
 
     def unseal(self, sealed: bytes) -> bytes:
-        """What `seal` was given; `SealBroken` where it was changed or sealed under another vault's key.
+        """Decrypt a value that `seal` encrypted.
 
-        `NoSuchSubject` where the key of somebody that it names is destroyed.
+        Raises `SealBroken` if it was changed or encrypted by another vault, and `NoSuchSubject` if a key is destroyed.
         """
         if sealed[:1] != _PEOPLE:
             return _open(self._wrapper, sealed, b"value", "a sealed value")
@@ -136,7 +136,7 @@ class Vault:
             raise _broken("a sealed value") from None
 
     def keys_of(self, surrogates: Collection[str]) -> dict[str, PersonKey]:
-        """The keys of those that have an entry, from one read of the store for all that are not in memory."""
+        """The keys of the surrogates that have an entry; those not in the cache are read from the store at once."""
         known = self._kept()
         missing = [surrogate for surrogate in surrogates if surrogate not in known]
         if missing:
@@ -147,7 +147,7 @@ class Vault:
         return {surrogate: known[surrogate] for surrogate in surrogates if surrogate in known}
 
     def keys_in_memory(self, surrogates: Collection[str]) -> dict[str, PersonKey]:
-        """The keys of those that were used just now; it reads no store."""
+        """The keys that are in the cache; it does not read the store."""
         known = self._kept()
         return {surrogate: known[surrogate] for surrogate in surrogates if surrogate in known}
 
@@ -157,7 +157,7 @@ class Vault:
         return self._keys
 
     def found_or_made(self, people: Mapping[str, tuple[str, str]]) -> dict[str, PersonKey]:
-        """The keys of all `people` (surrogate -> kind and identifier); those who have no entry get one."""
+        """The keys of all `people` (surrogate -> kind and identifier); missing entries are created."""
         keys = self.keys_of(people)
         new = [
             (kind, surrogate, identifier) for surrogate, (kind, identifier) in people.items() if surrogate not in keys
@@ -166,13 +166,13 @@ class Vault:
         if made and self._store.put([entry for entry, _ in made.values()]) == len(made):
             keys |= {surrogate: key for surrogate, (_, key) in made.items()}
             self._keys |= {surrogate: key for surrogate, (_, key) in made.items()}
-        elif made:  # another process was first for some: theirs count
+        elif made:  # another process inserted some of them first: its keys are valid
             keys |= self.keys_of(list(made))
         return keys
 
     def forget(self, surrogates: Sequence[str]) -> int:
-        """Destroy the entries of these people with their keys; how many there were. Nothing opens that was sealed
-        under them. Other processes that have a key in memory use it for at most `KEPT_S` seconds more.
+        """Delete the entries and keys of these people and return how many there were. Values encrypted under these keys
+        can no longer be decrypted. Other processes may use a cached key for at most `KEPT_S` more seconds.
         """
         n = self._store.forget(surrogates)
         self._keys = {}
@@ -183,7 +183,7 @@ class Vault:
 
     def _made(self, kind: str, surrogate: str, identifier: str) -> tuple[tuple[str, str, bytes, bytes], PersonKey]:
         """A new entry and its key."""
-        # Kind and surrogate are authenticated with both, so that entries cannot change places.
+        # Kind and surrogate are authenticated with both ciphertexts, so that entries cannot be exchanged.
         key, about = os.urandom(32), f"{kind}\0{surrogate}".encode()
         cipher = AESGCM(key)
         entry = surrogate, kind, _seal(cipher, identifier.encode(), about), _seal(self._wrapper, key, about)
@@ -196,7 +196,7 @@ def _seal(cipher: AESGCM, value: bytes, about: bytes) -> bytes:
 
 
 def _header(people: Sequence[str]) -> bytes:
-    """Scheme, number of people, and each surrogate with its length; authenticated with the value."""
+    """The header: scheme, number of people, and each surrogate with its length; authenticated with the value."""
     names = [surrogate.encode() for surrogate in people]
     return _PEOPLE + bytes([len(names)]) + b"".join(bytes([len(name)]) + name for name in names)
 
@@ -217,7 +217,7 @@ def _people_of(sealed: bytes) -> tuple[bytes, list[str]]:
 
 
 def _cipher(keys: Sequence[PersonKey]) -> AESGCM:
-    """The person's own; of several people one that needs the keys of all."""
+    """The cipher of one person; for several people, a cipher whose key is derived from all their keys."""
     if len(keys) == 1:
         return keys[0].cipher
     return AESGCM(hashlib.sha256(b"".join(key.key for key in keys)).digest())

@@ -1,4 +1,4 @@
-"""Checkpoints of the ledger: small signed files with its head, stored where the ledger's machine cannot change them."""
+"""Checkpoints of the ledger: small files with its signed head, to be copied where the ledger's machine cannot write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidemill.core.storage.durable_files import write_durably
 
 
 class _File(VersionedRecord, frozen=True):
-    """What a checkpoint's file says."""
+    """Content of a checkpoint file."""
 
     KIND: ClassVar[str] = "checkpoint"
     REQUIRED: ClassVar[tuple[str, ...]] = ("seq", "hash", "signature", "public")
@@ -22,20 +22,20 @@ class _File(VersionedRecord, frozen=True):
     seq: int = 0
     hash: str = ""
     signature: str = ""
-    #: With it anybody can verify the signature, also without the mill.
+    #: Public key, so that the signature can be verified without the mill.
     public: str = ""
 
 
 def write(folder: Path, head: LedgerHead, public: str) -> Path:
-    """Write `head` as `<number>.json`, whole and durable or not at all, and give the file."""
+    """Write `head` atomically and durably as `<number>.json`, and return the path."""
     path = folder / f"{head.seq:012}.json"
-    made = _File(seq=head.seq, hash=head.hash, signature=head.signature, public=public)
-    write_durably(path, msgspec.json.format(msgspec.json.encode(made)) + b"\n")
+    record = _File(seq=head.seq, hash=head.hash, signature=head.signature, public=public)
+    write_durably(path, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
     return path
 
 
 def read(folder: Path) -> tuple[list[LedgerHead], list[str]]:
-    """The heads of all checkpoints in `folder`, and a sentence for each file that is damaged."""
+    """The heads of all checkpoints in `folder`, and a message for each damaged file."""
     heads, problems = [], []
     for path in sorted(folder.glob("*.json")):
         try:

@@ -1,9 +1,9 @@
-"""Ledger (audit log): one hash-chained, signed, permanent line for every action, in order.
+"""Ledger (audit log): one hash-chained, signed, permanent entry for every action, in order.
 
-A line's body is canonical JSON (integers and strings only), its hash is sha256 of the previous line's hash followed by
-the body's bytes, and the head (number and hash) is signed with Ed25519 on every append. The stored bytes are hashed;
-a store's columns are an index over them, compared with them whenever a line is read. Signed heads are also stored
-elsewhere, in exported checkpoints and in the lake's commits, so that a truncated ledger or an older copy is detected.
+An entry's body is canonical JSON (integers and strings only), its hash is the SHA-256 of the previous entry's hash
+followed by the body's bytes, and the head (number and hash) is signed with Ed25519 on every append. The stored bytes
+are hashed; a store's columns index them and are verified on every read. Signed heads are also stored elsewhere, in
+exported checkpoints and in the lake's commits, so that a truncated ledger or an older copy is detected.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from tidemill.core.ports import Lease, LedgerStore, StoredEntry
 
 __all__ = ["FORMAT", "Ledger", "LedgerEntry", "LedgerHead", "redact_surrogates"]
 
-# What a surrogate looks like: 26 letters of base32, the last of which holds three bits. One in 200 has no digit and
-# passes: a tripwire for mistakes, not a wall.
+# Pattern of a surrogate: 26 characters of base32, the last of which encodes three bits. One in 200 surrogates has no
+# digit and does not match: this check finds mistakes, it does not guarantee their absence.
 _SURROGATE = re.compile(r"(?<![A-Za-z0-9])(?=[a-z]*[2-7])[a-z2-7]{25}[aeimquy4](?![A-Za-z0-9])")
 
 
 class Ledger:
-    """The mill's account of itself, over a store of lines.
+    """The mill's audit log over a ledger store.
 
-    `actor` is the account that appends. Details hold integers, strings, booleans, lists and dicts; floats are refused
-    (a record goes in as its JSON text), and so is anything that looks like a surrogate.
+    `actor` is the account that appends. Details can have integers, strings, booleans, lists and dicts. Floats are
+    rejected (store a record as JSON text), and so are texts that look like surrogates.
     """
 
     def __init__(self, lines: LedgerStore, keys: Keys, clock: Clock, actor: str) -> None:
@@ -62,12 +62,12 @@ class Ledger:
         lease: Lease | None = None,
         after: int | None = None,
     ) -> LedgerEntry:
-        """Add one line, durable when this returns; with a `lease`, only while nobody has taken it since.
+        """Append one entry, durable when this returns; with a `lease`, only if no other process has acquired it since.
 
-        With `after`, it is added only directly after the line of that number, else `LedgerMoved`: what was decided from
-        the lines so far is written only while it still holds. Raises `LeaseLost`, `LedgerBusy`, `SubjectNamed`,
-        `KeyMissing` where the last line was signed by another key, and `TypeError` for a value that has no canonical
-        bytes.
+        With `after` (optimistic concurrency control), raises `LedgerMoved` unless the last entry has that number, so
+        that a decision based on the entries so far is still valid. Also raises `LeaseLost`, `LedgerBusy`,
+        `SubjectNamed`, `KeyMissing` if the last entry was signed with another key, and `TypeError` for a value without
+        canonical bytes.
         """
         body = {
             "about": about,
@@ -87,46 +87,46 @@ class Ledger:
     def find(
         self, act: str | None = None, *, about: str | None = None, fingerprint: str | None = None, after: int = 0
     ) -> list[LedgerEntry]:
-        """The lines after number `after` with this act, subject matter and fingerprint, oldest first."""
+        """The entries after number `after` with this act, subject matter and fingerprint, oldest first."""
         return [decode_entry(line) for line in self._lines.lines(after, where=_where(act, about, fingerprint))]
 
     def newest(self, act: str | None = None, *, about: str | None = None) -> Iterator[LedgerEntry]:
-        """The lines with this act and subject matter, newest first, read only as far as they are asked for."""
+        """The entries with this act and subject matter, newest first, read lazily."""
         return map(decode_entry, self._lines.lines(backwards=True, where=_where(act, about)))
 
     def last(self, act: str | None = None, about: str | None = None) -> LedgerEntry | None:
-        """The newest line with this act and subject matter."""
+        """The newest entry with this act and subject matter."""
         line = next(self._lines.lines(backwards=True, where=_where(act, about)), None)
         return None if line is None else decode_entry(line)
 
     def head(self) -> LedgerHead:
-        """The newest signed head; number 0 and empty texts where nothing has happened yet."""
+        """The newest signed head; number 0 and empty strings if the ledger is empty."""
         line = self._lines.last()
         return LedgerHead(0, "") if line is None else LedgerHead(line.seq, line.hash, line.head.hex())
 
     def checkpoint(self, folder: Path) -> Path:
-        """Write the newest head into `folder` as a file; keep a copy of it where this machine cannot change it."""
+        """Write the newest head as a file into `folder`; copy it to a place where this machine cannot change it."""
         return checkpoint.write(folder, self.head(), self._keys.public)
 
     def verify(self, known: Iterable[LedgerHead] = ()) -> list[str]:
-        """Every problem of the chain as a sentence that names its line; empty where all is well.
+        """Every problem of the chain as a message with the entry's number; empty if the ledger is intact.
 
-        `known` are heads kept elsewhere: a ledger that ends before one of them, or has another hash at its number,
-        has lost its tail or is an older copy.
+        `known` are heads stored elsewhere. A ledger that ends before one of them was truncated or is an older copy; one
+        with a different hash at its number was rewritten.
         """
         problems = self._lines.damage()
         hashes: list[str] = []
         try:
             for line in self._lines.lines():
-                problems += [f"line {line.seq}: {says}" for says in self._faults(line, hashes)]
+                problems += [f"entry {line.seq}: {says}" for says in self._faults(line, hashes)]
                 hashes += [""] * (line.seq - 1 - len(hashes)) + [line.hash]
-        except LedgerCorrupt as error:  # the store itself cannot be read any further
-            problems.append(f"line {len(hashes) + 1}: {error.message}")
+        except LedgerCorrupt as error:  # the store cannot be read beyond this entry
+            problems.append(f"entry {len(hashes) + 1}: {error.message}")
         return problems + list(self._against(hashes, known))
 
     def _seal(self, body: dict[str, Any], last: StoredEntry | None, after: int | None) -> StoredEntry:
         if after is not None and after != (last.seq if last else 0):
-            raise LedgerMoved(f"the ledger has new lines after line {after}", tip="read it again and retry")
+            raise LedgerMoved(f"the ledger has new entries after entry {after}", tip="read it again and retry")
         if last is not None and not self._key_is_ours:
             self._refuse_foreign_key(last)
         seq, prev = (last.seq + 1, last.hash) if last else (1, "")
@@ -143,7 +143,7 @@ class Ledger:
     def _refuse_foreign_key(self, last: StoredEntry) -> None:
         if not self._signed(LedgerHead(last.seq, last.hash, last.head.hex())):
             raise KeyMissing(
-                f"line {last.seq} of the ledger was not signed with the key in {self._keys.folder}",
+                f"entry {last.seq} of the ledger was not signed with the key in {self._keys.folder}",
                 tip="set `keys` to this mill's own folder; if it is, `tidemill audit verify` shows what was changed",
             )
         self._key_is_ours = True
@@ -156,25 +156,25 @@ class Ledger:
 
     def _faults(self, line: StoredEntry, hashes: list[str]) -> Iterator[str]:
         if line.seq != len(hashes) + 1:
-            yield f"follows line {len(hashes)}: the lines between them are missing"
+            yield f"follows entry {len(hashes)}: the entries between them are missing"
         read, problems = examine_entry(line)
         yield from problems
         if read is not None and read.prev != (hashes[-1] if hashes else ""):
-            yield "does not contain the hash of the previous line: the chain is broken here"
+            yield "does not contain the hash of the previous entry: the chain is broken here"
         if not self._signed(LedgerHead(line.seq, line.hash, line.head.hex())):
             yield "its head is not signed with this mill's key"
 
     def _against(self, hashes: list[str], known: Iterable[LedgerHead]) -> Iterator[str]:
         for head in sorted(set(known), key=lambda head: (head.seq, head.hash, head.signature)):
             if head.signature and not self._signed(head):
-                yield f"line {head.seq}: an external copy of the head is not signed with this mill's key"
+                yield f"entry {head.seq}: an external copy of the head is not signed with this mill's key"
             elif head.seq > len(hashes):
                 yield (
-                    f"line {head.seq}: an external copy of the head has it, but the ledger ends at line {len(hashes)}: "
-                    "it was truncated, or an older copy was restored"
+                    f"entry {head.seq}: an external copy of the head has it, but the ledger ends at "
+                    f"entry {len(hashes)}: it was truncated, or an older copy was restored"
                 )
             elif head.seq and hashes[head.seq - 1] != head.hash:
-                yield f"line {head.seq}: its hash differs from an external copy of the head: history was rewritten"
+                yield f"entry {head.seq}: its hash differs from an external copy of the head: history was rewritten"
 
 
 def _where(act: str | None, about: str | None, fingerprint: str | None = None) -> dict[str, str]:
@@ -183,7 +183,7 @@ def _where(act: str | None, about: str | None, fingerprint: str | None = None) -
 
 
 def redact_surrogates(text: str) -> str:
-    """The text with `(a person)` for everything in it that looks like a surrogate, so that a line may hold it.
+    """The text with everything that looks like a surrogate replaced by `(a person)`, so that an entry can contain it.
 
     >>> redact_surrogates("no history of abcdefghijklmnopqrstuvwx2a")
     'no history of (a person)'
@@ -193,4 +193,4 @@ def redact_surrogates(text: str) -> str:
 
 def _refuse_subjects(act: str, body: bytes) -> None:
     if _SURROGATE.search(body.decode()):
-        raise SubjectNamed(f"the line {act!r} appears to contain a person's surrogate", tip="write counts instead")
+        raise SubjectNamed(f"the entry {act!r} appears to contain a person's surrogate", tip="write counts instead")

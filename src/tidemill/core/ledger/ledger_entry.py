@@ -1,4 +1,4 @@
-"""Ledger entry: one line of the ledger, its canonical bytes, its place in the chain, and its validation."""
+"""Ledger entry: its fields, canonical bytes, hash in the chain, and validation."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tidemill.core.errors import FormatTooNew, LedgerCorrupt
 from tidemill.core.ports import StoredEntry
 from tidemill.core.record_format import refuse_newer
 
-#: The format of a line's body; a newer one is refused.
+#: The format of an entry's body; newer formats are rejected.
 FORMAT = 1
 
-#: The fields of a line that a store also keeps as columns to search by.
+#: The fields of an entry that a store also has as columns for queries.
 COLUMNS = ("at", "actor", "act", "about", "fingerprint")
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One act: who did what to what, from what, giving what."""
+    """One audit log entry: an actor, an action, its subject matter, its inputs and its outputs."""
 
     seq: int
-    #: Microseconds since 1970, by the clock of who wrote it; `seq` is the order, also when a clock goes backwards.
+    #: Microseconds since 1970 on the writer's clock. `seq` defines the order, even if a clock is set back.
     at: int
     actor: str
     act: str
@@ -33,14 +33,14 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     refs_out: tuple[str, ...]
     fingerprint: str
     details: dict[str, Any]
-    #: Hash of the line before, empty for the first.
+    #: Hash of the previous entry; empty for the first.
     prev: str
     hash: str
     format: int
 
 
 class LedgerHead(msgspec.Struct, frozen=True):
-    """A signed statement that line `seq` has this hash, and so that every line before it is what it is.
+    """A signed statement that entry `seq` has this hash, which also fixes every earlier entry.
 
     >>> str(LedgerHead(2, "ab", "cd")), LedgerHead.parse("2:ab:cd")
     ('2:ab:cd', LedgerHead(seq=2, hash='ab', signature='cd'))
@@ -48,7 +48,7 @@ class LedgerHead(msgspec.Struct, frozen=True):
 
     seq: int
     hash: str
-    #: Ed25519 in hex; empty where only the hash was kept.
+    #: Ed25519 signature in hex; empty if only the hash was stored.
     signature: str = ""
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class LedgerHead(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> LedgerHead:
-        """Read `seq:hash:signature`, as the lake's commits carry it; the signature may be missing."""
+        """Parse `seq:hash:signature`, as in the lake's commits; the signature may be missing."""
         seq, _, rest = text.partition(":")
         link, _, signature = rest.partition(":")
         if not (seq.isdecimal() and (link or int(seq) == 0)):
@@ -70,28 +70,28 @@ class LedgerHead(msgspec.Struct, frozen=True):
 
 
 def chain_hash(prev: str, body: bytes) -> str:
-    """The hash of a line: sha256 over the hash of the line before it and its own bytes, in hex."""
+    """The hash of an entry: SHA-256 over the previous entry's hash and the entry's own bytes, in hex."""
     return hashlib.sha256(bytes.fromhex(prev) + body).hexdigest()
 
 
 def decode_entry(line: StoredEntry) -> LedgerEntry:
-    """The line, believed only if its bytes hash to what the store says and its columns say what the bytes say."""
+    """Decode an entry. Raises `LedgerCorrupt` if its hash or its index columns do not match its bytes."""
     read, problems = examine_entry(line)
     if read is None or problems:
-        raise LedgerCorrupt(f"line {line.seq}: {problems[0]}", tip="tidemill audit verify")
+        raise LedgerCorrupt(f"entry {line.seq}: {problems[0]}", tip="tidemill audit verify")
     return read
 
 
 def examine_entry(line: StoredEntry) -> tuple[LedgerEntry | None, list[str]]:
-    """The line as far as it can be read, and what is wrong with it; `FormatTooNew` for a later tidemill's line."""
+    """The decoded entry (`None` if unreadable) and its problems. Raises `FormatTooNew` for a newer format."""
     try:
         fields = msgspec.json.decode(line.body, type=dict[str, Any])
-        refuse_newer(fields.get("format", 0), FORMAT, f"line {line.seq} of the ledger")
+        refuse_newer(fields.get("format", 0), FORMAT, f"entry {line.seq} of the ledger")
         read = msgspec.convert(fields | {"hash": line.hash}, LedgerEntry)
         found = chain_hash(read.prev, line.body)
     except FormatTooNew:
         raise
-    except (ValueError, TypeError):  # msgspec's errors and a `prev` that is no hex
+    except (ValueError, TypeError):  # msgspec's errors, and a `prev` that is not hex
         return None, ["its body cannot be read"]
     return read, list(_differences(line, read, found))
 

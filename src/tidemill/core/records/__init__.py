@@ -1,1 +1,1 @@
-"""Records that pass between rooms: plain, frozen structs that read and write JSON."""
+"""Records that pass between components: plain, frozen structs that read and write JSON."""

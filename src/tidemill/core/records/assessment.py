@@ -1,6 +1,6 @@
-"""Assessment records of a tabular model, as a release carries them: metrics with intervals, slices, fairness.
+"""Assessment records of a tabular model, stored in its release: metrics with intervals, slices, fairness.
 
-Every interval is 95%. A metric of fewer rows than `FEWEST_USERS` is never stored.
+Every interval is a 95% interval. A metric over fewer than `FEWEST_USERS` rows is never stored.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from tidemill.core.records.signature import Task
 
 
 class MetricScore(Record, frozen=True):
-    """One measure of the model beside its baseline, on the same rows."""
+    """One metric of the model compared with its baseline on the same rows."""
 
     #: `auc`, `log_loss`, `brier`, `accuracy`, `mae`, `rmse`, `r2`, `poisson_deviance`, …
     name: str = ""
     higher_is_better: bool = False
     model: Metric = Metric()
     baseline: Metric = Metric()
-    #: Model minus baseline, paired over rows (over groups, where there are groups).
+    #: Model minus baseline, paired over rows, or over groups if there are groups.
     difference: Metric = Metric()
 
 
 class CalibrationBin(Record, frozen=True):
-    """Rows of similar predictions: what was predicted and what came, with its interval."""
+    """Rows with similar predictions: mean prediction and observed outcome with its interval."""
 
     n: int = 0
     low: float = 0.0
@@ -35,34 +35,34 @@ class CalibrationBin(Record, frozen=True):
 
 
 class SliceScore(Record, frozen=True):
-    """The main measure on rows that share a value of one column, and the same on all other rows."""
+    """The main metric on the rows with one value of a column, compared with all other rows."""
 
     column: str = ""
     value: str = ""
     n: int = 0
     score: Metric = Metric()
-    #: Part minus the rest, and its p after Holm over all parts.
+    #: Slice minus the other rows, and its p-value after Holm's correction over all slices.
     difference: Metric = Metric()
     p_holm: float = 0.0
 
 
 class GroupGap(Record, frozen=True):
-    """How differently a model treats the groups of a declared attribute, by one measure."""
+    """Fairness: the gap of one metric between the groups of a declared attribute."""
 
     attribute: str = ""
     #: `selection rate`, `true positive rate`, `false positive rate`, `error`, `calibration`, `mean prediction`.
     measure: str = ""
-    #: Group -> its figure, and how many rows it has.
+    #: Group -> metric, and group -> number of rows.
     groups: dict[str, Metric] = msgspec.field(default_factory=dict)
     n: dict[str, int] = msgspec.field(default_factory=dict)
-    #: Largest minus smallest, with an interval; and which groups those are.
+    #: Largest minus smallest metric, with an interval, and the groups that have them.
     gap: Metric = Metric()
     highest: str = ""
     lowest: str = ""
 
 
 class CurvePoint(Record, frozen=True):
-    """The main measure after learning from a share of the rows."""
+    """A point of the learning curve: the main metric after training on a share of the rows."""
 
     share: float = 0.0
     n_rows: int = 0
@@ -71,21 +71,21 @@ class CurvePoint(Record, frozen=True):
 
 
 class FeatureImportance(Record, frozen=True):
-    """How much one input moves the answers: mean absolute SHAP value (in the model's margin) and its share of all."""
+    """Importance of one input: mean absolute SHAP value (in the model's margin) and its share of the total."""
 
     input: str = ""
     mean_abs: float = 0.0
     share: float = 0.0
-    #: Correlation of the input's value with its contribution; `None` for texts.
+    #: Correlation of the input's value with its SHAP value; `None` for text.
     direction: float | None = None
 
 
 class EnsembleMember(Record, frozen=True):
-    """Something that was tried on the way to the model."""
+    """One candidate model of an AutoML run."""
 
     name: str = ""
     settings: str = ""
-    #: The main measure out of fold, or on validation rows; `None` of what came to no figure.
+    #: The main metric out of fold or on validation rows; `None` if the candidate did not finish.
     score: Metric | None = None
     cpu_s: float = 0.0
     #: `chosen`, `stacked` (part of the chosen stack), `not selected` (`kept out` in older releases), `late`, `failed`.
@@ -94,25 +94,25 @@ class EnsembleMember(Record, frozen=True):
 
 
 class Assessment(Record, frozen=True):
-    """How good a tabular model is on rows that no choice has seen."""
+    """Quality of a tabular model on test rows that were not used for training or model selection."""
 
     task: Task = "number"
-    #: The measure that decides, first among `scores`.
+    #: The main metric, first in `scores`.
     measure: str = ""
     baseline: str = ""
-    #: How the rows were split, in words, and the time of the split (microseconds) where there is one.
+    #: Description of the split, and the time of the split (microseconds) if it is by time.
     protocol: str = ""
     split_at: int | None = None
     n_train: int = 0
     n_test: int = 0
     scores: tuple[MetricScore, ...] = ()
-    #: Share of the positive class, or mean and median of the target, on the test rows.
+    #: Share of the positive class, or mean of the target, on the test rows.
     prevalence: float | None = None
     bins: tuple[CalibrationBin, ...] = ()
     #: Expected calibration error over the bins, weighted by rows; `None` for numbers.
     calibration_error: Metric | None = None
     curve: tuple[CurvePoint, ...] = ()
-    #: What more rows or more time would buy, in a sentence.
+    #: Expected effect of more rows or more time, in one sentence.
     curve_says: str = ""
     parts: tuple[SliceScore, ...] = ()
     worst: str = ""
@@ -120,13 +120,13 @@ class Assessment(Record, frozen=True):
     gaps_say: str = ""
     influences: tuple[FeatureImportance, ...] = ()
     members: tuple[EnsembleMember, ...] = ()
-    #: Beside the champion's answers on the same rows; empty where there is none that can be asked.
+    #: Compared with the champion's predictions on the same rows; empty if no champion can predict them.
     beside_champion: tuple[MetricScore, ...] = ()
     champion: str = ""
-    #: Leaks and everything else that may make these figures too good: sentences with numbers.
+    #: Reasons why the metrics may be too optimistic, such as leakage: sentences with numbers.
     warnings: tuple[str, ...] = ()
 
     @property
     def main(self) -> MetricScore:
-        """The measure that decides."""
+        """The main metric."""
         return self.scores[0]

@@ -11,15 +11,15 @@ from tidemill.core.records.signature import InputField
 
 
 class Dataset(VersionedRecord, frozen=True):
-    """The examples of a tabular model as one training saw them; they are made again from what it names."""
+    """The training examples of a tabular model, by reference. They can be rebuilt from the tables and code it names."""
 
     KIND: ClassVar[str] = "dataset"
     REQUIRED: ClassVar[tuple[str, ...]] = ("model", "number", "mark")
 
-    #: Format 2 has the words of `core.kinds`; a reader of format 1 knows only the former ones.
+    #: Format 2 uses the kind names of `core.kinds`; readers of format 1 know only the former names.
     format: int = 2
     model: str = ""
-    #: Its number among the model's datasets, from 1.
+    #: Number of the dataset within its model, from 1.
     number: int = 0
     publication: int = 0
     as_of: int = 0
@@ -30,7 +30,7 @@ class Dataset(VersionedRecord, frozen=True):
     fields: tuple[InputField, ...] = ()
     target: str = ""
     n_rows: int = 0
-    #: sha256 over every value of every row: one changed cell is another one.
+    #: SHA-256 over every value of every row; one changed cell changes it.
     mark: str = ""
 
     @property

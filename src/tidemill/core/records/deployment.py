@@ -21,7 +21,7 @@ SINGLE, CHAMPION = "single", "champion"
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """Which arm of which deployment answers, and the probability with which the policy chose it."""
+    """Which arm of which deployment serves a request, and the probability with which the policy chose it."""
 
     deployment: str = ""
     arm: str = CHAMPION
@@ -34,10 +34,10 @@ class Arm(Record, frozen=True):
 
     release: Release = Release()
     name: str = CHAMPION
-    #: From 0 to 1. A shadow arm answers its share too, and its answers are logged and never sent.
+    #: From 0 to 1. A shadow arm also serves its share; its predictions are logged but not returned.
     share: float = 1.0
     shadow: bool = False
-    #: Absolute folders, as pointers of format 1 had them; used where the blob store lacks the blob.
+    #: Absolute folders, as in pointers of format 1; used if the blob store does not have the blob.
     bundle_folder: str = ""
     modules_folder: str = ""
 
@@ -48,12 +48,12 @@ class Arm(Record, frozen=True):
 
     @property
     def modules(self) -> str | None:
-        """Key of the release's own rule modules in the blob store; `None` where all rules are built in."""
+        """Key of the release's custom rule modules in the blob store; `None` if all rules are built in."""
         return f"modules:{self.release.modules}" if self.release.modules else None
 
 
 class Deployment(VersionedRecord, frozen=True):
-    """What is live of a model. Format 1 was a pointer to one release."""
+    """The live arms of a model. Format 1 was a pointer to one release."""
 
     KIND: ClassVar[str] = "deployment"
     REQUIRED: ClassVar[tuple[str, ...]] = ("arms",)
@@ -69,7 +69,7 @@ class Deployment(VersionedRecord, frozen=True):
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any], found: int) -> dict[str, Any]:
-        """A pointer of format 1 as a deployment of one arm."""
+        """Convert a pointer of format 1 to a deployment of one arm."""
         pointed = fields.get("release")
         if pointed is None:
             return fields
@@ -88,19 +88,19 @@ class Deployment(VersionedRecord, frozen=True):
         return self.arms[0]
 
     def assignment(self, arm: Arm) -> Assignment:
-        """What predictions of an arm say of where they come from."""
+        """The provenance that the predictions of an arm record."""
         return Assignment(self.id, arm.name, self.policy, arm.share)
 
     def says_the_same(self, other: Deployment | None) -> bool:
-        """Whether `other` has the same releases in the same arms, wherever their files were."""
+        """Whether `other` has the same releases in the same arms, regardless of where their files are."""
         return other is not None and _placeless(self) == _placeless(other)
 
 
 def deploy(*arms: Arm, policy: str = SINGLE, salt: str = "") -> Deployment:
-    """The deployment of these arms, the champion first; raises `ValueError` for arms or a policy that cannot be.
+    """The deployment of these arms, the champion first. Raises `ValueError` for invalid arms or an invalid policy.
 
-    The shares of the arms that are no shadow add up to 1. A policy is not called `on` or `off`: old logs had the state
-    of the switch there.
+    The shares of all arms except shadows must add up to 1. A policy cannot be named `on` or `off`, because old logs
+    have the state of the kill switch in that field.
     """
     if len({arm.release.model for arm in arms}) != 1 or len({arm.name for arm in arms}) != len(arms):
         raise ValueError("all arms of a deployment must be of one model and have different names")

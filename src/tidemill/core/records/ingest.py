@@ -14,51 +14,51 @@ CheckOutcome = Literal["pass", "warn", "hold"]
 
 
 class Failure(Record, frozen=True):
-    """One expectation that was not met."""
+    """One expectation that failed."""
 
-    #: The table or stream, and the expectation in words, for example `between(rating, 1, 5, share=0.95)`.
+    #: The table or stream, and the expectation as text, for example `between(rating, 1, 5, share=0.95)`.
     table: str = ""
     check: str = ""
     column: str | None = None
-    #: How many rows were looked at.
+    #: Number of rows that were checked.
     n: int = 0
     observed: float = 0.0
-    #: The expected range of `observed`, both ends included; `None` is open.
+    #: The expected range of `observed`, both ends included; `None` is unbounded.
     low: float | None = None
     high: float | None = None
-    #: Learned false alarms per day; `None` where nothing was learned.
+    #: Expected false alarms per day of a learned check; `None` for other checks.
     false_alarms: float | None = None
     severity: Literal["warn", "hold"] = "warn"
-    #: One sentence for people.
+    #: Message for users, one sentence.
     says: str = ""
 
 
 class Verdict(VersionedRecord, frozen=True):
-    """What the checks think of one increment: every failure, not the first."""
+    """Validation result of one increment, with every failure."""
 
     KIND: ClassVar[str] = "verdict"
     REQUIRED: ClassVar[tuple[str, ...]] = ("outcome",)
 
     outcome: CheckOutcome = "pass"
     failures: tuple[Failure, ...] = ()
-    #: How many expectations were evaluated.
+    #: Number of evaluated expectations.
     checked: int = 0
-    #: What is worth saying though nothing failed, such as a learned check that is still warming up.
+    #: Remarks that are not failures, for example that a learned check is still warming up.
     notes: tuple[str, ...] = ()
-    #: What learned expectations observed of this increment, for the history of the ones to come.
+    #: Values that learned checks observed in this increment: the history for later increments.
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class RowCounts(Record, frozen=True):
-    """Rows of one increment, from arrival to table."""
+    """Row counts of one increment, from arrival to table."""
 
-    #: Lines or messages that arrived, good and refused.
+    #: Lines or messages that arrived, valid or refused.
     arrived: int = 0
-    #: Refused by the parser or the contract; they lie in quarantine.
+    #: Refused by the parser or the contract, and stored in quarantine.
     refused: int = 0
-    #: Rows whose key occurred before, in this increment or in the table, with the same values.
+    #: Duplicates: rows whose key already exists in this increment or in the table, with the same values.
     repeated: int = 0
-    #: Rows whose key occurred before with other values; the largest `_row` wins.
+    #: Conflicts: rows whose key already exists with other values; the largest `_row` wins.
     contradicted: int = 0
     #: Rows added to the stream's table.
     merged: int = 0
@@ -78,18 +78,18 @@ class Increment(VersionedRecord, frozen=True):
     as_of: int = 0
     backfill: bool = False
     arrived_at: int = 0
-    #: Smallest and largest event time, `None` for an increment without rows.
+    #: Minimum and maximum event time; `None` for an increment without rows.
     first_event: int | None = None
     last_event: int | None = None
     counts: RowCounts = RowCounts()
-    #: Earlier form of what its sources had read: file number -> lines. Today the ledger line names a source state.
+    #: Former source state: file number -> lines read. Today the ledger entry references a source state.
     positions: dict[str, int] = msgspec.field(default_factory=dict)
     #: sha256 over the salted hashes of its rows, in `_row` order.
     commitment: str = ""
-    #: The publication whose rows this one stands for, and the increment whose rows; `None`: it brings rows of its own.
+    #: The publication and the increment whose rows this increment replaces; `None` if it has its own rows.
     replaces_publication: int | None = None
     replaces_increment: int | None = None
-    #: Earlier form of `replaces_increment`, which it is read into; always `None`.
+    #: Former name of `replaces_increment`; reading moves the value there, so this is always `None`.
     replaces: int | None = None
 
     def __post_init__(self) -> None:
@@ -99,7 +99,7 @@ class Increment(VersionedRecord, frozen=True):
 
 
 class FileEntry(Record, frozen=True):
-    """One data file of a table version, as the manifest keeps it."""
+    """One data file of a table version, as recorded in the manifest."""
 
     path: str = ""
     sha256: str = ""
@@ -108,7 +108,7 @@ class FileEntry(Record, frozen=True):
 
 
 class Publication(VersionedRecord, frozen=True):
-    """One increment in all tables at once."""
+    """The table versions that one increment produced, published atomically."""
 
     KIND: ClassVar[str] = "publication"
     REQUIRED: ClassVar[tuple[str, ...]] = ("number", "versions")

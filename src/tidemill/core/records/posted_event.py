@@ -1,4 +1,4 @@
-"""Posted event, as stored in the event log: validated, with surrogates for people, and sealed under their keys."""
+"""Posted event as stored in the event log: validated, pseudonymised, and encrypted under the keys of its people."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tidemill.core.errors import FormatTooNew
 Plain = str | int | float | bool | None
 
 
-#: 2: row and identifiers lie sealed in `sealed`.
+#: Format 2: the row and the identifiers are encrypted in `sealed`.
 FORMAT = 2
 
 
 class SealedSubject(msgspec.Struct, frozen=True, array_like=True):
-    """A person in an event: the surrogate, and in format 1 the identifier sealed under the vault's key."""
+    """A person in an event: the surrogate, and in format 1 the identifier encrypted under the vault's key."""
 
     surrogate: str
     sealed: bytes = b""
@@ -25,15 +25,15 @@ class SealedSubject(msgspec.Struct, frozen=True, array_like=True):
 class PostedEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One event of `POST /v1/events/{stream}`, one frame of a segment in `events/<stream>/`."""
 
-    #: When the server took it, microseconds.
+    #: When the server received it, microseconds.
     received_at: int = 0
-    #: Column -> value for every column that names nobody; times are microseconds. Empty where `sealed` is not.
+    #: Column -> value of every column that is not a subject; times are microseconds. Empty if `sealed` is set.
     row: dict[str, Plain] = {}
     #: Column -> person.
     people: dict[str, SealedSubject] = {}
-    #: The row, and column -> identifier, in MessagePack, sealed under the keys of all its people.
+    #: The row and a map of column -> identifier, in MessagePack, encrypted under the keys of all its people.
     sealed: bytes = b""
-    #: A new field with a default does not raise it; a changed meaning does.
+    #: Not increased for a new field with a default; increased when a meaning changes.
     format: int = FORMAT
 
 
@@ -42,21 +42,21 @@ class _FormatNumber(msgspec.Struct):
 
 
 class NamedPerson(msgspec.Struct, frozen=True):
-    """A person in an event that no log holds yet."""
+    """A person in an event that is not logged yet."""
 
     surrogate: str
     identifier: str
 
 
 class CheckedEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that fits its stream's contract, in memory only: the identifiers in it are not sealed."""
+    """An event that passed its stream's contract. It contains raw identifiers, so it exists only in memory."""
 
     received_at: int
     row: dict[str, Plain]
     people: dict[str, NamedPerson]
 
 
-#: Seals a value under the keys of the people that it names.
+#: Encrypts a value under the keys of the people with these surrogates.
 SealValue = Callable[[bytes, Sequence[str]], bytes]
 
 _contents = msgspec.msgpack.Decoder(tuple[dict[str, Plain], dict[str, str]])
@@ -66,12 +66,12 @@ _format_decoder = msgspec.msgpack.Decoder(_FormatNumber)
 
 
 def encode_event(event: PostedEvent) -> bytes:
-    """The event as the payload of a frame."""
+    """Encode an event as the payload of a frame."""
     return _encoder.encode(event)
 
 
 def decode_event(payload: bytes) -> PostedEvent:
-    """The event in a frame's payload; `msgspec.DecodeError` where it is none, `FormatTooNew` where it is not for us."""
+    """Decode a frame's payload. Raises `msgspec.DecodeError` if it is not an event, and `FormatTooNew`."""
     try:
         event = _decoder.decode(payload)
     except msgspec.ValidationError:  # a newer format may have other types
@@ -87,7 +87,7 @@ def _refuse_newer(found: int) -> None:
 
 
 def sealed_event(event: CheckedEvent, seal: SealValue) -> PostedEvent:
-    """The event as it may lie in a log; one that names nobody needs no seal."""
+    """The event in the form in which it is logged: encrypted, unless it has no people."""
     if not event.people:
         return PostedEvent(received_at=event.received_at, row=event.row, people={})
     identifiers = {column: person.identifier for column, person in event.people.items()}
@@ -99,7 +99,7 @@ def sealed_event(event: CheckedEvent, seal: SealValue) -> PostedEvent:
 
 
 def opened_event(event: PostedEvent, unseal: Callable[[bytes], bytes]) -> tuple[dict[str, Plain], dict[str, str]]:
-    """The row, and column -> identifier; `msgspec.DecodeError` where what was sealed is neither."""
+    """Decrypt an event into its row and a map of column -> identifier. Raises `msgspec.DecodeError` if malformed."""
     if event.sealed:
         return _contents.decode(unseal(event.sealed))
     return event.row, {column: unseal(person.sealed).decode() for column, person in event.people.items()}

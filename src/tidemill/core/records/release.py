@@ -13,17 +13,17 @@ from tidemill.core.records.signature import Signature
 
 
 class RefreshOrigin(Record, frozen=True):
-    """That a model was brought up to date by counting, without learning: its settings and evaluation are older."""
+    """Origin of a refreshed model: its counts were updated without retraining; settings and evaluation are older."""
 
-    #: The release that was learned, and the as-of that it was learned at (microseconds).
+    #: The release that was trained, and the as-of time of its training (microseconds).
     of: str = ""
     as_of: int = 0
-    #: When it was refreshed.
+    #: Time of the refresh (microseconds).
     at: int = 0
 
 
 class Card(VersionedRecord, frozen=True):
-    """What people need to know before a model goes live. `helps` and `could_harm` are required."""
+    """Model card: what people need to know before a model goes live. `helps` and `could_harm` are required."""
 
     KIND: ClassVar[str] = "model card"
     REQUIRED: ClassVar[tuple[str, ...]] = ("model", "learner")
@@ -34,30 +34,30 @@ class Card(VersionedRecord, frozen=True):
     learner: str = ""
     parameters: dict[str, Any] = msgspec.field(default_factory=dict)
     evaluation: Evaluation | None = None
-    #: Table -> version, and the rows and people that it learned from.
+    #: Table -> version, and the number of training rows, users and items.
     data: dict[str, int] = msgspec.field(default_factory=dict)
     n_rows: int = 0
     n_users: int = 0
     n_items: int = 0
     learned_at: int = 0
     as_of: int = 0
-    #: Set where it was refreshed: `learned_at` and `evaluation` are those of the learning, all else is of now.
+    #: Set if the model was refreshed: then `learned_at` and `evaluation` are of the training, all else is current.
     refreshed: RefreshOrigin | None = None
-    #: How good a tabular model is; `evaluation` is a recommender's.
+    #: Quality of a tabular model; a recommender has `evaluation`.
     assessment: Assessment | None = None
-    #: Where a model that was learned elsewhere comes from: `source`, `licence`, `revision`, `sha256`; else empty.
+    #: Origin of a model trained elsewhere: `source`, `licence`, `revision`, `sha256`; otherwise empty.
     origin: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Rule(Record, frozen=True):
-    """One built-in rule of a slate as data: `name` picks it, `args` sets it."""
+    """One built-in rule of a slate: its name and arguments."""
 
     name: str = ""
     args: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class RuleSet(Record, frozen=True):
-    """A slate: retrieve, filter, score, order, and the fallback."""
+    """The rules of a slate: retrieval, filtering, scoring, ordering, and the fallback."""
 
     retrieve: tuple[Rule, ...] = ()
     filter: tuple[Rule, ...] = ()
@@ -67,33 +67,33 @@ class RuleSet(Record, frozen=True):
 
 
 class Release(VersionedRecord, frozen=True):
-    """The only thing that can be served."""
+    """A model release: bundle, rules, card and provenance. Only releases can be served."""
 
     KIND: ClassVar[str] = "release"
     REQUIRED: ClassVar[tuple[str, ...]] = ("model", "number", "bundle")
 
-    #: Format 2 has the words of `core.kinds`; a reader of format 1 knows only the former ones.
+    #: Format 2 uses the kind names of `core.kinds`; readers of format 1 know only the former names.
     format: int = 2
     model: str = ""
     number: int = 0
-    #: sha256 of the bundle's manifest; the bundle's name in the blob store.
+    #: SHA-256 of the bundle's manifest, which is the bundle's name in the blob store.
     bundle: str = ""
     rules: RuleSet = RuleSet()
-    #: The user's own rules: path of the source module in the folder `modules` -> sha256.
+    #: Custom rules: path of the source module in the folder `modules` -> SHA-256.
     rule_modules: dict[str, str] = msgspec.field(default_factory=dict)
     #: Feature views that the rules read: view -> columns.
     facts: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     data: dict[str, int] = msgspec.field(default_factory=dict)
-    #: Fingerprint of the code that made it, commit where known, and the environment's lock.
+    #: Fingerprint of the code, the git commit if known, and the fingerprint of the environment.
     code: str = ""
     commit: str | None = None
     environment: str = ""
     card: Card = Card()
     created_at: int = 0
     log: Literal["available", "required"] = "available"
-    #: sha256 of the manifest of the sealed folder of rule modules; empty where all rules are built in.
+    #: SHA-256 of the manifest of the folder of rule modules; empty if all rules are built in.
     modules: str = ""
-    #: How a tabular model is asked and what it answers; `None` for a recommender.
+    #: Inputs and outputs of a tabular model; `None` for a recommender.
     signature: Signature | None = None
 
     @property

@@ -1,6 +1,6 @@
-"""Model signature: request fields, feature look-ups, on-demand features and the output, in order.
+"""Model signature: request fields, feature look-ups, on-demand features and outputs.
 
-A server needs nothing else to serve a request: it reads the request's fields, looks values up in the views, runs the
+It is all that a server needs to serve a request: it reads the request's fields, looks up values in the views, runs the
 on-demand functions, and passes the `inputs` to the model in their order.
 """
 
@@ -15,22 +15,22 @@ from tidemill.core.record_format import Record, VersionedRecord
 
 if TYPE_CHECKING:
     WrittenKind = Kind
-else:  # releases from before `core.kinds` say `text`, `number`, `whole` and `flag`
+else:  # releases older than `core.kinds` use `text`, `number`, `whole` and `flag`
     WrittenKind = Literal[(*get_args(Kind), *FORMER_KINDS)]
-#: `binary` gives the probability of the positive class, `classes` one for each class, `number` and `count` a value.
+#: `binary` predicts the probability of the positive class, `classes` one per class, `number` and `count` a value.
 Task = Literal["binary", "classes", "number", "count"]
 
 
 class InputField(Record, frozen=True):
-    """One value of a request, of a feature, or of an answer."""
+    """One field of a request, a feature or a response."""
 
     name: str = ""
-    #: One of `Kind`: a former word is read as the kind that it stood for, and written as that.
+    #: A `Kind`; former names are read and converted.
     kind: WrittenKind = "str"
-    #: May be left out of a request, or be null.
+    #: Whether a request may omit it or send null.
     optional: bool = True
     unit: str | None = None
-    #: `subject` names a person, whose surrogate is made before anything else; `event_time` is when the request counts.
+    #: `subject`: a person's identifier, replaced by its surrogate first; `event_time`: the time of the request.
     role: Literal["subject", "item", "event_time"] | None = None
 
     def __post_init__(self) -> None:
@@ -39,53 +39,53 @@ class InputField(Record, frozen=True):
 
 
 class FeatureLookup(Record, frozen=True):
-    """Features that are looked up online by an entity of the request."""
+    """Online look-up of features by an entity of the request."""
 
     view: str = ""
-    #: The request's field that names the entity, and the kind of surrogate that it becomes where it is a person.
+    #: The request field with the entity's id; if that is a person, the name is also the kind of its surrogate.
     entity: str = ""
-    #: Input of the model -> column of the view.
+    #: Model input -> column of the view.
     columns: dict[str, str] = msgspec.field(default_factory=dict)
-    #: Microseconds after which a value counts as expired, and is missing to the model; `None`: never.
+    #: TTL in microseconds: an older value is missing for the model; `None`: no expiry.
     ttl_us: int | None = None
 
 
 class OnDemandFeature(Record, frozen=True):
-    """Features that a function of the project makes at answer time, from the request and what was looked up."""
+    """Features that a function of the project computes at request time from the request and the look-ups."""
 
     function: str = ""
-    #: Path of its source among the release's modules.
+    #: Path of its source module in the release.
     module: str = ""
-    #: Names of what it is given, in the order of its parameters, and what it gives.
+    #: Names of its inputs, in the order of its parameters, and its outputs.
     takes: tuple[str, ...] = ()
     gives: tuple[InputField, ...] = ()
-    #: Names in its source of pre-trained models, each in the bundle's folder `pretrained/<name>`.
+    #: Names of the pre-trained models that its source uses, each in the bundle's folder `pretrained/<name>`.
     pretrained: tuple[str, ...] = ()
 
 
 class Signature(VersionedRecord, frozen=True):
-    """How a tabular model is asked and what it answers."""
+    """Inputs and outputs of a tabular model."""
 
     KIND: ClassVar[str] = "signature"
     REQUIRED: ClassVar[tuple[str, ...]] = ("task", "target")
 
-    #: Format 2 has the words of `core.kinds`; a reader of format 1 knows only the former ones.
+    #: Format 2 uses the kind names of `core.kinds`; readers of format 1 know only the former names.
     format: int = 2
     task: Task = "number"
     target: str = ""
-    #: What a request brings.
+    #: Fields of a request.
     request: tuple[InputField, ...] = ()
-    #: What the model reads, in its order: from the request, the lookups and the functions.
+    #: Inputs of the model, in its order: from the request, the look-ups and the functions.
     inputs: tuple[InputField, ...] = ()
     outputs: tuple[InputField, ...] = ()
     lookups: tuple[FeatureLookup, ...] = ()
     computed: tuple[OnDemandFeature, ...] = ()
-    #: The classes in the order of the probabilities; of a binary task the second one is positive.
+    #: The classes in the order of the probabilities; in a binary task the second one is positive.
     classes: tuple[str, ...] = ()
 
 
 def outputs_of(task: Task) -> tuple[InputField, ...]:
-    """The fields of an answer: what `TabularModel.predict` gives by name.
+    """The fields of a response, named as in the result of `TabularModel.predict`.
 
     >>> [field.name for field in outputs_of("binary")]
     ['probability', 'label']

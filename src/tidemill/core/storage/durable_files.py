@@ -1,4 +1,4 @@
-"""Durable files: atomic writes that survive a power cut, complete or not at all."""
+"""Durable files: atomic writes that survive a power cut."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable: new, renamed and removed ones."""
+    """Flush a folder to disk (fsync): makes created, renamed and removed names in it durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -17,7 +17,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_file(file: Path) -> None:
-    """Make the content of a file, or the names in a folder, durable, whoever wrote them."""
+    """Flush a file or a folder to disk (fsync), regardless of which process wrote it."""
     descriptor = os.open(file, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -26,7 +26,7 @@ def sync_file(file: Path) -> None:
 
 
 def write_durably(file: Path, content: bytes) -> None:
-    """Put `content` at `file`: readers see the old content or the new, and the new one stays once this returns."""
+    """Atomically replace the content of `file`; the new content is durable when this returns."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:
@@ -42,13 +42,13 @@ def write_durably(file: Path, content: bytes) -> None:
 
 
 def remove_durably(file: Path) -> None:
-    """Remove `file` if it is there; once this returns it stays away."""
+    """Delete `file` if it exists; the deletion is durable when this returns."""
     if file.exists():
         file.unlink()
         sync_folder(file.parent)
 
 
 def sha256_of(file: Path) -> str:
-    """sha256 of a file's content, in hex."""
+    """The SHA-256 of a file's content, in hex."""
     with file.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()

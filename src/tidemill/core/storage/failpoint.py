@@ -1,8 +1,8 @@
-"""Failpoints: named places where a test can kill the process, so that a crash between any two steps can be tested.
+"""Failpoints: named points where a test can kill the process, to test a crash between any two steps.
 
-Each step with a lasting effect calls `failpoint(name)` before and after it. The setting `failpoint`
-(`TIDEMILL_FAILPOINT`), passed to `arm`, is `NAME` or `NAME:K`: the process then kills itself with SIGKILL the K-th
-time that point is passed. Unarmed, a call is one comparison.
+`failpoint(name)` is called before and after each step with a durable effect. The setting `failpoint`
+(`TIDEMILL_FAILPOINT`), passed to `arm`, is `NAME` or `NAME:K`: the process kills itself with SIGKILL when it reaches
+that point for the K-th time. If no failpoint is armed, a call costs one comparison.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 
 from tidemill.core.errors import SettingError, nearest
 
-#: Every failpoint of the package: number -> name, in the order in which a run passes them.
+#: Every failpoint of the package: number -> name, in the order in which a run reaches them.
 FAILPOINTS: dict[int, str] = {
     1: "increment.read",
     2: "vault.stored",
@@ -50,7 +50,7 @@ _left = 0
 
 
 def arm(spec: str | None) -> None:
-    """Arm one failpoint by `NAME`, number or either with `:K`; `None` disarms."""
+    """Arm one failpoint by name or number, optionally followed by `:K`; `None` disarms."""
     global _armed, _left
     if not spec:
         _armed = None
@@ -63,7 +63,7 @@ def arm(spec: str | None) -> None:
 
 
 def failpoint(name: str) -> None:
-    """Pass the point `name`: die here if it is armed and its turn has come."""
+    """Kill the process if the failpoint `name` is armed and this is its K-th call."""
     global _left
     if _armed is not None and name == _armed:
         _left -= 1

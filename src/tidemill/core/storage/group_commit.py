@@ -1,8 +1,8 @@
-"""Group commit: many acknowledgements for one fsync. Writes that arrive while the disk is busy share the next flush.
+"""Group commit: one fsync for many writes. Writes that arrive during a flush share the next flush.
 
-An `await append(…)` returns when its frames are on disk. The flush runs in a thread, so the event loop serves others
-meanwhile. After a failed flush the kernel may have dropped the pages and report the next one as a success, so the
-segment is abandoned and every waiting writer gets the error.
+`await append(…)` returns when its frames are on disk. The flush runs in a thread, so it does not block the event loop.
+After a failed flush the kernel may have dropped the pages and report the next flush as a success, so the segment is
+abandoned and every waiting writer gets the error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class GroupCommit:
         self._flush: asyncio.Task[None] | None = None
 
     async def append(self, *payloads: bytes) -> None:
-        """Write one frame for each payload and wait until they are on disk; raises `OSError` where that failed."""
+        """Write one frame per payload and wait until they are on disk. Raises `OSError` on failure."""
         self._writer.append(*payloads)
         loop = asyncio.get_running_loop()
         mine = loop.create_future()
@@ -44,7 +44,7 @@ class GroupCommit:
                     await self._flush_open(loop)
                 except OSError as error:
                     self._writer.abandon()
-                    later, self._waiting = self._waiting, []  # theirs lie in the segment that is left, too
+                    later, self._waiting = self._waiting, []  # their frames are in the abandoned segment, too
                     _settle([*waiting, *later], error)
                 else:
                     _settle(waiting, None)
@@ -52,8 +52,8 @@ class GroupCommit:
             self._flush = None
 
     async def _flush_open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Flush the open segment; also `OSError` where a full disk let none be open."""
-        descriptor = os.dup(self._writer.fileno())  # a rotation meanwhile closes (and flushes) the original
+        """Flush the open segment. Also raises `OSError` if a full disk prevented opening one."""
+        descriptor = os.dup(self._writer.fileno())  # a concurrent rotation closes (and flushes) the original
         try:
             await loop.run_in_executor(None, os.fdatasync, descriptor)
         finally:
@@ -62,7 +62,7 @@ class GroupCommit:
 
 def _settle(waiting: list[asyncio.Future[None]], error: OSError | None) -> None:
     for future in waiting:
-        if future.done():  # its caller has gone
+        if future.done():  # its caller was cancelled
             continue
         if error is None:
             future.set_result(None)

@@ -1,15 +1,15 @@
-"""Object names: the names that an object store accepts, the same in every back-end."""
+"""Object names: validation of names in an object store, the same for every back-end."""
 
 from __future__ import annotations
 
 from tidemill.core.errors import UsageError
 
-#: Bytes of a whole name; the limit of S3.
+#: Maximum bytes of a name, the limit of S3.
 LONGEST_NAME = 1024
 
 
 def checked_object_name(name: str) -> str:
-    """The name, if it is one: parts with a slash between them, printable, none of them empty or begun with a dot.
+    """Return the name if it is valid: printable parts separated by slashes, none empty or starting with a dot.
 
     >>> checked_object_name("manifests/ratings/3.json")
     'manifests/ratings/3.json'

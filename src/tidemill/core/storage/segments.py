@@ -1,9 +1,9 @@
-"""Append-only segments: frames that one process writes while others read.
+"""Append-only segment files: frames that one process writes while others read.
 
-A segment is a file: eight bytes of magic and format number, then frames of `u32 length, u32 crc32, payload` (little
-endian). A frame is appended by one `write()`, so a killed process leaves complete frames and at most one torn frame at
-the end. The writer holds a lock that the kernel releases; an unlocked segment is closed and will not grow. A frame is
-never empty: otherwise the zeros that a power cut can leave at the end would be read as frames with a valid checksum.
+A segment has eight bytes of magic and format number, then frames of `u32 length, u32 crc32, payload` (little endian).
+A frame is appended by one `write()`, so a killed process leaves complete frames and at most one torn frame at the end.
+The writer holds a file lock, which the kernel releases; an unlocked segment is closed and does not grow. A frame is
+never empty: otherwise zeros that a power cut can leave at the end would be read as frames with a valid checksum.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FRAME = struct.Struct("<II")
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """One payload, where its frame starts, and where the next one does."""
+    """One payload, and the byte offsets of the start and the end of its frame."""
 
     payload: bytes
     start: int
@@ -40,10 +40,10 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class SegmentWriter:
-    """Appends payloads to segments of its own in `folder`, a new one after `limit_bytes`.
+    """Appends payloads to its own segments in `folder`, with a new segment after `limit_bytes`.
 
-    Names rise with time (`clock`), so that sorting them gives the order in which segments were opened. With
-    `durable=False` nothing is ever flushed here: frames survive a killed process, not a power cut.
+    Names increase with time (`clock`), so sorting them gives the order in which segments were opened. With
+    `durable=False` nothing is flushed: frames survive a killed process, but not a power cut.
     """
 
     def __init__(self, folder: Path, clock: Clock, *, limit_bytes: int = 64 << 20, durable: bool = True) -> None:
@@ -57,9 +57,9 @@ class SegmentWriter:
         self.path: Path | None = None
 
     def append(self, *payloads: bytes) -> None:
-        """Write one frame for each payload by one `write()`, without fsync.
+        """Write one frame per payload with one `write()`, without fsync.
 
-        Raises `OSError` where they could not be written whole; the segment is then as it was before.
+        Raises `OSError` if they could not be written completely; the segment is then restored.
         """
         if self._fd < 0 or self._size >= self._limit:
             self.rotate()
@@ -68,19 +68,19 @@ class SegmentWriter:
         try:
             written = os.write(self._fd, frames)
         except OSError:
-            self._take_back()
+            self._truncate_partial_frame()
             raise
-        if written != size:  # a full disk writes what fits
-            self._take_back()
+        if written != size:  # partial write: the disk is full
+            self._truncate_partial_frame()
             raise OSError(f"{self.path}: {written} of {size} bytes written")
         self._size += size
 
     def fileno(self) -> int:
-        """The descriptor of the open segment, for an fsync elsewhere; -1 before the first frame."""
+        """The file descriptor of the open segment, for fsync by the caller; -1 before the first frame."""
         return self._fd
 
     def sync(self) -> None:
-        """Make every frame so far durable against a power cut."""
+        """Flush: make all frames so far durable against a power cut."""
         if self._fd >= 0:
             os.fdatasync(self._fd)
 
@@ -91,17 +91,17 @@ class SegmentWriter:
         while self._fd < 0:
             self._turn += 1
             opened_at = to_micros(self._clock.now())
-            # the last part makes a name that never was: readers keep how far they came by name
+            # the random part makes the name unique for ever: readers store their positions by name
             self._open(f"{opened_at:017d}-{os.getpid()}-{self._turn:06d}-{os.urandom(6).hex()}{SUFFIX}")
 
     def _open(self, name: str) -> None:
-        """Make the segment `name`, unless there is one: a clock that went back must not replace what was written."""
-        hidden = self.folder / f".{name}"  # locked before it gets its name, so that nobody takes it for a closed one
+        """Create the segment `name` unless it exists: after a clock was set back, no segment may be overwritten."""
+        hidden = self.folder / f".{name}"  # locked before it is visible, so that no reader takes it for closed
         fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if os.write(fd, _HEADER) != len(_HEADER):  # a full disk writes what fits
-                raise OSError(errno.ENOSPC, "no room for a segment's header")
+            if os.write(fd, _HEADER) != len(_HEADER):  # partial write: the disk is full
+                raise OSError(errno.ENOSPC, "no space for a segment's header")
             if self._durable:
                 os.fsync(fd)
             os.link(hidden, self.folder / name)
@@ -118,7 +118,7 @@ class SegmentWriter:
         self._fd, self._size, self.path = fd, len(_HEADER), self.folder / name
 
     def close(self) -> None:
-        """Let the open segment go, flushed if it is durable; the next `append` starts another."""
+        """Close the open segment, with a flush if durable; the next `append` starts another."""
         if self._fd >= 0:
             if self._durable:
                 os.fdatasync(self._fd)
@@ -126,13 +126,13 @@ class SegmentWriter:
         self._fd, self.path = -1, None
 
     def abandon(self) -> None:
-        """Let the open segment go without a flush, because a flush of it has failed."""
+        """Close the open segment without a flush, because a flush of it has failed."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self.path = -1, None
 
-    def _take_back(self) -> None:
-        """Cut a half-written frame off; where even that fails, leave this segment for good."""
+    def _truncate_partial_frame(self) -> None:
+        """Truncate a partially written frame; if that fails, abandon the segment."""
         try:
             os.ftruncate(self._fd, self._size)
         except OSError:
@@ -146,12 +146,12 @@ def _framed(payload: bytes) -> tuple[bytes, bytes]:
 
 
 def segment_files(folder: Path) -> list[Path]:
-    """The segments of a folder in the order in which they were opened."""
+    """The segment files of a folder in the order in which they were opened."""
     return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
 
 
 def segment_is_open(path: Path) -> bool:
-    """Whether somebody still writes this segment."""
+    """Whether a process still writes this segment."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -161,9 +161,9 @@ def segment_is_open(path: Path) -> bool:
 
 
 def read_frames(path: Path, start: int = 0, *, limit_bytes: int = 1 << 62) -> Iterator[Frame]:
-    """The frames from `start` (0, or the `end` of a frame) on, up to a torn tail; stops after about `limit_bytes`.
+    """The frames from `start` (0, or the `end` of a frame) up to a torn tail; stops after about `limit_bytes`.
 
-    Raises `FormatTooNew`, and `SegmentDamaged` where a whole frame does not match its checksum.
+    Raises `FormatTooNew`, and `SegmentDamaged` if a complete frame does not match its checksum.
     """
     with path.open("rb") as file:
         _check_header(path, file.read(len(_HEADER)))
@@ -184,7 +184,7 @@ def read_frames(path: Path, start: int = 0, *, limit_bytes: int = 1 << 62) -> It
 
 
 def tail_state(path: Path, end: int) -> Literal["nothing", "torn"]:
-    """What lies after the last whole frame of a closed segment."""
+    """What follows the last complete frame of a closed segment."""
     return "torn" if path.stat().st_size > max(end, len(_HEADER)) else "nothing"
 
 

@@ -1,6 +1,6 @@
 """Container readers: the contents of compressed, columnar and database files, nested ones too.
 
-Containers are recognised by their first bytes, never by their name. Damage is reported and not skipped: a file that
+Containers are detected by their first bytes, never by their name. Corruption is reported, not skipped: a file that
 could not be decoded does not count as clean.
 """
 
@@ -27,9 +27,9 @@ _CHUNK = 1 << 20
 _DEEPEST = 4
 _LARGEST_INNER = 1 << 30
 
-# What the readers of containers raise over damaged ones.
+# Exceptions that the container readers raise for corrupt files, and zipfile for encrypted ones and unknown methods.
 _BROKEN = (
-    *(OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError),
+    *(OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError),
     *(struct.error, zlib.error, zipfile.BadZipFile, pa.ArrowException, sqlite3.Error, zstandard.ZstdError),
 )
 
@@ -74,23 +74,12 @@ def _opened(name: str, data: bytes, numbers: bool, depth: int) -> Iterator[Conte
 def _guarded(name: str, read: Callable[[], Iterator[Content]]) -> Iterator[Content]:
     try:
         yield from read()
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        MemoryError,
-        struct.error,
-        zlib.error,
-        zipfile.BadZipFile,
-    ) as error:
-        raise UndecodedContainer(f"{name}: {error}") from error
-    except (pa.ArrowException, sqlite3.Error, zstandard.ZstdError) as error:
+    except _BROKEN as error:
         raise UndecodedContainer(f"{name}: {error}") from error
 
 
 class _DecompressedStream:
-    """Chunks of a stream that may break off: `error` is then set after the chunks that could be decompressed."""
+    """Chunks of a stream that may be truncated or corrupt: `error` is then set after the last valid chunk."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -135,7 +124,7 @@ def _whole(first: bytes, rest: Iterable[bytes]) -> bytes:
 
 
 def _values(outer: str, values: Iterable[bytes], numbers: bool, depth: int) -> Iterator[Content]:
-    """The contents of single values of a database or a column that are containers themselves."""
+    """The contents of values in a database or column that are containers themselves."""
     for value in values:
         name = container_kind(value[:32])
         if name is not None:
@@ -257,15 +246,15 @@ def _array(values: np.ndarray[Any, Any], numbers: bool) -> Iterator[Content]:
 
 
 def _database(path: Path) -> sqlite3.Connection:
-    # With a write-ahead log next to it, its rows are read too; without one, no file is created next to it.
+    # The rows of a write-ahead log are read too; without one, SQLite must not create files next to the database.
     log = path.with_name(path.name + "-wal")
-    how = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
-    return sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True)
+    options = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True)
 
 
 def _sqlite_bytes(data: bytes, numbers: bool, depth: int) -> Iterator[Content]:
     connection = sqlite3.connect(":memory:")
-    # A database in memory has no write-ahead log; bytes 18 and 19 of the header say whether it uses one.
+    # An in-memory database has no write-ahead log; bytes 18 and 19 of the header state whether it uses one.
     connection.deserialize(data[:18] + b"\x01\x01" + data[20:])
     return _sqlite(connection, numbers, depth)
 
@@ -294,7 +283,7 @@ def _bytes(values: Iterable[Any], numbers: bool) -> Iterator[bytes]:
 
 
 def _lmdb(data: bytes, numbers: bool, depth: int) -> Iterator[Content]:
-    """Values that are containers; all others are whole in the file's own bytes."""
+    """Values that are containers; all other values appear unchanged in the file's own bytes."""
     yield from _values("lmdb", lmdb_values(data), numbers, depth)
 
 

@@ -1,4 +1,4 @@
-"""Encodings of an identifier that a scan looks for: as it is, in another case, encoded, or hashed without a key."""
+"""Encodings of an identifier that a scan looks for: unchanged, in another case, encoded, or hashed without a key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHORTEST_ENCODED = 6
 
 
 def identifier_encodings(identifier: str) -> Iterator[tuple[str, bytes]]:
-    """`(form, bytes)` of every encoding that is searched for; one that equals an earlier one may be repeated.
+    """`(form, bytes)` of every encoding to search for; may contain duplicates.
 
     >>> dict(identifier_encodings("A1/b"))["url"]
     b'A1%2Fb'
@@ -22,9 +22,9 @@ def identifier_encodings(identifier: str) -> Iterator[tuple[str, bytes]]:
     yield "raw", raw
     yield "lower", identifier.lower().encode()
     yield "upper", identifier.upper().encode()
-    for form, found in _encoded(identifier, raw):
-        if len(found) >= SHORTEST_ENCODED and found != raw:
-            yield form, found
+    for form, encoded in _encoded(identifier, raw):
+        if len(encoded) >= SHORTEST_ENCODED and encoded != raw:
+            yield form, encoded
     for name in ("sha256", "sha1", "md5"):
         digest = hashlib.new(name, raw, usedforsecurity=False).digest()
         yield name, digest
@@ -41,16 +41,16 @@ def _encoded(identifier: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
     yield "hex", raw.hex().encode()
     yield "hex", raw.hex().upper().encode()
     for shift in range(3):
-        found = _base64(raw, shift)
-        yield "base64", found
-        if b"+" in found or b"/" in found:
-            yield "base64", found.translate(bytes.maketrans(b"+/", b"-_"))
+        encoded = _base64(raw, shift)
+        yield "base64", encoded
+        if b"+" in encoded or b"/" in encoded:
+            yield "base64", encoded.translate(bytes.maketrans(b"+/", b"-_"))
 
 
 def _base64(raw: bytes, shift: int) -> bytes:
-    """The letters of base64 that depend on `raw` alone when it starts `shift` bytes after a multiple of three.
+    """The base64 characters that depend only on `raw` when it starts `shift` bytes after a multiple of three.
 
-    A last letter that also depends on what follows is left off, so neighbours in the alphabet may share an encoding.
+    A last character that also depends on the following byte is omitted, so similar identifiers may share an encoding.
     """
     first, last = (shift * 8 + 5) // 6, (shift + len(raw)) * 8 // 6
     return base64.b64encode(bytes(shift) + raw)[first:last]

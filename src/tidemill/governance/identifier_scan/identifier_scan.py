@@ -12,14 +12,14 @@ from tidemill.governance.identifier_scan.container_readers import UndecodedConta
 from tidemill.governance.identifier_scan.identifier_encodings import identifier_encodings
 from tidemill.governance.identifier_scan.multi_pattern_search import PatternSearch
 
-#: The form of a leak that could not be ruled out, because the file cannot be read to its end.
+#: The form of a possible leak in a file that could not be decoded completely.
 UNDECODED = "undecoded"
 
 
 class IdentifierLeak(Record, frozen=True):
-    """A file that contains at least one of the identifiers in one form. It names none of them."""
+    """A file that contains at least one of the identifiers in one form. The record contains no identifier."""
 
-    #: Relative to the folder that was scanned.
+    #: Relative to the scanned folder.
     path: str
     #: `raw`, `lower`, `upper`, `url`, `json`, `utf-16`, `base64`, `hex`, a hash's name, or `undecoded`.
     form: str
@@ -28,11 +28,11 @@ class IdentifierLeak(Record, frozen=True):
 
 
 def scan_folder(folder: Path, identifiers: Iterable[str], exclude: Iterable[str | Path] = ()) -> list[IdentifierLeak]:
-    """Every leak of `identifiers` below `folder`, sorted; an empty list means that all was read and nothing found.
+    """Every leak of `identifiers` below `folder`, sorted; an empty list means that all files were read and none leaks.
 
     Parquet, Arrow files, `.npy`, gzip, zstd, zip, SQLite (with its write-ahead log) and LMDB (with freed pages) are
-    decoded, nested ones too; other files are searched byte by byte. Links are not followed. `exclude` names files,
-    folders or patterns relative to `folder`. Identifiers shorter than eight bytes count as whole words only.
+    decoded, nested ones too; other files are searched byte by byte. Links are not followed. `exclude` lists files,
+    folders or patterns relative to `folder`. Identifiers shorter than eight bytes match only as whole words.
     Memory: about 60 bytes for each of the about twenty forms of an identifier.
     """
     wanted = list(dict.fromkeys(identifiers))

@@ -1,7 +1,7 @@
-"""LMDB pages: every value in the pages of a file, those of deleted entries too (format 1 of LMDB 0.9, `mdb.c`).
+"""LMDB pages: every value in the pages of a file, including deleted entries (format 1 of LMDB 0.9, `mdb.c`).
 
 The pages are parsed here because an environment cannot be opened twice in one process, and because a cursor does not
-show the content of freed pages.
+return the content of freed pages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _HEADER = 16
 
 
 def lmdb_values(data: bytes) -> Iterator[bytes]:
-    """The values of all leaf pages; `ValueError` or `struct.error` where the file is damaged or not of LMDB."""
+    """The values of all leaf pages; `ValueError` or `struct.error` where the file is corrupt or not an LMDB file."""
     (size,) = struct.unpack_from("<I", data, 40)
     if size not in {1 << power for power in range(9, 17)}:
         raise ValueError(f"the page size is {size}")

@@ -2,8 +2,8 @@
 
 Every eight bytes of the text are looked up in a table of the patterns' first eight bytes (a Bloom filter with one hash,
 vectorised: about ten nanoseconds a byte for a million patterns). Only on a hit is the whole pattern compared, by its
-64-bit hash. Patterns of fewer than eight bytes count only as whole words, digits only as whole numbers, and fewer than
-sixteen hex digits not inside longer hex: otherwise every checksum would be full of short ids.
+64-bit hash. Patterns of fewer than eight bytes match only as whole words, digits only as whole numbers, and fewer than
+sixteen hex digits not inside longer hex: otherwise every checksum would match short ids.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ U64 = NDArray[np.uint64]
 
 
 class _BloomFilter:
-    """A Bloom filter with one hash: which of many 64-bit values are perhaps among the known ones."""
+    """A Bloom filter with one hash: which of many 64-bit values may be among the known ones."""
 
     def __init__(self, known: U64) -> None:
         bits = max(16, int(len(known) * 16).bit_length())
@@ -42,7 +42,7 @@ class _BloomFilter:
 
 
 class PatternSearch:
-    """Byte strings with the name of their form, indexed for the search."""
+    """Byte strings labelled with their form, indexed for the search."""
 
     def __init__(self, patterns: Iterable[tuple[str, bytes]]) -> None:
         self._forms: list[str] = []
@@ -71,7 +71,7 @@ class PatternSearch:
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._codes = hashes[order], codes[order]
         pairs = np.unique(np.stack([keys, lengths], axis=1), axis=0) if len(keys) else _NO_PAIRS
-        self._keys, first = np.unique(pairs[:, 0], return_index=True)  # sorted first bytes of long patterns
+        self._keys, first = np.unique(pairs[:, 0], return_index=True)  # sorted first eight bytes of long patterns
         self._first = np.append(first, len(pairs))
         self._lengths: list[int] = pairs[:, 1].tolist()
         self._filter = _BloomFilter(self._keys)

@@ -50,7 +50,7 @@ def auto_from_file(
     """Write the project into the empty `folder`, ingest all rows, train within the requested minutes, and promote.
 
     Raises `UsageError` if the folder is not empty, and `SourceUnknown` if no row of the file was ingested. On an error
-    the folder is removed again, so that the corrected file can be tried under the same name.
+    the folder is removed, so that the corrected file can be tried under the same name.
     """
     existed = folder.exists()
     write_auto_project(folder, request)
@@ -93,7 +93,7 @@ def _train_and_promote(
 
 
 def _why(stores: Stores, graph: ProjectGraph) -> str:
-    """The most frequent reason why lines were refused."""
+    """The most frequent reason for refused lines."""
     reasons = Counter(f"{line.column or 'the line'}: {line.reason}" for line in refused(stores, graph, "rows"))
     if not reasons:
         return "no day has any rows"

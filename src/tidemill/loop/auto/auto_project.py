@@ -15,7 +15,7 @@ from tidemill.core.errors import UsageError
 from tidemill.core.kinds import KINDS
 from tidemill.loop.auto.infer_schema import RESERVED, InferredColumn, InferredFile
 
-#: The event time of rows that have none: when they arrived.
+#: The event time of rows without one: the time of their arrival.
 _ARRIVED = "seen_at"
 
 
@@ -27,7 +27,7 @@ class AutoRequest:
     file: InferredFile
     target: str
     minutes: float = 2.0
-    #: The event time, `None` for the only column of times; and the zone of times without one.
+    #: The event time, `None` for the only time column; and the time zone of times without one.
     time: str | None = None
     zone: str | None = None
     group: str | None = None
@@ -38,7 +38,7 @@ class AutoRequest:
 
 
 def write_auto_project(folder: Path, asked: AutoRequest) -> list[str]:
-    """Write mill.py and tidemill.toml into `folder`; the names of the written files.
+    """Write mill.py and tidemill.toml into `folder`; returns the names of the written files.
 
     Raises `UsageError` if the folder is not empty.
     """
@@ -57,8 +57,8 @@ def mill_text(asked: AutoRequest) -> str:
     """The project file."""
     target = asked.file.column(asked.target)
     time = event_time(asked)
-    named = _key(asked, target)
-    key = named.name if named else None
+    key_column = _key(asked, target)
+    key = key_column.name if key_column else None
     left_out = {asked.file.column(name).name for name in asked.left_out}
     group = asked.file.column(asked.group).name if asked.group else None
     kept = [column for column in asked.file.columns if column == time or column.kind != "time" or column.zoned]
@@ -113,7 +113,7 @@ def mill_text(asked: AutoRequest) -> str:
 
 
 def model_name(folder: str) -> str:
-    """A name that mill.py can give to a model, from that of its folder."""
+    """A valid model name for mill.py, from the name of its folder."""
     name = re.sub(r"\W+", "_", folder)
     return name if name.isidentifier() and not keyword.iskeyword(name) and name not in RESERVED else f"model_{name}"
 
@@ -147,7 +147,7 @@ def source_url(asked: AutoRequest, folder: Path) -> str:
 
 
 def event_time(asked: AutoRequest) -> InferredColumn | None:
-    """The event time: the requested column, or the only column of times; `None` where there are several."""
+    """The event time: the requested column, or the only time column; `None` if there are several."""
     if asked.time is not None:
         return asked.file.column(asked.time)
     times = [column for column in asked.file.columns if column.kind == "time" and not column.optional]
@@ -155,7 +155,7 @@ def event_time(asked: AutoRequest) -> InferredColumn | None:
 
 
 def _key(asked: AutoRequest, target: InferredColumn) -> InferredColumn | None:
-    """The column that identifies a row, where there is one: a text before a number."""
+    """The column that identifies a row, if any: texts come before numbers."""
     found = [column for column in asked.file.columns if column.unique and column != target]
     chosen = sorted(found, key=lambda column: (not column.names_people, column.kind != "str"))[:1]
     if chosen and (chosen[0].kind == "str" or re.search(r"(^|_)(id|key|number|no)$", chosen[0].name, re.IGNORECASE)):
@@ -164,7 +164,7 @@ def _key(asked: AutoRequest, target: InferredColumn) -> InferredColumn | None:
 
 
 def notes(asked: AutoRequest) -> list[str]:
-    """The decisions that were made from the file, as sentences."""
+    """The decisions made from the file, as sentences."""
     sentences = []
     key, time = _key(asked, asked.file.column(asked.target)), event_time(asked)
     if key is not None:
@@ -190,7 +190,7 @@ def _line(column: InferredColumn, *, key: str | None, time: InferredColumn | Non
 
 
 def _wrapped(names: Sequence[str]) -> str:
-    """A list of names, broken into lines where it is long."""
+    """A list of names, broken into lines if it is long."""
     quoted = [_quoted(name) for name in names]
     if sum(len(one) + 2 for one in quoted) < 90:
         return ", ".join(quoted)

@@ -21,7 +21,7 @@ from tidemill.core.kinds import Kind
 _PEOPLE = re.compile(r"customer|user|person|client|patient|member|employee|subscriber|passenger|driver", re.IGNORECASE)
 _CASTS: tuple[tuple[Kind, pl.DataType], ...] = (("int", pl.Int64()), ("float", pl.Float64()))
 _TRUTH = frozenset({"true", "false"})
-#: Names with another meaning in the generated mill.py, and in the class of its rows.
+#: Names with another meaning in the generated mill.py, or in the class of its rows.
 RESERVED = frozenset({"bool", "datetime", "float", "int", "mill", "rows", "str", "tm", "Row"})
 _ISO = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])([T ]\d{2}:\d{2}(:\d{2})?(\.\d+)?)?\s?([Zz]|[+-]\d{2}:?\d{2})?$"
 
@@ -34,10 +34,10 @@ class InferredColumn:
     name: str
     source: str
     kind: Kind
-    #: Whether any row lacks it, and whether no two rows share a value.
+    #: Whether some row lacks it, and whether all its values are distinct.
     optional: bool
     unique: bool
-    #: Of a time: whether all of its values have a time zone, and its last day.
+    #: For a time: whether all of its values have a time zone, and its last day.
     zoned: bool = False
     last: date | None = None
 
@@ -58,7 +58,7 @@ class InferredFile:
     header: bool = True
 
     def column(self, name: str) -> InferredColumn:
-        """The column named `name` here or in the file; `UnknownName` with the nearest."""
+        """The column named `name` here or in the file; raises `UnknownName` with the nearest name."""
         for column in self.columns:
             if name in (column.name, column.source):
                 return column
@@ -129,7 +129,7 @@ def _called(sources: Sequence[str]) -> list[str]:
     """Valid and distinct Python names for the columns."""
     found: list[str] = []
     for source in sources:
-        # Python reads m² as m2, so it gets that name from the start
+        # Python reads m² as m2, so the column gets that name at once
         plain = unicodedata.normalize("NFKC", source.strip())
         name = re.sub("_+", "_", "".join(letter if f"a{letter}".isidentifier() else "_" for letter in plain)).strip("_")
         name = name or "column"
@@ -144,7 +144,7 @@ def _called(sources: Sequence[str]) -> list[str]:
 def _column(values: pl.Series, name: str) -> InferredColumn:
     kind, plain = _kind(values)
     missing = plain.null_count() > 0
-    # a number that no two rows share is a measure; a text or a whole number may be the row's name
+    # a number with only distinct values is a measure; such a text or integer may be the row's key
     unique = kind in ("str", "int") and not missing and plain.n_unique() == len(plain)
     zoned = kind == "time" and (
         plain.dtype == pl.Datetime("us", "UTC") or bool(getattr(values.dtype, "time_zone", None)) or _all_zoned(values)
@@ -154,10 +154,10 @@ def _column(values: pl.Series, name: str) -> InferredColumn:
 
 def _last(times: pl.Series) -> date | None:
     last = times.max()
-    if isinstance(last, str):  # ISO 8601 sorts as it stands, but for offsets of some hours
+    if isinstance(last, str):  # ISO 8601 sorts as text, except for offsets of some hours
         try:
             return date.fromisoformat(last[:10])
-        except ValueError:  # the 30th of February; its line will be refused by name
+        except ValueError:  # such as 30 February; the run will refuse its line
             return None
     return last.date() if isinstance(last, datetime) else last if isinstance(last, date) else None
 

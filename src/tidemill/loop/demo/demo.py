@@ -1,5 +1,5 @@
 """The demo: a shop that ingests days (one of them bad), trains, serves, replaces and rolls back a model, and uses the
-kill switch. Everything is counted.
+kill switch, with counts of everything.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from tidemill.loop.training.train_recommender import TrainingResult, learn
 from tidemill.serving import ServerHandle, replayed, set_replay, start, switch, wait_live
 from tidemill.serving.process.start_process import ProcessStart
 
-#: A file that marks a folder as the demo's own, so that the next demo may replace it.
+#: A file that marks a folder as a demo, so that the next demo may replace it.
 MARK = ".tidemill-demo"
-#: How long the switch stays off, and on, before the demo goes on.
+#: Seconds for which the kill switch stays off, and on, before the demo continues.
 _MOMENT_S = 1.2
 #: Prints a sentence for the user.
 Say = Callable[[str], None]
@@ -79,13 +79,13 @@ class Demo:
         self.graph: ProjectGraph
 
     def close(self) -> None:
-        """Stop the server, in order."""
+        """Stop the server gracefully."""
         if self.server is not None:
             self.server.stop()
             self.server = None
 
     def play(self, *, progress: Progress = no_progress) -> DemoResult:
-        """The whole demo, up to a served, logged, twice replaced model; the server is left running."""
+        """Play the whole demo, up to a served and logged model that was replaced twice; the server is left running."""
         self._open_shop()
         self._live_through([], progress)
         first = self._learn(progress)
@@ -139,7 +139,7 @@ class Demo:
             played.held.append((stream, number))
             counts = self.stores.lake.held(stream, number).increment.counts
             played.held_rows += counts.arrived
-            played.refused -= counts.refused  # they wait with the rest of their day
+            played.refused -= counts.refused  # they are held with the rest of their day
 
     def _learn(self, progress: Progress) -> TrainingResult:
         learned = learn(self.stores, self.graph, "for_you", progress=progress)
@@ -196,10 +196,10 @@ class Demo:
         return self.world.days[-1] if at is None else min(at.date() - timedelta(days=1), self.world.days[-1])
 
     def _true_hit_rate(self) -> tuple[float, float] | None:
-        """The true hit rate of what some customers are shown now, and the best possible one."""
-        asked = SimulatedClients(self._address(), "for_you", [], self._takes)
+        """The true hit rate of the items currently shown to some customers, and the best possible one."""
+        clients = SimulatedClients(self._address(), "for_you", [], self._takes)
         found = [
-            self.world.true_hit_rate(customer, asked.once(customer), self.world.days[-1])
+            self.world.true_hit_rate(customer, clients.once(customer), self.world.days[-1])
             for customer in self.world.customers[:200]
         ]
         known = [pair for pair in found if pair is not None]
@@ -221,7 +221,7 @@ class Demo:
 
 
 def clear(project: Path) -> None:
-    """Remove an earlier demo, its keys too; a folder that is not the demo's own is refused."""
+    """Remove an earlier demo, including its keys; a folder that is not a demo is refused."""
     if not project.exists() or not any(project.iterdir()):
         return
     if not (project / MARK).is_file():

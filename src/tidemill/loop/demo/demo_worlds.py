@@ -1,4 +1,4 @@
-"""Worlds of the demo: a simulated shop with known ground truth, and a file of real reviews."""
+"""Demo worlds: a simulated shop with known ground truth, and a file of real reviews."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DemoWorld(Protocol):
     #: The sources of the settings, and the last day of the history at the start.
     sources: dict[str, str]
     history_until: date
-    #: The days that are ingested one by one, and the one whose delivery is broken.
+    #: The days that are ingested one by one, and the one with a broken delivery.
     days: list[date]
     bad_day: date
     #: Raw ids of the customers who send requests.
@@ -36,11 +36,11 @@ class DemoWorld(Protocol):
         ...
 
     def arrive(self, data: Path, day: date) -> None:
-        """Write what arrives on a day."""
+        """Write the rows that arrive on a day."""
         ...
 
     def takes(self, customer: str, items: Sequence[str], day: date) -> list[str]:
-        """The items that the customer takes of those shown."""
+        """The shown items that the customer takes."""
         ...
 
     def true_hit_rate(self, customer: str, items: Sequence[str], day: date) -> tuple[float, float] | None:
@@ -116,7 +116,7 @@ class RealReviews:
             shutil.copyfile(self._items, data / f"items{''.join(self._items.suffixes[-2:])}")
 
     def arrive(self, data: Path, day: date) -> None:
-        """The rows are in the file already; on the bad day a broken delivery is added: wrong scale, every row twice."""
+        """The rows are already in the file; on the bad day a broken delivery is added: wrong scale, every row twice."""
         if day != self.bad_day:
             return
         at = to_micros(datetime.fromisoformat(f"{day}T00:00:00+00:00")) // 1_000_000
@@ -136,7 +136,7 @@ class RealReviews:
         (data / f"reviews-{day}.json").write_bytes(b"\n".join(line for line in lines for _ in range(2)) + b"\n")
 
     def takes(self, customer: str, items: Sequence[str], day: date) -> list[str]:
-        """Those that the customer reviewed at the end of the file: the only outcome that reviews have."""
+        """The items that the customer reviewed at the end of the file: the only outcomes in reviews."""
         return [item for item in items if (customer, item) in self._later]
 
     def true_hit_rate(self, customer: str, items: Sequence[str], day: date) -> tuple[float, float] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-#: A connection that breaks (a worker that was replaced) is tried again this often before it counts as a failure.
+#: Retries of a broken connection (after a worker was replaced) before it counts as a failure.
 _TRIES = 5
 
 
@@ -26,7 +26,7 @@ class ClientStats:
     #: One latency per response, in seconds.
     latencies: list[float] = field(default_factory=list)
     seconds: float = 0.0
-    #: Items shown, and those that the customer took.
+    #: Number of items shown, and of those taken by the customer.
     shown: int = 0
     taken: int = 0
 
@@ -51,12 +51,12 @@ class ClientStats:
         self.taken += other.taken
 
 
-#: Given a user and the items shown, the ones that the user takes.
+#: Maps a user and the shown items to the items that the user takes.
 Takes = Callable[[str, Sequence[str]], Sequence[str]]
 
 
 class SimulatedClients:
-    """Clients of one model. `start` sends requests until `stop`; `once` sends one request of one user."""
+    """Clients of one model. `start` sends requests until `stop`; `once` sends one request for one user."""
 
     def __init__(
         self, address: tuple[str, int], model: str, users: Sequence[str], takes: Takes, *, threads: int = 4, n: int = 10
@@ -73,7 +73,7 @@ class SimulatedClients:
         self._started = 0.0
 
     def start(self) -> None:
-        """Start the threads: each sends requests for its own share of the users, again and again."""
+        """Start the threads: each sends requests repeatedly for its share of the users."""
         self._stop.clear()
         self._tallies = [ClientStats() for _ in range(self._threads)]
         self._started = time.monotonic()
@@ -84,7 +84,7 @@ class SimulatedClients:
             thread.start()
 
     def stop(self) -> ClientStats:
-        """Stop the clients; their total counts."""
+        """Stop the clients and return their total counts."""
         self._stop.set()
         total = ClientStats()
         for thread, tally in zip(self._running, self._tallies, strict=True):
@@ -94,7 +94,7 @@ class SimulatedClients:
         return total
 
     def once(self, user: str) -> list[str]:
-        """The items that one user is shown; none without a response."""
+        """The items shown to one user; none without a response."""
         connection = http.client.HTTPConnection(*self._address, timeout=10)
         body = {"user": user, "n": self._n}
         answer = self._call(connection, ClientStats(), f"/v1/recommend/{self._model}", body)
@@ -117,7 +117,7 @@ class SimulatedClients:
             tally.latencies.append(time.perf_counter() - started)
             tally.answers += 1
             tally.by_release[answer["release"]] = tally.by_release.get(answer["release"], 0) + 1
-            if answer["prediction_id"] not in looked_at:  # a repeat is the same prediction, and was looked at
+            if answer["prediction_id"] not in looked_at:  # a repeated response is the same prediction, already counted
                 looked_at.add(answer["prediction_id"])
                 self._look(connection, tally, user, answer)
         connection.close()

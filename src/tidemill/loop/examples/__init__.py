@@ -1,1 +1,1 @@
-"""Examples to learn from: interactions, tabular examples and pinned datasets."""
+"""Training examples: interactions, tabular examples and pinned datasets."""

@@ -1,4 +1,4 @@
-"""Datasets: pinned by table versions when a model is trained, and rebuilt cell for cell by time travel."""
+"""Datasets: pinned by table versions when a model is trained, and rebuilt cell by cell by time travel."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tidemill.training.tabular.rows.dataset_fingerprint import dataset_fingerpri
 def pin_dataset(
     stores: Stores, graph: ProjectGraph, view: LakeSnapshot, model: str, examples: Examples, lease: Lease | None = None
 ) -> Dataset:
-    """Record in the ledger what `examples` are made of; the same content of the same versions is one dataset."""
+    """Record the sources of `examples` in the ledger; the same content of the same versions is one dataset."""
     asking = graph.askings[model]
-    made = Dataset(
+    dataset = Dataset(
         model=model,
         number=0,
         publication=view.publication,
@@ -39,24 +39,24 @@ def pin_dataset(
         n_rows=len(examples),
         mark=dataset_fingerprint(examples),
     )
-    before = stores.ledger.find("dataset", about=f"model:{model}", fingerprint=made.mark)
-    same = [found for found in map(_from_line_details, (line.details for line in before)) if _alike(found, made)]
+    before = stores.ledger.find("dataset", about=f"model:{model}", fingerprint=dataset.mark)
+    same = [found for found in map(_from_line_details, (line.details for line in before)) if _alike(found, dataset)]
     if same:
         return same[-1]
     last = stores.ledger.last("dataset", f"model:{model}")
     number = _from_line_details(last.details).number + 1 if last else 1
-    made = msgspec.structs.replace(made, number=number)
+    dataset = msgspec.structs.replace(dataset, number=number)
     stores.ledger.append(
         "dataset",
         about=f"model:{model}",
-        refs_in=[f"table:{table}@{version}" for table, version in sorted(made.tables.items())],
-        refs_out=[f"dataset:{made.name}"],
-        fingerprint=made.mark,
-        details={"dataset": made.json()},
+        refs_in=[f"table:{table}@{version}" for table, version in sorted(dataset.tables.items())],
+        refs_out=[f"dataset:{dataset.name}"],
+        fingerprint=dataset.mark,
+        details={"dataset": dataset.json()},
         lease=lease,
     )
     failpoint("dataset.ledger")
-    return made
+    return dataset
 
 
 def datasets(stores: Stores, model: str) -> list[Dataset]:
@@ -75,7 +75,7 @@ def dataset_named(stores: Stores, ref: str) -> Dataset:
 
 
 def dataset_of(stores: Stores, release: Release) -> Dataset | None:
-    """The dataset that a release was trained on; `None` for one that was trained elsewhere."""
+    """The dataset that a release was trained on; `None` for a model trained elsewhere."""
     for run in stores.runs.all(release.model):
         if run.artefacts.get("release") == f"release:{release.name}" and "dataset" in run.artefacts:
             return dataset_named(stores, run.artefacts["dataset"])
@@ -83,17 +83,17 @@ def dataset_of(stores: Stores, release: Release) -> Dataset | None:
 
 
 def changed_code(stores: Stores, graph: ProjectGraph, release: Release) -> list[str]:
-    """Views whose code has changed since a release was trained, so that it is served other features."""
+    """Views whose code has changed since a release was trained, so that its served features differ."""
     asking, dataset = graph.askings.get(release.model), dataset_of(stores, release)
     if asking is None or dataset is None:
         return []
     now = code_of(graph, asking)
-    # a function travels with its release, as it was; a view is looked up as it is now
+    # a function is shipped with its release; a view is looked up in its current form
     return sorted(name for name in asking.model.features if name in dataset.code and now[name] != dataset.code[name])
 
 
 def rebuild_dataset(stores: Stores, graph: ProjectGraph, dataset: Dataset) -> Examples:
-    """The examples of a dataset, rebuilt from the publication that it names; `DatasetChanged` where they differ."""
+    """The examples of a dataset, rebuilt from its publication; raises `DatasetChanged` if they differ."""
     asking = graph.askings.get(dataset.model)
     if asking is None:
         raise UnknownName(f"no model {dataset.model!r}", tip=nearest(dataset.model, graph.askings))
@@ -110,7 +110,7 @@ def rebuild_dataset(stores: Stores, graph: ProjectGraph, dataset: Dataset) -> Ex
 
 
 def tables_read_by(graph: ProjectGraph, asking: SignatureSpec) -> list[str]:
-    """The tables that a model's examples are made from."""
+    """The tables that a model's examples are built from."""
     views = graph.mill.features_views
     names = [asking.model.examples, *(lookup.view for lookup in asking.lookups)]
     found = {table for name in names for table in (views[name].inputs if name in views else (name,))}
@@ -118,13 +118,13 @@ def tables_read_by(graph: ProjectGraph, asking: SignatureSpec) -> list[str]:
 
 
 def code_of(graph: ProjectGraph, asking: SignatureSpec) -> dict[str, str]:
-    """Fingerprints of everything of the project that the examples pass through after the tables."""
+    """Fingerprints of all project code between the tables and the examples."""
     names = [asking.model.examples, *asking.model.features, *asking.model.on_demand]
     return {name: graph.codes[name] for name in names if name in graph.codes}
 
 
-def _alike(found: Dataset, made: Dataset) -> bool:
-    return msgspec.structs.replace(found, number=0) == made
+def _alike(found: Dataset, other: Dataset) -> bool:
+    return msgspec.structs.replace(found, number=0) == other
 
 
 def _from_line_details(details: Mapping[str, str]) -> Dataset:

@@ -1,4 +1,4 @@
-"""Interactions that a recommender is trained on, read from one publication."""
+"""Interactions: the training data of a recommender, read from one publication."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tidemill.models.recommender.interactions import I64
 
 
 def rows_of(events: Interactions) -> str:
-    """sha256 over who took what and when, in the order in which it is learned: the same rows have the same one."""
+    """sha256 over users, items and times in training order: equal rows have equal hashes."""
     digest = hashlib.sha256()
     for names in (events.users, events.items):
         digest.update("\0".join(names).encode() + b"\0\0")
@@ -33,19 +33,19 @@ def rows_of(events: Interactions) -> str:
 
 @dataclass(frozen=True)
 class LearningEvents:
-    """A model's interactions in one view of the lake."""
+    """A model's interactions in one snapshot of the lake."""
 
     view: LakeSnapshot
     table: str
     subject: str
     item: str
     time: str
-    #: The column that orders events at the same time, where the table has it.
+    #: The column that orders events at the same time, if the table has it.
     row: str | None
 
     @classmethod
     def from_snapshot(cls, graph: ProjectGraph, model: RecommenderDeclaration, view: LakeSnapshot) -> LearningEvents:
-        """Those that `model` learns from."""
+        """The interactions that `model` is trained on."""
         roles = graph.roles(model)
         row = "_row" if "_row" in graph.schemas[model.interactions].names else None
         return cls(view, model.interactions, roles.subject, roles.item, roles.time, row)
@@ -61,11 +61,11 @@ class LearningEvents:
         return self.view.versions[self.table]
 
     def all(self) -> Interactions:
-        """Every event that is published, whenever it is; `TooLittleData` where there is none."""
+        """Every published event, at any time; raises `TooLittleData` if there is none."""
         return self._of(self.view.arrow(self.table, self.columns))
 
     def read(self, keys: pa.Table | None = None) -> tuple[Interactions, int]:
-        """Events before the view's as-of, of everybody or of these people, and how many come later."""
+        """Events before the view's as-of, of all people or of the given ones, and the number of later events."""
         rows = self.view.arrow(self.table, self.columns, keys=keys)
         if not rows.num_rows:
             return Interactions.none(), 0
@@ -77,8 +77,8 @@ class LearningEvents:
         return Interactions.from_arrow(rows, user=self.subject, item=self.item, time=self.time, row=self.row)
 
     def recent(self, stores: Stores, items: Sequence[str], days: int | None) -> tuple[EventFacts, I64]:
-        """Facts about these sorted `items` from events of the last `days`, of all time with `None`; and when the first
-        of these events was, int64 (n_items), the as-of where there was none.
+        """Facts about these sorted `items` from events of the last `days` (`None`: of all time), and the time of each
+        item's first such event, int64 (n_items); the as-of if there is none.
         """
         frame = self.view.scan(self.table).select(self.item, self.time)
         if days is not None:

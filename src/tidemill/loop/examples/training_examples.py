@@ -1,6 +1,6 @@
 """Training examples of a tabular model: rows of one publication, point-in-time joined features, on-demand features.
 
-The same code and the same publication always yield the same rows.
+The same code and the same publication always give the same rows.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tidemill.loop.project.model_signatures import SignatureSpec
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.on_demand_arrays import array_of_column
 
-#: An integer target with a median up to this is a count; above it is a measure.
+#: An integer target with a median up to this is a count; above, it is a measure.
 _COUNTED = 20
 
 
 def build_examples(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) -> Examples:
-    """The examples that a model is trained on: those of the publication whose target is known.
+    """The training examples of a model: the rows of the publication with a known target.
 
-    Raises `TooLittleData` without any, and `TargetUnfit` where the target does not fit the task.
+    Raises `TooLittleData` if there are none, and `TargetUnfit` if the target does not fit the task.
     """
     model = asking.model
     rows = example_rows(graph, view, asking)
@@ -59,7 +59,7 @@ def build_examples(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpe
 
 
 def example_rows(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) -> pa.Table:
-    """All rows of the examples, by time, then arrival, then everything else: a total order on every engine."""
+    """All rows of the examples, by time, arrival and all other columns: a total order on every engine."""
     name, time = asking.model.examples, asking.columns.time
     features = graph.mill.features_views.get(name)
     rows = view.arrow(name) if features is None else _made(graph, view, features)
@@ -77,7 +77,7 @@ def _made(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclarat
 
 
 def with_features(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec, rows: pa.Table) -> pa.Table:
-    """`rows` with every lookup joined as of its time and all on-demand features; the same rows in the same order."""
+    """`rows` with every lookup joined as of its time and all on-demand features; same rows, same order."""
     time = asking.columns.time
     joined = rows
     if asking.lookups and time is not None:
@@ -125,10 +125,10 @@ def _computed(rows: pa.Table, computed: OnDemandFeature, function: Any) -> pa.Ta
 
 def as_column(values: NDArray[Any], field: InputField) -> pa.Array:
     """The result of an on-demand function as a column of its field's kind; NaN and NaT are missing."""
-    made = pa.array(values, from_pandas=True)
-    if pa.types.is_timestamp(made.type):
-        return made.cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
-    return made.cast(arrow_type(field.kind))
+    column = pa.array(values, from_pandas=True)
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
+    return column.cast(arrow_type(field.kind))
 
 
 def typed(rows: pa.Table, fields: Sequence[InputField]) -> pa.Table:
@@ -139,7 +139,7 @@ def typed(rows: pa.Table, fields: Sequence[InputField]) -> pa.Table:
 def task_of(model: TabularDeclaration, target: pa.ChunkedArray, kind: Kind) -> tuple[Task, tuple[str, ...]]:
     """The task, inferred from the target unless the model declares it, and the classes.
 
-    Two values are a binary task, texts are classes, small integers from 0 are counts, everything else is a number.
+    Two values are a binary task, texts are classes, small non-negative integers are counts, all else is a number.
     """
     distinct = _names(pc.unique(target.combine_chunks()))
     task = model.task or _guessed(target, kind, len(distinct))
@@ -181,7 +181,7 @@ def _guessed(target: pa.ChunkedArray, kind: Kind, distinct: int) -> Task:
 
 
 def _ordered(model: TabularDeclaration, classes: list[str]) -> tuple[str, ...]:
-    """Both classes, the positive one second: the declared one, else the one that comes last in order (Yes, true, 1)."""
+    """Both classes, the positive one second: the declared one, else the last in sort order (Yes, true, 1)."""
     if model.positive is None:
         return tuple(classes)
     if model.positive not in classes:

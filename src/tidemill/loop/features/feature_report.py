@@ -20,9 +20,9 @@ from tidemill.serving.live.server_clock import replayed
 
 
 class ViewOrigin(Record, frozen=True):
-    """The ledger line that wrote a view's rows: when, by whom and from which publication."""
+    """The ledger entry that wrote a view's rows: when, by whom and from which publication."""
 
-    #: Number of the line, when it was written (microseconds), by whom, and the publication that it was made from.
+    #: Number of the entry, its time (microseconds), its author, and the source publication.
     line: int
     at: int
     by: str
@@ -31,13 +31,13 @@ class ViewOrigin(Record, frozen=True):
 
 
 class FeatureReport(Record, frozen=True):
-    """One feature view as it is online now."""
+    """The current online state of one feature view."""
 
     name: str
     entity: str
-    #: The entity is a person, looked up by its surrogate.
+    #: Whether the entity is a person, looked up by its surrogate.
     personal: bool
-    #: `rows`, or a window and how far its boundaries are apart, microseconds.
+    #: `rows`, or a window and the distance between its boundaries, microseconds.
     kind: str
     window_us: int | None
     every_us: int | None
@@ -45,7 +45,7 @@ class FeatureReport(Record, frozen=True):
     owner: str
     description: str
     inputs: tuple[str, ...]
-    #: `None` where it was never materialised.
+    #: `None` if it was never materialised.
     made: ViewOrigin | None
     freshness: ViewFreshness
     #: The share of missing values over all columns.
@@ -55,16 +55,16 @@ class FeatureReport(Record, frozen=True):
     consumers: tuple[str, ...]
     #: The code that opens it in a notebook.
     snippet: str
-    #: Model -> column -> p of its being unrelated to the model's target, corrected for all inputs; else empty.
+    #: Model -> column -> p of the column being unrelated to the model's target, corrected for all inputs; else empty.
     significance: dict[str, dict[str, float]]
 
 
 def feature_report(
     stores: Stores, graph: ProjectGraph, *, only: str | None = None, significant: bool = False
 ) -> tuple[FeatureReport, ...]:
-    """The report of every view, or of `only` one, as of the server's clock: a replay's instant, else now.
+    """The report of every view, or of `only` one, as of the server's clock: the replayed instant, else now.
 
-    `significant` also tests the columns against the targets of the tabular models that use them: that reads tables.
+    `significant` also tests the columns against the targets of the tabular models that use them, which reads tables.
     """
     views = [view for view in graph.mill.features_views.values() if only in (None, view.name)]
     tests = _tests(stores, graph, views) if significant else {}
@@ -75,27 +75,27 @@ def feature_report(
 def _facts(
     stores: Stores, graph: ProjectGraph, view: FeatureViewDeclaration, now: int, tests: dict[str, dict[str, float]]
 ) -> FeatureReport:
-    said = declared_view(graph, view)
-    rows = online_rows(stores.latest, said)
-    columns = online_figures(rows, said)
+    declared = declared_view(graph, view)
+    rows = online_rows(stores.latest, declared)
+    columns = online_figures(rows, declared)
     return FeatureReport(
-        name=said.name,
-        entity=said.entity,
-        personal=said.personal,
-        kind=said.kind,
-        window_us=said.window_us,
-        every_us=said.every_us,
-        ttl_us=said.ttl_us,
-        owner=said.owner,
-        description=said.description,
-        inputs=said.inputs,
+        name=declared.name,
+        entity=declared.entity,
+        personal=declared.personal,
+        kind=declared.kind,
+        window_us=declared.window_us,
+        every_us=declared.every_us,
+        ttl_us=declared.ttl_us,
+        owner=declared.owner,
+        description=declared.description,
+        inputs=declared.inputs,
         made=_made(stores, view.name),
         freshness=view_freshness(rows, ttl_us=view.ttl_us, now=now),
         missing=sum(column.missing for column in columns) / len(columns) if columns else 0.0,
         columns=columns,
-        consumers=said.consumers,
-        snippet=said.snippet,
-        significance={model: found for model in said.consumers if (found := _of_view(said, model, tests))},
+        consumers=declared.consumers,
+        snippet=declared.snippet,
+        significance={model: found for model in declared.consumers if (found := _of_view(declared, model, tests))},
     )
 
 
@@ -118,7 +118,7 @@ def _tests(stores: Stores, graph: ProjectGraph, views: list[FeatureViewDeclarati
 
 
 def _kept(stores: Stores, published: LakeSnapshot, model: TabularDeclaration, p: dict[str, float]) -> dict[str, float]:
-    """The tests of a model, stored for the console too."""
+    """The tests of a model, also stored for the console."""
     at = to_micros(stores.clock.now())
     found = Significance(model=model.name, target=model.target, at=at, publication=published.publication, p=p)
     write_significance(stores.serving_root, found)
@@ -126,7 +126,7 @@ def _kept(stores: Stores, published: LakeSnapshot, model: TabularDeclaration, p:
 
 
 def _of_view(view: DeclaredView, model: str, tests: dict[str, dict[str, float]]) -> dict[str, float]:
-    """A model's tests by the view's own columns."""
+    """A model's tests, by the columns of the view."""
     found: dict[str, Any] = tests.get(model, {})
     read = view.inputs_of.get(model, {})
     return {column: found[name] for column, name in read.items() if name in found}

@@ -14,12 +14,12 @@ from tidemill.models.tabular.examples import Examples
 from tidemill.training.statistics.permutation_test import holm
 from tidemill.training.tabular.assess.association import association
 
-#: Examples that are tested: drawn evenly over time.
+#: Maximum number of tested examples, evenly spaced over time.
 ROWS = 20_000
 
 
 def examples_significance(examples: Examples) -> dict[str, float]:
-    """Input -> p of its being unrelated to the target, by Holm over all inputs, for built examples."""
+    """Input -> p of the input being unrelated to the target, by Holm over all inputs, for built examples."""
     places = np.linspace(0, len(examples) - 1, min(len(examples), ROWS)).astype(np.int64)
     rows, target = examples.inputs.take(pa.array(places)), examples.target[places]
     return holm({
@@ -28,20 +28,20 @@ def examples_significance(examples: Examples) -> dict[str, float]:
 
 
 def significance(graph: ProjectGraph, view: LakeSnapshot, model: TabularDeclaration) -> dict[str, float]:
-    """Input -> p of its being unrelated to the target, by Holm over all inputs; features as of each example's time.
+    """Input -> p of the input being unrelated to the target, by Holm over all inputs; features as of each example.
 
-    Inputs are tested one by one: one that is unrelated alone may still matter together with another.
+    Inputs are tested one by one: an input that is unrelated alone may still matter in combination with another.
     """
-    asked = graph.askings[model.name]
-    rows = example_rows(graph, view, asked)
+    spec = graph.askings[model.name]
+    rows = example_rows(graph, view, spec)
     rows = rows.filter(pc.is_valid(rows[model.target]))
     if rows.num_rows > ROWS:
         rows = rows.take(pa.array(np.linspace(0, rows.num_rows - 1, ROWS).astype(np.int64)))
     if not rows.num_rows:
         return {}
-    joined = with_features(graph, view, asked, rows)
-    task, classes = task_of(model, rows[model.target], asked.columns.kinds[model.target])
+    joined = with_features(graph, view, spec, rows)
+    task, classes = task_of(model, rows[model.target], spec.columns.kinds[model.target])
     target = encoded_target(model, rows[model.target], task, classes)
     return holm({
-        field.name: association(joined[field.name], target, classes=len(classes)) for field in asked.inputs
+        field.name: association(joined[field.name], target, classes=len(classes)) for field in spec.inputs
     })  # fmt: skip

@@ -25,15 +25,15 @@ from tidemill.loop.online.view_rows import view_spec
 from tidemill.loop.project.graph import ProjectGraph, naming_function
 from tidemill.loop.project.stores import Stores
 
-#: The number of newest predictions that are compared.
+#: Number of newest predictions to compare.
 MOST = 20_000
 
 
 def skew_report(stores: Stores, graph: ProjectGraph, model: str, *, most: int = MOST) -> SkewReport:
     """Compare the newest logged predictions of `model` with the point-in-time join of the newest publication.
 
-    A fact counts from when it was known: one that came after a prediction is not skew. Raises `UnknownName` for an
-    unknown tabular model, and `NoSuchRelease` without a champion.
+    A fact counts from its known time, so a fact that arrived after a prediction is not skew. Raises `UnknownName` for
+    an unknown tabular model, and `NoSuchRelease` without a champion.
     """
     release = _live(stores, graph, model)
     return compared(graph, stores.lake.view(), release, _predictions(stores, release, most))
@@ -85,22 +85,24 @@ def _predictions(stores: Stores, release: Release, most: int) -> pa.Table:
 
 
 def _asked(rows: pa.Table, lookups: Sequence[FeatureLookup]) -> pa.Table:
-    """One example per prediction: its id, its instant, and the entity of each lookup."""
-    made: dict[str, Any] = {"prediction_id": rows["prediction_id"], "as_of": rows["as_of"].cast(pa.int64())}
+    """One example per prediction: its id, its time, and the entity of each lookup."""
+    columns: dict[str, Any] = {"prediction_id": rows["prediction_id"], "as_of": rows["as_of"].cast(pa.int64())}
     inputs = [one.get("inputs", {}) for one in _logged_features(rows)]
-    beside = [msgspec.json.decode(text) if text else {} for text in rows["context"].to_pylist()]
+    contexts = [msgspec.json.decode(text) if text else {} for text in rows["context"].to_pylist()]
     for entity in dict.fromkeys(one.entity for one in lookups):
         keys = [
             given.get(entity, more.get(entity, subject or None))
-            for given, more, subject in zip(inputs, beside, rows["subject"].to_pylist(), strict=True)
+            for given, more, subject in zip(inputs, contexts, rows["subject"].to_pylist(), strict=True)
         ]
-        made[f"{entity}.key"] = pa.array([None if key is None else str(key) for key in keys], pa.string())
-    return pa.table(made)
+        columns[f"{entity}.key"] = pa.array([None if key is None else str(key) for key in keys], pa.string())
+    return pa.table(columns)
 
 
-def _recomputed(graph: ProjectGraph, view: LakeSnapshot, asked: pa.Table, lookups: Sequence[FeatureLookup]) -> pa.Table:
-    end = int(pc.max(asked["as_of"]).as_py())
-    made = asked
+def _recomputed(
+    graph: ProjectGraph, view: LakeSnapshot, questions: pa.Table, lookups: Sequence[FeatureLookup]
+) -> pa.Table:
+    end = int(pc.max(questions["as_of"]).as_py())
+    joined = questions
     for called, lookup in zip(names_of(lookups), lookups, strict=True):
         features = graph.mill.features_views[lookup.view]
         spec = view_spec(graph, features)
@@ -113,24 +115,24 @@ def _recomputed(graph: ProjectGraph, view: LakeSnapshot, asked: pa.Table, lookup
         join = PointInTimeJoin(
             history, spec.entity, f"{lookup.entity}.key", columns, lookup.ttl_us, view=called, known=features.known
         )
-        made = point_in_time(made, time="as_of", joins=[join])
+        joined = point_in_time(joined, time="as_of", joins=[join])
         if spec.every_us is not None:
-            made = _at_boundary(made, called, spec.every_us)
-    return made
+            joined = _at_boundary(joined, called, spec.every_us)
+    return joined
 
 
 def _at_boundary(rows: pa.Table, called: str, every_us: int) -> pa.Table:
-    """Of aggregates, `<view>.at` as the boundary that counted: the last one that the stretch reaches."""
+    """For aggregates, `<view>.at` as the effective boundary: the last one that the interval reaches."""
     as_of = rows["as_of"].to_numpy()
     until = rows[f"{called}.until"]
     boundary = np.minimum(as_of - as_of % every_us, pc.fill_null(until, 0).to_numpy())
-    made = pa.array(boundary, mask=pc.is_null(until).to_numpy())
+    boundaries = pa.array(boundary, mask=pc.is_null(until).to_numpy())
     name = f"{called}.at"
-    return rows.set_column(rows.column_names.index(name), name, made).drop_columns([f"{called}.until"])
+    return rows.set_column(rows.column_names.index(name), name, boundaries).drop_columns([f"{called}.until"])
 
 
 def _logged(rows: pa.Table, recomputed: pa.Table, views: Mapping[str, str]) -> pa.Table:
-    """The logged values of the same columns, in the types of the recomputed ones where they fit."""
+    """The logged values of the same columns, converted to the types of the recomputed ones if possible."""
     logged = _logged_features(rows)
     made: dict[str, Any] = {name: recomputed[name] for name in ("prediction_id", "as_of")}
     for feature in views:
@@ -143,7 +145,7 @@ def _logged(rows: pa.Table, recomputed: pa.Table, views: Mapping[str, str]) -> p
 def _typed(values: list[Any], kind: pa.DataType) -> pa.Array:
     try:
         return pa.array(values, kind)
-    except (pa.ArrowException, TypeError):  # of another type than the tables give: different wherever there is one
+    except (pa.ArrowException, TypeError):  # another type than in the tables: every present value differs
         return pa.array([None if value is None else msgspec.json.encode(value).decode() for value in values])
 
 

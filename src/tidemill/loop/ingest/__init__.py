@@ -1,1 +1,1 @@
-"""Ingestion: what has arrived, split by day, and each increment up to its publication."""
+"""Ingestion: arrived rows, split by day, and each increment up to its publication."""

@@ -1,7 +1,7 @@
 """Arrivals of a stream: one read of its sources, with people replaced by surrogates and rows split into increments by
 day.
 
-A row belongs to the increment of its own day, or, if that day is done, to the increment that it arrived with.
+A row belongs to the increment of its own day or, if that day is already ingested, to the increment it arrived with.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tidemill.loop.project.source_states import SourceStates, StateRef
 from tidemill.loop.project.stores import Stores
 
 _EPOCH = date(1970, 1, 1)
-#: The kind of a state from ledger lines that were written before each source had its own.
+#: The kind of a state from ledger entries that predate separate states per source.
 _EARLIER = ""
 
 
@@ -39,13 +39,13 @@ class StreamPosition:
 
     number: int = 0
     day: date | None = None
-    #: The stored state of its sources; `None` before the first increment, and where `earlier` holds it.
+    #: The stored state of its sources; `None` before the first increment, or if it is in `earlier`.
     state: StateRef | None = None
-    #: The state as earlier versions stored it in ledger lines.
+    #: The state as earlier versions stored it in ledger entries.
     earlier: SourceState | None = None
 
     def states(self, kept: SourceStates, stream: str) -> dict[str, SourceState]:
-        """Kind of source -> its state; the empty kind is that of earlier lines, which covers all kinds."""
+        """Kind of source -> its state; the empty kind is that of earlier entries, which covers all kinds."""
         if self.state is not None:
             return kept.read(stream, self.state)
         return {} if self.earlier is None else {_EARLIER: self.earlier}
@@ -53,7 +53,7 @@ class StreamPosition:
 
 @dataclass(frozen=True)
 class DayRows:
-    """The rows of one increment as they arrived, surrogates in place of people."""
+    """The rows of one increment as they arrived, with surrogates in place of people."""
 
     day: date
     rows: pa.Table
@@ -62,7 +62,7 @@ class DayRows:
 
 @dataclass(frozen=True)
 class PendingRows:
-    """Everything that is due for one stream in this run."""
+    """All rows of one stream that are due in this run."""
 
     stream: StreamDeclaration
     days: list[DayRows]
@@ -70,21 +70,21 @@ class PendingRows:
     progress: StreamPosition = field(default_factory=StreamPosition)
     #: The state of each kind of source after this read.
     states: Mapping[str, SourceState] = field(default_factory=dict)
-    #: Number in `_row` -> name of the file, for people.
+    #: Number in `_row` -> file name, for display.
     names: Mapping[int, str] = field(default_factory=dict)
-    #: Notes for the user: a file that arrived twice, a late file.
+    #: Notes for the user, such as a file that arrived twice or a late file.
     notes: tuple[str, ...] = ()
 
     @property
     def first_event(self) -> datetime | None:
-        """The earliest event time of what is due."""
+        """The earliest event time of the due rows."""
         column = self.stream.contract.event_time
         times = [pc.min(day.rows[column]).as_py() for day in self.days if day.rows.num_rows]
         return min(times, default=None)
 
 
 def position_from_ledger(lines: Iterable[LedgerEntry]) -> StreamPosition:
-    """The position of a stream, from its `publish` and `hold` lines, without those that resolve an older hold."""
+    """The position of a stream, from its `publish` and `hold` entries, without those that resolve an older hold."""
     newest = max((line for line in lines if _has_state(line)), key=lambda line: line.seq, default=None)
     if newest is None:
         return StreamPosition()
@@ -105,7 +105,7 @@ def _newest_with_state(stores: Stores, act: str, name: str) -> LedgerEntry | Non
 
 
 def names_of_held(details: Mapping[str, Any]) -> dict[int, str]:
-    """Number in `_row` -> name of the file, of the rows that a `hold` line is about."""
+    """Number in `_row` -> file name, for the rows of a `hold` entry."""
     if "names" in details:
         return {int(number): name for number, name in details["names"].items()}
     files = msgspec.json.decode(details.get("files", "[]"), type=list[dict[str, Any]])
@@ -113,12 +113,12 @@ def names_of_held(details: Mapping[str, Any]) -> dict[int, str]:
 
 
 def _has_state(line: LedgerEntry) -> bool:
-    """Whether a line holds the state of the sources of its stream."""
+    """Whether an entry contains the state of its stream's sources."""
     return "source_state" in line.details or "files" in line.details
 
 
 def _earlier_state(line: LedgerEntry) -> SourceState:
-    """Format 0 of a state: `files` of the line and `positions` of its increment."""
+    """Format 0 of a state: `files` of the entry and `positions` of its increment."""
     positions = msgspec.json.decode(line.details["increment"], type=dict[str, msgspec.Raw]).get("positions", b"{}")
     body = {"files": msgspec.Raw(line.details["files"].encode()), "positions": msgspec.Raw(positions)}
     return SourceState(format=0, kind=_EARLIER, body=body)
@@ -139,7 +139,7 @@ def pending_rows(
 ) -> PendingRows:
     """Read every source of the stream once and split its rows by increment.
 
-    `arrival` is the event time of rows that have none: the run's as-of, or in a backfill the start of history.
+    `arrival` is the event time of rows without one: the run's as-of or, in a backfill, the start of history.
     """
     request = ReadRequest(until=until, after=progress.day, zone=stream.day_zone, arrival=arrival, now=now)
     if request.nothing_due:
@@ -154,7 +154,7 @@ def pending_rows(
     rows = _pseudonymise(stream, pa.concat_tables([read.good for read in reads]), surrogates, vault)
     refused = _sealed(stream, pa.concat_tables([read.refused for read in reads]), surrogates, vault)
     failpoint("vault.stored")
-    if len(reads) > 1:  # the declared source has its own state now; posted events alone leave its earlier one as it is
+    if len(reads) > 1:  # the declared source now has its own state; posted events alone leave its earlier one unchanged
         states.pop(_EARLIER, None)
     return PendingRows(
         stream,
@@ -167,7 +167,7 @@ def pending_rows(
 
 
 def _pseudonymise(stream: StreamDeclaration, rows: pa.Table, surrogates: Surrogates, vault: Vault) -> pa.Table:
-    """Replace people by surrogates, and seal each identity in the vault, before any row is stored."""
+    """Replace people by surrogates, and seal each identity in the vault before any row is stored."""
     for column in stream.contract.role("subject"):
         encoded = pc.dictionary_encode(rows[column].combine_chunks())
         raw = encoded.dictionary.to_pylist()
@@ -179,8 +179,8 @@ def _pseudonymise(stream: StreamDeclaration, rows: pa.Table, surrogates: Surroga
 
 
 def _sealed(stream: StreamDeclaration, refused: pa.Table, surrogates: Surrogates, vault: Vault) -> pa.Table:
-    """Refused lines with their bytes encrypted: under the keys of the people that they visibly name, else under the
-    vault's key.
+    """Refused lines with their bytes encrypted: under the keys of the people that they recognisably name, else under
+    the vault's key.
     """
     raw = refused["raw"].to_pylist()
     people: list[list[str]] = [[] for _ in raw]
@@ -197,7 +197,7 @@ def _sealed(stream: StreamDeclaration, refused: pa.Table, surrogates: Surrogates
 
 
 def _json_object(line: bytes) -> dict[str, Any]:
-    """The JSON object of a refused line; empty where it is none, such as a line of CSV."""
+    """The JSON object of a refused line; empty if it is not one, such as a line of CSV."""
     try:
         found = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -208,7 +208,7 @@ def _json_object(line: bytes) -> dict[str, Any]:
 def _split_by_day(
     rows: pa.Table, refused: pa.Table, done: date | None, until: date, *, backfill: bool, snapshot: bool
 ) -> Iterator[DayRows]:
-    """The rows of each increment that is due. Late ones, and lines without a readable day, go with the first."""
+    """The rows of each due increment. Late rows, and lines without a readable day, go with the first increment."""
     last = (until - _EPOCH).days
     if done is not None and until <= done:
         return
@@ -229,11 +229,11 @@ def _split_by_day(
         good = _of_day(rows, good_day, good_order, day)
         bad = _of_day(refused, bad_day, bad_order, day)
         if snapshot and not good.num_rows + bad.num_rows:
-            continue  # a snapshot has increments only for days with rows
+            continue  # a snapshot only has increments for days with rows
         yield DayRows(_EPOCH + timedelta(days=day), good, bad)
 
 
-#: The day number of a line whose day could not be read: before all others.
+#: The day number of a line whose day could not be read: before all other days.
 _UNKNOWN = -(2**31)
 
 

@@ -1,7 +1,7 @@
 """Ingestion of one increment: from arrived rows to a publication of every table, or to a hold.
 
-Rows are merged into the stream's table, the tables that depend on it are recomputed, all are checked, and only then
-does one publication name all new versions at once.
+Rows are merged into the stream's table, the dependent tables are recomputed, all are checked, and only then does one
+publication name all new versions at once.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ class IngestResult:
 
     increment: Increment
     verdict: Verdict
-    #: `None` where it is held.
+    #: `None` if it is held.
     publication: Publication | None
-    #: Rows of tables that were read for it, and CPU microseconds.
+    #: Table rows read for it, and CPU microseconds.
     rows_read: int
     cpu_us: int
 
 
 @dataclass(frozen=True)
 class IncrementRows:
-    """The rows of an increment, and the facts for its record."""
+    """The rows of an increment, and the metadata for its record."""
 
     stream: StreamDeclaration
     number: int
     day: DayRows
     arrived_at: datetime
-    #: Number in `_row` -> name of the file, for people.
+    #: Number in `_row` -> file name, for display.
     names: Mapping[int, str] = field(default_factory=dict)
     backfill: bool = False
-    #: When its rows became known; `None`: at the end of its day.
+    #: The known time of its rows; `None`: the end of its day.
     known_at: datetime | None = None
     replaces_increment: int | None = None
 
@@ -110,7 +110,7 @@ def _held(stores: Stores, arrival: IncrementRows) -> pa.Table:
 
 
 def published_codes(stores: Stores) -> dict[str, str]:
-    """Table -> fingerprint of the code that last built it; every publication records that of all tables."""
+    """Table -> fingerprint of the code that last built it; every publication records it for all tables."""
     line = stores.ledger.last("publish")
     return msgspec.json.decode(line.details.get("codes", "{}"), type=dict[str, str]) if line else {}
 
@@ -118,8 +118,8 @@ def published_codes(stores: Stores) -> dict[str, str]:
 def rebuild_changed_tables(stores: Stores, graph: ProjectGraph, *, lease: Lease) -> list[str]:
     """Rebuild in full the published tables whose code has changed, and the tables that depend on them.
 
-    One publication without an increment; the names of its tables. It comes before any increment, because an increment
-    records for every table that it was built with the current code.
+    Creates one publication without an increment and returns the names of its tables. It runs before any increment,
+    because an increment records for every table that it was built with the current code.
     """
     if stores.ledger.last("publish") is None:
         return []
@@ -141,7 +141,7 @@ def _codes(graph: ProjectGraph) -> str:
 
 
 class _TableBuild:
-    """The tables of one publication while they are being built."""
+    """The tables of one publication during the build."""
 
     def __init__(self, stores: Stores, graph: ProjectGraph, draft: PublicationDraft) -> None:
         self.stores, self.graph, self.draft = stores, graph, draft
@@ -153,7 +153,7 @@ class _TableBuild:
             draft.declare(table.name, graph.schemas[table.name], graph.personal(table.name))
 
     def lay_in(self, arrival: IncrementRows, rows: pa.Table, refused: int) -> RowCounts:
-        """Merge the arrived rows into the stream's own table."""
+        """Merge the arrived rows into the stream's table."""
         stream = arrival.stream
         if stream.snapshot:
             rows = self._newest(stream, rows)
@@ -169,7 +169,7 @@ class _TableBuild:
         )
 
     def make(self, table: TableDeclaration, arrival: IncrementRows, history: Sequence[Mapping[str, float]]) -> Verdict:
-        """Build a derived table: its touched keys if it declares `by=`, else in full; check the changed rows."""
+        """Build a derived table: its touched keys if it declares `by=`, else in full; then check the changed rows."""
         rows = self._make_touched(table) if table.by else self.make_whole(table)
         expectations = self.graph.mill.expectations.get(table.name, [])
         time_column = _event_time(self.graph, table.name)
@@ -187,8 +187,8 @@ class _TableBuild:
     def make_whole(self, table: TableDeclaration) -> pa.Table:
         frames = {name: self.draft.scan(name) for name in table.inputs}
         rows = self._collected(table, frames)
-        made = self.draft.reshape(table.name, rows, personal=self.graph.personal(table.name))
-        self.changed[table.name] = made.changed
+        changes = self.draft.reshape(table.name, rows, personal=self.graph.personal(table.name))
+        self.changed[table.name] = changes.changed
         return rows
 
     def _make_touched(self, table: TableDeclaration) -> pa.Table:
@@ -197,20 +197,20 @@ class _TableBuild:
         touched = pa.concat_tables(parts).group_by(by, use_threads=False).aggregate([])
         frames = {name: self.draft.scan(name, touched) for name in table.inputs}
         rows = self._collected(table, frames)
-        made = self.draft.upsert(table.name, rows, by=by, touched=touched, personal=self.graph.personal(table.name))
-        self.changed[table.name] = made.changed
+        changes = self.draft.upsert(table.name, rows, by=by, touched=touched, personal=self.graph.personal(table.name))
+        self.changed[table.name] = changes.changed
         return rows
 
     def _collected(self, table: TableDeclaration, frames: Mapping[str, Any]) -> pa.Table:
-        """The result of the function, with the column types of the dry run, so that engines with other integer widths
-        agree.
+        """The result of the function, cast to the column types of the dry run, so that engines with other integer
+        widths agree.
         """
         schema = self.graph.schemas[table.name]
         with naming_function(f"table {table.name!r}"):
             return self.stores.engine.collect(table.function(**frames)).select(schema.names).cast(schema)
 
     def _newest(self, stream: StreamDeclaration, rows: pa.Table) -> pa.Table:
-        """Of a snapshot's rows, those that are newer than the stored ones."""
+        """The rows of a snapshot that are newer than the stored ones."""
         key, order = list(stream.key), [stream.contract.event_time, ROW]
         engine = self.stores.engine
         new = engine.collect(engine.frame(rows).unique(key, keep="last", order_by=order))
@@ -223,7 +223,7 @@ class _TableBuild:
 
 
 def _stamped(arrival: IncrementRows, rows: pa.Table) -> pa.Table:
-    """The rows with the lake's own columns: their increment, and when they became known."""
+    """The rows with the lake's own columns: their increment and their known time."""
     n = rows.num_rows
     if arrival.backfill:
         days = arrival.day.rows["_day"]
@@ -236,7 +236,7 @@ def _stamped(arrival: IncrementRows, rows: pa.Table) -> pa.Table:
 
 
 def _ends_of_days(days: pa.ChunkedArray, stream: StreamDeclaration) -> pa.Array:
-    """For each day, its end in the stream's zone plus the stream's declared delay."""
+    """For each day, its end in the stream's time zone plus the stream's declared delay."""
     encoded = pc.dictionary_encode(days.combine_chunks())
     delay = timedelta(days=stream.delay_days)
     ends = [to_micros(as_of(day, stream.day_zone) + delay) for day in encoded.dictionary.to_pylist()]
@@ -265,13 +265,13 @@ def _check_stream(
 
 
 def _names(arrival: IncrementRows) -> dict[str, str]:
-    """The names of the files that the increment's rows came from, by number."""
+    """The names of the files of the increment's rows, by number."""
     numbers = pc.unique(pc.shift_right(arrival.day.rows[ROW].combine_chunks(), 40)).to_pylist()
     return {str(number): arrival.names[number] for number in numbers if number in arrival.names}
 
 
 def merge_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
-    """All verdicts of an increment as one: the most severe outcome, every failure."""
+    """All verdicts of an increment combined: the most severe outcome, every failure."""
     outcomes = [verdict.outcome for verdict in verdicts]
     outcome = "hold" if "hold" in outcomes else "warn" if "warn" in outcomes else "pass"
     return Verdict(
@@ -303,7 +303,7 @@ def _record(stores: Stores, arrival: IncrementRows, counts: RowCounts) -> Increm
 
 
 def _refused(stores: Stores, arrival: IncrementRows, broken: pa.Table) -> pa.Table:
-    """The rows of the increment that go to quarantine: those that the parser or the contract refused."""
+    """The rows of the increment that go to quarantine: refused by the parser or the contract."""
     parsed = arrival.day.refused.drop_columns(["_day"])
     if not broken.num_rows:
         return parsed

@@ -1,6 +1,6 @@
-"""Sealed tables: encryption by person, where the rows that name the same people are one value under their keys.
+"""Sealed tables: encryption by person; rows that name the same people are one value, encrypted under their keys.
 
-Rows under a destroyed key are left out when the table is opened, and counted; all other rows keep their order.
+Rows under a destroyed key are omitted and counted when the table is opened; all other rows keep their order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SCHEMA = b"tidemill.sealed_table"
 
 
 def sealed_table(vault: Vault, rows: pa.Table, people: Sequence[str]) -> pa.Table:
-    """A table of sealed values, one for each group of people; `people` are the columns with their surrogates."""
+    """A table of sealed values, one per group of people; `people` are the columns with their surrogates."""
     plain = rows.cast(pa.schema([field.with_type(_plain(field.type)) for field in rows.schema]))
     values = list(zip(*[column.to_pylist() for column in plain.columns], strict=True))
     named = [plain[column].to_pylist() for column in people]
@@ -38,7 +38,7 @@ def sealed_table(vault: Vault, rows: pa.Table, people: Sequence[str]) -> pa.Tabl
 
 
 def opened_table(vault: Vault, kept: pa.Table) -> tuple[pa.Table, int]:
-    """The rows, and how many can no longer be read. A table that was never sealed is returned unchanged."""
+    """The rows, and the number of rows that can no longer be read. Unsealed tables are returned unchanged."""
     encoded = (kept.schema.metadata or {}).get(_SCHEMA)
     if encoded is None:
         return kept, 0
@@ -59,7 +59,7 @@ def opened_table(vault: Vault, kept: pa.Table) -> tuple[pa.Table, int]:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type whose values MessagePack holds: times and days as numbers."""
+    """The MessagePack-compatible type: times and days as numbers."""
     if pa.types.is_timestamp(kind):
         return pa.int64()
     return pa.int32() if pa.types.is_date32(kind) else kind

@@ -1,25 +1,25 @@
-"""Sources of a stream: the one that the settings name, and the events posted to the server."""
+"""Sources of a stream: the one named in the settings, and the events posted to the server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.errors import SettingError, UsageError, nearest
 from tidemill.core.ports import Source
-from tidemill.core.settings import Settings, masked
+from tidemill.core.settings import Settings
 from tidemill.loop.project.declarations import StreamDeclaration
+from tidemill.loop.project.open_port import PortOpener
 from tidemill.loop.project.stores import Stores
 from tidemill.sources import FileSource, open_source
 from tidemill.sources.posted_events import EventSource
 
-#: The URL of a stream that has no source but the events posted to the server.
+#: The URL of a stream whose only source is the events posted to the server.
 POSTED_ONLY = "events:"
 
 
 def check_source_names(settings: Settings, streams: Iterable[str]) -> None:
-    """Raise `SettingError` for a source of a stream that the project does not have, such as a misspelt name."""
+    """Raise `SettingError` for a source of an unknown stream, such as a misspelt name."""
     known = list(streams)
     for name in settings.sources:
         if name not in known:
@@ -38,22 +38,12 @@ def sources_of(stores: Stores, stream: StreamDeclaration) -> list[Source]:
             tip=f'write {stream.name} = "file:data/…" (or "{POSTED_ONLY}") under [{stores.settings.profile}.sources]',
         )
     declared = [] if url == POSTED_ONLY else [open_source(url, stream.contract, stores.project)]
-    posted = _segments_of(stores.settings) / stream.name
-    return [*declared, EventSource(posted, stream.contract, unseal=stores.vault.unseal)]
-
-
-def _segments_of(settings: Settings) -> Path:
-    """The folder of the segments of posted events; a run reads them directly, not through the port."""
-    if split_scheme(settings.events)[0] not in ("", "segments"):
-        raise SettingError(
-            f"events = {masked(settings.events)!r}: a run reads posted events from segments only",
-            tip='set events = "./.tidemill/events"',
-        )
-    return BackendContext(project=settings.project).path(settings.events)
+    posted = EventSource(PortOpener(stores.settings).events(), stream.name, stream.contract, unseal=stores.vault.unseal)
+    return [*declared, posted]
 
 
 def replacement_source(stores: Stores, stream: StreamDeclaration, file: Path) -> Source:
-    """The source of a file that replaces a held increment, read as the stream's own files are."""
+    """The source of a file that replaces a held increment, read like the stream's own files."""
     if not file.is_file():
         raise UsageError(f"there is no file {file}")
     url = stores.settings.sources.get(stream.name, "file:")

@@ -1,1 +1,1 @@
-"""The mirror of runs in another tracking system."""
+"""Mirroring of runs to another tracking system."""

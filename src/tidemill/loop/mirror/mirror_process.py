@@ -29,7 +29,7 @@ class MirrorJob(msgspec.Struct, frozen=True, kw_only=True):
     #: The project's folder, and the setting `ledger`, which may be relative to it.
     project: str
     ledger: str
-    #: The folder of the mill's keys, and the lock file of the one copy at a time.
+    #: The folder of the mill's keys, and the lock file that allows one copy at a time.
     keys: str
     lock: str
 
@@ -46,16 +46,16 @@ class Mirror(Protocol):
     """A back-end of `tidemill.mirrors`, created from the rest of the setting, the mill's name and its id."""
 
     def known(self) -> set[str]:
-        """Names of the runs that are completely copied."""
+        """Names of the completely copied runs."""
         ...
 
     def write(self, run: Run, points: Sequence[MetricPoint], trials: Sequence[Trial]) -> None:
-        """Write a finished run, replacing what an interrupted copy left of it."""
+        """Write a finished run, replacing the remains of an interrupted copy."""
         ...
 
 
 def copy(job: MirrorJob) -> int:
-    """Copy every finished run that the mirror does not have, oldest first; the number of copied runs."""
+    """Copy every finished run that the mirror lacks, oldest first; returns the number of copied runs."""
     scheme, _, rest = job.mirror.partition(":")
     make = find_backend("mirrors", scheme)
     clock = SystemClock()

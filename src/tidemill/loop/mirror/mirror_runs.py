@@ -1,7 +1,7 @@
-"""Mirror of runs in another tracking system such as MLflow: written after the ledger, never read for a decision.
+"""Mirror of runs in another tracking system such as MLflow: written after the ledger, never read for decisions.
 
-It runs in a process of its own: its library takes seconds to load, may hang or may crash the process, and none of that
-may stop a training. The next training copies what this one could not.
+It runs in a separate process, because its library takes seconds to load and may hang or crash, which must not stop a
+training. The next training copies what this one could not.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from tidemill.core.settings import masked
 from tidemill.loop.mirror.mirror_process import MirrorJob, MirrorResult
 from tidemill.loop.project.stores import Stores
 
-#: Seconds that a training waits for the copy at its end.
+#: Seconds that a training waits at its end for the copy.
 LIMIT_S = 180.0
 _LONGEST = 300
-#: No telemetry is sent to the library's makers.
+#: Disables the library's telemetry.
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-#: An unavailable server is given up soon, unless configured otherwise; the next training tries again.
+#: Short timeouts for an unavailable server, unless configured otherwise; the next training tries again.
 _BRIEF = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
 
 def mirror_runs(stores: Stores, *, limit_s: float = LIMIT_S) -> tuple[str, ...]:
-    """Copy every finished run that the mirror does not have; a sentence where that failed."""
+    """Copy every finished run that the mirror lacks; returns a sentence if that failed."""
     if not stores.settings.mirror:
         return ()
     job = MirrorJob(

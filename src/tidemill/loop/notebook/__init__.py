@@ -1,1 +1,1 @@
-"""The project in a notebook: data, experiments, comparisons and drawings."""
+"""The project in a notebook: data, experiments, comparisons and plots."""

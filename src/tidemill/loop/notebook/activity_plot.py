@@ -12,15 +12,15 @@ from tidemill.loop.notebook.html_table import folded, html_table
 from tidemill.models import Interactions
 
 WIDTH, HEIGHT, LEFT, BELOW, ABOVE = 900, 190, 56, 22, 10
-#: The largest number of days, or months, with a bar each.
+#: Maximum number of days, or months, with one bar each.
 _DAYS, _MONTHS = 130, 250
-#: Span -> the number of characters of a date that name it.
+#: Span -> length of the date prefix that names it.
 _LETTERS = {"day": 10, "month": 7, "year": 4}
 
 
 @dataclass(frozen=True, eq=False)
 class Activity:
-    """Events, users and items in each span of time; `frame` has a row for each span, those without events too."""
+    """Events, users and items per time span; `frame` has a row for each span, including empty ones."""
 
     frame: pl.DataFrame
     #: `day`, `month` or `year`.
@@ -28,7 +28,7 @@ class Activity:
 
     @classmethod
     def from_interactions(cls, events: Interactions) -> Activity:
-        """By day, month or year, whichever leaves a drawing that can be read."""
+        """By day, month or year, whichever gives a readable plot."""
         rows = pl.DataFrame({"at": events.time, "user": events.user, "item": events.item})
         rows = rows.with_columns(pl.from_epoch("at", time_unit="us").dt.date())
         days = (int(events.time.max()) - int(events.time.min())) // 86_400_000_000 + 1

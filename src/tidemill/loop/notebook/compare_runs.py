@@ -26,13 +26,13 @@ def compare_runs(stores: Stores, names: Sequence[str]) -> RunComparison:
 
 @dataclass(frozen=True, eq=False)
 class RunComparisonView:
-    """A comparison of runs with the first one as the baseline; `record` has all of it."""
+    """A comparison of runs with the first one as the baseline; `record` has the full data."""
 
     record: RunComparison
 
     @property
     def figures(self) -> pl.DataFrame:
-        """One row for each metric, one column for each run, values with their 95% intervals as text."""
+        """One row per metric, one column per run, values with their 95% intervals as text."""
         rows = [
             {"figure": row.name} | dict(zip(self.record.runs, map(figure_text, row.values), strict=True))
             for row in self.record.metrics
@@ -43,7 +43,7 @@ class RunComparisonView:
     def differences(self) -> pl.DataFrame:
         """Each run minus the first on the same users: the mean, its 95% interval, and p of a paired test.
 
-        `p_holm` is corrected for all measures and pairs of the comparison.
+        `p_holm` is corrected for all metrics and pairs of the comparison.
         """
         rows = [
             (pair.other, pair.one, pair.measure, pair.n_users, pair.difference.value, pair.difference.low,
@@ -74,7 +74,7 @@ class RunComparisonView:
 
 
 def _first(figure: str) -> bool:
-    """Whether a metric is shown without unfolding."""
+    """Whether a metric is shown without expanding."""
     return not any(word in figure for word in ("@20", "recall", "[cold]"))
 
 

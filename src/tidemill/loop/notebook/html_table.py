@@ -1,4 +1,4 @@
-"""HTML tables for a notebook: texts are escaped, numbers are right-aligned, nothing is loaded from elsewhere."""
+"""HTML tables for a notebook: texts are escaped, numbers are right-aligned, nothing external is loaded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _CELL = "padding:3px 10px;border-bottom:1px solid #eaeef2;background:#fff;color:
 
 
 def html_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows under their headings; a `None` is an empty cell.
+    """Rows under their headings; `None` is an empty cell.
 
     >>> html_table(["item"], [["<b>"]]).count("&lt;b&gt;")
     1
@@ -28,7 +28,7 @@ def html_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def folded(summary: str, inside: str) -> str:
-    """Collapsible content in a box that scrolls."""
+    """Collapsible content in a scrollable box."""
     return (
         f'<details style="margin:4px 0"><summary style="cursor:pointer">{escape(summary)}</summary>'
         '<div style="max-height:320px;overflow:auto;border:1px solid #d0d7de;border-radius:6px">'

@@ -1,7 +1,7 @@
 """Item map as self-contained HTML for a notebook: a scatter plot with tooltips, and the same as a table.
 
-Nothing is loaded from elsewhere, and titles are text, never markup. Where a viewer runs no scripts, the plot and the
-table still show.
+Nothing external is loaded, and titles are text, never markup. In a viewer without scripts, the plot and the table
+are still visible.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tidemill.loop.notebook.item_names import ItemNames
 from tidemill.models.recommender.item_map import ItemMap
 
 WIDTH, HEIGHT, EDGE = 760, 540, 16
-#: Colours for any kind of colour vision (Okabe and Ito), and the one of all other groups.
+#: Colour-blind-safe colours (Okabe and Ito), and the colour of all other groups.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7B5E2A")
 OTHER = "#A9AFB8"
 
 
 @dataclass(frozen=True, eq=False)
 class MapDrawing:
-    """A map with the names of its items; shown by a notebook, returned by `html()`."""
+    """A map with the names of its items; displayed by a notebook, or returned by `html()`."""
 
     map: ItemMap
     names: ItemNames = field(default_factory=ItemNames)
@@ -58,7 +58,7 @@ class MapDrawing:
         )
 
     def _colours(self) -> dict[str, str]:
-        """Group -> colour, for the groups with the most items."""
+        """Group -> colour, for the largest groups."""
         counted = Counter(group for item in self.map.items if (group := self.names.group(item)))
         ranked = sorted(counted, key=lambda group: (-counted[group], group))
         return dict(zip(ranked, COLOURS, strict=False))

@@ -1,4 +1,4 @@
-"""Display names of items: the title where there is a readable one, else the id."""
+"""Display names of items: the title if there is a readable one, else the id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-#: Columns that may hold the name of an item, and its group; the first existing one is used.
+#: Candidate columns for the name of an item, and for its group; the first existing one is used.
 TITLES, GROUPS = ("title", "name", "label"), ("category", "genre", "brand")
 _TAG = re.compile(r"<[/!]?[A-Za-z][^>]*(?:>|\Z)")
 _LONGEST = 70
@@ -41,7 +41,7 @@ class ItemNames:
 
     @classmethod
     def from_items(cls, items: pl.DataFrame, key: str) -> ItemNames:
-        """From a table of items with one row for each value of `key`."""
+        """From a table of items with one row per value of `key`."""
         return cls(_column(items, key, TITLES), _column(items, key, GROUPS))
 
 

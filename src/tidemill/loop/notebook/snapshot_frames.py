@@ -1,4 +1,4 @@
-"""Polars frames of the tables and feature views of one snapshot: unchanged by later publications."""
+"""Polars frames of the tables and feature views of one snapshot; later publications do not change them."""
 
 from __future__ import annotations
 

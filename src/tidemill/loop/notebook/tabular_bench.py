@@ -60,7 +60,7 @@ class TabularExperiment:
 
     @property
     def assessment(self) -> Assessment:
-        """The assessment on held-out rows; `TooLittleData` where there were too few."""
+        """The assessment on held-out rows; raises `TooLittleData` if there were too few."""
         if self.result.assessment is None:
             raise TooLittleData(f"{self.name} was not evaluated: {'; '.join(self.result.notes)}")
         return self.result.assessment
@@ -71,7 +71,7 @@ class TabularExperiment:
 
 
 class TabularBench:
-    """One tabular model at one publication. It adds runs to the ledger, and no release."""
+    """One tabular model at one publication. It adds runs to the ledger, but no releases."""
 
     def __init__(self, stores: Stores, graph: ProjectGraph, view: LakeSnapshot, model: str) -> None:
         self._stores, self._graph, self._view = stores, graph, view
@@ -94,7 +94,7 @@ class TabularBench:
         return rows.with_columns(target)
 
     def split(self, rule: SplitRule | None = None) -> Split:
-        """Positions of the training and test rows: split by time, by group, or by the hash of a row's name."""
+        """Indices of the training and test rows: split by time, by group, or by the hash of a row's key."""
         return split_examples(self.examples, rule)
 
     def experiment(
@@ -141,16 +141,16 @@ class TabularBench:
 
     @property
     def datasets(self) -> list[Dataset]:
-        """The datasets that trainings pinned, oldest first."""
+        """The datasets pinned by trainings, oldest first."""
         return datasets(self._stores, self.name)
 
     def dataset(self, dataset: Dataset) -> Examples:
-        """The examples of a dataset, rebuilt by time travel; `DatasetChanged` where they differ from it."""
+        """The examples of a dataset, rebuilt by time travel; raises `DatasetChanged` if they differ from it."""
         return rebuild_dataset(self._stores, self._graph, dataset)
 
     @property
     def champion(self) -> tuple[Release, TabularModel] | None:
-        """The release that is live and its model; `None` before the first promotion."""
+        """The live release and its model; `None` before the first promotion."""
         release = self._stores.releases.champion(self.name)
         return None if release is None else (release, open_tabular(self._stores.releases.bundle(release.bundle)))
 

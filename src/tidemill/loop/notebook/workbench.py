@@ -1,4 +1,4 @@
-"""The workbench: a project opened in a notebook for its data, its experiments and its champions.
+"""The workbench: a project opened in a notebook for data, experiments and champions.
 
     import tidemill as tm
 
@@ -6,7 +6,7 @@
     bench.tables["ratings"]
     tried = bench.experiment("for_you", tm.item_knn())
 
-It reads what is published and adds runs to the ledger. It takes no lease, so it never blocks a run, a training or a
+It reads published data and adds runs to the ledger. It takes no lease, so it never blocks a run, a training or a
 server.
 """
 
@@ -57,13 +57,13 @@ from tidemill.models.slates.slate_steps import SteppedEngine
 from tidemill.release import Pointer, module_sources
 from tidemill.training import Measurement, PerUnitMetrics, RunTracker, TimeSplit, choose, measure, split_at
 
-#: The metrics that an experiment shows.
+#: The metrics shown for an experiment.
 _SHOWN = ("hit_rate@10[all]", "hit_rate@10[warm]")
 
 
 @dataclass(frozen=True, eq=False)
 class Champion:
-    """The live model: its release, the recommender, and the slate on the facts that the server reads."""
+    """The live model: its release, the recommender, and the slate over the same facts as in the server."""
 
     release: Release
     recommender: Recommender
@@ -107,7 +107,7 @@ class Workbench:
     def __init__(self, stores: Stores, graph: ProjectGraph) -> None:
         self._stores, self._graph = stores, graph
         self._view: LakeSnapshot = stores.lake.view()
-        #: Rows of each table, and of each feature view, as Polars frames.
+        #: The rows of each table, and of each feature view, as Polars frames.
         self.tables = SnapshotTables(self._view)
         self.features = SnapshotFeatures(self._view, graph)
         self._events: dict[str, Interactions] = {}
@@ -124,7 +124,7 @@ class Workbench:
 
     @property
     def publication(self) -> int:
-        """The number of the publication that all data are read from."""
+        """The number of the publication that all data come from."""
         return self._view.publication
 
     @property
@@ -156,7 +156,7 @@ class Workbench:
         return Activity.from_interactions(self.interactions(model))
 
     def split(self, model: str, at: datetime | None = None) -> TimeSplit:
-        """The interactions before and after one instant for all, by default where 90% of the events have happened."""
+        """The interactions before and after one instant, by default after 90% of the events."""
         return split_at(self.interactions(model), None if at is None else round(at.timestamp() * 1_000_000))
 
     def history(self, model: str, user: str) -> tuple[list[str], list[int]]:
@@ -168,18 +168,18 @@ class Workbench:
         return [events.items[code] for code in items.tolist()], times.tolist()
 
     def names(self, model: str) -> ItemNames:
-        """Display names of a model's items, from the table that it declares as `items=`, if any."""
+        """Display names of a model's items, from the table declared as `items=`, if any."""
         table = model_named(self._graph, model).items
         if table is None or table not in self.tables:
             return ItemNames()
         return ItemNames.from_items(self.tables[table], self._graph.roles(model_named(self._graph, model)).item)
 
-    # ---- learning
+    # ---- training
 
     def run(self, model: str, kind: str = "notebook", *, learner: str = "", **parameters: Any) -> RunTracker:
-        """Begin a run of the ledger, to be used in a `with`: it ends with the block, or fails with it.
+        """Begin a run of the ledger, to be used in a `with` statement: it ends with the block, or fails with it.
 
-        `run.log(step, loss=0.3)` records metrics during the run, `run.finish({"hit_rate@10": 0.12})` the final ones.
+        `run.log(step, loss=0.3)` records metrics during the run, `run.finish({"hit_rate@10": 0.12})` the final metrics.
         """
         declared, around = model_named(self._graph, model), self._around
         return self._stores.runs.begin(
@@ -205,14 +205,14 @@ class Workbench:
         split = split or self.split(model)
         with self.run(model, learner=learner.name, **learner.settings()) as run:
             choice = choose(learner, split.train, progress=run.progress)
-            made = learn(choice.spec, split.train, split.at, progress=run.progress)
-            found = self.measure(model, made, split)
-            keep_figures(self._stores, run, PerUnitMetrics.from_measurement(found))
-            run.finish(metrics_of(found.evaluation), parameters=choice.spec.told(), notes=choice.notes)
-        return Experiment(self._stores.runs.read(run.name), made, found)
+            recommender = learn(choice.spec, split.train, split.at, progress=run.progress)
+            measurement = self.measure(model, recommender, split)
+            keep_figures(self._stores, run, PerUnitMetrics.from_measurement(measurement))
+            run.finish(metrics_of(measurement.evaluation), parameters=choice.spec.told(), notes=choice.notes)
+        return Experiment(self._stores.runs.read(run.name), recommender, measurement)
 
     def learn(self, model: str, learner: LearnerSpec, split: TimeSplit | None = None) -> Recommender:
-        """A model trained on all published days, or on those before a split, without a run or an evaluation.
+        """A model trained on all published days, or on those before a split, without a run and without evaluation.
 
         Settings that the learner leaves open are chosen on validation days at the end of these days.
         """
@@ -220,11 +220,11 @@ class Workbench:
         return learn(choose(learner, events).spec, events, split.at if split else self._view.as_of)
 
     def measure(self, model: str, recommender: Recommender, split: TimeSplit) -> Measurement:
-        """Evaluate a recommender, trained on `split.train`, on the days after, through the model's slate."""
+        """Evaluate a recommender, trained on `split.train`, on the days after it, through the model's slate."""
         return measure(recommender, split, model=model, rules=_fitting(self._rules(model), recommender))
 
     def runs(self, model: str | None = None) -> pl.DataFrame:
-        """All runs, newest first, one row for each, with their metrics."""
+        """All runs, newest first, one row each, with their metrics."""
         rows = [
             {
                 "run": run.name,
@@ -240,7 +240,7 @@ class Workbench:
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def compare(self, *runs: str | Experiment | TabularExperiment) -> RunComparisonView:
-        """Compare runs with the first one, paired where they were evaluated on the same users."""
+        """Compare runs with the first one, paired if they were evaluated on the same users."""
         return RunComparisonView(
             compare_runs(self._stores, [run if isinstance(run, str) else run.name for run in runs])
         )
@@ -248,7 +248,7 @@ class Workbench:
     # ---- champion and slate
 
     def champion(self, model: str) -> Champion | None:
-        """The release that is live, opened; `None` before the first promotion."""
+        """The live release, opened; `None` before the first promotion."""
         release = self._live(model)
         if release is None:
             return None
@@ -262,7 +262,7 @@ class Workbench:
         return Champion(release, recommender, SteppedEngine(recommender, release.rules, facts, functions))
 
     def slate(self, model: str, recommender: Recommender) -> SteppedEngine:
-        """The slate of mill.py over any recommender, on the facts that the server reads: `.answer(…)`, `.steps(…)`."""
+        """The slate of mill.py over any recommender, with the server's facts: `.answer(…)`, `.steps(…)`."""
         spec = model_named(self._graph, model).slate
         rules = _fitting(self._rules(model), recommender)
         views = spec.facts(self._graph.item_views(model_named(self._graph, model)))
@@ -270,7 +270,7 @@ class Workbench:
         return SteppedEngine(recommender, rules, facts, load_functions(rules, spec.modules()))
 
     def map(self, model: str, recommender: Recommender, *, at_most: int = 800, neighbours: int = 8) -> MapDrawing:
-        """The recommender's items on a plane; shown in a notebook, pointing at one lists its nearest."""
+        """The recommender's items on a plane, for a notebook; pointing at an item lists its nearest items."""
         return MapDrawing(item_map(recommender, at_most=at_most, neighbours=neighbours), self.names(model))
 
     # ---- internals
@@ -303,7 +303,7 @@ class Workbench:
 
 
 def _fitting(rules: RuleSet, recommender: Recommender) -> RuleSet:
-    """The rules, without `nearest` for a model that has only popularity."""
+    """The rules, without `nearest` for a popularity-only model."""
     if recommender.parts:
         return rules
     drawn = tuple(rule for rule in rules.retrieve if rule.name != "nearest")

@@ -9,7 +9,7 @@ from tidemill.loop.project.graph import ProjectGraph
 
 
 def declared(graph: ProjectGraph) -> DeclaredFeatures:
-    """Every feature view and every function of a project."""
+    """Every feature view and every on-demand function of a project."""
     return DeclaredFeatures(
         views=tuple(declared_view(graph, view) for view in graph.mill.features_views.values()),
         functions=tuple(_function(graph, one) for one in graph.mill.on_demands.values()),
@@ -59,13 +59,15 @@ def _inputs_of(graph: ProjectGraph, view: str) -> dict[str, dict[str, str]]:
 
 def _function(graph: ProjectGraph, one: OnDemandDeclaration) -> DeclaredFunction:
     used = [name for name, signature in graph.askings.items() if one.name in signature.model.on_demand]
-    made = [computed for name in used for computed in graph.askings[name].computed if computed.function == one.name]
+    computed_by = [
+        computed for name in used for computed in graph.askings[name].computed if computed.function == one.name
+    ]
     return DeclaredFunction(
         name=one.name,
         owner=one.owner,
         description=one.description,
         takes=one.takes,
-        gives=made[0].gives if made else (),
+        gives=computed_by[0].gives if computed_by else (),
         consumers=tuple(sorted(used)),
     )
 

@@ -26,10 +26,10 @@ class DeclaredView(Record, frozen=True):
 
     name: str = ""
     entity: str = ""
-    #: The entity is a person, looked up by its surrogate; and the columns that identify people too.
+    #: Whether the entity is a person, looked up by its surrogate; and the other columns that identify people.
     personal: bool = False
     hidden: tuple[str, ...] = ()
-    #: `rows`, or a window and how far its boundaries are apart, microseconds.
+    #: `rows`, or a window and the distance between its boundaries, microseconds.
     kind: str = ""
     window_us: int | None = None
     every_us: int | None = None
@@ -39,7 +39,7 @@ class DeclaredView(Record, frozen=True):
     inputs: tuple[str, ...] = ()
     #: Name -> type of the declared columns, without the entity and the lake's own columns.
     columns: dict[str, str] = msgspec.field(default_factory=dict)
-    #: Models that look it up, or whose slate uses it; and for tabular ones column -> the model's input.
+    #: Models that look it up, or whose slate uses it; and for tabular models column -> the model's input.
     consumers: tuple[str, ...] = ()
     inputs_of: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
 
@@ -50,7 +50,7 @@ class DeclaredView(Record, frozen=True):
 
 
 class DeclaredFunction(Record, frozen=True):
-    """Features that are computed on demand; `gives` is unknown while no model uses it."""
+    """On-demand features; `gives` is unknown until a model uses it."""
 
     name: str = ""
     owner: str = ""
@@ -65,34 +65,34 @@ class DeclaredFeatures(VersionedRecord, frozen=True):
 
     KIND: ClassVar[str] = "feature declaration"
 
-    #: Format 2 has the kinds of `core.kinds`; a reader of format 1 knows only the former ones.
+    #: Format 2 has the kinds of `core.kinds`; a reader of format 1 only knows the former ones.
     format: int = 2
     views: tuple[DeclaredView, ...] = ()
     functions: tuple[DeclaredFunction, ...] = ()
 
 
 class Significance(VersionedRecord, frozen=True):
-    """Input of a model -> p of its being unrelated to the target, corrected for all inputs."""
+    """Input of a model -> p of the input being unrelated to the target, corrected for all inputs."""
 
     KIND: ClassVar[str] = "feature significance"
     REQUIRED: ClassVar[tuple[str, ...]] = ("model", "p")
 
     model: str = ""
     target: str = ""
-    #: When it was tested (microseconds), on which publication.
+    #: The time of the test (microseconds), and its publication.
     at: int = 0
     publication: int = 0
     p: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class SkewReport(Record, frozen=True):
-    """The train/serve skew of a model over its newest logged predictions."""
+    """The training-serving skew of a model over its newest logged predictions."""
 
     model: str = ""
     release: str = ""
     publication: int = 0
     predictions: int = 0
-    #: The as-of of the oldest and the newest of them, microseconds; `None` without any.
+    #: The as-of of the oldest and the newest of them, microseconds; `None` if there are none.
     first: int | None = None
     last: int | None = None
     features: tuple[FeatureSkew, ...] = ()

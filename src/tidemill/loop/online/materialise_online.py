@@ -1,4 +1,4 @@
-"""Materialisation of online data from the published tables: feature views, user histories, daily counts of items."""
+"""Materialisation of online data from the published tables: feature views, user histories, daily item counts."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from tidemill.serving.live.fact_publication import write_fact_publication
 from tidemill.serving.live.server_clock import replayed, set_replay
 from tidemill.serving.recommend.user_history import recent_view
 
-#: The days of daily counts of an item; older events count only in its total.
+#: Number of days with daily counts of an item; older events only count in its total.
 COUNTED_DAYS = 400
 _DAY_US = 86_400_000_000
-#: The format of online rows; another number rebuilds all of them.
+#: The format of online rows; a new number rebuilds all of them.
 _FORM = 2
 
 
 def materialise_online(
     stores: Stores, graph: ProjectGraph, lease: Lease, progress: Callable[[str, dict[str, Any]], None]
 ) -> list[str]:
-    """Bring every view up to the newest publication; the names of those that changed. Current views are skipped."""
+    """Bring every view up to the newest publication; returns the names of the changed ones. Skips current views."""
     if stores.ledger.last("publish") is None:
         return []
     view = stores.lake.view()
@@ -76,16 +76,16 @@ def _advance(stores: Stores, view: LakeSnapshot) -> None:
 
 
 def _published_before(stores: Stores, stream: str, view: LakeSnapshot) -> int:
-    """The time before which everything posted to a stream is published, so that its recent events can be dropped.
+    """The time before which all events posted to a stream are published, so that its recent events can be dropped.
 
-    Events posted on a held day, or after it, still have to count as seen.
+    Events posted on or after a held day must still count as seen.
     """
     held = [state.increment.as_of for state in stores.lake.held_increments(stream)]
     return min([view.as_of, *(as_of - _DAY_US for as_of in held)])
 
 
 def _version(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration) -> str:
-    """Fingerprint of what a view's rows depend on: code, tables, known time, and for aggregates the boundary."""
+    """Fingerprint of everything a view's rows depend on: code, tables, known time, and for aggregates the boundary."""
     about: dict[str, Any] = {
         "code": graph.codes[features.name],
         "from": {name: view.versions[name] for name in features.inputs},
@@ -95,24 +95,24 @@ def _version(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDecla
     if features.every_us is not None:
         about |= {"window": features.window_us, "boundary": view.as_of // features.every_us * features.every_us}
     elif any(stream.delay_days for stream in graph.streams_of(features.name)):
-        about["as_of"] = view.as_of  # rows of a backfill become known over time
+        about["as_of"] = view.as_of  # the rows of a backfill become known over time
     return fingerprint(about)
 
 
 def _materialise(
     stores: Stores, graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration, version: str
 ) -> int:
-    """Compute a feature view from the published tables and write the newest row of each entity; their number."""
+    """Compute a feature view from the published tables and write the newest row of each entity; returns the count."""
     rows = newest_rows(graph, view, features)
     columns = tuple(name for name in rows.column_names if name != features.entity)
-    made = FeatureView(name=features.name, entity=features.entity, columns=columns)
-    return materialise(stores.latest, made, rows, version)
+    feature_view = FeatureView(name=features.name, entity=features.entity, columns=columns)
+    return materialise(stores.latest, feature_view, rows, version)
 
 
 def _record(
     stores: Stores, lease: Lease, view: LakeSnapshot, name: str, rows: int, version: str, code: str = ""
 ) -> None:
-    """Append the ledger line of a written view; `code` is the fingerprint of the function that made it."""
+    """Append the ledger entry of a written view; `code` is the fingerprint of its function."""
     failpoint("features.written")
     stores.ledger.append(
         "features",
@@ -127,7 +127,7 @@ def _record(
 
 
 def _events(stores: Stores, view: LakeSnapshot, model: RecommenderDeclaration, roles: ColumnRoles) -> pa.Table:
-    """The interactions, by user, then time, then arrival: a total order, the same on every engine."""
+    """The interactions, by user, time and arrival: a total order, the same on every engine."""
     columns = [roles.subject, roles.item, roles.time]
     order = [*columns[:1], roles.time]
     schema = view.schema(model.interactions)
@@ -139,7 +139,7 @@ def _events(stores: Stores, view: LakeSnapshot, model: RecommenderDeclaration, r
 
 
 def _histories(rows: pa.Table, roles: ColumnRoles) -> pa.Table:
-    """One row per user: the items, oldest first, and when (microseconds)."""
+    """One row per user: the items, oldest first, and their times (microseconds)."""
     users = rows[roles.subject].combine_chunks()
     plain = users.dictionary_encode()
     codes = plain.indices.to_numpy()
@@ -151,7 +151,7 @@ def _histories(rows: pa.Table, roles: ColumnRoles) -> pa.Table:
 
 
 def _counts(rows: pa.Table, roles: ColumnRoles) -> pa.Table:
-    """One row per item: events of all time, and events on each of the last days that had any."""
+    """One row per item: events of all time, and events on each of the last days with any."""
     encoded = rows[roles.item].combine_chunks().dictionary_encode()
     codes = encoded.indices.to_numpy()
     days = rows[roles.time].cast(pa.int64()).to_numpy() // _DAY_US
@@ -171,8 +171,8 @@ def _counts(rows: pa.Table, roles: ColumnRoles) -> pa.Table:
 
 
 def write_serving_metadata(stores: Stores, graph: ProjectGraph) -> None:
-    """Write the contracts of the streams and the models that each one feeds, for the server; and the declared features,
-    for the console.
+    """Write the contracts of the streams and the models that each stream feeds, for the server; and the declared
+    features, for the console.
     """
     write_declared(stores.serving_root, declared(graph))
     feeds: dict[str, tuple[str, ...]] = {}

@@ -19,9 +19,9 @@ from tidemill.loop.project.graph import ProjectGraph, naming_function
 def newest_rows(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration) -> pa.Table:
     """One row per entity: the view's columns, and `_at` (int64 microseconds), sorted by entity.
 
-    For aggregates, those of the last boundary at or before the publication's as-of; an entity without rows in its
-    window has none. For rows, the newest event that was known by then, and `_at` is when it happened. Rows without an
-    event time or a known time are used as they are, with `_at` their event time if they have one, else the as-of.
+    For aggregates, the values at the last boundary at or before the publication's as-of; an entity without rows in its
+    window has no row. For rows, the newest event known by then, with `_at` its event time. Rows without an event time
+    or a known time are used unchanged, with `_at` their event time if they have one, else the as-of.
     """
     spec = view_spec(graph, features)
     frames = {name: view.scan(name) for name in features.inputs}
@@ -49,7 +49,7 @@ def _undated(graph: ProjectGraph, features: FeatureViewDeclaration, rows: pa.Tab
 
 
 def view_spec(graph: ProjectGraph, features: FeatureViewDeclaration) -> ViewSpec:
-    """The specification of `features`; a table without a stream's event time has none."""
+    """The specification of `features`; a table without a stream's event time has an empty one in `times`."""
     return ViewSpec(
         name=features.name,
         entity=features.entity,
@@ -64,14 +64,14 @@ def view_spec(graph: ProjectGraph, features: FeatureViewDeclaration) -> ViewSpec
 
 
 def event_time(graph: ProjectGraph, table: str) -> str:
-    """The event-time column of a stream, table or view; empty where it keeps none of its streams' event times."""
+    """The event-time column of a stream, table or view; empty if it keeps none of its streams' event times."""
     names = graph.schemas[table].names
     times = (stream.contract.event_time for stream in graph.streams_of(table))
     return next((time for time in times if time in names), "")
 
 
 def online_rows(latest: Latest, view: DeclaredView) -> pa.Table:
-    """One row per entity with the declared columns and `_at`; without any column if the view was never materialised."""
+    """One row per entity with the declared columns and `_at`; no columns if the view was never materialised."""
     keys = latest.keys(view.name)
     if not keys:
         return pa.table({})
@@ -81,7 +81,7 @@ def online_rows(latest: Latest, view: DeclaredView) -> pa.Table:
 
 
 def online_figures(rows: pa.Table, view: DeclaredView) -> tuple[ColumnStatistics, ...]:
-    """Statistics of the declared columns, as far as they exist; only types without rows."""
+    """Statistics of the declared columns that exist; only types if there are no rows."""
     if not rows.num_columns:
         return tuple(ColumnStatistics(name=name, type=kind, missing=0.0) for name, kind in view.columns.items())
     names = [name for name in view.columns if name in rows.column_names]

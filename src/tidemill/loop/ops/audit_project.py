@@ -9,16 +9,16 @@ from tidemill.loop.project.stores import Stores
 
 
 def audit(stores: Stores) -> list[str]:
-    """Every problem of the ledger as a sentence; empty if it is intact."""
+    """Every problem of the ledger as a sentence; empty if the ledger is intact."""
     try:
         heads = stores.lake.heads()
     except LedgerCorrupt:
-        heads = []  # the published commits cannot be read; the corrupt line is named below
+        heads = []  # the published commits cannot be read; the corrupt entry is reported below
     return account.verify_ledger(stores.ledger, stores.state / "checkpoints", heads)
 
 
 def verify_lake(stores: Stores) -> list[str]:
-    """A sentence for each file of the lake that was changed or is missing, including source states."""
+    """A sentence for each changed or missing file of the lake, including source states."""
     states = {stream: stream_position(stores, stream).state for stream in stores.lake.streams()}
     return [
         *stores.lake.verify(),

@@ -12,7 +12,7 @@ import msgspec
 
 from tidemill.core.settings import Settings
 
-#: Below this, a run may not be able to keep an old and a new version of a table.
+#: With less free space, a run may not be able to store an old and a new version of a table.
 _LEAST_FREE_BYTES = 2 * 1024**3
 _OPTIONAL = {
     "faiss": ("learn", "approximate nearest neighbours; without it the exact scan is used"),
@@ -29,7 +29,7 @@ class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def doctor(project: Path | None, settings: Settings | None, keys: Path | None) -> list[DoctorFinding]:
-    """All findings; `wrong` prevents some command, `note` is optional or good to know."""
+    """All findings; `wrong` prevents some command, `note` is optional or informative."""
     found = [_python(), _disk(project or Path.cwd()), *_extras(), _java()]
     if settings is not None:
         found += [_source(name, url, project or Path.cwd()) for name, url in settings.sources.items()]

@@ -30,7 +30,7 @@ class IncrementVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefusedLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A refused line: its place and the reason. Its content is sealed in the lake."""
+    """A refused line: its location and the reason. Its content is sealed in the lake."""
 
     number: int
     #: `held` if its increment is held, else `published`.
@@ -42,7 +42,7 @@ class RefusedLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refused(stores: Stores, graph: ProjectGraph, stream: str) -> list[RefusedLine]:
-    """Every refused line of a stream, by increment and place."""
+    """Every refused line of a stream, by increment and location."""
     contract = stream_named(graph, stream).contract
     found = []
     quarantined = stores.lake.quarantined(stream)

@@ -37,7 +37,7 @@ def accept_hold(
 ) -> IngestResult:
     """Publish a held increment as it arrived. Lines that the contract refuses stay refused.
 
-    Its rows count as known from the newest publication on, as they were not available before.
+    Its rows count as known from the newest publication on, because they were not available before.
     """
     stream_named(graph, stream)
     if not who.strip() or not reason.strip():
@@ -49,7 +49,7 @@ def accept_hold(
         rows, unreadable = opened_table(stores.vault, held.rows)
         day = DayRows(held.increment.day, rows, refused)
         about = {"settles": str(number), "how": "accepted", "who": who, "reason": reason}
-        if unreadable:  # of people whose keys are destroyed
+        if unreadable:  # rows of people whose keys are destroyed
             about["unreadable"] = str(unreadable)
         stores.ledger.append("accept", about=f"stream:{stream}", details={**about, "number": number}, lease=lease)
         return _publish(stores, graph, held.increment, day, lease, about, names_of_held(held.details), accepted=True)
@@ -58,7 +58,7 @@ def accept_hold(
 def replace_hold(
     stores: Stores, graph: ProjectGraph, stream: str, number: int, file: Path, *, who: str
 ) -> IngestResult:
-    """Publish the rows of `file` in place of a held increment's, if they pass the checks; if not, it stays held."""
+    """Publish the rows of `file` in place of a held increment's, if they pass the checks; else it stays held."""
     declared = stream_named(graph, stream)
     with stores.leases.take(LAKE) as lease:
         stores.lake.recover(lease)
@@ -84,7 +84,7 @@ def replace_hold(
 
 
 def _numbered(day: DayRows, number: int) -> DayRows:
-    """The day's rows numbered as those of a file of its own, so that `_row` stays unique in the stream."""
+    """The day's rows with the numbers of a separate file, so that `_row` stays unique in the stream."""
     shift = row_id(REPLACEMENT_NUMBERS[number], 0)
 
     def shifted(rows: pa.Table) -> pa.Table:

@@ -1,8 +1,8 @@
-"""A run of the pipeline: ingests, checks and publishes (or holds) what is due, materialises features for the server and
+"""A run of the pipeline: ingests, checks and publishes (or holds) due data, materialises features for the server and
 refreshes champions.
 
-One run at a time ingests; models can be trained and promoted meanwhile. A killed run is run again: what the ledger
-records is done, the rest is repeated.
+Only one run at a time ingests; models can be trained and promoted meanwhile. After a kill, run it again: everything
+recorded in the ledger is done, the rest is repeated.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RunReport:
     repeated: int = 0
     contradicted: int = 0
     refused: int = 0
-    #: `(stream, number)` of the increments that this run held.
+    #: `(stream, number)` of the increments held by this run.
     held: list[tuple[str, int]] = field(default_factory=list)
     warnings: int = 0
     publications: int = 0
@@ -67,7 +67,7 @@ def run(
     backfill: bool = False,
     progress: Progress = no_progress,
 ) -> RunReport:
-    """Ingest what is due up to and including `until` (default: the last full day), and refresh what depends on it."""
+    """Ingest due data up to and including `until` (default: the last full day), and refresh dependent data."""
     started = time.process_time()
     now = stores.clock.now()
     with stores.leases.take(LAKE) as lease:
@@ -101,7 +101,7 @@ def run(
             progress("increment", {"brought": result})
         report.views = materialise_online(stores, graph, lease, progress)
         if any(model.refresh is not None for model in graph.mill.recommenders.values()):
-            # Through the package: the learners are loaded only where a champion is to be refreshed.
+            # Through the package: the learners are loaded only if a champion is to be refreshed.
             report.refreshed, notes = loop.refresh_champions(stores, graph, lease, progress)
             report.notes += notes
         _remove_superseded(stores, graph)
@@ -146,7 +146,7 @@ def _streams(graph: ProjectGraph) -> list[StreamDeclaration]:
 
 
 def _state_kept(stores: Stores, due: PendingRows) -> StateRef:
-    """Store the state of the sources for the next run; every ledger line of this run names it."""
+    """Store the state of the sources for the next run; every ledger entry of this run references it."""
     return stores.source_states.write(due.stream.name, due.states, due.progress.state)
 
 
@@ -163,7 +163,7 @@ def _in_order(waiting: dict[str, PendingRows]) -> Iterator[tuple[str, DayRows]]:
 
 
 def _history(stores: Stores, name: str) -> list[Mapping[str, float]]:
-    """The metrics of each published day, oldest first; later days are compared with them."""
+    """The metrics of each published day, oldest first, as the baseline for later days."""
     days = [state for state in stores.lake.increments(name) if state.publication and not state.increment.backfill]
     return [state.verdict.metrics for state in days]
 
@@ -186,7 +186,7 @@ def _count(report: RunReport, result: IngestResult) -> None:
 
 
 def stream_named(graph: ProjectGraph, name: str) -> StreamDeclaration:
-    """The stream of that name, or an error that names the nearest."""
+    """The stream of that name, or an error with the nearest name."""
     if name not in graph.mill.streams:
         raise UnknownName(f"no stream {name!r}", tip=nearest(name, graph.mill.streams))
     return graph.mill.streams[name]

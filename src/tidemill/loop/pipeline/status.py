@@ -1,4 +1,4 @@
-"""Project status: streams, tables, models, and the actions that a person has to take."""
+"""Project status: streams, tables, models, and required actions."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     releases: tuple[str, ...]
     champion: str | None
     off: bool
-    #: The refresh status of the champion, in a sentence; `None` where it declares no refresh.
+    #: The refresh status of the champion, in a sentence; `None` without a declared refresh.
     refresh: str | None = None
 
 
 class StatusNeed(msgspec.Struct, frozen=True, kw_only=True):
-    """An action that a person has to take, and its command."""
+    """A required action and its command."""
 
     what: str
     command: str
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a mill."""
+    """The state of a project."""
 
     mill: str
     as_of: str | None
@@ -62,7 +62,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def status(stores: Stores, graph: ProjectGraph) -> Status:
-    """The state of the mill, from the ledger and the switch files."""
+    """The state of the project, from the ledger and the kill-switch files."""
     published = stores.ledger.last("publish")
     view = stores.lake.view() if published else None
     streams = tuple(_stream(stores, name) for name in graph.mill.streams)
@@ -161,7 +161,7 @@ def _changed_features(stores: Stores, graph: ProjectGraph) -> list[StatusNeed]:
 
 
 def _wrong_pointers(stores: Stores, models: tuple[ModelStatus, ...]) -> list[StatusNeed]:
-    """Pointers that differ from the ledger: a running server keeps its release, a starting one takes the pointer's."""
+    """Pointers that differ from the ledger: a running server keeps its release, a starting one follows the pointer."""
     needs = []
     for model in models:
         try:

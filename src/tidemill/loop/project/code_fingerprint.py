@@ -1,5 +1,5 @@
-"""Code fingerprint of a step: a hash of its function, every project module that it reaches, the values that it closes
-over, and the versions of imported libraries. A changed helper changes it; a changed comment or docstring does not.
+"""Code fingerprint of a step: a hash of its function, every project module that it reaches, its closure values, and
+the versions of imported libraries. A changed helper changes it; a changed comment or docstring does not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-#: The address in the `repr` of an object, which differs from run to run.
+#: The address in the `repr` of an object, which differs between runs.
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _PACKAGES: dict[str, list[str]] = {}
 
@@ -28,7 +28,7 @@ def code_fingerprint(function: Callable[..., Any], project: Path) -> str:
 
 
 class _Walk:
-    """One traversal of what a function reaches; each object once."""
+    """One traversal of everything that a function reaches; each object once."""
 
     def __init__(self, project: Path) -> None:
         self.project = project.resolve()
@@ -74,12 +74,12 @@ class _Walk:
             self.parts[f"class {name}"] = _normal(textwrap.dedent(inspect.getsource(value)))
 
     def place(self, function: FunctionType) -> str:
-        """The function's file within the project; not the name that the file is imported under."""
+        """The function's file within the project; not the name under which the file is imported."""
         file = Path(function.__code__.co_filename).resolve()
         return str(file.relative_to(self.project)) if file.is_relative_to(self.project) else function.__module__
 
     def main(self, value: Any) -> bool:
-        """Whether it is in mill.py, where each function is followed alone, without the rest of the file."""
+        """Whether it is in mill.py, whose functions are followed one by one, without the rest of the file."""
         return Path(inspect.getsourcefile(value) or "").name == "mill.py"
 
     def ours(self, value: Any) -> bool:
@@ -115,7 +115,7 @@ class _Walk:
 def distributions_of(top: str) -> list[str]:
     """The distributions that install a top-level package, like `metadata.packages_distributions`.
 
-    That function parses the metadata of every installed distribution, a third of the startup time of a process.
+    That function parses the metadata of every installed distribution, which takes a third of a process's startup time.
     """
     in_record = re.compile(rf"^{re.escape(top)}(/[^,\n]*)?\.py,", re.MULTILINE)
     return [distribution.name for distribution in metadata.distributions() if _brings(distribution, top, in_record)]

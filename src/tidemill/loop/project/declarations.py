@@ -22,7 +22,7 @@ class StreamDeclaration:
     name: str
     contract: Contract
     key: tuple[str, ...]
-    #: The zone in which its day ends, and after how many days a backfilled fact counts as known.
+    #: The time zone in which its day ends, and the number of days after which a backfilled fact counts as known.
     day_zone: str = "UTC"
     delay_days: int = 0
     snapshot: bool = False
@@ -30,7 +30,7 @@ class StreamDeclaration:
 
 @dataclass(frozen=True, eq=False)
 class TableDeclaration:
-    """A table computed by a function of other tables, in full or by touched keys."""
+    """A table computed by a function from other tables, in full or by touched keys."""
 
     name: str
     function: TableFunction
@@ -46,22 +46,22 @@ class FeatureViewDeclaration:
     function: TableFunction
     inputs: tuple[str, ...]
     entity: str
-    #: Of aggregates: the window before each boundary and the distance of boundaries, microseconds; else `None`.
+    #: For aggregates: the window before each boundary and the distance of boundaries, microseconds; else `None`.
     window_us: int | None = None
     every_us: int | None = None
-    #: How long a value is valid after its event or its boundary, microseconds; `None`: without expiry.
+    #: Validity of a value after its event or its boundary, microseconds; `None`: no expiry.
     ttl_us: int | None = None
     owner: str = ""
     description: str = ""
-    #: Whether a fact is valid from when it was known, or (as the project declares) from its event time.
+    #: Whether a fact is valid from its known time, or (as the project declares) from its event time.
     known: Literal["known", "event"] = "known"
 
 
 @dataclass(frozen=True, eq=False)
 class OnDemandDeclaration:
-    """Features that are computed on demand, by the same function in training and in serving.
+    """On-demand features, computed by the same function in training and in serving.
 
-    Its parameters name inputs of a request or features; it receives and returns (in a dict) numpy arrays of n values.
+    Its parameters name request inputs or features; it receives and returns (in a dict) numpy arrays of n values.
     """
 
     name: str
@@ -73,21 +73,21 @@ class OnDemandDeclaration:
 
 @dataclass(frozen=True, eq=False)
 class TabularDeclaration:
-    """A tabular model: a row for each example, features joined as of its time, and the target to predict."""
+    """A tabular model: one row per example, features joined as of its time, and the target to predict."""
 
     name: str
-    #: The stream, table or view of rows that has a row for each example.
+    #: The stream, table or row view with one row per example.
     examples: str
     target: str
     learn: Any
-    #: Columns of the examples that a request contains; `None`: all that are allowed.
+    #: Columns of the examples that a request contains; `None`: all allowed ones.
     inputs: tuple[str, ...] | None
     features: tuple[str, ...]
     on_demand: tuple[str, ...]
     task: Task | None
-    #: The class whose probability a binary task predicts.
+    #: The class whose probability a binary model predicts.
     positive: str | None
-    #: Rows that share its value stay on one side of a split.
+    #: Rows with the same value stay on one side of a split.
     group: str | None
     #: Columns to slice by, and attributes for the fairness report.
     slices: tuple[str, ...]

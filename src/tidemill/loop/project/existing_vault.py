@@ -1,7 +1,7 @@
 """Existing vault: a vault store that is opened on first use and never created, for the server's workers.
 
-Opening a missing vault would create an empty one in its place, and what is sealed under the missing keys would be lost.
-So the file is checked before each call: a replaced file is reopened, and a missing one is an error.
+Opening a missing vault would create an empty one, and everything sealed under the missing keys would be lost.
+Therefore the file is checked before each call: a replaced file is reopened, and a missing one is an error.
 """
 
 from __future__ import annotations

@@ -41,19 +41,19 @@ if TYPE_CHECKING:
 
 
 def contract_schema(contract: Contract) -> pa.Schema:
-    """The Arrow columns of a stream's table: the contract's, then the lake's own."""
+    """The Arrow columns of a stream's table: the contract's columns, then the lake's own."""
     own = [(INCREMENT, pa.int64()), (ROW, pa.int64()), (KNOWN_AT, pa.timestamp("us", "UTC"))]
     return pa.schema([*((column.name, arrow_type(column.kind)) for column in contract.columns), *own])
 
 
 @contextmanager
 def naming_function(what: str) -> Iterator[None]:
-    """Name the project's function in any error that it raises on rows, as the traceback points into an engine."""
+    """Name the project's function in any error that it raises on rows, because the traceback points into an engine."""
     try:
         yield
     except (TidemillError, OSError, MemoryError):
         raise
-    except Exception as error:  # anything that an engine or the function raises
+    except Exception as error:  # an engine or the function may raise anything
         raise FunctionFailed(
             f"{what} failed on the rows that arrived: {_first_line(error).partition(': [')[0]}",  # values stay out
             tip="correct the function in mill.py and run again: what was published stays, and the run continues",
@@ -70,14 +70,14 @@ class ColumnRoles:
 
 
 class ProjectGraph:
-    """A checked mill: its dependencies, order and column types."""
+    """A checked project: its dependencies, order and column types."""
 
     def __init__(self, mill: Mill, engine: Engine, project: Path) -> None:
         self.mill = mill
         self.engine = engine
         self.project = project
         self._refuse_unknown_names()
-        #: Tables in the order in which they can be built.
+        #: Tables in build order.
         self.order: list[TableDeclaration] = [mill.tables[name] for name in self._sorted()]
         #: Columns of every stream, table and feature view.
         self.schemas: dict[str, pa.Schema] = self._dry_run()
@@ -94,7 +94,7 @@ class ProjectGraph:
         }
 
     def downstream(self, changed: Iterable[str]) -> list[TableDeclaration]:
-        """The tables that have to be rebuilt when `changed` did, in order."""
+        """The tables to rebuild after `changed` have changed, in order."""
         touched = set(changed)
         found = []
         for table in self.order:
@@ -104,7 +104,7 @@ class ProjectGraph:
         return found
 
     def streams_of(self, name: str) -> list[StreamDeclaration]:
-        """The streams that a table is made from, however far back."""
+        """The streams that a table is derived from, directly or indirectly."""
         if name in self.mill.streams:
             return [self.mill.streams[name]]
         node = self.mill.tables.get(name) or self.mill.features_views[name]
@@ -114,12 +114,12 @@ class ProjectGraph:
         return list(found.values())
 
     def personal(self, name: str) -> list[str]:
-        """The columns of a table that hold people's surrogates."""
+        """The columns of a table that contain people's surrogates."""
         subjects = {column for stream in self.streams_of(name) for column in stream.contract.role("subject")}
         return [column for column in self.schemas[name].names if column in subjects]
 
     def column(self, table: str, name: str) -> ContractColumn | None:
-        """The contract's column upstream of a column that keeps its name."""
+        """The upstream contract's column, for a column that keeps its name."""
         for stream in self.streams_of(table):
             if name in stream.contract.names:
                 return stream.contract[name]
@@ -179,7 +179,7 @@ class ProjectGraph:
         return done
 
     def _dry_run(self) -> dict[str, pa.Schema]:
-        """Run every function on empty tables, for its columns and types, before any row is read."""
+        """Run every function on empty tables, to get its columns and types before any row is read."""
         schemas = {name: contract_schema(stream.contract) for name, stream in self.mill.streams.items()}
         nodes: list[TableDeclaration | FeatureViewDeclaration] = [*self.order, *self.mill.features_views.values()]
         for node in nodes:
@@ -197,16 +197,16 @@ class ProjectGraph:
     ) -> pa.Schema:
         known = sorted({column for name in node.inputs for column in schemas[name].names})
         try:
-            made = node.function(**frames)
-            if not hasattr(made, "collect_schema"):
+            result = node.function(**frames)
+            if not hasattr(result, "collect_schema"):
                 raise TypeMismatch(
-                    f"{node.name} returns a {type(made).__name__}",
+                    f"{node.name} returns a {type(result).__name__}",
                     tip="return a frame made from the function's parameters",
                 )
-            return self.engine.collect(made).schema
+            return self.engine.collect(result).schema
         except TidemillError:
             raise
-        except Exception as error:  # anything that an engine's expression raises on unfit columns
+        except Exception as error:  # an engine's expression may raise anything on unsuitable columns
             wrong = _missing_column(str(error), known)
             if wrong:
                 raise UnknownName(f"{node.name}: no column {wrong!r}", tip=nearest(wrong, known)) from error
@@ -220,11 +220,11 @@ class ProjectGraph:
                         f"table {table.name!r} declares by={list(table.by)}, but {place!r} has no column {column!r}",
                         tip=f"{nearest(column, schemas[place].names)}; or leave `by=` out",
                     )
-                kind, made = schemas[place].field(column).type, schemas[table.name].field(column).type
-                if kind != made:
+                kind, built_kind = schemas[place].field(column).type, schemas[table.name].field(column).type
+                if kind != built_kind:
                     raise TypeMismatch(
                         f"table {table.name!r} declares by={list(table.by)}, but {column!r} is {kind} in {place!r} "
-                        f"and {made} in {table.name!r}",
+                        f"and {built_kind} in {table.name!r}",
                         tip="keep the column as it is and add another, or leave `by=` out",
                     )
 
@@ -272,7 +272,7 @@ class ProjectGraph:
 
 
 def _declared(node: TableDeclaration | FeatureViewDeclaration | OnDemandDeclaration) -> str:
-    """The declared options of a node that affect its output, besides its function."""
+    """The declared options of a node, besides its function, that affect its output."""
     if isinstance(node, FeatureViewDeclaration):
         options = (node.entity, node.window_us, node.every_us, node.ttl_us, node.known)
         return "" if options[1:] == (None, None, None, "known") else ",".join(map(str, options))
@@ -280,7 +280,7 @@ def _declared(node: TableDeclaration | FeatureViewDeclaration | OnDemandDeclarat
 
 
 def _missing_column(text: str, known: list[str]) -> str | None:
-    """The missing column that an engine's message names, if any."""
+    """The missing column named in an engine's message, if any."""
     for quoted in re.findall(r"[`'\"]([A-Za-z_]\w*)[`'\"]", text):
         if quoted not in known:
             return str(quoted)

@@ -49,7 +49,7 @@ class Mill:
 
     @property
     def model_names(self) -> list[str]:
-        """Recommenders, then tabular models, in the order of their declarations."""
+        """Recommenders, then tabular models, in order of declaration."""
         return [*self.recommenders, *self.models]
 
     def stream(
@@ -63,14 +63,14 @@ class Mill:
     ) -> StreamDeclaration:
         """Declare a stream of events. Rows with the same `key` are one event; the last one to arrive is kept.
 
-        With `key="_row"` every row is a separate event, even equal ones.
+        With `key="_row"` every row is a separate event, even if rows are equal.
         """
         return self._add_stream(name, event, key, day_zone=day_zone, delay_days=delay_days)
 
     def snapshot(
         self, name: str, event: type[Event], *, key: str | Sequence[str], day_zone: str = "UTC"
     ) -> StreamDeclaration:
-        """Declare a stream of which only the newest row of each `key` is kept."""
+        """Declare a stream that keeps only the newest row of each `key`."""
         return self._add_stream(name, event, key, day_zone=day_zone, snapshot=True)
 
     def _add_stream(self, name: str, event: type[Event], key: str | Sequence[str], **about: Any) -> StreamDeclaration:
@@ -114,10 +114,10 @@ class Mill:
         """Declare a feature view of one `entity`, joined to examples as of their time and served online.
 
         Without a window it is a view of *rows*: each keeps its event time and `_known_at`, and the newest one is used.
-        With `window="90 days", every="1 day"` it is one of *aggregates*: the function is given the rows that were known
-        at each boundary (multiples of `every` since 1970, in UTC) and happened within the window before it, and nothing
-        later. After its `ttl` a value is expired, in training and online. `known="event"` declares that each fact of a
-        view of rows was known when it happened. The default description is the function's docstring.
+        With `window="90 days", every="1 day"` it is a view of *aggregates*: the function receives only the rows that
+        were known at each boundary (multiples of `every` since 1970, in UTC) and happened within the window before it.
+        After its `ttl` a value is expired, in training and online. `known="event"` declares that each fact of a view of
+        rows was known when it happened. The default description is the function's docstring.
         """
 
         def declare(function: TableFunction) -> FeatureViewDeclaration:
@@ -142,9 +142,8 @@ class Mill:
     def on_demand(
         self, *, owner: str = "", description: str = ""
     ) -> Callable[[Callable[..., Any]], OnDemandDeclaration]:
-        """Declare features that are computed on demand. The function's parameters name columns: inputs of a request,
-        looked-up features, or outputs of another such function. It receives numpy arrays and returns a dict of name ->
-        array.
+        """Declare on-demand features. The function's parameters name columns: inputs of a request, looked-up features,
+        or outputs of another such function. It receives numpy arrays and returns a dict of name -> array.
 
         The same source runs on all rows in training and on one row in the server, so it may import only what a custom
         rule may.
@@ -180,10 +179,10 @@ class Mill:
         log: Literal["available", "required"] = "available",
         refresh: str | None = None,
     ) -> RecommenderDeclaration:
-        """Declare a recommender. With `log="required"` it serves nothing that could not be logged.
+        """Declare a recommender. With `log="required"` it serves only responses that can be logged.
 
         With `refresh="1 day"`, each run that ingests a day recomputes the champion's lists from its counts and promotes
-        the result, without retraining; with `"7 days"`, when it is a week behind. Without, it stays as it was trained.
+        the result, without retraining; with `"7 days"`, when it is a week behind. Without it, the model is unchanged.
         """
         for what, node in [("interactions", interactions), ("items", items)]:
             if not isinstance(node, StreamDeclaration | TableDeclaration) and (
@@ -199,7 +198,7 @@ class Mill:
                     f"recommender {name!r}: features=[{view!r}] is not a feature view",
                     tip="pass functions with @mill.features, without quotes",
                 )
-        made = RecommenderDeclaration(
+        declaration = RecommenderDeclaration(
             name,
             interactions.name,
             items.name if items else None,
@@ -212,8 +211,8 @@ class Mill:
             _whole_days(name, refresh),
         )
         self._claim_model(name)
-        self.recommenders[name] = made
-        return made
+        self.recommenders[name] = declaration
+        return declaration
 
     def model(
         self,
@@ -233,12 +232,12 @@ class Mill:
         could_harm: str = "",
         log: Literal["available", "required"] = "available",
     ) -> TabularDeclaration:
-        """Declare a tabular model that predicts the column `target` of `examples`, which has a row for each example.
+        """Declare a tabular model that predicts the column `target` of `examples`, which has one row per example.
 
         `features` are joined as of each example's event time, by the entity's column. `inputs` are the columns of the
         examples that a request contains; by default all but the target, times, people and the group. `learn` is
-        `tm.auto(minutes=2)` or any estimator with `fit` and `predict`. Without `examples`, the first feature view is
-        used. Rows of the same `group` stay on one side of a split.
+        `tm.auto(minutes=2)` or any estimator with `fit` and `predict`. The default of `examples` is the first feature
+        view. Rows of the same `group` stay on one side of a split.
         """
         views = [node for node in features if isinstance(node, FeatureViewDeclaration)]
         for node in features:
@@ -259,7 +258,7 @@ class Mill:
                 f"model {name!r}: learn={learn!r} is not a learner",
                 tip="use tm.auto(minutes=2), or an object with `fit`",
             )
-        made = TabularDeclaration(
+        declaration = TabularDeclaration(
             name,
             rows.name,
             target,
@@ -277,8 +276,8 @@ class Mill:
             log,
         )
         self._claim_model(name)
-        self.models[name] = made
-        return made
+        self.models[name] = declaration
+        return declaration
 
     def _claim_model(self, name: str) -> None:
         if not name.isidentifier():

@@ -27,22 +27,22 @@ from tidemill.models.tabular.on_demand_arrays import DTYPES, FOLDER
 
 
 class ExampleTableColumns(Protocol):
-    """The part of a project's graph that signatures are derived from."""
+    """The part of a project's graph from which signatures are derived."""
 
     mill: Mill
     #: Columns of every stream, table and feature view.
     schemas: dict[str, pa.Schema]
 
     def streams_of(self, name: str) -> list[StreamDeclaration]:
-        """The streams that a table is made from."""
+        """The streams that a table is derived from."""
         ...
 
     def personal(self, name: str) -> list[str]:
-        """The columns of a table that hold people's surrogates."""
+        """The columns of a table that contain people's surrogates."""
         ...
 
     def column(self, table: str, name: str) -> ContractColumn | None:
-        """The contract's column upstream of a column that keeps its name."""
+        """The upstream contract's column, for a column that keeps its name."""
         ...
 
 
@@ -50,7 +50,7 @@ class ExampleTableColumns(Protocol):
 class ExampleColumns:
     """The roles and kinds of the columns of a model's examples."""
 
-    #: The event time, `None` where the examples have none.
+    #: The event time, `None` if the examples have none.
     time: str | None
     subjects: tuple[str, ...]
     #: Every column that a model may use, by name.
@@ -59,7 +59,7 @@ class ExampleColumns:
 
 @dataclass(frozen=True)
 class SignatureSpec:
-    """A model's signature as far as it is known before training, and what it is built from."""
+    """A model's signature as far as it is known before training, and its sources."""
 
     model: TabularDeclaration
     columns: ExampleColumns
@@ -67,13 +67,13 @@ class SignatureSpec:
     inputs: tuple[InputField, ...]
     lookups: tuple[FeatureLookup, ...]
     computed: tuple[OnDemandFeature, ...]
-    #: Path -> source of the modules that on-demand features run from.
+    #: Path -> source of the modules of on-demand features.
     modules: dict[str, bytes]
-    #: Name in those sources -> the pre-trained model that goes with them into the bundle.
+    #: Name in those sources -> the pre-trained model that is copied into the bundle.
     pretrained: dict[str, PretrainedGraph]
 
     def signature(self, task: Task, classes: Sequence[str], learned: Sequence[InputField] = ()) -> Signature:
-        """The signature of a model that was trained for `task`; a request has to contain those of its `learned` inputs
+        """The signature of a model that was trained for `task`; a request must contain those of its `learned` inputs
         that are not optional.
         """
         needed = {field.name for field in learned if not field.optional}
@@ -94,14 +94,14 @@ def _required(fields: Sequence[InputField], needed: Collection[str]) -> tuple[In
 
 
 def build_signature(graph: ExampleTableColumns, model: TabularDeclaration) -> SignatureSpec:
-    """The signature of `model`; raises a `GraphError` for a name or a type that does not fit, and `OriginMissing` if a
-    pre-trained model is not what its card pins.
+    """The signature of `model`; raises a `GraphError` for a name or a type that does not fit, and `OriginMissing` if
+    a pre-trained model differs from the hash in its card.
     """
     if isinstance(model.learn, PretrainedGraph):
         _ = model.learn.raw
     columns = example_columns(graph, model)
     plain = _plain_inputs(graph, model, columns)
-    known = dict(plain)  # name -> field, of everything that a function may take
+    known = dict(plain)  # name -> field, for everything that a function may use
     lookups, found = _lookups(graph, model, columns, set(plain))
     known |= found
     for name, kind in columns.kinds.items():
@@ -121,7 +121,7 @@ def build_signature(graph: ExampleTableColumns, model: TabularDeclaration) -> Si
 
 
 def _pretrained(shipped: Sequence[SourceModule]) -> dict[str, PretrainedGraph]:
-    """All pre-trained models of a model's functions; one name is one folder of the bundle."""
+    """All pre-trained models of a model's functions; each name is one folder of the bundle."""
     found: dict[str, PretrainedGraph] = {}
     for one in shipped:
         for name, pretrained in one.pretrained.items():
@@ -134,16 +134,16 @@ def _pretrained(shipped: Sequence[SourceModule]) -> dict[str, PretrainedGraph]:
 
 
 def example_columns(graph: ExampleTableColumns, model: TabularDeclaration) -> ExampleColumns:
-    """The columns of the examples by role and kind; the target has to be one of them."""
+    """The columns of the examples by role and kind; the target must be one of them."""
     if model.examples not in graph.schemas:
         raise UnknownName(f"model {model.name!r}: there is no stream, table or feature view {model.examples!r}")
     schema = graph.schemas[model.examples]
     names = [name for name in schema.names if name not in SYSTEM_COLUMNS]
-    for what, asked in _asked(model):
-        if asked not in names:
+    for what, column in _asked(model):
+        if column not in names:
             raise UnknownName(
-                f"model {model.name!r}: {what} {asked!r} is not a column of {model.examples!r}",
-                tip=nearest(asked, names),
+                f"model {model.name!r}: {what} {column!r} is not a column of {model.examples!r}",
+                tip=nearest(column, names),
             )
     kinds = {name: kind for name in names if (kind := kind_of_arrow(schema.field(name).type)) is not None}
     if model.target not in kinds:
@@ -167,7 +167,7 @@ def _asked(model: TabularDeclaration) -> list[tuple[str, str]]:
 def _plain_inputs(
     graph: ExampleTableColumns, model: TabularDeclaration, columns: ExampleColumns
 ) -> dict[str, InputField]:
-    """The inputs that are columns of a request."""
+    """The inputs that are request columns."""
     if model.inputs is None:
         out = {model.target, model.group, *columns.subjects}
         chosen = [name for name, kind in columns.kinds.items() if kind != "time" and name not in out]
@@ -236,7 +236,7 @@ def _lookups(
 
 
 def view_columns(graph: ExampleTableColumns, view: FeatureViewDeclaration) -> dict[str, Kind]:
-    """The columns of a view that a model may read: neither its entity nor its times nor people."""
+    """The columns of a view that a model may read: without its entity, times and people."""
     times = {stream.contract.event_time for stream in graph.streams_of(view.name)}
     out = {view.entity, *times, *SYSTEM_COLUMNS, *graph.personal(view.name)}
     schema = graph.schemas[view.name]
@@ -247,8 +247,8 @@ def view_columns(graph: ExampleTableColumns, view: FeatureViewDeclaration) -> di
 def _computed(
     graph: ExampleTableColumns, model: TabularDeclaration, known: dict[str, InputField]
 ) -> tuple[tuple[OnDemandFeature, ...], list[SourceModule], list[InputField]]:
-    """The functions in the order of their declarations, the modules that they run from, and their outputs."""
-    made: list[InputField] = []
+    """The functions in order of declaration, their source modules, and their outputs."""
+    outputs: list[InputField] = []
     computed, modules = [], []
     for name in model.on_demand:
         node = graph.mill.on_demands[name]
@@ -273,17 +273,17 @@ def _computed(
         )
         modules.append(shipped)
         known |= {field.name: field for field in gives}
-        made += gives
-    return tuple(computed), modules, made
+        outputs += gives
+    return tuple(computed), modules, outputs
 
 
 def given_by(node: OnDemandDeclaration, takes: Sequence[InputField]) -> tuple[InputField, ...]:
-    """The outputs of an on-demand function, found by running it on empty arrays."""
+    """The outputs of an on-demand function, determined by running it on empty arrays."""
     try:
         given = node.function(*(np.zeros(0, DTYPES[field.kind]) for field in takes))
     except TidemillError:  # a pre-trained model that it uses has its own message
         raise
-    except Exception as error:  # anything that the project's function raises
+    except Exception as error:  # the project's function may raise anything
         raise TypeMismatch(
             f"on-demand features {node.name!r} fail on empty arrays: {type(error).__name__}: {error}",
             tip="they receive numpy arrays of any length, including 0",

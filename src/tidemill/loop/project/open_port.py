@@ -1,7 +1,7 @@
-"""Opens ports by URL: every process of a project gets its stores here, and from nowhere else.
+"""Opens ports by URL: the only place where a process of a project gets its stores.
 
-A setting without a scheme is the embedded back-end of its port, and a path relative to the project. A scheme names the
-entry point of a back-end in the group `tidemill.PORT`. How a back-end is made is written in `core.backend`.
+A setting without a scheme is the embedded back-end of its port, with a path relative to the project. A scheme names the
+entry point of a back-end in the group `tidemill.PORT`. `core.backend` describes how to write a back-end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tidemill.core.ports import (
 )
 from tidemill.core.settings import Settings
 
-#: Port -> the back-end of a setting without a scheme. The setting of a port with "" is itself the back-end's name.
+#: Port -> the back-end of a setting without a scheme. For a port with "", the setting itself is the back-end's name.
 EMBEDDED = {
     "ledger": "sqlite",
     "vault": "sqlite",
@@ -41,12 +41,12 @@ EMBEDDED = {
     "engine": "",
     "search": "",
 }
-#: Scheme -> the extra of the package that installs its client, where the two have different names.
+#: Scheme -> the extra of the package that installs its client, if the names differ.
 _EXTRAS = {"postgresql": "postgres", "rediss": "redis", "valkey": "redis", "faiss": "learn", "sc": "spark"}
 
 
 def find_backend(group: str, name: str) -> Any:
-    """The class behind the entry point `name` of `tidemill.GROUP`; `BackendMissing` lists what is installed."""
+    """The class behind the entry point `name` of `tidemill.GROUP`; `BackendMissing` lists the installed ones."""
     found = entry_points(f"tidemill.{group}")
     if name not in found:
         raise BackendMissing(
@@ -74,17 +74,17 @@ def open_port(port: str, url: str, project: Path, *, create: bool = True, lines:
 
 def _backend(port: str, url: str) -> Any:
     scheme = split_scheme(url)[0] or EMBEDDED[port] or url
-    made = find_backend(port, scheme)
-    if not hasattr(made, "from_url"):
+    backend = find_backend(port, scheme)
+    if not hasattr(backend, "from_url"):
         raise BackendMissing(
             f"the back-end {scheme!r} for `{port}` has no `from_url(url, context)`",
             tip="docs/backends.md describes the contract",
         )
-    return made
+    return backend
 
 
 def _hint(name: str, found: dict[str, Any]) -> str:
-    """The nearest name, and what is installed."""
+    """The nearest name, and the installed ones."""
     suggestion, installed = nearest(name, found), f"installed: {', '.join(sorted(found))}"
     if not found:
         return "none is installed"
@@ -106,7 +106,7 @@ class PortOpener:
     settings: Settings
 
     def ledger(self, *, create: bool) -> LedgerStore:
-        """The ledger's store; `LedgerMissing` where there is none and none may be created."""
+        """The ledger's store; raises `LedgerMissing` if it does not exist and may not be created."""
         return cast("LedgerStore", self._open("ledger", self.settings.ledger, create=create))
 
     def ledger_exists(self) -> bool:
@@ -116,7 +116,7 @@ class PortOpener:
         return backend.exists(url, BackendContext(project=self.settings.project, create=False))
 
     def leases(self, lines: LedgerStore) -> Leases:
-        """The leases, with their rising numbers from the ledger's store."""
+        """The leases, with their increasing numbers from the ledger's store."""
         return cast("Leases", open_port("leases", self.settings.leases, self.settings.project, lines=lines))
 
     def vault(self) -> VaultStore:
@@ -128,7 +128,7 @@ class PortOpener:
         return cast("Tables", self._open("tables", self.settings.lake))
 
     def objects(self) -> Objects:
-        """The objects next to the lake's tables."""
+        """The objects stored next to the lake's tables."""
         return cast("Objects", self._open("objects", self.settings.lake))
 
     def blobs(self) -> Blobs:
@@ -148,7 +148,7 @@ class PortOpener:
         return cast("Engine", self._open("engine", self.settings.engine))
 
     def search(self) -> VectorSearch:
-        """The nearest-neighbour search; the exact scan where FAISS is only the default and is not installed."""
+        """The nearest-neighbour search; the exact scan if FAISS is only the default and is not installed."""
         url = self.settings.search
         if url == "faiss" and self.settings.origin("search") == "default" and util.find_spec("faiss") is None:
             url = "exact"

@@ -1,4 +1,4 @@
-"""Folders of pre-trained models: found in the project, copied into the bundle that uses them, named on its card."""
+"""Folders of pre-trained models: resolved in the project, copied into the bundle, named on its card."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tidemill.models.tabular.on_demand_arrays import PRETRAINED
 
 
 def place_pretrained(mill: Mill, project: Path) -> None:
-    """Resolve relative folders against the project, whatever the working directory is."""
+    """Resolve relative folders against the project, independent of the working directory."""
     for found in _used_by_functions(mill):
         for name, pretrained in _named(found).items():
             found[name] = pretrained.within(project)
@@ -36,7 +36,7 @@ def take_from_bundle(mill: Mill, bundle: Path) -> None:
 def keep_pretrained(asking: SignatureSpec, bundle: Path) -> None:
     """Copy the pre-trained models of a model's functions into the bundle's folder, before it is sealed.
 
-    If the model itself is pre-trained, the bundle already has the graph, and its card is added.
+    If the model itself is pre-trained, the bundle already has the graph, and only its card is added.
     """
     if isinstance(asking.model.learn, PretrainedGraph):
         (bundle / CARD).write_bytes((asking.model.learn.place / CARD).read_bytes())
@@ -54,7 +54,7 @@ def origins(asking: SignatureSpec) -> dict[str, str]:
 
 
 def _used_by_functions(mill: Mill) -> list[dict[str, Any]]:
-    """The global names of each file with on-demand features, to be rebound."""
+    """The global names of each file with on-demand features, for rebinding."""
     found = {id(names): names for node in mill.on_demands.values() if (names := _top(node.function)) is not None}
     return list(found.values())
 

@@ -15,7 +15,7 @@ FILE = "mill.py"
 
 
 def find_project(start: Path) -> Path:
-    """The folder at or above `start` that holds a mill.py; `ProjectMissing` names the folder that was searched."""
+    """The folder at or above `start` that contains a mill.py; raises `ProjectMissing` with the searched folder."""
     start = start.resolve()
     for folder in [start, *start.parents]:
         if (folder / FILE).is_file():
@@ -26,7 +26,7 @@ def find_project(start: Path) -> Path:
 
 
 def load_mill(project: Path) -> Mill:
-    """The one `Mill` that the project file defines. Its folder is importable while it loads and afterwards."""
+    """The only `Mill` in the project file. Its folder is importable while it loads and afterwards."""
     file = project / FILE
     if not file.is_file():
         raise ProjectMissing(f"no {FILE} in {project}", tip="`tidemill init NAME` writes a project")

@@ -10,7 +10,7 @@ from tidemill.loop.project.stores import Stores
 def recover_lake(stores: Stores) -> None:
     """Finish a publication that a crash interrupted; a run in progress did so when it began.
 
-    For readers of the lake without the lease `lake`, such as a training: what is published does not change.
+    For readers of the lake without the lease `lake`, such as a training: published data do not change.
     """
     if not stores.lake.interrupted():
         return
@@ -18,13 +18,13 @@ def recover_lake(stores: Stores) -> None:
         with stores.leases.take(LAKE) as lease:
             stores.lake.recover(lease)
     except LeaseTaken:
-        return  # that run publishes, and the newest publication before it is whole
+        return  # that run publishes, and the newest publication before it is complete
 
 
 def recover_pointers(stores: Stores) -> list[str]:
-    """Correct the pointer of each model to the ledger's champion; sentences about what was done.
+    """Correct the pointer of each model to the ledger's champion; returns sentences about the corrections.
 
-    A model with a promotion or rollback in progress is skipped: the promotion writes its pointer.
+    A model with a promotion or rollback in progress is skipped, because the promotion writes its pointer.
     """
     notes: list[str] = []
     for model in stores.releases.models():

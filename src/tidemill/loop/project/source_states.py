@@ -1,10 +1,10 @@
-"""Source states, stored next to the ledger: what the sources of a stream need to know of earlier reads.
+"""Source states, stored next to the ledger: the data that the sources of a stream need from earlier reads.
 
-The ledger line of an increment names a state by the sha256 of an object in the object store. A state is a
-chain of such objects: each holds the entries that changed and names its parent by hash, and the last one has no parent.
+The ledger entry of an increment names a state by the sha256 of an object in the object store. A state is a
+chain of such objects: each contains the changed entries and names its parent by hash; the last one has no parent.
 An object that is less than twice as large as the change after it is merged into it (the logarithmic method of a
 log-structured merge tree), so a state of n entries is a chain of about log2(n) objects, which together are less than
-twice as large as the state, and a day writes little more than what it changed.
+twice as large as the state, and a day writes little more than its changes.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.source_read import SourceState
 from tidemill.core.storage.failpoint import failpoint
 
-#: The prefix of the objects; below it a folder for each stream.
+#: The prefix of the objects, with a folder for each stream.
 PREFIX = "_tidemill/source_states"
 
 
 class StateRef(VersionedRecord, frozen=True):
-    """A ledger line's reference to a state: its object and the number of entries."""
+    """A ledger entry's reference to a state: its object and the number of entries."""
 
     KIND = "reference to a source state"
 
-    #: Names the newest object of the chain, and is the sha256 of its bytes.
+    #: Name of the newest object of the chain: the sha256 of its bytes.
     sha256: str = ""
-    #: Kind of source -> how many entries its state has, such as files.
+    #: Kind of source -> number of entries of its state, such as files.
     entries: dict[str, int] = msgspec.field(default_factory=dict)
 
     @classmethod
     def from_details(cls, details: Mapping[str, object]) -> StateRef | None:
-        """The reference in the details of a ledger line; `None` if there is none."""
+        """The reference in the details of a ledger entry; `None` if there is none."""
         found = details.get("source_state")
         if found is None:
             return None
-        return decode_record(msgspec.json.encode(found), cls, "a ledger line")
+        return decode_record(msgspec.json.encode(found), cls, "a ledger entry")
 
 
 class StateChange(VersionedRecord, frozen=True):
@@ -49,33 +49,33 @@ class StateChange(VersionedRecord, frozen=True):
     KIND = "source state"
     REQUIRED = ("format", "parent")
 
-    #: The sha256 of the object that it changes; empty for the last of a chain, which changes nothing.
+    #: The sha256 of its parent; empty for the last object of a chain.
     parent: str = ""
     #: Kind of source -> format of its state.
     formats: dict[str, int] = msgspec.field(default_factory=dict)
     #: Kind -> entry -> its new JSON.
     changed: dict[str, dict[str, msgspec.Raw]] = msgspec.field(default_factory=dict)
-    #: Kind -> entries that are gone.
+    #: Kind -> removed entries.
     removed: dict[str, list[str]] = msgspec.field(default_factory=dict)
 
     @property
     def content(self) -> bytes:
-        """What is hashed and stored."""
+        """The bytes to hash and store."""
         return msgspec.json.encode(self, order="deterministic")
 
 
 class SourceStates:
-    """The source states of a mill's streams. Written and removed under the lease of a run only."""
+    """The source states of a project's streams. Written and removed only under the lease of a run."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
     def read(self, stream: str, ref: StateRef) -> dict[str, SourceState]:
-        """The state of each kind of source; `CorruptFile` names the object that is missing or damaged."""
+        """The state of each kind of source; raises `CorruptFile` with the missing or damaged object."""
         return _states(change for change, _ in self._chain(stream, ref.sha256))
 
     def write(self, stream: str, states: Mapping[str, SourceState], base: StateRef | None) -> StateRef:
-        """Store states, as changes to those that `base` names; durable when it returns."""
+        """Store states as changes to those of `base`; durable on return."""
         chain = self._chain(stream, base.sha256) if base else []
         before = _states(change for change, _ in chain)
         formats = {kind: state.format for kind, state in states.items()}
@@ -93,7 +93,7 @@ class SourceStates:
         return StateRef(sha256=sha256, entries=entries)
 
     def remove_superseded(self, stream: str, ref: StateRef | None) -> int:
-        """Remove the objects that the state of the newest ledger line does not need; how many there were."""
+        """Remove the objects that the state of the newest ledger entry does not need; returns their number."""
         names = self._objects.list(f"{PREFIX}/{stream}/")
         if not names:
             return 0
@@ -105,7 +105,7 @@ class SourceStates:
         return len(superseded)
 
     def verify(self, stream: str, ref: StateRef) -> list[str]:
-        """A sentence for the first object of a state that is missing or damaged."""
+        """A sentence for the first missing or damaged object of a state."""
         try:
             self._chain(stream, ref.sha256)
         except CorruptFile as error:
@@ -151,7 +151,7 @@ def _sha256(body: bytes) -> str:
 
 
 def _states(chain: Iterable[StateChange]) -> dict[str, SourceState]:
-    """The states that a chain stands for, newest change first."""
+    """The states that a chain represents, newest change first."""
     changes = list(chain)
     bodies: dict[str, dict[str, msgspec.Raw]] = {}
     for change in reversed(changes):
@@ -167,7 +167,7 @@ def _states(chain: Iterable[StateChange]) -> dict[str, SourceState]:
 def _difference(
     before: Mapping[str, SourceState], after: Mapping[str, SourceState]
 ) -> tuple[dict[str, dict[str, msgspec.Raw]], dict[str, list[str]]]:
-    """The entries that changed and those that are gone, by kind."""
+    """The changed and the removed entries, by kind."""
     nothing = SourceState()
     changed: dict[str, dict[str, msgspec.Raw]] = {}
     removed: dict[str, list[str]] = {}
@@ -183,7 +183,7 @@ def _difference(
 
 
 def _merged(older: StateChange, newer: StateChange) -> StateChange:
-    """Two changes in one. What has no parent has nothing that could be removed from it."""
+    """Two changes merged into one. Without a parent there is nothing to remove entries from."""
     changed: dict[str, dict[str, msgspec.Raw]] = {}
     removed: dict[str, list[str]] = {}
     for kind in sorted({*older.changed, *newer.changed, *older.removed, *newer.removed}):

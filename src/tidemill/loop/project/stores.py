@@ -1,4 +1,4 @@
-"""The stores of a project, opened once from its settings and passed to whoever needs them."""
+"""The stores of a project, opened once from its settings and passed as arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tidemill.loop.project.source_states import SourceStates
 from tidemill.release import Releases
 from tidemill.training import Runs
 
-#: The folder of a project for everything that tidemill writes, except the keys.
+#: The folder of a project for all files that tidemill writes, except the keys.
 STATE = ".tidemill"
 
 
@@ -37,7 +37,7 @@ class MillIdentity(VersionedRecord, frozen=True, kw_only=True):
 
     id: str = ""
     name: str = ""
-    #: Key -> its result for a fixed text, which only serves to detect another key.
+    #: Key -> its result for a fixed text, only used to detect another key.
     keys: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -61,17 +61,17 @@ class Stores:
     latest: LatestWriter
     blobs: Blobs
     releases: Releases
-    #: Sentences from recovery when the project was opened.
+    #: Sentences from the recovery when the project was opened.
     recovered: list[str] = field(default_factory=list)
 
     @property
     def state(self) -> Path:
-        """The folder for everything that tidemill writes."""
+        """The folder for all files that tidemill writes."""
         return self.project / STATE
 
     @property
     def serving_root(self) -> Path:
-        """Pointers, switches and the server's clock."""
+        """The folder of pointers, kill switches and the server's clock."""
         return self.state / "serving"
 
     @cached_property
@@ -90,7 +90,7 @@ class Stores:
 
 
 def identity(project: Path, name: str | None) -> MillIdentity:
-    """The mill's identity; created on first opening when a name is given."""
+    """The mill's identity; created on first opening if a name is given."""
     file = project / STATE / "mill.json"
     if file.is_file():
         return decode_record(file.read_bytes(), MillIdentity, file.name)
@@ -106,7 +106,7 @@ def _kept(file: Path, made: MillIdentity) -> MillIdentity:
 
 
 def _keys(project: Path, settings: Settings, known: MillIdentity, *, fresh: bool) -> Keys:
-    """The mill's keys: created with it, and refused if they are not its own."""
+    """The mill's keys: created with it, and refused if they belong to another mill."""
     keys = Keys.open(settings.keys_folder(known.id), create=fresh)
     if known.keys:
         keys.agree(known.keys)
@@ -118,7 +118,7 @@ def _keys(project: Path, settings: Settings, known: MillIdentity, *, fresh: bool
 def open_stores(
     project: Path, settings: Settings, clock: Clock, *, name: str | None = None, actor: str = "local"
 ) -> Stores:
-    """Open a project's stores. `name` is the mill's name, needed when it is opened for the first time."""
+    """Open a project's stores. `name` is the mill's name, needed on first opening."""
     known = identity(project, name)
     state = project / STATE
     ports = PortOpener(settings)

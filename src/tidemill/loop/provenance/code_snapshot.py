@@ -1,7 +1,7 @@
 """Code snapshot of a training: mill.py and every file of the project that it imports.
 
-Stored as a sealed folder of Python sources, the same code once. Files and services that functions read are not in it:
-a training reads published tables only.
+Stored as a sealed folder of Python sources; equal code is stored once. It does not include files and services that
+functions read: a training reads published tables only.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def keep_code(blobs: Blobs, project: Path) -> str:
 
 
 def keep_changes(blobs: Blobs, project: Path, commit: str) -> str:
-    """Store the diff of the project's code to `commit`, by git, and return its name; empty without a difference or
-    without git.
+    """Store the diff between the project's code and `commit`, by git, and return its name; empty without a difference
+    or without git.
     """
     names = list(project_sources(project))
     try:
@@ -114,7 +114,7 @@ def changed_files(before: dict[str, bytes], after: dict[str, bytes]) -> tuple[st
 
 
 def _imported(tree: ast.Module, name: str) -> Iterator[str]:
-    """Dotted names that a file may import, its own package's relative ones made whole."""
+    """Dotted names that a file may import; relative imports of its package are made absolute."""
     package = name.split("/")[:-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -136,7 +136,7 @@ def _calls_import(node: ast.Call) -> bool:
 
 
 def _files_of(project: Path, module: str) -> Iterator[Path]:
-    """The project's files that importing `module` runs: its own, and `__init__.py` of each package above it."""
+    """The project's files that run on importing `module`: its own, and `__init__.py` of each package above it."""
     parts = [part for part in module.split(".") if part]
     for length in range(1, len(parts) + 1):
         place = project.joinpath(*parts[:length])

@@ -1,7 +1,7 @@
 """Environment lock of a training: interpreter, libraries by version and content, threads, BLAS and processor.
 
-Enough to rebuild the same environment, and to list how another one differs. It contains no path, no user name and no
-secret.
+Enough to rebuild the same environment, and to list how another one differs. It contains no paths, user names or
+secrets.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from tidemill.release import seal_bundle, verify_bundle
 
 KIND = "environment"
 _FILE = "environment.json"
-#: Lock files of the usual tools.
+#: Lock files of common tools.
 LOCKS = ("uv.lock", "requirements.lock", "requirements.txt", "pdm.lock", "poetry.lock", "pylock.toml")
 _MOST_LOCK_BYTES = 4 * 1024 * 1024
-#: Settings of numeric libraries that may move the last bit of a sum.
+#: Settings of numeric libraries that may change the last bit of a sum.
 _THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "POLARS_MAX_THREADS",
     "OPENBLAS_CORETYPE", "MKL_CBWR", "PYTHONHASHSEED",
@@ -47,7 +47,7 @@ class LockFile(Record, frozen=True):
 
 
 class EnvironmentLock(VersionedRecord, frozen=True):
-    """Everything around the code that may change a prediction."""
+    """Everything besides the code that may change a prediction."""
 
     KIND: ClassVar[str] = "environment"
     REQUIRED: ClassVar[tuple[str, ...]] = ("installed",)
@@ -58,9 +58,9 @@ class EnvironmentLock(VersionedRecord, frozen=True):
     platform: str = ""
     installed: dict[str, InstalledLibrary] = msgspec.field(default_factory=dict)
     locks: dict[str, LockFile] = msgspec.field(default_factory=dict)
-    #: Settings of threads as they were set; what is missing was not set.
+    #: Thread settings that were set; missing ones were not set.
     threads: dict[str, str] = msgspec.field(default_factory=dict)
-    #: One sentence for each numeric library that was loaded.
+    #: One sentence per loaded numeric library.
     blas: tuple[str, ...] = ()
     cpu: str = ""
     flags: tuple[str, ...] = ()
@@ -120,7 +120,7 @@ def environment_lock(project: Path) -> EnvironmentLock:
 def package_sources() -> str:
     """sha256 over the path and content of every file of the tidemill package that this process runs.
 
-    Computed once: what a process has loaded does not change with the files.
+    Computed once, because the loaded code does not change when files do.
     """
     root = Path(__file__).resolve().parent.parent
     files = sorted(file for file in root.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
@@ -129,7 +129,7 @@ def package_sources() -> str:
 
 
 def keep_environment(blobs: Blobs, lock: EnvironmentLock) -> str:
-    """Store it as a blob, the same one once, and return its name: 64 hex digits."""
+    """Store it as a blob (equal ones once), and return its name: 64 hex digits."""
     with tempfile.TemporaryDirectory(prefix="tidemill-environment-") as place:
         folder = Path(place) / KIND
         folder.mkdir()
@@ -140,7 +140,7 @@ def keep_environment(blobs: Blobs, lock: EnvironmentLock) -> str:
 
 
 def read_environment(blobs: Blobs, sha256: str) -> EnvironmentLock:
-    """The stored environment of this name; `NoSuchBlob` or `BundleCorrupt` if it is missing or changed."""
+    """The stored environment with this name; raises `NoSuchBlob` or `BundleCorrupt` if it is missing or changed."""
     folder = Path(blobs.folder(f"{KIND}:{sha256}"))
     verify_bundle(folder, sha256)
     return decode_record((folder / _FILE).read_bytes(), EnvironmentLock, f"{KIND}:{sha256[:12]}")
@@ -163,7 +163,7 @@ def _blas() -> tuple[str, ...]:
         from threadpoolctl import threadpool_info  # noqa: PLC0415 - an optional library
     except ImportError:
         return ()
-    import_module("scipy.linalg")  # it loads a BLAS of its own, which learners use
+    import_module("scipy.linalg")  # it loads its own BLAS, which learners use
     libraries = {
         " ".join(
             str(one[key])

@@ -14,14 +14,14 @@ from tidemill.core.record_format import Record
 
 #: Files written by the installer, not part of the distribution.
 _OF_INSTALLERS = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json", "uv_build.json")
-#: RECORD file -> its modification time and hash: a process that trains twice reads it once.
+#: RECORD file -> its modification time and hash, so that a process that trains twice reads it once.
 _read: dict[str, tuple[int, str]] = {}
 
 
 class InstalledLibrary(Record, frozen=True):
     """One installed distribution: its version, and a sha256 over its files (empty: it lists none).
 
-    `needed`: the process had loaded it, or tidemill or a loaded library requires it.
+    `needed`: the process has loaded it, or tidemill or a loaded library requires it.
     """
 
     version: str = ""
@@ -30,7 +30,7 @@ class InstalledLibrary(Record, frozen=True):
 
 
 def installed_libraries() -> dict[str, InstalledLibrary]:
-    """Every installed distribution except tidemill by its normalised name; of duplicates the imported one."""
+    """Every installed distribution except tidemill by normalised name; of duplicates the imported one."""
     found: dict[str, InstalledPackage] = {}
     for one in installed_packages():
         if one.name:
@@ -86,7 +86,7 @@ def _homes() -> Mapping[str, list[str]]:
 
 
 def _required_by(one: InstalledPackage) -> Iterable[str]:
-    """Names of its unconditional requirements; those of its extras are loaded or not needed."""
+    """Names of its unconditional requirements; requirements of its extras are either loaded or not needed."""
     for line in one.requires:
         match = re.match(r"[A-Za-z0-9][\w.-]*", line)
         if match and not re.search(r"extra\s*==", line):
@@ -94,8 +94,8 @@ def _required_by(one: InstalledPackage) -> Iterable[str]:
 
 
 def _files_hash(one: InstalledPackage) -> str:
-    """sha256 over the lines of RECORD that name the distribution's own files: what an installer writes, and scripts,
-    which hold the path of their interpreter, differ from place to place.
+    """sha256 over the lines of RECORD for the distribution's own files: installer files differ between machines, and
+    so do scripts, which contain the path of their interpreter.
     """
     try:
         modified = one.record.stat().st_mtime_ns

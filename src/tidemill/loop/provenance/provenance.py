@@ -24,27 +24,27 @@ _CPU = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Provenance:
-    """The provenance that the ledger records of a run."""
+    """The provenance of a run in the ledger."""
 
-    #: `None` outside of a git checkout; `changed` is whether files differ from the commit.
+    #: `None` outside a git checkout; `changed` is whether files differ from the commit.
     commit: str | None
     changed: bool
     #: sha256 over the name and version of every installed distribution.
     environment: str
-    #: A sentence: how many cores of what.
+    #: A sentence: the number of cores and the processor.
     machine: str
 
 
 def collect_provenance(project: Path) -> Provenance:
     """The provenance of this process, for the code in `project`."""
     commit = _git(project, "rev-parse", "HEAD") or None
-    # If git cannot report differences, the commit must not be relied on.
+    # If git cannot report differences, the commit is not reliable.
     changed = commit is not None and _git(project, "status", "--porcelain") != ""
     return Provenance(commit, changed, environment(), machine())
 
 
 def keep_code_of(stores: Stores, run: RunTracker, around: Provenance) -> None:
-    """Store the project's current code with a run that begins, and its diff to the commit.
+    """Store the project's current code with a starting run, and its diff to the commit.
 
     If it cannot be stored, the training continues and the run has a note.
     """
@@ -60,7 +60,7 @@ def keep_code_of(stores: Stores, run: RunTracker, around: Provenance) -> None:
 
 
 def keep_environment_of(stores: Stores, run: RunTracker) -> None:
-    """Store the environment with a run that ends, when every library that it needed is loaded."""
+    """Store the environment with an ending run, when every library that it needed is loaded."""
     model = run.name.partition("#")[0]
     try:
         kept = keep_environment(stores.blobs, environment_lock(stores.project))
@@ -71,7 +71,7 @@ def keep_environment_of(stores: Stores, run: RunTracker) -> None:
 
 
 def artefact_id(run_artefacts: Mapping[str, str], what: str) -> str:
-    """The name of a run's artifact: 64 hex digits, empty where there is none.
+    """The name of a run's artifact: 64 hex digits, empty if there is none.
 
     >>> artefact_id({"code": "code:for_you@4be1"}, "code")
     '4be1'
@@ -90,7 +90,7 @@ def environment() -> str:
 
 
 def machine() -> str:
-    """How many cores of what this process may use: `on 2 cores of Intel(R) Xeon(R) CPU`."""
+    """The number and type of the cores of this process: `on 2 cores of Intel(R) Xeon(R) CPU`."""
     try:
         named = re.search(r"^model name\s*:\s*(.+)$", _CPU.read_text(errors="replace"), re.MULTILINE)
     except OSError:

@@ -1,1 +1,1 @@
-"""Refresh of champions from incremental counts, without learning."""
+"""Refresh of champions from incremental counts, without training."""

@@ -31,13 +31,13 @@ PLACE = "learning"
 
 @dataclass(frozen=True)
 class CountUpdate:
-    """Counts of everything published, and how they were computed."""
+    """Counts of all published events, and how they were computed."""
 
     counts: Mapping[CountSettings, Counts]
     represents: CountsState
-    #: The events that were read: all of them where the whole table was read.
+    #: The events that were read: all of them if the whole table was read.
     events: Interactions
-    #: Why the whole table was read; empty for an incremental update.
+    #: Reason why the whole table was read; empty for an incremental update.
     whole: str = ""
 
     def users_of(self, recommender: Learned) -> Interactions:
@@ -85,7 +85,7 @@ def store(stores: Stores, model: str) -> CountStore:
 def _changed(
     stores: Stores, now: LearningEvents, kept: CountsState, counts: Mapping[CountSettings, Counts]
 ) -> CountUpdate | str:
-    """The stored counts with the changes since; or a sentence why they cannot be updated."""
+    """The stored counts updated with later changes; or a sentence why they cannot be updated."""
     if (kept.table, kept.columns) != (now.table, now.columns):
         return "the stored counts are of other columns"
     if kept.ahead:
@@ -111,17 +111,17 @@ _NEW = "new-"
 
 
 class CountsState(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of the table that stored counts are of."""
+    """The state of the table that the stored counts represent."""
 
-    #: The table, its columns, its version, and the publication that names it.
+    #: The table, its columns, its version, and its publication.
     table: str = ""
     columns: tuple[str, ...] = ()
     version: int = 0
     publication: int = 0
-    #: Events before this are counted (microseconds); the number of events that are not.
+    #: Events before this time are counted (microseconds); the number of later events.
     as_of: int = 0
     ahead: int = 0
-    #: The library that rounds: counts of another version are recomputed.
+    #: The library that determines rounding: counts of another version are recomputed.
     made_by: str = f"numpy {np.__version__}"
     #: The format number, where the first version reads it.
     format: int = 1
@@ -140,7 +140,7 @@ class _CountsHeader(VersionedRecord, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class CountStore:
-    """The counts of one model, in a folder of its own."""
+    """The counts of one model, in a separate folder."""
 
     place: Path
 
@@ -169,17 +169,17 @@ class CountStore:
     def write(self, represents: CountsState, counts: Mapping[CountSettings, Counts]) -> None:
         """Replace the stored counts atomically, even if the process dies."""
         self.place.mkdir(parents=True, exist_ok=True)
-        made = self.place / f"{_NEW}{represents.publication}"
-        shutil.rmtree(made, ignore_errors=True)  # by a run that was killed
-        made.mkdir()
+        folder = self.place / f"{_NEW}{represents.publication}"
+        shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
+        folder.mkdir()
         for number, one in enumerate(counts.values()):
-            one.write(made / f"counts{number:02}")
+            one.write(folder / f"counts{number:02}")
         about = _CountsHeader(represents=represents, settings=tuple(msgspec.to_builtins(one) for one in counts))
-        (made / _ABOUT).write_bytes(msgspec.json.encode(about))
-        name = seal_bundle(made)
+        (folder / _ABOUT).write_bytes(msgspec.json.encode(about))
+        name = seal_bundle(folder)
         failpoint("counts.staged")
         if not (self.place / name).exists():
-            made.rename(self.place / name)
+            folder.rename(self.place / name)
             sync_folder(self.place)
         failpoint("counts.written")
         for old in self.place.iterdir():

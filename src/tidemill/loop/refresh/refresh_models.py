@@ -1,7 +1,7 @@
 """Refresh of models: a champion's lists are recomputed from the counts of new days and promoted, without retraining.
 
-Settings, vectors, trees and the evaluation are those of the trained release. A refreshed bundle depends on that release
-and the tables alone, not on the refreshes in between.
+Settings, vectors, trees and the evaluation are those of the trained release. A refreshed bundle depends only on that
+release and the tables, not on the refreshes in between.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from tidemill.training.recommender.train import RECALL_TARGET, index_recall, que
 #: The prefix of the temporary folder of a bundle.
 _PLACE = "fresh-"
 _DAY_US = duration("1 day")
-#: Refreshed bundles to keep; older ones can be recomputed from the trained release and the tables.
+#: Number of refreshed bundles to keep; older ones can be recomputed from the trained release and the tables.
 KEPT = 7
 
 
@@ -59,19 +59,19 @@ class RefreshStatus:
 
     #: Whether the next run refreshes it.
     due: bool
-    #: One sentence; if it cannot be refreshed, why, and what to type.
+    #: One sentence; if it cannot be refreshed, the reason and the command to type.
     says: str
     champion: Release | None = None
-    #: The trained release: the champion, or the one that it is a refresh of.
+    #: The trained release: the champion, or the release that it is a refresh of.
     learned: Release | None = None
-    #: The command that a person has to type before it can be refreshed again; empty if none.
+    #: The command to type before it can be refreshed again; empty if none.
     stuck: str = ""
 
 
 def refresh_status(
     stores: Stores, graph: ProjectGraph, model: RecommenderDeclaration, view: LakeSnapshot | None
 ) -> RefreshStatus | None:
-    """Whether `model` is due to be refreshed from `view`, and why or why not; `None` where it declares no refresh."""
+    """Whether `model` is due for a refresh from `view`, and the reason; `None` without a declared refresh."""
     if model.refresh is None:
         return None
     champion = stores.releases.champion(model.name)
@@ -98,14 +98,14 @@ def refresh_status(
 def refresh_champions(
     stores: Stores, graph: ProjectGraph, lease: Lease, progress: Callable[[str, dict[str, Any]], None]
 ) -> tuple[list[str], list[str]]:
-    """Refresh every champion that is due: the promoted releases, and notes about what was not as usual.
+    """Refresh every champion that is due; returns the promoted releases, and notes about exceptions.
 
-    After a kill it is repeated: the same bundle, one ledger line, one release.
+    After a kill it is repeated, with the same bundle, one ledger entry and one release.
     """
     declared = [model for model in graph.mill.recommenders.values() if model.refresh is not None]
     if not declared or not stores.ledger.last("publish"):
         return [], []
-    for left in stores.state.glob(f"{_PLACE}*"):  # by a run that was killed
+    for left in stores.state.glob(f"{_PLACE}*"):  # left by a run that was killed
         shutil.rmtree(left)
     view = stores.lake.view()
     live, sentences = [], []
@@ -128,7 +128,7 @@ def refresh_champions(
 def _promote(stores: Stores, release: Release, before: Release | None) -> str:
     """Promote a refresh in place of the champion `before`; or a sentence, if the champion was changed meanwhile.
 
-    The `live` lease is held only for the promotion, so that nobody waits while a refresh is computed.
+    The `live` lease is held only for the promotion, so that promotions do not wait while a refresh is computed.
     """
     try:
         with wait_for_lease(stores.leases, live_lease(release.model)) as lease:
@@ -146,7 +146,7 @@ def _promote(stores: Stores, release: Release, before: Release | None) -> str:
 def _drop_old(stores: Stores, model: str, lease: Lease) -> None:
     """Remove bundles of refreshes that are older than the last `KEPT`.
 
-    Trained bundles stay, and so do those that were part of a rollback or are live.
+    Trained bundles are kept, and so are those that were part of a rollback or are live.
     """
     releases, history = stores.releases.all(model), stores.releases.history(model)
     turned = [name for change in history if change.why == "rollback" for name in (change.release, change.before)]
@@ -171,7 +171,7 @@ def _learned(stores: Stores, champion: Release) -> Release:
 def _refusal(
     stores: Stores, graph: ProjectGraph, model: RecommenderDeclaration, champion: Release, learned: Release
 ) -> tuple[str, str] | None:
-    """Why a champion cannot be refreshed, and what to type; `None` if it can."""
+    """The reason why a champion cannot be refreshed, and the command to type; `None` if it can."""
     anew = f"tidemill train {model.name}"
     other = first_difference(model.learn, learned.card)
     if other:
@@ -186,7 +186,7 @@ def _refusal(
     last = stores.releases.history(model.name)[-1]
     left = stores.releases.get(last.before) if last.before else champion
     if left.number > champion.number and left.card.refreshed and left.card.refreshed.of == learned.name:
-        # Somebody rolled back from these counts; a refresh would promote them again.
+        # A rollback away from these counts; a refresh would promote them again.
         return f"{left.name} was rolled back to {champion.name}", f"tidemill promote {left.name}"
     return None
 
@@ -266,7 +266,7 @@ def _counted(
     lease: Lease,
     progress: Callable[[str, dict[str, Any]], None],
 ) -> tuple[LedgerEntry, list[str]]:
-    """The ledger line of a bundle with the current counts; the counts are stored for the next refresh."""
+    """The ledger entry of a bundle with the current counts; the counts are stored for the next refresh."""
     old = open_recommender(stores.releases.bundle(learned.bundle))
     counting = count(stores, graph, model, view, counts_to_refresh(old))
     events = LearningEvents.from_snapshot(graph, model, view)
@@ -286,7 +286,7 @@ def _counted(
         n_users=tally.n_users,
         n_items=fresh.n_items,
         as_of=view.as_of,
-        evaluation=None,  # it is in the ledger line of the training, and in each release
+        evaluation=None,  # it is in the ledger entry of the training, and in each release
         refreshed=RefreshOrigin(of=learned.name, as_of=learned.card.as_of, at=to_micros(stores.clock.now())),
     )
     line = stores.ledger.append(
@@ -307,7 +307,7 @@ def _counted(
 
 
 def _written(stores: Stores, fresh: Learned, counting: CountUpdate, folder: Path) -> list[str]:
-    """Write the bundle's folder; a note where an index had too low a recall and was left out."""
+    """Write the bundle's folder; returns a note if an index was left out because of too low recall."""
     if fresh.vectors is None:
         write_recommender(fresh, folder)
         return []

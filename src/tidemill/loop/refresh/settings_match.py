@@ -1,4 +1,4 @@
-"""Settings match: compares the settings of a release with those of mill.py, where an open setting matches any value."""
+"""Settings match: compares the settings of a release with those of mill.py; an open setting matches any value."""
 
 from __future__ import annotations
 

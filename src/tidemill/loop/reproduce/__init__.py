@@ -1,1 +1,1 @@
-"""Reproduction of what was learned, in the same or a fresh environment."""
+"""Reproduction of trainings, in the same or a fresh environment."""

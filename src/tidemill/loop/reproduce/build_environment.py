@@ -1,7 +1,7 @@
 """Build of a virtual environment with the recorded libraries, from the package index, and the files of this tidemill.
 
-Downloads are checked against the hashes of the project's lock file. It is built by `uv` where that is installed, else
-by `venv` and `pip`.
+Downloads are checked against the hashes of the project's lock file. `uv` builds it if installed, else `venv` and
+`pip`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from tidemill.core.settings import masked
 from tidemill.loop.provenance.environment_lock import EnvironmentLock, LockFile
 from tidemill.loop.provenance.installed_libraries import plain_name
 
-#: Seconds that the index may take.
+#: Timeout of the package index in seconds.
 LIMIT_S = 1_200.0
 _LONGEST = 400
-#: The metadata of tidemill that its back-ends are found by. The rest describes how it was installed.
+#: The metadata of tidemill by which its back-ends are found. The rest describes how it was installed.
 _METADATA = ("METADATA", "entry_points.txt", "WHEEL")
 
 
@@ -39,14 +39,16 @@ def make_environment(lock: EnvironmentLock, folder: Path, *, limit_s: float = LI
     wanted.write_text("\n".join(requirements(lock, hashes=uv is not None)) + "\n")
     if uv:
         _execute([uv, "venv", "--quiet", "--no-project", *_python(lock, uv), str(folder)], limit_s)
-        made = folder / "bin" / "python"
-        _execute([uv, "pip", "install", "--quiet", "--no-deps", "--python", str(made), "-r", str(wanted)], limit_s)
+        interpreter = folder / "bin" / "python"
+        _execute(
+            [uv, "pip", "install", "--quiet", "--no-deps", "--python", str(interpreter), "-r", str(wanted)], limit_s
+        )
     else:
         _execute([sys.executable, "-m", "venv", str(folder)], limit_s)
-        made = folder / "bin" / "python"
-        _execute([str(made), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(wanted)], limit_s)
-    _copy_tidemill(_site_packages(made))
-    return made
+        interpreter = folder / "bin" / "python"
+        _execute([str(interpreter), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(wanted)], limit_s)
+    _copy_tidemill(_site_packages(interpreter))
+    return interpreter
 
 
 def requirements(lock: EnvironmentLock, *, hashes: bool = True) -> list[str]:
@@ -60,7 +62,7 @@ def requirements(lock: EnvironmentLock, *, hashes: bool = True) -> list[str]:
 
 
 def hashes_of(locks: Mapping[str, LockFile]) -> dict[tuple[str, str], tuple[str, ...]]:
-    """(name, version) -> `sha256:…` of each of its files, from the lock files; none where they cannot be read.
+    """(name, version) -> `sha256:…` of each of its files, from the lock files; none if they cannot be read.
 
     >>> text = "numpy==2.4.6 --hash=sha256:ab12"
     >>> hashes_of({"requirements.txt": LockFile(sha256="", text=text)})
@@ -97,12 +99,12 @@ def _of_toml(text: str) -> dict[tuple[str, str], tuple[str, ...]]:
 
 
 def _uv() -> str | None:
-    beside = Path(sys.executable).with_name("uv")
-    return str(beside) if beside.is_file() else shutil.which("uv")
+    sibling = Path(sys.executable).with_name("uv")
+    return str(sibling) if sibling.is_file() else shutil.which("uv")
 
 
 def _python(lock: EnvironmentLock, uv: str) -> Sequence[str]:
-    """The recorded interpreter if it is on this machine, else this one: the difference is reported."""
+    """The recorded interpreter if it is on this machine, else this one, whose difference is reported."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
     if lock.python != here:
         done = subprocess.run(
@@ -114,14 +116,14 @@ def _python(lock: EnvironmentLock, uv: str) -> Sequence[str]:
 
 
 def _site_packages(python: Path) -> Path:
-    """The folder of the libraries of an interpreter."""
+    """The folder of an interpreter's libraries."""
     code = "import json, sysconfig; print(json.dumps(sysconfig.get_path('purelib')))"
     done = subprocess.run([str(python), "-I", "-c", code], capture_output=True, text=True, check=True)
     return Path(json.loads(done.stdout))
 
 
 def _copy_tidemill(place: Path) -> None:
-    """Copy the files of this tidemill, as an editable install has no archive."""
+    """Copy the files of this tidemill, because an editable install has no archive."""
     source = Path(tidemill.__file__).parent
     shutil.copytree(source, place / "tidemill", ignore=shutil.ignore_patterns("__pycache__"))
     here = metadata.distribution("tidemill")

@@ -1,4 +1,4 @@
-"""Comparison of two bundles by their predictions: on golden rows of a tabular model, or lists of known users."""
+"""Comparison of two bundles by their predictions: on golden rows of a tabular model, or as lists for known users."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tidemill.models import Interactions, open_recommender
 from tidemill.models.recommender.recommender import Recommender
 from tidemill.models.tabular.tabular_bundle import ABOUT, open_tabular, read_golden
 
-#: The number of users to compare, and the length of their lists.
+#: Number of users to compare, and length of their lists.
 USERS, LENGTH = 300, 20
-#: The number of examples to compare for a bundle without golden rows.
+#: Number of examples to compare for a bundle without golden rows.
 ROWS = 2_000
 
 
@@ -35,7 +35,7 @@ def compare_bundles(
 
 
 def _answers(graph: ProjectGraph, model: str, view: LakeSnapshot, before: Path, after: Path) -> AnswerComparison:
-    """On the golden rows of the bundle; without any, on the examples."""
+    """Compare on the golden rows of the bundle; if there are none, on the examples."""
     inputs, answers = read_golden(before)
     if len(inputs):
         return compare_numbers(answers, open_tabular(after).answer(inputs))
@@ -49,13 +49,13 @@ def _lists(events: Interactions, before: Recommender, after: Recommender) -> Ans
     return replace(found, what=f"lists of {LENGTH} items of users")
 
 
-def _list(made: Recommender, events: Interactions, user: int) -> list[tuple[str, float]]:
+def _list(recommender: Recommender, events: Interactions, user: int) -> list[tuple[str, float]]:
     codes, times = events.history(user)
     known = [
-        (made.codes[events.items[code]], time)
+        (recommender.codes[events.items[code]], time)
         for code, time in zip(codes.tolist(), times.tolist(), strict=True)
-        if events.items[code] in made.codes
+        if events.items[code] in recommender.codes
     ]
-    found = made.nearest([code for code, _ in known], [time for _, time in known], LENGTH)
+    found = recommender.nearest([code for code, _ in known], [time for _, time in known], LENGTH)
     items, scores = found.item.tolist()[:LENGTH], found.score.tolist()[:LENGTH]
-    return [(made.items[code], float(score)) for code, score in zip(items, scores, strict=True)]
+    return [(recommender.items[code], float(score)) for code, score in zip(items, scores, strict=True)]

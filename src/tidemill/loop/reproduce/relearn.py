@@ -1,6 +1,6 @@
-"""Relearning: trains the model of a card again from its recorded settings, stored code and pinned tables.
+"""Relearning (retraining): trains a card's model again from its recorded settings, stored code and pinned tables.
 
-Runs in a process of its own on a read-only view, and writes only to the given folder.
+Runs in a separate process on a read-only view, and writes only to the given folder.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class RecordedSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RelearnOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of training again: the number of rows, a sha256 over them, and the metrics of its test."""
+    """The result of the retraining: the number of rows, a sha256 over them, and the metrics of its test."""
 
     n_rows: int
     rows: str = ""
@@ -53,7 +53,7 @@ class RelearnOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class _Kind:
-    """The functions that train and evaluate models of one kind again."""
+    """The functions that retrain and evaluate models of one kind."""
 
     models: Mapping[str, Any]
     learn: Callable[[ProjectGraph, RecordedSettings, LakeSnapshot, Path, VectorSearch], RelearnOutcome]

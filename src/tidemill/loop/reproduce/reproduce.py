@@ -1,8 +1,8 @@
 """Reproduction: trains a run or release again from its stored inputs and compares the result.
 
 The publication, the code, the chosen settings and the environment are the recorded ones; the training is the same code
-path, in a process that can only read the project. Only one ledger line is added to the project. A search is not
-repeated: the settings that it chose are used.
+path, in a process that can only read the project. It adds only one ledger entry to the project. A search is not
+repeated: its chosen settings are used.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class Target:
     model: str
     card: Card
     made: LearningResult
-    #: The ledger line of its training or refresh.
+    #: The ledger entry of its training or refresh.
     line: LedgerEntry
     known: PublishedVersion
-    #: The run whose code and environment were stored.
+    #: The run with the stored code and environment.
     run: Run
 
 
@@ -72,21 +72,21 @@ def reproduce(stores: Stores, name: str, *, here: bool = False, progress: Progre
     if not blocked:
         with tempfile.TemporaryDirectory(prefix=PLACE) as place:
             result, blocked = _relearn(stores, target, code, None if here else lock, lock, Path(place), progress)
-    made = None
+    repeated = None
     if result is not None and result.relearned is not None:
-        made = LearningResult(result.bundle, result.relearned.n_rows, result.relearned.rows)
-    found = judge(
+        repeated = LearningResult(result.bundle, result.relearned.n_rows, result.relearned.rows)
+    reproduction = judge(
         target.about,
         target.made,
-        made,
+        repeated,
         compared=result.compared if result else None,
         erased=bool(stores.ledger.find("erase", after=target.line.seq)),
         blocked=blocked,
         differences=[*of_environment, *_differences(target, lock, result)],
     )
-    found = msgspec.structs.replace(found, notes=_notes(target.run))
-    _keep(stores, target, found, here=here)
-    return found
+    reproduction = msgspec.structs.replace(reproduction, notes=_notes(target.run))
+    _keep(stores, target, reproduction, here=here)
+    return reproduction
 
 
 def _differences(
@@ -109,7 +109,7 @@ def _notes(run: Run) -> tuple[str, ...]:
 
 
 def target_of(stores: Stores, name: str) -> Target:
-    """The run or release of that name, with its ledger line, publication and run."""
+    """The run or release with that name, with its ledger entry, publication and run."""
     if "#" in name:
         run = stores.runs.read(name)
         bundle = artefact_id(run.artefacts, "bundle")
@@ -139,7 +139,7 @@ def _target(stores: Stores, about: str, model: str, bundle: str) -> Target:
 
 
 def _made_by(stores: Stores, model: str, bundle: str) -> LedgerEntry:
-    """The first ledger line of a bundle, as the same bundle may be trained again."""
+    """The first ledger entry of a bundle; the same bundle may be trained again."""
     for act in ("learn", "refresh"):
         for line in stores.ledger.find(act, about=f"model:{model}"):
             if line.details["bundle"] == bundle:
@@ -151,14 +151,14 @@ def _made_by(stores: Stores, model: str, bundle: str) -> LedgerEntry:
 
 
 def _run_of(stores: Stores, model: str, line: LedgerEntry) -> Run:
-    """The run that trained it; for a refreshed bundle, that of the release that was refreshed."""
+    """The run that trained it; for a refreshed bundle, the run of the original release."""
     while line.act == "refresh":
         line = _made_by(stores, model, stores.releases.get(line.details["of"]).bundle)
     return stores.runs.read(line.details["run"])
 
 
 def data_causes(stores: Stores, target: Target) -> list[DifferenceCause]:
-    """Every missing table version, and every file of one that was changed or is missing."""
+    """Every missing table version, and every changed or missing file of an existing one."""
     view = stores.lake.view(publication=target.known.publication.number)
     causes = []
     for table, version in target.card.data.items():
@@ -211,7 +211,7 @@ def _relearn(
     place: Path,
     progress: Progress,
 ) -> tuple[RelearnResult | None, list[DifferenceCause]]:
-    """The result of the process, or the causes why there is none. `install` is the environment to build, if any."""
+    """The result of the process, or the causes of its failure. `install` is the environment to build, if any."""
     python = Path(sys.executable)
     if install is not None:
         progress("environment", {"libraries": sum(one.needed for one in install.installed.values())})
@@ -275,7 +275,7 @@ def _search_of(bundle: Path | None) -> str:
 
 
 def run_job(python: Path, job: RelearnJob, threads: Mapping[str, str | None], *, apart: bool) -> RelearnResult:
-    """Run the job in a process of this interpreter. `apart`: without the current Python environment."""
+    """Run the job in a separate process of this interpreter. `apart`: without the current Python environment."""
     answer = Path(job.answer)
     environ = {
         **os.environ,
@@ -339,5 +339,5 @@ def _message(error: Exception) -> str:
 
 
 def _shortened(stores: Stores, text: str) -> str:
-    """A sentence without the project's own path."""
+    """A sentence without the project's path."""
     return text.replace(f"{stores.project.resolve()}/", "").replace(f"{stores.project}/", "")

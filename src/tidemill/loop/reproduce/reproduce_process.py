@@ -1,7 +1,7 @@
 """Reproduction process: trains or evaluates again from stored code and read-only files of the lake.
 
 It opens no ledger, no key and no vault, so it cannot change the project. The job is a line of JSON on stdin, the result
-is written to a file; when stdin ends before that, the parent is gone and the process exits.
+is written to a file; if stdin ends before that, the parent has died and the process exits.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class RelearnJob(msgspec.Struct, frozen=True, kw_only=True):
     project: str
     #: The publication from the ledger.
     known: PublishedVersion
-    #: The project's own folder, and its settings `lake` and `engine`; a lake may be relative to that folder.
+    #: The project's folder, and its settings `lake` and `engine`; a lake may be relative to that folder.
     home: str
     lake: str
     engine: str
-    #: The file for the result, and the empty folder for the bundle; without one it is only evaluated.
+    #: The file for the result, and the empty folder for the bundle; without a folder it is only evaluated.
     answer: str
     folder: str = ""
-    #: The name of the recorded bundle, and its folder, empty if it is missing.
+    #: The name of the recorded bundle, and its folder; empty if missing.
     recorded: str = ""
     before: str = ""
 
@@ -96,7 +96,7 @@ def do(job: RelearnJob) -> RelearnResult:
 
 
 def _mill(job: RelearnJob, project: Path) -> Mill:
-    """The mill of the stored code; only the requested tabular model, with the pre-trained models of its old bundle."""
+    """The mill of the stored code, with only the requested tabular model and its old bundle's pre-trained models."""
     mill, model = load_mill(project), job.settled.model
     if model in mill.models:
         mill.models = {model: mill.models[model]}
@@ -113,10 +113,10 @@ def main() -> None:
         result = do(job)
     except TidemillError as error:
         result = RelearnResult(problem=error.message)
-    except Exception as error:  # of other errors only the type: their message may quote data
+    except Exception as error:  # of other errors only the type, because their message may quote data
         result = RelearnResult(problem=f"{type(error).__name__} was raised")
     Path(job.answer).write_bytes(msgspec.json.encode(result))
-    os._exit(0)  # engines' threads have nothing left to do
+    os._exit(0)  # the engines' threads have no more work
 
 
 def _exit_with_parent() -> None:

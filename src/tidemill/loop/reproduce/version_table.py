@@ -1,8 +1,8 @@
 """Version table: metrics of every stored version of a model's code on every version of its training data.
 
-Each cell is a learner with the settings that its run chose, fitted by the code of that run on that publication and
-evaluated there. Every publication has its own split, where 90% of its events have happened, so metrics compare within
-a column; along a row the test set differs. The libraries are the current ones.
+Each cell is a learner with the settings chosen by its run, fitted by the code of that run on that publication and
+evaluated there. Every publication has its own split, after 90% of its events, so metrics are comparable within a
+column; along a row the test set differs. The libraries are the current ones.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CodeVersion(Record, frozen=True):
     code: str
     commit: str | None
     learner: str
-    #: Files and settings that differ from the row before.
+    #: Files and settings that differ from the previous row.
     changed: tuple[str, ...] = ()
 
 
@@ -52,7 +52,7 @@ class DataVersion(Record, frozen=True):
 
     publication: int
     as_of: int
-    #: Table -> version, its rows, and the rows added since the column before.
+    #: Table -> version, its number of rows, and the rows added since the previous column.
     tables: dict[str, int]
     rows: dict[str, int]
     added: dict[str, int] = msgspec.field(default_factory=dict)
@@ -96,7 +96,7 @@ class _Version:
 
 
 def _nothing_kept(stores: Stores, model: str) -> TidemillError:
-    """The error for a model without stored code: it is unknown here, or its trainings stored none."""
+    """The error for a model without stored code: it is unknown, or its trainings stored none."""
     known = sorted({run.model for run in stores.runs.all()})
     if known and model not in known:
         return UnknownName(f"no training of a model {model!r} is on record", tip=nearest(model, known))
@@ -106,7 +106,7 @@ def _nothing_kept(stores: Stores, model: str) -> TidemillError:
 def version_table(stores: Stores, model: str, *, most: int = 5, progress: Progress = no_progress) -> VersionTable:
     """The table of the newest `most` versions of code and of data; earlier cells are read, not recomputed.
 
-    Each new cell is a line of the ledger. Raises `UsageError` for a model without stored code.
+    Each new cell is a ledger entry. Raises `UsageError` for a model without stored code.
     """
     learned = _learned(stores, model)
     if not learned:
@@ -149,20 +149,20 @@ def _cell(stores: Stores, model: str, one: _Version, at: PublishedVersion) -> Ce
     if before:
         metrics = msgspec.json.decode(before[-1].details["metrics"], type=dict[str, Metric])
         return Cell(run=one.run, publication=at.publication.number, metrics=metrics)
-    made = _measured(stores, model, one, at)
-    if made.metrics:
+    cell = _measured(stores, model, one, at)
+    if cell.metrics:
         stores.ledger.append(
             "measure",
             about=about,
             refs_in=[f"{CODE}:{model}@{one.sha256}", *_tables(one, at)],
             fingerprint=mark,
-            details={"metrics": msgspec.json.encode(made.metrics).decode(), "run": one.run},
+            details={"metrics": msgspec.json.encode(cell.metrics).decode(), "run": one.run},
         )
-    return made
+    return cell
 
 
 def _measured(stores: Stores, model: str, one: _Version, at: PublishedVersion) -> Cell:
-    """Evaluate in a process of its own, with the stored code."""
+    """Evaluate in a separate process, with the stored code."""
     with tempfile.TemporaryDirectory(prefix=PLACE) as place:
         project = Path(place) / "project"
         try:
@@ -185,14 +185,14 @@ def _measured(stores: Stores, model: str, one: _Version, at: PublishedVersion) -
 
 
 def _code_versions(stores: Stores, codes: Sequence[_Version]) -> tuple[CodeVersion, ...]:
-    made, before = [], None
+    rows, before = [], None
     for one in codes:
         changed = _changed(stores, before, one) if before else ()
-        made.append(
+        rows.append(
             CodeVersion(run=one.run, code=one.sha256, commit=one.commit, learner=one.card.learner, changed=changed)
         )
         before = one
-    return tuple(made)
+    return tuple(rows)
 
 
 def _changed(stores: Stores, before: _Version, after: _Version) -> tuple[str, ...]:
@@ -200,7 +200,7 @@ def _changed(stores: Stores, before: _Version, after: _Version) -> tuple[str, ..
         files = changed_files(kept_code(stores.blobs, before.sha256), kept_code(stores.blobs, after.sha256))
     except (TidemillError, OSError):
         files = ("files that are no longer stored",)
-    if before.card.learner != after.card.learner:  # their settings are not comparable
+    if before.card.learner != after.card.learner:  # the settings are not comparable
         return (*files, f"learner {before.card.learner} → {after.card.learner}")
     one, two = _flat(before.card.parameters), _flat(after.card.parameters)
     settings = [
@@ -214,19 +214,19 @@ def _changed(stores: Stores, before: _Version, after: _Version) -> tuple[str, ..
 def _data_versions(
     stores: Stores, tables: Mapping[str, int], known: Sequence[PublishedVersion]
 ) -> tuple[DataVersion, ...]:
-    made: list[DataVersion] = []
+    columns: list[DataVersion] = []
     for at in known:
         view = stores.lake.view(publication=at.publication.number)
         rows = {table: view.rows(table) for table in tables if table in view}
-        before = made[-1].rows if made else {}
+        before = columns[-1].rows if columns else {}
         added = {table: count - before[table] for table, count in rows.items() if table in before}
-        made.append(
+        columns.append(
             DataVersion(
                 publication=at.publication.number, as_of=at.as_of, rows=rows, added=added,
                 tables={table: view.versions[table] for table in rows},
             )
         )  # fmt: skip
-    return tuple(made)
+    return tuple(columns)
 
 
 def _tables(one: _Version, at: PublishedVersion) -> list[str]:

@@ -1,1 +1,1 @@
-"""The processes of the server as built from a project."""
+"""The server's processes, built from a project."""

@@ -1,4 +1,4 @@
-"""The blob store of a project for the server's supervisor, which verifies bundles and opens nothing else."""
+"""The blob store of a project for the server's supervisor, which verifies bundles and opens no other store."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from tidemill.loop.project.open_port import PortOpener
 
 
 def open_blobs(project: str, profile: str, overrides: Mapping[str, Any]) -> Blobs:
-    """The store that holds the bundles of `project`."""
+    """The store with the bundles of `project`."""
     return PortOpener(load(Path(project), profile=profile, overrides=overrides)).blobs()

@@ -1,8 +1,8 @@
 """Server processes, built from a project's settings: the API workers and the log writer.
 
-The supervisor starts them by name (`tidemill.loop.serve.server_processes:worker`), each in a process of its own. A
-worker opens neither the ledger nor mill.py: deployments, streams and switches reach it as files, so that it answers
-while those are unavailable.
+The supervisor starts them by name (`tidemill.loop.serve.server_processes:worker`), each in a separate process. A
+worker opens neither the ledger nor mill.py: deployments, streams and kill switches reach it as files, so that it
+can serve while those are unavailable.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from tidemill.serving.recommend.user_history import UserHistories
 
 _log = logging.getLogger(__name__)
 
-#: How long the log writer waits between rounds: at least, and at most under steady traffic, seconds.
+#: Seconds that the log writer waits between rounds: minimum, and maximum under steady traffic.
 _SHORTEST_S, _LONGEST_S = 1.0, 10.0
 
 
 def serve_plan(
     settings: Settings, *, overrides: Mapping[str, Any] | None = None, console: ProcessStart | None = None
 ) -> ServerPlan:
-    """What `tidemill serve` runs for a project; `overrides` are the arguments that `settings` were loaded with."""
+    """The processes of `tidemill serve` for a project; `overrides` are the arguments used to load `settings`."""
     project = settings.project.resolve()
     given: dict[str, Any] = {
         "project": str(project),
@@ -132,7 +132,7 @@ def _stores(settings: Settings) -> WorkerStores:
 
 
 def _vault_file(settings: Settings) -> Path | None:
-    """The file of an embedded vault; `None` for one on a server."""
+    """The file of an embedded vault; `None` for a vault on a server."""
     embedded = split_scheme(settings.vault)[0] in ("", EMBEDDED["vault"])
     return BackendContext(project=settings.project).path(settings.vault) if embedded else None
 
@@ -149,7 +149,7 @@ def _tabular(
 
 
 def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None:
-    """Write logged predictions and outcomes to the lake, and spooled switch lines to the ledger, until SIGTERM.
+    """Write logged predictions and outcomes to the lake, and spooled switch entries to the ledger, until SIGTERM.
 
     While the ledger or the lake is unavailable, records stay in their segments and serving continues.
     """
@@ -172,7 +172,7 @@ def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None
 
 
 def _write_all(settings: Settings, stopping: threading.Event, *, last: bool) -> bool:
-    """Open the stores and write round after round; `True` after a regular stop."""
+    """Open the stores and write in rounds; `True` after a regular stop."""
     ports = PortOpener(settings)
     if not ports.ledger_exists():
         return False

@@ -1,7 +1,7 @@
 """Evaluation of a recommender: a release's settings, or ranked lists in a file, on days after its training data.
 
-A live release was trained on all days, so it cannot be evaluated on them: its settings are trained again on the days
-before the split, and that model is evaluated.
+A live release was trained on all days, so it cannot be evaluated on them: a model is trained with its settings on the
+days before the split, and that model is evaluated.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class EvaluationResult:
     evaluation: Evaluation
     #: The same under leave-one-out, which leaks the future; `None` unless requested.
     leave_one_out: Evaluation | None
-    #: The run that records it, for example `for_you#3`.
+    #: The run that records the evaluation, for example `for_you#3`.
     run: str
 
 
@@ -79,9 +79,9 @@ def evaluate(
     """Evaluate the model or release `name` (`for_you`, `for_you@3`), or the lists in the file `ranked`, against
     popularity.
 
-    For a model without a release, the settings of mill.py are used. `at` (microseconds) is the split, by default where
-    90% of the events have happened; `by` is a fact column that groups the items; `beside` adds leave-one-out. It only
-    adds a run to the ledger.
+    For a model without a release, the settings of mill.py are used. `at` (microseconds) is the split, by default after
+    90% of the events; `by` is a fact column that groups the items; `beside` adds leave-one-out. It only adds a run to
+    the ledger.
     """
     model = model_named(graph, name.partition("@")[0])
     if ranked is not None and beside:
@@ -182,12 +182,12 @@ def _subject(
 
 
 def _release(stores: Stores, model: str, name: str) -> Release | None:
-    """The release that is named, else the champion, else the newest; `None` where there is none."""
+    """The named release, else the champion, else the newest; `None` if there is none."""
     if "@" in name:
         return stores.releases.get(name)
     champion = stores.releases.champion(model)
-    made = stores.releases.all(model)
-    return champion or (made[-1] if made else None)
+    releases = stores.releases.all(model)
+    return champion or (releases[-1] if releases else None)
 
 
 def _groups(

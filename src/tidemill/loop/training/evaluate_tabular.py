@@ -39,8 +39,8 @@ def evaluate_model(
 ) -> TabularEvaluation:
     """Evaluate a tabular release (`churn@3`; for `churn` the champion, else the newest) on unseen rows.
 
-    These are the examples of the newest publication that it was not trained on. Raises `TooLittleData` where too few
-    arrived since. It only adds a run to the ledger.
+    These are the examples of the newest publication that it was not trained on. Raises `TooLittleData` if too few
+    have arrived since. It only adds a run to the ledger.
     """
     model = name.partition("@")[0]
     if model not in graph.askings:

@@ -1,4 +1,4 @@
-"""Import of a model that was trained elsewhere as a candidate release: same bundle, same gates, origin on its card."""
+"""Import of an externally trained model as a candidate release: same bundle, same gates, origin on its card."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ImportResult:
     """The result of an import."""
 
     release: Release
-    #: Whether it is new; the same files imported again return the existing release.
+    #: Whether it is new; importing the same files again returns the existing release.
     anew: bool
     notes: tuple[str, ...] = ()
 
@@ -69,11 +69,11 @@ def import_model(
     golden: Path | None = None,
     trust_pickle: bool = False,
 ) -> ImportResult:
-    """Make a release of `name` from the model at `source`: an ONNX file or folder, LightGBM's text, an MLflow model.
+    """Create a release of `name` from the model at `source`: an ONNX file or folder, LightGBM's text, an MLflow model.
 
     `card` is a JSON file, by default `card.json` in the source's folder; `golden` are rows to predict, stored in
-    the bundle with the predictions. Raises `CardIncomplete`, `OriginMissing`, `ImportRefused` or `NotPublishable`, and
-    then nothing is stored.
+    the bundle with the predictions. Raises `CardIncomplete`, `OriginMissing`, `ImportRefused` or `NotPublishable`;
+    on an error nothing is stored.
     """
     if not name.isidentifier() or len(name) > _LONGEST:
         raise UsageError(f"{name[:40]!r} is not a valid model name", tip="use letters, digits and _, such as churn")
@@ -83,8 +83,8 @@ def import_model(
             f"there is no file or folder {source}",
             tip="name an ONNX file, a folder with model.onnx, LightGBM's text, or an MLflow folder or URI",
         )
-    beside = Path(source) if Path(source).is_dir() else Path(source).parent
-    described = _read_card(card or beside / "card.json")
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    described = _read_card(card or folder / "card.json")
     found = find_source(source)
     sha256 = found.sha256
     if described.sha256 and described.sha256.lower() != sha256:
@@ -136,12 +136,18 @@ def _refuse_recommender(stores: Stores, name: str) -> None:
 
 
 def _kept(
-    stores: Stores, name: str, source: ImportSource, described: ImportCard, made: ImportedModel, mark: str, lease: Lease
+    stores: Stores,
+    name: str,
+    source: ImportSource,
+    described: ImportCard,
+    imported: ImportedModel,
+    mark: str,
+    lease: Lease,
 ) -> LedgerEntry:
-    """Store the bundle; its ledger line with card and signature."""
+    """Store the bundle; its ledger entry with card and signature."""
     with tempfile.TemporaryDirectory(prefix=folder_prefix(name), dir=stores.state) as place:
         folder = Path(place) / "bundle"
-        write_tabular(made.model, folder, made.golden)
+        write_tabular(imported.model, folder, imported.golden)
         bundle = stores.releases.keep(folder)
     line = stores.ledger.append(
         "import",
@@ -150,8 +156,8 @@ def _kept(
         fingerprint=mark,
         details={
             "bundle": bundle,
-            "card": _card(stores, name, source, described, made).json(),
-            "signature": made.signature.json(),
+            "card": _card(stores, name, source, described, imported).json(),
+            "signature": imported.signature.json(),
         },
         lease=lease,
     )
@@ -159,7 +165,7 @@ def _kept(
     return line
 
 
-def _card(stores: Stores, name: str, source: ImportSource, described: ImportCard, made: ImportedModel) -> Card:
+def _card(stores: Stores, name: str, source: ImportSource, described: ImportCard, imported: ImportedModel) -> Card:
     now = to_micros(stores.clock.now())
     origin = {
         "source": described.source,
@@ -172,7 +178,7 @@ def _card(stores: Stores, name: str, source: ImportSource, described: ImportCard
         helps=described.helps,
         could_harm=described.could_harm,
         learner=f"imported {source.kind}",
-        parameters={"file": source.file.name, "rows": made.n_rows},
+        parameters={"file": source.file.name, "rows": imported.n_rows},
         evaluation=None,
         data={},
         n_rows=0,
@@ -180,13 +186,13 @@ def _card(stores: Stores, name: str, source: ImportSource, described: ImportCard
         n_items=0,
         learned_at=now,
         as_of=now,
-        assessment=made.assessment,
+        assessment=imported.assessment,
         origin=origin | ({"card": described.card} if described.card else {}),
     )
 
 
 def _release(stores: Stores, name: str, line: LedgerEntry, lease: Lease) -> Release:
-    """The release of an import's ledger line, which does not depend on local code or libraries."""
+    """The release of an import's ledger entry, which does not depend on local code or libraries."""
     return stores.releases.create(
         name,
         line.details["bundle"],

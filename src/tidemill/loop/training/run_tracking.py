@@ -29,9 +29,9 @@ _FIGURES = "figures"
 def begin_training(
     stores: Stores, model: RecommenderDeclaration, view: LakeSnapshot, code: str, around: Provenance, lease: Lease
 ) -> tuple[RunTracker, tuple[Trial, ...]]:
-    """Begin the run of a training; also the trials of an interrupted run, which are not repeated.
+    """Begin the run of a training; also returns the trials of an interrupted run, which are not repeated.
 
-    `code` is the fingerprint of everything that affects the result: only a run with the same one is resumed.
+    `code` is the fingerprint of everything that affects the result: only runs with the same fingerprint are resumed.
     """
     before = _left_off(stores, model.name, code)
     found = {trial.number: trial for run in before for trial in stores.runs.trials(run.name) if trial.state != "late"}
@@ -85,7 +85,7 @@ def finish_training(stores: Stores, run: RunTracker, result: TrainResult, releas
 
 
 def metrics_of(evaluation: Evaluation) -> dict[str, Metric]:
-    """Its metrics as a run records them: `hit_rate@10[warm]`, `difference hit_rate@10[warm]`, and list statistics."""
+    """Its metrics as recorded in a run: `hit_rate@10[warm]`, `difference hit_rate@10[warm]`, and list statistics."""
     found: dict[str, Metric] = {}
     slices = [part for part in evaluation.slices if part.n_users >= FEWEST_USERS]
     for part in slices:
@@ -99,7 +99,7 @@ def metrics_of(evaluation: Evaluation) -> dict[str, Metric]:
 
 
 def keep_figures(stores: Stores, run: RunTracker, figures: PerUnitMetrics) -> None:
-    """Store the metrics of each evaluated user or row as a sealed blob, and name it in the run."""
+    """Store the metrics of each evaluated user or row as a sealed blob, and name the blob in the run."""
     with tempfile.TemporaryDirectory(prefix="tidemill-figures-") as place:
         folder = Path(place) / _FIGURES
         folder.mkdir()
@@ -125,7 +125,7 @@ def figures_of(stores: Stores, run: Run) -> PerUnitMetrics | str:
 def _left_off(stores: Stores, model: str, code: str) -> list[Run]:
     """The unfinished runs of the same code and data since the last finished one, oldest first.
 
-    All of them, as one that was killed while it copied earlier trials has only some.
+    All of them, because a run that was killed while it copied earlier trials has only some.
     """
     same = [run for run in stores.runs.all(model) if run.code == code]
     left = itertools.takewhile(lambda run: run.state in ("stopped", "failed"), same)

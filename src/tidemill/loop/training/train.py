@@ -22,7 +22,7 @@ def train(
     effort: SearchBudget = DEFAULT_BUDGET,
     progress: Progress = no_progress,
 ) -> TrainingResult:
-    """Train the model `name` on what is published, evaluate it, and create a release; see `learn`, `learn_model`.
+    """Train the model `name` on the published data, evaluate it, and create a release; see `learn`, `learn_model`.
 
     `at` and `rules_only` are for recommenders.
     """

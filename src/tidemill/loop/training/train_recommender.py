@@ -1,6 +1,6 @@
 """Training of a recommender, from published interactions to a release that can be promoted.
 
-The same rows with the same settings are not trained again; new rules on the same bundle are a new release at once.
+The same rows with the same settings are not trained again; new rules on the same bundle are released directly.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def learn(
     effort: SearchBudget = DEFAULT_BUDGET,
     progress: Progress = no_progress,
 ) -> TrainingResult:
-    """Train the model `name` on what is published, evaluate it, and create a release.
+    """Train the model `name` on the published data, evaluate it, and create a release.
 
-    `at` (microseconds) is the split of the evaluation. `rules_only` uses the last bundle, however old. `effort` bounds
+    `at` (microseconds) is the split of the evaluation. `rules_only` uses the last bundle, however old. `effort` limits
     the choice of settings. A training is a run; an interrupted one is resumed. Raises `CardIncomplete` before the
     training if `helps=` or `could_harm=` is missing.
     """
@@ -101,14 +101,14 @@ def folder_prefix(model: str) -> str:
 def remove_left_folders(stores: Stores, model: str) -> None:
     """Remove the folders of killed trainings of `model`, while its lease is held."""
     for left in stores.state.glob(f"{_PLACE}*"):
-        # Without a model's name it is of an older version, which trained one model at a time.
+        # A folder without a model's name is from an older version, which trained one model at a time.
         if "@" not in left.name or left.name.startswith(folder_prefix(model)):
             shutil.rmtree(left)
 
 
 @dataclass(frozen=True)
 class _RecommenderTraining:
-    """The inputs of a training: a model as mill.py declares it, its publication, and the current code."""
+    """The inputs of a training: a model as declared in mill.py, its publication, and the current code."""
 
     stores: Stores
     lease: Lease
@@ -142,7 +142,7 @@ class _RecommenderTraining:
 
 
 def _release(training: _RecommenderTraining, line: LedgerEntry) -> tuple[Release, Card]:
-    """The release of a training's ledger line, with the current rules."""
+    """The release of a training's ledger entry, with the current rules."""
     model = training.model
     card = msgspec.structs.replace(
         decode_record(line.details["card"], Card), helps=model.helps, could_harm=model.could_harm
@@ -164,14 +164,14 @@ def _release(training: _RecommenderTraining, line: LedgerEntry) -> tuple[Release
 
 
 def model_named(graph: ProjectGraph, name: str) -> RecommenderDeclaration:
-    """The model of that name, or an error that names the nearest."""
+    """The model of that name, or an error with the nearest name."""
     if name not in graph.mill.recommenders:
         raise UnknownName(f"no model {name!r}", tip=nearest(name, graph.mill.recommenders))
     return graph.mill.recommenders[name]
 
 
 def _earlier(stores: Stores, name: str, mark: str | None) -> LedgerEntry | None:
-    """The ledger line of an earlier training with this fingerprint; with `None` the last."""
+    """The ledger entry of an earlier training with this fingerprint; with `None` the last."""
     if mark is None:
         found = stores.ledger.last("learn", f"model:{name}")
         if found is None:
@@ -184,7 +184,7 @@ def _earlier(stores: Stores, name: str, mark: str | None) -> LedgerEntry | None:
 
 
 def _learn(training: _RecommenderTraining, run: RunTracker, progress: Progress) -> tuple[LedgerEntry, TrainResult]:
-    """Train now: the ledger line of the bundle, and the result."""
+    """Train now; returns the ledger entry of the bundle, and the result."""
     stores, model, view = training.stores, training.model, training.view
     with tempfile.TemporaryDirectory(prefix=folder_prefix(model.name), dir=stores.state) as place:
         folder = Path(place) / "bundle"
@@ -233,7 +233,7 @@ def learned_bundle(
     effort: SearchBudget = DEFAULT_BUDGET,
     progress: Progress = no_progress,
 ) -> tuple[TrainResult, str]:
-    """Train `model` on `view` into the empty `folder`; the result and a sha256 over the rows.
+    """Train `model` on `view` into the empty `folder`; returns the result and a sha256 over the rows.
 
     It only reads the view and writes the folder: a training and its reproduction share this function.
     """

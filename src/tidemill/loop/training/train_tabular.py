@@ -58,7 +58,7 @@ def learn_model(
     effort: SearchBudget = DEFAULT_BUDGET,
     progress: Progress = no_progress,
 ) -> TrainingResult:
-    """Train the tabular model `name` on what is published, evaluate it, and create a release.
+    """Train the tabular model `name` on the published data, evaluate it, and create a release.
 
     Raises `CardIncomplete` before the training if `helps=` or `could_harm=` is missing.
     """
@@ -170,7 +170,7 @@ def _begin(training: _TabularTraining, dataset: Dataset) -> RunTracker:
 def _learn(
     training: _TabularTraining, run: RunTracker, examples: Examples, dataset: Dataset, progress: Progress
 ) -> tuple[LedgerEntry, TabularResult]:
-    """Train now: the ledger line of the bundle, and the result."""
+    """Train now; returns the ledger entry of the bundle, and the result."""
     stores, model = training.stores, training.model
     progress("learning", {"model": model.name, "rows": len(examples), "dataset": dataset.name})
     with tempfile.TemporaryDirectory(prefix=folder_prefix(model.name), dir=stores.state) as place:

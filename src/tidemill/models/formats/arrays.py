@@ -18,7 +18,7 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def rows_at(array: npt.NDArray[Any], places: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
-    """The rows at these places, in their order; a row of zeros at -1."""
+    """The rows at these indices, in their order; a row of zeros for index -1."""
     rows = np.zeros((len(places), *array.shape[1:]), array.dtype)
     rows[places >= 0] = array[places[places >= 0]]
     return rows
@@ -27,7 +27,7 @@ def rows_at(array: npt.NDArray[Any], places: npt.NDArray[np.integer]) -> npt.NDA
 def open_array(path: Path) -> npt.NDArray[Any]:
     """Open one array memory-mapped and read-only.
 
-    Raises `BundleCorrupt` where it is missing or cut, and `BundleRefused` where it holds objects.
+    Raises `BundleCorrupt` if it is missing or truncated, and `BundleRefused` if it contains objects.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""LightGBM, where it is installed: imported when trees predict or are trained, and never before."""
+"""The LightGBM library, if installed: imported only when trees predict or are trained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tidemill.core.errors import BackendMissing
 
 
 def lightgbm_library(otherwise: str) -> ModuleType:
-    """The module; `BackendMissing` says `otherwise` where it is not installed."""
+    """The module; raises `BackendMissing` with the message `otherwise` if it is not installed."""
     try:
         import lightgbm  # noqa: PLC0415 - an optional library
     except ImportError as problem:

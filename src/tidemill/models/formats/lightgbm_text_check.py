@@ -1,6 +1,6 @@
-"""Check of LightGBM's model text without LightGBM: whatever could make its native code read outside memory is refused.
+"""Check of LightGBM's model text without LightGBM: refuses whatever could make its native code read invalid memory.
 
-LightGBM uses the indices of a text without a bounds check. Here each tree is checked to be a tree over the named
+LightGBM uses the indices of a text without a bounds check. Therefore each tree is checked to be a tree over the named
 features: arrays of the stated lengths, no linear leaves, category sets inside their array, and children that come after
 their parent, each once, so that every path ends in a leaf.
 """
@@ -11,24 +11,24 @@ import re
 from itertools import accumulate, pairwise
 
 START = b"tree\nversion="
-#: Text of more bytes than this is no model for a small machine.
+#: A text of more bytes than this is too large for a small machine.
 MOST_BYTES = 256 * 1024 * 1024
-#: LightGBM follows a tree's levels by calls in calls when it explains an answer.
+#: LightGBM recurses through the levels of a tree to explain a prediction.
 DEEPEST = 512
-#: LightGBM's own limit on the leaves of a tree.
+#: LightGBM's limit on the leaves of a tree.
 MOST_LEAVES = 131_072
 _CATEGORY = 1
-#: Lists that LightGBM reads where they are there; one of another length ends the process.
+#: Lists that LightGBM reads if present; a wrong length ends the process.
 _BESIDE_LEAVES = ("leaf_weight", "leaf_count")
 _BESIDE_SPLITS = ("split_gain", "internal_value", "internal_weight", "internal_count")
 _NUMBER = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|-?inf|-?nan", re.ASCII)
-#: An empty one is read beyond its end.
+#: LightGBM reads beyond the end of an empty one.
 _OBJECTIVE = re.compile(r"[a-z][a-z0-9_]*( [a-z_]+(:[-+.0-9a-zA-Z]+)?)*", re.ASCII)
 _Tree = dict[str, str]
 
 
 def lightgbm_refusal_reason(raw: bytes) -> str | None:
-    """Why a text is refused as a LightGBM model; `None` where it is accepted.
+    """The reason why a text is refused as a LightGBM model; `None` if it is accepted.
 
     >>> lightgbm_refusal_reason(b"import os")
     'it does not start like a LightGBM model'
@@ -64,9 +64,9 @@ def lightgbm_refusal_reason(raw: bytes) -> str | None:
     return None if "\nend of trees\n" in text else "it is truncated"
 
 
-def _sizes_trouble(said: str, trees: list[str]) -> str | None:
-    """LightGBM jumps to where the sizes say that the next tree starts, so each has to start there."""
-    sizes = [int(size) for size in said.split()]
+def _sizes_trouble(stated: str, trees: list[str]) -> str | None:
+    """LightGBM uses the sizes as offsets of the trees, so each tree must start at its offset."""
+    sizes = [int(size) for size in stated.split()]
     found = [len(f"\n\nTree={tree}".encode()) for tree in trees[:-1]]
     if len(sizes) != len(trees) or list(accumulate(sizes[:-1])) != list(accumulate(found)):
         return "its tree sizes are wrong"
@@ -74,7 +74,7 @@ def _sizes_trouble(said: str, trees: list[str]) -> str | None:
 
 
 def _lines(block: str) -> _Tree:
-    """`key=value` lines; a line without a value is a flag. A duplicate key is refused."""
+    """Parse `key=value` lines; a line without a value is a flag. Duplicate keys are refused."""
     found: _Tree = {}
     for line in block.split("\n"):
         key, _, value = line.partition("=")
@@ -107,8 +107,8 @@ def _tree_trouble(tree: _Tree, features: int) -> str | None:
         return "it uses an unknown feature"
     if any(not 0 <= kind < 16 for kind in kinds):
         return "it has an unsupported type of split"
-    asked = [threshold for kind, threshold in zip(kinds, thresholds, strict=True) if kind & _CATEGORY]
-    return _categories_trouble(tree, categories, asked) or _walk_trouble(left, right)
+    category_sets = [threshold for kind, threshold in zip(kinds, thresholds, strict=True) if kind & _CATEGORY]
+    return _categories_trouble(tree, categories, category_sets) or _walk_trouble(left, right)
 
 
 def _ints(tree: _Tree, key: str) -> list[int]:
@@ -120,16 +120,16 @@ def _floats(tree: _Tree, key: str) -> list[float]:
 
 
 def _words(tree: _Tree, key: str) -> list[str]:
-    """The numbers of a line, as C reads them: Python also takes 1_000, other scripts' digits and other blanks."""
+    """The numbers of a line as C reads them; Python also accepts 1_000, other scripts' digits and other blanks."""
     words = tree[key].split(" ") if tree[key] else []
     if any(not _NUMBER.fullmatch(word) for word in words):
         raise ValueError(f"`{key[:40]}` contains a value that is not a number")
     return words
 
 
-def _categories_trouble(tree: _Tree, categories: int, asked: list[float]) -> str | None:
-    """Sets of categories are bits in one array: set i lies in the words from boundary i to boundary i + 1."""
-    if any(one not in range(categories) for one in asked):
+def _categories_trouble(tree: _Tree, categories: int, category_sets: list[float]) -> str | None:
+    """Sets of categories are bits in one array: set i is stored in the words from boundary i to boundary i + 1."""
+    if any(one not in range(categories) for one in category_sets):
         return "it splits by categories that are missing"
     if categories == 0:
         return None
@@ -143,7 +143,7 @@ def _categories_trouble(tree: _Tree, categories: int, asked: list[float]) -> str
 
 
 def _walk_trouble(left: list[int], right: list[int]) -> str | None:
-    """Every node but the root, and every leaf, hangs under one earlier node, and none too deep."""
+    """Checks that every node but the root, and every leaf, has exactly one earlier parent, and none is too deep."""
     inner, seen = len(left), 0
     depth = [1] * inner
     leaves = [False] * (inner + 1)

@@ -1,7 +1,7 @@
-"""Check of ONNX graphs without ONNX: whatever could make a runtime read other files or load other code is refused.
+"""Check of ONNX graphs without ONNX: refuses whatever could make a runtime read other files or load other code.
 
-A graph is a protobuf message (https://onnx.ai/onnx/repo-docs/IR.html). Here its fields are walked, sub-graphs and local
-functions included: operators come from known domains, and weights lie inside the file.
+A graph is a protobuf message (https://onnx.ai/onnx/repo-docs/IR.html). The check walks its fields, including sub-graphs
+and local functions: operators must come from known domains, and weights must be inside the file.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-#: A graph of more bytes than this is not for a server's memory.
+#: A graph of more bytes than this is too large for a server.
 MOST_BYTES = 512 * 1024 * 1024
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 _DEEPEST = 32
 _EXTERNAL = 1
-#: The numbers of an attribute, one field each: passed over at once, because trees have millions of them.
+#: The numbers of an attribute, one field each; skipped at once, because trees have millions of them.
 _NUMBERS = re.compile(rb"(?:\x3d.{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f])+", re.DOTALL)
 
 
 def onnx_refusal_reason(raw: bytes) -> str | None:
-    """Why bytes are refused as an ONNX graph; `None` where they are accepted.
+    """The reason why bytes are refused as an ONNX graph; `None` if they are accepted.
 
     >>> onnx_refusal_reason(b"import os")
     'it is not an ONNX graph'
@@ -46,7 +46,7 @@ def _model(model: _Fields) -> Iterator[str]:
             yield from _domain(_text(body, 1), local)
         elif number == 7:
             yield from _graph(body, local, 0)
-        elif number == 25:  # a function of the graph's own
+        elif number == 25:  # a local function of the graph
             for inner, node in _sub(body):
                 if inner == 7:
                     yield from _node(node, local, 0)
@@ -103,7 +103,7 @@ def _domain(name: str, local: set[str]) -> Iterator[str]:
 
 
 def _text(body: memoryview | int, wanted: int) -> str:
-    """The text in field `wanted` of a message; the last one counts, as protobuf says."""
+    """The text in field `wanted` of a message; the last occurrence counts, as in protobuf."""
     found = [part for number, part in _sub(body) if number == wanted]
     return bytes(found[-1]).decode() if found and isinstance(found[-1], memoryview) else ""
 

@@ -2,8 +2,8 @@
 
     SENTIMENT = tm.pretrained("models/sentiment")
 
-The folder holds `model.onnx` and `card.json` with `source`, `licence`, `revision`, `sha256` (of the graph) and `card`
-(a text: training data and intended use). A graph whose hash differs from the card is refused.
+The folder contains `model.onnx` and `card.json` with `source`, `licence`, `revision`, `sha256` (of the graph) and
+`card` (a text: training data and intended use). A graph whose hash differs from the card is refused.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class ModelOrigin(Record, frozen=True):
     revision: str = ""
     #: sha256 of the model's file, 64 hex digits.
     sha256: str = ""
-    #: What it was trained on, how good it is, what it must not be used for.
+    #: Training data, quality, and uses to avoid.
     card: str = ""
 
     def facts(self) -> dict[str, str]:
-        """`source`, `licence`, `revision` and `sha256`: what a release's card keeps."""
+        """`source`, `licence`, `revision` and `sha256`: the fields that a release's card stores."""
         return {"source": self.source, "licence": self.licence, "revision": self.revision, "sha256": self.sha256}
 
 
 def read_origin(file: Path) -> ModelOrigin:
-    """The origin in a `card.json`. Raises `OriginMissing` where a field is missing."""
+    """The origin in a `card.json`. Raises `OriginMissing` if a field is missing."""
     try:
         origin = msgspec.json.decode(file.read_bytes(), type=ModelOrigin)
     except (OSError, msgspec.DecodeError) as problem:
@@ -62,7 +62,7 @@ def read_origin(file: Path) -> ModelOrigin:
 
 
 def check_origin(origin: ModelOrigin, raw: bytes, where: str) -> None:
-    """Pass if `origin` is complete and pins the hash of `raw`. Raises `OriginMissing` with all missing fields."""
+    """Check that `origin` is complete and pins the hash of `raw`. Raises `OriginMissing` with all missing fields."""
     silent = [name for name in ModelOrigin.__struct_fields__ if not getattr(origin, name).strip()]
     found = hashlib.sha256(raw).hexdigest()
     if silent:
@@ -78,8 +78,8 @@ def check_origin(origin: ModelOrigin, raw: bytes, where: str) -> None:
 def pretrained(folder: str | Path) -> PretrainedGraph:
     """The model in `folder`: for `learn=` (nothing is fitted), or as a function of arrays for on-demand features.
 
-    A relative folder is looked for in the project's folder, and outside of one in the working folder. Nothing is read
-    before it is used.
+    A relative folder is resolved against the project's folder, or against the working folder outside a project. Files
+    are read on first use.
 
     >>> pretrained("models/sentiment").folder.as_posix()
     'models/sentiment'
@@ -88,18 +88,18 @@ def pretrained(folder: str | Path) -> PretrainedGraph:
 
 
 class PretrainedGraph:
-    """A graph with its origin; may be shared between threads and pickled, since it is its folder's name alone."""
+    """A graph with its origin; can be shared between threads and pickled, because it only stores the folder's name."""
 
-    #: It can be used in place of an estimator, though it has no `fit`.
+    #: Accepted in place of an estimator, although it has no `fit`.
     learned_elsewhere = True
 
     def __init__(self, folder: Path, root: Path = Path()) -> None:
-        #: As it was written.
+        #: As written by the user.
         self.folder = Path(folder)
         self.root = root
 
     def __repr__(self) -> str:
-        """The folder and the hash that its card pins: another graph is another value, in any folder."""
+        """The folder and the hash that its card pins: a different graph has a different representation."""
         try:
             pinned = f", sha256={read_origin(self.place / CARD).sha256!r}"
         except OriginMissing:
@@ -115,11 +115,11 @@ class PretrainedGraph:
         return self.root / self.folder
 
     def within(self, root: Path) -> PretrainedGraph:
-        """The same, with a relative folder looked for in `root`."""
+        """The same graph, with a relative folder resolved against `root`."""
         return PretrainedGraph(self.folder, root)
 
     def write(self, folder: Path) -> None:
-        """Leave the graph and its card in a new `folder`; raises like `raw`."""
+        """Write the graph and its card into a new `folder`; raises like `raw`."""
         raw = self.raw
         folder.mkdir(parents=True)
         (folder / GRAPH).write_bytes(raw)
@@ -127,14 +127,14 @@ class PretrainedGraph:
 
     @cached_property
     def origin(self) -> ModelOrigin:
-        """Where it comes from, complete and checked against the graph."""
+        """The origin, complete and checked against the graph."""
         origin = read_origin(self.place / CARD)
         check_origin(origin, self._unchecked(), str(self.place / CARD))
         return origin
 
     @property
     def raw(self) -> bytes:
-        """The graph's bytes, which are those that the card pins. Raises `OriginMissing` or `BundleRefused`."""
+        """The graph's bytes, checked against the card. Raises `OriginMissing` or `BundleRefused`."""
         raw = self._unchecked()
         if why := onnx_refusal_reason(raw):
             raise BundleRefused(f"{self.place / GRAPH} is refused: {why}")
@@ -164,7 +164,7 @@ class PretrainedGraph:
         raw = self.raw
         try:
             return onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
-        except Exception as problem:  # ONNX Runtime's errors share no class
+        except Exception as problem:  # ONNX Runtime's errors have no common class
             raise BundleRefused(f"ONNX Runtime cannot open {self.place / GRAPH}: {str(problem)[:300]}") from problem
 
     @property
@@ -175,29 +175,29 @@ class PretrainedGraph:
     def __call__(self, *arrays: Any, output: str | None = None, **named: Any) -> NDArray[Any]:
         """The graph's first output, or the one called `output`, for arrays in its order or by name; on one thread.
 
-        Each array is turned into the type that the graph reads; a missing text becomes an empty one. No rows give no
-        rows, of the shape and type that one would have. Raises `TypeError` for too many or unknown arrays.
+        Each array is converted to the type that the graph reads; a missing text becomes an empty one. An empty input
+        gives an empty output with the usual shape and type. Raises `TypeError` for too many or unknown arrays.
         """
-        asked = {one.name: one.type for one in self._session.get_inputs()}
-        given = dict(zip(asked, arrays, strict=False)) | named
-        if len(arrays) > len(asked) or set(given) != set(asked):
-            raise TypeError(f"{self!r} expects the inputs {', '.join(asked)}, but got {', '.join(given) or 'none'}")
-        fed = {name: _tensor(array, asked[name]) for name, array in given.items()}
+        inputs = {one.name: one.type for one in self._session.get_inputs()}
+        given = dict(zip(inputs, arrays, strict=False)) | named
+        if len(arrays) > len(inputs) or set(given) != set(inputs):
+            raise TypeError(f"{self!r} expects the inputs {', '.join(inputs)}, but got {', '.join(given) or 'none'}")
+        fed = {name: _tensor(array, inputs[name]) for name, array in given.items()}
         nothing = bool(fed) and all(array.ndim and not len(array) for array in fed.values())
-        if nothing:  # many graphs cannot run on no rows
+        if nothing:  # many graphs cannot run on an empty input
             fed = {name: _one_of(array) for name, array in fed.items()}
         found: NDArray[Any] = self._session.run([output or self._session.get_outputs()[0].name], fed)[0]
         return found[:0] if nothing else found
 
 
 def _tensor(array: Any, kind: str) -> NDArray[Any]:
-    made: NDArray[Any] = np.asarray(array, _NUMPY.get(kind, np.float32))
-    if made.dtype == object:
-        flat = ["" if value is None else value for value in made.ravel().tolist()]
-        made = np.array(flat, object).reshape(made.shape)
-    return made
+    tensor: NDArray[Any] = np.asarray(array, _NUMPY.get(kind, np.float32))
+    if tensor.dtype == object:
+        flat = ["" if value is None else value for value in tensor.ravel().tolist()]
+        tensor = np.array(flat, object).reshape(tensor.shape)
+    return tensor
 
 
 def _one_of(array: NDArray[Any]) -> NDArray[Any]:
-    """One row of zeros or empty texts in place of none."""
+    """One row of zeros or empty texts for an empty array."""
     return np.full((1, *array.shape[1:]), "" if array.dtype == object else 0, array.dtype)

@@ -1,8 +1,8 @@
 """Source modules: functions of a project that are shipped with a release (custom rules, on-demand features).
 
-The server never imports the project file. So a function's source is cut out together with what it reaches at the
-top of its file (functions, constants, imports), and only imports in `ALLOWED_IMPORTS` are accepted. A pre-trained
-model that it uses is not source code: its name is returned with the module, and bound when the module is loaded.
+The server never imports the project file. Instead a function's source is extracted together with everything it uses
+from the top level of its file (functions, constants, imports); only imports in `ALLOWED_IMPORTS` are accepted. A
+pre-trained model is not source code: its name is returned with the module, and bound when the module is loaded.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ ALLOWED_IMPORTS = frozenset(
 
 
 class SourceModule(NamedTuple):
-    """A function's module."""
+    """The source module of a function."""
 
-    #: Below the folder that it was shipped to.
+    #: Relative to the folder that it was shipped to.
     path: str
     source: str
-    #: Name in the source -> the pre-trained model that has to be bound to it.
+    #: Name in the source -> the pre-trained model to bind to it.
     pretrained: dict[str, PretrainedGraph]
 
 
 def shipped_function(function: Callable[..., Any], folder: str, what: str) -> SourceModule:
-    """A function as a module below `folder`; `what` it is, for messages.
+    """A function as a module below `folder`; `what` describes it in messages.
 
-    `RuleRefused` says why a function cannot be shipped.
+    Raises `RuleRefused` if a function cannot be shipped, with the reason.
     """
     if not isinstance(function, types.FunctionType) or function.__name__ == "<lambda>":
         raise RuleRefused(
@@ -69,9 +69,9 @@ def load_shipped(
     hashes: Mapping[str, str] | None = None,
     pretrained: Mapping[str, PretrainedGraph] | None = None,
 ) -> Callable[..., Any]:
-    """The function `name` of the shipped module at `path`, which has to lie in `folder`.
+    """The function `name` of the shipped module at `path`, which must be inside `folder`.
 
-    `hashes` (path -> sha256, as a release pins them) are compared first; a difference, a missing module or a source
+    `hashes` (path -> sha256, as pinned by a release) are compared first; a difference, a missing module or a source
     that may not be shipped raises `RuleRefused`. `pretrained` are bound to their names before it runs.
     """
     bound = dict(pretrained or {})
@@ -89,7 +89,7 @@ def load_shipped(
 
 
 class _BareModule(ast.NodeTransformer):
-    """Removes annotations: they are for the type checker, and use names that are not shipped."""
+    """Removes annotations: they are only for the type checker, and use names that are not shipped."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
@@ -106,7 +106,7 @@ class _BareModule(ast.NodeTransformer):
 
 
 def _cut(file: ast.Module, name: str, what: str, known: Collection[str]) -> tuple[str, set[str]]:
-    """The statements at the top of a file that `name` reaches, in order, and which of the `known` names it does."""
+    """The top-level statements of a file that `name` uses, in order, and the `known` names that it uses."""
     makers: dict[str, ast.stmt] = {}
     for statement in file.body:
         for made in _makes(statement):
@@ -117,16 +117,16 @@ def _cut(file: ast.Module, name: str, what: str, known: Collection[str]) -> tupl
     met: set[str] = set()
     todo = [name]
     while todo:
-        asked = todo.pop()
-        if asked in known:
-            met.add(asked)
+        needed = todo.pop()
+        if needed in known:
+            met.add(needed)
             continue
-        reached = makers.get(asked)
+        reached = makers.get(needed)
         if reached is None or id(reached) in wanted:
             continue
         wanted.add(id(reached))
         if isinstance(reached, ast.FunctionDef):
-            reached.decorator_list = []  # they name what is not shipped, such as the mill
+            reached.decorator_list = []  # decorators use names that are not shipped, such as the mill
         todo.extend(node.id for node in ast.walk(reached) if isinstance(node, ast.Name))
     kept = [ast.unparse(statement) for statement in file.body if id(statement) in wanted]
     return "from __future__ import annotations\n\n" + "\n\n\n".join(kept) + "\n", met
@@ -145,7 +145,7 @@ def _makes(statement: ast.stmt) -> list[str]:
 
 
 def check_source(path: str, source: str, given: Collection[str] = ()) -> None:
-    """Refuse a module that imports beyond `ALLOWED_IMPORTS` or uses a name that it neither defines nor is `given`."""
+    """Refuse a module that imports beyond `ALLOWED_IMPORTS` or uses a name that is neither defined nor `given`."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -15,7 +15,7 @@ from tidemill.models.recommender.event_facts import EventFacts
 from tidemill.models.recommender.interactions import I64, Interactions
 from tidemill.models.recommender.item_lists import ItemLists
 
-#: Events of each item in the last so many days before the as-of, int64 (n_items).
+#: Number of events of each item in the last days before the as-of, int64 (n_items).
 RecentEvents = Callable[[int | None], I64]
 
 
@@ -23,11 +23,11 @@ class CountSettings(Protocol):
     """Settings of the counts: a frozen msgspec struct. Parts with equal settings share the same counts."""
 
     def none(self) -> Counts:
-        """Counts of no event."""
+        """Empty counts."""
         ...
 
     def open(self, folder: Path) -> Counts:
-        """Counts with these settings that were written into `folder`; `BundleCorrupt` where they have others."""
+        """Counts with these settings, written into `folder`; raises `BundleCorrupt` if theirs differ."""
         ...
 
 
@@ -36,11 +36,11 @@ class Counts(Protocol):
 
     @property
     def tally(self) -> ItemTally:
-        """The items, and how many events each has."""
+        """The items, and the number of events of each."""
         ...
 
     def changed(self, before: Interactions, after: Interactions) -> Self:
-        """The counts after some users' events changed from `before` to `after`."""
+        """The counts after the events of some users changed from `before` to `after`."""
         ...
 
     def write(self, folder: Path) -> None:
@@ -50,12 +50,12 @@ class Counts(Protocol):
 
 @dataclass(frozen=True)
 class CountedLists:
-    """Computes a part's lists, from events or from stored counts."""
+    """Computes a part's lists from events or from stored counts."""
 
     settings: CountSettings
-    #: Lists of these items at an as-of (microseconds), from counts with these settings.
+    #: Computes lists of these items at an as-of (microseconds), from counts with these settings.
     lists: Callable[[Any, Sequence[str], int, RecentEvents], ItemLists]
-    #: The number of recent days whose events the lists use as well; 0 for none.
+    #: The number of recent days whose events the lists also use; 0 for none.
     days: int = 0
 
     def __call__(self, events: Interactions, as_of: int) -> ItemLists:

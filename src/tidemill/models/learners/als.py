@@ -1,6 +1,6 @@
 """ALS: factors of implicit feedback by alternating least squares (Hu, Koren & Volinsky 2008), with `implicit`.
 
-User factors are not stored: they are solved for from the history at serving time, see `Factors`.
+User factors are not stored: they are computed from the history at serving time, see `Factors`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def als_factors(
         raise BackendMissing("als needs implicit", tip="pip install 'tidemill[learn]'") from problem
     users = user_item_matrix(events)
     users.data *= np.float32(1 + confidence)
-    with threadpool_limits(1, "blas"):  # more threads add up in another order, and the factors differ
+    with threadpool_limits(1, "blas"):  # more threads change the order of summation, and the factors differ
         model = AlternatingLeastSquares(
             factors=factors, regularization=regularization, iterations=iterations, num_threads=1, random_state=seed
         )

@@ -1,4 +1,4 @@
-"""Auto: AutoML over all recommender learners; the search itself is in `training.recommender`."""
+"""Automatic learner choice (AutoML) over all recommender learners; the search is in `training.recommender`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tidemill.models.learners.settings import Positive
 
 
 class Auto(LearnerSpec, frozen=True, kw_only=True, tag="auto"):
-    """All learners, cheapest first, within a deadline; a costlier one is chosen only if it is significantly better."""
+    """All learners, cheapest first, within a time limit; a costlier one is chosen only if significantly better."""
 
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
     CAPABILITIES: ClassVar[Capabilities] = Capabilities(in_blend=False)
@@ -27,13 +27,13 @@ class Auto(LearnerSpec, frozen=True, kw_only=True, tag="auto"):
     only: tuple[str, ...] = ()
 
     def parts(self) -> frozenset[str]:
-        """All possible parts, because the slate is checked again when the best learner is known."""
+        """All possible parts; the slate is checked again when the best learner is known."""
         found = frozenset({"popularity"})
         return found.union(*(kind.from_settings({}).parts() for kind in learners_to_try(self.only).values()))
 
 
 def learners_to_try(only: tuple[str, ...]) -> dict[str, type[LearnerSpec]]:
-    """The learners with these names, or all, cheapest first; learners without a place in the order come last.
+    """The learners with these names, or all, cheapest first; learners without a defined order come last.
 
     Raises `SettingRefused` for an unknown name.
     """
@@ -44,9 +44,9 @@ def learners_to_try(only: tuple[str, ...]) -> dict[str, type[LearnerSpec]]:
 
 
 def learner_packages(spec: LearnerSpec) -> list[str]:
-    """Name and version of each package, besides tidemill, whose learner may be used by `spec`, sorted.
+    """Name and version of each package, other than tidemill, whose learner `spec` may use, sorted.
 
-    Raises `SettingRefused` where another class is registered under its name.
+    Raises `SettingRefused` if another class is registered under its name.
     """
     names = [spec.name, *(member.name for member in spec.blend_members().values())]
     if isinstance(spec, Auto):
@@ -57,5 +57,5 @@ def learner_packages(spec: LearnerSpec) -> list[str]:
 
 
 def auto(*, minutes: float = 2.0, only: tuple[str, ...] | list[str] = ()) -> Auto:
-    """Automatic choice of the learner: all are tried, cheapest first; the simplest is kept on a tie."""
+    """Automatic choice of the learner: all are tried, cheapest first; on a tie the simplest is kept."""
     return Auto(minutes=minutes, only=tuple(only))

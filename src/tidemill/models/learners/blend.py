@@ -1,9 +1,9 @@
 """Blend: a trained ranker over the parts of several learners, live counts and the shape of the history.
 
-Training windows lie back to back at the end of the events; each has a tenth of the events before its end. For each
-window the parts are trained on the events before it, and each event of the window is a query: which of the candidates
-that the parts retrieve for the user's history up to then was taken? Trees trained on all windows rank the candidates of
-parts that are trained up to the as-of. Several windows matter more than the shape of the trees: one window alone
+Training windows are consecutive at the end of the events; each has a tenth of the events before its end. For each
+window the parts are trained on the events before it. Each event of the window is a query: which of the candidates that
+the parts retrieve for the user's history so far was taken? Trees trained on all windows rank the candidates of parts
+that are trained up to the as-of. Several windows matter more than the shape of the trees: with one window the ranker
 overfits to its days.
 """
 
@@ -31,30 +31,30 @@ from tidemill.models.recommender.ranker_features import feature_names, query_fea
 from tidemill.models.recommender.ranking import CandidateRanker
 from tidemill.models.recommender.recommender import Recommender
 
-#: Windows that the trees are trained on, and the share of the events before its end that each takes.
+#: Number of windows that the trees are trained on, and each one's share of the events before its end.
 WINDOWS, SHARE = 3, 0.1
-#: The largest number of queries of a window, evenly over its events.
+#: Maximum number of queries of a window, evenly spaced over its events.
 QUESTIONS = 10_000
-#: The most popular items of the last days are candidates too: slates may retrieve them in addition to the parts.
+#: The most popular items of the last days are candidates too, because slates may also retrieve them.
 POPULAR, POPULAR_DAYS = 50, 90
-#: The smallest number of queries with a retrieved target.
+#: Minimum number of queries with a retrieved target.
 ENOUGH = 50
 
 
 class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
-    """A small ranker over the scores of several learners, the item's age and counts, and the user's history."""
+    """A ranker over the scores of several learners, the item's age and counts, and the user's history."""
 
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
     CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=70, in_blend=False, has_ranking=True, extra="learn")
 
-    #: The learners whose parts retrieve candidates and are scored together: name of the part -> learner.
+    #: The learners whose parts retrieve and score candidates: name of the part -> learner.
     members: dict[str, LearnerSpec] = msgspec.field(default_factory=dict)
-    #: Number of candidates of each part.
+    #: Number of candidates per part.
     draws: Count = 80
     trees: Count | Space = 50
     leaves: Annotated[int, Meta(ge=2)] | Space = 7
     rate: Positive | Space = 0.1
-    #: The smallest number of rows in a leaf; fewer fit the noise of one window.
+    #: Minimum number of rows in a leaf; fewer fit the noise of one window.
     min_leaf: Count | Space = 400
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
         return frozenset({"popularity", *self.members})
 
     def told(self) -> dict[str, Any]:
-        """The settings with one line for each member.
+        """The settings, with one line per member.
 
         >>> Blend(members={"near": ItemKnn(shrinkage=3.0)}).told()["members"]
         {'near': 'item_knn(shrinkage=3.0)'}
@@ -114,8 +114,8 @@ class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
 def blend(**settings: Any) -> Blend:
     """A trained blend: a ranker over the parts of several learners. Needs the extra `learn`.
 
-    `members` names them: `blend(members={"session": cooccurrence(…), "knn": item_knn(…)})`; without it, what goes
-    with the last items, with those of the last day and with a long history, neighbours of neighbours, item-kNN and
+    `members` names them: `blend(members={"session": cooccurrence(…), "knn": item_knn(…)})`. The default members are
+    co-occurrence with the last items, with the last day and with a long history, two-hop neighbours, item-kNN and
     spectral vectors.
     """
     return Blend.from_settings(settings)
@@ -151,7 +151,7 @@ def _line(spec: LearnerSpec) -> str:
 
 @dataclass(frozen=True)
 class _RankingQueries:
-    """Queries of one window: features (n, n_features), whether each row was taken, and the rows of each query."""
+    """Queries of one window: features (n, n_features), whether each row was taken, and the row range of each query."""
 
     features: F32
     taken: I64
@@ -166,9 +166,9 @@ def learn_ranking(
     earlier: LearnEarlier,
     progress: Progress,
 ) -> CandidateRanker:
-    """Trees over the parts of a settled blend, from events before `as_of` (microseconds).
+    """Trees over the parts of a blend with complete settings, from events before `as_of` (microseconds).
 
-    Raises `TooLittleData` where parts that were cut earlier find hardly anything that was taken afterwards, and
+    Raises `TooLittleData` if the parts of earlier windows retrieve hardly any item that was taken later, and
     `BackendMissing` without LightGBM.
     """
     asked: list[_RankingQueries] = []
@@ -200,14 +200,14 @@ def learn_ranking(
 
 
 def first_seen(events: Interactions) -> I64:
-    """int64 (n_items), microseconds: when each item had its first event."""
+    """int64 (n_items), microseconds: the time of each item's first event."""
     first = np.full(events.n_items, np.iinfo(np.int64).max)
     np.minimum.at(first, events.item, events.time)
     return first
 
 
 def _windows(events: Interactions) -> Iterator[tuple[int, int]]:
-    """`(start, end)` of each window, latest first; fewer where the events cover few days."""
+    """`(start, end)` of each window, latest first; fewer if the events cover few days."""
     end = int(events.time.max()) + 1
     for _ in range(WINDOWS):
         before = events.time[events.time < end]
@@ -228,9 +228,9 @@ def _ask(
     of_items = CandidateRanker.features_of(first_seen(before), facts.counts, start)
     code = np.searchsorted(before.items, events.items)  # both are sorted
     known = np.asarray(before.items, object)[np.minimum(code, before.n_items - 1)] == np.asarray(events.items, object)
-    code = np.where(known, code, -1)[events.item]  # (n_events), -1: not known then
+    code = np.where(known, code, -1)[events.item]  # (n_events), -1: unknown at that time
     places = np.flatnonzero((events.time >= start) & (events.time < end) & (code >= 0))
-    # In order of time and not of users, whose codes follow pseudonyms: another project asks the same questions.
+    # Ordered by time, not by users, whose codes follow pseudonyms: so every project asks the same queries.
     places = places[np.lexsort((events.item[places], events.time[places]))]
     places = places[np.linspace(0, len(places) - 1, min(QUESTIONS, len(places))).astype(int)]
     popular = np.argsort(-facts.counts(POPULAR_DAYS), kind="stable")[:POPULAR].astype(np.int32)

@@ -1,6 +1,6 @@
-"""Cooccurrence: item-to-item lists from co-occurrence counts, decayed by the time between two events and by their age.
+"""Cooccurrence: item-to-item lists from co-occurrence counts, decayed by the time between two events and by age.
 
-Pairs of events are additive counts, see `pair_counts`; with two hops, lists name the neighbours of neighbours.
+Pairs of events are additive counts, see `pair_counts`; with two hops, lists contain the neighbours of neighbours.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ class Cooccurrence(ListLearner, frozen=True, kw_only=True, tag="cooccurrence"):
     }
     CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=20)
 
-    #: How much frequent items are damped, on both sides.
+    #: Damping of frequent items, on both sides.
     damping: Share | Space | None = None
     #: Half-life of a pair of events.
     half_life: TimeLength | Space | None = None
-    #: How fast the weight of a pair falls with the time between its events (time constant).
+    #: Time constant by which the weight of a pair falls with the time between its events.
     gap: TimeLength | Space | None = None
-    #: Weight of "b was taken before a" against "b was taken after a".
+    #: Weight of "b was taken before a" relative to "b was taken after a".
     backward: Share | Space | None = None
-    #: Pairs of one user are counted up to this many events apart.
+    #: Maximum distance, in events of one user, of a counted pair.
     max_lag: Count | Space = 60
     #: A pair counts lag^-lag_power.
     lag_power: NotNegative | Space = 0.5
     #: Added to counts before damping.
     smooth: NotNegative | Space = 5.0
-    #: Entries are raised to this power: below 1, many weak pairs count more compared with a strong one.
+    #: Exponent of the entries: below 1, weak pairs count more relative to strong ones.
     power: Positive | Space = 1.0
-    #: How much frequent items are damped as recommendations; left out: as in the history.
+    #: Damping of frequent items as recommendations; default: as in the history.
     damping_to: Share | Space | None = None
-    #: 2: neighbours of neighbours, which finds pairs that no user took together yet.
+    #: 2: neighbours of neighbours, which finds pairs that no user has taken together yet.
     hops: Annotated[int, Meta(ge=1, le=2)] | Space = 1
-    #: Boost of items whose popularity grows, and the number of recent days that are compared.
+    #: Boost for items of growing popularity, and the number of recent days to compare.
     trend: NotNegative | Space = 0.0
     trend_days: Count | Space = 90
 
@@ -79,7 +79,7 @@ class Cooccurrence(ListLearner, frozen=True, kw_only=True, tag="cooccurrence"):
 def cooccurrence(**settings: Any) -> Cooccurrence:
     """Time-decayed co-occurrence with decayed popularity, the default: `cooccurrence(half_life="365 days")`.
 
-    Settings are the fields of `Cooccurrence`; what is left out is chosen on validation days.
+    Settings are the fields of `Cooccurrence`; missing ones are chosen on validation days.
     """
     return Cooccurrence.from_settings(settings)
 
@@ -87,9 +87,9 @@ def cooccurrence(**settings: Any) -> Cooccurrence:
 def pair_lists(
     settings: PairSettings, neighbours: int, *, trend_days: int = 0, hops: int = 1, **shape: Any
 ) -> CountedLists:
-    """Lists of items that go together in time, or with `hops` 2 of their neighbours.
+    """Lists of items that are taken close in time, or with `hops` 2 of their neighbours.
 
-    `shape` is what `PairCounts.matrix` takes.
+    `shape` are the keyword arguments of `PairCounts.matrix`.
     """
 
     def lists(counts: PairCounts, items: Sequence[str], as_of: int, recent: RecentEvents) -> ItemLists:

@@ -1,9 +1,9 @@
 """EASE: item-to-item weights by ridge regression, in closed form, for small catalogues (Steck 2019).
 
 B minimises ‖X - XB‖² + l2 · ‖B‖² with an empty diagonal. With P = (XᵀX + l2 · I)⁻¹ it is B_ij = -P_ij / P_jj. A score
-is the history times B, so a user is folded in by adding up rows. In the Gram matrix XᵀX a pair of one user's items
+is the history times B, so folding in a user means adding rows. In the Gram matrix XᵀX, a pair of one user's items
 counts 1 or, with a `gap`, (exp(-Δt / gap) + 0.1) / 1.1 by the time between them: a kernel (positive semi-definite), so
-that the sum is still a Gram matrix.
+the sum is still a Gram matrix.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tidemill.models.recommender.event_facts import DAY_US
 from tidemill.models.recommender.interactions import F64, Interactions
 from tidemill.models.recommender.item_lists import ItemLists
 
-#: The largest number of items: the inverse for 20,000 takes 3.2 GB and minutes; twice the items take eight times as
+#: Maximum number of items: the inverse for 20,000 takes 3.2 GB and minutes; twice the items take eight times as
 #: long.
 MOST_ITEMS = 20_000
-#: Weight of a pair however far its events lie apart, where pairs count by time.
+#: Minimum weight of a pair, however long the time between its events, if pairs are weighted by time.
 FLOOR = 0.1
-#: Rows cut to lists, or mirrored, at a time.
+#: Number of rows processed at a time.
 _ROWS = 1_000
 
 
@@ -43,7 +43,7 @@ class Ease(LearnerSpec, frozen=True, kw_only=True, tag="ease"):
     #: L2 regularisation of the weights.
     l2: Positive | Space | None = None
     neighbours: Count | Space = 300
-    #: Pairs of a user's items count less the longer the time between them (time constant); left out, all alike.
+    #: Time constant of the weight of a pair of a user's items; without it all pairs count alike.
     gap: TimeLength | Space | None = None
 
     def fit(self, events: Interactions, as_of: int) -> ItemLists:
@@ -67,10 +67,10 @@ def ease_lists(
     neighbours: int,
     gap_days: float | None = None,
 ) -> ItemLists:
-    """The `neighbours` largest weights of each item by magnitude: row i holds the evidence of item i.
+    """The `neighbours` largest weights of each item by magnitude: row i has the weights of item i in a history.
 
-    Weights below zero are kept because dense data need them: on MovieLens-100k the 300 largest keep 99% of the whole
-    matrix's NDCG@20, the 300 largest above zero 96%. Raises what `ease_weights` raises.
+    Negative weights are kept because dense data need them: on MovieLens-100k the 300 largest by magnitude keep 99% of
+    the full matrix's NDCG@20, the 300 largest positive ones 96%. Raises what `ease_weights` raises.
     """
     weights = ease_weights(events, l2=l2, gap_days=gap_days)
     kept = min(neighbours, len(weights))
@@ -91,10 +91,10 @@ def ease_weights(
     l2: float,
     gap_days: float | None = None,
 ) -> F64:
-    """B, float64 (n_items, n_items), its diagonal zero; the score of item j for a 0/1 row x is (x @ B)[j].
+    """B, float64 (n_items, n_items), with zero diagonal; the score of item j for a 0/1 row x is (x @ B)[j].
 
     Without `gap_days` all pairs count 1. Raises `CatalogueTooLarge` above `MOST_ITEMS` items, and `SettingRefused` for
-    an `l2` that is not above zero: the matrix need not have an inverse then.
+    a non-positive `l2`, for which the matrix may not be invertible.
     """
     if events.n_items > MOST_ITEMS:
         raise CatalogueTooLarge(
@@ -114,7 +114,7 @@ def _gram(events: Interactions) -> scipy.sparse.csr_matrix[Any]:
 
 
 def _timed_gram(events: Interactions, gap_days: float) -> scipy.sparse.csr_matrix[Any]:
-    """The Gram matrix of pairs that count by time; of a user's events of one item, the last is taken."""
+    """The Gram matrix with time-weighted pairs; of a user's events of one item, the last one counts."""
     user, item, time = _last_events(events)
     n, longest = events.n_items, int(np.bincount(user).max(initial=0))
     upper: scipy.sparse.csr_matrix[Any] = scipy.sparse.csr_matrix((n, n))
@@ -129,7 +129,7 @@ def _timed_gram(events: Interactions, gap_days: float) -> scipy.sparse.csr_matri
 
 
 def _last_events(events: Interactions) -> tuple[Any, Any, Any]:
-    """User, item and time of each user's last event of each item, by user and time; overlong users left out."""
+    """User, item and time of each user's last event of each item, by user and time; without overlong users."""
     pair = events.user.astype(np.int64) * events.n_items + events.item
     _, from_end = np.unique(pair[::-1], return_index=True)
     last = np.sort(len(pair) - 1 - from_end)
@@ -150,12 +150,12 @@ def _solved(gram: scipy.sparse.csr_matrix[Any], l2: float) -> F64:
         _, failed = scipy.linalg.lapack.dpotri(inverse, lower=1, overwrite_c=1)
     if failed:
         raise LearnError("the items' Gram matrix has no inverse", tip="use a larger `l2`")
-    for start in range(0, n, _ROWS):  # only the lower triangle was worked out
+    for start in range(0, n, _ROWS):  # only the lower triangle was computed
         end = min(start + _ROWS, n)
         own = inverse[start:end, start:end]
         own[:] = np.tril(own) + np.tril(own, -1).T
         inverse[start:end, end:] = inverse[end:, start:end].T
-    weights = inverse.T  # by rows in memory, and symmetric
+    weights = inverse.T  # row-major, and symmetric
     weights /= -np.diagonal(weights).copy()
     weights[diagonal, diagonal] = 0.0
     return weights

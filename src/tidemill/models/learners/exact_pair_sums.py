@@ -1,7 +1,7 @@
-"""Exact sums over pairs of items, as integers: subtracting what was added restores the earlier sum bit for bit.
+"""Exact sums over pairs of items, as integers: subtracting an addend restores the earlier sum bit for bit.
 
 Sums of floats depend on their order and do not return to zero; after a thousand days of additions and subtractions the
-remainder would be noise. Integers have the same sum in any order.
+remainder would be noise. Integer sums are independent of order.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tidemill.core.errors import BundleCorrupt, LearnError
 from tidemill.models.formats.arrays import open_array, write_array
 from tidemill.models.recommender.interactions import I32, I64
 
-#: What a sum may grow to. Two of them, or a sum and a change, still fit into 64 bits.
+#: Maximum of a sum. Two of them, or a sum and a change, still fit into 64 bits.
 LARGEST = 2**61
-#: Changes are laid aside until they are this part of what they change: adding to a large matrix costs its size.
+#: Changes are buffered until they reach this share of the base, because adding to a large matrix costs its size.
 ASIDE = 1 / 8
 
 
 @dataclass(frozen=True, eq=False)
 class PairSums:
-    """Whole numbers for pairs of `n` items, most of them 0: `base`, and `aside`, what has been added to it since.
+    """Integers for pairs of `n` items, most of them 0: `base`, and `aside`, which buffers later changes.
 
     Both are int64 (n, n), sorted, each entry once.
     """
@@ -42,11 +42,11 @@ class PairSums:
 
     @property
     def n_items(self) -> int:
-        """How many items there are."""
+        """Number of items."""
         return int(self.base.shape[0])
 
     def plus(self, change: scipy.sparse.csr_matrix[Any]) -> PairSums:
-        """With `change` added, int64 (m, m) for m >= n items; the first n are those that were there."""
+        """The sums plus `change`, int64 (m, m) for m >= n items; the first n are the existing ones."""
         n = change.shape[0]
         aside = _sum(grown(self.aside, n), change)
         if aside.nnz > ASIDE * self.base.nnz:
@@ -56,8 +56,8 @@ class PairSums:
     def total(self, least: int = 1) -> scipy.sparse.csr_matrix[Any]:
         """The sums, int64 (n, n).
 
-        `least` is what one supporting event adds at least; a sum below it is what rounding on another machine left of
-        events that are gone, and is not in it.
+        `least` is the minimum that one supporting event adds; a smaller sum is a rounding remainder, from another
+        machine, of events that were removed, and is left out.
         """
         total = _sum(self.base, self.aside) if self.aside.nnz else self.base
         alive = total.data >= least
@@ -72,12 +72,12 @@ class PairSums:
 
     @classmethod
     def open(cls, folder: Path, n: int) -> PairSums:
-        """Open what `write` wrote for `n` items, memory-mapped; `BundleCorrupt` where arrays are missing."""
+        """Open what `write` wrote for `n` items, memory-mapped; raises `BundleCorrupt` if arrays are missing."""
         return cls(_opened(folder / "base", n), _opened(folder / "aside", n))
 
 
 def summed(rows: I32, columns: I32, numbers: I64, n: int) -> scipy.sparse.csr_matrix[Any]:
-    """Whole numbers at places that may occur more than once, added up: int64 (n, n)."""
+    """Integers at positions that may repeat, summed: int64 (n, n)."""
     total: scipy.sparse.csr_matrix[Any] = scipy.sparse.csr_matrix(
         (numbers, (rows, columns)), shape=(n, n), dtype=np.int64
     )
@@ -88,7 +88,7 @@ def summed(rows: I32, columns: I32, numbers: I64, n: int) -> scipy.sparse.csr_ma
 
 
 def added(parts: Iterable[scipy.sparse.csr_matrix[Any]], n: int) -> scipy.sparse.csr_matrix[Any]:
-    """The sum of several, int64 (n, n)."""
+    """The sum of several matrices, int64 (n, n)."""
     total = _empty(n)
     for part in parts:
         total = _sum(total, part)
@@ -96,7 +96,7 @@ def added(parts: Iterable[scipy.sparse.csr_matrix[Any]], n: int) -> scipy.sparse
 
 
 def where(matrix: scipy.sparse.csr_matrix[Any], kept: npt.NDArray[np.bool_]) -> scipy.sparse.csr_matrix[Any]:
-    """A sorted matrix with the `kept` of its entries."""
+    """A sorted matrix with only the `kept` entries."""
     starts = np.concatenate(([0], np.cumsum(kept)))[matrix.indptr].astype(np.int64)
     return _csr(matrix.data[kept], matrix.indices[kept], starts)
 
@@ -106,15 +106,15 @@ def _empty(n: int) -> scipy.sparse.csr_matrix[Any]:
 
 
 def _csr(data: npt.NDArray[Any], columns: npt.NDArray[Any], starts: npt.NDArray[Any]) -> scipy.sparse.csr_matrix[Any]:
-    made: scipy.sparse.csr_matrix[Any] = scipy.sparse.csr_matrix(
+    matrix: scipy.sparse.csr_matrix[Any] = scipy.sparse.csr_matrix(
         (data, columns, starts), shape=(len(starts) - 1, len(starts) - 1)
     )
-    made.has_canonical_format = True
-    return made
+    matrix.has_canonical_format = True
+    return matrix
 
 
 def grown(matrix: scipy.sparse.csr_matrix[Any], n: int) -> scipy.sparse.csr_matrix[Any]:
-    """The same with further items at its end, sharing the arrays."""
+    """The same matrix with further items at its end, sharing the arrays."""
     more = n - matrix.shape[0]
     if not more:
         return matrix

@@ -1,8 +1,8 @@
 """Incremental refresh: a recommender updated without training; lists are rebuilt from counts, the rest is kept.
 
 Settings, shares, vectors and the trees of a ranking are kept. A new item has lists like any other, and zero vectors
-until the next training. Where every part is made of counts, the result equals training at the same as-of with the same
-settings.
+until the next training. If every part is computed from counts, the result equals training at the same as-of with the
+same settings.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tidemill.models.recommender.recommender import Recommender
 
 
 def required_counts(spec: LearnerSpec) -> list[CountSettings]:
-    """The counts that a refresh of a learner's model needs, each once; none where no part is made of counts."""
+    """The counts that a refresh of a learner's model needs, each once; none if no part is computed from counts."""
     makers = [recipe.make for recipe in spec.part_recipes().values()]
     return list(dict.fromkeys(make.settings for make in makers if isinstance(make, CountedLists)))
 
@@ -37,7 +37,7 @@ def counts_to_refresh(recommender: Recommender) -> list[CountSettings]:
 
 
 def days_to_refresh(recommender: Recommender) -> int | None:
-    """The number of recent days of events that a refresh needs besides the counts; `None`: all events."""
+    """The number of recent days of events that a refresh needs in addition to the counts; `None`: all events."""
     if recommender.ranking is not None:
         return None
     looked_at = [recipe.make.days for recipe in _recipes(recommender).values() if isinstance(recipe.make, CountedLists)]
@@ -50,11 +50,11 @@ def refresh_from_counts(
     recent: EventFacts,
     first_seen: I64 | None = None,
 ) -> Recommender:
-    """The recommender as it would be at `recent.as_of`, made of `counts` of all events before that.
+    """The recommender at `recent.as_of`, computed from `counts` of all earlier events.
 
-    `counts` has what `counts_to_refresh(old)` asks for, and `recent` is about the items of these counts, sorted, with
-    the events of `days_to_refresh(old)`; a ranking also asks when each item was `first_seen`, int64 (n_items),
-    microseconds. Raises `LearnError` where nothing of it is counted, and `TooLittleData` without events.
+    `counts` contains the result of `counts_to_refresh(old)`, and `recent` has the items of these counts, sorted, with
+    the events of `days_to_refresh(old)`; a ranking also needs `first_seen`, the time of each item's first event, int64
+    (n_items), microseconds. Raises `LearnError` if no part is counted, and `TooLittleData` without events.
     """
     wanted = counts_to_refresh(old)
     if not wanted:
@@ -81,14 +81,14 @@ def refresh_from_counts(
 def _parts(
     old: Recommender, counts: Mapping[CountSettings, Counts], recent: EventFacts, places: I32
 ) -> dict[str, ModelPart]:
-    made: dict[Hashable, ItemLists] = {}
+    lists: dict[Hashable, ItemLists] = {}
     parts = {}
     for name, recipe in _recipes(old).items():
         part, make = old.parts[name], recipe.make
         if isinstance(make, CountedLists):
-            if recipe.key not in made:
-                made[recipe.key] = make.lists(counts[make.settings], recent.items, recent.as_of, recent.counts)
-            parts[name] = replace(part, lists=made[recipe.key])
+            if recipe.key not in lists:
+                lists[recipe.key] = make.lists(counts[make.settings], recent.items, recent.as_of, recent.counts)
+            parts[name] = replace(part, lists=lists[recipe.key])
         elif part.vectors is not None:
             vectors = part.vectors.taking(places)
             parts[name] = replace(part, vectors=vectors, index=ExactIndex(vectors.items))

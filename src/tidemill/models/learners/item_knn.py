@@ -1,4 +1,4 @@
-"""Item-kNN: cosine between items over the users who took both, shrunk where few did (Sarwar et al. 2001).
+"""Item-kNN: cosine between items over their common users, shrunk if these are few (Sarwar et al. 2001).
 
 The number of common users of two items is an additive count, the product of the binary user-item matrix with itself, so
 it can be refreshed.
@@ -28,7 +28,7 @@ from tidemill.models.recommender.item_lists import ItemLists
 
 
 class ItemKnn(ListLearner, frozen=True, kw_only=True, tag="item_knn"):
-    """Cosine between items over their users, shrunk where few users support it; each event counts alike."""
+    """Cosine between items over their users, shrunk if few users support it; all events count alike."""
 
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = ListLearner.GRID | {"shrinkage": (10.0, 1.0, 50.0)}
     CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=10)
@@ -46,7 +46,7 @@ def item_knn(**settings: Any) -> ItemKnn:
 
 
 def cosine_lists(shrinkage: float, neighbours: int) -> CountedLists:
-    """Lists of items that the same users took."""
+    """Lists of items with common users."""
 
     def lists(counts: CommonCounts, items: Sequence[str], as_of: int, recent: RecentEvents) -> ItemLists:
         return ItemLists.from_matrix(counts.cosine(items, shrinkage=shrinkage), neighbours)
@@ -63,7 +63,7 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True, tag="common"):
     """Settings of common-user counts: none."""
 
     def none(self) -> CommonCounts:
-        """Counts of no event."""
+        """Empty counts."""
         return CommonCounts(ItemTally.none(), PairSums.none(0))
 
     def open(self, folder: Path) -> CommonCounts:
@@ -73,7 +73,7 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True, tag="common"):
 
 @dataclass(frozen=True, eq=False)
 class CommonCounts:
-    """For each pair of items, how many users took both; on the diagonal, how many took the item. No user is stored.
+    """For each pair of items, the number of users who took both; on the diagonal, of each item. No user is stored.
 
     Users with more than `LONGEST` items are left out. The counts are the same whether they are computed at once or
     user by user.
@@ -88,9 +88,9 @@ class CommonCounts:
         return CommonSettings().none().changed(Interactions.none(), events)
 
     def changed(self, before: Interactions, after: Interactions) -> CommonCounts:
-        """The counts after some users' events changed from `before` to `after`.
+        """The counts after the events of some users changed from `before` to `after`.
 
-        Both hold every event of these users, and of nobody else. A user without events is in neither.
+        Both contain all events of these users and no others. A user without events is absent from both.
         """
         tally = self.tally.changed(before, after)
         more, less = (_shared(events, tally.places(events.items), tally.n_items) for events in (after, before))
@@ -100,7 +100,7 @@ class CommonCounts:
         return CommonCounts(tally, self.pairs.plus(change))
 
     def matrix(self, items: Sequence[str]) -> scipy.sparse.csr_matrix[Any]:
-        """int64 (n_items, n_items) for `items`: how many users took both; with the diagonal."""
+        """int64 (n_items, n_items) for `items`: the number of users who took both, including the diagonal."""
         return self.tally.aligned(self.pairs.total(), items)
 
     def cosine(self, items: Sequence[str], *, shrinkage: float) -> scipy.sparse.csr_matrix[Any]:
@@ -119,13 +119,13 @@ class CommonCounts:
 
     @classmethod
     def open(cls, folder: Path) -> CommonCounts:
-        """Open what `write` wrote, memory-mapped; `BundleCorrupt` where it is missing or damaged."""
+        """Open what `write` wrote, memory-mapped; raises `BundleCorrupt` if it is missing or damaged."""
         tally = ItemTally.open(folder)
         return cls(tally, PairSums.open(folder / "common", tally.n_items))
 
 
 def _with(matrix: scipy.sparse.csr_matrix[Any], data: F32) -> scipy.sparse.csr_matrix[Any]:
-    """A matrix with other entries at the same places."""
+    """A matrix with the same positions and other entries."""
     made: scipy.sparse.csr_matrix[Any] = scipy.sparse.csr_matrix(
         (data, matrix.indices, matrix.indptr), shape=matrix.shape
     )

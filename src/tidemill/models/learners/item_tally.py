@@ -1,6 +1,6 @@
-"""Item tally: the items that have events, and the number of events of each.
+"""The item tally: the items that have events, and the number of events of each.
 
-An item keeps its position, in the order of arrival, so that counts are not moved when new items arrive.
+An item keeps its position, in order of arrival, so that counts do not move when new items arrive.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tidemill.models.recommender.item_ids import read_ids, write_ids
 
 @dataclass(frozen=True, eq=False)
 class ItemTally:
-    """`items` in the order of arrival; `events` int64 (n_items), 0 for an item without events."""
+    """`items` in order of arrival; `events` int64 (n_items), 0 for an item without events."""
 
     items: list[str]
     events: I64
@@ -35,17 +35,17 @@ class ItemTally:
 
     @property
     def n_items(self) -> int:
-        """How many items have a place."""
+        """Number of items with a position."""
         return len(self.items)
 
     @property
     def n_events(self) -> int:
-        """How many events there are."""
+        """Total number of events."""
         return int(self.events.sum())
 
     @cached_property
     def place(self) -> dict[str, int]:
-        """Item id -> its place."""
+        """Item id -> position."""
         return {item: place for place, item in enumerate(self.items)}
 
     @cached_property
@@ -54,7 +54,7 @@ class ItemTally:
         return sorted(item for item, n in zip(self.items, self.events.tolist(), strict=True) if n > 0)
 
     def changed(self, before: Interactions, after: Interactions) -> ItemTally:
-        """With the events of some users as they are `after`, and not as they were `before`; new items at the end."""
+        """The tally with the events of some users changed from `before` to `after`; new items at the end."""
         items = [*self.items, *(item for item in after.items if item not in self.place)]
         events = np.zeros(len(items), np.int64)
         events[: len(self.events)] = self.events
@@ -69,11 +69,11 @@ class ItemTally:
         return tally
 
     def places(self, items: Sequence[str]) -> I32:
-        """int32: the place of each item; -1 for one that has none."""
+        """int32: the position of each item; -1 if it has none."""
         return np.array([self.place.get(item, -1) for item in items], np.int32)
 
     def into(self, items: Sequence[str]) -> I32 | None:
-        """int32 (n_items): where each place lies in `items`, -1: nowhere; `None` where both orders are the same."""
+        """int32 (n_items): the index of each position in `items`, -1: absent; `None` if both orders are the same."""
         if list(items) == self.items:
             return None
         into = np.full(self.n_items, -1, np.int32)
@@ -82,7 +82,7 @@ class ItemTally:
         return into
 
     def aligned(self, matrix: scipy.sparse.csr_matrix[Any], items: Sequence[str]) -> scipy.sparse.csr_matrix[Any]:
-        """A matrix over the places of this tally (n_items, n_items) as one over `items`, which may be fewer or more."""
+        """A matrix over the positions of this tally (n_items, n_items) as one over other `items`, fewer or more."""
         into = self.into(items)
         if into is None:
             return matrix
@@ -103,7 +103,7 @@ class ItemTally:
 
     @classmethod
     def open(cls, folder: Path) -> ItemTally:
-        """Open what `write` wrote; `BundleCorrupt` where it is damaged."""
+        """Open what `write` wrote; raises `BundleCorrupt` if it is damaged."""
         items, events = read_ids(folder / "items.arrow"), open_array(folder / "events.npy")
         users = open_array(folder / "users.npy")
         if len(items) != len(events) or users.shape != (1,):

@@ -1,4 +1,4 @@
-"""LambdaMART: boosted trees that train the order within each query towards NDCG (Burges 2010), by LightGBM."""
+"""LambdaMART: boosted trees trained for the NDCG of the order within each query (Burges 2010), by LightGBM."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tidemill.models.formats.lightgbm_library import lightgbm_library
 from tidemill.models.recommender.interactions import F32
 from tidemill.models.recommender.ranker import NEEDED, Ranker
 
-#: Places of a query's list that training tries to order; pairs below are left alone.
+#: Number of top positions of a query's list that training optimises.
 ORDERED = 30
-#: Values that a feature is cut into at most: coarse enough for noisy counts, and a third off the time.
+#: Maximum number of bins of a feature: coarse enough for noisy counts, and saves a third of the time.
 BINS = 63
-#: Trees between two figures of how learning goes.
+#: Number of trees between two progress reports.
 EVERY = 5
 
 
@@ -33,11 +33,11 @@ def fit_ranker(
     seed: int = 0,
     told: Callable[[int, float], None] | None = None,
 ) -> Ranker:
-    """A ranker from `features` float32 (n, n_features), `labels` (n), 1 for what was taken, 0 for the rest.
+    """A ranker from `features` float32 (n, n_features) and `labels` (n): 1 for taken items, 0 for the rest.
 
-    `groups` are the sizes of the queries, whose rows stand together. `told` hears the number of trees so far and the
-    NDCG@10 that they have on these same rows, every `EVERY` trees. The same input gives the same trees. Raises
-    `TooLittleData` where no query has both kinds of rows, and `BackendMissing` without LightGBM.
+    `groups` are the sizes of the queries, whose rows are contiguous. `told` is called every `EVERY` trees with the
+    number of trees so far and their NDCG@10 on these same rows. The same input gives the same trees. Raises
+    `TooLittleData` if no query has both kinds of rows, and `BackendMissing` without LightGBM.
     """
     lightgbm = lightgbm_library(NEEDED)
     if features.shape != (len(labels), len(names)) or int(np.sum(groups)) != len(labels):

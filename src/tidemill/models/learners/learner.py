@@ -1,6 +1,6 @@
-"""A learner: one class with its settings (a frozen record), its training and its capabilities.
+"""The learner interface: one class with its settings (a frozen record), its training and its capabilities.
 
-A new one is a class in a file of its own, found by the entry point group `tidemill.learners`:
+A new learner is a class in its own file, found by the entry point group `tidemill.learners`:
 
     class Nearby(LearnerSpec, frozen=True, kw_only=True, tag="nearby"):
         GRID = LearnerSpec.GRID | {"shrinkage": (10.0, 1.0)}
@@ -9,8 +9,8 @@ A new one is a class in a file of its own, found by the entry point group `tidem
 
         def fit(self, events: Interactions, as_of: int) -> ItemLists: ...
 
-A setting that is left out is chosen on validation days, from the values in `GRID`; a setting that is given is kept;
-one that is given as `tm.search(…)` or `tm.grid(…)` is searched there.
+A setting that is left out is chosen on validation days from the values in `GRID`; a given setting is kept; one given
+as `tm.search(…)` or `tm.grid(…)` is searched there.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from tidemill.models.recommender.recommender import Prior, Recommender
 
 #: Receives the progress of training: the name of the step, and its values.
 Progress = Callable[[str, dict[str, Any]], None]
-#: Makes a part's arrays from events earlier than an as-of (microseconds); `CountedLists` makes it from counts too.
+#: Computes a part's arrays from events earlier than an as-of (microseconds); `CountedLists` also supports counts.
 Make = Callable[[Interactions, int], ItemLists | UserVectors]
-#: The recommender, without a ranking, as it would have been trained on these events at their as-of.
+#: The recommender, without a ranking, as trained on these events at their as-of.
 LearnEarlier = Callable[[Interactions, int], Recommender]
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """Capabilities of a learner, as data: no code checks its class."""
 
-    #: Its place among the learners that `tm.auto()` tries, cheapest first; `None`: only where `only=` names it.
+    #: Position among the learners that `tm.auto()` tries, cheapest first; `None`: only if `only=` names it.
     auto_order: int | None = None
     #: Whether it can be a member of a blend.
     in_blend: bool = True
@@ -59,7 +59,7 @@ class PartRecipe:
 
     share: float
     weights: HistoryWeights
-    #: Everything besides the events that the arrays depend on: parts with the same key share them.
+    #: Everything except the events that the arrays depend on: parts with the same key share them.
     key: Hashable
     make: Make
     draws: int | None = None
@@ -69,18 +69,18 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
     """Base of all learners, with the popularity that is blended into every score.
 
     A score is (1 - popularity_share) · relevance + popularity_share · recent popularity, both scaled to at most 1.
-    A learner of one part overrides `fit`; one whose part is made of additive counts overrides `make`; one with several
-    parts overrides `part_recipes`.
+    A learner with one part overrides `fit`; if the part is computed from additive counts, it overrides `make`; a
+    learner with several parts overrides `part_recipes`.
     """
 
-    #: Settings that are chosen where they are left out: name -> values tried, the first one before any choice.
+    #: Settings to choose if they are left out: name -> values to try, the first one is the default.
     #: They are chosen in this order, popularity first: the parts need to explain only what popularity does not.
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = {
         "popularity_share": (0.4, 0.2, 0.1, 0.03, 0.0, 0.7),
         "popularity_half_life": ("30 days", "90 days", "7 days"),
     }
     CAPABILITIES: ClassVar[Capabilities] = Capabilities()
-    #: Settings that affect scoring and not the arrays: trials that differ in these alone are trained once.
+    #: Settings that affect scoring but not the arrays: trials that differ only in these are trained once.
     ANSWER_SETTINGS: ClassVar[frozenset[str]] = frozenset({"popularity_share", "popularity_half_life", "recency"})
 
     #: Share of recent popularity in the score, 0 to 1.
@@ -95,7 +95,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """The learner with these settings; `SettingRefused` names the nearest setting for an unknown one."""
+        """The learner with these settings; `SettingRefused` with the nearest name for an unknown setting."""
         for unknown in sorted(set(settings) - set(cls.__struct_fields__)):
             raise SettingRefused(
                 f"{cls.__struct_config__.tag} has no setting `{unknown}`: {nearest(unknown, cls.__struct_fields__)}"
@@ -108,7 +108,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         return str(self.__struct_config__.tag)
 
     def parts(self) -> frozenset[str]:
-        """Model parts that the bundle will hold, for `SlateSpec.check`."""
+        """Model parts that the bundle will contain, for `SlateSpec.check`."""
         return frozenset({"popularity", self.name})
 
     def open(self) -> dict[str, tuple[Any, ...]]:
@@ -116,13 +116,13 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         return {name: values for name, values in self.GRID.items() if getattr(self, name) is None}
 
     def searched(self) -> dict[str, SearchRange | SearchGrid]:
-        """Settings that are given as a range or a grid."""
+        """Settings given as a range or a grid."""
         found = {name: getattr(self, name) for name in self.__struct_fields__}
         return {name: value for name, value in found.items() if isinstance(value, SearchRange | SearchGrid)}
 
     def settled(self, **chosen: Any) -> Self:
-        """The same learner with `chosen` settings, the first value of `GRID` for those without a value, and the lower
-        end or first value of searched ones.
+        """The same learner with `chosen` settings; missing settings take the first value of `GRID`, and searched ones
+        their lower end or first value.
         """
         rest = {name: values[0] for name, values in self.open().items()}
         for name, space in self.searched().items():
@@ -134,14 +134,14 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         return {name: value for name, value in msgspec.to_builtins(self).items() if name != "learner"}
 
     def told(self) -> dict[str, Any]:
-        """The settings for display: a member learner is one line with its own settings."""
+        """The settings for display: a member learner is one line with its settings."""
         return self.settings()
 
     def blend_members(self) -> Mapping[str, LearnerSpec]:
-        """The learners inside of this one, by the name of their part; none for most."""
+        """The learners inside this one, by the name of their part; usually none."""
         return {}
 
-    # ---- learning; of a settled learner
+    # ---- training, of a learner with complete settings
 
     def fit(self, events: Interactions, as_of: int) -> ItemLists | UserVectors:
         """The arrays of its part, from events that are all earlier than `as_of` (microseconds)."""
@@ -156,21 +156,21 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         return {self.name: PartRecipe(1.0, self.history_weights(), self.arrays_key(), self.make())}
 
     def arrays_key(self) -> Hashable:
-        """Everything besides the events that the arrays of its own part depend on."""
+        """Everything except the events that the arrays of its part depend on."""
         own = {name: value for name, value in self.settings().items() if name not in self.ANSWER_SETTINGS}
         return self.name, msgspec.json.encode(own)
 
     def history_weights(self) -> HistoryWeights:
-        """How much each event of a user's history counts."""
+        """The weight of each event of a user's history."""
         return HistoryWeights(recency_days=in_days(self.recency) if self.recency else 365.0)
 
     def popularity_prior(self) -> Prior:
-        """How recent popularity enters the score."""
+        """The weight of recent popularity in the score."""
         half_life_days = in_days(self.popularity_half_life) if self.popularity_half_life else 30.0
         return Prior(share=number(self.popularity_share or 0.0), steps=decay_steps(half_life_days))
 
     def learn_ranking(
         self, events: Interactions, as_of: int, *, earlier: LearnEarlier, progress: Progress
     ) -> CandidateRanker | None:
-        """The ranker over the candidates of all parts, where `CAPABILITIES.has_ranking`."""
+        """The ranker over the candidates of all parts, if `CAPABILITIES.has_ranking`."""
         return None

@@ -1,4 +1,4 @@
-"""Learning: trains a recommender from a learner with complete settings and events."""
+"""Training of a recommender from a learner with complete settings and events."""
 
 from __future__ import annotations
 
@@ -27,22 +27,23 @@ def silent(step: str, figures: dict[str, Any]) -> None:
 def learn(spec: LearnerSpec, interactions: Interactions, as_of: int, *, progress: Progress = silent) -> Recommender:
     """Train `spec` on events earlier than `as_of` (microseconds).
 
-    Settings without a value take the first value of their grid; `training.choose` chooses them by validation.
-    Only items with an event before `as_of` are in the recommender. Raises `TooLittleData` where there is none.
+    Settings without a value take the first value of their grid;
+    `training.recommender` chooses them by validation.
+    Only items with an event before `as_of` are in the recommender. Raises `TooLittleData` if there is none.
     """
     spec = spec.settled()
     events = interactions if not len(interactions) or interactions.time.max() < as_of else interactions.before(as_of)
     if not len(events):
         raise TooLittleData("there are no events before the as-of to train on")
-    made = _unranked(spec, events, as_of, progress)
+    recommender = _unranked(spec, events, as_of, progress)
     if not spec.CAPABILITIES.has_ranking:
-        return made
+        return recommender
     earlier = partial(_unranked, spec, progress=progress)
-    return replace(made, ranking=spec.learn_ranking(events, as_of, earlier=earlier, progress=progress))
+    return replace(recommender, ranking=spec.learn_ranking(events, as_of, earlier=earlier, progress=progress))
 
 
 def _unranked(spec: LearnerSpec, events: Interactions, as_of: int, progress: Progress) -> Recommender:
-    """A recommender of the parts of a learner, trained on events that are all earlier than `as_of`."""
+    """A recommender with the parts of a learner, trained on events that are all earlier than `as_of`."""
     prior = spec.popularity_prior()
     facts = EventFacts(events.items, item=events.item, time=events.time, as_of=as_of)
     return Recommender(

@@ -1,4 +1,4 @@
-"""List learners: the common base of learners of item-to-item lists, with spectral vectors as a second component."""
+"""Base class of learners of item-to-item lists, with spectral vectors as a second component."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tidemill.models.learners.settings import Count, CountOrZero, NotNegative, S
 from tidemill.models.learners.spectral import Spectral
 from tidemill.models.recommender.history_weights import HistoryWeights
 
-#: Added to degrees where vectors are combined with lists.
+#: Added to degrees if vectors are combined with lists.
 SMOOTHING = 10.0
 
 
@@ -30,13 +30,13 @@ class ListLearner(LearnerSpec, frozen=True, kw_only=True):
         "last_day",
     }
 
-    #: How many neighbours of each item are kept.
+    #: Number of neighbours kept per item.
     neighbours: Count | Space = 100
     #: Share of the spectral score in the relevance, 0 to 1.
     spectral_share: Share | Space | None = None
-    #: Dimensions of the spectral vectors, which retrieve candidates too; 0 for none.
+    #: Dimensions of the spectral vectors, which also retrieve candidates; 0 for none.
     factors: CountOrZero | Space | None = None
-    #: A user's items count rank^-rank_power, 1 being the newest.
+    #: Exponent of the rank weight of a user's items: rank^-rank_power, 1 being the newest.
     rank_power: NotNegative | Space = 0.3
     #: Only items of the user's last day count.
     last_day: bool = False

@@ -1,16 +1,16 @@
 """Time-decayed co-occurrence of items: which item follows which, counted over each user's events.
 
-For events a before b of one user, at lag k = 1..max_lag, the pair weighs
+For events a before b of one user, at lag k = 1..max_lag, the pair has the weight
 
     (exp(-Δt / gap) + 0.1) · k^-lag_power · 2^-(age of b / half_life) · (1.5 if on the same day)
 
-W adds these up, M = W + backward · Wᵀ, and M_ij is damped by (f_i + smooth)^-damping · (f_j + smooth)^-damping_to with
-f the decayed counts. Sequence-aware item-to-item counting goes back to Linden et al. (2003) and to the session-based
-kNN family (Ludewig & Jannach 2018).
+W is the sum of these, M = W + backward · Wᵀ, and M_ij is damped by (f_i + smooth)^-damping · (f_j + smooth)^-damping_to
+with f the decayed counts. Sequence-aware item-to-item counting goes back to Linden et al. (2003) and to the
+session-based kNN family (Ludewig & Jannach 2018).
 
-The counts are additive, so `PairCounts` is updated from the events of the users that changed. Decay is the same for all
-pairs, so a weight is stored as an integer relative to the end of a span of four half-lives; decay is then one factor
-per span when the matrix is computed.
+The counts are additive, so `PairCounts` is updated from the events of the users that changed. All pairs decay alike, so
+a weight is stored as an integer relative to the end of a span of four half-lives; decay is then one factor per span
+when the matrix is computed.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from tidemill.models.recommender.event_facts import DAY_US
 from tidemill.models.recommender.interactions import F64, I32, I64, Interactions
 
 FORMAT = 1
-#: The smallest weight of a pair, for any time between its events, and the factor of pairs on one day.
+#: The minimum weight of a pair for any time between its events, and the factor for pairs on one day.
 FLOOR, SAME_DAY = 0.1, 1.5
 #: Added to counts before damping.
 SMOOTH = 5.0
 #: Added to recent events and to counts before they are compared.
 TREND = (1.0, 3.0)
-#: Pairs that wait to be added up; adding to a large matrix costs as much as the matrix.
+#: Maximum number of buffered pairs; adding to a large matrix costs as much as the matrix.
 WAITING = 20_000_000
-#: Half-lives in a span, and how many spans are kept: what is 256 half-lives older than the newest event weighs nothing.
+#: Half-lives per span, and number of kept spans: weights more than 256 half-lives older than the newest event vanish.
 SPAN, SPANS = 4, 64
-#: Whole numbers that make a weight of 1.
+#: Integer that represents a weight of 1.
 UNIT = 2.0**38
 
 
@@ -57,11 +57,11 @@ class PairSettings(msgspec.Struct, frozen=True, kw_only=True, tag="pairs"):
 
     @property
     def least(self) -> int:
-        """Half of the smallest whole number that one pair of events adds."""
+        """Half of the smallest integer that one pair of events adds."""
         return max(1, int(FLOOR * self.max_lag**-self.lag_power * 2.0**-SPAN * UNIT / 2))
 
     def spans(self, time: npt.NDArray[Any]) -> tuple[I64, F64]:
-        """For times (microseconds): the number of its span, and 2^-(time to its end / half-life)."""
+        """For times (microseconds): the number of the span, and 2^-(time to its end / half-life)."""
         half_lives = time / (self.half_life_days * DAY_US)
         number = np.floor(half_lives / SPAN)
         return number.astype(np.int64), np.exp2(half_lives - (number + 1) * SPAN)
@@ -71,11 +71,11 @@ class PairSettings(msgspec.Struct, frozen=True, kw_only=True, tag="pairs"):
         return float(np.exp2((number + 1) * SPAN - as_of / (self.half_life_days * DAY_US)))
 
     def none(self) -> PairCounts:
-        """Counts of no event."""
+        """Empty counts."""
         return PairCounts(self, ItemTally.none(), {})
 
     def open(self, folder: Path) -> PairCounts:
-        """Counts with these settings that were written into `folder`; `BundleCorrupt` where they have others."""
+        """Counts with these settings, written into `folder`; raises `BundleCorrupt` if theirs differ."""
         found = PairCounts.open(folder)
         if found.settings != self:
             raise BundleCorrupt(f"the counts in {folder} were made with other settings")
@@ -84,7 +84,7 @@ class PairSettings(msgspec.Struct, frozen=True, kw_only=True, tag="pairs"):
 
 @dataclass(frozen=True, eq=False)
 class _Span:
-    """Counts of one span: pairs whose later event is in it, and how often each item was taken in it."""
+    """Counts of one span: pairs whose later event is in it, and the number of events of each item in it."""
 
     pairs: PairSums
     taken: I64  # (n_items or fewer)
@@ -101,7 +101,7 @@ class _Span:
 class PairCounts:
     """Co-occurrence counts of events, without users.
 
-    They are the same, bit for bit, whether they are computed at once or event by event, in any order.
+    They are identical, bit for bit, whether computed at once or event by event, in any order.
     """
 
     settings: PairSettings
@@ -117,10 +117,10 @@ class PairCounts:
         return settings.none().changed(Interactions.none(), events)
 
     def changed(self, before: Interactions, after: Interactions) -> PairCounts:
-        """The counts after some users' events changed from `before` to `after`.
+        """The counts after the events of some users changed from `before` to `after`.
 
-        Both hold every event of these users, and of nobody else: a late event moves the lags of the others. A user
-        without events is in neither. The cost is that of these events, not that of the counts.
+        Both contain all events of these users and no others, because a late event changes the lags of the others. A
+        user without events is absent from both. The cost depends on these events, not on the size of the counts.
         """
         tally = self.tally.changed(before, after)
         parts: dict[int, list[tuple[scipy.sparse.csr_matrix[Any], I64]]] = {}
@@ -138,7 +138,7 @@ class PairCounts:
         return PairCounts(self.settings, tally, spans)
 
     def frequency(self, items: Sequence[str], as_of: int) -> F64:
-        """float64 (n_items): events of each of `items`, an event of age t counting 2^-(t / half_life)."""
+        """float64 (n_items): decayed events of each of `items`; an event of age t counts 2^-(t / half_life)."""
         total = np.zeros(self.tally.n_items)
         for number, span in self._spans.items():
             total[: len(span.taken)] += span.taken * (self.settings.decay(number, as_of) / UNIT)
@@ -158,11 +158,11 @@ class PairCounts:
         trend: float = 0.0,
         recent: npt.NDArray[Any] | None = None,
     ) -> scipy.sparse.csr_matrix[Any]:
-        """float32 (n_items, n_items) for `items`: row i weighs the items that go with item i; the diagonal is empty.
+        """float32 (n_items, n_items) for `items`: row i has the weights of items related to i; the diagonal is empty.
 
-        Items that are not in the counts have nothing; what is in the counts and not in `items` is left out. `as_of` is
-        no earlier than the newest event. With a `trend`, column j is multiplied by ((recent_j + 1) / (f_j + 3))^trend,
-        `recent` being the events of each item on the last days, as many as the caller thinks.
+        Items without counts have empty rows; counted items that are not in `items` are left out. `as_of` is not earlier
+        than the newest event. With a `trend`, column j is multiplied by ((recent_j + 1) / (f_j + 3))^trend; `recent` is
+        the number of events of each item on the last days, over a number of days chosen by the caller.
         """
         both = self._forward(items, as_of)
         if backward:
@@ -207,7 +207,7 @@ class PairCounts:
 
     @classmethod
     def open(cls, folder: Path) -> PairCounts:
-        """Open what `write` wrote, memory-mapped; `BundleCorrupt` or `FormatTooNew` where that cannot be."""
+        """Open what `write` wrote, memory-mapped; raises `BundleCorrupt` or `FormatTooNew` if that fails."""
         file = folder / "pairs.json"
         try:
             about = msgspec.json.decode(file.read_bytes(), type=_About)
@@ -248,9 +248,9 @@ def cooccurrence_matrix(
     trend: float = 0.0,
     trend_days: int = 90,
 ) -> scipy.sparse.csr_matrix[Any]:
-    """float32 (n_items, n_items): row i weighs the items that go with item i; the diagonal is empty.
+    """float32 (n_items, n_items): row i has the weights of the items related to i; the diagonal is empty.
 
-    `trend_days` are the last days before `as_of` whose events a `trend` looks at.
+    `trend_days` is the number of days before `as_of` whose events a `trend` uses.
     """
     counts = PairCounts.from_interactions(
         events, half_life_days=half_life_days, gap_days=gap_days, max_lag=max_lag, lag_power=lag_power
@@ -272,7 +272,7 @@ def cooccurrence_matrix(
 def _counted(
     events: Interactions, place: I32, n: int, settings: PairSettings
 ) -> list[tuple[int, scipy.sparse.csr_matrix[Any], I64]]:
-    """By span: pairs int64 (n, n) of "the column's item was taken after the row's", and how often each was taken."""
+    """By span: pairs int64 (n, n) of "the column's item was taken after the row's", and the events of each item."""
     if not len(events):
         return []
     item = place[events.item]
@@ -305,7 +305,7 @@ def _add_up(
     numbers: list[int],
     n: int,
 ) -> None:
-    """Add the pairs that wait to the sums of their spans."""
+    """Add the buffered pairs to the sums of their spans."""
     if not waiting:
         return
     weights, rows, columns, spans = (np.concatenate(arrays) for arrays in zip(*waiting, strict=True))

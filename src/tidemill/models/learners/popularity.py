@@ -1,4 +1,4 @@
-"""Popularity: the most popular items of the last days; nothing is trained, and live counts keep it fresh."""
+"""Popularity: the most popular items of the last days; it needs no training, and live counts keep it up to date."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     [project.entry-points."tidemill.learners"]
     nearby = "my_package.nearby:Nearby"
 
-A class of the project's own modules is found too, once `mill.py` has imported it. Classes are loaded on first use, and
+A class in the project's own modules is also found after `mill.py` has imported it. Classes are loaded on first use, and
 a bundle is served without the learner that trained it.
 """
 
@@ -23,20 +23,20 @@ GROUP = "tidemill.learners"
 
 
 def learner_names() -> list[str]:
-    """The names of all learners that are installed, sorted."""
+    """The names of all installed learners, sorted."""
     return sorted(_points())
 
 
 def is_known(name: str) -> bool:
-    """Whether there is a learner of this name, even if it cannot be imported."""
+    """Whether there is a learner with this name, even if it cannot be imported."""
     return name in _points() or name in _imported()
 
 
 def learner_class(name: str) -> type[LearnerSpec]:
     """The class of the learner `name`.
 
-    Raises `BackendMissing` where none of this name is installed or it cannot be imported, and `SettingRefused` where
-    what was found is not the learner of this name.
+    Raises `BackendMissing` if it is not installed or cannot be imported, and `SettingRefused` if the entry point names
+    something else.
     """
     points = _points()
     if name in points:
@@ -50,7 +50,7 @@ def learner_class(name: str) -> type[LearnerSpec]:
 
 
 def check_registered(spec: LearnerSpec) -> None:
-    """Raises `SettingRefused` where its name is registered for another class: it could not be loaded again."""
+    """Raise `SettingRefused` if its name is registered for another class: it could not be loaded again."""
     points = _points()
     if spec.name in points and (found := learner_class(spec.name)) is not type(spec):
         raise SettingRefused(
@@ -61,29 +61,29 @@ def check_registered(spec: LearnerSpec) -> None:
 
 
 def learner_of(name: str, settings: Mapping[str, Any]) -> LearnerSpec:
-    """The learner of this name with these settings, as `settings()` gave them.
+    """The learner of this name with these settings, as returned by `settings()`.
 
     >>> from tidemill.models.learners.item_knn import item_knn
     >>> learner_of("item_knn", item_knn(shrinkage=3.0).settings()) == item_knn(shrinkage=3.0)
     True
 
-    Raises `SettingRefused` for settings that it does not have, and what `learner_class` raises.
+    Raises `SettingRefused` for unknown settings, and what `learner_class` raises.
     """
     kind = learner_class(name)
     plain = {key: value for key, value in settings.items() if key != "learner"}
     members = plain.pop("members", {})
     try:
-        made: LearnerSpec = msgspec.convert({**plain, "learner": name}, kind)
+        spec: LearnerSpec = msgspec.convert({**plain, "learner": name}, kind)
         if members:
             parts = {part: learner_of(member["learner"], member) for part, member in members.items()}
-            made = msgspec.structs.replace(made, members=parts)
+            spec = msgspec.structs.replace(spec, members=parts)
     except (msgspec.ValidationError, AttributeError, KeyError, TypeError) as problem:
         raise SettingRefused(f"invalid settings of `{name}`: {problem}") from problem
-    return made
+    return spec
 
 
 def auto_learners(only: Sequence[str] = ()) -> dict[str, type[LearnerSpec]]:
-    """The learners that `tm.auto()` tries, cheapest first: those with these names, or all that have a place there."""
+    """The learners that `tm.auto()` tries, cheapest first: those with these names, or all with a position there."""
     kinds = {name: learner_class(name) for name in only or learner_names()}
     orders = {name: kind.CAPABILITIES.auto_order for name, kind in kinds.items()}
     first = sorted((order, name) for name, order in orders.items() if order is not None)
@@ -92,7 +92,7 @@ def auto_learners(only: Sequence[str] = ()) -> dict[str, type[LearnerSpec]]:
 
 
 def distribution_of(name: str) -> str | None:
-    """Name and version of the package that a learner comes from, `None` for tidemill's own and those of a project."""
+    """Name and version of the package of a learner; `None` for tidemill's own and those of a project."""
     for point in _points().get(name, ()):
         if point.dist is not None and point.dist.name != "tidemill":
             return f"{point.dist.name}=={point.dist.version}"
@@ -124,7 +124,7 @@ def _loaded(point: EntryPoint) -> type[LearnerSpec]:
 
 
 def _imported() -> dict[str, type[LearnerSpec]]:
-    """Learners by name whose classes this process has imported, with an entry point or without one."""
+    """Learners by name whose classes this process has imported, with or without an entry point."""
     todo, found = [LearnerSpec], dict[str, type[LearnerSpec]]()
     while todo:
         todo.extend(below := todo.pop().__subclasses__())

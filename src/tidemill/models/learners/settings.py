@@ -1,7 +1,7 @@
-"""Settings of a learner: types of values with their bounds, and their validation.
+"""Settings of a learner: value types with their bounds, and their validation.
 
 The type of a field is its full definition: `l2: Positive | Space | None = None` is a number above 0, a range or a grid
-of such numbers, or left out. There is no second list of settings.
+of such numbers, or left out. There is no separate list of settings.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SettingKind:
         return "text" if isinstance(kind, inspect.StrType) else ""
 
     def check(self, where: str, value: Any) -> None:
-        """Raises `SettingRefused`, which begins with `where`, for a value that the setting cannot have."""
+        """Raise `SettingRefused`, with a message that begins with `where`, for a value that is not allowed."""
         if _is_time_length(self.type):
             in_days(value, where)
         elif self.words and not self._allows(value):
@@ -80,14 +80,14 @@ class SettingKind:
 
 @lru_cache(maxsize=256)
 def setting_kinds(learner: type[msgspec.Struct]) -> dict[str, SettingKind]:
-    """The settings of a learner's class by name, as their types declare them; ranges and grids are of the same kind."""
+    """The settings of a learner's class by name, as declared by their types; ranges and grids have the same kind."""
     about = inspect.type_info(learner)
     assert isinstance(about, inspect.StructType)
     return {field.name: SettingKind(_plain(field.type)) for field in about.fields}
 
 
 def check_settings(learner: msgspec.Struct, name: str) -> None:
-    """Raises `SettingRefused` for the first setting of `learner`, called `name`, whose value it cannot have."""
+    """Raise `SettingRefused` for the first setting of `learner`, called `name`, with an invalid value."""
     for setting, kind in setting_kinds(type(learner)).items():
         value = getattr(learner, setting)
         for one in _tried(value):
@@ -95,19 +95,19 @@ def check_settings(learner: msgspec.Struct, name: str) -> None:
 
 
 def number(value: Any) -> float:
-    """A number; `LearnError` where it has no value yet."""
+    """A number; raises `LearnError` if it has no value yet."""
     if not isinstance(value, int | float):
         raise LearnError(f"{value!r} has no value yet", tip="call `.settled()`, or choose it with `choose`")
     return float(value)
 
 
 def whole(value: Any) -> int:
-    """An integer; `LearnError` where it has no value yet."""
+    """An integer; raises `LearnError` if it has no value yet."""
     return int(number(value))
 
 
 def in_days(length: Any, where: str = "a duration") -> float:
-    """The days of a length such as `"12 hours"`, above 0; `SettingRefused` where it is invalid.
+    """The days of a positive duration such as `"12 hours"`; raises `SettingRefused` if it is invalid.
 
     >>> in_days("12 hours")
     0.5
@@ -122,7 +122,7 @@ def in_days(length: Any, where: str = "a duration") -> float:
 
 
 def _tried(value: Any) -> tuple[Any, ...]:
-    """The values that are written in a setting."""
+    """The values written in a setting."""
     if isinstance(value, SearchRange):
         return value.low, value.high
     if isinstance(value, SearchGrid):
@@ -131,7 +131,7 @@ def _tried(value: Any) -> tuple[Any, ...]:
 
 
 def _plain(kind: inspect.Type) -> inspect.Type:
-    """What is left of a setting's type without `None`, a range and a grid."""
+    """A setting's type without `None`, range and grid."""
     if not isinstance(kind, inspect.UnionType):
         return kind
     rest = [one for one in kind.types if not isinstance(one, inspect.NoneType) and not _is_space(one)]

@@ -2,9 +2,9 @@
 
 R̃ = (D_u + s)^-½ R (D_i + s)^-b without single-item users, whose isolated items would dominate; V holds its k leading
 right singular vectors and σ their strengths. A user vector is the weighted history times the encoder
-(D_i + s)^-b V (σ / σ_1)^gain, an item vector is (D_i + s)^out V, and the score is their inner product. So a new user,
-and a new event, is folded in by one sparse product. With b = out = ½ and gain 0 it is the filter of GF-CF
-(Shen et al. 2021); with gain 2 it tends to the linear filter R̃ᵀR̃.
+(D_i + s)^-b V (σ / σ_1)^gain, an item vector is (D_i + s)^out V, and the score is their inner product. A new user or a
+new event is thus folded in by one sparse product. With b = out = ½ and gain 0 it is the filter of GF-CF
+(Shen et al. 2021); with gain 2 it approaches the linear filter R̃ᵀR̃.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Spectral(LearnerSpec, frozen=True, kw_only=True, tag="spectral"):
     factors: CountOrZero | Space | None = None
     #: Added to the degrees of users and items, so that isolated groups of rare items do not dominate.
     smoothing: NotNegative | Space | None = None
-    #: How much items with many events are damped, 0 to 1.
+    #: Damping of items with many events, 0 to 1.
     item_power: Share | Space = 0.5
-    #: How much frequent items gain as recommendations; the same as `item_power` where it is left out.
+    #: Boost of frequent items as recommendations; default: `item_power`.
     out_power: Share | Space | None = None
-    #: Axes count strength^gain: above 0, strong ones more.
+    #: Exponent of the strength of axes: above 0, strong axes count more.
     gain: NotNegative | Space = 0.0
 
     def fit(self, events: Interactions, as_of: int) -> Vectors:
@@ -69,10 +69,10 @@ def spectral_vectors(
     item_power: float = 0.5,
     out_power: float | None = None,
 ) -> Vectors:
-    """Vectors of every item of `events`; an item that only single-item users took has vectors of zero.
+    """Vectors of every item of `events`; an item with only single-item users has a zero vector.
 
-    `item_power`, b, is how much items with many events are held back; `out_power`, by default the same, how much they
-    gain in the answer; `gain`, how much strong axes count above weak ones. Fewer than `factors` columns come back where
+    `item_power`, b, damps items with many events; `out_power`, by default the same, boosts them in the
+    recommendations; `gain` is the weight of strong axes over weak ones. Fewer than `factors` columns are returned if
     the data have a lower rank.
     """
     users = user_item_matrix(events)

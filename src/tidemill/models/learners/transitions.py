@@ -1,4 +1,4 @@
-"""Transitions: a Markov chain of the first order over items, from the pairs of events that follow each other."""
+"""Transitions: a first-order Markov chain over items, from pairs of consecutive events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tidemill.models.learners.pair_counts import PairSettings
 from tidemill.models.learners.settings import Count, Share, TimeLength, in_days, number, whole
 from tidemill.models.recommender.history_weights import HistoryWeights
 
-#: How fast the weight of a pair falls with the time between its events (time constant).
+#: Time constant by which the weight of a pair falls with the time between its events.
 GAP_DAYS = 365.0
 
 
@@ -28,7 +28,7 @@ class Transitions(LearnerSpec, frozen=True, kw_only=True, tag="transitions"):
 
     damping: Share | Space | None = None
     half_life: TimeLength | Space | None = None
-    #: How many steps ahead count: with 1, only the next item.
+    #: Number of steps ahead that count: with 1, only the next item.
     steps: Count | Space = 1
     neighbours: Count | Space = 100
 

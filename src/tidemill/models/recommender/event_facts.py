@@ -14,8 +14,8 @@ DAY_US = 86_400_000_000
 class ItemFactColumns(Protocol):
     """Facts about the items of one catalogue, all arrays aligned to it.
 
-    `version` changes whenever anything else here does: a column, a count, the catalogue, or the day of the as-of
-    (which moves the windows of `counts`). A slate compares it on each answer and recomputes what hangs on it only then.
+    `version` changes whenever anything else here changes: a column, a count, the catalogue, or the day of the as-of
+    (which moves the windows of `counts`). A slate compares it for each request and recomputes values only on change.
     """
 
     @property
@@ -29,16 +29,16 @@ class ItemFactColumns(Protocol):
         ...
 
     def column(self, view: str, name: str) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
-        """One feature of every item, and where it is present."""
+        """One feature of every item, and a mask of where it is present."""
         ...
 
     def counts(self, days: int | None) -> npt.NDArray[np.int64]:
-        """Events of every item in the last `days` days before the as-of; of all time with `None`."""
+        """Events of every item in the last `days` days before the as-of; `None`: of all time."""
         ...
 
 
 class EventFacts:
-    """Facts from events in memory, for evaluation, notebooks and tests; they do not change.
+    """Facts from events in memory, for evaluation, notebooks and tests; immutable.
 
     >>> facts = EventFacts(["a", "b"], item=np.array([0, 0, 1]), time=np.array([0, 5, 9]) * DAY_US, as_of=10 * DAY_US)
     >>> facts.counts(6).tolist(), facts.counts(None).tolist()

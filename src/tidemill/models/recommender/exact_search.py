@@ -17,7 +17,7 @@ I64 = npt.NDArray[np.int64]
 
 
 class ExactSearch:
-    """Keeps the vectors as they are, float32 (n, d), memory-mapped."""
+    """Stores the vectors unchanged, float32 (n, d), memory-mapped."""
 
     name = "exact"
 
@@ -27,37 +27,37 @@ class ExactSearch:
         return cls()
 
     def build(self, vectors: F32, folder: str, queries: F32 | None = None) -> None:
-        """Write `vectors`; there is nothing to tune on `queries`."""
+        """Write `vectors`; nothing is tuned on `queries`."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         np.save(Path(folder) / "vectors.npy", np.ascontiguousarray(vectors, np.float32), allow_pickle=False)
 
     def open(self, folder: str) -> ExactIndex:
-        """Map what `build` wrote."""
+        """Memory-map what `build` wrote."""
         vectors = np.load(Path(folder) / "vectors.npy", mmap_mode="r", allow_pickle=False)
         return ExactIndex(vectors.view(np.ndarray))
 
 
 class ExactIndex:
-    """Inner products with every one of float32 vectors (n, d); exact by definition."""
+    """Inner products with each of float32 vectors (n, d); exact by definition."""
 
     def __init__(self, vectors: F32) -> None:
         self._vectors = vectors
 
     @property
     def count(self) -> int:
-        """How many vectors there are."""
+        """Number of vectors."""
         return len(self._vectors)
 
     def query(self, vector: F32, n: int, allowed: npt.NDArray[np.bool_] | None = None) -> tuple[I64, F32]:
-        """Positions and inner products of the `n` nearest, best first, ties by position."""
+        """Indices and inner products of the `n` nearest, best first, ties by index."""
         return _nearest(self._vectors @ vector, n, allowed)
 
     def query_many(self, vectors: F32, n: int, allowed: npt.NDArray[np.bool_] | None = None) -> tuple[I64, F32]:
-        """The same for each row of `vectors` (m, d): arrays (m, min(n, count)), -1 and -inf where there are fewer."""
+        """The same for each row of `vectors` (m, d): arrays (m, min(n, count)), padded with -1 and -inf."""
         width = min(n, self.count)
         found = np.full((len(vectors), width), -1, np.int64)
         products = np.full((len(vectors), width), -np.inf, np.float32)
-        for row, vector in enumerate(vectors):  # one at a time: the products of all would be m times the catalogue
+        for row, vector in enumerate(vectors):  # one at a time: all products together would be m times the catalogue
             near, scores = self.query(vector, n, allowed)
             found[row, : len(near)], products[row, : len(near)] = near, scores
         return found, products

@@ -1,4 +1,4 @@
-"""A folded-in user: scores of items for one history, without any stored user in the model."""
+"""A folded-in user: item scores for one history, without any stored user in the model."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tidemill.models.recommender.part_scores import NONE, PartScores
 
 
 class FoldedInUser:
-    """Scores of items for one history. It uses the recommender's scratch memory: valid until the next one."""
+    """Item scores for one history. It uses the recommender's scratch memory: valid until the next call."""
 
     def __init__(self, asked: PartScorer, items: Sequence[int], times: Sequence[int]) -> None:
         self._asked = asked
-        #: Codes, newest first and each once, with the time of each one's last event.
+        #: Distinct codes, newest first, with the time of each one's last event.
         self.history, self.times = newest_first(items, times)
         self.opinions: dict[str, PartScores] = asked.opinions(self.history, self.times)
 
     def nearest(self, n: int) -> I32:
-        """Distinct codes of the items that `draw` gives, in no order."""
+        """Distinct codes of the items that `draw` returns, unordered."""
         drawn = self.draw(n)
         if len(drawn) < 2:
             return drawn[0] if drawn else NONE
         return self._asked.distinct(np.concatenate(drawn))
 
     def draw(self, n: int, by: str | None = None) -> list[I32]:
-        """Codes of `n` items besides the history from each part, or from the one named in `by`, in no order."""
+        """Codes of `n` items outside the history from each part, or from the part `by`, unordered."""
         return [codes for _, codes in self.drawn(n, by)]
 
     def drawn(self, n: int, by: str | None = None) -> list[tuple[str, I32]]:
@@ -44,14 +44,14 @@ class FoldedInUser:
         return drawn
 
     def relevance(self, codes: I32) -> F32:
-        """float32, from 0 to 1: the shares of all parts, each scaled by its best item of all."""
+        """float32, from 0 to 1: the weighted sum over all parts, each scaled by its best score."""
         relevance = np.zeros(len(codes), np.float32)
         for _, piece in self.pieces(codes):
             relevance += piece
         return relevance
 
     def pieces(self, codes: I32) -> Iterator[tuple[str, F32]]:
-        """The term of each part with a score in the relevance, with its name."""
+        """The relevance term of each part with a score, with its name."""
         for name, opinion in self.opinions.items():
             share = self._asked.parts[name].share
             if share > 0 and opinion.peak > 0:

@@ -1,4 +1,4 @@
-"""History weights: how much each event of a user's history counts, by age and rank, separately in each model part."""
+"""History weights: the weight of each event of a user's history by age and rank, per model part."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import msgspec
 
 from tidemill.models.recommender.event_facts import DAY_US
 
-#: Only this many of the newest items are used for scoring; every one counts as seen.
+#: Maximum number of newest items used for scoring; every item counts as seen.
 LONGEST = 100
 
 
 class HistoryWeights(msgspec.Struct, frozen=True, kw_only=True):
-    """exp(-age / recency) · rank^-rank_power, rank 1 being the newest item; ages run from the user's newest event."""
+    """exp(-age / recency) · rank^-rank_power, rank 1 being the newest item; ages are relative to the newest event."""
 
-    #: Time constant in days; `None`: an item counts however old it is.
+    #: Time constant in days; `None`: no decay.
     recency_days: float | None = 365.0
     rank_power: float = 0.3
-    #: Only items of the user's last day (UTC) count at all.
+    #: Whether only items of the user's last day (UTC) count.
     last_day: bool = False
 
     def weigh(self, times: Sequence[int]) -> list[float]:
-        """The weights of items with these times (microseconds), which come newest first.
+        """The weights of items with these times (microseconds), newest first.
 
-        Ages run from the newest event, not from now: the weights of a user who returns after years are unchanged.
+        Ages are relative to the newest event, not to now: the weights of a user who returns after years are unchanged.
         """
         if not times:
             return []
@@ -42,7 +42,7 @@ class HistoryWeights(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def newest_first(items: Sequence[int], times: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The `LONGEST` newest codes of a history, newest first and each once, with the time of each one's last event."""
+    """The `LONGEST` newest distinct codes of a history, newest first, with the time of each one's last event."""
     newest: dict[int, int] = {}
     for _, i in sorted(zip(times, range(len(times)), strict=True), reverse=True):
         newest.setdefault(items[i], times[i])

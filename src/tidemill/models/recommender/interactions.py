@@ -23,9 +23,9 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Interactions:
-    """Events sorted by user, then time, then the row's number: ties are fixed, because their order affects results.
+    """Events sorted by user, time and row number: ties are fixed, because their order affects results.
 
-    `user` int32, `item` int32, `time` int64 microseconds, all of one length. Codes are positions in `users` and
+    `user` int32, `item` int32, `time` int64 microseconds, all of one length. Codes are indices into `users` and
     `items`, which are sorted; every user and item has at least one event.
     """
 
@@ -40,12 +40,12 @@ class Interactions:
 
     @property
     def n_items(self) -> int:
-        """How many items have an event."""
+        """Number of items with an event."""
         return len(self.items)
 
     @property
     def n_users(self) -> int:
-        """How many users have an event."""
+        """Number of users with an event."""
         return len(self.users)
 
     @classmethod
@@ -57,7 +57,7 @@ class Interactions:
     def from_arrow(cls, table: pa.Table, *, user: str, item: str, time: str, row: str | None = None) -> Interactions:
         """From a table with string ids and UTC timestamps (or int64 microseconds).
 
-        `row` names the column that orders events at the same time; without it the table's own order does. Raises
+        `row` names the column that orders events at the same time; by default the table's order does. Raises
         `UnknownName` for a missing column, `TooLittleData` for a table without rows or with nulls in these columns.
         """
         columns = [name for name in (user, item, time, row) if name is not None]
@@ -79,7 +79,7 @@ class Interactions:
 
     @cached_property
     def starts(self) -> I64:
-        """int64 (n_users + 1): where each user's events start."""
+        """int64 (n_users + 1): the start index of each user's events."""
         counts = np.bincount(self.user, minlength=self.n_users)
         return np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
 
@@ -89,7 +89,7 @@ class Interactions:
         return self.item[span], self.time[span]
 
     def where(self, keep: Mask) -> Interactions:
-        """Only some events; users and items without one are dropped and codes are dense again."""
+        """A subset of the events; users and items without one are dropped and codes are dense again."""
         users, user = _dense(self.users, self.user[keep])
         items, item = _dense(self.items, self.item[keep])
         return Interactions(users, items, user, item, self.time[keep])

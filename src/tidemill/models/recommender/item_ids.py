@@ -19,7 +19,7 @@ def write_ids(file: Path, items: Sequence[str]) -> None:
 
 
 def read_ids(file: Path) -> list[str]:
-    """Item ids in their order; `BundleCorrupt` where they cannot be read, `IdsMismatch` where one occurs twice."""
+    """Item ids in order; raises `BundleCorrupt` if they cannot be read, `IdsMismatch` if one occurs twice."""
     try:
         with pa.memory_map(str(file)) as source:
             ids: list[str] = pa.ipc.open_file(source).read_all().column("item_id").to_pylist()

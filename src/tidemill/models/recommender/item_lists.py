@@ -17,8 +17,8 @@ from tidemill.models.recommender.interactions import F32, I32, I64
 class ItemLists:
     """`starts` int64 (n_items + 1), `items` int32 and `weights` float32 (n_entries): row i lists neighbours of item i.
 
-    Weights fall within a row, and an item is never its own neighbour. They are above zero, but for lists that were cut
-    as `signed`: there a weight below zero takes from the score.
+    Weights are descending within a row, and an item is never its own neighbour. They are positive, except in lists cut
+    as `signed`: there a negative weight lowers the score.
     """
 
     starts: I64
@@ -27,12 +27,12 @@ class ItemLists:
 
     @property
     def n_items(self) -> int:
-        """How many items have a list."""
+        """Number of items."""
         return len(self.starts) - 1
 
     @classmethod
     def from_matrix(cls, matrix: scipy.sparse.csr_matrix[Any], neighbours: int, *, signed: bool = False) -> ItemLists:
-        """The `neighbours` largest positive entries of each row of a square matrix, the diagonal left out.
+        """The `neighbours` largest positive entries of each row of a square matrix, without the diagonal.
 
         With `signed`, the largest by magnitude instead.
         """
@@ -46,7 +46,7 @@ class ItemLists:
         starts = np.searchsorted(rows, np.arange(matrix.shape[0] + 1))
         best = np.arange(len(rows)) - starts[rows] < neighbours
         rows, columns, values = rows[best], columns[best], values[best]
-        if signed:  # chosen by magnitude, listed by value
+        if signed:  # selected by magnitude, sorted by value
             order = np.lexsort((columns, -values, rows))
             columns, values = columns[order], values[order]
         kept = np.bincount(rows, minlength=matrix.shape[0])
@@ -57,9 +57,9 @@ class ItemLists:
         return scipy.sparse.csr_matrix((self.weights, self.items, self.starts), shape=(self.n_items, self.n_items))
 
     def fold_in(self, history: list[int], weights: list[float]) -> tuple[I32, F32, I32]:
-        """Entries of the lists of a history's items: item, its weighted share, and which history item gave it.
+        """Entries of the lists of a history's items: the item, its weighted share, and the history item it came from.
 
-        An item occurs as often as it stands in lists; the sum of its shares is its score.
+        An item occurs once per list that contains it; the sum of its shares is its score.
         """
         if not history:
             return np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int32)
@@ -73,7 +73,7 @@ class ItemLists:
         return entries, shares, np.repeat(codes, lengths)
 
     def taking(self, places: I32) -> ItemLists:
-        """Lists of other items: item i had the place `places[i]` among these, -1: none, and its list is empty."""
+        """Lists of other items: item i had the index `places[i]` among these; -1: new, with an empty list."""
         into = np.full(self.n_items, -1, np.int32)
         into[places[places >= 0]] = np.flatnonzero(places >= 0)
         owner = into[np.repeat(np.arange(self.n_items), np.diff(self.starts))]
@@ -92,15 +92,15 @@ class ItemLists:
 
     @classmethod
     def open(cls, folder: Path) -> ItemLists:
-        """Open them memory-mapped."""
+        """Open the arrays memory-mapped."""
         return cls(
             open_array(folder / "starts.npy"), open_array(folder / "items.npy"), open_array(folder / "weights.npy")
         )
 
 
 def _by_row_and_size(rows: I32, values: F32) -> I64:
-    """The order by row, then by magnitude, largest first, ties as they stand: one sort, because the bits of floats
-    above zero are in the order of the floats.
+    """The order by row, then by descending magnitude, stable: one sort, because the bits of positive floats are in
+    the order of the floats.
     """
     bits = np.abs(values).view(np.int32).astype(np.int64)
     order: I64 = np.argsort((rows.astype(np.int64) << 32) - bits, kind="stable")

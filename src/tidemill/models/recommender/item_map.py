@@ -1,6 +1,6 @@
 """Item map: nearest items in a model's own similarity, and a two-dimensional projection of all items.
 
-The vectors are the model's own. Where it has item lists alone, they are the leading axes of the lists' matrix, in both
+The vectors are the model's own. A model with item lists only uses the leading axes of the lists' matrix, in both
 directions, so that items with the same neighbours are close. The map is t-SNE (van der Maaten and Hinton 2008)
 initialised with the principal components, so it is deterministic; without scikit-learn it is the principal components.
 """
@@ -21,22 +21,22 @@ from tidemill.models.recommender.recommender import Recommender
 
 #: Number of axes that item lists are reduced to.
 AXES = 32
-#: Fewer items than this are laid out by their principal axes: there are too few neighbours for anything else.
+#: Fewer items than this are placed by their principal axes: there are too few neighbours for t-SNE.
 FEW = 10
 
 
 @dataclass(frozen=True, eq=False)
 class ItemVectors:
-    """A direction for each item, float32 (n_items, n_factors) of length one; zero where it is unknown."""
+    """A unit vector for each item, float32 (n_items, n_factors); zero if unknown."""
 
     items: tuple[str, ...]
     directions: F32
-    #: What they are: `spectral: vectors`, `cooccurrence: axes of its lists`.
+    #: Source of the vectors: `spectral: vectors`, `cooccurrence: axes of its lists`.
     source: str
 
     @classmethod
     def from_recommender(cls, recommender: Recommender) -> ItemVectors:
-        """Those of the first part that has vectors, else of the first one with lists; `LearnError` without either."""
+        """The vectors of the first part that has vectors, else of the first with lists; `LearnError` without either."""
         for name, part in recommender.parts.items():
             if part.vectors is not None:
                 return cls(tuple(recommender.items), _unit(np.asarray(part.vectors.items)), f"{name}: vectors")
@@ -50,9 +50,9 @@ class ItemVectors:
         return {item: place for place, item in enumerate(self.items)}
 
     def nearest(self, item: str, n: int = 10) -> list[tuple[str, float]]:
-        """The `n` items whose direction is closest to that of `item`, with the cosine, closest first.
+        """The `n` items with the largest cosine to `item`, with the cosine, closest first.
 
-        Items of which nothing is known are left out. Raises `UnknownName` for an item that was not learned.
+        Items without a vector are left out. Raises `UnknownName` for an item that the model does not contain.
         """
         if item not in self._places:
             raise UnknownName(f"the model does not contain the item {item!r}", tip=nearest(item, self.items))
@@ -63,9 +63,9 @@ class ItemVectors:
 
 @dataclass(frozen=True, eq=False)
 class ItemMap:
-    """Items on a plane: `x` and `y` float32 (n), from 0 to 1, and each one's neighbours among them.
+    """Items on a plane: `x` and `y` float32 (n), from 0 to 1, and the neighbours of each item among them.
 
-    `near` int32 (n, k) are places in `items`, closest first, `cosines` float32 (n, k); a cosine of 0: no neighbour.
+    `near` int32 (n, k) are indices into `items`, closest first, `cosines` float32 (n, k); a cosine of 0: no neighbour.
     """
 
     items: tuple[str, ...]
@@ -75,16 +75,16 @@ class ItemMap:
     cosines: F32
     #: Popularity of each item, from 0 to 1.
     popularity: F32
-    #: How it was laid out, from what, and how many items were left out.
+    #: The projection, the source of the vectors, and the number of omitted items.
     method: str
     source: str
     left_out: int
 
 
 def item_map(recommender: Recommender, *, at_most: int = 800, neighbours: int = 8) -> ItemMap:
-    """The `at_most` most popular items that have a direction, laid out so that similar items are close.
+    """The `at_most` most popular items that have a vector, placed so that similar items are close.
 
-    Raises `LearnError` for a model that knows no item from another.
+    Raises `LearnError` for a model without item similarity.
     """
     vectors = ItemVectors.from_recommender(recommender)
     known = np.flatnonzero(np.linalg.norm(vectors.directions, axis=1) > 0)
@@ -117,7 +117,7 @@ def _unit(vectors: F32) -> F32:
 
 
 def _axes(lists: ItemLists) -> F32:
-    """The leading axes of the list matrix and its transpose, the largest entry of each one positive."""
+    """The leading axes of the list matrix and its transpose, with the largest entry of each axis positive."""
     matrix = lists.matrix().astype(np.float64)
     both = (matrix + matrix.T).tocsr()
     k = min(AXES, min(both.shape) - 1)
@@ -130,11 +130,11 @@ def _axes(lists: ItemLists) -> F32:
     return np.asarray(left * signs * np.sqrt(strength), np.float32)
 
 
-def _neighbours(directions: F32, asked: np.ndarray, n: int) -> tuple[I32, F32]:
-    """For each of the places the `n` others with the largest cosine; ties by place."""
+def _neighbours(directions: F32, indices: np.ndarray, n: int) -> tuple[I32, F32]:
+    """For each of the indices the `n` other items with the largest cosine; ties by index."""
     n = min(n, len(directions) - 1)
-    near, cosines = np.zeros((len(asked), n), np.int32), np.zeros((len(asked), n), np.float32)
-    for row, place in enumerate(asked.tolist()):
+    near, cosines = np.zeros((len(indices), n), np.int32), np.zeros((len(indices), n), np.float32)
+    for row, place in enumerate(indices.tolist()):
         likeness = directions @ directions[place]
         likeness[place] = -np.inf
         best = np.lexsort((np.arange(len(likeness)), -likeness))[:n]
@@ -143,7 +143,7 @@ def _neighbours(directions: F32, asked: np.ndarray, n: int) -> tuple[I32, F32]:
 
 
 def _plane(directions: F32) -> tuple[F32, str]:
-    """Float32 (n, 2), and how it was made."""
+    """Float32 (n, 2), and the name of the projection."""
     flat = _principal(directions)
     if len(directions) < FEW or util.find_spec("sklearn") is None:
         return flat, "the two principal axes"

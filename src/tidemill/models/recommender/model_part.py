@@ -1,4 +1,4 @@
-"""Model parts: item-to-item lists or vectors under a name, each with its own history weights."""
+"""Model parts: named item-to-item lists or vectors, each with its own history weights."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tidemill.models.recommender.part_scores import ListScores, PartScores, User
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ModelPart:
-    """Lists or vectors; exactly one of both is given."""
+    """Lists or vectors; exactly one of the two is given."""
 
-    #: Its share in the relevance; a ranker does not use it, explanations do.
+    #: Its share in the relevance; a ranker does not use it, but explanations do.
     share: float
     weights: HistoryWeights = field(default_factory=HistoryWeights)
     lists: ItemLists | None = None
     vectors: UserVectors | None = None
-    #: Of the vectors; without one they are scanned, which is exact and slower.
+    #: The index of the vectors; without one they are scanned, which is exact and slower.
     index: VectorIndex | None = None
-    #: At most this many candidates are drawn from it; `None`: as many as the slate asks for.
+    #: Maximum number of candidates drawn from it; `None`: as many as the slate requests.
     draws: int | None = None
 
     def __post_init__(self) -> None:
@@ -38,7 +38,7 @@ class ModelPart:
         return "lists" if self.lists is not None else type(self.vectors).__name__.lower()
 
     def sizes(self) -> dict[str, int]:
-        """How many items each of its arrays has."""
+        """The number of items in each of its arrays."""
         if self.lists is not None:
             return {"lists": self.lists.n_items}
         assert self.vectors is not None
@@ -76,5 +76,5 @@ class PartScorer:
         return opinions
 
     def distinct(self, codes: np.ndarray) -> np.ndarray:
-        """Each code once."""
+        """The distinct codes."""
         return codes[self.scratch[""].distinct(codes)]

@@ -16,7 +16,7 @@ _NO_SHARES: F32 = np.zeros(0, np.float32)
 
 
 class UserVectors(Protocol):
-    """Item vectors, and how a history becomes a user vector that is compared with them by inner product."""
+    """Item vectors, and the mapping of a history to a user vector; both are compared by inner product."""
 
     @property
     def items(self) -> F32:
@@ -28,11 +28,11 @@ class UserVectors(Protocol):
         ...
 
     def given(self, history: list[int], weights: list[float], codes: I32) -> F32:
-        """What each history item adds to the score of each code, float32 (n_codes, n_history)."""
+        """The contribution of each history item to the score of each code, float32 (n_codes, n_history)."""
         ...
 
     def taking(self, places: I32) -> UserVectors:
-        """Vectors of other items: item i had the place `places[i]` among these, -1: none, and its vectors are zero."""
+        """Vectors of other items: item i had the index `places[i]` among these; -1: new, with a zero vector."""
         ...
 
 
@@ -41,15 +41,15 @@ class PartScores(Protocol):
 
     @property
     def peak(self) -> float:
-        """The score of its best item of all, 0 where it has none."""
+        """The score of its best item over all, 0 if it has none."""
         ...
 
     def draw(self, n: int) -> I32:
-        """Codes of its `n` best items with a score above zero, in no order; history items may be among them."""
+        """Codes of its `n` best items with a positive score, unordered; may include history items."""
         ...
 
     def scores(self, codes: I32) -> F32:
-        """Its scores of these codes, 0 where it has none."""
+        """Its scores of these codes, 0 for unscored ones."""
         ...
 
     def because(self, codes: I32) -> I32:
@@ -58,7 +58,7 @@ class PartScores(Protocol):
 
 
 class Workspace:
-    """Arrays as long as the catalogue, allocated once and cleared only where they were used."""
+    """Arrays of catalogue length, allocated once and cleared only where they were used."""
 
     def __init__(self, n_items: int) -> None:
         self.total: F32 = np.zeros(n_items, np.float32)
@@ -66,7 +66,7 @@ class Workspace:
         self.touched: I32 = NONE
 
     def clean(self) -> None:
-        """Make `total` zero everywhere again."""
+        """Reset `total` to zero."""
         self.total[self.touched] = 0.0
         self.touched = NONE
 
@@ -79,7 +79,7 @@ class Workspace:
 
 
 class ListScores:
-    """Added-up item lists of a history."""
+    """The summed item lists of a history."""
 
     def __init__(self, lists: ItemLists, scratch: Workspace, history: Sequence[int], weights: Sequence[float]) -> None:
         self._scratch = scratch
@@ -91,7 +91,7 @@ class ListScores:
         np.add.at(scratch.total, self._entries, self._shares)
         self._listed = scratch.touched = self._entries[scratch.distinct(self._entries)]
         self._sums = scratch.total[self._listed]
-        if self._sums.min(initial=1.0) <= 0:  # signed lists take away too
+        if self._sums.min(initial=1.0) <= 0:  # signed lists also lower scores
             above = self._sums > 0
             self._listed, self._sums = self._listed[above], self._sums[above]
         self.peak = float(self._sums.max(initial=0.0))
@@ -107,7 +107,7 @@ class ListScores:
         return found
 
     def listed(self, codes: I32) -> I64:
-        """How many history items that count list each code."""
+        """The number of weighted history items that list each code."""
         place = self._places(codes)
         return np.bincount(place[place >= 0], minlength=len(codes))
 
@@ -115,12 +115,12 @@ class ListScores:
         giver = np.full(len(codes), -1, np.int32)
         place = self._places(codes)
         kept = (place >= 0) & (self._shares > 0)
-        order = np.argsort(self._shares[kept], kind="stable")  # the largest is written last, and stays
+        order = np.argsort(self._shares[kept], kind="stable")  # the largest is written last, and wins
         giver[place[kept][order]] = self._givers[kept][order]
         return giver
 
     def _places(self, codes: I32) -> I32:
-        """For each entry of the lists its place among `codes`, -1 where it has none."""
+        """For each entry of the lists its index in `codes`, -1 if absent."""
         slot = self._scratch.slot
         slot[self._entries] = -1
         slot[codes] = np.arange(len(codes), dtype=np.int32)

@@ -1,7 +1,7 @@
 """Ranker: boosted trees that score candidates by their features, stored as text, run natively on one thread.
 
-Trained by LambdaMART (Burges 2010) with LightGBM (Ke et al. 2017), see `learners.lambdamart`. The bundle holds
-LightGBM's own text and the names of the features in their order; it contains no code.
+Trained by LambdaMART (Burges 2010) with LightGBM (Ke et al. 2017), see `learners.lambdamart`. The bundle contains
+LightGBM's text and the names of the features in order; it contains no code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tidemill.models.formats.lightgbm_text_check import lightgbm_refusal_reason
 from tidemill.models.recommender.interactions import F32
 
 FORMAT = 1
-#: Message of `BackendMissing` where LightGBM is not installed.
+#: Message of `BackendMissing` if LightGBM is not installed.
 NEEDED = "a ranker needs lightgbm"
 
 
@@ -36,7 +36,7 @@ class _RankerFile(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, eq=False)
 class Ranker:
-    """Trees over the named `features`; `text` is LightGBM's own, made by its version `made_with`."""
+    """Trees over the named `features`; `text` is LightGBM's text format, written by its version `made_with`."""
 
     features: tuple[str, ...]
     text: str
@@ -49,7 +49,7 @@ class Ranker:
     def scores(self, features: F32) -> F32:
         """float32 (n), between 0 and 1, for features float32 (n, n_features): the logistic of the trees' sum.
 
-        Higher is better; how far two scores lie apart says nothing of probabilities.
+        Higher is better; differences between scores are not calibrated probabilities.
         """
         if not len(features):
             return np.zeros(0, np.float32)
@@ -60,7 +60,7 @@ class Ranker:
         return found
 
     def importance(self) -> dict[str, float]:
-        """Feature -> share of the training gain that came from it, largest first; the shares add up to 1."""
+        """Feature -> share of the total training gain, largest first; the shares sum to 1."""
         gain = np.asarray(self._booster.feature_importance("gain"), np.float64)
         shares = gain / gain.sum() if gain.sum() > 0 else gain
         order = np.argsort(-shares, kind="stable")
@@ -75,9 +75,9 @@ class Ranker:
 
     @classmethod
     def open(cls, folder: Path) -> Ranker:
-        """Open what `write` wrote; LightGBM is loaded with it, so that the first answer does not wait.
+        """Open what `write` wrote; LightGBM is loaded now, so that the first request does not wait for it.
 
-        Raises `BackendMissing`, `BundleCorrupt`, `BundleRefused` where the text is no plain trees, and `FormatTooNew`.
+        Raises `BackendMissing`, `BundleCorrupt`, `BundleRefused` if the text is not a valid model, and `FormatTooNew`.
         """
         about, raw = _about(folder / "ranker.json"), _read(folder / "ranker.txt")
         if problem := lightgbm_refusal_reason(raw):

@@ -1,7 +1,7 @@
 """Ranker features of a candidate: scores of each part, event counts and age of the item, and the user's history.
 
-Training and serving call the same functions, so the features are the same. Item features depend on the facts alone and
-are computed once per version of them; the rest is computed for each request.
+Training and serving call the same functions, so the features are the same. Item features depend only on the facts and
+are computed once per facts version; the rest is computed per request.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def _listed(name: str, kind: str) -> tuple[str, ...]:
 
 
 def item_features(counts: Callable[[int | None], npt.NDArray[np.integer]], first_seen: I64, as_of: int) -> F32:
-    """float32 (n_items, len(ITEM_FEATURES)): counts of events, shorter windows against longer ones, age in days.
+    """float32 (n_items, len(ITEM_FEATURES)): event counts, shorter windows relative to longer ones, age in days.
 
-    `counts` gives the events of each item in the last days (`None`: ever), `first_seen` is the time of each one's
-    first event, `as_of` now (both microseconds).
+    `counts` returns the events of each item in the last days (`None`: of all time), `first_seen` is the time of each
+    item's first event, `as_of` the current time (both microseconds).
     """
     taken = np.stack([counts(days) for days in _WINDOWS], axis=1).astype(np.float32)  # (n_items, n_windows)
     trend = (taken[:, :-1] + np.float32(_SMOOTH[0])) / (taken[:, 1:] + np.float32(_SMOOTH[1]))
@@ -57,24 +57,24 @@ def item_features(counts: Callable[[int | None], npt.NDArray[np.integer]], first
 def query_features(profile: FoldedInUser, of_items: F32, codes: I32, as_of: int) -> F32:
     """float32 (n_codes, n_features), in the order of `feature_names` of the profile's parts.
 
-    `of_items` is what `item_features` gave, `as_of` the time of the answer (microseconds). Raises `ValueError` for an
-    empty history, of which no part says anything.
+    `of_items` is the result of `item_features`, `as_of` the time of the request (microseconds). Raises `ValueError` for
+    an empty history, for which no part has scores.
     """
     if not profile.history:
         raise ValueError("a ranker needs a history, and this one is empty")
     columns: list[npt.NDArray[Any]] = []
     for opinion in profile.opinions.values():
-        said = np.maximum(opinion.scores(codes), np.float32(0))
-        columns += [said, said / np.float32(max(opinion.peak, 1e-12))]
+        scores = np.maximum(opinion.scores(codes), np.float32(0))
+        columns += [scores, scores / np.float32(max(opinion.peak, 1e-12))]
         if isinstance(opinion, ListScores):
             columns.append(opinion.listed(codes))
     n, of_history = len(columns), _history(profile.times, as_of)
-    made = np.empty((len(codes), n + of_items.shape[1] + len(of_history)), np.float32)
+    features = np.empty((len(codes), n + of_items.shape[1] + len(of_history)), np.float32)
     for place, column in enumerate(columns):
-        made[:, place] = column
-    made[:, n : n + of_items.shape[1]] = of_items[codes]
-    made[:, n + of_items.shape[1] :] = of_history
-    return made
+        features[:, place] = column
+    features[:, n : n + of_items.shape[1]] = of_items[codes]
+    features[:, n + of_items.shape[1] :] = of_history
+    return features
 
 
 def _history(times: Sequence[int], as_of: int) -> tuple[float, ...]:

@@ -25,11 +25,11 @@ class CandidateRanker:
 
     @property
     def n_items(self) -> int:
-        """How many items it has."""
+        """Number of items."""
         return len(self.first_seen)
 
     def of_items(self, counts: Callable[[int | None], npt.NDArray[np.int64]], as_of: int) -> F32:
-        """float32 (n_items, n_item_features): made once per state of the live counts."""
+        """float32 (n_items, n_item_features), computed once per state of the live counts."""
         return self.features_of(self.first_seen, counts, as_of)
 
     @staticmethod

@@ -22,7 +22,7 @@ from tidemill.models.recommender.recent_popularity import Steps
 
 
 class Prior(msgspec.Struct, frozen=True, kw_only=True):
-    """How much recent popularity counts: a score is (1 - share) · relevance + share · recent, each at most 1."""
+    """The weight of recent popularity: a score is (1 - share) · relevance + share · recent, each at most 1."""
 
     share: float
     #: Windows of recent popularity: `(days, weight)`.
@@ -40,7 +40,7 @@ class Candidates:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recommender:
-    """Item `i` is `items[i]` everywhere: in the lists, the vectors, the index and the counts. It contains no user.
+    """Item `i` is `items[i]` everywhere: in lists, vectors, index and counts. It contains no user.
 
     A recommender reuses scratch memory between calls: one per thread.
     """
@@ -50,10 +50,10 @@ class Recommender:
     learner: dict[str, Any]
     as_of: int
     prior: Prior
-    #: Recent popularity at training time, float32 (n_items); live counts replace it where there are any.
+    #: Recent popularity at training time, float32 (n_items); live counts replace it if available.
     popularity: F32
     parts: Mapping[str, ModelPart] = field(default_factory=dict)
-    #: Scores candidates by all part scores and item facts; without one, the weighted sum of the parts does.
+    #: Scores candidates by all part scores and item facts; without it, the weighted sum of the parts is the score.
     ranking: CandidateRanker | None = None
 
     def __post_init__(self) -> None:
@@ -62,12 +62,12 @@ class Recommender:
         sizes |= {"ranking": self.ranking.n_items} if self.ranking else {}
         wrong = {name: n for name, n in sizes.items() if n != len(self.items)}
         if wrong:
-            told = ", ".join(f"{name} {n}" for name, n in wrong.items())
-            raise IdsMismatch(f"there are {len(self.items)} item ids, but the arrays have other lengths: {told}")
+            sizes_text = ", ".join(f"{name} {n}" for name, n in wrong.items())
+            raise IdsMismatch(f"there are {len(self.items)} item ids, but the arrays have other lengths: {sizes_text}")
 
     @property
     def n_items(self) -> int:
-        """How many items it was trained on."""
+        """Number of items it was trained on."""
         return len(self.items)
 
     @cached_property
@@ -80,14 +80,14 @@ class Recommender:
         return PartScorer.from_parts(self.parts, self.n_items)
 
     def apart(self) -> Recommender:
-        """The same recommender with scratch memory of its own, for another thread; arrays and ids are shared."""
+        """The same recommender with its own scratch memory, for another thread; arrays and ids are shared."""
         apart = replace(self)
         apart.__dict__["codes"] = self.codes
         return apart
 
     @property
     def names(self) -> frozenset[str]:
-        """The model parts that it holds, for `check_parts`."""
+        """The names of its model parts, for `check_parts`."""
         return frozenset({"popularity", *self.parts})
 
     @property
@@ -115,9 +115,9 @@ class Recommender:
         return FoldedInUser(self._asked, items, times)
 
     def nearest(self, items: Sequence[int], times: Sequence[int], n: int) -> Candidates:
-        """The items nearest to a history, up to `n` besides it from each part, best first; none for an empty history.
+        """The items nearest to a history, up to `n` outside it from each part, best first; none for an empty history.
 
-        Scores are shares of the parts; a ranking, which uses the facts too, is applied by the slate.
+        Scores are weighted sums over the parts; a ranking, which also uses facts, is applied by the slate.
         """
         profile = self.profile(items, times)
         drawn = profile.nearest(n)

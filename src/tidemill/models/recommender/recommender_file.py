@@ -1,4 +1,4 @@
-"""Recommender files: a folder of arrays, written once, memory-mapped, refused where its parts do not match."""
+"""Recommender files: a folder of arrays, written once and memory-mapped; inconsistent files are refused."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class _PartHeader(msgspec.Struct, frozen=True, kw_only=True):
     """A part in `recommender.json`."""
 
     kind: str
-    #: Folder of its arrays; parts may share one and weigh a history differently.
+    #: Folder of its arrays; parts may share one and weight a history differently.
     folder: str
     share: float
     weights: HistoryWeights
     draws: int | None
-    #: Name of the search back-end that built its index, `None` where vectors are scanned.
+    #: Name of the search back-end that built its index, `None` if vectors are scanned.
     search: str | None
 
 
@@ -64,7 +64,7 @@ def write_recommender(
     write_ids(folder / "items.arrow", made.items)
     write_array(folder / "popularity.npy", made.popularity)
     parts: dict[str, _PartHeader] = {}
-    places: dict[int, str] = {}  # arrays that two parts share are written once
+    places: dict[int, str] = {}  # arrays shared by two parts are written once
     for name, part in made.parts.items():
         arrays: Any = part.lists or part.vectors
         place = places.setdefault(id(arrays), name)
@@ -98,9 +98,9 @@ def write_recommender(
 def open_recommender(folder: Path, search: VectorSearch | None = None) -> Recommender:
     """Open what `write_recommender` wrote, memory-mapped.
 
-    With the `search` back-end that built its indexes, they are used; with another or none, the vectors are scanned,
-    which is exact and slower. Raises `BundleCorrupt`, `BundleRefused`, `FormatTooNew`, and `IdsMismatch` where parts
-    disagree about the items.
+    The `search` back-end that built the indexes uses them; with another or none the vectors are scanned, which is
+    exact and slower. Raises `BundleCorrupt`, `BundleRefused`, `FormatTooNew`, and `IdsMismatch` if parts disagree about
+    the items.
     """
     folder = Path(folder)
     about = _about(folder)

@@ -1,13 +1,13 @@
-"""User vectors: how a history becomes the vector that item vectors are compared with.
+"""User vectors: the mapping of a history to the vector that item vectors are compared with.
 
-`Vectors` adds up a row for each item of the history. `Factors` solves for the vector that implicit-feedback ALS gives a
-user (Hu, Koren & Volinsky 2008): it minimises, over all items i with their factors y_i,
+`Vectors` sums a row for each item of the history. `Factors` solves for the user vector of implicit-feedback ALS
+(Hu, Koren & Volinsky 2008): it minimises, over all items i with their factors y_i,
 
     Σ w_i · (1 + confidence) · (1 - x·y_i)² + Σ (1 - w_i) · (x·y_i)² + regularization · |x|²
 
-where w_i is 0 for an item that is not in the history and up to 1 for one that is. So x = A⁻¹ Σ v_i y_i with
+where w_i is 0 for items outside the history and up to 1 for items in it. So x = A⁻¹ Σ v_i y_i with
 v_i = (1 + confidence) · w_i and A = YᵀY + regularization · I + confidence · Σ w_i y_i y_iᵀ. With weights of 1 it is
-the vector that ALS itself gives the user.
+exactly the user vector of ALS.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from tidemill.models.recommender.interactions import F32, F64, I32
 
 @dataclass(frozen=True)
 class Vectors:
-    """`encoder` and `items`, float32 (n_items, n_factors): history to user vector, and what it is compared with."""
+    """`encoder` and `items`, float32 (n_items, n_factors): maps a history to a user vector, and the item vectors."""
 
     encoder: F32
     items: F32
 
     @property
     def n_items(self) -> int:
-        """How many items have a vector."""
+        """Number of items with a vector."""
         return len(self.items)
 
     def user(self, history: list[int], weights: list[float]) -> F32:
@@ -46,12 +46,12 @@ class Vectors:
         return np.asarray(histories @ self.encoder, np.float32)
 
     def given(self, history: list[int], weights: list[float], codes: I32) -> F32:
-        """What each history item adds to the score of each code, float32 (n_codes, n_history)."""
+        """The contribution of each history item to the score of each code, float32 (n_codes, n_history)."""
         added = np.asarray(weights, np.float32)[:, None] * self.encoder[history]  # (n_history, n_factors)
         return np.asarray(self.items[codes] @ added.T, np.float32)
 
     def taking(self, places: I32) -> Vectors:
-        """Vectors of other items: item i had the place `places[i]` among these, -1: none, and its vectors are zero."""
+        """Vectors of other items: item i had the index `places[i]` among these; -1: new, with a zero vector."""
         return Vectors(rows_at(self.encoder, places), rows_at(self.items, places))
 
     def write(self, folder: Path) -> None:
@@ -61,7 +61,7 @@ class Vectors:
 
     @classmethod
     def open(cls, folder: Path) -> Vectors:
-        """Open them memory-mapped."""
+        """Open the arrays memory-mapped."""
         return cls(open_array(folder / "encoder.npy"), open_array(folder / "items.npy"))
 
 
@@ -69,7 +69,7 @@ class Vectors:
 class Factors:
     """`items` float32 (n_items, d), `gram` float64 (d, d) = YᵀY + regularization · I, and the confidence.
 
-    Histories name each item once, with weights from 0 to 1.
+    Histories contain each item once, with weights from 0 to 1.
     """
 
     items: F32
@@ -84,17 +84,17 @@ class Factors:
 
     @classmethod
     def from_items(cls, items: F32, *, regularization: float, confidence: float) -> Factors:
-        """From item factors; `regularization` is above zero, so that every history has one vector."""
+        """From item factors; `regularization` is positive, so that every history has a unique vector."""
         wide = items.astype(np.float64)
         return cls(items, wide.T @ wide + regularization * np.eye(wide.shape[1]), confidence)
 
     @property
     def n_items(self) -> int:
-        """How many items have factors."""
+        """Number of items with factors."""
         return len(self.items)
 
     def user(self, history: list[int], weights: list[float]) -> F32:
-        """The user vector, float32 (d), of a history of item codes and their weights; zero for none."""
+        """The user vector, float32 (d), of a history of item codes and their weights; zero for an empty one."""
         if not history:
             return np.zeros(self.items.shape[1], np.float32)
         taken = self.items[history]  # (h, d)
@@ -115,7 +115,7 @@ class Factors:
         return vectors
 
     def given(self, history: list[int], weights: list[float], codes: I32) -> F32:
-        """What each history item adds to the score of each code, float32 (n_codes, n_history); rows sum to the score.
+        """The contribution of each history item to each score, float32 (n_codes, n_history); rows sum to the score.
 
         The share of item h in the score of item c is v_h · y_cᵀ A⁻¹ y_h (section 5 of the paper).
         """
@@ -130,9 +130,9 @@ class Factors:
         return np.asarray(self.items[codes] @ _solved(self._long(taken, weight), taken.T * value), np.float32)
 
     def taking(self, places: I32) -> Factors:
-        """Factors of other items: item i had the place `places[i]` among these, -1: none, and its factors are zero.
+        """Factors of other items: item i had the index `places[i]` among these; -1: new, with zero factors.
 
-        `gram` stays that of the items of the training.
+        `gram` stays that of the training items.
         """
         return Factors(rows_at(self.items, places), self.gram, self.confidence)
 
@@ -155,7 +155,7 @@ class Factors:
 
     @classmethod
     def open(cls, folder: Path) -> Factors:
-        """Open them, the items memory-mapped."""
+        """Open the arrays, the items memory-mapped."""
         confidence = float(open_array(folder / "confidence.npy")[0])
         return cls(open_array(folder / "items.npy"), open_array(folder / "gram.npy"), confidence)
 
@@ -163,7 +163,7 @@ class Factors:
 def _solved(system: F32, wanted: npt.NDArray[Any]) -> F32:
     _, _, found, failed = scipy.linalg.lapack.sgesv(
         system, wanted
-    )  # np.linalg.solve, without its checks of a small array
+    )  # np.linalg.solve, without its checks on a small array
     if failed:
         raise LearnError("the equations of a user's vector have no solution", tip="train with a larger `l2`")
     answer: F32 = found

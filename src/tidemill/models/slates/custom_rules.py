@@ -1,6 +1,6 @@
 """Custom rules: plain functions over candidates, whose source is shipped with the release.
 
-The columns that a rule reads are found in its source: `candidates["in_stock"]` with the name written out.
+The columns that a rule reads are found in its source: `candidates["in_stock"]` with a literal name.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class CustomRule:
 
     @property
     def path(self) -> str:
-        """Where the module lies inside a bundle."""
+        """The path of the module inside a bundle."""
         return f"{FOLDER}/{self.function}.py"
 
 
 def custom_rule(function: Callable[..., Any]) -> CustomRule:
-    """Cut a rule's source out of its file; `RuleRefused` says why a function cannot be shipped."""
+    """Extract a rule's source from its file; raises `RuleRefused` with the reason if it cannot be shipped."""
     _, source, pretrained = shipped_function(function, FOLDER, "rule")
     name = function.__name__
     if pretrained:
@@ -44,7 +44,7 @@ def custom_rule(function: Callable[..., Any]) -> CustomRule:
 
 
 def _columns(tree: ast.Module, name: str) -> tuple[str, ...]:
-    """The fact columns that the function reads as `candidates["column"]`, written out."""
+    """The fact columns that the function reads as `candidates["column"]` with literal names."""
     function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
     if not function.args.args:
         raise RuleRefused(f"the rule `{name}` has no parameter", tip=f"write `def {name}(candidates): …`")
@@ -66,7 +66,7 @@ def load_functions(
 ) -> dict[str, Callable[..., Any]]:
     """The functions of a rule set's custom rules, by name, from their shipped sources.
 
-    `hashes` (path -> sha256, as a release pins them) are compared first; a difference, a missing module or a source
+    `hashes` (path -> sha256, as pinned by a release) are compared first; a difference, a missing module or a source
     that may not be shipped raises `RuleRefused`.
     """
     found: dict[str, Callable[..., Any]] = {}

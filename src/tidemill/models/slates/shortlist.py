@@ -1,4 +1,4 @@
-"""The shortlist of candidates that a custom rule receives: arrays, and nothing of the platform."""
+"""The shortlist of candidates that a custom rule receives: plain arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Column = tuple[npt.NDArray[np.generic], Mask]
 
 @dataclass(frozen=True, kw_only=True)
 class Shortlist:
-    """Candidates of one request; every array has one entry per candidate, in no order.
+    """Candidates of one request; every array has one entry per candidate, unordered.
 
         def fresh(candidates):
             return candidates.as_of - candidates["updated_at"] < 90 * 86_400_000_000
@@ -30,7 +30,7 @@ class Shortlist:
     as_of: int
     user: Mapping[str, Any]
     context: Mapping[str, Any]
-    #: Positions in the catalogue, and its ids and facts.
+    #: Indices in the catalogue, and its ids and facts.
     codes: I32
     ids: npt.NDArray[np.object_]
     columns: Mapping[str, Column]
@@ -44,11 +44,11 @@ class Shortlist:
         return len(self.codes)
 
     def __getitem__(self, column: str) -> npt.NDArray[np.generic]:
-        """A fact of every candidate; where it is missing (see `present`), the value is undefined."""
+        """A fact of every candidate; if it is missing (see `present`), the value is undefined."""
         return self.columns[column][0][self.codes]
 
     def present(self, column: str) -> Mask:
-        """Where the fact is present."""
+        """A mask of the candidates with this fact."""
         return self.columns[column][1][self.codes]
 
 

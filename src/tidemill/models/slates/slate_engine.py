@@ -1,4 +1,4 @@
-"""The slate engine: from a history to exactly n items, each with score and reason."""
+"""The slate engine: maps a history to exactly n items, each with score and reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tidemill.models.slates.slate_plan import SlatePlan
 from tidemill.models.slates.slate_spec import check_parts
 
 _NONE: I32 = np.zeros(0, np.int32)
-#: Ordering rules use this many of the best candidates for each requested item.
+#: Number of best candidates that ordering rules use per requested item.
 KEPT = 4
 
 
@@ -42,7 +42,7 @@ class SlateQuery:
 
     profile: FoldedInUser
     n: int
-    #: How many codes may not be shown: seen ones under `unseen`, and excluded ones.
+    #: Mask of codes that may not be shown: seen ones under `unseen`, and excluded ones.
     n_banned: int
     #: Restricts the candidates to these; `None`: no restriction.
     only: I32 | None
@@ -54,8 +54,8 @@ class SlateQuery:
 class SlateEngine:
     """Recommendations from one recommender, one rule set, and the facts at the time of the request.
 
-    `functions` are the custom rules by name (`load_functions`). Raises `SlateMismatch` where the rules need
-    what the recommender lacks. It reuses scratch memory: one per thread.
+    `functions` are the custom rules by name (`load_functions`). Raises `SlateMismatch` if the rules need something
+    that the recommender lacks. It reuses scratch memory: use one per thread.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class SlateEngine:
     ) -> Slate:
         """Exactly min(`n`, eligible) items for a history of item ids and times (microseconds).
 
-        No item is shown twice, none of `exclude`, and under `unseen` none of the history. `candidates` narrows the
-        choice to these ids. `user` and `context` are passed to custom rules. Unknown ids are no error: they
-        are ignored. The same request under the same facts has the same result.
+        No item is shown twice, none of `exclude`, and under `unseen` none of the history. `candidates` restricts the
+        choice to these ids. `user` and `context` are passed to custom rules. Unknown ids are ignored.
+        The same request under the same facts has the same result.
         """
         if self._facts.version != self._plan.version:
             self._plan = SlatePlan(self._recommender, self._rules, self._facts)
@@ -121,7 +121,7 @@ class SlateEngine:
     def _make_scratch(self) -> None:
         self._banned: Mask = np.zeros(self._plan.n, np.bool_)
         self._slot: I32 = np.zeros(self._plan.n, np.int32)
-        #: Item features of a ranking, and their day.
+        #: Item features of the ranking, and their day.
         self._ranked: tuple[int, F32] | None = None
 
     def _answer(self, question: SlateQuery) -> Slate:
@@ -137,7 +137,7 @@ class SlateEngine:
         return Slate([items[code] for code in shown], scores.tolist(), self._reasons(question, codes), short)
 
     def _best(self, question: SlateQuery) -> tuple[I32, F32]:
-        """At most n retrieved items that pass every filter, scored and in order."""
+        """At most n retrieved items that pass every filter, scored and sorted."""
         codes = self._retrieve(question)
         codes = codes[self._plan.allowed[codes] & ~self._banned[codes]]
         model, scores = self._score(question, codes)
@@ -161,7 +161,7 @@ class SlateEngine:
         return codes[last]
 
     def _drawn(self, question: SlateQuery) -> list[tuple[str, I32]]:
-        """The candidates of each rule, with repeats: the model part, or the rule that counts, and codes."""
+        """The candidates of each rule, with repeats: the model part or the counting rule, and codes."""
         drawn = [found for n, by in self._nearest for found in question.profile.drawn(n, by)]
         drawn += self._plan.drawn.items()
         return drawn
@@ -173,7 +173,7 @@ class SlateEngine:
             learned = self._recommender.n_items
             if self._plan.n == learned:
                 model += (1 - self._share) * self._relevance(question, codes)
-            else:  # items newer than the bundle have popularity alone
+            else:  # items newer than the bundle have only popularity
                 known = codes < learned
                 model[known] += (1 - self._share) * self._relevance(question, codes[known])
         scores = model * self._weight
@@ -184,7 +184,7 @@ class SlateEngine:
         return model, scores
 
     def _relevance(self, question: SlateQuery, codes: I32) -> F32:
-        """The relevance of trained items: by the ranking where there is one, else by the shares of the parts."""
+        """The relevance of trained items: by the ranking if there is one, else by the weighted sum of the parts."""
         ranking = self._recommender.ranking
         if ranking is None or not question.profile.history:
             return question.profile.relevance(codes)
@@ -213,7 +213,7 @@ class SlateEngine:
         )
 
     def _order(self, codes: I32, scores: F32, kept: int) -> I32:
-        """Places of the `kept` best candidates, in order; ties by the place in the fallback's chain."""
+        """Indices of the `kept` best candidates, in order; ties are broken by the fallback order."""
         if len(codes) > kept:
             best = np.argpartition(-scores, kept)[:kept].astype(np.int32)
             return best[self._order(codes[best], scores[best], kept)]
@@ -228,7 +228,7 @@ class SlateEngine:
         return order[_spread(scores[order], groups[codes[order]], strength)]
 
     def _fallback(self, question: SlateQuery, shown: I32) -> I32:
-        """The next items of the chain that are not shown yet, not banned, and pass every filter."""
+        """The next items of the fallback order that are not shown yet, not banned, and pass every filter."""
         chain, need = self._plan.fallback, question.n - len(shown)
         found: list[I32] = []
         self._banned[shown], start = True, 0

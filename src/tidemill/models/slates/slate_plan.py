@@ -16,12 +16,12 @@ from tidemill.models.recommender.recommender import Recommender
 from tidemill.models.slates.shortlist import Column
 from tidemill.models.slates.slate_spec import fact_columns
 
-#: Days of the fallback of a slate without a `fallback=` rule.
+#: Days of the fallback window of a slate without a `fallback=` rule.
 FALLBACK_DAYS = 30
 
 
 class SlatePlan:
-    """Arrays over the catalogue (n items) for one version of the facts; made in linear time, then only read."""
+    """Arrays over the catalogue (n items) for one version of the facts; computed in linear time, then read-only."""
 
     def __init__(self, recommender: Recommender, rules: RuleSet, facts: ItemFactColumns) -> None:
         self.version = facts.version
@@ -36,21 +36,21 @@ class SlatePlan:
         chain = _chain(recommender, rules.fallback, facts, self.n)
         #: Allowed codes, best first: the fallback's window, then all-time popularity, then the fixed order.
         self.fallback: I32 = chain[self.allowed[chain]]
-        #: Place of every item in that chain, which also settles ties of scores.
+        #: Position of every item in that order, which also breaks ties of scores.
         self.place: I32 = np.empty(self.n, np.int32)
         self.place[chain] = np.arange(self.n, dtype=np.int32)
-        #: For each retrieval rule by counts, its codes.
+        #: For each count-based retrieval rule, its codes.
         self.drawn = {
             rule.name + str(rule.args["days"]): _most(rule, facts, self.allowed)
             for rule in rules.retrieve
             if "days" in rule.args
         }
-        #: For each ordering rule, a number for each value of its fact, and its strength.
+        #: For each ordering rule, a code for each value of its fact, and its strength.
         self.groups = [(_groups(self.columns[rule.args["column"]]), rule.args["strength"]) for rule in rules.order]
         self._told = _told(rules, self.drawn, facts, self.n)
 
     def reason(self, code: int) -> str:
-        """The reason of an item without a history item behind it."""
+        """The reason for an item without a history item behind it."""
         for mask, text in self._told:
             if mask[code]:
                 return text
@@ -85,7 +85,7 @@ def eligible_mask(rule: Rule, columns: Mapping[str, Column]) -> Mask:
 
 
 def _prior(recommender: Recommender, facts: ItemFactColumns, n: int) -> F32:
-    """Recent popularity from live counts; that of the training where there are none."""
+    """Recent popularity from live counts; from training if there are none."""
     live = recent_popularity(recommender.prior.steps, facts.counts)
     if live.any():
         return live
@@ -100,7 +100,7 @@ def _chain(recommender: Recommender, fallback: Rule | None, facts: ItemFactColum
 
 
 def _most(rule: Rule, facts: ItemFactColumns, allowed: Mask) -> I32:
-    """The `n` allowed items with the most events in a rule's window, of those that have any."""
+    """The `n` allowed items with the most events in a rule's window, of those with any."""
     counts = np.where(allowed, np.asarray(facts.counts(rule.args["days"])), 0)
     taken = np.flatnonzero(counts)
     best = taken[np.lexsort((taken, -counts[taken]))]
@@ -108,7 +108,7 @@ def _most(rule: Rule, facts: ItemFactColumns, allowed: Mask) -> I32:
 
 
 def _groups(column: Column) -> I32:
-    """A number for each value of a fact; -1 where it is missing."""
+    """A code for each value of a fact; -1 if missing."""
     values, present = column
     groups = np.full(len(values), -1, np.int32)
     if present.any():
@@ -117,13 +117,17 @@ def _groups(column: Column) -> I32:
 
 
 def _told(rules: RuleSet, drawn: Mapping[str, I32], facts: ItemFactColumns, n: int) -> list[tuple[Mask, str]]:
-    told: list[tuple[Mask, str]] = []
+    reasons: list[tuple[Mask, str]] = []
     for rule in rules.retrieve:
         if "days" in rule.args:
             mask = np.zeros(n, np.bool_)
             mask[drawn[rule.name + str(rule.args["days"])]] = True
-            told.append((mask, f"{rule.name} over {rule.args['days']} days"))
+            reasons.append((mask, f"{rule.name} over {rule.args['days']} days"))
     last: I64 = np.asarray(facts.counts(rules.fallback.args["days"] if rules.fallback else FALLBACK_DAYS))
     name = rules.fallback.name if rules.fallback else "popular"
     days = rules.fallback.args["days"] if rules.fallback else FALLBACK_DAYS
-    return [*told, (last > 0, f"{name} over {days} days"), (np.asarray(facts.counts(None)) > 0, "popular of all time")]
+    return [
+        *reasons,
+        (last > 0, f"{name} over {days} days"),
+        (np.asarray(facts.counts(None)) > 0, "popular of all time"),
+    ]

@@ -22,7 +22,7 @@ from tidemill.core.errors import nearest as nearest_name
 from tidemill.core.records.release import Rule, RuleSet
 from tidemill.models.slates.custom_rules import CustomRule, custom_rule
 
-#: A function over candidates: a mask of bools (filter) or scores (score), one per candidate.
+#: A function over candidates that returns a bool (filter) or a score (score) per candidate.
 Function = Callable[..., Any]
 
 #: The rules that each step of a slate accepts.
@@ -36,7 +36,7 @@ PLACES: dict[str, frozenset[str]] = {
 
 
 def nearest(n: int = 200, *, by: str | None = None) -> Rule:
-    """The `n` items nearest to a user's history, from each index that the bundle has, or from the one named in `by`."""
+    """The `n` items nearest to a user's history, from each index of the bundle, or from the one named in `by`."""
     return Rule(name="nearest", args={"n": _positive("nearest", n=n)} | ({"by": by} if by else {}))
 
 
@@ -51,7 +51,7 @@ def popular(days: int = 30, *, n: int = 100) -> Rule:
 
 
 def unseen() -> Rule:
-    """Only items that the user has no event with, up to the time of the request."""
+    """Only items that the user has no event with up to the time of the request."""
     return Rule(name="unseen")
 
 
@@ -61,7 +61,7 @@ def eligible(column: str, *, missing: bool = False) -> Rule:
 
 
 def relevance(weight: float = 1.0) -> Rule:
-    """The model's own score, blended with recent popularity; the default of a slate without `score=`."""
+    """The model's score, blended with recent popularity; the default of a slate without `score=`."""
     return Rule(name="relevance", args={"weight": float(weight)})
 
 
@@ -94,13 +94,13 @@ class SlateSpec:
     fallback: Rule
 
     def check(self, parts: Collection[str]) -> None:
-        """Refuse (`SlateMismatch`) candidates that a bundle with these model `parts` cannot retrieve."""
+        """Raise `SlateMismatch` for candidates that a bundle with these model `parts` cannot retrieve."""
         check_parts(self.retrieve, parts, declared=True)
 
     def rules(self, views: Mapping[str, Collection[str]]) -> RuleSet:
         """The slate as data; `views` are the feature views of items (name -> columns) that its facts come from.
 
-        Raises `SlateMismatch` where no view, or more than one, has a column that the slate asks for.
+        Raises `SlateMismatch` if no view, or more than one, has a column that the slate reads.
         """
 
         def resolve(place: Sequence[Rule | CustomRule]) -> tuple[Rule, ...]:
@@ -134,8 +134,8 @@ def slate(
 ) -> SlateSpec:
     """A slate from rules; see the module's docstring.
 
-    Raises `SlateMismatch` for a rule in a place where it has no meaning, and `RuleRefused` for a function that cannot
-    be shipped with a release.
+    Raises `SlateMismatch` for a rule in an argument that does not accept it, and `RuleRefused` for a function that
+    cannot be shipped with a release.
     """
     given: dict[str, Sequence[Rule | Function]] = {
         "retrieve": retrieve, "filter": filter, "score": score, "order": order, "fallback": [fallback or popular()],
@@ -202,10 +202,10 @@ def _view(column: str, rule: str, views: Mapping[str, Collection[str]]) -> str:
 
 
 def check_parts(retrieve: Sequence[Rule], parts: Collection[str], *, declared: bool = False) -> None:
-    """Refuse (`SlateMismatch`) rules that retrieve from a part by name which is not among `parts`.
+    """Raise `SlateMismatch` for rules that retrieve from a named part that is not among `parts`.
 
-    Of `declared` parts some must be there for `nearest` to draw from. A bundle may have none, where `auto` found that
-    nothing beats popularity: then `nearest` draws nothing, and the other rules and the fallback fill the slate.
+    If `declared`, `nearest` needs at least one part. A bundle may have none, if `auto` found that nothing beats
+    popularity: then `nearest` retrieves nothing, and the other rules and the fallback fill the slate.
     """
     for rule in retrieve:
         if rule.name != "nearest":
@@ -213,9 +213,9 @@ def check_parts(retrieve: Sequence[Rule], parts: Collection[str], *, declared: b
         drawn_from = set(parts) - {"popularity"}
         named = rule.args.get("by")
         if (declared and not drawn_from) or (named and named not in drawn_from):
-            asked = f"nearest(by={rule.args['by']!r})" if rule.args.get("by") else "nearest"
+            rule_text = f"nearest(by={rule.args['by']!r})" if rule.args.get("by") else "nearest"
             raise SlateMismatch(
-                f"the slate needs `{asked}`, but the model has only: {', '.join(sorted(parts))}",
+                f"the slate needs `{rule_text}`, but the model has only: {', '.join(sorted(parts))}",
                 tip="train tm.cooccurrence() or tm.spectral(), or retrieve with tm.popular() and tm.trending() only",
             )
 

@@ -1,6 +1,6 @@
 """Slate steps, to explain one recommendation: candidates, dropped items, score terms, each order and the fallback.
 
-Nothing is computed twice: the steps are recorded while the engine runs as usual.
+Nothing is computed twice: the steps are recorded while the engine runs normally.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tidemill.models.slates.shortlist import Shortlist
 from tidemill.models.slates.slate_engine import Slate, SlateEngine, SlateQuery
 from tidemill.models.slates.slate_plan import eligible_mask
 
-#: Sources of a dropped item besides the rules, and of candidates that the request names.
+#: Sources of dropped items besides the rules, and of candidates that the request names.
 EXCLUDED, REQUESTED = "exclude of the request", "candidates of the request"
 
 _NONE: I32 = np.zeros(0, np.int32)
@@ -27,7 +27,7 @@ _NONE: I32 = np.zeros(0, np.int32)
 
 @dataclass(frozen=True)
 class DrawStep:
-    """The candidates of one rule, in no order; `part` is the model part, empty where the rule counts events."""
+    """The candidates of one rule, unordered; `part` is the model part, empty if the rule counts events."""
 
     rule: str
     part: str
@@ -36,7 +36,7 @@ class DrawStep:
 
 @dataclass(frozen=True)
 class DropStep:
-    """The items that one filter dropped, after the filters before it, and how many are left."""
+    """The items that one filter dropped, after the filters before it, and the number of items left."""
 
     rule: str
     items: tuple[str, ...]
@@ -66,10 +66,10 @@ class SlateSteps:
     """The steps of one recommendation, in order; `answer` is the result of `SlateEngine.answer`."""
 
     n: int
-    #: Items of the history that the model contains, newest first and each once, as many as are used.
+    #: Distinct items of the history that the model contains, newest first, as many as are used.
     history: tuple[str, ...]
     draws: tuple[DrawStep, ...]
-    #: All candidates, each once.
+    #: All distinct candidates.
     candidates: tuple[str, ...]
     drops: tuple[DropStep, ...]
     #: Items that passed every filter, best score first; then those of the fallback.
@@ -81,7 +81,7 @@ class SlateSteps:
     answer: Slate
 
     def text(self, name: Callable[[str], str] = str, *, at_most: int = 10) -> str:
-        """The steps as text, `at_most` items of each; `name` returns the name of an item."""
+        """The steps as text, `at_most` items of each; `name` returns an item's display name."""
         from_history = ", ".join(name(item) for item in self.history[:at_most]) or "no events (cold start)"
         lines = [f"Request: {_n(self.n, 'item')} for the history {from_history}{_more(len(self.history), at_most)}", ""]
         lines += [f"1. Retrieved: {_n(len(self.candidates), 'distinct candidate')}"]
@@ -123,9 +123,9 @@ class SlateSteps:
 
 
 class SteppedEngine(SlateEngine):
-    """A slate engine that records its steps: `steps` returns the result of `answer`, and its steps.
+    """A slate engine that records its steps: `steps` returns the result of `answer` and its steps.
 
-    It is for explaining single recommendations; the server runs the engine without recording.
+    Use it to explain single recommendations; the server runs the engine without recording.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class SteppedEngine(SlateEngine):
         drawn = super()._drawn(question)
         near = [rule_words(rule) for rule in self._rules.retrieve if rule.name == "nearest"]
         counts = [rule for rule in self._rules.retrieve if "days" in rule.args]
-        counted = {(rule.name, rule.args["days"]): rule_words(rule) for rule in counts}  # as the plan has them
+        counted = {(rule.name, rule.args["days"]): rule_words(rule) for rule in counts}  # by the names in the plan
         n_near = len(drawn) - len(self._plan.drawn)
         words = [near[0] if len(near) == 1 else "nearest"] * n_near + list(counted.values())
         self._draws = [
@@ -281,7 +281,7 @@ class SteppedEngine(SlateEngine):
         return pieces | {name: [self._own[name][code] for code in codes.tolist()] for name, _ in self._scores}
 
     def _said(self, question: SlateQuery, codes: I32) -> dict[str, F32]:
-        """The terms of the relevance: of each part, or of the ranking, which uses all of them."""
+        """The terms of the relevance: of each part, or of the ranking, which uses all parts."""
         if self._recommender.ranking is not None and question.profile.history:
             return {"ranking": self._relevance(question, codes)}
         return dict(question.profile.pieces(codes))

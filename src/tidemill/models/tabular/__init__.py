@@ -1,4 +1,4 @@
-"""Tabular models as data: encoders, members and a weighted sum, evaluated without a DataFrame and without a pickle."""
+"""Tabular models as data: encoders, members and a weighted sum, evaluated without DataFrames and pickles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Additive member (GAM): a sum of one curve per column, so that every term of a prediction can be drawn and read."""
+"""Additive member (GAM): a sum of one curve per column, so that every term of a prediction can be plotted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ F64 = NDArray[np.float64]
 
 
 class AdditiveMember:
-    """An `AdditiveTerms` member of `k` margins."""
+    """An `AdditiveTerms` member with `k` margins."""
 
     def __init__(self, member: AdditiveTerms) -> None:
         self._terms, self._bias = member.terms, np.asarray(member.bias, np.float64)
@@ -29,8 +29,8 @@ class AdditiveMember:
         return total
 
     def contributions(self, design: F64) -> tuple[F64, F64]:
-        """What each column adds beyond its mean, float64 (n, k, n_columns), and the sum of the means (n, k): exact,
-        because the terms do not act on each other.
+        """The contribution of each column beyond its mean, float64 (n, k, n_columns), and the sum of the means (n, k);
+        exact, because the terms do not interact.
         """
         values = np.zeros((len(design), len(self._bias), design.shape[1]))
         base = self._bias.copy()
@@ -62,7 +62,7 @@ class AdditiveMember:
 
 
 def term_values(term: AdditiveTerm, column: F64) -> F64:
-    """float64 (n, k): what the term adds for each value of its column."""
+    """float64 (n, k): the term's value for each value of its column."""
     found = np.empty((len(column), len(term.missing)))
     absent = np.isnan(column)
     for at, missing in enumerate(term.missing):
@@ -72,7 +72,7 @@ def term_values(term: AdditiveTerm, column: F64) -> F64:
 
 
 def _curve(term: AdditiveTerm, at: int) -> Callable[[float], float]:
-    """The term's margin `at` for one value: what `np.interp` gives, without an array."""
+    """The term's margin `at` for one value: the result of `np.interp`, without an array."""
     knots, ys, missing = list(term.knots), [row[at] for row in term.values], term.missing[at]
     if len(knots) == 1:
         only = ys[0]

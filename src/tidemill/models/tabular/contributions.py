@@ -1,6 +1,6 @@
-"""Contributions of inputs to a prediction (SHAP): what each input adds to the margin, starting from the expected value.
+"""Contributions of inputs to a prediction (SHAP): what each input adds to the margin, relative to the expected value.
 
-Members give Shapley values of the design's columns. Those of columns that read one input are added up; a column that
+Members return Shapley values of the design's columns. Those of columns that read one input are summed; a column that
 reads several inputs together (`TargetMean` of a crossed key) is shared equally among them.
 """
 
@@ -18,15 +18,15 @@ from tidemill.models.tabular.link_functions import apply_output_transform, outpu
 from tidemill.models.tabular.recipe import TabularRecipe, TargetMean
 
 F64 = NDArray[np.float64]
-#: Contributions whose sum misses the margin by more than this share of it are refused.
+#: Contributions are refused if their sum misses the margin by more than this share of it.
 _FAR = 1e-6
 
 
 def contributions(recipe: TabularRecipe, members: list[Any], inputs: pa.Table) -> tuple[F64, F64]:
-    """`(contributions (n, n_inputs), base (n))`, whose sum is the margin; of several classes that of the largest one.
+    """`(contributions (n, n_inputs), base (n))`, whose sum is the margin; with several classes that of the largest one.
 
-    Where a member is turned (`then`), its values are scaled so that they still add up: the rescale rule of Shrikumar
-    et al. (2017), no longer exact Shapley values. Raises `NotExplained`.
+    If a member is transformed (`then`), its values are scaled so that they still sum to the margin: the rescale rule of
+    Shrikumar et al. (2017), no longer exact Shapley values. Raises `NotExplained`.
     """
     columns = inputs_of(inputs, recipe.inputs)
     n, k = len(inputs), len(recipe.bias)

@@ -1,4 +1,4 @@
-"""The design matrix of a table: one float64 column for each encoder, computed a column at a time."""
+"""The design matrix of a table: one float64 column per encoder, computed one column at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ F64 = NDArray[np.float64]
 def inputs_of(table: pa.Table, fields: Sequence[InputField]) -> dict[str, pa.Array]:
     """The inputs by name, each of the Arrow type of its kind; other columns are left out.
 
-    Raises `UnknownName` where a column is missing, and `TypeMismatch` where it cannot be read as its kind.
+    Raises `UnknownName` if a column is missing, and `TypeMismatch` if it cannot be converted to its kind.
     """
     return {field.name: _cast(table, field) for field in fields}
 
@@ -67,7 +67,7 @@ def _column(inputs: dict[str, pa.Array], encoder: Encoder) -> F64:
 
 
 def numbers(column: pa.Array) -> F64:
-    """float64 (n) with NaN for what is missing; times are seconds since 1970."""
+    """float64 (n) with NaN for missing values; times are seconds since 1970."""
     if pa.types.is_timestamp(column.type):
         return _missing_nan(_filled(column.cast(pa.int64()), 0).astype(np.float64) / 1e6, column)
     if pa.types.is_boolean(column.type):
@@ -76,7 +76,7 @@ def numbers(column: pa.Array) -> F64:
 
 
 def microseconds(column: pa.Array) -> NDArray[np.int64]:
-    """int64 (n) of a time column; 0 where it is missing."""
+    """int64 (n) of a time column; 0 if missing."""
     found: NDArray[np.int64] = _filled(column.cast(pa.int64()), 0)
     return found
 
@@ -89,13 +89,13 @@ def _filled(column: pa.Array, value: Any) -> NDArray[Any]:
 def _missing_nan(values: F64, column: pa.Array) -> F64:
     if not column.null_count:
         return values
-    values = values.copy()  # may be Arrow's own memory
+    values = values.copy()  # may be Arrow's memory
     values[column.is_null().to_numpy(zero_copy_only=False)] = np.nan
     return values
 
 
 def _coded(column: pa.Array) -> tuple[NDArray[np.int64], list[str | None]]:
-    """Place of each row's text among the texts that occur, the last of which is `None`."""
+    """The index of each row's text among the distinct texts, the last of which is `None`."""
     texts = (column if pa.types.is_string(column.type) else column.cast(pa.string())).dictionary_encode()
     known = texts.dictionary.to_pylist()
     return _filled(texts.indices.cast(pa.int64()), len(known)), [*known, None]

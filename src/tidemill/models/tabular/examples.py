@@ -13,7 +13,7 @@ from tidemill.core.records.signature import InputField, Task
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """`n` rows. `inputs` has one column for each of `fields`, in their order; what is missing is null.
+    """`n` rows. `inputs` has one column for each of `fields`, in their order; missing values are null.
 
     A `number` is float64, `whole` int64, `flag` bool, `text` string, `time` timestamp[us, UTC].
     """
@@ -25,13 +25,13 @@ class Examples:
     task: Task
     #: Class names in the order of their numbers; empty for numbers and counts.
     classes: tuple[str, ...] = ()
-    #: int64 (n), microseconds, or `None` where rows have no time of their own.
+    #: int64 (n), microseconds, or `None` if rows have no time.
     time: NDArray[np.int64] | None = None
     #: int64 (n): rows with the same code belong to one group (a person, a machine), or `None`.
     group: NDArray[np.int64] | None = None
     #: Columns for slices and fairness, which need not be inputs: strings.
     attributes: pa.Table | None = None
-    #: The name of each row, so that it can be found again: the stream's `_row`, or the row's number.
+    #: The key of each row: the stream's `_row`, or the row's number.
     row: NDArray[np.int64] | None = None
     #: Name of the target.
     target_name: str = ""

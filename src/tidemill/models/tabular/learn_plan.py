@@ -1,4 +1,4 @@
-"""A learn plan: everything that is needed to fit a model again, except rows."""
+"""A learn plan: everything needed to fit a model again, except the rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LearnPlan(Protocol):
         ...
 
     def settings(self) -> dict[str, Any]:
-        """Its settings by name, plain values."""
+        """Its settings by name, as plain values."""
         ...
 
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:

@@ -1,4 +1,4 @@
-"""Link functions: from margins to predictions, with clipping and each member's transform (`then`)."""
+"""Link functions: margins to predictions, with clipping, and each member's output transform (`then`)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
-#: exp of more is no number that a count could be.
+#: exp of a larger margin is no plausible count.
 MOST = 700.0
 
 
 def apply_output_transform(margins: F64, then: str) -> F64:
-    """A member's margins after its transform: `square` of what is above zero, or `exp`."""
+    """A member's margins after its transform: `square` of the positive part, or `exp`."""
     if then == "square":
         return np.square(np.maximum(margins, 0.0))
     return np.exp(np.minimum(margins, MOST)) if then == "exp" else margins

@@ -1,6 +1,6 @@
 """Oblivious (symmetric) trees as in CatBoost, evaluated with NumPy alone: each level of a tree has one split.
 
-So the leaf of a row is a number of d bits, and a tree is a lookup (Prokhorenkova et al. 2018).
+The leaf of a row is therefore a d-bit number, and a tree is a lookup (Prokhorenkova et al. 2018).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tidemill.models.tabular.recipe import ObliviousTreesMember
 from tidemill.models.tabular.tree_member import OfRow
 
 F64 = NDArray[np.float64]
-#: Rows at a time: their values for all trees stay in the cache.
+#: Rows per batch: their values for all trees fit in the cache.
 ROWS = 512
-#: The deepest trees that are supported; CatBoost's limit is 16.
+#: Maximum supported depth; CatBoost's limit is 16.
 DEEPEST = 16
 
 
@@ -48,7 +48,7 @@ class ObliviousMember:
         return self.bias + self.scale * total
 
     def compared(self, design: F64) -> NDArray[np.float32]:
-        """float32 (n, n_columns of this member): its columns as they are compared with borders."""
+        """float32 (n, n_columns of this member): its columns in the precision of the comparison with borders."""
         with np.errstate(over="ignore"):
             values = design[:, self.columns].astype(np.float32)
         values[np.isnan(values)] = self._missing
@@ -64,7 +64,7 @@ class ObliviousMember:
     def contributions(self, design: F64) -> tuple[F64, F64]:
         """Shapley values float64 (n, k, n_columns of the design) and their base (n, k).
 
-        Raises `NotExplained` where the weights of the leaves were not kept, or trees are too deep.
+        Raises `NotExplained` if the leaf weights are missing, or trees are too deep.
         """
         columns, table, base = self._table
         values = np.zeros((design.shape[1], len(design), self.leaves.shape[2]))
@@ -84,10 +84,10 @@ class ObliviousMember:
         return shapley_values.shapley_table(self.columns[self.splits], self.leaves, self.counts)
 
     def row(self) -> OfRow:
-        """The function that predicts single rows, for one thread at a time: it owns its buffers."""
+        """The function that predicts single rows, for one thread at a time, because it owns its buffers."""
         t, depth = self.splits.shape
         k = self.leaves.shape[2]
-        columns = np.ascontiguousarray(self.columns[self.splits.T].ravel())  # level by level, the design's columns
+        columns = np.ascontiguousarray(self.columns[self.splits.T].ravel())  # level by level, columns of the design
         borders = np.ascontiguousarray(self.borders.T.ravel())
         leaves = np.ascontiguousarray(self.leaves).reshape(-1, k)
         flat = leaves.ravel() if k == 1 else None

@@ -1,6 +1,6 @@
 """Arrays of on-demand features: conversion of inputs and outputs, the same in training and in serving.
 
-The type of an array depends on the kind of its column alone, never on missing values: one row is treated like many.
+The type of an array depends only on the kind of its column, never on missing values, so one row is treated like many.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from tidemill.core.kinds import KINDS, Kind
 
 #: The folder of on-demand features among a release's modules.
 FOLDER = "features"
-#: The folder of the pre-trained models that they use, in the bundle.
+#: The folder, in the bundle, of the pre-trained models that they use.
 PRETRAINED = "pretrained"
-#: Kind -> dtype that a function is given. Numbers, whole numbers and flags are floats, a missing one NaN; texts are
-#: objects, a missing one `None`; times are UTC, a missing one NaT.
+#: Kind -> dtype of a function's arguments. Numbers, integers and flags are floats with NaN if missing; texts are
+#: objects with `None` if missing; times are UTC with NaT if missing.
 DTYPES: dict[Kind, str] = {kind: spec.dtype for kind, spec in KINDS.items()}
 
 
 def array_of_values(values: Sequence[Any], kind: Kind) -> NDArray[Any]:
-    """Plain values, times in microseconds and `None` for what is missing, as a function is given them.
+    """Plain values (times in microseconds, missing values `None`) as a function's argument.
 
     >>> array_of_values([1, None], "int").tolist()
     [1.0, nan]
     """
     if kind == "time":
         return np.array(["NaT" if value is None else value for value in values], DTYPES[kind])
-    return np.array(values, DTYPES[kind])  # of a number, None becomes NaN
+    return np.array(values, DTYPES[kind])  # for a number, None becomes NaN
 
 
 def array_of_column(column: pa.ChunkedArray, kind: Kind) -> NDArray[Any]:
-    """A column as a function is given it."""
+    """A column as a function's argument."""
     if kind == "time":
         column = column.cast(pa.timestamp("us"))
     elif kind in ("int", "bool"):
@@ -45,7 +45,7 @@ def array_of_column(column: pa.ChunkedArray, kind: Kind) -> NDArray[Any]:
 
 
 def values_of_array(array: NDArray[Any], kind: Kind) -> list[Any]:
-    """What a function gave as plain values of a kind; NaN and NaT are missing.
+    """A function's result as plain values of a kind; NaN and NaT are missing.
 
     >>> values_of_array(np.array([1.5, np.nan]), "float")
     [1.5, None]

@@ -21,22 +21,22 @@ _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
 
 class OnnxMember:
-    """An `OnnxGraphMember` member: `raw` is the graph, `k` how many margins a row has.
+    """An `OnnxGraphMember` member: `raw` is the graph, `k` the number of margins per row.
 
-    Raises `BackendMissing` without ONNX Runtime, and `BundleCorrupt` where the graph asks for other inputs.
+    Raises `BackendMissing` without ONNX Runtime, and `BundleCorrupt` if the graph reads other inputs.
     """
 
     def __init__(self, member: OnnxGraphMember, raw: bytes, k: int, fields: Sequence[InputField]) -> None:
         self._session = _session(member.file, raw)
         self._member, self._k = member, k
-        asked = {one.name: one.type for one in self._session.get_inputs()}
+        inputs = {one.name: one.type for one in self._session.get_inputs()}
         if member.output not in {one.name for one in self._session.get_outputs()}:
             raise BundleCorrupt(f"{member.file} has no output {member.output!r}")
         if member.columns is not None:
-            self._matrix: tuple[str, Any] | None = _matrix(member.file, asked)
+            self._matrix: tuple[str, Any] | None = _matrix(member.file, inputs)
             self._reads: list[tuple[str, int, Kind, str]] = []
         else:
-            self._matrix, self._reads = None, _reads(member.file, asked, fields)
+            self._matrix, self._reads = None, _reads(member.file, inputs, fields)
 
     def margins(self, design: F64, inputs: dict[str, pa.Array]) -> F64:
         """float64 (n, k)."""
@@ -120,18 +120,18 @@ class OnnxMember:
         return lambda value: nan if value is None else float(value), _FLOATS[type_]
 
 
-def _matrix(file: str, asked: dict[str, str]) -> tuple[str, Any]:
-    if len(asked) != 1 or next(iter(asked.values())) not in _FLOATS:
-        raise BundleCorrupt(f"{file} must have one input, a matrix of floats, but has {asked}")
-    name, type_ = next(iter(asked.items()))
+def _matrix(file: str, inputs: dict[str, str]) -> tuple[str, Any]:
+    if len(inputs) != 1 or next(iter(inputs.values())) not in _FLOATS:
+        raise BundleCorrupt(f"{file} must have one input, a matrix of floats, but has {inputs}")
+    name, type_ = next(iter(inputs.items()))
     return name, _FLOATS[type_]
 
 
-def _reads(file: str, asked: dict[str, str], fields: Sequence[InputField]) -> list[tuple[str, int, Kind, str]]:
-    """(input, its place, its kind, the graph's type) for each input of the graph."""
+def _reads(file: str, inputs: dict[str, str], fields: Sequence[InputField]) -> list[tuple[str, int, Kind, str]]:
+    """(input, its index, its kind, the graph's type) for each input of the graph."""
     places = {field.name: (place, field.kind) for place, field in enumerate(fields)}
     found: list[tuple[str, int, Kind, str]] = []
-    for name, type_ in asked.items():
+    for name, type_ in inputs.items():
         if name not in places:
             raise BundleCorrupt(f"{file} reads {name!r}, which is not an input of the model")
         place, kind = places[name]
@@ -162,5 +162,5 @@ def _session(file: str, raw: bytes) -> Any:
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(bytes(raw), options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # its own errors have no common class
+    except Exception as problem:  # ONNX Runtime's errors have no common class
         raise BundleCorrupt(f"{file} cannot be read by ONNX Runtime: {problem}") from problem

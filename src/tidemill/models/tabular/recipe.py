@@ -1,7 +1,7 @@
 """The recipe of a tabular model, as data: encoders, members, weights and a link.
 
 Encoders turn inputs into numbers, members turn numbers into margins, and the prediction is the link of their weighted
-sum. It contains no code; one short file of Python can evaluate it.
+sum. It contains no code; one short Python file can evaluate it.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ CROSS = "\x1f"
 
 
 class _Encoder(msgspec.Struct, frozen=True, kw_only=True, tag_field="encode"):
-    """Makes one float64 column of the design matrix."""
+    """Computes one float64 column of the design matrix."""
 
 
 class NumberColumn(_Encoder, frozen=True, tag="number"):
-    """A number, integer, flag (0 or 1) or time (seconds since 1970) as it is; missing is NaN.
+    """A number, integer, flag (0 or 1) or time (seconds since 1970) unchanged; missing is NaN.
 
-    The other encoders that read a text read whole numbers and flags too: as `12`, `true` and `false`.
+    The other encoders that read texts also read integers and flags: as `12`, `true` and `false`.
     """
 
     input: str
 
 
 class Ordinal(_Encoder, frozen=True, tag="code"):
-    """The number of a text; one that is missing or was never seen is NaN."""
+    """The code of a text; a missing or unseen text is NaN."""
 
     input: str
     codes: dict[str, int]
 
 
 class OneHot(_Encoder, frozen=True, tag="is"):
-    """1 where the input is this text (`None`: is missing or was never seen among `known`), else 0."""
+    """1 if the input is this text (`None`: missing, or not among `known`), else 0."""
 
     input: str
     value: str | None
@@ -46,8 +46,8 @@ class OneHot(_Encoder, frozen=True, tag="is"):
 
 
 class TargetMean(_Encoder, frozen=True, tag="mean"):
-    """A target mean per string, or per combination of strings; `other` for unseen ones. Missing strings count
-    as the empty one.
+    """A target mean per string, or per combination of strings; `other` for unseen ones. A missing string counts
+    as the empty string.
     """
 
     inputs: tuple[str, ...]
@@ -66,11 +66,11 @@ Encoder = NumberColumn | Ordinal | OneHot | TargetMean | DatePart
 
 
 class _Member(msgspec.Struct, frozen=True, kw_only=True, tag_field="member"):
-    """Makes margins of rows: float64 (n, 1), or (n, n_classes)."""
+    """Computes margins of rows: float64 (n, 1), or (n, n_classes)."""
 
     name: str
-    #: Transform of a margin before it is weighted: `square` (of what is above zero) where the target was trained as
-    #: a square root.
+    #: Transform of a margin before it is weighted: `square` (of the positive part) if the member was trained on
+    #: square roots of the target.
     then: Literal["", "square", "exp"] = ""
 
 
@@ -83,10 +83,10 @@ class TreesMember(_Member, frozen=True, tag="lightgbm"):
 
 class ObliviousTreesMember(_Member, frozen=True, tag="oblivious"):
     """Symmetric trees of one depth d: at level l of tree t, `columns[splits[t, l]] > borders[t, l]` sets bit l of the
-    place in `leaves[t]`. Files `NAME.splits.npy` int32 (t, d), `NAME.borders.npy` float32 (t, d), `NAME.leaves.npy`
-    float64 (t, 2^d, k). A missing value counts as -inf where `missing` is `low`. The margin is bias + scale · sum.
-    Values are compared as float32, as CatBoost does; a border of +inf is never passed. `NAME.counts.npy` float64
-    (t, 2^d), the weight of the rows that came to each leaf, is there where answers can be explained.
+    index into `leaves[t]`. Files `NAME.splits.npy` int32 (t, d), `NAME.borders.npy` float32 (t, d), `NAME.leaves.npy`
+    float64 (t, 2^d, k). A missing value counts as -inf if `missing` is `low`. The margin is bias + scale · sum.
+    Values are compared as float32, as in CatBoost; a border of +inf is never exceeded. `NAME.counts.npy` float64
+    (t, 2^d), the weight of the training rows in each leaf, is present if predictions can be explained.
     """
 
     columns: tuple[int, ...]
@@ -96,9 +96,9 @@ class ObliviousTreesMember(_Member, frozen=True, tag="oblivious"):
 
 
 class AdditiveTerm(msgspec.Struct, frozen=True, kw_only=True):
-    """What one column adds: linear between `knots` (rising) and constant beyond them; `missing` where it is NaN.
+    """The contribution of one column: linear between ascending `knots`, constant beyond them, `missing` for NaN.
 
-    `values` has one row for each knot, of one number for each margin.
+    `values` has one row per knot, with one number per margin.
     """
 
     column: int
@@ -117,18 +117,18 @@ class AdditiveTerms(_Member, frozen=True, tag="additive"):
 
 
 class OnnxGraphMember(_Member, frozen=True, tag="onnx"):
-    """An ONNX graph in `file`. It reads model inputs as they are, each as a column (n, 1) named like the input, or with
-    `columns` one float32 matrix of the design matrix under the graph's first input name. Times are seconds since
-    1970, and microseconds where the graph asks for int64. Of two columns in a binary task the second is taken.
+    """An ONNX graph in `file`. It reads model inputs unchanged, each as a column (n, 1) named like the input, or with
+    `columns` one float32 matrix of the design matrix as the graph's first input. Times are seconds since 1970, or
+    microseconds if the graph reads int64. If a binary task has two output columns, the second is used.
     """
 
     file: str
-    #: The graph's output that is taken; (n, k) or (n,).
+    #: Name of the graph's output; (n, k) or (n,).
     output: str
     columns: tuple[int, ...] | None = None
-    #: Strings that stand for missing values; missing numbers are NaN.
+    #: Strings that represent missing values; missing numbers are NaN.
     missing_text: str = ""
-    #: The integer for a missing value where the graph expects int64; a missing flag is false there.
+    #: The integer for a missing value if the graph reads int64; a missing flag is false there.
     missing_whole: int = 0
 
 
@@ -136,10 +136,10 @@ Member = TreesMember | ObliviousTreesMember | AdditiveTerms | OnnxGraphMember
 
 
 class TabularRecipe(msgspec.Struct, frozen=True, kw_only=True):
-    """`tabular.json`. Margin = bias + Σ weight · member, for each class; the answer is link(margin).
+    """`tabular.json`. Margin = bias + Σ weight · member, for each class; the prediction is link(margin).
 
-    `link`: `sigmoid` and `softmax` give probabilities, `exp` a count, `identity` the value; `none` of a single member
-    that gives probabilities already.
+    `link`: `sigmoid` and `softmax` give probabilities, `exp` a count, `identity` the value; `none` is for a single
+    member that already returns probabilities.
     """
 
     format: int = FORMAT
@@ -152,9 +152,9 @@ class TabularRecipe(msgspec.Struct, frozen=True, kw_only=True):
     weights: tuple[float, ...]
     bias: tuple[float, ...]
     link: Literal["identity", "sigmoid", "softmax", "exp", "none"]
-    #: Probability from which on the label is the positive class.
+    #: Minimum probability for the positive class.
     threshold: float = 0.5
-    #: Predictions are clipped to this range, where there is one.
+    #: Predictions are clipped to this range, if given.
     low: float | None = None
     high: float | None = None
     #: Versions of the libraries that trained the members.

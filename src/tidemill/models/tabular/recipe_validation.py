@@ -44,7 +44,7 @@ _LINKS = {
 
 
 def check_recipe(recipe: TabularRecipe, parts: Mapping[str, Any]) -> None:
-    """Raise `BundleCorrupt` with all mismatches, and `BundleRefused` where a name is not a plain file name."""
+    """Raise `BundleCorrupt` with all mismatches, and `BundleRefused` if a name is not a plain file name."""
     check_names(recipe)
     troubles = list(_shape(recipe)) or [one for encoder in recipe.encoders for one in _encoder(recipe, encoder)]
     if not troubles:
@@ -55,7 +55,7 @@ def check_recipe(recipe: TabularRecipe, parts: Mapping[str, Any]) -> None:
 
 
 def check_names(recipe: TabularRecipe) -> None:
-    """Raise `BundleRefused` where a member's name or file is no plain name, so that no path leaves the folder."""
+    """Raise `BundleRefused` if a member's name or file is not a plain name, so that no path leaves the folder."""
     for member in recipe.members:
         for name in (member.name, *files_of(member)):
             if not _NAME.match(name):
@@ -63,7 +63,7 @@ def check_names(recipe: TabularRecipe) -> None:
 
 
 def files_of(member: Member) -> tuple[str, ...]:
-    """Names of the files that a member is kept in; `NAME.counts.npy` of symmetric trees may be absent."""
+    """Names of the files of a member; `NAME.counts.npy` of symmetric trees is optional."""
     if isinstance(member, ObliviousTreesMember):
         return tuple(f"{member.name}.{what}.npy" for what in ("splits", "borders", "leaves", "counts"))
     return () if isinstance(member, AdditiveTerms) else (member.file,)

@@ -1,4 +1,4 @@
-"""The design of a single row: one plain function per column, built once. No table is built."""
+"""The design of a single row: one plain function per column, built once, without a table."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tidemill.models.tabular.utc_parts import part_of
 
 NAN = float("nan")
 Row = Sequence[Any]
-#: From a row's values, in the order of the inputs, to one number of its design.
+#: Maps a row's values, in input order, to one number of its design.
 Cell = Callable[[Row], float]
 
 
 def row_design(fields: Sequence[InputField], encoders: Sequence[Encoder]) -> Callable[[Row], list[float]]:
-    """The function from a row's values to its design, a list of floats, the same numbers as `design_of`.
+    """The function from a row's values to its design, a list of floats equal to those of `design_of`.
 
-    Values stand in the order of `fields`: `None` is missing, texts are str, times int microseconds.
+    Values are in the order of `fields`: missing values `None`, texts str, times int microseconds.
     """
     places = {field.name: place for place, field in enumerate(fields)}
     kinds = {field.name: field.kind for field in fields}
@@ -56,7 +56,7 @@ def _number(at: int, kind: Kind) -> Cell:
 
 
 def text_of(kind: Kind) -> Callable[[Any], str]:
-    """How a value of this kind is written as a key: as Arrow's cast to a string writes it."""
+    """The conversion of a value of this kind to a key, as in Arrow's cast to string."""
     if kind == "bool":
         return lambda value: "true" if value else "false"
     return str

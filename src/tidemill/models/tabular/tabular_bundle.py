@@ -1,4 +1,4 @@
-"""A tabular bundle: a folder with `tabular.json`, the files of its members, and a few rows with their predictions."""
+"""A tabular bundle: a folder with `tabular.json`, the files of its members, and golden rows with predictions."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ Golden = tuple[pa.Table, NDArray[np.float64]]
 def write_tabular(model: TabularModel, folder: Path, golden: Golden | None = None) -> None:
     """Write the model into `folder`: `.json`, `.npy`, `.txt` and `.onnx`; no pickles.
 
-    `golden` are a few rows of inputs and the answers that were given for them, float64 (n) or (n, k): kept as
-    `golden.arrow` for `parity`, on this machine and on others. Inputs that name a person never belong there: such
-    fields are a `BundleRefused`. The same model writes the same bytes.
+    `golden` are a few rows of inputs and their predictions, float64 (n) or (n, k), stored as `golden.arrow` for
+    `parity`, on this machine and on others. They must not contain inputs that identify a person: such
+    fields raise `BundleRefused`. The same model writes the same bytes.
     """
     check_recipe(model.recipe, model.parts)
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,8 +50,8 @@ def write_tabular(model: TabularModel, folder: Path, golden: Golden | None = Non
 def open_tabular(folder: Path) -> TabularModel:
     """Open what `write_tabular` wrote: arrays memory-mapped, libraries loaded, so that no request waits for them.
 
-    Raises `BundleCorrupt` where parts are missing or do not fit, `BundleRefused` where trees or a graph are not what
-    they are called, `FormatTooNew`, and `BackendMissing` where a member's library is.
+    Raises `BundleCorrupt` if parts are missing or do not match, `BundleRefused` for invalid trees or an invalid graph,
+    `FormatTooNew`, and `BackendMissing` if a member's library is missing.
     """
     recipe = _recipe(folder / ABOUT)
     check_names(recipe)
@@ -76,7 +76,7 @@ def _part(file: Path, member: Member) -> Any:
 def parity(model: TabularModel, golden: Golden | Path) -> float:
     """The largest difference from the golden predictions, for the table and row by row; 0 without golden rows.
 
-    `golden` are inputs and answers, or the folder of a bundle with `golden.arrow`.
+    `golden` are inputs and predictions, or the folder of a bundle with `golden.arrow`.
     """
     inputs, answers = read_golden(golden) if isinstance(golden, Path) else golden
     if not len(inputs):
@@ -87,7 +87,7 @@ def parity(model: TabularModel, golden: Golden | Path) -> float:
 
 
 def rows_of(recipe: TabularRecipe, inputs: pa.Table) -> list[list[Any]]:
-    """The rows of a table as `predict_row` takes them: values in the order of the inputs, times int microseconds."""
+    """The rows of a table as `predict_row` reads them: values in input order, times int microseconds."""
     columns = inputs_of(inputs, recipe.inputs)
     plain = [
         (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
@@ -97,7 +97,7 @@ def rows_of(recipe: TabularRecipe, inputs: pa.Table) -> list[list[Any]]:
 
 
 def read_golden(folder: Path) -> Golden:
-    """The golden rows of a bundle and their predictions float64 (n) or (n, k); no rows where it has none."""
+    """The golden rows of a bundle and their predictions float64 (n) or (n, k); no rows if it has none."""
     file = folder / GOLDEN
     if not file.exists():
         return pa.table({}), np.zeros(0)
@@ -124,7 +124,7 @@ def _write_golden(recipe: TabularRecipe, folder: Path, inputs: pa.Table, answers
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's own numbers, which a recipe may hold, as Python's."""
+    """NumPy scalars of a recipe as Python numbers."""
     if isinstance(value, np.generic):
         return value.item()
     raise NotImplementedError(f"{type(value).__name__} in a recipe")

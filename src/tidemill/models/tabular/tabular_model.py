@@ -32,10 +32,10 @@ Parts = Mapping[str, Any]
 
 
 class TabularModel:
-    """Encoders, members and a weighted sum, as `recipe` says, over the contents of its files.
+    """Encoders, members and a weighted sum, as described by `recipe`, over the contents of its files.
 
-    May be shared between threads, pickled for another process, and written with `write_tabular`. Raises
-    `BundleCorrupt` where recipe and parts do not fit each other.
+    Can be shared between threads, pickled for another process, and written with `write_tabular`. Raises
+    `BundleCorrupt` if recipe and parts do not match.
 
     >>> from tidemill.core.records.signature import InputField
     >>> from tidemill.models.tabular.recipe import AdditiveTerms, NumberColumn, TabularRecipe, AdditiveTerm
@@ -52,7 +52,7 @@ class TabularModel:
     def __init__(self, recipe: TabularRecipe, parts: Parts) -> None:
         check_recipe(recipe, parts)
         self.recipe, self.parts = recipe, dict(parts)
-        #: How many margins a row has: one, or one for each class.
+        #: Number of margins per row: one, or one per class.
         self.k = len(recipe.bias)
         self.members = [self._member(member) for member in recipe.members]
         self._of_thread = threading.local()
@@ -98,7 +98,7 @@ class TabularModel:
         return values if low is None and high is None else np.clip(values, low, high)
 
     def predict(self, inputs: pa.Table) -> dict[str, NDArray[Any]]:
-        """The outputs by name, as `outputs_of(task)` names them.
+        """The outputs by name, as named by `outputs_of(task)`.
 
         `probability` (n) and `label`, `probabilities` (n, k) and `label`, or `value` (n). Labels are objects (n).
         """
@@ -111,9 +111,9 @@ class TabularModel:
         return {"value": answer}
 
     def predict_row(self, values: Sequence[Any]) -> list[float]:
-        """The prediction for one row: `[probability]`, the probabilities, or `[value]`; as `answer` returns it.
+        """The prediction for one row: `[probability]`, the probabilities, or `[value]`, as returned by `answer`.
 
-        `values` are in the order of `recipe.inputs`: `None` is missing, texts are str, times int microseconds.
+        `values` are in the order of `recipe.inputs`: missing values `None`, texts str, times int microseconds.
         """
         try:
             engine: Callable[[Sequence[Any]], list[float]] = self._of_thread.engine
@@ -122,7 +122,7 @@ class TabularModel:
         return engine(values)
 
     def _row_engine(self) -> Callable[[Sequence[Any]], list[float]]:
-        """The function that predicts single rows in one thread: its members own buffers."""
+        """The function that predicts single rows in one thread, because its members own buffers."""
         design = row_design(self.recipe.inputs, self.recipe.encoders)
         link, cut, bias = apply_link_one(self.recipe.link), self._cut_one(), list(self.recipe.bias)
         steps = [
@@ -149,9 +149,9 @@ class TabularModel:
         return lambda answer: [min(max(answer[0], least), most)]
 
     def explain(self, inputs: pa.Table) -> tuple[F64, F64]:
-        """What each input adds to the margin: float64 (n, n_inputs), and the base (n) that they add up from.
+        """The contribution of each input to the margin: float64 (n, n_inputs), and the base (n).
 
-        SHAP values (Lundberg and Lee 2017), exact for the members: base + sum = margin. Of several classes, the margin
-        of the one that is predicted. Raises `NotExplained` where a member has none, as ONNX graphs.
+        SHAP values (Lundberg and Lee 2017), exact for the members: base + sum = margin. With several classes, the
+        margin is that of the predicted one. Raises `NotExplained` for members without SHAP values, such as ONNX graphs.
         """
         return contributions(self.recipe, self.members, inputs)

@@ -17,15 +17,15 @@ from tidemill.models.formats.lightgbm_library import lightgbm_library
 from tidemill.models.tabular.recipe import TreesMember
 
 F64 = NDArray[np.float64]
-#: From a row's design and its values to its margins, `k` of them.
+#: Maps a row's design and values to its margins, `k` of them.
 OfRow = Callable[[list[float], Sequence[Any]], Sequence[float]]
 _RAW_SCORE, _FLOAT64, _ALL = 1, 1, -1
 
 
 class TreeMember:
-    """A `TreesMember` member: `raw` is LightGBM's text, `k` how many margins a row has.
+    """A `TreesMember` member: `raw` is LightGBM's text, `k` the number of margins per row.
 
-    Raises `BackendMissing` without LightGBM, and `BundleCorrupt` where the text has other columns or classes.
+    Raises `BackendMissing` without LightGBM, and `BundleCorrupt` if the text has other columns or classes.
     """
 
     def __init__(self, member: TreesMember, raw: bytes, k: int) -> None:
@@ -63,7 +63,7 @@ class TreeMember:
         return values, found[:, :, -1]
 
     def row(self) -> OfRow:
-        """The function that predicts single rows, for one thread at a time: it owns its buffers."""
+        """The function that predicts single rows, for one thread at a time, because it owns its buffers."""
         pick = _picked(self._columns)
         if not hasattr(self._library, "LGBM_BoosterPredictForMatSingleRowFastInit"):
             return self._slow_row(pick)
@@ -89,7 +89,7 @@ class TreeMember:
         return of_row
 
     def _single_row_call(self) -> tuple[Callable[[], None], Any, Any]:
-        """What asks, the buffer that it reads, and the buffer that it writes."""
+        """The call, its input buffer, and its output buffer."""
         library, booster = self._library, self._booster
         config = ctypes.c_void_p()
         _ok(
@@ -109,7 +109,7 @@ class TreeMember:
         length = ctypes.c_int64()
         ask_c, length_at = library.LGBM_BoosterPredictForMatSingleRowFast, ctypes.byref(length)
 
-        def ask(held: Any = booster) -> None:  # holds the booster, whose trees the call walks
+        def ask(held: Any = booster) -> None:  # keeps the booster alive, whose trees the call reads
             if ask_c(config, buffer, length_at, found):
                 _ok(library, -1)
 

@@ -10,7 +10,7 @@ HOUR_US = 3_600_000_000
 
 def part_of(us: Any, part: str) -> Any:
     """A part of UTC microseconds, an int or an int64 array (n): `hour` with its fraction, `weekday` (Monday 0), and
-    `month`, `day` and `year` as people count them.
+    calendar `month`, `day` and `year`.
 
     >>> [part_of(1_700_000_000_000_000, part) for part in ("weekday", "year", "month", "day")]
     [1, 2023, 11, 14]

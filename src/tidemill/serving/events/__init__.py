@@ -1,1 +1,1 @@
-"""Posted events and outcomes: validation at the door and durable acknowledgement."""
+"""Posted events and outcomes: validation on receipt and durable acknowledgement."""

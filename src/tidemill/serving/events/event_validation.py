@@ -1,7 +1,7 @@
 """Event validation: posted rows checked against the stream's contract, and identifiers replaced by surrogates.
 
-A request holds few rows of one caller, so the error names the row and the field, and a request is accepted whole or
-not at all. This runs before anything is logged.
+A request has few rows from one caller, so the error names the row and the field, and a request is accepted completely
+or not at all. Validation runs before anything is logged.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class EventValidator:
     def validate(
         self, rows: Sequence[dict[str, object]], received_at: int, *, replaying: bool = False
     ) -> list[CheckedEvent]:
-        """The rows, to be sealed before they are logged, or `BadRequest` naming row and field, never a value.
+        """The valid rows, to be sealed before they are logged; `BadRequest` with row and field, never a value.
 
-        An event more than an hour after `received_at` is refused, since some clock is wrong; in a replay, where the
-        server's clock stands still, it is accepted.
+        An event more than an hour after `received_at` is refused, because a clock must be wrong; in a replay, where the
+        server's clock does not advance, it is accepted.
         """
         valid = []
         for i, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Local time of a posted event as UTC microseconds, by the rules for files: zones, ambiguous and skipped hours."""
+"""Local time of a posted event as UTC microseconds, with the same rules as for files: zones and clock changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tidemill.core.errors import BadRequest
 
 
 def instant(text: object, column: ContractColumn) -> int:
-    """Microseconds of an ISO 8601 time; without an offset it is read in the column's zone, or refused without one.
+    """Microseconds of an ISO 8601 time; a time without an offset is in the column's zone, or refused without a zone.
 
     >>> instant("1970-01-01T01:00:01+01:00", ContractColumn(name="at", kind="time"))
     1000000
@@ -50,7 +50,7 @@ def _located(naive: datetime, column: ContractColumn) -> datetime:
     before, after = first.utcoffset() or timedelta(), second.utcoffset() or timedelta()
     if before == after:
         return first
-    if before > after:  # turned back: this local time occurs twice
+    if before > after:  # the clocks are set back: this local time occurs twice
         if column.ambiguous == "raise":
             raise BadRequest(
                 f"`{column.name}` is ambiguous in {column.zone}: this local time occurs twice",

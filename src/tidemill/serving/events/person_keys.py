@@ -1,7 +1,7 @@
-"""Keys that encrypt the identifiers of people in posted events, read or created in a thread, for many requests at once.
+"""Encryption keys for the identifiers of people in posted events, read or created in a thread for batches of requests.
 
-A person who is new to the project gets an entry in the vault here; the run that ingests the event finds the same one.
-While the vault is unavailable, events are sealed under the vault's own key instead, and counted: no event waits for it.
+A person who is new to the project gets a vault entry here, which the run that ingests the event reuses. While the vault
+is unavailable, events are sealed with the vault's own key instead, and counted: no event waits for the vault.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tidemill.serving.http.metrics import Counters
 
 _log = logging.getLogger(__name__)
 
-#: How long the vault is left alone after a failure, seconds.
+#: Time without vault access after a failure, seconds.
 _BACK_OFF_S = 1.0
 
 #: Surrogate -> kind and identifier.
@@ -26,7 +26,7 @@ People = Mapping[str, tuple[str, str]]
 
 
 class PersonKeys:
-    """Keys by surrogate. Requests that arrive during a transaction of the vault share the next one."""
+    """Keys by surrogate. Requests that arrive during a vault transaction share the next one."""
 
     def __init__(self, vault: Vault, counters: Counters) -> None:
         self._vault, self._counters = vault, counters
@@ -37,7 +37,7 @@ class PersonKeys:
         self._unavailable_until = 0.0
 
     async def keys_for(self, people: People) -> Mapping[str, PersonKey]:
-        """The keys of these people: of all, or of none while the vault is unavailable."""
+        """The keys of all these people; empty while the vault is unavailable."""
         known = self._vault.keys_in_memory(people)
         if len(known) == len(people):
             return known
@@ -45,10 +45,10 @@ class PersonKeys:
         self._people.update(people)
         if self._next is None:
             self._next = loop.create_future()
-        mine = self._next
+        future = self._next
         if self._asking is None:
             self._asking = loop.create_task(self._ask())
-        keys = await mine
+        keys = await future
         if not keys:
             self._counters.add("sealed_without_person", len(people))
         return keys

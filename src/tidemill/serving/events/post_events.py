@@ -1,4 +1,4 @@
-"""`POST /v1/events/{stream}`: validated, on disk before the response, then part of every worker's user histories."""
+"""`POST /v1/events/{stream}`: validates events, writes them to disk before the response, updates user histories."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ class PostEvents:
             await stream.log.append(*[encode_event(event) for event in sealed])
         except OSError as error:
             raise not_kept("events", error) from error
-        heeded = await self._add_to_histories(stream, events)
+        in_histories = await self._add_to_histories(stream, events)
         self._counters.add("events", len(events))
-        return HttpResponse(202, msgspec.json.encode({"accepted": len(events), "heeded": heeded}))
+        return HttpResponse(202, msgspec.json.encode({"accepted": len(events), "heeded": in_histories}))
 
     async def _add_to_histories(self, stream: _OpenStream, events: list[CheckedEvent]) -> bool:
-        """Add the events to user histories; they are on disk already, so without space they wait for the next run."""
+        """Add the events to user histories; `False` where the store is full: the next run adds them from the log."""
         try:
             await asyncio.get_running_loop().run_in_executor(self._history_writer, stream.recent.add, events)
         except LatestFull:

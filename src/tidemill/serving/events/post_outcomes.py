@@ -1,4 +1,4 @@
-"""`POST /v1/outcomes`: feedback on predictions by prediction id, on disk before the response."""
+"""`POST /v1/outcomes`: feedback on predictions by prediction id, written to disk before the response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HAPPENED_AT = ContractColumn(name="happened_at", kind="time")
 
 
 class PostOutcomes:
-    """Accepts one outcome or a list. An outcome that is delivered again is stored again and counted once on reading."""
+    """Accepts one outcome or a list. An outcome that is delivered again is stored again, but counted once when read."""
 
     def __init__(self, log: PredictionLog, clock: ServerClock, limits: Serve, counters: Counters) -> None:
         self._log = log

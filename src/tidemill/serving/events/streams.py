@@ -1,6 +1,6 @@
 """Streams that a server accepts events for: their contracts, and the models that they feed.
 
-The server never imports mill.py. A run writes this file next to the pointers whenever it has read the project.
+The server never imports mill.py. Each run that reads the project writes this file next to the pointers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ServedStream(Record, frozen=True):
     """A stream that events can be posted to."""
 
     contract: Contract = Contract()
-    #: Models whose interactions are made from it, directly or through tables: posted events join their histories.
+    #: Models whose interactions come from it, directly or through tables: posted events are added to their histories.
     feeds: tuple[str, ...] = ()
 
 
@@ -41,11 +41,11 @@ class Streams(VersionedRecord, frozen=True):
         return self.streams[name]
 
     def feeding(self, model: str) -> list[str]:
-        """The streams whose posted events join the user histories of `model`."""
+        """The streams whose posted events are added to the user histories of `model`."""
         return sorted(name for name, stream in self.streams.items() if model in stream.feeds)
 
     def subject(self, model: str) -> str:
-        """The column that names people in the streams of `model`: the kind of its surrogates."""
+        """The subject column of the streams of `model`: the kind of its surrogates."""
         for name in self.feeding(model):
             subjects = self.streams[name].contract.role("subject")
             if subjects:

@@ -1,7 +1,7 @@
-"""Access check of every request. Until there is access control, the server is open to this machine alone.
+"""Access check of every request. There is no access control yet, so the server accepts only this machine.
 
-A page in a browser on this machine can reach the server too, from any site that it visits. So a request must name this
-machine as its host (against DNS rebinding) and, if a browser reports which page sent it, that page must be ours.
+Any web page in a browser on this machine can reach the server too. So the Host header must be this machine (against DNS
+rebinding), and if the browser reports which page sent the request, that page must be one of the server.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from tidemill.core.errors import AddressRefused, OriginRefused
 
-#: Called with a request's `Host`, `Origin` and `Sec-Fetch-Site` headers; raises `AccessError` or lets it pass.
+#: Called with a request's `Host`, `Origin` and `Sec-Fetch-Site` headers; raises `AccessError` to refuse it.
 Access = Callable[[str | None, str | None, str | None], None]
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(?P<port>\d{1,5}))?\Z")
@@ -34,7 +34,7 @@ def is_loopback(host: str) -> bool:
 
 
 def refuse_foreign_bind(host: str) -> None:
-    """`AddressRefused` where a server would listen beyond this machine."""
+    """Raises `AddressRefused` for an address that other machines can reach."""
     if not is_loopback(host):
         raise AddressRefused(
             f"the server cannot listen on {host!r}: other machines can reach that address",
@@ -57,7 +57,7 @@ class LoopbackAccess:
         if headers in self._known:
             return
         self._check(host, origin, site)
-        if len(self._known) < 256:  # what passed once passes again; bounded, since callers choose the values
+        if len(self._known) < 256:  # cache of accepted headers; bounded, because callers choose the values
             self._known.add(headers)
 
     def _check(self, host: str | None, origin: str | None, site: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Error responses: the one place that maps errors to HTTP status codes. Bodies carry code, message and tip."""
+"""Error responses: the only place that maps errors to HTTP status codes. Bodies have code, message and tip."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def body(error: TidemillError) -> bytes:
 
 
 def body_v2(error: TidemillError) -> bytes:
-    """`{"error": "…", "code": "TM701"}`: in the Open Inference Protocol the error is one text."""
+    """`{"error": "…", "code": "TM701"}`: in the Open Inference Protocol the error is a string."""
     message = f"{error.message} ({error.tip})" if error.tip else error.message
     return msgspec.json.encode({"error": message, "code": error.code})
 
 
 def not_kept(what: str, error: OSError) -> NotKept:
-    """The error for a caller where none of `what` could be written to disk."""
+    """The caller's error where none of `what` could be written to disk."""
     why = error.strerror or "incomplete write"
     return NotKept(f"the {what} could not be written to disk: {why}", tip="none were accepted: send them again")
 
 
 def unexpected() -> TidemillError:
-    """The error for a caller after a bug of the server; it carries no detail."""
-    return ServeError("the server failed on this request", tip="see the server log for the place")
+    """The caller's error for a bug in the server, without details."""
+    return ServeError("the server failed on this request", tip="see the server log for details")

@@ -1,6 +1,6 @@
 """ETag of a response and the `If-None-Match` of a request (RFC 9110, 8.8.3 and 13.1.2).
 
-A prediction id covers everything that its response depends on, so the id is a strong entity tag.
+A prediction id is a hash of everything that its response depends on, so the id is a strong entity tag.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def etag(prediction_id: str) -> str:
 
 
 def matches(if_none_match: str | None, prediction_id: str) -> bool:
-    """Whether an `If-None-Match` header holds the tag of this response, by weak comparison.
+    """Whether an `If-None-Match` header contains the tag of this response, by weak comparison.
 
     `*` matches every response.
     """

@@ -1,4 +1,4 @@
-"""HTTP application of one API worker (RSGI): access, limits, route, response; every error as its status and code."""
+"""HTTP application of one API worker (RSGI): access, limits, route, response; maps every error to status and code."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tidemill.serving.http.routes import Routes
 
 _log = logging.getLogger(__name__)
 _CLOSE = ("connection", "close")
-#: Browsers must not render a response as a page; no cache shares one unless a route allows it.
+#: Browsers must not interpret a response as another media type.
 _ALWAYS = (("x-content-type-options", "nosniff"),)
 
 
 class App:
-    """Handles requests. `draining` closes connections, so that clients reconnect, perhaps to another worker."""
+    """Handles requests. `draining` closes connections, so that clients reconnect, possibly to another worker."""
 
     def __init__(self, routes: Routes, access: Access, limits: Serve, counters: Counters) -> None:
         self._routes = routes
@@ -70,9 +70,9 @@ class App:
             return name, self._problem(error, scope)
         except Exception as error:
             self._counters.add("failures")
-            # The message of another library's exception may quote a value, so only type and place are logged.
-            place = "".join(traceback.format_tb(error.__traceback__)[-4:])
-            _log.error("%s while handling %s:\n%s", type(error).__name__, name, place)
+            # The message of another library's exception may quote a value, so only type and traceback are logged.
+            frames = "".join(traceback.format_tb(error.__traceback__)[-4:])
+            _log.error("%s while handling %s:\n%s", type(error).__name__, name, frames)
             return name, self._problem(unexpected(), scope)
 
     def _problem(self, error: TidemillError, scope: Scope) -> HttpResponse:

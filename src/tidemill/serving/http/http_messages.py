@@ -54,12 +54,12 @@ class HttpRequest(msgspec.Struct, frozen=True):
     query: str
     header: Callable[[str], str | None]
     body: bytes
-    #: `time.perf_counter_ns` when its first byte was seen by a route.
+    #: `time.perf_counter_ns` when the application received the request.
     started_ns: int
 
 
 class HttpResponse(msgspec.Struct, frozen=True):
-    """A response; `body` is of the media type `media`."""
+    """A response; `body` has the media type `media`."""
 
     status: int
     body: bytes = b""
@@ -68,19 +68,19 @@ class HttpResponse(msgspec.Struct, frozen=True):
 
 
 def require_json(content_type: str | None) -> None:
-    """`WrongMedia` unless the body is declared as JSON: a form of another site's page never is."""
+    """Raises `WrongMedia` unless the body is declared as JSON, which a form on another site's page cannot do."""
     media = (content_type or "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise WrongMedia("the body is not declared as JSON", tip="send Content-Type: application/json")
 
 
 def require_tensors(header: Callable[[str], str | None]) -> None:
-    """`WrongMedia` unless the body may be tensors: declared as JSON or octets, or by a program not declared at all.
+    """Raises `WrongMedia` unless the body is declared as JSON or octets, or not declared and not sent by a browser.
 
-    Some clients of the Open Inference Protocol (NVIDIA's, for one) declare no media type. A page of another site could
-    send such a body too, without a preflight: a `fetch` of bytes carries none. But a browser sends its origin with
-    every POST (`Origin`, Fetch Standard 3.2, and `Sec-Fetch-Site`), by which the access check refuses pages of other
-    sites. So a body without a media type is accepted only from programs: with neither of those headers.
+    Some clients of the Open Inference Protocol (for example NVIDIA's) declare no media type. A page of another site
+    could also send such a body, without a preflight: a `fetch` of bytes has no media type. But a browser sends its
+    origin with every POST (`Origin`, Fetch Standard 3.2, and `Sec-Fetch-Site`), so the access check refuses pages of
+    other sites. So a body without a media type is accepted only without these headers, that is, from programs.
     """
     if header("content-encoding") not in (None, "identity"):
         raise WrongMedia("the body is compressed", tip="send it uncompressed")
@@ -91,13 +91,13 @@ def require_tensors(header: Callable[[str], str | None]) -> None:
         require_json(declared)
 
 
-#: A body of up to this many times the limit is read and discarded before it is refused: a caller that is still sending
-#: would otherwise get a broken pipe and never read the reason.
+#: A body of up to this many times the limit is read and discarded before it is refused: otherwise a caller that is
+#: still sending would get a broken pipe instead of the error.
 _DISCARDED = 8
 
 
 async def body_of(scope: Scope, wire: Wire, limits: Serve) -> bytes:
-    """The whole body, at most `max_body_bytes` and within `body_timeout_s`."""
+    """The complete body: at most `max_body_bytes`, received within `body_timeout_s`."""
     length = scope.headers.get("content-length")
     if length is not None and not (length.isascii() and length.isdigit()):
         raise BadRequest("Content-Length is not a number")

@@ -1,7 +1,7 @@
-"""Metrics that all workers share: one memory-mapped file of counters per worker place, summed by any worker.
+"""Metrics that all workers share: one memory-mapped file of counters per worker slot (`place`), summed by any worker.
 
-A counter costs one addition to mapped memory. The file belongs to the place (0, 1, …), not to the process, so a worker
-that replaces a crashed one continues its counts and no counter ever goes backwards.
+An update costs one addition to mapped memory. The file belongs to the slot (0, 1, …), not to the process, so a worker
+that replaces a crashed one continues its counts and no counter ever decreases.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-#: Upper bounds of the answer time buckets, microseconds.
+#: Upper bounds of the latency buckets, microseconds.
 BUCKETS_US = (100, 200, 350, 500, 750, 1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000)
 ROUTES = (
     "recommend", "recommend_token", "infer", "infer_version", "invocations", "events", "outcomes", "v2", "v2_live",
@@ -41,7 +41,7 @@ _BUCKETS = [_PLACE[f"bucket:{bound}"] for bound in (*BUCKETS_US, "+Inf")]
 
 
 class Counters:
-    """One worker's counters; `add` and `set` are all a request costs."""
+    """One worker's counters; a request only needs `add` and `set`."""
 
     def __init__(self, folder: Path, place: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ class Counters:
         self._cells[_PLACE[f"requests:{route}:{status // 100}xx"]] += 1
 
     def answered(self, kind: str, us: int | None) -> None:
-        """Count one prediction and its latency in microseconds; `None` where it shares the response of another one."""
+        """Count one prediction and its latency in microseconds; `None` where another prediction counts the latency."""
         self._cells[_PLACE[f"predictions:{kind}"]] += 1
         if us is not None:
             self.took(us)
@@ -81,15 +81,15 @@ class Counters:
 
 
 def totals(folder: Path) -> dict[str, int]:
-    """Every counter, summed over the places; of `beat`, the oldest."""
-    found = [_read(path) for path in sorted(folder.glob("*.counters"))]
-    sums = {name: sum(values[name] for values in found) for name in _NAMES}
-    sums["beat"] = min((values["beat"] for values in found), default=0)
+    """Every counter, summed over the worker slots; for `beat` the oldest."""
+    values_by_place = [_read(path) for path in sorted(folder.glob("*.counters"))]
+    sums = {name: sum(values[name] for values in values_by_place) for name in _NAMES}
+    sums["beat"] = min((values["beat"] for values in values_by_place), default=0)
     return sums
 
 
-def write_heartbeat(folder: Path, place: int) -> int:
-    """When the worker of a place last wrote its heartbeat, microseconds; 0 where it never did."""
+def last_heartbeat(folder: Path, place: int) -> int:
+    """The time of the last heartbeat of a worker slot, microseconds; 0 without one."""
     path = folder / f"{place}.counters"
     return _read(path)["beat"] if path.is_file() else 0
 
@@ -147,7 +147,7 @@ def _histogram(sums: dict[str, int]) -> HistogramMetricFamily:
 
 
 def exposition(folder: Path, live: dict[str, str]) -> bytes:
-    """All counters in Prometheus' text format; `live` is model -> release of the worker that responds."""
+    """All counters in Prometheus' text format; `live` is model -> release of the responding worker."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Sums(folder, live))
     return generate_latest(registry)

@@ -1,4 +1,4 @@
-"""Request bodies and parameters as validated records (msgspec); errors name the field and never the person."""
+"""Request bodies and parameters as validated records (msgspec); errors name the field, never the person."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORD = re.compile(r"[\w.-]{1,128}\Z")
 
 
 class RecommendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`POST /v1/recommend/{model}`: the user, how many items, and what to exclude or to choose from."""
+    """`POST /v1/recommend/{model}`: the user, the number of items, excluded items and candidates."""
 
     #: The user's identifier as in the streams; only its surrogate is stored.
     user: Name
@@ -35,19 +35,19 @@ class RecommendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OutcomeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One outcome in `POST /v1/outcomes`: what happened to an item that was recommended, or the true label."""
+    """One outcome in `POST /v1/outcomes`: the response to a recommended item, or the true label."""
 
     prediction_id: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     item: Annotated[str, Meta(max_length=512)] = ""
-    #: What the person did: `click`, `rating`, `bought`, …
+    #: The person's action: `click`, `rating`, `bought`, …
     what: Annotated[str, Meta(min_length=1, max_length=64)]
     value: float = 1.0
     #: ISO 8601 with a zone; by default the time of arrival.
     happened_at: str | None = None
-    #: The true class or text, where the outcome is not a number.
+    #: The true class or string, where the outcome is not a number.
     label: Annotated[str, Meta(max_length=512)] | None = None
-    #: The prediction's model and the UTC day on which it was served, as in its response: the join then need not read
-    #: all predictions.
+    #: The prediction's model and the UTC day on which it was served, as in its response, so that the join need not
+    #: read all predictions.
     model: Annotated[str, Meta(max_length=128)] = ""
     served_day: date | None = None
 
@@ -58,7 +58,7 @@ _outcome = msgspec.json.Decoder(OutcomeBody)
 
 
 def recommend(body: bytes, limits: Serve) -> RecommendBody:
-    """A recommendation request, or `BadRequest` naming the field."""
+    """A recommendation request; `BadRequest` names the field."""
     request = decoded(_recommend, body)
     _in_range(request.n, limits)
     return request
@@ -66,21 +66,21 @@ def recommend(body: bytes, limits: Serve) -> RecommendBody:
 
 def outcomes(body: bytes, limits: Serve) -> list[OutcomeBody]:
     """One outcome or a list of them."""
-    found = decoded(_outcomes, body) if body.lstrip()[:1] == b"[" else [decoded(_outcome, body)]
-    for row, one in enumerate(bounded(found, limits)):
-        if not one.item and one.label is None:
+    bodies = decoded(_outcomes, body) if body.lstrip()[:1] == b"[" else [decoded(_outcome, body)]
+    for row, outcome in enumerate(bounded(bodies, limits)):
+        if not outcome.item and outcome.label is None:
             raise BadRequest(f"outcome {row} has neither an `item` nor a `label`")
-    return found
+    return bodies
 
 
 def rows(body: bytes, limits: Serve) -> list[dict[str, object]]:
     """One event or a list of them, not yet validated against a contract."""
-    found = decoded(msgspec.json.Decoder(list[dict[str, object]] | dict[str, object]), body)
-    return bounded(found if isinstance(found, list) else [found], limits)
+    parsed = decoded(msgspec.json.Decoder(list[dict[str, object]] | dict[str, object]), body)
+    return bounded(parsed if isinstance(parsed, list) else [parsed], limits)
 
 
 def bounded(found: list[Decoded], limits: Serve) -> list[Decoded]:
-    """The rows, if there are some and not too many."""
+    """The rows; `BadRequest` without rows, `TooLarge` for too many."""
     if not found:
         raise BadRequest("the request has no rows")
     if len(found) > limits.max_rows:
@@ -98,7 +98,7 @@ def token(text: str) -> str:
 
 
 def word(text: str, what: str) -> str:
-    """A model's or stream's name from a path; errors repeat it, so only plain names get that far."""
+    """A model's or stream's name from a path; errors quote it, so only names of safe characters are accepted."""
     if not _WORD.match(text):
         raise BadRequest(f"the path has no valid {what} name", tip="letters, digits, `.`, `_` and `-` are allowed")
     return text
@@ -124,10 +124,10 @@ def _in_range(n: int, limits: Serve) -> None:
 
 
 def decoded(decoder: msgspec.json.Decoder[Decoded], body: bytes) -> Decoded:
-    """A body as its record, or `BadRequest` naming the field."""
+    """A body as its record; `BadRequest` names the field."""
     try:
         return decoder.decode(body)
-    except msgspec.ValidationError as error:  # names the field and the types, never the value
+    except msgspec.ValidationError as error:  # the message has the field and the types, never the value
         raise BadRequest(f"the body is not valid: {error}") from None
     except RecursionError:
         raise TooLarge("the body is nested too deeply") from None

@@ -19,7 +19,7 @@ class Route(msgspec.Struct, frozen=True):
     method: str
     path: str
     handler: Handler
-    #: Whether its body may also be tensors as bytes.
+    #: Whether the body may also be binary tensors.
     tensors: bool = False
 
     @property
@@ -39,7 +39,7 @@ class Routes:
             self._by_length.setdefault(len(pattern), []).append((pattern, route))
 
     def find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]]:
-        """The route and the values of its placeholders; `NotServed`, or `WrongMethod` for a path that has others."""
+        """The route and the values of its placeholders; `NotServed` for an unknown path, else `WrongMethod`."""
         parts = path.split("/")
         matching = self._matching(parts)
         for pattern, route in matching:

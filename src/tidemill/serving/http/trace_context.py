@@ -1,13 +1,13 @@
 """Trace context: the trace id of a request's `traceparent` header.
 
-Standard: W3C Trace Context, 3.2 (`version-traceid-parentid-flags`, lower-case hex). What does not fit is ignored.
+Standard: W3C Trace Context, 3.2 (`version-traceid-parentid-flags`, lower-case hex). Invalid headers are ignored.
 """
 
 from __future__ import annotations
 
 import re
 
-#: Version 00 has four parts and nothing more; later ones may go on after the flags. Version ff is forbidden.
+#: Version 00 has exactly four parts; later versions may have more after the flags. Version ff is forbidden.
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?\Z")
 
 
@@ -21,7 +21,7 @@ def trace_id(header: str | None) -> str:
     """
     if not header:
         return ""
-    found = _TRACEPARENT.match(header)
-    if found is None or (header.startswith("00") and found[3]):
+    matched = _TRACEPARENT.match(header)
+    if matched is None or (header.startswith("00") and matched[3]):
         return ""
-    return found[1] if found[1].strip("0") and found[2].strip("0") else ""
+    return matched[1] if matched[1].strip("0") and matched[2].strip("0") else ""

@@ -1,7 +1,7 @@
 """Binary tensors after the JSON header: the binary tensor data extension of the Open Inference Protocol.
 
-The header `Inference-Header-Content-Length` gives the length of the JSON. Numbers are little-endian and row-major; a
-text is its length in four bytes and then its UTF-8 (Triton's `extension_binary_data.md`).
+The header `Inference-Header-Content-Length` is the length of the JSON. Numbers are little-endian and row-major; a
+string is its length in four bytes, then its UTF-8 (Triton's `extension_binary_data.md`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
 
 
 def values(data: memoryview, datatype: str, name: str) -> list[Any]:
-    """The values of one tensor's bytes as Python values; NaN stays NaN."""
+    """The values of a binary tensor as Python values; NaN stays NaN."""
     if datatype == "BYTES":
         return _texts(data, name)
     if datatype == "BOOL":
@@ -70,7 +70,7 @@ def _texts(data: memoryview, name: str) -> list[str]:
 
 
 def content(values: Sequence[Any], datatype: str) -> bytes:
-    """An output's values as bytes: `FP64` of numbers, `BYTES` of texts."""
+    """An output's values as bytes: `FP64` for numbers, `BYTES` for strings."""
     if datatype == "BYTES":
         encoded = [value.encode() for value in values]
         return b"".join(_LENGTH.pack(len(text)) + text for text in encoded)

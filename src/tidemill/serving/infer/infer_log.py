@@ -28,7 +28,7 @@ class Records(NamedTuple):
 
 
 class InferLog:
-    """Writes and counts a worker's predictions; `records` may run in a thread, `write` belongs to the event loop."""
+    """Writes and counts a worker's predictions; `records` may run in a thread, `write` only in the event loop."""
 
     def __init__(self, writer: PredictionWriter, counters: Counters) -> None:
         self._writer = writer
@@ -42,7 +42,7 @@ class InferLog:
         outputs: Mapping[str, list[Any]] | None,
         request: HttpRequest,
     ) -> Records:
-        """A record for each row, a short one for a repeat; without `outputs`, of a model that is off."""
+        """A record for each row, a short one for a repeat; without `outputs` the model is switched off."""
         at = self._writer.answer_time(request)
         encoded, kinds, remembered = [], [], model.remembered
         for number, row in enumerate(rows):
@@ -55,15 +55,15 @@ class InferLog:
     def write(
         self, model: LiveModel, predictor: TabularPredictor, rows: Sequence[PreparedRow], records: Records
     ) -> bool:
-        """Write the records by one call; whether they are in the log, all of them or none.
+        """Write the records in one call, all or none; returns whether they are in the log.
 
-        Raises `NotLogged` where they are not and the model requires a log.
+        Raises `NotLogged` where they are not and the model requires the log.
         """
         for kind, n in Counter(records.kinds).items() if len(rows) > 1 else ((records.kinds[0], 1),):
             self._counters.add(f"predictions:{kind}", n)
         self._counters.took(records.at.latency_us)
         logged = self._writer.write_all(predictor, records.encoded)
-        if logged:  # a repeat refers to a full record, so what was not logged is not a repeat the next time
+        if logged:  # a repeat refers to a full record, so a row that was not logged is not cached
             for row, kind in zip(rows, records.kinds, strict=True):
                 if kind == "computed":
                     model.remember(row.prediction_id, None)

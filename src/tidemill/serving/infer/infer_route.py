@@ -41,9 +41,9 @@ class InferRoute:
         self._many = asyncio.Lock()
 
     async def infer(self, request: HttpRequest) -> HttpResponse:
-        """The outputs for the rows of a request, as JSON or as bytes."""
+        """The outputs for the rows of a request, as JSON or binary."""
         model = self.model(request.parts[0])
-        predictor = tabular_predictor_of(model)  # once: the whole response comes from this release
+        predictor = tabular_predictor_of(model)  # read once: the whole response comes from this release
         require_version(predictor, request.parts[1:])
         read, content = predictor.reader.read, (request.body, request.header(HEADER))
         question = await asyncio.to_thread(read, *content) if len(request.body) > LARGE else read(*content)
@@ -51,7 +51,7 @@ class InferRoute:
         return respond(predictor.release, question, rows, outputs, logged)
 
     def model(self, text: str) -> LiveModel:
-        """The model of a path; `NotServed` where there is none of that name."""
+        """The model in a path; `NotServed` for an unknown name."""
         model = self._models.get(text)
         if model is None:
             name = requests.word(text, "model")
@@ -61,8 +61,8 @@ class InferRoute:
     async def predict(
         self, model: LiveModel, predictor: TabularPredictor, question: InferRequest, request: HttpRequest
     ) -> tuple[list[PreparedRow], dict[str, list[Any]], LogReceipt]:
-        """Rows, their outputs by name, and whether and when they were logged. Many rows are predicted in a thread, so
-        that single ones do not wait; one such request at a time, so that identical ones become repeats.
+        """Rows, their outputs by name, and the log receipt. Large requests are predicted in a thread, so that small
+        ones do not wait; one large request at a time, so that identical ones become repeats.
         """
         if question.n <= MANY:
             rows, outputs, records = self._predict(model, predictor, question, request, off=model.off)
@@ -75,7 +75,7 @@ class InferRoute:
     def _predict(
         self, model: LiveModel, predictor: TabularPredictor, question: InferRequest, request: HttpRequest, *, off: bool
     ) -> tuple[list[PreparedRow], dict[str, list[Any]] | None, Records]:
-        """Rows, outputs (`None` of a model that is off), and the records to be logged."""
+        """Rows, outputs (`None` for a model that is off), and the records to log."""
         rows = predictor.prepare(question, off=off)
         outputs = None if off else predictor.answer(rows)
         return rows, outputs, self._log.records(model, predictor, rows, outputs, request)
@@ -109,7 +109,7 @@ def tabular_predictor_of(model: LiveModel) -> TabularPredictor:
 
 
 def require_version(predictor: TabularPredictor, versions: Sequence[str]) -> None:
-    """Pass where the path names no version, or that of the live release; else `NotServed`."""
+    """Raises `NotServed` for a path with a version that is not the live release's."""
     if not versions:
         return
     number = str(predictor.release.number)

@@ -1,4 +1,4 @@
-"""`POST /invocations`: tables of rows as MLflow's scoring server takes them, by the same predictor as `/v2`.
+"""`POST /invocations`: tables of rows in the formats of MLflow's scoring server, with the same predictor as `/v2`.
 
 Standard: MLflow's REST scoring protocol, with `dataframe_split`, `dataframe_records`, `inputs` and `instances`.
 """
@@ -68,7 +68,7 @@ class Invocations:
         return HttpResponse(200, _encode(body), (("cache-control", "no-store"),))
 
     def _model(self, query: str) -> LiveModel:
-        """The model that `?model=` names, or the only tabular one."""
+        """The model in `?model=`, or the only tabular model."""
         name, _, value = query.partition("=")
         if query and name != "model":
             raise BadRequest("the only query parameter is `model`", tip="for example ?model=churn")
@@ -91,7 +91,7 @@ class Invocations:
 
 
 def _columns(body: _InvocationBody, known: Sequence[str], limits: Serve) -> tuple[Columns, int]:
-    """Columns by name, all of them known, and how many rows they have."""
+    """Columns by name, all of them known, and the number of rows."""
     forms = [body.dataframe_split, body.dataframe_records, body.inputs, body.instances]
     present = [form for form in forms if form is not None]
     if len(present) != 1:
@@ -110,7 +110,7 @@ def _columns(body: _InvocationBody, known: Sequence[str], limits: Serve) -> tupl
 
 
 def _names(form: Sequence[Mapping[str, Any]] | Mapping[str, Any], limits: Serve) -> Sequence[str]:
-    """The column names, before any column is built: n records with n different names would make n columns of n rows."""
+    """The column names, checked before columns are built: n records with n different names would give n * n values."""
     if isinstance(form, Mapping):
         return list(form)
     return list(dict.fromkeys(name for record in requests.bounded(list(form), limits) for name in record))
@@ -153,8 +153,8 @@ def _converted(field: InputField, values: list[Any]) -> list[Any]:
         datatype, family = "FP64", "float"
     convert = converter(field.name, field.kind, family)
     if convert is None:
-        found = _WORDS.get(frozenset(kinds)) or ("numbers" if kinds <= {int, float} else "mixed types")
-        raise BadRequest(f"expected {KINDS[field.kind].words} for `{field.name}`, found {found}")
+        found_type = _WORDS.get(frozenset(kinds)) or ("numbers" if kinds <= {int, float} else "mixed types")
+        raise BadRequest(f"expected {KINDS[field.kind].words} for `{field.name}`, found {found_type}")
     try:
         return convert(values, datatype)
     except Unfit as why:

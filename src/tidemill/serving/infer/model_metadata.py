@@ -34,7 +34,7 @@ class ModelMetadata:
         return _json({"live": True})
 
     async def ready(self, request: HttpRequest) -> HttpResponse:
-        """200 when every promoted model is live; else 400, as the protocol means "no" by a status of 4xx."""
+        """200 when every promoted model is live; else 400, because the protocol requires a 4xx status."""
         reasons = self._not_ready()
         return _json({"ready": not reasons, "reasons": reasons}, 400 if reasons else 200)
 
@@ -45,7 +45,7 @@ class ModelMetadata:
         return _json(metadata_of(predictor))
 
     async def model_ready(self, request: HttpRequest) -> HttpResponse:
-        """200 when a release of the model is live, and of the requested version if there is one; else 400."""
+        """200 when the model's release (of the requested version, if any) is live and not switched off; else 400."""
         model = self._inferring.model(request.parts[0])
         if len(request.parts) > 1 and model.predictor is not None:
             require_version(tabular_predictor_of(model), request.parts[1:])
@@ -54,7 +54,7 @@ class ModelMetadata:
 
 
 def metadata_of(predictor: TabularPredictor) -> dict[str, Any]:
-    """A model as the protocol describes it; -1 stands for the number of rows."""
+    """A model's metadata in the protocol's form; -1 stands for the number of rows."""
     release, signature = predictor.release, predictor.signature
     widths = {"probabilities": [-1, len(signature.classes)]}
     return {

@@ -1,7 +1,7 @@
 """Request by the Open Inference Protocol (OIP), from tensors to columns of a model's request fields.
 
-A tensor is named like a field and has the shape [n] or [n, 1]. Where all fields are numbers, one tensor `inputs` of the
-shape [n, fields] holds them all. Identifiers in `subject` fields are replaced by surrogates here.
+A tensor has the name of a field and the shape [n] or [n, 1]. Where all fields are numbers, one tensor `inputs` of the
+shape [n, fields] may contain them all. Identifiers in `subject` fields are replaced by surrogates here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tidemill.serving.infer import binary_tensors
 from tidemill.serving.infer.oip_tensor import PLAIN, OipTensor, binary_size, data_of, printable_name
 from tidemill.serving.infer.tensor_values import DATATYPE, FAMILY, Converter, Unfit, converter, numbers
 
-#: What clients call a single tensor that holds all fields.
+#: Names that clients use for a single tensor with all fields.
 MATRIX = ("inputs", "input-0", "input", "predict")
 _LONGEST_ID = 512
 
@@ -45,7 +45,7 @@ class InferRequest(msgspec.Struct, frozen=True):
     n: int
     #: A column of n values for each field of the request, in the order of the signature; `None` is missing.
     columns: list[list[Any]]
-    #: Requested outputs, and whether as bytes.
+    #: Requested outputs, and whether as binary data.
     outputs: tuple[tuple[str, bool], ...] = ()
     id: str | None = None
 
@@ -79,7 +79,7 @@ class InferRequestReader:
         self._subjects = [place for place, field in enumerate(signature.request) if field.role == "subject"]
 
     def read(self, body: bytes, header_length: str | None) -> InferRequest:
-        """The rows of a request's body, or `BadRequest` that names the tensor."""
+        """The rows of a request's body; `BadRequest` names the tensor."""
         content, rest = binary_tensors.split(body, header_length)
         parsed = requests.decoded(_decoder, content)
         tensors = parsed.inputs
@@ -95,7 +95,7 @@ class InferRequestReader:
         return InferRequest(n, self.filled(n, columns), self._requested(parsed), parsed.id)
 
     def filled(self, n: int, columns: Sequence[list[Any] | None]) -> list[list[Any]]:
-        """The columns, with missing values for fields that were left out, and identifiers of people as surrogates."""
+        """The columns, with missing values for omitted fields, and surrogates for identifiers of people."""
         filled = [[None] * n if column is None else column for column in columns]
         for place in self._required:
             if None in filled[place]:
@@ -121,7 +121,7 @@ class InferRequestReader:
         return n
 
     def _not_plain(self, tensors: Sequence[OipTensor], n: int, columns: list[list[Any] | None]) -> list[int]:
-        """Convert the tensors of the usual form, n plain values; returns the numbers of all other tensors."""
+        """Convert the tensors of the usual form, n plain values; returns the indices of all other tensors."""
         plain, shape, others = self._plain, [n], []
         for number, tensor in enumerate(tensors):
             data, known = tensor.data, plain.get(tensor.name)
@@ -144,7 +144,7 @@ class InferRequestReader:
     def _take_any(
         self, tensors: Sequence[OipTensor], number: int, rest: memoryview, at: int, columns: list[list[Any] | None]
     ) -> int:
-        """Convert a tensor of any form; returns where its bytes end after the JSON."""
+        """Convert a tensor of any form; returns the end offset of its binary data."""
         tensor, n = tensors[number], tensors[0].shape[0]
         size = tensor.parameters.get("binary_data_size") if tensor.parameters else None
         if size is not None:
@@ -172,7 +172,7 @@ class InferRequestReader:
         columns[place] = self._column(place, tensor, data)
 
     def _spread(self, tensor: OipTensor, data: list[Any], columns: list[list[Any] | None]) -> None:
-        """One tensor [n, fields] as a column for each field."""
+        """Split one tensor [n, fields] into a column for each field."""
         width = len(self._matrix)
         if not width:
             raise BadRequest(
@@ -222,7 +222,7 @@ class InferRequestReader:
 
 
 def _matrix_fields(fields: Sequence[InputField]) -> tuple[int, ...]:
-    """Places of the fields that one matrix can hold; none where a text or a time is required."""
+    """Positions of the fields in a matrix tensor, without an optional event time; empty unless all are numeric."""
     rest = [place for place, field in enumerate(fields) if not (field.role == "event_time" and field.optional)]
     numeric = all(fields[place].kind in ("float", "int", "bool") for place in rest)
     return tuple(rest) if numeric else ()

@@ -1,4 +1,4 @@
-"""Response by the Open Inference Protocol (OIP): output tensors as JSON, or as bytes after it where requested."""
+"""Response by the Open Inference Protocol (OIP): output tensors as JSON, or as binary data after it where requested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO_STORE = ("cache-control", "no-store")
 
 
 class LogReceipt(NamedTuple):
-    """Whether a prediction is in the log, and the UTC day under which outcomes may name it."""
+    """Whether a prediction is in the log, and the UTC day with which outcomes refer to it."""
 
     logged: bool
     served_day: str
@@ -31,7 +31,7 @@ def respond(
     outputs: Mapping[str, list[Any]],
     logged: LogReceipt,
 ) -> HttpResponse:
-    """The response to a request; `parameters` holds plain values only, as the protocol requires."""
+    """The response to a request; `parameters` contains only scalar values, as the protocol requires."""
     tensors, buffers = [], []
     for name, binary in question.outputs:
         tensor, buffer = _tensor(name, outputs[name], binary=binary)

@@ -13,15 +13,15 @@ from tidemill.core.errors import BadRequest
 from tidemill.serving.infer import binary_tensors
 from tidemill.serving.infer.tensor_values import FAMILY
 
-#: MLServer's content types that change nothing about a tensor.
+#: MLServer's content types that do not change the values of a tensor.
 _CONTENT = (None, "np", "pd", "str", "datetime")
-#: Names that errors may repeat.
+#: Names that errors may quote.
 PLAIN = re.compile(r"[\w .\-:/]{1,128}\Z")
 
 
 class OipTensor(msgspec.Struct, frozen=True, gc=False):
-    """One input; `data` is left out where its bytes follow the JSON. It is in no reference cycle, so it is not tracked
-    by the garbage collector.
+    """One input; `data` is omitted where binary data follows the JSON. It is never part of a reference cycle, so the
+    garbage collector does not track it.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=512)]
@@ -32,12 +32,12 @@ class OipTensor(msgspec.Struct, frozen=True, gc=False):
 
 
 def printable_name(tensor: OipTensor, number: int) -> str:
-    """A tensor's name if it is plain, else its number: errors repeat nothing else that a caller sent."""
+    """A tensor's name if it has only safe characters, else its number: errors quote nothing else of a request."""
     return tensor.name if PLAIN.match(tensor.name) else f"number {number}"
 
 
 def binary_size(size: Any, left: int, tensor: OipTensor, number: int) -> int:
-    """How many of the `left` bytes after the JSON are this tensor's."""
+    """The number of this tensor's bytes among the `left` ones after the JSON."""
     if type(size) is not int or not 0 <= size <= left:
         raise BadRequest(
             f"the tensor {printable_name(tensor, number)}: binary_data_size is outside the body",
@@ -47,7 +47,7 @@ def binary_size(size: Any, left: int, tensor: OipTensor, number: int) -> int:
 
 
 def data_of(tensor: OipTensor, number: int, raw: memoryview | None) -> list[Any]:
-    """The values of a tensor in one list, as many as its shape has."""
+    """The values of a tensor in one list, with the length that its shape implies."""
     if tensor.datatype not in FAMILY:
         raise BadRequest(
             f"the tensor {printable_name(tensor, number)} has an unknown datatype", tip=f"known: {', '.join(FAMILY)}"
@@ -71,7 +71,7 @@ def data_of(tensor: OipTensor, number: int, raw: memoryview | None) -> list[Any]
 
 
 def _flat(data: list[Any], tensor: OipTensor, number: int) -> list[Any]:
-    """Row by row; a list of rows is allowed too."""
+    """The values in row-major order; nested rows are flattened."""
     if len(tensor.shape) == 1 or not data or type(data[0]) is not list:
         return data
     if any(type(row) is not list or len(row) != tensor.shape[1] for row in data):

@@ -1,4 +1,4 @@
-"""On-demand features at request time: a function of the project, from columns to columns, as in training."""
+"""On-demand features at request time: a function of the project that maps columns to columns, as in training."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tidemill.models.tabular.on_demand_arrays import FOLDER, PRETRAINED, array_o
 
 
 class OnDemandFunction:
-    """One function of a release: `taken` are the kinds of its arguments, `sources` the release's modules by path.
+    """One function of a release: `taken` has the kinds of its arguments, `sources` the release's modules by path.
 
-    The pre-trained models that it uses are opened from the folder `bundle` when it first runs, with one thread each.
+    The pre-trained models that it uses are opened from the folder `bundle` on the first call, with one thread each.
     """
 
     def __init__(

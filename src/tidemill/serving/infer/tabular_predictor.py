@@ -1,6 +1,6 @@
 """Predictor of a tabular model for one release: request, feature lookups, on-demand functions, model.
 
-A few rows are predicted one by one, by the model's own single-row call. Many are predicted as one table.
+A few rows are predicted one by one with the model's single-row call; many rows are predicted as one table.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tidemill.serving.live.server_clock import ServerClock
 if TYPE_CHECKING:
     from tidemill.models.tabular.tabular_model import TabularModel
 
-#: Up to this many rows are predicted one by one: building a table takes longer.
+#: Up to this many rows are predicted one by one, because building a table takes longer.
 _FEW = 16
 _json = msgspec.json.Encoder().encode
 _NOTHING: dict[str, Any] = {}
@@ -36,7 +36,7 @@ _ModelInputs = tuple[list[Any], Mapping[str, Any], Mapping[str, int | None]]
 
 
 class TabularSources(msgspec.Struct, frozen=True):
-    """What a tabular predictor reads besides its release."""
+    """The sources that a tabular predictor reads in addition to its release."""
 
     #: `None` where the model has no feature lookups.
     online: OnlineLookup | None
@@ -47,7 +47,7 @@ class TabularSources(msgspec.Struct, frozen=True):
 
 
 class PreparedRow(msgspec.Struct, frozen=True):
-    """One row with everything that its prediction depends on, and the prediction id of all that."""
+    """One row with everything that its prediction depends on, and the prediction id over it."""
 
     prediction_id: str
     #: The surrogate of the person, empty where the request has none.
@@ -62,7 +62,7 @@ class PreparedRow(msgspec.Struct, frozen=True):
 
 
 class TabularPredictor:
-    """Predictions of one release. The event loop calls it for a few rows at a time; meanwhile a thread may for many."""
+    """Predictions of one release. The event loop predicts a few rows; a thread may predict many at the same time."""
 
     def __init__(
         self, pointer: Pointer, model: TabularModel, reader: InferRequestReader, sources: TabularSources
@@ -71,7 +71,7 @@ class TabularPredictor:
         self.name = pointer.release.name
         self.assignment = pointer.assignment
         self.signature = _signature(pointer)
-        #: How many scored items a row's record holds.
+        #: The number of scored items in a row's record.
         self.n = len(self.signature.classes) if self.signature.task == "classes" else 1
         self.reader = reader
         self.model = model
@@ -88,7 +88,7 @@ class TabularPredictor:
             for place, name in enumerate(self._names)
             if name not in self._inputs and place != self._subject_at
         ]
-        #: The position of each input in the request; `None` where something is looked up or computed.
+        #: The position of each input in the request; `None` where an input is looked up or computed.
         self._straight = None if self.signature.lookups or self.signature.computed else _places(self.signature)
         kinds = _kinds(self.signature)
         self._functions = [
@@ -99,7 +99,7 @@ class TabularPredictor:
             raise BundleCorrupt(f"the model inputs of {self.release.name} do not match its signature")
 
     def prepare(self, question: InferRequest, *, off: bool = False) -> list[PreparedRow]:
-        """Look up and compute what the predictions depend on; of a model that is off, only subject and time."""
+        """Look up and compute the model's inputs; for a model that is off, only subject and time."""
         slot, as_of = self._clock.moment(self._slot_s)
         requested = [list(values) for values in zip(*question.columns, strict=True)] or [[] for _ in range(question.n)]
         times = [self._moment(values, as_of) for values in requested]
@@ -128,7 +128,7 @@ class TabularPredictor:
         return rows
 
     def _moment(self, values: list[Any], as_of: int) -> int:
-        """The time of a row: its event time, or else the server's as-of, which then becomes its event time."""
+        """The time of a row: its event time, or the server's as-of, which is then set as its event time."""
         place = self._time_at
         if place is None:
             return as_of
@@ -138,28 +138,28 @@ class TabularPredictor:
         return time
 
     def _model_inputs(self, requested: Sequence[list[Any]], times: Sequence[int]) -> list[_ModelInputs]:
-        """The model's inputs of each row, after lookups and functions, and how the lookups went."""
+        """The model's inputs of each row after lookups and functions, with the lookups' status and times."""
         rows = [dict(zip(self._names, values, strict=True)) for values in requested]
-        found = self._look_up(rows, times)
+        lookups = self._look_up(rows, times)
         for compute in self._functions:
             compute(rows)
         inputs = ([row[name] for name in self._inputs] for row in rows)
         return [
             (values, _NOTHING, _NOTHING) if lookup is None else (values, lookup.status, lookup.at)
-            for values, lookup in zip(inputs, found, strict=True)
+            for values, lookup in zip(inputs, lookups, strict=True)
         ]
 
     def _look_up(self, rows: Sequence[dict[str, Any]], times: Sequence[int]) -> Sequence[LookupResult | None]:
         if self._online is None:
             return [None] * len(rows)
         entities = [{name: None if row[name] is None else str(row[name]) for name in self._entities} for row in rows]
-        found = self._online.of_many(list(zip(entities, times, strict=True)))
-        for row, lookup in zip(rows, found, strict=True):
+        results = self._online.of_many(list(zip(entities, times, strict=True)))
+        for row, lookup in zip(rows, results, strict=True):
             row.update(lookup.values)
-        return found
+        return results
 
     def answer(self, rows: Sequence[PreparedRow]) -> dict[str, list[Any]]:
-        """The outputs by name, a value (of `probabilities` a list) per row; `AnswerFailed` where one is not finite."""
+        """The outputs by name, a value (for `probabilities` a list) per row; `AnswerFailed` where one is not finite."""
         outputs = self._one_by_one(rows) if len(rows) <= _FEW else self._many(rows)
         for name, values in outputs.items():
             if name == "label":
@@ -192,7 +192,7 @@ class TabularPredictor:
         return {name: values.tolist() for name, values in self.model.predict(table).items()}
 
     def items(self, outputs: Mapping[str, list[Any]], row: int) -> tuple[ScoredItem, ...]:
-        """A row's outputs for the prediction log: the positive class, all classes best first, or the target's value."""
+        """A row's outputs for the log: the positive class, all classes by descending score, or the target's value."""
         signature = self.signature
         if signature.task == "binary":
             return (ScoredItem(item=signature.classes[1], score=outputs["probability"][row], reason=""),)
@@ -208,7 +208,7 @@ class TabularPredictor:
         return _json(features).decode()
 
     def warm_up(self) -> None:
-        """Predict one row and many, without logging: a release that fails here must not go live."""
+        """Predict one row and many rows, without logging: a release that fails here must not go live."""
         for n in (1, _FEW + 1):
             now = self._clock.as_of(self._slot_s)
             columns = [
@@ -226,11 +226,11 @@ class TabularPredictor:
         return ()
 
     def is_outdated(self, marks: Mapping[str, int]) -> bool:
-        """Never: it caches nothing from the store."""
+        """Always `False`: it caches nothing from the store."""
         return False
 
     def reloaded(self) -> TabularPredictor:
-        """Itself, since it caches nothing."""
+        """The same predictor, because it caches nothing."""
         return self
 
 

@@ -24,7 +24,7 @@ _BOUNDS = {
     for bits in (8, 16, 32, 64)
 }
 _INT64 = _BOUNDS["INT64"]
-#: Larger integers are not exact as a double.
+#: Larger integers are not exact in float64.
 _EXACT = 2**53
 #: Microseconds of the years 1 and 9999.
 _TIMES = (-62_135_596_800_000_000, 253_402_300_799_999_999)
@@ -34,7 +34,7 @@ Converter = Callable[[list[Any], str], list[Any]]
 
 
 class Unfit(ValueError):
-    """Why a value cannot be converted; it names the row, never the value."""
+    """A value cannot be converted; the message has the row, never the value."""
 
     def __init__(self, row: int, why: str) -> None:
         super().__init__(f"row {row} {why}")
@@ -127,7 +127,7 @@ def _times(values: list[Any], datatype: str) -> list[int | None]:
 
 
 def converter(name: str, kind: Kind, family: str) -> Converter | None:
-    """The converter from a tensor's values to those of the field `name`; `None` where it could lose something."""
+    """The converter from a tensor's values to those of the field `name`; `None` where the conversion is lossy."""
     if kind == "time" and family == "bytes":
         column = ContractColumn(name=name, kind="time")
         return lambda values, datatype: [

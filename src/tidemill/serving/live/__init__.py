@@ -1,1 +1,1 @@
-"""What is live: the release that a worker follows, the kill switch, the clock and the prediction log."""
+"""Live state: the release that a worker follows, the kill switch, the clock and the prediction log."""

@@ -1,8 +1,8 @@
-"""Fact publication: the number of the publication that everything in the online store was made from.
+"""Fact publication: the number of the publication from which the online store was built.
 
-A run writes this file next to the deployments once every view is at its publication. The ledger names the versions of
-all tables of a publication, so a logged prediction can be traced to its data years later. While a run updates the
-views, predictions still name the previous publication.
+A run writes this file next to the deployments once every view is at its publication. The ledger has the versions of all
+tables of a publication, so a logged prediction can be traced to its data years later. While a run updates the views,
+predictions still record the previous publication.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FactPublication(msgspec.Struct, frozen=True):
 
 
 class WatchedPublication:
-    """The number as a worker polls it; 0 before the first run."""
+    """The publication number, polled by a worker; 0 before the first run."""
 
     def __init__(self, serving_root: Path) -> None:
         self._file = WatchedFile(serving_root / FILE, FactPublication)

@@ -1,9 +1,9 @@
 """Kill switch of a model: while it is off, the declared fallback responds or nothing does, even if all else is down.
 
-The switch is `switch.json`, a file that every worker watches; it is written first. Where there is none, `policy.json`
-counts, its name in format 1. The ledger line follows. While the ledger is unavailable the line waits in a spool, and is
-written later with the time at which the switch was used. The file is created with the model and has a fixed size, so
-that on a full disk it can be overwritten in place.
+The switch is `switch.json`, a file that every worker watches; it is written first. Where it is missing, `policy.json`
+(its name in format 1) is read. The ledger entry follows. While the ledger is unavailable, the entry waits in a spool,
+and is written later with the time of the switch. The file is created with the model and has a fixed size, so that it
+can be overwritten in place on a full disk.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ FILE = "switch.json"
 #: The name of the file in format 1; read where there is no `switch.json`.
 OLD_FILE = "policy.json"
 SPOOL = "spool.jsonl"
-#: Bytes of a switch file, padded with spaces: within one block of any file system, so that its size never grows.
+#: Bytes of a switch file, padded with spaces: it fits one block of any file system, and its size never grows.
 _SIZE_BYTES = 1_024
 
-#: Where the ledger line of a switch is: in the ledger, in the spool, or nowhere, because the disk was full.
+#: Status of a switch's ledger entry: in the ledger, in the spool, or lost because the disk was full.
 Line = Literal["written", "waiting", "lost"]
 
 
@@ -45,7 +45,7 @@ class SwitchState(msgspec.Struct, frozen=True):
 
 
 class WatchedSwitch:
-    """The switch in a model's folder, read again when it has changed; without a file it is on."""
+    """The switch in a model's folder, read again when it has changed; without a file the model is on."""
 
     def __init__(self, folder: Path) -> None:
         self._file = WatchedFile(folder / FILE, SwitchState)
@@ -55,15 +55,15 @@ class WatchedSwitch:
     def poll(self) -> None:
         """Load a changed switch; costs one `stat`."""
         self._file.poll()
-        found = self._file.content
-        if found is None and not self._file.path.exists():
+        state = self._file.content
+        if state is None and not self._file.path.exists():
             self._old_file.poll()
-            found = self._old_file.content
-        self.off = found is not None and found.off
+            state = self._old_file.content
+        self.off = state is not None and state.off
 
 
 class SpooledEntry(msgspec.Struct, frozen=True):
-    """A ledger line that could not be written yet."""
+    """A ledger entry that could not be written yet."""
 
     act: str
     about: str
@@ -76,7 +76,7 @@ class SwitchLedger(Protocol):
     """The part of the ledger that the switch writes to."""
 
     def append(self, act: str, *, about: str = "", details: Mapping[str, Any] = ...) -> object:
-        """Add one line."""
+        """Add one entry."""
         ...
 
 
@@ -91,9 +91,9 @@ def _state(folder: Path) -> SwitchState:
 
 
 def create_switch_file(folder: Path) -> None:
-    """Create the switch file in a model's folder, unless there is one: a concurrent `switch` wins.
+    """Create the switch file in a model's folder, unless it exists: a concurrent `switch` has priority.
 
-    It is on, or as in the file of format 1.
+    The state is on, or that of the file of format 1.
     """
     path = folder / FILE
     if path.exists():
@@ -111,11 +111,11 @@ def create_switch_file(folder: Path) -> None:
 def switch(
     serving_root: Path, model: str, *, off: bool, who: str, why: str, clock: Clock, ledger: SwitchLedger | None
 ) -> Line:
-    """Switch `model` off or on, and return where its ledger line is.
+    """Switch `model` off or on, and return the status of its ledger entry.
 
-    Raises `NotServed` for a model that was never promoted here. A ledger that is missing, locked or damaged does not
-    delay the switch: pass `None` where it cannot be opened. Nor does a full disk, on which the line may be lost, and
-    so may what does not fit into the switch file: the `why`, then the `who`.
+    Raises `NotServed` for a model that was never promoted here. A missing, locked or damaged ledger does not delay the
+    switch: pass `None` where it cannot be opened. Nor does a full disk, on which the entry may be lost, and also text
+    that does not fit into the switch file: first `why`, then `who`.
     """
     folder = model_folder(serving_root, model)
     if not folder.is_dir():
@@ -137,7 +137,7 @@ def switch(
 
 
 def _write(folder: Path, state: SwitchState) -> None:
-    """Replace the file atomically, or overwrite the existing one where the disk has no room for another one."""
+    """Replace the file atomically, or overwrite the existing one where the disk has no space for a second file."""
     try:
         write_durably(folder / FILE, _padded(state))
     except OSError as error:
@@ -148,7 +148,7 @@ def _write(folder: Path, state: SwitchState) -> None:
 
 
 def _fitted(state: SwitchState) -> bytes:
-    """The content of the file within its size; what does not fit is left out: the `why`, then the `who`."""
+    """The content of the file within its fixed size; text that does not fit is omitted: first `why`, then `who`."""
     shorter = (state, SwitchState(state.off, state.since, state.who), SwitchState(state.off, state.since))
     return next(text for text in map(_padded, shorter) if len(text) <= _SIZE_BYTES)
 
@@ -163,17 +163,17 @@ def served(serving_root: Path) -> list[str]:
 
 
 def flush_spool(serving_root: Path, ledger: SwitchLedger) -> int:
-    """Write the waiting lines, oldest first; how many were written. A line that fails stays in the spool.
+    """Write the waiting entries, oldest first; returns how many were written. Failed entries stay in the spool.
 
-    A line is written before it leaves the spool: a crash in between writes it twice rather than never.
+    An entry is written before it is removed from the spool: after a crash in between it is written twice, never lost.
     """
     written = 0
     with _spool_lock(serving_root):
         waiting = spooled(serving_root)
-        for line in waiting:
+        for entry in waiting:
             try:
                 ledger.append(
-                    line.act, about=line.about, details={"thrown_at": line.at, "who": line.who, "why": line.why}
+                    entry.act, about=entry.about, details={"thrown_at": entry.at, "who": entry.who, "why": entry.why}
                 )
             except (LedgerError, OSError):
                 break
@@ -183,7 +183,7 @@ def flush_spool(serving_root: Path, ledger: SwitchLedger) -> int:
 
 
 def spooled(serving_root: Path) -> list[SpooledEntry]:
-    """The lines that wait for the ledger."""
+    """The entries that wait for the ledger."""
     try:
         lines = (serving_root / SPOOL).read_bytes().splitlines()
     except FileNotFoundError:

@@ -21,14 +21,14 @@ from tidemill.serving.live.state_files import WatchedFile
 
 _log = logging.getLogger(__name__)
 
-#: The deployment that workers follow: what `live.json` names, once the supervisor has verified it.
+#: The deployment that workers follow: that of `live.json`, once the supervisor has verified it.
 SERVING = "serving.json"
 #: Predictions cached for repeats within their slot.
 _REMEMBERED = 4_096
 
 
 class AnyPredictor(Protocol):
-    """What predictors of recommenders and of tabular models have in common."""
+    """The common interface of the predictors of recommenders and of tabular models."""
 
     release: Release
     #: `for_you@3`.
@@ -53,12 +53,12 @@ class AnyPredictor(Protocol):
         ...
 
 
-#: Makes the predictor of a deployment of one arm.
+#: Builds the predictor of a deployment with one arm.
 Opener = Callable[[Deployment], AnyPredictor]
 
 
 class LoadFailure(msgspec.Struct, frozen=True):
-    """A release that a worker could not load, and why."""
+    """A release that a worker could not load, and the reason."""
 
     release: str = ""
     why: str = ""
@@ -90,7 +90,7 @@ class LiveModel:
         return self.predictor.name if self.predictor else None
 
     def start(self) -> None:
-        """Load the deployment before the first request; a failure is reported, and the worker serves other models."""
+        """Load the deployment before the first request; a failure is reported, and other models are still served."""
         watched = self._deployment
         if watched.poll() and watched.content is not None:
             self._finish(self._attempt(watched.content))
@@ -115,7 +115,7 @@ class LiveModel:
             self._change = asyncio.create_task(self._reload(self.predictor))
 
     def remember(self, name: str, answer: Any) -> None:
-        """Cache a recommendation for repeats; of a tabular model, only its id."""
+        """Cache a recommendation for repeats; for a tabular model only its id."""
         self.remembered[name] = answer
         if len(self.remembered) > _REMEMBERED:
             self.remembered.popitem(last=False)
@@ -129,7 +129,7 @@ class LiveModel:
     async def _reload(self, predictor: AnyPredictor) -> None:
         try:
             self._replace(await asyncio.to_thread(_warm, predictor.reloaded))
-        except Exception as error:  # the facts stay as they were, and the next poll tries again
+        except Exception as error:  # the facts stay unchanged, and the next poll tries again
             _log.error("%s: its facts could not be reloaded: %s", self.name, _message(error))
             await asyncio.sleep(1.0)
         finally:
@@ -156,7 +156,7 @@ class LiveModel:
         self.remembered.clear()
         gc.unfreeze()
         gc.collect()  # reference cycles of the previous predictor
-        gc.freeze()  # a bundle's ids are many and stay: no later collection walks them
+        gc.freeze()  # a bundle has many long-lived ids: later collections skip them
 
 
 def _warm(make: Callable[[], AnyPredictor]) -> AnyPredictor:

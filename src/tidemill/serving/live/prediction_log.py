@@ -9,20 +9,20 @@ from tidemill.core.records.prediction import Outcome, Prediction
 
 
 class PredictionLog(Protocol):
-    """A log in which predictions are written before they are sent."""
+    """A log to which predictions are written before they are sent."""
 
     def write(self, prediction: Prediction) -> bool:
-        """Write one record, safe from a killed process (no fsync); `False` where it could not be written."""
+        """Write one record that survives a killed process (no fsync); `False` where it could not be written."""
         ...
 
     def encoded(self, prediction: Prediction) -> bytes:
-        """One record encoded for `write_all`; may be called in another thread."""
+        """One record, encoded for `write_all`; may be called in another thread."""
         ...
 
     def write_all(self, encoded: Sequence[bytes]) -> bool:
-        """Write records by one call like `write`, all or none; `False` for none."""
+        """Write records in one call like `write`, all or none; `False` for none."""
         ...
 
     async def outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Write outcomes, safe from a power cut before this returns; raises `OSError` where that fails."""
+        """Write outcomes that survive a power failure once this returns; raises `OSError` where that fails."""
         ...

@@ -1,7 +1,7 @@
 """Prediction writer: the record of a prediction in the log before the response is sent, for every kind of model.
 
-What all records share is filled in here: release, deployment, arm, policy, propensity, switch, publication, trace. A
-prediction that could not be logged is counted; where the log is required, it is not returned.
+The common fields of all records are filled in here: release, deployment, arm, policy, propensity, switch, publication,
+trace. A prediction that could not be logged is counted; where the log is required, it is not returned.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tidemill.serving.live.server_clock import ServerClock
 
 
 class LoggedPredictor(Protocol):
-    """What a record holds of the predictor."""
+    """The fields of a predictor that a record contains."""
 
     release: Release
     #: `for_you@3`, built once.
@@ -33,7 +33,7 @@ class LoggedPredictor(Protocol):
 
 
 class AnswerTime(NamedTuple):
-    """What all records of one request share."""
+    """The values that all records of one request share."""
 
     served_at: int
     latency_us: int
@@ -41,7 +41,7 @@ class AnswerTime(NamedTuple):
 
 
 class PredictionWriter:
-    """Builds, writes and counts a worker's records; building may run in a thread, writing is for the event loop."""
+    """Builds, writes and counts a worker's records; building may run in a thread, writing only in the event loop."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class PredictionWriter:
         exclude: Sequence[str] = (),
         candidates: Sequence[str] | None = None,
     ) -> Prediction:
-        """One record. Of `exclude` and `candidates` the first `LOGGED_ITEMS` names are kept."""
+        """One record. The first `LOGGED_ITEMS` names of `exclude` and `candidates` are stored."""
         assignment = predictor.assignment
         return Prediction(
             prediction_id=prediction_id,
@@ -111,13 +111,13 @@ class PredictionWriter:
         )
 
     def write(self, predictor: LoggedPredictor, record: Prediction) -> bool:
-        """Write one record; whether it is in the log. Raises `NotLogged` where it has to be."""
+        """Write one record; returns whether it is in the log. Raises `NotLogged` where the log is required."""
         logged = self._log.write(record)
         self._counters.answered(record.kind, record.latency_us)
         return logged or self._not_logged(predictor, 1)
 
     def write_all(self, predictor: LoggedPredictor, encoded: Sequence[bytes]) -> bool:
-        """Write encoded records by one call, all or none. Raises `NotLogged` where they have to be in the log."""
+        """Write encoded records in one call, all or none. Raises `NotLogged` where the log is required."""
         return self._log.write_all(encoded) or self._not_logged(predictor, len(encoded))
 
     def _not_logged(self, predictor: LoggedPredictor, n: int) -> bool:

@@ -1,4 +1,4 @@
-"""Clock of the server: the machine's, or in a replay the as-of that `serve --at` set and publications advance."""
+"""Server clock: the machine's clock, or in a replay the as-of that `serve --at` sets and publications advance."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Replay(VersionedRecord, frozen=True):
 
 
 class ServerClock:
-    """The time for predictions: that of the replay file if there is one, else of `wall`.
+    """The time for predictions: that of the replay file if it exists, else of `wall`.
 
-    Slots (how long a repeat is the same prediction) are counted on `wall` even in a replay, where the as-of is fixed.
+    Slots (periods in which a repeat is the same prediction) follow `wall` even in a replay, where the as-of is fixed.
     """
 
     def __init__(self, wall: Clock, serving_root: Path) -> None:
@@ -35,7 +35,7 @@ class ServerClock:
         self._file.poll()
 
     def poll(self) -> bool:
-        """Load a changed replay; whether it has changed."""
+        """Load a changed replay; returns whether it has changed."""
         return self._file.poll()
 
     @property
@@ -56,7 +56,7 @@ class ServerClock:
         return to_micros(self._wall.now()) // (slot_s * 1_000_000)
 
     def moment(self, slot_s: int) -> tuple[int, int]:
-        """The current slot and its as-of, by one reading of `wall`."""
+        """The current slot and its as-of, from one reading of `wall`."""
         slot, replay = self.slot(slot_s), self._file.content
         return slot, replay.as_of if replay is not None else slot * slot_s * 1_000_000
 
@@ -85,7 +85,7 @@ def _day(number: int) -> str:
 
 
 def set_replay(serving_root: Path, at: datetime | None) -> None:
-    """Set the server's clock to an instant (a publication does, as it advances a replay), or back to the wall clock."""
+    """Set the server's clock to an instant (a publication thus advances a replay), or back to the wall clock."""
     if at is None:
         (serving_root / FILE).unlink(missing_ok=True)
     else:

@@ -1,7 +1,7 @@
 """State files that the processes of a server share: replaced by an atomic rename, polled by their modification time.
 
-They are in `.tidemill/serving/`. A reader sees the old content or the new one, and none of them needs the ledger, so
-that the kill switch works while everything else is down.
+They are in `.tidemill/serving/`. A reader sees either the old or the new content, and no reader needs the ledger, so
+the kill switch works while everything else is down.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def write_state(path: Path, content: Any) -> None:
 
 
 def read_state(path: Path, kind: type[T]) -> T | None:
-    """The content as `kind`, of an older format too; `None` where the file is missing or invalid."""
+    """The content as `kind`, also from an older format; `None` where the file is missing or invalid."""
     try:
         body = path.read_bytes()
         if issubclass(kind, VersionedRecord):
@@ -37,14 +37,14 @@ def read_state(path: Path, kind: type[T]) -> T | None:
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether an error means that the disk is full or a quota is used up."""
+    """Whether an error means that the disk is full or a quota is exhausted."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def overwrite_in_place(path: Path, content: bytes) -> None:
-    """Overwrite the existing file at `path`, durably: for a disk that has no room for a second file.
+    """Overwrite the existing file at `path`, durably: for a disk that has no space for a second file.
 
-    `content` must not be longer than the file. A concurrent reader may see half of it, so the modification time
+    `content` must not be longer than the file. A concurrent reader may see a partial write, so the modification time
     advances once all is written, and `WatchedFile` reads again.
     """
     fd = os.open(path, os.O_RDWR)
@@ -54,7 +54,7 @@ def overwrite_in_place(path: Path, content: bytes) -> None:
             raise OSError(errno.ENOSPC, "no space left to overwrite the file", str(path))
         os.ftruncate(fd, len(content))
         stat = os.fstat(fd)
-        os.utime(fd, ns=(stat.st_atime_ns, max(before + 1, stat.st_mtime_ns) + 1))  # the kernel's ticks are coarse
+        os.utime(fd, ns=(stat.st_atime_ns, max(before + 1, stat.st_mtime_ns) + 1))  # the kernel's timestamps are coarse
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -63,7 +63,7 @@ def overwrite_in_place(path: Path, content: bytes) -> None:
 class WatchedFile(Generic[T]):
     """A file whose content is read again only when the file was replaced; polling costs one `stat`.
 
-    Where the file cannot be read (damaged, edited by hand, of a newer format), the last valid content stays in force.
+    Where the file cannot be read (damaged, edited by hand, of a newer format), the last valid content is kept.
     """
 
     def __init__(self, path: Path, kind: type[T]) -> None:
@@ -73,21 +73,21 @@ class WatchedFile(Generic[T]):
         self.content: T | None = None
 
     def poll(self) -> bool:
-        """Read the file if it was replaced; whether the content has changed."""
+        """Read the file if it was replaced; returns whether the content has changed."""
         try:
             stat = self.path.stat()
         except FileNotFoundError:
-            gone = self._stamp is not None and self.content is not None
+            removed = self._stamp is not None and self.content is not None
             self._stamp, self.content = None, None
-            return gone
+            return removed
         except OSError:
             return False
         stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
         if stamp == self._stamp:
             return False
         self._stamp = stamp
-        found = read_state(self.path, self._kind)
-        changed = found is not None and found != self.content
-        if found is not None:
-            self.content = found
+        new_content = read_state(self.path, self._kind)
+        changed = new_content is not None and new_content != self.content
+        if new_content is not None:
+            self.content = new_content
         return changed

@@ -1,4 +1,4 @@
-"""Child process that the supervisor keeps running."""
+"""Child process that the supervisor restarts when it ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _log = logging.getLogger(__name__)
 
 
 class Child:
-    """A process that is kept running; a crash soon after a start waits longer each time."""
+    """A process that is restarted when it ends, with exponential back-off after repeated early crashes."""
 
     def __init__(self, name: str, command: list[str], place: int | None = None) -> None:
         self.name = name
@@ -34,14 +34,14 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def keep(self, now: float) -> None:
-        """Start it if it should run and does not."""
+        """Start it if it is not running and the back-off has passed."""
         if self.running:
             return
         if self._process is not None:
             self._ended(now)
         if now < self._next:
             return
-        # in its own session: Ctrl-C in a terminal reaches only the supervisor, which stops all in order
+        # in its own session, so that Ctrl-C reaches only the supervisor, which stops all processes in order
         self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
         self.started = now
         self.starts += 1

@@ -1,8 +1,8 @@
 """Hot swap, the supervisor's side: verify the release once, let the workers load it, report "live" when all serve it.
 
-`live.json` is what the ledger promoted. Its bundles are verified here, byte by byte, and only then does the deployment
-that workers follow (`serving.json`) name them. Where a release fails verification or does not load, the last good one
-stays live.
+`live.json` is the promoted deployment. Its bundles are verified here, byte by byte, before the deployment that workers
+follow (`serving.json`) refers to them. Where a release fails verification or does not load, the last valid one stays
+live.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tidemill.serving.process.worker_site import WorkerReport
 _log = logging.getLogger(__name__)
 
 STATE = "state.json"
-#: The previous release, for a restart that finds the current one damaged.
+#: The previous release, used where the current one is found damaged after a restart.
 BEFORE = "before.json"
 #: How long workers may take to load a release before the previous one is restored, seconds.
 PATIENCE_S = 45.0
@@ -69,9 +69,9 @@ class ModelSwap:
         return self._verifying is not None
 
     def poll(self, workers: Sequence[WorkerReport], expected: int, now: float) -> None:
-        """Take the next step that is due. `expected` is how many workers there should be."""
+        """Take the next step of the swap. `expected` is the planned number of workers."""
         if self._live.poll() and self._live.content is not None:
-            # after a restart nothing on disk is trusted: what was served before is verified again if it is needed
+            # after a restart nothing on disk is trusted: the releases served before are verified again if needed
             others = [] if self._good else [self._serving, read_state(self._folder / BEFORE, Deployment)]
             self._verifying = self._pool.submit(_verify, self._live.content, others, self._blobs)
             self._report("verifying")
@@ -112,7 +112,7 @@ class ModelSwap:
             _log.info("%s is live in %d workers", name, len(workers))
 
     def _restore(self, why: str) -> None:
-        """Return to the last good release."""
+        """Return to the last valid release."""
         assert self._serving is not None
         _log.error("%s was withdrawn: %s", _name(self._serving), why)
         if self._good is not None and self._good != self._serving:
@@ -120,7 +120,7 @@ class ModelSwap:
         self._report("failed", why)
 
     def _point(self, deployment: Deployment | None) -> None:
-        """Let the workers load `deployment`; without one they keep what they have, and new workers load nothing."""
+        """Let the workers load `deployment`; `None`: they keep their release, and new workers load none."""
         path = self._folder / SERVING
         if deployment is None:
             path.unlink(missing_ok=True)
@@ -154,7 +154,7 @@ class HotSwaps:
         for path in self._root.glob("*/live.json"):
             if path.parent.name not in self._models:
                 self._models[path.parent.name] = ModelSwap(path.parent, self._pool, self._blobs)
-                create_switch_file(path.parent)  # now, since the switch must work when the disk is full
+                create_switch_file(path.parent)  # now, because the switch must work on a full disk
         for model in self._models.values():
             model.poll(list(workers.values()), expected, now)
 
@@ -164,12 +164,12 @@ class HotSwaps:
         return any(model.verifying for model in self._models.values())
 
     def close(self) -> None:
-        """End the verifying thread."""
+        """Stop the verification thread."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Verification(msgspec.Struct, frozen=True):
-    """Why a release may not be served (empty if it may), and the first of the others that may."""
+    """Why a release may not be served (empty if it may), and the first valid alternative."""
 
     why: str
     substitute: Deployment | None = None

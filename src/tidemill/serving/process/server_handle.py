@@ -1,4 +1,4 @@
-"""Handle of a server in a child process: start it, wait until it is up or until a release is live, stop it."""
+"""Server handle: start a server in a child process, wait until it is up or a release is live, stop it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run_plan(plan: str) -> None:
 
 
 class ServerHandle:
-    """A running server whose parent is this process; as a context manager it is stopped at the end."""
+    """A server in a child process; as a context manager it is stopped on exit."""
 
     def __init__(self, plan: ServerPlan, process: subprocess.Popen[bytes]) -> None:
         self.plan = plan
@@ -52,7 +52,7 @@ class ServerHandle:
         return f"http://{host}:{self.port}"
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Return when every worker responds and every promoted release is live; `NotReady` names what is missing."""
+        """Return when every worker responds and every promoted release is live; `NotReady` lists what is missing."""
         end = time.monotonic() + timeout_s
         while True:
             state = self._state()
@@ -70,7 +70,7 @@ class ServerHandle:
             time.sleep(0.02)
 
     def stop(self, timeout_s: float = 60.0) -> int:
-        """SIGTERM, drain, and the supervisor's exit status (0 unless it failed)."""
+        """Send SIGTERM, wait for the drain, and return the supervisor's exit status (0 unless it failed)."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
@@ -96,7 +96,7 @@ class ServerHandle:
 
 
 def start(plan: ServerPlan) -> ServerHandle:
-    """Serve in a child process, which ends when this one does. Its log is `server.log` in the root."""
+    """Serve in a child process, which ends with this process. Its log is `server.log` in the root."""
     root = Path(plan.root)
     root.mkdir(parents=True, exist_ok=True)
     arguments = {"plan": msgspec.json.encode(plan).decode()}
@@ -107,9 +107,9 @@ def start(plan: ServerPlan) -> ServerHandle:
 
 
 def missing_releases(root: Path) -> list[str]:
-    """Sentences on the promoted releases that are not live in every worker, as the running server reports them.
+    """Messages on the promoted releases that are not live in every worker, as the running server reports them.
 
-    Where a release was withdrawn for the last good one, that one is served and nothing is missing.
+    Where a release was withdrawn, the last valid one is served and nothing is missing.
     """
     missing = []
     for path in sorted(root.glob("*/live.json")):
@@ -151,7 +151,7 @@ def is_serving(root: Path) -> ServerState | None:
 
 
 def wait_live(root: Path, model: str, release: str, timeout_s: float = 60.0) -> SwapState:
-    """Return when every worker serves `release` (`for_you@3`); `NotReady` where it was withdrawn or is late."""
+    """Return when every worker serves `release` (`for_you@3`); `NotReady` where it is withdrawn or times out."""
     end = time.monotonic() + timeout_s
     while True:
         state = swap_state(root, model)

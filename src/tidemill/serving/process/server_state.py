@@ -35,8 +35,8 @@ def single_server(root: Path) -> Iterator[None]:
 def reserved_port(host: str, port: int) -> Iterator[int]:
     """Reserve the port (0: a free one) while workers start and stop.
 
-    Workers share it by SO_REUSEPORT, which would also let a second server bind it unnoticed: so the port must first be
-    free without it, and a bound socket that does not listen keeps it reserved.
+    Workers share it with SO_REUSEPORT, which would also let a second server bind it unnoticed. So the port must first
+    be free without SO_REUSEPORT, and a bound socket that does not listen keeps it reserved.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -48,12 +48,12 @@ def reserved_port(host: str, port: int) -> Iterator[int]:
             raise AlreadyServing(
                 f"cannot bind to {host}:{port}: {error.strerror}", tip="stop the other program, or set another port"
             ) from error
-        found = probe.getsockname()[1]
-    with socket.socket(family) as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind((host, found))
-        yield found
+        free_port = probe.getsockname()[1]
+    with socket.socket(family) as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind((host, free_port))
+        yield free_port
 
 
 SERVER = "server.json"
@@ -73,5 +73,5 @@ class ServerState(VersionedRecord, frozen=True, kw_only=True):
     state: State = "starting"
     workers: int = 0
     since: int = 0
-    #: Workers that were replaced since it started.
+    #: Workers that were replaced since the server started.
     replaced: int = 0

@@ -1,7 +1,7 @@
 """Start of the supervisor's processes: `python -P -m tidemill.serving.process.start_process TARGET ARGUMENTS`.
 
 TARGET is `module:function`, ARGUMENTS a JSON object of its keyword arguments. A new process (no fork) has none of the
-supervisor's threads, locks or open files. It ends when the supervisor does, even if that was killed.
+supervisor's threads, locks or open files. It ends with the supervisor, even if that was killed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ProcessStart(msgspec.Struct, frozen=True):
-    """What a process runs: `module:function` and its keyword arguments."""
+    """The target of a process: `module:function` and its keyword arguments."""
 
     target: str
     arguments: dict[str, Any] = {}
@@ -29,7 +29,7 @@ class ProcessStart(msgspec.Struct, frozen=True):
     def command(self, **more: Any) -> list[str]:
         """The command line; `more` are further arguments."""
         encoded = msgspec.json.encode(self.arguments | more).decode()
-        # -P keeps the working folder off the import path: a file there may have the name of a module
+        # -P keeps the working folder off the import path, where a file could shadow a module
         return [sys.executable, "-P", "-m", "tidemill.serving.process.start_process", self.target, encoded]
 
     def call(self, **more: Any) -> Any:
@@ -39,12 +39,12 @@ class ProcessStart(msgspec.Struct, frozen=True):
 
 
 def end_with_parent(parent: int) -> None:
-    """Let the kernel send SIGTERM when the parent dies (Linux; elsewhere nothing happens)."""
+    """Make the kernel send SIGTERM when the parent dies (Linux only)."""
     try:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     except (OSError, AttributeError):
         return
-    if os.getppid() != parent:  # it died before that
+    if os.getppid() != parent:  # the parent died before the call
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -1,12 +1,12 @@
-"""Supervisor of `tidemill serve`: it keeps API workers and side processes running, and drains and stops them in order.
+"""Supervisor of `tidemill serve`: keeps API workers and side processes running, and drains and stops them in order.
 
     from tidemill.serving import ServerPlan, ProcessStart, serve
     serve(ServerPlan(...))            # here, until SIGTERM or Ctrl-C
     server = start(ServerPlan(...))   # in a child process: server.wait_ready(), server.url, server.stop()
 
-A worker that dies is replaced at once, one that hangs is killed and replaced. SIGTERM: report unready, wait `drain_s`,
-stop the workers once their requests are finished, then the side processes (the log writer moves the rest of the log),
-then itself.
+A worker that dies is replaced at once; a worker that hangs is killed and replaced. On SIGTERM: report unready, wait
+`drain_s`, stop the workers once their requests are finished, then the side processes (the log writer moves the rest of
+the log), then itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 
 from tidemill.core.clock import Clock, SystemClock, to_micros
 from tidemill.serving.http.access import refuse_foreign_bind
-from tidemill.serving.http.metrics import write_heartbeat
+from tidemill.serving.http.metrics import last_heartbeat
 from tidemill.serving.live.state_files import read_state, write_state
 from tidemill.serving.process.child_process import Child
 from tidemill.serving.process.hot_swap import HotSwaps
@@ -32,7 +32,7 @@ from tidemill.serving.process.worker_site import WORKERS, WorkerReport
 _log = logging.getLogger(__name__)
 
 _TICK_S = 0.05
-#: A worker without a heartbeat for this long hangs.
+#: A worker without a heartbeat for this long is considered hanging.
 _HANGING_S = 30.0
 _STOP_S = 15.0
 
@@ -105,7 +105,7 @@ class Supervisor:
         ]
         self._swaps.poll({}, plan.workers, time.monotonic())
         self._report()
-        while self._swaps.verifying and not self._stopping:  # no worker opens a bundle that has not been verified
+        while self._swaps.verifying and not self._stopping:  # workers must not open an unverified bundle
             time.sleep(_TICK_S)
             self._swaps.poll({}, plan.workers, time.monotonic())
 
@@ -138,7 +138,7 @@ class Supervisor:
         for child in self._workers:
             if not child.running or child.place is None or now - child.started < 2 * _HANGING_S:
                 continue
-            silent_s = (to_micros(self._clock.now()) - write_heartbeat(self._folder, child.place)) / 1e6
+            silent_s = (to_micros(self._clock.now()) - last_heartbeat(self._folder, child.place)) / 1e6
             if silent_s > _HANGING_S:
                 _log.error("%s has had no heartbeat for %.0f s: killing it", child.name, silent_s)
                 child.signal(signal.SIGKILL)

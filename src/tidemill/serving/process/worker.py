@@ -1,4 +1,4 @@
-"""Worker process of the API: Granian's embedded RSGI server around a site, and the loop that keeps it up to date."""
+"""Worker process of the API: Granian's embedded RSGI server with a site, and the loop that keeps it up to date."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tidemill.serving.process.worker_site import WorkerSite
 
 _log = logging.getLogger(__name__)
 
-#: How often pointers, switches, streams and clocks are polled: well within the promised second.
+#: Polling interval of pointers, switches, streams and clocks: well within the documented second.
 POLL_S = 0.05
-#: How long a request may take to finish after the signal to stop.
+#: Time for running requests to finish after the stop signal.
 _FINISH_S = 10.0
 
 
 def run_worker(make: Callable[[], WorkerSite], *, host: str, port: int, max_in_flight: int) -> None:
     """Serve until SIGTERM; SIGUSR1 starts the drain (unready, connections closed after each response)."""
-    sys.setswitchinterval(0.0005)  # a swap or a reload in its thread delays a response by half a millisecond at most
+    sys.setswitchinterval(0.0005)  # a swap or reload in a thread delays a response by at most 0.5 ms
     site = make()
     site.start()
     gc.collect()
@@ -47,7 +47,7 @@ async def _serve(site: WorkerSite, host: str, port: int, max_in_flight: int) -> 
         websockets=False,
         log_enabled=False,
         backlog=1024,
-        backpressure=2 * max_in_flight,  # above our own limit, so that our 429 comes first
+        backpressure=2 * max_in_flight,  # above the app's own limit, so that its 429 comes first
         http1_settings=HTTP1Settings(header_read_timeout=10_000),
     )
     loop = asyncio.get_running_loop()
@@ -62,7 +62,7 @@ async def _serve(site: WorkerSite, host: str, port: int, max_in_flight: int) -> 
     _drain(site)
     if not serving.done():
         await _finish(site)
-        server.stop()  # type: ignore[no-untyped-call]  # Granian leaves this one untyped
+        server.stop()  # type: ignore[no-untyped-call]  # untyped in Granian
     polling.cancel()
     for task in (serving, polling):
         with contextlib.suppress(asyncio.CancelledError):
@@ -85,6 +85,6 @@ async def _poll(site: WorkerSite) -> None:
     while True:
         try:
             site.poll()
-        except OSError as error:  # a full disk or a missing folder: serving goes on unchanged
+        except OSError as error:  # a full disk or a missing folder must not stop serving
             _log.error("polling the state files failed: %s", error)
         await asyncio.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""Site of one API worker: the models, streams and routes that it serves, kept up to date with the state files."""
+"""Site of one API worker: its models, streams and routes, kept up to date with the state files."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class WorkerSite:
         return {name: model.release for name, model in self.models.items() if model.release}
 
     def close(self) -> None:
-        """Flush what was acknowledged, and remove this worker's report."""
+        """Flush acknowledged events, and remove this worker's report."""
         self.events.close()
         (self.root / WORKERS / f"{os.getpid()}.json").unlink(missing_ok=True)
 
@@ -162,7 +162,7 @@ class WorkerSite:
         )
 
     def _marks(self) -> dict[str, int]:
-        """The marks of all views that the models cache, in one read."""
+        """The change marks of all views that the models cache, in one read."""
         views = sorted({view for model in self.models.values() for view in model.views})
         return dict(zip(views, self._stores.latest.marks(views), strict=True)) if views else {}
 

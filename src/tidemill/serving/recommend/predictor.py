@@ -1,7 +1,7 @@
 """Predictor of a recommender for one release and one state of its facts; the same for HTTP, batch and in-process use.
 
-A predictor never changes. For another release, or for changed facts, another predictor is made in a thread and replaces
-this one by one assignment: so a recommendation comes from one release and from one state of the facts.
+A predictor is immutable. For another release or changed facts, a new predictor is built in a thread and replaces this
+one in a single assignment: so a recommendation comes from one release and one state of the facts.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tidemill.serving.live.prediction_id import prediction_id
 from tidemill.serving.live.server_clock import ServerClock
 from tidemill.serving.recommend.user_history import UserHistories, UserHistory
 
-#: At most this many newest items of the history are kept with a prediction.
+#: The number of newest items of the history that are logged with a prediction.
 _LOGGED_HISTORY = 50
 _json = msgspec.json.Encoder().encode
 
 
 class RecommendationRequest(msgspec.Struct, frozen=True):
-    """A request for recommendations: the user's surrogate, how many items, and which items are allowed."""
+    """A request for recommendations: the user's surrogate, the number of items, excluded items and candidates."""
 
     subject: str
     n: int
@@ -39,7 +39,7 @@ class RecommendationRequest(msgspec.Struct, frozen=True):
 
 
 class PreparedRequest(msgspec.Struct, frozen=True):
-    """A request with everything that its recommendation depends on, and the prediction id of all that."""
+    """A request with everything that its recommendation depends on, and the prediction id over it."""
 
     request: RecommendationRequest
     prediction_id: str
@@ -50,7 +50,7 @@ class PreparedRequest(msgspec.Struct, frozen=True):
 
 
 class Recommendation(msgspec.Struct, frozen=True):
-    """Items best first; `short` is the reason why there are fewer than requested."""
+    """Items, best first; `short` is the reason for fewer items than requested."""
 
     items: tuple[ScoredItem, ...]
     short: str | None
@@ -59,7 +59,7 @@ class Recommendation(msgspec.Struct, frozen=True):
 
 
 class PredictorSources(msgspec.Struct, frozen=True):
-    """What a predictor reads at request time."""
+    """The sources that a predictor reads at request time."""
 
     latest: Latest
     histories: UserHistories
@@ -70,7 +70,7 @@ class PredictorSources(msgspec.Struct, frozen=True):
 
 
 class Predictor:
-    """Recommendations of one release. Not safe for two threads at once."""
+    """Recommendations of one release. Not thread-safe."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Predictor:
         self._own = any(rule.name == "own" for rule in (*self.release.rules.filter, *self.release.rules.score))
 
     def prepare(self, request: RecommendationRequest, *, off: bool = False) -> PreparedRequest:
-        """Look up what the recommendation depends on; cheap, so that a repeat is recognised before it is computed."""
+        """Look up what the recommendation depends on; cheap, so that a repeat is detected before it is computed."""
         sources = self._sources
         history = sources.histories.history_of(request.subject)
         user = self._user(request.subject) if self._own else {}
@@ -122,7 +122,7 @@ class Predictor:
         return PreparedRequest(request, name, history, user, as_of, off)
 
     def answer(self, prepared: PreparedRequest) -> Recommendation:
-        """Exactly min(n, eligible unseen) items, none twice, each with score and reason."""
+        """Exactly min(n, eligible unseen) distinct items, each with score and reason."""
         if prepared.off:
             return self._by_fallback(prepared)
         request, history = prepared.request, prepared.history
@@ -138,7 +138,7 @@ class Predictor:
                 context=request.context,
             )
         except RuleFailed:
-            # A failing filter fails in the fallback too, which keeps the filters: nothing is shown that it should hide.
+            # The fallback keeps the filters, so a failing filter fails there too and never exposes a hidden item.
             return self._by_fallback(prepared)
         return _recommendation(slate, "computed")
 
@@ -150,7 +150,7 @@ class Predictor:
         return _json(features).decode()
 
     def warm_up(self) -> None:
-        """Recommend for an unknown user, by slate and by fallback, and for one with a history of one item.
+        """Recommend for an unknown user, with slate and fallback, and for a user with a history of one item.
 
         A release that fails here must not go live.
         """
@@ -165,8 +165,8 @@ class Predictor:
             self.features(prepared)
 
     def is_outdated(self, marks: Mapping[str, int]) -> bool:
-        """Whether the facts, or the last day of the counts, have changed since this predictor read them; `marks` are
-        the current marks of its views.
+        """Whether the facts, or the last day of the counts, have changed since this predictor read them; `marks` has
+        the current change marks of its views.
         """
         return self._stamped([marks[view] for view in self.views]) != self._stamp
 
@@ -195,7 +195,7 @@ class Predictor:
         return features
 
     def _read_facts(self) -> tuple[ItemFacts, str]:
-        """Facts and the stamp of the state that was read; it is the same in every worker: marks belong to the store."""
+        """The facts and the stamp of their state, which is the same in every worker: marks belong to the store."""
         sources = self._sources
         while True:
             stamp = self._stamped(sources.latest.marks(self.views))
@@ -210,7 +210,7 @@ class Predictor:
                 return facts, stamp
 
     def _stamped(self, marks: Iterable[int]) -> str:
-        """The stamp of a state of the facts: the marks of its views, and the last day of the counts."""
+        """The stamp of a state of the facts: the change marks of its views, and the last day of the counts."""
         sources = self._sources
         return f"{'.'.join(map(str, marks))}:{-(-sources.clock.as_of(sources.slot_s) // 86_400_000_000)}"
 
@@ -223,5 +223,5 @@ def _recommendation(slate: SlateAnswer, kind: str) -> Recommendation:
 
 
 def fallback_rules(rules: RuleSet) -> RuleSet:
-    """The declared fallback alone: nothing is retrieved from the model, the filters stay, the chain sets the order."""
+    """The rules of the declared fallback: no retrieval from the model, the same filters, ordering by the chain."""
     return RuleSet(retrieve=(), filter=rules.filter, fallback=rules.fallback)

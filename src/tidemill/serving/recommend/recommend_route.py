@@ -25,14 +25,14 @@ class RecommendResponse(msgspec.Struct, frozen=True):
     model: str
     release: str
     arm: str
-    #: `on`, or `off` where the switch is off and the fallback recommends.
+    #: `on`, or `off` where the model is switched off and the fallback recommends.
     switch: str
-    #: The UTC day of the prediction, for outcomes to name.
+    #: The UTC day of the prediction, to be sent with outcomes.
     served_day: str
     #: The opaque user token for the cacheable `GET`.
     token: str
     items: tuple[ScoredItem, ...]
-    #: Why there are fewer items than requested.
+    #: The reason for fewer items than requested.
     short: str | None
     #: Whether the prediction is in the log.
     logged: bool
@@ -70,7 +70,7 @@ class RecommendRoute:
         return self._respond(model, wanted, request, ("cache-control", "no-store"), None)
 
     async def get(self, request: HttpRequest) -> HttpResponse:
-        """The response for a token; 304 where the caller has it already."""
+        """The response for a token; 304 where the caller already has it."""
         model = self._model(request.parts[0])
         wanted = RecommendationRequest(requests.token(request.parts[1]), requests.query_n(request.query, self._limits))
         left = self._clock.left_s(self._limits.slot_s)
@@ -86,7 +86,7 @@ class RecommendRoute:
         cache: tuple[str, str],
         if_none_match: str | None,
     ) -> HttpResponse:
-        predictor = _recommender_of(model)  # once: the whole response comes from this release
+        predictor = _recommender_of(model)  # read once: the whole response comes from this release
         prepared = predictor.prepare(wanted, off=model.off)
         if prepared.off and predictor.release.rules.fallback is None:
             self._write(predictor, prepared, Recommendation((), "switched off", "off"), request)
@@ -102,7 +102,7 @@ class RecommendRoute:
             answer = predictor.answer(prepared)
         record = Recommendation((), answer.short, "repeat") if repeat else answer
         logged = self._write(predictor, prepared, record, request)
-        if logged and not repeat:  # a repeat refers to a full record, so what was not logged is computed again
+        if logged and not repeat:  # a repeat refers to a full record, so an unlogged one is not cached
             model.remember(name, answer)
         body = _encode(_body(model.name, predictor, prepared, answer, logged=logged))
         headers = (("etag", etag(name)), cache) if logged else (("cache-control", "no-store"),)
@@ -111,7 +111,7 @@ class RecommendRoute:
     def _write(
         self, predictor: Predictor, prepared: PreparedRequest, answer: Recommendation, request: HttpRequest
     ) -> bool:
-        """Log the recommendation before it is sent; whether it is in the log. Repeats and 304s write a short record."""
+        """Log the recommendation before it is sent; returns whether it is logged. Repeats and 304s: a short record."""
         wanted, full = prepared.request, bool(answer.items)
         record = self._writer.record(
             predictor,
@@ -141,7 +141,7 @@ class RecommendRoute:
 
 
 def _recommender_of(model: LiveModel) -> Predictor:
-    """The predictor of a recommender; `BadRequest` where the model is a tabular one."""
+    """The predictor of a recommender; `BadRequest` where the model is tabular."""
     predictor = model.predictor
     if predictor is None:
         raise NotReady(f"the model {model.name!r} has no live release", tip="see GET /healthz for the reason")

@@ -1,7 +1,7 @@
-"""User history: the events that the last run published, and those posted since.
+"""User history: the events that the last run published, and the events posted after it.
 
 Posted events are in a separate view, one row per user, so they can never hide a newer published history. Reading merges
-both, an event counts once, and what the published history has is dropped from the posted row when the next event comes.
+both without duplicates. The next posted event removes published events from the user's row of posted ones.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from tidemill.core.contract.contract import Contract
 from tidemill.core.ports import Latest, LatestWriter
 from tidemill.core.records.posted_event import CheckedEvent, PostedEvent
 
-#: At most this many posted events of one user are kept until a run; older ones are dropped.
+#: The maximum number of posted events per user between runs; older ones are dropped.
 KEPT = 2_000
 
 
 class UserHistory(msgspec.Struct, frozen=True):
-    """Item ids, oldest first, and their times (microseconds); ties in published order, then in order of arrival."""
+    """Item ids, oldest first, and their times (microseconds); ties in published order, then by arrival."""
 
     items: Sequence[str]
     times: Sequence[int]
@@ -54,7 +54,7 @@ class UserHistories:
 
 
 def merge_histories(published: UserHistory, posted: UserHistory) -> UserHistory:
-    """Both histories as one, by time; an event that is in both counts once.
+    """Both histories merged by time; an event in both is included once.
 
     >>> merge_histories(UserHistory(["a"], [1]), UserHistory(["a", "b"], [1, 2]))
     UserHistory(items=['a', 'b'], times=[1, 2])
@@ -68,7 +68,7 @@ def merge_histories(published: UserHistory, posted: UserHistory) -> UserHistory:
 
 
 class RecentEvents:
-    """Adds the events that are posted to one stream to the online store, where every worker sees them at once."""
+    """Adds the events posted to one stream to the online store, where every worker sees them immediately."""
 
     def __init__(self, latest: LatestWriter, stream: str, contract: Contract, feeds: Sequence[str]) -> None:
         self._latest = latest
@@ -79,7 +79,7 @@ class RecentEvents:
         self._time = contract.event_time
 
     def add(self, events: Sequence[PostedEvent] | Sequence[CheckedEvent]) -> None:
-        """Add events to the rows of their users; an event that is there already changes nothing."""
+        """Add events to the rows of their users; duplicate events are ignored."""
         if not self._feeds or not self._subject or not self._item:
             return
         people: dict[str, list[tuple[str, int, int]]] = {}
@@ -107,7 +107,7 @@ class RecentEvents:
 def _adding(
     known: set[tuple[str, int]], new: list[tuple[str, int, int]]
 ) -> Callable[[dict[str, Any] | None], Mapping[str, Any]]:
-    """A function that adds `new` to a user's row and drops the `known` events, which are published."""
+    """A function that adds the events `new` to a user's row and removes the `known` (published) events."""
 
     def change(row: dict[str, Any] | None) -> Mapping[str, Any]:
         old = _history(row)

@@ -1,1 +1,1 @@
-"""Files as a source: detection of formats, readers, mapping, types, and the state between two runs."""
+"""Files as a source: format detection, readers, mapping, types, and the state between two runs."""

@@ -16,7 +16,7 @@ _READER = re.compile(r"^A[A-Z0-9]{9,20}$")
 _STARS = re.compile(r"^[1-5](\.0)?$")
 _SECONDS = re.compile(r"^\d{9,10}$")
 
-# Field of the source and its unit, by the contract's column: first by role, then by name.
+# Contract column (by role, else by name) -> field of the source and its unit.
 _Fields = dict[str, tuple[str, Unit | None]]
 _REVIEW_2018: _Fields = {
     "subject": ("reviewerID", None),
@@ -40,7 +40,7 @@ _ITEM_2023: _Fields = {
     "price": ("price", "money"),
 }
 
-# What a first line must have, and what it must not, to be of a kind.
+# Required fields, absent fields, and the mapping of each kind of file.
 _KINDS: tuple[tuple[set[str], set[str], _Fields], ...] = (
     ({"asin", "reviewerID", "overall", "unixReviewTime"}, set(), _REVIEW_2018),
     ({"user_id", "parent_asin", "rating", "timestamp"}, set(), _REVIEW_2023),
@@ -51,10 +51,10 @@ _KINDS: tuple[tuple[set[str], set[str], _Fields], ...] = (
 
 
 def amazon_fields(contract: Contract, found: Sequence[str]) -> tuple[ColumnSpec, ...] | None:
-    """The mapping of Amazon's JSON lines onto a contract, or `None` where these are no such lines.
+    """The mapping of Amazon's JSON lines to a contract, or `None` where the fields are not those of Amazon.
 
     Columns are matched by role (person, item, time), then `rating`, `text`, `category` and `price` by name; any other
-    column is filled by the field of its own name.
+    column takes the field of the same name.
     """
     names = set(found)
     for needed, absent, fields in _KINDS:
@@ -71,7 +71,7 @@ def _spec(column: ContractColumn, fields: _Fields) -> ColumnSpec | None:
 def amazon_csv(contract: Contract, rows: Sequence[Sequence[str]]) -> tuple[ColumnSpec, ...] | None:
     """The mapping of Amazon's rating lines without a header, or `None`: `item,user,rating,seconds` or `user,item,…`.
 
-    Told apart by the shape of most of the lines: an item has ten letters or digits, a person's starts with A.
+    The pattern of most lines decides: an item id has ten letters or digits, a user id starts with A.
     """
     whole = [row for row in rows if len(row) == 4 and _STARS.match(row[2]) and _SECONDS.match(row[3])]
     if not whole or len(whole) < 0.9 * len(rows):

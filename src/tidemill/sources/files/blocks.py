@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-#: A longer line is refused and not held in memory.
+#: A longer line is refused and not kept in memory.
 LINE_LIMIT = 16 * 1024 * 1024
 _KEPT = 64 * 1024
-#: Bytes compared at a time, so that the answers stay in the processor's cache.
+#: Bytes compared at a time, so that the result fits the CPU cache.
 _COMPARED = 256 * 1024
 
-#: Given the bytes so far, where the last whole record ends (0: nowhere yet).
+#: Bytes so far -> the end of the last complete record (0: none yet).
 Cut = Callable[[bytes], int]
 
 
 class LineBlock(NamedTuple):
-    """Lines `first` to `first + lines - 1` (from 1). Only the last line of a file may lack its line end."""
+    """Lines `first` to `first + lines - 1` (from 1). Only the last line of a file may lack a line end."""
 
     data: bytes
     first: int
@@ -28,18 +28,18 @@ class LineBlock(NamedTuple):
 
 
 def count_byte(data: bytes, byte: int) -> int:
-    """How often a byte occurs; several times faster than `bytes.count` where it occurs often."""
+    """The number of occurrences of a byte; several times faster than `bytes.count` for a frequent byte."""
     array = np.frombuffer(data, np.uint8)
     return sum(int(np.count_nonzero(array[at : at + _COMPARED] == byte)) for at in range(0, array.size, _COMPARED))
 
 
 def after_line(data: bytes) -> int:
-    """Behind the last line end."""
+    """The offset after the last line end."""
     return data.rfind(b"\n") + 1
 
 
 def after_record(data: bytes) -> int:
-    """Behind the last line end that does not lie between quotes (RFC 4180)."""
+    """The offset after the last line end outside quotes (RFC 4180)."""
     if b'"' not in data:
         return after_line(data)
     array = np.frombuffer(data, np.uint8)
@@ -47,14 +47,13 @@ def after_record(data: bytes) -> int:
     outside = ends[np.searchsorted(np.flatnonzero(array == 34), ends) % 2 == 0]
     if outside.size:
         return int(outside[-1]) + 1
-    return after_line(data) if len(data) > LINE_LIMIT else 0  # a quote was never closed: the parser says which line
+    return after_line(data) if len(data) > LINE_LIMIT else 0  # an unclosed quote: the parser reports the line
 
 
 class LineReader:
-    """Cuts pieces of content into blocks, and says how many lines and bytes they were.
+    """Splits pieces of content into blocks, and counts their lines and bytes.
 
-    What follows the last line end is given out as a line of its own where `take_tail` says so, and left otherwise
-    (`waiting`).
+    With `take_tail`, the bytes after the last line end are the last line; otherwise they are left (`waiting`).
     """
 
     def __init__(self, pieces: Iterable[bytes], cut: Cut, *, first: int = 1, take_tail: bool = True) -> None:
@@ -68,7 +67,7 @@ class LineReader:
         rest = b""
         skipping = False
         for piece in self._pieces:
-            if not skipping and b'"' not in rest and (end := self._cut(piece)):  # no quote is open: one copy, not two
+            if not skipping and b'"' not in rest and (end := self._cut(piece)):  # no open quote: one copy, not two
                 yield self._block(b"".join((rest, memoryview(piece)[:end])))
                 rest = piece[end:]
                 continue
@@ -94,7 +93,7 @@ class LineReader:
             yield from self._last(rest)
 
     def _last(self, rest: bytes) -> Iterator[LineBlock]:
-        """The end of the content: whole lines that no record closed, and perhaps a line without its end."""
+        """The rest of the content: lines of an incomplete record, and possibly a line without a line end."""
         end = len(rest) if self._take_tail else after_line(rest)
         self.waiting = end < len(rest)
         self.open_end = bool(end) and not rest[:end].endswith(b"\n")

@@ -1,4 +1,4 @@
-"""CSV decoder: a fast parser, and a slow one, line by line, for blocks with a malformed line."""
+"""CSV decoder: a fast parser, and a slow line-by-line parser for blocks with a malformed line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class CsvLines:
     def _fast(self, block: LineBlock) -> RawColumns | None:
         """Typed parsing of a block that has no quotes and whose lines all have the right number of fields.
 
-        A line that is too long makes the parser raise, so the right number of delimiters leaves no line too short.
+        The parser raises for a line with too many fields; the total number of delimiters excludes too few.
         """
         commas = count_byte(block.data, self._delimiter[0])
         if b'"' in block.data or commas != (self._fields - 1) * block.lines:
@@ -50,11 +50,11 @@ class CsvLines:
         return RawColumns(frame.with_columns(pl.int_range(block.first, block.first + block.lines).alias(LINE)), [])
 
     def _by_structure(self, block: LineBlock) -> RawColumns | None:
-        """Take out blank lines and lines with the wrong number of fields, and parse the rest as text."""
-        found = _structure(block.data, self._delimiter[0])
-        if found is None:
+        """Remove blank lines and lines with the wrong number of fields, and parse the rest as strings."""
+        structure = _structure(block.data, self._delimiter[0])
+        if structure is None:
             return None
-        starts, ends, fields, blank, line = found
+        starts, ends, fields, blank, line = structure
         good = (fields == self._fields) & ~blank
         data = block.data
         if not good.all():
@@ -74,7 +74,7 @@ class CsvLines:
         return RawColumns(raw, refused)
 
     def _patient(self, block: LineBlock) -> RawColumns:
-        """Line by line, for blocks with broken quotes or bytes that are no UTF-8."""
+        """Line-by-line parsing of blocks with malformed quotes or invalid UTF-8."""
         lines: list[int] = []
         rows: list[list[str]] = []
         refused: list[LineRefusal] = []
@@ -99,7 +99,7 @@ class CsvLines:
                 schema=schema,
                 columns=self._places,
             )
-        except pl.exceptions.PolarsError:  # its message may hold a value, so it goes no further
+        except pl.exceptions.PolarsError:  # its message may contain a value, so it is not passed on
             return None
         return frame.rename(self._names)
 
@@ -122,9 +122,9 @@ _Ints = npt.NDArray[np.int64]
 
 
 def _structure(data: bytes, delimiter: int) -> tuple[_Ints, _Ints, _Ints, npt.NDArray[np.bool_], _Ints] | None:
-    """Where records start and end, how many fields they have, which are blank, and on which line each starts.
+    """Start and end offsets of records, their number of fields, a mask of blank ones, and their first line numbers.
 
-    `None` where quotes do not stand where RFC 4180 puts them, so that counting them says nothing.
+    `None` where quotes violate RFC 4180, so that counting them is not reliable.
     """
     array = np.frombuffer(data, np.uint8)
     newlines = np.flatnonzero(array == 10)
@@ -145,7 +145,7 @@ def _structure(data: bytes, delimiter: int) -> tuple[_Ints, _Ints, _Ints, npt.ND
 
 
 def _well_quoted(array: npt.NDArray[np.uint8], quotes: _Ints, delimiter: int) -> bool:
-    """Whether every quote opens at the start of a field, closes at its end, or is doubled inside one."""
+    """Whether every quote opens a field at its start, closes it at its end, or is doubled inside it."""
     if quotes.size % 2:
         return False
     opening, closing = quotes[::2], quotes[1::2]
@@ -161,7 +161,7 @@ def _trim(raw: bytes) -> bytes:
 
 
 def header_fields(first: bytes, delimiter: str) -> Sequence[str]:
-    """The names on a header line."""
+    """The column names of a header line."""
     for _, fields, problem, _ in records(first, ord(delimiter)):
         return [] if problem else [name.strip() for name in fields]
     return []

@@ -1,4 +1,4 @@
-"""CSV records one at a time (RFC 4180), with the reason for each that is malformed."""
+"""CSV records one at a time (RFC 4180), with a reason for each malformed record."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _Record = tuple[int, list[str], str | None, bytes]
 
 
 def records(data: bytes, delimiter: int) -> Iterator[_Record]:
-    r"""`(line from 0, fields, problem or None, raw bytes)` of each record; blank lines are passed over.
+    r"""`(line from 0, fields, problem or None, raw bytes)` of each record; blank lines are skipped.
 
-    A quote inside an unquoted field is an ordinary letter. After a record with broken quotes, reading goes on at the
-    next line, so that one bad line costs one line.
+    A quote inside an unquoted field is an ordinary character. After a record with malformed quotes, reading continues
+    at the next line, so that one bad line loses only that line.
 
     >>> [(line, fields) for line, fields, _, _ in records(b'a,"b"\n\n5" tall,c\n', ord(","))]
     [(0, ['a', 'b']), (2, ['5" tall', 'c'])]
@@ -48,7 +48,7 @@ def _decoded(line: int, fields: list[bytes], problem: str | None, raw: bytes) ->
 
 
 def _quoted(data: bytes, start: int, mark: bytes) -> tuple[list[bytes], int, str | None]:
-    """The fields of the record at `start`, where it ends, and what is wrong with it."""
+    """The fields of the record at `start`, its end offset, and its problem (`None` where well-formed)."""
     fields: list[bytes] = []
     position = start
     while True:
@@ -74,7 +74,7 @@ def _quoted(data: bytes, start: int, mark: bytes) -> tuple[list[bytes], int, str
 
 
 def _closing(data: bytes, position: int) -> int:
-    """The quote that closes a field, doubled ones passed over; -1 where there is none near."""
+    """The offset of the quote that closes a field, skipping doubled ones; -1 where there is none within the limit."""
     limit = position + _RECORD_LIMIT
     while True:
         found = data.find(b'"', position, limit)

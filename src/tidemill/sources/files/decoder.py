@@ -10,7 +10,7 @@ from tidemill.sources.files.blocks import LineBlock
 
 
 class LineRefusal(NamedTuple):
-    """A line that is not taken. `column` is empty where the line as a whole is wrong."""
+    """A refused line. `column` is empty where the line as a whole is malformed."""
 
     line: int
     column: str
@@ -19,14 +19,14 @@ class LineRefusal(NamedTuple):
 
 
 class RawColumns(NamedTuple):
-    """Raw columns by the contract's names, with `_line`; and refused lines."""
+    """Raw columns with the contract's names and `_line`, and the refused lines."""
 
     raw: pl.DataFrame
     refused: list[LineRefusal]
 
 
 class LineDecoder(Protocol):
-    """Takes a block of lines apart."""
+    """Decodes a block of lines."""
 
     def decode(self, block: LineBlock) -> RawColumns:
         """Raw columns and refused lines of a block."""
@@ -34,19 +34,19 @@ class LineDecoder(Protocol):
 
 
 def raw_lines(block: LineBlock, lines: list[int]) -> dict[int, bytes]:
-    """The bytes of the records that start on some lines of a block, as they came, without the line end."""
+    """The original bytes of the records that start on the given lines of a block, without the line end."""
     if not lines:
         return {}
     texts = block.data.split(b"\n")
-    found = {}
+    raw = {}
     for line in lines:
         start = end = line - block.first
-        while _open(texts[start : end + 1]) and end + 1 < len(texts):  # a quoted field with line ends in it
+        while _open(texts[start : end + 1]) and end + 1 < len(texts):  # a quoted field that contains line ends
             end += 1
-        found[line] = b"\n".join(texts[start : end + 1]).removesuffix(b"\r")
-    return found
+        raw[line] = b"\n".join(texts[start : end + 1]).removesuffix(b"\r")
+    return raw
 
 
 def _open(texts: list[bytes]) -> bool:
-    """Whether a CSV record goes on; a line of JSON never does."""
+    """Whether a CSV record continues on the next line; a JSON line never does."""
     return not texts[0].lstrip().startswith(b"{") and sum(text.count(b'"') for text in texts) % 2 == 1

@@ -1,4 +1,4 @@
-"""Decompression of a file, detected by content; truncation and damage are errors."""
+"""Decompression of a file, detected by content; truncation and corruption are errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def compression(path: Path) -> Literal["gzip", "zstd", "none"]:
-    """How a file is compressed, by its first bytes; names and endings are not looked at."""
+    """The compression of a file by its first bytes; its name and extension are ignored."""
     with path.open("rb") as file:
         head = file.read(4)
     if head[:2] == b"\x1f\x8b":
@@ -38,7 +38,7 @@ def compression(path: Path) -> Literal["gzip", "zstd", "none"]:
 
 
 def chunks(path: Path, size: int = CHUNK) -> Iterator[bytes]:
-    """The decompressed content, piece by piece; `SourceDamaged` where it ends in the middle or fails its checksum."""
+    """The decompressed content in pieces; `SourceDamaged` where it is truncated or fails its checksum."""
     kind = compression(path)
     with path.open("rb") as file:
         if kind == "gzip":
@@ -60,7 +60,7 @@ def _gunzip(path: Path, file: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def _unzstd(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """Frame by frame, because the library's own reader ends without a word where a frame is cut."""
+    """Frame by frame, because the library's own reader ends silently at a truncated frame."""
     frame, rest = None, b""
     try:
         while rest or (rest := file.read(1 << 20)):
@@ -83,7 +83,7 @@ def _damaged(path: Path, kind: str, error: BaseException) -> SourceDamaged:
 
 
 def sniff(path: Path, head: bytes) -> Format:
-    """What a file holds, by the beginning of its decompressed content."""
+    """The format of a file, by the beginning of its decompressed content."""
     if head[:4] == b"PAR1":
         return "parquet"
     for magic, name in _FOREIGN.items():
@@ -101,7 +101,7 @@ def sniff(path: Path, head: bytes) -> Format:
 
 
 class Digests:
-    """sha256 of a growing content: of all of it, up to its last line end, and up to each of `marks` (bytes)."""
+    """Running sha256 of content: of all of it, up to its last line end, and up to each of `marks` (bytes)."""
 
     def __init__(self, marks: Iterable[int] = ()) -> None:
         self._hash = hashlib.sha256()
@@ -113,7 +113,7 @@ class Digests:
         self.following: dict[int, bytes] = {}
 
     def update(self, data: bytes) -> None:
-        """Take the next piece."""
+        """Add the next piece."""
         if self.following.get(self.bytes) == b"":
             self.following[self.bytes] = data[:1]
         line_end, fed = data.rfind(b"\n") + 1, 0
@@ -135,6 +135,6 @@ class Digests:
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file's bytes as they lie on disk."""
+    """sha256 of a file's bytes on disk."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

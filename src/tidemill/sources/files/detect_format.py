@@ -30,9 +30,9 @@ class FileLayout(NamedTuple):
 
 
 def detect_layout(path: Path, url: FileUrl, contract: Contract, *, timeless: bool) -> FileLayout:
-    """Look at the beginning of a file; `timeless` allows rows that bring no event time.
+    """Detect the layout from the beginning of a file; `timeless` allows rows without an event time.
 
-    Raises `SchemaChanged` where a declared column is not there, `SourceUnknown` where nothing says which is which.
+    Raises `SchemaChanged` where a declared column is missing, `SourceUnknown` where the fields cannot be mapped.
     """
     head = _head(path)
     form = sniff(path, head)
@@ -65,7 +65,7 @@ def _look_csv(path: Path, head: bytes, url: FileUrl, contract: Contract, *, time
     if header is None:
         header = any(spec.source for spec in specs) or _names_columns(first, names, contract, timeless=timeless)
     if header:
-        if not set(first) & set(names or contract.names):  # it may be data, so nothing of it is quoted
+        if not set(first) & set(names or contract.names):  # the line may be data, so the message does not quote it
             raise SchemaChanged(
                 f"the first line of {path} has none of the columns {', '.join(names or contract.names)}",
                 tip="map them with `?columns=name=field,…`; for a file without a header, list all its fields in order",
@@ -84,7 +84,7 @@ def _look_csv(path: Path, head: bytes, url: FileUrl, contract: Contract, *, time
 
 
 def _names_columns(first: Sequence[str], names: list[str], contract: Contract, *, timeless: bool) -> bool:
-    """Whether a first line is a header: it holds half of the declared or required names, so that one may be lost."""
+    """Whether a first line is a header: it has at least half of the declared or required names."""
     required = [
         column.name
         for column in contract.columns

@@ -1,4 +1,4 @@
-"""Event times as UTC microseconds: Unix numbers, ISO 8601 text, and local times with their changes of clocks."""
+"""Event times as UTC microseconds: Unix timestamps, ISO 8601 text, and local times with daylight saving changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UTC_TIME = pl.Datetime("us", "UTC")
 
 _SCALE = {"unix_s": 1_000_000, "unix_ms": 1_000, "unix_us": 1}
 _WORDS = {"unix_s": "seconds", "unix_ms": "milliseconds", "unix_us": "microseconds"}
-# Years 1 to 9999, what a datetime can hold.
+# Years 1 to 9999, the range of datetime.
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 _ISO = (
     r"^(?<day>\d{4}-\d{2}-\d{2})(?:[T ](?<time>\d{2}:\d{2})(?<second>:[0-5]\d)?(?:[.,](?<part>\d{1,9}))?)?"
@@ -23,14 +23,14 @@ _ISO = (
 
 
 class EventTimes(NamedTuple):
-    """UTC times, null where there is none; and why not, null where there was nothing to read or it was read."""
+    """UTC times, null where missing or invalid; and the reasons, null where a value is missing or valid."""
 
     values: pl.Series
     reason: pl.Series | None
 
 
 def read_times(raw: pl.Series, column: ContractColumn, unit: Unit | None) -> EventTimes:
-    """Turn a raw column into UTC times: numbers by their unit, text as ISO 8601, naive times in the column's zone."""
+    """Convert a raw column to UTC times: numbers by their unit, text as ISO 8601, naive times in the column's zone."""
     if raw.dtype == pl.Null:
         return EventTimes(raw.cast(UTC_TIME), None)
     if unit in _SCALE:
@@ -48,7 +48,7 @@ def read_times(raw: pl.Series, column: ContractColumn, unit: Unit | None) -> Eve
 
 
 def _unix(raw: pl.Series, unit: str) -> EventTimes:
-    """Whole numbers exactly; fractions to the microsecond."""
+    """Integers exactly; fractions rounded to the microsecond."""
     scale = _SCALE[unit]
     number = raw.str.strip_chars().cast(pl.Int64, strict=False) if raw.dtype == pl.String else raw
     if raw.dtype == pl.String and number.null_count() > raw.null_count():
@@ -65,15 +65,18 @@ def _unix(raw: pl.Series, unit: str) -> EventTimes:
         else number.is_not_null()
     )
     failed = raw.is_not_null() & values.is_null()
-    beyond = f"is outside the years 1 to 9999 when read as {_WORDS[unit]}; has its unit changed?"
-    said = pl.select(
-        pl.when(failed & is_number).then(pl.lit(beyond)).when(failed).then(pl.lit(f"is not a number of {_WORDS[unit]}"))
+    out_of_range = f"is outside the years 1 to 9999 when read as {_WORDS[unit]}; has its unit changed?"
+    reason = pl.select(
+        pl.when(failed & is_number)
+        .then(pl.lit(out_of_range))
+        .when(failed)
+        .then(pl.lit(f"is not a number of {_WORDS[unit]}"))
     ).to_series()
-    return EventTimes(values, said)
+    return EventTimes(values, reason)
 
 
 def _scaled(number: pl.Series, scale: int) -> pl.Series:
-    """Microseconds as Int64, null where they lie outside the years 1 to 9999."""
+    """Microseconds as Int64, null where outside the years 1 to 9999."""
     low, high = number.min(), number.max()
     whole = isinstance(low, int) and isinstance(high, int) and number.dtype == pl.Int64
     if whole and _FIRST_US // scale <= low and high <= _LAST_US // scale:  # type: ignore[operator]  # both are int here
@@ -100,25 +103,25 @@ def _iso(raw: pl.Series, column: ContractColumn) -> EventTimes:
         .fill_null(0)
         .alias("offset"),
     )
-    placed = (
+    absolute = (
         read.select(pl.when("placed").then(pl.col("naive") - pl.duration(minutes="offset")))
         .to_series()
         .dt.replace_time_zone("UTC")
     )
     floating = read.select(pl.when(~pl.col("placed")).then("naive")).to_series()
-    values, reason = placed, None
+    values, reason = absolute, None
     if floating.null_count() < len(floating):
         local, reason = _local(floating, column)
-        values = pl.select(pl.coalesce(placed, local)).to_series()
+        values = pl.select(pl.coalesce(absolute, local)).to_series()
     unread = raw.is_not_null() & read["naive"].is_null()
     if unread.any():
-        said = _why(unread, "is not an ISO 8601 time")
-        reason = said if reason is None else pl.select(pl.coalesce(said, reason)).to_series()
+        new_reason = _why(unread, "is not an ISO 8601 time")
+        reason = new_reason if reason is None else pl.select(pl.coalesce(new_reason, reason)).to_series()
     return EventTimes(values, reason)
 
 
 def _local(naive: pl.Series, column: ContractColumn) -> EventTimes:
-    """Naive times in the column's zone: twice-told and skipped ones as the contract says."""
+    """Naive times in the column's zone; the contract decides on ambiguous and non-existent times."""
     if column.zone is None:
         how = "event_time" if column.role == "event_time" else "field"
         why = f"is a time without a zone; declare `{column.name}: datetime = tm.{how}(zone=…)`"
@@ -127,29 +130,29 @@ def _local(naive: pl.Series, column: ContractColumn) -> EventTimes:
         )
     if column.zone == "UTC":
         return EventTimes(naive.dt.replace_time_zone("UTC"), None)
-    twice = "null" if column.ambiguous == "raise" else column.ambiguous
-    values = naive.dt.replace_time_zone(column.zone, ambiguous=twice, non_existent="null").dt.convert_time_zone("UTC")
+    policy = "null" if column.ambiguous == "raise" else column.ambiguous
+    values = naive.dt.replace_time_zone(column.zone, ambiguous=policy, non_existent="null").dt.convert_time_zone("UTC")
     if values.null_count() == naive.null_count():
         return EventTimes(values, None)
-    open_ones = naive.is_not_null() & values.is_null()
-    told_twice = naive.dt.replace_time_zone(column.zone, ambiguous="earliest", non_existent="null").is_not_null()
+    unresolved = naive.is_not_null() & values.is_null()
+    occurs_twice = naive.dt.replace_time_zone(column.zone, ambiguous="earliest", non_existent="null").is_not_null()
     if column.nonexistent == "forward":
-        skipped = open_ones & ~told_twice
+        skipped = unresolved & ~occurs_twice
         values = _move_forward(values, naive, skipped, column.zone)
-        open_ones = open_ones & told_twice
-    if not open_ones.any():
+        unresolved = unresolved & occurs_twice
+    if not unresolved.any():
         return EventTimes(values, None)
     said = pl.select(
-        pl.when(open_ones & told_twice)
+        pl.when(unresolved & occurs_twice)
         .then(pl.lit(f"occurs twice in {column.zone}: the clocks were set back (`ambiguous=` resolves it)"))
-        .when(open_ones)
+        .when(unresolved)
         .then(pl.lit(f"does not occur in {column.zone}: the clocks were set forward (`nonexistent=` resolves it)"))
     ).to_series()
     return EventTimes(values, said)
 
 
 def _move_forward(values: pl.Series, naive: pl.Series, skipped: pl.Series, zone: str) -> pl.Series:
-    """Skipped local times become the instant at which the clocks were set forward."""
+    """Move non-existent local times to the instant at which the clocks were set forward."""
     moved = {at: first_after_gap(at, zone) for at in naive.filter(skipped).unique().to_list()}
     if not moved:
         return values

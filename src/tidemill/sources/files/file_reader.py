@@ -1,4 +1,4 @@
-"""File reader: one `read` of a source of files, with the files opened, their numbers, and the result of each."""
+"""File reader: one `read` of a file source, with the opened files, their numbers, and the result of each."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tidemill.sources.files.mapping import refuse_lost
 from tidemill.sources.files.scan import DueDays, FileScan, ScanContext, scan
 from tidemill.sources.files.type_conversion import LINE, to_arrow
 
-#: A last line without a line end is taken once its file has not changed for this long.
+#: A last line without a line end is read once its file has not changed for this long.
 SETTLED = timedelta(seconds=10)
 
 
 class FileReading:
-    """Files one after the other; rows, numbers and notes are collected."""
+    """Reads files one by one, and collects rows, statistics and notes."""
 
     def __init__(
         self, contract: Contract, url: FileUrl, register: FileRegistry, taken: Mapping[int, int], request: ReadRequest
     ) -> None:
         self._contract, self._url, self._register, self._request = contract, url, register, request
-        #: Number of a file -> lines up to which its rows were taken.
+        #: Number of a file -> the last line whose rows were read.
         self._lines_taken = dict(taken)
         self._good: list[pl.DataFrame] = []
         self._refused: list[pl.DataFrame] = []
@@ -43,7 +43,7 @@ class FileReading:
         self.damaged: list[SourceDamaged] = []
 
     def file(self, name: str, path: Path) -> None:
-        """Read one file if anything about it is new or due."""
+        """Read one file if it has new or due rows."""
         stat, entry = path.stat(), self._register.at(name)
         original = self._register.original(entry) if entry else None
         if entry is not None and original is not None:
@@ -52,28 +52,28 @@ class FileReading:
         if entry is not None and self._unchanged(path, stat, entry):
             self._totals["files_skipped"] += 1
             return
-        found, timeless = self._scan(path, entry, self._takes_tail(path, stat))
-        identity = self._register.identify(name, entry, found, timeless=timeless)
+        scanned, timeless = self._scan(path, entry, self._takes_tail(path, stat))
+        identity = self._register.identify(name, entry, scanned, timeless=timeless)
         if identity.kinship == "moved":
-            found.narrow(self._due(identity.known, timeless=timeless))
-        self._note(name, entry, identity, found)
-        self._keep(self._entry(name, stat, identity, found), identity, found)
+            scanned.narrow(self._due(identity.known, timeless=timeless))
+        self._note(name, entry, identity, scanned)
+        self._keep(self._entry(name, stat, identity, scanned), identity, scanned)
         self._totals["files_read"] += 1
         self._totals["bytes"] += stat.st_size
 
     def _unchanged(self, path: Path, stat: stat_result, entry: FileState) -> bool:
-        """Whether nothing about a file is new and nothing in it is due, so that it need not be opened."""
+        """Whether a file has not changed and has no due rows, so that it need not be opened."""
         if (entry.size, entry.mtime_ns) != (stat.st_size, stat.st_mtime_ns) or not self._taken(entry):
             return False
         return not (entry.waiting and self._takes_tail(path, stat))
 
     def _scan(self, path: Path, entry: FileState | None, tail: bool) -> tuple[FileScan, bool]:
-        """Read a file, from where its known part ends where that is possible; and whether its rows bring no time."""
+        """Read a file, from the end of its known part where possible; also whether its rows have no event time."""
         request = self._request
-        seen = detect_layout(path, self._url, self._contract, timeless=request.arrival is not None)
-        if seen.mapping is not None and (seen.header or seen.format == "parquet"):
-            refuse_lost(seen.mapping, self._register.newest_columns(), str(path))
-        timeless = seen.mapping is not None and seen.mapping.timeless
+        layout = detect_layout(path, self._url, self._contract, timeless=request.arrival is not None)
+        if layout.mapping is not None and (layout.header or layout.format == "parquet"):
+            refuse_lost(layout.mapping, self._register.newest_columns(), str(path))
+        timeless = layout.mapping is not None and layout.mapping.timeless
         context = ScanContext(
             zone=request.zone,
             delimiter=self._url.delimiter,
@@ -81,14 +81,14 @@ class FileReading:
             take_tail=tail,
             marks=self._register.marks(entry),
         )
-        skip = entry if entry is not None and self._skippable(entry, seen) else None
-        found = scan(path, seen, self._due(entry, timeless=timeless), context, skip=skip)
-        if entry is not None and not found.begins_with(entry):  # other lines under a known name: all of it is new
-            found = scan(path, seen, self._due(None, timeless=timeless), context)
-        return found, timeless
+        skip = entry if entry is not None and self._skippable(entry, layout) else None
+        result = scan(path, layout, self._due(entry, timeless=timeless), context, skip=skip)
+        if entry is not None and not result.begins_with(entry):  # a known name with different lines: read all of it
+            result = scan(path, layout, self._due(None, timeless=timeless), context)
+        return result, timeless
 
     def _entry(self, name: str, stat: stat_result, identity: FileIdentity, found: FileScan) -> FileState:
-        """What is to be remembered of a file."""
+        """The state to keep for a file."""
         kinship, known = identity
         kept = known if kinship in ("same", "moved") else None
         copy = known if kinship == "copy" else None
@@ -109,7 +109,7 @@ class FileReading:
         )
 
     def _keep(self, file: FileState, identity: FileIdentity, found: FileScan) -> None:
-        """Remember the file, and take its rows under its number; a copy has none of its own."""
+        """Register the file, and collect its rows under its number; a copy has no rows of its own."""
         seen = self._lines_taken.get(file.number, 0)
         self._register.keep(file)
         self._lines_taken[file.number] = max(seen, file.lines)
@@ -135,7 +135,7 @@ class FileReading:
             self._notes.append(f"the last line of {name} is incomplete; it is read once the file is complete")
 
     def result(self, kind: str) -> SourceRead:
-        """All that was found, in order of `_row`, and the state of that kind after it."""
+        """All rows, sorted by `_row`, and the new state of that kind."""
         files = self._register.files
         refused = [frame.rename({LINE: "line"}) for frame in self._refused]
         for file in self._register.lost(self._request.after):
@@ -160,7 +160,7 @@ class FileReading:
         )
 
     def _taken(self, entry: FileState) -> bool:
-        """Whether nothing in the known part of a file is due."""
+        """Whether the known part of a file has no due rows."""
         if entry.same_as is not None and entry.copied == entry.lines:
             return True
         if self._lines_taken.get(entry.number, 0) < entry.lines:
@@ -173,7 +173,7 @@ class FileReading:
         return lines and self._taken(entry)
 
     def _takes_tail(self, path: Path, stat: stat_result) -> bool:
-        """Whether a last line without its end is whole: in a compressed file, or where the file has come to rest."""
+        """Whether a last line without a line end is complete: the file is compressed, or no longer changes."""
         now = self._request.now
         if now is None or compression(path) != "none":
             return True

@@ -16,25 +16,25 @@ Kinship = Literal["same", "moved", "copy", "new"]
 
 
 class FileIdentity(NamedTuple):
-    """What a file's content turned out to be, and the known file that it is, or is a copy of."""
+    """The identity of a file by its content, and the known file that it is or that it is a copy of."""
 
     kinship: Kinship
     known: FileState | None
 
 
 class FileRegistry:
-    """All files of a source that were ever seen, and the numbers to come.
+    """All files that a source has ever seen, and the next numbers.
 
-    Looking a file up costs the same however many there are: a folder that gets a file a day is read for years.
+    A look-up takes constant time, because a folder may receive a file a day for years.
     """
 
     def __init__(self, known: Iterable[FileState], taken: Mapping[int, int], present: Collection[str]) -> None:
         self._present = set(present)
-        #: By number, rising: a later number is given later.
+        #: By number, ascending: later files have larger numbers.
         self._files: dict[int, FileState] = {}
         self._by_path: defaultdict[str, set[int]] = defaultdict(set)
         self._by_content: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
-        #: Files that no longer lie where they were: the path is missing, or has other lines and a newer number.
+        #: Files that are gone: the path is missing, or has different lines under a newer number.
         self._gone: set[int] = set()
         files = sorted(known, key=lambda file: file.number)
         for file in files:
@@ -52,7 +52,7 @@ class FileRegistry:
         return self._files[max(numbers)] if numbers else None
 
     def original(self, file: FileState) -> FileState | None:
-        """The file that `file` is a copy of, where that one is gone and the copy never had lines of its own."""
+        """The file that `file` is a copy of, where that file is gone and the copy has no lines of its own."""
         if file.same_as is None or file.copied != file.lines or file.same_as not in self._gone:
             return None
         return self._files[file.same_as]
@@ -63,15 +63,15 @@ class FileRegistry:
         return frozenset(gone | ({entry.content_bytes} if entry else set()))
 
     def newest_columns(self) -> tuple[str, ...]:
-        """The columns of the newest file that is no copy and says which it brings."""
+        """The columns of the newest file that is not a copy and has recorded columns."""
         files = reversed(self._files.values())
         return next((file.columns for file in files if file.columns and file.same_as is None), ())
 
     def identify(self, name: str, entry: FileState | None, scan: FileScan, *, timeless: bool) -> FileIdentity:
-        """What the file under `name` is, given the newest entry of that name.
+        """The identity of the file `name`, given the newest entry of that name.
 
-        A copy of an event file brings nothing new. Of a snapshot without times only a copy of the newest file does:
-        going back to an older state is news. What was overwritten in place and has come back is read anew.
+        A copy of an event file has no new rows. For a snapshot without times this holds only for a copy of the newest
+        file: a return to an older state is a change. A file that was overwritten and then restored is read again.
         """
         if entry is not None and scan.begins_with(entry):
             return FileIdentity("same", entry)
@@ -88,7 +88,7 @@ class FileRegistry:
         return FileIdentity("new", None)
 
     def lost(self, after: date | None) -> list[FileState]:
-        """Files that are gone although they have rows of days after `after`, which can be read no more."""
+        """Files that are gone although they have rows of days after `after`, which can no longer be read."""
         return [
             file
             for file in (self._files[number] for number in sorted(self._gone))
@@ -96,12 +96,12 @@ class FileRegistry:
         ]
 
     def next_number(self) -> int:
-        """A number that no file had before."""
+        """A new number that no file had before."""
         self._next += 1
         return self._next - 1
 
     def keep(self, file: FileState) -> None:
-        """Note what is now known of a file."""
+        """Add or update the state of a file."""
         before = self._files.get(file.number)
         if before is not None:
             self._unlink(before)
@@ -111,7 +111,7 @@ class FileRegistry:
         self._look_again(file.path)
 
     def adopt(self, copy: FileState, original: FileState) -> FileState:
-        """Let an original whose path is gone live on where its copy lies."""
+        """Replace a copy by its original, whose own path is gone, under the path of the copy."""
         self._unlink(copy)
         del self._files[copy.number]
         moved = msgspec.structs.replace(original, path=copy.path, size=copy.size, mtime_ns=copy.mtime_ns)
@@ -125,7 +125,7 @@ class FileRegistry:
         self._look_again(file.path)
 
     def _look_again(self, path: str) -> None:
-        """Which of the files seen under a path are gone: all but the newest, or all where nothing lies there."""
+        """Update which files of a path are gone: all but the newest, or all where the path is missing."""
         numbers = self._by_path[path]
         self._gone |= numbers
         if numbers and path in self._present:
@@ -136,5 +136,5 @@ class FileRegistry:
 
 
 def _is_whole(file: FileState) -> bool:
-    """Whether a file has content of its own that another may be a copy of."""
+    """Whether a file has complete content of its own that another file may be a copy of."""
     return bool(file.content_bytes) and file.same_as is None and not file.waiting

@@ -1,4 +1,4 @@
-"""File source: a file, a folder or a glob, whose files may grow, be added, arrive late or arrive twice."""
+"""File source: a file, a folder or a glob, whose files may grow, be added, arrive late or be delivered twice."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tidemill.sources.files.file_state import FORMAT, FileSourceState
 from tidemill.sources.files.file_url import parse_file_url
 from tidemill.sources.files.mapping import check_specs
 
-#: Endings of files that are still being written by common tools; names with `.` or `_` in front are left too.
+#: Extensions that common tools use for incomplete files; names that start with `.` or `_` are also ignored.
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")
 
-#: The name of the state of all sources that read files.
+#: The state kind of all sources that read files.
 KIND = "files"
 
 
 class FileSource:
-    """The files behind a `file:` URL as rows of a contract.
+    """The files of a `file:` URL as rows of a contract.
 
-    Formats are recognised by their bytes: CSV, JSON lines, Parquet; plain, gzip or zstd. Each file is read at most once
-    per call, however many days it fills, and not at all while nothing about it has changed and nothing in it is due.
+    Formats are detected by content: CSV, JSON lines, Parquet; plain, gzip or zstd. Each file is read at most once per
+    call, whatever number of days it has, and not at all if it has not changed and has no due rows.
     Raises `SettingError` where the URL does not fit the contract.
     """
 
@@ -46,7 +46,7 @@ class FileSource:
         files = {self._name(path): path for path in self._paths(before=bool(known.files))}
         register = FileRegistry(known.files, known.taken, files)
         visit = FileReading(self._contract, self._url, register, known.taken, request)
-        # Names that were seen before come first: only then is it known which contents are no longer where they were.
+        # Known names come first, because their contents determine which known files have moved.
         for name, path in sorted(files.items(), key=lambda item: (register.at(item[0]) is None, item[0])):
             try:
                 visit.file(name, path)
@@ -60,7 +60,7 @@ class FileSource:
         return path.relative_to(self._base).as_posix() if path.is_relative_to(self._base) else path.as_posix()
 
     def _paths(self, *, before: bool) -> list[Path]:
-        """The files that the URL names now, by name; `before`: there were some in an earlier read."""
+        """The current files of the URL, by name; `before`: an earlier read had files."""
         place = self._base / self._url.path
         if place.is_file():
             return [place]
@@ -74,14 +74,14 @@ class FileSource:
                 return found
             raise SourceMissing(f"no file matches {place}", tip="paths are relative to the project's folder")
         if before:
-            return []  # it was read before and has been tidied away since
+            return []  # it was read before and has since been removed
         near = [path.name for path in place.parent.iterdir()] if place.parent.is_dir() else []
         where = nearest(place.name, near) if near else f"{place.parent} is empty or missing"
         raise SourceMissing(f"there is no file or folder {place}: {where}", tip="put it there, or correct the URL")
 
 
 def _finished(paths: Iterable[Path]) -> list[Path]:
-    """Files that are whole by their names, sorted."""
+    """Files that are complete judging by their names, sorted."""
     return sorted(
         path
         for path in paths

@@ -1,4 +1,4 @@
-"""File state: the record of each file that a source of files carries from one read to the next."""
+"""File state: the record of each file that a file source keeps from one read to the next."""
 
 from __future__ import annotations
 
@@ -10,53 +10,55 @@ import msgspec
 from tidemill.core.record_format import Record
 from tidemill.core.source_read import SourceState
 
-#: The format of an entry and of the state; a newer one is refused.
+#: The format of an entry and of the state; a newer format is refused.
 FORMAT = 1
 
 
 class FileState(Record, frozen=True, omit_defaults=True):
     """A file that was read before.
 
-    `number` is the file's for good: a row's `_row` is made of it and the line. A file that grows keeps its number; one
-    whose earlier lines changed gets a new one, and its old record stays behind.
+    `number` is permanent: a row's `_row` consists of it and the line. A file that grows keeps its number; a file whose
+    earlier lines changed gets a new one, and its old record is kept.
     """
 
     number: int = 0
-    #: Relative to the project's folder where it lies below it; empty where only the number is still known.
+    #: Relative to the project's folder where inside it; empty where only the number is still known.
     path: str = ""
-    #: Size and time of change as the file system gave them before reading.
+    #: Size and modification time as the file system reported them before reading.
     size: int = 0
     mtime_ns: int = 0
-    #: Lines seen, a header and blank lines included; rows of a Parquet file.
+    #: Lines read, including a header and blank lines; rows of a Parquet file.
     lines: int = 0
-    #: sha256 of the first `content_bytes` of the decompressed content; of the whole file where it is Parquet.
+    #: sha256 of the first `content_bytes` of the decompressed content; of the whole file for Parquet.
     prefix_sha256: str = ""
     content_bytes: int = 0
-    #: The last day that has a row, in the stream's zone; `None` where the rows bring no time of their own.
+    #: The last day that has a row, in the stream's zone; `None` where the rows have no event time.
     last_day: date | None = None
-    #: The last line was taken although no line end follows it.
+    #: The last line was read although it has no line end.
     open_end: bool = False
-    #: Bytes after the last line end were left for a later run.
+    #: The bytes after the last line end are left for a later run.
     waiting: bool = False
-    #: The first `copied` lines are those of file `same_as`, and were never taken from here.
+    #: The first `copied` lines are those of file `same_as`, and were never read from this file.
     same_as: int | None = None
     copied: int = 0
-    #: The contract's columns that the file brings.
+    #: The contract's columns that the file has.
     columns: tuple[str, ...] = ()
-    #: Lines up to which the rows were taken; in format 0 they stand beside the files.
+    #: The last line whose rows were read; in format 0 stored separately from the files.
     taken: int = 0
+    #: Of a partition of an event log: the position from which the next read starts.
+    position: str = ""
 
 
 class FileSourceState(Record, frozen=True):
-    """The state of a source of files, decoded."""
+    """The decoded state of a file source."""
 
     files: tuple[FileState, ...] = ()
-    #: Number of a file -> lines up to which its rows were taken; also of numbers whose file is known no more.
+    #: Number of a file -> the last line whose rows were read; also for numbers of files that are no longer known.
     taken: dict[int, int] = msgspec.field(default_factory=dict)
 
     @classmethod
     def from_source_state(cls, state: SourceState | None, numbers: range) -> FileSourceState:
-        """The files whose numbers lie in a range; `FormatTooNew` for a state of a later format."""
+        """The files with numbers in a range; `FormatTooNew` for a state of a later format."""
         if state is None:
             return cls()
         state.require_format(FORMAT)
@@ -78,7 +80,7 @@ class FileSourceState(Record, frozen=True):
 
 
 def file_source_state(kind: str, files: Iterable[FileState], taken: Mapping[int, int]) -> SourceState:
-    """The state to be kept: an entry for each number that was ever given, so that none is given twice."""
+    """The state to store: an entry for each number ever assigned, so that none is assigned twice."""
     known = {file.number: file for file in files}
     entries = {}
     for number in sorted({*known, *taken}):

@@ -10,7 +10,7 @@ from tidemill.core.record_format import Record
 
 Unit = Literal["unix_s", "unix_ms", "unix_us", "iso", "last", "last_html", "money"]
 
-#: How a time is written in the source.
+#: The formats of times in the source.
 TIME_UNITS: Final = frozenset({"unix_s", "unix_ms", "unix_us", "iso"})
 #: The name that skips a column of a file without a header.
 SKIP: Final = "_"
@@ -26,26 +26,26 @@ class ColumnSpec(Record, frozen=True):
     name: str
     #: The field in the source, a dotted path in JSON lines and Parquet; `None` where it has the contract's name.
     source: str | None = None
-    #: `unix_s unix_ms unix_us iso` for times; `last` takes the last of a list, `last_html` also resolves `&amp;`;
-    #: `money` reads `$1,234.50`, and anything else as missing.
+    #: `unix_s unix_ms unix_us iso` for times; `last` takes the last of a list, `last_html` also decodes `&amp;`;
+    #: `money` reads `$1,234.50`, and treats anything else as missing.
     unit: Unit | None = None
 
 
 class FileUrl(Record, frozen=True):
-    """A `file:` URL, taken apart."""
+    """A parsed `file:` URL."""
 
     #: A file, a folder or a glob; relative to the project's folder.
     path: str
-    #: The declared mapping, or `None` where the columns are to be recognised by looking.
+    #: The declared mapping, or `None` to detect the columns.
     columns: tuple[ColumnSpec, ...] | None = None
-    #: Whether the first line names the columns; `None` looks.
+    #: Whether the first line is a header; `None`: detect it.
     header: bool | None = None
-    #: What stands between two fields of a line.
+    #: The character between two fields of a line.
     delimiter: str = ","
 
 
 def parse_file_url(url: str) -> FileUrl:
-    """Take a `file:` URL apart; an option or a unit that does not exist is refused with the nearest name.
+    """Parse a `file:` URL; an unknown option or unit is refused with the nearest name.
 
     A `?` inside a path is written `%3F`. Options: `columns=`, `header=true|false`, `delimiter=tab|semicolon|pipe`.
 
@@ -64,8 +64,8 @@ def parse_file_url(url: str) -> FileUrl:
 
 def split_url(url: str, scheme: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     """The path and the options of `SCHEME:PATH?name=value&…`; an unknown option is refused."""
-    found, colon, rest = url.partition(":")
-    if not colon or found != scheme:
+    actual, colon, rest = url.partition(":")
+    if not colon or actual != scheme:
         raise SettingError(f"the source {url!r} does not start with `{scheme}:`")
     path, _, query = rest.partition("?")
     options: dict[str, str] = {}
@@ -78,12 +78,12 @@ def split_url(url: str, scheme: str, known: tuple[str, ...]) -> tuple[str, dict[
 
 
 def parse_columns(text: str) -> tuple[ColumnSpec, ...]:
-    """Read a list of column specs."""
+    """Parse a list of column specs."""
     specs = tuple(_column(part.strip()) for part in text.split(","))
     names = [spec.name for spec in specs if spec.name != SKIP]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise SettingError(f"`columns={text}` names {', '.join(twice)} twice")
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise SettingError(f"`columns={text}` names {', '.join(duplicates)} twice")
     return specs
 
 
@@ -108,7 +108,7 @@ def _truth(text: str) -> bool:
 
 
 def _delimiter(text: str) -> str:
-    found = _DELIMITERS.get(text, text)
-    if len(found) != 1 or not found.isascii() or found in '"\r\n':
+    delimiter = _DELIMITERS.get(text, text)
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
         raise SettingError(f"`delimiter={text}` is not a delimiter: {nearest(text, _DELIMITERS)}")
-    return found
+    return delimiter

@@ -1,4 +1,4 @@
-"""JSON Lines decoder: decodes only the mapped fields, strictly; a refused line names its field and the reason."""
+"""JSON Lines decoder: strict decoding of the mapped fields only; a refused line has its field and the reason."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class JsonLines:
             rows = self._decoder.decode_lines(block.data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             rows = []
-        if len(rows) != block.lines:  # a bad line or a blank one: find it
+        if len(rows) != block.lines:  # an invalid or blank line: find it
             lines, rows, refused = self._patient(block)
         columns = [self._column(mapped, rows) for mapped in self._mapped]
         return RawColumns(pl.DataFrame([*columns, pl.Series(LINE, lines, dtype=pl.Int64)]), refused)
@@ -73,12 +73,12 @@ class JsonLines:
         return lines, rows, refused
 
     def _explain(self, message: str) -> tuple[str, str]:
-        """Column and reason of a validation message, which names types and fields and no values."""
-        found = _MESSAGE.match(message)
-        if found is None:
+        """Column and reason of a validation message, which contains types and fields but no values."""
+        matched = _MESSAGE.match(message)
+        if matched is None:
             return "", "is not a JSON object" if "`object`" in message else "is not valid"
-        mapped = self._by_path.get(found["path"].lstrip(".").split("[")[0])
-        got = _GOT.get(found["got"] or "", "a number out of range")
+        mapped = self._by_path.get(matched["path"].lstrip(".").split("[")[0])
+        got = _GOT.get(matched["got"] or "", "a number out of range")
         if mapped is None:
             return "", f"has {got}, but an object was expected"
         column = mapped.column
@@ -129,7 +129,7 @@ def _type_of(column: ContractColumn, unit: Unit | None) -> Any:
 
 
 def _struct(tree: dict[str, Any]) -> tuple[type[msgspec.Struct], dict[str, Any]]:
-    """A struct type of a tree of fields, and the tree of its attribute names: `f0`, `f1`, … stand for any field."""
+    """A struct type for a tree of fields, and the tree of its attribute names: `f0`, `f1`, … replace field names."""
     fields: list[tuple[str, Any, Any]] = []
     names: dict[str, Any] = {}
     rename: dict[str, str] = {}
@@ -160,12 +160,12 @@ def _last(value: Any) -> str | None:
 
 
 def first_fields(head: bytes) -> list[str]:
-    """The top-level field names of the lines in `head`, in order of first sight; broken lines are passed over."""
-    found: dict[str, None] = {}
+    """The top-level field names of the lines in `head`, in order of first occurrence; invalid lines are skipped."""
+    names: dict[str, None] = {}
     decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
     for text in head.split(b"\n")[:1000]:
         try:
-            found.update(dict.fromkeys(decoder.decode(text)))
+            names.update(dict.fromkeys(decoder.decode(text)))
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-    return list(found)
+    return list(names)

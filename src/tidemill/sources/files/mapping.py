@@ -13,7 +13,7 @@ Form = Literal["csv", "json", "parquet"]
 
 
 class ColumnSource(NamedTuple):
-    """A column of the contract and where it comes from."""
+    """A column of the contract and its source field."""
 
     column: ContractColumn
     #: Position of a CSV field, or path of a JSON or Parquet field; `None` where the file has none.
@@ -22,31 +22,31 @@ class ColumnSource(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The source's own name of the field, for messages."""
+        """The field's name in the source, for messages."""
         if isinstance(self.at, tuple):
             return ".".join(self.at)
         return self.column.name if self.at is None else f"field {self.at + 1}"
 
 
 class ColumnMapping(NamedTuple):
-    """All columns of a contract, in its order; `fields` is the number of CSV fields of a line (0: no CSV)."""
+    """All columns of a contract, in its order; `fields` is the number of CSV fields of a line (0: not CSV)."""
 
     columns: tuple[ColumnSource, ...]
     fields: int = 0
 
     @property
     def brought(self) -> tuple[str, ...]:
-        """The contract's columns that the file brings."""
+        """The contract's columns that the file has."""
         return tuple(mapped.column.name for mapped in self.columns if mapped.at is not None)
 
     @property
     def timeless(self) -> bool:
-        """Whether the rows bring no event time."""
+        """Whether the rows have no event time."""
         return any(mapped.column.role == "event_time" and mapped.at is None for mapped in self.columns)
 
 
 def check_specs(specs: Sequence[ColumnSpec], contract: Contract) -> None:
-    """Refuse specs that name no column of the contract, or give it a unit that does not fit its type."""
+    """Refuse specs with a column that the contract does not have, or with a unit that does not fit its type."""
     for spec in specs:
         if spec.name == SKIP:
             continue
@@ -82,10 +82,10 @@ def by_position(contract: Contract, specs: Sequence[ColumnSpec], where: str, *, 
 def by_name(
     contract: Contract, specs: Sequence[ColumnSpec], found: Sequence[str], where: str, form: Form, *, timeless: bool
 ) -> ColumnMapping:
-    """The mapping of a file whose fields have names; `found` are those at its top level.
+    """The mapping of a file with named fields; `found` are its top-level fields.
 
-    JSON lines may leave any field out, so an optional column is looked for in every line; a header and a Parquet schema
-    are final. Raises `SchemaChanged` naming the first column that is required, or was asked for, and is not there.
+    JSON lines may omit any field, so an optional column is looked for in every line; a header and a Parquet schema are
+    complete. Raises `SchemaChanged` with the first required or requested column that is missing.
     """
     wanted = {spec.name: spec for spec in specs if spec.name != SKIP}
     columns = []
@@ -103,7 +103,7 @@ def by_name(
 
 
 def refuse_lost(mapping: ColumnMapping, before: Sequence[str], where: str) -> None:
-    """Refuse a file that lacks a column which earlier files of this source brought."""
+    """Refuse a file that lacks a column which earlier files of this source had."""
     for name in before:
         if name not in mapping.brought:
             raise SchemaChanged(
@@ -135,8 +135,8 @@ def _refuse_missing(
 
 
 def _lost(name: str, source: str, found: Sequence[str], where: str) -> SchemaChanged:
-    asked = f"`{name}`" if name == source else f"`{source}` (for `{name}`)"
+    field = f"`{name}`" if name == source else f"`{source}` (for `{name}`)"
     return SchemaChanged(
-        f"{where} has no field {asked} ({nearest(source, found)}); no rows of it were ingested",
+        f"{where} has no field {field} ({nearest(source, found)}); no rows of it were ingested",
         tip=f"map it in the settings with `?columns={name}=<field>,…`, or fix the producer",
     )

@@ -1,4 +1,4 @@
-"""Parquet decoder: reads the mapped columns by row group; a row's number is its line."""
+"""Parquet decoder: reads the mapped columns in batches; a row's number is its line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parquet_schema(path: Path) -> pa.Schema:
 
 
 def parquet_rows(path: Path, mapping: ColumnMapping) -> Iterator[tuple[pl.DataFrame, int]]:
-    """Raw columns by the contract's names with `_line`, batch by batch, and the number of rows so far."""
+    """Batches of raw columns with the contract's names and `_line`, and the number of rows so far."""
     file = _open(path)
     mapped = [each for each in mapping.columns if isinstance(each.at, tuple)]
     _check_types(path, file.schema_arrow, mapped)

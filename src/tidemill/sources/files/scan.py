@@ -1,4 +1,4 @@
-"""File scan in one pass: decompress, hash, decode, convert types, and keep the rows that are due."""
+"""File scan in one pass: decompress, hash, decode, convert types, and keep the due rows."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from tidemill.sources.files.mapping import ColumnMapping
 from tidemill.sources.files.parquet_rows import parquet_rows
 from tidemill.sources.files.type_conversion import LINE, convert_types
 
-#: With fewer new lines, a change of type is a matter of single lines.
+#: With fewer new lines, invalid lines are refused one by one and never count as a schema change.
 _MOST_OF = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class DueDays:
-    """Which rows of a file are wanted: see `Source.read`."""
+    """Which rows of a file are due: see `Source.read`."""
 
     until: date | None
     after: date | None
-    #: Lines seen before, and lines that are a copy of another file's and never wanted.
+    #: Lines read before, and leading lines that are a copy of another file's and never due.
     seen: int = 0
     floor: int = 0
     timeless: bool = False
 
     def due_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows that are wanted; all of them, untouched, where that can be seen at a glance."""
+        """The due rows; the frame itself where a cheap test shows that all are due."""
         last = rows[DAY].max()
         reached = self.until is None or last is None or (isinstance(last, date) and last <= self.until)
         return rows if self.after is None and not self.floor and reached else rows.filter(self._wanted())
 
     def _wanted(self) -> pl.Expr:
-        """A mask over `_line` and `_day`; a row without a day goes with its line."""
+        """A mask over `_line` and `_day`; for a row without a day the line decides."""
         line, day = pl.col(LINE), pl.col(DAY)
         new = line > self.seen if self.after is not None else pl.lit(True)
         if self.after is not None and not self.timeless:
@@ -57,7 +57,7 @@ class DueDays:
 
 @dataclass(frozen=True, kw_only=True)
 class ScanContext:
-    """What a pass needs besides the file."""
+    """The parameters of a scan, apart from the file."""
 
     zone: str
     delimiter: str
@@ -68,7 +68,7 @@ class ScanContext:
 
 @dataclass
 class FileScan:
-    """What a pass over a file found."""
+    """The result of a scan of a file."""
 
     mapping: ColumnMapping | None
     rows: list[pl.DataFrame] = field(default_factory=list)
@@ -76,7 +76,7 @@ class FileScan:
     lines: int = 0
     bytes: int = 0
     digest: str = ""
-    #: `None` for Parquet, which has no beginning that could stay the same.
+    #: `None` for Parquet, whose files are not append-only.
     digests: Digests | None = None
     open_end: bool = False
     waiting: bool = False
@@ -84,7 +84,7 @@ class FileScan:
     pending: int = 0
 
     def begins_with(self, known: FileState) -> bool:
-        """Whether this content is a known one, or that one with more lines behind it."""
+        """Whether this content equals known content, or extends it by more lines."""
         if known.content_bytes == 0:
             return True
         if self.digests is None:
@@ -93,11 +93,11 @@ class FileScan:
         return same and (not known.open_end or self.digests.following[known.content_bytes] in (b"", b"\n"))
 
     def equals(self, known: FileState) -> bool:
-        """Whether this content is exactly a known one."""
+        """Whether this content equals known content."""
         return self.bytes > 0 and self.bytes == known.content_bytes and self.digest == known.prefix_sha256
 
     def narrow(self, due: DueDays) -> None:
-        """Drop what turned out to be not due."""
+        """Keep only the rows that are due."""
         self.rows = [due.due_rows(frame) for frame in self.rows]
         self.refused = [due.due_rows(frame) for frame in self.refused]
 
@@ -105,9 +105,9 @@ class FileScan:
 def scan(
     path: Path, seen: FileLayout, due: DueDays, context: ScanContext, *, skip: FileState | None = None
 ) -> FileScan:
-    """Read a file once. `skip` passes over the bytes of its known beginning without taking them apart.
+    """Read a file once. `skip`: the known beginning of the file, whose bytes are hashed but not decoded.
 
-    Raises `SchemaChanged` where most new lines do not fit, `SourceDamaged` where the file is not whole.
+    Raises `SchemaChanged` where most new lines are invalid, `SourceDamaged` where the file is truncated or corrupt.
     """
     result = FileScan(seen.mapping)
     tally = _Tally(due.seen)
@@ -183,7 +183,7 @@ def _take(
     context: ScanContext,
     tally: _Tally,
 ) -> None:
-    """Type a block's columns and keep the rows and refused lines that are due."""
+    """Convert a block's columns and keep the due rows and refused lines."""
     assert result.mapping is not None
     rows, bad = convert_types(raw, result.mapping, context.arrival)
     rows = rows.with_columns(_day(rows, result.mapping, due, context))
@@ -209,7 +209,7 @@ def _day(rows: pl.DataFrame, mapping: ColumnMapping, due: DueDays, context: Scan
     if not due.timeless or context.arrival is None:
         return pl.Series(DAY, day_of(rows[time], context.zone))
     day = day_of_instant(context.arrival, context.zone)
-    # A run's as-of is the first instant after its last day; what arrives with the run belongs to that day.
+    # A run's as-of is the first instant after its last day; rows that arrive with the run belong to that day.
     return pl.Series(DAY, [min(day, due.until or day)], dtype=pl.Date).new_from_index(0, rows.height)
 
 
@@ -222,7 +222,7 @@ def _texts(raw: pl.DataFrame, lines: list[int], block: LineBlock | None) -> list
 
 
 def _frame(refused: list[LineRefusal]) -> pl.DataFrame:
-    """Lines that have no shape and so no day."""
+    """Malformed lines, which have no day."""
     return pl.DataFrame(
         {
             LINE: [each.line for each in refused],
@@ -251,7 +251,7 @@ def _after(pieces: Iterable[bytes], skip: int) -> Iterator[bytes]:
 
 
 class _Tally:
-    """Counts new lines and why they were refused, and tells a changed schema from single bad lines."""
+    """Counts new lines and refusal reasons, to distinguish a changed schema from single invalid lines."""
 
     def __init__(self, seen: int) -> None:
         self._seen = seen
@@ -268,7 +268,7 @@ class _Tally:
             self._bad.update((column, reason) for column, reason in rows)
 
     def judge(self, path: Path) -> None:
-        """Raise `SchemaChanged` where one column, or the shape, does not fit on most of the new lines."""
+        """Raise `SchemaChanged` where one column, or the line format, is invalid in most of the new lines."""
         columns: Counter[str] = Counter()
         for (column, _), count in self._bad.items():
             columns[column] += count
@@ -277,8 +277,8 @@ class _Tally:
                 continue
             reason = max((n, why) for (name, why), n in self._bad.items() if name == column)[1]
             what = f"`{column}`" if column else "a line"
-            said = reason.removeprefix(f"{column} ") if column else reason
+            text = reason.removeprefix(f"{column} ") if column else reason
             raise SchemaChanged(
-                f"{path}: {count} of {self._lines} new lines are not valid: {what} {said}; no rows of it were ingested",
+                f"{path}: {count} of {self._lines} new lines are not valid: {what} {text}; no rows of it were ingested",
                 tip="fix the producer, or change the contract in mill.py together with `columns=` in the settings",
             )

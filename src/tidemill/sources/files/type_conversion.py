@@ -1,6 +1,6 @@
-"""Type conversion of raw fields to the contract; an error names the column and the reason, never the value.
+"""Type conversion of raw fields to the contract; an error states the column and the reason, never the value.
 
-Values are kept out of the reasons because a shifted line may have a person's identifier in any field.
+Reasons contain no values because a shifted line may have a person's identifier in any field.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tidemill.sources.files.mapping import ColumnMapping, ColumnSource
 
 LINE = "_line"
 
-#: `pa.nulls` and not `pa.array`, which loads pandas: half of the start of a run.
+#: `pa.nulls` instead of `pa.array`, which imports pandas: half of the start-up time of a run.
 POLARS: dict[Kind, pl.DataType] = {kind: pl.Series(pa.nulls(0, arrow_type(kind))).dtype for kind in KINDS}
 _EXPECTED = {
     "float": "is not a finite number",
@@ -31,16 +31,16 @@ _TRUE, _FALSE = ("true", "t", "1", "yes"), ("false", "f", "0", "no")
 
 
 class TypedColumns(NamedTuple):
-    """Typed columns of all lines; `bad` holds `_line`, `column` and `reason` of those that do not fit."""
+    """Typed columns of all lines, and the invalid lines."""
 
-    #: The contract's columns and `_line`; a bad line's failed columns are null.
+    #: The contract's columns and `_line`; the failed columns of an invalid line are null.
     rows: pl.DataFrame
-    #: One row per bad line: `_line`, `column` (the first that failed) and `reason` (all of them).
+    #: One row per invalid line: `_line`, `column` (the first that failed) and `reason` (all of them).
     bad: pl.DataFrame
 
 
 def convert_types(raw: pl.DataFrame, mapping: ColumnMapping, arrival: Any = None) -> TypedColumns:
-    """Type the raw columns of a block. `arrival` fills the event time of rows that bring none."""
+    """Convert the raw columns of a block. `arrival` is the event time of rows that have none."""
     columns: list[pl.Series] = []
     failures: list[pl.DataFrame] = []
     for mapped in mapping.columns:
@@ -67,11 +67,11 @@ def _absent(column: ContractColumn, height: int, arrival: Any) -> pl.Series:
 
 
 def _typed(raw: pl.Series, mapped: ColumnSource) -> tuple[pl.Series, pl.Series | None]:
-    """Values, null where missing or unfit; and the reasons, `None` where all fit."""
+    """Values, null where missing or invalid; and the reasons, `None` where all are valid."""
     column = mapped.column
     if column.kind == "time":
         return read_times(raw, column, mapped.unit)
-    if column.kind != "str" and raw.dtype == pl.String:  # blanks stand for nothing in a number
+    if column.kind != "str" and raw.dtype == pl.String:  # blank numbers are missing
         raw = pl.select(pl.when(raw.str.strip_chars() != "").then(raw)).to_series()
     values = _CAST[column.kind](raw, mapped)
     if values.null_count() == raw.null_count() or mapped.unit == "money":
@@ -86,7 +86,7 @@ def _text(raw: pl.Series, mapped: ColumnSource) -> pl.Series:
     if mapped.unit == "last_html":
         known = {text: html.unescape(text) for text in raw.drop_nulls().unique().to_list() if "&" in text}
         raw = raw.replace(known) if known else raw
-    if mapped.column.role and (raw == "").any():  # an identifier of no letters names nobody
+    if mapped.column.role and (raw == "").any():  # an empty identifier is missing
         return raw.replace("", None)
     return raw
 
@@ -113,7 +113,7 @@ def _int(raw: pl.Series, mapped: ColumnSource) -> pl.Series:
 
 
 def _whole(real: pl.Series) -> pl.Series:
-    """Reals without a fraction as integers; beyond 2**53 a real no longer names one integer."""
+    """Floats without a fraction as integers; beyond 2**53 a float does not identify one integer."""
     real = real.cast(pl.Float64)
     exact = (real == real.round(0)) & (real.abs() <= 2**53)
     return pl.select(pl.when(exact).then(real)).to_series().cast(pl.Int64, strict=False)
@@ -136,18 +136,18 @@ def _failed(lines: pl.Series, column: str, reason: pl.Series) -> pl.DataFrame:
 
 def _one_per_line(failures: list[pl.DataFrame]) -> pl.DataFrame:
     empty = pl.DataFrame(schema={LINE: pl.Int64, "column": pl.String, "reason": pl.String})
-    together = pl.concat([empty, *failures])
-    if together.is_empty():
-        return together
+    combined = pl.concat([empty, *failures])
+    if combined.is_empty():
+        return combined
     return (
-        together.group_by(LINE, maintain_order=True).agg(pl.first("column"), pl.col("reason").str.join("; ")).sort(LINE)
+        combined.group_by(LINE, maintain_order=True).agg(pl.first("column"), pl.col("reason").str.join("; ")).sort(LINE)
     )
 
 
 def to_arrow(frames: list[pl.DataFrame], schema: pa.Schema) -> pa.Table:
-    """Frames as one Arrow table of exactly this schema, in order of `_row`. The list is emptied.
+    """Frames as one Arrow table of exactly this schema, sorted by `_row`. The list is emptied.
 
-    Each frame goes as its Arrow form comes, so that no fresh memory is needed for a copy of everything.
+    Each frame is released once it is converted, so that memory never has to hold two copies of all rows.
     """
     if frames and not pl.concat([frame.select("_row") for frame in frames])["_row"].is_sorted():
         frames[:] = [pl.concat([frame.select(schema.names) for frame in frames]).sort("_row", maintain_order=True)]

@@ -1,1 +1,1 @@
-"""A simulated shop as a source: a world whose truth is known, and the days that it produces."""
+"""Simulated shop as a source: a model with known ground truth, and the days that it generates."""

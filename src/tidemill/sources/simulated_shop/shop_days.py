@@ -11,11 +11,11 @@ from tidemill.core.clock import to_micros
 from tidemill.sources.simulated_shop.world import CATEGORIES, Bools, Ints, ShopWorld
 
 _MINUTE = 60_000_000
-_AGAIN = 0.02  # share of ratings that a customer gives anew to something rated before
+_AGAIN = 0.02  # share of ratings that repeat an item the customer has rated before
 
 
 class ShopRating(NamedTuple):
-    """One line of the reviews as it arrives; customer and item by position."""
+    """One line of the reviews as it arrives; customer and item are indices."""
 
     at: int
     customer: int
@@ -24,7 +24,7 @@ class ShopRating(NamedTuple):
 
 
 class ItemState(NamedTuple):
-    """One line of the items' snapshot: what holds from `at` (microseconds) on."""
+    """One line of the items' snapshot, valid from `at` (microseconds) on."""
 
     at: int
     item: int
@@ -34,7 +34,7 @@ class ItemState(NamedTuple):
 
 
 class ShopDays:
-    """Plays a world day by day, each day from its own seed; days are kept, so asking again costs nothing."""
+    """Simulates a world day by day, each day with its own seed; days are cached."""
 
     def __init__(self, world: ShopWorld) -> None:
         self.world = world
@@ -47,24 +47,24 @@ class ShopDays:
         return (day - self.world.url.start).days
 
     def arrivals(self, day: int) -> list[ShopRating]:
-        """What arrives on a day: its own ratings less the late ones, late ones of days before, and repeats."""
+        """The ratings that arrive on a day: its own except late ones, late ones of earlier days, and duplicates."""
         while self._played <= day:
             self._play(self._played)
             self._played += 1
         return self._arrivals.get(day, [])
 
     def deliveries(self, day: int) -> list[ShopRating]:
-        """What arrives on a day as the producer sends it, broken on the day that the URL says."""
+        """The ratings of a day as the producer sends them, corrupted on the URL's `bad` day."""
         ratings = self.arrivals(day)
         return spoiled(ratings) if self.world.url.start + timedelta(days=day) == self.world.url.bad else ratings
 
     def bought(self, customer: int, day: int) -> Ints:
-        """Items that a customer has rated up to the end of a day."""
+        """Items that a customer has rated by the end of a day."""
         self.arrivals(day)
         return np.array([item for item, when in self._bought[customer].items() if when <= day], dtype=np.int64)
 
     def shelf(self, day: int) -> list[ItemState]:
-        """Items that appeared or whose stock changed on a day; on the first day, all."""
+        """Items that appeared or whose stock changed on a day; on the first day, all items."""
         if day < 0:
             return []
         now = self.world.in_stock(day)
@@ -97,7 +97,7 @@ class ShopDays:
         self._arrivals.setdefault(day, []).sort()
 
     def _visits(self, day: int, random: np.random.Generator) -> list[ShopRating]:
-        """Round by round, because what is bought in one is not chosen in the next."""
+        """In rounds, because an item bought in one round is not chosen in the next."""
         left = self.world.visits(day, random)
         ratings: list[ShopRating] = []
         while (who := np.flatnonzero(left)).size:
@@ -130,7 +130,7 @@ class ShopDays:
         return ratings
 
     def _bots(self, day: int, random: np.random.Generator) -> list[ShopRating]:
-        """Five stars for the items that somebody pays for, and some popular ones to look like anybody."""
+        """Five stars for the target items, and for some popular items as camouflage."""
         world, start = self.world, self._midnight(day)
         ratings = []
         for bot, begin in sorted(world.bot_days.items()):
@@ -146,6 +146,6 @@ class ShopDays:
 
 
 def spoiled(ratings: list[ShopRating]) -> list[ShopRating]:
-    """The same ratings as a broken producer sends them: on a scale to 100, and each twice."""
+    """The same ratings as a faulty producer sends them: on a scale to 100, each twice."""
     wrong = [rating._replace(stars=rating.stars * 20) for rating in ratings]
     return [rating for rating in wrong for _ in range(2)]

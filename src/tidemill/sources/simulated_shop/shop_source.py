@@ -19,7 +19,7 @@ from tidemill.sources.files.type_conversion import POLARS, to_arrow
 from tidemill.sources.simulated_shop.shop_url import parse_shop_url
 from tidemill.sources.simulated_shop.truth import shop_of
 
-#: The format of the state: one entry `rows`, how many were given.
+#: The format of the state: one entry `rows`, the number of rows returned so far.
 FORMAT = 1
 _NUMBER = 1  # the shop delivers one endless file
 
@@ -43,7 +43,7 @@ class ShopSource:
         self._fields = {column.name: _field(column, offered, contract) for column in contract.columns}
 
     def read(self, request: ReadRequest) -> SourceRead:
-        """See `Source.read`; the shop's times are its own, so that `arrival` and `now` change nothing."""
+        """See `Source.read`; the rows have event times of their own, so `arrival` and `now` are ignored."""
         seen = _rows_given(request.state)
         if request.nothing_due:
             return SourceRead.empty(self._contract, self._state(seen))
@@ -61,7 +61,7 @@ class ShopSource:
         return SourceState.from_entries(self.kind, FORMAT, {"rows": rows})
 
     def _rows(self, until: date | None) -> list[dict[str, Any]]:
-        """Everything that has arrived up to a day, in order of arrival."""
+        """All rows that arrived up to a day, in order of arrival."""
         start, opened = self._url.start, self._url.days
         days = opened if until is None else max(0, (until - start).days + 1)
         each = self.shop.reviews if self._reviews else self.shop.items_changed
@@ -88,7 +88,7 @@ _ITEM = {"item": "item_id", "event_time": "at", "category": "category", "in_stoc
 
 
 def _rows_given(state: SourceState | None) -> int:
-    """How many rows earlier reads gave."""
+    """The number of rows that earlier reads returned."""
     if state is None:
         return 0
     state.require_format(FORMAT)
@@ -99,11 +99,11 @@ def _rows_given(state: SourceState | None) -> int:
 
 def _field(column: ContractColumn, offered: Mapping[str, str], contract: Contract) -> str | None:
     """The shop's field for a column; `None` where it has none and the column may be missing."""
-    found = offered.get(column.role or column.name)
-    if found is None and not column.optional:
+    field = offered.get(column.role or column.name)
+    if field is None and not column.optional:
         raise SchemaChanged(
             f"the simulated shop has no `{column.name}`, which {contract.name} requires"
             f" ({nearest(column.name, offered)})",
             tip=f"set a default for `{column.name}` in mill.py, or remove it",
         )
-    return found
+    return field

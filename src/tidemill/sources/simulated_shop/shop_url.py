@@ -15,30 +15,30 @@ from tidemill.sources.files.file_url import split_url
 class ShopUrl(Record, frozen=True):
     """`shop:reviews?seed=7&customers=2000&items=600&start=2026-01-01`; every option has a default.
 
-    The same options make the same shop, to the last row.
+    The same options give exactly the same rows.
     """
 
-    #: `reviews` or `items`; without it, the contract decides: one with a person is `reviews`.
+    #: `reviews` or `items`; by default `reviews` for a contract with a person, else `items`.
     table: Literal["reviews", "items", ""] = ""
     seed: int = 7
     customers: int = 2000
     items: int = 600
     start: date = date(2026, 1, 1)
-    #: Over how many days items appear, customers join and tastes drift.
+    #: The number of days over which items appear, customers join and tastes drift.
     days: int = 365
     #: Ratings per customer and day, on average.
     rate: float = 0.1
-    #: Accounts that push a few items with five stars.
+    #: Accounts that promote a few items with five stars.
     bots: int = 4
     #: Share of rows that arrive one to five days late, and of rows that are delivered twice.
     late: float = 0.02
     repeated: float = 0.01
-    #: A day whose delivery is broken: ratings on a scale to 100, every row twice.
+    #: A day with a faulty delivery: ratings on a scale to 100, every row twice.
     bad: date | None = None
 
 
 def parse_shop_url(url: str) -> ShopUrl:
-    """Take a `shop:` URL apart; an unknown option or a value out of range is refused.
+    """Parse a `shop:` URL; an unknown option or a value out of range is refused.
 
     >>> parse_shop_url("shop:items?seed=3&customers=50").customers
     50

@@ -22,32 +22,32 @@ Form = Literal["csv", "jsonl"]
 
 
 class ShopTruth(NamedTuple):
-    """What holds between one customer and one item on a day."""
+    """The ground truth for one customer and one item on a day."""
 
-    #: Chance that it is the customer's next choice, over all items for sale and not yet bought.
+    #: Probability that it is the customer's next choice, over all items for sale and not yet bought.
     preference: float
-    #: Mean of the stars that the customer would give.
+    #: Mean rating (stars) that the customer would give.
     expected_rating: float
-    #: Chance that it is taken when it is shown first in a slate.
+    #: Probability that it is taken when shown first in a slate.
     chance: float
     in_stock: bool
     bought: bool
 
 
 class ShopOracle(NamedTuple):
-    """The best that any recommender could show."""
+    """The best slate of any recommender."""
 
     items: tuple[str, ...]
-    #: Chance that the customer's next choice is among them: the ceiling of the hit rate.
+    #: Probability that the customer's next choice is in the slate: the upper bound of the hit rate.
     hit_rate: float
 
 
 class ShopResponse(NamedTuple):
-    """What a customer does with one item of a slate."""
+    """A customer's response to one item of a slate."""
 
     item: str
     position: int
-    #: The true chance that it is taken at this position.
+    #: The true probability that it is taken at this position.
     chance: float
     taken: bool
     #: Stars given, where taken.
@@ -55,9 +55,9 @@ class ShopResponse(NamedTuple):
 
 
 class Shop:
-    """A simulated shop: what arrives each day, and the truth behind it.
+    """A simulated shop: the rows of each day, and the ground truth.
 
-    Days are of UTC. `day` means: at the end of that day, with everything known that was bought until then.
+    Days are UTC days. `day` means the end of that day, after all its purchases.
 
     >>> shop = Shop("shop:?seed=7&customers=50&items=40")
     >>> best = shop.oracle(shop.customers[0], shop.start, 10)
@@ -79,17 +79,17 @@ class Shop:
 
     @property
     def customers(self) -> list[str]:
-        """Raw identifiers of all people that will ever come, bots included."""
+        """Raw identifiers of all customers of all days, including bots."""
         return self._world.customer_ids
 
     @property
     def items(self) -> list[str]:
-        """Identifiers of all items that will ever be sold; arrays of preferences are in this order."""
+        """Identifiers of all items of all days; arrays of preferences are in this order."""
         return self._world.item_ids
 
     @property
     def bots(self) -> set[str]:
-        """The customers that are no people."""
+        """The customers that are bots."""
         return {self.customers[number] for number in self._world.bot_days}
 
     def category(self, item: str) -> str:
@@ -97,7 +97,7 @@ class Shop:
         return CATEGORIES[self._world.category[self._number(item, self._item)]]
 
     def preferences(self, user: str, day: date) -> Floats:
-        """Chance of each item (items,) to be the customer's next choice; 0 where bought or not for sale."""
+        """Probability of each item (items,) to be the customer's next choice; 0 where bought or not for sale."""
         customer, number = self._number(user, self._customer), self._days.number(day)
         scores = self._world.utilities(self._world.affinity(np.array([customer]), number), number)[0]
         scores[self._days.bought(customer, number)] = -np.inf
@@ -107,7 +107,7 @@ class Shop:
         return np.asarray(weights / weights.sum())
 
     def truth(self, user: str, item: str, day: date) -> ShopTruth:
-        """What holds between a customer and an item; `UnknownName` where there is no such one."""
+        """The ground truth for a customer and an item; `UnknownName` where there is no such customer or item."""
         customer, thing, number = (
             self._number(user, self._customer),
             self._number(item, self._item),
@@ -123,22 +123,22 @@ class Shop:
         )
 
     def oracle(self, user: str, day: date, n: int) -> ShopOracle:
-        """The n items that the customer most likely chooses next."""
+        """The n items that the customer is most likely to choose next."""
         preferences = self.preferences(user, day)
         best = np.argsort(-preferences, kind="stable")[:n]
         best = best[preferences[best] > 0]
         return ShopOracle(tuple(self.items[item] for item in best), float(preferences[best].sum()))
 
     def hit_rate(self, user: str, slate: Sequence[str], day: date) -> float:
-        """Chance that the customer's next choice is in a slate; at most `oracle(…).hit_rate`."""
+        """Probability that the customer's next choice is in a slate; at most `oracle(…).hit_rate`."""
         preferences = self.preferences(user, day)
         return float(sum(preferences[self._number(item, self._item)] for item in dict.fromkeys(slate)))
 
     def respond(self, user: str, slate: Sequence[str], day: date, *, draw: int = 0) -> list[ShopResponse]:
-        """What the customer does with a slate; the same call gives the same answer, another `draw` another one.
+        """The customer's response to a slate; deterministic for the same arguments, with a new sample for each `draw`.
 
-        The chance of each item is the chance that its position is looked at, 1 / log2(position + 1) (the discount of
-        NDCG), times the chance that a seen item is taken, which rises with its true affinity.
+        The probability of each item is the probability that its position is examined, 1 / log2(position + 1) (the
+        discount of NDCG), times the probability that an examined item is taken, which rises with its true affinity.
         """
         customer, number = self._number(user, self._customer), self._days.number(day)
         things = np.array([self._number(item, self._item) for item in slate], dtype=np.int64)
@@ -155,7 +155,7 @@ class Shop:
     def reviews(self, day: date, *, bad: bool | None = None) -> list[dict[str, Any]]:
         """Lines that arrive on a day: `user_id`, `item_id`, `rating`, `at` (microseconds).
 
-        `bad=True` gives them as a broken producer would, `bad=False` as they should be; else the URL's `bad` decides.
+        `bad=True` returns them as a faulty producer sends them, `bad=False` without faults; `None`: the URL's `bad`.
         """
         number = self._days.number(day)
         ratings = self._days.deliveries(number) if bad is None else self._days.arrivals(number)
@@ -168,7 +168,7 @@ class Shop:
     def write_reviews(self, folder: Path, day: date, *, bad: bool | None = None, form: Form = "csv") -> Path:
         """Write a day's delivery as `reviews-DAY.csv.gz` (item,user,rating,unix seconds) or `.jsonl.gz`; its path.
 
-        Read it by `file:FOLDER/reviews*.csv.gz?columns=item_id,user_id,rating,reviewed_at:unix_s`.
+        Read it with `file:FOLDER/reviews*.csv.gz?columns=item_id,user_id,rating,reviewed_at:unix_s`.
         """
         rows = self.reviews(day, bad=bad)
         if form == "csv":
@@ -212,18 +212,18 @@ class Shop:
 
 @lru_cache(maxsize=4)
 def shop_of(url: ShopUrl) -> Shop:
-    """The shop of a URL; days that were played once in this process are not played again."""
+    """The shop of a URL; its simulated days are cached in this process."""
     return Shop(url)
 
 
 def _spoken(row: dict[str, Any], time: str) -> dict[str, Any]:
-    """A line for people: the time in words, and no positions."""
+    """A line of output: with an ISO 8601 time, and without indices."""
     kept = {name: value for name, value in row.items() if name not in ("at", "item")}
     return {**kept, time: from_micros(row["at"]).isoformat()}
 
 
 def _write(path: Path, lines: list[str]) -> Path:
-    """The same bytes for the same lines; complete or not there."""
+    """Write a gzip file atomically; the same lines give the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{line}\n" for line in lines).encode()
     unfinished = path.with_name(path.name + ".part")

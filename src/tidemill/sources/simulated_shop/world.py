@@ -1,8 +1,8 @@
 """World model of the simulated shop: customers' preferences, the catalogue, and the rate of visits.
 
-An item has a position in a space of tastes near its category's, and a power-law appeal; a customer has a taste that
-turns slowly from one direction to another. The next choice is a softmax over the items for sale and not yet bought:
-appeal, novelty, and the alignment of item and taste (McFadden's conditional logit).
+An item has a taste vector near that of its category, and a power-law appeal; a customer has a taste vector that drifts
+slowly from one direction to another. The next choice is a softmax over the items for sale and not yet bought: appeal,
+novelty, and the cosine of item and taste (McFadden's conditional logit).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NEW_DAYS = 14.0
 
 
 class ShopWorld:
-    """What never changes once the options are given. Arrays are by position of item or customer."""
+    """The fixed state for the given options. Arrays are indexed by item or customer."""
 
     def __init__(self, url: ShopUrl) -> None:
         self.url = url
@@ -41,7 +41,7 @@ class ShopWorld:
         self.targets = random.choice(url.items, size=min(3, url.items), replace=False)
         self.item_ids = [f"M{number:06d}" for number in range(url.items)]
         self.customer_ids = [_name(url.seed, number) for number in range(url.customers)]
-        #: Which customers are bots, and from which day each is at work, for three weeks.
+        #: Customers that are bots, and the first day of each one's three active weeks.
         self.bot_days = {
             int(who): int(day)
             for who, day in zip(
@@ -72,10 +72,10 @@ class ShopWorld:
         self.activity = np.minimum(random.pareto(1.6, n) + 0.15, 12)
         self.activity *= n / self.activity.sum()
         self.joins = np.where(random.random(n) < 0.6, 0, random.integers(0, max(1, self.url.days), n))
-        self.mood = 0.4 * random.normal(size=n)  # a generous or a stern judge
+        self.mood = 0.4 * random.normal(size=n)  # rating bias of the customer
 
     def _draw_stock(self, random: np.random.Generator) -> None:
-        """Spells without stock: (items, days), true where the item can be bought."""
+        """Draw periods without stock: bool (items, days), true where the item is in stock."""
         self._stock = np.ones((self.url.items, self.url.days), dtype=np.bool_)
         spells = random.poisson(self.url.days / 150, self.url.items)
         for item in np.flatnonzero(spells):
@@ -83,12 +83,12 @@ class ShopWorld:
                 self._stock[item, begin : begin + int(random.integers(3, 11))] = False
 
     def tastes(self, customers: Ints, day: int) -> Floats:
-        """Unit vectors (customers, d) of what they like on a day."""
+        """Unit taste vectors (customers, d) on a day."""
         share = (self._drift[customers] * min(day, self.url.days) / self.url.days)[:, None]
         return _unit((1 - share) * self._taste[customers] + share * self._turn[customers])
 
     def in_stock(self, day: int) -> Bools:
-        """Which items can be bought on a day; those that have not appeared can not."""
+        """Mask of items that can be bought on a day; items that have not appeared yet cannot."""
         return np.asarray((self.appears <= day) & self._stock[:, day % self.url.days])
 
     def utilities(self, affinity: Floats, day: int) -> Floats:
@@ -100,16 +100,16 @@ class ShopWorld:
 
     def affinity(self, customers: Ints, day: int) -> Floats:
         """Cosines (customers, items) of taste and item, -1 to 1."""
-        # einsum and not BLAS: its threads cost more than these few products, and order their sums as they like
+        # einsum instead of BLAS, whose threads cost more than these few products and sum in no fixed order
         return np.asarray(np.einsum("cd,id->ci", self.tastes(customers, day), self.places))
 
     def stars(self, customers: Ints, affinity: Floats) -> Floats:
-        """Mean rating, 1 to 5, of what is liked that much; affinity by customer in the first axis."""
+        """Mean rating, 1 to 5, for an affinity; the first axis of `affinity` is the customer."""
         mood = self.mood[customers].reshape(-1, *([1] * (affinity.ndim - 1)))
         return np.asarray(1 + 4 / (1 + np.exp(-(0.3 + 1.8 * affinity + mood))))
 
     def visits(self, day: int, random: np.random.Generator) -> Ints:
-        """How many ratings each customer gives on a day."""
+        """The number of ratings of each customer on a day, int64 (customers,)."""
         week = _WEEK[(self.url.start.weekday() + day) % 7]
         present = (self.joins <= day) & ~np.isin(np.arange(self.url.customers), list(self.bot_days))
         return np.asarray(random.poisson(self.url.rate * week * self.activity * present), dtype=np.int64)

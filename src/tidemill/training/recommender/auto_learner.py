@@ -1,7 +1,7 @@
-"""The automatic learner: all learners are tried, cheapest first, and the simplest wins a tie.
+"""Automatic choice of a learner: all learners are tried, cheapest first, and the simplest wins a tie.
 
-A costlier one is selected only where the paired 95% interval of its difference to the current one, over the same
-validation users, lies above zero. Its settings were chosen on these users as well, so a small win may be luck: the test
+A more expensive learner replaces the current one only if the paired 95% interval of their difference over the same
+validation users lies above zero. Its settings were chosen on these users too, so a small win may be luck: the test
 days, which are not used here, measure its real value.
 """
 
@@ -49,13 +49,13 @@ class _LearnerCandidate:
 def choose_learner(
     figures: ValidationObjective, runner: TrialRunner, known: Sequence[Trial], keep: Keep, n_users: int
 ) -> ChoiceResult:
-    """The selected learner of `figures`, which are tried in their order.
+    """The selected learner of `figures`; they are tried in order.
 
-    Each has its share of the remaining time. The verdict on each is stored as a trial, with the CPU seconds of all its
-    trials. Raises `SearchFailed` where none produced a result.
+    Each learner gets an equal share of the remaining time. The verdict on each is stored as a trial, with the CPU
+    seconds of all its trials. Raises `SearchFailed` if none produced a result.
     """
     asking = TrialCache(runner, known)
-    said = {(key(trial.parameters), trial.says): trial.number for trial in known if is_verdict(trial)}
+    verdicts = {(key(trial.parameters), trial.says): trial.number for trial in known if is_verdict(trial)}
     notes: list[str] = []
     present: _LearnerCandidate | None = None
     for place, (name, spec) in enumerate(figures.learners.items()):
@@ -69,7 +69,7 @@ def choose_learner(
         if end is not None and time.monotonic() >= end:
             notes.append(f"{name} was compared with the best settings found in its share of the time")
         wins, says = _compared(found, present)
-        number = said.get((key(found.trial.parameters), says))
+        number = verdicts.get((key(found.trial.parameters), says))
         if number is None:
             number = asking.number()
             keep(_verdict(found, number, says))
@@ -93,7 +93,7 @@ def _tried(
     runner: TrialRunner,
     end: float | None,
 ) -> _LearnerCandidate | str:
-    """The learner with its settings chosen until `end`, or a sentence why it is left out."""
+    """The learner with the best settings found until `end`, or the reason why it is left out."""
     grid = spec.open()
     mine: list[Trial] = []
 
@@ -115,7 +115,7 @@ def _tried(
     chosen = fixed | coordinate_choice(grid, values, fixed=fixed, top=first.value)
     trial = asking.tried[key(chosen)]
     of_users = figures.of_users(trial.parameters)
-    if of_users is None:  # known from before a kill: its value is, the metrics of its users are not
+    if of_users is None:  # known from a run that was killed: its value is stored, the metrics of its users are not
         runner.run([TrialRequest(trial.number, trial.parameters)], keep=forget)
         of_users = figures.of_users(trial.parameters)
     if of_users is None:
@@ -123,26 +123,26 @@ def _tried(
     return _LearnerCandidate(name, trial, of_users, _cpu_s(mine))
 
 
-def _compared(found: _LearnerCandidate, present: _LearnerCandidate | None) -> tuple[bool, str]:
-    """Whether it replaces the current one, and why."""
+def _compared(candidate: _LearnerCandidate, present: _LearnerCandidate | None) -> tuple[bool, str]:
+    """Whether the candidate replaces the current learner, and why."""
     if present is None:
         return True, "selected: the simplest learner"
-    difference = intervals({"difference": found.of_users - present.of_users})["difference"]
+    difference = intervals({"difference": candidate.of_users - present.of_users})["difference"]
     by = f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}) compared with {present.name}"
     if difference.low > 0:
         return True, f"selected: {by}"
     return False, f"not selected: {by}, which is simpler"
 
 
-def _verdict(found: _LearnerCandidate, number: int, says: str) -> Trial:
+def _verdict(candidate: _LearnerCandidate, number: int, says: str) -> Trial:
     return Trial(
         number=number,
-        parameters=found.trial.parameters,
+        parameters=candidate.trial.parameters,
         state="finished",
-        value=found.trial.value,
-        steps=found.trial.steps,
-        cpu_s=found.cpu_s,
-        wall_s=found.trial.wall_s,
+        value=candidate.trial.value,
+        steps=candidate.trial.steps,
+        cpu_s=candidate.cpu_s,
+        wall_s=candidate.trial.wall_s,
         says=says,
     )
 

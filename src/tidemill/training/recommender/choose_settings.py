@@ -1,8 +1,8 @@
-"""Choice of settings on validation days, by the metric of warm users there.
+"""Choice of settings on validation days, by the metric of warm users.
 
-The days after the split are never passed in, so nothing here can use them. Settings that are given as a range or a grid
-are searched first, with open settings at their defaults (first values); then the open settings are chosen, one after
-another. A setting is changed only for a better value, so the default stays on a tie.
+The days after the split are never passed in, so they cannot influence the choice. Settings given as a range or a grid
+are searched first, with open settings at their defaults (first values); then the open settings are chosen one after
+another. A setting changes only for a better value, so the default wins a tie.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tidemill.training.search.sampler import TrialSampler
 from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
 from tidemill.training.search.trial_runner import Keep, TrialCache, TrialRunner
 
-#: Prefix of the folder that other processes read events from.
+#: Prefix of the temporary folder from which worker processes read events.
 PLACE = "choose-"
 
 
@@ -44,9 +44,9 @@ def choose(
 ) -> ChoiceResult:
     """Choose the settings that `spec` leaves open, or gives as a range or a grid, on validation windows inside `train`.
 
-    `tm.auto()` becomes the selected learner. With too few warm users, open settings take their defaults and nothing is
-    tried. `place` is a folder for files that other processes read, by default the machine's temporary folder. Raises
-    `SearchFailed` where no trial produced a result.
+    `tm.auto()` becomes the selected learner. With too few warm users, open settings keep their defaults and nothing is
+    tried. `place` is a folder for files that worker processes read, by default the system's temporary folder. Raises
+    `SearchFailed` if no trial produced a result.
     """
     grid, ranges = spec.open(), spec.searched()
     if not grid and not ranges and not isinstance(spec, Auto):
@@ -78,7 +78,7 @@ def choose(
 
 
 def plainest(spec: LearnerSpec) -> LearnerSpec:
-    """The learner where nothing can be chosen: the default of each setting; of several learners the simplest."""
+    """The learner if nothing can be chosen: the default of each setting; of several learners the simplest."""
     return next(iter(members_of(spec).values())).settled() if isinstance(spec, Auto) else spec.settled()
 
 
@@ -118,23 +118,23 @@ def _settled(
 def notes_of(trials: Sequence[Trial], *, late: bool) -> tuple[str, ...]:
     """Notes about failed trials and the deadline."""
     failed = [trial for trial in trials if trial.state == "failed"]
-    said = [f"{len(failed)} of {len(trials)} trials failed; the first message: {failed[0].says}"] if failed else []
+    notes = [f"{len(failed)} of {len(trials)} trials failed; the first message: {failed[0].says}"] if failed else []
     if late:
-        said.append(f"the deadline came after {len(trials)} trials: settings that were not tried keep their defaults")
-    return tuple(said)
+        notes.append(f"the deadline came after {len(trials)} trials: settings that were not tried keep their defaults")
+    return tuple(notes)
 
 
 def _telling(keep: Keep, progress: Progress, of: int) -> Keep:
     """A function that stores each trial and reports progress."""
-    told = 0
+    n_tried = 0
 
     def kept(trial: Trial) -> None:
-        nonlocal told
+        nonlocal n_tried
         keep(trial)
         if is_verdict(trial):
             return
-        told += 1
+        n_tried += 1
         if trial.value is not None:
-            progress("choose", {"tried": told, "of": of, "score": trial.value} | trial.parameters)
+            progress("choose", {"tried": n_tried, "of": of, "score": trial.value} | trial.parameters)
 
     return kept

@@ -43,7 +43,7 @@ Mask = npt.NDArray[np.bool_]
 
 KS = (10, 20)
 BASELINE_DAYS = 30
-#: Most users that are evaluated; more would hardly narrow the intervals.
+#: Maximum number of evaluated users; more would hardly narrow the intervals.
 USERS = 20_000
 #: The group of items without a group.
 NO_GROUP = "no group"
@@ -51,21 +51,21 @@ NO_GROUP = "no group"
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """An evaluation with the metrics of each user, so that two of them can be compared in pairs."""
+    """An evaluation with the metrics of each user, so that two evaluations can be compared in pairs."""
 
     evaluation: Evaluation
-    #: sha256 over the evaluated users, the split and the targets: two measurements with the same one can be paired.
+    #: sha256 over the evaluated users, the split and the targets: measurements with equal hashes can be paired.
     users: str
     #: Metric -> float64 (n_users), in the order of the users' ids.
     per_user: dict[str, F64]
-    #: Group of users (`warm`, `cold`) -> bool (n_users) in the same order: its members.
+    #: Group of users (`warm`, `cold`) -> bool (n_users) in the same order: the members of the group.
     groups: dict[str, Mask] = field(default_factory=dict)
 
 
 def bare_rules(recommender: Recommender, rules: RuleSet | None = None) -> RuleSet:
     """The rules to evaluate with: the retrieval of a slate, without facts and custom rules, which have no history.
 
-    Without `rules`: the nearest items and the most popular ones.
+    Default: the nearest items and the most popular ones.
     """
     if rules is not None:
         fallback = rules.fallback or popular(days=BASELINE_DAYS)
@@ -87,10 +87,10 @@ def measure(
 ) -> Measurement:
     """Evaluate `recommender`, which was trained on `split.train` alone, through the slate that serves it.
 
-    Slices are all, warm (with history before the split) and cold users, the model compared with 30-day popularity with
-    paired 95% intervals; finer slices follow. `groups` (item -> group, for example its category) adds slices and
-    exposure by group, `told` are further warnings. Raises `TooLittleData` where no user has a later item, and
-    `ValueError` for a recommender that was trained on other data.
+    The slices are all users, warm users (with history before the split) and cold users. Each compares the model with
+    30-day popularity, with paired 95% intervals; finer slices follow. `groups` (item -> group, such as its category)
+    adds slices and exposure by group; `told` are further warnings. Raises `TooLittleData` if no user has a later
+    item, and `ValueError` for a recommender that was trained on other data.
     """
     if recommender.as_of > split.at or list(recommender.items) != list(split.train.items):
         raise ValueError("the recommender was not trained on the training days of this split")
@@ -110,7 +110,7 @@ def measure_ranker(
 ) -> Measurement:
     """Evaluate any ranker, as `measure` does; `told` are warnings about it.
 
-    Raises `ValueError` where the split is one by time and its train overlaps its test.
+    Raises `ValueError` for a split by time whose train overlaps its test.
     """
     protocol = _agreed(protocol, split)
     users = sample(evaluation_users(split, protocol), USERS)
@@ -119,9 +119,9 @@ def measure_ranker(
     if overlap := on_both_sides(split):
         raise ValueError(f"the split's train overlaps its test: {overlap[0]}")
     answered = ranked_answers(ranker, users, max(KS))
-    beside = ranked_answers(PopularityRanker(facts_at(split), BASELINE_DAYS), users, max(KS))
+    baseline = ranked_answers(PopularityRanker(facts_at(split), BASELINE_DAYS), users, max(KS))
     items = catalogue(split)
-    targets = EvaluationTargets.from_lists(users, answered.lists, beside.lists)
+    targets = EvaluationTargets.from_lists(users, answered.lists, baseline.lists)
     counts = np.bincount(split.train.item, minlength=split.train.n_items)
     named = None if groups is None else [groups.get(item) or NO_GROUP for item in items]
     resamples = Bootstrap(targets.n_users)
@@ -148,10 +148,10 @@ def measure_ranker(
         repeats=repeat_share(split, within=protocol.history == "earlier"),
         lists={
             "model": kinds,
-            "baseline": list_statistics(beside.lists, split.train, KS[0], vectors),
+            "baseline": list_statistics(baseline.lists, split.train, KS[0], vectors),
             "taken": list_statistics([user.targets for user in users], split.train, None),
         },
-        exposure=_exposure(targets, counts, len(items), named, (answered.lists, beside.lists), resamples),
+        exposure=_exposure(targets, counts, len(items), named, (answered.lists, baseline.lists), resamples),
         warnings=(*told, *_of_lists(answered, len(users)), *evaluation_warnings(split, users, slices[0], KS[0])),
     )
     who = digest(users, items, split.at, protocol)
@@ -159,14 +159,14 @@ def measure_ranker(
 
 
 def _groups(users: Sequence[EvaluationUser], targets: EvaluationTargets) -> dict[str, Mask]:
-    """Masks of warm and cold users, as in the slices; an empty group is left out."""
+    """Masks of warm and cold users, as in the slices; empty groups are left out."""
     warm = np.zeros(targets.n_users, np.bool_)
     warm[targets.user] = [user.code >= 0 for user in users]
     return {name: mask for name, mask in (("warm", warm), ("cold", ~warm)) if mask.any()}
 
 
 def _agreed(protocol: Protocol | None, split: TimeSplit) -> Protocol:
-    """The protocol for the split; leave-one-out has only one."""
+    """The protocol for the split; leave-one-out supports only one."""
     if split.kind == "leave-one-out":
         return Protocol("earlier", "last", split.kind)
     protocol = protocol or Protocol()
@@ -203,11 +203,11 @@ def _of_lists(answered: RankedAnswers, n: int) -> list[str]:
 
 
 def facts_at(split: TimeSplit) -> EventFacts:
-    """Counts of the training events, as of the split."""
+    """Counts of the training events as of the split."""
     return EventFacts(split.train.items, item=split.train.item, time=split.train.time, as_of=split.at)
 
 
 def answers(engine: SlateEngine, train: Interactions, users: Sequence[EvaluationUser]) -> list[I32]:
-    """Ranked item codes of each user with the slate; the list for an empty history is computed once."""
+    """Ranked item codes of the slate for each user; the list for an empty history is computed once."""
     ranker = SlateRanker(engine, train.items)
     return [ranker.rank(user, max(KS)) for user in users]

@@ -1,4 +1,4 @@
-"""All targets of an evaluation in one table, with their rank in each list, by slices."""
+"""Evaluation targets: all of them in one table, with their rank in each list, by slice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class EvaluationTargets:
-    """One row for each target: its code, the query it belongs to, and its rank in each ranker's list."""
+    """One row per target: its code, its query, and its rank in the list of each ranker."""
 
     code: I64
     question: I64
@@ -42,9 +42,9 @@ class EvaluationTargets:
         return int(self.user[-1]) + 1
 
     def figures(self, keep: Mask | None, ks: Sequence[int]) -> tuple[I64, dict[str, F64], dict[str, F64]]:
-        """Users with a target in `keep` (all with `None`), and the metrics of model and baseline for those targets.
+        """Users with a target in `keep` (`None`: all), and the metrics of model and baseline for those targets.
 
-        A user's metric is the mean over their queries. Items that are filtered out still hold their ranks in the lists.
+        A user's metric is the mean over their queries. Items that `keep` excludes still hold their ranks in the lists.
         """
         keep = np.ones(len(self.code), np.bool_) if keep is None else keep
         questions, owner = np.unique(self.question[keep], return_inverse=True)

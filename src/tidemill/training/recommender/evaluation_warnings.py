@@ -1,6 +1,6 @@
-"""Evaluation warnings: why a metric may be too good or not comparable, each a sentence with numbers.
+"""Evaluation warnings: reasons why a metric may be too high or not comparable, each a sentence with numbers.
 
-How often real comparisons suffer from them: Ji et al. (2023), "A Critical Study on Data
+For the frequency of these problems in published comparisons, see Ji et al. (2023), "A Critical Study on Data
 Leakage in Recommender System Offline Evaluation".
 """
 
@@ -20,11 +20,11 @@ from tidemill.training.recommender.users_to_evaluate import EvaluationUser
 
 F64 = npt.NDArray[np.float64]
 
-#: Shares above which there is a warning.
+#: Shares above which a warning is issued.
 TIED, REPEATED, DUPLICATED, COPIED, AT_SPLIT = 0.01, 0.01, 0.001, 0.01, 0.02
-#: Shortest test, in days; shortest history that two users do not share by chance; fewest events of duplicate items.
+#: Shortest test in days; shortest history that two users do not share by chance; fewest events of duplicate items.
 SHORTEST_DAYS, LONG_HISTORY, TWIN_EVENTS = 3, 3, 5
-#: A metric is implausible above this, where the catalogue has so many items for each position of the list.
+#: A metric above this is implausible, if the catalogue has at least this many items per list position.
 IMPLAUSIBLE, ITEMS_A_PLACE = 0.6, 20
 
 
@@ -33,7 +33,7 @@ def evaluation_warnings(
 ) -> tuple[str, ...]:
     """All warnings about a split, its queries and the metrics of all users.
 
-    A split by time whose sides overlap (`on_both_sides`) has no warning here: it is not evaluated at all.
+    A split by time whose sides overlap (`on_both_sides`) has no warning here: it is not evaluated.
     """
     found = [
         *later_than_targets(split),
@@ -50,7 +50,7 @@ def evaluation_warnings(
 
 
 def later_than_targets(split: TimeSplit) -> list[str]:
-    """Training events later than the event to predict, which only leave-one-out has."""
+    """Training events later than the event to predict; only leave-one-out has them."""
     if split.kind == "time":
         return []
     later = np.searchsorted(np.sort(split.train.time), split.test.time, side="right")
@@ -62,7 +62,7 @@ def later_than_targets(split: TimeSplit) -> list[str]:
 
 
 def on_both_sides(split: TimeSplit) -> list[str]:
-    """Train and test of a split by time that overlap in time."""
+    """Overlap in time between the train and test of a split by time."""
     if split.kind != "time":
         return []
     last, first = int(split.train.time.max()), int(split.test.time.min())
@@ -76,7 +76,7 @@ def on_both_sides(split: TimeSplit) -> list[str]:
 
 
 def at_the_split(split: TimeSplit) -> list[str]:
-    """Many events at the instant of the split: where `before` means `until` they would be on both sides."""
+    """Many events at the instant of the split: they would be on both sides if training included the split."""
     n = int((split.test.time == split.at).sum())
     if split.kind != "time" or n <= AT_SPLIT * len(split.test):
         return []
@@ -87,7 +87,7 @@ def at_the_split(split: TimeSplit) -> list[str]:
 
 
 def short_test(split: TimeSplit) -> list[str]:
-    """A test of a few days."""
+    """A test of only a few days."""
     days = (int(split.test.time.max()) - int(split.test.time.min())) / DAY_US
     if split.kind != "time" or days >= SHORTEST_DAYS:
         return []
@@ -111,7 +111,7 @@ def duplicate_rows(split: TimeSplit) -> list[str]:
 
 
 def twin_items(train: Interactions) -> list[str]:
-    """Items with the same users at the same times: one item under two ids."""
+    """Items with the same users at the same times: probably one item under two ids."""
     pair = train.user.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ train.time.astype(np.uint64)
     mixed = (pair ^ (pair >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     prints = np.zeros(train.n_items, np.uint64)
@@ -128,7 +128,7 @@ def twin_items(train: Interactions) -> list[str]:
 
 
 def copied_histories(train: Interactions) -> list[str]:
-    """Users whose items are, in order, those of another user: imports, bots, test accounts."""
+    """Users with exactly the same sequence of items as another user: imports, bots, test accounts."""
     lengths = np.diff(train.starts)
     long = np.flatnonzero(lengths >= LONG_HISTORY)
     seen = Counter(train.history(int(user))[0].tobytes() for user in long)
@@ -142,7 +142,7 @@ def copied_histories(train: Interactions) -> list[str]:
 
 
 def repeats(split: TimeSplit) -> list[str]:
-    """Pairs of a user and an item that occur in train and in test."""
+    """Pairs of user and item that occur in both train and test."""
     share = repeat_share(split)
     if share <= REPEATED:
         return []
@@ -153,7 +153,7 @@ def repeats(split: TimeSplit) -> list[str]:
 
 
 def repeat_share(split: TimeSplit, *, within: bool = False) -> float:
-    """Share of test events whose user took the item in training, or with `within` also earlier in the test."""
+    """Share of test events whose user had the item in training, or with `within` also earlier in the test."""
     user_of = {user: code for code, user in enumerate(split.train.users)}
     item_of = {item: code for code, item in enumerate(split.train.items)}
     user = np.array([user_of.get(name, -1) for name in split.test.users], np.int64)[split.test.user]

@@ -1,7 +1,7 @@
 """Exposure: the share of attention that each group of items gets in the lists, and its share of the targets.
 
-A position counts 1/log2(1 + position), as attention falls down a list (Singh & Joachims 2018, "Fairness of Exposure").
-A ratio of 1 is proportionate to the targets; those were themselves influenced by what had been shown.
+A position has the weight 1/log2(1 + position), as attention falls down a list (Singh & Joachims 2018, "Fairness of
+Exposure"). A ratio of 1 is proportional to the targets, which were themselves influenced by earlier lists.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
-#: Most groups; the others are merged.
+#: Maximum number of groups; the others are merged.
 GROUPS = 20
 OTHERS = "all others"
 
@@ -32,7 +32,7 @@ def exposures(
     k: int,
     resamples: Bootstrap,
 ) -> tuple[Exposure, ...]:
-    """The exposure of every group, most targets first; `groups` is the group of each code of the catalogue.
+    """The exposure of each group, most targets first; `groups` is the group of each code of the catalogue.
 
     `lists` are those of the model and of the baseline.
     """
@@ -47,14 +47,16 @@ def exposures(
     seen, drawn = _shares(values.sum(axis=0)[None], n_groups), _shares(draws, n_groups)
     found = []
     for group in np.argsort(-seen[2][0], kind="stable").tolist():
-        shown, beside, had = (interval(seen[i][0, group], drawn[i][:, group]) for i in range(3))
+        shown, baseline, taken_share = (interval(seen[i][0, group], drawn[i][:, group]) for i in range(3))
         ratio = None
-        if had.value > 0:
+        if taken_share.value > 0:
             often = drawn[2][:, group] > 0
-            ratio = interval(shown.value / had.value, drawn[0][often, group] / drawn[2][often, group])
+            ratio = interval(shown.value / taken_share.value, drawn[0][often, group] / drawn[2][often, group])
         n_items = int(np.count_nonzero(of == group))
         name = str(names[group])
-        found.append(Exposure(by=by, group=name, n_items=n_items, shown=shown, baseline=beside, taken=had, ratio=ratio))
+        found.append(
+            Exposure(by=by, group=name, n_items=n_items, shown=shown, baseline=baseline, taken=taken_share, ratio=ratio)
+        )
     return tuple(found)
 
 
@@ -72,7 +74,7 @@ def _attention(lists: Sequence[I32], of: I64, n_groups: int, user: I64, k: int) 
 
 
 def _shares(sums: F64, n_groups: int) -> list[F64]:
-    """Shares of model, baseline and taken, each float64 (draws, n_groups)."""
+    """Shares of model, baseline and targets, each float64 (draws, n_groups)."""
     found = []
     for start in range(0, 3 * n_groups, n_groups):
         part = sums[:, start : start + n_groups]

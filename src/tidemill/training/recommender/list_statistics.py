@@ -1,7 +1,7 @@
 """Statistics of recommendation lists: popularity, coverage and diversity of their items.
 
-Novelty and diversity follow Vargas & Castells (2011); popularity bias Abdollahpouri et al. (2019): what is shown
-compared with what is taken.
+Novelty and diversity follow Vargas & Castells (2011). Popularity bias follows Abdollahpouri et al. (2019): the shown
+items compared with the items that users took.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from tidemill.training.recommender.popularity_tiers import HEAD, tiers
 I32 = npt.NDArray[np.int32]
 F64 = npt.NDArray[np.float64]
 
-#: Most lists used for the diversity within a list.
+#: Maximum number of lists for the diversity within a list.
 _LISTS = 2_000
 
 
 def list_statistics(
     lists: Sequence[I32], train: Interactions, k: int | None, vectors: npt.NDArray[np.float32] | None = None
 ) -> ListStatistics:
-    """Statistics of the first `k` positions (all with `None`); items never trained on are left out.
+    """Statistics of the first `k` positions (`None`: all); items never trained on are left out.
 
-    `vectors` (n_items, d) are for the diversity.
+    `vectors` (n_items, d) are used for the diversity.
     """
     counts = np.bincount(train.item, minlength=train.n_items)
     shown = _shown(lists, train.n_items, k)
@@ -58,8 +58,8 @@ def novelty(lists: Sequence[I32], train: Interactions, k: int | None) -> float |
 def diversity(lists: Sequence[I32], vectors: npt.NDArray[np.float32], k: int | None) -> float | None:
     """Mean distance (1 - cosine) between two items of a list, by their vectors (n_items, d).
 
-    An item without a vector (never taken together with another) has the largest distance to all. `None` where no list
-    has two items, or no item has a vector.
+    An item without a vector (never taken together with another) has the largest distance to all others. `None` if no
+    list has two items or no item has a vector.
     """
     cut = [items[:k][items[:k] < len(vectors)] for items in lists]
     several = [items for items in cut if len(items) > 1]

@@ -14,7 +14,7 @@ TIERS = ("head", "middle", "tail", "never trained on")
 def tiers(counts: I64, n_catalogue: int) -> I64:
     """int64 (n_catalogue): `HEAD` for the most popular items with the first third of the events, and so on.
 
-    `counts` are training events by code; codes after them were never trained on.
+    `counts` are training events by code; higher codes were never trained on.
 
     >>> tiers(np.array([1, 6, 1, 2, 2]), 6).tolist()
     [2, 0, 2, 1, 2, 3]

@@ -1,7 +1,7 @@
 """Ranked lists from a file, evaluated in the same way as the lists of a trained model.
 
-One row for each position: a user, an item, and a rank (1 is best) or a score (largest is best). CSV, Parquet and JSON
-lines are read; a column of lists, best first, is one row for each user.
+One row per position: a user, an item, and a rank (1 is best) or a score (largest is best). CSV, Parquet and JSON
+lines are supported. A column of lists, best first, is one row per user.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tidemill.training.recommender.users_to_evaluate import EvaluationUser
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
-#: Names that columns may have, besides those of the project's own events.
+#: Accepted column names, besides those of the project's own events.
 USER = ("user", "user_id", "userid", "user_token", "subject", "customer", "customer_id")
 ITEM = ("item", "item_id", "itemid", "item_token", "items", "product", "product_id")
 RANK = ("rank", "place", "position")
@@ -35,18 +35,18 @@ Surrogate = Callable[[Sequence[str]], list[str]]
 
 @dataclass(frozen=True, eq=False)
 class RankedLists:
-    """Lists by user id, as codes of a catalogue; an item outside of the catalogue has a code below zero."""
+    """Lists by user id, as codes of a catalogue; an item outside the catalogue has a negative code."""
 
     name: str
     #: User id -> codes, best first.
     lists: dict[str, I32]
-    #: Rows in the file, those of them with an item without events, and users without events.
+    #: Number of rows, of rows whose item has no events, and of users without events.
     n_rows: int
     unknown_rows: int
     unknown_users: int
 
     def rank(self, user: EvaluationUser, n: int) -> I32 | None:
-        """The user's list, `None` where the file has none."""
+        """The user's list; `None` if the file has none."""
         return self.lists.get(user.user)
 
     def told(self, users: Sequence[EvaluationUser]) -> list[str]:
@@ -57,8 +57,8 @@ class RankedLists:
             found.append(f"{share} name an item without any event")
         if self.unknown_users:
             found.append(f"{self.unknown_users:,} users of the file have no event: they were left out")
-        asked = {user.user for user in users}
-        if len(asked) < len(users) and asked & self.lists.keys():
+        evaluated = {user.user for user in users}
+        if len(evaluated) < len(users) and evaluated & self.lists.keys():
             found.append("the file has one list per user, which is used for all queries of the user")
         return found
 
@@ -75,9 +75,9 @@ def read_ranked(
     """Read the ranked lists in `file`.
 
     `items` is the catalogue (`catalogue`), `users` are the ids of the events; `user` and `item` are the names of their
-    columns, which the file may use. An id of the file that is not in `users` is passed to `surrogate`, so that the file
-    may have the source's ids; raw ids are stored nowhere. Rows with the same rank or score keep their order. Raises
-    `SourceMissing`, and `SourceUnknown` for a file in another format.
+    columns, which the file may use. An id of the file that is not in `users` is passed to `surrogate`, so the file may
+    use the source's ids; raw ids are never stored. Rows with equal rank or score keep their order. Raises
+    `SourceMissing`, and `SourceUnknown` for another file format.
     """
     table = _table(Path(file), user, item)
     person = _encoded(table.column(0))
@@ -99,7 +99,7 @@ def read_ranked(
 
 
 def _known(found: Sequence[str], users: Sequence[str], surrogate: Surrogate | None) -> tuple[list[str | None], int]:
-    """The known id of each user of the file, `None` for one without events, and the number of these."""
+    """The known id of each user of the file (`None`: without events), and the number of users without events."""
     known = set(users)
     others = [name for name in found if name not in known]
     turned = dict(zip(others, surrogate(others), strict=True)) if surrogate else {}
@@ -140,7 +140,7 @@ def _table(file: Path, user: str, item: str) -> pa.Table:
 
 
 def _read(file: Path, as_text: Sequence[str]) -> pa.Table:
-    """The file's table; ids of a CSV stay text, so that 007 is not 7."""
+    """The file's table; the ids of a CSV stay text, so that 007 is not read as 7."""
     kind = next((suffix for suffix in reversed(file.suffixes) if suffix not in (".gz", ".zst", ".bz2")), "")
     try:
         if kind == ".parquet":

@@ -1,4 +1,4 @@
-"""Rankers to evaluate: a slate, popularity or a file of lists, and how their lists are read."""
+"""Rankers to evaluate: a slate, popularity or a file of ranked lists, and the normalisation of their lists."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ListRanker(Protocol):
         ...
 
     def rank(self, user: EvaluationUser, n: int) -> I32 | None:
-        """Codes of the catalogue, best first, `n` or more if available; `None` where it has no list for the user."""
+        """Codes of the catalogue, best first, `n` or more if available; `None` if it has no list for the user."""
         ...
 
 
@@ -58,16 +58,16 @@ class PopularityRanker:
         self._chain = np.lexsort((np.arange(len(ever)), -ever, -recent)).astype(np.int32)
 
     def rank(self, user: EvaluationUser, n: int) -> I32:
-        """The most popular items, enough that `n` are left when the history is dropped."""
+        """The most popular items, enough to leave `n` after the history is dropped."""
         return self._chain[: n + len(user.items)]
 
 
 @dataclass(frozen=True)
 class RankedAnswers:
-    """A list for each query, and what had to be dropped to make them comparable."""
+    """A list for each query, and counts of dropped positions."""
 
     lists: list[I32]
-    #: Of the first positions, how many were dropped because the user had the item, or because it was a repeat.
+    #: Positions dropped from the top of the lists: the user already had the item, or it was a repeat.
     seen: int = 0
     repeated: int = 0
     #: Queries without a list.

@@ -25,17 +25,17 @@ def per_user(ranked: Sequence[I32], targets: Sequence[I32], ks: Sequence[int]) -
 
 
 def owners(lists: Sequence[I32]) -> I64:
-    """int64 (all entries): the number of the list of each entry."""
+    """int64 (all entries): the index of the list that each entry belongs to."""
     return np.repeat(np.arange(len(lists)), [len(one) for one in lists])
 
 
 def flat(lists: Sequence[I32]) -> I64:
-    """int64 (all entries): the lists one after another."""
+    """int64 (all entries): the concatenated lists."""
     return np.concatenate([np.zeros(0, np.int64), *lists]).astype(np.int64)
 
 
 def places(ranked: Sequence[I32], targets: Sequence[I32]) -> I64:
-    """int64 (all targets): the rank of each target in its list, from 0; -1 where it is missing. Code -1 is in none."""
+    """int64 (all targets): the rank of each target in its list, from 0; -1 if missing. Code -1 is in no list."""
     given, wanted = flat(ranked), flat(targets)
     stride = max(given.max(initial=0), wanted.max(initial=0)) + 2
     row = owners(ranked)
@@ -43,15 +43,15 @@ def places(ranked: Sequence[I32], targets: Sequence[I32]) -> I64:
     key = row * stride + given + 1
     order = np.argsort(key, kind="stable")  # of a repeated item, the first position
     order = order[given[order] >= 0]
-    asked = owners(targets) * stride + wanted + 1
+    target_keys = owners(targets) * stride + wanted + 1
     if not len(order):
-        return np.full(len(asked), -1, np.int64)
-    found = np.minimum(np.searchsorted(key[order], asked), len(order) - 1)
-    return np.where(key[order][found] == asked, place[order][found], -1).astype(np.int64)
+        return np.full(len(target_keys), -1, np.int64)
+    found = np.minimum(np.searchsorted(key[order], target_keys), len(order) - 1)
+    return np.where(key[order][found] == target_keys, place[order][found], -1).astype(np.int64)
 
 
 def measured_at(place: I64, owner: I64, n: int, ks: Sequence[int]) -> dict[str, F64]:
-    """The metrics of `n` lists from the rank of each target and the list it belongs to; a list needs a target."""
+    """The metrics of `n` lists from the rank of each target and the index of its list; each list needs a target."""
     n_targets = np.bincount(owner, minlength=n)
     found: dict[str, F64] = {}
     for k in ks:

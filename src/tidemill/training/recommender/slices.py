@@ -1,4 +1,4 @@
-"""Slices of an evaluation: the metrics of each, compared with the baseline, and the worst one named."""
+"""Slices of an evaluation: the metrics of each slice, compared with the baseline, and the worst slice."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-#: A slice with fewer users than this has no metrics: they would be noise, and could identify a person.
+#: Minimum users of a slice with metrics: fewer would be noise, and could identify a person.
 FEWEST = 30
-#: Most groups of items that have a slice of their own, the ones with most targets first.
+#: Maximum number of item groups with their own slice, those with the most targets first.
 GROUPS = 20
-#: Chance of naming any slice as worse by mistake.
+#: Probability of a false alarm: a slice that is named as worse by chance.
 ALPHA = 0.05
 
 _LENGTHS = ((0, 0, "0 events"), (1, 1, "1 event"), (2, 4, "2-4 events"), (5, 9, "5-9 events"), (10, None, "10+ events"))
@@ -46,7 +46,7 @@ def cuts(
     n_catalogue: int,
     groups: Sequence[str] | None,
 ) -> tuple[list[Cut], list[Cut]]:
-    """The main slices (all, warm, cold), and the finer slices: family, name, and mask of targets."""
+    """The main slices (all, warm, cold) and the finer slices, each with family, name and mask of targets."""
     warm = np.array([user.code >= 0 for user in users])[targets.question]
     main: list[Cut] = [("", "all", None), ("", "warm", warm), ("", "cold", ~warm)]
     finer = [*_by_history(users, targets), *_by_target(targets, counts, n_catalogue)]
@@ -88,26 +88,26 @@ def _by_group(targets: EvaluationTargets, groups: Sequence[str]) -> Iterator[Cut
 def slices_of(
     targets: EvaluationTargets, main: Sequence[Cut], finer: Sequence[Cut], ks: Sequence[int], resamples: Bootstrap
 ) -> tuple[tuple[SliceResult, ...], tuple[SliceResult, ...]]:
-    """Main and finer slices with intervals, all from the same resamples; Holm's correction is over every p of both.
+    """Main and finer slices with intervals from the same resamples; Holm's correction covers the p values of both.
 
-    Main slices have every metric, finer ones those at the first k. A finer slice with too few users has only a note.
+    Main slices have every metric, finer ones those at the first k. Finer slices with too few users have only a note.
     """
     figures = {}
     for n, (_, _, keep) in enumerate([*main, *finer]):
         figures[n] = targets.figures(keep, ks if n < len(main) else ks[:1])
-    told = {n: found for n, found in figures.items() if n < len(main) or len(found[0]) >= FEWEST}
-    blocks = {n: BootstrapBlock(users, _columns(model, beside)) for n, (users, model, beside) in told.items()}
-    p = _p(told, targets.n_users, ks[0])
+    evaluated = {n: found for n, found in figures.items() if n < len(main) or len(found[0]) >= FEWEST}
+    blocks = {n: BootstrapBlock(users, _columns(model, baseline)) for n, (users, model, baseline) in evaluated.items()}
+    p = _p(evaluated, targets.n_users, ks[0])
     stepped = holm({(n, name): value for n, one in p.items() for name, value in one.items()})
-    made = []
+    results = []
     for n, (family, name, _) in enumerate([*main, *finer]):
         users = figures[n][0]
-        if n not in told:
-            few = SliceResult(users=name, n_users=len(users), model={}, baseline={}, difference={}, family=family)
-            made.append(msgspec.structs.replace(few, note=f"{len(users)} users are too few to evaluate"))
+        if n not in evaluated:
+            note_only = SliceResult(users=name, n_users=len(users), model={}, baseline={}, difference={}, family=family)
+            results.append(msgspec.structs.replace(note_only, note=f"{len(users)} users are too few to evaluate"))
             continue
-        found = _metrics(list(told[n][1]), blocks[n].values, resamples.means(blocks[n]))
-        made.append(
+        found = _metrics(list(evaluated[n][1]), blocks[n].values, resamples.means(blocks[n]))
+        results.append(
             SliceResult(
                 users=name,
                 n_users=len(users),
@@ -119,13 +119,13 @@ def slices_of(
                 p_holm={measure: stepped[n, measure] for measure in p[n]},
             )
         )
-    return tuple(made[: len(main)]), tuple(made[len(main) :])
+    return tuple(results[: len(main)]), tuple(results[len(main) :])
 
 
-def _columns(model: Mapping[str, F64], beside: Mapping[str, F64]) -> F64:
+def _columns(model: Mapping[str, F64], baseline: Mapping[str, F64]) -> F64:
     """Model, baseline and difference of every metric, float64 (n_users, 3 · n_metrics)."""
-    differences = [model[name] - beside[name] for name in model]
-    return np.column_stack([*model.values(), *beside.values(), *differences])
+    differences = [model[name] - baseline[name] for name in model]
+    return np.column_stack([*model.values(), *baseline.values(), *differences])
 
 
 def _metrics(names: Sequence[str], values: F64, draws: F64) -> list[dict[str, Metric]]:
@@ -135,38 +135,38 @@ def _metrics(names: Sequence[str], values: F64, draws: F64) -> list[dict[str, Me
 
 
 def _p(
-    told: Mapping[int, tuple[I64, dict[str, F64], dict[str, F64]]], n_users: int, k: int
+    figures: Mapping[int, tuple[I64, dict[str, F64], dict[str, F64]]], n_users: int, k: int
 ) -> dict[int, dict[str, float]]:
     differences = {}
-    for n, (users, model, beside) in told.items():
+    for n, (users, model, baseline) in figures.items():
         chosen = [name for name in model if name.endswith(f"@{k}")]
         differences[n] = (
             chosen,
-            BootstrapBlock(users, np.column_stack([model[name] - beside[name] for name in chosen])),
+            BootstrapBlock(users, np.column_stack([model[name] - baseline[name] for name in chosen])),
         )
     found = sign_flips({n: block for n, (_, block) in differences.items()}, n_users)
     return {n: dict(zip(differences[n][0], found[n].tolist(), strict=True)) for n in differences}
 
 
 def _hopeless(part: SliceResult) -> bool:
-    """Whether no model can score on it: items never trained on are in no list of a frozen model."""
+    """Whether no model can score on this slice: a frozen model never lists items that it was not trained on."""
     return not any(metric.value for metric in (*part.model.values(), *part.baseline.values()))
 
 
 def worst(parts: Sequence[SliceResult], measure: str) -> str:
     """A sentence that names the slice where the model is worst compared with the baseline, with its significance."""
-    told = [part for part in parts if measure in part.difference and not _hopeless(part)]
+    measured = [part for part in parts if measure in part.difference and not _hopeless(part)]
     few = sum(not part.difference for part in parts)
-    beside = f"; {few} more have too few users to evaluate" if few else ""
-    if not told:
-        return f"no slice has enough users to name a worst one{beside}"
-    part = min(told, key=lambda part: part.difference[measure].value)
+    suffix = f"; {few} more have too few users to evaluate" if few else ""
+    if not measured:
+        return f"no slice has enough users to name a worst one{suffix}"
+    part = min(measured, key=lambda part: part.difference[measure].value)
     found, p = part.difference[measure], part.p_holm[measure]
     where = f"{part.family}: {part.users} ({part.n_users:,} users)"
     figure = f"{measure} {found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) against the baseline"
     if found.value < 0 and p < ALPHA:
-        return f"worst of {len(told)} slices: {where}, {figure}, Holm p = {p:.4f}: worse than the baseline{beside}"
+        return f"worst of {len(measured)} slices: {where}, {figure}, Holm p = {p:.4f}: worse than the baseline{suffix}"
     return (
-        f"none of {len(told)} slices is significantly worse than the baseline; the lowest is {where}, {figure}, "
-        f"Holm p = {p:.2g}{beside}"
+        f"none of {len(measured)} slices is significantly worse than the baseline; the lowest is {where}, {figure}, "
+        f"Holm p = {p:.2g}{suffix}"
     )

@@ -1,7 +1,7 @@
 """Splits by global time: training data ends before an instant; everything measured is at or after it.
 
-One instant for all users, so that no model sees the future of any user ("Time to Split", arXiv 2507.16289). Validation
-windows are cut the same way out of the days before the split; the test days are never used for a choice.
+All users share one instant, so that no model sees the future of any user ("Time to Split", arXiv 2507.16289).
+Validation windows are cut the same way from the days before the split; the test days never influence a choice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TRAIN_SHARE, WINDOW_SHARE, WINDOWS = 0.9, 0.1, 3
 
 @dataclass(frozen=True)
 class TimeSplit:
-    """Events before `at` (microseconds) and at or after it; or, from `leave_one_out`, all but the last of each user."""
+    """Events before `at` (microseconds) and events from `at` on; of `leave_one_out`, all but each user's last event."""
 
     at: int
     train: Interactions
@@ -30,9 +30,9 @@ class TimeSplit:
 
 
 def split_at(interactions: Interactions, at: int | None = None, *, until: int | None = None) -> TimeSplit:
-    """Split at `at`, by default where 90% of the events have happened; `until` ends the test days (not included).
+    """Split at `at`, by default after 90% of the events; `until` ends the test days (exclusive).
 
-    Raises `TooLittleData` where one side is empty.
+    Raises `TooLittleData` if one side is empty.
     """
     if at is None:
         at = int(np.quantile(interactions.time, TRAIN_SHARE, method="higher"))
@@ -42,13 +42,13 @@ def split_at(interactions: Interactions, at: int | None = None, *, until: int | 
     if not later.any() or not (interactions.time < at).any():
         raise TooLittleData("a split by time needs events on both sides of it", tip="choose an earlier or a later time")
     split = TimeSplit(at, interactions.before(at), interactions.where(later))
-    # An event at exactly the split on both sides once made a model look a third better than it was.
+    # Events exactly at the split that were on both sides once made a model look a third better than it was.
     assert split.train.time.max() < split.test.time.min()
     return split
 
 
 def validation_splits(train: Interactions, windows: int = WINDOWS) -> list[TimeSplit]:
-    """Back-to-back windows at the end of `train`, latest first, a tenth of its events each; fewer if days are few."""
+    """Consecutive windows at the end of `train`, latest first, a tenth of its events each; fewer if days are few."""
     shares = 1 - WINDOW_SHARE * np.arange(windows + 1)
     ends = [int(np.quantile(train.time, share, method="higher")) for share in shares]
     ends[0] = int(train.time.max()) + 1
@@ -60,9 +60,9 @@ def validation_splits(train: Interactions, windows: int = WINDOWS) -> list[TimeS
 
 
 def leave_one_out(interactions: Interactions) -> TimeSplit:
-    """Train on all but the last event of each user with two or more; `at` is the first moment after all training.
+    """Train on all but the last event of each user with two or more; `at` is the first instant after all training.
 
-    Raises `TooLittleData` where no user has two events.
+    Raises `TooLittleData` if no user has two events.
     """
     last = interactions.starts[1:] - 1  # (n_users)
     held = last[np.diff(interactions.starts) > 1]

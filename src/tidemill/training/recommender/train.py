@@ -31,7 +31,7 @@ from tidemill.training.recommender.splits import split_at
 from tidemill.training.search.choice_result import ChoiceResult
 from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
 
-#: Share of the true nearest items, at the size of the candidate pool, that an index must find on real user vectors.
+#: Minimum recall of an index on real user vectors: the share of the true nearest items at the candidate pool's size.
 RECALL_TARGET, POOL, SAMPLED = 0.95, 200, 300
 
 
@@ -41,7 +41,7 @@ class TrainResult:
 
     folder: Path
     recommender: Recommender
-    #: `None` where there are too few days or users to evaluate on; `note` has the reason.
+    #: `None` if there are too few days or users for an evaluation; `note` has the reason.
     evaluation: Evaluation | None
     #: The evaluation with the metrics of each user.
     measurement: Measurement | None
@@ -52,12 +52,12 @@ class TrainResult:
     n_users: int
     n_items: int
     as_of: int
-    #: Recall of the index at the size of the candidate pool; `None` without an index.
+    #: Recall of the index at the candidate pool's size; `None` without an index.
     index_recall: float | None
     note: str | None = None
     #: `note`, and notes about the choice of settings.
     notes: tuple[str, ...] = ()
-    #: The number of the selected trial; of several learners it need not be the one with the largest value.
+    #: The number of the selected trial; with several learners it need not have the largest value.
     best: int | None = None
 
 
@@ -76,10 +76,10 @@ def train_recommender(
 ) -> TrainResult:
     """Train `spec` on `interactions` and write the recommender into the empty `folder`.
 
-    `rules` (the slate) are checked against the model's parts before the training (`SlateMismatch`). `at` is the time of
-    the evaluation split (microseconds), by default where 90% of the events have happened. The served model is trained
-    on all events before `as_of`, with the settings that were chosen and evaluated. `effort` bounds the choice.
-    Raises `TooLittleData` without events, and `RecallBelowTarget` for an index that finds too little.
+    `rules` (the slate) are checked against the model's parts before training (`SlateMismatch`). `at` is the time of
+    the evaluation split (microseconds), by default after 90% of the events. The served model is trained on all events
+    before `as_of`, with the settings that were chosen and evaluated. `effort` limits the choice. Raises
+    `TooLittleData` without events, and `RecallBelowTarget` for an index with too low recall.
     """
     if rules is not None:
         check_parts(rules.retrieve, spec.parts(), declared=True)
@@ -129,14 +129,14 @@ def _measured(
     place: Path,
     progress: Progress,
 ) -> tuple[ChoiceResult, Measurement | None, str | None]:
-    """Settings chosen before the split, and their evaluation after it."""
+    """Choose settings before the split and evaluate them after it."""
     try:
         split = split_at(events, at)
     except TooLittleData as little:
         return ChoiceResult(plainest(spec), ()), None, f"not evaluated: {little.message}"
     choice = choose(spec, split.train, effort=effort, place=place, progress=progress)
     if rules is not None:
-        check_parts(rules.retrieve, choice.spec.parts())  # of several learners the selected one is known only now
+        check_parts(rules.retrieve, choice.spec.parts())  # with several learners, the selected one is known only now
     candidate = learn(choice.spec, split.train, split.at, progress=progress)
     progress("evaluate", {"users": split.test.n_users, "events": len(split.test)})
     try:
@@ -149,7 +149,7 @@ def _measured(
 def index_recall(recommender: Recommender, events: Interactions, *, pool: int = POOL) -> float:
     """Share of the true `pool` nearest items that the recommender's indexes find, on vectors of real users.
 
-    The users are others than those that the indexes were tuned on; of several indexes the worst one counts.
+    These users are not those that the indexes were tuned on; with several indexes the lowest recall counts.
     """
     indexed = [part for part in recommender.parts.values() if part.vectors and part.index]
     if not indexed:
@@ -166,19 +166,19 @@ def _recall(part: ModelPart, events: Interactions, pool: int) -> float:
         scores = items @ vector
         edge = np.partition(scores, -pool)[-pool]
         near, _ = part.index.query(vector, pool)
-        # By score and not by id: where items tie at the edge, either is as near. By these scores and not by new ones:
-        # two ways to the same product differ by rounding, and the edge may be zero.
+        # Compare by score, not by id: items that tie at the cutoff are equally near. Use these scores, not new ones:
+        # two ways to compute the same product differ by rounding, and the cutoff may be zero.
         found += np.count_nonzero(scores[near] >= edge - 1e-6 * abs(edge)) / pool
     return found / len(vectors)
 
 
 def queries(recommender: Recommender, events: Interactions) -> dict[str, F32]:
-    """For each part with vectors, those of real users, to tune its index on."""
+    """For each part with vectors, the vectors of real users, to tune its index on."""
     return {name: _user_vectors(part, events, tuning=True) for name, part in recommender.parts.items() if part.vectors}
 
 
 def _user_vectors(part: ModelPart, events: Interactions, *, tuning: bool) -> F32:
-    """Vectors of up to `SAMPLED` users with several items, where there are such; every other user is for tuning."""
+    """Vectors of up to `SAMPLED` users, preferably with several items; every other user is for tuning."""
     several = np.flatnonzero(np.diff(events.starts) > 1)
     chosen = several if len(several) > 1 else np.arange(events.n_users)
     chosen = chosen[0 if tuning else min(1, len(chosen) - 1) :: 2]

@@ -1,4 +1,4 @@
-"""Users to evaluate: users with later events, their history before the split and their targets after it."""
+"""Evaluation users: users with later events, their history before the split and their targets after it."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 Thing = TypeVar("Thing")
 
-#: Most queries of one user, evenly over the later events, where each of these is a query of its own.
+#: Maximum queries per user, evenly spaced over the later events, if each later event is a query of its own.
 QUESTIONS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationUser:
-    """One user at one moment: the history, and the targets.
+    """One user at one moment: the history and the targets.
 
-    Items are codes of the catalogue: first those of train, then those that only came later (`catalogue`), so that a
-    target that was not in train is a code that a frozen model never returns.
+    Items are codes of the catalogue: first those of train, then those that appear only later (`catalogue`). A target
+    that was not in train therefore has a code that a frozen model never returns.
     """
 
-    #: Code in train, -1 for a user without an event there.
+    #: Code in train; -1 for a user without events there.
     code: int
     targets: I32
     #: The user's id; one user with several queries occurs several times in a row.
     user: str = ""
-    #: The history that is shown, oldest first, and its times (microseconds).
+    #: The history given to the ranker, oldest first, and its times (microseconds).
     items: I32 = field(default_factory=lambda: np.zeros(0, np.int32))
     times: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    #: Time of the query: the split, or the time of the target where the history continues until there.
+    #: Time of the query: the split, or the time of the target if the history continues until then.
     at: int = 0
     #: Time of each target.
     taken: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def catalogue(split: TimeSplit) -> list[str]:
-    """Item ids by code: the items of train, then those of the test that train does not know."""
+    """Item ids by code: the items of train, then those that occur only in the test."""
     known = set(split.train.items)
     return [*split.train.items, *(item for item in split.test.items if item not in known)]
 
@@ -52,8 +52,8 @@ def catalogue(split: TimeSplit) -> list[str]:
 def evaluation_users(split: TimeSplit, protocol: Protocol | None = None) -> list[EvaluationUser]:
     """Users with targets after the split, in the order of their ids.
 
-    Where every later item counts (`target="all"`), items that the user had before are not targets, and a user with no
-    other later item is not evaluated.
+    If every later item counts (`target="all"`), items that the user already had are not targets, and users without
+    other later items are not evaluated.
     """
     protocol = protocol or Protocol()
     user_of = {user: code for code, user in enumerate(split.train.users)}
@@ -81,33 +81,33 @@ def _questions(
             return []
         return [EvaluationUser(code, targets[new], user, seen, seen_times, at, times[first[new]])]
     places = {"first": [0], "last": [len(later) - 1], "all": _fresh(seen, later)}[protocol.target]
-    asked = []
+    queries = []
     for place in places:
         items, when, moment = seen, seen_times, at
         if protocol.history == "earlier":
             items, when = np.concatenate((seen, later[:place])), np.concatenate((seen_times, times[:place]))
             moment = int(times[place])
         target = slice(place, place + 1)
-        asked.append(EvaluationUser(code, later[target], user, items, when, moment, times[target]))
-    return asked
+        queries.append(EvaluationUser(code, later[target], user, items, when, moment, times[target]))
+    return queries
 
 
 def _fresh(seen: I32, later: I32) -> list[int]:
-    """Indices of later events without repeats, at most `QUESTIONS`, evenly."""
+    """Indices of later events without repeats, at most `QUESTIONS`, evenly spaced."""
     first = np.sort(np.unique(later, return_index=True)[1])
     places = first[~np.isin(later[first], seen)].tolist()
     return evenly(places, QUESTIONS)
 
 
 def evenly(these: list[Thing], at_most: int) -> list[Thing]:
-    """At most so many, evenly from all: the same ones each time."""
+    """At most `at_most` elements, evenly spaced and deterministic."""
     if len(these) <= at_most:
         return these
     return [these[i] for i in np.linspace(0, len(these) - 1, at_most).astype(int)]
 
 
 def sample(users: list[EvaluationUser], at_most: int) -> list[EvaluationUser]:
-    """The queries of at most so many users, evenly from all of them: the same ones each time."""
+    """The queries of at most `at_most` users, evenly spaced and deterministic."""
     names = list(dict.fromkeys(user.user for user in users))
     if len(names) <= at_most:
         return users
@@ -116,13 +116,13 @@ def sample(users: list[EvaluationUser], at_most: int) -> list[EvaluationUser]:
 
 
 def user_numbers(users: Sequence[EvaluationUser]) -> I64:
-    """int64 (n_questions): the number, from 0, of the user of each query."""
+    """int64 (n_questions): the number of the user of each query, from 0."""
     change = [i == 0 or user.user != users[i - 1].user for i, user in enumerate(users)]
     return np.cumsum(change).astype(np.int64) - 1
 
 
 def digest(users: Sequence[EvaluationUser], items: Sequence[str], split_at: int, protocol: Protocol) -> str:
-    """sha256 over the evaluated users, targets and split: metrics with the same one can be paired."""
+    """sha256 over the evaluated users, targets and split: metrics with equal hashes can be paired."""
     found = hashlib.sha256(f"{split_at}\0{protocol.words()}".encode())
     for user in users:
         found.update("\0".join((f"\n{user.user}", *(items[code] for code in user.targets.tolist()))).encode())

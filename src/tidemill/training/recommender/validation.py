@@ -1,7 +1,7 @@
 """Validation before the split: back-to-back windows, their warm users, and the metric of each user.
 
-Only the days before the split are passed in, so nothing here can use the test days. The metric of a user is the mean
-of HR@10 and NDCG@10 over the whole catalogue, seen items dropped.
+Only the days before the split are passed in, so the test days cannot be used. The metric of a user is the mean of
+HR@10 and NDCG@10 over the whole catalogue, without seen items.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from tidemill.training.recommender.users_to_evaluate import EvaluationUser, eval
 
 F64 = npt.NDArray[np.float64]
 
-#: Most users in a window, and most cells of their score tables (users x items).
+#: Maximum number of users in a window, and of cells in their score tables (users x items).
 USERS, CELLS = 1_000, 10_000_000
-#: Most events that settings are tried on.
+#: Maximum number of events on which settings are tried.
 EVENTS = 400_000
-#: Fewest warm users in all windows together for a choice.
+#: Minimum number of warm users over all windows for a choice.
 ENOUGH = 50
 K = 10
-#: Candidates of each part where a learner is evaluated through the slate.
+#: Candidates of each part if a learner is evaluated through the slate.
 MOST = 200
 
 
 def thinned(train: Interactions) -> Interactions:
-    """Every k-th user with all their events where there are more than `EVENTS`: enough to choose settings."""
+    """Every k-th user with all their events if there are more than `EVENTS`: enough to choose settings."""
     every = -(-len(train) // EVENTS)
     return train.where(train.user % every == 0) if every > 1 else train
 
@@ -53,9 +53,9 @@ class ValidationWindow:
     split: TimeSplit
     facts: EventFacts
     users: list[EvaluationUser]
-    #: Of each user the history items that determine a recommendation, newest first, and their times.
+    #: For each user the history items that determine a recommendation, newest first, and their times.
     histories: list[tuple[list[int], list[int]]]
-    #: Nonzero where a user has an item.
+    #: Nonzero if the user has the item.
     seen: sp.csr_matrix[Any]
     kept: dict[Any, Any] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ class ValidationWindow:
         return cls(split, facts, users, histories, sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape))
 
     def once(self, name: str, key: Any, make: Any) -> Any:
-        """The cached result of `make` for `key`; of each name only the latest two keys are kept, to save memory."""
+        """The cached result of `make` for `key`; only the latest two keys per name are kept, to save memory."""
         store = self.kept.setdefault(name, {})
         if key not in store:
             while len(store) > 1:
@@ -83,7 +83,7 @@ class ValidationWindow:
 
 
 def windows_before(train: Interactions) -> list[ValidationWindow]:
-    """Validation windows inside `train`, thinned, latest first; none where all have fewer than `ENOUGH` warm users."""
+    """Validation windows inside `train`, thinned, latest first; none if they have fewer than `ENOUGH` warm users."""
     return windows_in(thinned(train))
 
 
@@ -123,7 +123,7 @@ def ranked(spec: LearnerSpec, window: ValidationWindow) -> list[npt.NDArray[np.i
 
 
 def _ties(window: ValidationWindow) -> I64:
-    """int64 (n_items): larger for what a slate shows first of items with equal scores."""
+    """int64 (n_items): larger for items that a slate shows first among equal scores."""
     order = popularity_order(window.facts.counts(FALLBACK_DAYS), window.facts.counts(None))
     ties = np.empty(len(order), np.int64)
     ties[order] = np.arange(len(order))[::-1]
@@ -131,9 +131,9 @@ def _ties(window: ValidationWindow) -> I64:
 
 
 def _best(scores: F32, ties: I64) -> I32:
-    """int32 (n_users, at most K): places of the largest scores, which are at least 0 or -inf; equal ones by `ties`."""
+    """int32 (n_users, at most K): indices of the largest scores (each at least 0 or -inf); ties go by `ties`."""
     k = min(K, scores.shape[1] - 1)
-    # The bits of a float32 that is not negative sort as its value does, so one integer holds the score and its tie.
+    # The bits of a non-negative float32 sort like its value, so one integer holds the score and its tie-breaker.
     keys = scores.view(np.int32).astype(np.int64)
     keys <<= 32
     keys += ties

@@ -1,6 +1,6 @@
-"""The objective of a choice between recommenders: the value of settings on validation windows, in any process.
+"""The objective of a search over recommenders: the value of settings on validation windows, in any process.
 
-Events are written once as arrays that every process maps into its memory; the windows are rebuilt from them there.
+Events are written once as arrays that every process memory-maps; each process rebuilds the windows from them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tidemill.training.search.sampled_space import key
 
 F64 = npt.NDArray[np.float64]
 
-#: The setting that names the learner of the others, where there are several.
+#: The setting that names the learner, if there are several.
 LEARNER = "learner"
 
 
@@ -30,7 +30,7 @@ LEARNER = "learner"
 class ValidationObjective:
     """The metric of settings of one of `learners` (by name), reported window by window.
 
-    It is pickled without its windows; `write_events` stores the thinned events in `place` for other processes.
+    Pickled without its windows; `write_events` stores the thinned events in `place` for other processes.
     """
 
     learners: Mapping[str, LearnerSpec]
@@ -63,7 +63,7 @@ class ValidationObjective:
         return self.learners[name].settled(**{name: value for name, value in parameters.items() if name != LEARNER})
 
     def of_users(self, parameters: Mapping[str, Any]) -> F64 | None:
-        """float64 (n_users of all windows): the metrics that a trial has stored; `None` where none has."""
+        """float64 (n_users of all windows): the metrics that a trial stored; `None` if there are none."""
         file = self._file(parameters)
         return open_array(file) if file.exists() else None
 
@@ -75,13 +75,13 @@ class ValidationObjective:
 
 
 def write_events(events: Interactions, place: Path) -> None:
-    """Write events into a folder, for other processes."""
+    """Write events into a folder for other processes."""
     for name in ("user", "item", "time"):
         write_array(place / f"{name}.npy", getattr(events, name))
     (place / "names.json").write_bytes(msgspec.json.encode([list(events.users), list(events.items)]))
 
 
 def read_events(place: Path) -> Interactions:
-    """The events that `write_events` wrote, mapped into memory."""
+    """The events that `write_events` wrote, memory-mapped."""
     users, items = msgspec.json.decode((place / "names.json").read_bytes(), type=tuple[list[str], list[str]])
     return Interactions(users, items, *(open_array(place / f"{name}.npy") for name in ("user", "item", "time")))

@@ -1,7 +1,7 @@
 """Metrics per unit (user or row), stored so that a later run can be compared with this one in pairs.
 
-A folder of two arrays and their names: it contains no ids; users are in the order in which they were evaluated. Two
-folders can be paired where `users` is the same: a hash over the evaluated users, targets and split.
+A folder with two arrays and their names. It contains no ids; users are in evaluation order. Two folders can be paired
+if `users` is equal: a hash over the evaluated users, targets and split.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ ALL = "all"
 
 @dataclass(frozen=True, eq=False)
 class PerUnitMetrics:
-    """Metrics of each user: `users` is a hash of them, `values` are metric (`hit_rate@10`) -> float64 (n_users)."""
+    """Metrics of each user: `users` is a hash of them, `values` maps metric (`hit_rate@10`) to float64 (n_users)."""
 
     users: str
     values: dict[str, F64]
-    #: Group of users (`warm`, `cold`) -> bool (n_users); empty where only all were stored.
+    #: Group of users (`warm`, `cold`) -> bool (n_users); empty if only all users were stored.
     groups: dict[str, Mask] = field(default_factory=dict)
 
     @classmethod
@@ -46,7 +46,7 @@ class PerUnitMetrics:
         return len(next(iter(self.values.values()), ()))
 
     def shared(self, other: PerUnitMetrics) -> dict[str, I64]:
-        """The groups with the same users in both, `all` first: their indices, int64 (n_these)."""
+        """The groups with the same users in both, `all` first, each with its indices, int64 (n_shared)."""
         same = {name: mask for name, mask in self.groups.items() if np.array_equal(mask, other.groups.get(name, ()))}
         return {ALL: np.arange(self.n_users)} | {name: np.flatnonzero(mask) for name, mask in same.items()}
 
@@ -59,7 +59,7 @@ class FigureNames(VersionedRecord, frozen=True):
 
     users: str = ""
     measures: list[str] = msgspec.field(default_factory=list)
-    #: Empty in folders from before there were groups; these have no second array.
+    #: Empty in folders written before groups existed; these have no second array.
     groups: list[str] = msgspec.field(default_factory=list)
 
 

@@ -12,7 +12,7 @@ _PROC = Path("/proc")
 
 
 def process_identity() -> dict[str, Any]:
-    """The identity of the calling process, as integers and texts for a ledger line; the machine only as a hash."""
+    """The identity of the calling process, as integers and texts for a ledger entry; the machine only as a hash."""
     return {
         "machine": _machine(),
         "boot": _read(_PROC / "sys/kernel/random/boot_id"),
@@ -23,12 +23,12 @@ def process_identity() -> dict[str, Any]:
 
 
 def is_gone(place: dict[str, Any], here: dict[str, Any]) -> bool:
-    """Whether the process at `place`, seen from `here`, is known to be dead; an unknown one is not."""
+    """Whether the process at `place`, seen from `here`, is known to be dead; `False` if its state is unknown."""
     if not place.get("boot") or place.get("machine") != here["machine"]:
         return False
-    if place["boot"] != here["boot"]:  # this machine was restarted since
+    if place["boot"] != here["boot"]:  # the machine was restarted since
         return True
-    if place.get("space") != here["space"]:  # another container of it
+    if place.get("space") != here["space"]:  # another container on the same machine
         return False
     started = _started(int(place["pid"]))
     return not started or started != place["started"]
@@ -47,7 +47,7 @@ def _space() -> str:
 
 
 def _started(pid: int) -> int:
-    """Start of a process, in the kernel's ticks since the boot; 0 where there is none, or only a zombie."""
+    """Start of a process, in kernel ticks since boot; 0 if there is none or only a zombie."""
     # The name is in brackets and may contain anything; the next field is the state.
     fields = _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()
     return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else 0

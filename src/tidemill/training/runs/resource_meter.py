@@ -18,11 +18,11 @@ _RESET_PEAK = "5"
 
 
 class ResourceMeter:
-    """The resources used since its creation. Child processes count once they have ended and were waited for."""
+    """The resources used since its creation. Child processes count after they have ended and were waited for."""
 
     def __init__(self) -> None:
         self._peak = 0
-        # The kernel keeps one peak per process: a meter that resets it first updates the running ones.
+        # The kernel keeps one peak per process: a meter that resets it first updates the other running meters.
         for other in list(_running):
             other._peak = max(other._peak, _peak_bytes())
         with contextlib.suppress(OSError):
@@ -33,8 +33,8 @@ class ResourceMeter:
         _running.add(self)
 
     def read(self) -> Cost:
-        """The cost until now. Peak memory is that of the largest of its processes."""
-        children = _children_peak_bytes()  # the largest ever: it belongs to this run only where it rose
+        """The cost so far. Peak memory is that of the largest process."""
+        children = _children_peak_bytes()  # the largest ever: it belongs to this run only if it rose
         return Cost(
             wall_s=round(time.perf_counter() - self._started, 6),
             cpu_s=round(max(_cpu_s() - self._cpu, 0.0), 6),

@@ -17,19 +17,19 @@ from tidemill.training.runs.per_unit_metrics import PerUnitMetrics
 from tidemill.training.statistics.bootstrap import Bootstrap, BootstrapBlock, interval
 from tidemill.training.statistics.permutation_test import holm, sign_flips
 
-#: Chance of any false positive in a comparison.
+#: Probability of any false positive in a comparison.
 ALPHA = 0.05
 
 
 class SettingDifference(Record, frozen=True):
-    """One difference between runs: its name, and its value in each run (`None`: it has none)."""
+    """One difference between runs: its name, and its value in each run (`None`: no value)."""
 
     what: str
     values: tuple[Any, ...]
 
 
 class MetricRow(Record, frozen=True):
-    """One metric in each run; `None` where a run has none."""
+    """One metric in each run; `None` if a run does not have it."""
 
     name: str
     values: tuple[Metric | None, ...]
@@ -40,7 +40,7 @@ class PairedDifference(Record, frozen=True):
 
     one: str
     other: str
-    #: With the group of users that it is over: `hit_rate@10[warm]`.
+    #: With its group of users: `hit_rate@10[warm]`.
     measure: str
     n_users: int
     #: The mean difference with its 95% interval over users, by a paired bootstrap.
@@ -56,25 +56,25 @@ class PairedDifference(Record, frozen=True):
 
 
 class RunComparison(Record, frozen=True):
-    """Runs side by side; the first is the one that the others are compared with."""
+    """Runs side by side; the others are compared with the first one."""
 
     runs: tuple[str, ...]
-    #: Parameters, data, learner, code, environment, kind and state, as far as they differ.
+    #: Parameters, data, learner, code, environment, kind and state, if they differ.
     differs: tuple[SettingDifference, ...]
     #: Number of parameters and data versions that are the same in all.
     same: int
     cost: tuple[SettingDifference, ...]
     metrics: tuple[MetricRow, ...]
     paired: tuple[PairedDifference, ...]
-    #: Sentences on runs that could not be paired, with the reason.
+    #: Sentences about runs that could not be paired, with the reason.
     unpaired: tuple[str, ...]
 
 
 def compare(runs: Sequence[Run], figures: Mapping[str, PerUnitMetrics | str] = {}) -> RunComparison:
-    """Compare two runs or more, each with the first.
+    """Compare two or more runs, each with the first.
 
-    `figures` are the metrics per user by the run's name, or a sentence why there are none. Raises
-    `UsageError` for fewer than two runs, or for one that is named twice.
+    `figures` are the metrics per user by run name, or a sentence why there are none. Raises
+    `UsageError` for fewer than two runs, or for a run that is named twice.
     """
     names = [run.name for run in runs]
     if len(set(names)) < 2 or len(set(names)) < len(names):
@@ -97,7 +97,7 @@ def compare(runs: Sequence[Run], figures: Mapping[str, PerUnitMetrics | str] = {
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    """Everything that may explain why two runs have different metrics, by its path."""
+    """Everything that may explain why two runs have different metrics, by path."""
     return {
         "model": run.model,
         "kind": run.kind,
@@ -150,14 +150,14 @@ def _pairs(
 
 @dataclass(frozen=True)
 class _Group:
-    """One group of users: the difference of each, a column for each measure."""
+    """One group of users: the difference of each user, one column per metric."""
 
     measures: tuple[str, ...]
     block: BootstrapBlock
 
 
 def _groups(one: PerUnitMetrics, two: PerUnitMetrics) -> Iterator[tuple[str, _Group]]:
-    """The groups that have enough users, and the same ones in both."""
+    """The groups that have enough users and are the same in both."""
     measures = tuple(measure for measure in one.values if measure in two.values)
     for name, users in one.shared(two).items():
         if len(users) >= FEWEST_USERS and measures:
@@ -186,7 +186,7 @@ def _tested(one: str, groups: Mapping[tuple[str, str], _Group], n_users: int) ->
 
 
 def _apart(first: Run, second: Run, one: PerUnitMetrics | str, two: PerUnitMetrics | str) -> str:
-    """Why two runs cannot be paired; empty where they can."""
+    """The reason why two runs cannot be paired; empty if they can."""
     missing = [figures for figures in (one, two) if isinstance(figures, str)]
     if missing or isinstance(one, str) or isinstance(two, str):
         return "; ".join(missing)

@@ -41,7 +41,7 @@ def finite(name: str, value: Any) -> float:
 
 
 def metric_of(name: str, value: Any) -> Metric:
-    """A metric with its interval; a plain number has both ends at itself."""
+    """A metric with its interval; for a plain number both ends are the number itself."""
     if isinstance(value, Metric):
         ends = (("", value.value), (" (low)", value.low), (" (high)", value.high))
         at, low, high = (finite(name + end, part) for end, part in ends)
@@ -51,14 +51,14 @@ def metric_of(name: str, value: Any) -> Metric:
 
 
 def plain(value: Any, name: str = "parameters") -> Any:
-    """Settings as JSON has them: numbers, texts, lists and dicts of them; a number that is not finite as a text.
+    """Settings as JSON values: numbers, texts, lists and dicts of them; a number that is not finite becomes text.
 
     >>> plain({"C": float("inf"), "parts": ("als", 3)})
     {'C': 'inf', 'parts': ['als', 3]}
 
     Raises `UsageError` for anything else, with its path.
     """
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of NumPy
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a NumPy scalar
         value = value.item()
     if value is None or isinstance(value, bool | int):
         return value

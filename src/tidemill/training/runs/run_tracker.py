@@ -1,4 +1,4 @@
-"""The tracker of a run in progress: its metrics, trials, artifacts and end, each a line of the ledger."""
+"""The tracker of a run in progress: its metrics, trials, artifacts and end, each an entry of the ledger."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tidemill.core.records.runs import MetricPoint, Run, Trial
 from tidemill.training.runs.resource_meter import ResourceMeter
 from tidemill.training.runs.run_json import finite, metric_of, plain, text_of
 
-#: Seconds between two lines of metrics, and the most points of one metric in a line.
+#: Minimum seconds between two entries with metrics, and maximum number of points of one metric in an entry.
 EVERY_S, MOST = 1.0, 200
 
 
 class RunTracker:
-    """A run in progress. As a context manager it ends with its block; an exception there ends it as failed.
+    """A run in progress. As a context manager it ends with its block; an exception ends it as failed.
 
     Created by `Runs.begin`. Threads may share it.
     """
@@ -51,33 +51,33 @@ class RunTracker:
 
     @property
     def about(self) -> str:
-        """The subject of its lines in the ledger: `run:for_you@3`."""
+        """The subject of its ledger entries: `run:for_you@3`."""
         return run_subject(self._run.model, self._run.number)
 
     def log(self, step: int, /, **figures: float) -> None:
         """Log metrics at a step, such as `run.log(epoch, loss=0.31)`.
 
-        Lines are written at most once a second; points in between go with the next one or the end. Of more than `MOST`
-        points of one metric in a second, evenly spaced ones and the last are stored.
+        Entries are written at most once a second; later points go into the next entry or the last one. Of more than
+        `MOST` points of one metric per second, evenly spaced ones and the last one are stored.
         Raises `FigureRefused` for NaN and infinities.
         """
         at = to_micros(self._clock.now())
-        made = [
+        points = [
             MetricPoint(name=name, step=int(step), value=finite(name, value), at=at) for name, value in figures.items()
         ]
         with self._lock:
             self._refuse_ended()
-            self._points += made
+            self._points += points
             if time.monotonic() - self._written_at >= EVERY_S:
                 try:
                     self._write_points()
-                except LedgerBusy:  # another writer holds it: the points go with the next line
+                except LedgerBusy:  # another writer holds it: the points go into the next entry
                     self._written_at = time.monotonic()
 
     def progress(self, step: str, figures: Mapping[str, Any], /) -> None:
         """Log the numbers of a learner's progress as points named `step.name`; other values are left out.
 
-        A number that is not finite does not end a training: it is left out too, with a note.
+        A number that is not finite does not stop the training: it is left out, and a note is added.
         """
         kept = {}
         for name, value in figures.items():
@@ -93,7 +93,7 @@ class RunTracker:
                 self.log(self._steps[step], **kept)
 
     def trial(self, trial: Trial) -> None:
-        """Store a trial of a search; its line is written at once."""
+        """Store a trial of a search; its entry is written at once."""
         kept = msgspec.structs.replace(trial, parameters=plain(trial.parameters, "parameters"))
         with self._lock:
             self._refuse_ended()
@@ -107,7 +107,7 @@ class RunTracker:
             self._artefacts[what] = ref
 
     def note(self, sentence: str) -> None:
-        """Add a note that is stored at the end; the same one once."""
+        """Add a note, stored when the run ends; repeated notes are stored once."""
         with self._lock:
             if sentence not in self._notes:
                 self._notes.append(sentence)
@@ -123,8 +123,8 @@ class RunTracker:
     ) -> Run:
         """End the run with its metrics; returns the finished run.
 
-        `parameters` (such as chosen ones) are added to those that it began with, `best` is the number of the best
-        trial, by default the finished one with the largest value. Raises `FigureRefused`; the run then stays open.
+        `parameters` (such as chosen ones) are added to the initial ones; `best` is the number of the best trial, by
+        default the finished trial with the largest value. Raises `FigureRefused`; the run then stays open.
         """
         given = self._run.parameters | plain(dict(parameters or {}), "parameters")
         kept = {name: metric_of(name, value) for name, value in metrics.items()}
@@ -133,7 +133,7 @@ class RunTracker:
         return self._end("finished", learner=learner or self._run.learner, parameters=given, metrics=kept, best=best)
 
     def fail(self, error: BaseException | str) -> Run:
-        """End the run as failed. Of a foreign error only its type is stored, because it may quote data."""
+        """End the run as failed. Of a foreign error only the type is stored, because its message may quote data."""
         return self._end("failed", says=error if isinstance(error, str) else _said(error))
 
     def __enter__(self) -> RunTracker:
@@ -190,7 +190,7 @@ class RunTracker:
 
 
 def run_subject(model: str, number: int) -> str:
-    """The subject of a run's lines.
+    """The subject of a run's ledger entries.
 
     >>> run_subject("for_you", 3)
     'run:for_you@3'

@@ -1,8 +1,8 @@
-"""Runs: everything that was trained, searched or evaluated, each a few lines of the ledger.
+"""Runs: everything that was trained, searched or evaluated, each as a few entries of the ledger.
 
-A run's number is decided by the ledger's order: a new run writes a line that claims the next number of its model, and
-the first line of a number has it. The second one claims the next. So two runs that begin at the same instant never
-share a number, with any ledger back-end.
+The ledger's order decides a run's number: a new run writes an entry that claims the next number of its model, and the
+first entry with a number owns it; the other run claims the next one. So two runs that begin at the same instant never
+share a number, on any ledger back-end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KINDS: tuple[str, ...] = get_args(next(field.type for field in msgspec.structs.f
 
 
 class Runs:
-    """The runs of a project over its ledger; `clock` has the times of their begin and end."""
+    """The runs of a project over its ledger; `clock` gives the times of their begin and end."""
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
@@ -58,9 +58,9 @@ class Runs:
     ) -> RunTracker:
         """Begin a run of `model`; returns its tracker, a context manager.
 
-        `data` is table -> version that it reads, `as_of` that publication's (microseconds). With a `lease`, each of
-        its lines is written only while the lease is held. Raises `UsageError` for a name or a setting that cannot be
-        stored.
+        `data` maps each table that the run reads to its version, `as_of` is that publication's time (microseconds).
+        With a `lease`, entries are written only while the lease is held. Raises `UsageError` for a name or a setting
+        that cannot be stored.
         """
         parse_ref(run_subject(model, 1), "run")
         given = Run(
@@ -98,12 +98,12 @@ class Runs:
                 return RunTracker(self._ledger, self._clock, run, lease)
 
     def all(self, model: str | None = None) -> list[Run]:
-        """All runs, or those of one model, newest first, each as it is now."""
+        """All runs, or those of one model, newest first, each in its current state."""
         begun = self._catch_up()
         return self._as_they_are([line for name, line in reversed(begun.items()) if model in (None, _model(name))])
 
     def read(self, name: str) -> Run:
-        """The run named `for_you#3`; `UnknownName` with the nearest where there is none."""
+        """The run named `for_you#3`; raises `UnknownName` with the nearest name."""
         begun = self._catch_up()
         return self._as_they_are([begun[self._about(name, begun)]])[0]
 
@@ -115,12 +115,12 @@ class Runs:
         ]
 
     def trials(self, name: str) -> list[Trial]:
-        """The stored trials of a run, in the order of their ends."""
+        """The stored trials of a run, in the order in which they ended."""
         lines = self._ledger.find("trial", about=self._about(name, self._catch_up()))
         return [decode_record(line.details["trial"], Trial) for line in lines]
 
     def _catch_up(self) -> dict[str, LedgerEntry]:
-        """Read the lines since the last time; returns the first lines. Lines never change, so none is read twice."""
+        """Read entries since the last call; returns the first entries. Entries never change, so each is read once."""
         with self._lock:
             for act, known in (("run-begin", self._begun), ("run-end", self._ended)):
                 for line in self._ledger.find(act, after=self._seen[act]):
@@ -131,11 +131,11 @@ class Runs:
     def _as_they_are(self, lines: Sequence[LedgerEntry]) -> list[Run]:
         open_ones = [line for line in lines if line.about not in self._ended]
         lost = self._lost(open_ones) if open_ones else set()
-        self._catch_up()  # a dead process may have ended its run just before
+        self._catch_up()  # a process that has died may have ended its run just before
         return [self._run(line, stopped=line.about in lost) for line in lines]
 
     def _lost(self, lines: Sequence[LedgerEntry]) -> set[str]:
-        """The runs that will not end: their process is dead, or a later run began under the lease."""
+        """The runs that will not end: their process is dead, or a later run began with the same lease."""
         here = process_identity()
         newest: dict[str, int] = {}
         for line in self._begun.values():
@@ -157,16 +157,16 @@ class Runs:
 
     def _about(self, name: str, begun: Iterable[str]) -> str:
         model, _, number = name.removeprefix("run:").rpartition("#")
-        asked = run_subject(model, int(number)) if number.isascii() and number.isdecimal() else ""
+        subject = run_subject(model, int(number)) if number.isascii() and number.isdecimal() else ""
         known = list(begun)
-        if asked not in known:
+        if subject not in known:
             names = [f"{_model(one)}#{_number(one)}" for one in known]
             raise UnknownName(f"there is no run {name!r}; {nearest(name, names[-200:])}", tip="tidemill compare")
-        return asked
+        return subject
 
 
 def _lease_name(line: LedgerEntry) -> str:
-    """The lease that a run holds; lines without a name are older than the second kind of lease."""
+    """The lease that a run holds; entries without a name predate the second kind of lease."""
     return str(line.details.get("lease_name", "run"))
 
 

@@ -12,18 +12,18 @@ from tidemill.models import LearnerSpec
 
 @dataclass(frozen=True)
 class ChoiceResult:
-    """The resolved learner, and all settings that were tried with their values, best first."""
+    """The resolved learner, and all tried settings with their values, best first."""
 
     spec: LearnerSpec
     tried: tuple[dict[str, Any], ...]
-    #: The number of the selected trial, `None` where nothing was tried.
+    #: The number of the selected trial; `None` if nothing was tried.
     best: int | None = None
-    #: What was left out, and why.
+    #: Notes on what was left out, and why.
     notes: tuple[str, ...] = ()
 
 
 def rows(trials: Iterable[Trial], n_users: int) -> tuple[dict[str, Any], ...]:
-    """Settings with their value (`score`) and the number of users that it is the mean of, best first."""
+    """Settings with their value (`score`) and the number of users that it is averaged over, best first."""
     found = [
         trial.parameters | {"score": trial.value, "n_users": n_users} for trial in trials if trial.value is not None
     ]
@@ -31,5 +31,5 @@ def rows(trials: Iterable[Trial], n_users: int) -> tuple[dict[str, Any], ...]:
 
 
 def is_verdict(trial: Trial) -> bool:
-    """Whether a trial is the verdict on one of several learners; it repeats the value and the cost of other trials."""
+    """Whether a trial is the verdict on one of several learners; it repeats the value and cost of other trials."""
     return trial.state == "finished" and bool(trial.says)

@@ -1,11 +1,11 @@
-"""Coordinate ascent: each setting in turn takes its best value while the others stay; ties go to the first."""
+"""Coordinate ascent: each setting in turn takes its best value while the others are fixed; ties go to the first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-#: Returns the value of each of some settings, `None` where there is none; they may be computed in parallel.
+#: Returns the value of each list of settings, `None` if it has none; values may be computed in parallel.
 Ask = Callable[[Sequence[dict[str, Any]]], Sequence[float | None]]
 
 

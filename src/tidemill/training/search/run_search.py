@@ -1,7 +1,7 @@
-"""Search of settings: trials are proposed, run, stored one by one, and pruned where they are clearly worse.
+"""Search over settings: trials are proposed, run, stored one by one, and pruned if they are clearly worse.
 
-Trials come in generations of as many as there are processes. A generation depends only on the seed and on the trials of
-earlier generations; so a search that was killed resumes exactly when it is started again with the stored trials.
+Trials are proposed in generations, one trial per process. A generation depends only on the seed and the trials of
+earlier generations, so a search that was killed resumes exactly when it is restarted with the stored trials.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tidemill.training.search.sampler import TrialSampler
 from tidemill.training.search.trial_process import Objective, TrialRequest
 from tidemill.training.search.trial_runner import Keep, TrialRunner, forget
 
-#: Nothing is pruned before so many trials have finished.
+#: Nothing is pruned before this many trials have finished.
 ENOUGH = 5
 
 
@@ -36,20 +36,20 @@ def run_search(
 ) -> list[Trial]:
     """All trials of the search, by number; `best_trial` returns the best.
 
-    `space` names the settings: `tm.search(low, high)` draws (by Optuna), `tm.grid(…)` or a tuple lists values. Where
-    only lists are given, or few whole numbers, every combination is tried in order and `trials` is ignored. Where there
-    are both ranges and lists, every combination is tried at least once, and the search chooses freely after that.
-    Lengths of time are drawn on a log scale and written back as text: `"43 days"`.
+    `space` names the settings: `tm.search(low, high)` samples (with Optuna), `tm.grid(…)` or a tuple lists values. If
+    only lists or few integers are given, every combination is tried in order and `trials` is ignored. If there are
+    both ranges and lists, every combination is tried at least once, then the search is free.
+    Durations are sampled on a log scale and written back as text: `"43 days"`.
 
     `objective(parameters, report)` returns the value to maximise; it may `report` the value of each step (such as a
-    validation window). A trial is pruned where the mean of its values so far is below the median of the trials of
+    validation window). A trial is pruned if the mean of its values so far is below the median of the trials of
     earlier generations at the same step. With `processes` above 1 or with `minutes`, it runs in worker processes and
-    must be picklable: one that raises or dies makes its trial `failed`, and trials running at the deadline are stopped
-    and stored as `late`. Minutes that `known` trials took count.
+    must be picklable: if it raises or dies, its trial is `failed`; trials still running at the deadline are stopped
+    and stored as `late`. The minutes that `known` trials took count.
 
-    `known` are trials that were stored before a kill (by `keep`, which is called with each trial as soon as it has
-    ended); late ones among them are tried again. Raises `SettingRefused` for a space that cannot be searched and
-    `SearchFailed` where no trial produced a result.
+    `known` are trials stored before a kill (by `keep`, which is called with each trial as soon as it has ended); late
+    ones among them are tried again. Raises `SettingRefused` for a space that cannot be searched and
+    `SearchFailed` if no trial produced a result.
 
     >>> tried = run_search({"x": (1, 2, 3)}, lambda parameters, report: -abs(parameters["x"] - 2))
     >>> best_trial(tried).parameters
@@ -75,9 +75,9 @@ def searched(
         missing = [number for number in numbers if number not in done]
         if missing and not runner.over:
             before = [done[number] for number in range(first)]
-            asked = dict(zip(numbers, proposals.propose(numbers, before), strict=True))
+            requests = dict(zip(numbers, proposals.propose(numbers, before), strict=True))
             bars = _bars(before) if prune else ()
-            for trial in runner.run([TrialRequest(number, asked[number], bars) for number in missing]):
+            for trial in runner.run([TrialRequest(number, requests[number], bars) for number in missing]):
                 (late if trial.state == "late" else done)[trial.number] = trial
         if not done.keys() >= set(numbers):
             break
@@ -85,7 +85,7 @@ def searched(
 
 
 def best_trial(trials: Iterable[Trial]) -> Trial | None:
-    """The finished trial with the largest value, the earliest on a tie; `None` where none finished."""
+    """The finished trial with the largest value, the earliest on a tie; `None` if none finished."""
     finished = [trial for trial in trials if trial.state == "finished" and trial.value is not None]
     return max(finished, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
 
@@ -99,9 +99,9 @@ def no_figure(trials: Sequence[Trial]) -> str:
 
 
 def _bars(before: Sequence[Trial]) -> tuple[float, ...]:
-    """The median, step by step, of the mean value so far; none at the last step, where the trial is finished anyway.
+    """The median, per step, of the mean value so far; none at the last step, where the trial finishes anyway.
 
-    A pruned trial counts at later steps with its last mean, so that the few that got there do not set the bar alone.
+    A pruned trial counts at later steps with its last mean, so that the few surviving trials do not set the bar alone.
     """
     finished = [trial for trial in before if trial.state == "finished"]
     if len(finished) < ENOUGH:

@@ -1,4 +1,4 @@
-"""The search space that a sampler draws from: ranges and values, each with its label and its number."""
+"""The search space of a sampler: ranges and listed values, each with its label and its number."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tidemill.core.duration import duration
 from tidemill.core.errors import SettingRefused
 from tidemill.core.search_space import SearchGrid, SearchRange, search
 
-#: Most combinations of a grid.
+#: Maximum number of combinations of a grid.
 COMBINATIONS = 10_000
-#: Significant digits of a number drawn from a range.
+#: Significant digits of a sampled number.
 _DIGITS = 4
 
 
@@ -33,7 +33,7 @@ class SampledRange:
 
     @classmethod
     def from_search(cls, asked: SearchRange) -> SampledRange:
-        """The range as numbers. Raises `SettingRefused` where the ends are not a range."""
+        """The range as numbers. Raises `SettingRefused` if the ends do not form a range."""
         search(asked.low, asked.high, log=asked.log)
         if asked.kind != "duration":
             return cls(asked, float(asked.low), float(asked.high))
@@ -43,7 +43,7 @@ class SampledRange:
 
     @property
     def is_log(self) -> bool:
-        """Whether values are drawn evenly over orders of magnitude."""
+        """Whether values are sampled on a log scale."""
         return self.asked.log or bool(self.unit)
 
     @property
@@ -52,7 +52,7 @@ class SampledRange:
         return int(self.high) - int(self.low) + 1 if self.asked.kind == "whole" else None
 
     def written(self, number: float) -> Any:
-        """The value for a drawn number: `43`, `0.2835`, `"43 days"`; never beyond the ends."""
+        """The value for a sampled number: `43`, `0.2835`, `"43 days"`; never outside the ends."""
         if self.asked.kind == "whole":
             return min(max(round(number), self.asked.low), self.asked.high)
         if self.unit:
@@ -64,14 +64,14 @@ class SampledRange:
         return _length(rounded, self.unit) if self.unit else rounded
 
     def number(self, value: Any) -> float:
-        """The number of a value; `SettingRefused` where it is not in this range."""
+        """The number of a value; `SettingRefused` if it is not in this range."""
         try:
             found = duration(value) / duration(f"1 {self.unit}") if self.unit else float(value)
         except (TypeError, ValueError) as problem:
             raise SettingRefused(
                 f"{value!r} is not in the range {self.asked.low!r} to {self.asked.high!r}"
             ) from problem
-        slack = 1e-9 * max(abs(self.low), abs(self.high))  # rounding of writing and reading
+        slack = 1e-9 * max(abs(self.low), abs(self.high))  # rounding errors of writing and reading
         if not self.low - slack <= found <= self.high + slack:
             raise SettingRefused(f"{value!r} is outside the range {self.asked.low!r} to {self.asked.high!r}")
         return min(max(found, self.low), self.high)
@@ -85,7 +85,7 @@ class SampledRange:
 
 @dataclass(frozen=True)
 class SampledSpace:
-    """Ranges and listed values by the name of their setting, in the order in which they were given."""
+    """Ranges and listed values by setting name, in the given order."""
 
     axes: dict[str, SampledRange | tuple[Any, ...]]
 
@@ -96,27 +96,27 @@ class SampledSpace:
             raise SettingRefused(
                 "there is no setting to search", tip='pass one as tm.search("7 days", "365 days") or tm.grid(16, 64)'
             )
-        made = cls(
+        sampled = cls(
             {
                 name: SampledRange.from_search(one) if isinstance(one, SearchRange) else _values(name, one)
                 for name, one in space.items()
             }
         )
-        if (n := len(list(itertools.islice(made.combinations(), COMBINATIONS + 1)))) > COMBINATIONS:
+        if (n := len(list(itertools.islice(sampled.combinations(), COMBINATIONS + 1)))) > COMBINATIONS:
             raise SettingRefused(
                 f"the grids make more than {n - 1:,} combinations",
                 tip="use tm.search(low, high) for the widest of them",
             )
-        return made
+        return sampled
 
     @property
     def ranges(self) -> dict[str, SampledRange]:
-        """Settings that are drawn from a range."""
+        """Settings sampled from a range."""
         return {name: axis for name, axis in self.axes.items() if isinstance(axis, SampledRange)}
 
     @property
     def listed(self) -> dict[str, tuple[Any, ...]]:
-        """Settings whose values are listed."""
+        """Settings with listed values."""
         return {name: axis for name, axis in self.axes.items() if isinstance(axis, tuple)}
 
     def combinations(self) -> Iterator[dict[str, Any]]:
@@ -125,7 +125,7 @@ class SampledSpace:
             yield dict(zip(self.listed, values, strict=True))
 
     def points(self, at_most: int) -> list[dict[str, Any]] | None:
-        """All points, where they can be enumerated: of pure grids, and of integers where they are few enough."""
+        """All points, if they can be enumerated: pure grids, and few enough integers."""
         whole: dict[str, Sequence[Any]] = {}
         count = 1
         for name, axis in self.axes.items():
@@ -149,7 +149,7 @@ class SampledSpace:
         }
 
     def check(self, parameters: Mapping[str, Any]) -> None:
-        """Raise `SettingRefused` where these are not settings of this space."""
+        """Raise `SettingRefused` if these are not settings of this space."""
         if set(parameters) != set(self.axes):
             raise SettingRefused(f"settings {sorted(parameters)} are not the searched ones: {sorted(self.axes)}")
         for name, axis in self.axes.items():
@@ -160,12 +160,12 @@ class SampledSpace:
 
 
 def key(value: Any) -> str:
-    """The value as a JSON key, as it is read back from a ledger line (1, 1.0 and true differ)."""
+    """The value as a JSON key, as read back from a ledger entry (1, 1.0 and true differ)."""
     return msgspec.json.encode(value, order="sorted").decode()
 
 
 def place(values: Sequence[Any], value: Any) -> int:
-    """The index of a value in a list, also of one that was stored and read again."""
+    """The index of a value in a list, also for a value that was stored and read again."""
     keys = [key(one) for one in values]
     if key(value) not in keys:
         raise SettingRefused(f"{value!r} is not one of the values {tuple(values)!r}")

@@ -1,6 +1,6 @@
-"""The sampler of a search: the next trial as a pure function of the seed and earlier trials, so it can resume.
+"""The sampler of a search: the next trial as a pure function of the seed and earlier trials, so a search can resume.
 
-Every generation uses a new Optuna study with all earlier trials in their order (tree-structured Parzen estimator,
+Every generation uses a new Optuna study with all earlier trials in order (tree-structured Parzen estimator,
 Bergstra et al. 2011). No state is kept between generations.
 """
 
@@ -18,14 +18,14 @@ from tidemill.training.search.sampled_space import SampledRange, SampledSpace, k
 
 #: Random trials before the estimator is used.
 _RANDOM = 10
-#: Redraws of a point that was tried before, until points are drawn at random.
+#: Attempts to redraw a point that was tried before; then points are drawn at random.
 _AGAIN = 20
 
 
 class TrialSampler:
-    """The trials of one search in their order; `n` is their largest number.
+    """The trials of one search in order; `n` is their largest number.
 
-    Where all points can be enumerated (grids, few integers), they are all tried, one after another, whatever `n`.
+    If all points can be enumerated (grids, few integers), all are tried in order, whatever `n`.
     """
 
     def __init__(self, space: SampledSpace, *, seed: int, trials: int) -> None:
@@ -43,14 +43,14 @@ class TrialSampler:
         self.n = trials if self._points is None else len(self._points)
 
     def proposed(self, trial: Trial) -> bool:
-        """Whether a trial can be one of these. Raises `SettingRefused` for settings outside of the space."""
+        """Whether a trial can belong to this search. Raises `SettingRefused` for settings outside the space."""
         self.space.check(trial.parameters)
         if trial.number >= self.n:
             return False
         return self._points is None or key(self._points[trial.number]) == key(trial.parameters)
 
     def propose(self, numbers: range, before: Sequence[Trial]) -> list[dict[str, Any]]:
-        """The settings of the trials `numbers`, which are proposed together, from all trials `before` them."""
+        """The settings of the trials `numbers`, which are proposed together, given all trials `before` them."""
         if self._points is not None:
             return [self._points[number] for number in numbers]
         tried = {key(trial.parameters) for trial in before}
@@ -64,7 +64,7 @@ class TrialSampler:
             found = self._asked(study, wished) if again < _AGAIN else self.space.drawn(f"{self._seed}/{number}/{again}")
             if again >= _AGAIN:
                 found |= wished
-            # Ranges of few written values may be used up within one combination: then it is tried again.
+            # Ranges with few distinct values may be exhausted within one combination: then a point is tried again.
             if key(found) not in tried or again > 10 * _AGAIN:
                 tried.add(key(found))
                 return found
@@ -84,7 +84,7 @@ class TrialSampler:
 
         states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
         for trial in before:
-            told = {
+            numbers = {
                 name: axis.number(trial.parameters[name])
                 if isinstance(axis, SampledRange)
                 else place(axis, trial.parameters[name])
@@ -94,7 +94,7 @@ class TrialSampler:
                 create_trial(
                     state=states[trial.state],
                     value=trial.value if trial.state == "finished" else None,
-                    params={name: int(value) if self._is_whole(name) else value for name, value in told.items()},
+                    params={name: int(value) if self._is_whole(name) else value for name, value in numbers.items()},
                     distributions=self._distributions(),
                     intermediate_values=dict(enumerate(trial.steps)),
                 )
@@ -124,7 +124,7 @@ class TrialSampler:
 
 @contextmanager
 def _study(seed: int) -> Iterator[Any]:
-    """A new study; Optuna's own log is silenced meanwhile."""
+    """A new study; Optuna's log is silenced meanwhile."""
     try:
         import optuna  # noqa: PLC0415 - an optional library, loaded where it is used
     except ImportError as missing:

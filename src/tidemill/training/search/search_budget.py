@@ -1,4 +1,4 @@
-"""The budget of a search for settings, the trials that were tried before, and where each trial is stored."""
+"""The budget of a search over settings, the trials known from before, and where each trial is stored."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from tidemill.training.search.trial_runner import Keep, forget
 
 @dataclass(frozen=True)
 class SearchBudget:
-    """The bounds of a choice. The defaults: forty trials of a range, no deadline, in this process."""
+    """The limits of a choice. Defaults: forty trials of a range, no deadline, in this process."""
 
     seed: int = 0
-    #: Trials of settings that are ranges; listed values are all tried.
+    #: Trials for settings given as ranges; listed values are all tried.
     trials: int = 40
-    #: A deadline that is enforced from outside; running trials are stopped.
+    #: A deadline enforced from outside; running trials are stopped.
     minutes: float | None = None
-    #: How many trials run at once, each in a process of its own.
+    #: Number of parallel trials, each in its own process.
     processes: int = 1
-    #: Trials that were stored before a kill: they are not repeated.
+    #: Trials stored before a kill: they are not repeated.
     known: Sequence[Trial] = ()
     #: Called with each trial as soon as it has ended.
     keep: Keep = forget
 
     @property
     def spent_s(self) -> float:
-        """Seconds of the deadline that the known trials took."""
+        """Seconds of the time limit that the known trials took."""
         return sum(trial.wall_s for trial in self.known if not is_verdict(trial)) / max(self.processes, 1)
 
 
-#: The budget by default.
+#: The default budget.
 DEFAULT_BUDGET = SearchBudget()

@@ -1,4 +1,4 @@
-"""One trial, and a worker process that runs trials in turn: what it reports and how it ends.
+"""One trial, and a worker process that runs trials in turn: reported values and results.
 
 A worker is a separate process, so that a trial can be stopped from outside and a crash affects nothing else.
 """
@@ -24,24 +24,24 @@ from typing import Any, Literal
 from tidemill.core.errors import FigureRefused, SearchFailed, TidemillError
 from tidemill.core.ledger.ledger import redact_surrogates
 
-#: Returns the value of some settings; `report` takes the value so far, after each step, and may raise `TrialPruned`.
+#: Returns the value of settings; `report` takes the value so far, after each step, and may raise `TrialPruned`.
 Objective = Callable[[dict[str, Any], Callable[[float], None]], float]
 
-#: One thread for each worker: there are as many workers as cores to use.
+#: One thread per worker: there are as many workers as cores to use.
 _ALONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-#: Python warns about semaphores of a killed process; it frees them, so the warning is silenced.
+#: Python warns about semaphores of a killed process, but frees them; the warning is silenced.
 _QUIET = {"PYTHONWARNINGS": "ignore:resource_tracker:UserWarning"}
-#: Seconds that an idle worker may take to exit.
+#: Seconds that an idle worker has to exit.
 _PATIENCE_S = 1.0
 
 
 class TrialPruned(Exception):
-    """Raised by `report`: the trial is worse so far than the median of earlier ones and is stopped."""
+    """Raised by `report`: the trial is so far worse than the median of earlier trials and is stopped."""
 
 
 @dataclass(frozen=True)
 class TrialRequest:
-    """A trial to run. `bars`: it is pruned where the mean of its first i values is below the i-th of them."""
+    """A trial to run. It is pruned if the mean of its first i values is below `bars[i - 1]`."""
 
     number: int
     parameters: dict[str, Any]
@@ -50,13 +50,13 @@ class TrialRequest:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """The end of a trial: state, value, message, cost."""
+    """The result of a trial: state, value, message, cost."""
 
     state: Literal["finished", "pruned", "failed", "late"]
     value: float | None = None
     says: str = ""
     cpu_s: float = 0.0
-    #: The error, where it is a `TidemillError`: the caller of a single trial may raise it again.
+    #: The error, if it is a `TidemillError`: the caller of a single trial may raise it again.
     error: TidemillError | None = None
 
 
@@ -80,7 +80,7 @@ class TrialReporter:
 
 
 def run_trial(objective: Objective, asked: TrialRequest, told: Callable[[float], None]) -> TrialResult:
-    """Run one trial in this process; an exception of the objective becomes its message."""
+    """Run one trial in this process; an exception from the objective becomes its message."""
     started = time.process_time()
     try:
         value = float(objective(dict(asked.parameters), TrialReporter(asked.bars, told).report))
@@ -97,7 +97,7 @@ def run_trial(objective: Objective, asked: TrialRequest, told: Callable[[float],
 
 
 def _sentence(problem: Exception) -> str:
-    """The message of an error; of a foreign one only its type and line, because it may quote data."""
+    """The message of an error; of a foreign error only its type and line, because its message may quote data."""
     if isinstance(problem, TidemillError):
         return redact_surrogates(problem.message)
     frames = traceback.extract_tb(problem.__traceback__)
@@ -106,7 +106,7 @@ def _sentence(problem: Exception) -> str:
 
 
 class TrialWorker:
-    """A process that waits for trials. Raises `SearchFailed` where it cannot be started."""
+    """A process that waits for trials. Raises `SearchFailed` if it cannot be started."""
 
     def __init__(self, objective: Objective) -> None:
         try:
@@ -155,14 +155,14 @@ class TrialWorker:
         return None
 
     def leave(self) -> None:
-        """Let an idle worker exit by itself, so that it cleans up; kill it if it does not."""
+        """Let an idle worker exit by itself, so that it can clean up; kill it if it does not exit."""
         self.pipe.close()
         self._process.join(_PATIENCE_S)
         self._process.kill()
         self._process.join()
 
     def kill(self) -> None:
-        """Kill it at once."""
+        """Kill the process at once."""
         self._process.kill()
         self._process.join()
         self.pipe.close()
@@ -188,14 +188,14 @@ class TrialWorker:
 
 
 def first_heard(workers: Sequence[TrialWorker], timeout_s: float | None) -> list[TrialWorker]:
-    """The workers that have sent a message, or have died, by the end of the wait."""
+    """The workers that have sent a message or died before the timeout."""
     pipes = {worker.pipe: worker for worker in workers}
     return [pipes[pipe] for pipe in multiprocessing.connection.wait(list(pipes), timeout_s)]  # type: ignore[index]
 
 
 @contextmanager
 def _inherited() -> Iterator[None]:
-    """Environment variables of a new process, set here because numeric libraries read them when they are loaded."""
+    """Environment variables of a new process; they are set here because numeric libraries read them at load time."""
     changed = _ALONE | _QUIET
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
@@ -211,7 +211,7 @@ def _inherited() -> Iterator[None]:
 
 def _work(pipe: Connection) -> None:
     """Main function of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the parent ends the workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the parent ends the workers
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     try:
         objective: Objective = pickle.loads(pipe.recv())
@@ -221,10 +221,10 @@ def _work(pipe: Connection) -> None:
     pipe.send(("begun", None))
     while True:
         try:
-            asked = pipe.recv()
+            request = pipe.recv()
         except EOFError:
             return
-        pipe.send(("ended", run_trial(objective, asked, lambda figure: pipe.send(("step", figure)))))
+        pipe.send(("ended", run_trial(objective, request, lambda figure: pipe.send(("step", figure)))))
 
 
 def _leave_with_parent() -> None:

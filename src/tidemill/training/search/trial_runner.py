@@ -1,4 +1,4 @@
-"""The trial runner: trials run here or in worker processes, up to a number at once, until the deadline."""
+"""The trial runner: trials run in this process or in parallel worker processes, until the deadline."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Keep = Callable[[Trial], None]
 
 
 def forget(trial: Trial) -> None:
-    """Store nothing."""
+    """Do not store the trial."""
 
 
 class TrialRunner:
-    """Runs trials and passes each to `keep` as soon as it has ended; its exit ends all its worker processes.
+    """Runs trials and passes each to `keep` as soon as it has ended; on exit it ends all its worker processes.
 
-    With a deadline trials run in worker processes, because a trial can only be stopped from outside. A single process
-    without a deadline is this one.
+    With a deadline, trials run in worker processes, because a trial can only be stopped from outside. A single process
+    without a deadline is the calling one.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class TrialRunner:
                 f"a search needs more than 0 minutes, not {minutes}", tip="use more than 0, or no deadline"
             )
         self._objective, self._keep = objective, keep
-        #: Most trials that run at once.
+        #: Maximum number of parallel trials.
         self.processes = processes
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes - spent_s
         self._workers: list[TrialWorker] = []
@@ -82,7 +82,7 @@ class TrialRunner:
         return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
 
     def warm(self) -> None:
-        """Start a worker, so that its start is not taken from a trial's share of the time."""
+        """Start a worker in advance, so that its start-up does not count against a trial's share of the time."""
         if not self.apart or self.over:
             return
         worker = next((worker for worker in self._workers if not worker.asked), None) or self._begin()
@@ -97,9 +97,9 @@ class TrialRunner:
     def run(
         self, asked: Sequence[TrialRequest], *, until_s: float | None = None, keep: Keep | None = None
     ) -> list[Trial]:
-        """The trials in the order in which they ended. Those running at the deadline are late; the rest is not started.
+        """The trials in the order in which they ended. Trials running at the deadline are late; the rest do not start.
 
-        `until_s` (seconds from now) is an earlier deadline for these trials alone, `keep` replaces the runner's own.
+        `until_s` (seconds from now) is an earlier deadline for these trials alone; `keep` replaces the runner's own.
         """
         before, self._keep = self._keep, keep or self._keep
         try:
@@ -107,19 +107,19 @@ class TrialRunner:
         finally:
             self._keep = before
 
-    def _run(self, asked: Sequence[TrialRequest], until_s: float | None) -> list[Trial]:
+    def _run(self, requests: Sequence[TrialRequest], until_s: float | None) -> list[Trial]:
         if not self.apart:
-            return [self._here(one) for one in asked]
+            return [self._here(one) for one in requests]
         ends = [
             end for end in (self._deadline, None if until_s is None else time.monotonic() + until_s) if end is not None
         ]
-        return self._beside(deque(asked), min(ends, default=None))
+        return self._beside(deque(requests), min(ends, default=None))
 
-    def _here(self, asked: TrialRequest) -> Trial:
+    def _here(self, request: TrialRequest) -> Trial:
         steps: list[float] = []
         started = time.monotonic()
-        ended = run_trial(self._objective, asked, steps.append)
-        return self._kept(asked, ended, steps, time.monotonic() - started)
+        ended = run_trial(self._objective, request, steps.append)
+        return self._kept(request, ended, steps, time.monotonic() - started)
 
     def _beside(self, waiting: deque[TrialRequest], end: float | None) -> list[Trial]:
         done: list[Trial] = []
@@ -135,12 +135,12 @@ class TrialRunner:
             if not busy:
                 return done
             for worker in first_heard(busy, None if end is None else max(end - time.monotonic(), 0.0)):
-                asked, started = worker.asked, worker.started
+                request, started = worker.asked, worker.started
                 ended = self._heard(worker)
-                if ended is not None and asked is not None:
+                if ended is not None and request is not None:
                     if worker.asked:  # it died
                         self._workers.remove(worker)
-                    done.append(self._kept(asked, ended, worker.steps, time.monotonic() - started))
+                    done.append(self._kept(request, ended, worker.steps, time.monotonic() - started))
 
     def _heard(self, worker: TrialWorker) -> TrialResult | None:
         try:
@@ -161,12 +161,12 @@ class TrialRunner:
         wall_s = time.monotonic() - worker.started
         return self._kept(worker.asked, TrialResult("late", says="stopped at the deadline"), worker.steps, wall_s)
 
-    def _kept(self, asked: TrialRequest, ended: TrialResult, steps: Sequence[float], wall_s: float) -> Trial:
+    def _kept(self, request: TrialRequest, ended: TrialResult, steps: Sequence[float], wall_s: float) -> Trial:
         if ended.error is not None:
-            self.errors[asked.number] = ended.error
+            self.errors[request.number] = ended.error
         trial = Trial(
-            number=asked.number,
-            parameters=asked.parameters,
+            number=request.number,
+            parameters=request.parameters,
             state=ended.state,
             value=ended.value,
             steps=tuple(steps),
@@ -179,7 +179,7 @@ class TrialRunner:
 
 
 class TrialCache:
-    """A cache of trials by their settings. They are numbered from `first` on, and after every known one."""
+    """A cache of trials by their settings. New trials are numbered from `first` on, after all known ones."""
 
     def __init__(self, runner: TrialRunner, known: Sequence[Trial], *, first: int = 0) -> None:
         self._runner = runner
@@ -187,26 +187,26 @@ class TrialCache:
             key(trial.parameters): trial for trial in known if not is_verdict(trial) and trial.state != "late"
         }
         self._next = max([first, *(trial.number + 1 for trial in known)])
-        #: Every requested trial that has ended, by the key of its settings, in the order of the requests.
+        #: Every requested trial that has ended, by the key of its settings, in request order.
         self.tried: dict[str, Trial] = {}
 
     def __call__(self, settings: Sequence[Mapping[str, Any]], *, until_s: float | None = None) -> list[Trial | None]:
-        """The trial of each of `settings`, in their order; `None` where a deadline came first."""
-        asked = [TrialRequest(self.number(), dict(one)) for one in settings if key(one) not in self._known]
-        if asked:
-            done = self._runner.run(asked, until_s=until_s)
+        """The trial for each of `settings`, in order; `None` if a deadline came first."""
+        requests = [TrialRequest(self.number(), dict(one)) for one in settings if key(one) not in self._known]
+        if requests:
+            done = self._runner.run(requests, until_s=until_s)
             self._known |= {key(trial.parameters): trial for trial in done if trial.state != "late"}
-        found = [self._known.get(key(one)) for one in settings]
-        self.tried |= {key(trial.parameters): trial for trial in found if trial is not None}
-        return found
+        trials = [self._known.get(key(one)) for one in settings]
+        self.tried |= {key(trial.parameters): trial for trial in trials if trial is not None}
+        return trials
 
     def number(self) -> int:
-        """The next trial's number."""
+        """The number of the next trial."""
         self._next += 1
         return self._next - 1
 
     def first(self, settings: Mapping[str, Any]) -> Trial:
-        """The trial that the others are compared with; raises its own error where it failed."""
+        """The trial that the others are compared with; raises its own error if it failed."""
         (trial,) = self([settings])
         if trial is None:
             raise SearchFailed("the deadline came before the first trial finished", tip="allow more minutes")

@@ -1,7 +1,7 @@
-"""A permutation test of a slice against other rows, valid also where few rows have skewed losses.
+"""A permutation test of a slice against other rows, also valid for small slices with skewed losses.
 
-If rows were assigned to the slice at random, the sum of their losses would have a known mean, variance and skew; a
-gamma distribution with these three (Pearson's type III, as in Mielke & Berry, "Permutation Methods") has the tails of a
+Under random assignment of rows to the slice, the sum of their losses has a known mean, variance and skew. A gamma
+distribution with these three (Pearson's type III, as in Mielke & Berry, "Permutation Methods") has the tails of a
 hundred thousand shuffles. A second test is Student's t with the spread of the resamples, which accounts for groups and
 for slices with a larger variance; the larger p counts.
 """
@@ -17,21 +17,21 @@ from scipy.special import gammaincc, ndtr, stdtr
 F64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-#: Below this skew the normal distribution is as good.
+#: Below this skew the normal approximation is good enough.
 _STRAIGHT = 1e-4
 
 
 def slice_p(values: F64, inside: Mask, drawn: F64, units: int) -> float:
-    """Two-sided p that the mean of `values` (n) is the same `inside` and outside.
+    """Two-sided p for the mean of `values` (n) being the same `inside` and outside.
 
-    `drawn` are the differences in the resamples, `units` the rows, or groups, of the smaller side.
+    `drawn` are the differences in the resamples, `units` the number of rows, or groups, on the smaller side.
     """
     difference = float(values[inside].mean() - values[~inside].mean())
     return max(permutation_p(values, inside), spread_chance(difference, drawn, units))
 
 
 def permutation_p(values: F64, inside: Mask) -> float:
-    """Two-sided p by random assignment of rows: how often the sum inside would be as extreme.
+    """Two-sided p by random assignment of rows: how often the sum inside would be at least as extreme.
 
     >>> values = np.r_[np.ones(20), np.zeros(180)]
     >>> permutation_p(values, np.arange(200) < 20) < 1e-10, permutation_p(values, np.arange(200) % 10 == 0) > 0.9
@@ -52,7 +52,7 @@ def permutation_p(values: F64, inside: Mask) -> float:
 
 
 def spread_chance(difference: float, drawn: F64, units: int) -> float:
-    """Two-sided p by Student's t with one degree of freedom fewer than `units`; 1 where the draws do not vary."""
+    """Two-sided p by Student's t with `units` - 1 degrees of freedom; 1 if the draws do not vary."""
     known = drawn[np.isfinite(drawn)]
     spread = float(known.std()) if len(known) > 1 else 0.0
     if units < 2:

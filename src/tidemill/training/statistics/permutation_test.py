@@ -1,9 +1,9 @@
 """A paired permutation test of a difference, with Holm's correction for multiple tests.
 
 Under the null hypothesis that model and baseline are equally good for each user, the sign of a user's difference is
-random: p is the share of 10,000 random sign assignments whose mean is as far from zero as the observed one (Fisher
-1935), with one added above and below so that it is never zero (Phipson & Smyth 2010). Over many slices and metrics the
-p values are corrected by Holm (1979), which keeps the chance of any false alarm below 5%.
+random: p is the share of 10,000 random sign assignments whose mean is at least as far from zero as the observed one
+(Fisher 1935), with one added above and below so that it is never zero (Phipson & Smyth 2010). Over many slices and
+metrics, p values are corrected by Holm (1979), which keeps the probability of any false alarm below 5%.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from tidemill.training.statistics.bootstrap import BootstrapBlock
 F64 = npt.NDArray[np.float64]
 
 _DRAWS, _CHUNK = 10_000, 500
-#: Relative tolerance of equal distances from zero, for rounding.
+#: Relative tolerance for equal distances from zero, because of rounding.
 _ROUNDING = 1e-9
 Name = TypeVar("Name", bound=Hashable)
 
 
 def sign_flips(blocks: Mapping[Name, BootstrapBlock], n_users: int, *, seed: int = 1) -> dict[Name, F64]:
-    """Two-sided p of every column of differences: float64 (n_columns) for each block; 1 where all are zero."""
+    """Two-sided p of each column of differences: float64 (n_columns) per block; 1 if all differences are zero."""
     rng = np.random.default_rng(seed)
     moved = np.zeros(n_users, np.bool_)
     for block in blocks.values():
         moved[np.arange(n_users) if block.users is None else block.users] |= (block.values != 0).any(axis=1)
-    place = np.cumsum(moved) - 1  # users without any difference do not matter
+    place = np.cumsum(moved) - 1  # users without any difference have no effect
     n = int(moved.sum())
     cut = {name: _moved(block, moved, place) for name, block in blocks.items()}
     seen = {name: np.abs(block.values.sum(axis=0)) for name, block in cut.items()}
@@ -51,7 +51,7 @@ def _moved(block: BootstrapBlock, moved: npt.NDArray[np.bool_], place: npt.NDArr
 
 
 def sign_flip(difference: F64, *, seed: int = 1) -> float:
-    """Two-sided p that differences (n_users) have a mean of zero, each being as likely as its opposite.
+    """Two-sided p for the mean of differences (n_users) being zero, each sign being equally likely.
 
     >>> sign_flip(np.array([0.5, 0.4, 0.7, 0.1, 0.2, 0.3, 0.6, 0.2, 0.4, 0.1])) < 0.01
     True

@@ -1,6 +1,6 @@
-"""The Poisson bootstrap over test rows, drawn once for all metrics; over whole groups where rows have groups.
+"""The Poisson bootstrap over test rows, or over groups if rows have groups, drawn once for all metrics.
 
-All metrics use the same resamples, so that what two models share cancels in their difference (Chamandy et al. 2012).
+All metrics use the same resamples, so shared effects cancel in the difference of two models (Chamandy et al. 2012).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ I64 = npt.NDArray[np.int64]
 #: Weights of rows, float64 (d, n) -> the metric in each of these resamples, float64 (d).
 Weighted = Callable[[F64], F64]
 
-#: Resamples of a small test and of a large one, and the most weights in memory (one byte each).
+#: Number of resamples of a small test and of a large one, and maximum weights in memory (one byte each).
 MOST, FEWEST, HELD = 500, 100, 200_000_000
-#: Weights that are converted to float64 at a time: two megabytes fit the cache, which is three times as fast.
+#: Weights converted to float64 at a time: two megabytes fit in the cache, which is three times as fast.
 _BLOCK = 250_000
 
 
@@ -36,7 +36,7 @@ class RowBootstrap:
     def __init__(self, n: int, group: I64 | None = None, *, seed: int = 0) -> None:
         self.n = n
         units = n if group is None else len(codes := np.unique(group, return_inverse=True)[1]) and int(codes.max()) + 1
-        #: Number of rows, or groups, that are drawn independently of each other.
+        #: Number of rows, or groups, that are drawn independently.
         self.units = units
         n_draws = int(np.clip(HELD // max(n, 1), FEWEST, MOST))
         rng = np.random.default_rng(seed)
@@ -47,7 +47,7 @@ class RowBootstrap:
         return len(self._drawn)
 
     def resample(self, figures: Mapping[str, Weighted]) -> dict[str, F64]:
-        """Each metric in every resample: float64 (draws), NaN where it is not defined."""
+        """Each metric in every resample: float64 (draws), NaN if undefined."""
         step = max(1, _BLOCK // max(self.n, 1))
         found: dict[str, list[F64]] = {name: [] for name in figures}
         for at in range(0, len(self), step):
@@ -58,7 +58,7 @@ class RowBootstrap:
 
     def sums(self, values: F64) -> F64:
         """The sum of each column of float64 (n, k) in every resample: float64 (draws, k)."""
-        if self._unit is not None:  # rows of a group share their weight, so that their sum is all that is needed
+        if self._unit is not None:  # rows of a group share their weight, so their sum suffices
             of_unit = np.zeros((self.units, values.shape[1]))
             np.add.at(of_unit, self._unit, values)
             values = of_unit
@@ -72,7 +72,7 @@ class RowBootstrap:
         return within(float(values.mean()), sums[:, 0] / np.maximum(sums[:, 1], 1.0))
 
     def units_in(self, rows: npt.NDArray[np.bool_]) -> int:
-        """Number of rows, or groups, with rows in this mask, bool (n)."""
+        """Number of rows, or groups with rows, in this mask, bool (n)."""
         return int(rows.sum()) if self._unit is None else len(np.unique(self._unit[rows]))
 
     def _weights(self, start: int, stop: int) -> F64:
@@ -81,7 +81,7 @@ class RowBootstrap:
 
 
 def within(value: float, draws: F64) -> Metric:
-    """`value` with the middle 95% of its draws; those that are not defined are left out."""
+    """`value` with the central 95% of its draws; undefined draws are left out."""
     known = draws[np.isfinite(draws)]
     if not len(known):
         return Metric(value=value, low=value, high=value)

@@ -20,8 +20,8 @@ from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.foreign.pretrained_plan import PretrainedPlan, PyfuncPlan
 from tidemill.training.tabular.publish.publish_estimator import published
 
-#: Library that a class comes from -> the module that fits and publishes it; everything else needs scikit-learn's
-#: interface, or an ONNX export of its own.
+#: Library of a class -> the module that fits and publishes it; all other classes need scikit-learn's
+#: interface, or an ONNX export of their own.
 _KINDS = {"lightgbm": "lightgbm_estimator", "catboost": "catboost_estimator", "xgboost": "xgboost_estimator"}
 _LIBRARIES = {"sklearn": "scikit-learn"}
 
@@ -29,8 +29,8 @@ _LIBRARIES = {"sklearn": "scikit-learn"}
 def estimator_plan(estimator: Any) -> LearnPlan:
     """A plan that fits `estimator`: scikit-learn's, LightGBM's, CatBoost's, XGBoost's, or a custom one.
 
-    It is given a pandas DataFrame of the inputs (see `frame_of`) and a target: class numbers as int64, or float64. A
-    dictionary stands for LightGBM with these parameters. Raises `TypeMismatch` for what has no `fit` and `predict`.
+    It receives a pandas DataFrame of the inputs (see `frame_of`) and a target: class numbers as int64, or float64. A
+    dictionary means LightGBM with these parameters. Raises `TypeMismatch` for objects without `fit` and `predict`.
 
     >>> estimator_plan({"num_leaves": 7}).name
     'lightgbm'
@@ -41,7 +41,7 @@ def estimator_plan(estimator: Any) -> LearnPlan:
         return PretrainedPlan(estimator)
     if isinstance(estimator, Pyfunc):
         return PyfuncPlan(estimator)
-    # scikit-learn's searches and pipelines have `predict` only once they are fitted
+    # scikit-learn's searches and pipelines have `predict` only after fitting
     able = hasattr(estimator, "fit") and (hasattr(estimator, "predict") or hasattr(estimator, "get_params"))
     if isinstance(estimator, type) or not able:
         shown = f"the class {estimator.__name__}" if isinstance(estimator, type) else repr(estimator)[:80]
@@ -59,7 +59,7 @@ class EstimatorPlan:
 
     @property
     def name(self) -> str:
-        """The class; of a pipeline the class of its last step."""
+        """The class; for a pipeline the class of its last step."""
         last = self.estimator
         while getattr(last, "steps", None):
             last = last.steps[-1][1]
@@ -82,7 +82,7 @@ class EstimatorPlan:
 
 @dataclass(frozen=True)
 class LightgbmPlan:
-    """LightGBM with these parameters, its objective chosen by the task where none is given."""
+    """LightGBM with these parameters; the task chooses the objective if none is given."""
 
     parameters: dict[str, Any]
     name: str = "lightgbm"
@@ -103,7 +103,7 @@ class LightgbmPlan:
 
 
 def seeded(estimator: Any, seed: int) -> Any:
-    """An unfitted copy with one thread, and with `seed` where none is set."""
+    """An unfitted copy with one thread, and with `seed` if no seed is set."""
     fresh = _unfitted(estimator)
     if not hasattr(fresh, "set_params"):
         return fresh
@@ -131,7 +131,7 @@ def _unfitted(estimator: Any) -> Any:
 
 
 def versions(estimator: Any) -> dict[str, str]:
-    """The versions of the libraries that an estimator and its parts come from, where they are distributions."""
+    """The versions of the libraries that an estimator and its parts come from, if they are distributions."""
     parts = [estimator, *(estimator.get_params().values() if hasattr(estimator, "get_params") else ())]
     roots = {_library(type(part)) for part in parts if hasattr(part, "fit") or hasattr(part, "transform")}
     found = {}
@@ -143,7 +143,7 @@ def versions(estimator: Any) -> dict[str, str]:
 
 
 def _library(kind: type) -> str:
-    """The library a class, or one that it extends, comes from."""
+    """The library of a class, or of a class that it extends."""
     roots = [one.__module__.partition(".")[0] for one in kind.__mro__]
     return next((root for root in roots if root in (*_KINDS, "sklearn")), roots[0])
 

@@ -1,4 +1,4 @@
-"""Resolution of the `learn=` setting of a tabular model to a learner plan: selected by trials, or as given."""
+"""Resolution of the `learn=` setting of a tabular model to a plan: selected by trials, or as given."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Progress = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class ResolvedLearner:
-    """A plan to fit, the baseline that it is compared with, and the candidates that were tried."""
+    """A plan to fit, the baseline to compare it with, and the tried candidates."""
 
     plan: LearnPlan
     baseline: LearnPlan
@@ -34,7 +34,7 @@ class ResolvedLearner:
 def resolve_learner(
     learn: Any, train: Examples, effort: SearchBudget, place: Path, progress: Progress
 ) -> ResolvedLearner:
-    """The plan for `learn` on these rows: of `tm.auto()` the selected one, else the given one."""
+    """The plan for `learn` on these rows: for `tm.auto()` the selected one, else the given one."""
     if isinstance(learn, Auto):
         if learn.only:
             raise SettingRefused(
@@ -50,14 +50,14 @@ def resolve_learner(
 
 
 def plan_of(learn: Any) -> LearnPlan:
-    """A plan unchanged, or an estimator as a plan; `NotPublishable` for an estimator that no bundle can hold."""
+    """A plan unchanged, or an estimator as a plan; raises `NotPublishable` if no bundle can store the estimator."""
     if _is_plan(learn):
         return cast("LearnPlan", learn)
     return estimator_plan(learn)
 
 
 def learn_settings(learn: Any) -> dict[str, Any]:
-    """The settings of a learner by name, plain values, with its own name under `learner`.
+    """The settings of a learner by name, as plain values, with its name under `learner`.
 
     >>> from tidemill.models.learners.auto import auto
     >>> learn_settings(auto(minutes=1.0))["learner"]
@@ -76,5 +76,5 @@ def origin_of(learn: Any) -> dict[str, str]:
 
 
 def _is_plan(learn: Any) -> bool:
-    """Whether it fits examples, and not arrays: a plan has a name and settings."""
+    """Whether it fits examples, not arrays: a plan has a name and settings."""
     return isinstance(getattr(learn, "name", None), str) and callable(getattr(learn, "settings", None))

@@ -35,7 +35,7 @@ from tidemill.training.tabular.resolve_learner import Progress, ResolvedLearner,
 from tidemill.training.tabular.rows.golden_rows import Golden, golden_of
 from tidemill.training.tabular.rows.splits import Split, SplitRule, split_examples
 
-#: Largest difference of the reopened bundle's predictions from those of the model in memory.
+#: Maximum difference between the predictions of the reopened bundle and of the model in memory.
 PARITY = 1e-9
 
 
@@ -50,20 +50,20 @@ class TabularResult:
     folder: Path
     #: The model fitted on all rows, reopened from the folder.
     model: TabularModel
-    #: `None` where there are too few rows to evaluate on; `notes` give the reason.
+    #: `None` if there are too few rows to evaluate on; `notes` give the reason.
     assessment: Assessment | None
-    #: Losses of each test row, for a comparison with another run; `None` without an assessment.
+    #: Losses of each test row, for comparison with another run; `None` without an assessment.
     figures: PerUnitMetrics | None
-    #: Name and settings of the plan that was fitted.
+    #: Name and settings of the fitted plan.
     plan: str
     settings: dict[str, Any]
     n_rows: int
-    #: What the model beats significantly, a sentence for each, and what it does not beat; empty where there is nothing.
+    #: What the model beats significantly, one sentence each, and what it does not beat (empty if nothing).
     beats: tuple[str, ...] = ()
     stays: str = ""
     notes: tuple[str, ...] = ()
     members: tuple[EnsembleMember, ...] = ()
-    #: Synthetic rows with the model's predictions; they are stored in the bundle.
+    #: Synthetic rows with the model's predictions, stored in the bundle.
     golden: Golden | None = None
 
 
@@ -111,7 +111,7 @@ def train_tabular(
     written one is the same plan fitted on all rows. `champion` is the live model, with its name. Without `curve` the
     plan is not refitted on fewer rows. The same examples, learner and seed give the same bundle and metrics.
 
-    Raises `TooLittleData` without rows, `TargetUnfit` where one has no target, and `ParityFailed` where the written
+    Raises `TooLittleData` without rows, `TargetUnfit` if a row has no target, and `ParityFailed` if the written
     bundle predicts differently from the model.
     """
     if not len(examples):
@@ -121,11 +121,11 @@ def train_tabular(
             f"{model}: the target is missing or not a number in {unknown:,} of {len(examples):,} rows",
             tip="leave rows without a target out of the examples",
         )
-    asked = _TrainingRequest(
+    request = _TrainingRequest(
         examples, learn, effort, folder.parent, tuple(slices), tuple(fairness), champion, curve, progress
     )
-    found = _measured(asked, split)
-    plan = found.settled.plan
+    test_result = _measured(request, split)
+    plan = test_result.settled.plan
     progress("fit", {"rows": len(examples)})
     fitted = _named(plan.fit(examples, seed=effort.seed), examples.target_name)
     golden = golden_of(fitted, examples, seed=effort.seed)
@@ -136,59 +136,59 @@ def train_tabular(
     return TabularResult(
         folder=folder,
         model=opened,
-        assessment=found.assessment,
-        figures=found.figures,
+        assessment=test_result.assessment,
+        figures=test_result.figures,
         plan=plan.name,
         settings=plan.settings(),
         n_rows=len(examples),
-        beats=found.verdict.beats,
-        stays=found.verdict.stays,
-        notes=(*found.settled.notes, *([found.note] if found.note else [])),
-        members=found.settled.members,
+        beats=test_result.verdict.beats,
+        stays=test_result.verdict.stays,
+        notes=(*test_result.settled.notes, *([test_result.note] if test_result.note else [])),
+        members=test_result.settled.members,
         golden=golden,
     )
 
 
-def _measured(asked: _TrainingRequest, rule: SplitRule | None) -> _TestResult:
+def _measured(request: _TrainingRequest, rule: SplitRule | None) -> _TestResult:
     """The plan chosen on the training side of the split, and its assessment on the test side."""
-    examples, effort, progress = asked.examples, asked.effort, asked.progress
+    examples, effort, progress = request.examples, request.effort, request.progress
     try:
         split = split_examples(examples, rule)
     except TooLittleData as little:
-        settled = resolve_learner(asked.learn, examples, effort, asked.place, progress)
+        settled = resolve_learner(request.learn, examples, effort, request.place, progress)
         return _TestResult(settled, note=f"not evaluated: {little.message}")
     train, test = examples.take(split.train), examples.take(split.test)
-    settled = resolve_learner(asked.learn, train, effort, asked.place, progress)
+    settled = resolve_learner(request.learn, train, effort, request.place, progress)
     began = time.process_time()
     candidate = settled.plan.fit(train, seed=effort.seed)
     cpu_s = time.process_time() - began
     progress("evaluate", {"rows": len(test), "training rows": len(train), "cpu_s": cpu_s})
-    assessment = _assessed(asked, split, settled, candidate, cpu_s)
+    assessment = _assessed(request, split, settled, candidate, cpu_s)
     main = assessment.main
     progress("measured", {main.name: main.model.value, "baseline": main.baseline.value})
     return _TestResult(settled, assessment, tabular_figures(candidate, test), compare_with_champion(assessment))
 
 
 def _assessed(
-    asked: _TrainingRequest, split: Split, settled: ResolvedLearner, candidate: TabularModel, cpu_s: float
+    request: _TrainingRequest, split: Split, settled: ResolvedLearner, candidate: TabularModel, cpu_s: float
 ) -> Assessment:
-    examples, seed = asked.examples, asked.effort.seed
+    examples, seed = request.examples, request.effort.seed
     train, test = examples.take(split.train), examples.take(split.test)
     draws = RowBootstrap(len(test), test.group, seed=seed)
     curve = None
-    if asked.curve:
+    if request.curve:
         curve = learning_curve(
             settled.plan, train, test, candidate, draws, cpu_s=cpu_s, measure=MAIN[test.task],
-            members=settled.members, seed=seed, progress=asked.progress,
+            members=settled.members, seed=seed, progress=request.progress,
         )  # fmt: skip
     return assess(
         candidate,
         test,
         baseline=(settled.baseline.name, settled.baseline.fit(train, seed=seed)),
         setting=TestSetting(split.protocol, split.at, len(split.train), target_leakage(examples, split)),
-        slices=asked.slices,
-        fairness=asked.fairness,
-        champion=asked.champion,
+        slices=request.slices,
+        fairness=request.fairness,
+        champion=request.champion,
         members=settled.members,
         curve=curve,
         draws=draws,

@@ -10,7 +10,7 @@ mill = tm.Mill("{name}")
 
 
 class Customer(tm.Event):  # the contract of the file
-    customerID: str = tm.subject()  # the person: a surrogate everywhere, erasable, never an input
+    customerID: str = tm.subject()  # a person: replaced by a surrogate everywhere, never an input
     gender: str | None = None
     SeniorCitizen: int | None = None
     Partner: str | None = None
@@ -31,7 +31,7 @@ class Customer(tm.Event):  # the contract of the file
     MonthlyCharges: float = tm.field(ge=0, le=10_000, unit="dollars")
     TotalCharges: float | None = None  # blank in a customer's first month
     Churn: str | None = None  # the target; missing where it is not known yet
-    seen_at: datetime = tm.event_time(zone="UTC")  # the file has no time: the arrival of the row
+    seen_at: datetime = tm.event_time(zone="UTC")  # the file has no time: the time of arrival is used
 
 
 customers = mill.snapshot("customers", Customer, key="customerID")
@@ -40,7 +40,7 @@ mill.check(customers, tm.not_null("Contract", share=0.99), tm.like_history("row_
 
 @mill.on_demand(owner="churn team")  # the same code in training and in serving
 def billing(tenure, MonthlyCharges, TotalCharges):
-    """What a customer has paid compared with the current charge times tenure: shows changes of the contract."""
+    """The amount paid compared with the current charge times tenure: indicates changes of the contract."""
     expected = tenure * MonthlyCharges
     return {
         "charge_drift": TotalCharges - expected,

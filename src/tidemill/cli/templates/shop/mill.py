@@ -10,7 +10,7 @@ mill = tm.Mill("{name}")
 
 
 class Review(tm.Event):  # the contract of the stream
-    user_id: str = tm.subject()  # the person: a surrogate everywhere, erasable, never in statistics or logs
+    user_id: str = tm.subject()  # a person: replaced by a surrogate everywhere, never in statistics or logs
     item_id: str = tm.item()
     rating: float = tm.field(ge=1, le=5, unit="stars")
     reviewed_at: datetime = tm.event_time(zone="UTC")

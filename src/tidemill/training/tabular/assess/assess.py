@@ -25,10 +25,10 @@ from tidemill.training.tabular.assess.slice_columns import SliceColumn, declared
 from tidemill.training.tabular.assess.slices import slice_scores, worst_slice
 
 Progress = Callable[[str, dict[str, Any]], None]
-#: A model and what it is called.
+#: A model and its name.
 Named = tuple[str, TabularModel]
 
-#: Metrics above these are suspiciously high, and a warning says so.
+#: Metrics above these are suspiciously high and cause a warning.
 _TOO_GOOD = {"auc": 0.995, "macro_auc": 0.995, "r2": 0.995}
 
 
@@ -56,20 +56,20 @@ def assess(
     draws: RowBootstrap | None = None,
     seed: int = 0,
 ) -> Assessment:
-    """Assess `model` on `test` (held-out rows), compared with `baseline` and, where possible, with the `champion`.
+    """Assess `model` on `test` (held-out rows), compared with `baseline` and, if possible, with the `champion`.
 
-    `slices` are attributes or inputs to slice by besides the default ones, `fairness` the attributes whose groups are
-    compared. Intervals are over rows, or over groups where rows have them. Raises `UnknownName` for a column that does
-    not exist.
+    `slices` are attributes or inputs to slice by in addition to the default ones, `fairness` the attributes whose
+    groups are compared. Intervals are over rows, or over groups if rows have them. Raises `UnknownName` for an
+    unknown column.
     """
     setting = setting or TestSetting()
     draws = draws or RowBootstrap(len(test), test.group, seed=seed)
-    told = answers_of(model, test)
-    scores = scores_of(told, answers_of(baseline[1], test), draws)
+    predictions = answers_of(model, test)
+    scores = scores_of(predictions, answers_of(baseline[1], test), draws)
     cuts = _cuts(test, slices, fairness)
-    parts = slice_scores(cuts, main_losses(told), draws)
-    gaps = gaps_of(declared_slice_columns(test, fairness), told, draws)
-    beside, says = _beside(champion, told, test, draws)
+    parts = slice_scores(cuts, main_losses(predictions), draws)
+    gaps = gaps_of(declared_slice_columns(test, fairness), predictions, draws)
+    champion_scores, champion_warnings = _beside(champion, predictions, test, draws)
     influences, unexplained = _influences(model, test)
     return Assessment(
         task=test.task,
@@ -81,8 +81,8 @@ def assess(
         n_test=len(test),
         scores=scores,
         prevalence=None if test.task == "classes" else float(test.target.mean()),
-        bins=bins_of(told, draws),
-        calibration_error=calibration_error(told, draws),
+        bins=bins_of(predictions, draws),
+        calibration_error=calibration_error(predictions, draws),
         curve=curve.points if curve else (),
         curve_says=curve.says if curve else "",
         parts=parts,
@@ -91,9 +91,9 @@ def assess(
         gaps_say=gaps.says,
         influences=influences,
         members=tuple(members),
-        beside_champion=beside,
-        champion=champion[0] if champion and beside else "",
-        warnings=(*setting.warnings, *_implausible(scores), *_few(draws), *says, *unexplained),
+        beside_champion=champion_scores,
+        champion=champion[0] if champion and champion_scores else "",
+        warnings=(*setting.warnings, *_implausible(scores), *_few(draws), *champion_warnings, *unexplained),
     )
 
 
@@ -104,7 +104,7 @@ def _cuts(test: Examples, slices: Sequence[str], fairness: Sequence[str]) -> lis
 
 
 def _harder(cuts: Sequence[SliceColumn], test: Examples) -> dict[tuple[str, str], str]:
-    """The positive rate of each slice, as words: nearer to one half any model is less certain."""
+    """The positive rate of each slice, in words: near one half, any model is less certain."""
     if test.task != "binary":
         return {}
     found = {}
@@ -117,7 +117,7 @@ def _harder(cuts: Sequence[SliceColumn], test: Examples) -> dict[tuple[str, str]
 
 
 def _beside(
-    champion: Named | None, told: RowAnswers, test: Examples, draws: RowBootstrap
+    champion: Named | None, predictions: RowAnswers, test: Examples, draws: RowBootstrap
 ) -> tuple[tuple[MetricScore, ...], tuple[str, ...]]:
     """The scores compared with the champion's, and warnings about them."""
     if champion is None:
@@ -134,7 +134,7 @@ def _beside(
         f"the champion {name} was trained on all rows of its time and may have seen some of the test rows: its metrics "
         "may be too good, so a tie may be an improvement"
     )
-    return scores_of(told, answers_of(model, test), draws), (warning,)
+    return scores_of(predictions, answers_of(model, test), draws), (warning,)
 
 
 def _influences(model: TabularModel, test: Examples) -> tuple[tuple[FeatureImportance, ...], tuple[str, ...]]:
@@ -161,7 +161,7 @@ def _few(draws: RowBootstrap) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class RowVerdict:
-    """What the model beats, a sentence for each; and what it does not beat, empty where there is nothing."""
+    """What the model beats, one sentence each, and what it does not beat (empty if nothing)."""
 
     beats: tuple[str, ...]
     stays: str
@@ -172,7 +172,7 @@ UNKNOWN = RowVerdict((), "")
 
 
 def compare_with_champion(assessment: Assessment) -> RowVerdict:
-    """The model against baseline and champion by the main metric; better means that the interval excludes zero."""
+    """Compare the model with baseline and champion by the main metric; better: the interval excludes zero."""
     others = [(f"the baseline ({assessment.baseline})", assessment.scores)]
     if assessment.beside_champion:
         others.append((f"the champion ({assessment.champion})", assessment.beside_champion))

@@ -17,7 +17,7 @@ from tidemill.training.tabular.rows.dataset_fingerprint import row_names
 
 
 def tabular_metrics(assessment: Assessment) -> dict[str, Metric]:
-    """`log_loss`, `auc`, `difference log_loss`, … the main one first; empty for fewer than ten test rows."""
+    """`log_loss`, `auc`, `difference log_loss`, …, the main one first; empty for fewer than ten test rows."""
     if assessment.n_test < FEWEST_USERS:
         return {}
     found = {score.name: score.model for score in assessment.scores}
@@ -30,8 +30,8 @@ def tabular_metrics(assessment: Assessment) -> dict[str, Metric]:
 def tabular_figures(model: TabularModel, test: Examples) -> PerUnitMetrics:
     """The losses of each test row, ordered by row key; the keys cannot be recovered from them.
 
-    Two runs that were tested on the same rows and targets have the same hash in `users` and can be paired; rows of one
-    group count as rows.
+    Two runs tested on the same rows and targets have the same hash in `users` and can be paired; rows of one group
+    count as separate rows.
     """
     names = row_names(test)
     order = np.argsort(names, kind="stable")

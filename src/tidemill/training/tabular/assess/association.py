@@ -1,9 +1,9 @@
 """Association of one column with the target: the p value of a test chosen by their types.
 
-Numbers against a target with an order (a number, a count, two classes): Spearman's rank correlation. Numbers against
+Numbers against an ordered target (a number, a count, two classes): Spearman's rank correlation. Numbers against
 several classes, and texts against numbers: Kruskal & Wallis (1952). Texts against classes: Pearson's chi-squared over
-values that are frequent enough. The tests take rows as independent of each other; where a person has many, p is too
-small. Testing many columns needs Holm's correction (`permutation_test.holm`).
+sufficiently frequent values. The tests assume independent rows; with many rows per person, p is too small. Tests of
+many columns need Holm's correction (`permutation_test.holm`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from scipy.stats import chi2_contingency, kruskal, spearmanr
 
 F64 = NDArray[np.float64]
 
-#: With fewer rows that have a value, p is 1.
+#: p is 1 if fewer rows than this have a value.
 _FEWEST = 20
-#: Values of a text with fewer rows than this are merged.
+#: Text values with fewer rows than this are merged.
 _RARE = 10
 
 
 def association(values: pa.ChunkedArray, target: F64, *, classes: int = 0) -> float:
-    """The p (0 to 1) of a column being unrelated to `target` (n,), over the rows that have both; 1.0 where none varies.
+    """The p (0 to 1) of a column being unrelated to `target` (n,), over the rows with both; 1.0 if one is constant.
 
-    `classes`: how many classes the numbers in `target` stand for; 0 where it is a number or a count.
+    `classes`: how many classes the numbers in `target` stand for; 0 for a number or a count.
 
     >>> n = np.arange(200)
     >>> association(pa.chunked_array([n % 7]), (n % 7).astype(float) ** 2) < 1e-6
@@ -53,7 +53,7 @@ def association(values: pa.ChunkedArray, target: F64, *, classes: int = 0) -> fl
 
 
 def _codes(texts: pa.ChunkedArray) -> NDArray[np.int64]:
-    """The number of each row's value, int64 (n,), rare ones sharing the number 0 (unused where none is rare)."""
+    """The code of each row's value, int64 (n,); rare values share the code 0 (unused if none is rare)."""
     codes = texts.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     rare = np.bincount(codes) < _RARE
     return np.asarray(np.unique(np.where(rare[codes], -1, codes), return_inverse=True)[1].astype(np.int64))

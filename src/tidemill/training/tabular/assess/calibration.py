@@ -1,9 +1,9 @@
 """Calibration: predicted probabilities compared with observed frequencies in bins of similar predictions.
 
-The expected calibration error is the mean absolute difference of both, over bins of equally many rows, corrected for
-sampling noise: a perfect model has differences too. Their squares are too large by the variance of the outcomes (Kumar,
-Liang & Ma 2019, "Verified Uncertainty Calibration"), and the error is lowered by the same share. Without groups a bin's
-interval is Wilson's (1927).
+The expected calibration error is the mean absolute difference of the two, over bins of equally many rows, corrected for
+sampling noise, as a perfect model has differences too. The variance of the outcomes inflates the squared differences
+(Kumar, Liang & Ma 2019, "Verified Uncertainty Calibration"); the error is reduced by the same share. Without groups, a
+bin's interval is Wilson's (1927).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tidemill.training.tabular.assess.losses import RowAnswers
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
-#: Bins at most, and the rows that each of them has at least.
+#: Maximum number of bins, and minimum rows per bin.
 MOST_BINS, FEWEST_ROWS = 10, 3 * FEWEST_USERS
 
 
 def bins_of(told: RowAnswers, draws: RowBootstrap) -> tuple[CalibrationBin, ...]:
-    """Up to ten bins of about equal size, by rising prediction; of classes, by the probability of the predicted one."""
+    """Up to ten bins of about equal size, by rising prediction; for classes, by the predicted class's probability."""
     answer, came = _sides(told)
     place = _places(answer)
     shares = told.task in ("binary", "classes")
@@ -43,7 +43,7 @@ def bins_of(told: RowAnswers, draws: RowBootstrap) -> tuple[CalibrationBin, ...]
 
 
 def calibration_error(told: RowAnswers, draws: RowBootstrap) -> Metric | None:
-    """The expected calibration error, less that of chance, with its 95% interval; `None` for numbers and counts."""
+    """The expected calibration error minus that of chance, with its 95% interval; `None` for numbers and counts."""
     if told.task in ("number", "count"):
         return None
     answer, came = _sides(told)
@@ -53,9 +53,9 @@ def calibration_error(told: RowAnswers, draws: RowBootstrap) -> Metric | None:
     inside[np.arange(len(answer)), place] = 1.0
     columns = np.concatenate((inside, inside * answer[:, None], inside * came[:, None]), axis=1)
     drawn = draws.sums(columns)
-    noise = _gaps(drawn, n_bins)[1].var(axis=0)  # of each bin's distance, groups and all
+    noise = _gaps(drawn, n_bins)[1].var(axis=0)  # variance of each bin's difference, with groups
     value = _error(columns.sum(axis=0)[None], n_bins, noise)[0]
-    # A resample adds the noise of drawing once more, so that twice the variance is taken away.
+    # A resample adds the sampling noise once more, so twice the variance is subtracted.
     found = within(float(value), _error(drawn, n_bins, 2 * noise))
     return Metric(value=found.value, low=min(found.low, found.value), high=max(found.high, found.value))
 
@@ -65,15 +65,15 @@ def _share(positive: float, n: int) -> Metric:
     return Metric(value=positive / n, low=low, high=high)
 
 
-def _sides(told: RowAnswers) -> tuple[F64, F64]:
-    """Predictions and outcomes; of classes, the probability of the predicted one and whether it was right."""
-    if told.task == "classes":
-        return told.answer.max(axis=1), (told.label == told.target).astype(np.float64)
-    return told.answer, told.target
+def _sides(predictions: RowAnswers) -> tuple[F64, F64]:
+    """Predictions and outcomes; for classes, the predicted class's probability and whether it was right."""
+    if predictions.task == "classes":
+        return predictions.answer.max(axis=1), (predictions.label == predictions.target).astype(np.float64)
+    return predictions.answer, predictions.target
 
 
 def _places(answer: F64) -> I64:
-    """The bin of each row, int64 (n): quantiles, equal predictions in one bin."""
+    """The bin of each row, int64 (n): quantiles; equal predictions share a bin."""
     n_bins = int(np.clip(len(answer) // FEWEST_ROWS, 1, MOST_BINS))
     edges = np.unique(np.quantile(answer, np.arange(1, n_bins) / n_bins, method="lower"))
     place = np.searchsorted(edges, answer, side="left")
@@ -81,13 +81,13 @@ def _places(answer: F64) -> I64:
 
 
 def _gaps(sums: F64, n_bins: int) -> tuple[F64, F64]:
-    """Rows of each bin, and mean prediction less mean outcome, float64 (d, n_bins); from sums (d, 3 · n_bins)."""
+    """Rows of each bin, and mean prediction minus mean outcome, float64 (d, n_bins); from sums (d, 3 · n_bins)."""
     n = sums[:, :n_bins]
     return n, (sums[:, n_bins : 2 * n_bins] - sums[:, 2 * n_bins :]) / np.maximum(n, 1e-9)
 
 
 def _error(sums: F64, n_bins: int, noise: F64) -> F64:
-    """float64 (d): the mean distance, times the root of the share of its square that is more than `noise`."""
+    """float64 (d): the mean difference, times the root of the share of its square that exceeds `noise`."""
     n, gap = _gaps(sums, n_bins)
     weight = n / np.maximum(n.sum(axis=1, keepdims=True), 1e-9)
     squared = np.maximum((weight * gap**2).sum(axis=1), 1e-300)

@@ -1,10 +1,9 @@
 """Fairness: gaps between the groups of a declared attribute, which need not be an input of the model.
 
-Of a binary task: how often each group is selected, found (true positives), wrongly selected (false positives) and
-wrong, and by how much its probability is too high. Of classes: how often it is wrong. Of numbers: the error, the mean
-answer and by how much it is too high (Hardt, Price & Srebro 2016; Barocas, Hardt & Narayanan, "Fairness and Machine
-Learning").
-Which of them ought to be equal is a choice: with different base rates they cannot all be (Kleinberg et al. 2016).
+For a binary task: the selection rate, true positive rate, false positive rate and error rate of each group, and how
+much its probabilities are too high. For classes: the error rate. For numbers: the error, the mean prediction and how
+much it is too high (Hardt, Price & Srebro 2016; Barocas, Hardt & Narayanan, "Fairness and Machine Learning").
+Which of them should be equal is a choice: with different base rates they cannot all be (Kleinberg et al. 2016).
 """
 
 from __future__ import annotations
@@ -47,37 +46,37 @@ class Gaps:
 
 
 def gaps_of(cuts: Sequence[SliceColumn], told: RowAnswers, draws: RowBootstrap) -> Gaps:
-    """The gaps of every attribute; groups of fewer than ten rows that count for a measure are not shown.
+    """The gaps of every attribute; groups with fewer than ten rows that count for a metric are not shown.
 
-    The groups are picked by the same rows that measure them, which alone would make gaps of many groups significant;
-    p is multiplied by the number of pairs before Holm's correction over all gaps.
+    The same rows select and measure the groups, which alone would make gaps of many groups significant; therefore p is
+    multiplied by the number of pairs before Holm's correction over all gaps.
     """
     found: dict[tuple[str, str], GroupGap] = {}
     p: dict[tuple[str, str], float] = {}
     for cut in cuts:
         for rate in _rates(told):
-            made = _gap(cut, rate, draws)
-            if made is not None:
-                found[cut.column, rate.name], p[cut.column, rate.name] = made
+            gap_and_p = _gap(cut, rate, draws)
+            if gap_and_p is not None:
+                found[cut.column, rate.name], p[cut.column, rate.name] = gap_and_p
     return Gaps(tuple(found.values()), _says(found, holm(p), declared=bool(cuts)))
 
 
-def _rates(told: RowAnswers) -> list[_Rate]:
-    every = np.ones(len(told.target))
-    if told.task == "binary":
+def _rates(predictions: RowAnswers) -> list[_Rate]:
+    every = np.ones(len(predictions.target))
+    if predictions.task == "binary":
         return [
-            _Rate("selection rate", told.label, every),
-            _Rate("true positive rate", told.label, told.target),
-            _Rate("false positive rate", told.label, 1 - told.target),
-            _Rate("error", (told.label != told.target).astype(np.float64), every),
-            _Rate("calibration", told.answer - told.target, every),
+            _Rate("selection rate", predictions.label, every),
+            _Rate("true positive rate", predictions.label, predictions.target),
+            _Rate("false positive rate", predictions.label, 1 - predictions.target),
+            _Rate("error", (predictions.label != predictions.target).astype(np.float64), every),
+            _Rate("calibration", predictions.answer - predictions.target, every),
         ]
-    if told.task == "classes":
-        return [_Rate("error", (told.label != told.target).astype(np.float64), every)]
+    if predictions.task == "classes":
+        return [_Rate("error", (predictions.label != predictions.target).astype(np.float64), every)]
     return [
-        _Rate("error", np.abs(told.answer - told.target), every),
-        _Rate("mean prediction", told.answer, every),
-        _Rate("calibration", told.answer - told.target, every),
+        _Rate("error", np.abs(predictions.answer - predictions.target), every),
+        _Rate("mean prediction", predictions.answer, every),
+        _Rate("calibration", predictions.answer - predictions.target, every),
     ]
 
 
@@ -110,9 +109,9 @@ def _gap(cut: SliceColumn, rate: _Rate, draws: RowBootstrap) -> tuple[GroupGap, 
 def _apart(
     cut: SliceColumn, rate: _Rate, draws: RowBootstrap, shown: I64, value: F64, drawn: F64
 ) -> tuple[int, int, float]:
-    """The two groups with the largest significant gap, or, where there is none, with the largest gap; and their p.
+    """The two groups with the largest significant gap, or else with the largest gap, and their p.
 
-    Otherwise a tiny group with a noisy metric would hide what is known of the large ones.
+    Without this preference, a tiny group with a noisy metric would hide the gaps of large ones.
     """
     rows = [(cut.code == place) & (rate.counted > 0) for place in shown.tolist()]
     units = [draws.units_in(of_group) for of_group in rows]
@@ -121,7 +120,7 @@ def _apart(
     order = sorted(permutations(range(len(shown)), 2), key=lambda pair: float(value[pair[1]] - value[pair[0]]))
     for high, low in order[:n_pairs]:
         if abs(value[high] - value[low]) < 1.5 * np.hypot(noise[high], noise[low]):
-            continue  # far from significant: most pairs of many groups
+            continue  # far from significant, as are most pairs of many groups
         spread = spread_chance(value[high] - value[low], drawn[:, high] - drawn[:, low], min(units[high], units[low]))
         if spread * n_pairs < ALPHA:
             both = rows[high] | rows[low]
@@ -150,7 +149,7 @@ def _says(gaps: dict[tuple[str, str], GroupGap], p: dict[tuple[str, str], float]
 
 
 def _weight(gap: GroupGap) -> float:
-    """The size of a gap, relative to the metric where that is not a share."""
+    """The size of a gap, relative to the metric if that is not a share."""
     shares = gap.measure.endswith("rate") or all(0 <= figure.value <= 1 for figure in gap.groups.values())
     largest = max(abs(figure.value) for figure in gap.groups.values())
     return gap.gap.value if shares or not largest else gap.gap.value / largest

@@ -17,15 +17,15 @@ from tidemill.training.tabular.rows.splits import uniform
 
 F64 = npt.NDArray[np.float64]
 
-#: Rows that are explained at most: the mean of so many is known to about two percent.
+#: Maximum number of explained rows: their mean is known to about two percent.
 MOST_ROWS = 2_000
 
 
 def influences_of(model: TabularModel, test: Examples) -> tuple[FeatureImportance, ...]:
-    """Every input by falling importance, from up to 2,000 rows drawn by hash; raises what `explain` raises.
+    """Every input by falling importance, from up to 2,000 rows selected by hash; raises what `explain` raises.
 
-    `direction` is the correlation of a number with its contribution: near 1 where more of it raises the prediction. Of
-    classes there is none: each row is explained for its predicted class.
+    `direction` is the correlation of a number with its contribution: near 1 if larger values raise the prediction.
+    Classes have none, because each row is explained for its predicted class.
     """
     drawn = np.sort(np.argsort(uniform(row_names(test), salt=7), kind="stable")[:MOST_ROWS]).astype(np.int64)
     inputs = test.inputs.take(pa.array(drawn))

@@ -31,7 +31,7 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
 SHARES = (0.01, 0.03, 0.1, 0.3)
-#: Fewest training rows of a point; fewest points of a curve.
+#: Minimum training rows of a point; minimum points of a curve.
 FEWEST_ROWS, FEWEST_POINTS = 50, 4
 _POWERS = np.linspace(0.05, 1.5, 30)
 
@@ -59,8 +59,8 @@ def learning_curve(
 ) -> LearningCurve:
     """Scores of the plan fitted on 1, 3, 10 and 30% of the rows, each share within the next, on the same test rows.
 
-    Shares are random (of whole groups where there are groups), independent of the split: the age of the rows must not
-    change along the curve. `model` is fitted on all of `train`, in `cpu_s` seconds. `members` show if time ran out.
+    Shares are random (of whole groups if there are groups) and independent of the split, because the age of the rows
+    must not change along the curve. `model` was fitted on `train` in `cpu_s` seconds. `members` tell if time ran out.
     """
     found = []
     for fewer in _fewer(plan, train, test, seed):
@@ -88,7 +88,7 @@ class _CurveFit:
 
 
 def _fewer(plan: LearnPlan, train: Examples, test: Examples, seed: int) -> Iterator[_CurveFit]:
-    """The plan fitted on each share that has enough rows, and every class."""
+    """The plan fitted on each share that has enough rows and every class."""
     for share in SHARES:
         places = nested_share(train, share)
         few = train.take(places)
@@ -98,14 +98,14 @@ def _fewer(plan: LearnPlan, train: Examples, test: Examples, seed: int) -> Itera
         began = time.process_time()
         try:
             fitted = plan.fit(few, seed=seed)
-        except TidemillError:  # too few rows for this plan: the curve begins later
+        except TidemillError:  # too few rows for this plan: the curve starts at a larger share
             continue
         cpu_s = time.process_time() - began
         yield _CurveFit(share, len(places), main_losses(answers_of(fitted, test)), cpu_s)
 
 
 def nested_share(train: Examples, share: float) -> I64:
-    """Places of a random share of the rows, int64, rising; a smaller share lies within a larger one."""
+    """Indices of a random share of the rows, int64, ascending; a smaller share is part of a larger one."""
     names = row_names(train) if train.group is None else train.group.astype(np.int64).view(np.uint64)
     return np.flatnonzero(uniform(names, salt=11) < share)
 
@@ -141,7 +141,7 @@ def _of_rows(gain: Metric, last: CurvePoint, words: str, noise: float) -> str:
 
 
 def _of_time(members: Sequence[EnsembleMember]) -> str:
-    """The effect of more time: only whether the deadline stopped anything is known."""
+    """The effect of more time; it is only known whether the deadline stopped anything."""
     late = [member.name for member in members if member.state == "late"]
     if late:
         return f"The deadline stopped {', '.join(late)}: more time might help."
@@ -149,7 +149,7 @@ def _of_time(members: Sequence[EnsembleMember]) -> str:
 
 
 def _with_one_left_out(n: F64, drawn: F64) -> F64:
-    """The gain in each resample, fitted without one point: another one in turn, and never the last."""
+    """The gain in each resample, fitted without one point: each in turn, but never the last."""
     found = np.empty(len(drawn))
     k = len(n)
     for left in range(k - 1):
@@ -162,7 +162,7 @@ def _with_one_left_out(n: F64, drawn: F64) -> F64:
 def _gain(n: F64, errors: F64) -> F64:
     """error(n) - error(2n) at the largest n by the best power law, float64 (d); `errors` is (d, points).
 
-    The points are weighted by the root of their rows: what happens at few rows predicts little of what comes next.
+    The points are weighted by the root of their rows, because errors at few rows predict little about larger ones.
     """
     weight = np.sqrt(n) / np.sqrt(n).sum()
     best, gain = np.full(len(errors), np.inf), np.zeros(len(errors))
@@ -173,7 +173,7 @@ def _gain(n: F64, errors: F64) -> F64:
         mean = errors @ weight
         scale = np.maximum(((errors - mean[:, None]) * (x - middle)) @ weight / spread, 0.0)
         floor = mean - scale * middle
-        through_zero = (errors * x) @ weight / (x**2 @ weight)  # no error is below zero
+        through_zero = (errors * x) @ weight / (x**2 @ weight)  # errors are never negative
         scale = np.where(floor < 0, through_zero, scale)
         floor = np.maximum(floor, 0.0)
         missed = ((errors - floor[:, None] - scale[:, None] * x) ** 2) @ weight

@@ -11,15 +11,15 @@ from tidemill.core.records.signature import Task
 
 F64 = npt.NDArray[np.float64]
 
-#: Probabilities nearer to 0 or 1 than this count as this near, so that one certain mistake has a finite loss.
+#: Probabilities are clipped to this distance from 0 and 1, so that one certain mistake has a finite loss.
 SURE = 1e-15
-#: The main metric, by task; of all of them less is better.
+#: The main metric by task; for all of them less is better.
 MAIN: dict[Task, str] = {"binary": "log_loss", "classes": "log_loss", "number": "mae", "count": "poisson_deviance"}
 
 
 @dataclass(frozen=True, eq=False)
 class RowAnswers:
-    """Predictions for `n` rows and their targets: `answer` is float64 (n), or (n, k) of classes; `target` (n)."""
+    """Predictions for `n` rows and their targets: `answer` is float64 (n), or (n, k) for classes; `target` (n)."""
 
     task: Task
     answer: F64
@@ -28,7 +28,7 @@ class RowAnswers:
 
     @property
     def label(self) -> F64:
-        """The predicted class, float64 (n); of a binary task 1 from `threshold` on."""
+        """The predicted class, float64 (n); for a binary task 1 from `threshold` on."""
         if self.task == "classes":
             likeliest: F64 = self.answer.argmax(axis=1).astype(np.float64)
             return likeliest
@@ -54,16 +54,16 @@ def row_losses(told: RowAnswers) -> dict[str, F64]:
 
 
 def main_losses(told: RowAnswers) -> F64:
-    """The rows' losses by the main metric, float64 (n)."""
+    """The rows' losses for the main metric, float64 (n)."""
     return row_losses(told)[MAIN[told.task]]
 
 
-def _surprise(told: RowAnswers) -> F64:
+def _surprise(predictions: RowAnswers) -> F64:
     """-log of the predicted probability of the outcome."""
-    if told.task == "binary":
-        given = np.where(told.target == 1, told.answer, 1 - told.answer)
+    if predictions.task == "binary":
+        given = np.where(predictions.target == 1, predictions.answer, 1 - predictions.answer)
     else:
-        given = told.answer[np.arange(len(told.target)), told.target.astype(np.int64)]
+        given = predictions.answer[np.arange(len(predictions.target)), predictions.target.astype(np.int64)]
     surprise: F64 = -np.log(np.clip(given, SURE, 1 - SURE))
     return surprise
 

@@ -13,7 +13,7 @@ F64 = npt.NDArray[np.float64]
 def weighted_auc(answer: F64, target: F64) -> Weighted:
     """The probability that a positive row ranks above a negative one; ties count half.
 
-    NaN where one of the two is missing. Both arrays are float64 (n); the returned function maps weights (d, n) to (d).
+    NaN if one of the two is missing. Both arrays are float64 (n); the returned function maps weights (d, n) to (d).
 
     >>> float(weighted_auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0, 1, 1]))(np.ones((1, 4)))[0])
     0.75
@@ -33,7 +33,7 @@ def weighted_auc(answer: F64, target: F64) -> Weighted:
 
 
 def weighted_average_precision(answer: F64, target: F64) -> Weighted:
-    """Precision at each positive row from the largest prediction down, averaged; ties are taken together.
+    """Precision at each positive row from the largest prediction down, averaged; ties are handled together.
 
     >>> found = weighted_average_precision(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0, 1, 1]))
     >>> round(float(found(np.ones((1, 4)))[0]), 4)
@@ -54,7 +54,7 @@ def weighted_average_precision(answer: F64, target: F64) -> Weighted:
 
 
 def weighted_macro_auc(answer: F64, target: F64) -> Weighted:
-    """The mean over classes of each class's AUC against all others; classes that do not occur are left out."""
+    """The mean over classes of each class's one-vs-rest AUC; classes that do not occur are left out."""
     each = [weighted_auc(answer[:, k], (target == k).astype(np.float64)) for k in range(answer.shape[1])]
 
     def macro(weights: F64) -> F64:
@@ -81,7 +81,7 @@ def weighted_median(values: F64) -> Weighted:
 
 
 def _tied(answer: F64, target: F64) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], F64]:
-    """The rows in rising order, where each run of equal predictions starts, and the targets in that order."""
+    """The rows in ascending order, the start of each run of equal predictions, and the targets in that order."""
     order = np.argsort(answer, kind="stable")
     rising = answer[order]
     starts = np.flatnonzero(np.r_[True, rising[1:] != rising[:-1]])

@@ -1,4 +1,4 @@
-"""Metric scores of a model and of another one on the same rows: values, intervals, paired differences."""
+"""Metric scores of two models on the same rows: values, intervals, paired differences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tidemill.training.tabular.assess.ranking_measures import (
 
 F64 = npt.NDArray[np.float64]
 
-#: Metrics of which more is better.
+#: Metrics for which more is better.
 HIGHER = frozenset({"auc", "accuracy", "average_precision", "macro_auc", "r2"})
 
 
@@ -52,7 +52,7 @@ def measures(told: RowAnswers) -> dict[str, Weighted]:
 def scores_of(model: RowAnswers, other: RowAnswers, draws: RowBootstrap) -> tuple[MetricScore, ...]:
     """Every metric of the task for `model` and `other`, with 95% intervals; the main one first.
 
-    Metrics that are not defined on these rows, as an AUC where all are of one class, are left out.
+    Metrics that are undefined on these rows, such as AUC with a single class, are left out.
     """
     own, others = _all(model, draws), _all(other, draws)
     return tuple(
@@ -78,9 +78,9 @@ def worse(score: MetricScore) -> bool:
     return score.difference.high < 0 if score.higher_is_better else score.difference.low > 0
 
 
-def _all(told: RowAnswers, draws: RowBootstrap) -> dict[str, _MeasuredScore]:
-    ones = np.ones((1, len(told.target)))
-    figures = measures(told)
+def _all(predictions: RowAnswers, draws: RowBootstrap) -> dict[str, _MeasuredScore]:
+    ones = np.ones((1, len(predictions.target)))
+    figures = measures(predictions)
     drawn = draws.resample(figures)
     return {name: _MeasuredScore(float(of(ones)[0]), drawn[name]) for name, of in figures.items()}
 
@@ -98,8 +98,8 @@ def _root(of: Weighted) -> Weighted:
 
 
 def _explained(squared: F64, target: F64) -> Weighted:
-    """1 minus the squared error over that of the rows' own mean."""
-    middle = target - target.mean()  # a shift changes nothing but the rounding
+    """1 minus the ratio of the squared error to that of the rows' own mean."""
+    middle = target - target.mean()  # a shift only changes the rounding
 
     def r2(weights: F64) -> F64:
         total = np.maximum(weights.sum(axis=1), 1.0)

@@ -23,9 +23,9 @@ _BINS = 40
 
 
 def single_input_score(field: InputField, column: Any, train: Examples) -> float:
-    """How well one input alone predicts the target: AUC, or R2 of numbers, by its mean in forty bins of the other half.
+    """How well one input alone predicts the target: AUC, or R2 for numbers, by forty bin means of the other half.
 
-    Of numbers, a straight line and a line through the ranks count too, where they fit better than the bins.
+    For numbers, a linear fit of the values or of their ranks is used if it fits better than the bins.
     """
     code = _binned(field, column)
     half = uniform(row_names(train), salt=23) < 0.5
@@ -39,7 +39,7 @@ def single_input_score(field: InputField, column: Any, train: Examples) -> float
 
 
 def _lines(values: F64, target: F64) -> float:
-    """The larger squared correlation, of values or of ranks; 0 where a fifth of the values is missing."""
+    """The larger squared correlation, of values or of ranks; 0 if a fifth of the values is missing."""
     known = np.isfinite(values)
     if known.mean() < 0.8 or values[known].std() == 0 or target[known].std() == 0:
         return 0.0
@@ -71,7 +71,7 @@ def _means(code: npt.NDArray[np.int64], target: F64, n_codes: int, middle: float
 
 
 def _binned(field: InputField, column: Any) -> npt.NDArray[np.int64]:
-    """Each row's value as a code: of texts their own, of numbers one of forty quantiles, missing ones separate."""
+    """Each row's value as a code: texts have their own, numbers one of forty quantiles, missing ones a separate one."""
     if field.kind == "str":
         coded = pc.dictionary_encode(column)
         coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
@@ -87,7 +87,7 @@ def _binned(field: InputField, column: Any) -> npt.NDArray[np.int64]:
 
 
 def floats_of(column: Any) -> F64:
-    """A column of numbers, flags or times as float64 (n), NaN where it is missing."""
+    """A column of numbers, flags or times as float64 (n), NaN if missing."""
     if pa.types.is_timestamp(column.type) or pa.types.is_boolean(column.type):
         column = column.cast(pa.int64())
     values: F64 = column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)

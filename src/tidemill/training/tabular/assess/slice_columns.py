@@ -1,4 +1,4 @@
-"""The columns that define slices: groups of texts, flags and few numbers, quartiles of many numbers."""
+"""The columns that define slices: values of texts, flags and few numbers; quartiles of many numbers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tidemill.models.tabular.examples import Examples
 
 I64 = npt.NDArray[np.int64]
 
-#: Fewest and most values of a column that is sliced by its values.
+#: Minimum and maximum number of values of a column that is sliced by value.
 FEWEST_VALUES, MOST_VALUES = 2, 20
-#: The name of a missing value, and of the values beyond the most frequent ones of a declared column.
+#: The name of a missing value, and of values beyond the most frequent ones of a declared column.
 MISSING, OTHERS = "missing", "others"
 
 
@@ -55,7 +55,7 @@ def default_slice_columns(examples: Examples) -> list[SliceColumn]:
 
 
 def by_number(name: str, column: Any) -> SliceColumn | None:
-    """Numbers by value where they are few, else by quartile; `None` where all are equal."""
+    """Numbers by value if they are few, else by quartile; `None` if all are equal."""
     if pa.types.is_boolean(column.type):
         return _by_values(name, column.cast(pa.string()), limit=True)
     if pa.types.is_timestamp(column.type):
@@ -81,7 +81,7 @@ def by_number(name: str, column: Any) -> SliceColumn | None:
 
 
 def _by_values(name: str, column: Any, *, limit: bool) -> SliceColumn | None:
-    """Texts by value; beyond the most frequent ones of a declared column, all others together."""
+    """Texts by value; the values beyond the most frequent ones of a declared column are merged."""
     coded = pc.dictionary_encode(pc.fill_null(column, MISSING))
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     values = coded.dictionary.to_pylist()

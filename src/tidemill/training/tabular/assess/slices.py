@@ -1,6 +1,6 @@
 """Performance by slice: the main metric on the rows of one slice, compared with all other rows.
 
-Holm's correction over all slices keeps the chance of any false alarm below 5%.
+Holm's correction over all slices keeps the probability of any false alarm below 5%.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tidemill.training.tabular.assess.slice_columns import SliceColumn
 
 F64 = npt.NDArray[np.float64]
 
-#: Chance of naming any slice by mistake.
+#: Probability of a false alarm.
 ALPHA = 0.05
 
 
@@ -44,7 +44,7 @@ def slice_scores(cuts: Sequence[SliceColumn], losses: F64, draws: RowBootstrap) 
 def worst_slice(parts: Sequence[SliceScore], measure: str, beside: Mapping[tuple[str, str], str] = {}) -> str:
     """A sentence that names the slice where the metric is significantly worst, or says that there is none.
 
-    `beside` are words about a slice, by column and value, that help to read its metric.
+    `beside` are words about a slice, by column and value, that help to interpret its metric.
     """
     if not parts:
         return "No slice has enough rows to be tested."
@@ -53,11 +53,11 @@ def worst_slice(parts: Sequence[SliceScore], measure: str, beside: Mapping[tuple
         return f"None of {len(parts)} slices is significantly worse than the rest."
     part = max(beyond, key=lambda part: part.difference.low)
     rest = part.score.value - part.difference.value
-    told = beside.get((part.column, part.value), "")
+    note = beside.get((part.column, part.value), "")
     return (
         f"Worst slice: {part.column} is {part.value} ({part.n:,} rows): {measure} {part.score.value:.4g} against "
         f"{rest:.4g} elsewhere, a difference of {part.difference.value:.2g} ({part.difference.low:.2g} to "
-        f"{part.difference.high:.2g}){told}; {len(beyond)} of {len(parts)} slices are significantly worse."
+        f"{part.difference.high:.2g}){note}; {len(beyond)} of {len(parts)} slices are significantly worse."
     )
 
 
@@ -70,7 +70,7 @@ def _of_cut(cut: SliceColumn, losses: F64, draws: RowBootstrap) -> list[tuple[Sl
     columns = np.concatenate((inside, inside * losses[:, None], np.ones((len(losses), 1)), losses[:, None]), axis=1)
     own, rest = _means(draws.sums(columns), len(shown))
     own_value, rest_value = _means(columns.sum(axis=0)[None], len(shown))
-    made = []
+    scores = []
     for i, place in enumerate(shown.tolist()):
         difference = within(float(own_value[0, i] - rest_value[0, i]), own[:, i] - rest[:, i])
         part = SliceScore(
@@ -79,8 +79,8 @@ def _of_cut(cut: SliceColumn, losses: F64, draws: RowBootstrap) -> list[tuple[Sl
         )  # fmt: skip
         rows = cut.code == place
         units = min(draws.units_in(rows), draws.units_in(~rows))
-        made.append((part, slice_p(losses, rows, own[:, i] - rest[:, i], units)))
-    return made
+        scores.append((part, slice_p(losses, rows, own[:, i] - rest[:, i], units)))
+    return scores
 
 
 def _means(sums: F64, k: int) -> tuple[F64, F64]:

@@ -1,6 +1,6 @@
 """Target leakage: inputs that reveal the target, inputs from the future, and rows in both train and test.
 
-Each warning names the column, its numbers and what to do. Each check is independent of the others. Kinds and cases:
+Each warning names the column, its numbers and the remedy. The checks are independent of each other. Kinds and cases:
 Kapoor & Narayanan (2023), "Leakage and the reproducibility crisis in machine-learning-based science".
 """
 
@@ -21,13 +21,13 @@ from tidemill.training.tabular.rows.splits import Split
 
 Mask = npt.NDArray[np.bool_]
 
-#: One input alone that ranks, or explains, this well reveals the target; one far ahead of all others is suspected.
+#: An input that alone reaches this score reveals the target; one that is far ahead of all others is suspect.
 KNOWS, SUSPECTED, AHEAD = 0.99, 0.95, 0.15
-#: A value that is there (or missing) is a sign where one class has this share of it, at odds so much higher than usual.
+#: Presence (or absence) of a value is suspect if one class has this share of it, at odds this much higher than usual.
 SIGN, ODDS, SIGN_ROWS = 0.98, 15.0, 30
-#: Share of the spread of numbers that the presence of a value explains.
+#: Share of the variance of a number that the presence of a value explains.
 SIGN_EXPLAINED = 0.5
-#: Shares above which later times, copies, and distinct values are reported.
+#: Shares above which late times, copies and distinct values are reported.
 LATER, COPIED, DISTINCT, ID = 0.001, 0.01, 0.3, 0.9
 
 
@@ -45,7 +45,7 @@ def target_leakage(examples: Examples, split: Split) -> tuple[str, ...]:
 
 
 def knows_the_answer(train: Examples) -> list[str]:
-    """Inputs that predict the target alone, measured on held-out rows."""
+    """Inputs that alone predict the target, measured on held-out rows."""
     found = {field.name: single_input_score(field, train.inputs[field.name], train) for field in train.fields}
     ranked = sorted(found.values(), reverse=True)
     second = ranked[1] if len(ranked) > 1 else 0.5
@@ -73,7 +73,7 @@ def _equal(column: Any, train: Examples) -> bool:
 
 
 def presence_tells(train: Examples) -> list[str]:
-    """Inputs that are present, or missing, almost only with one class: they are recorded once the target is known."""
+    """Inputs that are present, or missing, almost only with one class: recorded once the target is known."""
     said = []
     for field in train.fields:
         there = pc.is_valid(train.inputs[field.name]).to_numpy().astype(bool)
@@ -115,7 +115,7 @@ def _explained(field: InputField, there: Mask, train: Examples) -> str:
 
 
 def later_than_the_row(examples: Examples) -> list[str]:
-    """Inputs that are times later than the row's own."""
+    """Time inputs that are later than the row's own time."""
     if examples.time is None:
         return []
     said = []

@@ -1,4 +1,4 @@
-"""The AutoML plan as plain data: members, their rounds and weights. Fitting it never depends on a clock."""
+"""The AutoML plan as plain data: members, their rounds and weights. Fitting it does not depend on time limits."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from tidemill.training.tabular.automl.member_settings import (
 from tidemill.training.tabular.rows.row_losses import LINKS, Measure
 from tidemill.training.tabular.rows.table_columns import columns_of
 
-#: All rows are more than those of a fold, and support more rounds.
+#: Factor for rounds: a fit on all rows has more rows than one on a fold, and supports more rounds.
 MORE_ROUNDS = 1.1
 _LIBRARY: dict[type, str] = {Leafwise: "lightgbm", Symmetric: "catboost"}
 
 
 class AutoPlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag="auto"):
-    """Members under a weighted sum, each fitted on all rows."""
+    """A weighted sum of members, each fitted on all rows."""
 
     task: Task
     measure: Measure
     members: tuple[Settings, ...]
     weights: tuple[float, ...]
     bias: tuple[float, ...]
-    #: Seed of the folds and of the members when it was chosen.
+    #: Seed of the folds and of the members when the plan was chosen.
     seed: int = 0
-    #: Probability from which on the label is the positive class.
+    #: Minimum probability for the positive class.
     threshold: float = 0.5
 
     @property
@@ -51,7 +51,7 @@ class AutoPlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag=
         return names[0] if len(names) == 1 else f"stack of {', '.join(names)}"
 
     def settings(self) -> dict[str, Any]:
-        """Its settings by name, as JSON holds them; `plan_from` takes them."""
+        """Its settings by name, as JSON values; `plan_from` reads them."""
         found: dict[str, Any] = msgspec.to_builtins(self)
         return found
 
@@ -59,12 +59,12 @@ class AutoPlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag=
         """The fitted model; the same rows and seed give the same bits."""
         columns = columns_of(examples)
         every = np.arange(len(examples))
-        made = _RecipeBuilder()
+        builder = _RecipeBuilder()
         for settings, weight in zip(self.members, self.weights, strict=True):
             one = MemberFit(examples, columns, settings, measure=self.measure, seed=seed)
             learnt, encoders = one.settled(every, _rounds(settings))
-            made.add(settings.name, learnt, encoders, weight)
-        return TabularModel(self._recipe(examples, made), made.parts)
+            builder.add(settings.name, learnt, encoders, weight)
+        return TabularModel(self._recipe(examples, builder), builder.parts)
 
     def _recipe(self, examples: Examples, made: _RecipeBuilder) -> TabularRecipe:
         never_negative = self.task == "number" and len(examples) > 0 and float(examples.target.min()) >= 0
@@ -85,7 +85,7 @@ class AutoPlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag=
 
 
 class _RecipeBuilder:
-    """The recipe's lists while they grow; a column that two members read is stored once."""
+    """Collects the lists of a recipe; a column that two members read is stored once."""
 
     def __init__(self) -> None:
         self.encoders: list[Encoder] = []

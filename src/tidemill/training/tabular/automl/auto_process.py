@@ -1,7 +1,7 @@
-"""Fitting of AutoML members in child processes, with a deadline that the parent enforces.
+"""Fitting of AutoML members in worker processes, with a deadline that the parent enforces.
 
-A library cannot be interrupted between two of its steps: the process is killed, and the files of its finished members
-are used. `python -m tidemill.training.tabular.automl.auto_process PLACE NUMBER …` is one.
+A library cannot be interrupted during a step, so the process is killed and the files of its finished members are used.
+A worker process runs `python -m tidemill.training.tabular.automl.auto_process PLACE NUMBER …`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class FitJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FitResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of one member. Its margins are stored in a file next to it, if it was fitted."""
+    """The result of one member. If it was fitted, its margins are stored in a file next to it."""
 
     settings: Settings
     state: str = "fitted"
@@ -63,9 +63,9 @@ def fit_members(
     processes: int = 1,
     told: Callable[[FitResult], None],
 ) -> list[tuple[FitResult, F64 | None]]:
-    """Each member in order with its margins float64 (n_held, k) of the held rows, `None` where it has none.
+    """Each member in order with its margins float64 (n_held, k) on the held-out rows, `None` if it has none.
 
-    `late` members did not finish within `seconds`, `failed` ones raised or died. No process is left running.
+    `late` members did not finish within `seconds`; `failed` ones raised or died. No process is left running.
     """
     until = None if seconds is None else time.monotonic() + seconds
     place.mkdir(parents=True, exist_ok=True)
@@ -87,11 +87,11 @@ def fit_members(
     return [_found(place, number, settings) for number, settings in enumerate(asked.members)]
 
 
-def _tell(place: Path, count: int, seen: set[int], told: Callable[[FitResult], None]) -> None:
+def _tell(place: Path, count: int, seen: set[int], report: Callable[[FitResult], None]) -> None:
     for number in range(count):
         if number not in seen and _file(place, number).exists():
             seen.add(number)
-            told(msgspec.json.decode(_file(place, number).read_bytes(), type=FitResult))
+            report(msgspec.json.decode(_file(place, number).read_bytes(), type=FitResult))
 
 
 def _found(place: Path, number: int, settings: Settings) -> tuple[FitResult, F64 | None]:
@@ -107,22 +107,22 @@ def _file(place: Path, number: int) -> Path:
 
 
 class _FitWorker:
-    """A process that fits some members one after another; if it dies, a new one continues with the rest."""
+    """A process that fits its members one after another; if it dies, a new one continues with the rest."""
 
     def __init__(self, place: Path, numbers: Sequence[int]) -> None:
         self._place, self._left = place, list(numbers)
         self._process = self._started()
 
     def goes_on(self) -> bool:
-        """Whether it still runs; a member during which a process died has failed."""
+        """Whether it is still running; a member during which the process died has failed."""
         code = self._process.poll()
         if code is None:
             return True
         self._left = [number for number in self._left if not _file(self._place, number).exists()]
         if not self._left:
             return False
-        asked = msgspec.json.decode((self._place / _ASKED).read_bytes(), type=FitJob)
-        died = FitResult(settings=asked.members[self._left[0]], state="failed", says=_death(code))
+        job = msgspec.json.decode((self._place / _ASKED).read_bytes(), type=FitJob)
+        died = FitResult(settings=job.members[self._left[0]], state="failed", says=_death(code))
         _write(_file(self._place, self._left.pop(0)), died)
         if self._left:
             self._reaped()
@@ -168,14 +168,14 @@ def _write(file: Path, fitted: FitResult) -> None:
 def _work(place: Path, numbers: Sequence[int]) -> None:
     """Main function of a worker process."""
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    asked = msgspec.json.decode((place / _ASKED).read_bytes(), type=FitJob)
+    job = msgspec.json.decode((place / _ASKED).read_bytes(), type=FitJob)
     examples = read_examples(place / _EXAMPLES)
     columns = columns_of(examples)
-    folds = folds_of(examples, seed=asked.seed)
+    folds = folds_of(examples, seed=job.seed)
     for number in numbers:
-        settings, started, file = asked.members[number], time.process_time(), _file(place, number)
+        settings, started, file = job.members[number], time.process_time(), _file(place, number)
         try:
-            one = MemberFit(examples, columns, settings, measure=asked.measure, seed=asked.seed)
+            one = MemberFit(examples, columns, settings, measure=job.measure, seed=job.seed)
             settled, margins = one.open(folds)
             if not np.isfinite(margins).all():
                 raise ArithmeticError("its margins contain NaN or infinity")
@@ -187,7 +187,7 @@ def _work(place: Path, numbers: Sequence[int]) -> None:
 
 
 def _sentence(problem: Exception) -> str:
-    """The message of an error; of a foreign one only its type and line, because it may quote data."""
+    """The message of an error; of a foreign error only its type and line, because its message may quote data."""
     if isinstance(problem, TidemillError):
         return redact_surrogates(problem.message)
     last = traceback.extract_tb(problem.__traceback__)[-1]
@@ -195,7 +195,7 @@ def _sentence(problem: Exception) -> str:
 
 
 def _leave_with_parent() -> None:
-    """End with the parent, so that a killed choice leaves no orphan process."""
+    """End with the parent, so that a killed search leaves no orphan process."""
     os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 

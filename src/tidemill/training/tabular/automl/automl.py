@@ -1,7 +1,7 @@
 """AutoML for a table: baselines first, then a fixed portfolio within the time limit; the simplest wins a tie.
 
-A more complex model takes the place of a simpler one only where the paired 95% interval of the difference of their
-losses, over the same held-out rows, lies below zero.
+A more complex model replaces a simpler one only if the paired 95% interval of the difference of their losses, over the
+same held-out rows, lies below zero.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from tidemill.training.tabular.rows.table_columns import TableColumns, columns_o
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Progress = Callable[[str, dict[str, Any]], None]
-#: Share of the time that members may take: the chosen plan is refitted on all rows.
+#: Share of the time that members may use; the rest is for refitting the chosen plan on all rows.
 SEARCHING = 0.75
-#: Fewest training rows: fewer cannot be divided into folds.
+#: Minimum training rows: fewer cannot be divided into folds.
 FEWEST = 20
 _MOST_LEVELS = 5_000
 
@@ -74,8 +74,8 @@ def choose_tabular(
 ) -> TabularChoice:
     """The plan selected on these rows; `plan.fit(train, seed=seed)` then fits it.
 
-    `seconds`, else `minutes`, bound everything with the fit on all rows: three quarters of it are for the choice.
-    `label="f1"` chooses the probability from which on a label is positive on held-out rows. Files go to `place`. Raises
+    `seconds`, else `minutes`, limits the whole process including the fit on all rows; three quarters are for the
+    choice. With `label="f1"` the decision threshold is chosen on held-out rows. Files go to `place`. Raises
     `TooLittleData` for fewer than 20 rows or a single class.
     """
     _enough(train)
@@ -122,7 +122,7 @@ class _HeldOutRows:
         return _MemberCandidate(name, complexity, plan, margins, losses)
 
     def naive(self, columns: TableColumns) -> _MemberCandidate:
-        """The better of one value for all rows and one for each text of the best input."""
+        """The better of one value for all rows and one value per text of the best input."""
         names = [one.name for one in columns.texts if len(one.levels) <= _MOST_LEVELS]
         by = names if self.train.task in ("number", "count") else []
         every = [self._naive(naive_plan(self.train.task, measure=self.measure, by=name)) for name in ("", *by)]
@@ -147,12 +147,12 @@ class _HeldOutRows:
 def _members(
     train: Examples, held: _HeldOutRows, place: Path, progress: Progress, processes: int, seconds: float | None
 ) -> list[tuple[FitResult, F64 | None]]:
-    def told(fitted: FitResult) -> None:
+    def report(fitted: FitResult) -> None:
         progress("member", {"name": fitted.settings.name, "state": fitted.state, "cpu_s": round(fitted.cpu_s, 3)})
 
-    asked = FitJob(members=portfolio(train), measure=held.measure, seed=held.seed)
+    job = FitJob(members=portfolio(train), measure=held.measure, seed=held.seed)
     searching = None if seconds is None else seconds * SEARCHING
-    return fit_members(train, asked, place=place, seconds=searching, processes=processes, told=told)
+    return fit_members(train, job, place=place, seconds=searching, processes=processes, told=report)
 
 
 def _plan(
@@ -169,26 +169,26 @@ def _plan(
 
 
 def _alone(held: _HeldOutRows, found: Sequence[tuple[FitResult, F64 | None]]) -> list[_MemberCandidate]:
-    """Each fitted member as a candidate of its own."""
-    made = []
+    """Each fitted member as a separate candidate."""
+    candidates = []
     for fitted, margins in found:
         if margins is not None:
             plan = _plan(held, [fitted.settings], [1.0], [0.0] * margins.shape[1])
             complexity = 1 if isinstance(fitted.settings, Curves) else 2
-            made.append(held.candidate(fitted.settings.name, complexity, plan, margins))
-    return made
+            candidates.append(held.candidate(fitted.settings.name, complexity, plan, margins))
+    return candidates
 
 
 def _together(held: _HeldOutRows, found: Sequence[tuple[FitResult, F64 | None]]) -> list[_MemberCandidate]:
-    """The stack of all members, where there are two or more; its losses are out of fold."""
+    """The stack of all members if there are at least two; its losses are out of fold."""
     done = [(fitted.settings, margins) for fitted, margins in found if margins is not None]
     if len(done) < 2:
         return []
     margins = np.stack([mine for _, mine in done])  # (m, n, k)
     task, measure = held.train.task, held.measure
-    made = stack(margins, held.target, task, measure)
-    kept = [(settings, weight) for (settings, _), weight in zip(done, made.weights, strict=True) if weight > 0]
-    plan = _plan(held, [one for one, _ in kept], [weight for _, weight in kept], made.bias)
+    stacked = stack(margins, held.target, task, measure)
+    kept = [(settings, weight) for (settings, _), weight in zip(done, stacked.weights, strict=True) if weight > 0]
+    plan = _plan(held, [one for one, _ in kept], [weight for _, weight in kept], stacked.bias)
     apart = stacked_apart(margins, held.target, task, measure, seed=held.seed)
     return [held.candidate("stack", 3, plan, apart)]
 
@@ -206,11 +206,11 @@ def _simplest(candidates: Sequence[_MemberCandidate], blocks: I64) -> _MemberCan
 
 
 def _best_f1(margin: F64, target: F64) -> float:
-    """The probability from which on a label is positive with the best F1 on these rows."""
+    """The decision threshold with the best F1 on these rows."""
     order = np.argsort(-margin, kind="stable")
     hits = np.cumsum(target[order])
     f1 = 2 * hits / (np.arange(1, len(order) + 1) + target.sum())
-    ends = np.append(np.diff(margin[order]) != 0, True)  # equal probabilities have the same label
+    ends = np.append(np.diff(margin[order]) != 0, True)  # equal probabilities get the same label
     best = int(np.argmax(np.where(ends, f1, -1.0)))
     return float(1 / (1 + np.exp(-margin[order[best]])))
 
@@ -239,7 +239,7 @@ def _records(
 ) -> tuple[EnsembleMember, ...]:
     cpu = {fitted.settings.name: fitted.cpu_s for fitted, _ in found}
     stacked = {one.name for one in chosen.plan.members} if isinstance(chosen.plan, AutoPlan) else set()
-    made = [
+    members = [
         EnsembleMember(
             name=one.name,
             settings=msgspec.json.encode(one.plan.settings()).decode(),
@@ -250,7 +250,7 @@ def _records(
         )
         for one in candidates
     ]
-    return (*made, *(_unfitted(fitted) for fitted, margins in found if margins is None))
+    return (*members, *(_unfitted(fitted) for fitted, margins in found if margins is None))
 
 
 def _says(one: _MemberCandidate, chosen: _MemberCandidate, blocks: I64) -> str:

@@ -1,4 +1,4 @@
-"""Baselines that a model must beat: the share, median or mean of all rows, or of the rows with the same text."""
+"""Baselines that a model must beat: the share, median or mean of all rows, or of rows with the same text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FEWEST = 5
 
 
 class NaivePlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag="naive"):
-    """One value for all rows, or with `by` one for each text of that input (numbers and counts)."""
+    """One value for all rows, or with `by` one per text of that input (numbers and counts)."""
 
     task: Task
     measure: Measure
@@ -36,12 +36,12 @@ class NaivePlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag
         return f"{figure} by {self.by}" if self.by else figure
 
     def settings(self) -> dict[str, Any]:
-        """Its settings by name, as JSON holds them."""
+        """Its settings by name, as JSON values."""
         found: dict[str, Any] = msgspec.to_builtins(self)
         return found
 
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
-        """The model with the values of these rows."""
+        """The model with the values computed from these rows."""
         every = self.margin(examples.target, len(examples.classes))
         encoders: tuple[Encoder, ...] = ()
         terms: tuple[AdditiveTerm, ...] = ()
@@ -81,7 +81,7 @@ class NaivePlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag
         return TargetMean(inputs=(self.by,), values=values, other=every), term
 
     def figures(self, column: pa.Array, target: F64) -> dict[str, float]:
-        """Text -> margin, for those with enough rows."""
+        """Text -> margin, for texts with enough rows."""
         texts = column.fill_null("").dictionary_encode()
         codes = texts.indices.to_numpy(zero_copy_only=False)
         order = np.argsort(codes, kind="stable")
@@ -92,7 +92,7 @@ class NaivePlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag
 
 
 def naive_plan(task: Task, *, measure: Measure | None = None, by: str = "") -> NaivePlan:
-    """The plan that uses no input: prior, median (absolute error decides), mean, or mean count.
+    """The plan without inputs: prior, median (if absolute error is the metric), mean, or mean count.
 
     >>> naive_plan("number").name, naive_plan("count").name
     ('median', 'mean')

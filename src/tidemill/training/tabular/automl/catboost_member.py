@@ -1,4 +1,4 @@
-"""CatBoost's symmetric trees as a member: trained on encoded columns, so that they export as plain arrays.
+"""CatBoost's symmetric trees as a member: trained on encoded columns, so they can be exported as plain arrays.
 
 L. Prokhorenkova et al. 2018, "CatBoost: unbiased boosting with categorical features". One thread and a fixed seed give
 the same bits. CatBoost's own encoding of categories is not used: its tables cannot be exported.
@@ -22,7 +22,7 @@ from tidemill.training.tabular.automl.member_settings import Parts, Symmetric
 from tidemill.training.tabular.rows.row_losses import Measure
 
 F64 = NDArray[np.float64]
-#: Rounds without improvement before early stopping, and most rounds.
+#: Rounds without improvement before early stopping, and maximum number of rounds.
 PATIENCE, MOST_ROUNDS = 40, 2_000
 _LOSSES: dict[Task, str] = {"binary": "Logloss", "classes": "MultiClass", "number": "RMSE", "count": "Poisson"}
 
@@ -70,7 +70,7 @@ def fit_catboost(
     held: tuple[F64, F64] | None = None,
     rounds: int | None = None,
 ) -> FittedCatboost:
-    """Trees of `rounds` rounds, or of as many as are best on the `held` rows (design, target)."""
+    """Trees of `rounds` rounds, or of the best number of rounds on the `held` rows (design, target)."""
     catboost = _catboost()
     pool = catboost.Pool(design.astype(np.float32), target, thread_count=1)
     against = None if held is None else catboost.Pool(held[0].astype(np.float32), held[1], thread_count=1)
@@ -105,7 +105,7 @@ def _parameters(
 
 
 def _described(model: Any) -> dict[str, Any]:
-    """CatBoost's own JSON of a model."""
+    """CatBoost's JSON of a model."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.json"
         model.save_model(str(file), format="json")

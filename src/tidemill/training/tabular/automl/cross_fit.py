@@ -1,4 +1,4 @@
-"""Cross-fitting: one member fitted on each fold, with out-of-fold margins for the rows held out."""
+"""Cross-fitting: one member fitted on each fold, with out-of-fold margins for the held-out rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class MemberFit:
         self._tabled = EncodedTable(examples, wanted(columns, examples), self._target)
 
     def settled(self, fit: I64, rounds: int) -> tuple[FittedMember, tuple[Encoder, ...]]:
-        """The member fitted on the rows `fit` in so many rounds, and the encoders of its columns."""
+        """The member fitted on the rows `fit` with `rounds` rounds, and the encoders of its columns."""
         design, encoders = self._tabled.learned_on(fit, seed=self._seed)
         return self._learn(self._settings, design, encoders, fit, None, rounds, self._seed), encoders
 
@@ -56,7 +56,7 @@ class MemberFit:
         return msgspec.structs.replace(self._settings, rounds=tuple(rounds)), np.concatenate(margins)
 
     def _ridges(self, settings: Curves, folds: Sequence[Fold]) -> tuple[Settings, F64]:
-        """The penalty that is best over all folds."""
+        """The best penalty over all folds."""
         found: dict[float, list[F64]] = {ridge: [] for ridge in settings.ridges}
         for fold, (fit, held) in enumerate(folds):
             design, encoders = self._tabled.learned_on(fit, seed=self._seed + 1000 * fold)

@@ -1,7 +1,7 @@
 """A generalised additive model (GAM): linear splines with a ridge penalty; logistic, Poisson, mean or median.
 
-Generalised additive model (Hastie and Tibshirani 1986) by Newton steps (iteratively reweighted least squares); absolute
-error by the same steps with weights 1/|residual| (Schlossmacher 1973); several classes by L-BFGS.
+Fitted by Newton steps (iteratively reweighted least squares; Hastie and Tibshirani 1986); absolute error by the same
+steps with weights 1/|residual| (Schlossmacher 1973); several classes by L-BFGS.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class FittedGam:
 
 
 class GamFit:
-    """The fits of one set of rows for any ridge penalty; each starts from the one before."""
+    """The fits on one set of rows for any ridge penalty; each is a warm start for the next."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class GamFit:
         self._hats = spline_basis(design, encoders, settings.knots)
         self._basis = basis_of(design, self._hats)
         self._rough = roughness_of(self._hats)
-        #: A number is fitted in units of its spread: a penalty then means the same for minutes as for millions.
+        #: Numbers are fitted in units of their spread, so a penalty means the same for minutes as for millions.
         self._middle, self._spread = _units(target) if task == "number" else (0.0, 1.0)
         self._target, self._task, self._measure = (target - self._middle) / self._spread, task, measure
         self._root = settings.root
@@ -118,7 +118,7 @@ def _start(target: F64, task: Task, measure: Measure, k: int) -> F64:
 def _newton(
     basis: sparse.csr_array, target: F64, at: F64, rough: sparse.csr_array, task: Task, measure: Measure
 ) -> F64:
-    """Weights and, last, the bias, by Newton steps that are halved until they help."""
+    """Weights and, last, the bias, by Newton steps with step halving."""
     x = sparse.csr_array(sparse.hstack([basis, sparse.csr_array(np.ones((len(target), 1)))], format="csr"))
     xt = sparse.csr_array(x.T)
     cost = sparse.csr_array(sparse.block_diag([rough, sparse.csr_array([[1e-9]])]))
@@ -151,7 +151,7 @@ def _newton(
 
 
 def _derivatives(margin: F64, target: F64, task: Task, measure: Measure, scale: float) -> tuple[F64, F64]:
-    """First derivative of each row's loss by its margin, and the second or a bound of it."""
+    """The first derivative of each row's loss with respect to its margin, and the second or a bound of it."""
     if task == "binary":
         p = 1 / (1 + np.exp(-np.clip(margin, -35, 35)))
         return p - target, np.maximum(p * (1 - p), 1e-6)

@@ -19,7 +19,7 @@ from tidemill.training.tabular.automl.member_settings import Leafwise, Parts
 from tidemill.training.tabular.rows.row_losses import Measure
 
 F64 = NDArray[np.float64]
-#: Rounds without improvement before early stopping, and most rounds.
+#: Rounds without improvement before early stopping, and maximum number of rounds.
 PATIENCE, MOST_ROUNDS = 40, 3_000
 _LOSSES: dict[Task, tuple[str, str]] = {
     "binary": ("binary", "binary_logloss"),
@@ -65,7 +65,7 @@ def fit_lightgbm(
     held: tuple[F64, F64] | None = None,
     rounds: int | None = None,
 ) -> FittedLightgbm:
-    """Trees of `rounds` rounds, or of as many as are best on the `held` rows (design, target)."""
+    """Trees of `rounds` rounds, or of the best number of rounds on the `held` rows (design, target)."""
     lightgbm = lightgbm_library("LightGBM is not installed")
     coded = [place for place, encoder in enumerate(encoders) if isinstance(encoder, Ordinal)]
     parameters = _parameters(settings, task, measure, n_classes, seed)

@@ -16,11 +16,11 @@ F64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SplineBasis:
-    """The hat functions of one column: one at each knot, and one for missing values where they occur."""
+    """The hat functions of one column: one per knot, and one for missing values if they occur."""
 
     knots: F64
     missing: bool
-    #: Neighbouring knots have similar weights; those of codes do not.
+    #: Neighbouring knots have similar weights; neighbouring codes do not.
     smooth: bool = True
 
     @property
@@ -45,7 +45,7 @@ def spline_basis(design: F64, encoders: Sequence[Encoder], n_knots: int) -> tupl
 
 
 def _knots(known: F64, count: int) -> F64:
-    """Quantiles of the values and of the distinct values: where most are zero, the others matter too."""
+    """Quantiles of the values and of the distinct values: if most are zero, the others matter too."""
     distinct = np.unique(known)
     if len(distinct) <= count:
         return distinct
@@ -54,7 +54,7 @@ def _knots(known: F64, count: int) -> F64:
 
 
 def basis_of(design: F64, hats: Sequence[SplineBasis]) -> sparse.csr_array:
-    """Sparse float64 (n, n_hats): at most two entries in a row for each column, which add up to one."""
+    """Sparse float64 (n, n_hats): at most two entries per row and column, which sum to one."""
     n, start = len(design), 0
     rows, columns, values = [], [], []
     for column, hat in zip(design.T, hats, strict=True):
@@ -76,7 +76,7 @@ def basis_of(design: F64, hats: Sequence[SplineBasis]) -> sparse.csr_array:
 
 
 def _between(values: F64, knots: F64) -> tuple[NDArray[np.int64], F64]:
-    """The knot below each value, and its relative position to the next; constant beyond the ends."""
+    """The knot below each value, and the relative position to the next knot; constant beyond the ends."""
     if len(knots) == 1:
         return np.zeros(len(values), np.int64), np.zeros(len(values))
     cut = np.clip(values, knots[0], knots[-1])
@@ -84,15 +84,15 @@ def _between(values: F64, knots: F64) -> tuple[NDArray[np.int64], F64]:
     return low, (cut - knots[low]) / (knots[low + 1] - knots[low])
 
 
-#: Share of the penalty that shrinks every weight to zero where the slopes are penalised already.
+#: Share of the penalty that shrinks every weight to zero if the slopes are penalised already.
 _LEVEL = 0.02
 
 
 def roughness_of(hats: Sequence[SplineBasis]) -> sparse.csr_array:
     """Sparse float64 (n_hats, n_hats): the penalty matrix R of the weights, w'Rw.
 
-    A curve is penalised for its slopes (P-splines, Eilers and Marx 1996), so that a straight one costs the same for any
-    number of knots; a code for its own weight.
+    A curve is penalised for its slopes (P-splines, Eilers and Marx 1996), so that a straight line costs the same for
+    any number of knots; a code is penalised for its own weight.
     """
     blocks = []
     for hat in hats:

@@ -1,4 +1,4 @@
-"""Settings (hyper-parameters) of each kind of member: plain values, to and from JSON, so that it can be refitted."""
+"""Settings (hyper-parameters) of each kind of member: plain values that convert to and from JSON, for refits."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Parts = dict[str, Any]
 
 class _MemberSettings(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"):
     name: str
-    #: Boosting rounds that were best in each fold; empty while they are open.
+    #: The best number of boosting rounds in each fold; empty while undecided.
     rounds: tuple[int, ...] = ()
-    #: Trained on square roots of a target that is never negative; predictions are squared.
+    #: Trained on the square root of a non-negative target; predictions are squared.
     root: bool = False
 
 
 class Curves(_MemberSettings, frozen=True, tag="additive"):
     """A GAM: a sum of one-column curves, linear between knots at quantiles."""
 
-    #: Ridge penalty; 0: still open.
+    #: Ridge penalty; 0: undecided.
     ridge: float = 0.0
-    #: Penalties to try, strongest first: each fit starts from the one before.
+    #: Penalties to try, strongest first: each fit warm-starts the next.
     ridges: tuple[float, ...] = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
     knots: int = 12
 
@@ -42,7 +42,7 @@ class Leafwise(_MemberSettings, frozen=True, tag="lightgbm"):
     column_share: float = 0.4
     row_share: float = 1.0
     l2: float = 0.0
-    #: Most bins of a column.
+    #: Maximum number of bins per column.
     bins: int = 255
     #: Absolute error instead of the task's own loss.
     absolute: bool = False
@@ -64,11 +64,11 @@ class FittedMember(Protocol):
 
     @property
     def rounds(self) -> int:
-        """Boosting rounds; 0 of what has none."""
+        """Boosting rounds; 0 without boosting."""
         ...
 
     def margins(self, design: F64) -> F64:
-        """float64 (n, k) of a design matrix (n, n_columns), before the member's output transform."""
+        """float64 (n, k) for a design matrix (n, n_columns), before the member's output transform."""
         ...
 
     def written(self, name: str, columns: tuple[int, ...]) -> tuple[Member, Parts]:

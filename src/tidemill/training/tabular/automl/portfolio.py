@@ -1,6 +1,6 @@
 """The portfolio: a fixed list of candidates by task and table size, cheapest first, without a search.
 
-A few good settings in a weighted ensemble beat a search of one of them: Erickson et al. 2020 (AutoGluon-Tabular).
+A few good settings in a weighted ensemble beat a search over one: Erickson et al. 2020 (AutoGluon-Tabular).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import numpy as np
 from tidemill.models.tabular.examples import Examples
 from tidemill.training.tabular.automl.member_settings import Curves, Leafwise, Settings, Symmetric
 
-#: Below so many rows, small leaves and low learning rates come first, against overfitting.
+#: Below this many rows, small leaves and low learning rates come first, against overfitting.
 SMALL = 20_000
-#: With more classes than this each step grows many trees, and low learning rates would take all the time.
+#: With more classes than this, each step grows many trees, and low learning rates would take too long.
 _MANY = 3
-#: A target whose mean is so much above its median is also fitted as a square root.
+#: A target whose mean exceeds its median by this much is also fitted as a square root.
 _SKEWED = 1.05
 
 
@@ -34,7 +34,7 @@ def portfolio(examples: Examples) -> tuple[Settings, ...]:
 
 
 def _slow(name: str, n: int) -> Leafwise:
-    """Trees of few leaves, each of half of the columns and most of the rows, with a low learning rate."""
+    """Trees with few leaves, on half of the columns and most of the rows, with a low learning rate."""
     few = max(3, min(40, n // 50))
     return Leafwise(name=name, rate=0.03, leaves=6, min_rows=few, column_share=0.5, row_share=0.7, l2=5.0)
 

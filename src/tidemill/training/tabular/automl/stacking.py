@@ -15,16 +15,16 @@ from tidemill.core.records.signature import Task
 from tidemill.training.tabular.rows.row_losses import Measure, row_losses
 
 F64 = NDArray[np.float64]
-#: A member with a smaller weight is dropped.
+#: Members with a smaller weight are dropped.
 LEAST = 0.03
-#: Prior rows that shrink the weights towards equal ones: on few rows members can be right about all of them.
+#: Prior rows that shrink the weights towards equal ones: on few rows a member can be right by chance.
 PULL_ROWS = 10.0
 _PARTS = 5
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A weight for each member, and what is added to every margin."""
+    """A weight for each member, and a bias that is added to every margin."""
 
     weights: tuple[float, ...]
     bias: tuple[float, ...]
@@ -36,7 +36,7 @@ class Stack:
 
 
 def stack(members: F64, target: F64, task: Task, measure: Measure) -> Stack:
-    """The weights with the least loss on margins (m, n, k) of rows; small ones are set to zero."""
+    """The weights with the smallest loss on margins (m, n, k) of rows; small ones are set to zero."""
     weights, bias = _solved(members, target, task, measure)
     few = weights < LEAST
     if few.any() and not few.all():
@@ -46,7 +46,7 @@ def stack(members: F64, target: F64, task: Task, measure: Measure) -> Stack:
 
 
 def stacked_apart(members: F64, target: F64, task: Task, measure: Measure, *, seed: int) -> F64:
-    """Out-of-fold margins (n, k) of the stack: each fifth of the rows with weights fitted on the other four."""
+    """Out-of-fold margins (n, k) of the stack: each fifth of the rows uses weights fitted on the other four."""
     part = np.random.default_rng(seed).permutation(len(target)) % _PARTS
     found = np.empty(members.shape[1:])
     for one in range(_PARTS):
@@ -58,7 +58,7 @@ def stacked_apart(members: F64, target: F64, task: Task, measure: Measure, *, se
 def _solved(members: F64, target: F64, task: Task, measure: Measure) -> tuple[F64, F64]:
     """Weights (m) and bias (k) by L-BFGS-B."""
     m, _, k = members.shape
-    shifts = k if task in ("binary", "count") else 0  # of classes and of numbers the members' own level is kept
+    shifts = k if task in ("binary", "count") else 0  # for classes and numbers the members' own level is kept
     scale = float(np.abs(target - np.median(target)).mean()) or 1.0 if task == "number" else 1.0
 
     def value(x: F64) -> tuple[float, F64]:
@@ -78,7 +78,7 @@ def _solved(members: F64, target: F64, task: Task, measure: Measure) -> tuple[F6
 
 
 def _smooth(margins: F64, target: F64, task: Task, measure: Measure, scale: float) -> float:
-    """The mean loss, the absolute error smoothed at zero so that it is differentiable everywhere."""
+    """The mean loss; the absolute error is smoothed at zero so that it is differentiable everywhere."""
     if task == "number" and measure == "mae":
         return float(np.sqrt(np.square(margins[:, 0] - target) + (0.01 * scale) ** 2).mean() / scale)
     divisor = scale**2 if task == "number" else 1.0

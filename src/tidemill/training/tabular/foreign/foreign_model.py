@@ -1,4 +1,4 @@
-"""Import of a model that was trained elsewhere: its inputs, its outputs and its evaluation, ready for a bundle."""
+"""Import of an externally trained model: its inputs, outputs and evaluation, ready for a bundle."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tidemill.training.tabular.publish.lightgbm_estimator import line_of
 from tidemill.training.tabular.publish.onnx_model import OnnxGraph, graph_model, read_graph
 from tidemill.training.tabular.rows.rows_from_file import class_numbers, fields_of_rows
 
-#: Most given rows that are stored in the bundle with their predictions.
+#: Maximum number of given rows stored in the bundle with their predictions.
 MOST_ROWS = 1000
 _PROTOCOL = "the rows that came with the model"
 _UNSURE = "it is unknown whether the model was trained on these rows"
 
 
 class ImportDescription(Record, frozen=True):
-    """The task of an imported model according to its card; what is left out is derived."""
+    """The task of an imported model according to its card; missing fields are derived."""
 
     task: Task | None = None
     target: str = ""
@@ -50,7 +50,7 @@ class ImportSource:
 
     @property
     def sha256(self) -> str:
-        """Of the file."""
+        """The sha256 of the file."""
         return hashlib.sha256(self.file.read_bytes()).hexdigest()
 
 
@@ -67,7 +67,7 @@ class ImportedModel:
 
 
 def find_source(source: str) -> ImportSource:
-    """The file and kind of `source`: an ONNX file, a folder with `model.onnx`, LightGBM's text, MLflow's folder or URI.
+    """The file and kind of `source`: an ONNX file, a folder with `model.onnx`, LightGBM text, an MLflow folder or URI.
 
     Raises `ImportRefused` for anything else.
     """
@@ -95,8 +95,8 @@ def import_tabular(
 ) -> ImportedModel:
     """The model at `source`, evaluated on the given `rows` (inputs, and the target if present).
 
-    Raises `ImportRefused` where neither the file nor the rows define its inputs and outputs, `NotPublishable` where it
-    has no form that can be served.
+    Raises `ImportRefused` if neither the file nor the rows define its inputs and outputs, `NotPublishable` if it
+    cannot be converted to a form that can be served.
     """
     fields, about = _question(source, about, rows)
     examples = _examples(fields, about, rows)
@@ -139,7 +139,7 @@ def _question(
         fields = graph.fields() or _named_columns(rows, about, graph.inputs[0].width)
     elif source.kind == "lightgbm":
         text = source.file.read_text()
-        fields = lightgbm_fields(text)  # which checks the whole text first
+        fields = lightgbm_fields(text)  # checks the whole text first
         width, task = _whole(line_of(text, "num_class", "1")), lightgbm_task(text)
     else:
         width, task, fields = len(about.classes), None, _named_columns(rows, about, None)
@@ -175,7 +175,7 @@ def _classes(task: Task, said: tuple[str, ...], width: int) -> tuple[str, ...]:
 
 
 def _named_columns(rows: pa.Table | None, about: ImportDescription, width: int | None) -> tuple[InputField, ...]:
-    """The given rows' columns without the target: the inputs of a matrix or a pickle."""
+    """The columns of the given rows without the target: the inputs of a matrix or a pickle."""
     if rows is None:
         raise ImportRefused(
             "the model does not name its inputs, so rows with column names are needed",

@@ -18,7 +18,7 @@ from tidemill.training.tabular.publish.imported_trees import catboost_model, lig
 from tidemill.training.tabular.publish.onnx_model import graph_model
 
 ABOUT = "MLmodel"
-#: Flavors in the order in which they are preferred.
+#: Flavors by preference.
 FLAVORS = ("onnx", "lightgbm", "catboost", "xgboost", "sklearn")
 _PICKLES = (".pkl", ".pickle", ".joblib", ".skops", ".cloudpickle")
 Maker = Callable[[Path, Examples], TabularModel]
@@ -26,7 +26,7 @@ Maker = Callable[[Path, Examples], TabularModel]
 
 @dataclass(frozen=True)
 class MlflowFolder:
-    """The folder of an MLflow model, and the file of the flavor that is taken."""
+    """The folder of an MLflow model, and the file of the selected flavor."""
 
     folder: Path
     flavor: str
@@ -34,7 +34,7 @@ class MlflowFolder:
 
     @property
     def sha256(self) -> str:
-        """Of the file."""
+        """The sha256 of the file."""
         return hashlib.sha256(self.file.read_bytes()).hexdigest()
 
     @property
@@ -61,9 +61,9 @@ class MlflowFolder:
 
 
 def mlflow_folder(source: str) -> MlflowFolder:
-    """The model at a folder or an MLflow URI, which is fetched into a temporary folder.
+    """The model in a folder or at an MLflow URI; a URI is fetched into a temporary folder.
 
-    Raises `ImportRefused` for what is not an MLflow model, `NotPublishable` for one that is only a Python function.
+    Raises `ImportRefused` if it is not an MLflow model, `NotPublishable` if it is only a Python function.
     """
     folder = Path(source) if Path(source).is_dir() else _fetched(source)
     about = folder / ABOUT
@@ -72,9 +72,11 @@ def mlflow_folder(source: str) -> MlflowFolder:
     flavors = flavors_of(about.read_text())
     for flavor in FLAVORS:
         if flavor in flavors:
-            told = flavors[flavor]
-            named = told.get("data") or told.get("pickled_model") or told.get("model_data") or "model.onnx"
-            file = _inside(folder, named)
+            settings = flavors[flavor]
+            file_name = (
+                settings.get("data") or settings.get("pickled_model") or settings.get("model_data") or "model.onnx"
+            )
+            file = _inside(folder, file_name)
             return MlflowFolder(folder, flavor, file)
     raise NotPublishable(
         f"{source} is only a Python function (flavors: {', '.join(sorted(flavors)) or 'none'}), "
@@ -91,7 +93,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def flavors_of(text: str) -> dict[str, dict[str, str]]:
-    r"""Flavor -> its plain settings, from the two levels of an `MLmodel` file that are needed.
+    r"""Flavor -> its plain settings, from the two relevant levels of an `MLmodel` file.
 
     >>> flavors_of("flavors:\n  onnx:\n    data: model.onnx\nrun_id: x\n")
     {'onnx': {'data': 'model.onnx'}}

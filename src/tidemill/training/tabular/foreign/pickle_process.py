@@ -1,7 +1,7 @@
 """Loading of a pickled scikit-learn model in a child process that returns only ONNX.
 
-Loading a pickle runs code. The process may open no connection and start no other process, which stops an honest mistake
-but not an attacker: load only pickles of authors that you trust.
+Loading a pickle runs code. The process may not open connections or start other processes, which prevents accidents but
+does not stop an attacker: load only pickles from authors that you trust.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.publish.publish_estimator import published
 from tidemill.training.tabular.publish.sklearn_estimator import as_it_is
 
-#: Audit events of Python that the process may not cause (PEP 578).
+#: Python audit events that the process may not cause (PEP 578).
 _FORBIDDEN = {"socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.system"}
 _FORBIDDEN |= {"os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "ftplib.connect", "smtplib.connect"}
 _DEADLINE_S = 600
@@ -44,9 +44,9 @@ class _Problem(Record, frozen=True):
 
 
 def model_of_pickle(file: Path, examples: Examples) -> TabularModel:
-    """The published model of a pickled estimator that was compared on the rows of `examples`.
+    """The published model of a pickled estimator, after a parity check on the rows of `examples`.
 
-    Raises `NotPublishable`, `ParityFailed`, or `ImportRefused` where the process failed otherwise.
+    Raises `NotPublishable`, `ParityFailed`, or `ImportRefused` if the process failed for another reason.
     """
     with tempfile.TemporaryDirectory(prefix="tidemill-pickle-") as place:
         folder = Path(place)
@@ -86,8 +86,8 @@ def _child(file: Path, folder: Path) -> None:
     try:
         model = published(as_it_is(fitted, examples), examples, type(fitted).__name__)
     except (NotPublishable, ParityFailed, ImportRefused) as problem:
-        told = _Problem(code=problem.code, message=problem.message, tip=problem.tip)
-        (folder / _PROBLEM).write_bytes(msgspec.json.encode(told))
+        reported = _Problem(code=problem.code, message=problem.message, tip=problem.tip)
+        (folder / _PROBLEM).write_bytes(msgspec.json.encode(reported))
         return
     write_tabular(model, folder / _MODEL)
 

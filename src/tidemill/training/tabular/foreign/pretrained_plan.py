@@ -36,18 +36,18 @@ class PretrainedPlan:
 
 @dataclass(frozen=True)
 class PyfuncPlan:
-    """An MLflow model, by its flavor."""
+    """An MLflow model, published by its flavor."""
 
     pyfunc: Pyfunc
     name: str = "pyfunc"
 
     def settings(self) -> dict[str, Any]:
-        """The source, the flavor that was taken, and the hash of its file."""
+        """The source, the selected flavor, and the hash of its file."""
         folder = self._folder()
         return {"source": self.pyfunc.source, "flavor": folder.flavor, "sha256": folder.sha256}
 
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
-        """The published model; a pickle is compared on the rows."""
+        """The published model; a pickle is checked on the rows."""
         return self._folder().model(examples, trust_pickle=self.pyfunc.trust_pickle)
 
     def _folder(self) -> MlflowFolder:

@@ -30,7 +30,7 @@ _PLAIN = {"RMSE", "MAE", "Quantile", "Huber", "MAPE", "Expectile", "LogCosh", "L
 
 
 def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
-    """Fit a `CatBoostClassifier` or `CatBoostRegressor` on float32 columns: numbers, and one for each common text."""
+    """Fit a `CatBoostClassifier` or `CatBoostRegressor` on float32 columns: numbers, and one-hot common texts."""
     encoders = one_hot(examples)
     given = estimator.get_params()
     usual = {"thread_count": 1, "allow_writing_files": False}

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def fit_deterministically(estimator: Any, inputs: Any, target: Any, seed: int) -> Any:
-    """The estimator, fitted."""
+    """The fitted estimator."""
     with deterministic(seed):
         return estimator.fit(inputs, target)
 
@@ -18,7 +18,7 @@ def fit_deterministically(estimator: Any, inputs: Any, target: Any, seed: int) -
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
     """One thread for every numeric library, and NumPy's global generator seeded; both are restored afterwards."""
-    before = np.random.get_state()  # scikit-learn draws from it where `random_state` is open
+    before = np.random.get_state()  # scikit-learn uses it if `random_state` is not set
     np.random.seed(seed % 2**32)
     try:
         with _one_thread():
@@ -29,7 +29,7 @@ def deterministic(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """OpenMP threads on busy cores spin: two take many times the CPU of one."""
+    """OpenMP threads spin on busy cores: two threads use many times the CPU of one."""
     try:
         from threadpoolctl import threadpool_limits  # noqa: PLC0415 - an optional library, with scikit-learn
     except ImportError:

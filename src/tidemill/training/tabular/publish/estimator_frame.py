@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from tidemill.core.errors import BackendMissing
 from tidemill.core.records.signature import InputField
 
-#: A text that no training row holds.
+#: A text that does not occur in any training row.
 UNSEEN = "\x02never seen"
 
 
 def frame_of(
     inputs: pa.Table, fields: Sequence[InputField], categories: Mapping[str, Sequence[str]] | None = None
 ) -> Any:
-    """A DataFrame with one column for each field, in their order.
+    """A DataFrame with one column per field, in their order.
 
     Fields of kind `float`, `int`, `bool` (0 or 1) and `time` (seconds since 1970) are float64, missing values NaN. A
-    `str` is an object column of `str` and NaN, or with `categories` a pandas category of these, others are missing.
+    `str` is an object column of `str` and NaN, or with `categories` a pandas category of these; others are missing.
     """
     pandas = _pandas()
     columns: dict[str, Any] = {}

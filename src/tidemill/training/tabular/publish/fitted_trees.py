@@ -1,4 +1,4 @@
-"""Fitted trees of scikit-learn, LightGBM and XGBoost as one tree table, whose sums are margins or probabilities."""
+"""Trees of scikit-learn, LightGBM and XGBoost as one tree table, whose sums are margins or probabilities."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TreeSum:
 def fitted_trees(fitted: Any) -> TreeSum | None:
     """The trees of a fitted estimator; `None` for an unknown type.
 
-    Two classes have one target, more have one each; a forest of two classes returns the second one's probability.
+    Two classes have one target, more classes one each; a forest of two classes returns the second one's probability.
     """
     name = type(fitted).__name__
     if any(name in (f"{kind}Classifier", f"{kind}Regressor") for kind in _FORESTS):
@@ -45,7 +45,7 @@ def fitted_trees(fitted: Any) -> TreeSum | None:
 
 
 def _array_tree(tree: Any) -> ArrayTree:
-    """A tree of scikit-learn, which rounds values to float32 before it compares."""
+    """A tree of scikit-learn, which rounds values to float32 before comparing."""
     missing = getattr(tree, "missing_go_to_left", np.zeros(tree.node_count, bool))
     return ArrayTree(tree.feature, rounding(tree.threshold), missing, tree.children_left, tree.children_right)
 
@@ -102,16 +102,16 @@ def _histogram(fitted: Any) -> TreeSum:
 
 def _lightgbm(fitted: Any) -> TreeSum:
     """Trees of LightGBM over numbers, as the last step of a pipeline."""
-    told = fitted.booster_.dump_model()
-    targets, table = told["num_tree_per_iteration"], TreeTable()
-    scale = 1.0 / (len(told["tree_info"]) // targets) if told["average_output"] else 1.0
-    for number, tree in enumerate(told["tree_info"]):
+    dump = fitted.booster_.dump_model()
+    targets, table = dump["num_tree_per_iteration"], TreeTable()
+    scale = 1.0 / (len(dump["tree_info"]) // targets) if dump["average_output"] else 1.0
+    for number, tree in enumerate(dump["tree_info"]):
         table.root(_dumped(table, tree["tree_structure"], number % targets, scale))
-    return TreeSum(table, (0.0,) * targets, lightgbm_link(str(told["objective"])))
+    return TreeSum(table, (0.0,) * targets, lightgbm_link(str(dump["objective"])))
 
 
 def lightgbm_link(objective: str) -> Link:
-    """The link of an objective as LightGBM writes it: `binary sigmoid:1`. Raises where it has another."""
+    """The link of an objective in LightGBM's notation: `binary sigmoid:1`. Raises if it has another."""
     name, *rest = objective.split()
     if name in ("binary", "cross_entropy") and set(rest) <= {"sigmoid:1"}:
         return "sigmoid"
@@ -129,7 +129,7 @@ def _dumped(table: TreeTable, node: dict[str, Any], target: int, scale: float) -
         return table.leaf(target, node["leaf_value"] * scale)
     if node["decision_type"] != "<=" or node["missing_type"] == "Zero":
         raise NotPublishable("categorical or sparse splits of LightGBM inside a pipeline cannot be published")
-    # Without missing values in training, LightGBM reads NaN as zero.
+    # If training had no missing values, LightGBM reads NaN as zero.
     is_left = node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0.0
     place = table.inner(node["split_feature"], float(node["threshold"]), bool(is_left))
     table.left[place] = _dumped(table, node["left_child"], target, scale)
@@ -138,7 +138,7 @@ def _dumped(table: TreeTable, node: dict[str, Any], target: int, scale: float) -
 
 
 def xgboost_trees(told: dict[str, Any]) -> TreeSum:
-    """Trees of XGBoost's own JSON: it rounds values to float32, goes left where they are below the threshold."""
+    """Trees from XGBoost's JSON; it rounds values to float32 and goes left if they are below the threshold."""
     learner = told["learner"]
     booster, name = learner["gradient_booster"], learner["objective"]["name"]
     if booster["name"] != "gbtree":
@@ -166,7 +166,7 @@ def _xgboost_tree(tree: dict[str, Any]) -> ArrayTree:
 
 
 def _margins(start: Iterable[float], link: Link) -> Iterable[float]:
-    """XGBoost stores its base score as a prediction, not as a margin; of classes as a margin."""
+    """XGBoost stores its base score as a prediction, not as a margin; for classes as a margin."""
     if link == "sigmoid":
         return (float(np.log(one / (1 - one))) for one in start)
     return (float(np.log(one)) for one in start) if link == "exp" else start

@@ -1,4 +1,4 @@
-"""Imported trees as tabular models: LightGBM's text format, CatBoost's and XGBoost's own files."""
+"""Imported trees as tabular models: LightGBM's text format, CatBoost's and XGBoost's files."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _GRAPH = "model.onnx"
 
 
 def lightgbm_fields(text: str) -> tuple[InputField, ...]:
-    """The inputs of LightGBM's text, in its order: category columns of a DataFrame are texts or whole numbers.
+    """The inputs of a LightGBM text, in its order: category columns of a DataFrame are texts or integers.
 
-    Raises `NotPublishable` where the names of its categories are missing.
+    Raises `NotPublishable` if the names of its categories are missing.
     """
     return tuple(field for field, _ in _columns(text))
 
 
 def lightgbm_task(text: str) -> Task:
-    """The task that the objective of LightGBM's text stands for."""
+    """The task that corresponds to the objective of a LightGBM text."""
     name = objective_of(text).split(maxsplit=1)[0]
     if name in ("binary", "cross_entropy"):
         return "binary"
@@ -43,7 +43,7 @@ def lightgbm_task(text: str) -> Task:
 
 
 def lightgbm_text_model(text: str, examples: Examples) -> TabularModel:
-    """LightGBM's text over the inputs that it names, each of which has to be a field of the examples."""
+    """A LightGBM text as a model over the inputs that it names; each of them must be a field of the examples."""
     columns = _columns(text)
     named([field.name for field, _ in columns], examples.fields)
     encoders = [
@@ -59,7 +59,7 @@ def lightgbm_text_model(text: str, examples: Examples) -> TabularModel:
 
 
 def _columns(text: str) -> list[tuple[InputField, dict[str, int] | None]]:
-    """Each column of the text as a field, and the number of each of its categories where it has any."""
+    """Each column of the text as a field, with the codes of its categories, if any."""
     if why := lightgbm_refusal_reason(text.encode()):
         raise NotPublishable(f"the LightGBM model text cannot be used: {why}")
     names, about = line_of(text, "feature_names").split(), line_of(text, "feature_infos").split()
@@ -86,7 +86,7 @@ def _columns(text: str) -> list[tuple[InputField, dict[str, int] | None]]:
 
 
 def named(asked: Sequence[str], fields: Sequence[InputField]) -> None:
-    """Check that every requested name is a field; else `NotPublishable` with the nearest."""
+    """Check that every requested name is a field; raises `NotPublishable` with the nearest name."""
     known = [field.name for field in fields]
     for name in asked:
         if name not in known:
@@ -94,7 +94,7 @@ def named(asked: Sequence[str], fields: Sequence[InputField]) -> None:
 
 
 def catboost_model(file: Path, examples: Examples) -> TabularModel:
-    """A file of CatBoost's without categories, over the inputs that it names (or all, in their order)."""
+    """A CatBoost file without categories, over the inputs that it names (or all, in their order)."""
     try:
         import catboost  # noqa: PLC0415 - an optional library
     except ImportError as problem:
@@ -109,9 +109,9 @@ def catboost_model(file: Path, examples: Examples) -> TabularModel:
 
 
 def xgboost_model(file: Path, examples: Examples) -> TabularModel:
-    """A file of XGBoost's (`.json`; `.ubj` needs xgboost), over the inputs that it names (or all, in their order)."""
-    told = _xgboost_json(file)
-    return xgboost_graph(xgboost_trees(told), _numbers(told["learner"].get("feature_names"), examples.fields), examples)
+    """An XGBoost file (`.json`; `.ubj` needs xgboost), over the inputs that it names (or all, in their order)."""
+    dump = _xgboost_json(file)
+    return xgboost_graph(xgboost_trees(dump), _numbers(dump["learner"].get("feature_names"), examples.fields), examples)
 
 
 def xgboost_graph(summed: TreeSum, encoders: Sequence[Encoder], examples: Examples) -> TabularModel:
@@ -124,7 +124,7 @@ def xgboost_graph(summed: TreeSum, encoders: Sequence[Encoder], examples: Exampl
 
 
 def _numbers(names: Sequence[str] | None, fields: Sequence[InputField]) -> list[Encoder]:
-    """A column for each name; without names (or with CatBoost's numbers for names) for each field."""
+    """A column for each name; without names (or with CatBoost's numbers as names) for each field."""
     if not names or all(name.isdigit() for name in names):
         names = [field.name for field in fields]
     named(names, fields)
@@ -138,7 +138,7 @@ def _numbers(names: Sequence[str] | None, fields: Sequence[InputField]) -> list[
 def _xgboost_json(file: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = msgspec.json.decode(file.read_bytes())
-    except msgspec.DecodeError:  # its binary form
+    except msgspec.DecodeError:  # the binary format
         try:
             xgboost = importlib.import_module("xgboost")
         except ImportError as problem:

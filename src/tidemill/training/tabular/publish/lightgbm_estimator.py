@@ -31,7 +31,7 @@ def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
         return frame_of(inputs, examples.fields, categories)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of LightGBM about aliases of its own parameters
+        warnings.simplefilter("ignore", UserWarning)  # LightGBM warns about aliases of its own parameters
         estimator.fit(frame(examples.inputs), target_of(examples))
     form = PublishableForm("text", lambda: _written(estimator, examples))
     return FittedEstimator(lambda inputs: answers_of(estimator, frame(inputs), examples), [form])
@@ -49,18 +49,18 @@ def _written(estimator: Any, examples: Examples) -> TabularModel:
 
 
 def objective_of(text: str) -> str:
-    """The objective in LightGBM's text; `custom` where it has none."""
+    """The objective in a LightGBM text; `custom` if it has none."""
     return line_of(text, "objective").strip() or "custom"
 
 
 def line_of(text: str, key: str, otherwise: str = "") -> str:
-    """The value of a line of the text's head."""
+    """The value of a line in the header of the text."""
     head = text.split("\n\nTree=")[0]
     return next((line.partition("=")[2] for line in head.split("\n") if line.startswith(f"{key}=")), otherwise)
 
 
 def categories_of(text: str) -> list[list[Any]]:
-    """The categories that LightGBM stored of a DataFrame's category columns, in their order; empty where none."""
+    """The categories that LightGBM stored for a DataFrame's category columns, in their order; empty if none."""
     last = [line for line in text.split("\n") if line.startswith("pandas_categorical:")]
     found = json.loads(last[-1].partition(":")[2]) if last else None
     return [list(one) for one in found] if found else []

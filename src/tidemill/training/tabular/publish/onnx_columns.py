@@ -1,7 +1,7 @@
 """Fitted scikit-learn column transformers as ONNX nodes in double precision, from their fitted attributes.
 
 Texts become a lookup table: the fitted transformer is run on each text of the training rows, on a missing one and on an
-unseen one, so that all its options are honoured without knowing them. Numbers follow the transformers' formulas.
+unseen one, so that all its options are respected without knowing them. Numbers follow the transformers' formulas.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from tidemill.core.errors import NotPublishable
 from tidemill.training.tabular.publish.estimator_frame import UNSEEN, text_column
 from tidemill.training.tabular.publish.onnx_nodes import MISSING_TEXT, OnnxNodes
 
-#: Transformers that turn each text column into columns of its own, by class name.
+#: Transformers that turn each text column into separate columns, by class name.
 _OF_TEXTS = {"OneHotEncoder", "OrdinalEncoder", "TargetEncoder", "SimpleImputer", "CountEncoder", "WOEEncoder"}
-#: numpy's functions, and what ONNX calls them.
+#: NumPy functions -> ONNX operators.
 _FUNCTIONS = {"log": "Log", "sqrt": "Sqrt", "exp": "Exp", "absolute": "Abs"}
 _SCALERS = {"StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler"}
 
 
 class OnnxColumns:
-    """Converts fitted preprocessing to nodes. `known` has the texts of the training rows, for each text input."""
+    """Converts fitted preprocessing to nodes. `known` maps each text input to the texts of the training rows."""
 
     def __init__(self, nodes: OnnxNodes, known: Mapping[str, Sequence[str]]) -> None:
         self._nodes = nodes
@@ -63,7 +63,7 @@ class OnnxColumns:
     # ---- texts
 
     def _texts(self, steps: Sequence[Any], columns: Sequence[str]) -> tuple[str, int]:
-        """One table (texts + 2, its columns) for each text column: the last rows are of a missing and an unseen one."""
+        """One table (texts + 2, its columns) per text column; the last rows are for a missing and an unseen text."""
         texts = {name: _with_categories(self._known[name], steps, at) for at, name in enumerate(columns)}
         first = [known[0] if known else UNSEEN for known in texts.values()]
         tables = [self._asked(steps, columns, first, at, texts[name]) for at, name in enumerate(columns)]
@@ -83,12 +83,12 @@ class OnnxColumns:
     def _asked(
         self, steps: Sequence[Any], columns: Sequence[str], first: list[str], at: int, known: Sequence[str]
     ) -> NDArray[np.float64]:
-        asked = [(*first[:at], text, *first[at + 1 :]) for text in known or first[at : at + 1]]
-        rows = [_through(steps, columns, asked)]
+        queries = [(*first[:at], text, *first[at + 1 :]) for text in known or first[at : at + 1]]
+        rows = [_through(steps, columns, queries)]
         for odd in (None, UNSEEN):
             try:
                 rows.append(_through(steps, columns, [(*first[:at], odd, *first[at + 1 :])]))
-            except ValueError:  # a transformer that rejects it: the value is NaN then
+            except ValueError:  # the transformer rejects it: the value is NaN
                 rows.append(np.full((1, rows[0].shape[1]), np.nan))
         return np.concatenate(rows if known else rows[1:])
 
@@ -151,9 +151,9 @@ class OnnxColumns:
         if width < len(fill):
             filled = nodes.take(filled, kept.tolist())
         if step.indicator_ is not None:
-            told = step.indicator_.features_
-            flags = nodes.add("Cast", [nodes.take(missing, told.tolist())], to=11)  # double
-            filled, width = nodes.matrix([filled, flags]), width + len(told)
+            flagged = step.indicator_.features_
+            flags = nodes.add("Cast", [nodes.take(missing, flagged.tolist())], to=11)  # double
+            filled, width = nodes.matrix([filled, flags]), width + len(flagged)
         return filled, width
 
     def _scaled(self, step: Any, kind: str, matrix: str) -> str:
@@ -170,7 +170,7 @@ class OnnxColumns:
 
 
 def _steps(transformer: Any) -> list[Any]:
-    """The steps of a pipeline, or the transformer alone; empty where it passes columns through."""
+    """The steps of a pipeline, or the transformer alone; empty if it passes columns through."""
     steps = [step for _, step in transformer.steps] if hasattr(transformer, "steps") else [transformer]
     return [step for step in steps if step is not None and not (isinstance(step, str) and step == "passthrough")]
 
@@ -186,7 +186,7 @@ def _named(chosen: Any, known: list[str]) -> list[str]:
 
 
 def _with_categories(known: Sequence[str], steps: Sequence[Any], at: int) -> list[str]:
-    """The texts of the given rows, and those that a fitted encoder has stored."""
+    """The texts of the given rows, and those stored by a fitted encoder."""
     kept = [one for step in steps if hasattr(step, "categories_") for one in step.categories_[at]]
     return sorted({*known, *(one for one in kept if isinstance(one, str))})
 
@@ -194,12 +194,12 @@ def _with_categories(known: Sequence[str], steps: Sequence[Any], at: int) -> lis
 def _through(steps: Sequence[Any], columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> NDArray[np.float64]:
     import pandas as pd  # noqa: PLC0415 - an optional library
 
-    made: Any = pd.DataFrame({name: text_column([row[i] for row in rows]) for i, name in enumerate(columns)})
+    values: Any = pd.DataFrame({name: text_column([row[i] for row in rows]) for i, name in enumerate(columns)})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about unknown texts, which are passed on purpose
+        warnings.simplefilter("ignore")  # unknown texts are passed on purpose
         for step in steps:
-            made = step.transform(made)
-    dense = made.toarray() if hasattr(made, "toarray") else np.asarray(made)
+            values = step.transform(values)
+    dense = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
     return np.asarray(dense, np.float64)
 
 

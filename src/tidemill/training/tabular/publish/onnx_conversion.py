@@ -22,7 +22,7 @@ Conversion = tuple[str, Callable[[], bytes]]
 def conversions(fitted: Any, fields: Sequence[InputField], known: Known, width: int) -> Iterator[Conversion]:
     """Ways to convert `fitted` to a graph, the most exact first: a name and a function.
 
-    `known` has the texts of the training rows for each text input. Each raises `NotPublishable` where it cannot.
+    `known` maps each text input to the texts of the training rows. Each function raises `NotPublishable` if it fails.
     """
     yield "double", cache(lambda: _translated(fitted, fields, known, width))
     yield "skl2onnx, double", cache(lambda: _whole(fitted, fields, width, "DoubleTensorType"))
@@ -30,7 +30,7 @@ def conversions(fitted: Any, fields: Sequence[InputField], known: Known, width: 
 
 
 def _translated(fitted: Any, fields: Sequence[InputField], known: Known, width: int) -> bytes:
-    """By this package's own conversion of preprocessing and estimator."""
+    """Conversion by this package's own nodes for preprocessing and estimator."""
     nodes = OnnxNodes(fields)
     steps, last = _apart(fitted)
     matrix, columns = OnnxColumns(nodes, known).matrix(steps)
@@ -61,25 +61,25 @@ def chosen_of(fitted: Any) -> Any:
 
 
 def _whole(fitted: Any, fields: Sequence[InputField], width: int, kind: str) -> bytes:
-    """By skl2onnx alone, of a copy with a placeholder for missing texts."""
+    """Conversion by skl2onnx alone, of a copy with a placeholder for missing texts."""
     types = skl2onnx_types()
     spoken = _spoken(copy.deepcopy(chosen_of(fitted)))
     if not any(hasattr(part, "transformers_") for part in _parts(spoken)):
         raise NotPublishable(f"{type(fitted).__name__} reads a matrix, which was already tried")
-    told = [
+    input_types = [
         (field.name, types.StringTensorType([None, 1]) if field.kind == "str" else getattr(types, kind)([None, 1]))
         for field in fields
     ]
-    model = converted(spoken, told)
+    model = converted(spoken, input_types)
     return _renamed(model, fields, width)
 
 
 def _renamed(model: Any, fields: Sequence[InputField], width: int) -> bytes:
-    """The graph with one output `answer`; of two classes the second one's probability."""
+    """The graph with one output `answer`; for two classes the second one's probability."""
     nodes = OnnxNodes(fields)
     output = model.graph.output[-1].name
-    asked = {one.name: one.type.tensor_type.elem_type for one in model.graph.input}
-    feeds = {name: nodes.add("Cast", [name], to=kind) for name, kind in asked.items()}
+    input_types = {one.name: one.type.tensor_type.elem_type for one in model.graph.input}
+    feeds = {name: nodes.add("Cast", [name], to=kind) for name, kind in input_types.items()}
     answer = nodes.absorb(model, feeds, output)
     of_two = width == 1 and len(model.graph.output) > 1  # a label and the probabilities of two classes
     return nodes.finish(nodes.take(answer, [1]) if of_two else answer, width)

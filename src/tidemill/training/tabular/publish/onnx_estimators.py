@@ -85,7 +85,7 @@ def _turned_back(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
 
 
 def _converted(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
-    """By skl2onnx, in float32."""
+    """Conversion by skl2onnx, in float32."""
     types = skl2onnx_types()
     model = converted(fitted, [("matrix", types.FloatTensorType([None, width]))])
     classes = len(getattr(fitted, "classes_", ()))
@@ -96,15 +96,15 @@ def _converted(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
 
 
 def converted(fitted: Any, types: list[tuple[str, Any]]) -> Any:
-    """skl2onnx's graph of anything fitted; `NotPublishable` where it cannot convert it."""
+    """skl2onnx's graph of any fitted object; raises `NotPublishable` if it cannot be converted."""
     from skl2onnx import convert_sklearn  # noqa: PLC0415 - an optional library
 
     options = {"zipmap": False} if hasattr(fitted, "classes_") else None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # libraries' warnings about each other; the parity check decides
+            warnings.simplefilter("ignore")  # library warnings about each other; the parity check decides
             return convert_sklearn(fitted, "part", types, options=options, target_opset={"": 18, "ai.onnx.ml": 3})
-    except Exception as problem:  # whatever a converter raises, the conversion is not possible
+    except Exception as problem:  # converters may raise anything
         said = str(problem).strip().split("\n")[0][:200]
         raise NotPublishable(f"skl2onnx cannot convert {type(fitted).__name__}: {said}") from problem
 

@@ -28,7 +28,7 @@ _ANSWERS = ("answer", "probabilities", "probability", "output_probability", "var
 
 @dataclass(frozen=True)
 class GraphTensor:
-    """One input or output of a graph: name, type (`tensor(float)`) and shape, where a free length is not a number."""
+    """One input or output of a graph: name, type (`tensor(float)`) and shape; a free dimension is not a number."""
 
     name: str
     type: str
@@ -36,7 +36,7 @@ class GraphTensor:
 
     @property
     def width(self) -> int | None:
-        """Numbers per row, where the shape has it."""
+        """Numbers per row, if the shape defines it."""
         last = self.shape[1] if len(self.shape) == 2 else 1
         return last if isinstance(last, int) else None
 
@@ -50,7 +50,7 @@ class OnnxGraph:
 
     @property
     def output(self) -> GraphTensor:
-        """The output: found by its name, or the last tensor of floats. Raises `NotPublishable` where there is none."""
+        """The output: found by name, or the last tensor of floats. Raises `NotPublishable` if there is none."""
         floats = {one.name: one for one in self.outputs if one.type in _FLOATS}
         if not floats:
             kinds = ", ".join(one.type for one in self.outputs)
@@ -62,7 +62,7 @@ class OnnxGraph:
 
     @property
     def is_matrix(self) -> bool:
-        """Whether it reads one matrix of floats with several columns, or with a free number of them."""
+        """Whether it reads one matrix of floats with several or a free number of columns."""
         only = self.inputs[0]
         return len(self.inputs) == 1 and only.type in _FLOATS and len(only.shape) == 2 and only.width != 1
 
@@ -74,7 +74,7 @@ class OnnxGraph:
 
 
 def read_graph(raw: bytes) -> OnnxGraph:
-    """The inputs and outputs of an ONNX file. Raises `NotPublishable` where it is not one, or may not be run."""
+    """The inputs and outputs of an ONNX file. Raises `NotPublishable` if it is not ONNX or may not be run."""
     try:
         import onnxruntime  # noqa: PLC0415 - an optional library
     except ImportError as problem:
@@ -88,19 +88,19 @@ def read_graph(raw: bytes) -> OnnxGraph:
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # ONNX Runtime's errors share no class
+    except Exception as problem:  # ONNX Runtime's errors have no common class
         raise NotPublishable(f"ONNX Runtime cannot open the graph: {str(problem)[:300]}") from problem
-    told = [
+    tensors = [
         tuple(GraphTensor(one.name, one.type, tuple(one.shape)) for one in side)
         for side in (session.get_inputs(), session.get_outputs())
     ]
-    return OnnxGraph(*told)
+    return OnnxGraph(*tensors)
 
 
 def graph_model(
     raw: bytes, fields: Sequence[InputField], task: Task, classes: tuple[str, ...] = (), target: str = ""
 ) -> TabularModel:
-    """The graph as a model over `fields`. Raises `NotPublishable` where its inputs or its output do not fit them."""
+    """The graph as a model over `fields`. Raises `NotPublishable` if its inputs or output do not match them."""
     graph = read_graph(raw)
     matrix = graph.is_matrix
     k = len(classes) if task == "classes" else 1

@@ -10,11 +10,11 @@ import numpy as np
 from tidemill.core.errors import BackendMissing
 from tidemill.core.records.signature import InputField
 
-#: Operator sets that every graph is written for; onnxruntime 1.17 and later run them.
+#: Operator sets of every graph; onnxruntime 1.17 and later support them.
 OPSETS = {"": 18, "ai.onnx.ml": 5}
 _OLDEST = {"": 18, "ai.onnx.ml": 3}
 _IR = 10
-#: Placeholder for a missing text in a graph, which has no null.
+#: Placeholder for a missing text, because ONNX has no null.
 MISSING_TEXT = "\x02missing"
 #: The name of a graph, and of its output.
 NAME, ANSWER = "tidemill", "answer"
@@ -23,7 +23,7 @@ MATRIX = "matrix"
 
 
 class OnnxNodes:
-    """Nodes and constants of a graph that reads one column (n, 1) for each field: `string`, or `double` with NaN.
+    """Nodes and constants of a graph that reads one column (n, 1) per field: `string`, or `double` with NaN.
 
     With `width` it reads one double matrix (n, width) called `matrix` instead.
 
@@ -38,32 +38,32 @@ class OnnxNodes:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._known: dict[str, Any] = {}
-        #: Operator sets that a converted part needs, where newer.
+        #: Operator sets that a converted part needs, if newer.
         self.opsets = dict(OPSETS)
 
     def add(self, op: str, inputs: Sequence[str], *, domain: str = "", **attributes: Any) -> str:
-        """One node; the name of its only output."""
+        """Add one node; returns the name of its only output."""
         name = f"{op.lower()}_{len(self._nodes)}"
         attributes = {key: value for key, value in attributes.items() if value is not None}
         self._nodes.append(_onnx().helper.make_node(op, list(inputs), [name], name, domain=domain, **attributes))
         return name
 
     def constant(self, values: Any, dtype: Any = np.float64) -> str:
-        """A constant array."""
+        """Add a constant array."""
         name = f"constant_{len(self._constants)}"
         self._constants.append(_onnx().numpy_helper.from_array(np.asarray(values, dtype), name))
         return name
 
     def matrix(self, names: Sequence[str]) -> str:
-        """Columns side by side."""
+        """Concatenate columns."""
         return names[0] if len(names) == 1 else self.add("Concat", names, axis=1)
 
     def take(self, matrix: str, columns: Sequence[int]) -> str:
-        """Some columns of a matrix, in that order."""
+        """Select columns of a matrix, in the given order."""
         return self.add("Gather", [matrix, self.constant(columns, np.int64)], axis=1)
 
     def absorb(self, model: Any, feeds: Mapping[str, str], output: str) -> str:
-        """The nodes of a whole ONNX `model`, its inputs fed by `feeds`; the name of its `output`."""
+        """Add the nodes of a whole ONNX `model`, with inputs from `feeds`; returns the name of its `output`."""
         onnx = _onnx()
         prefix = f"part{len(self._nodes)}_"
         graph = onnx.compose.add_prefix_graph(model.graph, prefix)
@@ -73,7 +73,7 @@ class OnnxNodes:
         self._nodes += graph.node
         self._constants += graph.initializer
         for one in model.opset_import:
-            # an older one, where our operators mean the same; newer tree operators would exclude its own
+            # an older set in which our operators mean the same; newer tree operators would exclude the model's own
             self.opsets[one.domain] = max(one.version, _OLDEST.get(one.domain, 1))
         return prefix + output
 
@@ -83,13 +83,13 @@ class OnnxNodes:
         kind, text = onnx.TensorProto.DOUBLE, onnx.TensorProto.STRING
         double = self.add("Cast", [answer], to=kind)
         last = onnx.helper.make_node("Reshape", [double, self.constant([-1, width], np.int64)], [ANSWER], ANSWER)
-        told = onnx.helper.make_tensor_value_info
-        reads = [told(field.name, text if field.kind == "str" else kind, [None, 1]) for field in self.fields]
+        value_info = onnx.helper.make_tensor_value_info
+        reads = [value_info(field.name, text if field.kind == "str" else kind, [None, 1]) for field in self.fields]
         graph = onnx.helper.make_graph(
             [*self._nodes, last],
             NAME,
-            reads if self._width is None else [told(MATRIX, kind, [None, self._width])],
-            [told(ANSWER, kind, [None, width])],
+            reads if self._width is None else [value_info(MATRIX, kind, [None, self._width])],
+            [value_info(ANSWER, kind, [None, width])],
             self._constants,
         )
         opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in sorted(self.opsets.items())]

@@ -1,4 +1,4 @@
-"""The parity check: a published model is compared with the fitted one on the same rows, with gaps and new texts."""
+"""The parity check: a published model is compared with the fitted one on rows, also with missing and new values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tidemill.training.tabular.publish.estimator_frame import UNSEEN
 F64 = NDArray[np.float64]
 #: Inputs -> the probability of the positive class (n), the probabilities (n, k), or the value (n).
 Ask = Callable[[pa.Table], F64]
-#: Rows that are compared as they are, and rows in which one input is missing, or a text that was never seen.
+#: Number of unchanged rows to compare, and of rows in which one input is missing, or has an unseen text.
 GOLDEN_ROWS, ODD_ROWS, SINGLE_ROWS = 1000, 10, 20
 #: Tolerances of predictions, relative to the larger of the prediction and `_floor`.
 DOUBLE, FLOAT32 = 1e-6, 1e-5
@@ -34,7 +34,7 @@ class ProbeRows:
 
     words: str
     inputs: pa.Table
-    #: The number of each row among the examples.
+    #: The index of each row in the examples.
     rows: NDArray[np.int64]
     answers: F64
 
@@ -53,7 +53,7 @@ class LargestDifference:
 
 @dataclass(frozen=True)
 class ParityProbe:
-    """Golden rows, and the inputs for which the fitted object rejects missing values, or unseen texts."""
+    """Golden rows, and the inputs for which the fitted object rejects missing values or unseen texts."""
 
     golden: tuple[ProbeRows, ...]
     needs: tuple[str, ...]
@@ -61,7 +61,7 @@ class ParityProbe:
 
 
 def golden_rows(ask: Ask, examples: Examples) -> ParityProbe:
-    """Up to `GOLDEN_ROWS` unchanged rows, and for each input some with it missing or, of a text, unseen."""
+    """Up to `GOLDEN_ROWS` unchanged rows, and for each input some rows with it missing or, for a text, unseen."""
     places = np.unique(np.linspace(0, len(examples) - 1, min(GOLDEN_ROWS, len(examples))).astype(np.int64))
     inputs = examples.inputs.take(pa.array(places)).combine_chunks()
     numbers = places if examples.row is None else examples.row[places]
@@ -70,7 +70,7 @@ def golden_rows(ask: Ask, examples: Examples) -> ParityProbe:
     for name, how, odd in _odd(inputs.slice(0, ODD_ROWS), examples.fields):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about unknown texts, which are passed on purpose
+                warnings.simplefilter("ignore")  # unknown texts are passed on purpose
                 found.append(ProbeRows(f"with {name} {how}", odd, numbers[:ODD_ROWS], ask(odd)))
         except (ValueError, TypeError, KeyError):
             refused[how].append(name)
@@ -114,7 +114,7 @@ def _worst(model: TabularModel, golden: ProbeRows, tolerance: float, floor: floa
 
 
 def _off(published: F64, fitted: F64, tolerance: float, floor: float) -> F64:
-    """float64 (n): difference over tolerance; NaN on one side only is infinite."""
+    """float64 (n): difference over tolerance; infinite if only one side is NaN."""
     with np.errstate(invalid="ignore"):
         gap = np.abs(published - fitted) / (tolerance * np.maximum(np.abs(fitted), floor))
     same = (published == fitted) | (np.isnan(published) & np.isnan(fitted))
@@ -124,7 +124,7 @@ def _off(published: F64, fitted: F64, tolerance: float, floor: float) -> F64:
 
 
 def failed(name: str, worst: LargestDifference, tolerance: float) -> ParityFailed:
-    """The error where no published form predicts like the fitted object."""
+    """The error if no published form predicts like the fitted object."""
     return ParityFailed(
         f"{name} would predict differently once published: for row {worst.row} ({worst.words}) the published model "
         f"returns {_shown(worst.published)}, the fitted object {_shown(worst.fitted)}; the tolerance is {tolerance:g}",

@@ -1,4 +1,4 @@
-"""Publishing of a fitted estimator: its formats are tried in turn; the first that passes the parity check is taken."""
+"""Publishing of a fitted estimator: formats are tried in order; the first that passes the parity check is used."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tidemill.training.tabular.publish.parity import DOUBLE, Ask, LargestDiffere
 
 
 def published(fitted: FittedEstimator, examples: Examples, name: str) -> TabularModel:
-    """The first published form that predicts like the fitted object; the error of the closest one if none does.
+    """The first published form that predicts like the fitted object; raises the error of the closest one if none does.
 
-    Inputs that it needs are no longer `optional` in the recipe. One that rejects unseen texts is `NotPublishable`: a
-    server will receive some.
+    Inputs that it needs are no longer `optional` in the recipe. Raises `NotPublishable` for an object that rejects
+    unseen texts, because a server will receive some.
     """
-    asked = golden_rows(fitted.ask, examples)
-    if asked.knows_only:
+    probe = golden_rows(fitted.ask, examples)
+    if probe.knows_only:
         raise NotPublishable(
-            f"{name} rejects unseen texts of {', '.join(asked.knows_only)}, and a server will receive some",
+            f"{name} rejects unseen texts of {', '.join(probe.knows_only)}, and a server will receive some",
             tip="OneHotEncoder(handle_unknown='ignore'), or OrdinalEncoder(handle_unknown='use_encoded_value', …)",
         )
     worst: tuple[LargestDifference, float] | None = None
@@ -39,11 +39,11 @@ def published(fitted: FittedEstimator, examples: Examples, name: str) -> Tabular
         except NotPublishable as problem:
             reasons.append(problem.message)
             continue
-        found = worst_of(model, asked.golden, examples.task, form.tolerance)
-        if found.excess <= 1:
-            return _needing(model, asked.needs)
-        if worst is None or found.excess < worst[0].excess:
-            worst = found, form.tolerance
+        difference = worst_of(model, probe.golden, examples.task, form.tolerance)
+        if difference.excess <= 1:
+            return _needing(model, probe.needs)
+        if worst is None or difference.excess < worst[0].excess:
+            worst = difference, form.tolerance
     if worst is not None:
         raise failed(name, *worst)
     raise NotPublishable(
@@ -64,13 +64,13 @@ def _needing(model: TabularModel, names: Sequence[str]) -> TabularModel:
 
 
 F64 = NDArray[np.float64]
-#: Texts of an input that get a column of their own; the rest share one.
+#: Maximum number of texts of an input with their own column; the rest share one.
 MOST_TEXTS = 64
 
 
 @dataclass(frozen=True)
 class PublishableForm:
-    """One format to publish in: its name, the function that makes it, and its tolerance."""
+    """One format to publish in: its name, its conversion function, and its tolerance."""
 
     name: str
     make: Callable[[], TabularModel]
@@ -93,7 +93,7 @@ def target_of(examples: Examples) -> NDArray[Any]:
 def answers_of(fitted: Any, frame: Any, examples: Examples) -> F64:
     """Predictions of a fitted object: the positive class's probability (n), probabilities (n, k), or values (n).
 
-    Raises `NotPublishable` where a classifier has no probabilities, `TooLittleData` where it saw too few classes.
+    Raises `NotPublishable` if a classifier has no probabilities, `TooLittleData` if it saw too few classes.
     """
     if examples.task in ("number", "count"):
         return np.asarray(fitted.predict(frame), np.float64).reshape(len(frame))
@@ -116,7 +116,7 @@ def margins_of(examples: Examples) -> int:
 
 
 def coded(examples: Examples) -> tuple[Encoder, ...]:
-    """Encoders: numbers unchanged, texts as their index among the sorted texts."""
+    """Encoders: numbers unchanged, texts as their index in the sorted texts."""
     texts = texts_of(examples.inputs, examples.fields)
     return tuple(
         Ordinal(input=field.name, codes={text: code for code, text in enumerate(texts[field.name])})
@@ -127,7 +127,7 @@ def coded(examples: Examples) -> tuple[Encoder, ...]:
 
 
 def one_hot(examples: Examples) -> tuple[Encoder, ...]:
-    """Encoders: numbers unchanged, a column for each of the `MOST_TEXTS` most frequent texts, and one for others."""
+    """Encoders: numbers unchanged, one column for each of the `MOST_TEXTS` most frequent texts, and one for others."""
     encoders: list[Encoder] = []
     for field in examples.fields:
         if field.kind != "str":

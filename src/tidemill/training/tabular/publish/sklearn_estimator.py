@@ -1,4 +1,4 @@
-"""scikit-learn's estimators and pipelines, and others with the same interface, published as one ONNX graph."""
+"""scikit-learn's estimators and pipelines, and others with its interface, published as one ONNX graph."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
     except ValueError as problem:
         if not texts or "could not convert string" not in str(problem):
             raise
-        raise SettingRefused(  # without the value that it quotes
+        raise SettingRefused(  # the message leaves out the value that the original error quotes
             f"{type(estimator).__name__} accepts only numbers, but {', '.join(texts)} are texts",
             tip="put ColumnTransformer([('texts', OneHotEncoder(handle_unknown='ignore'), [...])], …) before it",
         ) from None
@@ -52,7 +52,7 @@ def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
 
 
 def as_it_is(estimator: Any, examples: Examples) -> FittedEstimator:
-    """An estimator that is already fitted; `examples` have its inputs, its task and the known texts."""
+    """A fitted estimator; `examples` have its inputs, its task and the known texts."""
 
     def ask(inputs: Any) -> Any:
         with deterministic(0):
@@ -68,7 +68,7 @@ def _forms(estimator: Any, examples: Examples) -> Iterator[PublishableForm]:
         return
     known = texts_of(examples.inputs, examples.fields)
     for name, make in conversions(estimator, examples.fields, known, margins_of(examples)):
-        for tolerance in (DOUBLE, FLOAT32):  # parts by skl2onnx are in float32
+        for tolerance in (DOUBLE, FLOAT32):  # skl2onnx converts parts in float32
             yield PublishableForm(name, partial(_written, make, examples), tolerance)
 
 
@@ -78,7 +78,7 @@ def _written(make: Callable[[], bytes], examples: Examples) -> TabularModel:
 
 
 def _own(estimator: Any, hook: str, examples: Examples) -> TabularModel:
-    """The class's own export: a graph whose inputs are named like the model's, or that reads one matrix of them."""
+    """The class's own export: a graph whose inputs are named like the model's, or that reads one matrix."""
     with tempfile.TemporaryDirectory(prefix="tidemill-graph-") as place:
         target = Path(place)
         found = getattr(estimator, hook)(target if hook == "export_onnx" else target / FILE)

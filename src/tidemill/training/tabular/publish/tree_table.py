@@ -1,7 +1,7 @@
-"""Trees of any library as one table, and as one node of an ONNX graph that compares in double precision.
+"""Tree tables: trees of any library as one table, and as one ONNX node that compares in double precision.
 
-Libraries differ in how they compare: scikit-learn's forests round a value to float32 first, XGBoost takes `<` instead
-of `<=`. Both are exact in double precision with another threshold, which is computed here.
+Libraries compare differently: scikit-learn's forests round a value to float32 first, XGBoost uses `<` instead of `<=`.
+Both are exact in double precision with an adjusted threshold, which is computed here.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tidemill.training.tabular.publish.onnx_nodes import OnnxNodes
 
 @dataclass
 class TreeTable:
-    """Inner nodes and leaves of all trees: a row goes left where `column <= threshold`, or is missing and `missing`.
+    """Inner nodes and leaves of all trees: a row goes left if `column <= threshold`, or if missing and `missing`.
 
-    A child is a node's number, or of a leaf `-1 - number`. Each leaf adds `value` to one target.
+    A child is the number of a node, or `-1 - number` for a leaf. Each leaf adds `value` to one target.
     """
 
     column: list[int] = field(default_factory=list)
@@ -32,13 +32,13 @@ class TreeTable:
     roots: list[int] = field(default_factory=list)
 
     def leaf(self, target: int, value: float) -> int:
-        """A new leaf."""
+        """Add a leaf."""
         self.target.append(target)
         self.value.append(value)
         return -len(self.value)
 
     def inner(self, column: int, threshold: float, missing: bool) -> int:
-        """A new inner node, whose children are set later."""
+        """Add an inner node; its children are set later."""
         self.column.append(column)
         self.threshold.append(threshold)
         self.missing.append(missing)
@@ -54,7 +54,7 @@ class TreeTable:
         self.roots.append(place)
 
     def grow(self, tree: ArrayTree, target: int, values: NDArray[np.float64]) -> None:
-        """Add a tree given as arrays over its nodes; `values` (n_nodes) is what its leaves add to `target`."""
+        """Add a tree given as arrays over its nodes; each leaf adds its entry of `values` (n_nodes) to `target`."""
         places = [
             self.inner(int(tree.column[i]), float(tree.threshold[i]), bool(tree.missing[i]))
             if tree.left[i] >= 0
@@ -97,7 +97,7 @@ class TreeTable:
 
 @dataclass(frozen=True)
 class ArrayTree:
-    """A tree as arrays over its nodes (n_nodes): the first one is the root, and a leaf has `left` -1."""
+    """A tree as arrays over its nodes (n_nodes): the first node is the root, and a leaf has `left` -1."""
 
     column: NDArray[Any]
     threshold: NDArray[np.float64]
@@ -107,7 +107,7 @@ class ArrayTree:
 
 
 def rounding(threshold: NDArray[np.float64], *, strict: bool = False) -> NDArray[np.float64]:
-    """The largest doubles that are at most (`strict`: below) each threshold after they are rounded to float32.
+    """The largest doubles that are at most (`strict`: below) each threshold after rounding to float32.
 
     >>> bool(np.float32(rounding(np.array([0.1]))[0]) <= 0.1)
     True
@@ -120,6 +120,6 @@ def rounding(threshold: NDArray[np.float64], *, strict: bool = False) -> NDArray
     high = np.nextafter(low, np.float32(np.inf))
     middle = (low.astype(np.float64) + high.astype(np.float64)) / 2
     with np.errstate(over="ignore"):
-        stays = middle.astype(np.float32) == low  # a tie goes to the even one
+        stays = middle.astype(np.float32) == low  # ties round to even
     kept = np.where(stays, middle, np.nextafter(middle, -np.inf))
     return np.where(np.isfinite(wide), kept, wide)

@@ -23,7 +23,7 @@ from tidemill.training.tabular.publish.publish_estimator import (
 
 
 def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
-    """Fit an `XGBClassifier` or `XGBRegressor` on columns: numbers, and one for each common text.
+    """Fit an `XGBClassifier` or `XGBRegressor` on columns: numbers, and one-hot common texts.
 
     XGBoost sums in float32, so predictions may differ by 1e-5.
     """

@@ -1,1 +1,1 @@
-"""Rows to learn from: splits, folds, fingerprints, files, encodings."""
+"""Rows to train on: splits, folds, fingerprints, files, encodings."""

@@ -1,6 +1,6 @@
-"""The fingerprint of a dataset: sha256 over all cells in a canonical form, independent of the order of the rows.
+"""The fingerprint of a dataset: sha256 over all cells in a canonical form, independent of row order.
 
-One changed cell, name, kind or class changes the fingerprint; the order of rows, and how Arrow chunks them, do not.
+Any changed cell, name, kind or class changes the fingerprint; row order and Arrow chunks do not.
 Texts are UTF-8, numbers IEEE 754 with one NaN and one zero, times microseconds, all little-endian.
 """
 
@@ -30,7 +30,7 @@ _STEP, _ALL = 0x9E3779B97F4A7C15, 2**64 - 1
 def dataset_fingerprint(examples: Examples) -> str:
     """sha256 in hex over fields, inputs, target, times, groups, attributes and row names.
 
-    Group numbers count only by which rows they hold together.
+    Group numbers only matter by which rows they group.
     """
     order = _order(examples)
     fields = [_described(field) for field in examples.fields]
@@ -47,16 +47,16 @@ def dataset_fingerprint(examples: Examples) -> str:
 
 
 def _described(field: InputField) -> dict[str, Any]:
-    """A field as every fingerprint has it: with the names of kinds that were in use when the first ones were made."""
+    """A field as in every fingerprint: with the names of kinds at the time of the first fingerprints."""
     words = {kind: former for former, kind in FORMER_KINDS.items()}
     kind = words.get(field.kind, field.kind)
     return {"name": field.name, "kind": kind, "optional": field.optional, "unit": field.unit, "role": field.role}
 
 
 def row_hashes(examples: Examples, *, target: bool = True) -> U64:
-    """64 bits of each row's inputs, and of its target: uint64 (n), the same for equal rows in any dataset.
+    """64 bits of each row's inputs and target: uint64 (n), the same for equal rows in any dataset.
 
-    They distinguish rows; they are not cryptographic.
+    They distinguish rows, but are not cryptographic.
     """
     found = np.zeros(len(examples), np.uint64)
     for place, name in enumerate(examples.inputs.column_names):
@@ -65,12 +65,12 @@ def row_hashes(examples: Examples, *, target: bool = True) -> U64:
 
 
 def row_names(examples: Examples) -> U64:
-    """The key of each row, uint64 (n): its name, or a hash of its contents where rows have no names."""
+    """The key of each row, uint64 (n): its name, or a hash of its contents if rows have no names."""
     return row_hashes(examples) if examples.row is None else examples.row.astype(np.int64).view(np.uint64)
 
 
 def mixed(bits: U64, salt: int = 0) -> U64:
-    """Each 64 bits thoroughly mixed: the finalizer of SplitMix64 (Steele, Lea & Flood 2014)."""
+    """64-bit mixing of each value: the finalizer of SplitMix64 (Steele, Lea & Flood 2014)."""
     bits = bits + np.uint64((2 * salt + 1) * _STEP & _ALL)
     bits = (bits ^ (bits >> np.uint64(30))) * _FIRST
     bits = (bits ^ (bits >> np.uint64(27))) * _SECOND
@@ -79,7 +79,7 @@ def mixed(bits: U64, salt: int = 0) -> U64:
 
 
 def _order(examples: Examples) -> I64:
-    """Rows by name, time and contents: where two are equal in all of them it does not matter which comes first."""
+    """Rows by name, time and contents; the order of rows that are equal in all of these does not matter."""
     keys = [row_hashes(examples)]
     if examples.attributes is not None:
         cells = [_cells(examples.attributes[name]) for name in examples.attributes.column_names]
@@ -103,15 +103,15 @@ def _columns(examples: Examples) -> Iterator[tuple[str, Any]]:
 
 
 def _one(column: Any) -> Any:
-    """A column as a single array, dictionaries written out."""
+    """A column as a single array, with dictionaries decoded."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):  # of no chunk at all
+    if isinstance(array, pa.ChunkedArray):  # without chunks
         array = pa.array([], array.type)
     return array.cast(pa.string()) if pa.types.is_dictionary(array.type) else array
 
 
 def _bytes(array: Any) -> Iterator[bytes]:
-    """Which cells are there, then the cells: fixed widths, or lengths and UTF-8."""
+    """The validity of the cells, then the cells: fixed widths, or lengths and UTF-8."""
     there = pc.is_valid(array).to_numpy(zero_copy_only=False)
     yield np.packbits(there).tobytes()
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
@@ -139,7 +139,7 @@ def _cells(column: Any) -> U64:
 
 
 def _numbers(array: Any) -> U64:
-    """Cells of fixed width as 64 bits, missing ones as zero."""
+    """Cells of fixed width as 64 bits, missing cells as zero."""
     if pa.types.is_timestamp(array.type):
         array = array.cast(pa.timestamp("us", array.type.tz)).cast(pa.int64())
     if pa.types.is_boolean(array.type):

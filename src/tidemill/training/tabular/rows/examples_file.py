@@ -22,7 +22,7 @@ class _ExamplesHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_examples(examples: Examples, file: Path) -> None:
-    """Write what is trained on: inputs, target, times and groups, not the attributes."""
+    """Write what is needed for training: inputs, target, times and groups, but not the attributes."""
     table = examples.inputs.select([field.name for field in examples.fields])
     table = table.append_column(_TARGET, pa.array(examples.target))
     for name, values in ((_TIME, examples.time), (_GROUP, examples.group)):

@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 from tidemill.models.tabular.examples import Examples
 
 I64 = NDArray[np.int64]
-#: Training rows and held-out rows: indices, int64, rising.
+#: Training rows and held-out rows: indices, int64, ascending.
 Fold = tuple[I64, I64]
 
-#: Share of the latest rows that are held out where rows have a time.
+#: Share of the latest rows that are held out if rows have a time.
 LATEST = 0.2
 COUNT = 5
-#: Above so many rows only one fold is held out: a fifth of many rows is precise enough.
+#: Above this many rows only one fold is held out: a fifth of many rows is precise enough.
 _MANY = 300_000
 
 
 def folds_of(examples: Examples, *, seed: int) -> tuple[Fold, ...]:
-    """The latest fifth where rows have a time; else five folds, by group where there are groups, with even classes."""
+    """The latest fifth if rows have a time; else five folds, by group if there are groups, with balanced classes."""
     n = len(examples)
     if examples.time is not None and np.ptp(examples.time):
         return (_latest(examples.time),)
@@ -52,7 +52,7 @@ def _fold_numbers(examples: Examples, count: int, seed: int) -> I64:
 
 
 def blocks_of(examples: Examples, held: I64) -> I64:
-    """int64 (n_held): rows whose losses move together - a group, a stretch of time, or each row alone."""
+    """int64 (n_held): blocks of rows with correlated losses: a group, a stretch of time, or a single row."""
     if examples.group is not None:
         return np.unique(examples.group[held], return_inverse=True)[1]
     if examples.time is not None:

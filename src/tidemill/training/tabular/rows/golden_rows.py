@@ -1,6 +1,6 @@
 """Golden rows: synthetic rows, each column's values drawn independently, to compare two forms of a model.
 
-They are stored in the bundle, so none is a row of the data: texts are frequent ones, numbers lie between quantiles.
+They are stored in the bundle, so they contain no real row: texts are frequent ones, numbers lie between quantiles.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tidemill.models.tabular.tabular_model import TabularModel
 Golden = tuple[pa.Table, npt.NDArray[np.float64]]
 
 N_ROWS = 64
-#: Chance that a cell is missing, and that a text is one that was never seen.
+#: Probability that a cell is missing, and that a text is unseen.
 _MISSING, _UNSEEN = 0.08, 0.05
 _TEXT = "never seen before"
 
@@ -35,7 +35,7 @@ def golden_inputs(examples: Examples, *, seed: int = 0) -> pa.Table:
 
 
 def golden_of(model: TabularModel, examples: Examples, *, seed: int = 0) -> Golden | None:
-    """The rows with the model's predictions; `None` where an input identifies a person: no such row is stored."""
+    """The rows with the model's predictions; `None` if an input identifies a person: no such row is stored."""
     if any(field.role == "subject" for field in model.recipe.inputs):
         return None
     fields = model.recipe.inputs  # some may be required that are optional in the examples

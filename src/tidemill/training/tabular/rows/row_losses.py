@@ -1,4 +1,4 @@
-"""Losses per row by the main metric, with intervals of their mean."""
+"""Losses per row for the main metric, with intervals of their mean."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidemill.models.tabular.link_functions import MOST
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Measure = Literal["log_loss", "mae", "rmse", "poisson_deviance"]
-#: The main metric by default.
+#: The default main metric.
 USUAL: dict[Task, Measure] = {
     "binary": "log_loss",
     "classes": "log_loss",
@@ -46,7 +46,7 @@ def row_losses(margins: F64, target: F64, task: Task, measure: Measure) -> F64:
 
 
 def mean_of(losses: F64, blocks: I64) -> Metric:
-    """The mean with its 95% interval; rows of one block count as one observation of their sum."""
+    """The mean with its 95% interval; the rows of a block count as one observation: their sum."""
     n, value = len(losses), float(losses.mean())
     sums = np.bincount(blocks, weights=losses - value)
     half = _NORMAL_95 * float(np.sqrt(np.square(sums).sum())) / n if len(sums) > 1 else np.inf
@@ -54,7 +54,7 @@ def mean_of(losses: F64, blocks: I64) -> Metric:
 
 
 def shown(mean: Metric, measure: Measure) -> Metric:
-    """The mean loss as it is usually reported: its root for `rmse`."""
+    """The mean loss as it is usually reported: the root for `rmse`."""
     if measure != "rmse":
         return mean
     return Metric(value=mean.value**0.5, low=max(mean.low, 0.0) ** 0.5, high=max(mean.high, 0.0) ** 0.5)

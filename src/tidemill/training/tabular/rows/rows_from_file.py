@@ -16,14 +16,14 @@ from tidemill.core.errors import ImportRefused, nearest
 from tidemill.core.kinds import Kind, kind_of_arrow
 from tidemill.core.records.signature import InputField
 
-#: Rows that are read at most.
+#: Maximum number of rows read.
 MOST = 100_000
 
 
 def read_rows(file: Path) -> pa.Table:
     """The rows of a `.csv` with a header, a `.parquet` file, or a `.json` file that is a list of objects.
 
-    Raises `ImportRefused` where it cannot be read.
+    Raises `ImportRefused` if it cannot be read.
     """
     try:
         return _read(file)
@@ -55,7 +55,7 @@ def _kind(column: pa.Field) -> Kind:
 
 
 def class_numbers(column: pa.ChunkedArray, classes: tuple[str, ...]) -> NDArray[np.float64]:
-    """float64 (n): the number of each row's class. Raises `ImportRefused` where a class is not among `classes`."""
+    """float64 (n): the number of each row's class. Raises `ImportRefused` for a class outside `classes`."""
     place = {name: number for number, name in enumerate(classes)}
     named = [_name(value) for value in column.to_pylist()]
     unknown = sorted({name for name in named if name not in place})

@@ -1,6 +1,6 @@
 """Train/test splits: by time, by group, or at random by the hash of a row's key.
 
-A split by time matches how a model is used, so it comes first. A draw by hash is stable: adding a row moves no other
+A split by time matches how a model is used, so it comes first. A split by hash is stable: adding a row moves no other
 row to the other side, and the order of rows does not matter.
 """
 
@@ -21,20 +21,20 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-#: The fixed salt of the draw: the same row is on the same side in every project.
+#: The fixed salt of the hash: the same row is on the same side in every project.
 _SALT = 20_260
-#: A draw whose test share is off by more than this factor is replaced by taking groups in the order of their hashes.
+#: If the test share is off by more than this factor, groups are taken in the order of their hashes instead.
 _OFF = 2.0
-#: Fewest rows that a split needs, and fewest rows of a class in the test.
+#: Minimum rows for a split, and minimum rows of a class in the test.
 FEWEST_ROWS, FEWEST_OF_CLASS = 50, 2
 
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How to split: `auto` is by time where rows have times, else by group where there are groups, else at random."""
+    """How to split: `auto` is by time if rows have times, else by group if there are groups, else at random."""
 
     by: Literal["auto", "time", "group", "random"] = "auto"
-    #: Share of the rows that are the test.
+    #: Share of test rows.
     share: float = 0.2
     #: Rows from this time on are the test (microseconds), instead of the latest share.
     at: int | None = None
@@ -48,23 +48,23 @@ class SplitRule:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Indices of the training rows and of the test rows, int64, both rising; and how they were split."""
+    """Indices of the training rows and of the test rows, int64, both ascending; and how they were split."""
 
     train: I64
     test: I64
     by: Literal["time", "group", "random"]
-    #: First instant of the test (microseconds), where the split is by time.
+    #: First instant of the test (microseconds), if the split is by time.
     at: int | None
-    #: In words.
+    #: The split in words.
     protocol: str
     warnings: tuple[str, ...] = ()
 
 
 def split_examples(examples: Examples, rule: SplitRule | None = None) -> Split:
-    """Training and test rows; `TooLittleData` where no honest test is possible.
+    """Training and test rows; raises `TooLittleData` if no valid test is possible.
 
-    By time every test row is later than every training row; rows at the boundary's instant are all test rows. By group,
-    groups stay whole. Raises `SettingRefused` where rows lack what the rule needs.
+    By time, every test row is later than every training row; rows at the boundary's instant are all test rows. By
+    group, groups stay whole. Raises `SettingRefused` if rows lack what the rule needs.
     """
     rule = rule or SplitRule()
     by = _by(examples, rule)
@@ -92,7 +92,7 @@ def _by(examples: Examples, rule: SplitRule) -> Literal["time", "group", "random
 
 
 def _by_time(examples: Examples, rule: SplitRule) -> tuple[Mask, int | None]:
-    """The instant from which on the share of rows is nearest to the requested one."""
+    """The instant from which on the share of rows is closest to the requested one."""
     assert examples.time is not None
     if rule.at is not None:
         return examples.time >= rule.at, rule.at
@@ -105,7 +105,7 @@ def _by_time(examples: Examples, rule: SplitRule) -> tuple[Mask, int | None]:
 
 
 def _by_group(examples: Examples, rule: SplitRule) -> tuple[Mask, int | None]:
-    """Groups whose hash is small; of few groups those with the smallest hashes, until the share is reached."""
+    """Groups with a small hash; if groups are few, those with the smallest hashes, until the share is reached."""
     assert examples.group is not None
     groups, code, n = np.unique(examples.group, return_inverse=True, return_counts=True)
     if len(groups) < 2:
@@ -121,7 +121,7 @@ def _by_group(examples: Examples, rule: SplitRule) -> tuple[Mask, int | None]:
 
 
 def _at_random(examples: Examples, rule: SplitRule) -> tuple[Mask, int | None]:
-    """Rows whose hash is small; a class that would be missing on a side gets its row of smallest or largest hash."""
+    """Rows with a small hash; a class missing on one side gets its row with the smallest or largest hash."""
     drawn = uniform(row_names(examples))
     test = drawn < rule.share
     if examples.task in ("binary", "classes"):
@@ -135,12 +135,12 @@ def _at_random(examples: Examples, rule: SplitRule) -> tuple[Mask, int | None]:
 
 
 def uniform(names: npt.NDArray[np.uint64], *, salt: int = _SALT) -> F64:
-    """A number from 0 to 1 for each key, float64 (n): always the same one."""
+    """A number from 0 to 1 for each key, float64 (n); deterministic."""
     return (mixed(mixed(names, salt), salt) >> np.uint64(11)).astype(np.float64) / 2**53
 
 
 def _check(examples: Examples, split: Split) -> None:
-    """Check that the test is large enough; a split by time that overlaps would be a bug of this module."""
+    """Check that the test is large enough; an overlapping split by time would be a bug of this module."""
     if not len(split.train) or not len(split.test):
         raise TooLittleData(
             f"a split needs rows on both sides: {len(split.train):,} to train on, {len(split.test):,} to test"
@@ -165,7 +165,7 @@ def _words(by: str, at: int | None, test: Mask) -> str:
 
 
 def _both_sides(examples: Examples, test: Mask) -> tuple[str, ...]:
-    """Groups with rows on both sides, where the split is not by group."""
+    """Groups with rows on both sides, if the split is not by group."""
     if examples.group is None:
         return ()
     known = np.isin(examples.group[test], examples.group[~test])

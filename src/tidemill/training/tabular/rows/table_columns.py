@@ -12,27 +12,27 @@ from tidemill.core.kinds import Kind
 from tidemill.models.tabular.design_matrix import inputs_of, numbers
 from tidemill.models.tabular.examples import Examples
 
-#: A text with so large a share of distinct values among at least so many rows is an ID: it does not generalise.
+#: A text with this share of distinct values among at least this many rows is an ID: it does not generalise.
 _NAMES_ROWS, _AT_LEAST = 0.95, 50
-#: A time this closely correlated with the time of the row is always beyond the training range when it is served.
+#: A time this closely correlated with the row's time is always outside the training range in serving.
 _TIED = 0.99
 
 
 @dataclass(frozen=True)
 class TableColumn:
-    """One input that is trained on. `levels`: the texts that occur, the most frequent first."""
+    """One input to train on. `levels`: the texts that occur, most frequent first."""
 
     name: str
     kind: Kind
     n_missing: int
     levels: tuple[str, ...] = ()
-    #: The value itself is used; of a time that rises with the rows only its parts are.
+    #: Whether the value itself is used; of a time that rises with the rows only its parts are.
     plain: bool = True
 
 
 @dataclass(frozen=True)
 class TableColumns:
-    """The inputs that are trained on, and a sentence for each that is left out."""
+    """The inputs to train on, and a sentence for each that is left out."""
 
     kept: tuple[TableColumn, ...]
     notes: tuple[str, ...]
@@ -57,7 +57,7 @@ def columns_of(examples: Examples) -> TableColumns:
 
 
 def _column(examples: Examples, name: str, kind: Kind, values: pa.Array) -> TableColumn | str:
-    """The column, or why it is left out."""
+    """The column, or the reason why it is left out."""
     n, n_missing = len(values), values.null_count
     distinct = pc.count_distinct(values, mode="only_valid").as_py()
     if distinct + (n_missing > 0) <= 1:
@@ -84,7 +84,7 @@ def _spread(values: pa.Array) -> int:
 
 
 def _runs_with_rows(examples: Examples, values: pa.Array) -> bool:
-    """Whether a time rises with the time of the rows, so that every future row is beyond the training range."""
+    """Whether a time rises with the time of the rows, so that every future row is outside the training range."""
     if examples.time is None:
         return False
     here = numbers(values)

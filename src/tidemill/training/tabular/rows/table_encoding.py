@@ -1,7 +1,7 @@
-"""Encodings of a table for each learner, and its design matrix with target statistics fitted in the fold.
+"""Encodings of a table for each learner, and its design matrix with target statistics fitted within the fold.
 
-A target mean fitted on the rows that are then trained on would leak their targets: it is computed out of fold, from the
-other fifths of the rows, as in scikit-learn's `TargetEncoder` (Micci-Barreca 2001 for the shrinking).
+A target mean fitted on the rows that are then trained on would leak their targets, so it is computed out of fold, from
+the other fifths of the rows, as in scikit-learn's `TargetEncoder` (Micci-Barreca 2001 for the shrinkage).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tidemill.training.tabular.rows.table_columns import TableColumn, TableColum
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
-#: Most levels of a text that become a column each, that get a code, and classes whose share is fitted for a text.
+#: Maximum levels of a text for one-hot columns and for codes, and maximum classes whose share is fitted per text.
 ONE_HOT, CODED, SHARES = 64, 255, 10
-#: Prior rows with the overall mean that shrink the mean of a text.
+#: Prior rows with the overall mean, towards which the mean of a text is shrunk.
 PRIOR_ROWS = 10.0
-#: Texts with more levels than this are also combined in pairs, at most so many of them.
+#: Texts with more levels than this are also combined in pairs, up to a maximum number of pairs.
 _PAIRED_FROM, _PAIRED = 20, 4
 _INNER_FOLDS = 5
 _PARTS = ("hour", "weekday", "month", "day", "year")
@@ -34,7 +34,7 @@ _PARTS = ("hour", "weekday", "month", "day", "year")
 
 @dataclass(frozen=True)
 class TargetMeanOf:
-    """A `TargetMean` that is still to be fitted: of the target, or of the share of the class number `of`."""
+    """An unfitted `TargetMean`: of the target, or of the share of the class number `of`."""
 
     inputs: tuple[str, ...]
     of: int | None = None
@@ -44,7 +44,7 @@ Wanted = Encoder | TargetMeanOf
 
 
 def for_curves(columns: TableColumns, examples: Examples) -> tuple[Wanted, ...]:
-    """Encodings for the GAM: numbers, parts of times, codes of texts, target means of those with many levels."""
+    """Encodings for the GAM: numbers, parts of times, codes of texts, target means of high-cardinality texts."""
     found: list[Wanted] = []
     for column in columns.kept:
         if column.kind != "str":
@@ -57,7 +57,7 @@ def for_curves(columns: TableColumns, examples: Examples) -> tuple[Wanted, ...]:
 
 
 def for_leafwise(columns: TableColumns, examples: Examples) -> tuple[Wanted, ...]:
-    """Encodings for LightGBM: codes of texts as native categories, target means of those with many levels and pairs."""
+    """Encodings for LightGBM: codes of texts as native categories, target means of high-cardinality texts and pairs."""
     found: list[Wanted] = []
     for column in columns.kept:
         found += [_code(column)] if column.kind == "str" else _plain(column, examples)
@@ -67,7 +67,7 @@ def for_leafwise(columns: TableColumns, examples: Examples) -> tuple[Wanted, ...
 
 
 def for_symmetric(columns: TableColumns, examples: Examples) -> tuple[Wanted, ...]:
-    """Encodings for CatBoost, numbers only: one-hot columns of a text, or a target mean where levels are many."""
+    """Encodings for CatBoost, numbers only: one-hot columns of a text, or target means at high cardinality."""
     found: list[Wanted] = []
     for column in columns.kept:
         if column.kind != "str":
@@ -102,13 +102,13 @@ def _means(names: tuple[str, ...], examples: Examples) -> list[TargetMeanOf]:
 
 
 def _pairs(columns: TableColumns, examples: Examples) -> list[TargetMeanOf]:
-    """Pairs of texts with many levels: a trip is its two ends together."""
+    """Pairs of high-cardinality texts: a trip is its two ends together."""
     many = [column.name for column in columns.texts if len(column.levels) > _PAIRED_FROM][:_PAIRED]
     return [] if examples.task == "classes" else [TargetMeanOf(pair) for pair in combinations(many, 2)]
 
 
 class EncodedTable:
-    """The design matrix of some rows for one list of encoders; what needs no target is computed once."""
+    """The design matrix of rows for one list of encoders; columns that need no target are computed once."""
 
     def __init__(self, examples: Examples, wanted: Sequence[Wanted], target: F64) -> None:
         self.wanted, self._target = tuple(wanted), target
@@ -158,7 +158,7 @@ def _matrix(columns: list[F64], n: int) -> F64:
 
 
 def _coded(inputs: dict[str, pa.Array], names: tuple[str, ...]) -> tuple[list[str], I64]:
-    """The combined keys of some texts, as `TargetMean` makes them, and the code of each row."""
+    """The combined keys of texts, as in `TargetMean`, and the code of each row."""
     keys: list[str] = [""]
     codes = np.zeros(len(inputs[names[0]]), np.int64)
     for name in names:
@@ -172,7 +172,7 @@ def _coded(inputs: dict[str, pa.Array], names: tuple[str, ...]) -> tuple[list[st
 
 
 def _figures(codes: I64, target: F64, n_keys: int) -> tuple[F64, float]:
-    """The shrunk mean of each key and the mean of all."""
+    """The shrunk mean of each key and the overall mean."""
     overall = float(target.mean()) if len(target) else 0.0
     counts = np.bincount(codes, minlength=n_keys)
     sums = np.bincount(codes, weights=target, minlength=n_keys)

@@ -12,11 +12,11 @@
 # ---
 
 # %% [markdown]
-# # Developing a model of churn
+# # Developing a churn model
 #
 # From the published customers to a model for a release: explore the examples, train a few models, compare them on the same
-# customers, and check their calibration and fairness. Every experiment becomes a run, so that `tidemill compare` and the
-# console show it too.
+# customers, and check their calibration and fairness. Every experiment is a run, so `tidemill compare` and the console show
+# it too.
 #
 # ```sh
 # pip install 'tidemill[learn,notebook]'
@@ -50,7 +50,7 @@ bench
 # %% [markdown]
 # ## The examples
 #
-# A row for each customer: the columns of a request, the features that are computed from them, and the target. The rows do
+# One row per customer: the columns of a request, the features that are computed from them, and the target. The rows do
 # not change while you work: they are those of one publication.
 
 # %%
@@ -75,8 +75,8 @@ rows.select("charge_drift", "paid_per_month").describe()
 # %% [markdown]
 # ## Split
 #
-# A fifth of the customers is the test set, drawn by a fixed hash of each row's name: the same ones every time, even if rows
-# are added. If rows have times, the latest fifth is used.
+# A fifth of the customers is the test set, selected by a fixed hash of the row key: the same customers every time, even if
+# rows are added. If rows have times, the latest fifth is used.
 
 # %%
 split = churn.split()
@@ -85,8 +85,8 @@ print(split.protocol)
 # %% [markdown]
 # ## Models
 #
-# Any estimator with `fit` and `predict` works, and `tm.auto()` tries a portfolio and keeps the simplest that is as good as
-# the best. Each line is a run. Models are stored as data or as ONNX, without a pickle.
+# Any estimator with `fit` and `predict` works; `tm.auto()` tries a portfolio and selects the simplest model that is as good
+# as the best. Each line is a run. Models are stored as data or as ONNX, never as a pickle.
 
 # %%
 numbers, texts = ["tenure", "MonthlyCharges", "TotalCharges"], ["Contract", "InternetService", "PaymentMethod"]
@@ -121,7 +121,7 @@ for sentence in (found.worst, found.gaps_say, found.curve_says, *found.warnings)
 # %% [markdown]
 # ## Calibration
 #
-# Customers in bins of similar predictions: the predicted and the observed rate of leaving.
+# Customers in bins of similar predictions: the predicted and the observed churn rate.
 
 # %%
 pl.DataFrame(
@@ -157,7 +157,7 @@ pl.DataFrame({"input": [one.input for one in found.influences], "share": [round(
 # %% [markdown]
 # ## Next
 #
-# Write the winner into mill.py as `learn=`; then
+# Write the best model into mill.py as `learn=`; then
 #
 # ```sh
 # tidemill train churn      # evaluates it in the same way and creates a release

@@ -1,4 +1,4 @@
-"""Synthetic customers: a file with the columns of the real one, for tests and to try the project.
+"""Synthetic customers: a file with the columns of the real one, to test and to try out the project.
 
     python tests/made_up.py data/customers.csv
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def write(path: Path, n: int = 3_000, seed: int = 7) -> None:
-    """Write `n` customers. Short tenure, a contract by the month and a high charge make them leave."""
+    """Write `n` customers. Short tenure, a monthly contract and a high charge increase churn."""
     draw = np.random.default_rng(seed)
     choose = lambda *values, p=None: draw.choice(values, n, p=p)
     tenure = np.minimum(draw.geometric(0.03, n) - 1, 72)

@@ -15,8 +15,7 @@
 # # Developing a model
 #
 # From the shop's published data to a model for a release: explore the data, split it by time, train a few models, compare
-# them, and inspect what they have learned. Every experiment becomes a run, so that `tidemill compare` and the console show
-# it too.
+# them, and inspect what they have learned. Every experiment is a run, so `tidemill compare` and the console show it too.
 #
 # ```sh
 # pip install 'tidemill[learn,notebook]'
@@ -54,7 +53,7 @@ ratings.head(5).with_columns(pl.col("user_id").str.head(5) + "…")
 bench.activity(model)
 
 # %% [markdown]
-# A model can do more for users with a longer history. Users with one item are only shown what goes with that item, and a
+# A model works better for users with a longer history. For users with one item, only similar items can be recommended, and a
 # user without later events cannot be evaluated.
 
 # %%
@@ -72,8 +71,8 @@ users
 # %% [markdown]
 # ## Split by time
 #
-# One instant for all: a model is trained on the events before it and evaluated on those after it. So it never sees the
-# future of a user, which a random split would leak.
+# One split time for all users: a model is trained on the events before it and evaluated on those after it. So it never sees
+# the future of a user, which a random split would leak.
 
 # %%
 split = bench.split(model)
@@ -120,7 +119,7 @@ for warning in best.measurement.evaluation.warnings:
 # %% [markdown]
 # ## Item map
 #
-# Items that the same users take are close to each other. Point at an item to list its nearest neighbours.
+# Items that the same users take are close to each other. Hover over an item to list its nearest neighbours.
 
 # %%
 names = bench.names(model)
@@ -144,8 +143,8 @@ pl.DataFrame(
 # %% [markdown]
 # ## The slate of one user, step by step
 #
-# Recommendations are more than a model: candidates are retrieved, filtered, scored, ordered and filled up, by the rules in
-# `mill.py`. Here is each step for a user with a few items, on the facts that the server reads.
+# Recommendations need more than a model: candidates are retrieved, filtered, scored, ordered and filled up, by the rules in
+# `mill.py`. Here is each step for a user with a few items, with the facts that the server reads.
 
 # %%
 few = per_user.filter(pl.col("items taken").is_between(3, 12))

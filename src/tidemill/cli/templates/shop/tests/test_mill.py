@@ -1,4 +1,4 @@
-"""The project's own tests: the graph is sound, and its tables are what their names promise."""
+"""Tests of the project: the graph is valid, and tables have the expected values."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def test_the_graph_can_run() -> None:
     check_project(PROJECT)
 
 
-def test_the_latest_rating_counts() -> None:
+def test_ratings_keep_the_latest_rating() -> None:
     rows = pl.LazyFrame(
         {"user_id": ["a", "a", "b"], "item_id": ["x", "x", "x"], "rating": [1.0, 5.0, 3.0], "reviewed_at": [1, 2, 1],
          "_row": [1, 2, 3]}
@@ -25,6 +25,6 @@ def test_the_latest_rating_counts() -> None:
     assert latest["rating"].to_list() == [5.0, 3.0]
 
 
-def test_the_release_says_whom_it_serves_and_could_harm() -> None:
+def test_the_model_card_names_whom_it_helps_and_could_harm() -> None:
     assert mill.recommenders["for_you"].helps
     assert mill.recommenders["for_you"].could_harm

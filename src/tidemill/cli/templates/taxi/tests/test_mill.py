@@ -1,4 +1,4 @@
-"""The project's own tests: the graph is sound, and its tables and features are what their names promise."""
+"""Tests of the project: the graph is valid, and tables and features have the expected values."""
 
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,17 +19,17 @@ def test_the_graph_can_run() -> None:
     check_project(PROJECT)
 
 
-def test_a_trip_takes_the_minutes_between_its_ends_and_two_hours_at_most() -> None:
+def test_trips_have_their_minutes_and_at_most_two_hours() -> None:
     ends = [START.replace(minute=30), START.replace(hour=18), START]
     rows = pl.LazyFrame({"picked_up_at": [START] * 3, "dropped_off_at": ends, "pickup_zone": ["a", "b", "c"]})
     assert trips.function(nw.from_native(rows)).to_native().collect()["minutes"].to_list() == [30.0]
 
 
-def test_the_calendar_is_new_yorks() -> None:
-    made = calendar.function(np.array(["2021-03-01T02:30"], "datetime64[us]"))
-    assert made["hour"][0] == 21.5 and made["weekday"][0] == 6  # Sunday evening
+def test_the_calendar_is_in_new_york_time() -> None:
+    features = calendar.function(np.array(["2021-03-01T02:30"], "datetime64[us]"))
+    assert features["hour"][0] == 21.5 and features["weekday"][0] == 6  # Sunday evening
 
 
-def test_the_release_says_whom_it_serves_and_could_harm() -> None:
+def test_the_model_card_names_whom_it_helps_and_could_harm() -> None:
     assert mill.models["eta"].helps
     assert mill.models["eta"].could_harm

@@ -1,4 +1,4 @@
-"""Contract suite of vector search: nearest by inner product, best first, and the same after reopening."""
+"""Contract suite of `VectorSearch` back-ends: nearest neighbours by inner product, best first, same after reopening."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tidemill.core.ports import VectorSearch
 
 F32 = npt.NDArray[np.float32]
 
-#: Share of the true nearest that an approximate back-end must find at the size of a candidate pool.
+#: Recall that an approximate back-end must reach at the size of a candidate pool.
 RECALL, POOL = 0.95, 200
 
 
 def skewed(n: int, width: int, *, seed: int = 0) -> tuple[F32, F32]:
-    """Item vectors in clusters with norms as skewed as popularity makes them, and queries like users of a few items."""
+    """Clustered item vectors with norms as skewed as item popularity, and queries that are sums of a few items."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((24, width))
     directions = centres[rng.integers(0, 24, n)] + 0.4 * rng.standard_normal((n, width))
@@ -27,7 +27,7 @@ def skewed(n: int, width: int, *, seed: int = 0) -> tuple[F32, F32]:
 
 
 def recall(found: npt.NDArray[np.integer], items: F32, query: F32, n: int) -> float:
-    """Share of the true `n` nearest that were found; items that tie at the edge are as near as each other."""
+    """Recall of the true `n` nearest; items that tie with the n-th nearest count as found."""
     scores = items @ query
     edge = np.partition(scores, -n)[-n]
     return float(np.count_nonzero(scores[found] >= edge - 1e-5 * abs(edge))) / n
@@ -36,11 +36,11 @@ def recall(found: npt.NDArray[np.integer], items: F32, query: F32, n: int) -> fl
 class SearchSuite:
     """Subclass it, name the class `Test…`, and override `search`."""
 
-    #: How many vectors the large catalogue has: enough that the back-end searches as it would in earnest.
+    #: Number of vectors of the large catalogue, enough for the back-end to use its approximate index.
     many = 6_000
 
     def search(self) -> VectorSearch:
-        """A back-end."""
+        """The back-end under test."""
         raise NotImplementedError
 
     def test_an_index_counts_its_vectors(self, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ class SearchSuite:
             assert np.all(np.diff(scores) <= 1e-3 * abs(scores[0]))
 
     def test_enough_of_the_nearest_are_found_at_the_size_of_the_pool(self, tmp_path: Path) -> None:
-        """Skewed norms are what a graph index with inner product fails on while it looks perfect at twenty."""
+        """With skewed norms, a graph index with inner product has low recall at 200, though perfect recall at 20."""
         items, queries = skewed(self.many, 16)
         self.search().build(items, str(tmp_path / "index"), queries[::2])
         index = self.search().open(str(tmp_path / "index"))
@@ -77,11 +77,11 @@ class SearchSuite:
             for row, query in enumerate(queries[:20]):
                 alone, products = index.query(query, 50, mask)
                 assert np.allclose(scores[row][: len(products)], products, rtol=1e-3, atol=1e-3 * abs(products[0]))
-                assert len(set(found[row].tolist()) & set(alone.tolist())) >= 49  # rounding may turn the edge
+                assert len(set(found[row].tolist()) & set(alone.tolist())) >= 49  # rounding may change the last one
         assert index.query_many(queries[:0], 50)[0].shape == (0, 50)
 
     def test_only_allowed_vectors_are_found_and_enough_of_their_nearest(self, tmp_path: Path) -> None:
-        """Whatever share is allowed: an index that filters what it has found finds nothing where few are."""
+        """For every allowed share; an index that filters after the search would find nothing for small shares."""
         items, queries = skewed(self.many, 16)
         self.search().build(items, str(tmp_path / "index"), queries[::2])
         index = self.search().open(str(tmp_path / "index"))

@@ -1,0 +1,26 @@
+"""Sources: where the rows of a stream come from, found by the scheme of their URL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tidemill.core.source_read import ReadRequest, SourceRead
+
+
+class Source(Protocol):
+    """Input connector of a stream. Constructed with `(url, contract, base)`; nothing is read before `read`.
+
+    `base` is the project's folder; paths in the URL are relative to it.
+    """
+
+    #: Name of the source's state, for example `files` or `shop`. Two kinds of sources of one stream have two states.
+    kind: str
+
+    def read(self, request: ReadRequest) -> SourceRead:
+        """The rows that are due and not yet ingested, each with its permanent row id, and the state after this read.
+
+        Given its last state, a source returns no row twice. A row that is read again, because the state was not stored,
+        has the same row id. Raises `FormatTooNew` for a state of a later format, and `SourceError`.
+        """
+        ...
