@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from tidemill.core.clock import from_micros
+from tidemill.core.records.assessment import VERSUS_CHAMPION
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.release import Rule
 
@@ -162,12 +163,13 @@ def measure(name: str) -> str:
     ('Hit rate at 10', 'Valid log loss', 'Hit rate at 10, warm users')
     >>> measure("difference ndcg@10[all]")
     'Difference from popularity, NDCG at 10, all users'
-    >>> measure("brier"), measure("macro_auc"), measure("difference log_loss"), measure("beside champion mae")
+    >>> measure("brier"), measure("macro_auc"), measure("difference log_loss"), measure("vs champion mae")
     ('Brier score', 'Macro AUC', 'Difference from the baseline, log loss', 'Difference from the champion, MAE')
     """
     bare, _, users = name.removesuffix("]").partition("[") if name.endswith("]") else (name, "", "")
     is_difference, bare = bare.startswith("difference "), bare.removeprefix("difference ")
-    champion, bare = bare.startswith("beside champion "), bare.removeprefix("beside champion ")
+    champion = next((prefix for prefix in VERSUS_CHAMPION if bare.startswith(prefix)), "")
+    bare = bare.removeprefix(champion)
     what, at, k = bare.partition("@")
     text = " ".join(_WORDS.get(word, word) for word in re.split("[_. ]", what)) + (f" at {k}" if at else "")
     if is_difference:

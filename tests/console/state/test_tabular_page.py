@@ -301,7 +301,7 @@ def test_differences_never_decide() -> None:
         def __init__(self, names: list[str]) -> None:
             self.metrics = dict.fromkeys(names)
 
-    names = ["beside champion log_loss", "difference log_loss", "log_loss", "auc"]
+    names = ["vs champion log_loss", "difference log_loss", "log_loss", "auc"]
     assert figure_of([Run(names)]) == "log_loss"  # type: ignore[list-item]
 
 

@@ -20,6 +20,7 @@ from tidemill.console.state.ledger_projection import LedgerProjection, ModelProj
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease, nearest
 from tidemill.core.record_format import Record
+from tidemill.core.records.assessment import VERSUS_CHAMPION
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.runs import Run
 
@@ -179,7 +180,7 @@ def _without(place: int) -> Standing:
 
 def _late(name: str) -> bool:
     """Whether a metric is collapsed: those of single groups, and the differences from popularity."""
-    return name.startswith(("difference ", "beside champion ")) or rank(name) > 2
+    return name.startswith(("difference ", *VERSUS_CHAMPION)) or rank(name) > 2
 
 
 def _standing(pair: PairedDifference, less: bool) -> Standing:

@@ -6,12 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from tidemill.core.records.assessment import VERSUS_CHAMPION
 from tidemill.core.records.runs import Run
 
 #: Prefix of metrics that are differences from popularity.
-_BESIDE = "difference "
-#: Prefix of metrics that are differences from the champion.
-_CHAMPION = "beside champion "
+_DIFFERENCE = "difference "
 #: Metrics for which lower is better, by a word of their name.
 _LESS = {"loss", "error", "rmse", "mae", "mse", "brier", "logloss", "latency", "deviance"}
 
@@ -23,7 +22,7 @@ def key_figure(runs: Sequence[Run], among: Sequence[str] = ()) -> str:
     counts = Counter(name for run in runs for name in run.metrics if not among or name in among)
 
     def order(name: str) -> tuple[int, bool, bool, int]:
-        return -counts[name], name.startswith((_BESIDE, _CHAMPION)), "hit_rate" not in name, rank(name)
+        return -counts[name], name.startswith((_DIFFERENCE, *VERSUS_CHAMPION)), "hit_rate" not in name, rank(name)
 
     return min(counts, key=order, default="")
 

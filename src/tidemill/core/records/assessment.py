@@ -11,6 +11,9 @@ from tidemill.core.record_format import Record
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.signature import Task
 
+#: Prefixes of the metrics of a run that are differences from the champion; the second is that of older runs.
+VERSUS_CHAMPION = ("vs champion ", "beside champion ")
+
 
 class MetricScore(Record, frozen=True):
     """One metric of the model compared with its baseline on the same rows."""

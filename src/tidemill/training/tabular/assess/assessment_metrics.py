@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from tidemill.core.records.assessment import Assessment
+from tidemill.core.records.assessment import VERSUS_CHAMPION, Assessment
 from tidemill.core.records.quality import FEWEST_USERS, Metric
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.tabular_model import TabularModel
@@ -24,7 +24,7 @@ def tabular_metrics(assessment: Assessment) -> dict[str, Metric]:
     found |= {f"difference {score.name}": score.difference for score in assessment.scores}
     if assessment.calibration_error is not None:
         found["calibration_error"] = assessment.calibration_error
-    return found | {f"beside champion {score.name}": score.difference for score in assessment.beside_champion}
+    return found | {f"{VERSUS_CHAMPION[0]}{score.name}": score.difference for score in assessment.beside_champion}
 
 
 def tabular_figures(model: TabularModel, test: Examples) -> PerUnitMetrics:
