@@ -45,7 +45,7 @@ from tidemill.loop.pipeline.run import run
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.project import load_mill
 from tidemill.loop.project.stores import Stores, open_stores
-from tidemill.loop.training.train_recommender import learn
+from tidemill.loop.training.train import train
 from tidemill.models import EventFacts, SlateEngine, open_recommender
 from tidemill.models.learners.blend import blended
 
@@ -208,7 +208,7 @@ def begin(folder: Path, learner: str, file: Path, until: date) -> Release:
     run(stores, graph, until=until, backfill=True)
     print(f"backfill up to {until}: {time.process_time() - started:.1f} CPU s")
     started = time.process_time()
-    made = learn(stores, graph, "for_you")
+    made = train(stores, graph, "for_you")
     print(f"{learner}: trained in {time.process_time() - started:.1f} CPU s")
     return stores.releases.promote(made.release.name)
 

@@ -20,7 +20,7 @@ from tidemill.core.settings import load
 from tidemill.loop.mirror.mirror_runs import mirror_runs
 from tidemill.loop.project.project import load_mill
 from tidemill.loop.project.stores import Stores, open_stores
-from tidemill.loop.training.train_recommender import learn
+from tidemill.loop.training.train import train
 
 __all__ = ["project"]
 
@@ -149,7 +149,7 @@ def test_a_broken_mirror_leaves_the_training_with_one_warning(project: Project) 
     project.run(FIRST + timedelta(days=9), backfill=True)
     _, graph = project.open()
     stores = house_of(project, "mlflow:sqlite:////proc/nowhere/mlflow.db")
-    left = learn(stores, graph, "for_you")
+    left = train(stores, graph, "for_you")
     assert left.anew
     assert stores.runs.read("for_you#1").state == "finished"
     warnings = [note for note in left.notes if "were not copied to mlflow:sqlite:////proc/nowhere/mlflow.db" in note]

@@ -23,7 +23,7 @@ from tidemill.cli.commands.init_command import write_project
 from tidemill.core.clock import FixedClock
 from tidemill.core.ledger.ledger import redact_surrogates
 from tidemill.loop import open_project
-from tidemill.loop.training.train_recommender import learn
+from tidemill.loop.training.train import train
 
 MISSING = [
     name for name in ("papermill", "jupytext", "nbconvert", "ipykernel") if importlib.util.find_spec(name) is None
@@ -63,7 +63,7 @@ def make(base: Path, sources: str = "") -> Project:
 
 def go_live(project: Project) -> None:
     stores, graph = project.open()
-    made = learn(stores, graph, "for_you").release
+    made = train(stores, graph, "for_you").release
     with stores.leases.take("run") as lease:
         stores.releases.promote(made.name, lease=lease)
 

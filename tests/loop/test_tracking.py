@@ -22,7 +22,7 @@ from tidemill.loop.notebook.compare_runs import compare_runs
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.provenance import collect_provenance
 from tidemill.loop.training.run_tracking import figures_of
-from tidemill.loop.training.train_recommender import TrainingResult, learn
+from tidemill.loop.training.train import TrainingResult, train
 from tidemill.training import PerUnitMetrics
 
 LAST = FIRST + timedelta(days=29)
@@ -44,7 +44,7 @@ def learned(project: Project, *, learner: str | None = None, **more: Any) -> tup
         lines = [f"    learn={learner}," if line.strip().startswith("learn=") else line for line in lines]
         mill.write_text("\n".join(lines))
     stores, graph = project.open()
-    return stores, learn(stores, graph, "for_you", **more)
+    return stores, train(stores, graph, "for_you", **more)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_learning_that_fails_ends_its_run_as_failed(shop: Project, monkeypatch
     def fails(*given: Any, **more: Any) -> None:
         raise TooLittleData("there is nothing to see")
 
-    module = sys.modules["tidemill.loop.training.train_recommender"]
+    module = sys.modules["tidemill.loop.training.recommender_family"]
     monkeypatch.setattr(module, "train_recommender", fails)
     with pytest.raises(TooLittleData):
         learned(shop)
@@ -162,8 +162,8 @@ def test_trials_of_a_choice_are_kept_with_the_run(shop: Project) -> None:
 
 
 def test_trials_of_a_stopped_run_are_gone_on_with(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["tidemill.loop.training.train_recommender"]
-    train, seen = module.train_recommender, []
+    module = sys.modules["tidemill.loop.training.recommender_family"]
+    fit, seen = module.train_recommender, []
 
     def killed(*given: Any, effort: Any, **more: Any) -> Any:
         effort.keep(Trial(number=0, parameters={"neighbours": 7}, state="finished", value=0.5, steps=(0.5,)))
@@ -172,7 +172,7 @@ def test_trials_of_a_stopped_run_are_gone_on_with(shop: Project, monkeypatch: py
 
     def watched(*given: Any, effort: Any, **more: Any) -> Any:
         seen.extend(effort.known)
-        return train(*given, effort=replace(effort), **more)
+        return fit(*given, effort=replace(effort), **more)
 
     monkeypatch.setattr(module, "train_recommender", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -197,13 +197,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from conftest_loop import Project
 from tidemill.core.clock import FixedClock
-from tidemill.loop.training.train_recommender import learn
+from tidemill.loop.training.train import train
 stores, graph = Project(Path({str(shop.path)!r}), FixedClock(datetime(2026, 11, 1, tzinfo=UTC))).open()
 def progress(step, figures):
     print(step, flush=True)
     if step == "evaluate":
         import time; time.sleep(60)
-learn(stores, graph, "for_you", progress=progress)
+train(stores, graph, "for_you", progress=progress)
 """
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from tidemill.loop.project.stores import open_stores as open_stores
     from tidemill.loop.refresh.refresh_models import refresh_champions as refresh_champions
     from tidemill.loop.refresh.refresh_models import refresh_status as refresh_status
-    from tidemill.loop.training.train_recommender import learn as learn
+    from tidemill.loop.training.evaluate import evaluate as evaluate
+    from tidemill.loop.training.train import train as train
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -44,6 +45,7 @@ else:
             "project.project": "find_project load_mill",
             "project.stores": "Stores open_stores",
             "refresh.refresh_models": "refresh_champions refresh_status",
-            "training.train_recommender": "learn",
+            "training.evaluate": "evaluate",
+            "training.train": "train",
         },
     )

@@ -19,7 +19,7 @@ from tidemill.core.errors import NotPublished, ProjectMissing, TooLittleData, Un
 from tidemill.loop import Workbench, open_project
 from tidemill.loop.notebook.activity_plot import Activity
 from tidemill.loop.notebook.item_names import ItemNames, plain_title
-from tidemill.loop.training.train_recommender import learn
+from tidemill.loop.training.train import train
 from tidemill.models import Interactions
 
 UNTIL = date(2024, 2, 9)
@@ -116,7 +116,7 @@ def test_a_run_of_ones_own(bench: Workbench, lived: Project) -> None:
 def test_the_champion_answers_as_its_release_says(lived: Project, bench: Workbench) -> None:
     assert bench.champion("for_you") is None
     stores, graph = lived.open()
-    made = learn(stores, graph, "for_you").release
+    made = train(stores, graph, "for_you").release
     with stores.leases.take("run") as lease:
         stores.releases.promote(made.name, lease=lease)
     champion = bench.champion("for_you")

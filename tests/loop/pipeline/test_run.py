@@ -14,7 +14,7 @@ from tidemill.core.errors import CorruptFile, LeaseTaken, NoSuchIncrement
 from tidemill.loop.ingest.sealed_table import opened_table
 from tidemill.loop.pipeline.resolve_hold import accept_hold, replace_hold
 from tidemill.loop.pipeline.run import run
-from tidemill.loop.training.train_recommender import learn
+from tidemill.loop.training.train import train
 from tidemill.serving import replayed, set_replay
 
 LAST = FIRST + timedelta(days=9)
@@ -134,7 +134,7 @@ def test_a_bad_day_is_held_and_the_days_after_it_flow(project: Project) -> None:
     assert sum(items["n_all"].to_pylist()) == published.num_rows
     histories = [stores.latest.get("for_you.history", user) for user in set(published["user_id"].to_pylist())]
     assert sum(len(history["items"]) for history in histories if history) == published.num_rows
-    assert learn(stores, graph, "for_you").card.n_rows == published.num_rows
+    assert train(stores, graph, "for_you").card.n_rows == published.num_rows
 
 
 def test_a_held_day_is_replaced_once(project: Project) -> None:
@@ -265,7 +265,7 @@ def test_a_flipped_byte_is_neither_learned_from_nor_written_again_under_a_new_ha
     Path(file).write_bytes(content)
     stores, graph = project.open()
     with pytest.raises(CorruptFile, match="differs from what was written"):
-        learn(stores, graph, "for_you")
+        train(stores, graph, "for_you")
     project.write("reviews-more.csv", [(user, item, 2.0, FIRST + timedelta(days=4)) for user, item, _, _ in daily(4)])
     with pytest.raises(CorruptFile, match="differs from what was written"):
         project.run(FIRST + timedelta(days=4))

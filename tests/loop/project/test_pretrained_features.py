@@ -22,8 +22,7 @@ from tidemill.loop.project.project import load_mill
 from tidemill.loop.project.stores import Stores, open_stores
 from tidemill.loop.reproduce.reproduce import reproduce
 from tidemill.loop.serve.server_processes import serve_plan
-from tidemill.loop.training.train import train
-from tidemill.loop.training.train_recommender import TrainingResult
+from tidemill.loop.training.train import TrainingResult, train
 from tidemill.models.formats.pretrained import pretrained
 from tidemill.models.formats.source_modules import shipped_function
 from tidemill.models.slates.custom_rules import custom_rule

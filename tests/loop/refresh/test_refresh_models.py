@@ -29,7 +29,7 @@ from tidemill.loop.project.mill import Mill
 from tidemill.loop.refresh import refresh_models
 from tidemill.loop.refresh.count_store import count, store
 from tidemill.loop.refresh.settings_match import first_difference
-from tidemill.loop.training.train_recommender import learn
+from tidemill.loop.training.train import train
 from tidemill.models import learn as learn_model
 from tidemill.models import learner_of, write_recommender
 from tidemill.models.learners.incremental_refresh import required_counts
@@ -57,7 +57,7 @@ def ten_days(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.write("reviews-1.csv", daily(10))
     project.run(LAST)
     stores, graph = project.open()
-    stores.releases.promote(learn(stores, graph, "for_you").release.name)
+    stores.releases.promote(train(stores, graph, "for_you").release.name)
     return project
 
 
@@ -257,7 +257,7 @@ def test_what_is_left_open_was_chosen_and_agrees() -> None:
 def test_a_model_of_which_nothing_is_counted_says_so(live: Project) -> None:
     change(live, LEARN, 'tm.spectral(factors=4, smoothing=3.0, recency="30 days"),\n    refresh="1 day"')
     stores, graph = live.open()
-    stores.releases.promote(learn(stores, graph, "for_you").release.name)
+    stores.releases.promote(train(stores, graph, "for_you").release.name)
     live.write("reviews-2.csv", rows_of(LAST + DAY, 1))
     (note,) = live.run(LAST + DAY).notes
     assert "no part of spectral is computed from counts" in note
@@ -266,7 +266,7 @@ def test_a_model_of_which_nothing_is_counted_says_so(live: Project) -> None:
 def test_vectors_beside_the_lists_stay(live: Project) -> None:
     change(live, "factors=0, spectral_share=0.0", "factors=4, spectral_share=0.3")
     stores, graph = live.open()
-    stores.releases.promote(learn(stores, graph, "for_you").release.name)
+    stores.releases.promote(train(stores, graph, "for_you").release.name)
     before = bundle(live, champion(live))
     live.write("reviews-2.csv", rows_of(LAST + DAY, 1))
     assert live.run(LAST + DAY).refreshed == ["for_you@3"]
@@ -300,7 +300,7 @@ def test_of_two_trainings_the_one_that_was_rolled_back_to_is_refreshed(live: Pro
     live.write("reviews-day1.csv", rows_of(LAST + DAY, 1))
     live.run(LAST + DAY)
     stores, graph = live.open()
-    stores.releases.promote(learn(stores, graph, "for_you", at=1_704_600_000_000_000).release.name)
+    stores.releases.promote(train(stores, graph, "for_you", at=1_704_600_000_000_000).release.name)
     assert champion(live).card.refreshed is None
     stores.releases.rollback("for_you")
     live.write("reviews-day2.csv", rows_of(LAST + 2 * DAY, 2))
@@ -403,7 +403,7 @@ def test_counts_of_other_settings_are_not_taken_for_these(live: Project, tmp_pat
     live.run(LAST + DAY)
     change(live, 'half_life="60 days"', 'half_life="6 days"')
     stores, graph = live.open()
-    stores.releases.promote(learn(stores, graph, "for_you").release.name)
+    stores.releases.promote(train(stores, graph, "for_you").release.name)
     live.write("reviews-day2.csv", rows_of(LAST + 2 * DAY, 2))
     (note,) = live.run(LAST + 2 * DAY).notes
     assert "other settings" in note

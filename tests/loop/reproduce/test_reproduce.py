@@ -24,7 +24,7 @@ from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.environment_lock import EnvironmentLock, read_environment
 from tidemill.loop.provenance.installed_libraries import InstalledLibrary
 from tidemill.loop.reproduce.reproduce import PLACE, reproduce
-from tidemill.loop.training.train_recommender import learn
+from tidemill.loop.training.train import train
 
 LAST = FIRST + timedelta(days=29)
 KNN = (
@@ -61,11 +61,11 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project.write("reviews.csv.gz", daily(30, per_day=20, users=60, items=15))
     project.run(LAST, backfill=True)
     stores, graph = project.open()
-    learn(stores, graph, "for_you")
+    train(stores, graph, "for_you")
     project.write("reviews-more.csv", daily(3, per_day=20, users=70, first=LAST + timedelta(days=1)))
     project.run(LAST + timedelta(days=3))
     stores, graph = project.open()
-    learn(stores, graph, "for_you")
+    train(stores, graph, "for_you")
     return project.path.parent
 
 
@@ -124,7 +124,7 @@ def test_a_release_that_was_refreshed_by_counting_is_what_learning_leaves(projec
     project.write("reviews.csv.gz", daily(30, per_day=20, users=60, items=15))
     project.run(LAST, backfill=True)
     stores, graph = project.open()
-    first = learn(stores, graph, "for_you").release
+    first = train(stores, graph, "for_you").release
     stores.releases.promote(first.name)
     project.write("reviews-more.csv", daily(1, per_day=20, users=70, first=LAST + timedelta(days=1)))
     assert project.run(LAST + timedelta(days=1)).refreshed == ["for_you@2"]
@@ -221,15 +221,15 @@ def test_another_library_version_is_named_beside_a_bundle_that_is_the_same(
 
 def test_another_library_version_is_the_cause_of_another_bundle(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     def as_an_older_library_would(events: Any, spec: Any, **more: Any) -> Any:
-        found = train(events, msgspec.structs.replace(spec, neighbours=2), **more)
+        found = fit(events, msgspec.structs.replace(spec, neighbours=2), **more)
         return replace(found, parameters=spec.settled().settings())
 
-    module = sys.modules["tidemill.loop.training.train_recommender"]
-    train = module.train_recommender
+    module = sys.modules["tidemill.loop.training.recommender_family"]
+    fit = module.train_recommender
     settled(shop, KNN.replace("neighbours=20", "neighbours=19"))
     stores, graph = shop.open()
     monkeypatch.setattr(module, "train_recommender", as_an_older_library_would)
-    assert learn(stores, graph, "for_you").run == "for_you#3"
+    assert train(stores, graph, "for_you").run == "for_you#3"
     lock = recorded(stores, "for_you#3")
     older = {**lock.installed, "numpy": InstalledLibrary(version="1.26.4", files="", needed=True)}
     changed = msgspec.structs.replace(lock, installed=older)

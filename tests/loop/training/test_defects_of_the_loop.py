@@ -15,7 +15,7 @@ from conftest_loop import FIRST, Project, daily
 from tidemill.core.errors import CardIncomplete, NoSuchRelease
 from tidemill.core.records.quality import Evaluation
 from tidemill.loop.ingest.sealed_table import opened_table
-from tidemill.loop.training.train_recommender import learn
+from tidemill.loop.training.train import train
 from tidemill.release import open_arm, read_deployment
 
 LAST = FIRST + timedelta(days=3)
@@ -80,7 +80,7 @@ def learned(project: Project) -> Any:
     project.write("reviews.csv.gz", daily(40, per_day=40, users=60, items=15))
     project.run(FIRST + timedelta(days=39))
     stores, graph = project.open()
-    return stores, graph, learn(stores, graph, "for_you")
+    return stores, graph, train(stores, graph, "for_you")
 
 
 def test_defect_4_no_evaluation_at_all(project: Project) -> None:
@@ -105,7 +105,7 @@ def test_defect_11_one_path_is_overwritten_and_there_is_no_way_back(project: Pro
     project.write("reviews-more.csv", daily(2, users=9, first=FIRST + timedelta(days=40)))
     project.run(FIRST + timedelta(days=41))
     stores, graph = project.open()
-    second = learn(stores, graph, "for_you")
+    second = train(stores, graph, "for_you")
     stores.releases.promote(second.release.name)
 
     def can_go_back(kept: Path) -> bool:
@@ -127,7 +127,7 @@ def test_defect_11_one_path_is_overwritten_and_there_is_no_way_back(project: Pro
 
 def test_learning_again_from_the_same_rows_takes_the_same_bundle(project: Project) -> None:
     stores, graph, first = learned(project)
-    again = learn(stores, graph, "for_you")
+    again = train(stores, graph, "for_you")
     assert not again.anew
     assert again.release.name == first.release.name
 
@@ -139,5 +139,5 @@ def test_nothing_is_learned_before_somebody_says_who_could_be_harmed(project: Pr
     project.run(LAST)
     stores, graph = project.open()
     with pytest.raises(CardIncomplete):
-        learn(stores, graph, "for_you")
+        train(stores, graph, "for_you")
     assert stores.ledger.find("learn") == []

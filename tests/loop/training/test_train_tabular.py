@@ -13,9 +13,9 @@ from tidemill.core.errors import CardIncomplete, DatasetChanged, TooLittleData, 
 from tidemill.loop.examples.datasets import dataset_named, datasets, rebuild_dataset
 from tidemill.loop.pipeline.run_plan import plan
 from tidemill.loop.pipeline.status import status
-from tidemill.loop.training.evaluate_tabular import evaluate_model
-from tidemill.loop.training.train import train
-from tidemill.loop.training.train_recommender import TrainingResult
+from tidemill.loop.training.evaluate import evaluate
+from tidemill.loop.training.model_family import EvaluationOptions
+from tidemill.loop.training.train import TrainingResult, train
 from tidemill.models.tabular.tabular_bundle import open_tabular
 
 DAY = date(2026, 10, 31)
@@ -107,14 +107,32 @@ def test_a_release_is_measured_on_the_rows_that_came_in_since(tmp_path: Path) ->
     project.run(date(2026, 10, 30), backfill=True)
     train(*project.open(), "churn")
     with pytest.raises(TooLittleData, match="0 rows arrived since churn@1 was trained"):
-        evaluate_model(*project.open(), "churn")
+        evaluate(*project.open(), "churn")
     made_up(project.path).write(project.path / "data" / "more.csv", 900, seed=8)
     project.run(DAY)
-    found = evaluate_model(*project.open(), "churn@1")
-    assert found.assessment.n_test == 900 and found.assessment.n_train == 300
-    assert found.assessment.main.difference.high < 0  # it beats the prior on people it has never seen
+    found = evaluate(*project.open(), "churn@1")
+    assessment = found.report.assessment
+    assert assessment is not None and assessment.n_test == 900 and assessment.n_train == 300
+    assert assessment.main.difference.high < 0  # it beats the prior on people it has never seen
     run = project.open()[0].runs.read(found.run)
     assert run.kind == "evaluate" and "figures" in run.artefacts
+
+
+def test_slices_of_a_column_are_evaluated_and_options_of_recommenders_are_refused(tmp_path: Path) -> None:
+    project = churn_project(tmp_path, 300)
+    project.run(date(2026, 10, 30), backfill=True)
+    train(*project.open(), "churn")
+    made_up(project.path).write(project.path / "data" / "more.csv", 900, seed=8)
+    project.run(DAY)
+    found = evaluate(*project.open(), "churn", EvaluationOptions(by="Contract"))
+    assert found.report.assessment is not None
+    assert "Contract" in {part.column for part in found.report.assessment.parts}
+    with pytest.raises(UsageError, match="--leave-one-out is for recommenders"):
+        evaluate(*project.open(), "churn", EvaluationOptions(leave_one_out=True))
+    with pytest.raises(UsageError, match="--ranked is for recommenders"):
+        evaluate(*project.open(), "churn", EvaluationOptions(ranked=Path("theirs.csv")))
+    with pytest.raises(UnknownName, match="Contrakt"):
+        evaluate(*project.open(), "churn", EvaluationOptions(by="Contrakt"))
 
 
 def test_a_dataset_whose_features_are_other_ones_now_is_refused_by_name(tmp_path: Path) -> None:

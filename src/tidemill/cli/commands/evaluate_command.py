@@ -14,10 +14,9 @@ from tidemill.cli.assessment_table import show_assessment
 from tidemill.cli.commands.train_command import quality
 from tidemill.cli.context import CommandContext, DayParam, with_context
 from tidemill.core.clock import as_of, to_micros
-from tidemill.core.errors import UsageError
 from tidemill.core.records.quality import Evaluation, Metric
-from tidemill.loop.training.evaluate_recommender import EvaluationResult, evaluate
-from tidemill.loop.training.evaluate_tabular import TabularEvaluation, evaluate_model
+from tidemill.loop.training.evaluate import EvaluationResult, evaluate
+from tidemill.loop.training.model_family import EvaluationOptions
 from tidemill.training import Protocol
 
 _DAY_US = 86_400_000_000
@@ -32,15 +31,16 @@ _DAY_US = 86_400_000_000
     help="Evaluate the ranked lists in FILE instead of a model.",
 )
 @click.option(
-    "--test-from", type=DayParam(), metavar="DAY", help="First day of the test; default: after 90% of the events."
+    "--test-from",
+    type=DayParam(),
+    metavar="DAY",
+    help="First day of the test. Default: after 90% of the events; all new rows.",
 )
 @click.option("--history", type=click.Choice(["before", "earlier"]), default="before", show_default=True,
               help="Input history of a user: events before the split, or every event before the target.")  # fmt: skip
 @click.option("--target", type=click.Choice(["last", "first", "all"]), default="all", show_default=True,
               help="Which of the later events are targets.")  # fmt: skip
-@click.option(
-    "--by", metavar="COLUMN", help="A feature column of the items: metrics and exposure for each of its values."
-)
+@click.option("--by", metavar="COLUMN", help="A column of the items or of the table: metrics for each of its values.")
 @click.option("--leave-one-out", is_flag=True, help="Also evaluate by leave-one-out, which leaks the future.")
 @with_context
 def command(
@@ -58,54 +58,53 @@ def command(
     A model with the same settings is trained on the days before the test. With --ranked, the lists of another system
     are evaluated in the same way: a CSV, Parquet or JSON-lines file with a user, an item, and a rank or a score.
 
-    A tabular MODEL is evaluated on the rows that arrived after its training; nothing is trained again.
+    A tabular MODEL is evaluated on the rows that arrived after its training; nothing is trained again. --by adds the
+    slices of an input column.
     """
 
     def progress(step: str, details: dict[str, Any]) -> None:
         context.err.print(f"[dim]{step}[/] {', '.join(f'{name} {value}' for name, value in details.items())}")
 
-    if model.partition("@")[0] in context.graph.askings:
-        if ranked or test_from or by or leave_one_out:
-            raise UsageError(
-                f"{model} is a tabular model: it is evaluated on rows that arrived after its training, without options",
-                tip=f"tidemill evaluate {model}",
-            )
-        tabular = evaluate_model(context.stores, context.graph, model, progress=progress)
-        fields = {"what": tabular.what, "assessment": tabular.assessment, "run": tabular.run}
-        context.result(fields, lambda out: show_tabular(out, tabular))
-        return
-    found = evaluate(
-        context.stores,
-        context.graph,
-        model,
+    options = EvaluationOptions(
         at=to_micros(as_of(test_from)) - _DAY_US if test_from else None,
         protocol=Protocol(history=history, target=target),
         ranked=ranked,
         by=by,
-        beside=leave_one_out,
-        progress=progress,
+        leave_one_out=leave_one_out,
     )
+    found = evaluate(context.stores, context.graph, model, options, progress=progress)
+    report = found.report
     context.result(
         {
             "what": found.what,
-            "evaluation": found.evaluation,
-            "leave_one_out": found.leave_one_out,
+            "evaluation": report.evaluation,
+            "assessment": report.assessment,
+            "leave_one_out": report.leave_one_out,
             "run": found.run,
         },
         lambda out: show(out, found),
     )
 
 
-def show_tabular(out: Console, found: TabularEvaluation) -> None:
-    """Print the assessment of a tabular release on later rows."""
-    show_assessment(out, found.assessment)
+def show(out: Console, found: EvaluationResult) -> None:
+    """Print the metrics, by slice and as a whole, and the warnings."""
+    report = found.report
+    if report.assessment:
+        show_assessment(out, report.assessment)
+    if report.evaluation:
+        out.print(f"{found.what}: {report.evaluation.protocol}")
+        show_evaluation(out, report.evaluation)
+    if report.leave_one_out:
+        out.print()
+        out.print(f"Leave-one-out: {report.leave_one_out.protocol}")
+        out.print(quality(report.leave_one_out))
+        for warning in report.leave_one_out.warnings:
+            out.print(f"warning: {warning}")
     out.print(f"Recorded as run {found.run}.")
 
 
-def show(out: Console, found: EvaluationResult) -> None:
-    """Print the metrics, the slices, the list statistics, the exposure and the warnings."""
-    evaluation = found.evaluation
-    out.print(f"{found.what}: {evaluation.protocol}")
+def show_evaluation(out: Console, evaluation: Evaluation) -> None:
+    """Print the metrics of ranked lists, the slices, the list statistics, the exposure and the warnings."""
     out.print(quality(evaluation))
     out.print()
     out.print(slices(evaluation))
@@ -120,13 +119,6 @@ def show(out: Console, found: EvaluationResult) -> None:
     )
     for warning in evaluation.warnings:
         out.print(f"warning: {warning}")
-    if found.leave_one_out:
-        out.print()
-        out.print(f"Leave-one-out: {found.leave_one_out.protocol}")
-        out.print(quality(found.leave_one_out))
-        for warning in found.leave_one_out.warnings:
-            out.print(f"warning: {warning}")
-    out.print(f"Recorded as run {found.run}.")
 
 
 def slices(evaluation: Evaluation) -> Table:

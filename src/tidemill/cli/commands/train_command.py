@@ -14,8 +14,7 @@ from tidemill.cli.context import CommandContext, DayParam, with_context
 from tidemill.cli.progress_line import progress_line
 from tidemill.core.clock import as_of, to_micros
 from tidemill.core.records.quality import Evaluation, Metric
-from tidemill.loop.training.train import train
-from tidemill.loop.training.train_recommender import TrainingResult
+from tidemill.loop.training.train import TrainingResult, train
 from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
 
 #: Metrics in the order in which they are shown.
@@ -25,7 +24,10 @@ _METRICS = ("hit_rate", "recall", "ndcg")
 @click.command("train")
 @click.argument("model")
 @click.option(
-    "--test-from", type=DayParam(), metavar="DAY", help="First day of the test. Default: after 90% of the events."
+    "--test-from",
+    type=DayParam(),
+    metavar="DAY",
+    help="First day of the test. Default: after 90% of the events, or 80% of the rows.",
 )
 @click.option(
     "--rules-only",
@@ -61,7 +63,7 @@ def command(
     minutes: float | None,
     processes: int,
 ) -> None:
-    """Train MODEL on the published data, compare it with popularity, and create a release.
+    """Train MODEL on the published data, compare it with its baseline, and create a release.
 
     Settings given as tm.search(…) or tm.grid(…), and those left out, are chosen on days before the test. If the command
     is interrupted, the same command continues the search.

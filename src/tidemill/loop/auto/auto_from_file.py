@@ -22,8 +22,7 @@ from tidemill.loop.pipeline.run import RunReport, run
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.project import load_mill
 from tidemill.loop.project.stores import Stores, open_stores
-from tidemill.loop.training.train import train
-from tidemill.loop.training.train_recommender import TrainingResult
+from tidemill.loop.training.train import TrainingResult, train
 from tidemill.training import SearchBudget
 
 

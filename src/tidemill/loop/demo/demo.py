@@ -25,7 +25,7 @@ from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.project import load_mill
 from tidemill.loop.project.stores import Stores, identity, open_stores
 from tidemill.loop.serve.server_processes import serve_plan
-from tidemill.loop.training.train_recommender import TrainingResult, learn
+from tidemill.loop.training.train import TrainingResult, train
 from tidemill.serving import ServerHandle, replayed, set_replay, start, switch, wait_live
 from tidemill.serving.process.start_process import ProcessStart
 
@@ -142,7 +142,7 @@ class Demo:
             played.refused -= counts.refused  # they are held with the rest of their day
 
     def _learn(self, progress: Progress) -> TrainingResult:
-        learned = learn(self.stores, self.graph, "for_you", progress=progress)
+        learned = train(self.stores, self.graph, "for_you", progress=progress)
         self.played.evaluation = learned.card.evaluation
         self.played.releases.append(learned.release.name)
         self.say(f"trained {learned.release.name} on {learned.card.n_rows:,} rows: {_quality(learned)}")

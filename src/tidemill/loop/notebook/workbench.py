@@ -42,7 +42,6 @@ from tidemill.loop.project.project import find_project, load_mill
 from tidemill.loop.project.stores import Stores, open_stores
 from tidemill.loop.provenance.provenance import Provenance, collect_provenance
 from tidemill.loop.training.run_tracking import keep_figures, metrics_of
-from tidemill.loop.training.train_recommender import model_named
 from tidemill.models import (
     Interactions,
     LearnerSpec,
@@ -147,7 +146,7 @@ class Workbench:
         """The interactions (user, item, time) that the model is trained on: arrays, sorted by user and time."""
         if model not in self._events:
             self._events[model] = LearningEvents.from_snapshot(
-                self._graph, model_named(self._graph, model), self._view
+                self._graph, self._graph.recommender(model), self._view
             ).all()
         return self._events[model]
 
@@ -169,10 +168,10 @@ class Workbench:
 
     def names(self, model: str) -> ItemNames:
         """Display names of a model's items, from the table declared as `items=`, if any."""
-        table = model_named(self._graph, model).items
+        table = self._graph.recommender(model).items
         if table is None or table not in self.tables:
             return ItemNames()
-        return ItemNames.from_items(self.tables[table], self._graph.roles(model_named(self._graph, model)).item)
+        return ItemNames.from_items(self.tables[table], self._graph.roles(self._graph.recommender(model)).item)
 
     # ---- training
 
@@ -181,7 +180,7 @@ class Workbench:
 
         `run.log(step, loss=0.3)` records metrics during the run, `run.finish({"hit_rate@10": 0.12})` the final metrics.
         """
-        declared, around = model_named(self._graph, model), self._around
+        declared, around = self._graph.recommender(model), self._around
         return self._stores.runs.begin(
             model,
             kind,
@@ -263,9 +262,9 @@ class Workbench:
 
     def slate(self, model: str, recommender: Recommender) -> SteppedEngine:
         """The slate of mill.py over any recommender, with the server's facts: `.answer(…)`, `.steps(…)`."""
-        spec = model_named(self._graph, model).slate
+        spec = self._graph.recommender(model).slate
         rules = _fitting(self._rules(model), recommender)
-        views = spec.facts(self._graph.item_views(model_named(self._graph, model)))
+        views = spec.facts(self._graph.item_views(self._graph.recommender(model)))
         facts = self._facts(model, recommender, views)
         return SteppedEngine(recommender, rules, facts, load_functions(rules, spec.modules()))
 
@@ -289,7 +288,7 @@ class Workbench:
         return self._stores.releases.champion(model)
 
     def _rules(self, model: str) -> RuleSet:
-        declared = model_named(self._graph, model)
+        declared = self._graph.recommender(model)
         return declared.slate.rules(self._graph.item_views(declared))
 
     def _facts(self, model: str, recommender: Recommender, views: Any) -> ItemFacts:

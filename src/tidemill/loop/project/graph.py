@@ -125,6 +125,12 @@ class ProjectGraph:
                 return stream.contract[name]
         return None
 
+    def recommender(self, name: str) -> RecommenderDeclaration:
+        """The recommender of that name, or an error with the nearest name."""
+        if name not in self.mill.recommenders:
+            raise UnknownName(f"no model {name!r}", tip=nearest(name, self.mill.recommenders))
+        return self.mill.recommenders[name]
+
     def roles(self, recommender: RecommenderDeclaration) -> ColumnRoles:
         """The subject, item and time columns of a recommender's interactions."""
         table = recommender.interactions

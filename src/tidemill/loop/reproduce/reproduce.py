@@ -35,8 +35,8 @@ from tidemill.loop.provenance.environment_lock import KIND as ENVIRONMENT
 from tidemill.loop.provenance.environment_lock import EnvironmentLock, read_environment
 from tidemill.loop.provenance.provenance import artefact_id
 from tidemill.loop.reproduce.build_environment import make_environment
-from tidemill.loop.reproduce.relearn import RecordedSettings
 from tidemill.loop.reproduce.reproduce_process import RelearnJob, RelearnResult
+from tidemill.loop.training.model_family import RecordedSettings
 
 #: The prefix of the temporary folder of a reproduction.
 PLACE = "tidemill-reproduce-"
@@ -255,12 +255,12 @@ def _job(stores: Stores, target: Target, project: Path, place: Path) -> RelearnJ
 def settings_of(stores: Stores, target: Target, bundle: Path | None) -> RecordedSettings:
     """The model, learner and all settings of a target."""
     card = target.card
-    measured = card.evaluation.split_at if card.evaluation and not card.refreshed else None
+    measured = card.evaluation or card.assessment
     return RecordedSettings(
         model=target.model,
         learner=card.learner,
         parameters=card.parameters,
-        at=measured,
+        at=measured.split_at if measured and not card.refreshed else None,
         search=_search_of(bundle) or stores.search().name,
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from tidemill.core.errors import TidemillError
+from tidemill.core.errors import TidemillError, UnknownName, UsageError
 from tidemill.core.records.quality import Metric
 from tidemill.governance.reproduction import AnswerComparison
 from tidemill.lake import LakeSnapshot
@@ -26,8 +26,7 @@ from tidemill.loop.project.open_port import open_port
 from tidemill.loop.project.pretrained_folders import take_from_bundle
 from tidemill.loop.project.project import load_mill
 from tidemill.loop.provenance.environment_lock import EnvironmentLock, environment_lock
-from tidemill.loop.reproduce.compare_bundles import compare_bundles
-from tidemill.loop.reproduce.relearn import RecordedSettings, RelearnOutcome, measure_again, relearn
+from tidemill.loop.training.model_family import ModelFamily, RecordedSettings, RelearnOutcome, family_of
 from tidemill.release import seal_bundle
 
 
@@ -76,16 +75,17 @@ def do(job: RelearnJob) -> RelearnResult:
     graph = ProjectGraph(_mill(job, project), engine, project)
     tables, objects = (open_port(port, job.lake, home) for port in ("tables", "objects"))
     view = LakeSnapshot(job.known, tables, engine, Manifests(objects, tables))
+    family, model = _family(graph, job.settled.model), job.settled.model
     if not job.folder:
-        return RelearnResult(metrics=measure_again(graph, job.settled, view), seconds=time.monotonic() - started)
+        return RelearnResult(metrics=family.measure(graph, job.settled, view), seconds=time.monotonic() - started)
     folder = Path(job.folder)
-    indexed = job.settled.model in graph.mill.recommenders  # a tabular model has no index
+    indexed = model in graph.mill.recommenders  # a tabular model has no index
     search = open_port("search", job.settled.search if indexed else "exact", home)
-    relearned = relearn(graph, job.settled, view, folder, search)
+    relearned = family.retrain(graph, job.settled, view, folder, search)
     bundle = seal_bundle(folder)
     compared = None
     if job.before and bundle != job.recorded:
-        compared = compare_bundles(graph, job.settled.model, view, Path(job.before), folder, search)
+        compared = family.compare(graph, model, view, Path(job.before), folder, search)
     return RelearnResult(
         bundle=bundle,
         relearned=relearned,
@@ -93,6 +93,14 @@ def do(job: RelearnJob) -> RelearnResult:
         environment=environment_lock(project),
         seconds=time.monotonic() - started,
     )
+
+
+def _family(graph: ProjectGraph, model: str) -> ModelFamily:
+    try:
+        return family_of(graph, model)
+    except UnknownName as error:
+        message = f"the stored code has no model {model!r} that can be trained again"
+        raise UsageError(message, tip=error.tip) from error
 
 
 def _mill(job: RelearnJob, project: Path) -> Mill:

@@ -29,9 +29,9 @@ from tidemill.loop.provenance.code_snapshot import KIND as CODE
 from tidemill.loop.provenance.code_snapshot import changed_files, kept_code, write_code
 from tidemill.loop.provenance.environment_lock import package_sources
 from tidemill.loop.provenance.provenance import artefact_id
-from tidemill.loop.reproduce.relearn import RecordedSettings
 from tidemill.loop.reproduce.reproduce import run_job
 from tidemill.loop.reproduce.reproduce_process import RelearnJob
+from tidemill.loop.training.model_family import RecordedSettings
 
 PLACE = "tidemill-versions-"
 

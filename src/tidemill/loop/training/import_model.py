@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +20,7 @@ from tidemill.core.records.release import Card, Release, RuleSet
 from tidemill.core.records.signature import Signature
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.loop.project.stores import Stores
-from tidemill.loop.training.train_recommender import folder_prefix, remove_left_folders
+from tidemill.loop.training.train import bundle_folder, remove_left_folders
 from tidemill.models.tabular.tabular_bundle import write_tabular
 from tidemill.training.tabular.foreign.foreign_model import (
     ImportDescription,
@@ -145,8 +144,7 @@ def _kept(
     lease: Lease,
 ) -> LedgerEntry:
     """Store the bundle; its ledger entry with card and signature."""
-    with tempfile.TemporaryDirectory(prefix=folder_prefix(name), dir=stores.state) as place:
-        folder = Path(place) / "bundle"
+    with bundle_folder(stores, name) as folder:
         write_tabular(imported.model, folder, imported.golden)
         bundle = stores.releases.keep(folder)
     line = stores.ledger.append(

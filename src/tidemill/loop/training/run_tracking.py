@@ -8,47 +8,44 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.core.errors import NoSuchBlob, ReleaseError
-from tidemill.core.ports import Lease
 from tidemill.core.progress import Progress
 from tidemill.core.records.quality import FEWEST_USERS, Evaluation, Metric
 from tidemill.core.records.release import Release
 from tidemill.core.records.runs import Run, Trial
-from tidemill.lake import LakeSnapshot
-from tidemill.loop.project.declarations import RecommenderDeclaration
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.provenance import Provenance, keep_code_of, keep_environment_of
-from tidemill.models import LearnerSpec
-from tidemill.models.learners.auto import Auto
-from tidemill.models.learners.registry import learner_of
+from tidemill.loop.training.model_family import FittedModel, RunStart, Training
 from tidemill.release import seal_bundle, verify_bundle
-from tidemill.training import PerUnitMetrics, RunTracker, TrainResult, read_unit_metrics, write_unit_metrics
+from tidemill.training import PerUnitMetrics, RunTracker, read_unit_metrics, write_unit_metrics
 
 _FIGURES = "figures"
 
 
 def begin_training(
-    stores: Stores, model: RecommenderDeclaration, view: LakeSnapshot, code: str, around: Provenance, lease: Lease
+    training: Training, start: RunStart, code: str, around: Provenance
 ) -> tuple[RunTracker, tuple[Trial, ...]]:
     """Begin the run of a training; also returns the trials of an interrupted run, which are not repeated.
 
     `code` is the fingerprint of everything that affects the result: only runs with the same fingerprint are resumed.
     """
-    before = _left_off(stores, model.name, code)
+    inputs = training.inputs
+    stores = inputs.stores
+    before = _left_off(stores, inputs.name, code)
     found = {trial.number: trial for run in before for trial in stores.runs.trials(run.name) if trial.state != "late"}
     known = tuple(found[number] for number in sorted(found))
     run = stores.runs.begin(
-        model.name,
-        _kind(model.learn),
-        learner=model.learn.name,
-        parameters=model.learn.told(),
-        data={model.interactions: view.versions[model.interactions]},
-        as_of=view.as_of,
+        inputs.name,
+        start.kind,
+        learner=start.learner,
+        parameters=start.parameters,
+        data=training.data,
+        as_of=inputs.view.as_of,
         code=code,
         commit=around.commit,
         changed=around.changed,
         environment=around.environment,
-        notes=[around.machine],
-        lease=lease,
+        notes=[around.machine, *start.notes],
+        lease=inputs.lease,
     )
     keep_code_of(stores, run, around)
     if known:
@@ -68,19 +65,21 @@ def fan_out_progress(run: RunTracker, progress: Progress) -> Progress:
     return report
 
 
-def finish_training(stores: Stores, run: RunTracker, result: TrainResult, release: Release) -> Run:
+def finish_training(stores: Stores, run: RunTracker, start: RunStart, fitted: FittedModel, release: Release) -> Run:
     """Finish a training's run with its metrics and artifacts."""
     run.keep("bundle", f"bundle:{release.model}@{release.bundle}")
     run.keep("release", f"release:{release.name}")
+    for kind, artefact in start.artefacts.items():
+        run.keep(kind, artefact)
     keep_environment_of(stores, run)
-    if result.measurement is not None:
-        keep_figures(stores, run, PerUnitMetrics.from_measurement(result.measurement))
+    if fitted.figures is not None:
+        keep_figures(stores, run, fitted.figures)
     return run.finish(
-        metrics_of(result.evaluation) if result.evaluation else {},
-        learner=result.learner,
-        parameters=learner_of(result.learner, result.parameters).told(),
-        best=result.best,
-        notes=result.notes,
+        dict(fitted.metrics),
+        learner=fitted.card.learner,
+        parameters=dict(fitted.parameters),
+        best=fitted.best,
+        notes=fitted.notes,
     )
 
 
@@ -130,9 +129,3 @@ def _left_off(stores: Stores, model: str, code: str) -> list[Run]:
     same = [run for run in stores.runs.all(model) if run.code == code]
     left = itertools.takewhile(lambda run: run.state in ("stopped", "failed"), same)
     return list(left)[::-1]
-
-
-def _kind(spec: LearnerSpec) -> str:
-    if isinstance(spec, Auto):
-        return "auto"
-    return "search" if spec.searched() else "train"

@@ -1,0 +1,135 @@
+"""Evaluation of a tabular release on rows that arrived after its training, without retraining."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tidemill.core.clock import from_micros
+from tidemill.core.errors import NoSuchRelease, SettingRefused, TooLittleData, UsageError
+from tidemill.core.progress import Progress
+from tidemill.core.records.dataset import Dataset
+from tidemill.core.records.release import Release
+from tidemill.lake import LakeSnapshot
+from tidemill.loop.examples.datasets import dataset_of, rebuild_dataset, tables_read_by
+from tidemill.loop.examples.training_examples import build_examples
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.stores import Stores
+from tidemill.loop.training.model_family import (
+    EvaluationOptions,
+    EvaluationReport,
+    named_release,
+)
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.tabular_bundle import open_tabular
+from tidemill.training import (
+    tabular_metrics,
+)
+from tidemill.training.tabular.assess.assess import TestSetting, assess
+from tidemill.training.tabular.assess.assessment_metrics import tabular_figures
+from tidemill.training.tabular.automl.baselines import naive_plan
+from tidemill.training.tabular.rows.dataset_fingerprint import row_names
+from tidemill.training.tabular.rows.splits import FEWEST_ROWS
+
+
+def tabular_evaluation(
+    stores: Stores, graph: ProjectGraph, name: str, view: LakeSnapshot, options: EvaluationOptions
+) -> TabularEvaluation:
+    """The evaluation of a release, ready to run.
+
+    Raises `UsageError` for an option of recommenders, and `TooLittleData` if too few rows have arrived since.
+    """
+    model = name.partition("@")[0]
+    given = {"--ranked": options.ranked is not None, "--leave-one-out": options.leave_one_out}
+    if wrong := [option for option, is_given in given.items() if is_given]:
+        raise UsageError(
+            f"{model} is a tabular model, but {wrong[0]} is for recommenders", tip=f"tidemill evaluate {model}"
+        )
+    release = named_release(stores, name)
+    if release is None:
+        raise NoSuchRelease(f"{model} has no release to evaluate", tip=f"tidemill train {model}")
+    dataset = dataset_of(stores, release)
+    if dataset is None:
+        raise TooLittleData(
+            f"the training data of {release.name} are unknown, so no row is known to be unseen",
+            tip="an imported model is evaluated on its golden rows at the import",
+        )
+    learned_from = rebuild_dataset(stores, graph, dataset)
+    rows = _unseen(build_examples(graph, view, graph.askings[model]), learned_from, release, options.at)
+    return TabularEvaluation(stores, graph, view, options, release, dataset, learned_from, rows)
+
+
+@dataclass(frozen=True)
+class TabularEvaluation:
+    """See `EvaluationJob`."""
+
+    stores: Stores
+    graph: ProjectGraph
+    view: LakeSnapshot
+    options: EvaluationOptions
+    release: Release
+    dataset: Dataset
+    learned_from: Examples
+    rows: Examples
+
+    @property
+    def what(self) -> str:
+        return self.release.name
+
+    @property
+    def learner(self) -> str:
+        return self.release.card.learner
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return self.release.card.parameters
+
+    @property
+    def data(self) -> dict[str, int]:
+        asking = self.graph.askings[self.release.model]
+        return {table: self.view.versions[table] for table in tables_read_by(self.graph, asking)}
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.rows)
+
+    def measure(self, progress: Progress) -> EvaluationReport:
+        rows, declared = self.rows, self.graph.askings[self.release.model].model
+        opened = open_tabular(self.stores.releases.bundle(self.release.bundle))
+        naive = naive_plan(rows.task)
+        since = "" if self.options.at is None else f", from {from_micros(self.options.at).date()} on"
+        trained = f"{self.release.name} was trained on dataset {self.dataset.name}"
+        protocol = f"{len(rows):,} rows that arrived after {trained}{since}"
+        found = assess(
+            opened,
+            rows,
+            baseline=(naive.name, naive.fit(self.learned_from)),
+            setting=TestSetting(protocol, None, len(self.learned_from)),
+            slices=(*declared.slices, *([self.options.by] if self.options.by else [])),
+            fairness=declared.fairness,
+        )
+        return EvaluationReport(
+            notes=(protocol, found.worst, found.gaps_say, *found.warnings),
+            metrics=tabular_metrics(found),
+            figures=tabular_figures(opened, rows),
+            assessment=found,
+        )
+
+
+def _unseen(rows: Examples, learned_from: Examples, release: Release, at: int | None) -> Examples:
+    """The rows that the release was not trained on; with `at`, those from then on."""
+    unseen = ~np.isin(row_names(rows), row_names(learned_from))
+    if at is not None:
+        if rows.time is None:
+            raise SettingRefused(f"the rows of {release.model} have no times, so none is later than another")
+        unseen &= rows.time >= at
+    new = np.flatnonzero(unseen)
+    if len(new) < FEWEST_ROWS:
+        raise TooLittleData(
+            f"{len(new)} rows arrived since {release.name} was trained; at least {FEWEST_ROWS} are needed",
+            tip=f"`tidemill train {release.model}` evaluates on held-out rows",
+        )
+    return rows.take(new)

@@ -1,0 +1,252 @@
+"""Tabular family: training, evaluation, retraining and comparison of tabular models from pinned examples."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+
+from tidemill.core.canonical import fingerprint
+from tidemill.core.clock import to_micros
+from tidemill.core.errors import BundleCorrupt
+from tidemill.core.ports import VectorSearch
+from tidemill.core.progress import Progress
+from tidemill.core.records.dataset import Dataset
+from tidemill.core.records.quality import Metric
+from tidemill.core.records.release import Card
+from tidemill.governance.reproduction import AnswerComparison, compare_numbers
+from tidemill.lake import LakeSnapshot
+from tidemill.loop.examples.datasets import code_of, pin_dataset, tables_read_by
+from tidemill.loop.examples.training_examples import build_examples
+from tidemill.loop.features.feature_significance import examples_significance
+from tidemill.loop.online.feature_metadata_files import Significance, write_significance
+from tidemill.loop.project.declarations import TabularDeclaration
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.model_signatures import SignatureSpec
+from tidemill.loop.project.pretrained_folders import keep_pretrained, origins
+from tidemill.loop.project.stores import Stores
+from tidemill.loop.training.model_family import (
+    EvaluationOptions,
+    FittedModel,
+    ModelFamily,
+    RecordedSettings,
+    RelearnOutcome,
+    ReleaseParts,
+    RunStart,
+    TrainingInputs,
+)
+from tidemill.loop.training.tabular_evaluation import TabularEvaluation, tabular_evaluation
+from tidemill.models.learners.auto import Auto
+from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.tabular_bundle import open_tabular, read_golden
+from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.training import (
+    SearchBudget,
+    TabularResult,
+    dataset_fingerprint,
+    tabular_metrics,
+    train_tabular,
+)
+from tidemill.training.tabular.automl.auto_plan import plan_from
+from tidemill.training.tabular.resolve_learner import learn_settings, origin_of
+from tidemill.training.tabular.rows.splits import SplitRule
+
+#: Number of examples to compare for a bundle without golden rows.
+ROWS = 2_000
+
+
+class TabularFamily(ModelFamily):
+    """Tabular models, which predict a target from a row."""
+
+    has_rules: ClassVar = False
+
+    def models(self, graph: ProjectGraph) -> Mapping[str, TabularDeclaration]:
+        return graph.mill.models
+
+    def training(self, inputs: TrainingInputs) -> TabularTraining:
+        return TabularTraining(inputs)
+
+    def evaluation(
+        self, stores: Stores, graph: ProjectGraph, name: str, view: LakeSnapshot, options: EvaluationOptions
+    ) -> TabularEvaluation:
+        return tabular_evaluation(stores, graph, name, view, options)
+
+    def retrain(
+        self, graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot, folder: Path, search: VectorSearch
+    ) -> RelearnOutcome:
+        asking = graph.askings[settled.model]
+        examples = build_examples(graph, view, asking)
+        result = _retrained(asking.model, settled, examples, folder)
+        keep_pretrained(asking, folder)
+        return RelearnOutcome(n_rows=result.n_rows, rows=dataset_fingerprint(examples), metrics=_metrics(result))
+
+    def measure(self, graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot) -> dict[str, Metric]:
+        asking = graph.askings[settled.model]
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "bundle"
+            folder.mkdir()
+            return _metrics(_retrained(asking.model, settled, build_examples(graph, view, asking), folder))
+
+    def compare(
+        self, graph: ProjectGraph, model: str, view: LakeSnapshot, before: Path, after: Path, search: VectorSearch
+    ) -> AnswerComparison:
+        """Compare on the golden rows of the bundle; if there are none, on the examples."""
+        inputs, answers = read_golden(before)
+        if len(inputs):
+            return compare_numbers(answers, open_tabular(after).answer(inputs))
+        inputs = build_examples(graph, view, graph.askings[model]).inputs.slice(0, ROWS)
+        return compare_numbers(open_tabular(before).answer(inputs), open_tabular(after).answer(inputs))
+
+
+@dataclass
+class TabularTraining:
+    """See `Training`."""
+
+    inputs: TrainingInputs
+
+    @property
+    def model(self) -> TabularDeclaration:
+        return self._asking.model
+
+    @property
+    def _asking(self) -> SignatureSpec:
+        return self.inputs.graph.askings[self.inputs.name]
+
+    @property
+    def data(self) -> dict[str, int]:
+        """Table -> version, for the tables of the examples."""
+        tables = tables_read_by(self.inputs.graph, self._asking)
+        return {name: self.inputs.view.versions[name] for name in tables}
+
+    @cached_property
+    def mark(self) -> str:
+        model, asking, effort = self.model, self._asking, self.inputs.effort
+        depends_on: dict[str, Any] = {
+            "learn": msgspec.json.encode(learn_settings(model.learn)).decode(),
+            "from": self.data,
+            "code": code_of(self.inputs.graph, asking),
+            "asked": msgspec.json.encode([asking.request, asking.inputs, asking.lookups]).decode(),
+            "model": [model.target, model.task or "", model.positive or "", model.group or ""],
+            "looked at": [*model.slices, "", *model.fairness],
+            "effort": [effort.seed, str(effort.minutes)],
+            "tidemill": metadata.version("tidemill"),
+        }
+        return fingerprint(depends_on | ({"at": self.inputs.at} if self.inputs.at is not None else {}))
+
+    def parts(self) -> ReleaseParts:
+        return ReleaseParts(modules=self._asking.modules)
+
+    @cached_property
+    def _examples(self) -> Examples:
+        return build_examples(self.inputs.graph, self.inputs.view, self._asking)
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        inputs = self.inputs
+        return pin_dataset(inputs.stores, inputs.graph, inputs.view, inputs.name, self._examples, inputs.lease)
+
+    def prepare(self) -> RunStart:
+        settings = learn_settings(self.model.learn)
+        return RunStart(
+            "auto" if settings.get("learner") == "auto" else "train",
+            str(settings.get("learner", "")),
+            {name: value for name, value in settings.items() if name != "learner"},
+            (f"{self._dataset.n_rows:,} rows of dataset {self._dataset.name}",),
+            {"dataset": f"dataset:{self._dataset.name}"},
+        )
+
+    def fit(self, folder: Path, effort: SearchBudget, progress: Progress) -> FittedModel:
+        model, examples, dataset = self.model, self._examples, self._dataset
+        progress("learning", {"model": model.name, "rows": len(examples), "dataset": dataset.name})
+        result = train_tabular(
+            examples,
+            model.learn,
+            model=model.name,
+            folder=folder,
+            split=_rule(self.inputs.at),
+            effort=effort,
+            slices=model.slices,
+            fairness=model.fairness,
+            champion=_champion(self.inputs.stores, model.name),
+            progress=progress,
+        )
+        keep_pretrained(self._asking, folder)
+        return FittedModel(
+            card=self._card(result),
+            rows=dataset.mark,
+            refs_in=(f"dataset:{dataset.name}", *(f"table:{name}@{number}" for name, number in self.data.items())),
+            parameters=result.settings,
+            metrics=_metrics(result),
+            figures=result.figures,
+            signature=self._asking.signature(examples.task, examples.classes, result.model.recipe.inputs),
+            notes=(*result.beats, *([result.stays] if result.stays else []), *result.notes),
+        )
+
+    def finish(self) -> None:
+        """Write the significance of each input, for the console."""
+        stores = self.inputs.stores
+        found = Significance(
+            model=self.model.name,
+            target=self.model.target,
+            at=to_micros(stores.clock.now()),
+            publication=self.inputs.view.publication,
+            p=examples_significance(self._examples),
+        )
+        write_significance(stores.serving_root, found)
+
+    def _card(self, result: TabularResult) -> Card:
+        return Card(
+            model=self.model.name,
+            helps=self.model.helps,
+            could_harm=self.model.could_harm,
+            learner=result.plan,
+            parameters=result.settings,
+            evaluation=None,
+            assessment=result.assessment,
+            origin=origin_of(self.model.learn) | origins(self._asking),
+            data=self.data,
+            n_rows=result.n_rows,
+            n_users=0,
+            n_items=0,
+            learned_at=to_micros(self.inputs.stores.clock.now()),
+            as_of=self.inputs.view.as_of,
+        )
+
+
+def _rule(at: int | None) -> SplitRule | None:
+    return None if at is None else SplitRule(at=at)
+
+
+def _champion(stores: Stores, name: str) -> tuple[str, TabularModel] | None:
+    """The champion and its model, if it can be opened."""
+    release = stores.releases.champion(name)
+    if release is None or release.signature is None:
+        return None
+    try:
+        return release.name, open_tabular(stores.releases.bundle(release.bundle))
+    except BundleCorrupt:
+        return None
+
+
+def _retrained(model: TabularDeclaration, settled: RecordedSettings, examples: Examples, folder: Path) -> TabularResult:
+    """The plan that `tm.auto()` chose is used as recorded; any other learner is that of the stored code."""
+    learner = plan_from(settled.parameters) if isinstance(model.learn, Auto) else model.learn
+    return train_tabular(
+        examples,
+        learner,
+        model=model.name,
+        folder=folder,
+        split=_rule(settled.at),
+        slices=model.slices,
+        curve=False,
+    )
+
+
+def _metrics(result: TabularResult) -> dict[str, Metric]:
+    return tabular_metrics(result.assessment) if result.assessment else {}
