@@ -114,6 +114,11 @@ class LiveModel:
         elif self.predictor is not None and self.predictor.is_outdated(marks):
             self._change = asyncio.create_task(self._reload(self.predictor))
 
+    @property
+    def changing(self) -> bool:
+        """Whether a swap or a reload is in progress."""
+        return self._change is not None
+
     def remember(self, name: str, answer: Any) -> None:
         """Cache a recommendation for repeats; for a tabular model only its id."""
         self.remembered[name] = answer

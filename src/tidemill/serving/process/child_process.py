@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import time
+
+from tidemill.serving.live.folder_watch import pidfd
 
 _log = logging.getLogger(__name__)
 
@@ -20,6 +23,8 @@ class Child:
         self.started = 0.0
         self._next = 0.0
         self._quick = 0
+        #: A descriptor that is readable when the process has ended; -1 without one.
+        self.ended_fd = -1
         #: Number of starts.
         self.starts = 0
 
@@ -43,6 +48,7 @@ class Child:
             return
         # in its own session, so that Ctrl-C reaches only the supervisor, which stops all processes in order
         self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.ended_fd = pidfd(self._process.pid)
         self.started = now
         self.starts += 1
 
@@ -52,6 +58,9 @@ class Child:
         self._quick = self._quick + 1 if now - self.started < 5 else 0
         self._next = now + (min(0.2 * 2**self._quick, 10.0) if self._quick else 0.0)
         self._process = None
+        if self.ended_fd >= 0:
+            os.close(self.ended_fd)
+            self.ended_fd = -1
 
     def signal(self, number: int) -> None:
         """Send a signal, if the process is running."""

@@ -50,7 +50,7 @@ class SwapState(VersionedRecord, frozen=True, kw_only=True):
 
 
 class ModelSwap:
-    """Follows one model's `live.json`. `poll` is called about 20 times a second with the monotonic time."""
+    """Follows one model's `live.json`. `poll` is called after a change of a state file, with the monotonic time."""
 
     def __init__(self, folder: Path, pool: ThreadPoolExecutor, blobs: Blobs) -> None:
         self._folder = folder
@@ -67,6 +67,11 @@ class ModelSwap:
     def verifying(self) -> bool:
         """Whether a bundle is being read."""
         return self._verifying is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a swap is in progress."""
+        return self.verifying or (self._reported is not None and self._reported.state == "swapping")
 
     def poll(self, workers: Sequence[WorkerReport], expected: int, now: float) -> None:
         """Take the next step of the swap. `expected` is the planned number of workers."""
@@ -162,6 +167,15 @@ class HotSwaps:
     def verifying(self) -> bool:
         """Whether any bundle is being read."""
         return any(model.verifying for model in self._models.values())
+
+    @property
+    def busy(self) -> bool:
+        """Whether a bundle is being read, or workers are loading a release."""
+        return any(model.busy for model in self._models.values())
+
+    def folders(self) -> list[Path]:
+        """The folders whose files it follows."""
+        return [self._root, *(self._root / name for name in self._models)]
 
     def close(self) -> None:
         """Stop the verification thread."""

@@ -22,6 +22,7 @@ import msgspec
 from tidemill.core.clock import Clock, SystemClock, to_micros
 from tidemill.serving.http.access import refuse_foreign_bind
 from tidemill.serving.http.metrics import last_heartbeat
+from tidemill.serving.live.folder_watch import FolderWatch
 from tidemill.serving.live.state_files import read_state, write_state
 from tidemill.serving.process.child_process import Child
 from tidemill.serving.process.hot_swap import HotSwaps
@@ -65,6 +66,8 @@ class Supervisor:
         self._clock = clock
         self._folder = self._root / WORKERS
         self._stopping = False
+        #: Wakes the supervisor when `stop` is called: the end that is read, and the end that is written.
+        self._stop_pipe: tuple[int, int] | None = None
         self._state: State = "starting"
         self._reported: ServerState | None = None
         self._swaps = HotSwaps(self._root, plan.blobs.call())
@@ -75,19 +78,23 @@ class Supervisor:
     def stop(self, *_: object) -> None:
         """Start the drain."""
         self._stopping = True
+        if self._stop_pipe is not None:
+            os.write(self._stop_pipe[1], b"x")
 
     def run(self) -> None:
         """Serve until `stop`."""
         with single_server(self._root), reserved_port(self._plan.host, self._plan.port) as self._port:
+            self._watch, self._stop_pipe = FolderWatch(), os.pipe()
             self._prepare()
             try:
                 while not self._stopping:
                     try:
                         self._tick(time.monotonic())
+                        self._watch.add([self._folder, *self._swaps.folders()])
                     except OSError as error:  # a full disk stops reports, not serving
                         _log.error("supervision failed: %s", error)
                         time.sleep(1.0)
-                    time.sleep(_TICK_S)
+                    self._wait()
                 self._drain()
             finally:
                 self._end()
@@ -108,6 +115,14 @@ class Supervisor:
         while self._swaps.verifying and not self._stopping:  # workers must not open an unverified bundle
             time.sleep(_TICK_S)
             self._swaps.poll({}, plan.workers, time.monotonic())
+
+    def _wait(self) -> None:
+        """Wait until a state file changes, a process ends, or `stop` is called."""
+        children = [*self._workers, *self._side_processes]
+        settled = self._state == "up" and not self._swaps.busy and all(child.ended_fd >= 0 for child in children)
+        ends = [child.ended_fd for child in children if child.ended_fd >= 0]
+        ends += [self._stop_pipe[0]] if self._stop_pipe is not None else []
+        self._watch.wait(self._watch.timeout_s if settled else _TICK_S, ends)
 
     def _tick(self, now: float) -> None:
         for child in [*self._workers, *self._side_processes]:
@@ -160,6 +175,10 @@ class Supervisor:
             for child in group:
                 child.wait(until)
         self._swaps.close()
+        self._watch.close()
+        pipe, self._stop_pipe = self._stop_pipe, None
+        for end in pipe or ():
+            os.close(end)
         self._state = "stopped"
         self._report()
         _log.info("stopped")

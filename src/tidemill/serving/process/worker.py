@@ -14,12 +14,11 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from tidemill.serving.live.folder_watch import FolderWatch
 from tidemill.serving.process.worker_site import WorkerSite
 
 _log = logging.getLogger(__name__)
 
-#: Polling interval of pointers, switches, streams and clocks: well within the documented second.
-POLL_S = 0.05
 #: Time for running requests to finish after the stop signal.
 _FINISH_S = 10.0
 
@@ -82,9 +81,22 @@ async def _finish(site: WorkerSite) -> None:
 
 
 async def _poll(site: WorkerSite) -> None:
+    """Load what has changed, when a state file changes and, for the store, after a timeout."""
+    watch, changed = FolderWatch(), asyncio.Event()
+
+    def wake() -> None:
+        watch.drain()
+        changed.set()
+
+    watch.add(site.folders())
+    if watch.fileno() >= 0:
+        asyncio.get_running_loop().add_reader(watch.fileno(), wake)
     while True:
+        changed.clear()
         try:
             site.poll()
+            watch.add(site.folders())
         except OSError as error:  # a full disk or a missing folder must not stop serving
             _log.error("polling the state files failed: %s", error)
-        await asyncio.sleep(POLL_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), 0.05 if site.loading else watch.timeout_s)

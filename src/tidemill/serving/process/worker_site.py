@@ -66,7 +66,7 @@ class WorkerReport(VersionedRecord, frozen=True, kw_only=True):
 
 
 class WorkerSite:
-    """Models, streams and routes of one worker. `poll` loads what has changed, about 20 times a second."""
+    """Models, streams and routes of one worker. `poll` loads what has changed."""
 
     def __init__(self, stores: WorkerStores, settings: Serve, access: Access, *, place: int) -> None:
         self.root = stores.state / "serving"
@@ -120,6 +120,15 @@ class WorkerSite:
         self.counters.set("beat", to_micros(self._stores.wall.now()))
         self.counters.set("in_flight", self.app.in_flight)
         self._report()
+
+    def folders(self) -> list[Path]:
+        """The folders whose files it follows."""
+        return [self.root, *(self.root / model for model in self.models)]
+
+    @property
+    def loading(self) -> bool:
+        """Whether a model is being swapped or reloaded."""
+        return any(model.changing for model in self.models.values())
 
     def releases(self) -> dict[str, str]:
         """Model -> release that this worker serves."""
