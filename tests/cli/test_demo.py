@@ -52,14 +52,19 @@ def holds(played: Any) -> None:
     assert played["outcomes"] > 0
 
 
-def test_the_simulated_shop_lives_and_the_truth_is_beside_the_estimate(tmp_path: Path) -> None:
-    status, played = tidemill("demo", "--dir", "shop", at=tmp_path)
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    base = tmp_path_factory.mktemp("simulated")
+    status, result = tidemill("demo", "--dir", "shop", at=base)
     assert status == 0
+    return base, result
+
+
+def test_the_simulated_shop_lives_and_the_truth_is_beside_the_estimate(simulated: tuple[Path, Any]) -> None:
+    _, played = simulated
     holds(played)
     by_model, by_popularity, best = played["truth"]
     assert by_popularity < by_model < best
-    again, _ = tidemill("demo", "--dir", "shop", at=tmp_path)  # an earlier demo gives way to the next
-    assert again == 0
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +111,15 @@ def test_the_scan_of_that_project_fails_on_a_planted_leak(played: tuple[Path, An
         planted.unlink()
 
 
-def test_at_a_terminal_it_stays_up_until_ctrl_c_and_leaves_no_process(tmp_path: Path) -> None:
+def test_at_a_terminal_it_stays_up_until_ctrl_c_and_leaves_no_process(simulated: tuple[Path, Any]) -> None:
+    base, _ = simulated  # an earlier demo gives way to the next
     pid, terminal = pty.fork()
     if pid == 0:
-        os.environ["HOME"] = str(tmp_path)
-        words = ["demo", "--dir", str(tmp_path / "shop"), "--port", "0", "--console-port", "0"]
+        os.environ["HOME"] = str(base)
+        words = ["demo", "--dir", str(base / "shop"), "--port", "0", "--console-port", "0"]
         os.execv(str(TIDEMILL), ["tidemill", *words])
     shown = _read_until(terminal, b"Ctrl-C", seconds=180)
-    server = json.loads((tmp_path / "shop" / ".tidemill" / "serving" / "server.json").read_bytes())
+    server = json.loads((base / "shop" / ".tidemill" / "serving" / "server.json").read_bytes())
     with urllib.request.urlopen(f"http://127.0.0.1:{server['port']}/readyz", timeout=5) as answer:
         assert answer.status == 200
     os.write(terminal, b"\x03")
