@@ -57,7 +57,7 @@ def test_a_project_lives(shop: Path) -> None:
     assert (again["increments"], again["publications"]) == (0, 0)
     asked("run", "--until", "2026-03-22", at=shop)
 
-    assert any("has not been trained" in need["what"] for need in asked("status", at=shop)["needs"])
+    assert any("has not been trained" in need["what"] for need in asked("status", at=shop)["action_items"])
     first = asked("train", "for_you", at=shop)
     assert (first["release"], first["anew"]) == ("for_you@1", True)
     assert asked("train", "for_you", at=shop) == {**first, "anew": False}
@@ -73,7 +73,7 @@ def test_a_project_lives(shop: Path) -> None:
     assert asked("off", "for_you", "--why", "to try", at=shop)["ledger"] is True
     assert asked("status", at=shop)["models"][0]["off"] is True
     assert asked("on", "for_you", at=shop)["off"] is False
-    assert asked("status", at=shop)["needs"] == []
+    assert asked("status", at=shop)["action_items"] == []
 
     assert asked("check", "reviews", at=shop)[0]["state"] == "published"
     assert asked("audit", "verify", at=shop)["problems"] == []

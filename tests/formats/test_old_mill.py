@@ -16,9 +16,9 @@ from tidemill.feedback import LogWriter
 from tidemill.loop.ops.audit_project import audit
 from tidemill.loop.pipeline.increment_history import refused
 from tidemill.loop.pipeline.resolve_hold import accept_hold
-from tidemill.loop.pipeline.status import status
 from tidemill.loop.reproduce.reproduce import reproduce
 from tidemill.loop.serve.server_processes import serve_plan
+from tidemill.loop.state.project_status import status
 from tidemill.serving import ServerHandle, flush_spool, spooled, start, switch, switch_state
 from tidemill.training.runs.runs import Runs
 

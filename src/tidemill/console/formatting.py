@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from tidemill.core.clock import from_micros
+from tidemill.core.formatting import count
+from tidemill.core.formatting import day as day
+from tidemill.core.formatting import through as through
 from tidemill.core.records.assessment import VERSUS_CHAMPION
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.release import Rule
@@ -24,6 +27,9 @@ _WORDS = {
     "ndcg": "NDCG", "auc": "AUC", "rmse": "RMSE", "mae": "MAE", "mrr": "MRR", "r2": "R\u00b2", "brier": "Brier score",
     "poisson": "Poisson", "cpu": "CPU",
 }  # fmt: skip
+
+#: A number with its noun.
+counted = count
 
 
 def age(at: int | None, now: int) -> str:
@@ -45,29 +51,10 @@ def age(at: int | None, now: int) -> str:
     return f"{seconds // 31_557_600} years ago"
 
 
-def day(at: int | date) -> str:
-    """A calendar day, in UTC.
-
-    >>> day(date(2018, 9, 9)), day(0)
-    ('9 Sep 2018', '1 Jan 1970')
-    """
-    shown = at if isinstance(at, date) else from_micros(at).date()
-    return f"{shown.day} {shown:%b} {shown.year}"
-
-
 def instant(at: int) -> str:
     """A day and a time to the second, in UTC."""
     moment: datetime = from_micros(at)
     return f"{day(at)}, {moment:%H:%M:%S} UTC"
-
-
-def through(as_of: int) -> str:
-    """The last day that an as-of includes: it is the first instant after it.
-
-    >>> through(86_400_000_000)
-    '1 Jan 1970'
-    """
-    return day(as_of - 1)
 
 
 def number(value: float) -> str:
@@ -221,15 +208,6 @@ def interval(metric: Metric, *, signed: bool = False) -> str:
         return figure(metric.value, signed=signed)
     low, high = figure(metric.low, signed=signed), figure(metric.high, signed=signed)
     return f"{figure(metric.value, signed=signed)} [{low}, {high}]"
-
-
-def counted(n: int, one: str, many: str | None = None) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "table"), counted(2, "table"), counted(0, "day")
-    ('1 table', '2 tables', '0 days')
-    """
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 #: Positional arguments, and arguments with another name in mill.py.

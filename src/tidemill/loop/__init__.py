@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_imports import lazy_exports
 
 if TYPE_CHECKING:
+    from tidemill.loop.examples.datasets import changed_code as changed_code
     from tidemill.loop.notebook.compare_runs import compare_runs as compare_runs
     from tidemill.loop.notebook.workbench import Champion as Champion
     from tidemill.loop.notebook.workbench import Experiment as Experiment
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from tidemill.loop.pipeline.resolve_hold import replace_hold as replace_hold
     from tidemill.loop.pipeline.run import run as run
     from tidemill.loop.pipeline.run_plan import plan as plan
-    from tidemill.loop.pipeline.status import status as status
     from tidemill.loop.project.graph import ProjectGraph as ProjectGraph
     from tidemill.loop.project.mill import Mill as Mill
     from tidemill.loop.project.project import find_project as find_project
@@ -28,18 +28,22 @@ if TYPE_CHECKING:
     from tidemill.loop.project.stores import open_stores as open_stores
     from tidemill.loop.refresh.refresh_models import refresh_champions as refresh_champions
     from tidemill.loop.refresh.refresh_models import refresh_status as refresh_status
+    from tidemill.loop.state.code_items import write_code_items as write_code_items
+    from tidemill.loop.state.project_status import status as status
     from tidemill.loop.training.evaluate import evaluate as evaluate
     from tidemill.loop.training.train import train as train
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "examples.datasets": "changed_code",
             "notebook.compare_runs": "compare_runs",
             "notebook.workbench": "Champion Experiment Workbench open_project",
             "pipeline.resolve_hold": "accept_hold replace_hold",
             "pipeline.run": "run",
             "pipeline.run_plan": "plan",
-            "pipeline.status": "status",
+            "state.code_items": "write_code_items",
+            "state.project_status": "status",
             "project.graph": "ProjectGraph",
             "project.mill": "Mill",
             "project.project": "find_project load_mill",

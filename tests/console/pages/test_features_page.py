@@ -18,11 +18,11 @@ from tidemill.console import feature_view_page, features_page, formatting
 from tidemill.console.drawings.histogram import HEIGHT, WIDTH, histogram
 from tidemill.console.state import feature_state
 from tidemill.console.state.feature_state import ViewMeasurements
-from tidemill.console.state.ledger_projection import LedgerProjection
 from tidemill.core.errors import UnknownName
 from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.features import distribution as distribution_of
 from tidemill.features.distribution import distribution
+from tidemill.loop.state.ledger_projection import LedgerProjection
 
 HOSTILE = ["<script>alert(1)</script>", '"><svg onload=alert(1)>', "{{ 1001*1001 }}", "</title><b>x"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tidemill.console import loop_page
-from tidemill.console.state.ledger_projection import LedgerProjection
 from tidemill.core.records.ingest import Failure, Verdict
+from tidemill.loop.state.ledger_projection import LedgerProjection
 
 DAY = date(2018, 9, 7)
 BAD = Failure(

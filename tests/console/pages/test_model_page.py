@@ -11,9 +11,9 @@ import pytest
 from runs_to_show import evaluation
 
 from tidemill.console import model_page
-from tidemill.console.state.ledger_projection import LedgerProjection
 from tidemill.console.state.release_outcomes import OutcomeStore
 from tidemill.core.errors import NoSuchRelease
+from tidemill.loop.state.ledger_projection import LedgerProjection
 
 DAY = date(2018, 9, 7)
 

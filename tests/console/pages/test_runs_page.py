@@ -24,11 +24,11 @@ from tidemill.console.pages import runs_page as runs
 from tidemill.console.pages.runs_page import named
 from tidemill.console.state import key_metric
 from tidemill.console.state.key_metric import key_figure as figure_of
-from tidemill.console.state.ledger_projection import LedgerProjection
 from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.release import RefreshOrigin
 from tidemill.core.records.runs import MetricPoint, Run, Trial
+from tidemill.loop.state.ledger_projection import LedgerProjection
 from tidemill.training import PerUnitMetrics, compare
 
 DAY = date(2018, 9, 7)

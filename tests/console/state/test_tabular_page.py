@@ -23,10 +23,10 @@ from tidemill.console.drawings.plot import calibration_plot, learning_plot
 from tidemill.console.state import key_metric, tabular_report
 from tidemill.console.state.evaluation_report import headline, shareable
 from tidemill.console.state.key_metric import key_figure as figure_of
-from tidemill.console.state.ledger_projection import LedgerProjection
 from tidemill.console.state.tabular_report import standing, verdict
 from tidemill.core.records.assessment import CalibrationBin, CurvePoint
 from tidemill.core.records.quality import Metric
+from tidemill.loop.state.ledger_projection import LedgerProjection
 from tidemill.serving.infer.oip_request import InferRequestReader
 from tidemill.training import PerUnitMetrics, compare
 

@@ -17,9 +17,9 @@ from tidemill.loop.ops.audit_project import audit
 from tidemill.loop.pipeline.increment_history import refused
 from tidemill.loop.pipeline.resolve_hold import accept_hold
 from tidemill.loop.pipeline.run_plan import plan
-from tidemill.loop.pipeline.status import status
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.project.project import load_mill
+from tidemill.loop.state.project_status import status
 
 DAY = timedelta(days=1)
 
@@ -174,9 +174,10 @@ def test_a_damaged_pointer_needs_a_person(project: Project) -> None:
     project.write("reviews-1.csv", good(FIRST))
     project.run(FIRST)
     stores, graph = project.open()
-    assert not any("pointer" in need.what or "live.json" in need.what for need in status(stores, graph).needs)
+    assert not any("cannot be read" in item.what for item in status(stores, graph).action_items)
     folder = stores.serving_root / "for_you"
     folder.mkdir(parents=True)
     (folder / "live.json").write_text('{"bro')
-    needs = [need for need in status(stores, graph).needs if "live.json" in need.what]
-    assert [need.command for need in needs] == ["tidemill run"]
+    (item,) = [item for item in status(stores, graph).action_items if "cannot be read" in item.what]
+    assert "live.json" in item.why[0]
+    assert [command.text for command in item.commands] == ["tidemill run"]

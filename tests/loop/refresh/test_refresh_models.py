@@ -24,11 +24,12 @@ from tidemill.loop.ops.audit_project import audit
 from tidemill.loop.pipeline.resolve_hold import accept_hold
 from tidemill.loop.pipeline.run import run
 from tidemill.loop.pipeline.run_plan import plan
-from tidemill.loop.pipeline.status import status
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.refresh import refresh_models
 from tidemill.loop.refresh.count_store import count, store
 from tidemill.loop.refresh.settings_match import first_difference
+from tidemill.loop.state.code_items import read_code_items
+from tidemill.loop.state.project_status import status
 from tidemill.loop.training.train import train
 from tidemill.models import learn as learn_model
 from tidemill.models import learner_of, write_recommender
@@ -233,10 +234,12 @@ def test_other_settings_or_rules_are_not_refreshed_and_one_sentence_says_so(
     (note,) = report.notes
     assert note.startswith(f"for_you cannot be refreshed: {says}")
     stores, graph = live.open()
-    (need,) = status(stores, graph).needs
-    assert need.command == ("tidemill train for_you --rules-only" if "rules" in says else "tidemill train for_you")
-    assert note == f"{need.what}: {need.command}"
-    assert need.what in next(step.why for step in plan(stores, graph, None, stores.settings) if step.kind == "model")
+    (item,) = status(stores, graph).action_items
+    (command,) = item.commands
+    assert command.text == ("tidemill train for_you --rules-only" if "rules" in says else "tidemill train for_you")
+    assert note == f"{item.what}: {command.text}"
+    assert [one.item for one in read_code_items(stores.code_items_file)] == [item]  # the run left it for the console
+    assert item.what in next(step.why for step in plan(stores, graph, None, stores.settings) if step.kind == "model")
 
 
 def test_what_is_left_open_was_chosen_and_agrees() -> None:
@@ -485,11 +488,11 @@ def test_plan_and_status_say_when_a_refresh_is_due(live: Project) -> None:
     live.run(LAST + DAY)
     step, now = said()
     assert step.why.startswith(f"for_you@1 is as of {LAST + DAY}; its next refresh is due in 2 days")
-    assert now.needs == ()
+    assert now.action_items == ()
     change(live, 'refresh="3 days"', 'refresh="1 day"')
     step, now = said()
     assert (step.do, step.why) == ("run", f"for_you@1 is as of {LAST + DAY}, 1 day behind: will be refreshed")
-    assert [need.command for need in now.needs] == ["tidemill run"]
+    assert [one.text for item in now.action_items for one in item.commands] == ["tidemill run"]
 
 
 @pytest.mark.parametrize("length", ["12 hours", "0 days", "36 hours"])

@@ -12,7 +12,7 @@ from tabular_projects import QUICK, change, churn_project, made_up
 from tidemill.core.errors import CardIncomplete, DatasetChanged, TooLittleData, UnknownName, UsageError
 from tidemill.loop.examples.datasets import dataset_named, datasets, rebuild_dataset
 from tidemill.loop.pipeline.run_plan import plan
-from tidemill.loop.pipeline.status import status
+from tidemill.loop.state.project_status import status
 from tidemill.loop.training.evaluate import evaluate
 from tidemill.loop.training.model_family import EvaluationOptions
 from tidemill.loop.training.train import TrainingResult, train
@@ -165,11 +165,11 @@ def test_a_view_that_is_another_one_than_the_champion_learned_with_needs_somebod
     release = train(stores, graph, "churn").release.name
     with stores.leases.take("live:churn") as lease:
         stores.releases.promote(release, lease=lease)
-    assert status(stores, graph).needs == ()
+    assert status(stores, graph).action_items == ()
     change(project.path, "n_seen=nw.len()", "n_seen=nw.len() * 2")
-    (need,) = status(*project.open()).needs
-    assert "the code of seen has changed since churn was trained" in need.what
-    assert need.command == "tidemill train churn"
+    (item,) = status(*project.open()).action_items
+    assert "The code of seen has changed since churn was trained" in item.what
+    assert [command.text for command in item.commands] == ["tidemill train churn"]
 
 
 def test_nothing_is_learned_for_a_card_that_says_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.context import CommandContext, with_context
-from tidemill.cli.plural_count import count
+from tidemill.core.formatting import count
 from tidemill.loop.ingest.ingest_increment import IngestResult
 from tidemill.loop.pipeline.increment_history import IncrementVerdict, RefusedLine, increment_history, refused
 from tidemill.loop.pipeline.resolve_hold import accept_hold, replace_hold

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.context import CommandContext, with_context
-from tidemill.cli.plural_count import count
 from tidemill.console.state.key_metric import key_figure, rank
 from tidemill.core.clock import from_micros
 from tidemill.core.errors import UsageError
+from tidemill.core.formatting import count
 from tidemill.core.records.runs import Run
 from tidemill.loop.notebook.compare_runs import compare_runs, figure_text
 from tidemill.training import RunComparison

@@ -14,9 +14,9 @@ from rich.markup import escape
 
 from tidemill.cli.commands.init_command import write_project
 from tidemill.cli.commands.train_command import quality
-from tidemill.cli.plural_count import count
 from tidemill.cli.wait_for_signal import wait_for_end
 from tidemill.console.web.console_process import console_start
+from tidemill.core.formatting import count
 from tidemill.core.settings import load
 from tidemill.loop.demo.demo import MARK, Demo, DemoResult, clear
 from tidemill.loop.demo.demo_worlds import DemoWorld, RealReviews, SimulatedShop

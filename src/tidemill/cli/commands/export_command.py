@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tidemill.cli.context import CommandContext, with_context
-from tidemill.cli.plural_count import count
+from tidemill.core.formatting import count
 from tidemill.release.export import export_tabular
 
 

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.context import CommandContext, with_context
-from tidemill.cli.plural_count import count
 from tidemill.core.clock import from_micros, to_micros
 from tidemill.core.errors import UnknownName, UsageError, nearest
+from tidemill.core.formatting import count
 from tidemill.loop.features.feature_report import FeatureReport, feature_report
 from tidemill.loop.features.skew_report import skew_report
 from tidemill.loop.online.feature_metadata_files import SkewReport, write_skew

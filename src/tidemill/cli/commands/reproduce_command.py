@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 
 from tidemill.cli.context import CommandContext, actor, with_context
-from tidemill.cli.plural_count import count
 from tidemill.core.clock import SystemClock
+from tidemill.core.formatting import count
 from tidemill.governance.reproduction import Reproduction
 from tidemill.loop.project.stores import open_stores
 from tidemill.loop.reproduce.reproduce import reproduce

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tidemill.cli.context import CommandContext, DayParam, with_context
-from tidemill.cli.plural_count import count
+from tidemill.core.formatting import count
 from tidemill.loop.pipeline.run import RunReport, run
 
 HELD = 3

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.context import CommandContext, with_context
-from tidemill.cli.plural_count import count
-from tidemill.loop.pipeline.status import Status, status
+from tidemill.core.formatting import count
+from tidemill.loop.state.project_status import Status, status
 
 
 @click.command("status")
@@ -45,5 +45,9 @@ def show(out: Console, found: Status) -> None:
         out.print(
             f"{model.name}: {live}{', switched OFF' if model.off else ''}; {count(len(model.releases), 'release')}"
         )
-    for need in found.needs:
-        out.print(f"Action required: {need.what}. Run: {need.command}")
+    for item in found.action_items:
+        out.print(f"{'Optional' if item.weight == 'hint' else 'Action required'}: {item.what}.")
+        for reason in item.why:
+            out.print(f"  {reason}")
+        for command in item.commands:
+            out.print(f"  {command.text}   # {command.does}")

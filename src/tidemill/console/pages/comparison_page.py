@@ -13,16 +13,16 @@ from urllib.parse import quote
 from tidemill import training
 from tidemill.console.formatting import counted, interval, lower, measure, parameter, through
 from tidemill.console.pages.runs_page import FEWEST, MOST, RunRow, all_runs, named, release_of, row
-from tidemill.console.state.action_items import ActionCommand
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.key_metric import best_of, key_figure, less_is_better, rank, users_of
-from tidemill.console.state.ledger_projection import LedgerProjection, ModelProjection, ProjectedState
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease, nearest
 from tidemill.core.record_format import Record
 from tidemill.core.records.assessment import VERSUS_CHAMPION
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.runs import Run
+from tidemill.loop.state.action_items import ActionCommand
+from tidemill.loop.state.ledger_projection import LedgerProjection, ModelProjection, ProjectedState
 
 if TYPE_CHECKING:
     from tidemill.training import RunComparison

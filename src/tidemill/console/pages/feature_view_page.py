@@ -7,10 +7,8 @@ from typing import Any
 from tidemill.console.formatting import counted, span
 from tidemill.console.pages.features_page import SkewState, skew_state
 from tidemill.console.pages.loop_page import model_names
-from tidemill.console.state.action_items import ActionCommand
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.feature_state import ViewMeasurements, ViewState, view_state
-from tidemill.console.state.ledger_projection import LedgerProjection
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import UnknownName, nearest
 from tidemill.core.ledger.ledger_entry import LedgerEntry
@@ -25,6 +23,8 @@ from tidemill.loop.online.feature_metadata_files import (
     significances,
     skews,
 )
+from tidemill.loop.state.action_items import ActionCommand
+from tidemill.loop.state.ledger_projection import LedgerProjection
 
 
 class ColumnState(Record, frozen=True):

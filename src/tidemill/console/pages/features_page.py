@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 from tidemill.console.formatting import counted, spelled
 from tidemill.console.pages.loop_page import model_names
-from tidemill.console.state.action_items import ActionCommand
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.feature_state import ViewMeasurements, ViewState, view_state
-from tidemill.console.state.ledger_projection import LedgerProjection, ProjectedState
 from tidemill.core.clock import to_micros
 from tidemill.core.record_format import Record
 from tidemill.core.records.signature import InputField
@@ -21,6 +19,8 @@ from tidemill.loop.online.feature_metadata_files import (
     significances,
     skews,
 )
+from tidemill.loop.state.action_items import ActionCommand
+from tidemill.loop.state.ledger_projection import LedgerProjection, ProjectedState
 
 _ORDER = {"broken": 0, "decide": 1, "hint": 2, "well": 3}
 

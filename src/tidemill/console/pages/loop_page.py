@@ -7,16 +7,17 @@ from collections.abc import Iterable
 import msgspec
 
 from tidemill.console.formatting import counted
-from tidemill.console.state.action_items import ActionItem, action_items
 from tidemill.console.state.components import RoomState, rooms
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.evaluation_report import Headline, headline
-from tidemill.console.state.ledger_projection import LedgerProjection, ModelProjection, ProjectedState
-from tidemill.console.state.server_status import ServedModel, served
 from tidemill.core.clock import to_micros
 from tidemill.core.ledger.ledger_entry import LedgerEntry
 from tidemill.core.record_format import Record
 from tidemill.loop.online.feature_metadata_files import declared_features
+from tidemill.loop.state.action_items import ActionItem, action_items
+from tidemill.loop.state.code_items import read_code_items
+from tidemill.loop.state.ledger_projection import LedgerProjection, ModelProjection, ProjectedState
+from tidemill.loop.state.server_status import ServedModel, served
 
 #: Number of recent entries shown.
 ACTS = 9
@@ -80,6 +81,7 @@ def loop_page(stores: ConsoleStores, projection: LedgerProjection) -> LoopPage:
         verify=lambda release: stores.releases.verify(release, deep=False),
         problems=stores.problems(),
         unread=projection.problem,
+        of_code=read_code_items(stores.code_items_file),
     )
     closed, said = _loop(projected)
     return LoopPage(

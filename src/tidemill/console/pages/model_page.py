@@ -8,7 +8,6 @@ from typing import Literal
 from tidemill.console.formatting import parameter, rule, through
 from tidemill.console.pages.loop_page import LiveRow, live, model_names
 from tidemill.console.pages.runs_page import all_runs, run_of
-from tidemill.console.state.action_items import ActionCommand
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.evaluation_report import (
     Headline,
@@ -19,9 +18,7 @@ from tidemill.console.state.evaluation_report import (
     quality,
     shareable,
 )
-from tidemill.console.state.ledger_projection import LedgerProjection, ModelProjection
 from tidemill.console.state.release_outcomes import OutcomeStore, ReleaseOutcomes
-from tidemill.console.state.server_status import served
 from tidemill.console.state.tabular_report import TabularReport, tabular_report
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import NoSuchRelease, nearest
@@ -29,6 +26,9 @@ from tidemill.core.record_format import Record
 from tidemill.core.records.quality import Evaluation
 from tidemill.core.records.release import Card, Release
 from tidemill.core.records.runs import Run
+from tidemill.loop.state.action_items import ActionCommand
+from tidemill.loop.state.ledger_projection import LedgerProjection, ModelProjection
+from tidemill.loop.state.server_status import served
 
 
 class VersionRow(Record, frozen=True):

@@ -9,15 +9,15 @@ from tidemill.console.drawings.curve import CurvePosition, RunCurve, curve, curv
 from tidemill.console.drawings.parallel_coordinates import varying
 from tidemill.console.formatting import counted, lower, measure, parameter, through
 from tidemill.console.pages.runs_page import RunRow, all_runs, key_of, release_of, row, run_of, settings
-from tidemill.console.state.action_items import ActionCommand
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.key_metric import best_of, key_figure, less_is_better, rank, users_of
-from tidemill.console.state.ledger_projection import LedgerProjection, ModelProjection
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import LedgerError, NoSuchRelease, nearest
 from tidemill.core.record_format import Record
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.runs import Run, Trial
+from tidemill.loop.state.action_items import ActionCommand
+from tidemill.loop.state.ledger_projection import LedgerProjection, ModelProjection
 
 _BESIDE = "difference "
 _SAID = {

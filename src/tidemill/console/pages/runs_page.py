@@ -9,10 +9,8 @@ import msgspec
 
 from tidemill.console.formatting import counted, interval, lower, measure, parameter, spelled, through
 from tidemill.console.pages.loop_page import model_names
-from tidemill.console.state.action_items import ActionCommand
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.key_metric import best_of, key_figure, less_is_better
-from tidemill.console.state.ledger_projection import LedgerProjection, ModelProjection, ProjectedState
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease, nearest
 from tidemill.core.flatten import flatten
@@ -20,6 +18,8 @@ from tidemill.core.record_format import Record
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.release import Release
 from tidemill.core.records.runs import Run
+from tidemill.loop.state.action_items import ActionCommand
+from tidemill.loop.state.ledger_projection import LedgerProjection, ModelProjection, ProjectedState
 
 #: Maximum number of runs in a comparison.
 FEWEST, MOST = 2, 8

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tidemill.console.formatting import counted, day, number, through
-from tidemill.console.state.ledger_projection import ProjectedState
-from tidemill.console.state.server_status import ServedModel
 from tidemill.core.record_format import Record
+from tidemill.loop.state.ledger_projection import ProjectedState
+from tidemill.loop.state.server_status import ServedModel
 
 #: `well`: healthy; `look`: a person should check it; `waits`: it has no data yet.
 State = Literal["well", "look", "waits"]

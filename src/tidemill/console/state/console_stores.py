@@ -91,3 +91,8 @@ class ConsoleStores:
     #: Compares runs by name, the others with the first; by default without the metrics of each user, so that
     #: nothing can be paired.
     compare: Callable[[Sequence[str]], RunComparison] | None = None
+
+    @property
+    def code_items_file(self) -> Path:
+        """The action items of the code, as the last run found them."""
+        return self.serving_root / "code_items.json"

@@ -12,9 +12,7 @@ from typing import Literal
 import pyarrow as pa
 
 from tidemill.console.formatting import counted, share, span
-from tidemill.console.state.action_items import ActionCommand
 from tidemill.console.state.console_stores import ConsoleStores
-from tidemill.console.state.ledger_projection import ProjectedState
 from tidemill.core.clock import to_micros
 from tidemill.core.record_format import Record
 from tidemill.features.column_statistics import ColumnStatistics
@@ -22,6 +20,8 @@ from tidemill.features.freshness import ViewFreshness, view_freshness
 from tidemill.features.value_intervals import AT
 from tidemill.loop.online.feature_metadata_files import DeclaredView
 from tidemill.loop.online.view_rows import online_figures, online_rows
+from tidemill.loop.state.action_items import ActionCommand
+from tidemill.loop.state.ledger_projection import ProjectedState
 from tidemill.serving.live.server_clock import replayed
 
 #: Share of missing values from which on a column needs attention.

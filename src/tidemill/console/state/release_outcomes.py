@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 import pyarrow.compute as pc
 
 from tidemill.console.state.console_stores import ConsoleStores
-from tidemill.console.state.ledger_projection import ProjectedState
 from tidemill.core.record_format import Record
 from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.core.records.release import Release
 from tidemill.feedback import OUTCOMES, PREDICTIONS, RealisedRate, realised_rates
+from tidemill.loop.state.ledger_projection import ProjectedState
 
 #: Number of positions shown; few users look further down a list.
 POSITIONS = 20

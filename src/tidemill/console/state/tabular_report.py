@@ -8,12 +8,12 @@ from typing import Literal
 import msgspec
 
 from tidemill.console.formatting import counted, interval, measure, share
-from tidemill.console.state.action_items import ActionCommand
 from tidemill.console.state.request_form import RequestForm, request_form
 from tidemill.core.record_format import Record
 from tidemill.core.records.assessment import Assessment, EnsembleMember, GroupGap, MetricScore, SliceScore
 from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.core.records.release import Release
+from tidemill.loop.state.action_items import ActionCommand
 
 #: `better` and `worse`: the interval of the difference excludes zero.
 Standing = Literal["better", "even", "worse"]

@@ -36,12 +36,12 @@ from tidemill.console.pages.run_page import RunPage, run_page
 from tidemill.console.pages.runs_page import RunsPage, runs_page
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.feature_state import ViewMeasurements
-from tidemill.console.state.ledger_projection import LedgerProjection
 from tidemill.console.state.release_outcomes import OutcomeStore
 from tidemill.console.web.guard import Guard
 from tidemill.core.errors import BadRequest, NoSuchRelease, ServeError, TidemillError, UnknownName
 from tidemill.core.record_format import Record
 from tidemill.core.records.runs import Trial
+from tidemill.loop.state.ledger_projection import LedgerProjection
 from tidemill.serving.http.access import Access, LoopbackAccess
 from tidemill.serving.http.error_responses import body, status
 

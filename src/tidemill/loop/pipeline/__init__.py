@@ -1,1 +1,1 @@
-"""The pipeline: the plan, the run, held increments, and the status."""
+"""The pipeline: the plan, the run, and held increments."""

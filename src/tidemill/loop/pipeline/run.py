@@ -100,11 +100,14 @@ def run(
             _count(report, result)
             progress("increment", {"brought": result})
         report.views = materialise_online(stores, graph, lease, progress)
-        if any(model.refresh is not None for model in graph.mill.recommenders.values()):
+        refreshed = any(model.refresh is not None for model in graph.mill.recommenders.values())
+        if refreshed:
             # Through the package: the learners are loaded only if a champion is to be refreshed.
             report.refreshed, notes = loop.refresh_champions(stores, graph, lease, progress)
             report.notes += notes
         _remove_superseded(stores, graph)
+        if refreshed or graph.askings or stores.code_items_file.exists():  # through the package, as above
+            loop.write_code_items(stores, graph)
     if report.publications or report.held or report.views or report.refreshed:
         stores.ledger.checkpoint(stores.state / "checkpoints")
     report.cpu_s = time.process_time() - started

@@ -74,6 +74,11 @@ class Stores:
         """The folder of pointers, kill switches and the server's clock."""
         return self.state / "serving"
 
+    @property
+    def code_items_file(self) -> Path:
+        """The action items of the code, as the last run found them."""
+        return self.serving_root / "code_items.json"
+
     @cached_property
     def runs(self) -> Runs:
         """The runs: trainings, searches and evaluations."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from tidemill.console.formatting import counted, day, through
-from tidemill.console.state.ledger_projection import IncrementProjection, ModelProjection, ProjectedState
-from tidemill.console.state.server_status import ServedModel
 from tidemill.core.errors import ReleaseError
+from tidemill.core.formatting import count as counted
+from tidemill.core.formatting import day, through
 from tidemill.core.record_format import Record
 from tidemill.core.records.release import Release
+from tidemill.loop.state.ledger_projection import IncrementProjection, ModelProjection, ProjectedState
+from tidemill.loop.state.server_status import ServedModel
 
 #: Maximum number of held increments of one stream that are listed individually.
 _LISTED = 3
@@ -19,18 +20,25 @@ _LISTED = 3
 class ActionCommand(Record, frozen=True):
     """A command to type, and its effect."""
 
-    text: str
-    does: str
+    text: str = ""
+    does: str = ""
 
 
 class ActionItem(Record, frozen=True):
     """One required action."""
 
     #: `broken` is a failure, `decide` waits for a decision, `hint` can wait.
-    weight: Literal["broken", "decide", "hint"]
-    what: str
-    why: tuple[str, ...]
-    commands: tuple[ActionCommand, ...]
+    weight: Literal["broken", "decide", "hint"] = "hint"
+    what: str = ""
+    why: tuple[str, ...] = ()
+    commands: tuple[ActionCommand, ...] = ()
+
+
+class CodeItem(Record, frozen=True):
+    """An action item about a champion that follows from the code in mill.py; void once another release is champion."""
+
+    release: str = ""
+    item: ActionItem = ActionItem()
 
 
 def action_items(
@@ -39,11 +47,14 @@ def action_items(
     models: Sequence[str],
     *,
     verify: Callable[[Release], None],
-    problems: Sequence[str],
-    unread: str | None,
+    problems: Sequence[str] = (),
+    unread: str | None = None,
+    of_code: Sequence[CodeItem] = (),
 ) -> tuple[ActionItem, ...]:
-    """All action items, most urgent first. `verify` raises if a release's files are damaged, `unread` is the reason
-    why the ledger could not be read, `problems` are the findings of the last verification.
+    """All action items, most urgent first: those of `tidemill status`, and of the console.
+
+    `verify` raises if a release's files are damaged, `unread` is the reason why the ledger could not be read,
+    `problems` are the findings of the last verification, `of_code` the items that need mill.py.
     """
     found = [*_unread(unread), *_problems(problems)]
     found += [need for model in projected.models.values() for need in _damaged(model, verify)]
@@ -58,10 +69,16 @@ def action_items(
         )
     else:
         found += [need for name in models for need in _unserved(name, projected.models.get(name))]
+    found += [one.item for one in of_code if _is_champion(projected, one.release)]
     found += [need for model in projected.models.values() for need in _warned(model)]
     found += [need for model in projected.models.values() for need in _candidate(model)]
     order = {"broken": 0, "decide": 1, "hint": 2}
     return tuple(sorted(found, key=lambda need: order[need.weight]))
+
+
+def _is_champion(projected: ProjectedState, release: str) -> bool:
+    model = projected.models.get(release.partition("@")[0])
+    return model is not None and model.champion is not None and model.champion.name == release
 
 
 def _need(
@@ -104,6 +121,9 @@ def _damaged(model: ModelProjection, verify: Callable[[Release], None]) -> list[
 
 
 def _pointers(one: ServedModel, projected: ProjectedState) -> list[ActionItem]:
+    if one.unreadable is not None:
+        repair = ("tidemill run", "write it again from the ledger")
+        return [_need("broken", f"The deployment of {one.model} cannot be read", [one.unreadable], repair)]
     if one.problem is not None:
         back = (f"tidemill rollback {one.model}", "roll back to the previous release")
         keeps = [f"{one.release} keeps serving."] if one.release and one.release != one.promoted else []

@@ -26,8 +26,9 @@ class ServedModel(Record, frozen=True):
     workers: int
     off: bool
     off_since: int | None
-    #: The reason why the pointer cannot be read or the promoted release did not start, if so.
+    #: Why the promoted release did not start, and why the pointer cannot be read.
     problem: str | None
+    unreadable: str | None = None
 
 
 def served(serving_root: Path, model: str) -> ServedModel:
@@ -46,12 +47,12 @@ def served(serving_root: Path, model: str) -> ServedModel:
             problem=error.message,
         )
     running = workers(serving_root)
-    live, problem = _deployment(serving_root, model)
+    live, unreadable = _deployment(serving_root, model)
     promoted = live.champion.release.name if live else None
     swap = swap_state(serving_root, model) if running else None
     release = (swap.serving or None) if swap else promoted
-    if swap is not None and swap.state == "failed":
-        problem = f"{swap.wanted} did not go live: {swap.why}"
+    failed = swap is not None and swap.state == "failed"
+    problem = f"{swap.wanted} did not go live: {swap.why}" if swap is not None and failed else None
     switch = switch_state(serving_root, model)
     return ServedModel(
         model=model,
@@ -62,6 +63,7 @@ def served(serving_root: Path, model: str) -> ServedModel:
         off=switch.off,
         off_since=switch.since if switch.off else None,
         problem=problem,
+        unreadable=unreadable,
     )
 
 

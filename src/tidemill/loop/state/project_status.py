@@ -1,0 +1,100 @@
+"""Project status: streams, tables, models, and required actions."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tidemill.core.clock import from_micros
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.stores import Stores
+from tidemill.loop.state.action_items import ActionItem, action_items
+from tidemill.loop.state.code_items import code_items, refresh_statuses
+from tidemill.loop.state.ledger_projection import LedgerProjection
+from tidemill.loop.state.server_status import served
+from tidemill.serving import switch_state
+
+if TYPE_CHECKING:
+    from tidemill.loop.refresh.refresh_models import RefreshStatus
+
+
+class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The position of a stream: its last day, increments and rows."""
+
+    name: str
+    day: date | None
+    increments: int
+    rows: int
+    held: tuple[int, ...]
+
+
+class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The releases of a model, its champion and its kill switch."""
+
+    name: str
+    releases: tuple[str, ...]
+    champion: str | None
+    off: bool
+    #: The refresh status of the champion, in a sentence; `None` without a declared refresh.
+    refresh: str | None = None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a project."""
+
+    mill: str
+    as_of: str | None
+    publication: int
+    streams: tuple[StreamStatus, ...]
+    tables: dict[str, int]
+    models: tuple[ModelStatus, ...]
+    #: What a person has to do or decide, most urgent first; the console shows the same.
+    action_items: tuple[ActionItem, ...]
+
+
+def status(stores: Stores, graph: ProjectGraph) -> Status:
+    """The state of the mill, from the ledger and the state files of the server."""
+    published = stores.ledger.last("publish")
+    view = stores.lake.view() if published else None
+    refresh = refresh_statuses(stores, graph, view)
+    imported = [name for name in stores.releases.models() if name not in graph.mill.model_names]
+    names = (*graph.mill.model_names, *imported)
+    return Status(
+        mill=stores.identity.name,
+        as_of=from_micros(view.as_of).isoformat() if view else None,
+        publication=view.publication if view else 0,
+        streams=tuple(_stream(stores, name) for name in graph.mill.streams),
+        tables=dict(view.versions) if view else {},
+        models=tuple(_model(stores, name, refresh.get(name)) for name in names),
+        action_items=action_items(
+            LedgerProjection(stores.ledger).catch_up(),
+            [served(stores.serving_root, name) for name in names],
+            names,
+            verify=lambda release: stores.releases.verify(release, deep=False),
+            of_code=code_items(stores, graph, refresh),
+        ),
+    )
+
+
+def _stream(stores: Stores, name: str) -> StreamStatus:
+    states = stores.lake.increments(name)
+    return StreamStatus(
+        name=name,
+        day=max((state.increment.day for state in states), default=None),
+        increments=len(states),
+        rows=sum(state.increment.counts.merged for state in states if state.state != "held"),
+        held=tuple(state.increment.number for state in states if state.state == "held"),
+    )
+
+
+def _model(stores: Stores, name: str, fresh: RefreshStatus | None) -> ModelStatus:
+    champion = stores.releases.champion(name)
+    return ModelStatus(
+        name=name,
+        releases=tuple(release.name for release in stores.releases.all(name)),
+        champion=champion.name if champion else None,
+        off=switch_state(stores.serving_root, name).off,
+        refresh=fresh.says if fresh else None,
+    )
