@@ -67,7 +67,7 @@ def test_golden_rows_decide_where_bytes_differ(
             patch.setattr(tabular, "_same", lambda *_: 0.0)
             return learned(*given, **more)
 
-    module = sys.modules["tidemill.loop.training.train_tabular"]
+    module = sys.modules["tidemill.loop.training.tabular_family"]
     learned = module.train_tabular
     monkeypatch.setattr(module, "train_tabular", as_another_machine_would)
     made = train(*churn.open(), "churn")

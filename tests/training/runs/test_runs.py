@@ -130,6 +130,23 @@ def test_names_and_kinds_that_cannot_be(bench: Bench) -> None:
     assert bench.runs.all() == []
 
 
+def test_the_newest_runs_are_read_lazily_and_as_all_of_them_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(12):
+        with bench.runs.begin("for_you" if number % 2 else "churn", "evaluate") as run:
+            if number != 9:
+                run.finish({"mae": number / 10})
+    runs = Runs(bench.ledger, bench.clock)
+    assert list(runs.newest("for_you")) == runs.all("for_you")
+    read: list[str] = []
+    newest = bench.ledger.newest
+    monkeypatch.setattr(
+        bench.ledger, "newest", lambda *args: (read.append(line.about) or line for line in newest(*args))
+    )
+    assert next(Runs(bench.ledger, bench.clock).newest("for_you")).number == 6
+    assert Runs(bench.ledger, bench.clock).begin("churn", "train").name == "churn#7"
+    assert read == ["run:for_you@6", "run:for_you@6", "run:churn@6"]
+
+
 def test_threads_that_begin_at_once_share_no_number(bench: Bench) -> None:
     names: list[str] = []
     ready = threading.Barrier(8)

@@ -19,6 +19,8 @@ from tidemill.release import seal_bundle, verify_bundle
 from tidemill.training import PerUnitMetrics, RunTracker, read_unit_metrics, write_unit_metrics
 
 _FIGURES = "figures"
+#: The number of runs of a model, newest first, among which an interrupted one is found.
+_RESUMABLE = 100
 
 
 def begin_training(
@@ -124,8 +126,9 @@ def figures_of(stores: Stores, run: Run) -> PerUnitMetrics | str:
 def _left_off(stores: Stores, model: str, code: str) -> list[Run]:
     """The unfinished runs of the same code and data since the last finished one, oldest first.
 
-    All of them, because a run that was killed while it copied earlier trials has only some.
+    All of them, because a run that was killed while it copied earlier trials has only some. Older runs than the last
+    hundred are not resumed.
     """
-    same = [run for run in stores.runs.all(model) if run.code == code]
+    same = (run for run in itertools.islice(stores.runs.newest(model), _RESUMABLE) if run.code == code)
     left = itertools.takewhile(lambda run: run.state in ("stopped", "failed"), same)
     return list(left)[::-1]

@@ -8,7 +8,7 @@ share a number, on any ledger back-end.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -80,7 +80,8 @@ class Runs:
             notes=tuple(notes),
         )
         while True:
-            number = 1 + max((_number(name) for name in self._catch_up() if _model(name) == model), default=0)
+            claims = (_number(line.about) for line in self._ledger.newest("run-begin") if _model(line.about) == model)
+            number = 1 + next(claims, 0)  # the newest claim has the largest number: few entries are read
             run = msgspec.structs.replace(given, number=number)
             line = self._ledger.append(
                 "run-begin",
@@ -94,13 +95,25 @@ class Runs:
                 },
                 lease=lease,
             )
-            if self._catch_up()[run_subject(model, number)].seq == line.seq:
+            if self._owner(run_subject(model, number)).seq == line.seq:
                 return RunTracker(self._ledger, self._clock, run, lease)
 
     def all(self, model: str | None = None) -> list[Run]:
         """All runs, or those of one model, newest first, each in its current state."""
         begun = self._catch_up()
         return self._as_they_are([line for name, line in reversed(begun.items()) if model in (None, _model(name))])
+
+    def newest(self, model: str) -> Iterator[Run]:
+        """The runs of a model, newest first, each in its current state; read lazily, as far as they are asked for."""
+        here, leases = process_identity(), dict[str, int]()
+        for line in self._ledger.newest("run-begin"):
+            lease, name = line.details["lease"], _lease_name(line)
+            leases[name] = max(leases.get(name, 0), lease)
+            if _model(line.about) != model or self._owner(line.about).seq != line.seq:
+                continue
+            stopped = 0 < lease < leases[name] or is_gone(line.details["place"], here)
+            ended = self._ledger.find("run-end", about=line.about)
+            yield self._run(line, ended[0] if ended else None, stopped=stopped)
 
     def read(self, name: str) -> Run:
         """The run named `for_you#3`; raises `UnknownName` with the nearest name."""
@@ -132,7 +145,11 @@ class Runs:
         open_ones = [line for line in lines if line.about not in self._ended]
         lost = self._lost(open_ones) if open_ones else set()
         self._catch_up()  # a process that has died may have ended its run just before
-        return [self._run(line, stopped=line.about in lost) for line in lines]
+        return [self._run(line, self._ended.get(line.about), stopped=line.about in lost) for line in lines]
+
+    def _owner(self, subject: str) -> LedgerEntry:
+        """The first entry that claimed a number."""
+        return self._ledger.find("run-begin", about=subject)[0]
 
     def _lost(self, lines: Sequence[LedgerEntry]) -> set[str]:
         """The runs that will not end: their process is dead, or a later run began with the same lease."""
@@ -147,8 +164,7 @@ class Runs:
             if 0 < line.details["lease"] < newest[_lease_name(line)] or is_gone(line.details["place"], here)
         }
 
-    def _run(self, line: LedgerEntry, *, stopped: bool) -> Run:
-        ended = self._ended.get(line.about)
+    def _run(self, line: LedgerEntry, ended: LedgerEntry | None, *, stopped: bool) -> Run:
         if ended is not None:
             return decode_record(ended.details["run"], Run)
         run = decode_record(line.details["run"], Run)
