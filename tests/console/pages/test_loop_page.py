@@ -12,6 +12,7 @@ import pytest
 from tidemill.console import loop_page
 from tidemill.core.records.ingest import Failure, Verdict
 from tidemill.loop.state.ledger_projection import LedgerProjection
+from tidemill.loop.state.server_status import served
 
 DAY = date(2018, 9, 7)
 BAD = Failure(
@@ -163,6 +164,8 @@ def test_a_pointer_behind_the_ledger_is_named(mill: Any) -> None:
     assert page(mill).needs[0].why == ("The server has for_you@1; the ledger has for_you@2.",)
     (mill.serving / "for_you" / "live.json").write_bytes(b"{")
     assert "is not a valid deployment" in page(mill).needs[0].why[0]
+    one = served(mill.serving, "for_you")  # what the model's page shows too
+    assert one.unreadable and one.problem is not None and "is not a valid deployment" in one.problem
 
 
 def test_what_verification_found_is_shown_first(mill: Any) -> None:

@@ -121,9 +121,9 @@ def _damaged(model: ModelProjection, verify: Callable[[Release], None]) -> list[
 
 
 def _pointers(one: ServedModel, projected: ProjectedState) -> list[ActionItem]:
-    if one.unreadable is not None:
+    if one.problem is not None and one.unreadable:
         repair = ("tidemill run", "write it again from the ledger")
-        return [_need("broken", f"The deployment of {one.model} cannot be read", [one.unreadable], repair)]
+        return [_need("broken", f"The deployment of {one.model} cannot be read", [one.problem], repair)]
     if one.problem is not None:
         back = (f"tidemill rollback {one.model}", "roll back to the previous release")
         keeps = [f"{one.release} keeps serving."] if one.release and one.release != one.promoted else []

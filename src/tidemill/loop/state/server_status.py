@@ -26,9 +26,10 @@ class ServedModel(Record, frozen=True):
     workers: int
     off: bool
     off_since: int | None
-    #: Why the promoted release did not start, and why the pointer cannot be read.
+    #: Why the pointer cannot be read, or why the promoted release did not start.
     problem: str | None
-    unreadable: str | None = None
+    #: Whether `problem` is about the pointer.
+    unreadable: bool = False
 
 
 def served(serving_root: Path, model: str) -> ServedModel:
@@ -47,12 +48,13 @@ def served(serving_root: Path, model: str) -> ServedModel:
             problem=error.message,
         )
     running = workers(serving_root)
-    live, unreadable = _deployment(serving_root, model)
+    live, problem = _deployment(serving_root, model)
+    unreadable = problem is not None
     promoted = live.champion.release.name if live else None
     swap = swap_state(serving_root, model) if running else None
     release = (swap.serving or None) if swap else promoted
-    failed = swap is not None and swap.state == "failed"
-    problem = f"{swap.wanted} did not go live: {swap.why}" if swap is not None and failed else None
+    if swap is not None and swap.state == "failed" and not unreadable:
+        problem = f"{swap.wanted} did not go live: {swap.why}"
     switch = switch_state(serving_root, model)
     return ServedModel(
         model=model,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 
+from tidemill.core.clock import to_micros
 from tidemill.core.errors import UnknownName, nearest
 from tidemill.core.installed_packages import entry_points, only_one
 from tidemill.core.ports import Lease, VectorSearch
@@ -137,6 +138,20 @@ class Training(Protocol):
     def finish(self) -> None:
         """Called after the release was created."""
         ...
+
+
+def card_of(training: Training, **fields: Any) -> Card:
+    """The model card of a training: what is the same for all families, and the `fields` of its result."""
+    inputs, model = training.inputs, training.model
+    return Card(
+        model=model.name,
+        helps=model.helps,
+        could_harm=model.could_harm,
+        data=dict(training.data),
+        learned_at=to_micros(inputs.stores.clock.now()),
+        as_of=inputs.view.as_of,
+        **fields,
+    )
 
 
 class EvaluationOptions(msgspec.Struct, frozen=True, kw_only=True):

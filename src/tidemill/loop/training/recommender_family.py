@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 
 from tidemill.core.canonical import fingerprint
-from tidemill.core.clock import to_micros
 from tidemill.core.ports import VectorSearch
 from tidemill.core.progress import Progress, no_progress
 from tidemill.core.records.quality import Metric
@@ -33,6 +32,7 @@ from tidemill.loop.training.model_family import (
     ReleaseParts,
     RunStart,
     TrainingInputs,
+    card_of,
 )
 from tidemill.loop.training.recommender_evaluation import RecommenderEvaluation, recommender_evaluation
 from tidemill.loop.training.run_tracking import metrics_of
@@ -154,19 +154,14 @@ class RecommenderTraining:
         pass
 
     def _card(self, result: TrainResult) -> Card:
-        return Card(
-            model=self.model.name,
-            helps=self.model.helps,
-            could_harm=self.model.could_harm,
+        return card_of(
+            self,
             learner=result.learner,
             parameters=result.parameters,
             evaluation=result.evaluation,
-            data=self.data,
             n_rows=result.n_rows,
             n_users=result.n_users,
             n_items=result.n_items,
-            learned_at=to_micros(self.inputs.stores.clock.now()),
-            as_of=self.inputs.view.as_of,
         )
 
 

@@ -40,6 +40,7 @@ from tidemill.loop.training.model_family import (
     ReleaseParts,
     RunStart,
     TrainingInputs,
+    card_of,
 )
 from tidemill.loop.training.tabular_evaluation import TabularEvaluation, tabular_evaluation
 from tidemill.models.learners.auto import Auto
@@ -104,7 +105,7 @@ class TabularFamily(ModelFamily):
         return compare_numbers(open_tabular(before).answer(inputs), open_tabular(after).answer(inputs))
 
 
-@dataclass
+@dataclass(frozen=True)
 class TabularTraining:
     """See `Training`."""
 
@@ -201,21 +202,16 @@ class TabularTraining:
         write_significance(stores.serving_root, found)
 
     def _card(self, result: TabularResult) -> Card:
-        return Card(
-            model=self.model.name,
-            helps=self.model.helps,
-            could_harm=self.model.could_harm,
+        return card_of(
+            self,
             learner=result.plan,
             parameters=result.settings,
             evaluation=None,
             assessment=result.assessment,
             origin=origin_of(self.model.learn) | origins(self._asking),
-            data=self.data,
             n_rows=result.n_rows,
             n_users=0,
             n_items=0,
-            learned_at=to_micros(self.inputs.stores.clock.now()),
-            as_of=self.inputs.view.as_of,
         )
 
 

@@ -89,13 +89,17 @@ async def _poll(site: WorkerSite) -> None:
         changed.set()
 
     watch.add(site.folders())
-    if watch.fileno() >= 0:
-        asyncio.get_running_loop().add_reader(watch.fileno(), wake)
+    loop, watched = asyncio.get_running_loop(), watch.fileno()
+    if watched >= 0:
+        loop.add_reader(watched, wake)
     while True:
         changed.clear()
         try:
             site.poll()
             watch.add(site.folders())
+            if watch.fileno() < 0 <= watched:  # it gave up: its descriptor is closed, and may be another file's soon
+                loop.remove_reader(watched)
+                watched = -1
         except OSError as error:  # a full disk or a missing folder must not stop serving
             _log.error("polling the state files failed: %s", error)
         with contextlib.suppress(TimeoutError):
