@@ -53,7 +53,7 @@ def test_a_posted_event_of_somebody_forgotten_is_left_out_and_said(project: Proj
     project.write("reviews.csv", daily(3))
     project.run(LAST)
     stores, _ = project.open()
-    events = [event(stores, "goes", "i1"), event(stores, "stays", "i2")]
+    events = [event(stores, "goes", "i1"), event(stores, "stays", "item-of-stays")]
     old = PostedEvent(  # as servers sealed before: the identity under the vault's key, the row in the clear
         received_at=1,
         row=event(stores, "old", "i3").row,
@@ -62,7 +62,7 @@ def test_a_posted_event_of_somebody_forgotten_is_left_out_and_said(project: Proj
     )
     post(stores, *[sealed_event(one, stores.vault.seal) for one in events], old)
     (file,) = segment_files(stores.state / "events" / "reviews")
-    assert b"i2" not in file.read_bytes() and b"stays" not in file.read_bytes()
+    assert b"item-of-stays" not in file.read_bytes() and b"stays" not in file.read_bytes()
     goes = stores.surrogates("user_id", "goes")
     assert stores.vault.forget([goes]) == 1
     first = decode_event(next(iter(read_frames(file))).payload)
@@ -74,7 +74,7 @@ def test_a_posted_event_of_somebody_forgotten_is_left_out_and_said(project: Proj
     assert any(skipped in note for note in report.notes)
     items = {row["item_id"] for row in project.rows("ratings") if row["user_id"] in
              {stores.surrogates("user_id", name) for name in ("goes", "stays", "old")}}  # fmt: skip
-    assert items == {"i2", "i3"}
+    assert items == {"item-of-stays", "i3"}
     again = project.run(LAST + timedelta(days=2))
     assert again.arrived == 0 and not again.notes
 
