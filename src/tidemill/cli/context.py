@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from rich.console import Console
 
 from tidemill.core import settings
 from tidemill.core.clock import SystemClock
+from tidemill.core.identity.account import local_account
 from tidemill.core.settings import Settings
 from tidemill.core.storage import failpoint
 from tidemill.loop.project.graph import ProjectGraph
@@ -94,7 +94,7 @@ class CommandContext:
 
 def actor() -> str:
     """The account that the ledger records for an act: the operating system's user id."""
-    return f"user-{os.getuid()}"
+    return local_account().name
 
 
 def with_context(function: Callable[..., Any]) -> Any:
