@@ -45,7 +45,7 @@ def project(tmp_path: Path) -> Path:
         data={}, n_rows=2, n_users=0, n_items=0, learned_at=1, as_of=1,
     )  # fmt: skip
     signature = Signature(task="number", target="price", request=(SIZE,), inputs=(SIZE,), outputs=outputs_of("number"))
-    stores = open_stores(folder, settings.load(folder), SystemClock(), name=load_mill(folder).name, actor="tester")
+    stores = open_stores(folder, settings.load(folder), SystemClock(), name=load_mill(folder).name)
     made = stores.releases.create("price", tmp_path / "bundle", RuleSet(retrieve=()), card, signature=signature)
     assert made.name == "price@1"
     return folder

@@ -20,6 +20,7 @@ from tidemill.backends.folder_blobs import FolderBlobs
 from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.console import ConsoleStores, create_app
 from tidemill.core.clock import FixedClock, as_of, to_micros
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.records.ingest import Failure, Increment, Publication, RowCounts, Verdict
@@ -50,7 +51,7 @@ class Mill:
         self.name = name
         self.clock = FixedClock(START)
         self.lines = SqliteLedger(root / "ledger.sqlite")
-        self.ledger = Ledger(self.lines, Keys.open(root / "keys", create=True), self.clock, "mara")
+        self.ledger = Ledger(self.lines, Keys.open(root / "keys", create=True), self.clock, Account(name="mara"))
         self.serving = root / "serving"
         self.runs = Runs(self.ledger, self.clock)
         self.releases = Releases(FolderBlobs(root / "blobs"), self.ledger, self.serving, self.clock)

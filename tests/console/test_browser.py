@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tidemill.console.web.serve import embedded
+from tidemill.core.identity.account import Account
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
@@ -304,7 +305,7 @@ HOSTILE = [
 def test_markup_in_every_name_is_text_and_runs_nowhere(look: Any, mill: Any) -> None:
     text = " ".join(HOSTILE)
     mill.name = text
-    mill.ledger.actor = text
+    mill.ledger.account = Account(name=text)
     mill.open()
     mill.publish(mill.increment(text, DAY))
     mill.hold(mill.increment(text, DAY))

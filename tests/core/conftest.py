@@ -9,6 +9,7 @@ import pytest
 
 from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.clock import FixedClock
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
 
@@ -30,4 +31,4 @@ def lines(tmp_path: Path) -> SqliteLedger:
 
 @pytest.fixture
 def ledger(lines: SqliteLedger, keys: Keys, clock: FixedClock) -> Ledger:
-    return Ledger(lines, keys, clock, "ann")
+    return Ledger(lines, keys, clock, Account(name="ann"))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conftest_loop import Project
 
+from tidemill.core.identity.account import Account
 from tidemill.feedback import LogWriter
 from tidemill.loop.ops.audit_project import audit
 from tidemill.loop.pipeline.increment_history import refused
@@ -165,7 +166,15 @@ def ask(server: ServerHandle, path: str, body: Any) -> dict[str, Any]:
 @pytest.mark.slow
 def test_its_releases_answer_as_they_did(mill: Project, expected: dict[str, Any]) -> None:
     stores, _ = mill.open()
-    switch(stores.serving_root, "churn", off=False, who="ada", why="shown", clock=stores.clock, ledger=stores.ledger)
+    switch(
+        stores.serving_root,
+        "churn",
+        off=False,
+        account=Account(name="ada"),
+        why="shown",
+        clock=stores.clock,
+        ledger=stores.ledger,
+    )
     with serving(mill) as server:
         for one in expected["answers"]:
             answer, before = ask(server, one["path"], one["body"]), one["answer"]

@@ -8,6 +8,7 @@ import pytest
 
 from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.clock import FixedClock
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.governance import verify_ledger
@@ -21,7 +22,7 @@ def ledger(tmp_path: Path) -> Ledger:
 def opened(folder: Path) -> Ledger:
     keys = Keys.open(folder / "keys", create=True)
     clock = FixedClock(datetime(2018, 9, 20, tzinfo=UTC))
-    return Ledger(SqliteLedger(folder / "ledger.sqlite"), keys, clock, "ann")
+    return Ledger(SqliteLedger(folder / "ledger.sqlite"), keys, clock, Account(name="ann"))
 
 
 def test_a_sound_ledger_has_no_problems(ledger: Ledger, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tidemill.backends.folder_objects import FolderObjects
 from tidemill.backends.polars import PolarsEngine
 from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.clock import FixedClock, as_of, to_micros
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ports import Engine, Objects
@@ -32,7 +33,7 @@ class Shop:
         self.root = root
         self.clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
         lines = SqliteLedger(root / "ledger.sqlite")
-        self.ledger = Ledger(lines, Keys.open(root / "keys", create=True), self.clock, "tester")
+        self.ledger = Ledger(lines, Keys.open(root / "keys", create=True), self.clock, Account(name="tester"))
         if self.ledger.last("open") is None:
             self.ledger.append("open", details={"mill": "shop", "id": "0"})
         self.leases = FileLeases(root, lines)

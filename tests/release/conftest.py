@@ -11,6 +11,7 @@ import pytest
 from tidemill.backends.folder_blobs import FolderBlobs
 from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.clock import FixedClock
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.records.release import Card, Release, Rule, RuleSet
@@ -30,7 +31,10 @@ class Shelf:
         self.serving = root / "serving"
         self.clock = FixedClock(AT)
         self.ledger = Ledger(
-            SqliteLedger(root / "ledger.sqlite"), Keys.open(root / "keys", create=True), self.clock, "tester"
+            SqliteLedger(root / "ledger.sqlite"),
+            Keys.open(root / "keys", create=True),
+            self.clock,
+            Account(name="tester"),
         )
         self.blobs = FolderBlobs(root / "blobs")
         self.releases = Releases(self.blobs, self.ledger, self.serving, self.clock)
@@ -38,7 +42,10 @@ class Shelf:
     def reopened(self) -> Releases:
         """The same stores, opened as the next process would."""
         ledger = Ledger(
-            SqliteLedger(self.root / "ledger.sqlite"), Keys.open(self.root / "keys", create=False), self.clock, "tester"
+            SqliteLedger(self.root / "ledger.sqlite"),
+            Keys.open(self.root / "keys", create=False),
+            self.clock,
+            Account(name="tester"),
         )
         return Releases(FolderBlobs(self.root / "blobs"), ledger, self.serving, self.clock)
 

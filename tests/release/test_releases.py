@@ -25,6 +25,7 @@ from tidemill.core.errors import (
     NoSuchRelease,
     UsageError,
 )
+from tidemill.core.identity.account import Account
 from tidemill.core.records.deployment import Arm, deploy
 from tidemill.core.records.release import RuleSet
 from tidemill.release import Promotion, model_folder, module_sources, open_arm, read_deployment
@@ -216,7 +217,7 @@ def test_pointer_ledger_and_a_plain_stack_agree_after_any_steps(
 def test_the_stack_law_catches_a_rollback_that_toggles() -> None:
     """The wrong variant: roll back to whatever was live before the last change; twice, and one is where one began."""
     history = [
-        Promotion(release=f"m@{to}", before=f"m@{before}" if before else "", why=why, at=0, actor="a")  # type: ignore[arg-type]
+        Promotion(release=f"m@{to}", before=f"m@{before}" if before else "", why=why, at=0, account=Account(name="a"))  # type: ignore[arg-type]
         for to, before, why in [(1, 0, "promote"), (2, 1, "promote"), (3, 2, "promote"), (2, 3, "rollback")]
     ]
     toggled = history[-1].before

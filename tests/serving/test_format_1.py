@@ -11,6 +11,7 @@ from served_shop import MODEL
 
 import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock
+from tidemill.core.identity.account import Account
 from tidemill.feedback import PREDICTIONS, current_predictions
 from tidemill.loop.project.stores import open_stores
 from tidemill.loop.serve.server_processes import serve_plan
@@ -36,7 +37,7 @@ def test_it_answers_as_it_did_goes_on_logging_and_is_switched_on(tmp_path: Path)
         client = Client(server.port)
         first = client.recommend("user1@example.org", n=5)
         assert (first["release"], first["switch"], len(first["items"])) == (f"{MODEL}@1", "off", 5)
-        switch(root, MODEL, off=False, who="ada", why="fine", clock=SystemClock(), ledger=None)
+        switch(root, MODEL, off=False, account=Account(name="ada"), why="fine", clock=SystemClock(), ledger=None)
         until = time.monotonic() + 10
         while client.recommend("user1@example.org", n=5)["switch"] == "off":
             assert time.monotonic() < until

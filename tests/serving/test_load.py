@@ -21,6 +21,7 @@ import pytest
 from served_shop import MODEL, OUT_OF_STOCK, Shop, open_shop
 
 from tidemill.core.clock import SystemClock
+from tidemill.core.identity.account import Account
 from tidemill.serving import start, switch, wait_live
 
 pytestmark = pytest.mark.slow
@@ -151,7 +152,7 @@ async def disturb(shop: Shop, numbers: Numbers, releases: list[Any]) -> list[str
         said.append(name)
 
     def throw(*, off: bool) -> None:
-        switch(shop.root, MODEL, off=off, who="ada", why="load", clock=SystemClock(), ledger=None)
+        switch(shop.root, MODEL, off=off, account=Account(name="ada"), why="load", clock=SystemClock(), ledger=None)
 
     await numbers.reached(0.1)
     await asyncio.to_thread(shop.promote, releases[1])

@@ -14,6 +14,7 @@ import pytest
 from served_shop import MODEL, Shop, open_shop
 
 from tidemill.core.clock import SystemClock, from_micros
+from tidemill.core.identity.account import Account
 from tidemill.core.records.prediction import LOGGED_ITEMS, Prediction
 from tidemill.core.storage.segments import read_frames, segment_files
 from tidemill.feedback import RecordDecoder
@@ -237,12 +238,12 @@ def test_a_record_says_what_was_asked_and_by_which_deployment_it_was_answered(sh
 
 def test_the_record_of_a_model_that_is_off_says_so(shop: Shop) -> None:
     made = site(shop)
-    switch(shop.root, MODEL, off=True, who="ada", why="odd", clock=SystemClock(), ledger=None)
+    switch(shop.root, MODEL, off=True, account=Account(name="ada"), why="odd", clock=SystemClock(), ledger=None)
     made.poll()
     answer = ask(made, n=3).content
     (record,) = records(shop, answer["prediction_id"])
     assert (answer["switch"], record.switch, record.policy, record.kind) == ("off", "off", "single", "fallback")
-    switch(shop.root, MODEL, off=False, who="ada", why="fine", clock=SystemClock(), ledger=None)
+    switch(shop.root, MODEL, off=False, account=Account(name="ada"), why="fine", clock=SystemClock(), ledger=None)
     made.poll()
     assert ask(made, n=3).content["switch"] == "on"
     made.close()

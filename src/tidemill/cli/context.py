@@ -16,7 +16,6 @@ from rich.console import Console
 
 from tidemill.core import settings
 from tidemill.core.clock import SystemClock
-from tidemill.core.identity.account import local_account
 from tidemill.core.settings import Settings
 from tidemill.core.storage import failpoint
 from tidemill.loop.project.graph import ProjectGraph
@@ -57,7 +56,7 @@ class CommandContext:
     @functools.cached_property
     def stores(self) -> Stores:
         """The project's open stores; created before the first run."""
-        return open_stores(self.project, self.settings, SystemClock(), name=self.mill.name, actor=actor())
+        return open_stores(self.project, self.settings, SystemClock(), name=self.mill.name)
 
     @functools.cached_property
     def graph(self) -> ProjectGraph:
@@ -90,11 +89,6 @@ class CommandContext:
             sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
         else:
             show(self.out)
-
-
-def actor() -> str:
-    """The account that the ledger records for an act: the operating system's user id."""
-    return local_account().name
 
 
 def with_context(function: Callable[..., Any]) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from tidemill.cli.context import CommandContext, actor
+from tidemill.cli.context import CommandContext
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import TidemillError
+from tidemill.core.identity.account import local_account
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.loop.project.stores import STATE
 from tidemill.serving import flush_spool, spooled, switch
@@ -20,7 +21,7 @@ _WHY = {
 def set_switch(context: CommandContext, model: str, *, off: bool, why: str) -> None:
     """Set the switch of a model, and report whether the ledger has the entry."""
     root = context.project / STATE / "serving"
-    status = switch(root, model, off=off, who=actor(), why=why, clock=SystemClock(), ledger=None)
+    status = switch(root, model, off=off, account=local_account(), why=why, clock=SystemClock(), ledger=None)
     ledger = _ledger(context)  # only after the switch is set, because opening the stores may wait or fail
     if ledger is not None:
         with suppress(OSError):  # a full disk: the spool keeps the entries

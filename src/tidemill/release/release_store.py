@@ -25,6 +25,7 @@ from tidemill.core.errors import (
     UsageError,
     nearest,
 )
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.refs import Ref, parse_ref
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ports import Blobs, Lease
@@ -45,7 +46,7 @@ class Promotion(Record, frozen=True):
     before: str
     why: Literal["promote", "rollback"]
     at: int
-    actor: str
+    account: Account
 
 
 class Releases:
@@ -249,7 +250,7 @@ class Releases:
                 before=line.details["from"],
                 why=line.details["why"],
                 at=line.at,
-                actor=line.actor,
+                account=line.account,
             )
             for line in self._ledger.find("promote", about=f"model:{model}")
         ]

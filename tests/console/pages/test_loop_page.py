@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tidemill.console import loop_page
+from tidemill.core.identity.account import Account
 from tidemill.core.records.ingest import Failure, Verdict
 from tidemill.loop.state.ledger_projection import LedgerProjection
 from tidemill.loop.state.server_status import served
@@ -260,7 +261,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markup_in_names_reasons_and_accounts_is_shown_as_text(mill: Any, get: Callable[..., Any], text: str) -> None:
     mill.name = text
-    mill.ledger.actor = text
+    mill.ledger.account = Account(name=text)
     mill.open()
     mill.publish(mill.increment(text, DAY))
     mill.hold(mill.increment(text, DAY), Failure(**{**_fields(BAD), "says": text}))

@@ -17,10 +17,11 @@ from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.canonical import canonical
 from tidemill.core.clock import FixedClock, to_micros
 from tidemill.core.errors import FormatTooNew, KeyMissing, LeaseLost, LedgerCorrupt, LedgerMoved, SubjectNamed
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.surrogates import Surrogates
 from tidemill.core.ledger.ledger import Ledger
-from tidemill.core.ledger.ledger_entry import LedgerHead, chain_hash
+from tidemill.core.ledger.ledger_entry import LedgerHead, chain_hash, decode_entry
 from tidemill.core.ports import StoredEntry
 
 
@@ -42,6 +43,37 @@ def test_a_line_says_who_did_what_when(ledger: Ledger, clock: FixedClock) -> Non
     assert (line.refs_in, line.refs_out, line.fingerprint) == (("release:for_you@3",), (), "f1")
     assert line.details == {"from": None, "n": [1]}
     assert ledger.find() == [line]
+
+
+def test_a_line_names_the_account_that_acted(ledger: Ledger, lines: SqliteLedger) -> None:
+    asked = Account(name="local").doing("refresh")
+    own, other = ledger.append("open"), ledger.append("promote", account=asked)
+    assert (own.account, own.actor) == (Account(name="ann"), "ann")
+    assert (other.account, other.actor) == (asked, "local")
+    assert [line.account for line in ledger.find()] == [own.account, asked]
+    assert [line.act for line in lines.lines(where={"actor": "local"})] == ["promote"]
+    assert ledger.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("actor", "kind"), [("local", "user"), ("user-1000", "user"), ("server", "process"), ("console", "process")]
+)
+def test_a_line_of_an_older_version_has_the_account_of_its_actor(ledger: Ledger, actor: str, kind: str) -> None:
+    ledger.append("promote", account=Account(name=actor))
+    stored = next(ledger._lines.lines())
+    body = msgspec.json.decode(stored.body)
+    del body["account"]
+    raw = canonical(body)
+    line = decode_entry(msgspec.structs.replace(stored, body=raw, hash=chain_hash("", raw)))
+    assert (line.account, line.actor) == (Account(name=actor, kind=kind), actor)  # type: ignore[arg-type]
+
+
+def test_an_account_that_differs_from_the_indexed_name_is_found(ledger: Ledger) -> None:
+    ledger.append("promote")
+    stored = next(ledger._lines.lines())
+    raw = canonical(msgspec.json.decode(stored.body) | {"account": {"name": "eve"}})
+    with pytest.raises(LedgerCorrupt, match="its account and its actor differ"):
+        decode_entry(msgspec.structs.replace(stored, body=raw, hash=chain_hash("", raw)))
 
 
 def test_each_line_names_the_hash_of_the_one_before(ledger: Ledger, lines: SqliteLedger) -> None:
@@ -208,13 +240,13 @@ def test_an_older_copy_that_was_written_on_is_named(
     ledger: Ledger, keys: Keys, clock: FixedClock, tmp_path: Path
 ) -> None:
     lines = SqliteLedger(tmp_path / "a" / "ledger.sqlite")
-    first = Ledger(lines, keys, clock, "ann")
+    first = Ledger(lines, keys, clock, Account(name="ann"))
     fill(first, 2)
     lines.close()
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    first = Ledger(SqliteLedger(tmp_path / "a" / "ledger.sqlite"), keys, clock, "ann")
+    first = Ledger(SqliteLedger(tmp_path / "a" / "ledger.sqlite"), keys, clock, Account(name="ann"))
     fill(first, 3)
-    older = Ledger(SqliteLedger(tmp_path / "b" / "ledger.sqlite"), keys, clock, "eve")
+    older = Ledger(SqliteLedger(tmp_path / "b" / "ledger.sqlite"), keys, clock, Account(name="eve"))
     fill(older, 6)
     assert older.verify() == []
     assert older.verify([first.head()]) == [
@@ -238,7 +270,7 @@ def test_another_key_neither_appends_nor_verifies(
     ledger: Ledger, lines: SqliteLedger, clock: FixedClock, tmp_path: Path
 ) -> None:
     fill(ledger, 2)
-    stranger = Ledger(lines, Keys.open(tmp_path / "others", create=True), clock, "eve")
+    stranger = Ledger(lines, Keys.open(tmp_path / "others", create=True), clock, Account(name="eve"))
     with pytest.raises(KeyMissing, match="entry 2"):
         stranger.append("publish")
     assert len(ledger.find()) == 2
@@ -274,7 +306,7 @@ def test_no_byte_of_a_line_can_change_unseen(ledger: Ledger, lines: SqliteLedger
     changed = bytes(raw) if isinstance(value, bytes) else raw.decode("latin-1")
     fields = {name: getattr(stored[at], name) for name in stored[at].__struct_fields__}
     tampered = [*stored[:at], StoredEntry(**fields | {field: changed}), *stored[at + 1 :]]
-    problems = Ledger(_Given(tampered), ledger._keys, ledger._clock, "ann").verify()  # type: ignore[arg-type]
+    problems = Ledger(_Given(tampered), ledger._keys, ledger._clock, Account(name="ann")).verify()  # type: ignore[arg-type]
     assert any(says.startswith(f"entry {at + 1}:") for says in problems)
     if field == "body":
         assert _trusting(tampered) == []
@@ -305,15 +337,15 @@ def test_a_flipped_byte_of_the_file_is_found(
     clean = path.read_bytes()
     position = clean.index(b'"n":23') + 4
     path.write_bytes(clean[:position] + b"9" + clean[position + 1 :])
-    problems = Ledger(SqliteLedger(path), keys, clock, "ann").verify()
+    problems = Ledger(SqliteLedger(path), keys, clock, Account(name="ann")).verify()
     assert [says for says in problems if says.startswith("entry 23:")]
     column = clean.index(b"stream:reviews", clean.rindex(b'"seq":23'))  # the index column after the body
     path.write_bytes(clean[:column] + b"\xff" + clean[column + 1 :])  # no longer UTF-8
-    problems = Ledger(SqliteLedger(path), keys, clock, "ann").verify()
+    problems = Ledger(SqliteLedger(path), keys, clock, Account(name="ann")).verify()
     assert "entry 23: its index column `about` differs from its body" in problems
     page = clean.index(b'"n":33') // 4096 * 4096
     path.write_bytes(clean[:page] + b"\xff" * 4096 + clean[page + 4096 :])  # a page of rubbish
-    problems = Ledger(SqliteLedger(path), keys, clock, "ann").verify()
+    problems = Ledger(SqliteLedger(path), keys, clock, Account(name="ann")).verify()
     first = min(int(found) for found in re.findall(rb'"n":(\d+)', clean[page : page + 4096]))
     assert any(says.startswith(f"entry {first}: ") and "cannot be read" in says for says in problems)
     assert any(says.startswith("ledger.sqlite: ") for says in problems)

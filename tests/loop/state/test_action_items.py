@@ -8,6 +8,7 @@ from conftest_loop import FIRST, Project, daily
 
 from tidemill.console.pages.loop_page import loop_page
 from tidemill.console.state.console_stores import ConsoleStores
+from tidemill.core.identity.account import Account
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.state.action_items import ActionItem
 from tidemill.loop.state.ledger_projection import LedgerProjection
@@ -36,7 +37,8 @@ def commands(project: Project) -> list[str]:
 
 def turn(stores: Stores, *, off: bool) -> None:
     switch(
-        stores.serving_root, "for_you", off=off, who="somebody", why="", clock=stores.clock, ledger=stores.ledger
+        stores.serving_root, "for_you", off=off, account=Account(name="somebody"), why="",
+        clock=stores.clock, ledger=stores.ledger,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from served_shop import MODEL, open_shop
 from test_site import Exchange, site
 
 from tidemill.core.clock import FixedClock
+from tidemill.core.identity.account import Account
 from tidemill.core.storage.segments import read_frames
 from tidemill.serving import spooled, switch, switch_state
 from tidemill.serving.live import kill_switch
@@ -91,7 +92,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def throw(root: Path, *, off: bool, why: str = "odd") -> str:
-    return switch(root, MODEL, off=off, who="ada", why=why, clock=CLOCK, ledger=None)
+    return switch(root, MODEL, off=off, account=Account(name="ada"), why=why, clock=CLOCK, ledger=None)
 
 
 def test_off_switches_off_without_room_for_a_new_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

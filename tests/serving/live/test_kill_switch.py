@@ -11,6 +11,7 @@ import pytest
 
 from tidemill.core.clock import FixedClock
 from tidemill.core.errors import LedgerBusy, NotServed
+from tidemill.core.identity.account import Account
 from tidemill.serving import flush_spool, spooled, switch, switch_state
 from tidemill.serving.live.kill_switch import Line
 
@@ -21,13 +22,15 @@ class Lines:
     """A ledger that is away while `away` is set, or after `room` lines."""
 
     def __init__(self, room: int = 99) -> None:
-        self.kept: list[tuple[str, str, dict[str, Any]]] = []
+        self.kept: list[tuple[str, str, Account | None]] = []
         self.room = room
 
-    def append(self, act: str, *, about: str = "", details: Mapping[str, Any] = {}) -> object:
+    def append(
+        self, act: str, *, about: str = "", details: Mapping[str, Any] = {}, account: Account | None = None
+    ) -> object:
         if len(self.kept) >= self.room:
             raise LedgerBusy("locked")
-        self.kept.append((act, about, dict(details)))
+        self.kept.append((act, about, account))
         return None
 
 
@@ -39,7 +42,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def throw(root: Path, *, off: bool, ledger: Lines | None) -> Line:
-    return switch(root, "for_you", off=off, who="ada", why="odd answers", clock=CLOCK, ledger=ledger)
+    return switch(root, "for_you", off=off, account=Account(name="ada"), why="odd answers", clock=CLOCK, ledger=ledger)
 
 
 def test_off_and_on_leave_a_file_and_a_line_each(root: Path) -> None:
@@ -48,7 +51,7 @@ def test_off_and_on_leave_a_file_and_a_line_each(root: Path) -> None:
     assert throw(root, off=True, ledger=ledger) == "written" and switch_state(root, "for_you").off
     assert throw(root, off=False, ledger=ledger) == "written" and not switch_state(root, "for_you").off
     assert [(act, about) for act, about, _ in ledger.kept] == [("off", "model:for_you"), ("on", "model:for_you")]
-    assert ledger.kept[0][2]["who"] == "ada" and spooled(root) == []
+    assert ledger.kept[0][2] == Account(name="ada") and spooled(root) == []
 
 
 @pytest.mark.parametrize("ledger", [None, Lines(room=0)])
@@ -71,5 +74,12 @@ def test_a_ledger_that_goes_away_in_the_middle_keeps_the_rest_waiting(root: Path
 
 def test_an_unknown_model_is_named_with_the_nearest(root: Path) -> None:
     with pytest.raises(NotServed, match="for_your") as caught:
-        switch(root, "for_your", off=True, who="", why="", clock=CLOCK, ledger=None)
+        switch(root, "for_your", off=True, account=Account(name=""), why="", clock=CLOCK, ledger=None)
     assert "for_you" in str(caught.value.tip)
+
+
+def test_a_spool_of_an_older_version_names_its_account(root: Path) -> None:
+    (root / "spool.jsonl").write_text('{"act":"off","about":"model:for_you","at":1,"who":"ada","why":"odd"}\n')
+    ledger = Lines()
+    assert flush_spool(root, ledger) == 1
+    assert ledger.kept == [("off", "model:for_you", Account(name="ada"))]

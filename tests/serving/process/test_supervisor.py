@@ -18,6 +18,7 @@ from served_shop import MODEL, Shop, default_slate, open_shop
 
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import AddressRefused, AlreadyServing, NotReady
+from tidemill.core.identity.account import Account
 from tidemill.core.records.deployment import Arm, deploy
 from tidemill.models.slates.slate_spec import nearest, popular, slate, unseen
 from tidemill.release.live_deployment import write_deployment
@@ -185,7 +186,7 @@ def test_off_answers_by_the_fallback_with_the_ledger_gone(server: ServerHandle, 
     for path, aside in away.items():
         path.rename(aside)
     try:
-        switch(shop.root, MODEL, off=True, who="ada", why="odd", clock=SystemClock(), ledger=None)
+        switch(shop.root, MODEL, off=True, account=Account(name="ada"), why="odd", clock=SystemClock(), ledger=None)
         for client in clients.values():
             until(lambda client=client: client.recommend(USER, n=5)["switch"] == "off")
         answer = clients[min(clients)].recommend(USER, n=5)
@@ -196,7 +197,7 @@ def test_off_answers_by_the_fallback_with_the_ledger_gone(server: ServerHandle, 
     finally:
         for path, aside in away.items():
             aside.rename(path)
-    switch(shop.root, MODEL, off=False, who="ada", why="fine", clock=SystemClock(), ledger=None)
+    switch(shop.root, MODEL, off=False, account=Account(name="ada"), why="fine", clock=SystemClock(), ledger=None)
     for client in clients.values():
         until(lambda client=client: client.recommend(USER, n=5)["switch"] == "on")
     until(lambda: [line.act for line in shop.stores.ledger.find(about=f"model:{MODEL}")][-2:] == ["off", "on"], 40)

@@ -21,6 +21,7 @@ from tidemill.backends.file_leases import FileLeases
 from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.clock import FixedClock, to_micros
 from tidemill.core.errors import FigureRefused, LeaseLost, TooLittleData, UnknownName, UsageError
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.records.quality import Metric
@@ -40,13 +41,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.clock import FixedClock
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.records.runs import Trial
 from tidemill.training import Runs
 root = Path(sys.argv[1])
 clock = FixedClock(datetime(2024, 3, 1, 12, tzinfo=UTC))
-runs = Runs(Ledger(SqliteLedger(root / "ledger.sqlite"), Keys.open(root / "keys", create=False), clock, "other"), clock)
+keys, account = Keys.open(root / "keys", create=False), Account(name="other")
+runs = Runs(Ledger(SqliteLedger(root / "ledger.sqlite"), keys, clock, account), clock)
 """
 
 
@@ -57,7 +60,7 @@ class Bench:
         self.root = root
         self.clock = FixedClock(NOON)
         self.lines = SqliteLedger(root / "ledger.sqlite")
-        self.ledger = Ledger(self.lines, Keys.open(root / "keys", create=True), self.clock, "ann")
+        self.ledger = Ledger(self.lines, Keys.open(root / "keys", create=True), self.clock, Account(name="ann"))
         self.leases = FileLeases(root, self.lines)
         self.runs = Runs(self.ledger, self.clock)
 
@@ -345,7 +348,7 @@ def test_a_flood_of_figures_is_thinned_and_the_run_says_so(bench: Bench) -> None
 
 def test_figures_wait_while_the_ledger_is_busy(bench: Bench) -> None:
     run = Runs(Ledger(SqliteLedger(bench.root / "ledger.sqlite", patience_s=0.05), Keys.open(bench.root / "keys",
-               create=False), bench.clock, "ann"), bench.clock).begin("for_you", "train")  # fmt: skip
+               create=False), bench.clock, Account(name="ann")), bench.clock).begin("for_you", "train")  # fmt: skip
     with bench.lines._file.write():
         run.log(1, loss=0.5)
     run.finish()

@@ -12,7 +12,6 @@ import msgspec
 from rich.console import Console
 
 from tidemill.cli.commands.train_command import show
-from tidemill.cli.context import actor
 from tidemill.cli.progress_line import progress_line
 from tidemill.cli.wait_for_signal import wait_for_end
 from tidemill.console.web.console_process import console_start
@@ -92,9 +91,7 @@ def command(
     def progress(step: str, details: dict[str, Any]) -> None:
         err.print(progress_line(step, details), style="dim")
 
-    result = auto_from_file(
-        folder.resolve(), request, clock=SystemClock(), overrides=ports, actor=actor(), progress=progress
-    )
+    result = auto_from_file(folder.resolve(), request, clock=SystemClock(), overrides=ports, progress=progress)
     mill, settings = result.graph.mill, result.stores.settings
     plan = serve_plan(settings, overrides=ports, console=console_start(settings, ports, mill.model_names))
     with start(plan) as server:

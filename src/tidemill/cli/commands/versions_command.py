@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tidemill.cli.context import CommandContext, actor, with_context
+from tidemill.cli.context import CommandContext, with_context
 from tidemill.core.clock import SystemClock, from_micros
 from tidemill.core.errors import UsageError, nearest
 from tidemill.core.records.quality import Metric
@@ -37,7 +37,7 @@ def command(context: CommandContext, model: str, measure: str | None, most: int)
     def progress(step: str, details: dict[str, Any]) -> None:
         context.err.print(f"[dim]{step}[/] {', '.join(f'{name} {value}' for name, value in details.items())}")
 
-    stores = open_stores(context.project, context.settings, SystemClock(), actor=actor())
+    stores = open_stores(context.project, context.settings, SystemClock())
     found = version_table(stores, model, most=most, progress=progress)
     name = _measure(found, measure)
     context.result({"measure": name, "table": found}, lambda out: show(out, found, name))

@@ -180,7 +180,7 @@ def _version(line: LedgerEntry) -> ViewVersion:
     return ViewVersion(
         seq=line.seq,
         at=line.at,
-        by=line.actor,
+        by=str(line.account),
         publication=int(line.details["publication"]),
         rows=int(line.details["rows"]),
         code=str(line.details.get("code", "")),

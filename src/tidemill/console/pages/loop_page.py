@@ -41,7 +41,7 @@ class LedgerAct(Record, frozen=True):
 
     seq: int
     at: int
-    actor: str
+    account: str
     says: str
     #: Number of consecutive repeats; `seq` and `at` are those of the last one.
     times: int = 1
@@ -136,7 +136,7 @@ def live(model: ModelProjection | None, served: ServedModel) -> LiveRow:
         model=served.model,
         release=name,
         since=change.at if change else None,
-        by=change.actor if change else None,
+        by=str(change.account) if change else None,
         as_of=release.card.as_of if release else None,
         quality=headline(release),
         serving=served,
@@ -147,8 +147,8 @@ def _recent(lines: Iterable[LedgerEntry]) -> tuple[LedgerAct, ...]:
     """The last entries, newest first; repeats of an act by the same account are merged."""
     acts: list[LedgerAct] = []
     for line in lines:
-        act = LedgerAct(seq=line.seq, at=line.at, actor=line.actor, says=says(line))
-        if acts and (acts[-1].actor, acts[-1].says) == (act.actor, act.says):
+        act = LedgerAct(seq=line.seq, at=line.at, account=str(line.account), says=says(line))
+        if acts and (acts[-1].account, acts[-1].says) == (act.account, act.says):
             acts[-1] = msgspec.structs.replace(acts[-1], times=acts[-1].times + 1)
         elif len(acts) == ACTS:
             break

@@ -76,7 +76,7 @@ class LiveChange(Record, frozen=True):
     """A promotion, a rollback, or a use of the kill switch."""
 
     at: int
-    actor: str
+    account: str
     what: str
     release: str
     before: str
@@ -154,7 +154,13 @@ def model_page(
         rules=_places(shown) if shown else (),
         taken=() if shown and shown.signature else (sums or OutcomeStore()).outcomes(stores, projected, model),
         changes=tuple(
-            LiveChange(at=change.at, actor=change.actor, what=change.what, release=change.release, before=change.before)
+            LiveChange(
+                at=change.at,
+                account=str(change.account),
+                what=change.what,
+                release=change.release,
+                before=change.before,
+            )
             for change in reversed(known.changes[-12:])
         ),
         commands=_commands(known, now_live),
@@ -199,7 +205,7 @@ def _versions(known: ModelProjection, runs: Sequence[Run]) -> list[VersionRow]:
                 number=release.number,
                 state=_state(release, champion, was, newest),
                 created_at=release.created_at,
-                by=line.actor,
+                by=str(line.account),
                 as_of=release.card.as_of,
                 learner=release.card.learner,
                 bundle=release.bundle[:12],

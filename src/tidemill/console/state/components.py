@@ -110,7 +110,7 @@ def _release(projected: ProjectedState) -> RoomState:
         return _waits("release", "No champion yet.")
     last = max(reversed(changes), key=lambda change: change.at)  # of two at the same instant the later one
     did = "rolled back to" if last.what == "rollback" else "promoted"
-    return RoomState(name="release", state="well", says=f"{last.actor} {did} {last.release}.", at=last.at)
+    return RoomState(name="release", state="well", says=f"{last.account} {did} {last.release}.", at=last.at)
 
 
 def _serving(projected: ProjectedState, serving: Sequence[ServedModel]) -> RoomState:

@@ -11,6 +11,7 @@ from tidemill.console.state.background_verify import BackgroundVerify
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.web.serve import show
 from tidemill.core.clock import SystemClock
+from tidemill.core.identity.account import Account
 from tidemill.core.settings import Settings, load
 from tidemill.loop.ops.audit_project import audit, verify_lake
 from tidemill.loop.project.stores import open_stores
@@ -32,7 +33,8 @@ def console_start(settings: Settings, overrides: Mapping[str, Any], models: list
 def run(project: str, profile: str, overrides: Mapping[str, Any], models: list[str]) -> None:
     """Serve the console of a project until SIGTERM."""
     settings = load(Path(project), profile=profile, overrides=overrides)
-    stores = open_stores(settings.project, settings, SystemClock(), actor="console")
+    account = Account(name="console", kind="process")
+    stores = open_stores(settings.project, settings, SystemClock(), account=account)
     house = ConsoleStores(
         mill_name=stores.identity.name,
         ledger=stores.ledger,

@@ -13,9 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tidemill.core.canonical import canonical
 from tidemill.core.clock import Clock, to_micros
 from tidemill.core.errors import KeyMissing, LedgerCorrupt, LedgerMoved, SubjectNamed
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger import checkpoint
 from tidemill.core.ledger.ledger_entry import (
@@ -39,15 +42,15 @@ _SURROGATE = re.compile(r"(?<![A-Za-z0-9])(?=[a-z]*[2-7])[a-z2-7]{25}[aeimquy4](
 class Ledger:
     """The mill's audit log over a ledger store.
 
-    `actor` is the account that appends. Details can have integers, strings, booleans, lists and dicts. Floats are
-    rejected (store a record as JSON text), and so are texts that look like surrogates.
+    `account` is the one that appends, unless an entry names another. Details can have integers, strings, booleans,
+    lists and dicts. Floats are rejected (store a record as JSON text), and so are texts that look like surrogates.
     """
 
-    def __init__(self, lines: LedgerStore, keys: Keys, clock: Clock, actor: str) -> None:
+    def __init__(self, lines: LedgerStore, keys: Keys, clock: Clock, account: Account) -> None:
         self._lines = lines
         self._keys = keys
         self._clock = clock
-        self.actor = actor
+        self.account = account
         self._key_is_ours = False
 
     def append(
@@ -61,18 +64,23 @@ class Ledger:
         details: Mapping[str, Any] = {},
         lease: Lease | None = None,
         after: int | None = None,
+        account: Account | None = None,
     ) -> LedgerEntry:
         """Append one entry, durable when this returns; with a `lease`, only if no other process has acquired it since.
+
+        `account` is who acted, if it is not the account that appends: a process writes the entry of a user's request.
 
         With `after` (optimistic concurrency control), raises `LedgerMoved` unless the last entry has that number, so
         that a decision based on the entries so far is still valid. Also raises `LeaseLost`, `LedgerBusy`,
         `SubjectNamed`, `KeyMissing` if the last entry was signed with another key, and `TypeError` for a value without
         canonical bytes.
         """
+        acted = account or self.account
         body = {
             "about": about,
+            "account": msgspec.to_builtins(acted),
             "act": act,
-            "actor": self.actor,
+            "actor": acted.name,
             "at": to_micros(self._clock.now()),
             "details": dict(details),
             "fingerprint": fingerprint,

@@ -10,6 +10,7 @@ import msgspec
 
 from tidemill.core.canonical import canonical
 from tidemill.core.errors import FormatTooNew, LedgerCorrupt
+from tidemill.core.identity.account import Account
 from tidemill.core.ports import StoredEntry
 from tidemill.core.record_format import refuse_newer
 
@@ -21,11 +22,12 @@ COLUMNS = ("at", "actor", "act", "about", "fingerprint")
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One audit log entry: an actor, an action, its subject matter, its inputs and its outputs."""
+    """One audit log entry: an account, an action, its subject matter, its inputs and its outputs."""
 
     seq: int
     #: Microseconds since 1970 on the writer's clock. `seq` defines the order, even if a clock is set back.
     at: int
+    #: The name of the account, which a store indexes.
     actor: str
     act: str
     about: str
@@ -37,6 +39,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     prev: str
     hash: str
     format: int
+    account: Account = Account()
 
 
 class LedgerHead(msgspec.Struct, frozen=True):
@@ -87,13 +90,19 @@ def examine_entry(line: StoredEntry) -> tuple[LedgerEntry | None, list[str]]:
     try:
         fields = msgspec.json.decode(line.body, type=dict[str, Any])
         refuse_newer(fields.get("format", 0), FORMAT, f"entry {line.seq} of the ledger")
+        fields.setdefault("account", {"name": fields["actor"], "kind": _kind_of(fields["actor"])})
         read = msgspec.convert(fields | {"hash": line.hash}, LedgerEntry)
         found = chain_hash(read.prev, line.body)
     except FormatTooNew:
         raise
-    except (ValueError, TypeError):  # msgspec's errors, and a `prev` that is not hex
+    except (ValueError, TypeError, KeyError):  # msgspec's errors, and a `prev` that is not hex
         return None, ["its body cannot be read"]
     return read, list(_differences(line, read, found))
+
+
+def _kind_of(actor: str) -> str:
+    """The kind of the account of an entry that has only its name."""
+    return "process" if actor in ("server", "console", "mirror") else "user"
 
 
 def _differences(line: StoredEntry, read: LedgerEntry, found: str) -> Iterator[str]:
@@ -102,3 +111,5 @@ def _differences(line: StoredEntry, read: LedgerEntry, found: str) -> Iterator[s
     for column in ("seq", *COLUMNS):
         if getattr(line, column) != getattr(read, column):
             yield f"its index column `{column}` differs from its body"
+    if read.account.name != read.actor:
+        yield "its account and its actor differ"

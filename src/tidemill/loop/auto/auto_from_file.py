@@ -11,6 +11,7 @@ from typing import Any
 
 from tidemill.core.clock import Clock, last_full_day
 from tidemill.core.errors import SourceUnknown, TidemillError
+from tidemill.core.identity.account import local_account
 from tidemill.core.lease import live_lease, wait_for_lease
 from tidemill.core.progress import Progress, no_progress
 from tidemill.core.records.release import Release
@@ -43,7 +44,6 @@ def auto_from_file(
     *,
     clock: Clock,
     overrides: Mapping[str, Any] | None = None,
-    actor: str = "local",
     progress: Progress = no_progress,
 ) -> AutoResult:
     """Write the project into the empty `folder`, ingest all rows, train within the requested minutes, and promote.
@@ -54,7 +54,7 @@ def auto_from_file(
     existed = folder.exists()
     write_auto_project(folder, request)
     try:
-        return _train_and_promote(folder, request, clock, overrides, actor, progress)
+        return _train_and_promote(folder, request, clock, overrides, progress)
     except TidemillError:
         shutil.rmtree(folder, ignore_errors=True)
         if existed:
@@ -67,12 +67,11 @@ def _train_and_promote(
     request: AutoRequest,
     clock: Clock,
     overrides: Mapping[str, Any] | None,
-    actor: str,
     progress: Progress,
 ) -> AutoResult:
     settings = load(folder, overrides=overrides)
     mill = load_mill(folder)
-    stores = open_stores(folder, settings, clock, name=mill.name, actor=actor)
+    stores = open_stores(folder, settings, clock, name=mill.name, account=local_account().doing("auto"))
     graph = ProjectGraph(mill, stores.engine, folder)
     time = event_time(request)
     newest = last_full_day(clock.now(), "UTC")

@@ -14,6 +14,7 @@ from typing import Any
 
 from tidemill.core.clock import SystemClock, as_of
 from tidemill.core.errors import UsageError
+from tidemill.core.identity.account import local_account
 from tidemill.core.lease import live_lease, wait_for_lease
 from tidemill.core.progress import Progress, no_progress
 from tidemill.core.records.quality import Evaluation
@@ -107,7 +108,9 @@ class Demo:
         mill = load_mill(self.project)
         (self.project / "data").mkdir(exist_ok=True)
         self.world.open(self.project / "data")
-        self.stores = open_stores(self.project, settings, SystemClock(), name=mill.name)
+        self.stores = open_stores(
+            self.project, settings, SystemClock(), name=mill.name, account=local_account().doing("demo")
+        )
         self.graph = ProjectGraph(mill, self.stores.engine, self.project)
         self.say(f"the shop is in {self.project}; its history goes up to {self.world.history_until}")
 
@@ -184,7 +187,15 @@ class Demo:
 
     def _switch(self, *, off: bool) -> None:
         stores, why = self.stores, "to show the switch"
-        switch(stores.serving_root, "for_you", off=off, who="demo", why=why, clock=stores.clock, ledger=stores.ledger)
+        switch(
+            stores.serving_root,
+            "for_you",
+            off=off,
+            account=stores.ledger.account,
+            why=why,
+            clock=stores.clock,
+            ledger=stores.ledger,
+        )
         time.sleep(_MOMENT_S)
 
     def _takes(self, customer: str, items: Any) -> list[str]:

@@ -104,7 +104,11 @@ def _made(stores: Stores, view: str) -> ViewOrigin | None:
     if line is None:
         return None
     return ViewOrigin(
-        line=line.seq, at=line.at, by=line.actor, publication=line.details["publication"], version=line.fingerprint
+        line=line.seq,
+        at=line.at,
+        by=str(line.account),
+        publication=line.details["publication"],
+        version=line.fingerprint,
     )
 
 

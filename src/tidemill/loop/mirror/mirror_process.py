@@ -12,6 +12,7 @@ import msgspec
 
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import TidemillError
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.records.runs import MetricPoint, Run, Trial
@@ -61,7 +62,7 @@ def copy(job: MirrorJob) -> int:
     clock = SystemClock()
     keys = Keys.open(Path(job.keys), create=False)
     lines = open_port("ledger", job.ledger, Path(job.project), create=False)
-    runs = Runs(Ledger(lines, keys, clock, "mirror"), clock)
+    runs = Runs(Ledger(lines, keys, clock, Account(name="mirror", kind="process")), clock)
     with Path(job.lock).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         mirror: Mirror = make(rest, job.mill, job.mill_id)

@@ -25,7 +25,6 @@ from tidemill.core import settings
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import SystemClock, from_micros
 from tidemill.core.errors import UnknownName, nearest
-from tidemill.core.identity.account import local_account
 from tidemill.core.records.release import Release, RuleSet
 from tidemill.core.records.runs import Run
 from tidemill.features import ItemFacts
@@ -96,7 +95,7 @@ def open_project(project: str | Path = ".", profile: str | None = None) -> Workb
     folder = find_project(Path(project))
     loaded = settings.load(folder, profile=profile)
     mill = load_mill(folder)
-    stores = open_stores(folder, loaded, SystemClock(), actor=local_account().name)
+    stores = open_stores(folder, loaded, SystemClock())
     return Workbench(stores, ProjectGraph(mill, stores.engine, folder))
 
 

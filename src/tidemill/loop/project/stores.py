@@ -12,6 +12,7 @@ import msgspec
 
 from tidemill.core.clock import Clock
 from tidemill.core.errors import LedgerMissing, ProjectMissing
+from tidemill.core.identity.account import Account, local_account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.surrogates import Surrogates, Vault
 from tidemill.core.ledger.ledger import Ledger
@@ -121,9 +122,11 @@ def _keys(project: Path, settings: Settings, known: MillIdentity, *, fresh: bool
 
 
 def open_stores(
-    project: Path, settings: Settings, clock: Clock, *, name: str | None = None, actor: str = "local"
+    project: Path, settings: Settings, clock: Clock, *, name: str | None = None, account: Account | None = None
 ) -> Stores:
-    """Open a project's stores. `name` is the mill's name, needed on first opening."""
+    """Open a project's stores. `name` is the mill's name, needed on first opening; `account` is by default the
+    operating system's user.
+    """
     known = identity(project, name)
     state = project / STATE
     ports = PortOpener(settings)
@@ -135,7 +138,7 @@ def open_stores(
         )
     keys = _keys(project, settings, known, fresh=fresh)
     lines = ports.ledger(create=fresh)
-    ledger = Ledger(lines, keys, clock, actor)
+    ledger = Ledger(lines, keys, clock, account or local_account())
     if fresh:
         ledger.append("open", about=f"mill:{known.name}", details={"mill": known.name, "id": known.id})
     engine = ports.engine()

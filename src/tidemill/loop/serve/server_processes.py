@@ -17,6 +17,7 @@ from typing import Any
 from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import TidemillError
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.surrogates import Surrogates, Vault
 from tidemill.core.lease import LOG
@@ -176,7 +177,7 @@ def _write_all(settings: Settings, stopping: threading.Event, *, last: bool) -> 
     ports = PortOpener(settings)
     if not ports.ledger_exists():
         return False
-    stores = open_stores(settings.project, settings, SystemClock(), actor="server")
+    stores = open_stores(settings.project, settings, SystemClock(), account=Account(name="server", kind="process"))
     with stores.leases.take(LOG) as lease:
         writer = LogWriter(settings.project / STATE / "log", stores.lake, lease)
         wait = _SHORTEST_S

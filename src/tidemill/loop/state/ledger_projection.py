@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from tidemill.core.errors import LedgerError
+from tidemill.core.identity.account import Account
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerEntry
 from tidemill.core.record_format import decode_record
@@ -58,7 +59,7 @@ class ChampionChange:
     """A promotion, a rollback, or a use of the kill switch."""
 
     at: int
-    actor: str
+    account: Account
     #: `promote`, `rollback`, `off` or `on`; and the release, empty for the kill switch.
     what: str
     release: str = ""
@@ -208,12 +209,14 @@ def _release(projected: ProjectedState, line: LedgerEntry) -> None:
 
 def _promote(projected: ProjectedState, line: LedgerEntry) -> None:
     release = line.refs_out[0].removeprefix("release:")
-    change = ChampionChange(line.at, line.actor, line.details["why"], release, line.details["from"])
+    change = ChampionChange(line.at, line.account, line.details["why"], release, line.details["from"])
     _model(projected, line).changes.append(change)
 
 
 def _switch(projected: ProjectedState, line: LedgerEntry) -> None:
-    _model(projected, line).changes.append(ChampionChange(line.at, line.details.get("who") or line.actor, line.act))
+    # an entry of an older version names the person in its details: its account is the process that wrote it
+    account = Account(name=line.details["who"]) if line.details.get("who") else line.account
+    _model(projected, line).changes.append(ChampionChange(line.at, account, line.act))
 
 
 def _log(projected: ProjectedState, line: LedgerEntry) -> None:

@@ -19,6 +19,7 @@ import msgspec
 
 from tidemill.core.clock import Clock, to_micros
 from tidemill.core.errors import LedgerError, NotServed, nearest
+from tidemill.core.identity.account import Account
 from tidemill.core.storage.durable_files import sync_folder, write_durably
 from tidemill.release import model_folder
 from tidemill.serving.live.state_files import WatchedFile, is_disk_full, overwrite_in_place, read_state
@@ -68,14 +69,19 @@ class SpooledEntry(msgspec.Struct, frozen=True):
     act: str
     about: str
     at: int
+    #: The name of the account.
     who: str
     why: str
+    #: `None` in a spool of an older version.
+    account: Account | None = None
 
 
 class SwitchLedger(Protocol):
     """The part of the ledger that the switch writes to."""
 
-    def append(self, act: str, *, about: str = "", details: Mapping[str, Any] = ...) -> object:
+    def append(
+        self, act: str, *, about: str = "", details: Mapping[str, Any] = ..., account: Account | None = None
+    ) -> object:
         """Add one entry."""
         ...
 
@@ -109,9 +115,9 @@ def create_switch_file(folder: Path) -> None:
 
 
 def switch(
-    serving_root: Path, model: str, *, off: bool, who: str, why: str, clock: Clock, ledger: SwitchLedger | None
+    serving_root: Path, model: str, *, off: bool, account: Account, why: str, clock: Clock, ledger: SwitchLedger | None
 ) -> Line:
-    """Switch `model` off or on, and return the status of its ledger entry.
+    """Switch `model` off or on for `account`, and return the status of its ledger entry.
 
     Raises `NotServed` for a model that was never promoted here. A missing, locked or damaged ledger does not delay the
     switch: pass `None` where it cannot be opened. Nor does a full disk, on which the entry may be lost, and also text
@@ -120,10 +126,10 @@ def switch(
     folder = model_folder(serving_root, model)
     if not folder.is_dir():
         raise NotServed(f"no model {model!r} was promoted here", tip=nearest(model, served(serving_root)))
-    at = to_micros(clock.now())
+    at, who = to_micros(clock.now()), str(account)
     _write(folder, SwitchState(off, at, who, why))
     try:
-        _spool(serving_root, SpooledEntry("off" if off else "on", f"model:{model}", at, who, why))
+        _spool(serving_root, SpooledEntry("off" if off else "on", f"model:{model}", at, who, why, account))
     except OSError as error:
         if not is_disk_full(error):
             raise
@@ -173,7 +179,10 @@ def flush_spool(serving_root: Path, ledger: SwitchLedger) -> int:
         for entry in waiting:
             try:
                 ledger.append(
-                    entry.act, about=entry.about, details={"thrown_at": entry.at, "who": entry.who, "why": entry.why}
+                    entry.act,
+                    about=entry.about,
+                    details={"thrown_at": entry.at, "why": entry.why},
+                    account=entry.account or Account(name=entry.who),
                 )
             except (LedgerError, OSError):
                 break
