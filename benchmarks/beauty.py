@@ -55,7 +55,7 @@ from tidemill.training.recommender.rankers import SlateRanker, ranked_answers
 from tidemill.training.recommender.ranking_metrics import per_user
 from tidemill.training.recommender.splits import TimeSplit, split_at
 from tidemill.training.recommender.users_to_evaluate import catalogue, evaluation_users
-from tidemill.training.statistics.bootstrap import intervals
+from tidemill.training.statistics.bootstrap import mean_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 K, SHARE = 10, 0.9
@@ -114,7 +114,7 @@ def report(split: TimeSplit, names: list[str]) -> None:
         print(f"\n{name}: trained in {spent[name]:.1f} CPU s", flush=True)
         for history in ("earlier", "before"):
             n, figures, answering = measured(recommender, split, history)
-            told = intervals({measure: figures[measure] for measure in (f"hit_rate@{K}", f"ndcg@{K}")})
+            told = {measure: mean_interval(figures[measure]) for measure in (f"hit_rate@{K}", f"ndcg@{K}")}
             shown = ", ".join(
                 f"{measure} {one.value:.4f} [{one.low:.4f}, {one.high:.4f}]" for measure, one in told.items()
             )

@@ -35,7 +35,7 @@ from tidemill.models.learners.spectral import spectral_vectors
 from tidemill.models.learners.user_item_matrix import user_item_matrix
 from tidemill.models.recommender.item_lists import ItemLists
 from tidemill.training.recommender.ranking_metrics import per_user
-from tidemill.training.statistics.bootstrap import intervals
+from tidemill.training.statistics.bootstrap import mean_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 K, BATCH, CHOOSERS, HELD_SHARE, SEED = 20, 1_000, 4_000, 0.2, 0
@@ -193,7 +193,7 @@ def main() -> None:
         fit_s = time.process_time() - before
         found = measured(scores, seen, wanted, users)
         spent[name] = time.process_time() - before
-        figures = intervals({measure: found[measure] for measure in (f"recall@{K}", f"ndcg@{K}")})
+        figures = {measure: mean_interval(found[measure]) for measure in (f"recall@{K}", f"ndcg@{K}")}
         for measure, figure in figures.items():
             print(f"    test {measure:9} {figure.value:.4f} [{figure.low:.4f}, {figure.high:.4f}]")
         print(f"    {settings}")

@@ -36,7 +36,7 @@ from tidemill.training import Measurement, TimeSplit, choose, evaluation_users, 
 from tidemill.training.recommender.evaluation import facts_at
 from tidemill.training.recommender.rankers import PopularityRanker
 from tidemill.training.recommender.splits import validation_splits
-from tidemill.training.statistics.bootstrap import intervals
+from tidemill.training.statistics.bootstrap import mean_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 LEARNERS = {
@@ -125,7 +125,7 @@ def show(found: Measurement, beside: Mapping[int, Measurement], best: int, split
         columns = {("model", 0, name): found.per_user[name][keep] for name in SHOWN}
         for days, other in beside.items():
             columns |= {("against", days, name): (found.per_user[name] - other.per_user[name])[keep] for name in SHOWN}
-        figures = intervals(columns)
+        figures = {name: mean_interval(values) for name, values in columns.items()}
         print(f"  {group} ({int(keep.sum())})")
         for name in SHOWN:
             print(f"    {name:12} {shown(figures['model', 0, name])}")

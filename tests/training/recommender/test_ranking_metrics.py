@@ -12,7 +12,7 @@ from synthetic_days import shop
 
 from tidemill.training.recommender.list_statistics import coverage, diversity, novelty
 from tidemill.training.recommender.ranking_metrics import per_user, places
-from tidemill.training.statistics.bootstrap import Bootstrap, BootstrapBlock, intervals
+from tidemill.training.statistics.bootstrap import Bootstrap, mean_interval
 
 
 def test_a_list_is_worth_what_the_formulas_say() -> None:
@@ -72,7 +72,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     held = 0
     for seed in range(150):
         sample = rng.exponential(1.0, 150)
-        found = intervals({"x": sample}, seed=seed)["x"]
+        found = Bootstrap(150, seed=seed).mean(sample)
         held += found.low <= 1.0 <= found.high
     assert 0.88 <= held / 150 <= 0.99
 
@@ -85,19 +85,19 @@ def test_all_figures_share_their_resamples() -> None:
     masked = np.zeros((300, 2))
     masked[half] = np.column_stack((x[half], np.ones(len(half))))
     resamples = Bootstrap(300)
-    whole = resamples.sums(BootstrapBlock(None, masked))
-    assert np.allclose(resamples.means(BootstrapBlock(half, x[half, None]))[:, 0], whole[:, 0] / whole[:, 1])
-    assert np.array_equal(whole, Bootstrap(300).sums(BootstrapBlock(None, masked)))
+    whole = resamples.sums(masked)
+    assert np.allclose(resamples.means(x[half, None], half)[:, 0], whole[:, 0] / whole[:, 1])
+    assert np.array_equal(whole, Bootstrap(300).sums(masked))
 
 
 def test_paired_differences_are_narrower_than_figures_apart() -> None:
     rng = np.random.default_rng(1)
     ease = rng.random(400)  # some users are easy for both
     one, other = ease + 0.02, ease + rng.normal(0, 0.01, 400)
-    found = intervals({"one": one, "other": other, "difference": one - other})
+    found = {"one": mean_interval(one), "other": mean_interval(other), "difference": mean_interval(one - other)}
     width = {name: metric.high - metric.low for name, metric in found.items()}
     assert width["difference"] < width["one"] / 5
     assert found["difference"].low > 0
     assert found["one"].low < found["other"].high  # apart, the two cannot be told from each other
-    same = intervals({"zero": one - one})["zero"]
+    same = mean_interval(one - one)
     assert (same.value, same.low, same.high) == (0, 0, 0)

@@ -25,7 +25,7 @@ from tidemill.training.search.coordinate_ascent import coordinate_choice
 from tidemill.training.search.sampled_space import key
 from tidemill.training.search.trial_process import TrialRequest
 from tidemill.training.search.trial_runner import Keep, TrialCache, TrialRunner, forget
-from tidemill.training.statistics.bootstrap import intervals
+from tidemill.training.statistics.selection_rule import replaces
 
 F64 = npt.NDArray[np.float64]
 
@@ -127,9 +127,9 @@ def _compared(candidate: _LearnerCandidate, present: _LearnerCandidate | None) -
     """Whether the candidate replaces the current learner, and why."""
     if present is None:
         return True, "selected: the simplest learner"
-    difference = intervals({"difference": candidate.of_users - present.of_users})["difference"]
+    wins, difference = replaces(candidate.of_users, present.of_users)
     by = f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}) compared with {present.name}"
-    if difference.low > 0:
+    if wins:
         return True, f"selected: {by}"
     return False, f"not selected: {by}, which is simpler"
 

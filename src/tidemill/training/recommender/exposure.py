@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tidemill.core.records.quality import Exposure
 from tidemill.training.recommender.evaluation_targets import EvaluationTargets
-from tidemill.training.statistics.bootstrap import Bootstrap, BootstrapBlock, interval
+from tidemill.training.statistics.bootstrap import Bootstrap, interval
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -43,15 +43,15 @@ def exposures(
     np.add.at(taken, (targets.user[targets.question], of[targets.code]), 1.0)
     tables = [_attention(one, of, n_groups, targets.user, k) for one in lists]
     values = np.column_stack([*tables, taken])  # (n_users, 3 · n_groups)
-    draws = resamples.sums(BootstrapBlock(None, values))
+    draws = resamples.sums(values)
     seen, drawn = _shares(values.sum(axis=0)[None], n_groups), _shares(draws, n_groups)
     found = []
     for group in np.argsort(-seen[2][0], kind="stable").tolist():
         shown, baseline, taken_share = (interval(seen[i][0, group], drawn[i][:, group]) for i in range(3))
         ratio = None
         if taken_share.value > 0:
-            often = drawn[2][:, group] > 0
-            ratio = interval(shown.value / taken_share.value, drawn[0][often, group] / drawn[2][often, group])
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ratio = interval(shown.value / taken_share.value, drawn[0][:, group] / drawn[2][:, group])
         n_items = int(np.count_nonzero(of == group))
         name = str(names[group])
         found.append(

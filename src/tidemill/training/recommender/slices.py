@@ -13,8 +13,8 @@ from tidemill.models.recommender.event_facts import DAY_US
 from tidemill.training.recommender.evaluation_targets import EvaluationTargets
 from tidemill.training.recommender.popularity_tiers import TIERS, tiers
 from tidemill.training.recommender.users_to_evaluate import EvaluationUser
-from tidemill.training.statistics.bootstrap import Bootstrap, BootstrapBlock, interval
-from tidemill.training.statistics.permutation_test import holm, sign_flips
+from tidemill.training.statistics.bootstrap import Bootstrap, interval
+from tidemill.training.statistics.permutation_test import ALPHA, holm, sign_flips
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -24,8 +24,6 @@ Mask = npt.NDArray[np.bool_]
 FEWEST = 30
 #: Maximum number of item groups with their own slice, those with the most targets first.
 GROUPS = 20
-#: Probability of a false alarm: a slice that is named as worse by chance.
-ALPHA = 0.05
 
 _LENGTHS = ((0, 0, "0 events"), (1, 1, "1 event"), (2, 4, "2-4 events"), (5, 9, "5-9 events"), (10, None, "10+ events"))
 _AGES = (
@@ -96,7 +94,6 @@ def slices_of(
     for n, (_, _, keep) in enumerate([*main, *finer]):
         figures[n] = targets.figures(keep, ks if n < len(main) else ks[:1])
     evaluated = {n: found for n, found in figures.items() if n < len(main) or len(found[0]) >= FEWEST}
-    blocks = {n: BootstrapBlock(users, _columns(model, baseline)) for n, (users, model, baseline) in evaluated.items()}
     p = _p(evaluated, targets.n_users, ks[0])
     stepped = holm({(n, name): value for n, one in p.items() for name, value in one.items()})
     results = []
@@ -106,7 +103,8 @@ def slices_of(
             note_only = SliceResult(users=name, n_users=len(users), model={}, baseline={}, difference={}, family=family)
             results.append(msgspec.structs.replace(note_only, note=f"{len(users)} users are too few to evaluate"))
             continue
-        found = _metrics(list(evaluated[n][1]), blocks[n].values, resamples.means(blocks[n]))
+        values = _columns(*evaluated[n][1:])
+        found = _metrics(list(evaluated[n][1]), values, resamples.means(values, users))
         results.append(
             SliceResult(
                 users=name,
@@ -137,15 +135,12 @@ def _metrics(names: Sequence[str], values: F64, draws: F64) -> list[dict[str, Me
 def _p(
     figures: Mapping[int, tuple[I64, dict[str, F64], dict[str, F64]]], n_users: int, k: int
 ) -> dict[int, dict[str, float]]:
-    differences = {}
+    names, differences = {}, {}
     for n, (users, model, baseline) in figures.items():
         chosen = [name for name in model if name.endswith(f"@{k}")]
-        differences[n] = (
-            chosen,
-            BootstrapBlock(users, np.column_stack([model[name] - baseline[name] for name in chosen])),
-        )
-    found = sign_flips({n: block for n, (_, block) in differences.items()}, n_users)
-    return {n: dict(zip(differences[n][0], found[n].tolist(), strict=True)) for n in differences}
+        names[n], differences[n] = chosen, (users, np.column_stack([model[name] - baseline[name] for name in chosen]))
+    found = sign_flips(differences, n_users)
+    return {n: dict(zip(chosen, found[n].tolist(), strict=True)) for n, chosen in names.items()}
 
 
 def _hopeless(part: SliceResult) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tidemill.core.errors import UsageError
 from tidemill.core.flatten import flatten
@@ -14,11 +15,11 @@ from tidemill.core.record_format import Record
 from tidemill.core.records.quality import FEWEST_USERS, Metric
 from tidemill.core.records.runs import Run
 from tidemill.training.runs.per_unit_metrics import PerUnitMetrics
-from tidemill.training.statistics.bootstrap import Bootstrap, BootstrapBlock, interval
-from tidemill.training.statistics.permutation_test import holm, sign_flips
+from tidemill.training.statistics.bootstrap import Bootstrap, interval
+from tidemill.training.statistics.permutation_test import ALPHA, holm, sign_flips
 
-#: Probability of any false positive in a comparison.
-ALPHA = 0.05
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
 
 
 class SettingDifference(Record, frozen=True):
@@ -153,7 +154,8 @@ class _Group:
     """One group of users: the difference of each user, one column per metric."""
 
     measures: tuple[str, ...]
-    block: BootstrapBlock
+    users: I64
+    values: F64
 
 
 def _groups(one: PerUnitMetrics, two: PerUnitMetrics) -> Iterator[tuple[str, _Group]]:
@@ -162,13 +164,13 @@ def _groups(one: PerUnitMetrics, two: PerUnitMetrics) -> Iterator[tuple[str, _Gr
     for name, users in one.shared(two).items():
         if len(users) >= FEWEST_USERS and measures:
             columns = [(two.values[measure] - one.values[measure])[users] for measure in measures]
-            yield name, _Group(measures, BootstrapBlock(users, np.column_stack(columns)))
+            yield name, _Group(measures, users, np.column_stack(columns))
 
 
 def _tested(one: str, groups: Mapping[tuple[str, str], _Group], n_users: int) -> Iterator[PairedDifference]:
     """Each difference with its interval and p; users are resampled, and signs flipped, once for all of them."""
     resamples = Bootstrap(n_users)
-    flipped = sign_flips({name: found.block for name, found in groups.items()}, n_users)
+    flipped = sign_flips({name: (found.users, found.values) for name, found in groups.items()}, n_users)
     p = {
         (*name, measure): float(flipped[name][column])
         for name, found in groups.items()
@@ -176,7 +178,7 @@ def _tested(one: str, groups: Mapping[tuple[str, str], _Group], n_users: int) ->
     }
     stepped = holm(p)
     for (other, users), found in groups.items():
-        values, draws = found.block.values, resamples.means(found.block)
+        values, draws = found.values, resamples.means(found.values, found.users)
         for column, measure in enumerate(found.measures):
             name = (other, users, measure)
             yield PairedDifference(

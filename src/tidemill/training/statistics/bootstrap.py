@@ -1,68 +1,115 @@
-"""95% intervals over users by the Poisson bootstrap; paired, so shared effects cancel (Chamandy et al. 2012).
+"""95% intervals by the Poisson bootstrap over independent units: users, rows, or groups of rows.
 
-All metrics of an evaluation are resampled with the same users: the weights are drawn once, and each block of metrics
-is multiplied by them as a matrix, so that thirty slices cost little more than one.
+The units are resampled once for all metrics and slices, so the effects that two models share cancel in their
+difference (Chamandy et al. 2012), and every sum is a product of matrices. `scipy.stats.bootstrap` draws anew for each
+statistic, has no groups and copies every resample: for 33 slices of 20,000 users it takes four times as long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import pdtr, stdtrit
 
 from tidemill.core.records.quality import Metric
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+#: Weights of rows, float64 (d, n) -> the metric in each of these resamples, float64 (d).
+Weighted = Callable[[F64], F64]
 
-_DRAWS, _CHUNK = 2_000, 100
-Name = TypeVar("Name", bound=Hashable)
-
-
-@dataclass(frozen=True)
-class BootstrapBlock:
-    """Metrics of some users: their indices (`None`: all users), and float64 (n_selected, n_columns)."""
-
-    users: I64 | None
-    values: F64
+#: Weights that are converted to float64 at a time: two megabytes fit in the cache, which is three times as fast.
+_BLOCK = 250_000
+#: Poisson weights of mean one, by 16 random bits: a tenth of the time of `Generator.poisson`.
+_POISSON = np.searchsorted(pdtr(np.arange(12), 1.0), (np.arange(65_536) + 0.5) / 65_536).astype(np.uint8)
 
 
 class Bootstrap:
-    """2,000 resamples of `n_users` users: how often each user is drawn, shared by all metrics."""
+    """How often each of `n` rows is drawn in each resample; rows of one `group`, int64 (n), are drawn together.
 
-    def __init__(self, n_users: int, *, seed: int = 0) -> None:
+    2,000 resamples of up to 25,000 rows, 500 of up to 400,000, and 100 of 2,000,000 or more.
+
+    >>> found = Bootstrap(1000).mean(np.arange(1000.0))
+    >>> found.low < 499.5 < found.high
+    True
+    """
+
+    def __init__(self, n: int, group: I64 | None = None, *, seed: int = 0) -> None:
+        self.n = n
+        self._unit = None if group is None else np.unique(group, return_inverse=True)[1]
+        #: Number of rows, or groups, that are drawn independently.
+        self.units = n if self._unit is None else int(self._unit.max(initial=-1)) + 1
+        draws = max(min(max(50_000_000 // max(n, 1), 500), 200_000_000 // max(n, 1), 2_000), 100)
         rng = np.random.default_rng(seed)
-        drawn = [rng.poisson(1.0, (_CHUNK, n_users)).astype(np.uint8) for _ in range(_DRAWS // _CHUNK)]
-        self._drawn = np.concatenate(drawn)  # (draws, n_users)
+        drawn = [_POISSON[rng.integers(0, 65_536, self.units, np.uint16)] for _ in range(draws)]
+        self._drawn = np.stack(drawn)  # (draws, units)
 
-    def sums(self, block: BootstrapBlock) -> F64:
-        """The sum of every column in each resample: float64 (draws, n_columns)."""
+    def __len__(self) -> int:
+        return len(self._drawn)
+
+    def resample(self, figures: Mapping[str, Weighted]) -> dict[str, F64]:
+        """Each metric in every resample: float64 (draws), NaN if undefined."""
+        step = max(1, _BLOCK // max(self.n, 1))
+        found: dict[str, list[F64]] = {name: [] for name in figures}
+        for at in range(0, len(self), step):
+            drawn = self._drawn[at : at + step]
+            weights = (drawn if self._unit is None else drawn[:, self._unit]).astype(np.float64)
+            for name, figure in figures.items():
+                found[name].append(figure(weights))
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def sums(self, values: F64, rows: I64 | None = None) -> F64:
+        """The sum of each column in every resample: float64 (draws, k); `values` are float64 (n or `rows`, k)."""
+        if self._unit is not None:  # rows of a group share their weight, so their sum suffices
+            of_unit = np.zeros((self.units, values.shape[1]))
+            np.add.at(of_unit, self._unit if rows is None else self._unit[rows], values)
+            values, rows = of_unit, None
+        step = max(1, _BLOCK // max(len(values), 1))
         found = []
-        for start in range(0, _DRAWS, _CHUNK):
-            weights = self._drawn[start : start + _CHUNK]
-            if block.users is not None:
-                weights = weights[:, block.users]
-            found.append(weights.astype(np.float64) @ block.values)
+        for at in range(0, len(self), step):
+            weights = self._drawn[at : at + step]
+            found.append((weights if rows is None else weights[:, rows]).astype(np.float64) @ values)
         return np.concatenate(found)
 
-    def means(self, block: BootstrapBlock) -> F64:
-        """The mean of every column instead of the sum; a resample without any of these users has mean zero."""
-        sums = self.sums(BootstrapBlock(block.users, np.column_stack((block.values, np.ones(len(block.values))))))
-        means: F64 = sums[:, :-1] / np.maximum(sums[:, -1:], 1.0)
+    def means(self, values: F64, rows: I64 | None = None) -> F64:
+        """The mean of each column in every resample: float64 (draws, k), NaN in one without any of the rows."""
+        sums = self.sums(np.column_stack((values, np.ones(len(values)))), rows)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means: F64 = sums[:, :-1] / sums[:, -1:]
         return means
+
+    def mean(self, values: F64, rows: I64 | None = None) -> Metric:
+        """The mean of float64 (n or `rows`) with its interval."""
+        return interval(float(values.mean()), self.means(values[:, None], rows)[:, 0])
+
+    def units_in(self, rows: Mask) -> int:
+        """Number of rows, or groups with rows, in this mask, bool (n)."""
+        return int(rows.sum()) if self._unit is None else len(np.unique(self._unit[rows]))
 
 
 def interval(value: float, draws: F64) -> Metric:
-    """`value` with the central 95% of its `draws`."""
-    low, high = np.quantile(draws, (0.025, 0.975))
+    """`value` with the central 95% of its `draws`; undefined draws are left out."""
+    known = draws[np.isfinite(draws)]
+    low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (value, value)
     return Metric(value=float(value), low=float(low), high=float(high))
 
 
-def intervals(columns: Mapping[Name, F64], *, seed: int = 0) -> dict[Name, Metric]:
-    """The mean of each column (n_users) with its 95% interval; all columns share the resampled users."""
-    values = np.column_stack(list(columns.values()))  # (n_users, n_columns)
-    means = Bootstrap(len(values), seed=seed).means(BootstrapBlock(None, values))
-    return {name: interval(values[:, i].mean(), means[:, i]) for i, name in enumerate(columns)}
+def mean_interval(values: F64, blocks: I64 | None = None) -> Metric:
+    """The mean of float64 (n) with its interval by Student's t, without resampling.
+
+    The rows of one block, int64 (n), count as one observation: their sum. A single one has an infinite interval.
+
+    >>> found = mean_interval(np.array([1.0, 2.0, 3.0, 4.0]))
+    >>> round(found.low, 2), round(found.high, 2)
+    (0.45, 4.55)
+    """
+    value = float(values.mean())
+    away = values - value
+    sums = away if blocks is None else np.bincount(blocks, weights=away)[np.unique(blocks)]
+    n, half = len(sums), np.inf
+    if n > 1:
+        half = float(stdtrit(n - 1, 0.975) * np.sqrt(np.square(sums).sum() * n / (n - 1))) / len(values)
+    return Metric(value=value, low=value - half, high=value + half)

@@ -18,7 +18,7 @@ from tidemill.models.tabular.tabular_bundle import open_tabular, parity, write_t
 from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.runs.per_unit_metrics import PerUnitMetrics
 from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
-from tidemill.training.statistics.row_bootstrap import RowBootstrap
+from tidemill.training.statistics.bootstrap import Bootstrap
 from tidemill.training.tabular.assess.assess import (
     UNKNOWN,
     Named,
@@ -174,7 +174,7 @@ def _assessed(
 ) -> Assessment:
     examples, seed = request.examples, request.effort.seed
     train, test = examples.take(split.train), examples.take(split.test)
-    draws = RowBootstrap(len(test), test.group, seed=seed)
+    draws = Bootstrap(len(test), test.group, seed=seed)
     curve = None
     if request.curve:
         curve = learning_curve(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemill.training.statistics.row_bootstrap import RowBootstrap
+from tidemill.training.statistics.bootstrap import Bootstrap
 from tidemill.training.tabular.assess.calibration import bins_of, calibration_error
 from tidemill.training.tabular.assess.losses import RowAnswers
 from tidemill.training.tabular.assess.ranking_measures import (
@@ -81,7 +81,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     for seed in range(30):
         drawn = np.random.default_rng(seed).integers(0, 200_000, 400)
         told = RowAnswers("binary", big_answer[drawn], big_target[drawn])
-        for score in scores_of(told, told, RowBootstrap(400, seed=seed)):
+        for score in scores_of(told, told, Bootstrap(400, seed=seed)):
             held[score.name] += score.model.low <= truth[score.name] <= score.model.high
             assert score.difference.low == score.difference.high == 0  # the same model twice
     assert all(25 <= times <= 30 for times in held.values()), held
@@ -90,7 +90,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
 def test_a_difference_is_paired_and_told_by_its_direction():
     answer, target = world(4_000)
     blurred = np.clip(answer + np.random.default_rng(3).normal(0, 0.1, 4_000), 0.01, 0.99)
-    draws = RowBootstrap(4_000)
+    draws = Bootstrap(4_000)
     for score in scores_of(RowAnswers("binary", answer, target), RowAnswers("binary", blurred, target), draws):
         if score.name in ("log_loss", "brier", "auc"):
             assert better(score) and not worse(score)
@@ -106,9 +106,9 @@ def test_rows_of_one_group_count_once():
     again = np.repeat(np.arange(200), 20)
     told = RowAnswers("binary", answer[again], target[again])
     (alone, *_), (grouped, *_) = (
-        scores_of(told, told, RowBootstrap(4_000, group)) for group in (None, again.astype(np.int64))
+        scores_of(told, told, Bootstrap(4_000, group)) for group in (None, again.astype(np.int64))
     )
-    once = scores_of(RowAnswers("binary", answer, target), RowAnswers("binary", answer, target), RowBootstrap(200))[0]
+    once = scores_of(RowAnswers("binary", answer, target), RowAnswers("binary", answer, target), Bootstrap(200))[0]
     width = grouped.model.high - grouped.model.low
     assert width > 3 * (alone.model.high - alone.model.low)
     assert width == pytest.approx(once.model.high - once.model.low, rel=0.3)
@@ -116,13 +116,18 @@ def test_rows_of_one_group_count_once():
 
 def test_sums_over_groups_are_those_over_rows():
     group = np.random.default_rng(0).integers(0, 30, 300)
-    draws, values = RowBootstrap(300, group), np.random.default_rng(1).normal(size=(300, 3))
-    assert np.allclose(draws.sums(values), np.concatenate([draws._weights(0, 500) @ values]))
+    draws, values = Bootstrap(300, group), np.random.default_rng(1).normal(size=(300, 3))
+    weighted = draws.resample({str(k): lambda weights, k=k: weights @ values[:, k] for k in range(3)})
+    assert np.allclose(draws.sums(values), np.column_stack(list(weighted.values())))
+    some = np.arange(0, 300, 7)
+    others = values.copy()
+    others[np.setdiff1d(np.arange(300), some)] = 0
+    assert np.allclose(draws.sums(values[some], some), draws.sums(others))
 
 
 def test_a_perfect_model_has_hardly_a_calibration_error_and_a_wrong_one_its_own():
     answer, target = world(5_000, 1)
-    draws = RowBootstrap(5_000)
+    draws = Bootstrap(5_000)
     perfect = calibration_error(RowAnswers("binary", answer, target), draws)
     assert perfect.value < 0.01 and perfect.low < 0.004
     wrong = calibration_error(RowAnswers("binary", np.clip(answer + 0.1, 0, 1), target), draws)
@@ -133,11 +138,11 @@ def test_a_perfect_model_has_hardly_a_calibration_error_and_a_wrong_one_its_own(
 def test_bins_have_every_row_once_and_their_own_figures():
     answer, target = world(1_000)
     for group in (None, np.arange(1_000) // 3):
-        bins = bins_of(RowAnswers("binary", answer, target), RowBootstrap(1_000, group))
+        bins = bins_of(RowAnswers("binary", answer, target), Bootstrap(1_000, group))
         assert sum(each.n for each in bins) == 1_000 and len(bins) == 10
         for each in bins:
             inside = (answer >= each.low) & (answer <= each.high)
             assert each.predicted == pytest.approx(answer[inside].mean())
             assert each.observed.value == pytest.approx(target[inside].mean())
             assert each.observed.low <= each.observed.value <= each.observed.high
-    assert len(bins_of(RowAnswers("binary", np.full(1_000, 0.3), target), RowBootstrap(1_000))) == 1
+    assert len(bins_of(RowAnswers("binary", np.full(1_000, 0.3), target), Bootstrap(1_000))) == 1

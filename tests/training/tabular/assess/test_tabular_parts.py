@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tidemill.core.records.assessment import CurvePoint, EnsembleMember
 from tidemill.core.records.quality import FEWEST_USERS, Metric
-from tidemill.training.statistics.permutation_of_slices import permutation_p
-from tidemill.training.statistics.row_bootstrap import RowBootstrap
+from tidemill.training.statistics.bootstrap import Bootstrap
+from tidemill.training.statistics.permutation_test import random_assignment
 from tidemill.training.tabular.assess.fairness import gaps_of
 from tidemill.training.tabular.assess.learning_curve import curve_message, nested_share
 from tidemill.training.tabular.assess.losses import RowAnswers, main_losses
@@ -49,7 +49,7 @@ def test_dealing_by_a_formula_is_dealing_by_hand(kind):
                 inside = np.isin(np.arange(400), rng.permutation(400)[:size])
                 if abs(abs(away[inside].sum()) - edge) < 0.05 * away.std() * size**0.5:
                     seen = float((sums >= abs(away[inside].sum()) - 1e-9).mean())
-                    assert 0.4 * seen - 0.01 < permutation_p(values, inside) < 2.5 * seen + 0.02
+                    assert 0.4 * seen - 0.01 < random_assignment(values, inside) < 2.5 * seen + 0.02
                     break
 
 
@@ -59,7 +59,7 @@ def test_noise_is_hardly_ever_called_a_weak_part_or_a_gap():
         rng = np.random.default_rng(seed)
         answer = rng.beta(0.5, 1.5, 700)
         told = RowAnswers("binary", answer, (rng.random(700) < answer).astype(float))
-        draws, cuts = RowBootstrap(700, seed=seed), random_cuts(700, rng, 5)
+        draws, cuts = Bootstrap(700, seed=seed), random_cuts(700, rng, 5)
         weak += "Worst" in worst_slice(slice_scores(cuts, main_losses(told), draws), "log_loss")
         unfair += "largest significant gap" in gaps_of(cuts[:2], told, draws).says
     assert weak <= 3 and unfair <= 3, (weak, unfair)
@@ -72,7 +72,7 @@ def test_a_weak_part_is_found_among_many_and_small_groups_are_not_shown():
     cuts = random_cuts(3_000, rng)
     bad = cuts[4].code == 1
     target[bad] = (rng.random(int(bad.sum())) < 0.5).astype(float)
-    told, draws = RowAnswers("binary", answer, target), RowBootstrap(3_000)
+    told, draws = RowAnswers("binary", answer, target), Bootstrap(3_000)
     parts = slice_scores(cuts, main_losses(told), draws)
     assert "c4 is 1" in worst_slice(parts, "log_loss")
     assert all(part.n >= FEWEST_USERS for part in parts)
@@ -92,7 +92,7 @@ def test_a_tiny_group_hides_no_gap_between_large_ones():
     gap = gaps_of(
         [SliceColumn("g", ("a", "b", "c"), code)],
         RowAnswers("binary", answer, np.round(answer)),
-        RowBootstrap(len(code)),
+        Bootstrap(len(code)),
     )
     errors = {each.measure: each for each in gap.gaps}
     assert errors["selection rate"].gap.low > 0.3
@@ -104,7 +104,7 @@ def test_of_numbers_error_and_bias_are_compared():
     found = gaps_of(
         [SliceColumn("g", ("a", "b"), code)],
         RowAnswers("number", target + np.where(code == 1, 1.0, 0.0), target),
-        RowBootstrap(2_000),
+        Bootstrap(2_000),
     )
     gaps = {gap.measure: gap for gap in found.gaps}
     assert gaps["calibration"].highest == "b" and gaps["calibration"].gap.value == pytest.approx(1)

@@ -14,6 +14,7 @@ from tabular_rows import made, mixed
 
 from tidemill.core.records.signature import Task
 from tidemill.models.tabular.recipe import NumberColumn, TargetMean
+from tidemill.training.statistics.bootstrap import mean_interval
 from tidemill.training.tabular.automl.auto_plan import AutoPlan
 from tidemill.training.tabular.automl.baselines import naive_plan
 from tidemill.training.tabular.automl.cross_fit import MemberFit
@@ -22,7 +23,7 @@ from tidemill.training.tabular.automl.member_settings import Curves, Leafwise, S
 from tidemill.training.tabular.automl.portfolio import portfolio
 from tidemill.training.tabular.automl.stacking import stack, stacked_apart
 from tidemill.training.tabular.rows.folds import folds_of
-from tidemill.training.tabular.rows.row_losses import USUAL, mean_of, row_losses
+from tidemill.training.tabular.rows.row_losses import USUAL, row_losses
 from tidemill.training.tabular.rows.table_columns import columns_of
 from tidemill.training.tabular.rows.table_encoding import EncodedTable, TargetMeanOf
 
@@ -178,5 +179,5 @@ def test_few_rows_that_can_be_parted_do_not_carry_the_weights_away() -> None:
 
 def test_an_interval_over_blocks_is_wider_where_their_rows_move_together() -> None:
     losses = np.repeat(np.random.default_rng(0).normal(size=50), 20)
-    alone, together = mean_of(losses, np.arange(1_000)), mean_of(losses, np.repeat(np.arange(50), 20))
+    alone, together = mean_interval(losses, np.arange(1_000)), mean_interval(losses, np.repeat(np.arange(50), 20))
     assert together.high - together.low > 3 * (alone.high - alone.low)

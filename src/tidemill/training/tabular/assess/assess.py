@@ -13,7 +13,7 @@ from tidemill.core.records.assessment import Assessment, EnsembleMember, Feature
 from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.tabular_model import TabularModel
-from tidemill.training.statistics.row_bootstrap import RowBootstrap
+from tidemill.training.statistics.bootstrap import Bootstrap
 from tidemill.training.tabular.assess.calibration import bins_of, calibration_error
 from tidemill.training.tabular.assess.fairness import gaps_of
 from tidemill.training.tabular.assess.feature_importance import influences_of
@@ -53,7 +53,7 @@ def assess(
     champion: Named | None = None,
     members: Sequence[EnsembleMember] = (),
     curve: LearningCurve | None = None,
-    draws: RowBootstrap | None = None,
+    draws: Bootstrap | None = None,
     seed: int = 0,
 ) -> Assessment:
     """Assess `model` on `test` (held-out rows), compared with `baseline` and, if possible, with the `champion`.
@@ -63,7 +63,7 @@ def assess(
     unknown column.
     """
     setting = setting or TestSetting()
-    draws = draws or RowBootstrap(len(test), test.group, seed=seed)
+    draws = draws or Bootstrap(len(test), test.group, seed=seed)
     predictions = answers_of(model, test)
     scores = scores_of(predictions, answers_of(baseline[1], test), draws)
     cuts = _cuts(test, slices, fairness)
@@ -117,7 +117,7 @@ def _harder(cuts: Sequence[SliceColumn], test: Examples) -> dict[tuple[str, str]
 
 
 def _beside(
-    champion: Named | None, predictions: RowAnswers, test: Examples, draws: RowBootstrap
+    champion: Named | None, predictions: RowAnswers, test: Examples, draws: Bootstrap
 ) -> tuple[tuple[MetricScore, ...], tuple[str, ...]]:
     """The scores compared with the champion's, and warnings about them."""
     if champion is None:
@@ -153,7 +153,7 @@ def _implausible(scores: Sequence[MetricScore]) -> tuple[str, ...]:
     )
 
 
-def _few(draws: RowBootstrap) -> tuple[str, ...]:
+def _few(draws: Bootstrap) -> tuple[str, ...]:
     if draws.units == draws.n or draws.units >= 3 * FEWEST_USERS:
         return ()
     return (f"the test has only {draws.units} groups: intervals over so few groups are too narrow",)

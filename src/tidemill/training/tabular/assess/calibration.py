@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tidemill.core.records.assessment import CalibrationBin
 from tidemill.core.records.quality import FEWEST_USERS, Metric
 from tidemill.core.wilson_interval import wilson_interval
-from tidemill.training.statistics.row_bootstrap import RowBootstrap, within
+from tidemill.training.statistics.bootstrap import Bootstrap, interval
 from tidemill.training.tabular.assess.losses import RowAnswers
 
 F64 = npt.NDArray[np.float64]
@@ -24,7 +24,7 @@ I64 = npt.NDArray[np.int64]
 MOST_BINS, FEWEST_ROWS = 10, 3 * FEWEST_USERS
 
 
-def bins_of(told: RowAnswers, draws: RowBootstrap) -> tuple[CalibrationBin, ...]:
+def bins_of(told: RowAnswers, draws: Bootstrap) -> tuple[CalibrationBin, ...]:
     """Up to ten bins of about equal size, by rising prediction; for classes, by the predicted class's probability."""
     answer, came = _sides(told)
     place = _places(answer)
@@ -36,13 +36,13 @@ def bins_of(told: RowAnswers, draws: RowBootstrap) -> tuple[CalibrationBin, ...]
             continue
         n = int(rows.sum())
         plain = shares and draws.units == draws.n
-        observed = _share(float(came[rows].sum()), n) if plain else _drawn_mean(came, rows, draws)
+        observed = _share(float(came[rows].sum()), n) if plain else draws.mean(came[rows], np.flatnonzero(rows))
         low, high = float(answer[rows].min()), float(answer[rows].max())
         found.append(CalibrationBin(n=n, low=low, high=high, predicted=float(answer[rows].mean()), observed=observed))
     return tuple(found)
 
 
-def calibration_error(told: RowAnswers, draws: RowBootstrap) -> Metric | None:
+def calibration_error(told: RowAnswers, draws: Bootstrap) -> Metric | None:
     """The expected calibration error minus that of chance, with its 95% interval; `None` for numbers and counts."""
     if told.task in ("number", "count"):
         return None
@@ -56,7 +56,7 @@ def calibration_error(told: RowAnswers, draws: RowBootstrap) -> Metric | None:
     noise = _gaps(drawn, n_bins)[1].var(axis=0)  # variance of each bin's difference, with groups
     value = _error(columns.sum(axis=0)[None], n_bins, noise)[0]
     # A resample adds the sampling noise once more, so twice the variance is subtracted.
-    found = within(float(value), _error(drawn, n_bins, 2 * noise))
+    found = interval(float(value), _error(drawn, n_bins, 2 * noise))
     return Metric(value=found.value, low=min(found.low, found.value), high=max(found.high, found.value))
 
 
@@ -94,9 +94,3 @@ def _error(sums: F64, n_bins: int, noise: F64) -> F64:
     real = np.sqrt(np.maximum(1 - (weight * noise).sum(axis=1) / squared, 0.0))
     found: F64 = (weight * np.abs(gap)).sum(axis=1) * real
     return found
-
-
-def _drawn_mean(came: F64, rows: npt.NDArray[np.bool_], draws: RowBootstrap) -> Metric:
-    sums = draws.sums(np.column_stack((came * rows, rows)).astype(np.float64))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return within(float(came[rows].mean()), sums[:, 0] / sums[:, 1])

@@ -17,12 +17,10 @@ import numpy.typing as npt
 
 from tidemill.core.records.assessment import GroupGap
 from tidemill.core.records.quality import FEWEST_USERS
-from tidemill.training.statistics.permutation_of_slices import permutation_p, spread_chance
-from tidemill.training.statistics.permutation_test import holm
-from tidemill.training.statistics.row_bootstrap import RowBootstrap, within
+from tidemill.training.statistics.bootstrap import Bootstrap, interval
+from tidemill.training.statistics.permutation_test import ALPHA, holm, random_assignment, resampled_t
 from tidemill.training.tabular.assess.losses import RowAnswers
 from tidemill.training.tabular.assess.slice_columns import SliceColumn
-from tidemill.training.tabular.assess.slices import ALPHA
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -45,7 +43,7 @@ class Gaps:
     says: str
 
 
-def gaps_of(cuts: Sequence[SliceColumn], told: RowAnswers, draws: RowBootstrap) -> Gaps:
+def gaps_of(cuts: Sequence[SliceColumn], told: RowAnswers, draws: Bootstrap) -> Gaps:
     """The gaps of every attribute; groups with fewer than ten rows that count for a metric are not shown.
 
     The same rows select and measure the groups, which alone would make gaps of many groups significant; therefore p is
@@ -80,7 +78,7 @@ def _rates(predictions: RowAnswers) -> list[_Rate]:
     ]
 
 
-def _gap(cut: SliceColumn, rate: _Rate, draws: RowBootstrap) -> tuple[GroupGap, float] | None:
+def _gap(cut: SliceColumn, rate: _Rate, draws: Bootstrap) -> tuple[GroupGap, float] | None:
     n = np.bincount(cut.code, weights=rate.counted, minlength=len(cut.values))
     shown = np.flatnonzero(n >= FEWEST_USERS)
     if len(shown) < 2:
@@ -97,9 +95,9 @@ def _gap(cut: SliceColumn, rate: _Rate, draws: RowBootstrap) -> tuple[GroupGap, 
     gap = GroupGap(
         attribute=cut.column,
         measure=rate.name,
-        groups={name: within(float(value[i]), drawn[:, i]) for i, name in enumerate(names)},
+        groups={name: interval(float(value[i]), drawn[:, i]) for i, name in enumerate(names)},
         n={name: int(n[place]) for name, place in zip(names, shown.tolist(), strict=True)},
-        gap=within(float(value[high] - value[low]), drawn[:, high] - drawn[:, low]),
+        gap=interval(float(value[high] - value[low]), drawn[:, high] - drawn[:, low]),
         highest=names[high],
         lowest=names[low],
     )
@@ -107,7 +105,7 @@ def _gap(cut: SliceColumn, rate: _Rate, draws: RowBootstrap) -> tuple[GroupGap, 
 
 
 def _apart(
-    cut: SliceColumn, rate: _Rate, draws: RowBootstrap, shown: I64, value: F64, drawn: F64
+    cut: SliceColumn, rate: _Rate, draws: Bootstrap, shown: I64, value: F64, drawn: F64
 ) -> tuple[int, int, float]:
     """The two groups with the largest significant gap, or else with the largest gap, and their p.
 
@@ -121,10 +119,10 @@ def _apart(
     for high, low in order[:n_pairs]:
         if abs(value[high] - value[low]) < 1.5 * np.hypot(noise[high], noise[low]):
             continue  # far from significant, as are most pairs of many groups
-        spread = spread_chance(value[high] - value[low], drawn[:, high] - drawn[:, low], min(units[high], units[low]))
+        spread = resampled_t(value[high] - value[low], drawn[:, high] - drawn[:, low], min(units[high], units[low]))
         if spread * n_pairs < ALPHA:
             both = rows[high] | rows[low]
-            chance = max(spread, permutation_p(rate.values[both], rows[high][both])) * n_pairs
+            chance = max(spread, random_assignment(rate.values[both], rows[high][both])) * n_pairs
             if chance < ALPHA:
                 return high, low, chance
     return (*order[0], 1.0)

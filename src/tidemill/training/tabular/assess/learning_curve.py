@@ -21,7 +21,7 @@ from tidemill.core.records.quality import Metric
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.learn_plan import LearnPlan
 from tidemill.models.tabular.tabular_model import TabularModel
-from tidemill.training.statistics.row_bootstrap import RowBootstrap, within
+from tidemill.training.statistics.bootstrap import Bootstrap, interval
 from tidemill.training.tabular.assess.losses import main_losses
 from tidemill.training.tabular.assess.model_answers import answers_of
 from tidemill.training.tabular.rows.dataset_fingerprint import row_names
@@ -49,7 +49,7 @@ def learning_curve(
     train: Examples,
     test: Examples,
     model: TabularModel,
-    draws: RowBootstrap,
+    draws: Bootstrap,
     *,
     cpu_s: float,
     measure: str,
@@ -67,12 +67,11 @@ def learning_curve(
         found.append(fewer)
         progress("curve", {"rows": fewer.n_rows, measure: float(fewer.losses.mean()), "cpu_s": fewer.cpu_s})
     found.append(_CurveFit(1.0, len(train), main_losses(answers_of(model, test)), cpu_s))
-    sums = draws.sums(np.column_stack([*(each.losses for each in found), np.ones(len(test))]))
-    drawn = sums[:, :-1] / np.maximum(sums[:, -1:], 1.0)  # (draws, points)
+    drawn = draws.means(np.column_stack([each.losses for each in found]))  # (draws, points)
     points = [
         CurvePoint(
             share=each.share, n_rows=each.n_rows, cpu_s=each.cpu_s,
-            score=within(float(each.losses.mean()), drawn[:, i]),
+            score=interval(float(each.losses.mean()), drawn[:, i]),
         )
         for i, each in enumerate(found)
     ]  # fmt: skip
@@ -121,9 +120,9 @@ def curve_message(
         )
     n = np.array([point.n_rows for point in points], np.float64)
     value = np.array([[point.score.value for point in points]])
-    gain = within(float(_gain(n, value)[0]), _with_one_left_out(n, drawn))
+    gain = interval(float(_gain(n, value)[0]), _with_one_left_out(n, drawn))
     gain = Metric(value=gain.value, low=min(gain.low, gain.value), high=max(gain.high, gain.value))
-    steps = [within(0.0, drawn[:, i + 1] - drawn[:, i]) for i in range(len(points) - 1)]
+    steps = [interval(0.0, drawn[:, i + 1] - drawn[:, i]) for i in range(len(points) - 1)]
     said = _of_rows(gain, points[-1], words, (steps[-1].high - steps[-1].low) / 2)
     if any(step.low > 0 for step in steps):
         said += " The errors do not fall steadily along the curve, so this is a rough estimate."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.training.statistics.row_bootstrap import Weighted
+from tidemill.training.statistics.bootstrap import Weighted
 
 F64 = npt.NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.core.records.assessment import MetricScore
-from tidemill.training.statistics.row_bootstrap import RowBootstrap, Weighted, within
+from tidemill.training.statistics.bootstrap import Bootstrap, Weighted, interval
 from tidemill.training.tabular.assess.losses import RowAnswers, row_losses
 from tidemill.training.tabular.assess.ranking_measures import (
     weighted_auc,
@@ -49,7 +49,7 @@ def measures(told: RowAnswers) -> dict[str, Weighted]:
     }
 
 
-def scores_of(model: RowAnswers, other: RowAnswers, draws: RowBootstrap) -> tuple[MetricScore, ...]:
+def scores_of(model: RowAnswers, other: RowAnswers, draws: Bootstrap) -> tuple[MetricScore, ...]:
     """Every metric of the task for `model` and `other`, with 95% intervals; the main one first.
 
     Metrics that are undefined on these rows, such as AUC with a single class, are left out.
@@ -59,9 +59,9 @@ def scores_of(model: RowAnswers, other: RowAnswers, draws: RowBootstrap) -> tupl
         MetricScore(
             name=name,
             higher_is_better=name in HIGHER,
-            model=within(own[name].value, own[name].draws),
-            baseline=within(others[name].value, others[name].draws),
-            difference=within(own[name].value - others[name].value, own[name].draws - others[name].draws),
+            model=interval(own[name].value, own[name].draws),
+            baseline=interval(others[name].value, others[name].draws),
+            difference=interval(own[name].value - others[name].value, own[name].draws - others[name].draws),
         )
         for name in own
         if np.isfinite(own[name].value) and np.isfinite(others[name].value)
@@ -78,7 +78,7 @@ def worse(score: MetricScore) -> bool:
     return score.difference.high < 0 if score.higher_is_better else score.difference.low > 0
 
 
-def _all(predictions: RowAnswers, draws: RowBootstrap) -> dict[str, _MeasuredScore]:
+def _all(predictions: RowAnswers, draws: Bootstrap) -> dict[str, _MeasuredScore]:
     ones = np.ones((1, len(predictions.target)))
     figures = measures(predictions)
     drawn = draws.resample(figures)

@@ -12,18 +12,14 @@ import numpy.typing as npt
 
 from tidemill.core.records.assessment import SliceScore
 from tidemill.core.records.quality import FEWEST_USERS
-from tidemill.training.statistics.permutation_of_slices import slice_p
-from tidemill.training.statistics.permutation_test import holm
-from tidemill.training.statistics.row_bootstrap import RowBootstrap, within
+from tidemill.training.statistics.bootstrap import Bootstrap, interval
+from tidemill.training.statistics.permutation_test import ALPHA, holm, random_assignment, resampled_t
 from tidemill.training.tabular.assess.slice_columns import SliceColumn
 
 F64 = npt.NDArray[np.float64]
 
-#: Probability of a false alarm.
-ALPHA = 0.05
 
-
-def slice_scores(cuts: Sequence[SliceColumn], losses: F64, draws: RowBootstrap) -> tuple[SliceScore, ...]:
+def slice_scores(cuts: Sequence[SliceColumn], losses: F64, draws: Bootstrap) -> tuple[SliceScore, ...]:
     """Every slice of at least ten rows that leaves ten others, by column and value; `losses` are float64 (n)."""
     found: dict[tuple[str, str], SliceScore] = {}
     p: dict[tuple[str, str], float] = {}
@@ -61,7 +57,7 @@ def worst_slice(parts: Sequence[SliceScore], measure: str, beside: Mapping[tuple
     )
 
 
-def _of_cut(cut: SliceColumn, losses: F64, draws: RowBootstrap) -> list[tuple[SliceScore, float]]:
+def _of_cut(cut: SliceColumn, losses: F64, draws: Bootstrap) -> list[tuple[SliceScore, float]]:
     n = np.bincount(cut.code, minlength=len(cut.values))
     shown = np.flatnonzero((n >= FEWEST_USERS) & (len(losses) - n >= FEWEST_USERS))
     if not len(shown):
@@ -72,14 +68,15 @@ def _of_cut(cut: SliceColumn, losses: F64, draws: RowBootstrap) -> list[tuple[Sl
     own_value, rest_value = _means(columns.sum(axis=0)[None], len(shown))
     scores = []
     for i, place in enumerate(shown.tolist()):
-        difference = within(float(own_value[0, i] - rest_value[0, i]), own[:, i] - rest[:, i])
+        difference = interval(float(own_value[0, i] - rest_value[0, i]), own[:, i] - rest[:, i])
         part = SliceScore(
             column=cut.column, value=cut.values[place], n=int(n[place]), p_holm=1.0,
-            score=within(float(own_value[0, i]), own[:, i]), difference=difference,
+            score=interval(float(own_value[0, i]), own[:, i]), difference=difference,
         )  # fmt: skip
         rows = cut.code == place
         units = min(draws.units_in(rows), draws.units_in(~rows))
-        scores.append((part, slice_p(losses, rows, own[:, i] - rest[:, i], units)))
+        chance = max(random_assignment(losses, rows), resampled_t(difference.value, own[:, i] - rest[:, i], units))
+        scores.append((part, chance))
     return scores
 
 

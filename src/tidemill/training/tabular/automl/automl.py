@@ -1,8 +1,4 @@
-"""AutoML for a table: baselines first, then a fixed portfolio within the time limit; the simplest wins a tie.
-
-A more complex model replaces a simpler one only if the paired 95% interval of the difference of their losses, over the
-same held-out rows, lies below zero.
-"""
+"""AutoML for a table: baselines first, then a fixed portfolio within the time limit; the simplest wins a tie."""
 
 from __future__ import annotations
 
@@ -19,6 +15,8 @@ from tidemill.core.errors import TooLittleData
 from tidemill.core.records.assessment import EnsembleMember
 from tidemill.models.tabular.design_matrix import inputs_of
 from tidemill.models.tabular.examples import Examples
+from tidemill.training.statistics.bootstrap import mean_interval
+from tidemill.training.statistics.selection_rule import replaces
 from tidemill.training.tabular.automl.auto_plan import AutoPlan
 from tidemill.training.tabular.automl.auto_process import FitJob, FitResult, fit_members
 from tidemill.training.tabular.automl.baselines import NaivePlan, naive_plan
@@ -26,7 +24,7 @@ from tidemill.training.tabular.automl.member_settings import Curves, Settings
 from tidemill.training.tabular.automl.portfolio import portfolio
 from tidemill.training.tabular.automl.stacking import stack, stacked_apart
 from tidemill.training.tabular.rows.folds import Fold, blocks_of, folds_of
-from tidemill.training.tabular.rows.row_losses import USUAL, Measure, mean_of, row_losses, shown
+from tidemill.training.tabular.rows.row_losses import USUAL, Measure, row_losses, shown
 from tidemill.training.tabular.rows.table_columns import TableColumns, columns_of
 
 F64 = NDArray[np.float64]
@@ -194,13 +192,13 @@ def _together(held: _HeldOutRows, found: Sequence[tuple[FitResult, F64 | None]])
 
 
 def _simplest(candidates: Sequence[_MemberCandidate], blocks: I64) -> _MemberCandidate:
-    """The simplest candidate; the best of the next complexity replaces it only if significantly better."""
+    """The simplest candidate within noise; of each complexity the best competes."""
     present = candidates[0]
     for complexity in (1, 2, 3):
         rivals = [one for one in candidates if one.complexity == complexity]
         if rivals:
             rival = min(rivals, key=lambda one: one.losses.mean())
-            if mean_of(rival.losses - present.losses, blocks).high < 0:
+            if replaces(-rival.losses, -present.losses, blocks)[0]:
                 present = rival
     return present
 
@@ -243,7 +241,7 @@ def _records(
         EnsembleMember(
             name=one.name,
             settings=msgspec.json.encode(one.plan.settings()).decode(),
-            score=shown(mean_of(one.losses, held.blocks), held.measure),
+            score=shown(mean_interval(one.losses, held.blocks), held.measure),
             cpu_s=cpu.get(one.name, 0.0),
             state="chosen" if one is chosen else "stacked" if one.name in stacked else "not selected",
             says=_says(one, chosen, held.blocks),
@@ -256,7 +254,7 @@ def _records(
 def _says(one: _MemberCandidate, chosen: _MemberCandidate, blocks: I64) -> str:
     if one is chosen:
         return ""
-    difference = mean_of(one.losses - chosen.losses, blocks)
+    difference = mean_interval(one.losses - chosen.losses, blocks)
     return f"loss {difference.value:+.4g} ({difference.low:+.4g} to {difference.high:+.4g}) compared with {chosen.name}"
 
 

@@ -1,4 +1,4 @@
-"""Losses per row for the main metric, with intervals of their mean."""
+"""Losses per row for the main metric."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ LINKS: dict[Task, Literal["identity", "sigmoid", "softmax", "exp"]] = {
     "number": "identity",
     "count": "exp",
 }
-_NORMAL_95 = 1.959964
 
 
 def row_losses(margins: F64, target: F64, task: Task, measure: Measure) -> F64:
@@ -43,14 +42,6 @@ def row_losses(margins: F64, target: F64, task: Task, measure: Measure) -> F64:
         return np.abs(margin - target) if measure == "mae" else np.square(margin - target)
     log_target = np.log(np.where(target > 0, target, 1.0))
     return np.asarray(2 * (target * (log_target - margin) - target + np.exp(np.minimum(margin, MOST))))
-
-
-def mean_of(losses: F64, blocks: I64) -> Metric:
-    """The mean with its 95% interval; the rows of a block count as one observation: their sum."""
-    n, value = len(losses), float(losses.mean())
-    sums = np.bincount(blocks, weights=losses - value)
-    half = _NORMAL_95 * float(np.sqrt(np.square(sums).sum())) / n if len(sums) > 1 else np.inf
-    return Metric(value=value, low=value - half, high=value + half)
 
 
 def shown(mean: Metric, measure: Measure) -> Metric:

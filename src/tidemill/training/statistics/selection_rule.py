@@ -1,0 +1,30 @@
+"""The selection rule of every search: the simplest candidate within noise.
+
+Candidates come in order of complexity. One replaces the selected one only if the 95% interval of their paired
+difference, over the same held-out rows or users, lies above zero. Settings may have been chosen on these rows too, so
+a small win may be luck: the test rows, which are not used here, measure its real value.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.core.records.quality import Metric
+from tidemill.training.statistics.bootstrap import mean_interval
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+
+def replaces(candidate: F64, selected: F64, blocks: I64 | None = None) -> tuple[bool, Metric]:
+    """Whether the more complex `candidate` replaces the `selected` one, and the mean of its gain with its interval.
+
+    Both are scores, float64 (n), larger if better; rows of one block, int64 (n), count as one observation.
+
+    >>> simple = np.array([0.1, 0.5, 0.3, 0.4])
+    >>> replaces(simple + [0.1, 0.2, 0.1, 0.2], simple)[0], replaces(simple + [0.9, 0.0, 0.0, 0.0], simple)[0]
+    (True, False)
+    """
+    gain = mean_interval(candidate - selected, blocks)
+    return gain.low > 0, gain
