@@ -165,7 +165,7 @@ def test_an_empty_folder_that_was_there_stays_and_the_mended_file_is_taken() -> 
         made(file)
     assert list(Path("made").iterdir()) == []
     written("m.csv", HEADER, *lines())
-    assert made(file).release.name == "m@1"
+    assert made(file).learned.release.name == "m@1"
 
 
 #: Ways to write the same rows.
@@ -201,7 +201,7 @@ def test_each_way_to_write_rows_is_read_whole(dialect: str) -> None:
 def test_each_way_to_write_rows_gives_a_model(dialect: str) -> None:
     text, how = DIALECTS[dialect]
     found = made(written("m.csv", *text, **how))
-    signature = found.release.signature
+    signature = found.learned.release.signature
     assert signature is not None and (signature.task, signature.classes) == ("binary", ("no", "yes"))
     assert found.learned.card.n_rows == 300
 
@@ -220,9 +220,9 @@ def test_each_way_to_write_rows_gives_a_model(dialect: str) -> None:
 )
 def test_the_task_follows_from_the_target(target: Any, task: str, classes: tuple[str, ...]) -> None:
     found = made(written("m.csv", HEADER, *lines(target)))
-    assert found.release.signature is not None
-    assert (found.release.signature.task, found.release.signature.classes) == (task, classes)
-    model = open_tabular(found.stores.releases.bundle(found.release.bundle))
+    assert found.learned.release.signature is not None
+    assert (found.learned.release.signature.task, found.learned.release.signature.classes) == (task, classes)
+    model = open_tabular(found.stores.releases.bundle(found.learned.release.bundle))
     answer = model.predict_row([5.5, "a", 2])
     assert len(answer) == max(1, len(classes) if task == "classes" else 1)
     assert all(math.isfinite(value) for value in answer)

@@ -21,6 +21,7 @@ for _module in (
     "backends.mapped_rows",
     "core.ledger.checkpoint",
     "core.records.dataset",
+    "core.records.gate",
     "core.records.ingest",
     "core.records.quality",
     "core.records.prediction",

@@ -164,7 +164,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
 
 def test_a_program_that_answers_otherwise_is_not_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = model("binary")
-    monkeypatch.setattr("tidemill.release.export.WITHIN", -1.0)
+    monkeypatch.setattr("tidemill.models.tabular.tabular_bundle.WITHIN", -1.0)
     write_tabular(made, tmp_path / "bundle")
     with pytest.raises(ReleaseError, match="predictions differ from the release's by up to"):
         export_tabular(release(made), tmp_path / "bundle", tmp_path / "out")

@@ -26,10 +26,12 @@ from tidemill.core.errors import (
     UsageError,
 )
 from tidemill.core.identity.account import Account
+from tidemill.core.record_format import decode_record
 from tidemill.core.records.deployment import Arm, deploy
+from tidemill.core.records.gate import GateVerdict
 from tidemill.core.records.release import RuleSet
 from tidemill.release import Promotion, model_folder, module_sources, open_arm, read_deployment
-from tidemill.release.release_store import _stack
+from tidemill.release.release_history import champion_stack
 
 
 def test_a_release_pins_what_it_is_made_of(shelf: Any) -> None:
@@ -141,16 +143,18 @@ def test_promotion_is_one_ledger_line_and_the_pointer_follows(shelf: Any, three:
     shelf.releases.promote("for_you@3")
     lines = shelf.ledger.find("promote", about="model:for_you")
     ids = [deploy(Arm(release=shelf.releases.get(name))).id for name in ("for_you@1", "for_you@3")]
+    verdicts = [decode_record(line.details.pop("verdict"), GateVerdict) for line in lines]
     assert [(line.refs_out, line.details) for line in lines] == [
         (("release:for_you@1",), {"from": "", "why": "promote", "deployment": ids[0]}),
         (("release:for_you@3",), {"from": "for_you@1", "why": "promote", "deployment": ids[1]}),
     ]
+    assert [change.verdict for change in shelf.releases.history("for_you")] == verdicts
     assert shelf.live() == "for_you@3"
     assert (
         shelf.releases.champion("for_you") == shelf.releases.get("for_you@champion") == shelf.releases.get("for_you@3")
     )
     live = read_deployment(shelf.serving, "for_you")
-    assert live is not None
+    assert live is not None and live.entry == lines[-1].seq
     assert Path(open_arm(live, live.champion, shelf.blobs).bundle, "vectors.npy").is_file()
 
 
@@ -210,7 +214,7 @@ def test_pointer_ledger_and_a_plain_stack_agree_after_any_steps(
         champion = shelf.releases.champion("for_you")
         assert champion is not None
         assert champion.name == shelf.live() == model[-1]
-    assert _stack(shelf.releases.history("for_you")) == model
+    assert champion_stack(shelf.releases.history("for_you")) == model
     assert shelf.ledger.verify() == []
 
 
@@ -222,7 +226,7 @@ def test_the_stack_law_catches_a_rollback_that_toggles() -> None:
     ]
     toggled = history[-1].before
     assert toggled == "m@3"
-    assert _stack(history)[-2] == "m@1"
+    assert champion_stack(history)[-2] == "m@1"
 
 
 def test_a_corrupt_bundle_is_not_promoted_and_the_last_good_one_stays(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tidemill.release.live_deployment import module_sources as module_sources
     from tidemill.release.live_deployment import open_arm as open_arm
     from tidemill.release.live_deployment import read_deployment as read_deployment
-    from tidemill.release.release_store import Promotion as Promotion
+    from tidemill.release.release_history import Promotion as Promotion
     from tidemill.release.release_store import Releases as Releases
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -30,6 +30,7 @@ else:
             "bundle": "BundleManifest seal_bundle verify_bundle",
             "export": "ExportSummary export_tabular",
             "live_deployment": "Pointer model_folder module_sources open_arm read_deployment",
-            "release_store": "Promotion Releases",
+            "release_history": "Promotion",
+            "release_store": "Releases",
         },
     )

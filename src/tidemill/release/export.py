@@ -24,15 +24,11 @@ import pyarrow as pa
 from tidemill.core.errors import PlaceRefused, ReleaseError, TypeMismatch
 from tidemill.core.kinds import Kind, arrow_type
 from tidemill.core.records.release import Release
-from tidemill.models.tabular import TabularModel, open_tabular, read_golden, rows_of
+from tidemill.models.tabular import TabularModel, golden_tolerance, open_tabular, read_golden, rows_of
 from tidemill.models.tabular.recipe import OnnxGraphMember, TreesMember
 from tidemill.models.tabular.recipe_validation import files_of
 from tidemill.release.export_readme import readme
 
-#: Tolerance of golden predictions on another machine, relative to the largest of them (at least 1).
-WITHIN = 1e-9
-#: ONNX graphs compute in float32, whose last digits differ between machines.
-WITHIN_FLOAT32 = 1e-5
 _MOST_GOLDEN = 100
 #: Integers and times are `any`: MLflow's `long` has no missing values, its `datetime` no zone.
 _MLFLOW_TYPES: dict[Kind, str] = {"float": "double", "bool": "boolean", "str": "string"}
@@ -109,10 +105,7 @@ def _write_golden(model: TabularModel, bundle: Path, folder: Path) -> int:
     rows = [dict(zip(names, row, strict=True)) for row in rows_of(model.recipe, inputs)] if len(inputs) else []
     rows = rows or [dict.fromkeys(names)]
     predictions = np.asarray(model.answer(_table(model, rows)))
-    tolerance = (
-        WITHIN_FLOAT32 if any(isinstance(member, OnnxGraphMember) for member in model.recipe.members) else WITHIN
-    )
-    tolerance *= max(1.0, float(np.abs(predictions).max()))
+    tolerance = golden_tolerance(model, predictions)
     golden = {"within": tolerance, "rows": rows, "answers": predictions.tolist()}
     _write(folder / "golden.json", json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
     exported = runpy.run_path(str(folder / "reading.py"), run_name="exported")["Model"](folder / "model").predict(rows)

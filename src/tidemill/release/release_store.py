@@ -17,7 +17,6 @@ import msgspec
 from tidemill.core.clock import Clock, to_micros
 from tidemill.core.errors import (
     BundleCorrupt,
-    CardIncomplete,
     LedgerMoved,
     NoSuchBlob,
     NoSuchRelease,
@@ -29,24 +28,16 @@ from tidemill.core.identity.account import Account
 from tidemill.core.identity.refs import Ref, parse_ref
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ports import Blobs, Lease
-from tidemill.core.record_format import Record, decode_record
+from tidemill.core.record_format import decode_record
 from tidemill.core.records.deployment import Arm, deploy
+from tidemill.core.records.gate import GateCheck
 from tidemill.core.records.release import Card, Release, RuleSet
 from tidemill.core.records.signature import Signature
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.release.bundle import plain_name, seal_bundle, verify_bundle
+from tidemill.release.gate import require_card, run_gate
 from tidemill.release.live_deployment import read_deployment, write_deployment
-
-
-class Promotion(Record, frozen=True):
-    """One change of champion."""
-
-    #: `for_you@3`; and the previous champion, empty for the first.
-    release: str
-    before: str
-    why: Literal["promote", "rollback"]
-    at: int
-    account: Account
+from tidemill.release.release_history import Promotion, champion_stack, promotion_of
 
 
 class Releases:
@@ -141,7 +132,7 @@ class Releases:
         model. If an equal release exists, it is returned: a rerun creates no second release, and new rules on the same
         bundle cost one ledger entry. `CardIncomplete` unless the card states who is served and who could be harmed.
         """
-        _refuse_incomplete(card)
+        require_card(card)
         if parse_ref(f"{model}@0", "release").name != model:  # folders are named after it
             raise UsageError(f"{model!r} is not a valid model name", tip="use letters, digits and _, for example churn")
         sha256 = self.keep(bundle) if isinstance(bundle, Path) else bundle
@@ -244,33 +235,32 @@ class Releases:
 
     def history(self, model: str) -> list[Promotion]:
         """All promotions and rollbacks of a model, oldest first."""
-        return [
-            Promotion(
-                release=line.refs_out[0].removeprefix("release:"),
-                before=line.details["from"],
-                why=line.details["why"],
-                at=line.at,
-                account=line.account,
-            )
-            for line in self._ledger.find("promote", about=f"model:{model}")
-        ]
+        return [promotion_of(line) for line in self._ledger.find("promote", about=f"model:{model}")]
+
+    def last_promotion(self, model: str) -> Promotion | None:
+        """The promotion or rollback that made the champion live."""
+        line = self._ledger.last("promote", f"model:{model}")
+        return promotion_of(line) if line else None
 
     def champion(self, model: str) -> Release | None:
         """The release that the last promotion or rollback made live."""
-        history = self.history(model)
-        return self.get(history[-1].release) if history else None
+        last = self.last_promotion(model)
+        return self.get(last.release) if last else None
 
-    def promote(self, ref: str, lease: Lease | None = None) -> Release:
-        """Make a release champion: verify its bundle byte by byte, write one ledger entry, then update the pointer.
+    def promote(
+        self, ref: str, lease: Lease | None = None, *, account: Account | None = None, code: Sequence[GateCheck] = ()
+    ) -> Release:
+        """Make a release champion: run the gate, write one ledger entry, then update the pointer.
 
-        Promoting the champion again writes no entry, but corrects its pointer if needed.
+        `account` acts, by default that of the ledger; `code` are checks against mill.py. A check that fails raises
+        `BundleCorrupt`, `BundleRefused` or `CardIncomplete`, and nothing changes. Promoting the champion again writes
+        no entry, but corrects its pointer if needed.
         """
-        release = self.get(ref)
-        return self._make_live(release, "promote", lease)
+        return self._make_live(self.get(ref), "promote", lease, account, code)
 
-    def rollback(self, model: str, lease: Lease | None = None) -> Release:
-        """Make the previous champion live again; a second rollback goes back one more."""
-        stack = _stack(self.history(model))
+    def rollback(self, model: str, lease: Lease | None = None, *, code: Sequence[GateCheck] = ()) -> Release:
+        """Make the previous champion live again, by the same gate; a second rollback goes back one more."""
+        stack = champion_stack(self.history(model))
         if len(stack) < 2:
             raise NoSuchRelease(
                 f"{model} has no previous champion: {stack[-1]} is the first one"
@@ -278,32 +268,47 @@ class Releases:
                 else f"{model} has no champion to roll back",
                 tip="tidemill status",
             )
-        return self._make_live(self.get(stack[-2]), "rollback", lease)
+        return self._make_live(self.get(stack[-2]), "rollback", lease, None, code)
 
-    def _make_live(self, release: Release, why: Literal["promote", "rollback"], lease: Lease | None) -> Release:
-        self.verify(release)
-        before = self.champion(release.model)
-        if before is None or before.number != release.number:
-            self._ledger.append(
-                "promote",
-                about=f"model:{release.model}",
-                refs_in=[str(_ref(before))] if before else [],
-                refs_out=[str(_ref(release))],
-                details={
-                    "from": before.name if before else "",
-                    "why": why,
-                    "deployment": deploy(Arm(release=release)).id,
-                },
-                lease=lease,
-            )
-            failpoint("promote.ledger")
-        self._point(release)
+    def _make_live(
+        self,
+        release: Release,
+        why: Literal["promote", "rollback"],
+        lease: Lease | None,
+        account: Account | None,
+        code: Sequence[GateCheck],
+    ) -> Release:
+        last = self.last_promotion(release.model)
+        if last is not None and last.release == release.name:
+            self.verify(release)
+            self._point(release, last.entry)
+            return release
+        before = self.get(last.release) if last else None
+        gate = run_gate(release, before, lambda: self.verify(release), lambda: self.bundle(release.bundle), code)
+        if gate.error:
+            raise gate.error
+        line = self._ledger.append(
+            "promote",
+            about=f"model:{release.model}",
+            refs_in=[str(_ref(before))] if before else [],
+            refs_out=[str(_ref(release))],
+            details={
+                "from": before.name if before else "",
+                "why": why,
+                "deployment": deploy(Arm(release=release)).id,
+                "verdict": gate.verdict.json(),
+            },
+            lease=lease,
+            account=account,
+        )
+        failpoint("promote.ledger")
+        self._point(release, line.seq)
         failpoint("promote.pointer")
         return release
 
-    def _point(self, release: Release) -> bool:
-        """Set the pointer to `release`; returns whether it has changed."""
-        wanted = deploy(Arm(release=release))
+    def _point(self, release: Release, entry: int) -> bool:
+        """Set the pointer to `release`, which ledger entry `entry` made live; returns whether it has changed."""
+        wanted = deploy(Arm(release=release), entry=entry)
         try:
             correct = wanted.says_the_same(read_deployment(self._root, release.model))
         except ReleaseError:
@@ -320,37 +325,17 @@ class Releases:
         """
         notes = []
         for model in self.models() if models is None else models:
-            champion = self.champion(model)
-            if champion is None:
+            last = self.last_promotion(model)
+            if last is None:
                 continue
+            champion = self.get(last.release)
             try:
                 self.verify(champion, deep=False)
-                if self._point(champion):
+                if self._point(champion, last.entry):
                     notes.append(f"{model}: the pointer was set to {champion.name}, the champion in the ledger")
             except ReleaseError as error:
                 notes.append(f"{model}: {champion.name} was left unchanged; {error.message}")
         return notes
-
-
-def _stack(history: list[Promotion]) -> list[str]:
-    """The stack of champions up to the current one: a promotion pushes one, a rollback pops one."""
-    stack: list[str] = []
-    for change in history:
-        if change.why == "rollback" and len(stack) > 1:
-            stack.pop()
-        else:
-            stack.append(change.release)
-    return stack
-
-
-def _refuse_incomplete(card: Card) -> None:
-    questions = {"helps": "who is served", "could_harm": "who could be harmed"}
-    missing = [name for name in questions if not getattr(card, name).strip()]
-    if missing:
-        raise CardIncomplete(
-            f"the card of {card.model} does not say {' or '.join(questions[name] for name in missing)}",
-            tip=f"set {' and '.join(f'`{name}=`' for name in missing)} on {card.model} in mill.py",
-        )
 
 
 def _refuse_unreadable(release: Release) -> None:

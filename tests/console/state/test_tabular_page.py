@@ -21,10 +21,11 @@ from tidemill.console import compare_page, loop_page, model_page, run_page, runs
 from tidemill.console.drawings import plot
 from tidemill.console.drawings.plot import calibration_plot, learning_plot
 from tidemill.console.state import key_metric, tabular_report
-from tidemill.console.state.evaluation_report import headline, shareable
+from tidemill.console.state.evaluation_report import shareable
 from tidemill.console.state.key_metric import key_figure as figure_of
-from tidemill.console.state.tabular_report import standing, verdict
+from tidemill.console.state.tabular_report import verdict
 from tidemill.core.records.assessment import CalibrationBin, CurvePoint
+from tidemill.core.records.headline import headline
 from tidemill.core.records.quality import Metric
 from tidemill.loop.state.ledger_projection import LedgerProjection
 from tidemill.serving.infer.oip_request import InferRequestReader
@@ -52,10 +53,10 @@ def test_the_examples_run(module: Any) -> None:
 
 
 def test_better_is_what_lies_beyond_noise_on_the_good_side() -> None:
-    assert standing(score("log_loss", 0.4, 0.5)) == "better"
-    assert standing(score("log_loss", 0.5, 0.4)) == "worse"
-    assert standing(score("auc", 0.8, 0.7, higher=True)) == "better"
-    assert standing(score("auc", 0.70, 0.71, higher=True)) == "even"
+    assert score("log_loss", 0.4, 0.5).standing == "better"
+    assert score("log_loss", 0.5, 0.4).standing == "worse"
+    assert score("auc", 0.8, 0.7, higher=True).standing == "better"
+    assert score("auc", 0.70, 0.71, higher=True).standing == "even"
 
 
 def test_the_headline_says_whether_it_beats_the_baseline_and_the_champion(calls: Any) -> None:
@@ -128,7 +129,7 @@ def test_nothing_of_fewer_than_ten_rows_is_shown(calls: Any, get: Callable[..., 
         assert "tiny" not in text
     few = shareable(learned_few(calls))
     assert few.card.assessment is None
-    assert headline(learned_few(calls)) is None
+    assert headline(learned_few(calls).card) is None
 
 
 def learned_few(mill: Any) -> Any:

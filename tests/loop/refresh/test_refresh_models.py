@@ -27,7 +27,7 @@ from tidemill.loop.pipeline.run_plan import plan
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.refresh import refresh_models
 from tidemill.loop.refresh.count_store import count, store
-from tidemill.loop.refresh.settings_match import first_difference
+from tidemill.loop.release.settings_match import first_difference
 from tidemill.loop.state.code_items import read_code_items
 from tidemill.loop.state.project_status import status
 from tidemill.loop.training.train import train

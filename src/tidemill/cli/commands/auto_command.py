@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tidemill.cli.commands.train_command import show
 from tidemill.cli.progress_line import progress_line
+from tidemill.cli.promotion_lines import show_promotion
 from tidemill.cli.wait_for_signal import wait_for_end
 from tidemill.console.web.console_process import console_start
 from tidemill.core.clock import SystemClock
@@ -96,7 +97,8 @@ def command(
     plan = serve_plan(settings, overrides=ports, console=console_start(settings, ports, mill.model_names))
     with start(plan) as server:
         server.wait_ready()
-        err.print(f"{result.release.name} is live on {server.url}")
+        err.print(f"{result.learned.release.name} is live on {server.url}")
+        show_promotion(err, result.promotion)
         _show(result, folder, as_json=as_json)
         if not leave:
             console_url = f"http://{settings.serve.host}:{settings.serve.console_port}"
@@ -107,7 +109,13 @@ def command(
 def _show(result: AutoResult, folder: Path, *, as_json: bool) -> None:
     card = result.learned.card
     if as_json:
-        fields = {"project": str(folder), "release": result.release.name, "card": card, "notes": result.learned.notes}
+        fields = {
+            "project": str(folder),
+            "release": result.promotion.release,
+            "card": card,
+            "notes": result.learned.notes,
+            "verdict": result.promotion.verdict,
+        }
         sys.stdout.write(msgspec.json.encode(fields, enc_hook=str).decode() + "\n")
         return
     show(Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160), result.learned, live=True)

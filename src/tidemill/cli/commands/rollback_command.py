@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import click
+from rich.console import Console
 
 from tidemill.cli.context import CommandContext, with_context
-from tidemill.core.lease import live_lease, wait_for_lease
+from tidemill.cli.promotion_lines import show_promotion
+from tidemill.loop.release.go_live import roll_back
+from tidemill.release import Promotion
 
 
 @click.command("rollback")
@@ -13,11 +16,14 @@ from tidemill.core.lease import live_lease, wait_for_lease
 @with_context
 def command(context: CommandContext, model: str) -> None:
     """Roll MODEL back to its previous champion. Running servers switch to it."""
-    with wait_for_lease(context.stores.leases, live_lease(model)) as lease:
-        current = context.stores.releases.champion(model)
-        restored = context.stores.releases.rollback(model, lease=lease)
-    undo = f" To undo: tidemill promote {current.name}" if current else ""
+    promotion = roll_back(context.stores, model)
     context.result(
-        {"release": restored.name, "model": restored.model},
-        lambda out: out.print(f"Rolled back to {restored.name}.{undo}"),
+        {"release": promotion.release, "model": model, "account": promotion.account, "verdict": promotion.verdict},
+        lambda out: show(out, promotion),
     )
+
+
+def show(out: Console, promotion: Promotion) -> None:
+    """Print the champion, the command that undoes the rollback, and what was checked."""
+    out.print(f"Rolled back to {promotion.release}. To undo: tidemill promote {promotion.before}")
+    show_promotion(out, promotion)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.context import CommandContext, with_context
+from tidemill.cli.promotion_lines import show_promotion
 from tidemill.core.formatting import count
 from tidemill.loop.state.project_status import Status, status
 
@@ -45,6 +46,8 @@ def show(out: Console, found: Status) -> None:
         out.print(
             f"{model.name}: {live}{', switched OFF' if model.off else ''}; {count(len(model.releases), 'release')}"
         )
+        if model.promotion:
+            show_promotion(out, model.promotion, "  ")
     for item in found.action_items:
         out.print(f"{'Optional' if item.weight == 'hint' else 'Action required'}: {item.what}.")
         for reason in item.why:

@@ -9,10 +9,11 @@ import msgspec
 from tidemill.console.formatting import counted
 from tidemill.console.state.components import RoomState, rooms
 from tidemill.console.state.console_stores import ConsoleStores
-from tidemill.console.state.evaluation_report import Headline, headline
 from tidemill.core.clock import to_micros
 from tidemill.core.ledger.ledger_entry import LedgerEntry
 from tidemill.core.record_format import Record
+from tidemill.core.records.gate import GateVerdict
+from tidemill.core.records.headline import Headline, headline
 from tidemill.loop.online.feature_metadata_files import declared_features
 from tidemill.loop.state.action_items import ActionItem, action_items
 from tidemill.loop.state.code_items import read_code_items
@@ -31,6 +32,8 @@ class LiveRow(Record, frozen=True):
     #: The time of its promotion, by whom, and the as-of of its training data.
     since: int | None
     by: str | None
+    #: What the gate checked; `None` in entries of older versions.
+    verdict: GateVerdict | None
     as_of: int | None
     quality: Headline | None
     serving: ServedModel
@@ -137,8 +140,9 @@ def live(model: ModelProjection | None, served: ServedModel) -> LiveRow:
         release=name,
         since=change.at if change else None,
         by=str(change.account) if change else None,
+        verdict=change.verdict if change else None,
         as_of=release.card.as_of if release else None,
-        quality=headline(release),
+        quality=headline(release.card) if release else None,
         serving=served,
     )
 

@@ -10,10 +10,8 @@ from tidemill.console.pages.loop_page import LiveRow, live, model_names
 from tidemill.console.pages.runs_page import all_runs, run_of
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.evaluation_report import (
-    Headline,
     Quality,
     SliceTable,
-    headline,
     parts,
     quality,
     shareable,
@@ -23,6 +21,8 @@ from tidemill.console.state.tabular_report import TabularReport, tabular_report
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import NoSuchRelease, nearest
 from tidemill.core.record_format import Record
+from tidemill.core.records.gate import GateVerdict
+from tidemill.core.records.headline import Headline, headline
 from tidemill.core.records.quality import Evaluation
 from tidemill.core.records.release import Card, Release
 from tidemill.core.records.runs import Run
@@ -80,6 +80,8 @@ class LiveChange(Record, frozen=True):
     what: str
     release: str
     before: str
+    #: What the gate checked; `None` in entries of older versions, and for the kill switch.
+    verdict: GateVerdict | None
 
 
 class ModelPage(Record, frozen=True):
@@ -160,6 +162,7 @@ def model_page(
                 what=change.what,
                 release=change.release,
                 before=change.before,
+                verdict=change.verdict,
             )
             for change in reversed(known.changes[-12:])
         ),
@@ -210,7 +213,7 @@ def _versions(known: ModelProjection, runs: Sequence[Run]) -> list[VersionRow]:
                 learner=release.card.learner,
                 bundle=release.bundle[:12],
                 same_bundle=bool(rows) and rows[-1].bundle == release.bundle[:12],
-                quality=headline(release),
+                quality=headline(release.card),
             )
         )
     return rows

@@ -1,4 +1,4 @@
-"""Evaluation report: the metrics that may be shown (groups that are large enough), and the headline metric."""
+"""Evaluation report: the metrics that may be shown, those of groups that are large enough."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import msgspec
 
 from tidemill.console.state.tabular_report import shareable_assessment
 from tidemill.core.record_format import Record
-from tidemill.core.records.assessment import Assessment
 from tidemill.core.records.quality import FEWEST_USERS, Evaluation, Metric, SliceResult
 from tidemill.core.records.release import Release
 
@@ -50,20 +49,6 @@ class SliceTable(Record, frozen=True):
     parts: tuple[SliceRow, ...]
 
 
-class Headline(Record, frozen=True):
-    """The headline metric of a release: its hit rate for warm users, or the closest available metric."""
-
-    metric: str
-    users: str
-    model: Metric
-    baseline: Metric
-    difference: Metric
-    #: The baseline, the users or rows of the metric, and whether lower is better.
-    beside: str = "popularity"
-    over: str = ""
-    less: bool = False
-
-
 def quality(evaluation: Evaluation) -> tuple[Quality, ...]:
     """The metrics of every group of users."""
     return tuple(_quality(part, evaluation.k) for part in evaluation.slices)
@@ -100,36 +85,6 @@ def _part(part: SliceResult, metric: str) -> SliceRow:
     found = None if part.n_users < FEWEST_USERS else part.difference.get(metric)
     p = part.p_holm.get(metric) if found else None
     return SliceRow(family=part.family, name=part.users, n_users=part.n_users, difference=found, p=p)
-
-
-def headline(release: Release | None) -> Headline | None:
-    """The headline metric of a release; `None` if there are not enough evaluated users or rows."""
-    if release is not None and release.card.assessment is not None:
-        return _of_rows(release.card.assessment)
-    evaluation = release.card.evaluation if release else None
-    parts = {part.users: found for part in evaluation.slices if (found := _compared(part))} if evaluation else {}
-    users = next((users for users in ("warm", "all") if users in parts), next(iter(parts), None))
-    if users is None:
-        return None
-    one = next((one for one in parts[users] if one.name.startswith("hit_rate")), parts[users][0])
-    return Headline(metric=one.name, users=users, model=one.model, baseline=one.baseline, difference=one.difference)
-
-
-def _of_rows(found: Assessment) -> Headline | None:
-    """The main metric of a tabular model, compared with its baseline."""
-    if found.n_test < FEWEST_USERS or not found.scores:
-        return None
-    main = found.main
-    return Headline(
-        metric=main.name,
-        users="",
-        model=main.model,
-        baseline=main.baseline,
-        difference=main.difference,
-        beside=found.baseline,
-        over=f"{found.n_test:,} test rows",
-        less=not main.higher_is_better,
-    )
 
 
 def shareable(release: Release) -> Release:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -11,12 +10,10 @@ from tidemill.console.formatting import counted, interval, measure, share
 from tidemill.console.state.request_form import RequestForm, request_form
 from tidemill.core.record_format import Record
 from tidemill.core.records.assessment import Assessment, EnsembleMember, GroupGap, MetricScore, SliceScore
-from tidemill.core.records.quality import FEWEST_USERS
+from tidemill.core.records.quality import FEWEST_USERS, Standing
 from tidemill.core.records.release import Release
 from tidemill.loop.state.action_items import ActionCommand
 
-#: `better` and `worse`: the interval of the difference excludes zero.
-Standing = Literal["better", "even", "worse"]
 #: Minimum correlation of values and contributions for a stated direction.
 _CLEAR = 0.3
 _TASKS = {
@@ -118,14 +115,6 @@ def tabular_report(release: Release, serving_root: Path) -> TabularReport | None
     )
 
 
-def standing(score: MetricScore) -> Standing:
-    """Whether the model is significantly better: the interval of the difference is on one side of zero."""
-    low, high = score.difference.low, score.difference.high
-    if low <= 0 <= high:
-        return "even"
-    return "better" if (low > 0) is score.higher_is_better else "worse"
-
-
 def verdict(name: str, found: Assessment | None) -> tuple[str, str]:
     """The verdict as one sentence, and its sentences with intervals."""
     if found is None or not found.scores:
@@ -134,7 +123,7 @@ def verdict(name: str, found: Assessment | None) -> tuple[str, str]:
     if found.beside_champion:
         others.insert(0, (found.champion, found.beside_champion[0]))
     said = {"better": "beats {}", "even": "is not significantly better than {}", "worse": "is worse than {}"}
-    parts = [said[standing(score)].format(_called(found, other)) for other, score in others]
+    parts = [said[score.standing].format(_called(found, other)) for other, score in others]
     return f"{name} {' and '.join(parts)}.", " ".join(_sentence(found, other, score) for other, score in others)
 
 
@@ -162,9 +151,9 @@ def _beside(found: Assessment) -> list[ScoresAgainst]:
     comparisons = []
     if found.beside_champion:
         first = found.beside_champion[0]
-        comparisons.append(ScoresAgainst(name=found.champion, standing=standing(first), scores=found.beside_champion))
+        comparisons.append(ScoresAgainst(name=found.champion, standing=first.standing, scores=found.beside_champion))
     if found.scores:
-        comparisons.append(ScoresAgainst(name=found.baseline, standing=standing(found.main), scores=found.scores))
+        comparisons.append(ScoresAgainst(name=found.baseline, standing=found.main.standing, scores=found.scores))
     return comparisons
 
 

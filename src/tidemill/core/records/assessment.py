@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from tidemill.core.record_format import Record
-from tidemill.core.records.quality import Metric
+from tidemill.core.records.quality import Metric, Standing, standing
 from tidemill.core.records.signature import Task
 
 #: Prefixes of the metrics of a run that are differences from the champion; the second is that of older runs.
@@ -25,6 +25,11 @@ class MetricScore(Record, frozen=True):
     baseline: Metric = Metric()
     #: Model minus baseline, paired over rows, or over groups if there are groups.
     difference: Metric = Metric()
+
+    @property
+    def standing(self) -> Standing:
+        """Whether the model is significantly better or worse than the baseline."""
+        return standing(self.difference, less=not self.higher_is_better)
 
 
 class CalibrationBin(Record, frozen=True):

@@ -66,6 +66,8 @@ class Deployment(VersionedRecord, frozen=True):
     policy: str = SINGLE
     salt: str = ""
     arms: tuple[Arm, ...] = ()
+    #: Number of the ledger entry that made it live, with the gate's verdict and the account; 0 in older files.
+    entry: int = 0
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any], found: int) -> dict[str, Any]:
@@ -92,13 +94,16 @@ class Deployment(VersionedRecord, frozen=True):
         return Assignment(self.id, arm.name, self.policy, arm.share)
 
     def says_the_same(self, other: Deployment | None) -> bool:
-        """Whether `other` has the same releases in the same arms, regardless of where their files are."""
-        return other is not None and _placeless(self) == _placeless(other)
+        """Whether `other` has the same releases in the same arms by the same ledger entry, wherever their files are."""
+        if other is None:
+            return False
+        return _placeless(self) == _placeless(msgspec.structs.replace(other, entry=other.entry or self.entry))
 
 
-def deploy(*arms: Arm, policy: str = SINGLE, salt: str = "") -> Deployment:
-    """The deployment of these arms, the champion first. Raises `ValueError` for invalid arms or an invalid policy.
+def deploy(*arms: Arm, policy: str = SINGLE, salt: str = "", entry: int = 0) -> Deployment:
+    """The deployment of these arms, the champion first, that ledger entry `entry` made live.
 
+    Raises `ValueError` for invalid arms or an invalid policy.
     The shares of all arms except shadows must add up to 1. A policy cannot be named `on` or `off`, because old logs
     have the state of the kill switch in that field.
     """
@@ -110,7 +115,7 @@ def deploy(*arms: Arm, policy: str = SINGLE, salt: str = "") -> Deployment:
         raise ValueError(f"unknown policy {policy!r}, or the first arm is a shadow")
     about = [[arm.name, arm.release.name, arm.release.bundle, repr(arm.share), arm.shadow] for arm in arms]
     name = fingerprint({"policy": policy, "salt": salt, "arms": about})[:16]
-    return Deployment(id=name, model=arms[0].release.model, policy=policy, salt=salt, arms=arms)
+    return Deployment(id=name, model=arms[0].release.model, policy=policy, salt=salt, arms=arms, entry=entry)
 
 
 def _placeless(deployment: Deployment) -> Deployment:

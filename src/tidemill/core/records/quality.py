@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,6 +15,17 @@ class Metric(Record, frozen=True):
     value: float = 0.0
     low: float = 0.0
     high: float = 0.0
+
+
+#: `better` and `worse`: the interval of the difference excludes zero.
+Standing = Literal["better", "even", "worse"]
+
+
+def standing(difference: Metric, *, less: bool) -> Standing:
+    """Whether a difference is significant, and in which direction; `less`: lower is better."""
+    if difference.low <= 0 <= difference.high:
+        return "even"
+    return "better" if (difference.low > 0) is not less else "worse"
 
 
 #: Metrics over fewer users than this are neither stored nor shown, because they could reveal a person.

@@ -12,9 +12,7 @@ from typing import Any
 from tidemill.core.clock import Clock, last_full_day
 from tidemill.core.errors import SourceUnknown, TidemillError
 from tidemill.core.identity.account import local_account
-from tidemill.core.lease import live_lease, wait_for_lease
 from tidemill.core.progress import Progress, no_progress
-from tidemill.core.records.release import Release
 from tidemill.core.settings import load
 from tidemill.loop.auto.auto_project import AutoRequest, event_time, write_auto_project
 from tidemill.loop.online.materialise_online import write_serving_metadata
@@ -23,19 +21,21 @@ from tidemill.loop.pipeline.run import RunReport, run
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.project import load_mill
 from tidemill.loop.project.stores import Stores, open_stores
+from tidemill.loop.release.go_live import go_live
 from tidemill.loop.training.train import TrainingResult, train
+from tidemill.release import Promotion
 from tidemill.training import SearchBudget
 
 
 @dataclass(frozen=True)
 class AutoResult:
-    """The result of `auto_from_file`: the opened project, its run, training and promoted release."""
+    """The result of `auto_from_file`: the opened project, its run, training and promotion."""
 
     stores: Stores
     graph: ProjectGraph
     report: RunReport
     learned: TrainingResult
-    release: Release
+    promotion: Promotion
 
 
 def auto_from_file(
@@ -84,10 +84,9 @@ def _train_and_promote(
             tip="correct the file, or name the columns with --columns",
         )
     learned = train(stores, graph, request.name, effort=SearchBudget(minutes=request.minutes), progress=progress)
-    with wait_for_lease(stores.leases, live_lease(request.name)) as lease:
-        release = stores.releases.promote(learned.release.name, lease=lease)
+    promotion = go_live(stores, graph, learned.release.name)
     write_serving_metadata(stores, graph)
-    return AutoResult(stores, graph, report, learned, release)
+    return AutoResult(stores, graph, report, learned, promotion)
 
 
 def _why(stores: Stores, graph: ProjectGraph) -> str:

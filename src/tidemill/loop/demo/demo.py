@@ -15,7 +15,6 @@ from typing import Any
 from tidemill.core.clock import SystemClock, as_of
 from tidemill.core.errors import UsageError
 from tidemill.core.identity.account import local_account
-from tidemill.core.lease import live_lease, wait_for_lease
 from tidemill.core.progress import Progress, no_progress
 from tidemill.core.records.quality import Evaluation
 from tidemill.core.settings import load
@@ -25,6 +24,7 @@ from tidemill.loop.pipeline.run import RunReport, run
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.project import load_mill
 from tidemill.loop.project.stores import Stores, identity, open_stores
+from tidemill.loop.release.go_live import go_live, roll_back
 from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.loop.training.train import TrainingResult, train
 from tidemill.serving import ServerHandle, replayed, set_replay, start, switch, wait_live
@@ -151,12 +151,8 @@ class Demo:
         self.say(f"trained {learned.release.name} on {learned.card.n_rows:,} rows: {_quality(learned)}")
         return learned
 
-    def _promote(self, release: str) -> None:
-        with wait_for_lease(self.stores.leases, live_lease("for_you")) as lease:
-            self.stores.releases.promote(release, lease=lease)
-
     def _serve(self, first: TrainingResult) -> None:
-        self._promote(first.release.name)
+        go_live(self.stores, self.graph, first.release.name)
         set_replay(self.stores.serving_root, as_of(self.world.history_until))
         self.server = start(serve_plan(self.stores.settings, overrides=self._overrides, console=self._console))
         self.server.wait_ready()
@@ -169,12 +165,11 @@ class Demo:
     def _replace_and_roll_back(self, progress: Progress) -> None:
         second = self._learn(progress)
         first = self.played.releases[0]
-        self._promote(second.release.name)
+        go_live(self.stores, self.graph, second.release.name)
         wait_live(self.stores.serving_root, "for_you", second.release.name)
-        with wait_for_lease(self.stores.leases, live_lease("for_you")) as lease:
-            self.stores.releases.rollback("for_you", lease=lease)
+        roll_back(self.stores, "for_you")
         wait_live(self.stores.serving_root, "for_you", first)
-        self._promote(second.release.name)
+        go_live(self.stores, self.graph, second.release.name)
         wait_live(self.stores.serving_root, "for_you", second.release.name)
         self.say(f"{second.release.name} was promoted while serving, rolled back to {first}, and promoted again")
 

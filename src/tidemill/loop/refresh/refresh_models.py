@@ -6,7 +6,6 @@ release and the tables, not on the refreshes in between.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -34,7 +33,8 @@ from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.provenance import collect_provenance
 from tidemill.loop.refresh.count_store import CountUpdate, count, store
-from tidemill.loop.refresh.settings_match import first_difference
+from tidemill.loop.release.go_live import go_live
+from tidemill.loop.release.settings_match import declaration_difference, trained_release
 from tidemill.models import open_recommender, write_recommender
 from tidemill.models.learners.incremental_refresh import (
     counts_to_refresh,
@@ -77,7 +77,7 @@ def refresh_status(
     champion = stores.releases.champion(model.name)
     if champion is None or view is None:
         return RefreshStatus(False, f"{model.name} has no champion to refresh yet")
-    learned = _learned(stores, champion)
+    learned = trained_release(stores, champion)
     refusal = _refusal(stores, graph, model, champion, learned)
     if refusal:
         return RefreshStatus(
@@ -116,7 +116,7 @@ def refresh_champions(
             continue
         release, notes = _refresh(stores, graph, model, view, found.learned, lease, progress)
         sentences += notes
-        refusal = _promote(stores, release, found.champion)
+        refusal = _promote(stores, graph, release, found.champion)
         if refusal:
             sentences.append(refusal)
             continue
@@ -125,7 +125,7 @@ def refresh_champions(
     return live, sentences
 
 
-def _promote(stores: Stores, release: Release, before: Release | None) -> str:
+def _promote(stores: Stores, graph: ProjectGraph, release: Release, before: Release | None) -> str:
     """Promote a refresh in place of the champion `before`; or a sentence, if the champion was changed meanwhile.
 
     The `live` lease is held only for the promotion, so that promotions do not wait while a refresh is computed.
@@ -136,7 +136,7 @@ def _promote(stores: Stores, release: Release, before: Release | None) -> str:
             if champion not in (before, release):
                 now = champion.name if champion else "no release"
                 return f"{release.name} was not promoted: {now} became the champion meanwhile"
-            stores.releases.promote(release.name, lease)
+            go_live(stores, graph, release.name, lease=lease, account=stores.ledger.account.doing("refresh"))
             _drop_old(stores, release.model, lease)
     except LeaseTaken as error:
         return f"{release.name} was not promoted; the next run promotes it: {error.message}"
@@ -163,26 +163,16 @@ def _days(n: int) -> str:
     return f"{n} day{'' if n == 1 else 's'}"
 
 
-def _learned(stores: Stores, champion: Release) -> Release:
-    """The trained release at the start of a chain of refreshes."""
-    return stores.releases.get(champion.card.refreshed.of) if champion.card.refreshed else champion
-
-
 def _refusal(
     stores: Stores, graph: ProjectGraph, model: RecommenderDeclaration, champion: Release, learned: Release
 ) -> tuple[str, str] | None:
     """The reason why a champion cannot be refreshed, and the command to type; `None` if it can."""
-    anew = f"tidemill train {model.name}"
-    other = first_difference(model.learn, learned.card)
+    other = declaration_difference(graph, model, champion, learned)
     if other:
-        return f"the setting `{other}` of {learned.name} differs from mill.py", anew
-    views = graph.item_views(model)
-    modules = {name: hashlib.sha256(source).hexdigest() for name, source in model.slate.modules().items()}
-    pinned = (champion.rules, champion.facts, champion.rule_modules, champion.log)
-    if pinned != (model.slate.rules(views), dict(model.slate.facts(views)), modules, model.log):
-        return f"the rules of {champion.name} differ from mill.py", f"{anew} --rules-only"
+        return other
     if not required_counts(learner_of(learned.card.learner, learned.card.parameters)):
-        return f"no part of {learned.card.learner} is computed from counts: leave `refresh=` out", anew
+        says = f"no part of {learned.card.learner} is computed from counts: leave `refresh=` out"
+        return says, f"tidemill train {model.name}"
     last = stores.releases.history(model.name)[-1]
     left = stores.releases.get(last.before) if last.before else champion
     if left.number > champion.number and left.card.refreshed and left.card.refreshed.of == learned.name:

@@ -14,8 +14,10 @@ from tidemill.core.identity.account import Account
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerEntry
 from tidemill.core.record_format import decode_record
+from tidemill.core.records.gate import GateVerdict
 from tidemill.core.records.ingest import Increment, Publication, Verdict
 from tidemill.core.records.release import Release
+from tidemill.release.release_history import promotion_of
 
 #: Frequent acts that would push out the acts of people; the end of a run is shown, its beginning is not.
 _HIDDEN_ACTS = {"log", "run-begin", "run-points", "trial"}
@@ -64,6 +66,8 @@ class ChampionChange:
     what: str
     release: str = ""
     before: str = ""
+    #: What the gate checked; `None` in entries of older versions, and for the kill switch.
+    verdict: GateVerdict | None = None
 
 
 @dataclass
@@ -208,8 +212,8 @@ def _release(projected: ProjectedState, line: LedgerEntry) -> None:
 
 
 def _promote(projected: ProjectedState, line: LedgerEntry) -> None:
-    release = line.refs_out[0].removeprefix("release:")
-    change = ChampionChange(line.at, line.account, line.details["why"], release, line.details["from"])
+    one = promotion_of(line)
+    change = ChampionChange(one.at, one.account, one.why, one.release, one.before, one.verdict)
     _model(projected, line).changes.append(change)
 
 

@@ -14,6 +14,7 @@ from tidemill.loop.state.action_items import ActionItem, action_items
 from tidemill.loop.state.code_items import code_items, refresh_statuses
 from tidemill.loop.state.ledger_projection import LedgerProjection
 from tidemill.loop.state.server_status import served
+from tidemill.release import Promotion
 from tidemill.serving import switch_state
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     releases: tuple[str, ...]
     champion: str | None
+    #: How the champion went live: who promoted it, and what was checked.
+    promotion: Promotion | None
     off: bool
     #: The refresh status of the champion, in a sentence; `None` without a declared refresh.
     refresh: str | None = None
@@ -90,11 +93,12 @@ def _stream(stores: Stores, name: str) -> StreamStatus:
 
 
 def _model(stores: Stores, name: str, fresh: RefreshStatus | None) -> ModelStatus:
-    champion = stores.releases.champion(name)
+    promotion = stores.releases.last_promotion(name)
     return ModelStatus(
         name=name,
         releases=tuple(release.name for release in stores.releases.all(name)),
-        champion=champion.name if champion else None,
+        champion=promotion.release if promotion else None,
+        promotion=promotion,
         off=switch_state(stores.serving_root, name).off,
         refresh=fresh.says if fresh else None,
     )

@@ -24,6 +24,10 @@ GOLDEN = "golden.arrow"
 #: The column of `golden.arrow` with the predictions, next to the inputs.
 ANSWER = "_answer"
 Golden = tuple[pa.Table, NDArray[np.float64]]
+#: Tolerance of golden predictions on another machine, relative to the largest of them (at least 1).
+WITHIN = 1e-9
+#: ONNX graphs compute in float32, whose last digits differ between machines.
+WITHIN_FLOAT32 = 1e-5
 
 
 def write_tabular(model: TabularModel, folder: Path, golden: Golden | None = None) -> None:
@@ -84,6 +88,12 @@ def parity(model: TabularModel, golden: Golden | Path) -> float:
     bulk = np.abs(model.answer(inputs) - answers).max()
     rows = np.asarray([model.predict_row(row) for row in rows_of(model.recipe, inputs)])
     return float(max(bulk, np.abs(rows.reshape(np.shape(answers)) - answers).max()))
+
+
+def golden_tolerance(model: TabularModel, predictions: NDArray[np.float64]) -> float:
+    """The largest difference from golden `predictions` that another machine may have."""
+    graph = any(isinstance(member, OnnxGraphMember) for member in model.recipe.members)
+    return (WITHIN_FLOAT32 if graph else WITHIN) * max(1.0, float(np.abs(predictions).max()))
 
 
 def rows_of(recipe: TabularRecipe, inputs: pa.Table) -> list[list[Any]]:
