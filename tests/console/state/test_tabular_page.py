@@ -110,8 +110,8 @@ def test_the_versions_carry_the_measure_that_decides(calls: Any) -> None:
 
 
 def test_the_worst_part_comes_first_whichever_way_is_bad(calls: Any) -> None:
-    parts = page(calls, 2).tabular.parts
-    assert [one.part.value.strip() for one in parts] == ["Month-to-month", "missing", "DSL", "Two year"]
+    parts = page(calls, 2).tabular.parts.parts
+    assert [one.name.strip() for one in parts] == ["Month-to-month", "missing", "DSL", "Two year"]
     assert [one.standing for one in parts] == ["worse", "even", "even", "better"]
 
 

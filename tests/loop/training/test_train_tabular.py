@@ -126,7 +126,7 @@ def test_slices_of_a_column_are_evaluated_and_options_of_recommenders_are_refuse
     project.run(DAY)
     found = evaluate(*project.open(), "churn", EvaluationOptions(by="Contract"))
     assert found.report.assessment is not None
-    assert "Contract" in {part.column for part in found.report.assessment.parts}
+    assert "Contract" in {part.family for part in found.report.assessment.slices}
     with pytest.raises(UsageError, match="--leave-one-out is for recommenders"):
         evaluate(*project.open(), "churn", EvaluationOptions(leave_one_out=True))
     with pytest.raises(UsageError, match="--ranked is for recommenders"):

@@ -153,7 +153,7 @@ def test_a_gap_between_groups_that_are_no_input_is_found(tmp_path):
     assert selection.gap.value == pytest.approx(selection.groups["f"].value - selection.groups["m"].value)
     assert "by sex" in found.gaps_say and "statistically significant" in found.gaps_say
     assert sum(gaps["sex", "true positive rate"].n.values()) == round(found.prevalence * found.n_test)
-    assert {part.column for part in found.parts} == {"sex", "coin", "x", "noise", "shop"}
+    assert {part.family for part in found.slices} == {"sex", "coin", "x", "noise", "shop"}
     with pytest.raises(UnknownName, match="age"):
         trained(tmp_path, examples, name="two", fairness=("age",))
 
@@ -163,7 +163,7 @@ def test_the_part_where_a_model_is_wrong_is_named(tmp_path):
     south = np.array(examples.inputs["shop"].to_pylist()) == "south"
     rng = np.random.default_rng(0)
     found = trained(tmp_path, replace(examples, target=examples.target + south * rng.normal(0, 4, 4_000)), curve=False)
-    assert "shop is south" in found.assessment.worst
+    assert "shop: south" in found.assessment.worst
     quiet = trained(tmp_path, examples, name="two", curve=False).assessment
     assert "is significantly worse" in quiet.worst and quiet.worst.startswith("None of")
 

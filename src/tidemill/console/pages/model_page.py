@@ -11,12 +11,11 @@ from tidemill.console.pages.runs_page import all_runs, run_of
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.evaluation_report import (
     Quality,
-    SliceTable,
-    parts,
     quality,
     shareable,
 )
 from tidemill.console.state.release_outcomes import OutcomeStore, ReleaseOutcomes
+from tidemill.console.state.slice_table import SliceTable, user_slice_table
 from tidemill.console.state.tabular_report import TabularReport, tabular_report
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import NoSuchRelease, nearest
@@ -145,7 +144,7 @@ def model_page(
         versions=tuple(reversed(_versions(known, runs))),
         evaluation=evaluation,
         quality=quality(measured) if measured else (),
-        parts=parts(measured) if measured else None,
+        parts=user_slice_table(measured) if measured else None,
         tried=tuple(_tried(evaluation)) if evaluation else (),
         tabular=tabular_report(shown, stores.serving_root) if shown else None,
         card=shown.card if shown else None,

@@ -29,26 +29,6 @@ class Quality(Record, frozen=True):
     further: tuple[ComparisonRow, ...]
 
 
-class SliceRow(Record, frozen=True):
-    """A finer slice of the test: its name, and the difference model minus popularity."""
-
-    #: Its family (`history`, `group`), its name, and its number of users with a target.
-    family: str
-    name: str
-    n_users: int
-    #: `None` if the slice is too small to be shown.
-    difference: Metric | None
-    #: p of a paired test after Holm over all slices and metrics.
-    p: float | None
-
-
-class SliceTable(Record, frozen=True):
-    """The finer slices by one metric, worst first; those that are too small come last."""
-
-    metric: str
-    parts: tuple[SliceRow, ...]
-
-
 def quality(evaluation: Evaluation) -> tuple[Quality, ...]:
     """The metrics of every group of users."""
     return tuple(_quality(part, evaluation.k) for part in evaluation.slices)
@@ -69,22 +49,6 @@ def _compared(part: SliceResult) -> list[ComparisonRow]:
         for name, metric in part.model.items()
         if name in part.baseline and name in part.difference
     ]
-
-
-def parts(evaluation: Evaluation) -> SliceTable:
-    """The finer slices of an evaluation by the metric that defines the worst one."""
-    metric = f"ndcg@{evaluation.k}"
-    rows = [_part(part, metric) for part in evaluation.parts]
-    shown = [part for part in rows if part.difference is not None]
-    few = [part for part in rows if part.difference is None]
-    shown.sort(key=lambda part: part.difference.value if part.difference else 0.0)
-    return SliceTable(metric=metric, parts=(*shown, *few))
-
-
-def _part(part: SliceResult, metric: str) -> SliceRow:
-    found = None if part.n_users < FEWEST_USERS else part.difference.get(metric)
-    p = part.p_holm.get(metric) if found else None
-    return SliceRow(family=part.family, name=part.users, n_users=part.n_users, difference=found, p=p)
 
 
 def shareable(release: Release) -> Release:

@@ -8,8 +8,9 @@ import msgspec
 
 from tidemill.console.formatting import counted, interval, measure, share
 from tidemill.console.state.request_form import RequestForm, request_form
+from tidemill.console.state.slice_table import SliceTable, row_slice_table
 from tidemill.core.record_format import Record
-from tidemill.core.records.assessment import Assessment, EnsembleMember, GroupGap, MetricScore, SliceScore
+from tidemill.core.records.assessment import Assessment, EnsembleMember, GroupGap, MetricScore
 from tidemill.core.records.quality import FEWEST_USERS, Standing
 from tidemill.core.records.release import Release
 from tidemill.loop.state.action_items import ActionCommand
@@ -32,13 +33,6 @@ class ScoresAgainst(Record, frozen=True):
     name: str
     standing: Standing
     scores: tuple[MetricScore, ...]
-
-
-class SliceScoreRow(Record, frozen=True):
-    """Rows that share a value of one column, and whether the model is significantly worse there."""
-
-    part: SliceScore
-    standing: Standing
 
 
 class GapRow(Record, frozen=True):
@@ -76,7 +70,7 @@ class TabularReport(Record, frozen=True):
     prevalence: str
     beside: tuple[ScoresAgainst, ...]
     calibration: str
-    parts: tuple[SliceScoreRow, ...]
+    parts: SliceTable | None
     gaps: tuple[GapRow, ...]
     movers: tuple[InputInfluence, ...]
     members: tuple[TriedCandidate, ...]
@@ -101,7 +95,7 @@ def tabular_report(release: Release, serving_root: Path) -> TabularReport | None
         prevalence=_prevalence(found, signature.target, signature.classes) if found else "",
         beside=tuple(_beside(found)) if found else (),
         calibration=_calibration(found) if found else "",
-        parts=_parts(found) if found else (),
+        parts=row_slice_table(found) if found and found.all_slices else None,
         gaps=tuple(
             GapRow(gap=gap, sure=gap.gap.low > 0)
             for gap in sorted(found.gaps, key=lambda one: (one.gap.low <= 0, one.attribute))
@@ -173,20 +167,6 @@ def _calibration(found: Assessment) -> str:
     return said + (f" Expected calibration error {interval(error)}." if error is not None else "")
 
 
-def _parts(found: Assessment) -> tuple[SliceScoreRow, ...]:
-    """Significantly worse slices first, then by the difference from all other rows, worst first."""
-    way = 1.0 if found.scores and found.main.higher_is_better else -1.0
-    rows = [SliceScoreRow(part=part, standing=_part_standing(part, way)) for part in found.parts]
-    order = ("worse", "even", "better")
-    return tuple(sorted(rows, key=lambda row: (order.index(row.standing), way * row.part.difference.value)))
-
-
-def _part_standing(part: SliceScore, way: float) -> Standing:
-    if part.p_holm >= 0.05:
-        return "even"
-    return "better" if way * part.difference.value > 0 else "worse"
-
-
 def _movers(found: Assessment) -> tuple[InputInfluence, ...]:
     return tuple(
         InputInfluence(input=one.input, share=one.share, says=_direction(one.direction))
@@ -238,7 +218,8 @@ def shareable_assessment(found: Assessment) -> Assessment | None:
 
     return msgspec.structs.replace(
         found,
-        parts=tuple(part for part in found.parts if part.n >= FEWEST_USERS),
+        parts=(),
+        slices=tuple(part for part in found.all_slices if part.n_users >= FEWEST_USERS),
         bins=tuple(one for one in found.bins if one.n >= FEWEST_USERS),
         gaps=tuple(gap for gap in found.gaps if enough(gap)),
     )

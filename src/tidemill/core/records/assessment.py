@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from tidemill.core.record_format import Record
-from tidemill.core.records.quality import Metric, Standing, standing
+from tidemill.core.records.quality import Metric, SliceResult, Standing, standing
 from tidemill.core.records.signature import Task
 
 #: Prefixes of the metrics of a run that are differences from the champion; the second is that of older runs.
@@ -43,7 +43,7 @@ class CalibrationBin(Record, frozen=True):
 
 
 class SliceScore(Record, frozen=True):
-    """The main metric on the rows with one value of a column, compared with all other rows."""
+    """A slice as older releases have it; `SliceResult` replaced it."""
 
     column: str = ""
     value: str = ""
@@ -52,6 +52,15 @@ class SliceScore(Record, frozen=True):
     #: Slice minus the other rows, and its p-value after Holm's correction over all slices.
     difference: Metric = Metric()
     p_holm: float = 0.0
+
+    def result(self, measure: str) -> SliceResult:
+        """The slice as it is recorded today."""
+        rest = self.score.value - self.difference.value
+        return SliceResult(
+            family=self.column, users=self.value, n_users=self.n, model={measure: self.score},
+            baseline={measure: Metric(value=rest, low=rest, high=rest)}, difference={measure: self.difference},
+            p_holm={measure: self.p_holm},
+        )  # fmt: skip
 
 
 class GroupGap(Record, frozen=True):
@@ -122,6 +131,7 @@ class Assessment(Record, frozen=True):
     curve: tuple[CurvePoint, ...] = ()
     #: Expected effect of more rows or more time, in one sentence.
     curve_says: str = ""
+    #: Slices of an older release; today they are in `slices`.
     parts: tuple[SliceScore, ...] = ()
     worst: str = ""
     gaps: tuple[GroupGap, ...] = ()
@@ -133,6 +143,12 @@ class Assessment(Record, frozen=True):
     champion: str = ""
     #: Reasons why the metrics may be too optimistic, such as leakage: sentences with numbers.
     warnings: tuple[str, ...] = ()
+    slices: tuple[SliceResult, ...] = ()
+
+    @property
+    def all_slices(self) -> tuple[SliceResult, ...]:
+        """The slices, also of an older release, whose other rows are the slice minus the difference."""
+        return self.slices or tuple(part.result(self.measure) for part in self.parts)
 
     @property
     def main(self) -> MetricScore:

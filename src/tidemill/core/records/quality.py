@@ -33,20 +33,20 @@ FEWEST_USERS = 10
 
 
 class SliceResult(Record, frozen=True):
-    """Quality on one slice of test users or targets: the model compared with the popularity baseline."""
+    """Quality on one slice of the test: of users, compared with the baseline; of rows, with all other rows."""
 
-    #: `all`, `warm` (with history before the split), `cold`, or the name of a slice, for example `2-4 events`.
+    #: `all`, `warm` (with history before the split), `cold`, or the name of a slice: `2-4 events`, a column's value.
     users: str = ""
     n_users: int = 0
     #: Empty if there are too few users; then `note` says so.
     model: dict[str, Metric] = msgspec.field(default_factory=dict)
     baseline: dict[str, Metric] = msgspec.field(default_factory=dict)
-    #: Model minus baseline, paired over the same users.
+    #: Model minus baseline, paired over the same users; on rows, the slice minus the other rows.
     difference: dict[str, Metric] = msgspec.field(default_factory=dict)
-    #: What the slice is defined by: `history`, `recency`, `target popularity`, `target` or `group`.
+    #: What the slice is defined by: `history`, `recency`, `target popularity`, `target`, `group`, or a column.
     family: str = ""
     note: str = ""
-    #: Metric -> p-value of a paired sign-flip test of the difference; the same, Holm-corrected over slices and metrics.
+    #: Metric -> p-value of a permutation test of the difference; the same, Holm-corrected over slices and metrics.
     p: dict[str, float] = msgspec.field(default_factory=dict)
     p_holm: dict[str, float] = msgspec.field(default_factory=dict)
 

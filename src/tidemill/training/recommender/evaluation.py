@@ -26,8 +26,8 @@ from tidemill.training.recommender.rankers import (
     SlateRanker,
     ranked_answers,
 )
-from tidemill.training.recommender.slices import cuts, slices_of, worst
 from tidemill.training.recommender.splits import TimeSplit
+from tidemill.training.recommender.user_slices import cuts, slices_of
 from tidemill.training.recommender.users_to_evaluate import (
     EvaluationUser,
     catalogue,
@@ -36,6 +36,7 @@ from tidemill.training.recommender.users_to_evaluate import (
     sample,
 )
 from tidemill.training.statistics.bootstrap import Bootstrap
+from tidemill.training.statistics.slices import worst
 
 I32 = npt.NDArray[np.int32]
 F64 = npt.NDArray[np.float64]
@@ -142,7 +143,7 @@ def measure_ranker(
         validation=tuple(validation),
         conventions=protocol.conventions(),
         parts=parts,
-        worst=worst(parts, f"ndcg@{KS[0]}"),
+        worst=worst(parts, f"ndcg@{KS[0]}", of="users", against="by the baseline"),
         n_questions=len(users),
         cold_targets=float((targets.code >= split.train.n_items).mean()),
         repeats=repeat_share(split, within=protocol.history == "earlier"),

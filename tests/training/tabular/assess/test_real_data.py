@@ -61,4 +61,4 @@ def test_churn_is_foretold_and_nothing_is_called_a_leak(data_dir, tmp_path):
     found = result.assessment
     assert found.warnings == () and found.main.model.value < 0.43
     assert not any(gap.gap.low > 0 for gap in found.gaps if gap.attribute == "gender")
-    assert "Contract is Month-to-month" in found.worst
+    assert "Contract: Month-to-month" in found.worst

@@ -13,7 +13,7 @@ from tidemill.training.recommender.evaluation import BASELINE_DAYS, facts_at
 from tidemill.training.recommender.list_statistics import gini, list_statistics
 from tidemill.training.recommender.popularity_tiers import tiers
 from tidemill.training.recommender.rankers import PopularityRanker, ranked_answers
-from tidemill.training.recommender.slices import FEWEST
+from tidemill.training.recommender.user_slices import FEWEST
 
 SPLIT = split_at(shop(900))
 NOTHING = Given(lambda user, n: [])
@@ -50,14 +50,14 @@ def test_a_part_that_is_served_worse_is_named() -> None:
     assert part.difference["ndcg@10"].high < 0
     assert part.p["ndcg@10"] <= part.p_holm["ndcg@10"] < 0.05
     assert "history: 2-4 events" in found.worst
-    assert found.worst.startswith("worst of")
-    assert "worse than the baseline" in found.worst
+    assert found.worst.startswith("Worst slice: ")
+    assert "are significantly worse" in found.worst
 
 
 def test_no_part_is_blamed_without_evidence() -> None:
     same = PopularityRanker(facts_at(SPLIT), BASELINE_DAYS)
     found = measure_ranker(same, SPLIT).evaluation
-    assert found.worst.startswith("none of")
+    assert found.worst.startswith("None of")
     assert all(part.p_holm.get("ndcg@10", 1.0) == 1.0 for part in (*found.slices, *found.parts))
 
 
@@ -71,8 +71,8 @@ def test_a_little_worse_is_not_shown_to_be_worse() -> None:
     found = measure_ranker(nearly, SPLIT).evaluation
     lowest = min(part.difference["ndcg@10"].value for part in found.parts if part.difference)
     assert lowest < 0
-    assert found.worst.startswith("none of")
-    assert f"{lowest:+.4f}" in found.worst
+    assert found.worst.startswith("None of")
+    assert f"{lowest:+.3g}" in found.worst
 
 
 def test_popularity_fills_its_lists_whatever_was_seen() -> None:

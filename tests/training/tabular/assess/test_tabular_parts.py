@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.core.records.assessment import CurvePoint, EnsembleMember
-from tidemill.core.records.quality import FEWEST_USERS, Metric
+from tidemill.core.records.quality import FEWEST_USERS, Metric, SliceResult
 from tidemill.training.statistics.bootstrap import Bootstrap
 from tidemill.training.statistics.permutation_test import random_assignment
+from tidemill.training.statistics.slices import worst
 from tidemill.training.tabular.assess.fairness import gaps_of
 from tidemill.training.tabular.assess.learning_curve import curve_message, nested_share
 from tidemill.training.tabular.assess.losses import RowAnswers, main_losses
+from tidemill.training.tabular.assess.row_slices import row_slices
 from tidemill.training.tabular.assess.slice_columns import (
     MISSING,
     OTHERS,
@@ -23,7 +25,10 @@ from tidemill.training.tabular.assess.slice_columns import (
     by_number,
     declared_slice_columns,
 )
-from tidemill.training.tabular.assess.slices import slice_scores, worst_slice
+
+
+def worst_row_slice(parts: tuple[SliceResult, ...]) -> str:
+    return worst(parts, "log_loss", of="rows", against="elsewhere", less=True)
 
 
 def random_cuts(n: int, rng: np.random.Generator, columns: int = 10) -> list[SliceColumn]:
@@ -60,7 +65,7 @@ def test_noise_is_hardly_ever_called_a_weak_part_or_a_gap():
         answer = rng.beta(0.5, 1.5, 700)
         told = RowAnswers("binary", answer, (rng.random(700) < answer).astype(float))
         draws, cuts = Bootstrap(700, seed=seed), random_cuts(700, rng, 5)
-        weak += "Worst" in worst_slice(slice_scores(cuts, main_losses(told), draws), "log_loss")
+        weak += "Worst" in worst_row_slice(row_slices(cuts, "log_loss", main_losses(told), draws))
         unfair += "largest significant gap" in gaps_of(cuts[:2], told, draws).says
     assert weak <= 3 and unfair <= 3, (weak, unfair)
 
@@ -73,12 +78,12 @@ def test_a_weak_part_is_found_among_many_and_small_groups_are_not_shown():
     bad = cuts[4].code == 1
     target[bad] = (rng.random(int(bad.sum())) < 0.5).astype(float)
     told, draws = RowAnswers("binary", answer, target), Bootstrap(3_000)
-    parts = slice_scores(cuts, main_losses(told), draws)
-    assert "c4 is 1" in worst_slice(parts, "log_loss")
-    assert all(part.n >= FEWEST_USERS for part in parts)
-    (part,) = [part for part in parts if (part.column, part.value) == ("c4", "1")]
+    parts = row_slices(cuts, "log_loss", main_losses(told), draws)
+    assert worst_row_slice(parts).startswith("Worst slice: c4: 1 (")
+    assert all(part.n_users >= FEWEST_USERS for part in parts)
+    (part,) = [part for part in parts if (part.family, part.users) == ("c4", "1")]
     losses = main_losses(told)
-    assert part.difference.value == pytest.approx(losses[bad].mean() - losses[~bad].mean())
+    assert part.difference["log_loss"].value == pytest.approx(losses[bad].mean() - losses[~bad].mean())
     few = SliceColumn("few", ("a", "b", "c"), np.r_[np.zeros(5), np.ones(1_000), np.full(1_995, 2)].astype(np.int64))
     for gap in gaps_of([few], told, draws).gaps:
         assert set(gap.groups) == {"b", "c"} and min(gap.n.values()) >= FEWEST_USERS

@@ -14,15 +14,16 @@ from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.statistics.bootstrap import Bootstrap
+from tidemill.training.statistics.slices import worst
 from tidemill.training.tabular.assess.calibration import bins_of, calibration_error
 from tidemill.training.tabular.assess.fairness import gaps_of
 from tidemill.training.tabular.assess.feature_importance import influences_of
 from tidemill.training.tabular.assess.learning_curve import LearningCurve
 from tidemill.training.tabular.assess.losses import MAIN, RowAnswers, main_losses
 from tidemill.training.tabular.assess.model_answers import answers_of
+from tidemill.training.tabular.assess.row_slices import row_slices
 from tidemill.training.tabular.assess.scores import better, scores_of, worse
 from tidemill.training.tabular.assess.slice_columns import SliceColumn, declared_slice_columns, default_slice_columns
-from tidemill.training.tabular.assess.slices import slice_scores, worst_slice
 
 Progress = Callable[[str, dict[str, Any]], None]
 #: A model and its name.
@@ -67,13 +68,14 @@ def assess(
     predictions = answers_of(model, test)
     scores = scores_of(predictions, answers_of(baseline[1], test), draws)
     cuts = _cuts(test, slices, fairness)
-    parts = slice_scores(cuts, main_losses(predictions), draws)
+    measure = MAIN[test.task]
+    parts = row_slices(cuts, measure, main_losses(predictions), draws)
     gaps = gaps_of(declared_slice_columns(test, fairness), predictions, draws)
     champion_scores, champion_warnings = _beside(champion, predictions, test, draws)
     influences, unexplained = _influences(model, test)
     return Assessment(
         task=test.task,
-        measure=MAIN[test.task],
+        measure=measure,
         baseline=baseline[0],
         protocol=setting.protocol,
         split_at=setting.split_at,
@@ -85,8 +87,8 @@ def assess(
         calibration_error=calibration_error(predictions, draws),
         curve=curve.points if curve else (),
         curve_says=curve.says if curve else "",
-        parts=parts,
-        worst=worst_slice(parts, MAIN[test.task], _harder(cuts, test)),
+        slices=parts,
+        worst=worst(parts, measure, of="rows", against="elsewhere", less=True, notes=_harder(cuts, test)),
         gaps=gaps.gaps,
         gaps_say=gaps.says,
         influences=influences,

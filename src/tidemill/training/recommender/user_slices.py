@@ -1,10 +1,9 @@
-"""Slices of an evaluation: the metrics of each slice, compared with the baseline, and the worst slice."""
+"""Slices of users and targets: the metrics of each slice, compared with the baseline on the same users."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -14,7 +13,8 @@ from tidemill.training.recommender.evaluation_targets import EvaluationTargets
 from tidemill.training.recommender.popularity_tiers import TIERS, tiers
 from tidemill.training.recommender.users_to_evaluate import EvaluationUser
 from tidemill.training.statistics.bootstrap import Bootstrap, interval
-from tidemill.training.statistics.permutation_test import ALPHA, holm, sign_flips
+from tidemill.training.statistics.permutation_test import sign_flips
+from tidemill.training.statistics.slices import corrected
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -95,29 +95,23 @@ def slices_of(
         figures[n] = targets.figures(keep, ks if n < len(main) else ks[:1])
     evaluated = {n: found for n, found in figures.items() if n < len(main) or len(found[0]) >= FEWEST}
     p = _p(evaluated, targets.n_users, ks[0])
-    stepped = holm({(n, name): value for n, one in p.items() for name, value in one.items()})
     results = []
     for n, (family, name, _) in enumerate([*main, *finer]):
-        users = figures[n][0]
+        users, model, baseline = figures[n]
         if n not in evaluated:
-            note_only = SliceResult(users=name, n_users=len(users), model={}, baseline={}, difference={}, family=family)
-            results.append(msgspec.structs.replace(note_only, note=f"{len(users)} users are too few to evaluate"))
+            note = f"{len(users)} users are too few to evaluate"
+            results.append(SliceResult(users=name, n_users=len(users), family=family, note=note))
             continue
-        values = _columns(*evaluated[n][1:])
-        found = _metrics(list(evaluated[n][1]), values, resamples.means(values, users))
+        values = _columns(model, baseline)
+        of_model, of_baseline, difference = _metrics(list(model), values, resamples.means(values, users))
         results.append(
             SliceResult(
-                users=name,
-                n_users=len(users),
-                model=found[0],
-                baseline=found[1],
-                difference=found[2],
-                family=family,
-                p=p[n],
-                p_holm={measure: stepped[n, measure] for measure in p[n]},
+                users=name, n_users=len(users), model=of_model, baseline=of_baseline, difference=difference,
+                family=family, p=p[n],
             )
-        )
-    return tuple(results[: len(main)]), tuple(results[len(main) :])
+        )  # fmt: skip
+    found = corrected(results)
+    return found[: len(main)], found[len(main) :]
 
 
 def _columns(model: Mapping[str, F64], baseline: Mapping[str, F64]) -> F64:
@@ -141,27 +135,3 @@ def _p(
         names[n], differences[n] = chosen, (users, np.column_stack([model[name] - baseline[name] for name in chosen]))
     found = sign_flips(differences, n_users)
     return {n: dict(zip(chosen, found[n].tolist(), strict=True)) for n, chosen in names.items()}
-
-
-def _hopeless(part: SliceResult) -> bool:
-    """Whether no model can score on this slice: a frozen model never lists items that it was not trained on."""
-    return not any(metric.value for metric in (*part.model.values(), *part.baseline.values()))
-
-
-def worst(parts: Sequence[SliceResult], measure: str) -> str:
-    """A sentence that names the slice where the model is worst compared with the baseline, with its significance."""
-    measured = [part for part in parts if measure in part.difference and not _hopeless(part)]
-    few = sum(not part.difference for part in parts)
-    suffix = f"; {few} more have too few users to evaluate" if few else ""
-    if not measured:
-        return f"no slice has enough users to name a worst one{suffix}"
-    part = min(measured, key=lambda part: part.difference[measure].value)
-    found, p = part.difference[measure], part.p_holm[measure]
-    where = f"{part.family}: {part.users} ({part.n_users:,} users)"
-    figure = f"{measure} {found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f}) against the baseline"
-    if found.value < 0 and p < ALPHA:
-        return f"worst of {len(measured)} slices: {where}, {figure}, Holm p = {p:.4f}: worse than the baseline{suffix}"
-    return (
-        f"none of {len(measured)} slices is significantly worse than the baseline; the lowest is {where}, {figure}, "
-        f"Holm p = {p:.2g}{suffix}"
-    )
