@@ -107,6 +107,18 @@ def test_parts_and_exposure_are_folded_and_fit_when_they_are_opened(look: Any, a
     assert page.evaluate("document.documentElement.scrollHeight") > tall + 300
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_checks_of_a_promotion_unfold_in_the_history(look: Any, address: str, width: int) -> None:
+    page = look(address + "/models/for_you", width=width)
+    lead = page.locator(".hero .lead a").inner_text()
+    gate = page.locator(".recent details.gate").first
+    check = gate.locator("li", has_text="every file has the hash that the release pins")
+    assert gate.locator("summary").inner_text() == lead and not check.is_visible()
+    gate.locator("summary").click()
+    assert check.is_visible() and check.locator(".tag").inner_text() == "passed"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.parametrize("path", ["/", "/models/for_you", "/models/for_you?release=1"])
 @pytest.mark.parametrize("width", [1280, 768, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -307,6 +307,8 @@ def test_a_kill_between_any_two_steps_leaves_whole_things_and_a_rerun_completes(
     assert (len(after.all("for_you")), found and found.number) == (releases, champion)
     after.recover()
     assert shelf.live() == f"for_you@{champion}"
+    live, last = read_deployment(shelf.serving, "for_you"), after.last_promotion("for_you")
+    assert live is not None and last is not None and last.verdict is not None and live.entry == last.entry
     assert after.recover() == []
     source = shelf.folder(2)  # the killed run had moved its own away
     made = after.create("for_you", source, shelf.MORE_RULES, shelf.card())

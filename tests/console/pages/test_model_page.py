@@ -13,6 +13,7 @@ from runs_to_show import evaluation
 from tidemill.console import model_page
 from tidemill.console.state.release_outcomes import OutcomeStore
 from tidemill.core.errors import NoSuchRelease
+from tidemill.core.identity.account import Account
 from tidemill.loop.state.ledger_projection import LedgerProjection
 
 DAY = date(2018, 9, 7)
@@ -202,6 +203,30 @@ def test_the_commands_fit_what_is_live(mill: Any) -> None:
         "tidemill on for_you",
     ]
     assert made.headline == "for_you is switched off."
+
+
+def test_what_was_checked_stands_with_who_promoted(mill: Any, get: Callable[..., Any]) -> None:
+    first = mill.learn("for_you", 1, DAY, None)
+    mill.ledger.append(  # as an older version wrote it
+        "promote", about="model:for_you", refs_out=[f"release:{first.name}"],
+        details={"from": "", "why": "promote", "deployment": "0" * 16},
+    )  # fmt: skip
+    second = mill.learn("for_you", 2, DAY, None)
+    mill.releases.promote(second.name, account=Account(name="ada").doing("refresh"))
+    made = page(mill)
+    assert [(change.account, change.release) for change in made.changes] == [
+        ("ada (refresh)", second.name),
+        ("mara", first.name),
+    ]
+    assert made.live.by == "ada (refresh)" and made.changes[1].verdict is None
+    verdict = made.live.verdict
+    assert verdict == made.changes[0].verdict
+    assert [one.name for one in verdict.of("warning")] == ["evaluation"]
+    text = markup.unescape(get(mill.stores(), "/models/for_you").text)
+    assert text.count(verdict.summary) == 2 and text.count('<details class="gate">') == 1
+    assert all(f"<b>{one.name}</b>: {one.reason}." in text for one in verdict.checks)
+    told = json.loads(get(mill.stores(), "/models/for_you.json").text)["live"]["verdict"]
+    assert [one["result"] for one in told["checks"]] == [one.result for one in verdict.checks]
 
 
 def test_pages_that_are_not_there_answer_404_with_the_nearest(lively: Any, get: Callable[..., Any]) -> None:
