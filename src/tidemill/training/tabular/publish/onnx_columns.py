@@ -1,7 +1,8 @@
 """Fitted scikit-learn column transformers as ONNX nodes in double precision, from their fitted attributes.
 
 Texts become a lookup table: the fitted transformer is run on each text of the training rows, on a missing one and on an
-unseen one, so that all its options are respected without knowing them. Numbers follow the transformers' formulas.
+unseen one, so that all its options are respected without knowing them. Numbers go through skl2onnx, but for imputers,
+which ONNX Runtime has only in float32, and functions of NumPy.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 
 from tidemill.core.errors import NotPublishable
 from tidemill.training.tabular.publish.estimator_frame import UNSEEN, text_column
+from tidemill.training.tabular.publish.onnx_estimators import converted
 from tidemill.training.tabular.publish.onnx_nodes import MISSING_TEXT, OnnxNodes
 
 #: Transformers that turn each text column into separate columns, by class name.
 _OF_TEXTS = {"OneHotEncoder", "OrdinalEncoder", "TargetEncoder", "SimpleImputer", "CountEncoder", "WOEEncoder"}
 #: NumPy functions -> ONNX operators.
 _FUNCTIONS = {"log": "Log", "sqrt": "Sqrt", "exp": "Exp", "absolute": "Abs"}
-_SCALERS = {"StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler"}
 
 
 class OnnxColumns:
@@ -56,7 +57,7 @@ class OnnxColumns:
         if not texts:
             return self._numeric(steps, self._nodes.matrix(columns), len(columns))
         names = {type(step).__name__ for step in steps}
-        if len(texts) != len(columns) or not names & _OF_TEXTS or names - _OF_TEXTS - _SCALERS:
+        if len(texts) != len(columns) or not names & _OF_TEXTS:
             raise _unknown(f"{' and '.join(sorted(names)) or 'passthrough'} of {', '.join(columns)}")
         return self._texts(steps, columns)
 
@@ -112,23 +113,12 @@ class OnnxColumns:
         return matrix, width
 
     def _step(self, step: Any, matrix: str, width: int) -> tuple[str, int]:
-        kind, nodes = type(step).__name__, self._nodes
+        kind = type(step).__name__
         if kind == "SimpleImputer":
             return self._imputed(step, matrix)
-        if kind in _SCALERS:
-            return self._scaled(step, kind, matrix), width
-        if kind in ("PCA", "TruncatedSVD"):
-            centred = nodes.add("Sub", [matrix, nodes.constant(step.mean_)]) if kind == "PCA" else matrix
-            turned = step.components_.T
-            if getattr(step, "whiten", False):
-                turned = turned / np.sqrt(step.explained_variance_)
-            return nodes.add("MatMul", [centred, nodes.constant(turned)]), turned.shape[1]
         if kind == "FunctionTransformer":
             return self._function(step, matrix), width
-        if hasattr(step, "get_support"):
-            kept = np.flatnonzero(step.get_support())
-            return nodes.take(matrix, kept.tolist()), len(kept)
-        raise _unknown(kind)
+        return converted(step, self._nodes, matrix, width)
 
     def _function(self, step: Any, matrix: str) -> str:
         if step.func is None:
@@ -155,18 +145,6 @@ class OnnxColumns:
             flags = nodes.add("Cast", [nodes.take(missing, flagged.tolist())], to=11)  # double
             filled, width = nodes.matrix([filled, flags]), width + len(flagged)
         return filled, width
-
-    def _scaled(self, step: Any, kind: str, matrix: str) -> str:
-        nodes = self._nodes
-        centre = {"StandardScaler": "mean_", "RobustScaler": "center_"}.get(kind)
-        if kind == "MinMaxScaler":
-            scaled = nodes.add("Mul", [matrix, nodes.constant(step.scale_)])
-            scaled = nodes.add("Add", [scaled, nodes.constant(step.min_)])
-            limits = [nodes.constant(float(one)) for one in step.feature_range]
-            return nodes.add("Clip", [scaled, *limits]) if step.clip else scaled
-        if centre and getattr(step, centre) is not None:
-            matrix = nodes.add("Sub", [matrix, nodes.constant(getattr(step, centre))])
-        return matrix if step.scale_ is None else nodes.add("Div", [matrix, nodes.constant(step.scale_)])
 
 
 def _steps(transformer: Any) -> list[Any]:

@@ -1,6 +1,8 @@
 """Fitted estimators over a matrix as ONNX nodes.
 
-Linear models and trees follow their formulas in double precision; everything else is converted by skl2onnx in float32.
+skl2onnx converts linear models, neighbours, neural networks, naive Bayes, scalers and PCA in double precision without
+a difference. In double it fails for trees, histogram boosting, votes and transformed targets, which have nodes of their
+own here; for support vectors, AdaBoost and bagging it falls back to float32.
 """
 
 from __future__ import annotations
@@ -8,18 +10,11 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
-
 from tidemill.core.errors import BackendMissing, NotPublishable
 from tidemill.training.tabular.publish.fitted_trees import Link, TreeSum, fitted_trees
 from tidemill.training.tabular.publish.onnx_nodes import OnnxNodes
 
 _FLOAT, _DOUBLE = 1, 11
-_LOGISTIC = {"LogisticRegression", "LogisticRegressionCV"}
-_EXP = {"PoissonRegressor", "GammaRegressor"}
-_LINEAR = {"LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "LassoLars"}
-_LINEAR |= {"LassoLarsCV", "BayesianRidge", "ARDRegression", "HuberRegressor", "TheilSenRegressor", "SGDRegressor"}
-_LINEAR |= {"QuantileRegressor", "OrthogonalMatchingPursuit", "LinearSVR"}
 
 
 def estimator_nodes(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
@@ -27,16 +22,13 @@ def estimator_nodes(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> s
     name = type(fitted).__name__
     if name == "TransformedTargetRegressor":
         return _turned_back(fitted, nodes, matrix, width)
-    if name in _LOGISTIC:
-        return _linear(fitted, nodes, matrix, "sigmoid" if len(fitted.coef_) == 1 else "softmax")
-    if name in _LINEAR | _EXP:
-        return _linear(fitted, nodes, matrix, "exp" if name in _EXP else "")
     if name in ("VotingRegressor", "VotingClassifier") and getattr(fitted, "voting", "soft") == "soft":
         return _voted(fitted, nodes, matrix, width)
     trees = fitted_trees(fitted)
     if trees is not None:
         return summed_nodes(trees, nodes, matrix)
-    return _converted(fitted, nodes, matrix, width)
+    answer, n_outputs = converted(fitted, nodes, matrix, width, double=nodes.double)
+    return nodes.take(answer, [1]) if n_outputs == len(getattr(fitted, "classes_", ())) == 2 else answer
 
 
 def summed_nodes(trees: TreeSum, nodes: OnnxNodes, matrix: str) -> str:
@@ -54,12 +46,6 @@ def _voted(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
         if weight
     ]
     return nodes.add("Sum", parts)
-
-
-def _linear(fitted: Any, nodes: OnnxNodes, matrix: str, link: Link) -> str:
-    slopes = np.atleast_2d(fitted.coef_).T
-    product = nodes.add("MatMul", [matrix, nodes.constant(slopes)])
-    return _linked(nodes, nodes.add("Add", [product, nodes.constant([np.ravel(fitted.intercept_)])]), link)
 
 
 def _linked(nodes: OnnxNodes, margins: str, link: Link) -> str:
@@ -84,37 +70,44 @@ def _turned_back(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
     )
 
 
-def _converted(fitted: Any, nodes: OnnxNodes, matrix: str, width: int) -> str:
-    """Conversion by skl2onnx, in float32."""
-    types = skl2onnx_types()
-    model = converted(fitted, [("matrix", types.FloatTensorType([None, width]))])
-    classes = len(getattr(fitted, "classes_", ()))
-    output = model.graph.output[-1].name
-    answer = nodes.absorb(model, {"matrix": nodes.add("Cast", [matrix], to=_FLOAT)}, output)
-    answer = nodes.add("Cast", [answer], to=_DOUBLE)
-    return nodes.take(answer, [1]) if classes == 2 else answer
+def converted(fitted: Any, nodes: OnnxNodes, matrix: str, width: int, *, double: bool = True) -> tuple[str, int]:
+    """skl2onnx's last output of any fitted object for a double matrix (n, `width`), as doubles, and its width.
+
+    Without `double`, or where that cannot be run, it computes in float32. Raises `NotPublishable` if neither can.
+    """
+    reason = ""
+    for kind in ("DoubleTensorType", "FloatTensorType")[0 if double else 1 :]:
+        try:
+            model = _skl2onnx(fitted, kind, width)
+        except BackendMissing:
+            raise
+        except Exception as problem:  # converters may raise anything
+            reason = reason or str(problem).strip().split("\n")[0][:200]
+            continue
+        output = model.graph.output[-1]
+        feed = matrix if kind == "DoubleTensorType" else nodes.add("Cast", [matrix], to=_FLOAT)
+        answer = nodes.absorb(model, {"matrix": feed}, output.name)
+        shape = output.type.tensor_type.shape.dim
+        return nodes.add("Cast", [answer], to=_DOUBLE), shape[1].dim_value if len(shape) > 1 else 1
+    raise NotPublishable(f"skl2onnx cannot convert {type(fitted).__name__}: {reason}")
 
 
-def converted(fitted: Any, types: list[tuple[str, Any]]) -> Any:
-    """skl2onnx's graph of any fitted object; raises `NotPublishable` if it cannot be converted."""
-    from skl2onnx import convert_sklearn  # noqa: PLC0415 - an optional library
-
-    options = {"zipmap": False} if hasattr(fitted, "classes_") else None
+def _skl2onnx(fitted: Any, kind: str, width: int) -> Any:
+    """A model that ONNX Runtime has opened, because it lacks some operators in double."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # library warnings about each other; the parity check decides
-            return convert_sklearn(fitted, "part", types, options=options, target_opset={"": 18, "ai.onnx.ml": 3})
-    except Exception as problem:  # converters may raise anything
-        said = str(problem).strip().split("\n")[0][:200]
-        raise NotPublishable(f"skl2onnx cannot convert {type(fitted).__name__}: {said}") from problem
-
-
-def skl2onnx_types() -> Any:
-    """skl2onnx's types of tensors."""
-    try:
+        from onnxruntime import InferenceSession, SessionOptions  # noqa: PLC0415 - an optional library
+        from skl2onnx import convert_sklearn  # noqa: PLC0415 - an optional library
         from skl2onnx.common import data_types  # noqa: PLC0415 - an optional library
     except ImportError as problem:
         raise BackendMissing(
             "publishing this estimator needs skl2onnx, which is not installed", tip="pip install 'tidemill[onnx]'"
         ) from problem
-    return data_types
+    types = [("matrix", getattr(data_types, kind)([None, width]))]
+    options = {"zipmap": False} if hasattr(fitted, "classes_") else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # library warnings about each other; the parity check decides
+        model = convert_sklearn(fitted, "part", types, options=options, target_opset={"": 18, "ai.onnx.ml": 3})
+    quiet = SessionOptions()
+    quiet.log_severity_level = 4
+    InferenceSession(model.SerializeToString(), quiet, providers=["CPUExecutionProvider"])
+    return model

@@ -12,7 +12,6 @@ from tidemill.core.records.signature import InputField
 
 #: Operator sets of every graph; onnxruntime 1.17 and later support them.
 OPSETS = {"": 18, "ai.onnx.ml": 5}
-_OLDEST = {"": 18, "ai.onnx.ml": 3}
 _IR = 10
 #: Placeholder for a missing text, because ONNX has no null.
 MISSING_TEXT = "\x02missing"
@@ -32,13 +31,15 @@ class OnnxNodes:
     'neg_0'
     """
 
-    def __init__(self, fields: Sequence[InputField], width: int | None = None) -> None:
+    def __init__(self, fields: Sequence[InputField], width: int | None = None, *, double: bool = True) -> None:
         self.fields = tuple(fields)
+        #: Whether an estimator that skl2onnx converts computes in double precision, else in float32.
+        self.double = double
         self._width = width
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._known: dict[str, Any] = {}
-        #: Operator sets that a converted part needs, if newer.
+        #: Operator sets, older if a converted part needs it.
         self.opsets = dict(OPSETS)
 
     def add(self, op: str, inputs: Sequence[str], *, domain: str = "", **attributes: Any) -> str:
@@ -72,9 +73,8 @@ class OnnxNodes:
             node.input[:] = [renamed.get(one, one) for one in node.input]
         self._nodes += graph.node
         self._constants += graph.initializer
-        for one in model.opset_import:
-            # an older set in which our operators mean the same; newer tree operators would exclude the model's own
-            self.opsets[one.domain] = max(one.version, _OLDEST.get(one.domain, 1))
+        if any(node.op_type.startswith("TreeEnsemble") for node in model.graph.node):
+            self.opsets["ai.onnx.ml"] = 3  # newer sets have another operator for trees, which excludes this one
         return prefix + output
 
     def finish(self, answer: str, width: int) -> bytes:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.core.errors import NotPublishable, TooLittleData
+from tidemill.core.errors import BundleCorrupt, NotPublishable, TooLittleData
 from tidemill.core.records.signature import InputField
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.recipe import Encoder, Member, NumberColumn, OneHot, Ordinal, TabularRecipe
@@ -36,10 +36,10 @@ def published(fitted: FittedEstimator, examples: Examples, name: str) -> Tabular
     for form in fitted.forms:
         try:
             model = form.make()
-        except NotPublishable as problem:
+            difference = worst_of(model, probe.golden, examples.task, form.tolerance)
+        except (BundleCorrupt, NotPublishable) as problem:  # ONNX Runtime may lack an operator in double
             reasons.append(problem.message)
             continue
-        difference = worst_of(model, probe.golden, examples.task, form.tolerance)
         if difference.excess <= 1:
             return _needing(model, probe.needs)
         if worst is None or difference.excess < worst[0].excess:
