@@ -32,17 +32,20 @@ def shown(stores: Any) -> Iterator[str]:
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        servers.append(embedded(stores, host="127.0.0.1", port=port))
-        await servers[0].serve()
+        server, stop = embedded(stores, port=port), asyncio.Event()
+        stops.append(stop)
+        await server.listen("127.0.0.1", port)
+        await stop.wait()
+        await server.stop()
 
-    servers: list[Any] = []
+    stops: list[asyncio.Event] = []
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
     try:
         _wait(port)
         yield f"http://127.0.0.1:{port}"
     finally:
-        loop.call_soon_threadsafe(lambda: servers[0].stop())
+        loop.call_soon_threadsafe(stops[0].set)
         thread.join(10)
         assert not thread.is_alive()
         loop.close()

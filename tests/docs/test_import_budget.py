@@ -9,7 +9,19 @@ import sys
 import pytest
 from markdown_pages import ROOT
 
-HEAVY = ["numpy", "scipy", "pyarrow", "polars", "deltalake", "narwhals", "lmdb", "granian", "starlette", "faiss"]
+HEAVY = [
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "polars",
+    "deltalake",
+    "narwhals",
+    "lmdb",
+    "httptools",
+    "uvloop",
+    "starlette",
+    "faiss",
+]
 ROOMS = sorted(path.parent.name for path in (ROOT / "src" / "tidemill").glob("*/__init__.py"))
 
 _DOORS = """

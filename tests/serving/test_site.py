@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from http_exchange import Exchange, exchange
 from served_shop import MODEL, Shop, open_shop
 
 from tidemill.core.clock import SystemClock, from_micros
@@ -26,38 +27,6 @@ from tidemill.serving.http.access import LoopbackAccess
 from tidemill.serving.live.fact_publication import write_fact_publication
 from tidemill.serving.live.state_files import write_state
 from tidemill.serving.process.worker_site import WorkerSite
-
-
-class Exchange:
-    """An RSGI exchange whose body arrives when `ready` is set."""
-
-    proto = "http"
-    method = "POST"
-    query_string = ""
-
-    def __init__(self, body: dict[str, Any], path: str = f"/v1/recommend/{MODEL}", *, ready: bool = True) -> None:
-        self.path = path
-        self._body = msgspec.json.encode(body)
-        self.headers = {"host": "localhost", "content-type": "application/json", "content-length": str(len(self._body))}
-        self.ready = asyncio.Event()
-        if ready:
-            self.ready.set()
-        self.status = 0
-        self.answered: dict[str, str] = {}
-        self.content: Any = None
-
-    async def __call__(self) -> bytes:
-        await self.ready.wait()
-        return self._body
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        raise AssertionError("the body has a length")
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.status, self.answered, self.content = status, dict(headers), msgspec.json.decode(body)
-
-    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
-        self.status, self.answered = status, dict(headers)
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +47,7 @@ def site(shop: Shop, spec: Any = None, *, required: str = "", **serve: Any) -> W
 
 
 def ask(made: WorkerSite, user: str = "user1@example.org", **more: Any) -> Exchange:
-    exchange = Exchange({"user": user, "n": 5, **more})
-    asyncio.run(made.app.__rsgi__(exchange, exchange))
-    return exchange
+    return exchange(made.server, f"/v1/recommend/{MODEL}", {"user": user, "n": 5, **more})
 
 
 @contextmanager
@@ -98,7 +65,7 @@ def test_an_answer_that_cannot_be_logged_says_so_and_is_not_remembered(shop: Sho
     with full_disk():
         unlogged = ask(made)
     assert unlogged.status == 200 and unlogged.content["logged"] is False
-    assert "etag" not in unlogged.answered and unlogged.answered["cache-control"] == "no-store"
+    assert "etag" not in unlogged.headers and unlogged.headers["cache-control"] == "no-store"
     logged = ask(made)
     assert logged.content["logged"] is True and logged.content["items"] == unlogged.content["items"]
     made.close()
@@ -110,7 +77,7 @@ def test_log_required_answers_nothing_unlogged(shop: Shop, who: str) -> None:
     with full_disk():
         refused = ask(made)
     assert (refused.status, refused.content["error"]["code"]) == (503, "TM704")
-    assert refused.answered["retry-after"] == "1"
+    assert refused.headers["retry-after"] == "1"
     assert ask(made).status == 200
     made.close()
 
@@ -151,17 +118,16 @@ def test_more_requests_than_the_limit_are_told_to_come_back(shop: Shop) -> None:
     made = site(shop, max_in_flight=2)
 
     async def three() -> list[Exchange]:
-        exchanges = [Exchange({"user": f"u{i}"}, ready=False) for i in range(3)]
-        tasks = [asyncio.create_task(made.app.__rsgi__(one, one)) for one in exchanges]
-        await asyncio.sleep(0.01)
-        for one in exchanges:
-            one.ready.set()
-        await asyncio.gather(*tasks)
-        return exchanges
+        opened = [Exchange(made.server) for _ in range(3)]
+        for number, one in enumerate(opened):
+            one.post(f"/v1/recommend/{MODEL}", {"user": f"u{number}"}, until=-1)
+        for one in opened:
+            one.rest()
+        return opened
 
     exchanges = asyncio.run(three())
     assert [one.status for one in exchanges] == [200, 200, 429]
-    assert exchanges[2].content["error"]["code"] == "TM708" and exchanges[2].answered["retry-after"] == "1"
+    assert exchanges[2].content["error"]["code"] == "TM708" and exchanges[2].headers["retry-after"] == "1"
     made.close()
 
 
@@ -189,15 +155,16 @@ def test_a_promoted_model_that_did_not_come_up_is_not_ready(shop: Shop) -> None:
 
 def test_a_draining_worker_answers_and_closes(shop: Shop) -> None:
     made = site(shop)
-    made.app.draining = True
+    made.server.draining = True
     answer = ask(made)
-    assert answer.status == 200 and answer.answered["connection"] == "close"
+    assert answer.status == 200 and answer.headers["connection"] == "close"
     assert "draining" in made._not_ready()
     made.close()
 
 
 def test_the_worker_s_name_goes_with_it(shop: Shop) -> None:
     made = site(shop)
+    made.poll()
     files: list[Path] = list((shop.root / "workers").glob("*.json"))
     assert len(files) == 1
     made.close()
@@ -218,10 +185,10 @@ def test_a_record_says_what_was_asked_and_by_which_deployment_it_was_answered(sh
     write_fact_publication(shop.root, 7, 0)
     made.poll()
     banned, wanted = [f"no{i}" for i in range(300)], ["item40", "item41", *[f"none{i}" for i in range(400)]]
-    asked = Exchange({"user": "user1@example.org", "n": 1, "exclude": banned, "candidates": wanted})
-    asked.headers["traceparent"] = f"00-{TRACE}-00f067aa0ba902b7-01"
+    body = {"user": "user1@example.org", "n": 1, "exclude": banned, "candidates": wanted}
     for _ in range(2):
-        asyncio.run(made.app.__rsgi__(asked, asked))
+        path, trace = f"/v1/recommend/{MODEL}", f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01"
+        asked = exchange(made.server, path, body, trace)
     full, repeat = records(shop, asked.content["prediction_id"])
     live = read_deployment(shop.root, MODEL)
     assert live is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from http_exchange import Exchange, exchange
 from served_model import BUYER, MODULE, PRICE, SIZES, SOURCE, Served, additive, buyer, open_models, sized
-from test_site import Exchange, full_disk
+from test_site import full_disk
 
 from tidemill.core.kinds import Kind
 from tidemill.loop.serve.server_processes import _stores
@@ -46,9 +46,7 @@ def site(
 
 
 def ask(opened: WorkerSite, model: str, *inputs: dict[str, Any]) -> Exchange:
-    exchange = Exchange({"inputs": inputs}, f"/v2/models/{model}/infer")
-    asyncio.run(opened.app.__rsgi__(exchange, exchange))
-    return exchange
+    return exchange(opened.server, f"/v2/models/{model}/infer", {"inputs": inputs})
 
 
 @pytest.mark.parametrize("who", ["release", "server", "nobody"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 from collections.abc import Iterator
@@ -12,8 +11,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from http_exchange import Exchange, exchange
 from served_shop import MODEL, open_shop
-from test_site import Exchange, site
+from test_site import site
 
 from tidemill.core.clock import FixedClock
 from tidemill.core.identity.account import Account
@@ -49,9 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerSite]:
 
 
 def post(made: WorkerSite, path: str, rows: Any) -> Exchange:
-    exchange = Exchange(rows, path)
-    asyncio.run(made.app.__rsgi__(exchange, exchange))
-    return exchange
+    return exchange(made.server, path, rows)
 
 
 def kept(made: WorkerSite, folder: str) -> int:
@@ -78,7 +76,7 @@ def test_posted_rows_are_refused_whole_and_taken_again_when_there_is_room(
             assert (said.status, said.content["accepted"]) == (202, len(rows))
         else:
             assert (said.status, said.content["error"]["code"]) == (503, "TM712")
-            assert said.answered["retry-after"] == "1"
+            assert said.headers["retry-after"] == "1"
         assert kept(made, folder) == taken
     assert "Traceback" not in caplog.text and "OSError" not in caplog.text
 

@@ -34,7 +34,6 @@ from tidemill.models import load_functions, open_recommender
 from tidemill.models.tabular import open_tabular
 from tidemill.release import Pointer, module_sources, open_arm
 from tidemill.serving.http.access import LoopbackAccess
-from tidemill.serving.infer.oip_request import InferRequestReader
 from tidemill.serving.infer.tabular_predictor import TabularPredictor, TabularSources
 from tidemill.serving.live.kill_switch import flush_spool
 from tidemill.serving.live.live_model import AnyPredictor, Opener
@@ -91,7 +90,7 @@ def worker(project: str, profile: str, overrides: Mapping[str, Any], *, place: i
         return WorkerSite(stores, settings.serve, access, place=place)
 
     try:
-        run_worker(make, host=host, port=port, max_in_flight=settings.serve.max_in_flight)
+        run_worker(make, host=host, port=port)
     finally:
         for opened in log:
             opened.close()
@@ -112,7 +111,7 @@ def _stores(settings: Settings) -> WorkerStores:
             pointer = open_arm(deployment, deployment.champion, blobs)
             release = pointer.release
             if release.signature is not None:
-                return _tabular(pointer, settings, clock, latest, surrogate)
+                return _tabular(pointer, settings, clock, latest)
             functions = load_functions(release.rules, module_sources(pointer), release.rule_modules)
             histories = UserHistories(latest, release.model, lambda: feeding(release.model))
             sources = PredictorSources(latest, histories, clock, settings.serve.slot_s)
@@ -138,15 +137,12 @@ def _vault_file(settings: Settings) -> Path | None:
     return BackendContext(project=settings.project).path(settings.vault) if embedded else None
 
 
-def _tabular(
-    pointer: Pointer, settings: Settings, clock: ServerClock, latest: Latest, surrogate: Surrogates
-) -> TabularPredictor:
+def _tabular(pointer: Pointer, settings: Settings, clock: ServerClock, latest: Latest) -> TabularPredictor:
     signature = pointer.release.signature
     assert signature is not None
     online = OnlineLookup(latest, signature.lookups) if signature.lookups else None
-    reader = InferRequestReader(signature, surrogate, settings.serve.max_rows)
     sources = TabularSources(online, module_sources(pointer), clock, settings.serve.slot_s)
-    return TabularPredictor(pointer, open_tabular(Path(pointer.bundle)), reader, sources)
+    return TabularPredictor(pointer, open_tabular(Path(pointer.bundle)), sources)
 
 
 def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None:

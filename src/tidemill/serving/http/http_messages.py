@@ -1,61 +1,36 @@
-"""HTTP messages: RSGI (Granian's interface) on one side, plain records of requests and responses on the other."""
+"""HTTP messages: plain records of requests and responses, and the media types of a body."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 
-from tidemill.core.errors import BadRequest, TooLarge, WrongMedia
-from tidemill.core.settings import Serve
+from tidemill.core.errors import TidemillError, WrongMedia
 
 
-class Headers(Protocol):
-    """The headers of a request; names in lower case."""
+class HttpRequest(msgspec.Struct):
+    """A complete request, or the part of one that cannot be answered, with the reason in `fault`."""
 
-    def get(self, key: str, default: str | None = None) -> str | None:
-        """One header's value."""
-        ...
-
-
-class Scope(Protocol):
-    """A request's metadata in RSGI."""
-
-    proto: str
     method: str
+    #: The path as sent, percent-encoded.
     path: str
-    query_string: str
-    headers: Headers
+    query: str = ""
+    #: Values by name in lower case; those of repeated headers are joined with commas.
+    headers: dict[str, str] = {}
+    body: bytes = b""
+    #: `time.perf_counter_ns` when its headers were complete.
+    started_ns: int = 0
+    keep_alive: bool = False
+    #: Why its body is not here: too large, too slow, too many requests; with an empty `method`, not HTTP at all.
+    fault: TidemillError | None = None
+    #: Values of the placeholders in the route's path, once the route is known.
+    parts: tuple[str, ...] = ()
 
-
-class Wire(Protocol):
-    """RSGI's side of one exchange: the request body in, the response out."""
-
-    def __call__(self) -> Awaitable[bytes]: ...
-
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Respond with a body."""
-        ...
-
-    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
-        """Respond without a body."""
-        ...
-
-
-class HttpRequest(msgspec.Struct, frozen=True):
-    """A request that has passed the access check."""
-
-    #: Values of the placeholders in the route's path.
-    parts: tuple[str, ...]
-    query: str
-    header: Callable[[str], str | None]
-    body: bytes
-    #: `time.perf_counter_ns` when the application received the request.
-    started_ns: int
+    def header(self, name: str) -> str | None:
+        """One header's value; `name` in lower case."""
+        return self.headers.get(name)
 
 
 class HttpResponse(msgspec.Struct, frozen=True):
@@ -65,16 +40,26 @@ class HttpResponse(msgspec.Struct, frozen=True):
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     media: str = "application/json"
+    #: Whether the connection is closed after it.
+    close: bool = False
+
+
+#: A response, or a coroutine that returns it where something has to be waited for.
+Answer = HttpResponse | Coroutine[Any, Any, HttpResponse]
+#: Answers every request, and raises nothing.
+Application = Callable[[HttpRequest], Answer]
 
 
 def require_json(content_type: str | None) -> None:
     """Raises `WrongMedia` unless the body is declared as JSON, which a form on another site's page cannot do."""
+    if content_type == "application/json":
+        return
     media = (content_type or "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise WrongMedia("the body is not declared as JSON", tip="send Content-Type: application/json")
 
 
-def require_tensors(header: Callable[[str], str | None]) -> None:
+def require_tensors(headers: dict[str, str]) -> None:
     """Raises `WrongMedia` unless the body is declared as JSON or octets, or not declared and not sent by a browser.
 
     Some clients of the Open Inference Protocol (for example NVIDIA's) declare no media type. A page of another site
@@ -82,48 +67,10 @@ def require_tensors(header: Callable[[str], str | None]) -> None:
     origin with every POST (`Origin`, Fetch Standard 3.2, and `Sec-Fetch-Site`), so the access check refuses pages of
     other sites. So a body without a media type is accepted only without these headers, that is, from programs.
     """
-    if header("content-encoding") not in (None, "identity"):
+    if headers.get("content-encoding") not in (None, "identity"):
         raise WrongMedia("the body is compressed", tip="send it uncompressed")
-    declared = header("content-type")
-    if declared is None and header("origin") is None and header("sec-fetch-site") is None:
+    declared = headers.get("content-type")
+    if declared is None and "origin" not in headers and "sec-fetch-site" not in headers:
         return
     if (declared or "").partition(";")[0].strip().lower() != "application/octet-stream":
         require_json(declared)
-
-
-#: A body of up to this many times the limit is read and discarded before it is refused: otherwise a caller that is
-#: still sending would get a broken pipe instead of the error.
-_DISCARDED = 8
-
-
-async def body_of(scope: Scope, wire: Wire, limits: Serve) -> bytes:
-    """The complete body: at most `max_body_bytes`, received within `body_timeout_s`."""
-    length = scope.headers.get("content-length")
-    if length is not None and not (length.isascii() and length.isdigit()):
-        raise BadRequest("Content-Length is not a number")
-    try:
-        async with asyncio.timeout(limits.body_timeout_s):
-            if length is not None and int(length) <= limits.max_body_bytes:
-                return await wire()
-            if length is not None and int(length) > _DISCARDED * limits.max_body_bytes:
-                raise _too_large(limits)
-            return await _bounded(wire, limits)
-    except TimeoutError:
-        raise BadRequest(f"the body did not arrive within {limits.body_timeout_s:g} s") from None
-
-
-async def _bounded(wire: Wire, limits: Serve) -> bytes:
-    chunks, size = [], 0
-    async for chunk in wire:
-        size += len(chunk)
-        if size > _DISCARDED * limits.max_body_bytes:
-            break
-        if size <= limits.max_body_bytes:
-            chunks.append(chunk)
-    if size > limits.max_body_bytes:
-        raise _too_large(limits)
-    return b"".join(chunks)
-
-
-def _too_large(limits: Serve) -> TooLarge:
-    return TooLarge(f"the body is larger than {limits.max_body_bytes:,} bytes", tip="send fewer rows at a time")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from urllib.parse import unquote
 
 import msgspec
 
-from tidemill.core.errors import NotServed, WrongMethod, nearest
-from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
+from tidemill.core.errors import BadRequest, NotServed, WrongMethod, nearest
+from tidemill.serving.http.http_messages import Answer, HttpRequest
 
-Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+Handler = Callable[[HttpRequest], Answer]
+#: Paths of POST requests whose route is kept; callers choose the paths, so their number is bounded.
+_KEPT = 1_024
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -34,17 +37,26 @@ class Routes:
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = tuple(routes)
         self._by_length: dict[int, list[tuple[list[str | None], Route]]] = {}
+        self._known: dict[tuple[str, str], tuple[Route, tuple[str, ...]]] = {}
         for route in routes:
             pattern = [None if part.startswith("{") else part for part in route.path.split("/")]
             self._by_length.setdefault(len(pattern), []).append((pattern, route))
 
     def find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]]:
         """The route and the values of its placeholders; `NotServed` for an unknown path, else `WrongMethod`."""
+        known = self._known.get((method, path))
+        if known is None:
+            known = self._find(method, path)
+            if known[0].takes_body and len(self._known) < _KEPT:
+                self._known[method, path] = known
+        return known
+
+    def _find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]]:
         parts = path.split("/")
         matching = self._matching(parts)
         for pattern, route in matching:
             if route.method == method:
-                return route, tuple(part for wanted, part in zip(pattern, parts, strict=True) if wanted is None)
+                return route, tuple(_text(part) for wanted, part in zip(pattern, parts, strict=True) if wanted is None)
         if matching:
             raise WrongMethod(f"this path accepts {self.allowed(path)} only")
         raise NotServed(
@@ -61,3 +73,11 @@ class Routes:
             for pattern, route in self._by_length.get(len(parts), ())
             if all(wanted is None or wanted == part for wanted, part in zip(pattern, parts, strict=True))
         ]
+
+
+def _text(part: str) -> str:
+    """A part of a path without its percent-encoding."""
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequest("the path is not UTF-8") from None

@@ -6,16 +6,19 @@ Standard: kserve/open-inference-protocol, `inference_rest.md`, with Triton's ext
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tidemill.core.errors import BadRequest, NotReady, NotServed, SwitchedOff, nearest
+from tidemill.core.records.release import Release
+from tidemill.core.settings import Serve
 from tidemill.serving.http import requests
-from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
+from tidemill.serving.http.http_messages import Answer, HttpRequest, HttpResponse
 from tidemill.serving.http.metrics import Counters
 from tidemill.serving.infer.binary_tensors import HEADER
 from tidemill.serving.infer.infer_log import InferLog, Records
-from tidemill.serving.infer.oip_request import InferRequest
+from tidemill.serving.infer.oip_request import InferRequest, InferRequestReader
 from tidemill.serving.infer.oip_response import LogReceipt, respond
 from tidemill.serving.infer.tabular_predictor import PreparedRow, TabularPredictor
 from tidemill.serving.live.live_model import LiveModel
@@ -24,6 +27,10 @@ from tidemill.serving.live.server_clock import utc_day
 
 #: More rows than this are predicted in a thread, and a body of more bytes than this is parsed in one.
 MANY, LARGE = 64, 32_768
+#: A request's rows, read from its body.
+Read = Callable[[InferRequestReader], InferRequest]
+#: Release, request, rows, their outputs by name, and log receipt -> response.
+Respond = Callable[[Release, InferRequest, Sequence[PreparedRow], Mapping[str, list[Any]], LogReceipt], HttpResponse]
 
 
 class InferRoute:
@@ -33,22 +40,25 @@ class InferRoute:
         self,
         models: Mapping[str, LiveModel],
         *,
+        surrogate: Callable[[str, str], str],
         writer: PredictionWriter,
         counters: Counters,
+        limits: Serve,
     ) -> None:
         self._models = models
+        self._surrogate = surrogate
+        self._limits = limits
         self._log = InferLog(writer, counters)
         self._many = asyncio.Lock()
+        #: The reader of each model's requests, and the predictor whose signature it reads.
+        self._readers: dict[str, tuple[TabularPredictor, InferRequestReader]] = {}
 
-    async def infer(self, request: HttpRequest) -> HttpResponse:
+    def infer(self, request: HttpRequest) -> Answer:
         """The outputs for the rows of a request, as JSON or binary."""
-        model = self.model(request.parts[0])
-        predictor = tabular_predictor_of(model)  # read once: the whole response comes from this release
-        require_version(predictor, request.parts[1:])
-        read, content = predictor.reader.read, (request.body, request.header(HEADER))
-        question = await asyncio.to_thread(read, *content) if len(request.body) > LARGE else read(*content)
-        rows, outputs, logged = await self.predict(model, predictor, question, request)
-        return respond(predictor.release, question, rows, outputs, logged)
+        model, versions = self.model(request.parts[0]), request.parts[1:]
+        return self.answer(
+            model, request, lambda reader: reader.read(request.body, request.header(HEADER)), respond, versions
+        )
 
     def model(self, text: str) -> LiveModel:
         """The model in a path; `NotServed` for an unknown name."""
@@ -58,25 +68,39 @@ class InferRoute:
             raise NotServed(f"no model {name!r} is served here", tip=nearest(name, self._models))
         return model
 
-    async def predict(
-        self, model: LiveModel, predictor: TabularPredictor, question: InferRequest, request: HttpRequest
-    ) -> tuple[list[PreparedRow], dict[str, list[Any]], LogReceipt]:
-        """Rows, their outputs by name, and the log receipt. Large requests are predicted in a thread, so that small
-        ones do not wait; one large request at a time, so that identical ones become repeats.
-        """
-        if question.n <= MANY:
-            rows, outputs, records = self._predict(model, predictor, question, request, off=model.off)
-            return self._log_rows(model, predictor, rows, outputs, records)
-        async with self._many:
-            arguments = (model, predictor, question, request)
-            rows, outputs, records = await asyncio.to_thread(self._predict, *arguments, off=model.off)
-            return self._log_rows(model, predictor, rows, outputs, records)
+    def answer(
+        self, model: LiveModel, request: HttpRequest, read: Read, response: Respond, versions: Sequence[str] = ()
+    ) -> Answer:
+        """The response for the rows that `read` finds: at once for a small request, else from a thread."""
+        predictor = tabular_predictor_of(model)  # read once: the whole response comes from this release
+        require_version(predictor, versions)
+        reader = self._reader(model, predictor)
+        small = read(reader) if len(request.body) <= LARGE else None
+        if small is not None and small.n <= MANY:
+            predicted = self._predict(model, predictor, small, request, off=model.off)
+            return response(predictor.release, small, *self._log_rows(model, predictor, *predicted))
+
+        async def large() -> HttpResponse:
+            question = await asyncio.to_thread(read, reader) if small is None else small
+            async with self._many:  # one large request at a time, so that identical ones become repeats
+                predict = partial(self._predict, model, predictor, question, request, off=model.off)
+                predicted = await asyncio.to_thread(predict)
+                return response(predictor.release, question, *self._log_rows(model, predictor, *predicted))
+
+        return large()
+
+    def _reader(self, model: LiveModel, predictor: TabularPredictor) -> InferRequestReader:
+        known = self._readers.get(model.name)
+        if known is None or known[0] is not predictor:
+            reader = InferRequestReader(predictor.signature, self._surrogate, self._limits.max_rows)
+            known = self._readers[model.name] = predictor, reader
+        return known[1]
 
     def _predict(
         self, model: LiveModel, predictor: TabularPredictor, question: InferRequest, request: HttpRequest, *, off: bool
     ) -> tuple[list[PreparedRow], dict[str, list[Any]] | None, Records]:
         """Rows, outputs (`None` for a model that is off), and the records to log."""
-        rows = predictor.prepare(question, off=off)
+        rows = predictor.prepare(question.columns, question.n, off=off)
         outputs = None if off else predictor.answer(rows)
         return rows, outputs, self._log.records(model, predictor, rows, outputs, request)
 

@@ -5,7 +5,6 @@ Standard: MLflow's REST scoring protocol, with `dataframe_split`, `dataframe_rec
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,14 +12,15 @@ import msgspec
 
 from tidemill.core.errors import BadRequest, NotServed, nearest
 from tidemill.core.kinds import KINDS
+from tidemill.core.records.release import Release
 from tidemill.core.records.signature import InputField
 from tidemill.core.settings import Serve
 from tidemill.serving.http import requests
-from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
-from tidemill.serving.infer.infer_route import LARGE, InferRoute, tabular_predictor_of
+from tidemill.serving.http.http_messages import Answer, HttpRequest, HttpResponse
+from tidemill.serving.infer.infer_route import InferRoute
 from tidemill.serving.infer.oip_request import InferRequest, InferRequestReader
-from tidemill.serving.infer.oip_response import about
-from tidemill.serving.infer.tabular_predictor import TabularPredictor
+from tidemill.serving.infer.oip_response import LogReceipt, about
+from tidemill.serving.infer.tabular_predictor import PreparedRow, TabularPredictor
 from tidemill.serving.infer.tensor_values import Unfit, converter
 from tidemill.serving.live.live_model import LiveModel
 
@@ -55,17 +55,11 @@ class Invocations:
         self._inferring = inferring
         self._limits = limits
 
-    async def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: HttpRequest) -> Answer:
         """`predictions`: a value for each row, or `{"probability": …, "label": …}`."""
-        model = self._model(request.query)
-        predictor = tabular_predictor_of(model)
-        if len(request.body) > LARGE:
-            question = await asyncio.to_thread(self._read, predictor.reader, request.body)
-        else:
-            question = self._read(predictor.reader, request.body)
-        rows, outputs, logged = await self._inferring.predict(model, predictor, question, request)
-        body = {"predictions": _predictions(outputs)} | about(predictor.release, rows, logged)
-        return HttpResponse(200, _encode(body), (("cache-control", "no-store"),))
+        return self._inferring.answer(
+            self._model(request.query), request, lambda reader: self._read(reader, request.body), _respond
+        )
 
     def _model(self, query: str) -> LiveModel:
         """The model in `?model=`, or the only tabular model."""
@@ -159,6 +153,17 @@ def _converted(field: InputField, values: list[Any]) -> list[Any]:
         return convert(values, datatype)
     except Unfit as why:
         raise BadRequest(f"{field.name}: {why}") from None
+
+
+def _respond(
+    release: Release,
+    question: InferRequest,
+    rows: Sequence[PreparedRow],
+    outputs: Mapping[str, list[Any]],
+    logged: LogReceipt,
+) -> HttpResponse:
+    body = {"predictions": _predictions(outputs)} | about(release, rows, logged)
+    return HttpResponse(200, _encode(body), (("cache-control", "no-store"),))
 
 
 def _predictions(outputs: Mapping[str, list[Any]]) -> list[Any]:

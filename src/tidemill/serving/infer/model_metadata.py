@@ -25,26 +25,26 @@ class ModelMetadata:
         self._inferring = inferring
         self._not_ready = not_ready
 
-    async def server(self, request: HttpRequest) -> HttpResponse:
+    def server(self, request: HttpRequest) -> HttpResponse:
         """Name, version and extensions."""
         return _json({"name": "tidemill", "version": tidemill.__version__, "extensions": ["binary_tensor_data"]})
 
-    async def live(self, request: HttpRequest) -> HttpResponse:
+    def live(self, request: HttpRequest) -> HttpResponse:
         """200 while the worker runs."""
         return _json({"live": True})
 
-    async def ready(self, request: HttpRequest) -> HttpResponse:
+    def ready(self, request: HttpRequest) -> HttpResponse:
         """200 when every promoted model is live; else 400, because the protocol requires a 4xx status."""
         reasons = self._not_ready()
         return _json({"ready": not reasons, "reasons": reasons}, 400 if reasons else 200)
 
-    async def model(self, request: HttpRequest) -> HttpResponse:
+    def model(self, request: HttpRequest) -> HttpResponse:
         """The inputs and outputs of a tabular model."""
         predictor = tabular_predictor_of(self._inferring.model(request.parts[0]))
         require_version(predictor, request.parts[1:])
         return _json(metadata_of(predictor))
 
-    async def model_ready(self, request: HttpRequest) -> HttpResponse:
+    def model_ready(self, request: HttpRequest) -> HttpResponse:
         """200 when the model's release (of the requested version, if any) is live and not switched off; else 400."""
         model = self._inferring.model(request.parts[0])
         if len(request.parts) > 1 and model.predictor is not None:

@@ -19,7 +19,6 @@ from tidemill.core.records.prediction import ScoredItem
 from tidemill.core.records.signature import InputField, Signature
 from tidemill.features import LookupResult, OnlineLookup
 from tidemill.release import Pointer
-from tidemill.serving.infer.oip_request import InferRequest, InferRequestReader
 from tidemill.serving.infer.on_demand_features import OnDemandFunction
 from tidemill.serving.live.prediction_id import prediction_id
 from tidemill.serving.live.server_clock import ServerClock
@@ -64,16 +63,13 @@ class PreparedRow(msgspec.Struct, frozen=True):
 class TabularPredictor:
     """Predictions of one release. The event loop predicts a few rows; a thread may predict many at the same time."""
 
-    def __init__(
-        self, pointer: Pointer, model: TabularModel, reader: InferRequestReader, sources: TabularSources
-    ) -> None:
+    def __init__(self, pointer: Pointer, model: TabularModel, sources: TabularSources) -> None:
         self.release = pointer.release
         self.name = pointer.release.name
         self.assignment = pointer.assignment
         self.signature = _signature(pointer)
         #: The number of scored items in a row's record.
         self.n = len(self.signature.classes) if self.signature.task == "classes" else 1
-        self.reader = reader
         self.model = model
         self._online = sources.online
         self._clock = sources.clock
@@ -98,10 +94,13 @@ class TabularPredictor:
         if [field.name for field in model.recipe.inputs] != self._inputs:
             raise BundleCorrupt(f"the model inputs of {self.release.name} do not match its signature")
 
-    def prepare(self, question: InferRequest, *, off: bool = False) -> list[PreparedRow]:
-        """Look up and compute the model's inputs; for a model that is off, only subject and time."""
+    def prepare(self, columns: Sequence[Sequence[Any]], n: int, *, off: bool = False) -> list[PreparedRow]:
+        """Look up and compute the model's inputs for `n` rows; for a model that is off, only subject and time.
+
+        `columns` has n values for each field of the signature's request, in its order; `None` is a missing value.
+        """
         slot, as_of = self._clock.moment(self._slot_s)
-        requested = [list(values) for values in zip(*question.columns, strict=True)] or [[] for _ in range(question.n)]
+        requested = [list(values) for values in zip(*columns, strict=True)] or [[] for _ in range(n)]
         times = [self._moment(values, as_of) for values in requested]
         if off:
             prepared: list[_ModelInputs] = [([], _NOTHING, _NOTHING)] * len(requested)
@@ -214,7 +213,7 @@ class TabularPredictor:
             columns = [
                 [now if field.kind == "time" else KINDS[field.kind].stored()] * n for field in self.signature.request
             ]
-            rows = self.prepare(InferRequest(n, columns))
+            rows = self.prepare(columns, n)
             outputs = self.answer(rows)
             for number, row in enumerate(rows):
                 self.items(outputs, number)

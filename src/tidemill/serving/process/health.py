@@ -29,21 +29,21 @@ class Health:
         self._releases = releases
         self._counters = counters
 
-    async def livez(self, request: HttpRequest) -> HttpResponse:
+    def livez(self, request: HttpRequest) -> HttpResponse:
         """200 while the worker's event loop runs; nothing else is checked, so a broken store causes no restart."""
         return HttpResponse(200, b'{"live":true}', _NO_STORE)
 
-    async def readyz(self, request: HttpRequest) -> HttpResponse:
+    def readyz(self, request: HttpRequest) -> HttpResponse:
         """200 when every promoted model is live and the worker is not draining; else 503 with the reasons."""
         reasons = self._not_ready()
         body = msgspec.json.encode({"ready": not reasons, "reasons": reasons})
         return HttpResponse(503 if reasons else 200, body, _NO_STORE)
 
-    async def healthz(self, request: HttpRequest) -> HttpResponse:
+    def healthz(self, request: HttpRequest) -> HttpResponse:
         """The releases that this worker serves, and those that it could not load; always 200."""
         return HttpResponse(200, msgspec.json.encode(self._about()), _NO_STORE)
 
-    async def metrics(self, request: HttpRequest) -> HttpResponse:
+    def metrics(self, request: HttpRequest) -> HttpResponse:
         """Counters of all workers in Prometheus' text format."""
         media = "text/plain; version=0.0.4; charset=utf-8"
         return HttpResponse(200, exposition(self._counters, self._releases()), _NO_STORE, media)

@@ -1,4 +1,4 @@
-"""Worker process of the API: Granian's embedded RSGI server with a site, and the loop that keeps it up to date."""
+"""Worker process of the API: an HTTP server with a site, and the loop that keeps it up to date."""
 
 from __future__ import annotations
 
@@ -10,20 +10,15 @@ import signal
 import sys
 from collections.abc import Callable
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
+import uvloop
 
 from tidemill.serving.live.folder_watch import FolderWatch
 from tidemill.serving.process.worker_site import WorkerSite
 
 _log = logging.getLogger(__name__)
 
-#: Time for running requests to finish after the stop signal.
-_FINISH_S = 10.0
 
-
-def run_worker(make: Callable[[], WorkerSite], *, host: str, port: int, max_in_flight: int) -> None:
+def run_worker(make: Callable[[], WorkerSite], *, host: str, port: int) -> None:
     """Serve until SIGTERM; SIGUSR1 starts the drain (unready, connections closed after each response)."""
     sys.setswitchinterval(0.0005)  # a swap or reload in a thread delays a response by at most 0.5 ms
     site = make()
@@ -31,53 +26,29 @@ def run_worker(make: Callable[[], WorkerSite], *, host: str, port: int, max_in_f
     gc.collect()
     gc.freeze()
     try:
-        asyncio.run(_serve(site, host, port, max_in_flight))
+        uvloop.run(_serve(site, host, port))
     finally:
         site.close()
 
 
-async def _serve(site: WorkerSite, host: str, port: int, max_in_flight: int) -> None:
-    server = Server(
-        site.app,
-        address=host,
-        port=port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        log_enabled=False,
-        backlog=1024,
-        backpressure=2 * max_in_flight,  # above the app's own limit, so that its 429 comes first
-        http1_settings=HTTP1Settings(header_read_timeout=10_000),
-    )
+async def _serve(site: WorkerSite, host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, _drain, site)
+    await site.server.listen(host, port)
     polling = asyncio.create_task(_poll(site))
-    serving = asyncio.create_task(server.serve())
     stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopped, polling}, return_when=asyncio.FIRST_COMPLETED)
-    _drain(site)
-    if not serving.done():
-        await _finish(site)
-        server.stop()  # type: ignore[no-untyped-call]  # untyped in Granian
+    await asyncio.wait({stopped, polling}, return_when=asyncio.FIRST_COMPLETED)
+    await site.server.stop()
     polling.cancel()
-    for task in (serving, polling):
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    with contextlib.suppress(asyncio.CancelledError):
+        await polling
 
 
 def _drain(site: WorkerSite) -> None:
-    site.app.draining = True
-
-
-async def _finish(site: WorkerSite) -> None:
-    """Wait until the requests in progress are finished."""
-    for _ in range(int(_FINISH_S / 0.01)):
-        if not site.app.in_flight:
-            return
-        await asyncio.sleep(0.01)
+    site.server.draining = True
 
 
 async def _poll(site: WorkerSite) -> None:

@@ -20,6 +20,7 @@ from tidemill.serving.events.streams import FILE as STREAMS
 from tidemill.serving.events.streams import Streams
 from tidemill.serving.http.access import Access
 from tidemill.serving.http.http_app import App
+from tidemill.serving.http.http_server import HttpServer
 from tidemill.serving.http.metrics import Counters
 from tidemill.serving.http.routes import Route, Routes
 from tidemill.serving.infer.infer_route import InferRoute
@@ -89,8 +90,10 @@ class WorkerSite:
             self.models, kind=lambda model: self.streams.subject(model), surrogate=stores.surrogate, writer=writer,
             clock=self.clock, limits=settings,
         )  # fmt: skip
-        self.inferring = InferRoute(self.models, writer=writer, counters=self.counters)
-        self.app = App(self._routes(settings), access, settings, self.counters)
+        self.inferring = InferRoute(
+            self.models, surrogate=stores.surrogate, writer=writer, counters=self.counters, limits=settings
+        )
+        self.server = HttpServer(App(self._routes(settings), access, self.counters), settings)
         self._poll_streams()
 
     @property
@@ -106,10 +109,12 @@ class WorkerSite:
         self._find_models()
         for model in self.models.values():
             model.start()
-        self._report()
 
     def poll(self) -> None:
-        """Load new deployments, switches, streams and clocks, and report the releases that are live here."""
+        """Load new deployments, switches, streams and clocks, and report the releases that are live here.
+
+        The first call is made when the server accepts connections.
+        """
         self.clock.poll()
         self.publication.poll()
         self._poll_streams()
@@ -118,7 +123,7 @@ class WorkerSite:
         for model in self.models.values():
             model.poll(marks)
         self.counters.set("beat", to_micros(self._stores.wall.now()))
-        self.counters.set("in_flight", self.app.in_flight)
+        self.counters.set("in_flight", self.server.in_flight)
         self._report()
 
     def folders(self) -> list[Path]:
@@ -187,7 +192,7 @@ class WorkerSite:
                 self.models[path.parent.name] = LiveModel(path.parent, self._opener, self.counters)
 
     def _not_ready(self) -> list[str]:
-        reasons = ["draining"] if self.app.draining else []
+        reasons = ["draining"] if self.server.draining else []
         promoted = {path.parent.name for path in self.root.glob("*/live.json")}
         return reasons + [f"{name} has no live release" for name in sorted(promoted - set(self.releases()))]
 

@@ -61,7 +61,7 @@ class RecommendRoute:
         self._clock = clock
         self._limits = limits
 
-    async def post(self, request: HttpRequest) -> HttpResponse:
+    def post(self, request: HttpRequest) -> HttpResponse:
         """The response for a raw identifier, which becomes a surrogate here and is never stored."""
         model = self._model(request.parts[0])
         body = requests.recommend(request.body, self._limits)
@@ -69,7 +69,7 @@ class RecommendRoute:
         wanted = RecommendationRequest(subject, body.n, body.exclude, body.candidates, body.context)
         return self._respond(model, wanted, request, ("cache-control", "no-store"), None)
 
-    async def get(self, request: HttpRequest) -> HttpResponse:
+    def get(self, request: HttpRequest) -> HttpResponse:
         """The response for a token; 304 where the caller already has it."""
         model = self._model(request.parts[0])
         wanted = RecommendationRequest(requests.token(request.parts[1]), requests.query_n(request.query, self._limits))

@@ -1,0 +1,356 @@
+"""HTTP/1.1 server on one event loop: connections, limits, deadlines and drain around an application.
+
+The parser is llhttp (through httptools), which Node.js uses; it refuses ambiguous lengths and malformed headers. A
+request whose answer needs no waiting is answered in the callback that completes it, without a task. Requests of one
+connection are answered in their order. Standard: RFC 9112.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Coroutine
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, cast
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
+
+from tidemill.core.errors import BadRequest, TidemillError, TooBusy, TooLarge
+from tidemill.core.settings import Serve
+from tidemill.serving.http.http_messages import Application, HttpRequest, HttpResponse
+
+_log = logging.getLogger(__name__)
+
+#: Largest request line and headers together, bytes.
+_MAX_HEAD = 32_768
+#: A body of up to this many times the limit is read and discarded before it is refused: otherwise a caller that is
+#: still sending would get a broken pipe instead of the error.
+_DISCARDED = 8
+#: Seconds for the headers of a request, for an idle connection, for a caller to read a response, and for it to close
+#: a connection that this side has ended.
+_HEAD_S, _IDLE_S, _READ_S, _LINGER_S = 10.0, 75.0, 60.0, 2.0
+#: Seconds between two checks of the deadlines.
+_CHECK_S = 0.5
+#: Time for running requests to finish after `stop`.
+_FINISH_S = 10.0
+_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_WITHOUT_LENGTH = frozenset({204, 304})
+_HEAD_TOO_LARGE = TooLarge(f"the headers are larger than {_MAX_HEAD:,} bytes")
+
+
+class HttpServer:
+    """Listens on a port and answers with `application`. `draining` closes each connection after its next response, so
+    that clients reconnect, possibly to another worker.
+    """
+
+    def __init__(self, application: Application, limits: Serve) -> None:
+        self.application = application
+        self.limits = limits
+        #: Requests whose headers have arrived and whose response has not been sent.
+        self.in_flight = 0
+        self.draining = False
+        self.connections: set[_Connection] = set()
+        #: The time (monotonic) of the last check of the deadlines.
+        self.now = time.monotonic()
+        #: The `Date` header's value.
+        self.date = formatdate(usegmt=True)
+        self._dated = 0
+        self._listener: asyncio.Server | None = None
+        self._checking: asyncio.TimerHandle | None = None
+
+    async def listen(self, host: str, port: int, *, shared: bool = True) -> None:
+        """Accept connections; a `shared` port is one that other processes listen on too (`SO_REUSEPORT`)."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self.connection, host, port, backlog=1024, reuse_port=shared)
+
+    def connection(self) -> _Connection:
+        """The protocol of a new connection."""
+        return _Connection(self)
+
+    async def stop(self) -> None:
+        """Refuse new connections, finish running requests, and close."""
+        self.draining = True
+        if self._listener is not None:
+            self._listener.close()
+        until = time.monotonic() + _FINISH_S
+        while self.in_flight and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+        for connection in list(self.connections):
+            connection.close()
+        if self._checking is not None:
+            self._checking.cancel()
+
+    def opened(self, connection: _Connection) -> None:
+        """A connection was accepted."""
+        self.connections.add(connection)
+        if self._checking is None:
+            self._check()
+
+    def _check(self) -> None:
+        """Close the connections that are past their deadline; again later, while there are any."""
+        self.now = time.monotonic()
+        if int(self.now) != self._dated:
+            self._dated, self.date = int(self.now), formatdate(usegmt=True)
+        for connection in list(self.connections):
+            connection.check(self.now)
+        again = asyncio.get_running_loop().call_later
+        self._checking = again(_CHECK_S, self._check) if self.connections else None
+
+
+class _Connection(asyncio.Protocol):
+    """One connection. Reads are paused while a complete request waits for the answer to an earlier one."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._parser = HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        #: The request whose body is arriving, and complete requests without an answer.
+        self._request: HttpRequest | None = None
+        self._waiting: deque[HttpRequest] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._deadline = math.inf
+        self._writable = self._reading = True
+        #: Nothing more is read as a request, because the bytes that follow have no known meaning.
+        self._unreadable = False
+        #: The last response is sent; what still arrives is discarded.
+        self._ended = False
+        #: The caller has ended its side.
+        self._half_closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Before a request."""
+        self._in_head = False
+        self._head_size = 0
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._server.opened(self)
+        self._deadline = self._server.now + _IDLE_S
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.discard(self)
+        self._forget()
+
+    def eof_received(self) -> bool:
+        self._half_closed = True
+        return self._task is not None and not self._ended  # keep the connection open for the answers
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        self._deadline = self._server.now + _READ_S
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._deadline = self._server.now + _IDLE_S
+        self._advance()
+
+    def close(self) -> None:
+        """Close after what has been written."""
+        self._ended = True
+        self._transport.close()
+
+    def check(self, now: float) -> None:
+        """If the deadline has passed, close, or refuse the request that is arriving."""
+        if now < self._deadline:
+            return
+        if self._ended or not self._writable:
+            self._transport.abort()
+        elif self._task is not None or self._waiting:
+            return
+        elif self._request is not None:
+            limit = self._server.limits.body_timeout_s
+            self._refuse(BadRequest(f"the body did not arrive within {limit:g} s"))
+        elif self._in_head:
+            self._refuse(BadRequest(f"the headers did not arrive within {_HEAD_S:g} s"))
+        else:
+            self.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self._ended or self._unreadable:
+            return
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:  # answered as HTTP/1.1, RFC 9110 7.8
+            self._unreadable = True
+            if self._waiting:
+                self._waiting[-1].keep_alive = False
+        except HttpParserError as error:
+            if isinstance(error, HttpParserCallbackError):
+                _log.error("a request could not be read: %s", type(error.__context__).__name__)
+            self._refuse(BadRequest("the request is not valid HTTP/1.1"))
+        if self._in_head:
+            self._head_size += len(data)
+            if self._head_size > _MAX_HEAD:
+                self._refuse(_HEAD_TOO_LARGE)
+        self._advance()
+
+    def on_message_begin(self) -> None:
+        self._begin()
+        self._in_head = True
+        self._deadline = self._server.now + _HEAD_S
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # trailers are ignored
+            key, text, headers = name.decode("latin-1").lower(), value.decode("latin-1"), self._headers
+            self._head_size += len(name) + len(value)
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+
+    def on_headers_complete(self) -> None:
+        server, headers, self._in_head = self._server, self._headers, False
+        server.in_flight += 1
+        self._deadline = server.now + server.limits.body_timeout_s
+        path, query = self._target()
+        method = self._parser.get_method().decode("latin-1")
+        request = self._request = HttpRequest(method, path, query, headers, started_ns=time.perf_counter_ns())
+        length = int(headers.get("content-length", "0"))
+        if not path or self._parser.get_http_version() not in ("1.1", "1.0"):
+            request.fault = BadRequest("the request line is not valid for HTTP/1.1")
+        elif self._head_size + len(self._url) > _MAX_HEAD:
+            request.fault = _HEAD_TOO_LARGE
+        elif server.in_flight > server.limits.max_in_flight:
+            request.fault = TooBusy("the server is at its limit of concurrent requests", tip="retry in a second")
+        elif length > server.limits.max_body_bytes:
+            request.fault = self._too_large()
+        elif "expect" in headers and headers["expect"].lower() == "100-continue" and self._is_free():
+            self._transport.write(_CONTINUE)
+        if length > _DISCARDED * server.limits.max_body_bytes:
+            self._leave_unread(request)
+
+    def on_body(self, chunk: bytes) -> None:
+        request, limit = self._request, self._server.limits.max_body_bytes
+        if request is None:
+            return
+        self._size += len(chunk)
+        if self._size > limit:
+            request.fault = request.fault or self._too_large()
+        if request.fault is None:
+            self._chunks.append(chunk)
+        else:
+            self._chunks.clear()
+        if self._size > _DISCARDED * limit:
+            self._leave_unread(request)
+
+    def on_message_complete(self) -> None:
+        request, self._request = self._request, None
+        if request is not None:
+            chunks = self._chunks
+            request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            request.keep_alive = self._parser.should_keep_alive()
+            self._waiting.append(request)
+
+    def _target(self) -> tuple[str, str]:
+        """Path and query of the request target; an empty path if it is not valid."""
+        url = self._url
+        try:
+            if not url.startswith(b"/"):  # absolute form: its host replaces the header, RFC 9112 3.2.2
+                parsed = parse_url(url)
+                if parsed.schema not in (b"http", b"https") or not parsed.host or parsed.userinfo:
+                    return "", ""
+                self._headers["host"] = parsed.host.decode("ascii") + (f":{parsed.port}" if parsed.port else "")
+                url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
+            path, _, query = url.decode("ascii").partition("?")
+        except (UnicodeDecodeError, HttpParserError):
+            return "", ""
+        return path, query
+
+    def _too_large(self) -> TooLarge:
+        limit = self._server.limits.max_body_bytes
+        return TooLarge(f"the body is larger than {limit:,} bytes", tip="send fewer rows at a time")
+
+    def _is_free(self) -> bool:
+        """Whether no earlier request of this connection is unanswered."""
+        return self._task is None and not self._waiting
+
+    def _leave_unread(self, request: HttpRequest) -> None:
+        """Answer a request without the rest of its body, and end the connection."""
+        self._request, self._unreadable = None, True
+        request.keep_alive = False
+        self._waiting.append(request)
+
+    def _refuse(self, fault: TidemillError) -> None:
+        """Answer what cannot be read as a request, and end the connection."""
+        request = self._request
+        if request is None:
+            self._server.in_flight += 1
+            request = HttpRequest("", "", started_ns=time.perf_counter_ns())
+        request.fault, self._in_head = fault, False
+        self._leave_unread(request)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Answer the complete requests in their order, as far as that is possible now."""
+        waiting = self._waiting
+        while waiting and self._task is None and self._writable:
+            request = waiting.popleft()
+            answer = self._server.application(request)
+            if isinstance(answer, HttpResponse):
+                self._send(request, answer)
+            else:
+                self._task = asyncio.get_running_loop().create_task(self._finish(request, answer))
+        if bool(waiting) == self._reading and not self._transport.is_closing():
+            self._reading = not waiting
+            self._deadline = self._server.now + self._server.limits.body_timeout_s
+            self._transport.resume_reading() if self._reading else self._transport.pause_reading()
+
+    async def _finish(self, request: HttpRequest, answer: Coroutine[Any, Any, HttpResponse]) -> None:
+        try:
+            response = await answer
+        finally:
+            self._task = None
+        self._send(request, response)
+        self._advance()
+
+    def _send(self, request: HttpRequest, response: HttpResponse) -> None:
+        server = self._server
+        server.in_flight -= 1
+        if self._transport.is_closing():
+            return
+        status, body = response.status, response.body
+        last = self._half_closed and not self._waiting
+        keep_alive = request.keep_alive and not (server.draining or response.close or last)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in response.headers])
+        if not keep_alive:
+            lines += "connection: close\r\n"
+        elif "connection" in request.headers:  # HTTP/1.0 asks for it
+            lines += "connection: keep-alive\r\n"
+        if body:
+            lines += f"content-type: {response.media}\r\ncontent-length: {len(body)}\r\n"
+        elif status not in _WITHOUT_LENGTH:
+            lines += "content-length: 0\r\n"
+        head = f"{_STATUS[status]}date: {server.date}\r\nx-content-type-options: nosniff\r\n{lines}\r\n"
+        self._transport.write(head.encode("latin-1") + (b"" if request.method == "HEAD" else body))
+        self._deadline = server.now + (_IDLE_S if keep_alive else _LINGER_S)
+        if not keep_alive:
+            self._end()
+
+    def _end(self) -> None:
+        """End this side; the connection closes when the caller ends its own, or at the deadline.
+
+        Closing at once would let the kernel reset it, and the caller lose the response, while it is still sending
+        (RFC 9112 9.6).
+        """
+        self._ended = True
+        self._forget()
+        if self._half_closed:
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+
+    def _forget(self) -> None:
+        """Drop the requests that get no answer."""
+        self._server.in_flight -= len(self._waiting) + (self._request is not None)
+        self._waiting.clear()
+        self._request = None
