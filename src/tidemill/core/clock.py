@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from time import time_ns as system_time_ns
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -14,12 +15,19 @@ class Clock(Protocol):
         """The current time as an aware datetime in UTC."""
         ...
 
+    def micros(self) -> int:
+        """The current time in microseconds since 1970 in UTC, as it is stored."""
+        ...
+
 
 class SystemClock:
     """The system clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def micros(self) -> int:
+        return system_time_ns() // 1_000
 
 
 class FixedClock:
@@ -34,6 +42,9 @@ class FixedClock:
 
     def now(self) -> datetime:
         return self._at
+
+    def micros(self) -> int:
+        return to_micros(self._at)
 
     def set(self, at: datetime) -> None:
         """Set the clock to `at`."""

@@ -23,6 +23,7 @@ from tidemill.serving.infer.tensor_values import DATATYPE, FAMILY, Converter, Un
 #: Names that clients use for a single tensor with all fields.
 MATRIX = ("inputs", "input-0", "input", "predict")
 _LONGEST_ID = 512
+_ONE = [1]
 
 
 class RequestedOutput(msgspec.Struct, frozen=True):
@@ -65,7 +66,10 @@ class InferRequestReader:
         self._surrogate = surrogate
         self._max_rows = max_rows
         self._converters: dict[tuple[int, str], Converter] = {}
-        #: Name -> place, and datatype -> converter, for the fast path.
+        #: Names and datatypes of the tensors of the last single row in the usual form, and their places and converters.
+        self._row_form: list[tuple[str, str]] = []
+        self._row_steps: list[tuple[int, Converter]] = []
+        #: Name -> place, and datatype -> converter, for tensors in the usual form.
         self._plain: dict[str, tuple[int, dict[str, Converter]]] = {}
         for place, field in enumerate(signature.request):
             plain: dict[str, Converter] = {}
@@ -86,7 +90,8 @@ class InferRequestReader:
         n = self._rows(tensors[0].shape[0])
         columns: list[list[Any] | None] = [None] * len(self.fields)
         at = 0
-        for number in self._not_plain(tensors, n, columns):
+        others = () if n == 1 and self._is_plain_row(tensors, columns) else self._not_plain(tensors, n, columns)
+        for number in others:
             at = self._take_any(tensors, number, rest, at, columns)
         if at != len(rest):
             raise BadRequest(
@@ -119,6 +124,39 @@ class InferRequestReader:
         if n > self._max_rows:
             raise TooLarge(f"the request has {n:,} rows", tip=f"send at most {self._max_rows:,} at a time")
         return n
+
+    def _is_plain_row(self, tensors: Sequence[OipTensor], columns: list[list[Any] | None]) -> bool:
+        """Convert the tensors of one row if they have the form of the last such row; else `columns` stays empty."""
+        form = [(tensor.name, tensor.datatype) for tensor in tensors]
+        if form != self._row_form:
+            self._row_form, self._row_steps = form, self._steps(form)
+        if len(self._row_steps) != len(tensors):
+            return False
+        found = []
+        for (place, convert), tensor in zip(self._row_steps, tensors, strict=True):
+            data = tensor.data
+            if data is None or len(data) != 1 or tensor.shape != _ONE or tensor.parameters:
+                return False
+            value = data[0]
+            if convert is not numbers or type(value) is not float or value - value != 0.0:  # else it is a finite float
+                try:
+                    data = convert(data, tensor.datatype)
+                except Unfit:
+                    return False
+            found.append((place, data))
+        for place, data in found:
+            columns[place] = data
+        return True
+
+    def _steps(self, form: Sequence[tuple[str, str]]) -> list[tuple[int, Converter]]:
+        """Place and converter of each tensor; none if a tensor is unknown, repeated or of another kind."""
+        steps = {}
+        for name, datatype in form:
+            place, converters = self._plain.get(name, (-1, {}))
+            if datatype not in converters or place in steps:
+                return []
+            steps[place] = converters[datatype]
+        return list(steps.items())
 
     def _not_plain(self, tensors: Sequence[OipTensor], n: int, columns: list[list[Any] | None]) -> list[int]:
         """Convert the tensors of the usual form, n plain values; returns the indices of all other tensors."""

@@ -49,11 +49,11 @@ class ServerClock:
     def micros(self) -> int:
         """The current instant, in microseconds."""
         replay = self._file.content
-        return replay.as_of if replay is not None else to_micros(self._wall.now())
+        return replay.as_of if replay is not None else self._wall.micros()
 
     def slot(self, slot_s: int) -> int:
         """The number of the current validity slot."""
-        return to_micros(self._wall.now()) // (slot_s * 1_000_000)
+        return self._wall.micros() // (slot_s * 1_000_000)
 
     def moment(self, slot_s: int) -> tuple[int, int]:
         """The current slot and its as-of, from one reading of `wall`."""
@@ -62,7 +62,7 @@ class ServerClock:
 
     def left_s(self, slot_s: int) -> int:
         """Whole seconds until the current slot ends."""
-        return slot_s - to_micros(self._wall.now()) // 1_000_000 % slot_s
+        return slot_s - self._wall.micros() // 1_000_000 % slot_s
 
     def as_of(self, slot_s: int) -> int:
         """The as-of of predictions in this slot: a replay's instant, else the slot's start, the same for repeats."""

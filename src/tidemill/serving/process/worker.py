@@ -25,6 +25,7 @@ def run_worker(make: Callable[[], WorkerSite], *, host: str, port: int) -> None:
     site.start()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)  # a request allocates some hundred objects, and none is part of a cycle
     try:
         uvloop.run(_serve(site, host, port))
     finally:
