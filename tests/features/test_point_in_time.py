@@ -5,15 +5,13 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import narwhals as nw
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemill.backends.polars import PolarsEngine
 from tidemill.core.errors import GraphError, RowsLost, TypeMismatch, UnknownName
-from tidemill.features import PointInTimeJoin, join_frames, point_in_time
+from tidemill.features import PointInTimeJoin, point_in_time
 from tidemill.features.point_in_time_join import rows_kept
 
 _FACT = pa.schema(
@@ -116,24 +114,6 @@ def test_the_order_of_facts_does_not_matter(facts: Any, examples: Any, ttl: int 
     assert joined(mixed, examples, ttl) == joined(facts, examples, ttl)
 
 
-@settings(max_examples=40)
-@given(_FACTS, _EXAMPLES, _TTL)
-def test_as_expressions_it_is_the_same(facts: Any, examples: Any, ttl: int | None) -> None:
-    examples = [{**example, "id": number} for number, example in enumerate(examples)]
-    engine = PolarsEngine()
-    frame = join_frames(
-        engine.frame(asked_of(examples)),
-        engine.frame(facts_of(facts)),
-        time="at",
-        entity="u",
-        by="who",
-        columns=_COLUMNS,
-        ttl_us=ttl,
-    )
-    made = engine.collect(frame.sort("id")).to_pylist()
-    assert made == [{k: v for k, v in row.items() if k != "view.status"} for row in joined(facts, examples, ttl)]
-
-
 def test_times_may_lie_further_apart_than_a_key_has_bits() -> None:
     long = 1 << 62
     facts = [
@@ -172,22 +152,8 @@ def test_of_aggregates_the_last_boundary_counts_as_it_does_online() -> None:
     join = PointInTimeJoin(rows, "u", "who", {"n": "n"}, ttl_us=30, every_us=10, last_at=60)
     made = point_in_time(examples, time="at", joins=[join], statuses=True)
     assert made["n"].to_pylist() == [None, 1, 1, None, 2, 2, None]
-    engine = PolarsEngine()
-    frame = join_frames(
-        engine.frame(examples),
-        engine.frame(rows),
-        time="at",
-        entity="u",
-        by="who",
-        columns={"n": "n"},
-        ttl_us=30,
-        boundaries=(10, 60),
-    )
-    assert engine.collect(frame.sort("at"))["n"].to_pylist() == made["n"].to_pylist()
     status = ["missing", "present", "present", "missing", "present", "present", "expired"]
     assert made["view.status"].to_pylist() == status
-    with pytest.raises(GraphError, match="value intervals"):
-        join_frames(engine.frame(examples), engine.frame(rows), time="at", entity="u", by="who", columns={"n": "n"})
     with pytest.raises(GraphError, match="the distance of their boundaries"):
         point_in_time(examples, time="at", joins=[PointInTimeJoin(rows, "u", "who", {"n": "n"})])
 
@@ -212,11 +178,3 @@ def test_what_is_not_there_is_named() -> None:
 def test_a_join_that_loses_rows_is_refused() -> None:
     with pytest.raises(RowsLost, match="1 rows for 2"):
         rows_kept(pa.table({"a": [1, 2]}), pa.table({"a": [1]}))
-
-
-def test_the_join_as_expressions_stays_lazy() -> None:
-    engine = PolarsEngine()
-    frame = join_frames(
-        engine.frame(asked_of([])), engine.frame(facts_of([])), time="at", entity="u", by="who", columns=_COLUMNS
-    )
-    assert isinstance(frame, nw.LazyFrame)

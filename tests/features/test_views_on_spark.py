@@ -1,4 +1,4 @@
-"""Views and the point-in-time join on local Spark: the same values as on Polars, row for row."""
+"""Views on local Spark, and the join of their values: the same as on Polars, row for row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tidemill.backends.polars import PolarsEngine
 from tidemill.backends.spark import SparkEngine
 from tidemill.core.ports import Engine
-from tidemill.features import PointInTimeJoin, ViewSpec, join_frames, point_in_time, view_at, view_history
+from tidemill.features import PointInTimeJoin, ViewSpec, point_in_time, view_at, view_history
 
 pytestmark = [
     pytest.mark.spark,
@@ -50,44 +50,6 @@ def _rows(n: int = 300) -> pa.Table:
     )
 
 
-def test_the_join_as_expressions_is_the_join_on_one_machine(spark: SparkEngine) -> None:
-    chance = np.random.default_rng(4)
-    examples = pa.table(
-        {
-            "id": np.arange(40),
-            "who": pa.array(chance.choice(["a", "b", "c", "d"], 40), mask=chance.random(40) < 0.1),
-            "at": chance.integers(-10, 70, 40),
-        }
-    )
-    stretches = pa.table({"u": ["a", "a", "b"], "x": [1, 2, 3], "_at": [-5, 30, 10], "_until": [10, 60, 40]})
-    join = PointInTimeJoin(stretches, "u", "who", {"x": "x"}, ttl_us=7, every_us=5, last_at=60)
-    frame = join_frames(
-        spark.frame(examples),
-        spark.frame(stretches),
-        time="at",
-        entity="u",
-        by="who",
-        columns=join.columns,
-        ttl_us=7,
-        boundaries=join.boundaries,
-    )
-    made = spark.collect(frame).sort_by("id")
-    assert made.to_pylist() == point_in_time(examples, time="at", joins=[join]).to_pylist()
-    for ttl in (None, 4):
-        join = PointInTimeJoin(_rows(), "u", "who", {"x": "x", "b": "b", "stamp": "_at"}, ttl_us=ttl)
-        frame = join_frames(
-            spark.frame(examples),
-            spark.frame(_rows()),
-            time="at",
-            entity="u",
-            by="who",
-            columns=join.columns,
-            ttl_us=ttl,
-        )
-        made = spark.collect(frame).sort_by("id")
-        assert made.to_pylist() == point_in_time(examples, time="at", joins=[join]).to_pylist()
-
-
 def _spec(function: Any) -> ViewSpec:
     return ViewSpec("v", "u", lambda rows: function(rows), ("rows",), {"rows": "at"}, window_us=30, every_us=20)
 
@@ -96,8 +58,11 @@ def _views(engine: Engine, function: Any, rows: pa.Table) -> list[Any]:
     spec = _spec(function)
     given = {"rows": engine.frame(rows)}
     history = view_history(spec, given, engine, start=None, end=70)
+    examples = pa.table({"who": ["a", "b", "d", "c"] * 5, "at": np.arange(0, 100, 5)})
+    join = PointInTimeJoin.from_view(spec, history, "who", {"value": history.column_names[1]})
     return [
         history.to_pylist(),
+        point_in_time(examples, time="at", joins=[join], statuses=True).to_pylist(),
         sorted(view_at(spec, given, engine, as_of=50).to_pylist(), key=repr),
         str(history.schema),
     ]

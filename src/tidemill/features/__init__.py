@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tidemill.features.item_facts import ItemFacts as ItemFacts
     from tidemill.features.online_lookup import LookupResult as LookupResult
     from tidemill.features.online_lookup import OnlineLookup as OnlineLookup
-    from tidemill.features.point_in_time_frames import join_frames as join_frames
     from tidemill.features.point_in_time_join import PointInTimeJoin as PointInTimeJoin
     from tidemill.features.point_in_time_join import point_in_time as point_in_time
     from tidemill.features.view_spec import ViewSpec as ViewSpec
@@ -31,7 +30,6 @@ else:
             "feature_view": "FeatureView materialise newest_by_key",
             "item_facts": "ItemFacts",
             "online_lookup": "LookupResult OnlineLookup",
-            "point_in_time_frames": "join_frames",
             "point_in_time_join": "PointInTimeJoin point_in_time",
             "view_spec": "ViewSpec",
         },
