@@ -10,8 +10,8 @@ import pytest
 from tidemill.backends.faiss_search import FaissSearch
 from tidemill.core.errors import BundleCorrupt
 from tidemill.core.ports import VectorSearch
-from tidemill.models.recommender.exact_search import ExactIndex, ExactSearch
-from tidemill.testing.vector_search import SearchSuite, recall, skewed
+from tidemill.models.recommender.exact_search import ExactIndex, ExactSearch, recall
+from tidemill.testing.vector_search import SearchSuite, skewed
 
 
 class TestExact(SearchSuite):
@@ -97,7 +97,7 @@ def test_recall_at_twenty_says_nothing_of_recall_at_the_pool() -> None:
     items, queries = skewed(4_000, 16)
     unit = items / np.linalg.norm(items, axis=1, keepdims=True)
     by_angle = [np.argsort(-(unit @ query))[:200] for query in queries]
-    assert np.mean([recall(found, items, query, 200) for found, query in zip(by_angle, queries, strict=True)]) < 0.9
+    assert np.mean([recall(items, query, found, 200) for found, query in zip(by_angle, queries, strict=True)]) < 0.9
 
 
 def test_more_cells_are_looked_into_until_real_queries_are_served(tmp_path: Path) -> None:
@@ -122,3 +122,11 @@ def test_a_damaged_index_is_refused_by_name(tmp_path: Path) -> None:
     file.write_bytes((tmp_path / "other" / "index.faiss").read_bytes())
     with pytest.raises(BundleCorrupt, match="599"):
         search.open(str(tmp_path))
+
+
+def test_ties_go_by_index_also_at_the_cutoff() -> None:
+    items = np.ones((50, 2), np.float32)
+    items[30] = 2
+    found, _ = ExactIndex(items).query(np.ones(2, np.float32), 5)
+    assert found.tolist() == [30, 0, 1, 2, 3]
+    assert ExactIndex(items).query(np.ones(2, np.float32), 0)[0].tolist() == []

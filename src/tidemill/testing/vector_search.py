@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.core.ports import VectorSearch
+from tidemill.models.recommender.exact_search import recall
 
 F32 = npt.NDArray[np.float32]
 
@@ -24,13 +25,6 @@ def skewed(n: int, width: int, *, seed: int = 0) -> tuple[F32, F32]:
     items = directions / np.linalg.norm(directions, axis=1, keepdims=True) * norms[:, None] * 50
     history = rng.integers(0, n, (100, 5))
     return items.astype(np.float32), items[history].sum(axis=1).astype(np.float32)
-
-
-def recall(found: npt.NDArray[np.integer], items: F32, query: F32, n: int) -> float:
-    """Recall of the true `n` nearest; items that tie with the n-th nearest count as found."""
-    scores = items @ query
-    edge = np.partition(scores, -n)[-n]
-    return float(np.count_nonzero(scores[found] >= edge - 1e-5 * abs(edge))) / n
 
 
 class SearchSuite:
@@ -63,7 +57,7 @@ class SearchSuite:
         items, queries = skewed(self.many, 16)
         self.search().build(items, str(tmp_path / "index"), queries[::2])
         index = self.search().open(str(tmp_path / "index"))
-        found = [recall(index.query(query, POOL)[0], items, query, POOL) for query in queries[1::2]]
+        found = [recall(items, query, index.query(query, POOL)[0], POOL) for query in queries[1::2]]
         assert np.mean(found) >= RECALL
 
     def test_several_queries_at_once_find_what_each_finds_alone(self, tmp_path: Path) -> None:
@@ -95,7 +89,7 @@ class SearchSuite:
                 found, scores = index.query(query, n, allowed)
                 assert allowed[found].all() and len(set(found.tolist())) == len(found)
                 assert np.allclose(scores, items[found] @ query, rtol=1e-3, atol=1e-3 * abs(scores[0]))
-                good.append(recall(np.searchsorted(places, found), items[places], query, n))
+                good.append(recall(items[places], query, np.searchsorted(places, found), n))
             assert np.mean(good) >= RECALL
 
     def test_fewer_allowed_than_asked_for_gives_them_all(self, tmp_path: Path) -> None:

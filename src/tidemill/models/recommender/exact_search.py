@@ -68,6 +68,20 @@ def _nearest(scores: F32, n: int, allowed: npt.NDArray[np.bool_] | None) -> tupl
         places = np.flatnonzero(allowed)
         best, scores = _nearest(scores[places], n, None)
         return places[best], scores
-    best = np.arange(len(scores)) if n >= len(scores) else np.argpartition(-scores, n)[:n]
-    order = np.lexsort((best, -scores[best]))
-    return best[order], scores[best[order]]
+    if not n:
+        return np.zeros(0, np.int64), scores[:0]
+    best = np.arange(len(scores))
+    if n < len(scores):
+        best = np.flatnonzero(scores >= np.partition(scores, -n)[-n])  # all that tie with the last one
+    best = best[np.lexsort((best, -scores[best]))][:n]
+    return best, scores[best]
+
+
+def recall(items: F32, query: F32, found: npt.NDArray[np.integer], n: int) -> float:
+    """Recall of the `n` items with the largest inner products; one that ties with the last of them counts as found.
+
+    Scores are compared, not indices, and all are of one product: two ways to compute it differ by rounding.
+    """
+    scores = items @ query
+    edge = np.partition(scores, -n)[-n]
+    return float(np.count_nonzero(scores[found] >= edge - 1e-5 * abs(edge))) / n

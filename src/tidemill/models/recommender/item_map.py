@@ -15,6 +15,7 @@ import numpy as np
 import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.errors import LearnError, UnknownName, nearest
+from tidemill.models.recommender.exact_search import ExactIndex
 from tidemill.models.recommender.interactions import F32, I32
 from tidemill.models.recommender.item_lists import ItemLists
 from tidemill.models.recommender.recommender import Recommender
@@ -132,14 +133,10 @@ def _axes(lists: ItemLists) -> F32:
 
 def _neighbours(directions: F32, indices: np.ndarray, n: int) -> tuple[I32, F32]:
     """For each of the indices the `n` other items with the largest cosine; ties by index."""
-    n = min(n, len(directions) - 1)
-    near, cosines = np.zeros((len(indices), n), np.int32), np.zeros((len(indices), n), np.float32)
-    for row, place in enumerate(indices.tolist()):
-        likeness = directions @ directions[place]
-        likeness[place] = -np.inf
-        best = np.lexsort((np.arange(len(likeness)), -likeness))[:n]
-        near[row], cosines[row] = best, np.maximum(likeness[best], 0.0)
-    return near, cosines
+    index, every = ExactIndex(directions), np.arange(len(directions))
+    found = [index.query(directions[place], n, every != place) for place in indices.tolist()]
+    near, cosines = zip(*found, strict=True)
+    return np.stack(near).astype(np.int32), np.maximum(np.stack(cosines), 0.0)
 
 
 def _plane(directions: F32) -> tuple[F32, str]:

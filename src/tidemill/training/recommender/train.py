@@ -23,6 +23,7 @@ from tidemill.models import (
 )
 from tidemill.models.learners.learner import Progress
 from tidemill.models.learners.learning import silent, user_vectors
+from tidemill.models.recommender.exact_search import recall
 from tidemill.models.recommender.interactions import F32
 from tidemill.models.recommender.model_part import ModelPart
 from tidemill.training.recommender.choose_settings import choose, plainest
@@ -159,17 +160,9 @@ def index_recall(recommender: Recommender, events: Interactions, *, pool: int = 
 
 def _recall(part: ModelPart, events: Interactions, pool: int) -> float:
     assert part.vectors is not None and part.index is not None
-    items = part.vectors.items
+    items, index = part.vectors.items, part.index
     vectors = _user_vectors(part, events, tuning=False)
-    found = 0.0
-    for vector in vectors:
-        scores = items @ vector
-        edge = np.partition(scores, -pool)[-pool]
-        near, _ = part.index.query(vector, pool)
-        # Compare by score, not by id: items that tie at the cutoff are equally near. Use these scores, not new ones:
-        # two ways to compute the same product differ by rounding, and the cutoff may be zero.
-        found += np.count_nonzero(scores[near] >= edge - 1e-6 * abs(edge)) / pool
-    return found / len(vectors)
+    return float(np.mean([recall(items, vector, index.query(vector, pool)[0], pool) for vector in vectors]))
 
 
 def queries(recommender: Recommender, events: Interactions) -> dict[str, F32]:
