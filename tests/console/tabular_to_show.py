@@ -20,9 +20,9 @@ from tidemill.core.records.assessment import (
     EnsembleMember,
     FeatureImportance,
     GroupGap,
-    MetricScore,
     SliceScore,
 )
+from tidemill.core.records.quality import MetricScore
 from tidemill.core.records.release import Card, Release, RuleSet
 from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandFeature, Signature, Task, outputs_of
 from tidemill.features.skew import FeatureSkew, ValueDifference

@@ -13,9 +13,9 @@ import tabular_worlds as worlds
 
 from tidemill.core.errors import BundleCorrupt, CardIncomplete, ReleaseError
 from tidemill.core.record_format import decode_record
-from tidemill.core.records.assessment import Assessment, MetricScore
+from tidemill.core.records.assessment import Assessment
 from tidemill.core.records.gate import CheckResult, GateCheck, GateVerdict
-from tidemill.core.records.quality import Evaluation, Metric, SliceResult
+from tidemill.core.records.quality import Evaluation, Metric, MetricScore, SliceResult
 from tidemill.core.records.release import Card, RefreshOrigin, Release
 from tidemill.core.records.signature import Signature, outputs_of
 from tidemill.models.tabular import TabularModel, write_tabular

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from tidemill.core.records.assessment import Assessment, MetricScore
-from tidemill.core.records.quality import Metric
+from tidemill.core.records.assessment import Assessment
+from tidemill.core.records.quality import Metric, MetricScore
 
 #: The maximum number of candidates, and of inputs in the feature importance.
 _SHOWN = 8

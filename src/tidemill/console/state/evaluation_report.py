@@ -6,17 +6,8 @@ import msgspec
 
 from tidemill.console.state.tabular_report import shareable_assessment
 from tidemill.core.record_format import Record
-from tidemill.core.records.quality import FEWEST_USERS, Evaluation, Metric, SliceResult
+from tidemill.core.records.quality import FEWEST_USERS, Evaluation, MetricScore, SliceResult
 from tidemill.core.records.release import Release
-
-
-class ComparisonRow(Record, frozen=True):
-    """One metric of the model compared with popularity."""
-
-    name: str
-    model: Metric
-    baseline: Metric
-    difference: Metric
 
 
 class Quality(Record, frozen=True):
@@ -25,8 +16,8 @@ class Quality(Record, frozen=True):
     users: str
     n_users: int
     #: Metrics at the evaluation's k, and at other k.
-    figures: tuple[ComparisonRow, ...]
-    further: tuple[ComparisonRow, ...]
+    figures: tuple[MetricScore, ...]
+    further: tuple[MetricScore, ...]
 
 
 def quality(evaluation: Evaluation) -> tuple[Quality, ...]:
@@ -35,20 +26,10 @@ def quality(evaluation: Evaluation) -> tuple[Quality, ...]:
 
 
 def _quality(part: SliceResult, k: int) -> Quality:
-    figures = _compared(part)
-    main = [one for one in figures if one.name.endswith(f"@{k}")] or figures
-    further = [one for one in figures if one not in main]
-    return Quality(users=part.users, n_users=part.n_users, figures=tuple(main), further=tuple(further))
-
-
-def _compared(part: SliceResult) -> list[ComparisonRow]:
-    if part.n_users < FEWEST_USERS:
-        return []
-    return [
-        ComparisonRow(name=name, model=metric, baseline=part.baseline[name], difference=part.difference[name])
-        for name, metric in part.model.items()
-        if name in part.baseline and name in part.difference
-    ]
+    figures = part.scores()
+    main = tuple(one for one in figures if one.name.endswith(f"@{k}")) or figures
+    further = tuple(one for one in figures if one not in main)
+    return Quality(users=part.users, n_users=part.n_users, figures=main, further=further)
 
 
 def shareable(release: Release) -> Release:

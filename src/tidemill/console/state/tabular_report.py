@@ -10,8 +10,8 @@ from tidemill.console.formatting import counted, interval, measure, share
 from tidemill.console.state.request_form import RequestForm, request_form
 from tidemill.console.state.slice_table import SliceTable, row_slice_table
 from tidemill.core.record_format import Record
-from tidemill.core.records.assessment import Assessment, EnsembleMember, GroupGap, MetricScore
-from tidemill.core.records.quality import FEWEST_USERS, Standing
+from tidemill.core.records.assessment import Assessment, EnsembleMember, GroupGap
+from tidemill.core.records.quality import FEWEST_USERS, MetricScore, Standing
 from tidemill.core.records.release import Release
 from tidemill.loop.state.action_items import ActionCommand
 

@@ -8,28 +8,11 @@ from __future__ import annotations
 import msgspec
 
 from tidemill.core.record_format import Record
-from tidemill.core.records.quality import Metric, SliceResult, Standing, standing
+from tidemill.core.records.quality import Metric, MetricScore, SliceResult
 from tidemill.core.records.signature import Task
 
 #: Prefixes of the metrics of a run that are differences from the champion; the second is that of older runs.
 VERSUS_CHAMPION = ("vs champion ", "beside champion ")
-
-
-class MetricScore(Record, frozen=True):
-    """One metric of the model compared with its baseline on the same rows."""
-
-    #: `auc`, `log_loss`, `brier`, `accuracy`, `mae`, `rmse`, `r2`, `poisson_deviance`, …
-    name: str = ""
-    higher_is_better: bool = False
-    model: Metric = Metric()
-    baseline: Metric = Metric()
-    #: Model minus baseline, paired over rows, or over groups if there are groups.
-    difference: Metric = Metric()
-
-    @property
-    def standing(self) -> Standing:
-        """Whether the model is significantly better or worse than the baseline."""
-        return standing(self.difference, less=not self.higher_is_better)
 
 
 class CalibrationBin(Record, frozen=True):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tidemill.core.record_format import Record
-from tidemill.core.records.assessment import Assessment, MetricScore
-from tidemill.core.records.quality import FEWEST_USERS, Metric, SliceResult, Standing, standing
+from tidemill.core.records.assessment import Assessment
+from tidemill.core.records.quality import FEWEST_USERS, Metric, MetricScore, Standing, standing
 from tidemill.core.records.release import Card
 
 
@@ -33,19 +33,12 @@ def headline(card: Card) -> Headline | None:
         found = card.assessment
         return _of_rows(found, found.main, found.baseline) if found.scores else None
     slices = card.evaluation.slices if card.evaluation else ()
-    known = {part.users: names for part in slices if part.n_users >= FEWEST_USERS and (names := _compared(part))}
+    known = {part.users: scores for part in slices if (scores := part.scores())}
     users = next((users for users in ("warm", "all") if users in known), next(iter(known), None))
     if users is None:
         return None
-    part = next(part for part in slices if part.users == users)
-    name = next((name for name in known[users] if name.startswith("hit_rate")), known[users][0])
-    return Headline(
-        metric=name,
-        users=users,
-        model=part.model[name],
-        baseline=part.baseline[name],
-        difference=part.difference[name],
-    )
+    score = next((one for one in known[users] if one.name.startswith("hit_rate")), known[users][0])
+    return _headline(score, users=users)
 
 
 def versus_champion(card: Card) -> Headline | None:
@@ -54,20 +47,12 @@ def versus_champion(card: Card) -> Headline | None:
     return _of_rows(found, found.beside_champion[0], found.champion) if found and found.beside_champion else None
 
 
-def _compared(part: SliceResult) -> list[str]:
-    return [name for name in part.model if name in part.baseline and name in part.difference]
-
-
 def _of_rows(found: Assessment, score: MetricScore, beside: str) -> Headline | None:
-    if found.n_test < FEWEST_USERS:
-        return None
+    return _headline(score, beside=beside, over=f"{found.n_test:,} test rows") if found.n_test >= FEWEST_USERS else None
+
+
+def _headline(score: MetricScore, *, users: str = "", beside: str = "popularity", over: str = "") -> Headline:
     return Headline(
-        metric=score.name,
-        users="",
-        model=score.model,
-        baseline=score.baseline,
-        difference=score.difference,
-        beside=beside,
-        over=f"{found.n_test:,} test rows",
-        less=not score.higher_is_better,
-    )
+        metric=score.name, users=users, model=score.model, baseline=score.baseline, difference=score.difference,
+        beside=beside, over=over, less=not score.higher_is_better,
+    )  # fmt: skip

@@ -28,6 +28,23 @@ def standing(difference: Metric, *, less: bool) -> Standing:
     return "better" if (difference.low > 0) is not less else "worse"
 
 
+class MetricScore(Record, frozen=True):
+    """One metric of the model compared with its baseline on the same users or rows."""
+
+    #: `ndcg@10`, `auc`, `log_loss`, `brier`, `accuracy`, `mae`, `rmse`, `r2`, `poisson_deviance`, …
+    name: str = ""
+    higher_is_better: bool = False
+    model: Metric = Metric()
+    baseline: Metric = Metric()
+    #: Model minus baseline, paired over users, rows, or groups of rows.
+    difference: Metric = Metric()
+
+    @property
+    def standing(self) -> Standing:
+        """Whether the model is significantly better or worse than the baseline."""
+        return standing(self.difference, less=not self.higher_is_better)
+
+
 #: Metrics over fewer users than this are neither stored nor shown, because they could reveal a person.
 FEWEST_USERS = 10
 
@@ -49,6 +66,19 @@ class SliceResult(Record, frozen=True):
     #: Metric -> p-value of a permutation test of the difference; the same, Holm-corrected over slices and metrics.
     p: dict[str, float] = msgspec.field(default_factory=dict)
     p_holm: dict[str, float] = msgspec.field(default_factory=dict)
+
+    def scores(self) -> tuple[MetricScore, ...]:
+        """Its metrics of recommendations, for which higher is better; none if it is too small to be shown."""
+        if self.n_users < FEWEST_USERS:
+            return ()
+        return tuple(
+            MetricScore(
+                name=name, higher_is_better=True, model=metric, baseline=self.baseline[name],
+                difference=self.difference[name],
+            )
+            for name, metric in self.model.items()
+            if name in self.baseline and name in self.difference
+        )  # fmt: skip
 
 
 class ListStatistics(Record, frozen=True):

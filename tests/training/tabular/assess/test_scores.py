@@ -13,7 +13,7 @@ from tidemill.training.tabular.assess.ranking_measures import (
     weighted_average_precision,
     weighted_median,
 )
-from tidemill.training.tabular.assess.scores import better, measures, scores_of, worse
+from tidemill.training.tabular.assess.scores import measures, scores_of
 
 
 def world(n: int = 2_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -93,12 +93,12 @@ def test_a_difference_is_paired_and_told_by_its_direction():
     draws = Bootstrap(4_000)
     for score in scores_of(RowAnswers("binary", answer, target), RowAnswers("binary", blurred, target), draws):
         if score.name in ("log_loss", "brier", "auc"):
-            assert better(score) and not worse(score)
+            assert score.standing == "better"
             alone = score.model.high - score.model.low
             assert score.difference.high - score.difference.low < 0.8 * alone
     for score in scores_of(RowAnswers("binary", blurred, target), RowAnswers("binary", answer, target), draws):
         if score.name in ("log_loss", "brier", "auc"):
-            assert worse(score)
+            assert score.standing == "worse"
 
 
 def test_rows_of_one_group_count_once():

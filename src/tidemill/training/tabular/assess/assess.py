@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tidemill.core.errors import BackendMissing, LearnError
-from tidemill.core.records.assessment import Assessment, EnsembleMember, FeatureImportance, MetricScore
-from tidemill.core.records.quality import FEWEST_USERS
+from tidemill.core.records.assessment import Assessment, EnsembleMember, FeatureImportance
+from tidemill.core.records.quality import FEWEST_USERS, MetricScore
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.statistics.bootstrap import Bootstrap
@@ -22,7 +22,7 @@ from tidemill.training.tabular.assess.learning_curve import LearningCurve
 from tidemill.training.tabular.assess.losses import MAIN, RowAnswers, main_losses
 from tidemill.training.tabular.assess.model_answers import answers_of
 from tidemill.training.tabular.assess.row_slices import row_slices
-from tidemill.training.tabular.assess.scores import better, scores_of, worse
+from tidemill.training.tabular.assess.scores import scores_of
 from tidemill.training.tabular.assess.slice_columns import SliceColumn, declared_slice_columns, default_slice_columns
 
 Progress = Callable[[str, dict[str, Any]], None]
@@ -169,6 +169,7 @@ class RowVerdict:
     stays: str
 
 
+_STANDINGS = {"better": "beats", "even": "is not significantly better than", "worse": "is worse than"}
 #: Nothing was measured.
 UNKNOWN = RowVerdict((), "")
 
@@ -182,14 +183,14 @@ def compare_with_champion(assessment: Assessment) -> RowVerdict:
     stays: list[str] = []
     for name, scores in others:
         sentence = _sentence(name, scores)
-        (beats if better(scores[0]) else stays).append(sentence)
+        (beats if scores[0].standing == "better" else stays).append(sentence)
     return RowVerdict(tuple(beats), " ".join(stays))
 
 
 def _sentence(name: str, scores: Sequence[MetricScore]) -> str:
     score = scores[0]
     difference = score.difference
-    said = "beats" if better(score) else "is worse than" if worse(score) else "is not significantly better than"
+    said = _STANDINGS[score.standing]
     return (
         f"The model {said} {name}: {score.name.replace('_', ' ')} {score.model.value:.4g} against "
         f"{score.baseline.value:.4g}, a difference of {difference.value:+.2g} ({difference.low:+.2g} to "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.core.records.assessment import MetricScore
+from tidemill.core.records.quality import MetricScore
 from tidemill.training.statistics.bootstrap import Bootstrap, Weighted, interval
 from tidemill.training.tabular.assess.losses import RowAnswers, row_losses
 from tidemill.training.tabular.assess.ranking_measures import (
@@ -66,16 +66,6 @@ def scores_of(model: RowAnswers, other: RowAnswers, draws: Bootstrap) -> tuple[M
         for name in own
         if np.isfinite(own[name].value) and np.isfinite(others[name].value)
     )
-
-
-def better(score: MetricScore) -> bool:
-    """Whether the model is significantly better: the interval of the difference excludes zero on the good side."""
-    return score.difference.low > 0 if score.higher_is_better else score.difference.high < 0
-
-
-def worse(score: MetricScore) -> bool:
-    """Whether the model is significantly worse."""
-    return score.difference.high < 0 if score.higher_is_better else score.difference.low > 0
 
 
 def _all(predictions: RowAnswers, draws: Bootstrap) -> dict[str, _MeasuredScore]:
