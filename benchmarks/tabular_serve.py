@@ -1,15 +1,17 @@
-"""What a tabular answer costs: CPU microseconds of the whole server for one row, by the Open Inference Protocol.
+"""What a tabular answer costs, beside peers: CPU microseconds of the whole process tree for one row of 20 numbers.
 
-    python benchmarks/tabular_serve.py [--seconds 6] [--trees 130] [--peer PYTHON]
+    python benchmarks/tabular_serve.py [--seconds 9] [--trees 130] [--peers FOLDER]
 
-Beside the same server's floors: `GET /livez`; the same body of 20 numbers posted to no model (a 404, so HTTP and
-nothing else); and asked of a model that reads none of them (a constant), logged as every answer is. Then a LightGBM
-model of 130 trees on those 20 inputs, and one that also looks a person up and runs an on-demand function. Each request
-is another question, so no answer is a repeat. The budget is 1.6 of the constant model's cost.
+A constant model (the no-op) and a LightGBM model of 130 trees, asked by 8 connections, each request another question;
+every answer of tidemill is logged, none of a peer's. Then parts of tidemill's answer: HTTP alone (`GET /livez`), a body
+posted to no model, a model that also looks a person up and runs an on-demand function, and all inputs in one tensor.
 
-CPU is that of the worker process, all of it; the least of three rounds, since a busy machine only adds. Load comes from
-`wrk`, which has to be installed. `--peer` is an interpreter that has fastapi, uvicorn and lightgbm: the same trees
-behind a FastAPI route, from a row that pydantic checks, without a log.
+FOLDER has an environment for each peer, named raw, fastapi, mlserver, litserve, bentoml and mlflow, for example by
+`uv venv FOLDER/mlserver && uv pip install --python FOLDER/mlserver/bin/python mlserver lightgbm`; `raw` is ASGI without
+a framework and needs uvicorn, httptools, uvloop and msgspec, like fastapi. Peers that are not there are left out.
+
+All servers run at once and are asked in turns, and the least of the rounds counts, since a busy machine only adds.
+Load comes from `wrk`, which has to be installed.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +47,10 @@ from tidemill.models.tabular.recipe import AdditiveTerms, NumberColumn, TabularR
 from tidemill.serving import start
 from tidemill.serving.infer.oip_request import InferRequestReader
 
-BUDGET = 1.6
 ROUNDS = 3
+PEERS = ("raw", "fastapi", "mlserver", "litserve", "bentoml", "mlflow")
+#: An answer may cost so many times what this peer's no-op costs.
+LIMITS = {"raw": 3.0, "mlserver": 1 / 4, "bentoml": 1 / 10, "mlflow": 1 / 10}
 WIDTH = 20
 PEOPLE = 20_000
 CLASSES = ("no", "yes")
@@ -155,82 +161,101 @@ def promote(stores: Stores, name: str, model: TabularModel, asked: Signature, **
 
 
 def cpu_us(pid: int) -> float:
-    """CPU time of a process so far, user and system, in microseconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
+    """CPU time so far of a process, its descendants and those of them that have ended, in microseconds."""
+    parents, spent = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rsplit(")", 1)[1].split()
+            parents[int(path.parent.name)] = int(fields[1])
+            spent[int(path.parent.name)] = sum(map(int, fields[11:15]))
+    tree, total = [pid], 0
+    while tree:
+        one = tree.pop()
+        total += spent.get(one, 0)
+        tree += [child for child, parent in parents.items() if parent == one]
+    return total * 1e6 / os.sysconf("SC_CLK_TCK")
 
 
 def load(url: str, pid: int, seconds: float, script: str | None) -> tuple[float, float]:
-    """Requests per second, and CPU microseconds of the worker for each."""
-    command = ["wrk", "-t1", "-c8", f"-d{seconds:g}s", f"{url}/livez"]
+    """Requests per second, and CPU microseconds of the server for each."""
+    command = ["wrk", "-t1", "-c8", f"-d{max(1, round(seconds))}s", f"{url}/livez"]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         if script:
             file.write(script)
             file.flush()
             command[1:1] = ["-s", file.name]
         before, began = cpu_us(pid), time.monotonic()
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        said = done.stdout
         took, spent = time.monotonic() - began, cpu_us(pid) - before
+    if done.returncode:
+        raise SystemExit(f"wrk at {url}: {done.stderr or done.stdout}")
     if "Non-2xx" in said and "/v2/models/nothing" not in (script or ""):
-        raise SystemExit(said)
+        raise SystemExit(f"{url}: {said}")
     found = re.search(r"(\d+) requests in", said)
     assert found is not None
     return int(found[1]) / took, spent / int(found[1])
 
 
-PEER = """
-import lightgbm, numpy, sys
-from fastapi import FastAPI
-from pydantic import create_model
-
-names = [f"x{i:02d}" for i in range(%d)]
-Row = create_model("Row", **{name: (float, ...) for name in names})
-booster = lightgbm.Booster(model_file=sys.argv[1])
-app = FastAPI()
-
-@app.get("/livez")
-async def livez():
-    return {"live": True}
-
-@app.post("/predict")
-async def predict(row: Row):
-    values = numpy.array([[getattr(row, name) for name in names]])
-    return {"probability": float(booster.predict(values, num_threads=1)[0])}
-
-if __name__ == "__main__":
-    import uvicorn
-    uvicorn.run(app, port=int(sys.argv[2]), log_level="error", access_log=False)
-"""
-FLAT = """
+#: What a peer is asked: path, and body with a number for each %.6f.
+NAMES = [f"x{i:02d}" for i in range(WIDTH)]
+FLAT = "/predict", "{" + ",".join(f'"{name}":%.6f' for name in NAMES) + "}"
+TENSORS = (
+    "/v2/models/m/infer",
+    (
+        '{"inputs":['
+        + ",".join(f'{{"name":"{name}","shape":[1],"datatype":"FP64","data":[%.6f]}}' for name in NAMES)
+        + "]}"
+    ),
+)
+ASKED = {
+    "raw": TENSORS,
+    "fastapi": FLAT,
+    "mlserver": TENSORS,
+    "litserve": FLAT,
+    "bentoml": ("/predict", '{"row":[' + ",".join(["%.6f"] * WIDTH) + "]}"),
+    "mlflow": (
+        "/invocations",
+        '{"dataframe_split":{"columns":["' + '","'.join(NAMES) + '"],"data":[[' + ",".join(["%.6f"] * WIDTH) + "]]}}",
+    ),
+}
+ASK_PEER = """
+local draw = math.random
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 function request()
-  local parts = {}
-  for i = 0, %d do parts[#parts + 1] = string.format('"x%%02d":%%.6f', i, math.random()) end
-  return wrk.format(nil, "/predict", nil, "{" .. table.concat(parts, ",") .. "}")
+  local row = {}
+  for i = 1, %d do row[i] = draw() end
+  return wrk.format(nil, "%s", nil, string.format([==[%s]==], unpack(row)))
 end
 """
 
 
 @contextmanager
-def peer(python: str, folder: Path, n_trees: int) -> Iterator[tuple[str, int]]:
-    """The URL and process of a FastAPI server of the same trees."""
-    (folder / "peer.py").write_text(PEER % WIDTH)
-    (folder / "peer.txt").write_bytes(bytes(trees(n_trees, NUMBERS).parts["trees.txt"]))
+def peer(name: str, python: Path, folder: Path, trees_file: str) -> Iterator[tuple[str, int]]:
+    """The URL and process of a peer's server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [python, str(folder / "peer.py"), str(folder / "peer.txt"), str(port)]
-    running = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    command = [str(python), str(Path(__file__).parent / "peers" / "tabular_servers.py"), name, str(port), str(folder)]
+    with (folder.parent / f"{folder.name}.log").open("wb") as log:
+        running = subprocess.Popen(
+            [*command, *([trees_file] if trees_file else [])],
+            env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
     try:
-        for _ in range(300):
+        for _ in range(900):
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
+            if running.poll() is not None:
+                raise SystemExit(f"{name} ended: {(folder.parent / f'{folder.name}.log').read_text()[-2000:]}")
             time.sleep(0.1)
+        time.sleep(3)  # some listen before their model is loaded
         yield f"http://127.0.0.1:{port}", running.pid
     finally:
-        running.terminate()
-        running.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGTERM)
+        running.wait(30)
 
 
 def better(found: dict[str, tuple[float, float]], name: str, once: tuple[float, float]) -> None:
@@ -265,47 +290,55 @@ def inside(n_trees: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--seconds", type=float, default=9.0)
     parser.add_argument("--trees", type=int, default=130)
-    parser.add_argument("--peer", default="", help="an interpreter with fastapi, uvicorn and lightgbm")
+    parser.add_argument("--peers", type=Path, help="a folder with an environment for each peer")
     asked = parser.parse_args()
     if not shutil.which("wrk"):
         raise SystemExit("wrk is not installed: apt-get install wrk")
     scripts = {
         "livez": None,
-        "no-op: body to no model": ASK % ("", WIDTH - 1, "nothing"),
-        "constant model": ASK % ("", WIDTH - 1, "constant"),
-        "trees": ASK % ("", WIDTH - 1, "trees"),
+        "body to no model": ASK % ("", WIDTH - 1, "nothing"),
+        "tidemill no-op": ASK % ("", WIDTH - 1, "constant"),
+        "tidemill trees": ASK % ("", WIDTH - 1, "trees"),
         "trees, lookup, function": ASK % (PERSON % (PEOPLE - 1), WIDTH - 1, "person"),
-        "constant, one tensor": MATRIX % (WIDTH - 1, "constant", WIDTH),
+        "no-op, one tensor": MATRIX % (WIDTH - 1, "constant", WIDTH),
         "trees, one tensor": MATRIX % (WIDTH - 1, "trees", WIDTH),
     }
     found: dict[str, tuple[float, float]] = {}
-    with tempfile.TemporaryDirectory(prefix="tidemill-tabular-") as place:
-        stores, overrides = build(Path(place), asked.trees)
+    with tempfile.TemporaryDirectory(prefix="tidemill-tabular-") as made, ExitStack() as running:
+        place = Path(made)
+        stores, overrides = build(place, asked.trees)
         parts = inside(asked.trees)
-        with start(serve_plan(stores.settings, overrides=overrides)) as server:
-            server.wait_ready(120)
-            pid = int(next((stores.serving_root / "workers").glob("*.json")).stem)
-            load(server.url, pid, 1, scripts["trees"])
-            for name, script in list(scripts.items()) * ROUNDS:
-                better(found, name, load(server.url, pid, asked.seconds / ROUNDS, script))
-        if asked.peer:
-            with peer(asked.peer, Path(place), asked.trees) as (url, of_peer):
-                load(url, of_peer, 1, FLAT % (WIDTH - 1))
-                for _ in range(ROUNDS):
-                    once = load(url, of_peer, asked.seconds / ROUNDS, FLAT % (WIDTH - 1))
-                    better(found, "FastAPI, the same trees", once)
-    print(f"{'':28}{'CPU µs':>10}{'a second':>12}{'to constant':>13}{'to no-op':>10}")
+        server = running.enter_context(start(serve_plan(stores.settings, overrides=overrides)))
+        server.wait_ready(120)
+        todo = [(name, server.url, server.pid, script) for name, script in scripts.items()]
+        (place / "trees.txt").write_bytes(bytes(trees(asked.trees, NUMBERS).parts["trees.txt"]))
+        for name in PEERS:
+            python = asked.peers / name / "bin" / "python" if asked.peers else None
+            if python is None or not python.exists():
+                print(f"{name} is not installed: left out")
+                continue
+            for model, file in (("no-op", ""), ("trees", str(place / "trees.txt"))):
+                url, pid = running.enter_context(peer(name, python, place / f"{name}-{model}", file))
+                path, body = ASKED[name]
+                todo.append((f"{name} {model}", url, pid, ASK_PEER % (WIDTH, path, body)))
+        for _, url, pid, script in todo:
+            load(url, pid, 1, script)
+        for name, url, pid, script in todo * ROUNDS:
+            print(f"{name} …", file=sys.stderr)
+            better(found, name, load(url, pid, asked.seconds / ROUNDS, script))
+    raw = found.get("raw no-op", found["tidemill no-op"])[1]
+    print(f"{'':28}{'CPU µs':>10}{'a second':>12}{'to raw ASGI' if 'raw no-op' in found else 'to no-op':>13}")
     for name, (rate, us) in found.items():
-        floor = found["constant, one tensor" if "tensor" in name else "constant model"][1]
-        print(f"{name:28}{us:10.0f}{rate:12,.0f}{us / floor:13.2f}{us / found['no-op: body to no model'][1]:10.2f}")
+        print(f"{name:28}{us:10.0f}{rate:12,.0f}{us / raw:13.2f}")
     for name, us in parts.items():
         print(f"{'  of it ' + name:28}{us:10.1f}")
-    to_constant, to_noop = (
-        found["trees"][1] / found[name][1] for name in ("constant model", "no-op: body to no model")
-    )
-    print(f"trees, logged: {to_constant:.2f} of the constant model (budget {BUDGET}), {to_noop:.2f} of the no-op")
+    for name, limit in LIMITS.items():
+        if f"{name} no-op" in found:
+            no_op = found["tidemill no-op"][1] / found[f"{name} no-op"][1]
+            with_trees = found["tidemill trees"][1] / found[f"{name} {'no-op' if limit > 1 else 'trees'}"][1]
+            print(f"to {name}: no-op {no_op:.2f}, trees {with_trees:.2f} (limit {limit:.2f})")
 
 
 if __name__ == "__main__":
