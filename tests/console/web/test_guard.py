@@ -5,6 +5,10 @@ from typing import Any
 
 import pytest
 
+from tidemill.console.web.console_app import create_app
+from tidemill.core.errors import OriginRefused
+from tidemill.core.identity.account import Account
+
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -66,6 +70,30 @@ def test_foreign_hosts_and_pages_are_refused_on_every_route(
     if status != 200:
         assert "evil" not in reply.text
         assert "magazines" not in reply.text
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "route"),
+    [
+        ("/", "GET", "loop"),
+        ("/", "POST", "loop"),
+        ("/models/for_you", "GET", "model"),
+        ("/models/for_you.json", "HEAD", "model_json"),
+        ("/runs/for_you/1/live", "GET", "run_live"),
+        ("/static/console.css", "GET", "static"),
+        ("/nothing", "GET", "none"),
+    ],
+)
+def test_access_decides_for_a_route_by_its_name(lively: Any, asks: Any, path: str, method: str, route: str) -> None:
+    asked = []
+
+    def access(name: str, *headers: str | None) -> Account:
+        asked.append(name)
+        raise OriginRefused("nobody may")
+
+    app = create_app(lively.stores(), access=access)
+    assert asks(app, path, method=method).status == 400
+    assert asked == [route]
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])

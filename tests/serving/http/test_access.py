@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tidemill.core.errors import AddressRefused, OriginRefused
+from tidemill.core.identity.account import Account
 from tidemill.serving.http.access import LoopbackAccess, is_loopback, refuse_foreign_bind
 
 PASS = [
@@ -33,8 +34,8 @@ REFUSE = [
 @pytest.mark.parametrize(("host", "origin", "site"), PASS)
 def test_programs_and_own_pages_pass(host: str, origin: str | None, site: str | None) -> None:
     access = LoopbackAccess([8400, 8401])
-    access(host, origin, site)
-    access(host, origin, site)
+    for route in ("recommend", "none"):
+        assert access(route, host, origin, site) == Account(name="local", kind="user")
 
 
 @pytest.mark.parametrize(("host", "origin", "site"), REFUSE)
@@ -44,7 +45,7 @@ def test_foreign_hosts_and_pages_are_refused_however_often_they_ask(
     access = LoopbackAccess([8400, 8401])
     for _ in range(2):
         with pytest.raises(OriginRefused):
-            access(host, origin, site)
+            access("recommend", host, origin, site)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])

@@ -196,6 +196,8 @@ REFUSED = [
     ("GET", "/livez", None, {"Origin": "https://evil.example"}, 403, "TM902"),
     ("GET", "/livez", None, {"Origin": "null"}, 403, "TM902"),
     ("GET", "/livez", None, {"Sec-Fetch-Site": "cross-site"}, 403, "TM902"),
+    ("GET", "/nowhere", None, {"Origin": "https://evil.example"}, 403, "TM902"),
+    ("DELETE", "/livez", None, {"Host": "evil.example"}, 403, "TM902"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Guard in front of every page: requests from this machine only, and security headers on every response.
+"""Guard in front of every page: access by route, by default from this machine only, and security headers.
 
 The policy allows scripts, styles and images of the own origin only: no inline code, no frames, no forms, no other
 site. Every response has it, including errors.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidemill.core.errors import AccessError
@@ -31,9 +33,9 @@ HEADERS = {
 
 
 class Guard:
-    """Wraps an application; `access` is called with Host, Origin and Sec-Fetch-Site, and raises to refuse."""
+    """Wraps an application; `access` is called with the name of the route and the headers, and raises to refuse."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: Starlette, access: Access) -> None:
         self._app = app
         self._access = access
 
@@ -58,7 +60,7 @@ class Guard:
                 message["body"] = b""
             await send(message)
 
-        refusal = self._refusal(Headers(scope=scope))
+        refusal = self._refusal(self._route(scope), Headers(scope=scope))
         try:
             await (refusal or self._app)(scope, receive, guarded)
         except Exception:
@@ -66,20 +68,25 @@ class Guard:
             if not answered:
                 raise
 
-    def _refusal(self, headers: Headers) -> ASGIApp | None:
+    def _route(self, scope: Scope) -> str:
+        """The name of the route, also for a method that it does not have; `none` if there is none."""
+        routes = (route for route in self._app.routes if isinstance(route, Route))
+        return next((route.name for route in routes if route.matches(scope)[0] is not Match.NONE), "none")
+
+    def _refusal(self, route: str, headers: Headers) -> ASGIApp | None:
         hosts = [*headers.getlist("host"), *headers.getlist("x-forwarded-host")]
-        if len(headers.getlist("host")) != 1 or not self._pass((host, None, None) for host in hosts):
+        if len(headers.getlist("host")) != 1 or not self._pass(route, ((host, None, None) for host in hosts)):
             return PlainTextResponse("The console accepts requests for the names of this machine only. [TM902]\n", 400)
         origins: list[str | None] = [*headers.getlist("origin")] or [None]
         site = headers.get("sec-fetch-site")
-        if not self._pass((hosts[0], origin, site) for origin in origins):
+        if not self._pass(route, ((hosts[0], origin, site) for origin in origins)):
             return PlainTextResponse("Cross-site requests are refused. [TM902]\n", 403)
         return None
 
-    def _pass(self, asked: Iterable[tuple[str | None, str | None, str | None]]) -> bool:
+    def _pass(self, route: str, asked: Iterable[tuple[str | None, str | None, str | None]]) -> bool:
         try:
             for host, origin, site in asked:
-                self._access(host, origin, site)
+                self._access(route, host, origin, site)
         except AccessError:
             return False
         return True

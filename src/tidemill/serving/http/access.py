@@ -11,9 +11,11 @@ import re
 from collections.abc import Callable
 
 from tidemill.core.errors import AddressRefused, OriginRefused
+from tidemill.core.identity.account import Account
 
-#: Called with a request's `Host`, `Origin` and `Sec-Fetch-Site` headers; raises `AccessError` to refuse it.
-Access = Callable[[str | None, str | None, str | None], None]
+#: Called with the name of a request's route (`none` if there is none) and its `Host`, `Origin` and `Sec-Fetch-Site`
+#: headers. Returns the account that acts; raises `AccessError` to refuse the request.
+Access = Callable[[str, str | None, str | None, str | None], Account]
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(?P<port>\d{1,5}))?\Z")
 
@@ -42,23 +44,28 @@ def refuse_foreign_bind(host: str) -> None:
         )
 
 
-class LoopbackAccess:
-    """Open to programs on this machine and to its pages on `ports`; other hosts and origins are refused.
+#: The account of every request, because nobody signs in.
+LOCAL = Account(name="local")
 
-    >>> LoopbackAccess([8400])("localhost:8400", None, None)
+
+class LoopbackAccess:
+    """Open to programs on this machine and to its pages on `ports`; other hosts and origins are refused on every route.
+
+    >>> LoopbackAccess([8400])("recommend", "localhost:8400", None, None).name
+    'local'
     """
 
     def __init__(self, ports: list[int]) -> None:
         self._ports = frozenset(ports)
         self._known: set[tuple[str | None, str | None, str | None]] = set()
 
-    def __call__(self, host: str | None, origin: str | None, site: str | None) -> None:
+    def __call__(self, route: str, host: str | None, origin: str | None, site: str | None) -> Account:
         headers = (host, origin, site)
-        if headers in self._known:
-            return
-        self._check(host, origin, site)
-        if len(self._known) < 256:  # cache of accepted headers; bounded, because callers choose the values
-            self._known.add(headers)
+        if headers not in self._known:
+            self._check(host, origin, site)
+            if len(self._known) < 256:  # cache of accepted headers; bounded, because callers choose the values
+                self._known.add(headers)
+        return LOCAL
 
     def _check(self, host: str | None, origin: str | None, site: str | None) -> None:
         match = _HOST.match(host or "")

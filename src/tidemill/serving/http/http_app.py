@@ -33,9 +33,11 @@ class App:
             if not request.method:
                 assert request.fault is not None
                 raise request.fault
-            self._access(header("host"), header("origin"), header("sec-fetch-site"))
-            route, request.parts = self._routes.find(request.method, request.path)
-            name = route.name
+            try:
+                route, request.parts = self._routes.find(request.method, request.path)
+                name = route.name
+            finally:  # without a route too: another site does not learn which paths there are
+                self._access(name, header("host"), header("origin"), header("sec-fetch-site"))
             if request.fault is not None and (route.takes_body or not isinstance(request.fault, TooBusy)):
                 raise request.fault
             if route.tensors:

@@ -1,4 +1,4 @@
-"""Routes of the server: method, path and handler. Every request has passed the access check first."""
+"""Routes of the server: method, path and handler. Access decides for a route before its handler is called."""
 
 from __future__ import annotations
 
