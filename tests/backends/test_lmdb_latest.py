@@ -526,3 +526,28 @@ def test_threads_that_read_meanwhile_each_go_on_to_the_new_file(memory: Path) ->
     for reader in readers:
         reader.join()
     assert not wrong
+
+
+def test_an_environment_that_another_thread_is_closing_is_opened_after_it(tmp_path: Path) -> None:
+    """The last user in a thread is forgotten a moment before its environment is closed."""
+    root = tmp_path / "latest"
+    first = LmdbFile.shared(root, 1 << 20)
+    name = next(name for name, file in LmdbFile._opened.items() if file is first)
+    del LmdbFile._opened[name]
+    closing = threading.Timer(0.05, first._closes)
+    closing.start()
+    second = LmdbFile.shared(root, 1 << 20)
+    closing.join()
+    assert second is not first
+    with second.env.begin() as txn:
+        assert txn.get(b"format", db=second.about) == lmdb_file.FORMAT
+
+
+def test_an_environment_that_stays_open_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lmdb_file, "_CLOSING_S", 0.05)
+    root = tmp_path / "latest"
+    first = LmdbFile.shared(root, 1 << 20)
+    LmdbFile._opened.pop(next(name for name, file in LmdbFile._opened.items() if file is first))
+    with pytest.raises(Exception, match="already open"):
+        LmdbFile.shared(root, 1 << 20)
+    first._closes()

@@ -12,6 +12,7 @@ import errno
 import os
 import shutil
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ from tidemill.core.storage.durable_files import sync_folder
 
 FORMAT = b"1"
 _NAME, _GONE, _LEFT = "fresh", "gone", b"left"
+#: LMDB's message for an environment that this process has open, and how long to wait for its last user to close it.
+_IS_OPEN, _CLOSING_S = "already open in this process", 1.0
 
 
 class LmdbFile:
@@ -74,6 +77,7 @@ class LmdbFile:
     @classmethod
     def _newest(cls, root: Path, size: int, after: int) -> LmdbFile:
         """The oldest generation that is not replaced: a newer one may be left by a renewal that was killed."""
+        until = time.monotonic() + _CLOSING_S
         while True:
             generations = [number for number in _generations(root) if number > after]
             if not generations and not after:
@@ -81,10 +85,13 @@ class LmdbFile:
             for number in generations:
                 try:
                     found = cls(root / _folder_name(number), size)
-                except lmdb.Error:
-                    if (root / _folder_name(number)).is_dir():
+                except lmdb.Error as error:
+                    # its last user, in another thread, is gone from `_opened` a moment before it is closed
+                    is_closing = _IS_OPEN in str(error) and time.monotonic() < until
+                    if (root / _folder_name(number)).is_dir() and not is_closing:
                         raise
-                    break  # just deleted: retry
+                    time.sleep(0.001)
+                    break  # just deleted, or about to be closed: retry
                 if not found.left:
                     return found
             else:
