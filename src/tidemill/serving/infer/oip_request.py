@@ -170,8 +170,6 @@ class InferRequestReader:
             convert = converters.get(tensor.datatype)
             if convert is None or columns[place] is not None:
                 others.append(number)
-            elif n == 1 and convert is numbers and type(data[0]) is float and data[0] - data[0] == 0.0:
-                columns[place] = data  # a finite float needs no conversion
             else:
                 try:
                     columns[place] = convert(data, tensor.datatype)
