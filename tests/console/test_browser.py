@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,18 @@ def runs_address(busy: Any) -> Iterator[str]:
 
 
 @pytest.fixture
-def look(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Open an address; what the page complains of, runs or asks of elsewhere is a failure at the end."""
+def show() -> Iterator[Callable[[Any], str]]:
+    """Serve the console of some stores until the end of the test."""
+    with ExitStack() as servers:
+        yield lambda stores: servers.enter_context(shown(stores))
+
+
+@pytest.fixture
+def look(browser: Any, show: Any) -> Iterator[Callable[..., Any]]:
+    """Open an address; what the page complains of, runs or asks of elsewhere is a failure at the end.
+
+    Pages are closed before the servers of `show` are: they ask every few seconds for what has changed.
+    """
     contexts, wrong = [], []
 
     def look(url: str, *, scheme: str = "light", width: int = 1280, **more: Any) -> Any:
@@ -172,19 +182,19 @@ def test_two_runs_are_chosen_and_compared(look: Any, runs_address: str) -> None:
     assert page.url.endswith("/runs/compare?run=for_you.3&run=for_you.1")
 
 
-def test_a_choice_outlives_what_is_live(look: Any, mill: Any) -> None:
+def test_a_choice_outlives_what_is_live(look: Any, show: Any, mill: Any) -> None:
     mill.runs.begin("for_you", "train")
     with mill.runs.begin("for_you", "train") as run:
         run.finish({"hit_rate@10": 0.1})
-    with shown(mill.stores()) as url:
-        page = look(url + "/runs")
-        page.get_by_label("Compare for_you#2").check()
-        with mill.runs.begin("for_you", "train") as run:
-            run.finish({"hit_rate@10": 0.2})
-        playwright.expect(page.get_by_label("Compare for_you#3")).to_be_visible(timeout=20_000)
-        assert page.get_by_label("Compare for_you#2").is_checked()
-        page.get_by_label("Compare for_you#3").check()
-        playwright.expect(page.locator(".chosen")).to_contain_text("2 runs selected")
+    url = show(mill.stores())
+    page = look(url + "/runs")
+    page.get_by_label("Compare for_you#2").check()
+    with mill.runs.begin("for_you", "train") as run:
+        run.finish({"hit_rate@10": 0.2})
+    playwright.expect(page.get_by_label("Compare for_you#3")).to_be_visible(timeout=20_000)
+    assert page.get_by_label("Compare for_you#2").is_checked()
+    page.get_by_label("Compare for_you#3").check()
+    playwright.expect(page.locator(".chosen")).to_contain_text("2 runs selected")
 
 
 def test_pointing_at_a_trial_lights_its_line_and_its_row_and_tells_it(look: Any, runs_address: str) -> None:
@@ -233,24 +243,24 @@ def test_the_states_of_trials_differ_by_more_than_colour(look: Any, runs_address
     assert len(set(dashes.values())) == 4
 
 
-def test_curves_grow_while_a_run_goes_on_and_stop_when_it_ends(look: Any, mill: Any) -> None:
+def test_curves_grow_while_a_run_goes_on_and_stop_when_it_ends(look: Any, show: Any, mill: Any) -> None:
     run = mill.runs.begin("for_you", "train", learner="als")
-    with shown(mill.stores()) as url:
-        page = look(url + "/runs/for_you/1")
-        page.evaluate("window.stays = true")
-        assert page.locator("svg.curve").count() == 0
-        for step in range(5):
-            run.log(step, loss=1.0 - 0.1 * step)
-        run._write_points()
-        playwright.expect(page.locator("svg.curve")).to_have_count(1, timeout=20_000)
-        run.finish({"hit_rate@10": 0.25})
-        playwright.expect(page.locator("h1")).to_have_text("for_you#1: hit rate at 10 is 0.250.", timeout=20_000)
-        assert page.evaluate("window.stays") is True
-        assert page.locator("[data-live]").count() == 0
-        asked = "performance.getEntriesByType('resource').filter(e => e.initiatorType === 'fetch').length"
-        before = page.evaluate(asked)
-        page.wait_for_timeout(5_500)
-        assert page.evaluate(asked) == before  # what has ended is asked for no more
+    url = show(mill.stores())
+    page = look(url + "/runs/for_you/1")
+    page.evaluate("window.stays = true")
+    assert page.locator("svg.curve").count() == 0
+    for step in range(5):
+        run.log(step, loss=1.0 - 0.1 * step)
+    run._write_points()
+    playwright.expect(page.locator("svg.curve")).to_have_count(1, timeout=20_000)
+    run.finish({"hit_rate@10": 0.25})
+    playwright.expect(page.locator("h1")).to_have_text("for_you#1: hit rate at 10 is 0.250.", timeout=20_000)
+    assert page.evaluate("window.stays") is True
+    assert page.locator("[data-live]").count() == 0
+    asked = "performance.getEntriesByType('resource').filter(e => e.initiatorType === 'fetch').length"
+    before = page.evaluate(asked)
+    page.wait_for_timeout(5_500)
+    assert page.evaluate(asked) == before  # what has ended is asked for no more
 
 
 def test_day_and_night_differ_and_the_style_sheet_is_in_force(look: Any, address: str) -> None:
@@ -291,18 +301,18 @@ def test_without_scripts_every_page_is_whole(look: Any, address: str) -> None:
     assert "tidemill check reviews" in page.locator("main").inner_text()
 
 
-def test_the_page_follows_the_mill_without_being_loaded_again(look: Any, mill: Any) -> None:
+def test_the_page_follows_the_mill_without_being_loaded_again(look: Any, show: Any, mill: Any) -> None:
     mill.open()
-    with shown(mill.stores()) as url:
-        page = look(url + "/")
-        page.evaluate("window.stays = true")
-        while not page.evaluate("performance.getEntriesByType('resource').some(e => e.initiatorType === 'fetch')"):
-            page.wait_for_timeout(20)
-        mill.publish(mill.increment("reviews", DAY))
-        lake = page.locator("#room-lake .says")
-        playwright.expect(lake).to_have_text("Publication 1: 3 tables, data through 7 Sep 2018.", timeout=20_000)
-        assert page.evaluate("window.stays") is True
-        assert page.locator("button.copy").first.is_visible()
+    url = show(mill.stores())
+    page = look(url + "/")
+    page.evaluate("window.stays = true")
+    while not page.evaluate("performance.getEntriesByType('resource').some(e => e.initiatorType === 'fetch')"):
+        page.wait_for_timeout(20)
+    mill.publish(mill.increment("reviews", DAY))
+    lake = page.locator("#room-lake .says")
+    playwright.expect(lake).to_have_text("Publication 1: 3 tables, data through 7 Sep 2018.", timeout=20_000)
+    assert page.evaluate("window.stays") is True
+    assert page.locator("button.copy").first.is_visible()
 
 
 HOSTILE = [
@@ -317,7 +327,7 @@ HOSTILE = [
 ]
 
 
-def test_markup_in_every_name_is_text_and_runs_nowhere(look: Any, mill: Any) -> None:
+def test_markup_in_every_name_is_text_and_runs_nowhere(look: Any, show: Any, mill: Any) -> None:
     text = " ".join(HOSTILE)
     mill.name = text
     mill.ledger.account = Account(name=text)
@@ -328,13 +338,13 @@ def test_markup_in_every_name_is_text_and_runs_nowhere(look: Any, mill: Any) -> 
     made = mill.learn("for_you", 1, DAY, None, helps=text, could_harm=text, learner=text, parameters={text: text})
     mill.releases.promote(made.name)
     mill.problems = HOSTILE
-    with shown(mill.stores(models=["for_you", text])) as url:
-        for path in ("/", "/models/for_you"):
-            page = look(url + path)
-            assert page.locator("body").is_visible()
-            assert page.locator("main img, main script, main style, main base, main a[href^=javascript]").count() == 0
-            assert HOSTILE[1] in page.locator("main").inner_text()
-            assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    url = show(mill.stores(models=["for_you", text]))
+    for path in ("/", "/models/for_you"):
+        page = look(url + path)
+        assert page.locator("body").is_visible()
+        assert page.locator("main img, main script, main style, main base, main a[href^=javascript]").count() == 0
+        assert HOSTILE[1] in page.locator("main").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
 def test_a_page_of_another_site_can_neither_read_nor_frame_the_console(browser: Any, address: str) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from tabular_to_show import learn_tabular, skewed, tabular_mill
-from test_browser import HOSTILE, look, shown
+from test_browser import HOSTILE, look, show, shown
 
 pytestmark = pytest.mark.browser
 
-__all__ = ["look"]
+__all__ = ["look", "show"]
 PAGES = ["/features", "/features/zone_pace", "/features/taste", "/models/churn", "/models/churn?release=2", "/"]
 
 
@@ -73,15 +73,15 @@ def test_features_lead_to_models_and_back(look: Any, calls: str) -> None:
     assert "p00042" in page.locator("main").inner_text()
 
 
-def test_markup_in_features_classes_and_slices_is_text_and_runs_nowhere(look: Any, tmp_path: Any) -> None:
+def test_markup_in_features_classes_and_slices_is_text_and_runs_nowhere(look: Any, show: Any, tmp_path: Any) -> None:
     text = " ".join(HOSTILE)
     mill, latest = tabular_mill(tmp_path, text)
     skewed(mill, text=text)
     learn_tabular(mill, None, model="other", text=text)
-    with shown(mill.stores(models=["churn"], latest=latest)) as url:
-        for path in (*PAGES, "/models/other"):
-            page = look(url + path)
-            assert page.locator("body").is_visible()
-            assert page.locator("main img, main script, main style, main base, main a[href^=javascript]").count() == 0
-            assert HOSTILE[1] in page.locator("main").inner_text()
-            assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    url = show(mill.stores(models=["churn"], latest=latest))
+    for path in (*PAGES, "/models/other"):
+        page = look(url + path)
+        assert page.locator("body").is_visible()
+        assert page.locator("main img, main script, main style, main base, main a[href^=javascript]").count() == 0
+        assert HOSTILE[1] in page.locator("main").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
