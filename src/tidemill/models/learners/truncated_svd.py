@@ -1,15 +1,14 @@
-"""Truncated SVD: leading right singular vectors of a sparse matrix; a few exactly, many by block power iteration.
+"""Truncated SVD: leading right singular vectors of a sparse matrix; exact for a small one, else by blocks.
 
-Lanczos iteration orthogonalises its vectors one by one, so its cost grows with the square of their number. Block
-power iteration with a random start (Halko, Martinsson & Tropp 2011) multiplies with the whole block instead: on
-Gowalla's 29,858 × 40,981 matrix, 512 vectors take 3 CPU-seconds instead of 89. It is inexact if neighbouring
-singular values are so close that any mixture of their vectors filters equally well; the more entries a matrix has, the
-less that matters compared with the time: 64 vectors of 2,000,000 entries take 1.4 CPU-seconds instead of 12.
+A small matrix, or one with hardly more axes than requested, is decomposed densely. For all others a block of random
+vectors, wider than requested, is multiplied with the matrix as a whole (Halko, Martinsson & Tropp 2011). The cost grows
+with the number of vectors: of Gowalla's 29,858 × 40,981 matrix, 64 vectors take twice and 256 take five times as long
+as 16. The result is inexact only where neighbouring singular values are so close that any mixture of their vectors
+filters equally well; a block of hardly more vectors than requested mixes in weaker axes.
 """
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,10 @@ import scipy  # its parts are loaded when they are first used
 
 from tidemill.models.recommender.interactions import F32, F64
 
-#: Lanczos iteration is used up to this many axes and entries, and if the matrix has hardly more axes than
-#: requested.
-EXACT, ENTRIES = 128, 1_000_000
+#: A matrix with at most this many rows or columns is decomposed exactly.
+EXACT = 1024
 #: Power iterations, and extra columns of the block: a tenth, but at least this many.
-ROUNDS, BESIDE = 4, 32
+ROUNDS, BESIDE = 4, 96
 #: Singular values below this share of the largest are rounding errors.
 _NOTHING = 1e-9
 
@@ -32,32 +30,25 @@ def truncated_svd(matrix: scipy.sparse.csr_matrix[Any], factors: int) -> tuple[F
     The largest entry of each axis is positive. k is below `factors` if the matrix has a lower rank; a matrix of rank
     zero gives one zero axis.
     """
-    k = min(factors, min(matrix.shape) - 1)
+    small = min(matrix.shape)
+    k = min(factors, small)
     if k < 1 or not matrix.nnz:
         return np.zeros((matrix.shape[1], 1)), np.zeros(1)
-    large = k > EXACT or matrix.nnz > ENTRIES
-    rough = large and k + _beside(k) < min(matrix.shape)
-    axes, strength = _by_blocks(matrix, k) if rough else _by_lanczos(matrix, k)
+    exact = small <= EXACT or k + _beside(k) >= small
+    axes, strength = _densely(matrix, k) if exact else _by_blocks(matrix, k)
     signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
     return axes * signs, strength
 
 
-def _by_lanczos(matrix: scipy.sparse.csr_matrix[Any], k: int) -> tuple[F64, F64]:
-    """Like SciPy's `svds`, which does not pass a seed on: for a matrix with few distinct singular values the iteration
-    restarts from random vectors, and the axes then differ between calls.
-    """
+def _densely(matrix: scipy.sparse.csr_matrix[Any], k: int) -> tuple[F64, F64]:
     exact = matrix.astype(np.float64)
     wide = exact.shape[0] <= exact.shape[1]
     one, other = (exact, exact.T.tocsr()) if wide else (exact.T.tocsr(), exact)  # one: (n, m) with n <= m
-    gram = scipy.sparse.linalg.LinearOperator((one.shape[0],) * 2, matvec=lambda x: one @ (other @ x), dtype=np.float64)
-    start = np.random.default_rng(0).standard_normal(one.shape[0])
-    # The seed of further random vectors; SciPy before 1.17 has no such argument and is deterministic.
-    seeded: dict[str, Any] = {"rng": 1} if "rng" in signature(scipy.sparse.linalg.eigsh).parameters else {}
-    _, found = scipy.sparse.linalg.eigsh(gram, k=k, v0=start, **seeded)
-    basis, _ = scipy.linalg.qr(found, mode="economic")
+    n = one.shape[0]
+    _, basis = scipy.linalg.eigh((one @ other).toarray(), subset_by_index=(n - k, n - 1))  # (n, k)
     left, strength, right = scipy.linalg.svd(other @ basis, full_matrices=False)  # (m, k), (k), (k, k)
     axes = left if wide else basis @ right.T
-    kept = strength > _NOTHING
+    kept = strength > _NOTHING * strength[0]
     return np.asarray(axes[:, kept]), np.asarray(strength[kept])
 
 
