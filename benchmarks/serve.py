@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import itertools
 import os
 import re
 import shutil
@@ -153,7 +154,7 @@ RECOMMEND = """
 local draw = math.random
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
-function init(args) math.randomseed(tonumber(args[1]) or 7) end
+function init(args) math.randomseed(tonumber(args[1])) end
 function request()
   local body = '{"user":"user' .. draw(0, %d) .. '","n":20,"context":{"r":' .. draw(1, 1e9) .. '}}'
   return wrk.format(nil, "/v1/recommend/%s", nil, body)
@@ -161,11 +162,16 @@ end
 """
 
 
+#: A seed for each load: the same requests again would be repeats, which a server answers from memory.
+_seeds = itertools.count(1)
+
+
 def load(server: ServerHandle, pid: int, seconds: float, script: str | None) -> tuple[float, float]:
     """Requests per second, and CPU microseconds of the worker for each."""
+    seed = next(_seeds)
     if not shutil.which("wrk"):
-        return plain_load(server, pid, seconds, script is not None)
-    command = ["wrk", "-t1", "-c8", f"-d{seconds:g}s", f"{server.url}/livez"]
+        return plain_load(server, pid, seconds, seed if script else None)
+    command = ["wrk", "-t1", "-c8", f"-d{seconds:g}s", f"{server.url}/livez", "--", str(seed)]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         if script:
             file.write(script)
@@ -181,13 +187,13 @@ def load(server: ServerHandle, pid: int, seconds: float, script: str | None) -> 
     return int(found[1]) / took, spent / int(found[1])
 
 
-def plain_load(server: ServerHandle, pid: int, seconds: float, recommending: bool) -> tuple[float, float]:
-    """One connection, one request after the other."""
+def plain_load(server: ServerHandle, pid: int, seconds: float, seed: int | None) -> tuple[float, float]:
+    """One connection, one request after the other; recommendations if there is a seed."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     n, before, began = 0, cpu_us(pid), time.monotonic()
     while time.monotonic() - began < seconds:
-        if recommending:
-            body = msgspec.json.encode({"user": f"user{n}", "n": 20})
+        if seed:
+            body = msgspec.json.encode({"user": f"user{n}", "n": 20, "context": {"r": seed}})
             connection.request("POST", f"/v1/recommend/{MODEL}", body, {"Content-Type": "application/json"})
         else:
             connection.request("GET", "/livez")
