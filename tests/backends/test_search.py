@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
@@ -107,6 +109,35 @@ def test_more_cells_are_looked_into_until_real_queries_are_served(tmp_path: Path
     search.build(items, str(tmp_path / "plain"))
     tuned, plain = (search.open(str(tmp_path / name))._index for name in ("tuned", "plain"))
     assert tuned.nprobe != plain.nprobe == plain.nlist // 4
+
+
+def test_an_index_of_augmented_vectors_from_an_earlier_version_is_read(tmp_path: Path) -> None:
+    items, queries = skewed(600, 8)
+    longest = float(np.linalg.norm(items, axis=1).max())
+    rest = np.sqrt(np.maximum(longest**2 - np.einsum("ij,ij->i", items, items), 0))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(9), 9, 20)
+    index.train(np.column_stack((items, rest)))
+    index.add(np.column_stack((items, rest)))
+    index.nprobe = 20
+    faiss.write_index(index, str(tmp_path / "index.faiss"))
+    (tmp_path / "index.json").write_text(json.dumps({"longest": longest, "count": 600}))
+    allowed = np.arange(600) % 3 > 0
+    opened, exact = FaissSearch().open(str(tmp_path)), ExactIndex(items)
+    for mask in (None, allowed):
+        found, scores = opened.query(queries[0], 50, mask)
+        assert set(found.tolist()) == set(exact.query(queries[0], 50, mask)[0].tolist())
+        assert np.allclose(scores, items[found] @ queries[0], atol=1e-3 * scores[0])
+        assert np.allclose(opened.query_many(queries[:1], 50, mask)[1][0], scores)
+
+
+def test_a_few_long_vectors_do_not_make_more_cells_necessary(tmp_path: Path) -> None:
+    """As the reduction to L2 distance would: beside the longest vector all others are alike."""
+    items, queries = skewed(6_000, 16)
+    items[np.random.default_rng(0).random(6_000) < 0.01] *= 30
+    search = FaissSearch(flat_below=500)
+    search.build(items, str(tmp_path), queries)
+    index = search.open(str(tmp_path))._index
+    assert index.nprobe < index.nlist * 0.15
 
 
 def test_a_damaged_index_is_refused_by_name(tmp_path: Path) -> None:
