@@ -167,7 +167,7 @@ def test_every_way_to_fail_is_one_sentence(project: Project, monkeypatch: pytest
     assert "longer than 0.001 seconds" in said
     monkeypatch.setattr(sys, "executable", "/bin/false")
     (said,) = mirror_runs(stores)
-    assert "exited with status 1 and no output" in said
+    assert "exited with status 1 and no result" in said
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     (said,) = mirror_runs(stores)
     assert "No such file" in said

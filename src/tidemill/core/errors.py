@@ -96,6 +96,16 @@ class PlaceRefused(UsageError, OSError):
     code = "TM005"
 
 
+class ProcessFailed(UsageError, RuntimeError):
+    """A child process could not start, took too long, or ended without a result.
+
+    The message has the exit status and the last line of its error output. Functions that run in worker processes must
+    be defined at module level, and a script that starts them must do so under `if __name__ == "__main__":`.
+    """
+
+    code = "TM006"
+
+
 class GraphError(TidemillError):
     """The project file does not declare a valid graph."""
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tidemill.serving.process.server_handle import swap_state as swap_state
     from tidemill.serving.process.server_handle import wait_live as wait_live
     from tidemill.serving.process.server_state import ServerState as ServerState
-    from tidemill.serving.process.start_process import ProcessStart as ProcessStart
     from tidemill.serving.process.supervisor import ServerPlan as ServerPlan
     from tidemill.serving.process.supervisor import serve as serve
     from tidemill.serving.recommend.predictor import Predictor as Predictor
@@ -55,7 +54,6 @@ else:
             "process.hot_swap": "SwapState",
             "process.server_handle": "ServerHandle is_serving start swap_state wait_live",
             "process.server_state": "ServerState",
-            "process.start_process": "ProcessStart",
             "process.supervisor": "ServerPlan serve",
             "recommend.predictor": "Predictor PredictorSources RecommendationRequest",
             "recommend.user_history": "RecentEvents UserHistories recent_view",

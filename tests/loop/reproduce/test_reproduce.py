@@ -284,7 +284,7 @@ def test_one_that_is_killed_leaves_no_line_and_no_process(shop: Project) -> None
     child = subprocess.Popen(words, env={**os.environ, "TMPDIR": str(place)})
     deadline = time.monotonic() + 60
     try:
-        while not list(place.glob(f"{PLACE}*/output.txt")):
+        while not any(running_in(left) for left in place.glob(f"{PLACE}*")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
     finally:

@@ -51,6 +51,6 @@ def test_what_was_measured_is_not_measured_again(project: Project, monkeypatch: 
     project.run(LAST, backfill=True)
     stores, _ = learned(project, learner=knn(30))
     first = version_table(stores, "for_you")
-    monkeypatch.setattr("tidemill.loop.reproduce.version_table.run_job", None)
+    monkeypatch.setattr("tidemill.loop.reproduce.version_table.relearn", None)
     assert version_table(stores, "for_you") == first
     assert len(stores.ledger.find("measure")) == 1

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from searched_things import BOWL, bowl, dying, hanging, in_steps, kept_in, threads
 
 from tidemill.core.duration import duration
-from tidemill.core.errors import BackendMissing, SearchFailed, SettingRefused
+from tidemill.core.errors import BackendMissing, ProcessFailed, SearchFailed, SettingRefused
 from tidemill.core.records.runs import Trial
 from tidemill.core.search_space import SearchGrid, SearchRange, grid, search
 from tidemill.training.search.run_search import best_trial, run_search
@@ -78,7 +78,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials of several processes done here, one after another: only what is proposed matters."""
     from tidemill.training.search.trial_runner import TrialRunner
 
-    monkeypatch.setattr(TrialRunner, "_beside", lambda self, waiting, end: [self._here(one) for one in waiting])
+    monkeypatch.setattr(TrialRunner, "_run", lambda self, requests, until_s: [self._here(one) for one in requests])
 
 
 @pytest.mark.slow
@@ -156,7 +156,7 @@ def test_workers_take_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_cannot_be_sent_is_refused_at_once() -> None:
-    with pytest.raises(SearchFailed, match="cannot be sent"):
+    with pytest.raises(ProcessFailed, match="cannot be sent"):
         run_search({"x": (1, 2)}, lambda parameters, report: 1.0, processes=2)
 
 
@@ -318,5 +318,5 @@ def test_a_script_without_its_guard_is_told_so(tmp_path: Path) -> None:
         "run_search({'x': (1, 2)}, f, processes=2)\n"
     )
     found = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
-    assert "SearchFailed" in found.stderr
+    assert "ProcessFailed" in found.stderr
     assert "__main__" in found.stderr

@@ -12,10 +12,10 @@ from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.web.serve import show
 from tidemill.core.clock import SystemClock
 from tidemill.core.identity.account import Account
+from tidemill.core.processes.start_process import ProcessStart
 from tidemill.core.settings import Settings, load
 from tidemill.loop.ops.audit_project import audit, verify_lake
 from tidemill.loop.project.stores import open_stores
-from tidemill.serving.process.start_process import ProcessStart
 
 
 def console_start(settings: Settings, overrides: Mapping[str, Any], models: list[str]) -> ProcessStart:

@@ -15,6 +15,7 @@ from typing import Any
 from tidemill.core.clock import SystemClock, as_of
 from tidemill.core.errors import UsageError
 from tidemill.core.identity.account import local_account
+from tidemill.core.processes.start_process import ProcessStart
 from tidemill.core.progress import Progress, no_progress
 from tidemill.core.records.quality import Evaluation
 from tidemill.core.settings import load
@@ -28,7 +29,6 @@ from tidemill.loop.release.go_live import go_live, roll_back
 from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.loop.training.train import TrainingResult, train
 from tidemill.serving import ServerHandle, replayed, set_replay, start, switch, wait_live
-from tidemill.serving.process.start_process import ProcessStart
 
 #: A file that marks a folder as a demo, so that the next demo may replace it.
 MARK = ".tidemill-demo"

@@ -1,9 +1,8 @@
-"""Mirror process: copies runs to another tracking system; the job is JSON on stdin, the result JSON on stdout."""
+"""Mirror process: the job that copies runs to another tracking system."""
 
 from __future__ import annotations
 
 import fcntl
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -35,14 +34,6 @@ class MirrorJob(msgspec.Struct, frozen=True, kw_only=True):
     lock: str
 
 
-class MirrorResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a copy job."""
-
-    written: int = 0
-    #: The error message; empty on success.
-    problem: str = ""
-
-
 class Mirror(Protocol):
     """A back-end of `tidemill.mirrors`, created from the rest of the setting, the mill's name and its id."""
 
@@ -57,6 +48,15 @@ class Mirror(Protocol):
 
 def copy(job: MirrorJob) -> int:
     """Copy every finished run that the mirror lacks, oldest first; returns the number of copied runs."""
+    try:
+        return _copy(job)
+    except TidemillError:
+        raise
+    except Exception as problem:  # the library may raise anything; it becomes one sentence
+        raise TidemillError(f"{type(problem).__name__}: {problem}") from problem
+
+
+def _copy(job: MirrorJob) -> int:
     scheme, _, rest = job.mirror.partition(":")
     make = find_backend("mirrors", scheme)
     clock = SystemClock()
@@ -71,20 +71,3 @@ def copy(job: MirrorJob) -> int:
         for run in missing:
             mirror.write(run, runs.points(run.name), runs.trials(run.name))
     return len(missing)
-
-
-def main() -> None:
-    """Read the job from stdin and write the result to stdout."""
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=MirrorJob)
-    try:
-        result = MirrorResult(written=copy(job))
-    except TidemillError as error:
-        result = MirrorResult(problem=f"{error.message}; {error.tip}" if error.tip else error.message)
-    except Exception as error:  # the library may raise anything; it becomes one sentence
-        result = MirrorResult(problem=f"{type(error).__name__}: {error}")
-    sys.stdout.buffer.write(b"\n" + msgspec.json.encode(result) + b"\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -7,13 +7,11 @@ training. The next training copies what this one could not.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
-import msgspec
-
+from tidemill.core.errors import TidemillError
+from tidemill.core.processes.subprocess_job import run_job
 from tidemill.core.settings import masked
-from tidemill.loop.mirror.mirror_process import MirrorJob, MirrorResult
+from tidemill.loop.mirror.mirror_process import MirrorJob, copy
 from tidemill.loop.project.stores import Stores
 
 #: Seconds that a training waits at its end for the copy.
@@ -39,23 +37,10 @@ def mirror_runs(stores: Stores, *, limit_s: float = LIMIT_S) -> tuple[str, ...]:
         lock=str((stores.state / "mirror.lock").absolute()),
     )
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "tidemill.loop.mirror.mirror_process"],
-            input=msgspec.json.encode(job),
-            capture_output=True,
-            cwd=stores.project,
-            env={**_BRIEF, **os.environ, **_QUIET},
-            timeout=limit_s,
-        )
-    except subprocess.TimeoutExpired:
-        return (_sentence(stores, f"it took longer than {limit_s:g} seconds"),)
-    except OSError as error:
-        return (_sentence(stores, error.strerror or type(error).__name__),)
-    try:
-        result = msgspec.json.decode(done.stdout.splitlines()[-1], type=MirrorResult)
-    except (IndexError, msgspec.DecodeError):
-        return (_sentence(stores, f"its process exited with status {done.returncode} and no output"),)
-    return (_sentence(stores, result.problem),) if result.problem else ()
+        run_job(copy, job, timeout_s=limit_s, cwd=stores.project, env={**_BRIEF, **os.environ, **_QUIET})
+    except TidemillError as error:
+        return (_sentence(stores, f"{error.message}; {error.tip}" if error.tip else error.message),)
+    return ()
 
 
 def _sentence(stores: Stores, why: str) -> str:

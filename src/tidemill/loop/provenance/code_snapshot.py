@@ -57,24 +57,27 @@ def keep_code(blobs: Blobs, project: Path) -> str:
     return sha256
 
 
+def git_output(project: Path, *words: str) -> str | None:
+    """The output of git; `None` without git or a checkout."""
+    try:
+        found = subprocess.run(["git", "-C", str(project), *words], capture_output=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.decode("utf-8", "replace")
+
+
 def keep_changes(blobs: Blobs, project: Path, commit: str) -> str:
     """Store the diff between the project's code and `commit`, by git, and return its name; empty without a difference
     or without git.
     """
     names = list(project_sources(project))
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(project), "diff", "--no-color", "--no-ext-diff", commit, "--", *names],
-            capture_output=True, check=True, timeout=10,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    if not done.stdout or len(done.stdout) > _MOST_DIFF:
+    diff = git_output(project, "diff", "--no-color", "--no-ext-diff", commit, "--", *names)
+    if not diff or len(diff) > _MOST_DIFF:
         return ""
     with tempfile.TemporaryDirectory(prefix="tidemill-changes-") as place:
         folder = Path(place) / CHANGES
         folder.mkdir()
-        changes = {"commit": commit, "diff": done.stdout.decode("utf-8", "replace")}
+        changes = {"commit": commit, "diff": diff}
         (folder / "changes.json").write_bytes(msgspec.json.encode(changes))
         sha256 = seal_bundle(folder)
         blobs.put_folder(f"{CHANGES}:{sha256}", str(folder))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from tidemill.core.canonical import fingerprint
 from tidemill.core.errors import TidemillError
 from tidemill.core.installed_packages import installed_packages
 from tidemill.loop.project.stores import Stores
-from tidemill.loop.provenance.code_snapshot import CHANGES, keep_changes, keep_code
+from tidemill.loop.provenance.code_snapshot import CHANGES, git_output, keep_changes, keep_code
 from tidemill.loop.provenance.code_snapshot import KIND as CODE
 from tidemill.loop.provenance.environment_lock import KIND as ENVIRONMENT
 from tidemill.loop.provenance.environment_lock import environment_lock, keep_environment
@@ -37,9 +36,9 @@ class Provenance:
 
 def collect_provenance(project: Path) -> Provenance:
     """The provenance of this process, for the code in `project`."""
-    commit = _git(project, "rev-parse", "HEAD") or None
+    commit = (git_output(project, "rev-parse", "HEAD") or "").strip() or None
     # If git cannot report differences, the commit is not reliable.
-    changed = commit is not None and _git(project, "status", "--porcelain") != ""
+    changed = commit is not None and git_output(project, "status", "--porcelain") != ""
     return Provenance(commit, changed, environment(), machine())
 
 
@@ -96,14 +95,3 @@ def machine() -> str:
     except OSError:
         named = None
     return f"on {len(os.sched_getaffinity(0))} cores of {named[1] if named else 'an unknown processor'}"
-
-
-def _git(project: Path, *words: str) -> str | None:
-    """The output of git; `None` without git or a checkout."""
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(project), *words], capture_output=True, text=True, check=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()

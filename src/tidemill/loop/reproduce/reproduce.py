@@ -8,8 +8,6 @@ repeated: its chosen settings are used.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from tidemill.core.errors import BundleCorrupt, CorruptFile, EnvironmentUnmade, 
 from tidemill.core.identity.refs import Ref
 from tidemill.core.ledger.ledger import redact_surrogates
 from tidemill.core.ledger.ledger_entry import LedgerEntry
+from tidemill.core.processes.subprocess_job import run_job
 from tidemill.core.progress import Progress, no_progress
 from tidemill.core.record_format import decode_record
 from tidemill.core.records.release import Card
@@ -35,7 +34,7 @@ from tidemill.loop.provenance.environment_lock import KIND as ENVIRONMENT
 from tidemill.loop.provenance.environment_lock import EnvironmentLock, read_environment
 from tidemill.loop.provenance.provenance import artefact_id
 from tidemill.loop.reproduce.build_environment import make_environment
-from tidemill.loop.reproduce.reproduce_process import RelearnJob, RelearnResult
+from tidemill.loop.reproduce.reproduce_process import RelearnJob, RelearnResult, do
 from tidemill.loop.training.model_family import RecordedSettings
 
 #: The prefix of the temporary folder of a reproduction.
@@ -212,7 +211,7 @@ def _relearn(
     progress: Progress,
 ) -> tuple[RelearnResult | None, list[DifferenceCause]]:
     """The result of the process, or the causes of its failure. `install` is the environment to build, if any."""
-    python = Path(sys.executable)
+    python = None
     if install is not None:
         progress("environment", {"libraries": sum(one.needed for one in install.installed.values())})
         try:
@@ -222,11 +221,11 @@ def _relearn(
     project = place / "project"
     write_code(code, project)
     progress("learning", {"model": target.model, "publication": target.known.publication.number})
-    result = run_job(python, _job(stores, target, project, place), threads_of(lock), apart=install is not None)
-    if result.problem:
-        return None, [
-            DifferenceCause(what="learning", says=f"training it again failed: {_shortened(stores, result.problem)}")
-        ]
+    try:
+        result = relearn(_job(stores, target, project, place), place, python, threads_of(lock))
+    except TidemillError as error:
+        says = f"training it again failed: {_shortened(stores, error.message)}"
+        return None, [DifferenceCause(what="learning", says=says)]
     progress("learned", {"bundle": result.bundle[:12], "seconds": round(result.seconds, 1)})
     return result, []
 
@@ -246,7 +245,6 @@ def _job(stores: Stores, target: Target, project: Path, place: Path) -> RelearnJ
         lake=stores.settings.lake,
         engine=stores.settings.engine,
         folder=str(folder),
-        answer=str(place / "answer.json"),
         recorded=target.made.bundle,
         before=str(before.absolute()) if before else "",
     )
@@ -274,39 +272,19 @@ def _search_of(bundle: Path | None) -> str:
     return next((str(part["search"]) for part in parts.values() if part.get("search")), "")
 
 
-def run_job(python: Path, job: RelearnJob, threads: Mapping[str, str | None], *, apart: bool) -> RelearnResult:
-    """Run the job in a separate process of this interpreter. `apart`: without the current Python environment."""
-    answer = Path(job.answer)
-    environ = {
-        **os.environ,
-        "TMPDIR": str(answer.parent),
-        **{name: value for name, value in threads.items() if value is not None},
-    }
-    for name, value in threads.items():
-        if value is None:
-            environ.pop(name, None)
-    if apart:
+def relearn(
+    job: RelearnJob, place: Path, python: Path | None = None, threads: Mapping[str, str | None] | None = None
+) -> RelearnResult:
+    """Do the job in a process whose files lie in `place`. With `python` it sees nothing of the current environment.
+
+    Raises the process's `TidemillError`; of other errors it says only the type, because their message may quote data.
+    """
+    changed = {"TMPDIR": str(place), **(threads or {})}
+    environ = {name: value for name, value in {**os.environ, **changed}.items() if value is not None}
+    if python is not None:
         environ = {name: value for name, value in environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    words = [str(python), *(["-I"] if apart else ["-P"]), "-m", "tidemill.loop.reproduce.reproduce_process"]
-    with (answer.parent / "output.txt").open("wb") as output:
-        child = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=answer.parent, env=environ
-        )
-        assert child.stdin is not None
-        try:
-            child.stdin.write(msgspec.json.encode(job) + b"\n")
-            child.stdin.flush()
-            status = child.wait()
-        except BrokenPipeError:
-            status = child.wait()
-        finally:
-            child.kill()
-            child.wait()
-            child.stdin.close()
-    try:
-        return msgspec.json.decode(answer.read_bytes(), type=RelearnResult)
-    except (OSError, msgspec.DecodeError):
-        return RelearnResult(problem=f"its process exited with status {status} and no result")
+    interpreter = str(python) if python else None
+    return run_job(do, job, python=interpreter, isolated=python is not None, cwd=place, env=environ)
 
 
 def threads_of(lock: EnvironmentLock | None) -> dict[str, str | None]:

@@ -1,20 +1,16 @@
 """Reproduction process: trains or evaluates again from stored code and read-only files of the lake.
 
-It opens no ledger, no key and no vault, so it cannot change the project. The job is a line of JSON on stdin, the result
-is written to a file; if stdin ends before that, the parent has died and the process exits.
+It opens no ledger, no key and no vault, so it cannot change the project.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 import time
 from pathlib import Path
 
 import msgspec
 
-from tidemill.core.errors import TidemillError, UnknownName, UsageError
+from tidemill.core.errors import UnknownName, UsageError
 from tidemill.core.records.quality import Metric
 from tidemill.governance.reproduction import AnswerComparison
 from tidemill.lake import LakeSnapshot
@@ -42,8 +38,7 @@ class RelearnJob(msgspec.Struct, frozen=True, kw_only=True):
     home: str
     lake: str
     engine: str
-    #: The file for the result, and the empty folder for the bundle; without a folder it is only evaluated.
-    answer: str
+    #: The empty folder for the bundle; without a folder it is only evaluated.
     folder: str = ""
     #: The name of the recorded bundle, and its folder; empty if missing.
     recorded: str = ""
@@ -62,8 +57,6 @@ class RelearnResult(msgspec.Struct, frozen=True, kw_only=True):
     compared: AnswerComparison | None = None
     environment: EnvironmentLock | None = None
     seconds: float = 0.0
-    #: The error message; empty on success.
-    problem: str = ""
 
 
 def do(job: RelearnJob) -> RelearnResult:
@@ -111,26 +104,3 @@ def _mill(job: RelearnJob, project: Path) -> Mill:
     if job.before:
         take_from_bundle(mill, Path(job.before))
     return mill
-
-
-def main() -> None:
-    """Read the job from stdin and write the result to the file that it names."""
-    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=RelearnJob)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    try:
-        result = do(job)
-    except TidemillError as error:
-        result = RelearnResult(problem=error.message)
-    except Exception as error:  # of other errors only the type, because their message may quote data
-        result = RelearnResult(problem=f"{type(error).__name__} was raised")
-    Path(job.answer).write_bytes(msgspec.json.encode(result))
-    os._exit(0)  # the engines' threads have no more work
-
-
-def _exit_with_parent() -> None:
-    sys.stdin.buffer.read()
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

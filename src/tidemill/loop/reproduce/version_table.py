@@ -7,7 +7,6 @@ column; along a row the test set differs. The libraries are the current ones.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from tidemill.loop.provenance.code_snapshot import KIND as CODE
 from tidemill.loop.provenance.code_snapshot import changed_files, kept_code, write_code
 from tidemill.loop.provenance.environment_lock import package_sources
 from tidemill.loop.provenance.provenance import artefact_id
-from tidemill.loop.reproduce.reproduce import run_job
+from tidemill.loop.reproduce.reproduce import relearn
 from tidemill.loop.reproduce.reproduce_process import RelearnJob
 from tidemill.loop.training.model_family import RecordedSettings
 
@@ -177,11 +176,12 @@ def _measured(stores: Stores, model: str, one: _Version, at: PublishedVersion) -
             home=str(stores.project.absolute()),
             lake=stores.settings.lake,
             engine=stores.settings.engine,
-            answer=str(Path(place) / "answer.json"),
         )
-        result = run_job(Path(sys.executable), job, {}, apart=False)
-    says = redact_surrogates(result.problem)
-    return Cell(run=one.run, publication=at.publication.number, metrics=result.metrics, says=says)
+        try:
+            result = relearn(job, Path(place))
+        except TidemillError as error:
+            return Cell(run=one.run, publication=at.publication.number, says=redact_surrogates(error.message))
+    return Cell(run=one.run, publication=at.publication.number, metrics=result.metrics)
 
 
 def _code_versions(stores: Stores, codes: Sequence[_Version]) -> tuple[CodeVersion, ...]:

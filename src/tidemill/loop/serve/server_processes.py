@@ -22,6 +22,7 @@ from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.surrogates import Surrogates, Vault
 from tidemill.core.lease import LOG
 from tidemill.core.ports import Latest
+from tidemill.core.processes.start_process import ProcessStart
 from tidemill.core.records.deployment import Deployment
 from tidemill.core.settings import Settings, load
 from tidemill.core.storage.failpoint import arm
@@ -38,7 +39,6 @@ from tidemill.serving.infer.tabular_predictor import TabularPredictor, TabularSo
 from tidemill.serving.live.kill_switch import flush_spool
 from tidemill.serving.live.live_model import AnyPredictor, Opener
 from tidemill.serving.live.server_clock import ServerClock
-from tidemill.serving.process.start_process import ProcessStart
 from tidemill.serving.process.supervisor import ServerPlan
 from tidemill.serving.process.worker import run_worker
 from tidemill.serving.process.worker_site import WorkerSite, WorkerStores

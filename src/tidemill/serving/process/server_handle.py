@@ -12,10 +12,10 @@ from types import TracebackType
 import msgspec
 
 from tidemill.core.errors import NotReady
+from tidemill.core.processes.start_process import ProcessStart
 from tidemill.serving.live.state_files import read_state
 from tidemill.serving.process.hot_swap import STATE, SwapState
 from tidemill.serving.process.server_state import SERVER, ServerState
-from tidemill.serving.process.start_process import ProcessStart
 from tidemill.serving.process.supervisor import ServerPlan, serve
 
 LOG = "server.log"

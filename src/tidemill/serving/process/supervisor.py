@@ -1,6 +1,6 @@
 """Supervisor of `tidemill serve`: keeps API workers and side processes running, and drains and stops them in order.
 
-    from tidemill.serving import ServerPlan, ProcessStart, serve
+    from tidemill.serving import ServerPlan, serve, start
     serve(ServerPlan(...))            # here, until SIGTERM or Ctrl-C
     server = start(ServerPlan(...))   # in a child process: server.wait_ready(), server.url, server.stop()
 
@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from tidemill.core.clock import Clock, SystemClock, to_micros
+from tidemill.core.processes.start_process import ProcessStart
 from tidemill.serving.http.access import refuse_foreign_bind
 from tidemill.serving.http.metrics import last_heartbeat
 from tidemill.serving.live.folder_watch import FolderWatch
@@ -27,7 +28,6 @@ from tidemill.serving.live.state_files import read_state, write_state
 from tidemill.serving.process.child_process import Child
 from tidemill.serving.process.hot_swap import HotSwaps
 from tidemill.serving.process.server_state import SERVER, ServerState, State, reserved_port, single_server
-from tidemill.serving.process.start_process import ProcessStart
 from tidemill.serving.process.worker_site import WORKERS, WorkerReport
 
 _log = logging.getLogger(__name__)

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from tidemill.core.errors import SearchFailed, SettingRefused, TidemillError
+from tidemill.core.processes.pool_task import TaskOutcome, run_task
+from tidemill.core.processes.process_pool import ProcessPool
 from tidemill.core.records.runs import Trial
 from tidemill.training.search.choice_result import is_verdict
 from tidemill.training.search.sampled_space import key
-from tidemill.training.search.trial_process import (
-    Objective,
-    TrialRequest,
-    TrialResult,
-    TrialWorker,
-    first_heard,
-    run_trial,
-)
+from tidemill.training.search.trial_process import Objective, TrialRequest, TrialWork
 
 Keep = Callable[[Trial], None]
 
@@ -50,11 +44,11 @@ class TrialRunner:
             raise SettingRefused(
                 f"a search needs more than 0 minutes, not {minutes}", tip="use more than 0, or no deadline"
             )
-        self._objective, self._keep = objective, keep
+        self._work, self._keep = TrialWork(objective), keep
         #: Maximum number of parallel trials.
         self.processes = processes
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes - spent_s
-        self._workers: list[TrialWorker] = []
+        self._pool = ProcessPool(self._work, processes=processes) if self.apart else None
         #: The `TidemillError` of each failed trial, by number.
         self.errors: dict[int, TidemillError] = {}
 
@@ -64,12 +58,8 @@ class TrialRunner:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._workers:
-            if kind is None and not worker.asked:
-                worker.leave()
-            else:
-                worker.kill()
-        self._workers = []
+        if self._pool is not None:
+            self._pool.__exit__(kind, problem, trace)
 
     @property
     def over(self) -> bool:
@@ -82,12 +72,9 @@ class TrialRunner:
         return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
 
     def warm(self) -> None:
-        """Start a worker in advance, so that its start-up does not count against a trial's share of the time."""
-        if not self.apart or self.over:
-            return
-        worker = next((worker for worker in self._workers if not worker.asked), None) or self._begin()
-        while not worker.begun and first_heard([worker], self.left_s):
-            self._heard(worker)
+        """Load the objective in advance, so that this does not count against a trial's share of the time."""
+        if self._pool is not None and not self.over:
+            self._pool.warm(until=self._deadline)
 
     @property
     def apart(self) -> bool:
@@ -108,71 +95,30 @@ class TrialRunner:
             self._keep = before
 
     def _run(self, requests: Sequence[TrialRequest], until_s: float | None) -> list[Trial]:
-        if not self.apart:
+        if self._pool is None:
             return [self._here(one) for one in requests]
-        ends = [
-            end for end in (self._deadline, None if until_s is None else time.monotonic() + until_s) if end is not None
-        ]
-        return self._beside(deque(requests), min(ends, default=None))
+        ends = [self._deadline, None if until_s is None else time.monotonic() + until_s]
+        until = min((end for end in ends if end is not None), default=None)
+        return [self._kept(requests[number], ended) for number, ended in self._pool.run(requests, until=until)]
 
     def _here(self, request: TrialRequest) -> Trial:
         steps: list[float] = []
-        started = time.monotonic()
-        ended = run_trial(self._objective, request, steps.append)
-        return self._kept(request, ended, steps, time.monotonic() - started)
+        ended = run_task(self._work, request, steps.append)
+        return self._kept(request, ended.of(steps, wall_s=ended.wall_s))
 
-    def _beside(self, waiting: deque[TrialRequest], end: float | None) -> list[Trial]:
-        done: list[Trial] = []
-        while True:
-            over = end is not None and time.monotonic() >= end
-            busy = [worker for worker in self._workers if worker.asked]
-            if over:
-                return done + [self._late(worker) for worker in busy]
-            while waiting and len(busy) < self.processes:
-                worker = next((worker for worker in self._workers if not worker.asked), None) or self._begin()
-                worker.ask(waiting.popleft())
-                busy.append(worker)
-            if not busy:
-                return done
-            for worker in first_heard(busy, None if end is None else max(end - time.monotonic(), 0.0)):
-                request, started = worker.asked, worker.started
-                ended = self._heard(worker)
-                if ended is not None and request is not None:
-                    if worker.asked:  # it died
-                        self._workers.remove(worker)
-                    done.append(self._kept(request, ended, worker.steps, time.monotonic() - started))
-
-    def _heard(self, worker: TrialWorker) -> TrialResult | None:
-        try:
-            return worker.heard()
-        except TidemillError:  # it could not start
-            self._workers.remove(worker)
-            raise
-
-    def _begin(self) -> TrialWorker:
-        worker = TrialWorker(self._objective)
-        self._workers.append(worker)
-        return worker
-
-    def _late(self, worker: TrialWorker) -> Trial:
-        worker.kill()
-        self._workers.remove(worker)
-        assert worker.asked is not None
-        wall_s = time.monotonic() - worker.started
-        return self._kept(worker.asked, TrialResult("late", says="stopped at the deadline"), worker.steps, wall_s)
-
-    def _kept(self, request: TrialRequest, ended: TrialResult, steps: Sequence[float], wall_s: float) -> Trial:
+    def _kept(self, request: TrialRequest, ended: TaskOutcome) -> Trial:
         if ended.error is not None:
             self.errors[request.number] = ended.error
+        pruned = ended.state == "finished" and ended.value is None
         trial = Trial(
             number=request.number,
             parameters=request.parameters,
-            state=ended.state,
+            state="pruned" if pruned else ended.state,
             value=ended.value,
-            steps=tuple(steps),
+            steps=ended.reported,
             cpu_s=ended.cpu_s,
-            wall_s=wall_s,
-            says=ended.says,
+            wall_s=ended.wall_s,
+            says="worse so far than the median of earlier trials" if pruned else ended.says,
         )
         self._keep(trial)
         return trial

@@ -1,7 +1,7 @@
-"""Start of the supervisor's processes: `python -P -m tidemill.serving.process.start_process TARGET ARGUMENTS`.
+"""Start of a process by name: `python -P -m tidemill.core.processes.start_process TARGET ARGUMENTS`.
 
-TARGET is `module:function`, ARGUMENTS a JSON object of its keyword arguments. A new process (no fork) has none of the
-supervisor's threads, locks or open files. It ends with the supervisor, even if that was killed.
+TARGET is `module:function`, ARGUMENTS a JSON object of its keyword arguments. A new process (no fork) has none of its
+parent's threads, locks or open files. With the argument `parent` it ends with that process, even if that was killed.
 """
 
 from __future__ import annotations
@@ -30,22 +30,27 @@ class ProcessStart(msgspec.Struct, frozen=True):
         """The command line; `more` are further arguments."""
         encoded = msgspec.json.encode(self.arguments | more).decode()
         # -P keeps the working folder off the import path, where a file could shadow a module
-        return [sys.executable, "-P", "-m", "tidemill.serving.process.start_process", self.target, encoded]
+        return [sys.executable, "-P", "-m", "tidemill.core.processes.start_process", self.target, encoded]
 
     def call(self, **more: Any) -> Any:
         """Run it in this process, and return its result."""
-        module, _, function = self.target.partition(":")
-        return getattr(importlib.import_module(module), function)(**self.arguments, **more)
+        return function_of(self.target)(**self.arguments, **more)
 
 
-def end_with_parent(parent: int) -> None:
-    """Make the kernel send SIGTERM when the parent dies (Linux only)."""
+def function_of(target: str) -> Any:
+    """The function that `module:function` names."""
+    module, _, function = target.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def end_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
+    """Make the kernel send this signal when the parent, or its thread that started the process, ends (Linux only)."""
     try:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
     except (OSError, AttributeError):
         return
     if os.getppid() != parent:  # the parent died before the call
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
 
 def main(arguments: Sequence[str]) -> None:
