@@ -18,6 +18,7 @@ from conftest_loop import FIRST, Project, daily
 
 from tidemill.core.errors import TooLittleData
 from tidemill.core.records.runs import Trial
+from tidemill.loop.families.recommender import recommender_training
 from tidemill.loop.notebook.compare_runs import compare_runs
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.provenance import collect_provenance
@@ -140,8 +141,7 @@ def test_a_learning_that_fails_ends_its_run_as_failed(shop: Project, monkeypatch
     def fails(*given: Any, **more: Any) -> None:
         raise TooLittleData("there is nothing to see")
 
-    module = sys.modules["tidemill.loop.training.recommender_family"]
-    monkeypatch.setattr(module, "train_recommender", fails)
+    monkeypatch.setattr(recommender_training, "train_recommender", fails)
     with pytest.raises(TooLittleData):
         learned(shop)
     stores, _ = shop.open()
@@ -162,8 +162,7 @@ def test_trials_of_a_choice_are_kept_with_the_run(shop: Project) -> None:
 
 
 def test_trials_of_a_stopped_run_are_gone_on_with(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["tidemill.loop.training.recommender_family"]
-    fit, seen = module.train_recommender, []
+    fit, seen = recommender_training.train_recommender, []
 
     def killed(*given: Any, effort: Any, **more: Any) -> Any:
         effort.keep(Trial(number=0, parameters={"neighbours": 7}, state="finished", value=0.5, steps=(0.5,)))
@@ -174,10 +173,10 @@ def test_trials_of_a_stopped_run_are_gone_on_with(shop: Project, monkeypatch: py
         seen.extend(effort.known)
         return fit(*given, effort=replace(effort), **more)
 
-    monkeypatch.setattr(module, "train_recommender", killed)
+    monkeypatch.setattr(recommender_training, "train_recommender", killed)
     with pytest.raises(KeyboardInterrupt):
         learned(shop, learner=knn("tm.grid(7, 30, 1)"))
-    monkeypatch.setattr(module, "train_recommender", watched)
+    monkeypatch.setattr(recommender_training, "train_recommender", watched)
     stores, _ = learned(shop)
     assert [trial.number for trial in seen] == [0]
     run = stores.runs.read("for_you#2")

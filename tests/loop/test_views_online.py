@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from conftest_loop import FIRST, Project, new_project
@@ -28,6 +29,7 @@ from tidemill.loop.online.feature_metadata_files import SkewReport
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.training.train import train
+from tidemill.models.tabular.row_model import RowModel
 
 MILL = '''
 from datetime import datetime
@@ -279,6 +281,13 @@ def hold(stores: Stores, graph: ProjectGraph, log: Sequence[Prediction]) -> Skew
     return compared(graph, stores.lake.view(), _release(graph), prediction_rows(log))
 
 
+class Nought(RowModel):
+    inputs, task = (), "number"
+
+    def answer(self, inputs: pa.Table) -> Any:
+        return np.zeros(len(inputs))
+
+
 def _release(graph: ProjectGraph) -> Release:
     card = Card(
         model="kind", helps="", could_harm="", learner="", parameters={}, evaluation=None, data={}, n_rows=0, n_users=0,
@@ -286,7 +295,7 @@ def _release(graph: ProjectGraph) -> Release:
     )  # fmt: skip
     return Release(
         model="kind", number=1, bundle="", rules=RuleSet(retrieve=()), rule_modules={}, facts={}, data={}, code="",
-        commit=None, environment="", card=card, created_at=0, signature=graph.askings["kind"].signature("number", ()),
+        commit=None, environment="", card=card, created_at=0, signature=graph.askings["kind"].signature(Nought()),
     )  # fmt: skip
 
 

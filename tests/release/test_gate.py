@@ -18,8 +18,8 @@ from tidemill.core.records.gate import CheckResult, GateCheck, GateVerdict
 from tidemill.core.records.quality import Evaluation, Metric, MetricScore, SliceResult
 from tidemill.core.records.release import Card, RefreshOrigin, Release
 from tidemill.core.records.signature import Signature, outputs_of
-from tidemill.models.tabular import TabularModel, write_tabular
-from tidemill.release.gate import GateReport, run_gate
+from tidemill.models.tabular import TabularModel, open_tabular, write_tabular
+from tidemill.release.gate import GateReport, row_model_checks, run_gate
 
 
 def nothing() -> None:
@@ -169,6 +169,10 @@ def model() -> TabularModel:
     return TabularModel(worlds.recipe((trees,), "number"), parts)
 
 
+def opened(release: Release, folder: Path) -> tuple[GateCheck, ...]:
+    return row_model_checks(release, open_tabular, folder)
+
+
 def tabular_release(**more: Any) -> Release:
     given = {"inputs": worlds.FIELDS, **more}
     signature = Signature(task="number", target="y", request=worlds.FIELDS, outputs=outputs_of("number"), **given)
@@ -181,7 +185,7 @@ def test_golden_rows_that_are_predicted_otherwise_are_warned_of(
 ) -> None:
     table = worlds.table(worlds.rows(30))
     write_tabular(model, tmp_path / "bundle", (table, model.answer(table) + shift))
-    report = gate(tmp_path / "bundle", tabular_release())
+    report = gate(tmp_path / "bundle", tabular_release(), further=opened)
     assert check(report, "golden rows").result == result
     assert check(report, "signature").result == "passed"
     assert "index recall" not in {one.name for one in report.verdict.checks}
@@ -189,14 +193,14 @@ def test_golden_rows_that_are_predicted_otherwise_are_warned_of(
 
 def test_a_signature_that_is_not_the_model_s_is_warned_of(tmp_path: Path, model: TabularModel) -> None:
     write_tabular(model, tmp_path / "bundle")
-    report = gate(tmp_path / "bundle", tabular_release(inputs=worlds.FIELDS[:2]))
+    report = gate(tmp_path / "bundle", tabular_release(inputs=worlds.FIELDS[:2]), further=opened)
     assert check(report, "signature").result == "warning"
     assert check(report, "golden rows") == GateCheck(name="golden rows", reason="the bundle has none")
 
 
 def test_a_bundle_that_cannot_be_opened_is_warned_of(tmp_path: Path) -> None:
     (tmp_path / "tabular.json").write_text("{")
-    report = gate(tmp_path, tabular_release())
+    report = gate(tmp_path, tabular_release(), further=opened)
     assert [check(report, name).result for name in ("signature", "golden rows")] == ["warning", "warning"]
 
 

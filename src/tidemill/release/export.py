@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tidemill.core.errors import PlaceRefused, ReleaseError, TypeMismatch
+from tidemill.core.errors import PlaceRefused, ReleaseError
 from tidemill.core.kinds import Kind, arrow_type
 from tidemill.core.records.release import Release
 from tidemill.models.tabular import TabularModel, golden_tolerance, open_tabular, read_golden, rows_of
@@ -52,14 +52,9 @@ def export_tabular(release: Release, bundle: Path, folder: Path) -> ExportSummar
     `model/` has the model's files, `predict.py` predicts with `reading.py`, `golden.json` has rows and predictions for
     a check, `mlflow/` is the same model in MLflow's format. The golden rows are checked before this returns.
 
-    Raises `TypeMismatch` for a recommender, `PlaceRefused` where the folder is not empty, and `ReleaseError` where the
-    predictions differ from the release's.
+    Raises `PlaceRefused` where the folder is not empty, and `ReleaseError` where the predictions differ from the
+    release's.
     """
-    if release.signature is None:
-        raise TypeMismatch(
-            f"{release.name} is a recommender, and only tabular models can be exported",
-            tip="serve it with: tidemill serve",
-        )
     if folder.exists() and any(folder.iterdir()):
         raise PlaceRefused(f"{folder} already exists and is not empty", tip="choose a new folder")
     model = open_tabular(bundle)
@@ -102,7 +97,7 @@ def _write_golden(model: TabularModel, bundle: Path, folder: Path) -> int:
     inputs, _ = read_golden(bundle)
     inputs = inputs.slice(0, _MOST_GOLDEN) if len(inputs) else inputs
     names = [field.name for field in model.recipe.inputs]
-    rows = [dict(zip(names, row, strict=True)) for row in rows_of(model.recipe, inputs)] if len(inputs) else []
+    rows = [dict(zip(names, row, strict=True)) for row in rows_of(model.inputs, inputs)] if len(inputs) else []
     rows = rows or [dict.fromkeys(names)]
     predictions = np.asarray(model.answer(_table(model, rows)))
     tolerance = golden_tolerance(model, predictions)

@@ -16,7 +16,10 @@ from tidemill.core.records.gate import CheckResult, GateCheck, GateVerdict
 from tidemill.core.records.headline import Headline, headline, versus_champion
 from tidemill.core.records.release import Card, Release
 from tidemill.models import tabular
+from tidemill.models.tabular.row_model import RowModel
 
+#: Checks of a release's model family, made from the release and its verified bundle.
+FurtherChecks = Callable[[Release, Path], Sequence[GateCheck]]
 _STANDINGS = {"better": "better than", "even": "not significantly better than", "worse": "worse than"}
 #: Number of evaluation warnings that a reason quotes.
 _QUOTED = 3
@@ -34,18 +37,19 @@ def run_gate(
     champion: Release | None,
     verify: Callable[[], None],
     folder: Callable[[], Path],
-    code: Sequence[GateCheck] = (),
+    further: FurtherChecks | None = None,
 ) -> GateReport:
-    """Check a release in place of `champion`. A tabular model is opened, and predicts its golden rows.
+    """Check a release in place of `champion`.
 
-    `verify` raises if the files differ from the release, `folder` is its bundle, `code` are the checks against mill.py.
+    `verify` raises if the files differ from the release, `folder` is its bundle, and `further` are the checks of its
+    model family, which reads no damaged bundle.
     """
     damaged, bundle = _refusing("bundle", verify, "every file has the hash that the release pins")
     incomplete, card = _refusing(
         "model card", lambda: require_card(release.card), "it says who is served and who could be harmed"
     )
-    opened = () if damaged else _tabular(release, folder()) if release.signature else (_index(folder()),)
-    checks = (bundle, card, *opened, *_evaluated(release.card), _compared(release, champion), *code)
+    more = () if damaged or further is None else further(release, folder())
+    checks = (bundle, card, *_evaluated(release.card), _compared(release, champion), *more)
     return GateReport(GateVerdict(checks=checks), damaged or incomplete)
 
 
@@ -69,12 +73,11 @@ def _refusing(name: str, check: Callable[[], None], passed: str) -> tuple[Releas
     return None, GateCheck(name=name, result="passed", reason=passed)
 
 
-def _tabular(release: Release, folder: Path) -> tuple[GateCheck, ...]:
-    """The signature and the predictions of a tabular model."""
-    assert release.signature is not None
+def row_model_checks(release: Release, opener: Callable[[Path], RowModel], folder: Path) -> tuple[GateCheck, ...]:
+    """Open a model that predicts from a row: whether it fits the signature, and predicts its golden rows as before."""
     names = "signature", "golden rows"
     try:
-        model = tabular.open_tabular(folder)
+        model = opener(folder)
         inputs, answers = tabular.read_golden(folder)
         apart = tabular.parity(model, (inputs, answers)) if len(inputs) else 0.0
     except BackendMissing as missing:
@@ -82,7 +85,8 @@ def _tabular(release: Release, folder: Path) -> tuple[GateCheck, ...]:
     except Exception as error:  # a native library's too: the server would withdraw the release
         reason = error.message if isinstance(error, TidemillError) else f"{type(error).__name__}: {error}"
         return tuple(GateCheck(name=name, result="warning", reason=reason) for name in names)
-    same = [field.name for field in model.recipe.inputs] == [field.name for field in release.signature.inputs]
+    pinned = release.signature.inputs if release.signature else ()
+    same = [field.name for field in model.inputs] == [field.name for field in pinned]
     signature = GateCheck(
         name=names[0],
         result="passed" if same else "warning",
@@ -95,17 +99,10 @@ def _tabular(release: Release, folder: Path) -> tuple[GateCheck, ...]:
     return signature, GateCheck(name=names[1], result="passed" if close else "warning", reason=reason)
 
 
-def _index(folder: Path) -> GateCheck:
-    if not (folder / "index").is_dir():
-        return GateCheck(name="index recall", reason="it has no index: search is exact")
-    reason = "an index that misses its target recall is not kept when the bundle is written"
-    return GateCheck(name="index recall", result="passed", reason=reason)
-
-
 def _evaluated(card: Card) -> tuple[GateCheck, ...]:
     """Whether the model was evaluated, is better than its baseline, and has metrics that can be trusted."""
     names = "evaluation", "baseline", "evaluation warnings"
-    known = card.assessment or card.evaluation
+    known = card.measured
     found = headline(card)
     if known is None or found is None:
         few = "too few rows or users were tested" if known else "it was not evaluated"

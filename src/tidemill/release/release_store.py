@@ -30,12 +30,11 @@ from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ports import Blobs, Lease
 from tidemill.core.record_format import decode_record
 from tidemill.core.records.deployment import Arm, deploy
-from tidemill.core.records.gate import GateCheck
 from tidemill.core.records.release import Card, Release, RuleSet
 from tidemill.core.records.signature import Signature
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.release.bundle import plain_name, seal_bundle, verify_bundle
-from tidemill.release.gate import require_card, run_gate
+from tidemill.release.gate import FurtherChecks, require_card, run_gate
 from tidemill.release.live_deployment import read_deployment, write_deployment
 from tidemill.release.release_history import Promotion, champion_stack, promotion_of
 
@@ -123,14 +122,16 @@ class Releases:
         environment: str = "",
         log: Literal["available", "required"] = "available",
         signature: Signature | None = None,
+        family: str = "",
         lease: Lease | None = None,
     ) -> Release:
         """Create the next release of `model` from a finished folder, or from the name of a stored bundle.
 
         `facts`: feature views and columns that the rules read; `data`: table versions that the bundle was trained on
-        (by default the card's); `modules`: source of the project's functions by path; `signature`: fields of a tabular
-        model. If an equal release exists, it is returned: a rerun creates no second release, and new rules on the same
-        bundle cost one ledger entry. `CardIncomplete` unless the card states who is served and who could be harmed.
+        (by default the card's); `modules`: source of the project's functions by path; `signature`: fields of a model
+        that predicts from a row; `family`: its model family. If an equal release exists, it is returned: a rerun
+        creates no second release, and new rules on the same bundle cost one ledger entry. `CardIncomplete` unless the
+        card states who is served and who could be harmed.
         """
         require_card(card)
         if parse_ref(f"{model}@0", "release").name != model:  # folders are named after it
@@ -140,7 +141,7 @@ class Releases:
         draft = Release(
             model=model, number=0, bundle=sha256, rules=rules, rule_modules=hashes, modules=stored,
             facts=dict(facts or {}), data=dict(card.data if data is None else data), code=code, commit=commit,
-            environment=environment, card=card, created_at=0, log=log, signature=signature,
+            environment=environment, card=card, created_at=0, log=log, signature=signature, family=family,
         )  # fmt: skip
         self.verify(draft)
         failpoint("release.written")
@@ -248,17 +249,22 @@ class Releases:
         return self.get(last.release) if last else None
 
     def promote(
-        self, ref: str, lease: Lease | None = None, *, account: Account | None = None, code: Sequence[GateCheck] = ()
+        self,
+        ref: str,
+        lease: Lease | None = None,
+        *,
+        account: Account | None = None,
+        further: FurtherChecks | None = None,
     ) -> Release:
         """Make a release champion: run the gate, write one ledger entry, then update the pointer.
 
-        `account` acts, by default that of the ledger; `code` are checks against mill.py. A check that fails raises
-        `BundleCorrupt`, `BundleRefused` or `CardIncomplete`, and nothing changes. Promoting the champion again writes
-        no entry, but corrects its pointer if needed.
+        `account` acts, by default that of the ledger; `further` makes the checks of its model family. A check that
+        fails raises `BundleCorrupt`, `BundleRefused` or `CardIncomplete`, and nothing changes. Promoting the champion
+        again writes no entry, but corrects its pointer if needed.
         """
-        return self._make_live(self.get(ref), "promote", lease, account, code)
+        return self._make_live(self.get(ref), "promote", lease, account, further)
 
-    def rollback(self, model: str, lease: Lease | None = None, *, code: Sequence[GateCheck] = ()) -> Release:
+    def rollback(self, model: str, lease: Lease | None = None, *, further: FurtherChecks | None = None) -> Release:
         """Make the previous champion live again, by the same gate; a second rollback goes back one more."""
         stack = champion_stack(self.history(model))
         if len(stack) < 2:
@@ -268,7 +274,7 @@ class Releases:
                 else f"{model} has no champion to roll back",
                 tip="tidemill status",
             )
-        return self._make_live(self.get(stack[-2]), "rollback", lease, None, code)
+        return self._make_live(self.get(stack[-2]), "rollback", lease, None, further)
 
     def _make_live(
         self,
@@ -276,7 +282,7 @@ class Releases:
         why: Literal["promote", "rollback"],
         lease: Lease | None,
         account: Account | None,
-        code: Sequence[GateCheck],
+        further: FurtherChecks | None,
     ) -> Release:
         last = self.last_promotion(release.model)
         if last is not None and last.release == release.name:
@@ -284,7 +290,7 @@ class Releases:
             self._point(release, last.entry)
             return release
         before = self.get(last.release) if last else None
-        gate = run_gate(release, before, lambda: self.verify(release), lambda: self.bundle(release.bundle), code)
+        gate = run_gate(release, before, lambda: self.verify(release), lambda: self.bundle(release.bundle), further)
         if gate.error:
             raise gate.error
         line = self._ledger.append(

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from tidemill.training.search.run_search import run_search as run_search
     from tidemill.training.search.search_budget import SearchBudget as SearchBudget
     from tidemill.training.tabular.assess.assess import assess as assess
-    from tidemill.training.tabular.assess.assessment_metrics import tabular_figures as tabular_figures
-    from tidemill.training.tabular.assess.assessment_metrics import tabular_metrics as tabular_metrics
+    from tidemill.training.tabular.assess.model_answers import tabular_figures as tabular_figures
+    from tidemill.training.tabular.foreign.foreign_model import import_tabular as import_tabular
     from tidemill.training.tabular.resolve_learner import learn_settings as learn_settings
     from tidemill.training.tabular.rows.dataset_fingerprint import dataset_fingerprint as dataset_fingerprint
     from tidemill.training.tabular.rows.splits import SplitRule as SplitRule
@@ -68,7 +68,8 @@ else:
             "search.run_search": "best_trial run_search",
             "search.search_budget": "SearchBudget",
             "tabular.assess.assess": "assess",
-            "tabular.assess.assessment_metrics": "tabular_figures tabular_metrics",
+            "tabular.assess.model_answers": "tabular_figures",
+            "tabular.foreign.foreign_model": "import_tabular",
             "tabular.resolve_learner": "learn_settings",
             "tabular.rows.dataset_fingerprint": "dataset_fingerprint",
             "tabular.rows.splits": "SplitRule split_examples",

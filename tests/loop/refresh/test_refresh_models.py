@@ -20,6 +20,7 @@ import tidemill as tm
 from tidemill.core.errors import BundleCorrupt, LakeError, SettingRefused
 from tidemill.core.records.release import Release
 from tidemill.loop.examples.interactions import LearningEvents
+from tidemill.loop.families.recommender.settings_match import first_difference
 from tidemill.loop.ops.audit_project import audit
 from tidemill.loop.pipeline.resolve_hold import accept_hold
 from tidemill.loop.pipeline.run import run
@@ -27,7 +28,6 @@ from tidemill.loop.pipeline.run_plan import plan
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.refresh import refresh_models
 from tidemill.loop.refresh.count_store import count, store
-from tidemill.loop.release.settings_match import first_difference
 from tidemill.loop.state.code_items import read_code_items
 from tidemill.loop.state.project_status import status
 from tidemill.loop.training.train import train

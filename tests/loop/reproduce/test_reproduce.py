@@ -20,6 +20,7 @@ import pytest
 from conftest_loop import FIRST, Project, daily, new_project
 
 from tidemill.core.errors import UsageError
+from tidemill.loop.families.recommender import recommender_training
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.environment_lock import EnvironmentLock, read_environment
 from tidemill.loop.provenance.installed_libraries import InstalledLibrary
@@ -224,11 +225,10 @@ def test_another_library_version_is_the_cause_of_another_bundle(shop: Project, m
         found = fit(events, msgspec.structs.replace(spec, neighbours=2), **more)
         return replace(found, parameters=spec.settled().settings())
 
-    module = sys.modules["tidemill.loop.training.recommender_family"]
-    fit = module.train_recommender
+    fit = recommender_training.train_recommender
     settled(shop, KNN.replace("neighbours=20", "neighbours=19"))
     stores, graph = shop.open()
-    monkeypatch.setattr(module, "train_recommender", as_an_older_library_would)
+    monkeypatch.setattr(recommender_training, "train_recommender", as_an_older_library_would)
     assert train(stores, graph, "for_you").run == "for_you#3"
     lock = recorded(stores, "for_you#3")
     older = {**lock.installed, "numpy": InstalledLibrary(version="1.26.4", files="", needed=True)}

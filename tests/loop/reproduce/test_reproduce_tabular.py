@@ -13,9 +13,12 @@ import pytest
 from conftest_loop import Project
 from tabular_projects import change, churn_project
 
+from tidemill.loop.families.tabular import row_training
 from tidemill.loop.reproduce.reproduce import reproduce
 from tidemill.loop.reproduce.version_table import version_table
 from tidemill.loop.training.train import train
+from tidemill.models.tabular import TabularModel, write_tabular
+from tidemill.models.tabular.tabular_bundle import BundleFormat, write_golden
 
 DAY = date(2026, 10, 31)
 
@@ -52,24 +55,25 @@ def test_versions_of_an_estimator(churn: Project) -> None:
 def test_golden_rows_decide_where_bytes_differ(
     churn: Project, monkeypatch: pytest.MonkeyPatch, by: float, outcome: str
 ) -> None:
-    def as_another_machine_would(*given: Any, **more: Any) -> Any:
+    def as_another_machine_would(*given: Any, form: BundleFormat, **more: Any) -> Any:
         """The same training with a bias that is a little off."""
-        tabular = sys.modules["tidemill.training.tabular.train"]
-        write = tabular.write_tabular
+        trained, kept = sys.modules["tidemill.training.tabular.train"], write_golden
+        moved: list[TabularModel] = []
 
-        def moved(model: Any, folder: Path, golden: Any) -> None:
-            recipe = replace_bias(model.recipe, by)
-            off = type(model)(recipe, model.parts)
-            write(off, folder, None if golden is None else (golden[0], off.answer(golden[0])))
+        def write(model: TabularModel, folder: Path) -> None:
+            moved.append(type(model)(replace_bias(model.recipe, by), model.parts))
+            write_tabular(moved[-1], folder)
+
+        def golden(fields: Any, folder: Path, rows: Any) -> None:
+            kept(fields, folder, (rows[0], moved[-1].answer(rows[0])))
 
         with monkeypatch.context() as patch:
-            patch.setattr(tabular, "write_tabular", moved)
-            patch.setattr(tabular, "_same", lambda *_: 0.0)
-            return learned(*given, **more)
+            patch.setattr(trained, "write_golden", golden)
+            patch.setattr(trained, "_same", lambda *_: 0.0)
+            return learned(*given, **more, form=form._replace(write=write))
 
-    module = sys.modules["tidemill.loop.training.tabular_family"]
-    learned = module.train_tabular
-    monkeypatch.setattr(module, "train_tabular", as_another_machine_would)
+    learned = row_training.train_tabular
+    monkeypatch.setattr(row_training, "train_tabular", as_another_machine_would)
     made = train(*churn.open(), "churn")
     found = reproduce(churn.open()[0], made.run, here=True)
     assert found.outcome == outcome

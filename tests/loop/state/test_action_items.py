@@ -24,7 +24,7 @@ def items_of(project: Project) -> tuple[ActionItem, ...]:
     stores, graph = project.open()
     console = ConsoleStores(
         mill_name=stores.identity.name, ledger=stores.ledger, releases=stores.releases,
-        serving_root=stores.serving_root, clock=stores.clock, models=graph.mill.model_names,
+        serving_root=stores.serving_root, clock=stores.clock, models=list(graph.mill.models),
     )  # fmt: skip
     shown = loop_page(console, LedgerProjection(stores.ledger)).needs
     assert status(stores, graph).action_items == shown

@@ -11,10 +11,10 @@ from tabular_projects import QUICK, change, churn_project, made_up
 
 from tidemill.core.errors import CardIncomplete, DatasetChanged, TooLittleData, UnknownName, UsageError
 from tidemill.loop.examples.datasets import dataset_named, datasets, rebuild_dataset
+from tidemill.loop.families.model_family import EvaluationOptions
 from tidemill.loop.pipeline.run_plan import plan
 from tidemill.loop.state.project_status import status
 from tidemill.loop.training.evaluate import evaluate
-from tidemill.loop.training.model_family import EvaluationOptions
 from tidemill.loop.training.train import TrainingResult, train
 from tidemill.models.tabular.tabular_bundle import open_tabular
 

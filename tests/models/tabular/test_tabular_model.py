@@ -250,7 +250,7 @@ def test_tables_of_other_types_are_read_where_nothing_is_lost() -> None:
 
 def test_rows_of_a_table_are_in_the_order_of_the_inputs() -> None:
     rows = worlds.rows(30)
-    assert rows_of(MODELS["binary"].recipe, worlds.table(rows)) == rows
+    assert rows_of(MODELS["binary"].inputs, worlds.table(rows)) == rows
 
 
 def test_a_part_of_a_time_that_is_missing_is_missing() -> None:

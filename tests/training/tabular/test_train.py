@@ -26,7 +26,6 @@ from tidemill.training import (
     read_unit_metrics,
     split_examples,
     tabular_figures,
-    tabular_metrics,
     train_tabular,
     write_unit_metrics,
 )
@@ -184,7 +183,7 @@ def test_two_runs_on_the_same_rows_can_be_paired(tmp_path):
             kind="train",
             state="finished",
             started_at=0,
-            metrics=tabular_metrics(each.assessment),
+            metrics=each.metrics,
         )
         for i, each in enumerate((one, two))
     ]

@@ -94,7 +94,7 @@ def command(
 
     result = auto_from_file(folder.resolve(), request, clock=SystemClock(), overrides=ports, progress=progress)
     mill, settings = result.graph.mill, result.stores.settings
-    plan = serve_plan(settings, overrides=ports, console=console_start(settings, ports, mill.model_names))
+    plan = serve_plan(settings, overrides=ports, console=console_start(settings, ports, list(mill.models)))
     with start(plan) as server:
         server.wait_ready()
         err.print(f"{result.learned.release.name} is live on {server.url}")

@@ -70,7 +70,7 @@ def command(
     free = 0 if leave else None
     ports = (free if port is None else port, free if console_port is None else console_port)
     overrides = {"serve.port": ports[0], "serve.console_port": ports[1]}
-    console = console_start(load(project, overrides=overrides), overrides, mill.model_names)
+    console = console_start(load(project, overrides=overrides), overrides, list(mill.models))
 
     def report(sentence: str) -> None:
         err.print(f"[dim]{time.monotonic() - started:6.1f} s[/]  {escape(sentence)}", soft_wrap=True)

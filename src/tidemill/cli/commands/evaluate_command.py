@@ -15,8 +15,8 @@ from tidemill.cli.commands.train_command import quality
 from tidemill.cli.context import CommandContext, DayParam, with_context
 from tidemill.core.clock import as_of, to_micros
 from tidemill.core.records.quality import Evaluation, Metric
+from tidemill.loop.families.model_family import EvaluationOptions
 from tidemill.loop.training.evaluate import EvaluationResult, evaluate
-from tidemill.loop.training.model_family import EvaluationOptions
 from tidemill.training import Protocol
 
 _DAY_US = 86_400_000_000

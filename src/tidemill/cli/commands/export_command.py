@@ -8,7 +8,7 @@ import click
 
 from tidemill.cli.context import CommandContext, with_context
 from tidemill.core.formatting import count
-from tidemill.release.export import export_tabular
+from tidemill.loop.families.model_family import family_named
 
 
 @click.command("export")
@@ -19,7 +19,7 @@ def command(context: CommandContext, release: str, folder: Path) -> None:
     """Export RELEASE (for example price@2) to FOLDER: a program, golden rows with predictions, and an MLflow model."""
     exported = context.stores.releases.get(release)
     context.stores.releases.verify(exported)
-    summary = export_tabular(exported, context.stores.releases.bundle(exported.bundle), folder)
+    summary = family_named(exported.family).export(exported, context.stores.releases.bundle(exported.bundle), folder)
     rows = count(summary.n_golden, "golden row")
     context.result(
         {

@@ -69,6 +69,6 @@ def show(out: Console, report: RunReport, context: CommandContext) -> None:
             f"Held: {stream} {number}. Resolve it with: "
             f"tidemill check {stream} --accept {number} --by NAME --reason '…'"
         )
-    for name in context.graph.mill.model_names:
+    for name in context.graph.mill.models:
         if not context.stores.ledger.find("learn", about=f"model:{name}"):
             out.print(f"Next: tidemill train {name}")

@@ -51,5 +51,5 @@ def command(
     settings = load(context.project, profile=context.profile, overrides=overrides)
     write_serving_metadata(context.stores, context.graph)
     set_replay(context.stores.serving_root, as_of(at) if at else None)
-    console = None if no_console else console_start(settings, overrides, context.mill.model_names)
+    console = None if no_console else console_start(settings, overrides, list(context.mill.models))
     serve(serve_plan(settings, overrides=overrides, console=console))

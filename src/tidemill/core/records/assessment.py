@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from tidemill.core.record_format import Record
-from tidemill.core.records.quality import Metric, MetricScore, SliceResult
+from tidemill.core.records.quality import FEWEST_USERS, Metric, MetricScore, SliceResult
 from tidemill.core.records.signature import Task
 
 #: Prefixes of the metrics of a run that are differences from the champion; the second is that of older runs.
@@ -137,3 +137,15 @@ class Assessment(Record, frozen=True):
     def main(self) -> MetricScore:
         """The main metric."""
         return self.scores[0]
+
+    def metrics(self) -> dict[str, Metric]:
+        """Its metrics as recorded in a run: `log_loss`, `auc`, `difference log_loss`, …, the main one first; none for
+        fewer than ten test rows.
+        """
+        if self.n_test < FEWEST_USERS:
+            return {}
+        found = {score.name: score.model for score in self.scores}
+        found |= {f"difference {score.name}": score.difference for score in self.scores}
+        if self.calibration_error is not None:
+            found["calibration_error"] = self.calibration_error
+        return found | {f"{VERSUS_CHAMPION[0]}{score.name}": score.difference for score in self.beside_champion}

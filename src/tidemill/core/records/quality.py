@@ -145,3 +145,15 @@ class Evaluation(Record, frozen=True):
     exposure: tuple[Exposure, ...] = ()
     #: Reasons why these metrics may be too optimistic or not comparable: sentences with numbers.
     warnings: tuple[str, ...] = ()
+
+    def metrics(self) -> dict[str, Metric]:
+        """Its metrics as recorded in a run: `hit_rate@10[warm]`, `difference hit_rate@10[warm]`, list statistics."""
+        slices = [part for part in self.slices if part.n_users >= FEWEST_USERS]
+        found = {f"{name}[{part.users}]": metric for part in slices for name, metric in part.model.items()}
+        found |= {
+            f"difference {name}[{part.users}]": metric for part in slices for name, metric in part.difference.items()
+        }
+        plain = {"coverage": self.coverage, "novelty": self.novelty, "diversity": self.diversity}
+        return found | {
+            name: Metric(value=value, low=value, high=value) for name, value in plain.items() if value is not None
+        }

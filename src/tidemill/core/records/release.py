@@ -48,6 +48,11 @@ class Card(VersionedRecord, frozen=True):
     #: Origin of a model trained elsewhere: `source`, `licence`, `revision`, `sha256`; otherwise empty.
     origin: dict[str, str] = msgspec.field(default_factory=dict)
 
+    @property
+    def measured(self) -> Evaluation | Assessment | None:
+        """The quality of the model on its test; `None` if it was not evaluated."""
+        return self.assessment or self.evaluation
+
 
 class Rule(Record, frozen=True):
     """One built-in rule of a slate: its name and arguments."""
@@ -93,8 +98,14 @@ class Release(VersionedRecord, frozen=True):
     log: Literal["available", "required"] = "available"
     #: SHA-256 of the manifest of the folder of rule modules; empty if all rules are built in.
     modules: str = ""
-    #: Inputs and outputs of a tabular model; `None` for a recommender.
+    #: Inputs and outputs of a model that predicts from a row; `None` for a recommender.
     signature: Signature | None = None
+    #: The model family that trains and opens it; older releases do not name theirs.
+    family: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.family:
+            msgspec.structs.force_setattr(self, "family", "tabular" if self.signature else "recommender")
 
     @property
     def name(self) -> str:

@@ -114,7 +114,7 @@ def _made(stores: Stores, view: str) -> ViewOrigin | None:
 
 def _tests(stores: Stores, graph: ProjectGraph, views: list[FeatureViewDeclaration]) -> dict[str, dict[str, float]]:
     used = {name for view in views for name in consumers(graph, view.name)}
-    models = [model for model in graph.mill.models.values() if model.name in used]
+    models = [model for model in graph.mill.row_models.values() if model.name in used]
     if not models or stores.ledger.last("publish") is None:
         return {}
     published = stores.lake.view()

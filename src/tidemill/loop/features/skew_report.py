@@ -60,8 +60,8 @@ def compared(graph: ProjectGraph, view: LakeSnapshot, release: Release, rows: pa
 
 
 def _live(stores: Stores, graph: ProjectGraph, model: str) -> Release:
-    if model not in graph.mill.models:
-        raise UnknownName(f"there is no tabular model {model!r}", tip=nearest(model, graph.mill.models))
+    if model not in graph.askings:
+        raise UnknownName(f"there is no tabular model {model!r}", tip=nearest(model, graph.askings))
     release = stores.releases.champion(model)
     if release is None:
         raise NoSuchRelease(f"{model} has no champion", tip=f"tidemill promote {model}@1")

@@ -26,16 +26,16 @@ from tidemill.core.records.runs import Run
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.examples.datasets import code_of, datasets, rebuild_dataset, tables_read_by
 from tidemill.loop.examples.training_examples import build_examples
+from tidemill.loop.families.model_family import family_named
+from tidemill.loop.families.tabular.row_family import RowFamily
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.model_signatures import SignatureSpec
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.provenance import collect_provenance
 from tidemill.loop.training.run_tracking import keep_figures
 from tidemill.models.tabular.examples import Examples
-from tidemill.models.tabular.tabular_bundle import open_tabular
-from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.models.tabular.row_model import RowModel
 from tidemill.training import SearchBudget
-from tidemill.training.tabular.assess.assessment_metrics import tabular_metrics
 from tidemill.training.tabular.resolve_learner import learn_settings
 from tidemill.training.tabular.rows.splits import Split, SplitRule, split_examples
 from tidemill.training.tabular.train import TabularResult, train_tabular
@@ -54,7 +54,7 @@ class TabularExperiment:
         return self.run.name
 
     @property
-    def model(self) -> TabularModel:
+    def model(self) -> RowModel:
         """The model, trained on all examples."""
         return self.result.model
 
@@ -118,8 +118,7 @@ class TabularBench:
             )  # fmt: skip
             if result.figures is not None:
                 keep_figures(self._stores, run, result.figures)
-            metrics = tabular_metrics(result.assessment) if result.assessment else {}
-            run.finish(metrics, learner=result.plan, parameters=result.settings, notes=result.notes)
+            run.finish(result.metrics, learner=result.plan, parameters=result.settings, notes=result.notes)
         return TabularExperiment(self._stores.runs.read(run.name), result)
 
     def _begin(self, settings: dict[str, Any]) -> Any:
@@ -149,12 +148,15 @@ class TabularBench:
         return rebuild_dataset(self._stores, self._graph, dataset)
 
     @property
-    def champion(self) -> tuple[Release, TabularModel] | None:
+    def champion(self) -> tuple[Release, RowModel] | None:
         """The live release and its model; `None` before the first promotion."""
         release = self._stores.releases.champion(self.name)
-        return None if release is None else (release, open_tabular(self._stores.releases.bundle(release.bundle)))
+        if release is None:
+            return None
+        family = cast(RowFamily, family_named(release.family))
+        return release, family.open(self._stores.releases.bundle(release.bundle))
 
-    def answer(self, model: TabularModel, rows: pl.DataFrame) -> pl.DataFrame:
+    def answer(self, model: RowModel, rows: pl.DataFrame) -> pl.DataFrame:
         """A model's predictions for rows of inputs (as in `frame`)."""
         names = [field.name for field in self._asking.inputs]
         given = rows.select(names).to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -40,7 +40,7 @@ from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.project import find_project, load_mill
 from tidemill.loop.project.stores import Stores, open_stores
 from tidemill.loop.provenance.provenance import Provenance, collect_provenance
-from tidemill.loop.training.run_tracking import keep_figures, metrics_of
+from tidemill.loop.training.run_tracking import keep_figures
 from tidemill.models import (
     Interactions,
     LearnerSpec,
@@ -133,7 +133,7 @@ class Workbench:
     @property
     def models(self) -> list[str]:
         """The models that mill.py declares."""
-        return sorted(self._graph.mill.model_names)
+        return sorted(self._graph.mill.models)
 
     def tabular(self, model: str) -> TabularBench:
         """A tabular model: its examples, experiments and champion."""
@@ -206,7 +206,7 @@ class Workbench:
             recommender = learn(choice.spec, split.train, split.at, progress=run.progress)
             measurement = self.measure(model, recommender, split)
             keep_figures(self._stores, run, PerUnitMetrics.from_measurement(measurement))
-            run.finish(metrics_of(measurement.evaluation), parameters=choice.spec.told(), notes=choice.notes)
+            run.finish(measurement.evaluation.metrics(), parameters=choice.spec.told(), notes=choice.notes)
         return Experiment(self._stores.runs.read(run.name), recommender, measurement)
 
     def learn(self, model: str, learner: LearnerSpec, split: TimeSplit | None = None) -> Recommender:

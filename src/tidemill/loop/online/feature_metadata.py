@@ -42,7 +42,8 @@ def consumers(graph: ProjectGraph, view: str) -> tuple[str, ...]:
     """The models that read a view, by name."""
     mill = graph.mill
     slates = [one.name for one in mill.recommenders.values() if view in one.features]
-    return tuple(sorted(slates + [one.name for one in mill.models.values() if view in (*one.features, one.examples)]))
+    rows = [one.name for one in mill.row_models.values() if view in (*one.features, one.examples)]
+    return tuple(sorted(slates + rows))
 
 
 def _inputs_of(graph: ProjectGraph, view: str) -> dict[str, dict[str, str]]:

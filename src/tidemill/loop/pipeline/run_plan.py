@@ -11,10 +11,10 @@ from tidemill.core.settings import FILE, Settings
 from tidemill.loop.ingest.arrivals import stream_position
 from tidemill.loop.ingest.ingest_increment import published_codes
 from tidemill.loop.ingest.stream_sources import check_source_names
-from tidemill.loop.project.declarations import RecommenderDeclaration
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
-from tidemill.loop.refresh.refresh_models import refresh_status
+from tidemill.loop.refresh.refresh_models import RefreshStatus
+from tidemill.loop.state.code_items import refresh_statuses
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,11 +36,8 @@ def plan(stores: Stores | None, graph: ProjectGraph, until: date | None, setting
     steps += [_table_step(graph, name, codes, first=not published) for name in (table.name for table in graph.order)]
     steps += [_view_step(stores, graph, name, published=bool(published)) for name in graph.mill.features_views]
     streams = [step for step in steps if step.kind == "stream" and step.do == "run"]
-    steps += [
-        _model_step(stores, graph, model, published=bool(published), more=bool(streams))
-        for model in graph.mill.recommenders.values()
-    ]
-    return steps + [_tabular_step(stores, name) for name in graph.mill.models]
+    refresh = refresh_statuses(stores, graph, stores.lake.view()) if stores and published else {}
+    return steps + [_model_step(stores, name, refresh.get(name), more=bool(streams)) for name in graph.mill.models]
 
 
 def _stream_step(stores: Stores | None, graph: ProjectGraph, name: str, until: date | None, settings: Settings) -> Step:
@@ -75,20 +72,10 @@ def _view_step(stores: Stores | None, graph: ProjectGraph, name: str, *, publish
     return Step(what=name, kind="features", do="run", why="if its inputs have changed")
 
 
-def _tabular_step(stores: Stores | None, name: str) -> Step:
+def _model_step(stores: Stores | None, name: str, found: RefreshStatus | None, *, more: bool) -> Step:
     learned = stores.ledger.find("learn", about=f"model:{name}") if stores else []
-    why = f"trained {_times(len(learned))}; `tidemill train {name}` trains it again" if learned else "not trained yet"
-    return Step(what=name, kind="model", do="wait", why=why if learned else f"{why}: `tidemill train {name}`")
-
-
-def _model_step(
-    stores: Stores | None, graph: ProjectGraph, model: RecommenderDeclaration, *, published: bool, more: bool
-) -> Step:
-    name = model.name
-    learned = stores.ledger.find("learn", about=f"model:{name}") if stores else []
-    if not stores or not learned:
+    if not learned:
         return Step(what=name, kind="model", do="wait", why=f"not trained yet: `tidemill train {name}`")
-    found = refresh_status(stores, graph, model, stores.lake.view()) if published else None
     if found is not None and found.champion is not None and not found.stuck:
         if found.due:
             return Step(what=name, kind="model", do="run", why=f"{found.says}: will be refreshed")

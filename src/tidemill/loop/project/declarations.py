@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from tidemill.core.contract.contract import Contract
 
@@ -71,6 +71,26 @@ class OnDemandDeclaration:
     description: str = ""
 
 
+class ModelDeclaration(Protocol):
+    """What every declaration of a model has."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def family(self) -> str:
+        """The name of its model family."""
+        ...
+
+    @property
+    def learn(self) -> Any: ...
+    @property
+    def helps(self) -> str: ...
+    @property
+    def could_harm(self) -> str: ...
+    @property
+    def log(self) -> Literal["available", "required"]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class TabularDeclaration:
     """A tabular model: one row per example, features joined as of its time, and the target to predict."""
@@ -95,12 +115,14 @@ class TabularDeclaration:
     helps: str
     could_harm: str
     log: Literal["available", "required"] = "available"
+    family: str = "tabular"
 
 
 @dataclass(frozen=True, eq=False)
 class RecommenderDeclaration:
     """A recommender: its interactions, learner and slate, and who is served and could be harmed."""
 
+    family: ClassVar[str] = "recommender"
     name: str
     interactions: str
     items: str | None

@@ -84,9 +84,9 @@ class ProjectGraph:
         self._check_features()
         self._check_expectations()
         self._check_recommenders()
-        #: Tabular model -> its signature.
+        #: Model that predicts from a row -> its signature.
         self.askings: dict[str, SignatureSpec] = {
-            name: build_signature(self, model) for name, model in mill.models.items()
+            name: build_signature(self, model) for name, model in mill.row_models.items()
         }
         self.codes: dict[str, str] = {
             node.name: code_fingerprint(node.function, project) + ":" + _declared(node)

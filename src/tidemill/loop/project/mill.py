@@ -16,6 +16,7 @@ from tidemill.core.duration import duration
 from tidemill.core.errors import GraphError, SettingRefused, TypeMismatch, UnknownName, UsageError, nearest
 from tidemill.loop.project.declarations import (
     FeatureViewDeclaration,
+    ModelDeclaration,
     OnDemandDeclaration,
     RecommenderDeclaration,
     StreamDeclaration,
@@ -42,15 +43,28 @@ class Mill:
     streams: dict[str, StreamDeclaration] = field(default_factory=dict)
     tables: dict[str, TableDeclaration] = field(default_factory=dict)
     features_views: dict[str, FeatureViewDeclaration] = field(default_factory=dict)
-    recommenders: dict[str, RecommenderDeclaration] = field(default_factory=dict)
     on_demands: dict[str, OnDemandDeclaration] = field(default_factory=dict)
-    models: dict[str, TabularDeclaration] = field(default_factory=dict)
+    #: The models of all families.
+    models: dict[str, ModelDeclaration] = field(default_factory=dict)
     expectations: dict[str, list[AnyExpectation]] = field(default_factory=dict)
 
     @property
-    def model_names(self) -> list[str]:
-        """Recommenders, then tabular models, in order of declaration."""
-        return [*self.recommenders, *self.models]
+    def recommenders(self) -> dict[str, RecommenderDeclaration]:
+        """The declared recommenders."""
+        return {name: model for name, model in self.models.items() if isinstance(model, RecommenderDeclaration)}
+
+    @property
+    def row_models(self) -> dict[str, TabularDeclaration]:
+        """The declared models that predict from a row: tabular models, and those of other families."""
+        return {name: model for name, model in self.models.items() if isinstance(model, TabularDeclaration)}
+
+    def add(self, model: ModelDeclaration) -> None:
+        """Add a declared model; raises `GraphError` for a name that is not an identifier or already used."""
+        if not model.name.isidentifier():
+            raise GraphError(f"{model.name!r} cannot be a model's name", tip="use letters, digits and underscores")
+        if model.name in self.models:
+            raise GraphError(f"the model {model.name!r} is declared twice")
+        self.models[model.name] = model
 
     def stream(
         self,
@@ -210,8 +224,7 @@ class Mill:
             log,
             _whole_days(name, refresh),
         )
-        self._claim_model(name)
-        self.recommenders[name] = declaration
+        self.add(declaration)
         return declaration
 
     def model(
@@ -236,8 +249,8 @@ class Mill:
 
         `features` are joined as of each example's event time, by the entity's column. `inputs` are the columns of the
         examples that a request contains; by default all but the target, times, people and the group. `learn` is
-        `tm.auto(minutes=2)` or any estimator with `fit` and `predict`. The default of `examples` is the first feature
-        view. Rows of the same `group` stay on one side of a split.
+        `tm.auto(minutes=2)`, any estimator with `fit` and `predict`, or the learner of another model family. The
+        default of `examples` is the first feature view. Rows of the same `group` stay on one side of a split.
         """
         views = [node for node in features if isinstance(node, FeatureViewDeclaration)]
         for node in features:
@@ -274,16 +287,10 @@ class Mill:
             helps,
             could_harm,
             log,
+            getattr(learn, "family", "tabular") if hasattr(learn, "settings") else "tabular",
         )
-        self._claim_model(name)
-        self.models[name] = declaration
+        self.add(declaration)
         return declaration
-
-    def _claim_model(self, name: str) -> None:
-        if not name.isidentifier():
-            raise GraphError(f"{name!r} cannot be a model's name", tip="use letters, digits and underscores")
-        if name in self.recommenders or name in self.models:
-            raise GraphError(f"the model {name!r} is declared twice")
 
     def _claim(self, name: str) -> None:
         if name.startswith("_") or not name.isidentifier():

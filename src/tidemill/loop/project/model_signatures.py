@@ -13,7 +13,7 @@ import pyarrow as pa
 from tidemill.core.contract.contract import KNOWN_AT, SYSTEM_COLUMNS, ContractColumn
 from tidemill.core.errors import GraphError, TidemillError, TypeMismatch, UnknownName, nearest
 from tidemill.core.kinds import Kind, kind_of_arrow, kind_of_dtype
-from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandFeature, Signature, Task, outputs_of
+from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandFeature, Signature
 from tidemill.loop.project.declarations import (
     FeatureViewDeclaration,
     OnDemandDeclaration,
@@ -24,6 +24,7 @@ from tidemill.loop.project.mill import Mill
 from tidemill.models.formats.pretrained import PretrainedGraph
 from tidemill.models.formats.source_modules import SourceModule, shipped_function
 from tidemill.models.tabular.on_demand_arrays import DTYPES, FOLDER
+from tidemill.models.tabular.row_model import RowModel
 
 
 class ExampleTableColumns(Protocol):
@@ -72,20 +73,18 @@ class SignatureSpec:
     #: Name in those sources -> the pre-trained model that is copied into the bundle.
     pretrained: dict[str, PretrainedGraph]
 
-    def signature(self, task: Task, classes: Sequence[str], learned: Sequence[InputField] = ()) -> Signature:
-        """The signature of a model that was trained for `task`; a request must contain those of its `learned` inputs
-        that are not optional.
-        """
-        needed = {field.name for field in learned if not field.optional}
+    def signature(self, learned: RowModel) -> Signature:
+        """The signature of a trained model; a request must contain those of its inputs that are not optional."""
+        needed = {field.name for field in learned.inputs if not field.optional}
         return Signature(
-            task=task,
+            task=learned.task,
             target=self.model.target,
             request=_required(self.request, needed),
             inputs=_required(self.inputs, needed),
-            outputs=outputs_of(task),
+            outputs=learned.outputs,
             lookups=self.lookups,
             computed=self.computed,
-            classes=tuple(classes),
+            classes=learned.classes,
         )
 
 

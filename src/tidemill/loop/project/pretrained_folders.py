@@ -17,7 +17,7 @@ def place_pretrained(mill: Mill, project: Path) -> None:
     for found in _used_by_functions(mill):
         for name, pretrained in _named(found).items():
             found[name] = pretrained.within(project)
-    for name, model in mill.models.items():
+    for name, model in mill.row_models.items():
         if isinstance(model.learn, PretrainedGraph):
             mill.models[name] = replace(model, learn=model.learn.within(project))
 
@@ -28,7 +28,7 @@ def take_from_bundle(mill: Mill, bundle: Path) -> None:
         for name in _named(found):
             if (bundle / PRETRAINED / name).is_dir():
                 found[name] = PretrainedGraph(bundle / PRETRAINED / name)
-    for name, model in mill.models.items():
+    for name, model in mill.row_models.items():
         if isinstance(model.learn, PretrainedGraph) and (bundle / CARD).is_file():
             mill.models[name] = replace(model, learn=PretrainedGraph(bundle))
 

@@ -28,13 +28,13 @@ from tidemill.core.records.release import Card, RefreshOrigin, Release
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.examples.interactions import LearningEvents
+from tidemill.loop.families.recommender.settings_match import declaration_difference, trained_release
 from tidemill.loop.project.declarations import RecommenderDeclaration
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.provenance import collect_provenance
 from tidemill.loop.refresh.count_store import CountUpdate, count, store
 from tidemill.loop.release.go_live import go_live
-from tidemill.loop.release.settings_match import declaration_difference, trained_release
 from tidemill.models import open_recommender, write_recommender
 from tidemill.models.learners.incremental_refresh import (
     counts_to_refresh,

@@ -27,6 +27,7 @@ from tidemill.core.records.release import Card
 from tidemill.core.records.runs import Run
 from tidemill.governance.reproduction import DifferenceCause, LearningResult, Reproduction, judge
 from tidemill.lake.publications import Publications, PublishedVersion
+from tidemill.loop.families.model_family import RecordedSettings
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.code_snapshot import KIND as CODE
 from tidemill.loop.provenance.code_snapshot import kept_code, write_code
@@ -35,7 +36,6 @@ from tidemill.loop.provenance.environment_lock import EnvironmentLock, read_envi
 from tidemill.loop.provenance.provenance import artefact_id
 from tidemill.loop.reproduce.build_environment import make_environment
 from tidemill.loop.reproduce.reproduce_process import RelearnJob, RelearnResult, do
-from tidemill.loop.training.model_family import RecordedSettings
 
 #: The prefix of the temporary folder of a reproduction.
 PLACE = "tidemill-reproduce-"
@@ -253,13 +253,13 @@ def _job(stores: Stores, target: Target, project: Path, place: Path) -> RelearnJ
 def settings_of(stores: Stores, target: Target, bundle: Path | None) -> RecordedSettings:
     """The model, learner and all settings of a target."""
     card = target.card
-    measured = card.evaluation or card.assessment
+    measured = card.measured
     return RecordedSettings(
         model=target.model,
         learner=card.learner,
         parameters=card.parameters,
         at=measured.split_at if measured and not card.refreshed else None,
-        search=_search_of(bundle) or stores.search().name,
+        search=_search_of(bundle) or ("exact" if bundle else stores.search().name),
     )
 
 

@@ -16,13 +16,13 @@ from tidemill.governance.reproduction import AnswerComparison
 from tidemill.lake import LakeSnapshot
 from tidemill.lake.manifest import Manifests
 from tidemill.lake.publications import PublishedVersion
+from tidemill.loop.families.model_family import ModelFamily, RecordedSettings, RelearnOutcome, family_of
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.project.open_port import open_port
 from tidemill.loop.project.pretrained_folders import take_from_bundle
 from tidemill.loop.project.project import load_mill
 from tidemill.loop.provenance.environment_lock import EnvironmentLock, environment_lock
-from tidemill.loop.training.model_family import ModelFamily, RecordedSettings, RelearnOutcome, family_of
 from tidemill.release import seal_bundle
 
 
@@ -72,8 +72,7 @@ def do(job: RelearnJob) -> RelearnResult:
     if not job.folder:
         return RelearnResult(metrics=family.measure(graph, job.settled, view), seconds=time.monotonic() - started)
     folder = Path(job.folder)
-    indexed = model in graph.mill.recommenders  # a tabular model has no index
-    search = open_port("search", job.settled.search if indexed else "exact", home)
+    search = open_port("search", job.settled.search, home)
     relearned = family.retrain(graph, job.settled, view, folder, search)
     bundle = seal_bundle(folder)
     compared = None
@@ -97,7 +96,7 @@ def _family(graph: ProjectGraph, model: str) -> ModelFamily:
 
 
 def _mill(job: RelearnJob, project: Path) -> Mill:
-    """The mill of the stored code, with only the requested tabular model and its old bundle's pre-trained models."""
+    """The mill of the stored code, with only the requested model and its old bundle's pre-trained models."""
     mill, model = load_mill(project), job.settled.model
     if model in mill.models:
         mill.models = {model: mill.models[model]}

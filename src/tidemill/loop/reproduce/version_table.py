@@ -23,6 +23,7 @@ from tidemill.core.record_format import Record, decode_record
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.release import Card
 from tidemill.lake.publications import Publications, PublishedVersion
+from tidemill.loop.families.model_family import RecordedSettings
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.code_snapshot import KIND as CODE
 from tidemill.loop.provenance.code_snapshot import changed_files, kept_code, write_code
@@ -30,7 +31,6 @@ from tidemill.loop.provenance.environment_lock import package_sources
 from tidemill.loop.provenance.provenance import artefact_id
 from tidemill.loop.reproduce.reproduce import relearn
 from tidemill.loop.reproduce.reproduce_process import RelearnJob
-from tidemill.loop.training.model_family import RecordedSettings
 
 PLACE = "tidemill-versions-"
 

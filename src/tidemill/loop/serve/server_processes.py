@@ -21,29 +21,23 @@ from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.surrogates import Surrogates, Vault
 from tidemill.core.lease import LOG
-from tidemill.core.ports import Latest
 from tidemill.core.processes.start_process import ProcessStart
 from tidemill.core.records.deployment import Deployment
 from tidemill.core.settings import Settings, load
 from tidemill.core.storage.failpoint import arm
-from tidemill.features import OnlineLookup
 from tidemill.feedback import LogWriter, SegmentLog
+from tidemill.loop.families.model_family import ServingSources, family_named
 from tidemill.loop.project.existing_vault import ExistingVault
 from tidemill.loop.project.open_port import EMBEDDED, PortOpener
 from tidemill.loop.project.stores import STATE, identity, open_stores
-from tidemill.models import load_functions, open_recommender
-from tidemill.models.tabular import open_tabular
-from tidemill.release import Pointer, module_sources, open_arm
+from tidemill.release import open_arm
 from tidemill.serving.http.access import LoopbackAccess
-from tidemill.serving.infer.tabular_predictor import TabularPredictor, TabularSources
 from tidemill.serving.live.kill_switch import flush_spool
 from tidemill.serving.live.live_model import AnyPredictor, Opener
 from tidemill.serving.live.server_clock import ServerClock
 from tidemill.serving.process.supervisor import ServerPlan
 from tidemill.serving.process.worker import run_worker
 from tidemill.serving.process.worker_site import WorkerSite, WorkerStores
-from tidemill.serving.recommend.predictor import Predictor, PredictorSources
-from tidemill.serving.recommend.user_history import UserHistories
 
 _log = logging.getLogger(__name__)
 
@@ -107,15 +101,11 @@ def _stores(settings: Settings) -> WorkerStores:
     search = ports.search()
 
     def opener(clock: ServerClock, feeding: Callable[[str], Sequence[str]]) -> Opener:
+        sources = ServingSources(latest, search, clock, settings.serve.slot_s, feeding)
+
         def open_deployment(deployment: Deployment) -> AnyPredictor:
             pointer = open_arm(deployment, deployment.champion, blobs)
-            release = pointer.release
-            if release.signature is not None:
-                return _tabular(pointer, settings, clock, latest)
-            functions = load_functions(release.rules, module_sources(pointer), release.rule_modules)
-            histories = UserHistories(latest, release.model, lambda: feeding(release.model))
-            sources = PredictorSources(latest, histories, clock, settings.serve.slot_s)
-            return Predictor(pointer, open_recommender(Path(pointer.bundle), search), functions, sources)
+            return family_named(pointer.release.family).predictor(pointer, sources)
 
         return open_deployment
 
@@ -135,14 +125,6 @@ def _vault_file(settings: Settings) -> Path | None:
     """The file of an embedded vault; `None` for a vault on a server."""
     embedded = split_scheme(settings.vault)[0] in ("", EMBEDDED["vault"])
     return BackendContext(project=settings.project).path(settings.vault) if embedded else None
-
-
-def _tabular(pointer: Pointer, settings: Settings, clock: ServerClock, latest: Latest) -> TabularPredictor:
-    signature = pointer.release.signature
-    assert signature is not None
-    online = OnlineLookup(latest, signature.lookups) if signature.lookups else None
-    sources = TabularSources(online, module_sources(pointer), clock, settings.serve.slot_s)
-    return TabularPredictor(pointer, open_tabular(Path(pointer.bundle)), sources)
 
 
 def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None:

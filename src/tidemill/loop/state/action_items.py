@@ -164,8 +164,8 @@ def _held(stream: str, held: Sequence[IncrementProjection]) -> list[ActionItem]:
 
 def _off(one: ServedModel, model: ModelProjection | None) -> list[ActionItem]:
     champion = model.champion if model else None
-    fallback = champion is None or champion.signature is None
-    why = "Requests get the declared fallback, or are refused." if fallback else "Requests are refused."
+    fallback = champion is not None and champion.rules.fallback is not None
+    why = "Requests get the declared fallback." if fallback else "Requests are refused."
     return [_need("decide", f"{one.model} is switched off", [why], (f"tidemill on {one.model}", "switch it on again"))]
 
 

@@ -62,8 +62,8 @@ def status(stores: Stores, graph: ProjectGraph) -> Status:
     published = stores.ledger.last("publish")
     view = stores.lake.view() if published else None
     refresh = refresh_statuses(stores, graph, view)
-    imported = [name for name in stores.releases.models() if name not in graph.mill.model_names]
-    names = (*graph.mill.model_names, *imported)
+    imported = [name for name in stores.releases.models() if name not in graph.mill.models]
+    names = (*graph.mill.models, *imported)
     return Status(
         mill=stores.identity.name,
         as_of=from_micros(view.as_of).isoformat() if view else None,

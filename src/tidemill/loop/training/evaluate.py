@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tidemill.core.progress import Progress, no_progress
+from tidemill.loop.families.model_family import DEFAULT_OPTIONS, EvaluationOptions, EvaluationReport, family_of
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.provenance import collect_provenance
-from tidemill.loop.training.model_family import DEFAULT_OPTIONS, EvaluationOptions, EvaluationReport, family_of
 from tidemill.loop.training.run_tracking import fan_out_progress, keep_figures
 
 

@@ -19,15 +19,14 @@ from tidemill.core.record_format import decode_record
 from tidemill.core.records.release import Card, Release, RuleSet
 from tidemill.core.records.signature import Signature
 from tidemill.core.storage.failpoint import failpoint
+from tidemill.loop.families.model_family import ModelFamily, family_named
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.training.train import bundle_folder, remove_left_folders
-from tidemill.models.tabular.tabular_bundle import write_tabular
 from tidemill.training.tabular.foreign.foreign_model import (
     ImportDescription,
     ImportedModel,
     ImportSource,
     find_source,
-    import_tabular,
 )
 from tidemill.training.tabular.rows.rows_from_file import read_rows
 
@@ -76,7 +75,7 @@ def import_model(
     """
     if not name.isidentifier() or len(name) > _LONGEST:
         raise UsageError(f"{name[:40]!r} is not a valid model name", tip="use letters, digits and _, such as churn")
-    _refuse_recommender(stores, name)
+    family = _family(stores, name)
     if ":/" not in source and not Path(source).exists():
         raise ImportRefused(
             f"there is no file or folder {source}",
@@ -100,11 +99,13 @@ def import_model(
         remove_left_folders(stores, name)
         earlier = stores.ledger.find("import", about=f"model:{name}", fingerprint=mark)
         if earlier:
-            return ImportResult(_release(stores, name, earlier[-1], lease), anew=False)
+            return ImportResult(_release(stores, family, name, earlier[-1], lease), anew=False)
         rows = read_rows(golden) if golden else None
-        model = import_tabular(found, described, rows, trust_pickle=trust_pickle)
-        line = _kept(stores, name, found, described, model, mark, lease)
-        return ImportResult(_release(stores, name, line, lease), anew=True, notes=model.notes)
+        with bundle_folder(stores, name) as place:
+            model = family.imported(found, described, rows, place, trust_pickle=trust_pickle)
+            bundle = stores.releases.keep(place)
+        line = _line(stores, name, bundle, found, described, model, mark, lease)
+        return ImportResult(_release(stores, family, name, line, lease), anew=True, notes=model.notes)
 
 
 def _read_card(file: Path) -> ImportCard:
@@ -128,25 +129,23 @@ def _read_card(file: Path) -> ImportCard:
     return card
 
 
-def _refuse_recommender(stores: Stores, name: str) -> None:
-    releases = stores.releases.all(name) if name in stores.releases.models() else []
-    if any(release.signature is None for release in releases):
-        raise ImportRefused(f"{name} is already the name of a recommender", tip="give the imported model another name")
+def _family(stores: Stores, name: str) -> ModelFamily:
+    """The family of the model's releases; a new model is tabular."""
+    releases = stores.releases.all(name)
+    return family_named(releases[-1].family if releases else "tabular")
 
 
-def _kept(
+def _line(
     stores: Stores,
     name: str,
+    bundle: str,
     source: ImportSource,
     described: ImportCard,
     imported: ImportedModel,
     mark: str,
     lease: Lease,
 ) -> LedgerEntry:
-    """Store the bundle; its ledger entry with card and signature."""
-    with bundle_folder(stores, name) as folder:
-        write_tabular(imported.model, folder, imported.golden)
-        bundle = stores.releases.keep(folder)
+    """The ledger entry of a stored bundle, with card and signature."""
     line = stores.ledger.append(
         "import",
         about=f"model:{name}",
@@ -189,7 +188,7 @@ def _card(stores: Stores, name: str, source: ImportSource, described: ImportCard
     )
 
 
-def _release(stores: Stores, name: str, line: LedgerEntry, lease: Lease) -> Release:
+def _release(stores: Stores, family: ModelFamily, name: str, line: LedgerEntry, lease: Lease) -> Release:
     """The release of an import's ledger entry, which does not depend on local code or libraries."""
     return stores.releases.create(
         name,
@@ -198,5 +197,6 @@ def _release(stores: Stores, name: str, line: LedgerEntry, lease: Lease) -> Rele
         decode_record(line.details["card"], Card),
         code=line.fingerprint or "",
         signature=decode_record(line.details["signature"], Signature),
+        family=family.name,
         lease=lease,
     )

@@ -9,12 +9,11 @@ from typing import Any
 
 from tidemill.core.errors import NoSuchBlob, ReleaseError
 from tidemill.core.progress import Progress
-from tidemill.core.records.quality import FEWEST_USERS, Evaluation, Metric
 from tidemill.core.records.release import Release
 from tidemill.core.records.runs import Run, Trial
+from tidemill.loop.families.model_family import FittedModel, RunStart, Training
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.provenance import Provenance, keep_code_of, keep_environment_of
-from tidemill.loop.training.model_family import FittedModel, RunStart, Training
 from tidemill.release import seal_bundle, verify_bundle
 from tidemill.training import PerUnitMetrics, RunTracker, read_unit_metrics, write_unit_metrics
 
@@ -83,20 +82,6 @@ def finish_training(stores: Stores, run: RunTracker, start: RunStart, fitted: Fi
         best=fitted.best,
         notes=fitted.notes,
     )
-
-
-def metrics_of(evaluation: Evaluation) -> dict[str, Metric]:
-    """Its metrics as recorded in a run: `hit_rate@10[warm]`, `difference hit_rate@10[warm]`, and list statistics."""
-    found: dict[str, Metric] = {}
-    slices = [part for part in evaluation.slices if part.n_users >= FEWEST_USERS]
-    for part in slices:
-        found |= {f"{measure}[{part.users}]": metric for measure, metric in part.model.items()}
-    for part in slices:
-        found |= {f"difference {measure}[{part.users}]": metric for measure, metric in part.difference.items()}
-    plain = {"coverage": evaluation.coverage, "novelty": evaluation.novelty, "diversity": evaluation.diversity}
-    return found | {
-        name: Metric(value=value, low=value, high=value) for name, value in plain.items() if value is not None
-    }
 
 
 def keep_figures(stores: Stores, run: RunTracker, figures: PerUnitMetrics) -> None:

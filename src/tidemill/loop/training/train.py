@@ -24,12 +24,13 @@ from tidemill.core.record_format import decode_record
 from tidemill.core.records.release import Card, Release
 from tidemill.core.records.signature import Signature
 from tidemill.core.storage.failpoint import failpoint
+from tidemill.loop.families.model_family import FittedModel, Training, TrainingInputs, family_of
 from tidemill.loop.mirror.mirror_runs import mirror_runs
+from tidemill.loop.project.declarations import ModelDeclaration
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.recovery import recover_lake
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.provenance import Provenance, collect_provenance
-from tidemill.loop.training.model_family import FittedModel, ModelDeclaration, Training, TrainingInputs, family_of
 from tidemill.loop.training.run_tracking import begin_training, fan_out_progress, finish_training
 from tidemill.training import RunTracker, SearchBudget
 from tidemill.training.search.search_budget import DEFAULT_BUDGET
@@ -70,7 +71,7 @@ def train(
     family = family_of(graph, name)
     if rules_only and not family.has_rules:
         raise UsageError(f"{name} has no rules, --rules-only is for recommenders", tip=f"tidemill train {name}")
-    require_card(family.models(graph)[name])
+    require_card(graph.mill.models[name])
     with stores.leases.take(train_lease(name)) as lease:
         recover_lake(stores)
         remove_left_folders(stores, name)
@@ -150,6 +151,7 @@ class _Creation:
             environment=self.around.environment,
             log=model.log,
             signature=decode_record(signature, Signature) if signature else None,
+            family=model.family,
             lease=self.training.inputs.lease,
         )
         return release, card

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tidemill.models.tabular.examples import Examples as Examples
     from tidemill.models.tabular.learn_plan import LearnPlan as LearnPlan
     from tidemill.models.tabular.recipe import TabularRecipe as TabularRecipe
+    from tidemill.models.tabular.row_model import RowModel as RowModel
     from tidemill.models.tabular.tabular_bundle import golden_tolerance as golden_tolerance
     from tidemill.models.tabular.tabular_bundle import open_tabular as open_tabular
     from tidemill.models.tabular.tabular_bundle import parity as parity
@@ -24,6 +25,7 @@ else:
             "examples": "Examples",
             "learn_plan": "LearnPlan",
             "recipe": "TabularRecipe",
+            "row_model": "RowModel",
             "tabular_bundle": "golden_tolerance open_tabular parity read_golden rows_of write_tabular",
             "tabular_model": "TabularModel",
         },

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tidemill.models.tabular.examples import Examples
 
 if TYPE_CHECKING:
-    from tidemill.models.tabular.tabular_model import TabularModel
+    from tidemill.models.tabular.row_model import RowModel
 
 
 class LearnPlan(Protocol):
@@ -22,6 +22,6 @@ class LearnPlan(Protocol):
         """Its settings by name, as plain values."""
         ...
 
-    def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
+    def fit(self, examples: Examples, *, seed: int = 0) -> RowModel:
         """The model trained on these rows."""
         ...

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,12 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew
+from tidemill.core.records.signature import InputField
 from tidemill.models.formats.arrays import open_array, write_array
 from tidemill.models.formats.lightgbm_text_check import lightgbm_refusal_reason as tree_trouble
 from tidemill.models.formats.onnx_check import onnx_refusal_reason as graph_trouble
 from tidemill.models.tabular.design_matrix import inputs_of
 from tidemill.models.tabular.recipe import FORMAT, Member, ObliviousTreesMember, OnnxGraphMember, TabularRecipe
 from tidemill.models.tabular.recipe_validation import check_names, check_recipe, files_of
+from tidemill.models.tabular.row_model import RowModel
 from tidemill.models.tabular.tabular_model import TabularModel
 
 ABOUT = "tabular.json"
@@ -24,10 +27,6 @@ GOLDEN = "golden.arrow"
 #: The column of `golden.arrow` with the predictions, next to the inputs.
 ANSWER = "_answer"
 Golden = tuple[pa.Table, NDArray[np.float64]]
-#: Tolerance of golden predictions on another machine, relative to the largest of them (at least 1).
-WITHIN = 1e-9
-#: ONNX graphs compute in float32, whose last digits differ between machines.
-WITHIN_FLOAT32 = 1e-5
 
 
 def write_tabular(model: TabularModel, folder: Path, golden: Golden | None = None) -> None:
@@ -48,7 +47,7 @@ def write_tabular(model: TabularModel, folder: Path, golden: Golden | None = Non
                 (folder / name).write_bytes(part)
     (folder / ABOUT).write_bytes(msgspec.json.format(msgspec.json.encode(model.recipe, enc_hook=_plain)))
     if golden is not None:
-        _write_golden(model.recipe, folder, *golden)
+        write_golden(model.inputs, folder, golden)
 
 
 def open_tabular(folder: Path) -> TabularModel:
@@ -67,6 +66,16 @@ def open_tabular(folder: Path) -> TabularModel:
     return TabularModel(recipe, parts)
 
 
+class BundleFormat(NamedTuple):
+    """How a model is stored in a folder: `write` into an empty one, without golden rows, and `open`."""
+
+    write: Callable[[Any, Path], None]
+    open: Callable[[Path], RowModel]
+
+
+TABULAR = BundleFormat(write_tabular, open_tabular)
+
+
 def _part(file: Path, member: Member) -> Any:
     if isinstance(member, ObliviousTreesMember):
         return open_array(file)
@@ -77,7 +86,7 @@ def _part(file: Path, member: Member) -> Any:
     return raw
 
 
-def parity(model: TabularModel, golden: Golden | Path) -> float:
+def parity(model: RowModel, golden: Golden | Path) -> float:
     """The largest difference from the golden predictions, for the table and row by row; 0 without golden rows.
 
     `golden` are inputs and predictions, or the folder of a bundle with `golden.arrow`.
@@ -86,19 +95,18 @@ def parity(model: TabularModel, golden: Golden | Path) -> float:
     if not len(inputs):
         return 0.0
     bulk = np.abs(model.answer(inputs) - answers).max()
-    rows = np.asarray([model.predict_row(row) for row in rows_of(model.recipe, inputs)])
+    rows = np.asarray([model.predict_row(row) for row in rows_of(model.inputs, inputs)])
     return float(max(bulk, np.abs(rows.reshape(np.shape(answers)) - answers).max()))
 
 
-def golden_tolerance(model: TabularModel, predictions: NDArray[np.float64]) -> float:
+def golden_tolerance(model: RowModel, predictions: NDArray[np.float64]) -> float:
     """The largest difference from golden `predictions` that another machine may have."""
-    graph = any(isinstance(member, OnnxGraphMember) for member in model.recipe.members)
-    return (WITHIN_FLOAT32 if graph else WITHIN) * max(1.0, float(np.abs(predictions).max()))
+    return model.tolerance * max(1.0, float(np.abs(predictions).max()))
 
 
-def rows_of(recipe: TabularRecipe, inputs: pa.Table) -> list[list[Any]]:
+def rows_of(fields: Sequence[InputField], inputs: pa.Table) -> list[list[Any]]:
     """The rows of a table as `predict_row` reads them: values in input order, times int microseconds."""
-    columns = inputs_of(inputs, recipe.inputs)
+    columns = inputs_of(inputs, fields)
     plain = [
         (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
         for column in columns.values()
@@ -122,11 +130,13 @@ def read_golden(folder: Path) -> Golden:
     return table.drop_columns([ANSWER]), flat.astype(np.float64).reshape(shape)
 
 
-def _write_golden(recipe: TabularRecipe, folder: Path, inputs: pa.Table, answers: NDArray[np.float64]) -> None:
-    people = [field.name for field in recipe.inputs if field.role == "subject"]
+def write_golden(fields: Sequence[InputField], folder: Path, golden: Golden) -> None:
+    """Store rows of inputs and a model's predictions for them in its bundle; see `write_tabular`."""
+    inputs, answers = golden
+    people = [field.name for field in fields if field.role == "subject"]
     if people:
         raise BundleRefused(f"golden rows would store {people[0]!r}, which identifies people", tip="leave `golden` out")
-    columns: dict[str, Any] = dict(inputs_of(inputs, recipe.inputs))
+    columns: dict[str, Any] = dict(inputs_of(inputs, fields))
     columns[ANSWER] = pa.array(np.asarray(answers, np.float64).tolist())
     table = pa.table(columns)
     with pa.OSFile(str(folder / GOLDEN), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from msgspec import structs
 
 from tidemill.models.tabular.additive_member import AdditiveMember
 from tidemill.models.tabular.contributions import contributions
@@ -21,17 +21,26 @@ from tidemill.models.tabular.link_functions import (
 )
 from tidemill.models.tabular.oblivious_trees import ObliviousMember
 from tidemill.models.tabular.onnx_member import OnnxMember
-from tidemill.models.tabular.recipe import AdditiveTerms, Member, ObliviousTreesMember, TabularRecipe, TreesMember
+from tidemill.models.tabular.recipe import (
+    AdditiveTerms,
+    Member,
+    ObliviousTreesMember,
+    OnnxGraphMember,
+    TabularRecipe,
+    TreesMember,
+)
 from tidemill.models.tabular.recipe_validation import check_recipe
+from tidemill.models.tabular.row_model import F64, RowModel
 from tidemill.models.tabular.single_row_design import row_design
 from tidemill.models.tabular.tree_member import TreeMember
 
-F64 = NDArray[np.float64]
+#: ONNX graphs compute in float32, whose last digits differ between machines.
+FLOAT32 = 1e-5
 #: File name -> content: the text or graph as bytes, arrays as arrays.
 Parts = Mapping[str, Any]
 
 
-class TabularModel:
+class TabularModel(RowModel):
     """Encoders, members and a weighted sum, as described by `recipe`, over the contents of its files.
 
     Can be shared between threads, pickled for another process, and written with `write_tabular`. Raises
@@ -52,6 +61,11 @@ class TabularModel:
     def __init__(self, recipe: TabularRecipe, parts: Parts) -> None:
         check_recipe(recipe, parts)
         self.recipe, self.parts = recipe, dict(parts)
+        self.inputs, self.task, self.classes, self.threshold = (
+            recipe.inputs, recipe.task, recipe.classes, recipe.threshold,
+        )  # fmt: skip
+        if any(isinstance(member, OnnxGraphMember) for member in recipe.members):
+            self.tolerance = FLOAT32
         #: Number of margins per row: one, or one per class.
         self.k = len(recipe.bias)
         self.members = [self._member(member) for member in recipe.members]
@@ -97,24 +111,8 @@ class TabularModel:
         low, high = self.recipe.low, self.recipe.high
         return values if low is None and high is None else np.clip(values, low, high)
 
-    def predict(self, inputs: pa.Table) -> dict[str, NDArray[Any]]:
-        """The outputs by name, as named by `outputs_of(task)`.
-
-        `probability` (n) and `label`, `probabilities` (n, k) and `label`, or `value` (n). Labels are objects (n).
-        """
-        answer, classes = self.answer(inputs), np.asarray(self.recipe.classes, object)
-        if self.recipe.task == "binary":
-            positive = answer >= self.recipe.threshold
-            return {"probability": answer, "label": classes[positive.astype(np.int64)]}
-        if self.recipe.task == "classes":
-            return {"probabilities": answer, "label": classes[answer.argmax(axis=1)]}
-        return {"value": answer}
-
     def predict_row(self, values: Sequence[Any]) -> list[float]:
-        """The prediction for one row: `[probability]`, the probabilities, or `[value]`, as returned by `answer`.
-
-        `values` are in the order of `recipe.inputs`: missing values `None`, texts str, times int microseconds.
-        """
+        """See `RowModel`; no table is built."""
         try:
             engine: Callable[[Sequence[Any]], list[float]] = self._of_thread.engine
         except AttributeError:
@@ -155,3 +153,7 @@ class TabularModel:
         margin is that of the predicted one. Raises `NotExplained` for members without SHAP values, such as ONNX graphs.
         """
         return contributions(self.recipe, self.members, inputs)
+
+    def named(self, target: str) -> TabularModel:
+        """The same model with the target's name in its recipe."""
+        return TabularModel(structs.replace(self.recipe, target=target), self.parts) if target else self

@@ -1,4 +1,4 @@
-"""Predictor of a tabular model for one release: request, feature lookups, on-demand functions, model.
+"""Predictor of a model that predicts from a row, for one release: request, feature lookups, on-demand functions, model.
 
 A few rows are predicted one by one with the model's single-row call; many rows are predicted as one table.
 """
@@ -24,7 +24,7 @@ from tidemill.serving.live.prediction_id import prediction_id
 from tidemill.serving.live.server_clock import ServerClock
 
 if TYPE_CHECKING:
-    from tidemill.models.tabular.tabular_model import TabularModel
+    from tidemill.models.tabular.row_model import RowModel
 
 #: Up to this many rows are predicted one by one, because building a table takes longer.
 _FEW = 16
@@ -63,13 +63,18 @@ class PreparedRow(msgspec.Struct, frozen=True):
 class TabularPredictor:
     """Predictions of one release. The event loop predicts a few rows; a thread may predict many at the same time."""
 
-    def __init__(self, pointer: Pointer, model: TabularModel, sources: TabularSources) -> None:
+    def __init__(self, pointer: Pointer, model: RowModel, sources: TabularSources) -> None:
         self.release = pointer.release
         self.name = pointer.release.name
         self.assignment = pointer.assignment
         self.signature = _signature(pointer)
+        task, outputs = self.signature.task, self.signature.outputs
         #: The number of scored items in a row's record.
-        self.n = len(self.signature.classes) if self.signature.task == "classes" else 1
+        self.n = len(self.signature.classes) if task == "classes" else 1 if task == "binary" else len(outputs)
+        #: The outputs of a model of numbers, and their names in the log: the first is the target.
+        self._logged = [
+            (field.name, field.name if place else self.signature.target) for place, field in enumerate(outputs)
+        ]
         self.model = model
         self._online = sources.online
         self._clock = sources.clock
@@ -91,7 +96,7 @@ class TabularPredictor:
             OnDemandFunction(computed, kinds, sources.modules, self.release.rule_modules, Path(pointer.bundle))
             for computed in self.signature.computed
         ]
-        if [field.name for field in model.recipe.inputs] != self._inputs:
+        if [field.name for field in model.inputs] != self._inputs:
             raise BundleCorrupt(f"the model inputs of {self.release.name} do not match its signature")
 
     def prepare(self, columns: Sequence[Sequence[Any]], n: int, *, off: bool = False) -> list[PreparedRow]:
@@ -173,11 +178,11 @@ class TabularPredictor:
         if signature.task == "classes":
             labels = [signature.classes[shares.index(max(shares))] for shares in predicted]
             return {"probabilities": predicted, "label": labels}
-        first = [values[0] for values in predicted]
+        numbers = [list(column) for column in zip(*predicted, strict=True)]
         if signature.task == "binary":
-            threshold = self.model.recipe.threshold
+            (first,), threshold = numbers, self.model.threshold
             return {"probability": first, "label": [signature.classes[value >= threshold] for value in first]}
-        return {"value": first}
+        return {field.name: column for field, column in zip(signature.outputs, numbers, strict=True)}
 
     def _many(self, rows: Sequence[PreparedRow]) -> dict[str, list[Any]]:
         columns = zip(*(row.values for row in rows), strict=True)
@@ -191,7 +196,7 @@ class TabularPredictor:
         return {name: values.tolist() for name, values in self.model.predict(table).items()}
 
     def items(self, outputs: Mapping[str, list[Any]], row: int) -> tuple[ScoredItem, ...]:
-        """A row's outputs for the log: the positive class, all classes by descending score, or the target's value."""
+        """A row's outputs for the log: the positive class, all classes by descending score, or the numbers."""
         signature = self.signature
         if signature.task == "binary":
             return (ScoredItem(item=signature.classes[1], score=outputs["probability"][row], reason=""),)
@@ -199,7 +204,7 @@ class TabularPredictor:
             scored = zip(outputs["probabilities"][row], signature.classes, strict=True)
             ranked = sorted(scored, key=lambda pair: -pair[0])
             return tuple([ScoredItem(item=name, score=score, reason="") for score, name in ranked])
-        return (ScoredItem(item=signature.target, score=outputs["value"][row], reason=""),)
+        return tuple([ScoredItem(item=item, score=outputs[name][row], reason="") for name, item in self._logged])
 
     def features(self, row: PreparedRow) -> str:
         """The features of a prediction, as JSON text for the prediction log."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from tidemill.core.errors import ParityFailed, TargetUnfit, TooLittleData
 from tidemill.core.records.assessment import Assessment, EnsembleMember
+from tidemill.core.records.quality import Metric
 from tidemill.models.tabular.examples import Examples
-from tidemill.models.tabular.tabular_bundle import open_tabular, parity, write_tabular
-from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.models.tabular.row_model import RowModel
+from tidemill.models.tabular.tabular_bundle import TABULAR, BundleFormat, parity, write_golden
 from tidemill.training.runs.per_unit_metrics import PerUnitMetrics
 from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
 from tidemill.training.statistics.bootstrap import Bootstrap
@@ -27,9 +27,9 @@ from tidemill.training.tabular.assess.assess import (
     assess,
     compare_with_champion,
 )
-from tidemill.training.tabular.assess.assessment_metrics import tabular_figures
 from tidemill.training.tabular.assess.learning_curve import learning_curve
 from tidemill.training.tabular.assess.losses import MAIN
+from tidemill.training.tabular.assess.model_answers import tabular_figures
 from tidemill.training.tabular.assess.target_leakage import target_leakage
 from tidemill.training.tabular.resolve_learner import Progress, ResolvedLearner, resolve_learner
 from tidemill.training.tabular.rows.golden_rows import Golden, golden_of
@@ -49,7 +49,7 @@ class TabularResult:
 
     folder: Path
     #: The model fitted on all rows, reopened from the folder.
-    model: TabularModel
+    model: RowModel
     #: `None` if there are too few rows to evaluate on; `notes` give the reason.
     assessment: Assessment | None
     #: Losses of each test row, for comparison with another run; `None` without an assessment.
@@ -65,6 +65,11 @@ class TabularResult:
     members: tuple[EnsembleMember, ...] = ()
     #: Synthetic rows with the model's predictions, stored in the bundle.
     golden: Golden | None = None
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics as recorded in a run; none without an assessment."""
+        return self.assessment.metrics() if self.assessment else {}
 
 
 @dataclass(frozen=True)
@@ -103,9 +108,11 @@ def train_tabular(
     fairness: Sequence[str] = (),
     champion: Named | None = None,
     curve: bool = True,
+    form: BundleFormat = TABULAR,
     progress: Progress = _silent,
 ) -> TabularResult:
-    """Train `model` with `learn` (`tm.auto()`, a plan or an estimator) and write it into the empty `folder`.
+    """Train `model` with `learn` (`tm.auto()`, a plan or an estimator) and write it into the empty `folder`, in the
+    given `form`.
 
     The evaluated model is chosen and fitted on the training side of `split` alone, by default the earlier 80%; the
     written one is the same plan fitted on all rows. `champion` is the live model, with its name. Without `curve` the
@@ -127,11 +134,12 @@ def train_tabular(
     test_result = _measured(request, split)
     plan = test_result.settled.plan
     progress("fit", {"rows": len(examples)})
-    fitted = _named(plan.fit(examples, seed=effort.seed), examples.target_name)
+    fitted = plan.fit(examples, seed=effort.seed).named(examples.target_name)
     golden = golden_of(fitted, examples, seed=effort.seed)
-    write_tabular(fitted, folder, golden)
-    opened = open_tabular(folder)
+    form.write(fitted, folder)
+    opened = form.open(folder)
     if golden is not None:
+        write_golden(fitted.inputs, folder, golden)
         progress("export check", {"rows": len(golden[0]), "max difference": _same(opened, golden, model)})
     return TabularResult(
         folder=folder,
@@ -170,7 +178,7 @@ def _measured(request: _TrainingRequest, rule: SplitRule | None) -> _TestResult:
 
 
 def _assessed(
-    request: _TrainingRequest, split: Split, settled: ResolvedLearner, candidate: TabularModel, cpu_s: float
+    request: _TrainingRequest, split: Split, settled: ResolvedLearner, candidate: RowModel, cpu_s: float
 ) -> Assessment:
     examples, seed = request.examples, request.effort.seed
     train, test = examples.take(split.train), examples.take(split.test)
@@ -195,12 +203,7 @@ def _assessed(
     )
 
 
-def _named(model: TabularModel, target: str) -> TabularModel:
-    """The same model with the target's name in its recipe."""
-    return TabularModel(msgspec.structs.replace(model.recipe, target=target), model.parts) if target else model
-
-
-def _same(opened: TabularModel, golden: Golden, model: str) -> float:
+def _same(opened: RowModel, golden: Golden, model: str) -> float:
     apart = parity(opened, golden)
     largest = max(1.0, float(abs(golden[1]).max()))
     if not apart <= PARITY * largest:  # NaN fails as well

@@ -12,7 +12,7 @@ from tidemill.core.errors import BackendMissing, LearnError
 from tidemill.core.records.assessment import Assessment, EnsembleMember, FeatureImportance
 from tidemill.core.records.quality import FEWEST_USERS, MetricScore
 from tidemill.models.tabular.examples import Examples
-from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.models.tabular.row_model import RowModel
 from tidemill.training.statistics.bootstrap import Bootstrap
 from tidemill.training.statistics.slices import worst
 from tidemill.training.tabular.assess.calibration import bins_of, calibration_error
@@ -27,7 +27,7 @@ from tidemill.training.tabular.assess.slice_columns import SliceColumn, declared
 
 Progress = Callable[[str, dict[str, Any]], None]
 #: A model and its name.
-Named = tuple[str, TabularModel]
+Named = tuple[str, RowModel]
 
 #: Metrics above these are suspiciously high and cause a warning.
 _TOO_GOOD = {"auc": 0.995, "macro_auc": 0.995, "r2": 0.995}
@@ -44,7 +44,7 @@ class TestSetting:
 
 
 def assess(
-    model: TabularModel,
+    model: RowModel,
     test: Examples,
     *,
     baseline: Named,
@@ -125,12 +125,12 @@ def _beside(
     if champion is None:
         return (), ()
     name, model = champion
-    missing = [field.name for field in model.recipe.inputs if field.name not in test.inputs.column_names]
+    missing = [field.name for field in model.inputs if field.name not in test.inputs.column_names]
     if missing:
         return (), (
             f"the champion {name} reads {', '.join(missing)}, which these rows do not have: it was not compared",
         )
-    if (model.recipe.task, model.recipe.classes) != (test.task, test.classes):
+    if (model.task, model.classes) != (test.task, test.classes):
         return (), (f"the champion {name} has another task or other classes: it was not compared",)
     warning = (
         f"the champion {name} was trained on all rows of its time and may have seen some of the test rows: its metrics "
@@ -139,7 +139,7 @@ def _beside(
     return scores_of(predictions, answers_of(model, test), draws), (warning,)
 
 
-def _influences(model: TabularModel, test: Examples) -> tuple[tuple[FeatureImportance, ...], tuple[str, ...]]:
+def _influences(model: RowModel, test: Examples) -> tuple[tuple[FeatureImportance, ...], tuple[str, ...]]:
     try:
         return influences_of(model, test), ()
     except (LearnError, BackendMissing, NotImplementedError) as problem:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from tidemill.core.records.assessment import FeatureImportance
 from tidemill.core.records.signature import InputField
 from tidemill.models.tabular.examples import Examples
-from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.models.tabular.row_model import RowModel
 from tidemill.training.tabular.rows.dataset_fingerprint import row_names
 from tidemill.training.tabular.rows.splits import uniform
 
@@ -21,15 +21,19 @@ F64 = npt.NDArray[np.float64]
 MOST_ROWS = 2_000
 
 
-def influences_of(model: TabularModel, test: Examples) -> tuple[FeatureImportance, ...]:
-    """Every input by falling importance, from up to 2,000 rows selected by hash; raises what `explain` raises.
+def influences_of(model: RowModel, test: Examples) -> tuple[FeatureImportance, ...]:
+    """Every input by falling importance, from up to 2,000 rows selected by hash; none for a model without `explain`.
+    Raises what `explain` raises.
 
     `direction` is the correlation of a number with its contribution: near 1 if larger values raise the prediction.
     Classes have none, because each row is explained for its predicted class.
     """
     drawn = np.sort(np.argsort(uniform(row_names(test), salt=7), kind="stable")[:MOST_ROWS]).astype(np.int64)
     inputs = test.inputs.take(pa.array(drawn))
-    contributions, _ = model.explain(inputs)  # (n, n_inputs)
+    explained = model.explain(inputs)
+    if explained is None:
+        return ()
+    contributions, _ = explained  # (n, n_inputs)
     size = np.abs(contributions).mean(axis=0)
     total = float(size.sum()) or 1.0
     found = [
@@ -39,7 +43,7 @@ def influences_of(model: TabularModel, test: Examples) -> tuple[FeatureImportanc
             share=float(size[i]) / total,
             direction=None if test.task == "classes" else _direction(field, inputs[field.name], contributions[:, i]),
         )
-        for i, field in enumerate(model.recipe.inputs)
+        for i, field in enumerate(model.inputs)
     ]
     return tuple(sorted(found, key=lambda influence: -influence.mean_abs))
 

@@ -20,7 +20,7 @@ from tidemill.core.records.assessment import CurvePoint, EnsembleMember
 from tidemill.core.records.quality import Metric
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.learn_plan import LearnPlan
-from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.models.tabular.row_model import RowModel
 from tidemill.training.statistics.bootstrap import Bootstrap, interval
 from tidemill.training.tabular.assess.losses import main_losses
 from tidemill.training.tabular.assess.model_answers import answers_of
@@ -48,7 +48,7 @@ def learning_curve(
     plan: LearnPlan,
     train: Examples,
     test: Examples,
-    model: TabularModel,
+    model: RowModel,
     draws: Bootstrap,
     *,
     cpu_s: float,

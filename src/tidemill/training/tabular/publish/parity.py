@@ -101,7 +101,7 @@ def _floor(answers: F64, task: Task) -> float:
 
 def _worst(model: TabularModel, golden: ProbeRows, tolerance: float, floor: float) -> LargestDifference:
     published = model.answer(golden.inputs)
-    singles = rows_of(model.recipe, golden.inputs.slice(0, SINGLE_ROWS))
+    singles = rows_of(model.inputs, golden.inputs.slice(0, SINGLE_ROWS))
     alone = np.asarray([model.predict_row(row) for row in singles]).reshape(len(singles), *published.shape[1:])
     off = _off(published, golden.answers, tolerance, floor)
     single = _off(alone, golden.answers[: len(singles)], tolerance, floor)

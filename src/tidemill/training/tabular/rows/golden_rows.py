@@ -17,7 +17,7 @@ from tidemill.core.kinds import arrow_type
 from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.core.records.signature import InputField
 from tidemill.models.tabular.examples import Examples
-from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.models.tabular.row_model import RowModel
 
 Golden = tuple[pa.Table, npt.NDArray[np.float64]]
 
@@ -34,11 +34,11 @@ def golden_inputs(examples: Examples, *, seed: int = 0) -> pa.Table:
     return pa.table(columns)
 
 
-def golden_of(model: TabularModel, examples: Examples, *, seed: int = 0) -> Golden | None:
+def golden_of(model: RowModel, examples: Examples, *, seed: int = 0) -> Golden | None:
     """The rows with the model's predictions; `None` if an input identifies a person: no such row is stored."""
-    if any(field.role == "subject" for field in model.recipe.inputs):
+    if any(field.role == "subject" for field in model.inputs):
         return None
-    fields = model.recipe.inputs  # some may be required that are optional in the examples
+    fields = model.inputs  # some may be required that are optional in the examples
     inputs = golden_inputs(replace(examples, fields=fields), seed=seed)
     return inputs, np.asarray(model.answer(inputs), np.float64)
 

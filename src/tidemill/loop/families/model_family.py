@@ -1,49 +1,45 @@
-"""Model family: what differs between kinds of models when a model is trained, evaluated or trained again.
+"""Model family: everything that differs between kinds of models, behind one protocol.
 
-A family is found by the entry point group `tidemill.families`. The flows (`train`, `evaluate`, and the reproduction)
-are the same for all families.
+A family is found by the entry point group `tidemill.families`. Commands, flows, the server and the console are the
+same for all families. A worker of the server loads families too, so they load what trains and evaluates on first use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
 
 from tidemill.core.clock import to_micros
-from tidemill.core.errors import UnknownName, nearest
+from tidemill.core.errors import BackendMissing, ImportRefused, TypeMismatch, UnknownName, nearest
 from tidemill.core.installed_packages import entry_points, only_one
-from tidemill.core.ports import Lease, VectorSearch
+from tidemill.core.ports import Latest, Lease, VectorSearch
 from tidemill.core.progress import Progress
 from tidemill.core.records.assessment import Assessment
+from tidemill.core.records.gate import GateCheck
 from tidemill.core.records.quality import Evaluation, Metric
 from tidemill.core.records.release import Card, Release, RuleSet
 from tidemill.core.records.signature import Signature
-from tidemill.governance.reproduction import AnswerComparison
-from tidemill.lake import LakeSnapshot
-from tidemill.loop.project.graph import ProjectGraph
-from tidemill.loop.project.stores import Stores
-from tidemill.training import PerUnitMetrics, SearchBudget
-from tidemill.training import Protocol as EvaluationProtocol
+from tidemill.release import Pointer
+from tidemill.serving.live.live_model import AnyPredictor
+from tidemill.serving.live.server_clock import ServerClock
+
+if TYPE_CHECKING:
+    from tidemill.governance.reproduction import AnswerComparison
+    from tidemill.lake import LakeSnapshot
+    from tidemill.loop.project.declarations import ModelDeclaration
+    from tidemill.loop.project.graph import ProjectGraph
+    from tidemill.loop.project.stores import Stores
+    from tidemill.release import ExportSummary
+    from tidemill.training import PerUnitMetrics, SearchBudget
+    from tidemill.training import Protocol as EvaluationProtocol
+    from tidemill.training.tabular.foreign.foreign_model import ImportDescription, ImportedModel, ImportSource
 
 GROUP = "tidemill.families"
 NO_RULES = RuleSet(retrieve=())
-
-
-class ModelDeclaration(Protocol):
-    """What every declaration of a model in mill.py has."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def helps(self) -> str: ...
-    @property
-    def could_harm(self) -> str: ...
-    @property
-    def log(self) -> Literal["available", "required"]: ...
 
 
 @dataclass(frozen=True)
@@ -221,15 +217,25 @@ class RelearnOutcome(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Metric] = {}
 
 
+@dataclass(frozen=True)
+class ServingSources:
+    """What a predictor reads in a worker, in addition to its release."""
+
+    latest: Latest
+    search: VectorSearch
+    clock: ServerClock
+    slot_s: int
+    #: Model -> the streams that feed it.
+    feeding: Callable[[str], Sequence[str]]
+
+
 class ModelFamily(Protocol):
     """A kind of models."""
 
+    #: Its name, which is that of its entry point.
+    name: ClassVar[str]
     #: Whether a release has rules of its own, which can be released again without training.
     has_rules: ClassVar[bool]
-
-    def models(self, graph: ProjectGraph) -> Mapping[str, ModelDeclaration]:
-        """The models of this family that mill.py declares, by name."""
-        ...
 
     def training(self, inputs: TrainingInputs) -> Training:
         """A training of one of its models."""
@@ -257,21 +263,69 @@ class ModelFamily(Protocol):
         """Compare the predictions of two bundles of a model on the same inputs."""
         ...
 
+    def predictor(self, pointer: Pointer, sources: ServingSources) -> AnyPredictor:
+        """The predictor of a release in a worker of the server."""
+        ...
 
-def families() -> list[ModelFamily]:
-    """The installed families."""
-    return [only_one(points, "model family").load()() for points in entry_points(GROUP).values()]
+    def check_bundle(self, release: Release, bundle: Path) -> tuple[GateCheck, ...]:
+        """Open a verified bundle and test it, before the release goes live."""
+        ...
+
+    def check_code(self, stores: Stores, graph: ProjectGraph, release: Release) -> tuple[GateCheck, ...]:
+        """Whether a release is what mill.py declares."""
+        ...
+
+    def imported(
+        self, source: ImportSource, described: ImportDescription, rows: Any, bundle: Path, *, trust_pickle: bool
+    ) -> ImportedModel:
+        """Write the model at `source` into the empty folder `bundle`; `rows` are the given golden rows, if any."""
+        raise ImportRefused(
+            f"a model of the family {self.name} cannot be imported: no file format is known for it",
+            tip="declare it in mill.py, and train it",
+        )
+
+    def export(self, release: Release, bundle: Path, folder: Path) -> ExportSummary:
+        """Write a release, whose verified bundle is in `bundle`, into the new `folder`, to predict without tidemill."""
+        raise TypeMismatch(
+            f"{release.name} is of the family {self.name}, and only tabular models can be exported",
+            tip="serve it with: tidemill serve",
+        )
+
+
+def family_named(name: str) -> ModelFamily:
+    """The installed family `name`; `BackendMissing` if it is not installed or cannot be loaded."""
+    points = entry_points(GROUP)
+    if name not in points:
+        raise BackendMissing(
+            f"the model family `{name}` is not installed: {nearest(name, points)}",
+            tip=f"install the package that registers it in the entry point group {GROUP}",
+        )
+    try:
+        family: ModelFamily = only_one(points[name], "model family").load()()
+    except (ImportError, AttributeError) as problem:
+        raise BackendMissing(
+            f"the model family `{name}` cannot be loaded: {problem}", tip="install its package again"
+        ) from problem
+    return family
+
+
+def package_of(family: str) -> str | None:
+    """Name and version of the package of a family; `None` for tidemill's own."""
+    dist = only_one(entry_points(GROUP)[family], "model family").dist
+    return f"{dist.name}=={dist.version}" if dist is not None and dist.name != "tidemill" else None
 
 
 def family_of(graph: ProjectGraph, name: str) -> ModelFamily:
     """The family of a declared model; `UnknownName` has the nearest name."""
-    known: list[str] = []
-    for family in families():
-        models = family.models(graph)
-        if name in models:
-            return family
-        known.extend(models)
-    raise UnknownName(f"no model {name!r}", tip=nearest(name, known))
+    models = graph.mill.models
+    if name not in models:
+        raise UnknownName(f"no model {name!r}", tip=nearest(name, models))
+    return family_named(models[name].family)
+
+
+def code_check(name: str, warning: str, passed: str) -> GateCheck:
+    """A check that warns if there is a `warning`, with the reason in either case."""
+    return GateCheck(name=name, result="warning" if warning else "passed", reason=warning or passed)
 
 
 def named_release(stores: Stores, name: str) -> Release | None:

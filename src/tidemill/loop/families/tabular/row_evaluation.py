@@ -1,4 +1,4 @@
-"""Evaluation of a tabular release on rows that arrived after its training, without retraining."""
+"""Evaluation of a release that predicts from a row, on rows that arrived after its training, without retraining."""
 
 from __future__ import annotations
 
@@ -16,28 +16,21 @@ from tidemill.core.records.release import Release
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.examples.datasets import dataset_of, rebuild_dataset, tables_read_by
 from tidemill.loop.examples.training_examples import build_examples
+from tidemill.loop.families.model_family import EvaluationOptions, EvaluationReport, named_release
+from tidemill.loop.families.tabular.row_family import RowFamily
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
-from tidemill.loop.training.model_family import (
-    EvaluationOptions,
-    EvaluationReport,
-    named_release,
-)
 from tidemill.models.tabular.examples import Examples
-from tidemill.models.tabular.tabular_bundle import open_tabular
-from tidemill.training import (
-    tabular_metrics,
-)
 from tidemill.training.tabular.assess.assess import TestSetting, assess
-from tidemill.training.tabular.assess.assessment_metrics import tabular_figures
+from tidemill.training.tabular.assess.model_answers import tabular_figures
 from tidemill.training.tabular.automl.baselines import naive_plan
 from tidemill.training.tabular.rows.dataset_fingerprint import row_names
 from tidemill.training.tabular.rows.splits import FEWEST_ROWS
 
 
-def tabular_evaluation(
-    stores: Stores, graph: ProjectGraph, name: str, view: LakeSnapshot, options: EvaluationOptions
-) -> TabularEvaluation:
+def prepare_evaluation(
+    family: RowFamily, stores: Stores, graph: ProjectGraph, name: str, view: LakeSnapshot, options: EvaluationOptions
+) -> RowEvaluation:
     """The evaluation of a release, ready to run.
 
     Raises `UsageError` for an option of recommenders, and `TooLittleData` if too few rows have arrived since.
@@ -59,13 +52,14 @@ def tabular_evaluation(
         )
     learned_from = rebuild_dataset(stores, graph, dataset)
     rows = _unseen(build_examples(graph, view, graph.askings[model]), learned_from, release, options.at)
-    return TabularEvaluation(stores, graph, view, options, release, dataset, learned_from, rows)
+    return RowEvaluation(family, stores, graph, view, options, release, dataset, learned_from, rows)
 
 
 @dataclass(frozen=True)
-class TabularEvaluation:
+class RowEvaluation:
     """See `EvaluationJob`."""
 
+    family: RowFamily
     stores: Stores
     graph: ProjectGraph
     view: LakeSnapshot
@@ -98,7 +92,7 @@ class TabularEvaluation:
 
     def measure(self, progress: Progress) -> EvaluationReport:
         rows, declared = self.rows, self.graph.askings[self.release.model].model
-        opened = open_tabular(self.stores.releases.bundle(self.release.bundle))
+        opened = self.family.open(self.stores.releases.bundle(self.release.bundle))
         naive = naive_plan(rows.task)
         since = "" if self.options.at is None else f", from {from_micros(self.options.at).date()} on"
         trained = f"{self.release.name} was trained on dataset {self.dataset.name}"
@@ -113,7 +107,7 @@ class TabularEvaluation:
         )
         return EvaluationReport(
             notes=(protocol, found.worst, found.gaps_say, *found.warnings),
-            metrics=tabular_metrics(found),
+            metrics=found.metrics(),
             figures=tabular_figures(opened, rows),
             assessment=found,
         )

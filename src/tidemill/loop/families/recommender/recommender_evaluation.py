@@ -18,15 +18,14 @@ from tidemill.core.records.quality import Evaluation
 from tidemill.core.records.release import RuleSet
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.examples.interactions import LearningEvents
-from tidemill.loop.project.declarations import RecommenderDeclaration
-from tidemill.loop.project.graph import ProjectGraph
-from tidemill.loop.project.stores import Stores
-from tidemill.loop.training.model_family import (
+from tidemill.loop.families.model_family import (
     EvaluationOptions,
     EvaluationReport,
     named_release,
 )
-from tidemill.loop.training.run_tracking import metrics_of
+from tidemill.loop.project.declarations import RecommenderDeclaration
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.stores import Stores
 from tidemill.models import Interactions, LearnerSpec, learn
 from tidemill.models.learners.registry import learner_of
 from tidemill.training import (
@@ -44,7 +43,7 @@ from tidemill.training import (
 )
 
 
-def recommender_evaluation(
+def prepare_evaluation(
     stores: Stores, graph: ProjectGraph, name: str, view: LakeSnapshot, options: EvaluationOptions
 ) -> RecommenderEvaluation:
     """The evaluation of a model or a release, ready to run; `UsageError` for options that exclude each other."""
@@ -116,7 +115,7 @@ class RecommenderEvaluation:
         evaluation = found.evaluation
         return EvaluationReport(
             notes=(evaluation.protocol, evaluation.worst, *evaluation.warnings),
-            metrics=metrics_of(evaluation),
+            metrics=evaluation.metrics(),
             figures=PerUnitMetrics.from_measurement(found),
             evaluation=evaluation,
             leave_one_out=second,

@@ -1,21 +1,19 @@
-"""Tabular family: training, evaluation, retraining and comparison of tabular models from pinned examples."""
+"""Training of a model that predicts from a row, its repetition, and the comparison of two bundles."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import BundleCorrupt
-from tidemill.core.ports import VectorSearch
 from tidemill.core.progress import Progress
 from tidemill.core.records.dataset import Dataset
 from tidemill.core.records.quality import Metric
@@ -24,34 +22,31 @@ from tidemill.governance.reproduction import AnswerComparison, compare_numbers
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.examples.datasets import code_of, pin_dataset, tables_read_by
 from tidemill.loop.examples.training_examples import build_examples
-from tidemill.loop.features.feature_significance import examples_significance
-from tidemill.loop.online.feature_metadata_files import Significance, write_significance
-from tidemill.loop.project.declarations import TabularDeclaration
-from tidemill.loop.project.graph import ProjectGraph
-from tidemill.loop.project.model_signatures import SignatureSpec
-from tidemill.loop.project.pretrained_folders import keep_pretrained, origins
-from tidemill.loop.project.stores import Stores
-from tidemill.loop.training.model_family import (
-    EvaluationOptions,
+from tidemill.loop.families.model_family import (
     FittedModel,
-    ModelFamily,
     RecordedSettings,
     RelearnOutcome,
     ReleaseParts,
     RunStart,
     TrainingInputs,
     card_of,
+    package_of,
 )
-from tidemill.loop.training.tabular_evaluation import TabularEvaluation, tabular_evaluation
+from tidemill.loop.families.tabular.row_family import RowFamily
+from tidemill.loop.features.feature_significance import examples_significance
+from tidemill.loop.online.feature_metadata_files import Significance, write_significance
+from tidemill.loop.project.declarations import TabularDeclaration
+from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.model_signatures import SignatureSpec
+from tidemill.loop.project.pretrained_folders import keep_pretrained, origins
 from tidemill.models.learners.auto import Auto
 from tidemill.models.tabular.examples import Examples
-from tidemill.models.tabular.tabular_bundle import open_tabular, read_golden
-from tidemill.models.tabular.tabular_model import TabularModel
+from tidemill.models.tabular.row_model import RowModel
+from tidemill.models.tabular.tabular_bundle import BundleFormat, read_golden
 from tidemill.training import (
     SearchBudget,
     TabularResult,
     dataset_fingerprint,
-    tabular_metrics,
     train_tabular,
 )
 from tidemill.training.tabular.automl.auto_plan import plan_from
@@ -62,54 +57,45 @@ from tidemill.training.tabular.rows.splits import SplitRule
 ROWS = 2_000
 
 
-class TabularFamily(ModelFamily):
-    """Tabular models, which predict a target from a row."""
+def retrain(
+    family: RowFamily, graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot, folder: Path
+) -> RelearnOutcome:
+    """Train with recorded settings into the empty `folder`."""
+    asking = graph.askings[settled.model]
+    examples = build_examples(graph, view, asking)
+    result = _retrained(family, asking.model, settled, examples, folder)
+    keep_pretrained(asking, folder)
+    return RelearnOutcome(n_rows=result.n_rows, rows=dataset_fingerprint(examples), metrics=result.metrics)
 
-    has_rules: ClassVar = False
 
-    def models(self, graph: ProjectGraph) -> Mapping[str, TabularDeclaration]:
-        return graph.mill.models
+def measured(
+    family: RowFamily, graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot
+) -> dict[str, Metric]:
+    """Train with recorded settings before the split of these rows, and evaluate after it."""
+    asking = graph.askings[settled.model]
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "bundle"
+        folder.mkdir()
+        return _retrained(family, asking.model, settled, build_examples(graph, view, asking), folder).metrics
 
-    def training(self, inputs: TrainingInputs) -> TabularTraining:
-        return TabularTraining(inputs)
 
-    def evaluation(
-        self, stores: Stores, graph: ProjectGraph, name: str, view: LakeSnapshot, options: EvaluationOptions
-    ) -> TabularEvaluation:
-        return tabular_evaluation(stores, graph, name, view, options)
-
-    def retrain(
-        self, graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot, folder: Path, search: VectorSearch
-    ) -> RelearnOutcome:
-        asking = graph.askings[settled.model]
-        examples = build_examples(graph, view, asking)
-        result = _retrained(asking.model, settled, examples, folder)
-        keep_pretrained(asking, folder)
-        return RelearnOutcome(n_rows=result.n_rows, rows=dataset_fingerprint(examples), metrics=_metrics(result))
-
-    def measure(self, graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot) -> dict[str, Metric]:
-        asking = graph.askings[settled.model]
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place) / "bundle"
-            folder.mkdir()
-            return _metrics(_retrained(asking.model, settled, build_examples(graph, view, asking), folder))
-
-    def compare(
-        self, graph: ProjectGraph, model: str, view: LakeSnapshot, before: Path, after: Path, search: VectorSearch
-    ) -> AnswerComparison:
-        """Compare on the golden rows of the bundle; if there are none, on the examples."""
-        inputs, answers = read_golden(before)
-        if len(inputs):
-            return compare_numbers(answers, open_tabular(after).answer(inputs))
-        inputs = build_examples(graph, view, graph.askings[model]).inputs.slice(0, ROWS)
-        return compare_numbers(open_tabular(before).answer(inputs), open_tabular(after).answer(inputs))
+def compare(
+    family: RowFamily, graph: ProjectGraph, model: str, view: LakeSnapshot, before: Path, after: Path
+) -> AnswerComparison:
+    """Compare the predictions of two bundles on the golden rows; if there are none, on the examples."""
+    inputs, answers = read_golden(before)
+    if len(inputs):
+        return compare_numbers(answers, family.open(after).answer(inputs))
+    inputs = build_examples(graph, view, graph.askings[model]).inputs.slice(0, ROWS)
+    return compare_numbers(family.open(before).answer(inputs), family.open(after).answer(inputs))
 
 
 @dataclass(frozen=True)
-class TabularTraining:
+class RowTraining:
     """See `Training`."""
 
     inputs: TrainingInputs
+    family: RowFamily
 
     @property
     def model(self) -> TabularDeclaration:
@@ -138,7 +124,11 @@ class TabularTraining:
             "effort": [effort.seed, str(effort.minutes)],
             "tidemill": metadata.version("tidemill"),
         }
-        return fingerprint(depends_on | ({"at": self.inputs.at} if self.inputs.at is not None else {}))
+        if self.inputs.at is not None:
+            depends_on["at"] = self.inputs.at
+        if package := package_of(self.family.name):
+            depends_on["family"] = package
+        return fingerprint(depends_on)
 
     def parts(self) -> ReleaseParts:
         return ReleaseParts(modules=self._asking.modules)
@@ -174,7 +164,8 @@ class TabularTraining:
             effort=effort,
             slices=model.slices,
             fairness=model.fairness,
-            champion=_champion(self.inputs.stores, model.name),
+            champion=self._champion(),
+            form=_form(self.family),
             progress=progress,
         )
         keep_pretrained(self._asking, folder)
@@ -183,11 +174,22 @@ class TabularTraining:
             rows=dataset.mark,
             refs_in=(f"dataset:{dataset.name}", *(f"table:{name}@{number}" for name, number in self.data.items())),
             parameters=result.settings,
-            metrics=_metrics(result),
+            metrics=result.metrics,
             figures=result.figures,
-            signature=self._asking.signature(examples.task, examples.classes, result.model.recipe.inputs),
+            signature=self._asking.signature(result.model),
             notes=(*result.beats, *([result.stays] if result.stays else []), *result.notes),
         )
+
+    def _champion(self) -> tuple[str, RowModel] | None:
+        """The champion and its model, if it is of this family and can be opened."""
+        releases = self.inputs.stores.releases
+        release = releases.champion(self.model.name)
+        if release is None or release.family != self.family.name:
+            return None
+        try:
+            return release.name, self.family.open(releases.bundle(release.bundle))
+        except BundleCorrupt:
+            return None
 
     def finish(self) -> None:
         """Write the significance of each input, for the console."""
@@ -215,22 +217,17 @@ class TabularTraining:
         )
 
 
+def _form(family: RowFamily) -> BundleFormat:
+    return BundleFormat(family.write, family.open)
+
+
 def _rule(at: int | None) -> SplitRule | None:
     return None if at is None else SplitRule(at=at)
 
 
-def _champion(stores: Stores, name: str) -> tuple[str, TabularModel] | None:
-    """The champion and its model, if it can be opened."""
-    release = stores.releases.champion(name)
-    if release is None or release.signature is None:
-        return None
-    try:
-        return release.name, open_tabular(stores.releases.bundle(release.bundle))
-    except BundleCorrupt:
-        return None
-
-
-def _retrained(model: TabularDeclaration, settled: RecordedSettings, examples: Examples, folder: Path) -> TabularResult:
+def _retrained(
+    family: RowFamily, model: TabularDeclaration, settled: RecordedSettings, examples: Examples, folder: Path
+) -> TabularResult:
     """The plan that `tm.auto()` chose is used as recorded; any other learner is that of the stored code."""
     learner = plan_from(settled.parameters) if isinstance(model.learn, Auto) else model.learn
     return train_tabular(
@@ -241,8 +238,5 @@ def _retrained(model: TabularDeclaration, settled: RecordedSettings, examples: E
         split=_rule(settled.at),
         slices=model.slices,
         curve=False,
+        form=_form(family),
     )
-
-
-def _metrics(result: TabularResult) -> dict[str, Metric]:
-    return tabular_metrics(result.assessment) if result.assessment else {}

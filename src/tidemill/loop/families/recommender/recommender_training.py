@@ -1,13 +1,11 @@
-"""Recommender family: training, evaluation, retraining and comparison of recommenders from published interactions."""
+"""Training of a recommender from published interactions, its repetition, and the comparison of two bundles."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import ClassVar
 
 import msgspec
 import numpy as np
@@ -20,13 +18,8 @@ from tidemill.core.records.release import Card
 from tidemill.governance.reproduction import AnswerComparison, compare_lists
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.examples.interactions import LearningEvents, rows_of
-from tidemill.loop.project.declarations import RecommenderDeclaration
-from tidemill.loop.project.graph import ProjectGraph
-from tidemill.loop.project.stores import Stores
-from tidemill.loop.training.model_family import (
-    EvaluationOptions,
+from tidemill.loop.families.model_family import (
     FittedModel,
-    ModelFamily,
     RecordedSettings,
     RelearnOutcome,
     ReleaseParts,
@@ -34,8 +27,8 @@ from tidemill.loop.training.model_family import (
     TrainingInputs,
     card_of,
 )
-from tidemill.loop.training.recommender_evaluation import RecommenderEvaluation, recommender_evaluation
-from tidemill.loop.training.run_tracking import metrics_of
+from tidemill.loop.project.declarations import RecommenderDeclaration
+from tidemill.loop.project.graph import ProjectGraph
 from tidemill.models import Interactions, learn, open_recommender
 from tidemill.models.learners.auto import Auto, learner_packages
 from tidemill.models.learners.registry import learner_of
@@ -54,46 +47,37 @@ from tidemill.training.search.search_budget import DEFAULT_BUDGET
 USERS, LENGTH = 300, 20
 
 
-class RecommenderFamily(ModelFamily):
-    """Recommenders, which rank items for a user."""
+def retrain(
+    graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot, folder: Path, search: VectorSearch
+) -> RelearnOutcome:
+    """Train with recorded settings into the empty `folder`."""
+    model = replace(graph.recommender(settled.model), learn=learner_of(settled.learner, settled.parameters))
+    result, rows = _train(graph, model, view, folder, search=search, at=settled.at)
+    return RelearnOutcome(n_rows=result.n_rows, rows=rows, metrics=_metrics(result))
 
-    has_rules: ClassVar = True
 
-    def models(self, graph: ProjectGraph) -> Mapping[str, RecommenderDeclaration]:
-        return graph.mill.recommenders
+def measured(graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot) -> dict[str, Metric]:
+    """Train with recorded settings before the split of these events, and evaluate after it."""
+    model = graph.recommender(settled.model)
+    split = split_at(LearningEvents.from_snapshot(graph, model, view).all(), settled.at)
+    learned = learn(learner_of(settled.learner, settled.parameters), split.train, split.at)
+    rules = model.slate.rules(graph.item_views(model))
+    return measure(learned, split, model=model.name, rules=rules).evaluation.metrics()
 
-    def training(self, inputs: TrainingInputs) -> RecommenderTraining:
-        return RecommenderTraining(inputs)
 
-    def evaluation(
-        self, stores: Stores, graph: ProjectGraph, name: str, view: LakeSnapshot, options: EvaluationOptions
-    ) -> RecommenderEvaluation:
-        return recommender_evaluation(stores, graph, name, view, options)
+def compare(
+    graph: ProjectGraph, model: str, view: LakeSnapshot, before: Path, after: Path, search: VectorSearch
+) -> AnswerComparison:
+    """Compare the lists of known users."""
+    events, _ = LearningEvents.from_snapshot(graph, graph.recommender(model), view).read()
+    users = np.linspace(0, events.n_users - 1, min(USERS, events.n_users)).astype(int).tolist()
+    opened = [open_recommender(bundle, search) for bundle in (before, after)]
+    found = compare_lists(*([_list(made, events, user) for user in users] for made in opened))
+    return replace(found, what=f"lists of {LENGTH} items of users")
 
-    def retrain(
-        self, graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot, folder: Path, search: VectorSearch
-    ) -> RelearnOutcome:
-        model = replace(graph.recommender(settled.model), learn=learner_of(settled.learner, settled.parameters))
-        result, rows = _train(graph, model, view, folder, search=search, at=settled.at)
-        metrics = metrics_of(result.evaluation) if result.evaluation else {}
-        return RelearnOutcome(n_rows=result.n_rows, rows=rows, metrics=metrics)
 
-    def measure(self, graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot) -> dict[str, Metric]:
-        model = graph.recommender(settled.model)
-        split = split_at(LearningEvents.from_snapshot(graph, model, view).all(), settled.at)
-        learned = learn(learner_of(settled.learner, settled.parameters), split.train, split.at)
-        rules = model.slate.rules(graph.item_views(model))
-        return metrics_of(measure(learned, split, model=model.name, rules=rules).evaluation)
-
-    def compare(
-        self, graph: ProjectGraph, model: str, view: LakeSnapshot, before: Path, after: Path, search: VectorSearch
-    ) -> AnswerComparison:
-        """Compare the lists of known users."""
-        events, _ = LearningEvents.from_snapshot(graph, graph.recommender(model), view).read()
-        users = np.linspace(0, events.n_users - 1, min(USERS, events.n_users)).astype(int).tolist()
-        opened = [open_recommender(bundle, search) for bundle in (before, after)]
-        found = compare_lists(*([_list(made, events, user) for user in users] for made in opened))
-        return replace(found, what=f"lists of {LENGTH} items of users")
+def _metrics(result: TrainResult) -> dict[str, Metric]:
+    return result.evaluation.metrics() if result.evaluation else {}
 
 
 @dataclass(frozen=True)
@@ -104,7 +88,7 @@ class RecommenderTraining:
 
     @property
     def model(self) -> RecommenderDeclaration:
-        return self.inputs.graph.mill.recommenders[self.inputs.name]
+        return self.inputs.graph.recommender(self.inputs.name)
 
     @property
     def data(self) -> dict[str, int]:
@@ -144,7 +128,7 @@ class RecommenderTraining:
             rows=rows,
             refs_in=tuple(f"table:{name}@{version}" for name, version in self.data.items()),
             parameters=learner_of(result.learner, result.parameters).told(),
-            metrics=metrics_of(result.evaluation) if result.evaluation else {},
+            metrics=_metrics(result),
             figures=PerUnitMetrics.from_measurement(result.measurement) if result.measurement else None,
             best=result.best,
             notes=result.notes,
