@@ -6,9 +6,14 @@ A constant model (the no-op) and a LightGBM model of 130 trees, asked by 8 conne
 every answer of tidemill is logged, none of a peer's. Then parts of tidemill's answer: HTTP alone (`GET /livez`), a body
 posted to no model, a model that also looks a person up and runs an on-demand function, and all inputs in one tensor.
 
-FOLDER has an environment for each peer, named raw, fastapi, mlserver, litserve, bentoml and mlflow, for example by
-`uv venv FOLDER/mlserver && uv pip install --python FOLDER/mlserver/bin/python mlserver lightgbm`; `raw` is ASGI without
-a framework and needs uvicorn, httptools, uvloop and msgspec, like fastapi. Peers that are not there are left out.
+FOLDER has an environment for each peer that `benchmarks/peers/tabular_servers.py` serves; who is missing is left out:
+
+    uv venv FOLDER/raw && uv pip install --python FOLDER/raw/bin/python msgspec==0.23.0 fastapi==0.165.0 $SERVER
+    ln -s raw FOLDER/fastapi
+    uv venv FOLDER/mlserver && uv pip install --python FOLDER/mlserver/bin/python mlserver==1.7.1 $SERVER
+
+and so on with litserve==0.2.19, bentoml==1.4.40 and mlflow==3.17.2, where SERVER is "uvicorn==0.54.0 httptools==0.9.0
+uvloop==0.23.0 lightgbm==4.7.0". `raw` is ASGI without a framework.
 
 All servers run at once and are asked in turns, and the least of the rounds counts, since a busy machine only adds.
 Load comes from `wrk`, which has to be installed.
@@ -17,6 +22,7 @@ Load comes from `wrk`, which has to be installed.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import shutil
@@ -48,8 +54,7 @@ from tidemill.serving import start
 from tidemill.serving.infer.oip_request import InferRequestReader
 
 ROUNDS = 3
-PEERS = ("raw", "fastapi", "mlserver", "litserve", "bentoml", "mlflow")
-#: An answer may cost so many times what this peer's no-op costs.
+#: An answer may cost so many times what this peer's costs; raw ASGI's no-op is the measure of both models.
 LIMITS = {"raw": 3.0, "mlserver": 1 / 4, "bentoml": 1 / 10, "mlflow": 1 / 10}
 WIDTH = 20
 PEOPLE = 20_000
@@ -67,33 +72,45 @@ def ratio_of(spent, x00):
     return {"ratio": spent / (1.0 + np.abs(x00))}
 """
 
+NAMES = [field.name for field in NUMBERS]
+#: Lua: `values` is filled up with random numbers, one for each %.6f of the body.
 ASK = """
 local draw = math.random
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
-function init(args) math.randomseed(7) end
 function request()
-  local parts = {%s}
-  for i = 0, %d do
-    parts[#parts + 1] = string.format(
-      '{"name":"x%%02d","shape":[1],"datatype":"FP64","data":[%%.6f]}', i, draw())
-  end
-  return wrk.format(nil, "/v2/models/%s/infer", nil, '{"inputs":[' .. table.concat(parts, ",") .. "]}")
+  local values = {%s}
+  for i = #values + 1, #values + %d do values[i] = draw() end
+  return wrk.format(nil, "%s", nil, string.format([==[%s]==], unpack(values)))
 end
 """
-MATRIX = """
-local draw = math.random
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-function request()
-  local parts = {}
-  for i = 0, %d do parts[#parts + 1] = string.format("%%.6f", draw()) end
-  local data = table.concat(parts, ",")
-  return wrk.format(nil, "/v2/models/%s/infer", nil,
-    '{"inputs":[{"name":"inputs","shape":[1,%d],"datatype":"FP64","data":[' .. data .. "]}]}")
-end
-"""
-PERSON = """string.format('{"name":"person","shape":[1],"datatype":"BYTES","data":["p%%d"]}', draw(0, %d))"""
+PERSON = '{"name":"person","shape":[1],"datatype":"BYTES","data":["p%d"]},'
+NUMBER = '{"name":"NAME","shape":[1],"datatype":"FP64","data":[%.6f]}'
+ROW = ",".join(["%.6f"] * WIDTH)
+TENSORS = ",".join(NUMBER.replace("NAME", name) for name in NAMES)
+ONE_TENSOR = f'{{"name":"inputs","shape":[1,{WIDTH}],"datatype":"FP64","data":[{ROW}]}}'
+FLAT = "{" + ",".join(f'"{name}":%.6f' for name in NAMES) + "}"
+
+
+def script(path: str, body: str, first: str = "") -> str:
+    """What `wrk` runs to ask for one row after the other."""
+    return ASK % (first, WIDTH, path, body)
+
+
+def infer(model: str, inputs: str, first: str = "") -> str:
+    """A question by the Open Inference Protocol."""
+    return script(f"/v2/models/{model}/infer", f'{{"inputs":[{inputs}]}}', first)
+
+
+#: How a peer is asked, in the cheapest form that it reads.
+PEERS = {
+    "raw": infer("m", TENSORS),
+    "fastapi": script("/predict", FLAT),
+    "mlserver": infer("m", TENSORS),
+    "litserve": script("/predict", FLAT),
+    "bentoml": script("/predict", f'{{"row":[{ROW}]}}'),
+    "mlflow": script("/invocations", f'{{"inputs":[[{ROW}]]}}'),
+}
 
 
 def trees(n_trees: int, inputs: tuple[InputField, ...]) -> TabularModel:
@@ -176,59 +193,35 @@ def cpu_us(pid: int) -> float:
     return total * 1e6 / os.sysconf("SC_CLK_TCK")
 
 
-def load(url: str, pid: int, seconds: float, script: str | None) -> tuple[float, float]:
-    """Requests per second, and CPU microseconds of the server for each."""
+def load(url: str, pid: int, seconds: float, script: str | None) -> float:
+    """CPU microseconds of the server for each request of 8 connections."""
     command = ["wrk", "-t1", "-c8", f"-d{max(1, round(seconds))}s", f"{url}/livez"]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         if script:
             file.write(script)
             file.flush()
             command[1:1] = ["-s", file.name]
-        before, began = cpu_us(pid), time.monotonic()
+        before = cpu_us(pid)
         done = subprocess.run(command, check=False, capture_output=True, text=True)
-        said = done.stdout
-        took, spent = time.monotonic() - began, cpu_us(pid) - before
-    if done.returncode:
-        raise SystemExit(f"wrk at {url}: {done.stderr or done.stdout}")
-    if "Non-2xx" in said and "/v2/models/nothing" not in (script or ""):
-        raise SystemExit(f"{url}: {said}")
-    found = re.search(r"(\d+) requests in", said)
-    assert found is not None
-    return int(found[1]) / took, spent / int(found[1])
+        spent = cpu_us(pid) - before
+    refused = "Non-2xx" in done.stdout and "/v2/models/nothing" not in (script or "")
+    found = re.search(r"(\d+) requests in", done.stdout)
+    if done.returncode or refused or found is None or "Socket errors" in done.stdout:
+        raise RuntimeError(f"wrk at {url}: {done.stderr or done.stdout}")
+    return spent / int(found[1])
 
 
-#: What a peer is asked: path, and body with a number for each %.6f.
-NAMES = [f"x{i:02d}" for i in range(WIDTH)]
-FLAT = "/predict", "{" + ",".join(f'"{name}":%.6f' for name in NAMES) + "}"
-TENSORS = (
-    "/v2/models/m/infer",
-    (
-        '{"inputs":['
-        + ",".join(f'{{"name":"{name}","shape":[1],"datatype":"FP64","data":[%.6f]}}' for name in NAMES)
-        + "]}"
-    ),
-)
-ASKED = {
-    "raw": TENSORS,
-    "fastapi": FLAT,
-    "mlserver": TENSORS,
-    "litserve": FLAT,
-    "bentoml": ("/predict", '{"row":[' + ",".join(["%.6f"] * WIDTH) + "]}"),
-    "mlflow": (
-        "/invocations",
-        '{"dataframe_split":{"columns":["' + '","'.join(NAMES) + '"],"data":[[' + ",".join(["%.6f"] * WIDTH) + "]]}}",
-    ),
-}
-ASK_PEER = """
-local draw = math.random
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-function request()
-  local row = {}
-  for i = 1, %d do row[i] = draw() end
-  return wrk.format(nil, "%s", nil, string.format([==[%s]==], unpack(row)))
-end
-"""
+def warm(url: str, pid: int, script: str | None) -> None:
+    """Wait until a server answers, and let it answer for a second."""
+    for left in reversed(range(180)):
+        try:
+            load(url, pid, 1, script)
+        except RuntimeError:
+            if not left:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 @contextmanager
@@ -244,23 +237,11 @@ def peer(name: str, python: Path, folder: Path, trees_file: str) -> Iterator[tup
             env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
-        for _ in range(900):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            if running.poll() is not None:
-                raise SystemExit(f"{name} ended: {(folder.parent / f'{folder.name}.log').read_text()[-2000:]}")
-            time.sleep(0.1)
-        time.sleep(3)  # some listen before their model is loaded
         yield f"http://127.0.0.1:{port}", running.pid
     finally:
         with suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGTERM)
         running.wait(30)
-
-
-def better(found: dict[str, tuple[float, float]], name: str, once: tuple[float, float]) -> None:
-    """Keep the round that cost least."""
-    found[name] = min(found.get(name, once), once, key=lambda pair: pair[1])
 
 
 def timed(what: Callable[[], object], n: int = 5_000) -> float:
@@ -297,15 +278,15 @@ def main() -> None:
     if not shutil.which("wrk"):
         raise SystemExit("wrk is not installed: apt-get install wrk")
     scripts = {
+        "tidemill no-op": infer("constant", TENSORS),
+        "tidemill trees": infer("trees", TENSORS),
+        "no-op, one tensor": infer("constant", ONE_TENSOR),
+        "trees, one tensor": infer("trees", ONE_TENSOR),
+        "trees, lookup, function": infer("person", PERSON + TENSORS, f"draw(0, {PEOPLE - 1})"),
+        "body to no model": infer("nothing", TENSORS),
         "livez": None,
-        "body to no model": ASK % ("", WIDTH - 1, "nothing"),
-        "tidemill no-op": ASK % ("", WIDTH - 1, "constant"),
-        "tidemill trees": ASK % ("", WIDTH - 1, "trees"),
-        "trees, lookup, function": ASK % (PERSON % (PEOPLE - 1), WIDTH - 1, "person"),
-        "no-op, one tensor": MATRIX % (WIDTH - 1, "constant", WIDTH),
-        "trees, one tensor": MATRIX % (WIDTH - 1, "trees", WIDTH),
     }
-    found: dict[str, tuple[float, float]] = {}
+    found: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="tidemill-tabular-") as made, ExitStack() as running:
         place = Path(made)
         stores, overrides = build(place, asked.trees)
@@ -314,31 +295,39 @@ def main() -> None:
         server.wait_ready(120)
         todo = [(name, server.url, server.pid, script) for name, script in scripts.items()]
         (place / "trees.txt").write_bytes(bytes(trees(asked.trees, NUMBERS).parts["trees.txt"]))
-        for name in PEERS:
+        for name, question in PEERS.items():
             python = asked.peers / name / "bin" / "python" if asked.peers else None
             if python is None or not python.exists():
                 print(f"{name} is not installed: left out")
                 continue
             for model, file in (("no-op", ""), ("trees", str(place / "trees.txt"))):
                 url, pid = running.enter_context(peer(name, python, place / f"{name}-{model}", file))
-                path, body = ASKED[name]
-                todo.append((f"{name} {model}", url, pid, ASK_PEER % (WIDTH, path, body)))
-        for _, url, pid, script in todo:
-            load(url, pid, 1, script)
-        for name, url, pid, script in todo * ROUNDS:
+                todo.append((f"{name} {model}", url, pid, question))
+        for _, url, pid, question in todo:
+            warm(url, pid, question)
+        for name, url, pid, question in todo * ROUNDS:
             print(f"{name} …", file=sys.stderr)
-            better(found, name, load(url, pid, asked.seconds / ROUNDS, script))
-    raw = found.get("raw no-op", found["tidemill no-op"])[1]
-    print(f"{'':28}{'CPU µs':>10}{'a second':>12}{'to raw ASGI' if 'raw no-op' in found else 'to no-op':>13}")
-    for name, (rate, us) in found.items():
-        print(f"{name:28}{us:10.0f}{rate:12,.0f}{us / raw:13.2f}")
+            found[name] = min(found.get(name, math.inf), load(url, pid, asked.seconds / ROUNDS, question))
+    report(found, parts)
+
+
+def report(found: dict[str, float], parts: dict[str, float]) -> None:
+    """Print the servers beside each other, the parts of tidemill's answer, and the limits."""
+    raw = found.get("raw no-op", math.nan)
+    servers = [name for name in ("tidemill", *PEERS) if f"{name} no-op" in found]
+    costs = {name: (found.pop(f"{name} no-op"), found.pop(f"{name} trees")) for name in servers}
+    print(f"{'CPU µs a request':28}{'no-op':>8}{'trees':>8}{'to raw ASGI':>16}")
+    for name, (no_op, with_trees) in costs.items():
+        print(f"{name:28}{no_op:8.0f}{with_trees:8.0f}{no_op / raw:8.2f}{with_trees / raw:8.2f}")
+    for name, us in found.items():
+        print(f"{name:28}{us:8.0f}")
     for name, us in parts.items():
-        print(f"{'  of it ' + name:28}{us:10.1f}")
-    for name, limit in LIMITS.items():
-        if f"{name} no-op" in found:
-            no_op = found["tidemill no-op"][1] / found[f"{name} no-op"][1]
-            with_trees = found["tidemill trees"][1] / found[f"{name} {'no-op' if limit > 1 else 'trees'}"][1]
-            print(f"to {name}: no-op {no_op:.2f}, trees {with_trees:.2f} (limit {limit:.2f})")
+        print(f"{'  of it ' + name:28}{us:8.1f}")
+    for name in [name for name in LIMITS if name in costs]:
+        theirs = (raw, raw) if name == "raw" else costs[name]
+        ratios = [mine / their for mine, their in zip(costs["tidemill"], theirs, strict=True)]
+        kept = "kept" if max(ratios) <= LIMITS[name] else "NOT kept"
+        print(f"to {name}: no-op {ratios[0]:.2f}, trees {ratios[1]:.2f}; limit {LIMITS[name]:.2f} {kept}")
 
 
 if __name__ == "__main__":

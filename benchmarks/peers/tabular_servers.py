@@ -70,7 +70,7 @@ def fastapi(port, folder, trees):
 
 
 def mlserver(port, folder, trees):
-    """MLServer with a model of one's own, in the server's process (`parallel_workers` 0)."""
+    """MLServer with an own model in the server's process (`parallel_workers` 0), without metrics, gzip or log."""
     (folder / "peer_model.py").write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
@@ -89,7 +89,7 @@ def mlserver(port, folder, trees):
     about = {"name": "m", "implementation": "peer_model.Peer"}
     (folder / "model-settings.json").write_text(json.dumps(about))
     free = {"http_port": port, "grpc_port": port + 1, "metrics_port": port + 2}
-    plain = {"parallel_workers": 0, "debug": False, "metrics_endpoint": None}
+    plain = {"parallel_workers": 0, "debug": False, "metrics_endpoint": None, "gzip_enabled": False}
     (folder / "settings.json").write_text(json.dumps(free | plain))
     os.environ["PYTHONPATH"] = str(folder)
     command = str(Path(sys.executable).parent / "mlserver")
@@ -97,7 +97,7 @@ def mlserver(port, folder, trees):
 
 
 def litserve(port, folder, trees):
-    """LitServe with one worker: one process for HTTP, one for the model."""
+    """LitServe with one worker: one process for HTTP, one for the model, as it has no fewer."""
     (folder / "peer_api.py").write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
@@ -120,7 +120,7 @@ def litserve(port, folder, trees):
 
 
 def bentoml(port, folder, trees):
-    """BentoML with one worker."""
+    """BentoML with one worker and an API on the event loop (`async`), without access log, metrics and telemetry."""
     (folder / "service.py").write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
@@ -134,13 +134,17 @@ def bentoml(port, folder, trees):
         "    async def predict(self, row: list[float]) -> dict:\n"
         "        return {'probability': self.one(row)}\n"
     )
+    os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     os.chdir(folder)
     command = str(Path(sys.executable).parent / "bentoml")
     os.execv(command, [command, "serve", "service:Peer", "--port", str(port)])
 
 
 def mlflow(port, folder, trees):
-    """MLflow's scoring server with one worker and a model of its pyfunc flavour."""
+    """MLflow's scoring server with one worker and a pyfunc model without a signature, so that rows stay NumPy.
+
+    The server is uvicorn, which reads its options from the environment too: no access log.
+    """
     import mlflow as library
 
     class Peer(library.pyfunc.PythonModel):
@@ -148,12 +152,13 @@ def mlflow(port, folder, trees):
             self.one = predictor(trees)
 
         def predict(self, context, model_input, params=None):
-            return [self.one(row) for row in model_input.to_numpy().tolist()]
+            return [self.one(row) for row in model_input.tolist()]
 
     if not (folder / "model").exists():
         library.pyfunc.save_model(
             str(folder / "model"), python_model=Peer(), pip_requirements=[], code_paths=[str(Path(__file__))]
         )
+    os.environ |= {"UVICORN_ACCESS_LOG": "false", "UVICORN_LOG_LEVEL": "error", "MLFLOW_DISABLE_TELEMETRY": "true"}
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = str(Path(sys.executable).parent / "mlflow")
     given = ["models", "serve", "-m", str(folder / "model"), "--env-manager", "local", "-p", str(port), "-w", "1"]
