@@ -236,6 +236,18 @@ def test_an_address_beyond_this_machine_is_refused(shop: Shop, tmp_path: Path) -
         serve(msgspec.structs.replace(shop.plan(), root=str(tmp_path), host="0.0.0.0"))
 
 
+@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM)])
+def test_ctrl_c_and_a_second_signal_do_not_wait_for_a_load_balancer(tmp_path: Path, signals: tuple[int, ...]) -> None:
+    shop = open_shop(tmp_path / "project", port=0, workers=1, drain_s=600.0)
+    server = start(shop.plan())
+    server.wait_ready(60)
+    for number in signals:
+        os.kill(server.pid, number)
+        until(lambda: until(lambda: read_state(shop.root / SERVER, ServerState)).state != "up")
+    until(lambda: until(lambda: read_state(shop.root / SERVER, ServerState)).state == "stopped", 60)
+    assert server.stop() == 0
+
+
 def test_a_stop_drains_and_loses_nothing_that_a_retry_would_not_have_met(tmp_path: Path) -> None:
     """Clients keep asking through SIGTERM: while the server drains every request is answered, and none is cut off."""
     shop = open_shop(tmp_path / "project", port=0, workers=2, drain_s=1.0)

@@ -6,7 +6,7 @@
 
 A worker that dies is replaced at once; a worker that hangs is killed and replaced. On SIGTERM: report unready, wait
 `drain_s`, stop the workers once their requests are finished, then the side processes (the log writer moves the rest of
-the log), then itself.
+the log), then itself. Ctrl-C, or a second signal, ends the wait.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -66,6 +67,8 @@ class Supervisor:
         self._clock = clock
         self._folder = self._root / WORKERS
         self._stopping = False
+        #: Ends the drain.
+        self._drained = threading.Event()
         #: Wakes the supervisor when `stop` is called: the end that is read, and the end that is written.
         self._stop_pipe: tuple[int, int] | None = None
         self._state: State = "starting"
@@ -75,8 +78,10 @@ class Supervisor:
         self._side_processes: list[Child] = []
         self._port = plan.port
 
-    def stop(self, *_: object) -> None:
-        """Start the drain."""
+    def stop(self, number: int = signal.SIGTERM, *_: object) -> None:
+        """Start the drain; end it at once on SIGINT, which comes from a terminal, or if it has started."""
+        if self._stopping or number == signal.SIGINT:
+            self._drained.set()
         self._stopping = True
         if self._stop_pipe is not None:
             os.write(self._stop_pipe[1], b"x")
@@ -162,10 +167,10 @@ class Supervisor:
         """Report unready, so that a load balancer sends requests elsewhere; those that arrive are still served."""
         self._state = "draining"
         self._report()
-        _log.info("draining for %g s", self._plan.drain_s)
+        _log.info("draining for up to %g s", self._plan.drain_s)
         for child in self._workers:
             child.signal(signal.SIGUSR1)
-        time.sleep(self._plan.drain_s)
+        self._drained.wait(self._plan.drain_s)
 
     def _end(self) -> None:
         for group in (self._workers, self._side_processes):
