@@ -17,6 +17,7 @@ from tidemill.loop.state.project_status import status
 from tidemill.loop.training.evaluate import evaluate
 from tidemill.loop.training.train import TrainingResult, train
 from tidemill.models.tabular.tabular_bundle import open_tabular
+from tidemill.training import Protocol
 
 DAY = date(2026, 10, 31)
 
@@ -131,6 +132,8 @@ def test_slices_of_a_column_are_evaluated_and_options_of_recommenders_are_refuse
         evaluate(*project.open(), "churn", EvaluationOptions(leave_one_out=True))
     with pytest.raises(UsageError, match="--ranked is for recommenders"):
         evaluate(*project.open(), "churn", EvaluationOptions(ranked=Path("theirs.csv")))
+    with pytest.raises(UsageError, match="--history or --target is for recommenders"):
+        evaluate(*project.open(), "churn", EvaluationOptions(protocol=Protocol(target="last")))
     with pytest.raises(UnknownName, match="Contrakt"):
         evaluate(*project.open(), "churn", EvaluationOptions(by="Contrakt"))
 

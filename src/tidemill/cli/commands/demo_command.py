@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tidemill.cli.commands.init_command import write_project
-from tidemill.cli.commands.train_command import quality
+from tidemill.cli.evaluation_table import quality
 from tidemill.cli.wait_for_signal import wait_for_end
 from tidemill.console.web.console_process import console_start
 from tidemill.core.formatting import count

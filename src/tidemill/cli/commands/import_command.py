@@ -9,6 +9,7 @@ from rich.console import Console
 
 from tidemill.cli.commands.train_command import promote_hint
 from tidemill.cli.context import CommandContext, with_context
+from tidemill.cli.quality_table import show_quality
 from tidemill.loop.training.import_model import ImportResult, import_model
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -54,10 +55,5 @@ def show(out: Console, made: ImportResult) -> None:
         out.print("The same files were imported before: the existing release is used.")
     for note in made.notes:
         out.print(note)
-    assessment = made.release.card.assessment
-    if assessment is not None:
-        main = assessment.main
-        out.print(f"{main.name} {main.model.value:.4f}   {assessment.baseline} {main.baseline.value:.4f}")
-        for warning in assessment.warnings:
-            out.print(warning)
+    show_quality(out, made.release.card)
     out.print(promote_hint(made.release.name, created=made.anew))

@@ -7,18 +7,13 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
-from tidemill.cli.assessment_table import show_assessment
 from tidemill.cli.context import CommandContext, DayParam, with_context
 from tidemill.cli.progress_line import progress_line
+from tidemill.cli.quality_table import show_quality
 from tidemill.core.clock import as_of, to_micros
-from tidemill.core.records.quality import Evaluation, Metric
 from tidemill.loop.training.train import TrainingResult, train
 from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
-
-#: Metrics in the order in which they are shown.
-_METRICS = ("hit_rate", "recall", "ndcg")
 
 
 @click.command("train")
@@ -89,13 +84,7 @@ def show(out: Console, learned: TrainingResult, *, live: bool = False) -> None:
         out.print("Trained before on the same rows with the same settings: the existing bundle is used.")
     for note in learned.notes:
         out.print(note)
-    if learned.card.assessment:
-        show_assessment(out, learned.card.assessment)
-    if learned.card.evaluation:
-        out.print(quality(learned.card.evaluation))
-        for sentence in (learned.card.evaluation.worst, *learned.card.evaluation.warnings):
-            if sentence:
-                out.print(sentence)
+    show_quality(out, learned.card)
     if not live:
         out.print(promote_hint(learned.release.name, created=learned.anew))
 
@@ -107,32 +96,3 @@ def promote_hint(release: str, *, created: bool) -> str:
     'Created for_you@1. Promote it with: tidemill promote for_you@1'
     """
     return f"{f'Created {release}' if created else f'{release} is ready'}. Promote it with: tidemill promote {release}"
-
-
-def quality(evaluation: Evaluation) -> Table:
-    """A table of the model and its baseline by slice of users, with paired 95% intervals of the difference."""
-    names = [name for name in _ordered(evaluation) if name]
-    table = Table(
-        "users", "n", "metric", evaluation.model, evaluation.baseline, "difference (95%)", box=None, pad_edge=False
-    )
-    for part in evaluation.slices:
-        for i, name in enumerate(names):
-            table.add_row(
-                part.users if not i else "",
-                f"{part.n_users:,}" if not i else "",
-                name,
-                _figure(part.model[name]),
-                _figure(part.baseline[name]),
-                _figure(part.difference[name], signed=True),
-            )
-    return table
-
-
-def _ordered(evaluation: Evaluation) -> list[str]:
-    names = list(evaluation.slices[0].model) if evaluation.slices else []
-    return sorted(names, key=lambda name: next((i for i, m in enumerate(_METRICS) if name.startswith(m)), 9))
-
-
-def _figure(metric: Metric, *, signed: bool = False) -> str:
-    value = f"{metric.value:+.4f}" if signed else f"{metric.value:.4f}"
-    return f"{value} ({metric.low:+.4f} to {metric.high:+.4f})" if signed else value

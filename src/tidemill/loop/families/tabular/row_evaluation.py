@@ -36,10 +36,15 @@ def prepare_evaluation(
     Raises `UsageError` for an option of recommenders, and `TooLittleData` if too few rows have arrived since.
     """
     model = name.partition("@")[0]
-    given = {"--ranked": options.ranked is not None, "--leave-one-out": options.leave_one_out}
+    given = {
+        "--ranked": options.ranked is not None,
+        "--leave-one-out": options.leave_one_out,
+        "--history or --target": options.protocol is not None,
+    }
     if wrong := [option for option, is_given in given.items() if is_given]:
         raise UsageError(
-            f"{model} is a tabular model, but {wrong[0]} is for recommenders", tip=f"tidemill evaluate {model}"
+            f"{model} is a model of the family {family.name}, but {wrong[0]} is for recommenders",
+            tip=f"tidemill evaluate {model}",
         )
     release = named_release(stores, name)
     if release is None:
