@@ -69,7 +69,10 @@ def test_a_project_lives(shop: Path) -> None:
 
     assert asked("promote", "for_you@1", at=shop)["release"] == "for_you@1"
     assert asked("promote", "for_you@2", at=shop)["release"] == "for_you@2"
+    whole = mill.read_text()
+    mill.write_text("import a_package_that_was_removed\n")  # a rollback does not wait until it is mended
     assert asked("rollback", "for_you", at=shop)["release"] == "for_you@1"
+    mill.write_text(whole)
     assert asked("off", "for_you", "--why", "to try", at=shop)["ledger"] is True
     assert asked("status", at=shop)["models"][0]["off"] is True
     assert asked("on", "for_you", at=shop)["off"] is False

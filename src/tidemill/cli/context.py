@@ -22,7 +22,7 @@ from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.project.open_port import open_port
 from tidemill.loop.project.project import find_project, load_mill
-from tidemill.loop.project.stores import STATE, Stores, open_stores
+from tidemill.loop.project.stores import STATE, Stores, identity, open_stores
 
 #: Width of a table without a terminal.
 _PIPED_COLUMNS = 160
@@ -55,8 +55,10 @@ class CommandContext:
 
     @functools.cached_property
     def stores(self) -> Stores:
-        """The project's open stores; created before the first run."""
-        return open_stores(self.project, self.settings, SystemClock(), name=self.mill.name)
+        """The project's open stores; created before the first run. After it, mill.py is not loaded for them."""
+        opened = self.has_run and identity(self.project, None).keys
+        name = None if opened else self.mill.name
+        return open_stores(self.project, self.settings, SystemClock(), name=name)
 
     @functools.cached_property
     def graph(self) -> ProjectGraph:

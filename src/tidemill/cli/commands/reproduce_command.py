@@ -8,10 +8,8 @@ import click
 from rich.console import Console
 
 from tidemill.cli.context import CommandContext, with_context
-from tidemill.core.clock import SystemClock
 from tidemill.core.formatting import count
 from tidemill.governance.reproduction import Reproduction
-from tidemill.loop.project.stores import open_stores
 from tidemill.loop.reproduce.reproduce import reproduce
 
 
@@ -35,9 +33,7 @@ def command(context: CommandContext, what: str, here: bool) -> int:
     def progress(step: str, details: dict[str, Any]) -> None:
         context.err.print(f"[dim]{step}[/] {', '.join(f'{name} {value}' for name, value in details.items())}")
 
-    # Not through mill.py: its current content is irrelevant here, and it need not load.
-    stores = open_stores(context.project, context.settings, SystemClock())
-    found = reproduce(stores, what, here=here, progress=progress)
+    found = reproduce(context.stores, what, here=here, progress=progress)
     context.result({"reproduction": found, "holds": found.holds}, lambda out: show(out, found))
     return 0 if found.holds else 1
 

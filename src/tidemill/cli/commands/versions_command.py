@@ -9,10 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.context import CommandContext, with_context
-from tidemill.core.clock import SystemClock, from_micros
+from tidemill.core.clock import from_micros
 from tidemill.core.errors import UsageError, nearest
 from tidemill.core.records.quality import Metric
-from tidemill.loop.project.stores import open_stores
 from tidemill.loop.reproduce.version_table import VersionTable, version_table
 
 
@@ -37,8 +36,7 @@ def command(context: CommandContext, model: str, measure: str | None, most: int)
     def progress(step: str, details: dict[str, Any]) -> None:
         context.err.print(f"[dim]{step}[/] {', '.join(f'{name} {value}' for name, value in details.items())}")
 
-    stores = open_stores(context.project, context.settings, SystemClock())
-    found = version_table(stores, model, most=most, progress=progress)
+    found = version_table(context.stores, model, most=most, progress=progress)
     name = _measure(found, measure)
     context.result({"measure": name, "table": found}, lambda out: show(out, found, name))
 
