@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -15,7 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest_loop import FIRST, Project, daily
+from rich.console import Console
 
+from tidemill.cli.commands.train_command import show
 from tidemill.core.errors import TooLittleData
 from tidemill.core.records.runs import Trial
 from tidemill.loop.families.recommender import recommender_training
@@ -159,6 +162,17 @@ def test_trials_of_a_choice_are_kept_with_the_run(shop: Project) -> None:
     best = next(trial for trial in trials if trial.number == run.best)
     assert best.parameters.items() <= run.parameters.items()
     assert run.parameters == left.card.parameters
+
+
+def test_what_each_learner_was_worth_comes_with_the_training(shop: Project) -> None:
+    _, left = learned(shop, learner="tm.auto(minutes=1, only=['popularity', 'item_knn'])")
+    assert [trial.parameters["learner"] for trial in left.verdicts] == ["popularity", "item_knn"]
+    assert all(trial.value is not None and trial.cpu_s > 0 for trial in left.verdicts)
+    out = io.StringIO()
+    show(Console(file=out, width=160), left)
+    printed = out.getvalue()
+    assert f"{left.verdicts[1].value:.4f}" in printed
+    assert "selected: the simplest learner" in printed
 
 
 def test_trials_of_a_stopped_run_are_gone_on_with(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:

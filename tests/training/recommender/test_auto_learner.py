@@ -86,13 +86,14 @@ def decided(
     *,
     minutes: float = 1.0,
     hanging: tuple[str, ...] = (),
+    halting: tuple[str, ...] = (),
     known: tuple[Trial, ...] = (),
 ) -> tuple[ChoiceResult, list[Trial]]:
     """The choice between learners whose figures are known."""
     kept: list[Trial] = []
     names = [name for name in members_of(auto()) if name in {*told, *hanging, "als"}]
     learners = {name: members_of(auto())[name].settled() for name in names}
-    figures = ToldFigures(learners, place, told=told, hanging=hanging)
+    figures = ToldFigures(learners, place, told=told, hanging=hanging, halting=halting)
     with TrialRunner(figures, minutes=minutes, keep=kept.append) as runner:
         return choose_learner(figures, runner, known, kept.append, 400), kept
 
@@ -127,6 +128,18 @@ def test_the_deadline_holds_and_what_did_not_come_up_is_said(tmp_path: Path) -> 
         "cooccurrence did not finish: the deadline came first",
         "als was left out: als needs an extra",
         "blend did not finish: the deadline came first",
+    )
+
+
+@pytest.mark.parametrize(("blend", "chosen"), [(0.5, "blend"), (0.4001, "ease")])
+def test_a_learner_that_finished_one_window_is_compared_on_it(tmp_path: Path, blend: float, chosen: str) -> None:
+    choice, kept = decided(tmp_path, {"ease": 0.4, "blend": blend}, minutes=4 / 60, halting=("blend",))
+    assert choice.spec.name == chosen
+    (verdict,) = [trial for trial in kept if is_verdict(trial) and trial.parameters["learner"] == "blend"]
+    assert len(verdict.steps) == 1
+    assert verdict.value == pytest.approx(verdict.steps[0])
+    assert choice.notes[-1] == (
+        "blend was compared on 1 of 2 validation windows: the deadline came first, and all of them take about 1 minute"
     )
 
 

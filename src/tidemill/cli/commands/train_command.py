@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tidemill.cli.context import CommandContext, DayParam, with_context
 from tidemill.cli.progress_line import progress_line
-from tidemill.cli.quality_table import show_quality
+from tidemill.cli.quality_table import learners, show_quality
 from tidemill.core.clock import as_of, to_micros
 from tidemill.loop.training.train import TrainingResult, train
 from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
@@ -73,7 +73,13 @@ def command(
         context.stores, context.graph, model, at=at, rules_only=rules_only, effort=effort, progress=progress
     )
     context.result(
-        {"release": learned.release.name, "anew": learned.anew, "card": learned.card, "notes": learned.notes},
+        {
+            "release": learned.release.name,
+            "anew": learned.anew,
+            "card": learned.card,
+            "notes": learned.notes,
+            "learners": learned.verdicts,
+        },
         lambda out: show(out, learned),
     )
 
@@ -84,6 +90,8 @@ def show(out: Console, learned: TrainingResult, *, live: bool = False) -> None:
         out.print("Trained before on the same rows with the same settings: the existing bundle is used.")
     for note in learned.notes:
         out.print(note)
+    if learned.verdicts:
+        out.print(learners(learned.verdicts))
     show_quality(out, learned.card)
     if not live:
         out.print(promote_hint(learned.release.name, created=learned.anew))

@@ -22,6 +22,7 @@ from tidemill.core.ledger.ledger_entry import LedgerEntry
 from tidemill.core.progress import Progress, no_progress
 from tidemill.core.record_format import decode_record
 from tidemill.core.records.release import Card, Release
+from tidemill.core.records.runs import Trial
 from tidemill.core.records.signature import Signature
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.loop.families.model_family import FittedModel, Training, TrainingInputs, family_of
@@ -33,6 +34,7 @@ from tidemill.loop.project.stores import Stores
 from tidemill.loop.provenance.provenance import Provenance, collect_provenance
 from tidemill.loop.training.run_tracking import begin_training, fan_out_progress, finish_training
 from tidemill.training import RunTracker, SearchBudget
+from tidemill.training.search.choice_result import is_verdict
 from tidemill.training.search.search_budget import DEFAULT_BUDGET
 
 #: The prefix of the temporary folder of a bundle, before the model's name.
@@ -50,6 +52,8 @@ class TrainingResult:
     notes: tuple[str, ...] = ()
     #: The run of the training, for example `for_you#3`; empty if nothing was trained.
     run: str = ""
+    #: What each learner of a choice was worth on validation data, in the order in which they were tried.
+    verdicts: tuple[Trial, ...] = ()
 
 
 def train(
@@ -90,7 +94,9 @@ def train(
             release, card = creation.release(line)
             finish_training(stores, run, start, fitted, release)
         training.finish()
-    return TrainingResult(release, card, anew=True, notes=(*fitted.notes, *mirror_runs(stores)), run=run.name)
+    verdicts = tuple(trial for trial in stores.runs.trials(run.name) if is_verdict(trial))
+    notes = (*fitted.notes, *mirror_runs(stores))
+    return TrainingResult(release, card, anew=True, notes=notes, run=run.name, verdicts=verdicts)
 
 
 def require_card(model: ModelDeclaration) -> None:

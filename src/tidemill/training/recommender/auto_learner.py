@@ -3,19 +3,24 @@
 A more expensive learner replaces the current one only if the paired 95% interval of their difference over the same
 validation users lies above zero. Its settings were chosen on these users too, so a small win may be luck: the test
 days, which are not used here, measure its real value.
+
+A learner that the deadline stops is compared on the validation windows that it has finished.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from tidemill.core.errors import SearchFailed
+from tidemill.core.formatting import count
 from tidemill.core.records.runs import Trial
 from tidemill.models import LearnerSpec
 from tidemill.models.learners.auto import Auto, learners_to_try
@@ -45,6 +50,11 @@ class _LearnerCandidate:
     cpu_s: float
     number: int = -1
 
+    @property
+    def n_windows(self) -> int:
+        """Number of validation windows that the metrics are of."""
+        return len(self.trial.steps)
+
 
 def choose_learner(
     figures: ValidationObjective, runner: TrialRunner, known: Sequence[Trial], keep: Keep, n_users: int
@@ -62,11 +72,13 @@ def choose_learner(
         runner.warm()
         left_s = runner.left_s
         end = None if left_s is None else time.monotonic() + left_s / (len(figures.learners) - place)
-        found = _tried(name, spec, asking, figures, runner, end)
+        found = _tried(name, spec, asking, figures, runner, end, present)
         if isinstance(found, str):
             notes.append(found)
             continue
-        if end is not None and time.monotonic() >= end:
+        if found.trial.state == "late" and present is not None:
+            notes.append(_partly_compared(found, present))
+        elif end is not None and time.monotonic() >= end:
             notes.append(f"{name} was compared with the best settings found in its share of the time")
         wins, says = _compared(found, present)
         number = verdicts.get((key(found.trial.parameters), says))
@@ -92,8 +104,12 @@ def _tried(
     figures: ValidationObjective,
     runner: TrialRunner,
     end: float | None,
+    present: _LearnerCandidate | None,
 ) -> _LearnerCandidate | str:
-    """The learner with the best settings found until `end`, or the reason why it is left out."""
+    """The learner with the best settings found until `end`, or the reason why it is left out.
+
+    If its first settings were stopped and `present` can be compared, their value is that of the finished windows.
+    """
     grid = spec.open()
     mine: list[Trial] = []
 
@@ -109,7 +125,12 @@ def _tried(
     fixed = {LEARNER: name}
     (first,) = ask([fixed | {setting: listed[0] for setting, listed in grid.items()}])
     if first is None:
-        return f"{name} did not finish: the deadline came first"
+        late = next((late for late in asking.late.values() if late.parameters.get(LEARNER) == name), None)
+        of_users = figures.of_users(late.parameters) if late is not None and late.steps else None
+        if present is None or late is None or of_users is None:
+            return f"{name} did not finish: the deadline came first{_time_needed(late, present)}"
+        late = msgspec.structs.replace(late, value=float(of_users.mean()))
+        return _LearnerCandidate(name, late, of_users, late.cpu_s)
     if first.value is None:
         return f"{name} was left out: {first.says}"
     chosen = fixed | coordinate_choice(grid, values, fixed=fixed, top=first.value)
@@ -127,11 +148,26 @@ def _compared(candidate: _LearnerCandidate, present: _LearnerCandidate | None) -
     """Whether the candidate replaces the current learner, and why."""
     if present is None:
         return True, "selected: the simplest learner"
-    wins, difference = replaces(candidate.of_users, present.of_users)
+    n = min(len(candidate.of_users), len(present.of_users))  # the windows come in the same order
+    wins, difference = replaces(candidate.of_users[:n], present.of_users[:n])
     by = f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}) compared with {present.name}"
     if wins:
         return True, f"selected: {by}"
     return False, f"not selected: {by}, which is simpler"
+
+
+def _partly_compared(candidate: _LearnerCandidate, present: _LearnerCandidate) -> str:
+    n, of, spent_s = candidate.n_windows, present.n_windows, candidate.trial.wall_s
+    return (
+        f"{candidate.name} was compared on {n} of {of} validation windows: the deadline came first, and all of them "
+        f"take about {count(math.ceil(spent_s / n * of / 60), 'minute')}"
+    )
+
+
+def _time_needed(late: Trial | None, present: _LearnerCandidate | None) -> str:
+    """At least how long a trial takes that did not finish its first window, if a minute or more."""
+    minutes = late.wall_s * present.n_windows / 60 if late is not None and present is not None else 0.0
+    return f"; it takes more than {count(math.floor(minutes), 'minute')}" if minutes >= 1 else ""
 
 
 def _verdict(candidate: _LearnerCandidate, number: int, says: str) -> Trial:

@@ -48,14 +48,21 @@ class ValidationObjective:
             self.last = spec.name
             for window in self.windows:
                 window.kept.clear()
-        found = []
+        every = np.zeros(0)
         for window in self.windows:
-            found.append(user_figures(spec, window))
-            report(float(found[-1].mean()))
-        every = np.concatenate(found)
-        if self.of_each:
-            write_array(self._file(parameters), every)
+            found = user_figures(spec, window)
+            every = np.concatenate([every, found])
+            if self.of_each:
+                self.store(parameters, every)
+            report(float(found.mean()))
         return float(every.mean())
+
+    def store(self, parameters: Mapping[str, Any], of_users: F64) -> None:
+        """Store the metrics of the users so far, whole or not at all: the process may be killed at any time."""
+        file = self._file(parameters)
+        part = file.with_suffix(".part.npy")
+        write_array(part, of_users)
+        part.rename(file)
 
     def settled(self, parameters: Mapping[str, Any]) -> LearnerSpec:
         """The learner with these settings."""
@@ -63,7 +70,7 @@ class ValidationObjective:
         return self.learners[name].settled(**{name: value for name, value in parameters.items() if name != LEARNER})
 
     def of_users(self, parameters: Mapping[str, Any]) -> F64 | None:
-        """float64 (n_users of all windows): the metrics that a trial stored; `None` if there are none."""
+        """float64 (n_users): what a trial stored, of a late one for the first windows; `None` if nothing."""
         file = self._file(parameters)
         return open_array(file) if file.exists() else None
 

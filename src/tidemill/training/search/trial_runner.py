@@ -135,13 +135,16 @@ class TrialCache:
         self._next = max([first, *(trial.number + 1 for trial in known)])
         #: Every requested trial that has ended, by the key of its settings, in request order.
         self.tried: dict[str, Trial] = {}
+        #: The trials that a deadline has stopped, by the key of their settings.
+        self.late: dict[str, Trial] = {}
 
     def __call__(self, settings: Sequence[Mapping[str, Any]], *, until_s: float | None = None) -> list[Trial | None]:
         """The trial for each of `settings`, in order; `None` if a deadline came first."""
         requests = [TrialRequest(self.number(), dict(one)) for one in settings if key(one) not in self._known]
         if requests:
             done = self._runner.run(requests, until_s=until_s)
-            self._known |= {key(trial.parameters): trial for trial in done if trial.state != "late"}
+            for trial in done:
+                (self.late if trial.state == "late" else self._known)[key(trial.parameters)] = trial
         trials = [self._known.get(key(one)) for one in settings]
         self.tried |= {key(trial.parameters): trial for trial in trials if trial is not None}
         return trials
