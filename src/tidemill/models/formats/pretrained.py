@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.core.errors import BackendMissing, BundleRefused, OriginMissing
+from tidemill.core.errors import BundleRefused, OriginMissing
 from tidemill.core.record_format import Record
-from tidemill.models.formats.onnx_check import onnx_refusal_reason
+from tidemill.models.formats.onnx_check import onnx_refusal_reason, onnx_session
 
 GRAPH, CARD = "model.onnx", "card.json"
 _NUMPY = {
@@ -152,20 +152,11 @@ class PretrainedGraph:
 
     @cached_property
     def _session(self) -> Any:
-        try:
-            import onnxruntime  # noqa: PLC0415 - an optional library
-        except ImportError as problem:
-            raise BackendMissing(
-                "a pre-trained model needs onnxruntime", tip="pip install 'tidemill[onnx]'"
-            ) from problem
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
         raw = self.raw
         try:
-            return onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
-        except Exception as problem:  # ONNX Runtime's errors have no common class
-            raise BundleRefused(f"ONNX Runtime cannot open {self.place / GRAPH}: {str(problem)[:300]}") from problem
+            return onnx_session(raw)
+        except ValueError as problem:
+            raise BundleRefused(f"{self.place / GRAPH} is refused: {problem}") from problem
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tidemill.core.errors import BackendMissing, BundleCorrupt, NotExplained
+from tidemill.core.errors import BundleCorrupt, NotExplained
 from tidemill.core.kinds import KINDS, Kind
 from tidemill.core.records.signature import InputField
+from tidemill.models.formats.onnx_check import onnx_session
 from tidemill.models.tabular.design_matrix import microseconds, numbers
 from tidemill.models.tabular.recipe import OnnxGraphMember
 from tidemill.models.tabular.tree_member import OfRow
@@ -27,7 +28,10 @@ class OnnxMember:
     """
 
     def __init__(self, member: OnnxGraphMember, raw: bytes, k: int, fields: Sequence[InputField]) -> None:
-        self._session = _session(member.file, raw)
+        try:
+            self._session = onnx_session(bytes(raw))
+        except ValueError as problem:
+            raise BundleCorrupt(f"{member.file}: {problem}") from problem
         self._member, self._k = member, k
         inputs = {one.name: one.type for one in self._session.get_inputs()}
         if member.output not in {one.name for one in self._session.get_outputs()}:
@@ -149,18 +153,3 @@ def _fits(kind: Kind, type_: str) -> bool:
     if type_ == "tensor(bool)":
         return kind == "bool"
     return type_ in _FLOATS and kind != "str"
-
-
-def _session(file: str, raw: bytes) -> Any:
-    try:
-        import onnxruntime  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
-        raise BackendMissing("this model's graph needs onnxruntime", tip="pip install 'tidemill[onnx]'") from problem
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(bytes(raw), options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # ONNX Runtime's errors have no common class
-        raise BundleCorrupt(f"{file} cannot be read by ONNX Runtime: {problem}") from problem

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tidemill.core.errors import BackendMissing, NotPublishable, nearest
+from tidemill.core.errors import NotPublishable, nearest
 from tidemill.core.kinds import Kind
 from tidemill.core.records.signature import InputField, Task
-from tidemill.models.formats.onnx_check import onnx_refusal_reason
+from tidemill.models.formats.onnx_check import onnx_session
 from tidemill.models.tabular.recipe import NumberColumn, OnnxGraphMember, TabularRecipe
 from tidemill.models.tabular.tabular_model import TabularModel
 
@@ -76,20 +76,9 @@ class OnnxGraph:
 def read_graph(raw: bytes) -> OnnxGraph:
     """The inputs and outputs of an ONNX file. Raises `NotPublishable` if it is not ONNX or may not be run."""
     try:
-        import onnxruntime  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
-        raise BackendMissing(
-            "running an ONNX graph needs onnxruntime, which is not installed", tip="pip install 'tidemill[onnx]'"
-        ) from problem
-    if why := onnx_refusal_reason(raw):
-        raise NotPublishable(f"the ONNX graph cannot be used: {why}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # ONNX Runtime's errors have no common class
-        raise NotPublishable(f"ONNX Runtime cannot open the graph: {str(problem)[:300]}") from problem
+        session = onnx_session(raw)
+    except ValueError as problem:
+        raise NotPublishable(f"the ONNX graph cannot be used: {problem}") from problem
     tensors = [
         tuple(GraphTensor(one.name, one.type, tuple(one.shape)) for one in side)
         for side in (session.get_inputs(), session.get_outputs())
