@@ -18,7 +18,7 @@ DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 _NO_GRAPH = "it is not an ONNX graph"
 
 
-class _GraphRefused(ValueError):
+class _GraphError(ValueError):
     """The reason why bytes are refused as an ONNX graph."""
 
 
@@ -30,7 +30,7 @@ def onnx_refusal_reason(raw: bytes) -> str | None:
     """
     try:
         _checked(raw)
-    except _GraphRefused as refused:
+    except _GraphError as refused:
         return str(refused)
     except BackendMissing as missing:
         return f"{missing.message}: {missing.tip}"
@@ -59,9 +59,9 @@ def onnx_session(raw: bytes) -> Any:
 
 
 def _checked(raw: bytes) -> bytes:
-    """The graph, written again. Raises `_GraphRefused`, and `BackendMissing` without the library."""
+    """The graph, written again. Raises `_GraphError`, and `BackendMissing` without the library."""
     if len(raw) > MOST_BYTES:
-        raise _GraphRefused(f"it is larger than {MOST_BYTES:,} bytes")
+        raise _GraphError(f"it is larger than {MOST_BYTES:,} bytes")
     try:
         from google.protobuf.message import DecodeError  # noqa: PLC0415 - an optional library
         from onnx import ModelProto  # noqa: PLC0415 - an optional library
@@ -70,21 +70,19 @@ def _checked(raw: bytes) -> bytes:
     try:
         model = ModelProto.FromString(raw)
     except (DecodeError, UnicodeDecodeError) as problem:
-        raise _GraphRefused(_NO_GRAPH) from problem
+        raise _GraphError(_NO_GRAPH) from problem
     if not model.HasField("ir_version") or not model.HasField("graph"):
-        raise _GraphRefused(_NO_GRAPH)
+        raise _GraphError(_NO_GRAPH)
     local = {function.domain for function in model.functions}
     if reason := next(_reasons(model, local), None):
-        raise _GraphRefused(reason)
+        raise _GraphError(reason)
     model.DiscardUnknownFields()
     try:
         written: bytes = model.SerializeToString()
     except UnicodeDecodeError as problem:
-        raise _GraphRefused(_NO_GRAPH) from problem
+        raise _GraphError(_NO_GRAPH) from problem
     if len(written) != len(raw):
-        raise _GraphRefused(
-            "it has bytes that ONNX does not write; read it with onnx.load, and write it with onnx.save"
-        )
+        raise _GraphError("it has bytes that ONNX does not write; read it with onnx.load, and write it with onnx.save")
     return written
 
 
