@@ -153,11 +153,12 @@ def test_what_may_not(tmp_path: Path, name: str, data: bytes, why: str) -> None:
     assert why in found
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_an_arrow_extension_type_is_refused_as_it_may_unpickle(tmp_path: Path, nested: bool) -> None:
+@pytest.mark.parametrize("around", [None, "struct", "dictionary"])
+def test_an_arrow_extension_type_is_refused_as_it_may_unpickle(tmp_path: Path, around: str | None) -> None:
     field = pa.field("x", pa.binary(), metadata={"ARROW:extension:name": "arrow.py_extension_type"})
-    if nested:
-        field = pa.field("outer", pa.struct([field]))
+    if around is not None:
+        outer = pa.struct([field])
+        field = pa.field("outer", outer if around == "struct" else pa.dictionary(pa.int32(), outer))
     empty = pa.table([pa.array([], field.type)], schema=pa.schema([field]))
     found = look(tmp_path, "a.arrow", arrow(empty))
     assert found is not None

@@ -113,9 +113,15 @@ def _arrow(file: BinaryIO, path: Path) -> str | None:
 
 
 def _has_extension(field: pa.Field) -> bool:
-    kind = field.type
-    if isinstance(kind, pa.BaseExtensionType) or b"ARROW:extension:name" in (field.metadata or {}):
+    return b"ARROW:extension:name" in (field.metadata or {}) or _is_extended(field.type)
+
+
+def _is_extended(kind: pa.DataType) -> bool:
+    """Whether a type is an extension, or holds one in its children or in the values of a dictionary."""
+    if isinstance(kind, pa.BaseExtensionType):
         return True
+    if pa.types.is_dictionary(kind):
+        return _is_extended(kind.value_type)
     return any(_has_extension(kind.field(i)) for i in range(kind.num_fields))
 
 
