@@ -159,7 +159,7 @@ def test_an_arrow_extension_type_is_refused_as_it_may_unpickle(tmp_path: Path, a
     if around is not None:
         outer = pa.struct([field])
         field = pa.field("outer", outer if around == "struct" else pa.dictionary(pa.int32(), outer))
-    empty = pa.table([pa.array([], field.type)], schema=pa.schema([field]))
+    empty = pa.Table.from_batches([], pa.schema([field]))
     found = look(tmp_path, "a.arrow", arrow(empty))
     assert found is not None
     assert "extension type" in found
