@@ -136,7 +136,7 @@ class DropsSeenLast(SlateEngine):
     """Wrong: takes the best of all and then drops what was seen."""
 
     def _answer(self, question):
-        self._banned[:] = False
+        self._open[:] = self._plan.allowed
         found = super()._answer(question)
         seen = {self._plan.items[item] for item in question.profile.history}
         keep = [i for i, item in enumerate(found.items) if item not in seen]

@@ -82,6 +82,7 @@ class FallsBackOnAnything(SlateEngine):
 
     def _fallback(self, question, shown):
         self._plan.fallback = np.argsort(self._plan.place).astype(np.int32)
+        self._open[~self._plan.allowed] = True
         return super()._fallback(question, shown)
 
 

@@ -61,6 +61,23 @@ def test_a_shipped_rule_filters_and_scores_as_it_did_at_home() -> None:
     assert "custom rules" in found.short
 
 
+def test_a_rule_that_fails_among_the_items_of_the_fallback_hides_nothing_from_the_next_request() -> None:
+    broken: list[int] = []
+
+    def fresh(candidates):
+        if broken and broken.pop() == 1:
+            raise ValueError("broken")
+        return np.ones(len(candidates), np.bool_)
+
+    engine = an_engine({"fresh": fresh, "cheap_first": rules_file.cheap_first})
+    question = (["i00", "i02"], [1, 2], 10)
+    whole = engine.answer(*question, as_of=NOW)
+    broken += [1, 0]  # the retrieved items pass
+    with pytest.raises(RuleFailed):
+        engine.answer(*question, as_of=NOW)
+    assert engine.answer(*question, as_of=NOW) == whole
+
+
 def test_the_facts_that_a_rule_reads_are_known_before_anything_runs() -> None:
     spec = a_slate()
     assert spec.facts(VIEWS) == {"facts": ("price", "updated_at")}

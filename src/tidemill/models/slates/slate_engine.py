@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from tidemill.core.errors import RuleRefused
 from tidemill.core.records.release import RuleSet
 from tidemill.models.recommender.event_facts import DAY_US, ItemFactColumns
 from tidemill.models.recommender.folded_in_user import FoldedInUser
-from tidemill.models.recommender.interactions import F32, I32, Mask
+from tidemill.models.recommender.interactions import F32, I32, I64, Mask
 from tidemill.models.recommender.recommender import Recommender
 from tidemill.models.slates.shortlist import Shortlist, mask_of, scores_of
 from tidemill.models.slates.slate_plan import SlatePlan
@@ -42,7 +43,7 @@ class SlateQuery:
 
     profile: FoldedInUser
     n: int
-    #: Mask of codes that may not be shown: seen ones under `unseen`, and excluded ones.
+    #: The number of codes that it may not show: seen ones under `unseen`, and excluded ones.
     n_banned: int
     #: Restricts the candidates to these; `None`: no restriction.
     only: I32 | None
@@ -111,15 +112,17 @@ class SlateEngine:
             only = np.array(
                 [code for item in dict.fromkeys(candidates) if (code := code_of(item)) is not None], np.int32
             )
-        self._banned[banned] = True
+        closed = np.array(banned, np.intp)
+        self._open[closed] = False
         try:
             question = SlateQuery(profile, n, len(banned), only, as_of, user or {}, context or {})
             return self._answer(question)
         finally:
-            self._banned[banned] = False
+            self._open[closed] = self._plan.allowed[closed]
 
     def _make_scratch(self) -> None:
-        self._banned: Mask = np.zeros(self._plan.n, np.bool_)
+        #: Mask of the codes that this request may show.
+        self._open: Mask = self._plan.allowed.copy()
         self._slot: I32 = np.zeros(self._plan.n, np.int32)
         #: Item features of the ranking, and their day.
         self._ranked: tuple[int, F32] | None = None
@@ -139,7 +142,7 @@ class SlateEngine:
     def _best(self, question: SlateQuery) -> tuple[I32, F32]:
         """At most n retrieved items that pass every filter, scored and sorted."""
         codes = self._retrieve(question)
-        codes = codes[self._plan.allowed[codes] & ~self._banned[codes]]
+        codes = codes[self._open[codes]]
         model, scores = self._score(question, codes)
         if self._filters and len(codes):
             keep = self._pass(question, codes, model)
@@ -212,36 +215,36 @@ class SlateEngine:
             context=question.context,
         )
 
-    def _order(self, codes: I32, scores: F32, kept: int) -> I32:
+    def _order(self, codes: I32, scores: F32, kept: int) -> I64:
         """Indices of the `kept` best candidates, in order; ties are broken by the fallback order."""
-        if len(codes) > kept:
-            best = np.argpartition(-scores, kept)[:kept].astype(np.int32)
-            return best[self._order(codes[best], scores[best], kept)]
-        order: I32 = np.lexsort((self._plan.place[codes], -scores)).astype(np.int32, copy=False)
+        best = (-scores).argpartition(kept)[:kept] if len(codes) > kept else np.arange(len(codes))
+        order: I64 = best[np.lexsort((self._plan.place[codes[best]], -scores[best]))]
         for rule in range(len(self._plan.groups)):
             order = self._arrange(rule, codes, scores, order)
         return order
 
-    def _arrange(self, rule: int, codes: I32, scores: F32, order: I32) -> I32:
+    def _arrange(self, rule: int, codes: I32, scores: F32, order: I64) -> I64:
         """The order after one ordering rule."""
         groups, strength = self._plan.groups[rule]
         return order[_spread(scores[order], groups[codes[order]], strength)]
 
     def _fallback(self, question: SlateQuery, shown: I32) -> I32:
-        """The next items of the fallback order that are not shown yet, not banned, and pass every filter."""
+        """The next items of the fallback order that are not shown yet, may be shown, and pass every filter."""
         chain, need = self._plan.fallback, question.n - len(shown)
         found: list[I32] = []
-        self._banned[shown], start = True, 0
-        size = need + len(shown) + question.n_banned
-        while need > 0 and start < len(chain):
-            block = chain[start : start + size]
-            block = block[~self._banned[block]]
-            if self._filters and len(block):
-                block = block[self._pass(question, block, self._score(question, block)[0])]
-            found.append(block[:need])
-            need -= len(found[-1])
-            start, size = start + size, size * 2
-        self._banned[shown] = False
+        start, size = 0, need + len(shown) + question.n_banned
+        self._open[shown] = False
+        try:
+            while need > 0 and start < len(chain):
+                block = chain[start : start + size]
+                block = block[self._open[block]]
+                if self._filters and len(block):
+                    block = block[self._pass(question, block, self._score(question, block)[0])]
+                found.append(block[:need])
+                need -= len(found[-1])
+                start, size = start + size, size * 2
+        finally:
+            self._open[shown] = True
         return np.concatenate(found) if found else _NONE
 
     def _reasons(self, question: SlateQuery, codes: I32) -> list[str]:
@@ -257,7 +260,7 @@ class SlateEngine:
         plan = self._plan
         if question.only is not None:
             return f"{n} of the {len(question.only)} candidates in the catalogue may be shown"
-        left = plan.n_allowed - int(np.count_nonzero(plan.allowed & self._banned))
+        left = int(np.count_nonzero(self._open))
         own = f", and {left - n} are dropped by custom rules" if left > n else ""
         return f"of {plan.n} items {plan.n_allowed} are eligible, {left} of them neither seen nor excluded{own}"
 
@@ -270,20 +273,24 @@ def _loaded(rules: Sequence[Any], functions: Mapping[str, Callable[..., Any]]) -
     return [(name, functions[name]) for name in names]
 
 
-def _spread(scores: F32, groups: I32, strength: float) -> I32:
+def _spread(scores: F32, groups: I32, strength: float) -> I64:
     """A new order of candidates that are sorted by score: the k-th of a group keeps strength^k of its score.
 
     Greedy re-ranking with a multiplicative penalty gives the same list: within a group items are taken by score, so
     the k-th one is always penalised k times.
     """
-    by_group = np.argsort(groups, kind="stable")
+    by_group = groups.argsort(kind="stable")
     grouped = groups[by_group]
-    place = np.arange(len(groups))
-    starts = place.copy()
-    starts[1:][grouped[1:] == grouped[:-1]] = 0
-    nth = place - np.maximum.accumulate(starts)
-    nth[grouped < 0] = 0
+    nth = np.arange(len(groups)) - grouped.searchsorted(grouped)  # how many of its group come before it
+    nth[: grouped.searchsorted(0)] = 0
     penalty = np.empty(len(groups), np.float32)
-    penalty[by_group] = np.maximum(np.float32(strength) ** nth, np.float32(1e-30))
+    penalty[by_group] = _penalties(strength, len(groups))[nth]
     spread = np.where(scores > 0, scores * penalty, scores / penalty)
-    return (-spread).argsort(kind="stable").astype(np.int32)
+    return (-spread).argsort(kind="stable")
+
+
+@lru_cache(maxsize=16)
+def _penalties(strength: float, n: int) -> F32:
+    """The factors of the first `n` of a group, float32 (n), never zero."""
+    factors: F32 = np.maximum(np.float32(strength) ** np.arange(n), np.float32(1e-30)).astype(np.float32)
+    return factors

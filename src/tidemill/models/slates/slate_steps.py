@@ -13,7 +13,7 @@ import numpy as np
 
 from tidemill.core.records.release import Rule, RuleSet
 from tidemill.models.recommender.event_facts import ItemFactColumns
-from tidemill.models.recommender.interactions import F32, I32, Mask
+from tidemill.models.recommender.interactions import F32, I32, I64, Mask
 from tidemill.models.recommender.recommender import Recommender
 from tidemill.models.slates.shortlist import Shortlist
 from tidemill.models.slates.slate_engine import Slate, SlateEngine, SlateQuery
@@ -238,7 +238,7 @@ class SteppedEngine(SlateEngine):
             self._passed = codes[keep]
         return keep
 
-    def _arrange(self, rule: int, codes: I32, scores: F32, order: I32) -> I32:
+    def _arrange(self, rule: int, codes: I32, scores: F32, order: I64) -> I64:
         after = super()._arrange(rule, codes, scores, order)
         words = rule_words(self._rules.order[rule])
         self._orders.append(OrderStep(words, self._ids(codes[order]), self._ids(codes[after])))
