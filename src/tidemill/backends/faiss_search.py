@@ -121,6 +121,11 @@ class FaissIndex:
     def __init__(self, index: Any, longest: float = 0.0) -> None:
         self._faiss, self._index, self._square = _faiss(), index, longest**2
         self._by_distance = index.metric_type == self._faiss.METRIC_L2
+        #: The centroids with the opposite sign, float32 (d, n_cells): the least products are of the cells to probe.
+        self._opposite: F32 | None = None
+        if hasattr(index, "nprobe") and not self._by_distance:
+            centroids = self._faiss.downcast_index(index.quantizer).reconstruct_n(0, index.nlist)
+            self._opposite = np.ascontiguousarray(-centroids.T)
 
     @property
     def count(self) -> int:
@@ -145,6 +150,13 @@ class FaissIndex:
 
     def _search(self, queries: F32, n: int, allowed: npt.NDArray[np.bool_] | None) -> tuple[npt.NDArray[np.int64], F32]:
         """Indices and inner products, best first (n_queries, n); the indices are -1 where there are no more."""
+        n = min(n, self.count)
+        if allowed is None and self._opposite is not None:
+            # NumPy ranks the cells in half the time of FAISS, whose result is sorted.
+            probes = self._index.nprobe
+            cells = (queries @ self._opposite).argpartition(probes - 1)[:, :probes]
+            scores, found = self._index.search_preassigned(queries, n, cells, None)
+            return found, scores
         params = None
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
@@ -155,7 +167,7 @@ class FaissIndex:
         asked = queries
         if self._by_distance:
             asked = np.column_stack((queries, np.zeros(len(queries), np.float32)))
-        scores, found = self._index.search(asked, min(n, self.count), params=params)
+        scores, found = self._index.search(asked, n, params=params)
         if self._by_distance:
             squares = np.einsum("ij,ij->i", queries, queries)[:, None] + np.float32(self._square)  # (n_queries, 1)
             scores = (squares - scores) * np.float32(0.5)
