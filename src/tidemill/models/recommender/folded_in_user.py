@@ -45,10 +45,8 @@ class FoldedInUser:
 
     def relevance(self, codes: I32) -> F32:
         """float32, from 0 to 1: the weighted sum over all parts, each scaled by its best score."""
-        relevance = np.zeros(len(codes), np.float32)
-        for _, piece in self.pieces(codes):
-            relevance += piece
-        return relevance
+        pieces = [piece for _, piece in self.pieces(codes)]
+        return sum(pieces[1:], pieces[0]) if pieces else np.zeros(len(codes), np.float32)
 
     def pieces(self, codes: I32) -> Iterator[tuple[str, F32]]:
         """The relevance term of each part with a score, with its name."""
@@ -60,9 +58,11 @@ class FoldedInUser:
 
     def because(self, codes: I32) -> I32:
         """The history item with the largest term for each item, from the first part that has one; else -1."""
-        giver = np.full(len(codes), -1, np.int32)
+        giver: I32 | None = None
         for name, opinion in self.opinions.items():
-            left = np.flatnonzero(giver < 0)
-            if len(left) and self._asked.parts[name].share > 0:
-                giver[left] = opinion.because(codes[left])
-        return giver
+            if self._asked.parts[name].share > 0:
+                if giver is None:
+                    giver = opinion.because(codes)
+                elif len(left := np.flatnonzero(giver < 0)):
+                    giver[left] = opinion.because(codes[left])
+        return np.full(len(codes), -1, np.int32) if giver is None else giver

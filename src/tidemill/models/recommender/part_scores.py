@@ -136,7 +136,7 @@ class VectorScores:
     ) -> None:
         self._vectors, self._index = vectors, index
         self._history, self._weights = list(history), list(weights)
-        self._vector: F32 | None = vectors.user(self._history, self._weights) if self._history else None
+        self._vector = vectors.user(self._history, self._weights)
         self._drawn, self._far, self._asked = NONE, 0.0, 0
 
     @property
@@ -146,7 +146,7 @@ class VectorScores:
         return self._far
 
     def draw(self, n: int) -> I32:
-        if self._vector is not None and self._asked < n:
+        if self._asked < n:
             found, scores = self._index.query(self._vector, n)
             self._drawn = found[scores > 0].astype(np.int32, copy=False)
             self._far = max(float(scores[0]), 0.0) if len(scores) else 0.0
@@ -154,15 +154,12 @@ class VectorScores:
         return self._drawn
 
     def scores(self, codes: I32) -> F32:
-        if self._vector is None:
-            return np.zeros(len(codes), np.float32)
         near: F32 = self._vectors.items[codes] @ self._vector
         return near
 
     def because(self, codes: I32) -> I32:
-        if self._vector is None or not len(codes):
-            return np.full(len(codes), -1, np.int32)
         given = self._vectors.given(self._history, self._weights, codes)  # (n_codes, n_history)
-        giver: I32 = np.asarray(self._history, np.int32)[given.argmax(axis=1)]
-        giver[given.max(axis=1) <= 0] = -1
+        largest = given.argmax(axis=1)
+        largest[np.maximum.reduce(given, axis=1) <= 0] = -1
+        giver: I32 = np.array([*self._history, -1], np.int32)[largest]
         return giver
