@@ -7,6 +7,7 @@ import pytest
 from synthetic_days import shop
 
 from tidemill import models
+from tidemill.core.search_space import grid
 from tidemill.models import EventFacts, Interactions, SlateEngine, learn, popular, slate, unseen
 from tidemill.training import choose, split_at
 from tidemill.training.recommender.evaluation import answers
@@ -106,6 +107,44 @@ def test_large_histories_are_thinned_by_whole_users() -> None:
     assert len(kept) <= EVENTS
     sizes = dict(zip(large.users, np.diff(large.starts).tolist(), strict=True))
     assert all(sizes[name] == size for name, size in zip(kept.users, np.diff(kept.starts).tolist(), strict=True))
+
+
+def test_events_without_times_are_chosen_on_too() -> None:
+    told = shop(300)
+    flat = Interactions(told.users, told.items, told.user, told.item, np.zeros(len(told), np.int64))
+    choice = choose(models.spectral(factors=4), flat)
+    assert choice.tried[0]["score"] > choice.tried[-1]["score"] > 0
+    assert choice.tried[0]["n_users"] > 200
+    assert choice.spec.open() == {}
+
+
+def test_factors_to_try_grow_with_the_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidemill.models.learners.spectral.EVENTS_PER_FACTOR", 20)
+    train = split_at(shop(300)).train
+    most = 2 ** round(np.log2(len(train) / 20))
+    assert most == 64
+    choice = choose(models.spectral(smoothing=3.0), train)
+    assert {row["factors"] for row in choice.tried} == {16, 64}
+    assert choice.spec.factors == choice.tried[0]["factors"]
+    ranged = choose(models.spectral(smoothing=grid(3.0, 10.0), gain=0.5, rank_power=0.3), train)
+    assert max(row["factors"] for row in ranged.tried if "factors" in row) == 64
+
+
+@pytest.mark.parametrize("spec", [models.cooccurrence(factors=0), models.spectral(factors=4)], ids=lambda s: s.name)
+def test_the_first_step_of_training_is_shared_by_the_settings_that_allow_it(
+    spec: models.LearnerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer first steps than arrays, and the same figures as without sharing."""
+    train = split_at(shop(300)).train
+    kind = type(spec.settled().make())
+    steps: list[str] = []
+    for step in ("first", "second"):
+        real = getattr(kind, step)
+        monkeypatch.setattr(kind, step, lambda *given, step=step, real=real: steps.append(step) or real(*given))
+    shared = choose(spec, train)
+    assert 0 < steps.count("first") < steps.count("second")
+    monkeypatch.setattr(ValidationWindow, "once", lambda self, name, key, make: make())
+    assert choose(spec, train) == shared
 
 
 def test_progress_is_told_while_choosing() -> None:

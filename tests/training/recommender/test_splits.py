@@ -1,4 +1,4 @@
-"""Splits by time: no event on both sides, none of the future in the past."""
+"""Splits by time: no event on both sides, none of the future in the past; without times, a part of each user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from synthetic_days import DAY, shop
 
 from tidemill.core.errors import TooLittleData
+from tidemill.models import Interactions
 from tidemill.training import split_at, validation_splits
+from tidemill.training.recommender.splits import random_hold_out
 from tidemill.training.recommender.users_to_evaluate import evaluation_users
 
 
@@ -55,6 +57,42 @@ def test_validation_windows_lie_inside_the_training_days_back_to_back() -> None:
         assert earlier.test.time.max() < later.at
         assert later.train.time.max() < later.at
     assert validation_splits(train.where(train.time == train.time.min())) == []
+
+
+def without_times(told: Interactions) -> Interactions:
+    return Interactions(told.users, told.items, told.user, told.item, np.zeros(len(told), np.int64))
+
+
+def pairs(told: Interactions) -> list[tuple[str, str]]:
+    return [(told.users[user], told.items[item]) for user, item in zip(told.user, told.item, strict=True)]
+
+
+def test_events_of_one_time_are_validated_on_a_random_part_of_each_user() -> None:
+    told = without_times(shop(100))
+    (held,) = validation_splits(told)
+    assert held.kind == "random"
+    assert sorted(pairs(held.train) + pairs(held.test)) == sorted(pairs(told))
+    n = dict(zip(told.users, np.diff(told.starts).tolist(), strict=True))
+    drawn = dict(zip(held.test.users, np.diff(held.test.starts).tolist(), strict=True))
+    assert drawn == {user: max(1, size // 5) for user, size in n.items() if size > 1}
+    assert held.at > held.test.time.max()  # no event is left out as one of the future
+    assert pairs(validation_splits(told)[0].test) == pairs(held.test)
+    firsts = [told.history(told.users.index(user))[0][0] for user in held.test.users]
+    assert (
+        10
+        < sum(
+            held.test.items[item] == told.items[first]
+            for item, first in zip(held.test.item[held.test.starts[:-1]], firsts, strict=True)
+        )
+        < 60
+    )  # neither the first nor the last ones
+
+
+def test_users_with_one_event_hold_nothing_out() -> None:
+    told = without_times(shop(30))
+    single = told.where(np.isin(np.arange(len(told)), told.starts[:-1]))
+    assert len(random_hold_out(single).test) == 0
+    assert validation_splits(single) == []
 
 
 def test_targets_are_later_items_that_were_not_seen_before() -> None:

@@ -5,7 +5,7 @@ Training and refresh share the same code, so a refreshed part equals a newly tra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -60,8 +60,21 @@ class CountedLists:
 
     def __call__(self, events: Interactions, as_of: int) -> ItemLists:
         """Lists from events that are all earlier than `as_of`."""
+        return self.second(self.first(events, as_of), events, as_of)
+
+    @property
+    def key(self) -> Hashable:
+        """The counts depend on these settings alone."""
+        return (self.settings,)
+
+    def first(self, events: Interactions, as_of: int) -> Counts:
+        """Counts of the events."""
+        return counted(self.settings, events)
+
+    def second(self, shared: Counts, events: Interactions, as_of: int) -> ItemLists:
+        """Lists from counts of the same events."""
         facts = EventFacts(events.items, item=events.item, time=events.time, as_of=as_of)
-        return self.lists(counted(self.settings, events), events.items, as_of, facts.counts)
+        return self.lists(shared, events.items, as_of, facts.counts)
 
 
 def counted(settings: CountSettings, events: Interactions) -> Counts:

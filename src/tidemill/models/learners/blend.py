@@ -138,7 +138,7 @@ def blended() -> dict[str, LearnerSpec]:
         "long": Cooccurrence(**far, recency=long_ago, rank_power=0.0),
         "second": Cooccurrence(**near, recency="30 days", hops=2),
         "knn": ItemKnn(**listed, shrinkage=10.0, recency="365 days"),
-        "taste": Spectral(factors=64, smoothing=10.0, recency="365 days"),
+        "taste": Spectral(factors=64, smoothing=10.0, gain=0.0, recency="365 days"),
     }
 
 

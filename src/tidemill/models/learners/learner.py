@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import msgspec
 
@@ -51,6 +51,24 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     has_ranking: bool = False
     #: The optional dependencies that it needs: `learn` means `pip install 'tidemill[learn]'`.
     extra: str = ""
+
+
+@runtime_checkable
+class StagedMake(Protocol):
+    """A `Make` in two steps: settings that affect only the second one share the result of the first."""
+
+    @property
+    def key(self) -> Hashable:
+        """Everything except the events that the first step depends on."""
+        ...
+
+    def first(self, events: Interactions, as_of: int) -> Any:
+        """The result of the first step."""
+        ...
+
+    def second(self, shared: Any, events: Interactions, as_of: int) -> ItemLists | UserVectors:
+        """The arrays, from the result of the first step on the same events."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -111,8 +129,8 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         """Model parts that the bundle will contain, for `SlateSpec.check`."""
         return frozenset({"popularity", self.name})
 
-    def open(self) -> dict[str, tuple[Any, ...]]:
-        """Settings without a value, with the values to try."""
+    def open(self, n_events: int | None = None) -> dict[str, tuple[Any, ...]]:
+        """Settings without a value, with the values to try; some depend on the number of events."""
         return {name: values for name, values in self.GRID.items() if getattr(self, name) is None}
 
     def searched(self) -> dict[str, SearchRange | SearchGrid]:
@@ -120,11 +138,11 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         found = {name: getattr(self, name) for name in self.__struct_fields__}
         return {name: value for name, value in found.items() if isinstance(value, SearchRange | SearchGrid)}
 
-    def settled(self, **chosen: Any) -> Self:
-        """The same learner with `chosen` settings; missing settings take the first value of `GRID`, and searched ones
+    def settled(self, n_events: int | None = None, /, **chosen: Any) -> Self:
+        """The same learner with `chosen` settings; missing settings take the first value to try, and searched ones
         their lower end or first value.
         """
-        rest = {name: values[0] for name, values in self.open().items()}
+        rest = {name: values[0] for name, values in self.open(n_events).items()}
         for name, space in self.searched().items():
             rest[name] = space.low if isinstance(space, SearchRange) else space.values[0]
         return msgspec.structs.replace(self, **(rest | chosen))
@@ -148,7 +166,7 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
         raise LearnError(f"{self.name} cannot be trained directly", tip="choose its settings with `choose` first")
 
     def make(self) -> Make:
-        """The function that computes its part: `fit`, or a `CountedLists`, which a refresh can rebuild from counts."""
+        """The function that computes its part: `fit`, or a `StagedMake`; a refresh can rebuild `CountedLists`."""
         return self.fit
 
     def part_recipes(self) -> dict[str, PartRecipe]:

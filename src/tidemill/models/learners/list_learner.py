@@ -55,6 +55,6 @@ class ListLearner(LearnerSpec, frozen=True, kw_only=True):
         share = number(self.spectral_share or 0.0) if factors else 0.0
         parts = {name: replace(recipe, share=1 - share) for name, recipe in super().part_recipes().items()}
         if factors:
-            (vectors,) = Spectral(factors=factors, smoothing=SMOOTHING).part_recipes().values()
+            (vectors,) = Spectral(factors=factors, smoothing=SMOOTHING, gain=0.0).settled().part_recipes().values()
             parts["spectral"] = replace(vectors, share=share, weights=self.history_weights())
         return parts

@@ -110,7 +110,7 @@ def _tried(
 
     If its first settings were stopped and `present` can be compared, their value is that of the finished windows.
     """
-    grid = spec.open()
+    grid = spec.open(figures.n_events)
     mine: list[Trial] = []
 
     def ask(settings: Sequence[Mapping[str, Any]]) -> list[Trial | None]:

@@ -48,8 +48,8 @@ def choose(
     tried. `place` is a folder for files that worker processes read, by default the system's temporary folder. Raises
     `SearchFailed` if no trial produced a result.
     """
-    grid, ranges = spec.open(), spec.searched()
-    if not grid and not ranges and not isinstance(spec, Auto):
+    ranges = spec.searched()
+    if not spec.open() and not ranges and not isinstance(spec, Auto):
         return ChoiceResult(spec.settled(), ())
     windows = windows_before(train)
     if not windows:
@@ -61,11 +61,12 @@ def choose(
     if isinstance(spec, Auto) and effort.minutes is None:
         effort = replace(effort, minutes=spec.minutes)
     with tempfile.TemporaryDirectory(prefix=PLACE, dir=place) as folder:
-        figures = ValidationObjective(learners, Path(folder), windows, of_each=isinstance(spec, Auto))
+        of_each = isinstance(spec, Auto)
+        figures = ValidationObjective(learners, Path(folder), windows, of_each=of_each, n_events=len(train))
         proposals = (
             TrialSampler(SampledSpace.from_settings(ranges), seed=effort.seed, trials=effort.trials) if ranges else None
         )
-        total = sum(1 + sum(len(values) - 1 for values in one.open().values()) for one in learners.values())
+        total = sum(1 + sum(len(values) - 1 for values in one.open(len(train)).values()) for one in learners.values())
         keep = _telling(effort.keep, progress, total + (proposals.n - 1 if proposals else 0))
         with TrialRunner(
             figures, processes=effort.processes, minutes=effort.minutes, spent_s=effort.spent_s, keep=keep
@@ -74,7 +75,7 @@ def choose(
                 write_events(thinned(train), figures.place)
             if isinstance(spec, Auto):
                 return choose_learner(figures, runner, effort.known, effort.keep, n_users)
-            return _settled(spec, proposals, runner, effort.known, n_users)
+            return _settled(figures, proposals, runner, effort.known, n_users)
 
 
 def plainest(spec: LearnerSpec) -> LearnerSpec:
@@ -83,9 +84,14 @@ def plainest(spec: LearnerSpec) -> LearnerSpec:
 
 
 def _settled(
-    spec: LearnerSpec, proposals: TrialSampler | None, runner: TrialRunner, known: Sequence[Trial], n_users: int
+    figures: ValidationObjective,
+    proposals: TrialSampler | None,
+    runner: TrialRunner,
+    known: Sequence[Trial],
+    n_users: int,
 ) -> ChoiceResult:
-    grid = spec.open()
+    (spec,) = figures.learners.values()
+    grid = spec.open(figures.n_events)
     trials: list[Trial] = []
     if proposals is not None:
         names = set(proposals.space.axes)
@@ -108,7 +114,7 @@ def _settled(
     chosen = fixed | coordinate_choice(grid, ask, fixed=fixed, top=best.value)
     every = [*trials, *asking.tried.values()]
     return ChoiceResult(
-        spec=spec.settled(**chosen),
+        spec=figures.settled(chosen),
         tried=rows(every, n_users),
         best=asking.tried.get(key(chosen), best).number,
         notes=notes_of(every, late=runner.over),

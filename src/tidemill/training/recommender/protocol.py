@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Split = Literal["time", "leave-one-out"]
+Split = Literal["time", "leave-one-out", "random"]
 History = Literal["before", "earlier"]
 Target = Literal["last", "first", "all"]
 
@@ -13,6 +13,7 @@ _SPLIT = {
     "time": "global time split: train before the split, test at or after it",
     "leave-one-out": "leave-one-out, which leaks the future: the last event of each user is held out, and training "
     "holds events of others that are later",
+    "random": "random hold-out: a share of each user's events, for events without times",
 }
 _HISTORY = {
     "before": "a user's history is every event before the split",

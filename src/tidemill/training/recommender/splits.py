@@ -17,11 +17,16 @@ from tidemill.training.recommender.protocol import Split
 
 #: Share of the events before the default split, and of the training events in each validation window.
 TRAIN_SHARE, WINDOW_SHARE, WINDOWS = 0.9, 0.1, 3
+#: Share of each user's events in a random hold-out.
+HELD_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class TimeSplit:
-    """Events before `at` (microseconds) and events from `at` on; of `leave_one_out`, all but each user's last event."""
+    """Events before `at` (microseconds) and events from `at` on; of `leave_one_out`, all but each user's last event.
+
+    A random hold-out has no order in time: `at` is the first instant after all its events.
+    """
 
     at: int
     train: Interactions
@@ -48,7 +53,13 @@ def split_at(interactions: Interactions, at: int | None = None, *, until: int | 
 
 
 def validation_splits(train: Interactions, windows: int = WINDOWS) -> list[TimeSplit]:
-    """Consecutive windows at the end of `train`, latest first, a tenth of its events each; fewer if days are few."""
+    """Consecutive windows at the end of `train`, latest first, a tenth of its events each; fewer if days are few.
+
+    If all events have the same time, one random hold-out instead; none without users with two events.
+    """
+    if train.time.min() == train.time.max():
+        held = random_hold_out(train)
+        return [held] if len(held.test) else []
     shares = 1 - WINDOW_SHARE * np.arange(windows + 1)
     ends = [int(np.quantile(train.time, share, method="higher")) for share in shares]
     ends[0] = int(train.time.max()) + 1
@@ -57,6 +68,16 @@ def validation_splits(train: Interactions, windows: int = WINDOWS) -> list[TimeS
         if train.time.min() < at < end:
             splits.append(split_at(train, at, until=end))
     return splits
+
+
+def random_hold_out(events: Interactions, share: float = HELD_SHARE) -> TimeSplit:
+    """`share` of the events of each user with two or more, at least one, drawn with a fixed seed, and the rest."""
+    drawn = np.random.default_rng(0).random(len(events))
+    rank = np.empty(len(events), np.int64)
+    rank[np.lexsort((drawn, events.user))] = np.arange(len(events)) - events.starts[events.user]
+    n = np.diff(events.starts)  # (n_users)
+    held = rank < np.where(n > 1, np.maximum(n * share, 1).astype(np.int64), 0)[events.user]
+    return TimeSplit(int(events.time.max()) + 1, events.where(~held), events.where(held), kind="random")
 
 
 def leave_one_out(interactions: Interactions) -> TimeSplit:

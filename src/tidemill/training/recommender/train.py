@@ -26,7 +26,7 @@ from tidemill.models.learners.learning import silent, user_vectors
 from tidemill.models.recommender.exact_search import recall
 from tidemill.models.recommender.interactions import F32
 from tidemill.models.recommender.model_part import ModelPart
-from tidemill.training.recommender.choose_settings import choose, plainest
+from tidemill.training.recommender.choose_settings import choose
 from tidemill.training.recommender.evaluation import Measurement, measure
 from tidemill.training.recommender.splits import split_at
 from tidemill.training.search.choice_result import ChoiceResult
@@ -134,7 +134,8 @@ def _measured(
     try:
         split = split_at(events, at)
     except TooLittleData as little:
-        return ChoiceResult(plainest(spec), ()), None, f"not evaluated: {little.message}"
+        choice = choose(spec, events, effort=effort, place=place, progress=progress)
+        return choice, None, f"not evaluated: {little.message}"
     choice = choose(spec, split.train, effort=effort, place=place, progress=progress)
     if rules is not None:
         check_parts(rules.retrieve, choice.spec.parts())  # with several learners, the selected one is known only now

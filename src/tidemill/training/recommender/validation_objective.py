@@ -38,6 +38,8 @@ class ValidationObjective:
     windows: list[ValidationWindow] | None = None
     #: Whether the metrics of single users are stored in `place`, for `of_users`.
     of_each: bool = False
+    #: Number of training events, on which the settings to try depend.
+    n_events: int | None = None
     last: str = ""
 
     def __call__(self, parameters: Mapping[str, Any], report: Callable[[float], None]) -> float:
@@ -67,7 +69,8 @@ class ValidationObjective:
     def settled(self, parameters: Mapping[str, Any]) -> LearnerSpec:
         """The learner with these settings."""
         name = parameters.get(LEARNER, next(iter(self.learners)))
-        return self.learners[name].settled(**{name: value for name, value in parameters.items() if name != LEARNER})
+        chosen = {name: value for name, value in parameters.items() if name != LEARNER}
+        return self.learners[name].settled(self.n_events, **chosen)
 
     def of_users(self, parameters: Mapping[str, Any]) -> F64 | None:
         """float64 (n_users): what a trial stored, of a late one for the first windows; `None` if nothing."""
