@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tidemill.core.errors import BadRequest, NotReady, NotServed, SwitchedOff, nearest
+from tidemill.core.errors import NotServed, SwitchedOff
 from tidemill.core.records.release import Release
 from tidemill.core.settings import Serve
-from tidemill.serving.http import requests
 from tidemill.serving.http.http_messages import Answer, HttpRequest, HttpResponse
 from tidemill.serving.http.metrics import Counters
 from tidemill.serving.infer.binary_tensors import HEADER
@@ -21,7 +20,7 @@ from tidemill.serving.infer.infer_log import InferLog, Records
 from tidemill.serving.infer.oip_request import InferRequest, InferRequestReader
 from tidemill.serving.infer.oip_response import LogReceipt, respond
 from tidemill.serving.infer.tabular_predictor import PreparedRow, TabularPredictor
-from tidemill.serving.live.live_model import LiveModel
+from tidemill.serving.live.live_model import LiveModel, served_model
 from tidemill.serving.live.prediction_writer import PredictionWriter
 from tidemill.serving.live.server_clock import utc_day
 
@@ -62,11 +61,7 @@ class InferRoute:
 
     def model(self, text: str) -> LiveModel:
         """The model in a path; `NotServed` for an unknown name."""
-        model = self._models.get(text)
-        if model is None:
-            name = requests.word(text, "model")
-            raise NotServed(f"no model {name!r} is served here", tip=nearest(name, self._models))
-        return model
+        return served_model(self._models, text)
 
     def answer(
         self, model: LiveModel, request: HttpRequest, read: Read, response: Respond, versions: Sequence[str] = ()
@@ -121,15 +116,7 @@ class InferRoute:
 
 def tabular_predictor_of(model: LiveModel) -> TabularPredictor:
     """The predictor of a tabular model; `BadRequest` where the model is a recommender."""
-    predictor = model.predictor
-    if predictor is None:
-        raise NotReady(f"the model {model.name!r} has no live release", tip="see GET /healthz for the reason")
-    if not isinstance(predictor, TabularPredictor):
-        raise BadRequest(
-            f"the model {model.name!r} is a recommender: it accepts no tensors",
-            tip=f"use POST /v1/recommend/{model.name}",
-        )
-    return predictor
+    return model.predictor_as(TabularPredictor, "is a recommender: it accepts no tensors", "use POST /v1/recommend/{}")
 
 
 def require_version(predictor: TabularPredictor, versions: Sequence[str]) -> None:

@@ -8,14 +8,15 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from tidemill.core.errors import TidemillError
+from tidemill.core.errors import BadRequest, NotReady, NotServed, TidemillError, nearest
 from tidemill.core.records.deployment import Assignment, Deployment
 from tidemill.core.records.release import Release
 from tidemill.serving.http.metrics import Counters
+from tidemill.serving.http.requests import word
 from tidemill.serving.live.kill_switch import WatchedSwitch
 from tidemill.serving.live.state_files import WatchedFile
 
@@ -53,6 +54,7 @@ class AnyPredictor(Protocol):
         ...
 
 
+_Predictor = TypeVar("_Predictor")
 #: Builds the predictor of a deployment with one arm.
 Opener = Callable[[Deployment], AnyPredictor]
 
@@ -78,6 +80,17 @@ class LiveModel:
         self.failed: LoadFailure | None = None
         self.remembered: OrderedDict[str, Any] = OrderedDict()
         self._switch.poll()
+
+    def predictor_as(self, kind: type[_Predictor], otherwise: str, tip: str) -> _Predictor:
+        """The predictor, if it is of this kind. Raises `NotReady` without one, else `BadRequest`: what the model is
+        `otherwise`, and where to send the request, with `{}` for its name.
+        """
+        predictor = self.predictor
+        if isinstance(predictor, kind):
+            return predictor
+        if predictor is None:
+            raise NotReady(f"the model {self.name!r} has no live release", tip="see GET /healthz for the reason")
+        raise BadRequest(f"the model {self.name!r} {otherwise}", tip=tip.format(self.name))
 
     @property
     def off(self) -> bool:
@@ -172,3 +185,11 @@ def _warm(make: Callable[[], AnyPredictor]) -> AnyPredictor:
 
 def _message(error: Exception) -> str:
     return str(error) if isinstance(error, TidemillError) else f"{type(error).__name__}: {error}"
+
+
+def served_model(models: Mapping[str, LiveModel], text: str) -> LiveModel:
+    """The model that a path names; `NotServed` for an unknown name."""
+    model = models.get(text)
+    if model is None:
+        raise NotServed(f"no model {word(text, 'model')!r} is served here", tip=nearest(text, models))
+    return model

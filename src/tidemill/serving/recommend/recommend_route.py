@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from tidemill.core.errors import BadRequest, NotReady, NotServed, SwitchedOff, nearest
+from tidemill.core.errors import SwitchedOff
 from tidemill.core.records.prediction import ScoredItem
 from tidemill.core.settings import Serve
 from tidemill.serving.http import requests
 from tidemill.serving.http.etag import etag, matches
 from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
-from tidemill.serving.live.live_model import LiveModel
+from tidemill.serving.live.live_model import LiveModel, served_model
 from tidemill.serving.live.prediction_writer import PredictionWriter
 from tidemill.serving.live.server_clock import ServerClock, utc_day
 from tidemill.serving.recommend.predictor import Predictor, PreparedRequest, Recommendation, RecommendationRequest
@@ -63,30 +63,35 @@ class RecommendRoute:
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """The response for a raw identifier, which becomes a surrogate here and is never stored."""
-        model = self._model(request.parts[0])
+        model, predictor = self._model(request.parts[0])  # read once: the whole response comes from this release
         body = requests.recommend(request.body, self._limits)
         subject = self._surrogate(self._kind(model.name), body.user)
         wanted = RecommendationRequest(subject, body.n, body.exclude, body.candidates, body.context)
-        return self._respond(model, wanted, request, ("cache-control", "no-store"), None)
+        return self._respond(model, predictor, wanted, request, ("cache-control", "no-store"), None)
 
     def get(self, request: HttpRequest) -> HttpResponse:
         """The response for a token; 304 where the caller already has it."""
-        model = self._model(request.parts[0])
+        model, predictor = self._model(request.parts[0])  # read once: the whole response comes from this release
         wanted = RecommendationRequest(requests.token(request.parts[1]), requests.query_n(request.query, self._limits))
         left = self._clock.left_s(self._limits.slot_s)
         return self._respond(
-            model, wanted, request, ("cache-control", f"private, max-age={left}"), request.header("if-none-match")
+            model,
+            predictor,
+            wanted,
+            request,
+            ("cache-control", f"private, max-age={left}"),
+            request.header("if-none-match"),
         )
 
     def _respond(
         self,
         model: LiveModel,
+        predictor: Predictor,
         wanted: RecommendationRequest,
         request: HttpRequest,
         cache: tuple[str, str],
         if_none_match: str | None,
     ) -> HttpResponse:
-        predictor = _recommender_of(model)  # read once: the whole response comes from this release
         prepared = predictor.prepare(wanted, off=model.off)
         if prepared.off and predictor.release.rules.fallback is None:
             self._write(predictor, prepared, Recommendation((), "switched off", "off"), request)
@@ -131,26 +136,12 @@ class RecommendRoute:
         )
         return self._writer.write(predictor, record)
 
-    def _model(self, text: str) -> LiveModel:
-        name = requests.word(text, "model")
-        model = self._models.get(name)
-        if model is None:
-            raise NotServed(f"no model {name!r} is served here", tip=nearest(name, self._models))
-        _recommender_of(model)
-        return model
-
-
-def _recommender_of(model: LiveModel) -> Predictor:
-    """The predictor of a recommender; `BadRequest` where the model is tabular."""
-    predictor = model.predictor
-    if predictor is None:
-        raise NotReady(f"the model {model.name!r} has no live release", tip="see GET /healthz for the reason")
-    if not isinstance(predictor, Predictor):
-        raise BadRequest(
-            f"the model {model.name!r} is a tabular model, not a recommender",
-            tip=f"use POST /v2/models/{model.name}/infer",
+    def _model(self, text: str) -> tuple[LiveModel, Predictor]:
+        """The model in a path and its predictor; `BadRequest` where the model is tabular."""
+        model = served_model(self._models, text)
+        return model, model.predictor_as(
+            Predictor, "is a tabular model, not a recommender", "use POST /v2/models/{}/infer"
         )
-    return predictor
 
 
 def _body(
