@@ -25,9 +25,8 @@ class Cooccurrence(ListLearner, frozen=True, kw_only=True, tag="cooccurrence"):
 
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = ListLearner.GRID | {
         "damping": (0.25, 0.1, 0.5),
-        "half_life": ("1500 days", "365 days"),
-        "gap": ("1000 days", "100 days"),
         "backward": (1.0, 0.5),
+        "half_life": ("1500 days", "365 days"),  # last: it needs other counts
     }
     CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=20)
 
@@ -36,7 +35,7 @@ class Cooccurrence(ListLearner, frozen=True, kw_only=True, tag="cooccurrence"):
     #: Half-life of a pair of events.
     half_life: TimeLength | Space | None = None
     #: Time constant by which the weight of a pair falls with the time between its events.
-    gap: TimeLength | Space | None = None
+    gap: TimeLength | Space = "1000 days"
     #: Weight of "b was taken before a" relative to "b was taken after a".
     backward: Share | Space | None = None
     #: Maximum distance, in events of one user, of a counted pair.
