@@ -25,10 +25,20 @@ encoder, items, popularity, category, in_stock, starts, codes = (
 )
 index = hnswlib.Index(space="ip", dim=items.shape[1])
 index.load_index(str(FOLDER / "index.hnsw"))
-index.set_ef(400)
 index.set_num_threads(1)
 log = (FOLDER / "log.jsonl").open("a", buffering=1)
 popular = np.argsort(-popularity, kind="stable")[:100]
+
+
+def nearest(vector: np.ndarray, k: int) -> np.ndarray:
+    """hnswlib raises where it reaches fewer than k items; then it searches wider."""
+    for ef in (400, 1_600, 6_400):
+        index.set_ef(ef)
+        try:
+            return index.knn_query(vector, k=k)[0][0].astype(np.int64)
+        except RuntimeError:
+            continue
+    return np.zeros(0, np.int64)
 
 
 class Asked(BaseModel):
@@ -61,8 +71,7 @@ async def recommend(asked: Asked) -> Answer:
     history = codes[starts[number] : starts[number + 1]][::-1]
     weights = np.arange(1, len(history) + 1) ** -0.3
     vector = (weights @ encoder[history]).astype(np.float32)
-    near, _ = index.knn_query(vector, k=200 + len(history))
-    drawn = np.union1d(near[0].astype(np.int64), popular)
+    drawn = np.union1d(nearest(vector, 200 + len(history)), popular)
     drawn = drawn[in_stock[drawn] & ~np.isin(drawn, history)]
     relevance = np.maximum(items[drawn] @ vector, 0)
     scores = 0.6 * relevance / max(relevance.max(), 1e-9) + 0.4 * popularity[drawn]
