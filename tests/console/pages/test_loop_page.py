@@ -120,6 +120,8 @@ def test_a_model_without_release_champion_or_switch_says_what_to_type(mill: Any)
     (mill.serving / "for_you" / "switch.json").write_text('{"off": true, "since": 5, "who": "ida"}')
     assert page(mill).needs[0].commands[0].text == "tidemill on for_you"
     assert room(page(mill), "serving").says == "for_you is switched off."
+    (mill.serving / "for_you" / "switch.json").write_bytes(bytes(1024))
+    assert "switch file cannot be read" in page(mill).needs[0].why[0]
 
 
 def test_a_newer_release_is_a_hint_and_one_that_was_rolled_back_is_none(mill: Any) -> None:

@@ -96,7 +96,7 @@ def throw(root: Path, *, off: bool, why: str = "odd") -> str:
 def test_off_switches_off_without_room_for_a_new_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = root / MODEL / FILE
     watched = WatchedFile(path, SwitchState)
-    assert watched.poll() and watched.content == SwitchState()
+    assert watched.poll() and watched.content == SwitchState(off=False)
     node, size = path.stat().st_ino, path.stat().st_size
     monkeypatch.setattr(kill_switch, "write_durably", full)
     for n in range(20):  # faster than the kernel's clock ticks
@@ -121,7 +121,7 @@ def test_whoever_reads_in_the_middle_of_it_reads_again(root: Path, monkeypatch: 
 
     def looked_at(descriptor: int, content: bytes, at: int) -> int:
         real(descriptor, content[:9], at)
-        assert not watched.poll() and watched.content == SwitchState()
+        assert not watched.poll() and watched.content == SwitchState(off=False)
         return real(descriptor, content, at)
 
     monkeypatch.setattr(kill_switch, "write_durably", full)

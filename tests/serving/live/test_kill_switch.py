@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from tidemill.core.clock import FixedClock
 from tidemill.core.errors import LedgerBusy, NotServed
 from tidemill.core.identity.account import Account
 from tidemill.serving import flush_spool, spooled, switch, switch_state
-from tidemill.serving.live.kill_switch import Line
+from tidemill.serving.live.kill_switch import Line, WatchedSwitch
 
 CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -83,3 +84,45 @@ def test_a_spool_of_an_older_version_names_its_account(root: Path) -> None:
     ledger = Lines()
     assert flush_spool(root, ledger) == 1
     assert ledger.kept == [("off", "model:for_you", Account(name="ada"))]
+
+
+def test_no_damaged_byte_switches_a_model_on_that_was_off(root: Path) -> None:
+    throw(root, off=True, ledger=Lines())
+    file = root / "for_you" / "switch.json"
+    whole = file.read_bytes()
+    damages = [whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]
+               for place in range(len(whole.rstrip())) for bit in range(8)]  # fmt: skip
+    watched = WatchedSwitch(root / "for_you")
+    for number, damaged in enumerate([*damages, b"", b"{}", b"null", bytes(len(whole)), whole[:20], b"[true]"]):
+        file.write_bytes(damaged)
+        os.utime(file, ns=(number, number))
+        watched.poll()
+        assert watched.off, damaged
+        assert switch_state(root, "for_you").off, damaged
+
+
+def test_an_unreadable_switch_says_what_replaces_it(root: Path) -> None:
+    throw(root, off=False, ledger=Lines())
+    (root / "for_you" / "switch.json").write_bytes(bytes(1024))
+    assert "tidemill on" in switch_state(root, "for_you").why
+    assert throw(root, off=False, ledger=Lines()) == "written"
+    assert not switch_state(root, "for_you").off
+
+
+def test_a_switch_that_may_not_be_read_for_a_while_is_off_for_that_while(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    throw(root, off=False, ledger=Lines())
+    watched = WatchedSwitch(root / "for_you")
+    watched.poll()
+    assert not watched.off
+
+    def refused(path: Path) -> object:
+        raise PermissionError(13, "not permitted", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", refused)
+        watched.poll()
+        assert watched.off
+    watched.poll()
+    assert not watched.off

@@ -165,8 +165,9 @@ def _held(stream: str, held: Sequence[IncrementProjection]) -> list[ActionItem]:
 def _off(one: ServedModel, model: ModelProjection | None) -> list[ActionItem]:
     champion = model.champion if model else None
     fallback = champion is not None and champion.rules.fallback is not None
-    why = "Requests get the declared fallback." if fallback else "Requests are refused."
-    return [_need("decide", f"{one.model} is switched off", [why], (f"tidemill on {one.model}", "switch it on again"))]
+    effect = "Requests get the declared fallback." if fallback else "Requests are refused."
+    says = [f"Reason: {one.off_why}.", effect] if one.off_why else [effect]
+    return [_need("decide", f"{one.model} is switched off", says, (f"tidemill on {one.model}", "switch it on again"))]
 
 
 def _unserved(name: str, model: ModelProjection | None) -> list[ActionItem]:

@@ -30,6 +30,8 @@ class ServedModel(Record, frozen=True):
     problem: str | None
     #: Whether `problem` is about the pointer.
     unreadable: bool = False
+    #: The reason given for switching it off.
+    off_why: str = ""
 
 
 def served(serving_root: Path, model: str) -> ServedModel:
@@ -64,6 +66,7 @@ def served(serving_root: Path, model: str) -> ServedModel:
         workers=len(running),
         off=switch.off,
         off_since=switch.since if switch.off else None,
+        off_why=switch.why if switch.off else "",
         problem=problem,
         unreadable=unreadable,
     )

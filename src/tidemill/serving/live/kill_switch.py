@@ -3,7 +3,7 @@
 The switch is `switch.json`, a file that every worker watches; it is written first. Where it is missing, `policy.json`
 (its name in format 1) is read. The ledger entry follows. While the ledger is unavailable, the entry waits in a spool,
 and is written later with the time of the switch. The file is created with the model and has a fixed size, so that it
-can be overwritten in place on a full disk.
+can be overwritten in place on a full disk. A file that cannot be read means off.
 """
 
 from __future__ import annotations
@@ -38,29 +38,31 @@ Line = Literal["written", "waiting", "lost"]
 class SwitchState(msgspec.Struct, frozen=True):
     """Whether a model is off; since when (microseconds); `who` switched it and `why`."""
 
-    off: bool = False
+    off: bool
     since: int = 0
     who: str = ""
     why: str = ""
     format: int = 1
 
 
+_UNREADABLE = SwitchState(off=True, why="its switch file cannot be read; `tidemill on` and `tidemill off` replace it")
+
+
 class WatchedSwitch:
     """The switch in a model's folder, read again when it has changed; without a file the model is on."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = WatchedFile(folder / FILE, SwitchState)
-        self._old_file = WatchedFile(folder / OLD_FILE, SwitchState)
+        self._files = [WatchedFile(folder / name, SwitchState) for name in (FILE, OLD_FILE)]
         self.off = False
 
     def poll(self) -> None:
         """Load a changed switch; costs one `stat`."""
-        self._file.poll()
-        state = self._file.content
-        if state is None and not self._file.path.exists():
-            self._old_file.poll()
-            state = self._old_file.content
-        self.off = state is not None and state.off
+        for file in self._files:
+            file.poll()
+            if file.exists:
+                self.off = file.content is None or file.is_unreadable or file.content.off
+                return
+        self.off = False
 
 
 class SpooledEntry(msgspec.Struct, frozen=True):
@@ -92,8 +94,10 @@ def switch_state(serving_root: Path, model: str) -> SwitchState:
 
 
 def _state(folder: Path) -> SwitchState:
-    path = folder / FILE
-    return read_state(path if path.exists() else folder / OLD_FILE, SwitchState) or SwitchState()
+    for path in (folder / FILE, folder / OLD_FILE):
+        if path.exists():
+            return read_state(path, SwitchState) or _UNREADABLE
+    return SwitchState(off=False)
 
 
 def create_switch_file(folder: Path) -> None:

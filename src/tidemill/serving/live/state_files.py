@@ -71,6 +71,13 @@ class WatchedFile(Generic[T]):
         self._kind = kind
         self._stamp: tuple[int, int, int] | None = None
         self.content: T | None = None
+        #: Whether the current file could not be read, so that `content` is older.
+        self.is_unreadable = False
+
+    @property
+    def exists(self) -> bool:
+        """Whether the last poll found the file, readable or not."""
+        return self._stamp is not None or self.is_unreadable
 
     def poll(self) -> bool:
         """Read the file if it was replaced; returns whether the content has changed."""
@@ -78,15 +85,17 @@ class WatchedFile(Generic[T]):
             stat = self.path.stat()
         except FileNotFoundError:
             removed = self._stamp is not None and self.content is not None
-            self._stamp, self.content = None, None
+            self._stamp, self.content, self.is_unreadable = None, None, False
             return removed
         except OSError:
+            self._stamp, self.is_unreadable = None, True
             return False
         stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
         if stamp == self._stamp:
             return False
         self._stamp = stamp
         new_content = read_state(self.path, self._kind)
+        self.is_unreadable = new_content is None
         changed = new_content is not None and new_content != self.content
         if new_content is not None:
             self.content = new_content
