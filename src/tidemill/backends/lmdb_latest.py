@@ -30,7 +30,7 @@ from tidemill.core.backend import BackendContext
 from tidemill.core.errors import CorruptFile, UsageError
 from tidemill.core.storage.durable_files import sync_folder
 
-_VIEW = re.compile(r"^[A-Za-z0-9_][\w.-]*$")
+_VIEW = re.compile(r"[A-Za-z0-9_][\w.-]*\Z")
 
 
 class _State(msgspec.Struct, frozen=True, array_like=True):

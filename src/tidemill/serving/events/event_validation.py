@@ -6,7 +6,6 @@ or not at all. Validation runs before anything is logged.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from tidemill.core.contract.contract import Contract, ContractColumn
@@ -94,7 +93,7 @@ def _value(column: ContractColumn, value: object) -> Plain:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong(column)
-    if column.kind == "int" and (value != int(value) if math.isfinite(value) else True):
+    if column.kind == "int" and isinstance(value, float) and not value.is_integer():
         raise _wrong(column)
     if not abs(value) < 2**63:
         raise BadRequest(f"`{column.name}` is too large")

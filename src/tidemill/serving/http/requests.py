@@ -13,7 +13,7 @@ from tidemill.core.errors import BadRequest, TooLarge
 from tidemill.core.settings import Serve
 
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
-Scalar = str | int | float | bool | None
+Scalar = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | None
 Decoded = TypeVar("Decoded")
 
 _TOKEN = re.compile(r"[a-z2-7]{26}\Z")
@@ -37,7 +37,7 @@ class RecommendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class OutcomeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One outcome in `POST /v1/outcomes`: the response to a recommended item, or the true label."""
 
-    prediction_id: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+    prediction_id: Annotated[str, Meta(pattern="^[0-9a-f]{32}$", max_length=32)]  # `$` alone allows a line break
     item: Annotated[str, Meta(max_length=512)] = ""
     #: The person's action: `click`, `rating`, `bought`, …
     what: Annotated[str, Meta(min_length=1, max_length=64)]
