@@ -73,7 +73,8 @@ class ServerHandle:
         """Let it finish the requests in progress and move the log, without the wait of a drain; returns the exit
         status (0 unless it failed).
         """
-        if self._process.poll() is None:
+        state = self._state()
+        if self._process.poll() is None and (state is None or state.state != "stopped"):
             self._process.send_signal(signal.SIGINT)
         try:
             return self._process.wait(timeout_s)
