@@ -54,7 +54,12 @@ def _drain(site: WorkerSite) -> None:
 
 async def _poll(site: WorkerSite) -> None:
     """Load what has changed, when a state file changes and, for the store, after a timeout."""
-    watch, changed = FolderWatch(), asyncio.Event()
+    with contextlib.closing(FolderWatch()) as watch:
+        await _follow(site, watch)
+
+
+async def _follow(site: WorkerSite, watch: FolderWatch) -> None:
+    changed = asyncio.Event()
 
     def wake() -> None:
         watch.drain()
@@ -64,15 +69,21 @@ async def _poll(site: WorkerSite) -> None:
     loop, watched = asyncio.get_running_loop(), watch.fileno()
     if watched >= 0:
         loop.add_reader(watched, wake)
-    while True:
-        changed.clear()
-        try:
-            site.poll()
-            watch.add(site.folders())
-            if watch.fileno() < 0 <= watched:  # it gave up: its descriptor is closed, and may be another file's soon
-                loop.remove_reader(watched)
-                watched = -1
-        except OSError as error:  # a full disk or a missing folder must not stop serving
-            _log.error("polling the state files failed: %s", error)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), 0.05 if site.loading else watch.timeout_s)
+    try:
+        while True:
+            changed.clear()
+            try:
+                site.poll()
+                watch.add(site.folders())
+                if watch.fileno() < 0 <= watched:  # closed: the number may be another file's soon
+                    loop.remove_reader(watched)
+                    watched = -1
+            except OSError as error:  # a full disk or a missing folder must not stop serving
+                _log.error("polling the state files failed: %s", error)
+            with contextlib.suppress(TimeoutError):
+                # `wait_for` of Python 3.11 forgets a cancellation that comes together with a change
+                async with asyncio.timeout(0.05 if site.loading else watch.timeout_s):
+                    await changed.wait()
+    finally:
+        if watched >= 0:
+            loop.remove_reader(watched)
