@@ -16,6 +16,7 @@ from pathlib import Path
 import hnswlib
 import numpy as np
 from fastapi import FastAPI
+from hnsw_search import nearest
 from pydantic import BaseModel
 
 FOLDER = Path(os.environ["PEER"])
@@ -28,17 +29,6 @@ index.load_index(str(FOLDER / "index.hnsw"))
 index.set_num_threads(1)
 log = (FOLDER / "log.jsonl").open("a", buffering=1)
 popular = np.argsort(-popularity, kind="stable")[:100]
-
-
-def nearest(vector: np.ndarray, k: int) -> np.ndarray:
-    """hnswlib raises where it reaches fewer than k items; then it searches wider."""
-    for ef in (400, 1_600, 6_400):
-        index.set_ef(ef)
-        try:
-            return index.knn_query(vector, k=k)[0][0].astype(np.int64)
-        except RuntimeError:
-            continue
-    return np.zeros(0, np.int64)
 
 
 class Asked(BaseModel):
@@ -71,7 +61,7 @@ async def recommend(asked: Asked) -> Answer:
     history = codes[starts[number] : starts[number + 1]][::-1]
     weights = np.arange(1, len(history) + 1) ** -0.3
     vector = (weights @ encoder[history]).astype(np.float32)
-    drawn = np.union1d(nearest(vector, 200 + len(history)), popular)
+    drawn = np.union1d(nearest(index, vector, 200 + len(history)), popular)
     drawn = drawn[in_stock[drawn] & ~np.isin(drawn, history)]
     relevance = np.maximum(items[drawn] @ vector, 0)
     scores = 0.6 * relevance / max(relevance.max(), 1e-9) + 0.4 * popularity[drawn]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hnswlib
 import numpy as np
+from hnsw_search import nearest
 
 POOL, ASKED = 200, 300
 folder = Path(sys.argv[1])
@@ -23,25 +24,13 @@ index.add_items(items)
 spent = time.process_time() - before
 index.save_index(str(folder / "index.hnsw"))
 
-
-def nearest(vector: np.ndarray, k: int) -> np.ndarray:
-    """hnswlib raises where it reaches fewer than k items; then it searches wider."""
-    for ef in (400, 1_600, 6_400):
-        index.set_ef(ef)
-        try:
-            return index.knn_query(vector, k=k)[0][0].astype(np.int64)
-        except RuntimeError:
-            continue
-    return np.zeros(0, np.int64)
-
-
 found = []
 for user in np.linspace(0, len(starts) - 2, ASKED).astype(int):
     history = codes[starts[user] : starts[user + 1]][::-1]
     vector = (np.arange(1, len(history) + 1) ** -0.3 @ encoder[history]).astype(np.float32)
     true = items @ vector
     pool = min(POOL, len(items))
-    near = nearest(vector, pool)
+    near = nearest(index, vector, pool)
     edge = np.partition(true, -pool)[-pool]
     found.append(np.count_nonzero(true[near] >= edge - 1e-6 * abs(edge)) / pool)
 print(spent, np.mean(found))

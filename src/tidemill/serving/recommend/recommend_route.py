@@ -73,15 +73,8 @@ class RecommendRoute:
         """The response for a token; 304 where the caller already has it."""
         model, predictor = self._model(request.parts[0])  # read once: the whole response comes from this release
         wanted = RecommendationRequest(requests.token(request.parts[1]), requests.query_n(request.query, self._limits))
-        left = self._clock.left_s(self._limits.slot_s)
-        return self._respond(
-            model,
-            predictor,
-            wanted,
-            request,
-            ("cache-control", f"private, max-age={left}"),
-            request.header("if-none-match"),
-        )
+        cache = ("cache-control", f"private, max-age={self._clock.left_s(self._limits.slot_s)}")
+        return self._respond(model, predictor, wanted, request, cache, request.header("if-none-match"))
 
     def _respond(
         self,
