@@ -102,8 +102,8 @@ def command(
         _show(result, folder, as_json=as_json)
         if not leave:
             console_url = f"http://{settings.serve.host}:{settings.serve.console_port}"
-            err.print(f"Console: {console_url}. Stop with Ctrl-C; start again with: cd {folder}; tidemill serve")
-            wait_for_end()
+            line = f"Console: {console_url}. Stop with Ctrl-C; start again with: cd {folder}; tidemill serve"
+            wait_for_end(lambda: err.print(line))
 
 
 def _show(result: AutoResult, folder: Path, *, as_json: bool) -> None:

@@ -150,6 +150,7 @@ def _by_release(counts: dict[str, int]) -> str:
 def _stay(err: Console, demo: Demo) -> None:
     assert demo.server is not None
     serve = demo.stores.settings.serve
-    err.print(f"API: {demo.server.url}. Console: http://{serve.host}:{serve.console_port}. Stop with Ctrl-C.")
-    wait_for_end()
+    console_url = f"http://{serve.host}:{serve.console_port}"
+    line = f"API: {demo.server.url}. Console: {console_url}. Stop with Ctrl-C."
+    wait_for_end(lambda: err.print(line))
     err.print("")
