@@ -17,7 +17,7 @@ import pytest
 import tidemill.core.settings as settings_module
 from tidemill.core.clock import FixedClock
 from tidemill.core.records.prediction import Outcome, Prediction, ScoredItem
-from tidemill.core.storage.segments import segment_files
+from tidemill.core.storage.segments import read_frames, segment_files
 from tidemill.feedback import OUTCOMES, PREDICTIONS, LogWriter, SegmentLog, outcome_schema, prediction_schema
 from tidemill.loop.project.stores import Stores, open_stores
 
@@ -111,7 +111,7 @@ def test_small_batches_and_many_segments_lose_and_double_nothing(tmp_path: Path)
     assert sorted(ids(opened)) == [f"{i:032x}" for i in range(30)]
 
 
-def test_a_torn_tail_is_counted_and_a_damaged_segment_is_put_aside(tmp_path: Path) -> None:
+def test_a_torn_tail_and_a_damaged_record_are_counted_and_kept(tmp_path: Path) -> None:
     opened = stores(tmp_path)
     folder = opened.state / "log"
     for i in (1, 2):
@@ -127,7 +127,29 @@ def test_a_torn_tail_is_counted_and_a_damaged_segment_is_put_aside(tmp_path: Pat
     done = write(opened)
     assert (done.predictions, done.torn, done.damaged) == (2, 1, 1)
     assert sorted(ids(opened)) == [f"{10:032x}", f"{20:032x}"]
-    assert (folder / PREDICTIONS / "damaged" / damaged.name).read_bytes() == bytes(content)
+    kept = sorted((folder / PREDICTIONS / "damaged").iterdir())
+    assert [path.name.partition(".seg.")[0] for path in kept] == [torn.stem, damaged.stem]
+    assert bytes(content).endswith(kept[1].read_bytes())
+    assert segment_files(folder / PREDICTIONS) == []
+
+
+@pytest.mark.parametrize("bit", range(64))
+def test_a_flipped_bit_in_the_header_of_a_record_loses_that_record_alone(tmp_path: Path, bit: int) -> None:
+    opened = stores(tmp_path)
+    folder = opened.state / "log"
+    log = SegmentLog(folder, CLOCK)
+    for i in range(5):
+        log.write(prediction(i))
+    log.close()
+    (segment,) = segment_files(folder / PREDICTIONS)
+    second, content = list(read_frames(segment))[1], bytearray(segment.read_bytes())
+    content[second.start + bit // 8] ^= 1 << bit % 8
+    segment.write_bytes(content)
+    done = write(opened)
+    assert (done.predictions, done.torn, done.damaged) == (4, 0, 1)
+    assert sorted(ids(opened)) == [f"{i:032x}" for i in (0, 2, 3, 4)]
+    (kept,) = (folder / PREDICTIONS / "damaged").iterdir()
+    assert kept.read_bytes() == content[second.start : second.end]
 
 
 def test_a_log_that_takes_nothing_says_so_and_recovers(tmp_path: Path) -> None:

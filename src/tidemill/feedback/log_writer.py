@@ -18,6 +18,7 @@ import pyarrow as pa
 from tidemill.core.errors import FormatTooNew, SegmentDamaged
 from tidemill.core.ports import Lease
 from tidemill.core.records.prediction import Outcome, Prediction
+from tidemill.core.storage.durable_files import write_durably
 from tidemill.core.storage.segments import read_frames, segment_files, segment_is_open, tail_state
 from tidemill.feedback.log_tables import outcome_rows, prediction_rows
 from tidemill.feedback.record_decoder import RecordDecoder
@@ -50,8 +51,9 @@ class WriteSummary(msgspec.Struct):
     predictions: int = 0
     outcomes: int = 0
     segments: int = 0
-    #: Frames that a crash cut off (their responses were never sent), and segments that do not match their checksums.
+    #: Incomplete frames at the end of a segment: cut off by a crash, before their responses were sent, or damaged.
     torn: int = 0
+    #: Places with damaged bytes, and what is no segment. All bytes that were not read are kept in `damaged/`.
     damaged: int = 0
     #: Segments of a newer, unknown format; they stay until that version processes them.
     too_new: int = 0
@@ -124,29 +126,50 @@ class _Batch:
     def _read(self, path: Path, summary: WriteSummary) -> None:
         closed = not segment_is_open(path)  # checked before reading: a closed segment has its last frame already
         end = self._before.get(path.name, 0)
+
+        def skip(start: int, stop: int) -> None:
+            nonlocal end
+            summary.damaged += 1
+            self._set_aside(path, start, stop)
+            end = stop
+
         try:
-            for frame in read_frames(path, end):
-                self.records.append(self._decode(frame.payload))
+            for frame in read_frames(path, end, skip=skip):
+                try:
+                    self.records.append(self._decode(frame.payload))
+                except msgspec.DecodeError:
+                    skip(frame.start, frame.end)
                 end = frame.end
                 if self.full:
                     break
             else:
                 if closed:
-                    summary.torn += tail_state(path, end) == "torn"
+                    if tail_state(path, end) == "torn":
+                        summary.torn += 1
+                        self._set_aside(path, end, path.stat().st_size)
                     self.finished.append(path)
         except FormatTooNew as error:
             summary.too_new += 1
             _log.error("%s stays where it is: %s", path.name, error)
-        except (SegmentDamaged, msgspec.DecodeError) as error:
+        except SegmentDamaged as error:  # no segment at all
             if closed:
-                self._quarantine(path, error, summary)
+                summary.damaged += 1
+                path.rename(_damaged_folder(path) / path.name)
+                _log.error("%s was moved to %s: %s", path.name, _damaged_folder(path), error)
                 return
             _log.error("%s: %s", path.name, error)  # still being written: moved once it is closed
         self.positions[path.name] = end
 
-    def _quarantine(self, path: Path, error: Exception, summary: WriteSummary) -> None:
-        folder = path.parent / "damaged"
-        folder.mkdir(exist_ok=True)
-        path.rename(folder / path.name)
-        summary.damaged += 1
-        _log.error("%s is damaged and was moved to %s: %s", path.name, folder, error)
+    def _set_aside(self, path: Path, start: int, stop: int) -> None:
+        """Keep bytes that are no record, before the segment is removed."""
+        kept = _damaged_folder(path) / f"{path.name}.{start}-{stop}"
+        with path.open("rb") as file:
+            file.seek(start)
+            write_durably(kept, file.read(stop - start))
+        _log.error("%s: bytes %d to %d are no whole record; they are kept in %s", path.name, start, stop, kept)
+
+
+def _damaged_folder(path: Path) -> Path:
+    folder = path.parent / "damaged"
+    folder.mkdir(exist_ok=True)
+    return folder

@@ -130,6 +130,39 @@ def test_a_flipped_byte_in_a_whole_frame_is_named(tmp_path: Path, offset: int) -
         payloads(path)
 
 
+@pytest.mark.parametrize("bit", range(32))
+def test_a_flipped_bit_in_a_length_is_named_and_does_not_hide_what_follows(tmp_path: Path, bit: int) -> None:
+    whole = [b"one", b"two", b"three" * 9, b"four"]
+    path = written(tmp_path, *whole)
+    second = list(read_frames(path))[1]
+    content = bytearray(path.read_bytes())
+    content[second.start + bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    with pytest.raises(SegmentDamaged, match=f"byte {second.start}"):
+        payloads(path)
+    skipped: list[tuple[int, int]] = []
+    found = [frame.payload for frame in read_frames(path, skip=lambda *place: skipped.append(place))]
+    assert found == [whole[0], *whole[2:]]
+    assert skipped == [(second.start, second.end)]
+
+
+def test_what_is_appended_while_a_frame_is_read_hides_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, b"one", b"two", b"three")
+    second, content = list(read_frames(path))[1], path.read_bytes()
+    path.write_bytes(content[: second.end - 1])
+    real = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        found = real(descriptor)
+        path.write_bytes(content)
+        return found
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    skipped: list[tuple[int, int]] = []
+    assert [frame.payload for frame in read_frames(path, skip=lambda *place: skipped.append(place))] == [b"one"]
+    assert skipped == []
+
+
 def test_what_is_no_segment_and_a_newer_format_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path, b"one")
     path.write_bytes(b"PAR1" + path.read_bytes()[4:])

@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 from zlib import crc32
@@ -29,6 +29,8 @@ _MAGIC = b"TMSEG\x00"
 _FORMAT = 1
 _HEADER = _MAGIC + struct.pack("<H", _FORMAT)
 _FRAME = struct.Struct("<II")
+#: Called with the offsets of the first byte that is skipped, and of the first one after them.
+Skip = Callable[[int, int], None]
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -160,27 +162,57 @@ def segment_is_open(path: Path) -> bool:
     return False
 
 
-def read_frames(path: Path, start: int = 0, *, limit_bytes: int = 1 << 62) -> Iterator[Frame]:
+def read_frames(path: Path, start: int = 0, *, limit_bytes: int = 1 << 62, skip: Skip | None = None) -> Iterator[Frame]:
     """The frames from `start` (0, or the `end` of a frame) up to a torn tail; stops after about `limit_bytes`.
 
-    Raises `FormatTooNew`, and `SegmentDamaged` if a complete frame does not match its checksum.
+    Raises `FormatTooNew`, and `SegmentDamaged` at bytes that are no complete frame although complete frames follow, or
+    at a complete one that does not match its checksum. With `skip` it is called for such bytes, and reading goes on at
+    the next complete frame.
     """
     with path.open("rb") as file:
         _check_header(path, file.read(len(_HEADER)))
         size = os.fstat(file.fileno()).st_size
         at = max(start, len(_HEADER))
         stop = at + limit_bytes
-        file.seek(at)
         while at < stop and at + _FRAME.size < size:
+            file.seek(at)
             length, checksum = _FRAME.unpack(file.read(_FRAME.size))
             end = at + _FRAME.size + length
-            if length == 0 or end > size:
-                return
-            payload = file.read(length)
-            if crc32(payload) != checksum:
+            payload = file.read(length) if length and end <= size else b""
+            if payload and crc32(payload) == checksum:
+                yield Frame(payload, at, end)
+                at = end
+                continue
+            file.seek(at)
+            rest = file.read(size - at)  # not what a writer has appended since
+            if payload and (end == size or _frame_length(rest, end - at)):
+                after = end  # its length is right
+            elif (behind := _first_frame(rest)) is not None:
+                after = at + behind
+            elif payload:
+                after = end
+            else:
+                return  # torn, by a crash or by damage of the last frame
+            if skip is None:
                 raise SegmentDamaged(f"{path}: the frame at byte {at} does not match its checksum")
-            yield Frame(payload, at, end)
-            at = end
+            skip(at, after)
+            at = after
+
+
+def _frame_length(content: bytes, at: int) -> int:
+    """The length of a complete frame at this offset, whose checksum matches; else 0."""
+    if at + _FRAME.size >= len(content):
+        return 0
+    length, checksum = _FRAME.unpack_from(content, at)
+    start = at + _FRAME.size
+    if not 0 < length <= len(content) - start:
+        return 0
+    return _FRAME.size + length if crc32(memoryview(content)[start : start + length]) == checksum else 0
+
+
+def _first_frame(content: bytes) -> int | None:
+    """The offset of the first complete frame after the first byte."""
+    return next((at for at in range(1, len(content)) if _frame_length(content, at)), None)
 
 
 def tail_state(path: Path, end: int) -> Literal["nothing", "torn"]:
