@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -144,6 +145,40 @@ def test_a_flipped_bit_in_a_length_is_named_and_does_not_hide_what_follows(tmp_p
     found = [frame.payload for frame in read_frames(path, skip=lambda *place: skipped.append(place))]
     assert found == [whole[0], *whole[2:]]
     assert skipped == [(second.start, second.end)]
+
+
+@given(sizes=st.lists(st.integers(1, 70) | st.sampled_from([24, 56, 120]), min_size=1, max_size=9), data=st.data())
+def test_a_flipped_bit_loses_the_frame_that_has_it_and_no_other(sizes: list[int], data: st.DataObject) -> None:
+    whole = [bytes([65 + i]) * size for i, size in enumerate(sizes)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(Path(folder), *whole)
+        frames = list(read_frames(path))
+        n = data.draw(st.integers(0, len(whole) - 1))
+        bit = data.draw(st.integers(frames[n].start * 8, frames[n].end * 8 - 1))
+        content = bytearray(path.read_bytes())
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        skipped: list[tuple[int, int]] = []
+        found = [frame.payload for frame in read_frames(path, skip=lambda *place: skipped.append(place))]
+    assert found == whole[:n] + whole[n + 1 :]
+    assert skipped == [(frames[n].start, frames[n].end)]
+
+
+def test_a_frame_within_a_damaged_payload_is_no_record(tmp_path: Path) -> None:
+    inner = written(tmp_path / "inner", b"forged").read_bytes()[8:]
+    path = written(tmp_path, b"one", b"text " + inner + b" text", b"three")
+    content = bytearray(path.read_bytes())
+    content[list(read_frames(path))[1].start + 8] ^= 1
+    path.write_bytes(content)
+    assert [frame.payload for frame in read_frames(path, skip=lambda *_: None)] == [b"one", b"three"]
+
+
+def test_a_long_frame_behind_damage_is_found(tmp_path: Path) -> None:
+    path = written(tmp_path, b"one", b"two" * (6 << 20))
+    with path.open("r+b") as file:
+        file.seek(12)
+        file.write(b"\xff")
+    assert [len(frame.payload) for frame in read_frames(path, skip=lambda *_: None)] == [3 * (6 << 20)]
 
 
 def test_what_is_appended_while_a_frame_is_read_hides_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

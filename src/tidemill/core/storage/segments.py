@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -174,6 +175,7 @@ def read_frames(path: Path, start: int = 0, *, limit_bytes: int = 1 << 62, skip:
         size = os.fstat(file.fileno()).st_size
         at = max(start, len(_HEADER))
         stop = at + limit_bytes
+        content: bytes | None = None
         while at < stop and at + _FRAME.size < size:
             file.seek(at)
             length, checksum = _FRAME.unpack(file.read(_FRAME.size))
@@ -183,20 +185,39 @@ def read_frames(path: Path, start: int = 0, *, limit_bytes: int = 1 << 62, skip:
                 yield Frame(payload, at, end)
                 at = end
                 continue
-            file.seek(at)
-            rest = file.read(size - at)  # not what a writer has appended since
-            if payload and (end == size or _frame_length(rest, end - at)):
-                after = end  # its length is right
-            elif (behind := _first_frame(rest)) is not None:
-                after = at + behind
-            elif payload:
-                after = end
-            else:
+            if content is None:
+                file.seek(0)
+                content = file.read(size)  # not what a writer has appended since
+            if whole := _frame_length(content, at):  # it was replaced while it was read: after a partial write
+                yield Frame(content[at + _FRAME.size : at + whole], at, at + whole)
+                at += whole
+                continue
+            after = _end_of_damage(content, at, end if payload else None)
+            if after is None:
                 return  # torn, by a crash or by damage of the last frame
             if skip is None:
                 raise SegmentDamaged(f"{path}: the frame at byte {at} does not match its checksum")
             skip(at, after)
             at = after
+
+
+def _end_of_damage(content: bytes, at: int, end: int | None) -> int | None:
+    """The end of the damaged frame at `at`, and of damaged ones behind it; `None` if no complete frame follows.
+
+    `end` is its end by its own length, if the segment has as many bytes. That length is right if it ends where a
+    complete frame starts, unless there are frames before; a frame within a payload is none.
+    """
+    behind = _first_frame(content, at + 1)
+    if behind is None:
+        _, checksum = _FRAME.unpack_from(content, at)
+        only_length = crc32(memoryview(content)[at + _FRAME.size :]) == checksum
+        return len(content) if only_length else end
+    if end is None or not (end == len(content) or _frame_length(content, end)):
+        return behind
+    frame = behind
+    while frame < end and (length := _frame_length(content, frame)):
+        frame += length
+    return behind if frame == end else end
 
 
 def _frame_length(content: bytes, at: int) -> int:
@@ -210,9 +231,12 @@ def _frame_length(content: bytes, at: int) -> int:
     return _FRAME.size + length if crc32(memoryview(content)[start : start + length]) == checksum else 0
 
 
-def _first_frame(content: bytes) -> int | None:
-    """The offset of the first complete frame after the first byte."""
-    return next((at for at in range(1, len(content)) if _frame_length(content, at)), None)
+def _first_frame(content: bytes, at: int) -> int | None:
+    """The offset of the first complete frame from `at` on."""
+    # a quick test first: a length that is not 0 and not far beyond the content
+    length = re.compile(rb"(?=...[\0-\x%02x])(?!\0{4})" % min(len(content) >> 24, 255), re.DOTALL)
+    starts = (found.start() for found in length.finditer(content, at))
+    return next((start for start in starts if _frame_length(content, start)), None)
 
 
 def tail_state(path: Path, end: int) -> Literal["nothing", "torn"]:
