@@ -181,7 +181,7 @@ async def customers(port: int, numbers: Numbers, tally: Tally, seen: dict[str, s
 
 
 def test_a_hundred_thousand_requests_through_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shop = open_shop(tmp_path / "project", port=0, workers=2, drain_s=0.3, slot_s=5)
+    shop = open_shop(tmp_path / "project", port=0, workers=2, drain_s=0.3, slot_s=20)
     releases = [shop.release(seed=seed) for seed in range(3)]
     shop.promote(releases[0])
     seen = {user: shop.seen(user) for user, _, _ in shop.events}
