@@ -18,7 +18,15 @@ import tidemill.core.settings as settings_module
 from tidemill.core.clock import FixedClock
 from tidemill.core.records.prediction import Outcome, Prediction, ScoredItem
 from tidemill.core.storage.segments import read_frames, segment_files
-from tidemill.feedback import OUTCOMES, PREDICTIONS, LogWriter, SegmentLog, outcome_schema, prediction_schema
+from tidemill.feedback import (
+    OUTCOMES,
+    PREDICTIONS,
+    LogWriter,
+    SegmentLog,
+    damaged_records,
+    outcome_schema,
+    prediction_schema,
+)
 from tidemill.loop.project.stores import Stores, open_stores
 
 CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
@@ -148,8 +156,44 @@ def test_a_flipped_bit_in_the_header_of_a_record_loses_that_record_alone(tmp_pat
     done = write(opened)
     assert (done.predictions, done.torn, done.damaged) == (4, 0, 1)
     assert sorted(ids(opened)) == [f"{i:032x}" for i in (0, 2, 3, 4)]
-    (kept,) = (folder / PREDICTIONS / "damaged").iterdir()
+    (kept,) = damaged_records(folder)[PREDICTIONS]
     assert kept.read_bytes() == content[second.start : second.end]
+    (line,) = opened.ledger.find("log")
+    assert '"damaged":"1"' in line.details["sources"]
+
+
+def test_damage_alone_is_counted_once_while_the_segment_is_open(tmp_path: Path) -> None:
+    opened = stores(tmp_path)
+    folder = opened.state / "log"
+    log = SegmentLog(folder, CLOCK)
+    log.write(prediction(0))
+    log.write(prediction(1))
+    (segment,) = segment_files(folder / PREDICTIONS)
+    content = bytearray(segment.read_bytes())
+    content[-1] ^= 1
+    content[next(iter(read_frames(segment))).end - 1] ^= 1
+    segment.write_bytes(content)
+    done = write(opened)
+    assert (done.predictions, done.damaged) == (0, 2)
+    assert write(opened).damaged == 0 and len(opened.ledger.find("log")) == 1
+    log.write(prediction(2))
+    log.close()
+    assert write(opened).predictions == 1 and ids(opened) == [f"{2:032x}"]
+
+
+@pytest.mark.parametrize("bit", range(6 * 8))
+def test_a_flipped_bit_in_the_magic_of_a_segment_loses_no_record(tmp_path: Path, bit: int) -> None:
+    opened = stores(tmp_path)
+    folder = opened.state / "log"
+    log = SegmentLog(folder, CLOCK)
+    log.write(prediction(0))
+    log.close()
+    (segment,) = segment_files(folder / PREDICTIONS)
+    content = bytearray(segment.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    segment.write_bytes(content)
+    done = write(opened)
+    assert (done.predictions, done.damaged, done.segments) == (1, 1, 1) and ids(opened) == [f"{0:032x}"]
 
 
 def test_a_log_that_takes_nothing_says_so_and_recovers(tmp_path: Path) -> None:

@@ -13,11 +13,10 @@ from source_reader import earlier_state, files_of, taken
 from tidemill.backends.segment_events import SegmentEvents
 from tidemill.core.clock import FixedClock, to_micros
 from tidemill.core.contract.contract import Event, event_time, field, item, subject
-from tidemill.core.errors import SourceDamaged
 from tidemill.core.records.posted_event import PostedEvent, SealedSubject, encode_event
 from tidemill.core.row_ids import POSTED_NUMBERS, split_row_id
 from tidemill.core.source_read import REFUSED, ReadRequest, SourceRead, SourceState, good_schema
-from tidemill.core.storage.segments import SegmentWriter, segment_files
+from tidemill.core.storage.segments import SegmentWriter, read_frames, segment_files
 from tidemill.sources.files.file_state import FileState, file_source_state
 from tidemill.sources.posted_events import EventSource
 
@@ -177,17 +176,60 @@ def test_numbers_and_positions_of_other_sources_are_left_alone(tmp_path: Path) -
     assert [file.number for file in files_of(found)] == [FIRST_NUMBER] and 7 not in taken(found)
 
 
-def test_a_damaged_segment_is_named_and_may_be_left(tmp_path: Path) -> None:
-    write(tmp_path, event(1)).close()
-    write(tmp_path, event(2)).close()
-    path = segment_files(tmp_path)[0]
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+def damage(path: Path, *numbers: int) -> None:
+    """Flip a bit in the payload of these frames, from 0."""
+    frames, content = list(read_frames(path)), bytearray(path.read_bytes())
+    for number in numbers:
+        content[frames[number].end - 1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(SourceDamaged, match=path.name):
-        look(tmp_path, 0)
-    found = look(tmp_path, 0, damaged="leave")
-    assert found.good.num_rows == 1 and len(found.damaged) == 1
+
+
+def test_a_damaged_event_is_refused_with_its_bytes_once_and_hides_no_other(tmp_path: Path) -> None:
+    writer = write(tmp_path, event(1), event(2), event(3, day=1))
+    (path,) = segment_files(tmp_path)
+    frame = list(read_frames(path))[1]
+    damage(path, 1)
+    found = look(tmp_path, 0)
+    assert items(found) == ["i1"] and found.damaged == ()
+    (row,) = found.refused.to_pylist()
+    assert row["reason"] == f"damaged on disk: bytes {frame.start}-{frame.end}" and row["_day"] is None
+    assert row["raw"] == path.read_bytes()[frame.start : frame.end] and (row["file"], row["line"]) == (path.name, 2)
+    assert found.notes == (f"{tmp_path.name}: 1 posted event damaged on disk; the bytes are in quarantine",)
+    writer.append(event(4, day=1))
+    later = look(tmp_path, 1, after=0, state=found.state)
+    assert items(later) == ["i3", "i4"] and later.refused.num_rows == 0 and later.notes == ()
+    assert files_of(later)[0].number == files_of(found)[0].number
+    writer.close()
+
+
+@pytest.mark.parametrize("lost", [(1,), (1, 2, 3), (0, 1, 2, 3, 4), (1, 3), (2, 3, 5)])
+def test_damage_between_two_reads_loses_and_repeats_no_other_event(tmp_path: Path, lost: tuple[int, ...]) -> None:
+    """Events that wait for their day are read again: damage before them must not shift what was taken."""
+    writer = write(tmp_path, *[event(i, day=i % 2) for i in range(8)])
+    first = look(tmp_path, 0)
+    assert items(first) == ["i0", "i2", "i4", "i6"]
+    (path,) = segment_files(tmp_path)
+    damage(path, *lost)
+    writer.append(*[event(i) for i in range(10, 20)])  # late: only their numbers say that they are new
+    second = look(tmp_path, 1, after=0, state=first.state)
+    whole = [f"i{i}" for i in (1, 3, 5, 7) if i not in lost]
+    assert items(second) == [*whole, *[f"i{i}" for i in range(10, 20)]]
+    assert len(set(first.good["_row"].to_pylist()) & set(second.good["_row"].to_pylist())) == 0
+    assert 1 <= second.refused.num_rows <= len(lost)
+    third = look(tmp_path, 2, after=1, state=second.state)
+    assert items(third) == [] and third.refused.num_rows == 0
+    writer.close()
+
+
+def test_an_incomplete_last_event_is_noted_once_and_refuses_nothing(tmp_path: Path) -> None:
+    write(tmp_path, event(1), event(2, day=1), event(3)).close()
+    (path,) = segment_files(tmp_path)
+    path.write_bytes(path.read_bytes()[:-1])
+    found = look(tmp_path, 0)
+    assert items(found) == ["i1"] and found.refused.num_rows == 0
+    assert len(found.notes) == 1 and "incomplete last events" in found.notes[0] and path.name in found.notes[0]
+    again = look(tmp_path, 1, after=0, state=found.state)
+    assert items(again) == ["i2"] and again.notes == ()
 
 
 def test_no_folder_is_no_events(tmp_path: Path) -> None:

@@ -11,10 +11,13 @@ from pathlib import Path
 
 from tidemill.core.backend import BackendContext
 from tidemill.core.clock import Clock, SystemClock
-from tidemill.core.errors import SegmentDamaged, UsageError
-from tidemill.core.ports import EventBatch, LoggedEvent
+from tidemill.core.errors import UsageError
+from tidemill.core.ports import DamagedPlace, EventBatch, LoggedEvent
 from tidemill.core.storage.group_commit import GroupCommit
-from tidemill.core.storage.segments import SegmentWriter, read_frames, segment_files
+from tidemill.core.storage.segments import SegmentWriter, read_frames, segment_files, segment_is_open
+
+#: The position before the first event.
+_START = "0:0"
 
 
 class SegmentEventWriter:
@@ -51,24 +54,20 @@ class SegmentEvents:
         folder = self._folder(stream)
         return SegmentEventWriter(folder, self._clock, segment_bytes=self._segment_bytes, durable=durable)
 
-    def read(self, stream: str, after: Mapping[str, str] = {}, limit: int = 10_000) -> EventBatch:
+    def read(
+        self, stream: str, after: Mapping[str, str] = {}, limit: int = 10_000, reached: Mapping[str, str] = {}
+    ) -> EventBatch:
         found: list[LoggedEvent] = []
         positions: dict[str, str] = {}  # without segments that were removed: a segment's name is never reused
-        damaged: dict[str, str] = {}
+        damaged: list[DamagedPlace] = []
         for path in segment_files(self._folder(stream)):
-            end, number = _parsed(after.get(path.name, "0:0"))
-            if len(found) < limit and path.stat().st_size > end:
-                try:
-                    for frame in read_frames(path, end):
-                        end, number = frame.end, number + 1
-                        found.append(LoggedEvent(path.name, number, frame.payload))
-                        if len(found) == limit:
-                            break
-                except SegmentDamaged as error:
-                    damaged[path.name] = error.message
-            if number:
-                positions[path.name] = f"{end}:{number}"
-        return EventBatch(tuple(found), positions, damaged)
+            segment = _SegmentReader(path, after.get(path.name, _START), reached.get(path.name, _START))
+            if len(found) < limit:
+                found += segment.read(limit - len(found))
+                damaged += segment.damaged
+            if segment.end:
+                positions[path.name] = segment.position
+        return EventBatch(tuple(found), positions, tuple(damaged))
 
     def _folder(self, stream: str) -> Path:
         if not stream or stream.startswith(".") or "/" in stream or "\0" in stream:
@@ -76,7 +75,53 @@ class SegmentEvents:
         return self._root / stream
 
 
+class _SegmentReader:
+    """Reads one segment from a position; `reached` is the position after an earlier read."""
+
+    def __init__(self, path: Path, after: str, reached: str) -> None:
+        self._path = path
+        self._reached = _parsed(reached)
+        self.end, self._number = _parsed(after)
+        self.damaged: list[DamagedPlace] = []
+
+    @property
+    def position(self) -> str:
+        return f"{self.end}:{self._number}"
+
+    def read(self, limit: int) -> list[LoggedEvent]:
+        """Up to `limit` events; `damaged` has the damage before and between them."""
+        found: list[LoggedEvent] = []
+        closed = not segment_is_open(self._path)  # checked before reading: a closed segment has its last frame already
+        size = self._path.stat().st_size
+        if size <= self.end:
+            return found
+        for frame in read_frames(self._path, self.end, skip=self._skip):
+            self.end, self._number = frame.end, self._number + 1
+            found.append(LoggedEvent(self._path.name, self._number, frame.payload))
+            if len(found) == limit:
+                return found
+        if closed and self.end < size:
+            self._skip(self.end, size, torn=True)
+        return found
+
+    def _skip(self, start: int, stop: int, *, torn: bool = False) -> None:
+        with self._path.open("rb") as file:
+            file.seek(start)
+            content = file.read(stop - start)
+        name = f"bytes {start}-{stop}"
+        self.damaged.append(DamagedPlace(self._path.name, self._number + 1, name, content, torn))
+        self.end, self._number = stop, self._number + self._lost(stop)
+
+    def _lost(self, stop: int) -> int:
+        """The number of events in a place that ends at `stop`: one, unless an earlier read knew those behind it."""
+        end, number = self._reached
+        if end < stop:
+            return 1 if self.end else 0  # the header of a segment is no event
+        behind = sum(1 for frame in read_frames(self._path, stop, skip=lambda *_: None) if frame.end <= end)
+        return max(0, number - self._number - behind)
+
+
 def _parsed(position: str) -> tuple[int, int]:
-    """Where the next frame of a segment starts, and how many frames precede it."""
+    """Where the next frame of a segment starts, and how many events precede it."""
     end, _, number = position.partition(":")
     return int(end), int(number)

@@ -246,7 +246,7 @@ class LatestFull(LakeError, OSError):
 class SegmentDamaged(LakeError, OSError):
     """A frame of an append-only segment does not match its checksum: the file was changed or its disk is failing.
 
-    The frames before it are ingested. The file is moved to `damaged/` and kept; other files are not affected.
+    Runs and the log writer set such bytes aside, and read all other frames.
     """
 
     code = "TM307"

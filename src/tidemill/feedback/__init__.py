@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tidemill.feedback.log_tables import prediction_schema as prediction_schema
     from tidemill.feedback.log_writer import LogWriter as LogWriter
     from tidemill.feedback.log_writer import WriteSummary as WriteSummary
+    from tidemill.feedback.log_writer import damaged_records as damaged_records
     from tidemill.feedback.realised_quality import RealisedRate as RealisedRate
     from tidemill.feedback.realised_quality import realised_rates as realised_rates
     from tidemill.feedback.record_decoder import RecordDecoder as RecordDecoder
@@ -27,7 +28,7 @@ else:
         __name__,
         {
             "log_tables": "current_outcomes current_predictions outcome_schema prediction_schema",
-            "log_writer": "LogWriter WriteSummary",
+            "log_writer": "LogWriter WriteSummary damaged_records",
             "realised_quality": "RealisedRate realised_rates",
             "record_decoder": "RecordDecoder",
             "segment_log": "OUTCOMES PREDICTIONS SegmentLog",

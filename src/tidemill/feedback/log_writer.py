@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 import pyarrow as pa
 
-from tidemill.core.errors import FormatTooNew, SegmentDamaged
+from tidemill.core.errors import FormatTooNew
 from tidemill.core.ports import Lease
 from tidemill.core.records.prediction import Outcome, Prediction
 from tidemill.core.storage.durable_files import write_durably
@@ -26,6 +26,8 @@ from tidemill.feedback.segment_log import OUTCOMES, PREDICTIONS
 
 _log = logging.getLogger(__name__)
 
+#: The folder, beside a log's segments, of bytes that were no whole record.
+DAMAGED = "damaged"
 _NOTE = "segments"
 _KINDS: dict[str, tuple[Callable[[bytes], Any], Callable[[Sequence[Any]], pa.Table]]] = {
     PREDICTIONS: (RecordDecoder(Prediction), prediction_rows),
@@ -53,7 +55,7 @@ class WriteSummary(msgspec.Struct):
     segments: int = 0
     #: Incomplete frames at the end of a segment: cut off by a crash, before their responses were sent, or damaged.
     torn: int = 0
-    #: Places with damaged bytes, and what is no segment. All bytes that were not read are kept in `damaged/`.
+    #: Places with damaged bytes. All bytes that were not read are kept in `damaged/`.
     damaged: int = 0
     #: Segments of a newer, unknown format; they stay until that version processes them.
     too_new: int = 0
@@ -83,11 +85,14 @@ class LogWriter:
         positions: dict[str, int] = msgspec.json.decode(note.get(_NOTE, "{}"))
         batch = _Batch(table, self._folder / table, positions, self._batch)
         batch.collect(summary)
-        if batch.records:
+        if batch.records or batch.damaged:
             rows = _KINDS[table][1](batch.records)
             note = {_NOTE: msgspec.json.encode(batch.positions).decode()}
+            if batch.damaged:
+                note[DAMAGED] = str(batch.damaged)
             self._tables.record(table, rows, number + 1, note, self._lease)
             setattr(summary, table, getattr(summary, table) + len(batch.records))
+            summary.damaged += batch.damaged
         for path in batch.finished:
             path.unlink()
             summary.segments += 1
@@ -106,6 +111,8 @@ class _Batch:
         #: Segment name -> bytes processed, for segments that still exist.
         self.positions: dict[str, int] = {}
         self.finished: list[Path] = []
+        #: Places with damaged bytes.
+        self.damaged = 0
 
     @property
     def full(self) -> bool:
@@ -129,7 +136,7 @@ class _Batch:
 
         def skip(start: int, stop: int) -> None:
             nonlocal end
-            summary.damaged += 1
+            self.damaged += 1
             self._set_aside(path, start, stop)
             end = stop
 
@@ -151,25 +158,18 @@ class _Batch:
         except FormatTooNew as error:
             summary.too_new += 1
             _log.error("%s stays where it is: %s", path.name, error)
-        except SegmentDamaged as error:  # no segment at all
-            if closed:
-                summary.damaged += 1
-                path.rename(_damaged_folder(path) / path.name)
-                _log.error("%s was moved to %s: %s", path.name, _damaged_folder(path), error)
-                return
-            _log.error("%s: %s", path.name, error)  # still being written: moved once it is closed
         self.positions[path.name] = end
 
     def _set_aside(self, path: Path, start: int, stop: int) -> None:
         """Keep bytes that are no record, before the segment is removed."""
-        kept = _damaged_folder(path) / f"{path.name}.{start}-{stop}"
+        kept = path.parent / DAMAGED / f"{path.name}.{start}-{stop}"
         with path.open("rb") as file:
             file.seek(start)
             write_durably(kept, file.read(stop - start))
         _log.error("%s: bytes %d to %d are no whole record; they are kept in %s", path.name, start, stop, kept)
 
 
-def _damaged_folder(path: Path) -> Path:
-    folder = path.parent / "damaged"
-    folder.mkdir(exist_ok=True)
-    return folder
+def damaged_records(folder: Path) -> dict[str, list[Path]]:
+    """Log -> the files of bytes that were no whole record, until a person has removed them; `folder` is `log/`."""
+    kept = {table: sorted((folder / table / DAMAGED).glob("*")) for table in _KINDS}
+    return {table: files for table, files in kept.items() if files}

@@ -6,7 +6,7 @@ surrogates and stores the same vault entries as for any other source: no other c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from tidemill.core.contract.contract import Contract
 from tidemill.core.empty_tables import empty_table
-from tidemill.core.errors import NoSuchSubject, SealBroken, SourceDamaged, SourceError
+from tidemill.core.errors import NoSuchSubject, SealBroken
+from tidemill.core.formatting import count
 from tidemill.core.kinds import KINDS
-from tidemill.core.ports import EventBatch, EventLog, LoggedEvent
+from tidemill.core.ports import DamagedPlace, EventBatch, EventLog, LoggedEvent
 from tidemill.core.records.posted_event import PostedEvent, decode_event, opened_event
 from tidemill.core.row_ids import POSTED_NUMBERS, row_id
 from tidemill.core.source_read import RAW_LIMIT, REFUSED, ReadRequest, ReadStats, SourceRead, SourceState, good_schema
@@ -27,6 +28,9 @@ from tidemill.sources.files.file_state import FORMAT, FileSourceState, FileState
 
 #: The name of the state: how far each partition of the log was read.
 KIND = "events"
+#: The reason of a refused row that is a damaged place of the log.
+DAMAGED = "damaged on disk"
+_BEFORE_FIRST = POSTED_NUMBERS.start - 1
 #: Events that are read from the log at once.
 _BATCH = 10_000
 
@@ -46,21 +50,19 @@ class EventSource:
         self._unseal = unseal
 
     def read(self, request: ReadRequest) -> SourceRead:
-        """See `Source.read`. Raises `SourceDamaged` for a partition that does not match its checksums."""
+        """See `Source.read`. A damaged place of the log is a refused row with its bytes; it hides no other event."""
         if request.nothing_due:
             return SourceRead.empty(self._contract, request.state or SourceState.from_entries(KIND, FORMAT, {}))
         before = FileSourceState.from_source_state(request.state, POSTED_NUMBERS)
-        reading = _EventReader(self._contract, self._unseal, request, before)
+        reading = _EventReader(self._stream, self._contract, self._unseal, request, before)
         positions: Mapping[str, str] = reading.positions.copy()
-        damaged: dict[str, SourceError] = {}
+        reached = {file.path: file.reached for file in before.files if file.reached}
         while True:
             batch = self._log.read(self._stream, positions, _BATCH)
-            for partition, reason in batch.damaged.items():
-                damaged[partition] = SourceDamaged(f"{partition}: {reason}", tip="restore it from a backup")
-                if request.damaged == "raise":
-                    raise damaged[partition]
-            if not batch.events:
-                return reading.result(tuple(damaged.values()))
+            if batch.damaged and reached:
+                batch = self._log.read(self._stream, positions, _BATCH, reached)
+            if not batch.events and not batch.damaged:
+                return reading.result()
             reading.add(batch)
             positions = batch.positions
 
@@ -69,14 +71,23 @@ class _EventReader:
     """Collects the due rows of the events of many batches."""
 
     def __init__(
-        self, contract: Contract, unseal: Callable[[bytes], bytes], request: ReadRequest, before: FileSourceState
+        self,
+        stream: str,
+        contract: Contract,
+        unseal: Callable[[bytes], bytes],
+        request: ReadRequest,
+        before: FileSourceState,
     ) -> None:
-        self._contract, self._unseal, self._request = contract, unseal, request
+        self._stream, self._contract, self._unseal, self._request = stream, contract, unseal, request
         self._before = before.taken
         self._taken = dict(before.taken)
         self._numbers = {file.path: file.number for file in before.files}
         #: Partition -> the position from which the next run reads: before its first event that is not due yet.
         self.positions = {file.path: file.position for file in before.files if file.position}
+        self._reached = {file.path: file.reached for file in before.files}
+        self._damaged = {file.path: list(file.damaged) for file in before.files}
+        self._torn: list[str] = []
+        self._set_aside = 0
         self._waiting: set[str] = set()
         self._good: list[pa.Table] = []
         self._refused: list[dict[str, Any]] = []
@@ -84,18 +95,38 @@ class _EventReader:
 
     def add(self, batch: EventBatch) -> None:
         """Take what is due of a batch."""
-        partitions: dict[str, list[LoggedEvent]] = {}
+        partitions: dict[str, list[LoggedEvent]] = {place.partition: [] for place in batch.damaged}
         for event in batch.events:
             partitions.setdefault(event.partition, []).append(event)
+        for place in batch.damaged:
+            self._note_damage(place)
         for partition, events in partitions.items():
-            if self._take(partition, events):
+            if events and self._take(partition, events):
                 self._waiting.add(partition)
             if partition not in self._waiting:
                 self.positions[partition] = batch.positions[partition]
+            self._reached[partition] = batch.positions[partition]
+
+    def _note_damage(self, place: DamagedPlace) -> None:
+        """Set a damaged place aside, once."""
+        number = self._number(place.partition)
+        known = self._damaged.setdefault(place.partition, [])
+        if place.name in known:
+            return
+        known.append(place.name)
+        if place.torn:
+            self._torn.append(f"{place.name} of {place.partition}")
+            return
+        event = LoggedEvent(place.partition, place.number, place.content)
+        self._refused.append(_refused(row_id(number, place.number), event, f"{DAMAGED}: {place.name}"))
+        self._set_aside += 1
+
+    def _number(self, partition: str) -> int:
+        return self._numbers.setdefault(partition, max([*self._taken, *self._numbers.values(), _BEFORE_FIRST]) + 1)
 
     def _take(self, partition: str, events: list[LoggedEvent]) -> int:
         """Take the due events of one partition, and return how many are due later."""
-        number = self._numbers.setdefault(partition, max([*self._taken, POSTED_NUMBERS.start - 1]) + 1)
+        number = self._number(partition)
         found = [self._row(event.payload) for event in events]
         times = [None if isinstance(row, str) else row[self._contract.event_time] for row in found]
         days: list[date | None] = day_of(_instants(times), self._request.zone).to_list()
@@ -168,11 +199,17 @@ class _EventReader:
             row[column.name] = value
         return row
 
-    def result(self, damaged: tuple[SourceError, ...]) -> SourceRead:
+    def result(self) -> SourceRead:
         """All rows that are due, and the state after them."""
         good = self._good or [empty_table(good_schema(self._contract))]
         partitions = [
-            FileState(number=number, path=partition, position=self.positions.get(partition, ""))
+            FileState(
+                number=number,
+                path=partition,
+                position=self.positions.get(partition, ""),
+                reached=self._reached.get(partition, "") if partition in self._waiting else "",
+                damaged=tuple(self._damaged.get(partition, ())),
+            )
             for partition, number in self._numbers.items()
         ]
         return SourceRead(
@@ -187,14 +224,19 @@ class _EventReader:
                 files_read=len(self._numbers),
                 pending=self._pending,
             ),
-            damaged=damaged,
-            notes=self._notes(),
+            notes=tuple(self._notes()),
         )
 
-    def _notes(self) -> tuple[str, ...]:
-        if not self._forgotten:
-            return ()
-        return (f"posted events skipped, because the key of their person was destroyed: {self._forgotten}",)
+    def _notes(self) -> Iterator[str]:
+        if self._forgotten:
+            yield f"posted events skipped, because the key of their person was destroyed: {self._forgotten}"
+        if self._set_aside:
+            what = count(self._set_aside, "posted event")
+            yield f"{self._stream}: {what} damaged on disk; the bytes are in quarantine"
+        if self._torn:
+            yield (
+                f"{self._stream}: incomplete last events, not acknowledged or damaged since: {', '.join(self._torn)}"
+            )
 
 
 class _MisfitError(Exception):

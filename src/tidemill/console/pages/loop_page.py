@@ -19,6 +19,7 @@ from tidemill.loop.state.action_items import ActionItem, action_items
 from tidemill.loop.state.code_items import read_code_items
 from tidemill.loop.state.ledger_projection import LedgerProjection, ModelProjection, ProjectedState
 from tidemill.loop.state.server_status import ServedModel, served
+from tidemill.loop.state.storage_items import storage_items
 
 #: Number of recent entries shown.
 ACTS = 9
@@ -85,6 +86,7 @@ def loop_page(stores: ConsoleStores, projection: LedgerProjection) -> LoopPage:
         problems=stores.problems(),
         unread=projection.problem,
         of_code=read_code_items(stores.code_items_file),
+        storage=storage_items(stores.serving_root.parent),
     )
     closed, said = _loop(projected)
     return LoopPage(

@@ -17,6 +17,7 @@ from tidemill.core.lazy_imports import lazy_exports
 if TYPE_CHECKING:
     from tidemill.core.ports.blobs import Blobs as Blobs
     from tidemill.core.ports.engine import Engine as Engine
+    from tidemill.core.ports.event_log import DamagedPlace as DamagedPlace
     from tidemill.core.ports.event_log import EventBatch as EventBatch
     from tidemill.core.ports.event_log import EventLog as EventLog
     from tidemill.core.ports.event_log import EventWriter as EventWriter
@@ -42,7 +43,7 @@ else:
         {
             "blobs": "Blobs",
             "engine": "Engine",
-            "event_log": "EventBatch EventLog EventWriter LoggedEvent",
+            "event_log": "DamagedPlace EventBatch EventLog EventWriter LoggedEvent",
             "latest": "Latest LatestWriter",
             "leases": "Lease Leases",
             "ledger_store": "LedgerStore StoredEntry",

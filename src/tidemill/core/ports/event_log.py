@@ -19,14 +19,28 @@ class LoggedEvent(msgspec.Struct, frozen=True):
     payload: bytes
 
 
+class DamagedPlace(msgspec.Struct, frozen=True):
+    """A place of a log without a complete event; the events behind it are read."""
+
+    partition: str
+    #: The number of the first event that was there.
+    number: int
+    #: Identifies the place in its partition, for example `bytes 120-345`.
+    name: str
+    #: The bytes that are there.
+    content: bytes
+    #: An incomplete event at the end: its writer died before it was acknowledged, or it was damaged since.
+    torn: bool = False
+
+
 class EventBatch(msgspec.Struct, frozen=True):
     """Events of one stream, and the positions after them, at which the next read starts."""
 
     events: tuple[LoggedEvent, ...]
     #: Partition -> opaque position after its last event that was read. The reader stores them; they do not expire.
     positions: Mapping[str, str]
-    #: Partitions whose data does not match its checksum, with the reason; nothing after the damage was read.
-    damaged: Mapping[str, str] = {}
+    #: Damage before and between the events. A place may have held several.
+    damaged: tuple[DamagedPlace, ...] = ()
 
 
 class EventWriter(Protocol):
@@ -58,10 +72,14 @@ class EventLog(Protocol):
         """A writer that appends to a stream. With `durable=False`, only `write` is used and nothing is flushed."""
         ...
 
-    def read(self, stream: str, after: Mapping[str, str] = {}, limit: int = 10_000) -> EventBatch:
+    def read(
+        self, stream: str, after: Mapping[str, str] = {}, limit: int = 10_000, reached: Mapping[str, str] = {}
+    ) -> EventBatch:
         """Up to `limit` events after the positions `after`, of other partitions from the start; none if none are new.
 
         Reading from positions to positions returns each event exactly once, even with concurrent writers. There is no
-        order between partitions. A damaged partition does not hide the others: see `EventBatch.damaged`.
+        order between partitions. Damage hides no event behind it: see `EventBatch.damaged`. `reached` are the positions
+        after an earlier read: with them, events behind new damage have the same numbers as in that read. It is given
+        only where a read has found damage.
         """
         ...

@@ -56,6 +56,8 @@ class RowCounts(Record, frozen=True):
     arrived: int = 0
     #: Refused by the parser or the contract, and stored in quarantine.
     refused: int = 0
+    #: Of these, places of the event log that were damaged on disk.
+    damaged: int = 0
     #: Duplicates: rows whose key already exists in this increment or in the table, with the same values.
     repeated: int = 0
     #: Conflicts: rows whose key already exists with other values; the largest `_row` wins.

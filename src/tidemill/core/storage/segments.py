@@ -166,14 +166,18 @@ def segment_is_open(path: Path) -> bool:
 def read_frames(path: Path, start: int = 0, *, limit_bytes: int = 1 << 62, skip: Skip | None = None) -> Iterator[Frame]:
     """The frames from `start` (0, or the `end` of a frame) up to a torn tail; stops after about `limit_bytes`.
 
-    Raises `FormatTooNew`, and `SegmentDamaged` at bytes that are no complete frame although complete frames follow, or
-    at a complete one that does not match its checksum. With `skip` it is called for such bytes, and reading goes on at
-    the next complete frame.
+    Raises `FormatTooNew`, and `SegmentDamaged` at a damaged header, at bytes that are no complete frame although
+    complete frames follow, or at a complete one that does not match its checksum. With `skip` it is called for such
+    bytes, and reading goes on at the next complete frame.
     """
     with path.open("rb") as file:
-        _check_header(path, file.read(len(_HEADER)))
         size = os.fstat(file.fileno()).st_size
         at = max(start, len(_HEADER))
+        if not _is_header(path, file.read(len(_HEADER))):
+            if skip is None:
+                raise SegmentDamaged(f"{path} is not a segment: it does not start with {_MAGIC!r}")
+            if start == 0 and size:
+                skip(0, min(len(_HEADER), size))
         stop = at + limit_bytes
         content: bytes | None = None
         while at < stop and at + _FRAME.size < size:
@@ -244,8 +248,9 @@ def tail_state(path: Path, end: int) -> Literal["nothing", "torn"]:
     return "torn" if path.stat().st_size > max(end, len(_HEADER)) else "nothing"
 
 
-def _check_header(path: Path, header: bytes) -> None:
+def _is_header(path: Path, header: bytes) -> bool:
     if len(header) < len(_HEADER) or not header.startswith(_MAGIC):
-        raise SegmentDamaged(f"{path} is not a segment: it does not start with {_MAGIC!r}")
+        return False
     (found,) = struct.unpack("<H", header[len(_MAGIC) :])
     refuse_newer(found, _FORMAT, str(path))
+    return True

@@ -29,6 +29,7 @@ from tidemill.loop.ingest.sealed_table import sealed_table
 from tidemill.loop.project.declarations import StreamDeclaration, TableDeclaration
 from tidemill.loop.project.graph import ProjectGraph, contract_schema, naming_function
 from tidemill.loop.project.stores import Stores
+from tidemill.sources.posted_events import DAMAGED
 
 _TIME = pa.timestamp("us", "UTC")
 
@@ -163,6 +164,7 @@ class _TableBuild:
         return RowCounts(
             arrived=arrival.day.rows.num_rows + arrival.day.refused.num_rows,
             refused=refused + arrival.day.refused.num_rows,
+            damaged=pc.sum(pc.starts_with(arrival.day.refused["reason"], DAMAGED)).as_py() or 0,
             repeated=merged.repeated,
             contradicted=merged.contradicted,
             merged=merged.merged,

@@ -46,6 +46,8 @@ class RunReport:
     repeated: int = 0
     contradicted: int = 0
     refused: int = 0
+    #: Of the refused: places of the event log that were damaged on disk.
+    damaged: int = 0
     #: `(stream, number)` of the increments held by this run.
     held: list[tuple[str, int]] = field(default_factory=list)
     warnings: int = 0
@@ -176,6 +178,7 @@ def _count(report: RunReport, result: IngestResult) -> None:
     report.increments += 1
     report.arrived += counts.arrived
     report.refused += counts.refused
+    report.damaged += counts.damaged
     report.warnings += sum(1 for failure in result.verdict.failures if failure.severity == "warn")
     day = result.increment.day.isoformat()
     report.costs.append((day, result.increment.stream, counts.arrived, result.rows_read, result.cpu_us))

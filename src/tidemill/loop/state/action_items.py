@@ -10,11 +10,18 @@ from tidemill.core.formatting import count as counted
 from tidemill.core.formatting import day, through
 from tidemill.core.record_format import Record
 from tidemill.core.records.release import Release
-from tidemill.loop.state.ledger_projection import IncrementProjection, ModelProjection, ProjectedState
+from tidemill.loop.state.ledger_projection import (
+    IncrementProjection,
+    ModelProjection,
+    ProjectedState,
+    StreamProjection,
+)
 from tidemill.loop.state.server_status import ServedModel
 
 #: Maximum number of held increments of one stream that are listed individually.
 _LISTED = 3
+#: Number of the last increments of a stream whose damaged events are shown.
+_RECENT = 7
 
 
 class ActionCommand(Record, frozen=True):
@@ -50,16 +57,19 @@ def action_items(
     problems: Sequence[str] = (),
     unread: str | None = None,
     of_code: Sequence[CodeItem] = (),
+    storage: Sequence[ActionItem] = (),
 ) -> tuple[ActionItem, ...]:
     """All action items, most urgent first: those of `tidemill status`, and of the console.
 
     `verify` raises if a release's files are damaged, `unread` is the reason why the ledger could not be read,
-    `problems` are the findings of the last verification, `of_code` the items that need mill.py.
+    `problems` are the findings of the last verification, `of_code` the items that need mill.py, and `storage` those
+    about the project's own files.
     """
-    found = [*_unread(unread), *_problems(problems)]
+    found = [*_unread(unread), *_problems(problems), *storage]
     found += [need for model in projected.models.values() for need in _damaged(model, verify)]
     found += [need for one in serving for need in _pointers(one, projected)]
     found += [need for stream in projected.streams.values() for need in _held(stream.name, stream.held)]
+    found += [need for stream in projected.streams.values() for need in _damaged_events(stream)]
     found += [need for one in serving if one.off for need in _off(one, projected.models.get(one.model))]
     if projected.publication is None:
         found.append(
@@ -141,6 +151,18 @@ def _pointers(one: ServedModel, projected: ProjectedState) -> list[ActionItem]:
             ("tidemill run", "update the deployment"),
         )
     ]
+
+
+def _damaged_events(stream: StreamProjection) -> list[ActionItem]:
+    """Events that the last increments of a stream lost, because the log was damaged on disk."""
+    recent = [stream.increments[number].increment for number in sorted(stream.increments)[-_RECENT:]]
+    found = [one for one in recent if one.counts.damaged]
+    if not found:
+        return []
+    what = f"{counted(sum(one.counts.damaged for one in found), 'posted event')} of {stream.name} damaged on disk"
+    numbers = ", ".join(str(one.number) for one in found)
+    why = ["All others were ingested.", f"The bytes are in the quarantine of increment {numbers}.", "Check the disk."]
+    return [_need("broken", what, why, (f"tidemill check {stream.name} --refused", "list the damaged places"))]
 
 
 def _held(stream: str, held: Sequence[IncrementProjection]) -> list[ActionItem]:

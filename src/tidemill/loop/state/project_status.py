@@ -14,6 +14,7 @@ from tidemill.loop.state.action_items import ActionItem, action_items
 from tidemill.loop.state.code_items import code_items, refresh_statuses
 from tidemill.loop.state.ledger_projection import LedgerProjection
 from tidemill.loop.state.server_status import served
+from tidemill.loop.state.storage_items import storage_items
 from tidemill.release import Promotion
 from tidemill.serving import switch_state
 
@@ -77,6 +78,7 @@ def status(stores: Stores, graph: ProjectGraph) -> Status:
             names,
             verify=lambda release: stores.releases.verify(release, deep=False),
             of_code=code_items(stores, graph, refresh),
+            storage=storage_items(stores.state),
         ),
     )
 

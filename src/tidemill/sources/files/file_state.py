@@ -45,8 +45,11 @@ class FileState(Record, frozen=True, omit_defaults=True):
     columns: tuple[str, ...] = ()
     #: The last line whose rows were read; in format 0 stored separately from the files.
     taken: int = 0
-    #: Of a partition of an event log: the position from which the next read starts.
+    #: Of a partition of an event log: the position from which the next read starts, and the one after all events read.
     position: str = ""
+    reached: str = ""
+    #: Names of the damaged places of a partition that were set aside.
+    damaged: tuple[str, ...] = ()
 
 
 class FileSourceState(Record, frozen=True):
