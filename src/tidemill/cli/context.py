@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 
 from tidemill.core import settings
-from tidemill.core.clock import SystemClock
+from tidemill.core.clock import FIRST_DAY, LAST_DAY, OUT_OF_RANGE, SystemClock
 from tidemill.core.settings import Settings
 from tidemill.core.storage import failpoint
 from tidemill.loop.project.graph import ProjectGraph
@@ -114,9 +114,10 @@ class DayParam(click.ParamType[date]):
     name = "day"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        if isinstance(value, date):
-            return value
         try:
-            return date.fromisoformat(value)
+            day = value if isinstance(value, date) else date.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is not a date. Write YYYY-MM-DD.", param, ctx)
+        if not FIRST_DAY <= day <= LAST_DAY:
+            self.fail(f"{value} {OUT_OF_RANGE}.", param, ctx)
+        return day

@@ -7,6 +7,12 @@ from time import time_ns as system_time_ns
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+#: The days that event times and options may have. A century to the ends of the calendar (years 1 and 9999) leaves room
+#: for time zones, delays and windows, which are at most `LONGEST_DAYS`.
+FIRST_DAY, LAST_DAY = date(100, 1, 1), date(9899, 12, 31)
+LONGEST_DAYS = 36_500
+OUT_OF_RANGE = f"is outside the years {FIRST_DAY.year} to {LAST_DAY.year}"
+
 
 class Clock(Protocol):
     """Source of the current time for a run or a server."""
@@ -78,3 +84,7 @@ def to_micros(at: datetime) -> int:
 def from_micros(value: int) -> datetime:
     """The aware UTC datetime of a stored time (microseconds since 1970)."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=value)
+
+
+#: The first and the last microsecond of `FIRST_DAY` to `LAST_DAY`.
+FIRST_US, LAST_US = to_micros(datetime.combine(FIRST_DAY, time(), UTC)), to_micros(as_of(LAST_DAY)) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tidemill.core.clock import LONGEST_DAYS
 from tidemill.core.errors import UsageError
 
 _UNIT_S = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
@@ -19,4 +20,7 @@ def duration(text: str) -> int:
     match = _PATTERN.match(text)
     if not match or match[2] not in _UNIT_S:
         raise UsageError(f"{text!r} is not a valid duration", tip='write a number and a unit, for example "10 days"')
-    return round(float(match[1]) * _UNIT_S[match[2]] * 1_000_000)
+    found_s = float(match[1]) * _UNIT_S[match[2]]
+    if found_s > LONGEST_DAYS * 86_400:
+        raise UsageError(f"{text!r} is too long a duration", tip=f"the maximum is {LONGEST_DAYS} days")
+    return round(found_s * 1_000_000)

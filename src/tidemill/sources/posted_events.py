@@ -14,6 +14,7 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
+from tidemill.core.clock import FIRST_US, LAST_US, OUT_OF_RANGE
 from tidemill.core.contract.contract import Contract
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import NoSuchSubject, SealBroken
@@ -196,6 +197,10 @@ class _EventReader:
                 raise _MisfitError(f"`{column.name}` is missing")
             if value is not None and not _fits(value, KINDS[column.kind].stored):
                 raise _MisfitError(f"`{column.name}` is a {type(value).__name__}")
+            if column.kind == "time" and isinstance(value, int) and not FIRST_US <= value <= LAST_US:
+                raise _MisfitError(f"`{column.name}` {OUT_OF_RANGE}")
+            if column.kind == "int" and isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise _MisfitError(f"`{column.name}` has more than 64 bits")
             row[column.name] = value
         return row
 

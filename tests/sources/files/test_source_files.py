@@ -22,7 +22,7 @@ from tidemill.core.row_ids import DECLARED_NUMBERS
 from tidemill.core.source_read import ReadRequest, SourceRead
 from tidemill.sources import FileSource
 from tidemill.sources.files import scan
-from tidemill.sources.files.file_state import FileSourceState, FileState
+from tidemill.sources.files.file_state import FileSourceState, FileState, file_source_state
 
 START = 1_500_000_000
 DAY_0 = date(2017, 7, 14)
@@ -88,10 +88,44 @@ def test_known_lines_of_a_grown_file_are_not_taken_apart_again(
 def test_an_unchanged_file_is_not_opened(inbox: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     put(inbox / "a.csv", lines(0, 1))
     reader(ALL, day(1))
-    (inbox / "a.csv").chmod(0)
     monkeypatch.setattr("tidemill.sources.files.file_reader.detect_layout", None)
     read = reader(ALL, day(2))
     assert (read.stats.files_skipped, read.stats.files_read, read.good.num_rows) == (1, 0, 0)
+
+
+def test_a_rewritten_file_is_read_although_its_size_and_its_time_are_as_before(inbox: Path, reader: Reader) -> None:
+    put(inbox / "a.csv", lines(0, 1))
+    before = (inbox / "a.csv").stat()
+    reader(ALL, day(1))
+    (inbox / "a.csv").write_bytes(lines(0, 1).replace(b"B000000001", b"B000000009"))
+    os.utime(inbox / "a.csv", ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = (inbox / "a.csv").stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert items(reader(ALL, day(2))) == ["B000000000", "B000000009"]
+
+
+def test_the_state_of_an_earlier_version_has_no_change_time_and_nothing_is_read_for_it(
+    inbox: Path, reader: Reader
+) -> None:
+    put(inbox / "a.csv", lines(0, 1))
+    read = reader(ALL, day(1))
+    old = [msgspec.structs.replace(file, ctime_ns=0) for file in files_of(read)]
+    reader.state = file_source_state("files", old, taken(read))
+    assert reader(ALL, day(2)).stats.files_skipped == 1
+
+
+def test_rows_of_the_future_are_named(inbox: Path, reader: Reader) -> None:
+    put(inbox / "a.csv", lines(0, 40_000))
+    read = reader(ALL, day(1), now=datetime(2024, 1, 1, tzinfo=UTC))
+    assert read.notes == ("in/a.csv has rows of the future, up to 2127-01-19: each is read once its day is over",)
+
+
+def test_lines_that_end_with_carriage_returns_alone_are_an_error(inbox: Path, reader: Reader) -> None:
+    put(inbox / "a.csv", lines(0, 1).replace(b"\n", b"\r"))
+    with pytest.raises(SourceUnknown, match="carriage returns"):
+        reader(ALL, day(1))
+    put(inbox / "a.csv", lines(0).replace(b"\n", b"\r"))  # one line, whose line feed may still come
+    assert items(reader(ALL, day(1))) == ["B000000000"]
 
 
 def test_rows_of_later_days_wait_and_come_when_they_are_due(inbox: Path, reader: Reader) -> None:

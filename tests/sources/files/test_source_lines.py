@@ -18,7 +18,7 @@ from tidemill.core.contract.contract import Event, event_time, item
 from tidemill.core.errors import SchemaChanged, SettingError, SourceDamaged, SourceUnknown
 from tidemill.core.source_read import SourceRead
 from tidemill.sources import FileSource
-from tidemill.sources.files.blocks import Cut, LineBlock, LineReader, after_line, after_record
+from tidemill.sources.files.blocks import LINE_LIMIT, Cut, LineBlock, LineReader, after_line, after_record
 from tidemill.sources.files.csv_lines import CsvLines
 from tidemill.sources.files.file_url import parse_columns
 from tidemill.sources.files.mapping import by_position
@@ -79,7 +79,7 @@ def test_a_blank_is_missing_where_a_number_is_required(read_once: Read) -> None:
         (b"B9,,5.0,1500000000", "user_id", "user_id is missing"),
         (b"B9,U9,5.0,yesterday", "reviewed_at", "reviewed_at is not a number of seconds"),
         (b"B9,U9,5.0,15000000000000", "reviewed_at",
-         "reviewed_at is outside the years 1 to 9999 when read as seconds; has its unit changed?"),
+         "reviewed_at is outside the years 100 to 9899 when read as seconds; has its unit changed?"),
         (b"B9,\xff,5.0,1500000000", None, "is not valid UTF-8"),
         (b'B9,"U9,5.0,1500000000', None, "has an unclosed quote"),
         (b'B9,"U9"x,5.0,1500000000', None, "has text after a closing quote"),
@@ -213,6 +213,17 @@ def test_a_line_too_long_for_memory_is_refused_and_the_next_one_read() -> None:
     assert blocks[2].data == b"b\n"
 
 
+def test_a_line_just_over_the_limit_is_refused_wherever_it_ends() -> None:
+    long = b"x" * (LINE_LIMIT + 1)
+    for content in (b"a\n" + long + b"\nb\n", b"a\nb\n" + long, long + b"\na\nb\n"):
+        pieces = [content[at : at + 8 * 2**20] for at in range(0, len(content), 8 * 2**20)]
+        blocks = list(LineReader(pieces, after_record))
+        assert [len(block.data) < 2**17 for block in blocks] == [True] * len(blocks)
+        assert [block.first for block in blocks if block.too_long] == [content[: content.find(long)].count(b"\n") + 1]
+        assert b"".join(block.data for block in blocks if not block.too_long) == b"a\nb\n"
+        assert sum(block.lines for block in blocks) == 3
+
+
 REVIEW = {"asin": "B1", "reviewerID": "U1", "overall": 5.0, "unixReviewTime": 1_500_000_000}
 
 
@@ -229,6 +240,9 @@ REVIEW = {"asin": "B1", "reviewerID": "U1", "overall": 5.0, "unixReviewTime": 1_
         (json_line(**{**REVIEW, "unixReviewTime": 10**30}).strip(), "reviewed_at",
          "reviewed_at is a number out of range, but a number was expected"),
         (b'{"asin": "B\xff"}', None, "is not valid JSON"),
+        (b'{"other": ' + b"[" * 3000 + b"]" * 3000 + b"}", None, "is nested too deeply"),
+        (b'{"other": ' + b'{"a":' * 3000 + b"1" + b"}" * 3001, None, "is nested too deeply"),
+        (json_line(**{**REVIEW, "reviewerID": "U\x001"}).strip(), "user_id", "user_id has a NUL character"),
     ],
 )  # fmt: skip
 def test_one_bad_json_line_is_refused(read_once: Read, bad: bytes, column: str | None, reason: str) -> None:

@@ -12,13 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from source_reader import COLUMNS, lines, refusals, rows
 
-from tidemill.core.clock import as_of, to_micros
+from tidemill.core.clock import FIRST_DAY, FIRST_US, LAST_DAY, LAST_US, as_of, to_micros
 from tidemill.core.clock_change import first_after_gap
 from tidemill.core.contract.contract import ContractColumn, Event, event_time, item
 from tidemill.core.errors import SchemaChanged
 from tidemill.core.source_read import SourceRead
 from tidemill.sources import day_bounds
+from tidemill.sources.days import day_of
 from tidemill.sources.files.event_times import read_times
+from tidemill.sources.files.file_url import Unit
 
 Read = Callable[..., SourceRead]
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Sao_Paulo"]
@@ -55,6 +57,36 @@ def test_iso_times(text: str, at: datetime) -> None:
 @pytest.mark.parametrize("text", ["2023-02-29", "29.02.2024", "2024-02-29T25:00", "2024-02-29T12:30:60", "soon", "15"])
 def test_what_is_no_time_is_said(text: str) -> None:
     assert times(text, None, "2024-02-29", zone="UTC")[1] == ["is not an ISO 8601 time", None, None]
+
+
+@pytest.mark.parametrize(
+    ("raw", "unit"),
+    [
+        (pl.Series(["0099-12-31", "0100-01-01", "9899-12-31T23:59:59.999999Z", "9900-01-01T00:00:00+00:00"]), None),
+        (pl.Series(["0001-01-01T00:00:00+14:00", "0100-01-01Z", "9899-12-31", "9999-12-31T23:59:59-12:00"]), "iso"),
+        (pl.Series([FIRST_US - 1, FIRST_US, LAST_US, LAST_US + 1]), "unix_us"),
+        (pl.Series([-(2**63), FIRST_US // 10**6, LAST_US // 10**6, 2**63 - 1]), "unix_s"),
+        (pl.Series([-1e300, FIRST_US / 1e6, LAST_US // 10**6, float("inf")]), "unix_s"),
+        (pl.Series([-(2**31), FIRST_US // 86_400_000_000, LAST_US // 86_400_000_000, 2**31 - 1]).cast(pl.Date), None),
+        (pl.Series([-(2**62), FIRST_US, LAST_US, 2**62]).cast(pl.Datetime("us", "Asia/Tokyo")), None),
+        (pl.Series([-(2**62), FIRST_US // 1000, LAST_US // 1000, 2**62]).cast(pl.Datetime("ms")), None),
+    ],
+)
+def test_times_near_the_ends_of_the_calendar_are_refused_in_every_format(raw: pl.Series, unit: Unit | None) -> None:
+    column = ContractColumn(name="at", kind="time", role="event_time", zone="UTC")
+    found = read_times(raw, column, unit)
+    assert found.values.is_null().to_list() == [True, False, False, True]
+    assert found.reason is not None
+    said = found.reason.to_list()
+    assert said[1:3] == [None, None]
+    assert all(reason.startswith("is outside the years 100 to 9899") for reason in (said[0], said[3]))
+    assert day_of(found.values).to_list()[1:3] == [FIRST_DAY, LAST_DAY]
+
+
+def test_an_unsigned_number_of_more_than_63_bits_is_out_of_range() -> None:
+    column = ContractColumn(name="at", kind="time", role="event_time", zone="UTC")
+    found = read_times(pl.Series([1, 2**64 - 1], dtype=pl.UInt64), column, "unix_s")
+    assert found.values.is_null().to_list() == [False, True]
 
 
 @given(st.datetimes(datetime(1902, 1, 1), datetime(2099, 1, 1)), st.sampled_from(ZONES))

@@ -6,7 +6,7 @@ A row belongs to the increment of its own day or, if that day is already ingeste
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -17,18 +17,22 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.identity.surrogates import Surrogates, Vault
 from tidemill.core.ledger.ledger_entry import LedgerEntry
 from tidemill.core.ports import Source
 from tidemill.core.record_format import decode_record
-from tidemill.core.records.ingest import Increment
-from tidemill.core.source_read import ReadRequest, SourceState
+from tidemill.core.records.ingest import Failure, Increment
+from tidemill.core.source_read import REFUSED, ReadRequest, SourceState
 from tidemill.core.storage.failpoint import failpoint
+from tidemill.loop.ingest.outlier_days import Period, main_period, outlier_failure
 from tidemill.loop.project.declarations import StreamDeclaration
 from tidemill.loop.project.source_states import SourceStates, StateRef
 from tidemill.loop.project.stores import Stores
 
 _EPOCH = date(1970, 1, 1)
+#: A period without rows that is longer than this is one empty increment, not one for each day.
+EMPTY_DAYS = 31
 #: The kind of a state from ledger entries that predate separate states per source.
 _EARLIER = ""
 
@@ -43,6 +47,8 @@ class StreamPosition:
     state: StateRef | None = None
     #: The state as earlier versions stored it in ledger entries.
     earlier: SourceState | None = None
+    #: The outlier days that a killed run held: their entries have no state, because the position stays before them.
+    held: tuple[Increment, ...] = ()
 
     def states(self, kept: SourceStates, stream: str) -> dict[str, SourceState]:
         """Kind of source -> its state; the empty kind is that of earlier entries, which covers all kinds."""
@@ -58,6 +64,8 @@ class DayRows:
     day: date
     rows: pa.Table
     refused: pa.Table
+    #: Why its rows are held whatever the other checks find: they are outlier days.
+    outlier: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -79,29 +87,38 @@ class PendingRows:
     def first_event(self) -> datetime | None:
         """The earliest event time of the due rows."""
         column = self.stream.contract.event_time
-        times = [pc.min(day.rows[column]).as_py() for day in self.days if day.rows.num_rows]
+        times = [pc.min(day.rows[column]).as_py() for day in self.days if day.rows.num_rows and not day.outlier]
         return min(times, default=None)
 
 
 def position_from_ledger(lines: Iterable[LedgerEntry]) -> StreamPosition:
     """The position of a stream, from its `publish` and `hold` entries, without those that resolve an older hold."""
-    newest = max((line for line in lines if _has_state(line)), key=lambda line: line.seq, default=None)
+    lines = sorted(lines, key=lambda line: line.seq)
+    newest = next((line for line in reversed(lines) if _has_state(line)), None)
+    held = tuple(
+        decode_record(line.details["increment"], Increment)
+        for line in lines
+        if line.act == "hold" and (newest is None or line.seq > newest.seq)
+    )
     if newest is None:
-        return StreamPosition()
+        return StreamPosition(max((increment.number for increment in held), default=0), held=held)
     increment = decode_record(newest.details["increment"], Increment)
     state = StateRef.from_details(newest.details)
-    return StreamPosition(increment.number, increment.day, state, None if state else _earlier_state(newest))
+    number = max(increment.number, *(one.number for one in held)) if held else increment.number
+    return StreamPosition(number, increment.day, state, None if state else _earlier_state(newest), held)
 
 
 def stream_position(stores: Stores, name: str) -> StreamPosition:
     """The position of a stream in the ledger."""
-    newest = (_newest_with_state(stores, act, name) for act in ("publish", "hold"))
-    return position_from_ledger(line for line in newest if line is not None)
+    return position_from_ledger(line for act in ("publish", "hold") for line in _to_state(stores, act, name))
 
 
-def _newest_with_state(stores: Stores, act: str, name: str) -> LedgerEntry | None:
-    lines = stores.ledger.newest(act, about=f"stream:{name}")
-    return next((line for line in lines if _has_state(line)), None)
+def _to_state(stores: Stores, act: str, name: str) -> Iterator[LedgerEntry]:
+    """The entries of the stream, newest first, down to the first with the state of its sources."""
+    for line in stores.ledger.newest(act, about=f"stream:{name}"):
+        yield line
+        if _has_state(line):
+            return
 
 
 def names_of_held(details: Mapping[str, Any]) -> dict[int, str]:
@@ -136,10 +153,12 @@ def pending_rows(
     backfill: bool,
     surrogates: Surrogates,
     vault: Vault,
+    history: Callable[[], Period | None] | None = None,
 ) -> PendingRows:
     """Read every source of the stream once and split its rows by increment.
 
-    `arrival` is the event time of rows without one: the run's as-of or, in a backfill, the start of history.
+    `arrival` is the event time of rows without one: the run's as-of or, in a backfill, the start of history. `history`
+    returns the period of the published rows; without it, no outlier days are looked for.
     """
     request = ReadRequest(until=until, after=progress.day, zone=stream.day_zone, arrival=arrival, now=now)
     if request.nothing_due:
@@ -156,9 +175,11 @@ def pending_rows(
     failpoint("vault.stored")
     if len(reads) > 1:  # the declared source now has its own state; posted events alone leave its earlier one unchanged
         states.pop(_EARLIER, None)
+    rows, outliers = _outliers(stream, rows, progress, history) if history else (rows, [])
+    days = _split_by_day(rows, refused, progress.day, until, backfill=backfill, snapshot=stream.snapshot)
     return PendingRows(
         stream,
-        list(_split_by_day(rows, refused, progress.day, until, backfill=backfill, snapshot=stream.snapshot)),
+        [*outliers, *days],
         progress,
         {**states, **{read.state.kind: read.state for read in reads}},
         {number: name for read in reads for number, name in read.names.items()},
@@ -200,9 +221,33 @@ def _json_object(line: bytes) -> dict[str, Any]:
     """The JSON object of a refused line; empty if it is not one, such as a line of CSV."""
     try:
         found = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _outliers(
+    stream: StreamDeclaration, rows: pa.Table, progress: StreamPosition, history: Callable[[], Period | None]
+) -> tuple[pa.Table, list[DayRows]]:
+    """The rows without those of outlier days, and these as at most two increments: before and after the others."""
+    days = _days(rows)
+    if stream.snapshot or not days.size:
+        return rows, []
+    period = main_period(days, history())
+    found = []
+    for mask in (days < period.first, days > period.last):
+        if mask.any():
+            failure = outlier_failure(stream.name, stream.contract.event_time, days[mask], period)
+            day = _EPOCH + timedelta(days=int(days[mask].max()))
+            found.append(DayRows(day, rows.filter(pa.array(mask)), empty_table(REFUSED), failure))
+    inside = (days >= period.first) & (days <= period.last)
+    return (rows.filter(pa.array(inside)) if found else rows), [
+        one for one in found if not any(_is_held(one, increment) for increment in progress.held)
+    ]
+
+
+def _is_held(outliers: DayRows, increment: Increment) -> bool:
+    return outliers.day == increment.day and outliers.rows.num_rows == increment.counts.arrived
 
 
 def _split_by_day(
@@ -210,27 +255,33 @@ def _split_by_day(
 ) -> Iterator[DayRows]:
     """The rows of each due increment. Late rows, and lines without a readable day, go with the first increment."""
     last = (until - _EPOCH).days
-    if done is not None and until <= done:
-        return
     if done is None and not rows.num_rows + refused.num_rows:
         return  # no increment yet: the first one may still be a backfill
     good_day, bad_day = _days(rows), _days(refused)
-    arrived = np.concatenate([good_day, bad_day])
     if backfill:
         first = last
     elif done is None:
-        known = arrived[arrived > _UNKNOWN]
+        known = good_day if good_day.size else bad_day[bad_day > _UNKNOWN]
         first = int(known.min()) if known.size else last
     else:
         first = (done - _EPOCH).days + 1
     good_day, bad_day = np.clip(good_day, first, last), np.clip(bad_day, first, last)
     good_order, bad_order = (np.argsort(days, kind="stable") for days in (good_day, bad_day))
-    for day in range(first, last + 1):
+    for day in _due_days(first, last, np.unique(np.concatenate([good_day, bad_day])).tolist()):
         good = _of_day(rows, good_day, good_order, day)
         bad = _of_day(refused, bad_day, bad_order, day)
         if snapshot and not good.num_rows + bad.num_rows:
             continue  # a snapshot only has increments for days with rows
         yield DayRows(_EPOCH + timedelta(days=day), good, bad)
+
+
+def _due_days(first: int, last: int, with_rows: Sequence[int]) -> list[int]:
+    """The days from `first` to `last`; of more than `EMPTY_DAYS` days in a row without rows, only the last one."""
+    days: list[int] = []
+    for day in [*with_rows, last + 1]:
+        empty = range(days[-1] + 1 if days else first, day)
+        days += [*(empty if len(empty) <= EMPTY_DAYS else empty[-1:]), day]
+    return days[:-1]
 
 
 #: The day number of a line whose day could not be read: before all other days.

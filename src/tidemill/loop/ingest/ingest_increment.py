@@ -87,6 +87,8 @@ def ingest_increment(
     verdicts = [_check_stream(stores, graph, arrival, counts, history)]
     if build.changed[arrival.stream.name].num_rows:
         verdicts += [build.make(table, arrival, history) for table in graph.downstream([arrival.stream.name])]
+    if arrival.day.outlier is not None:
+        verdicts.append(Verdict(outcome="hold", failures=(arrival.day.outlier,), checked=1))
     verdict = merge_verdicts(verdicts)
     about = {
         **(details or {}),

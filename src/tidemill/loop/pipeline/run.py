@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from tidemill import loop
-from tidemill.core.clock import as_of, last_full_day
-from tidemill.core.errors import UnknownName, nearest
+from tidemill.core.clock import as_of, from_micros, last_full_day
+from tidemill.core.errors import UnknownName, UsageError, nearest
 from tidemill.core.lease import LAKE
 from tidemill.core.progress import Progress, no_progress
 from tidemill.loop.ingest.arrivals import DayRows, PendingRows, pending_rows, stream_position
@@ -26,6 +28,7 @@ from tidemill.loop.ingest.ingest_increment import (
     ingest_increment,
     rebuild_changed_tables,
 )
+from tidemill.loop.ingest.outlier_days import Period
 from tidemill.loop.ingest.stream_sources import check_source_names, sources_of
 from tidemill.loop.online.materialise_online import materialise_online
 from tidemill.loop.project.declarations import StreamDeclaration
@@ -72,6 +75,9 @@ def run(
     """Ingest due data up to and including `until` (default: the last full day), and refresh dependent data."""
     started = time.process_time()
     now = stores.clock.now()
+    today = max((now.astimezone(ZoneInfo(stream.day_zone)).date() for stream in _streams(graph)), default=now.date())
+    if until is not None and until > today:
+        raise UsageError(f"{until} is in the future: the days after it would come too late", tip=f"today is {today}")
     with stores.leases.take(LAKE) as lease:
         notes = stores.lake.recover(lease) + recover_pointers(stores)
         waiting = _waiting(stores, graph, until, now, backfill=backfill)
@@ -95,7 +101,7 @@ def run(
                 IncrementRows(due.stream, numbers[name], day, now, names=due.names, backfill=backfill),
                 lease=lease,
                 history=histories[name],
-                details={"source_state": msgspec.to_builtins(states[name])},
+                details={} if day.outlier else {"source_state": msgspec.to_builtins(states[name])},
             )
             if result.publication is not None and not backfill:
                 histories[name].append(result.verdict.metrics)
@@ -141,8 +147,21 @@ def _waiting(
             backfill=backfill,
             surrogates=stores.surrogates,
             vault=stores.vault,
+            history=partial(_history_period, stores, stream),
         )
     return {stream.name: found[stream.name] for stream in _streams(graph)}
+
+
+def _history_period(stores: Stores, stream: StreamDeclaration) -> Period | None:
+    """The period of the published rows of a stream."""
+    published = [one.increment for one in stores.lake.increments(stream.name) if one.publication]
+    times = [(one.first_event, one.last_event) for one in published if one.first_event and one.last_event]
+    if not times:
+        return None
+    bounds = min(first for first, _ in times), max(last for _, last in times)
+    zone = ZoneInfo(stream.day_zone)
+    first, last = ((from_micros(at).astimezone(zone).date() - date(1970, 1, 1)).days for at in bounds)
+    return Period(first, last, stores.lake.view().rows(stream.name))
 
 
 def _streams(graph: ProjectGraph) -> list[StreamDeclaration]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from tidemill.core.clock import LONGEST_DAYS
 from tidemill.core.contract.contract import ROW, Event, known_zone
 from tidemill.core.duration import duration
 from tidemill.core.errors import GraphError, SettingRefused, TypeMismatch, UnknownName, UsageError, nearest
@@ -89,6 +90,8 @@ class Mill:
 
     def _add_stream(self, name: str, event: type[Event], key: str | Sequence[str], **about: Any) -> StreamDeclaration:
         keys = _names(key)
+        if not 0 <= about.get("delay_days", 0) <= LONGEST_DAYS:
+            raise SettingRefused(f"stream {name!r}: delay_days={about['delay_days']} is not 0 to {LONGEST_DAYS}")
         known_zone(about.get("day_zone", "UTC"))
         for column in keys:
             if column not in (*event.contract.names, ROW):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from tidemill.core.clock import to_micros
+from tidemill.core.clock import FIRST_DAY, LAST_DAY, OUT_OF_RANGE, to_micros
 from tidemill.core.clock_change import first_after_gap
 from tidemill.core.contract.contract import ContractColumn
 from tidemill.core.errors import BadRequest
@@ -27,20 +27,15 @@ def instant(text: object, column: ContractColumn) -> int:
         raise BadRequest(
             f"`{column.name}` is not a valid ISO 8601 time", tip="for example 2026-01-31T12:00:00Z"
         ) from None
+    if not FIRST_DAY <= parsed.date() <= LAST_DAY:
+        raise BadRequest(f"`{column.name}` {OUT_OF_RANGE}")
     if parsed.tzinfo is not None:
-        return _micros(parsed, column)
+        return to_micros(parsed)
     if column.zone is None:
         raise BadRequest(
             f"`{column.name}` has no time zone", tip="append Z or an offset, or declare tm.event_time(zone=…)"
         )
-    return _micros(_located(parsed, column), column)
-
-
-def _micros(time: datetime, column: ContractColumn) -> int:
-    try:
-        return to_micros(time)
-    except OverflowError:
-        raise BadRequest(f"`{column.name}` is outside the years 1 to 9999 in UTC") from None
+    return to_micros(_located(parsed, column))
 
 
 def _located(naive: datetime, column: ContractColumn) -> datetime:

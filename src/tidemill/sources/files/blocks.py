@@ -68,7 +68,7 @@ class LineReader:
         skipping = False
         for piece in self._pieces:
             if not skipping and b'"' not in rest and (end := self._cut(piece)):  # no open quote: one copy, not two
-                yield self._block(b"".join((rest, memoryview(piece)[:end])))
+                yield from self._blocks(b"".join((rest, memoryview(piece)[:end])))
                 rest = piece[end:]
                 continue
             data = rest + piece if rest else piece
@@ -84,7 +84,7 @@ class LineReader:
                 continue
             end = self._cut(data)
             if end:
-                yield self._block(data[:end])
+                yield from self._blocks(data[:end])
             rest = data[end:]
         if skipping:
             self.lines += 1
@@ -98,7 +98,21 @@ class LineReader:
         self.waiting = end < len(rest)
         self.open_end = bool(end) and not rest[:end].endswith(b"\n")
         if end:
-            yield self._block(rest[:end])
+            yield from self._blocks(rest[:end])
+
+    def _blocks(self, data: bytes) -> Iterator[LineBlock]:
+        """The lines of `data` as one block, or as several around each line that is too long."""
+        begin = end = 0
+        while len(data) > LINE_LIMIT and end < len(data):
+            start, end = end, data.find(b"\n", end) + 1 or len(data)
+            if end - start > LINE_LIMIT:
+                if start > begin:
+                    yield self._block(data[begin:start])
+                long = self._block(data[start:end])
+                yield long._replace(data=long.data[:_KEPT], too_long=True)
+                begin = end
+        if begin < len(data):
+            yield self._block(data[begin:])
 
     def _block(self, data: bytes) -> LineBlock:
         first = self.lines + 1

@@ -16,6 +16,8 @@ Format = Literal["csv", "json", "parquet", "empty"]
 
 _BAD_DEFLATE: Any = igzip_lib.IsalError
 CHUNK = 8 * 1024 * 1024
+#: Bytes of a zstd file that are decompressed at once: a few bytes may become 128 KiB.
+_ZSTD_INPUT = 16 * 1024
 _FOREIGN = {
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
@@ -24,6 +26,7 @@ _FOREIGN = {
     b"\xfe\xff": "UTF-16 text",
     b"Obj\x01": "Avro",
     b"ORC": "ORC",
+    b"ARROW1": "an Arrow file",
 }
 BOM = b"\xef\xbb\xbf"
 
@@ -63,7 +66,7 @@ def _unzstd(path: Path, file: BinaryIO) -> Iterator[bytes]:
     """Frame by frame, because the library's own reader ends silently at a truncated frame."""
     frame, rest = None, b""
     try:
-        while rest or (rest := file.read(1 << 20)):
+        while rest or (rest := file.read(_ZSTD_INPUT)):
             frame = frame or zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
             if piece := frame.decompress(rest):
                 yield piece
@@ -95,6 +98,11 @@ def sniff(path: Path, head: bytes) -> Format:
     text = head.removeprefix(BOM).lstrip()
     if not text:
         return "empty"
+    if b"\r" in text.rstrip(b"\r") and b"\n" not in head:
+        raise SourceUnknown(
+            f"the lines of {path} end with carriage returns (CR) alone, which is not supported",
+            tip=r"convert it: `tr '\r' '\n' < OLD > NEW`",
+        )
     if text[:1] == b"[":
         raise SourceUnknown(f"{path} is one JSON array", tip="write one object per line: `jq -c '.[]'`")
     return "json" if text[:1] == b"{" else "csv"

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from tidemill.core.clock import FIRST_US, LAST_US, OUT_OF_RANGE
 from tidemill.core.clock_change import first_after_gap
 from tidemill.core.contract.contract import ContractColumn
 from tidemill.sources.files.file_url import Unit
@@ -14,8 +15,8 @@ UTC_TIME = pl.Datetime("us", "UTC")
 
 _SCALE = {"unix_s": 1_000_000, "unix_ms": 1_000, "unix_us": 1}
 _WORDS = {"unix_s": "seconds", "unix_ms": "milliseconds", "unix_us": "microseconds"}
-# Years 1 to 9999, the range of datetime.
-_FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+#: Microseconds of a stored unit of a date or time; all 64-bit nanoseconds are in range.
+_UNIT_US = {"D": 86_400_000_000, "ms": 1_000, "us": 1}
 _ISO = (
     r"^(?<day>\d{4}-\d{2}-\d{2})(?:[T ](?<time>\d{2}:\d{2})(?<second>:[0-5]\d)?(?:[.,](?<part>\d{1,9}))?)?"
     r"\s?(?:(?<zulu>[Zz])|(?<sign>[+-])(?<hours>\d{2}):?(?<minutes>\d{2})?)?$"
@@ -35,12 +36,14 @@ def read_times(raw: pl.Series, column: ContractColumn, unit: Unit | None) -> Eve
         return EventTimes(raw.cast(UTC_TIME), None)
     if unit in _SCALE:
         return _unix(raw, str(unit))
-    if raw.dtype == pl.Date:
-        return _local(raw.cast(pl.Datetime("us")), column)
-    if isinstance(raw.dtype, pl.Datetime):
-        if raw.dtype.time_zone is None:
-            return _local(raw.cast(pl.Datetime("us")), column)
-        return EventTimes(raw.cast(pl.Datetime("us", raw.dtype.time_zone)).dt.convert_time_zone("UTC"), None)
+    if isinstance(raw.dtype, pl.Date | pl.Datetime):
+        inside, outside = in_range(raw)
+        zone = getattr(raw.dtype, "time_zone", None)
+        if zone is None:
+            read = _local(inside.cast(pl.Datetime("us")), column)
+        else:
+            read = EventTimes(inside.cast(pl.Datetime("us", zone)).dt.convert_time_zone("UTC"), None)
+        return EventTimes(read.values, _either(outside, read.reason))
     if raw.dtype != pl.String:
         why = f"is a number without a unit; declare one: `{column.name}:unix_s`"
         return EventTimes(pl.Series([None], dtype=UTC_TIME).new_from_index(0, len(raw)), _why(raw.is_not_null(), why))
@@ -51,6 +54,8 @@ def _unix(raw: pl.Series, unit: str) -> EventTimes:
     """Integers exactly; fractions rounded to the microsecond."""
     scale = _SCALE[unit]
     number = raw.str.strip_chars().cast(pl.Int64, strict=False) if raw.dtype == pl.String else raw
+    if number.dtype.is_unsigned_integer():
+        number = number.cast(pl.Int64, strict=False)
     if raw.dtype == pl.String and number.null_count() > raw.null_count():
         whole, real = number, raw.str.strip_chars().cast(pl.Float64, strict=False)
         parts = pl.select(pl.coalesce(_scaled(whole, scale), _scaled(real, scale))).to_series()
@@ -59,15 +64,11 @@ def _unix(raw: pl.Series, unit: str) -> EventTimes:
     values = parts.cast(UTC_TIME)
     if values.null_count() == raw.null_count():
         return EventTimes(values, None)
-    is_number = number.is_not_null() | (
-        raw.str.strip_chars().cast(pl.Float64, strict=False).is_not_null()
-        if raw.dtype == pl.String
-        else number.is_not_null()
-    )
+    is_number = raw.str.strip_chars().cast(pl.Float64, strict=False) if raw.dtype == pl.String else raw
     failed = raw.is_not_null() & values.is_null()
-    out_of_range = f"is outside the years 1 to 9999 when read as {_WORDS[unit]}; has its unit changed?"
+    out_of_range = f"{OUT_OF_RANGE} when read as {_WORDS[unit]}; has its unit changed?"
     reason = pl.select(
-        pl.when(failed & is_number)
+        pl.when(failed & is_number.is_not_null())
         .then(pl.lit(out_of_range))
         .when(failed)
         .then(pl.lit(f"is not a number of {_WORDS[unit]}"))
@@ -76,12 +77,12 @@ def _unix(raw: pl.Series, unit: str) -> EventTimes:
 
 
 def _scaled(number: pl.Series, scale: int) -> pl.Series:
-    """Microseconds as Int64, null where outside the years 1 to 9999."""
+    """Microseconds as Int64, null where out of range."""
     low, high = number.min(), number.max()
     whole = isinstance(low, int) and isinstance(high, int) and number.dtype == pl.Int64
-    if whole and _FIRST_US // scale <= low and high <= _LAST_US // scale:  # type: ignore[operator]  # both are int here
+    if whole and FIRST_US // scale <= low and high <= LAST_US // scale:  # type: ignore[operator]  # both are int here
         return number * scale
-    inside = number.is_between(_FIRST_US // scale, _LAST_US // scale) & number.is_not_null()
+    inside = number.is_between(FIRST_US // scale, LAST_US // scale) & number.is_not_null()
     kept = pl.select(pl.when(inside).then(number)).to_series()
     if kept.dtype.is_float():
         return (kept * scale).round(0).cast(pl.Int64, strict=False)
@@ -103,6 +104,9 @@ def _iso(raw: pl.Series, column: ContractColumn) -> EventTimes:
         .fill_null(0)
         .alias("offset"),
     )
+    naive, outside = in_range(read["naive"])
+    unread = raw.is_not_null() & read["naive"].is_null()
+    read = read.with_columns(naive)
     absolute = (
         read.select(pl.when("placed").then(pl.col("naive") - pl.duration(minutes="offset")))
         .to_series()
@@ -113,11 +117,27 @@ def _iso(raw: pl.Series, column: ContractColumn) -> EventTimes:
     if floating.null_count() < len(floating):
         local, reason = _local(floating, column)
         values = pl.select(pl.coalesce(absolute, local)).to_series()
-    unread = raw.is_not_null() & read["naive"].is_null()
     if unread.any():
-        new_reason = _why(unread, "is not an ISO 8601 time")
-        reason = new_reason if reason is None else pl.select(pl.coalesce(new_reason, reason)).to_series()
-    return EventTimes(values, reason)
+        reason = _either(_why(unread, "is not an ISO 8601 time"), reason)
+    return EventTimes(values, _either(outside, reason))
+
+
+def in_range(times: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    """Dates or times, null where out of range, and the reasons; compared as integers: Polars panics on such times."""
+    unit_us = _UNIT_US.get(getattr(times.dtype, "time_unit", "D"))
+    if unit_us is None:
+        return times, None
+    outside = ~times.to_physical().is_between(FIRST_US // unit_us, LAST_US // unit_us).fill_null(True)
+    if not outside.any():
+        return times, None
+    return pl.select(pl.when(~outside).then(times).alias(times.name)).to_series(), _why(outside, OUT_OF_RANGE)
+
+
+def _either(first: pl.Series | None, second: pl.Series | None) -> pl.Series | None:
+    """The first reason of each value, if it has one."""
+    if first is None or second is None:
+        return second if first is None else first
+    return pl.select(pl.coalesce(first, second)).to_series()
 
 
 def _local(naive: pl.Series, column: ContractColumn) -> EventTimes:

@@ -63,7 +63,8 @@ class FileReading:
 
     def _unchanged(self, path: Path, stat: stat_result, entry: FileState) -> bool:
         """Whether a file has not changed and has no due rows, so that it need not be opened."""
-        if (entry.size, entry.mtime_ns) != (stat.st_size, stat.st_mtime_ns) or not self._taken(entry):
+        changed = entry.ctime_ns and entry.ctime_ns != stat.st_ctime_ns  # the only one that no program can set
+        if changed or (entry.size, entry.mtime_ns) != (stat.st_size, stat.st_mtime_ns) or not self._taken(entry):
             return False
         return not (entry.waiting and self._takes_tail(path, stat))
 
@@ -97,6 +98,7 @@ class FileReading:
             path=name,
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
+            ctime_ns=stat.st_ctime_ns,
             lines=found.lines,
             prefix_sha256=found.digest,
             content_bytes=found.bytes,
@@ -131,6 +133,9 @@ class FileReading:
             self._notes.append(f"{name} is {known.path} under a new name; only its new rows were read")
         elif kinship == "new" and entry is not None:
             self._notes.append(f"{name} has different lines than before, so it was read again as a new file")
+        now, last = self._request.now, found.last_day
+        if now is not None and last is not None and last > (now + timedelta(days=1)).date():
+            self._notes.append(f"{name} has rows of the future, up to {last}: each is read once its day is over")
         if found.waiting:
             self._notes.append(f"the last line of {name} is incomplete; it is read once the file is complete")
 

@@ -114,7 +114,8 @@ class FileRegistry:
         """Replace a copy by its original, whose own path is gone, under the path of the copy."""
         self._unlink(copy)
         del self._files[copy.number]
-        moved = msgspec.structs.replace(original, path=copy.path, size=copy.size, mtime_ns=copy.mtime_ns)
+        seen = {name: getattr(copy, name) for name in ("path", "size", "mtime_ns", "ctime_ns")}
+        moved = msgspec.structs.replace(original, **seen)
         self.keep(moved)
         return moved
 

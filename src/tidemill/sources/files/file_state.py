@@ -24,9 +24,11 @@ class FileState(Record, frozen=True, omit_defaults=True):
     number: int = 0
     #: Relative to the project's folder where inside it; empty where only the number is still known.
     path: str = ""
-    #: Size and modification time as the file system reported them before reading.
+    #: Size, modification time and time of the last change of any kind, as the file system reported them before reading;
+    #: the last is 0 in states of earlier versions.
     size: int = 0
     mtime_ns: int = 0
+    ctime_ns: int = 0
     #: Lines read, including a header and blank lines; rows of a Parquet file.
     lines: int = 0
     #: sha256 of the first `content_bytes` of the decompressed content; of the whole file for Parquet.

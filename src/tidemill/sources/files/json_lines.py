@@ -47,7 +47,7 @@ class JsonLines:
         refused: list[LineRefusal] = []
         try:
             rows = self._decoder.decode_lines(block.data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             rows = []
         if len(rows) != block.lines:  # an invalid or blank line: find it
             lines, rows, refused = self._patient(block)
@@ -70,6 +70,8 @@ class JsonLines:
                 refused.append(LineRefusal(line, column, reason, text.removesuffix(b"\r")))
             except (msgspec.DecodeError, UnicodeDecodeError):
                 refused.append(LineRefusal(line, "", "is not valid JSON", text.removesuffix(b"\r")))
+            except RecursionError:
+                refused.append(LineRefusal(line, "", "is nested too deeply", text.removesuffix(b"\r")))
         return lines, rows, refused
 
     def _explain(self, message: str) -> tuple[str, str]:
@@ -166,6 +168,6 @@ def first_fields(head: bytes) -> list[str]:
     for text in head.split(b"\n")[:1000]:
         try:
             names.update(dict.fromkeys(decoder.decode(text)))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
     return list(names)

@@ -18,6 +18,7 @@ from tidemill.sources.files.csv_lines import CsvLines
 from tidemill.sources.files.decoder import LineDecoder, LineRefusal, raw_lines
 from tidemill.sources.files.decompress import BOM, Digests, chunks, file_sha256
 from tidemill.sources.files.detect_format import FileLayout
+from tidemill.sources.files.event_times import in_range
 from tidemill.sources.files.file_state import FileState
 from tidemill.sources.files.json_lines import JsonLines
 from tidemill.sources.files.mapping import ColumnMapping
@@ -216,6 +217,7 @@ def _day(rows: pl.DataFrame, mapping: ColumnMapping, due: DueDays, context: Scan
 def _texts(raw: pl.DataFrame, lines: list[int], block: LineBlock | None) -> list[bytes]:
     if block is None:
         wanted = raw.filter(pl.col(LINE).is_in(lines)).sort(LINE)
+        wanted = wanted.with_columns(in_range(each)[0] for each in wanted if each.dtype in (pl.Date, pl.Datetime))
         return [str(row).encode()[:RAW_LIMIT] for row in wanted.drop(LINE).iter_rows(named=True)]
     texts = raw_lines(block, lines)
     return [texts[line][:RAW_LIMIT] for line in lines]

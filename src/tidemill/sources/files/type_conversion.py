@@ -77,7 +77,10 @@ def _typed(raw: pl.Series, mapped: ColumnSource) -> tuple[pl.Series, pl.Series |
     if values.null_count() == raw.null_count() or mapped.unit == "money":
         return values, None
     failed = raw.is_not_null() & values.is_null()
-    return values, pl.select(pl.when(failed).then(pl.lit(_EXPECTED[column.kind]))).to_series()
+    reason: pl.Expr = pl.lit(_EXPECTED[column.kind])
+    if column.kind == "str":
+        reason = pl.when(raw.cast(pl.String) == "").then(reason).otherwise(pl.lit("has a NUL character"))
+    return values, pl.select(pl.when(failed).then(reason)).to_series()
 
 
 def _text(raw: pl.Series, mapped: ColumnSource) -> pl.Series:
@@ -87,8 +90,9 @@ def _text(raw: pl.Series, mapped: ColumnSource) -> pl.Series:
         known = {text: html.unescape(text) for text in raw.drop_nulls().unique().to_list() if "&" in text}
         raw = raw.replace(known) if known else raw
     if mapped.column.role and (raw == "").any():  # an empty identifier is missing
-        return raw.replace("", None)
-    return raw
+        raw = raw.replace("", None)
+    nul = raw.str.contains("\0", literal=True)
+    return pl.select(pl.when(~nul).then(raw)).to_series() if nul.any() else raw
 
 
 def _float(raw: pl.Series, mapped: ColumnSource) -> pl.Series:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tidemill.core.clock import FIRST_DAY, LAST_DAY, OUT_OF_RANGE
 from tidemill.core.errors import SettingError, nearest
 from tidemill.core.record_format import Record
 from tidemill.sources.files.file_url import split_url
@@ -55,6 +56,8 @@ def parse_shop_url(url: str) -> ShopUrl:
     for name in ("customers", "items", "days"):
         if getattr(shop, name) < 1:
             raise SettingError(f"the source `{url}` needs `{name}` of at least 1")
+    if not FIRST_DAY <= shop.start <= LAST_DAY:
+        raise SettingError(f"the source `{url}` has a `start` that {OUT_OF_RANGE}")
     for name in ("late", "repeated"):
         if not 0 <= getattr(shop, name) < 1:
             raise SettingError(f"the source `{url}` needs `{name}` between 0 and 1")
