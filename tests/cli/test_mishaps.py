@@ -55,6 +55,20 @@ def test_errors_of_others_are_told_in_our_words(
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+@pytest.mark.parametrize(
+    "command",
+    ["run --until", "plan --until", "serve --at", "train for_you --test-from", "evaluate for_you --test-from"],
+)
+def test_a_day_at_the_ends_of_the_calendar_is_a_usage_error(
+    command: str, day: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), day])
+    assert ended.value.code == 2
+    assert f"{day} is outside the years 100 to 9899" in capsys.readouterr().err
+
+
 def test_a_reader_that_had_enough_ends_it_quietly(tmp_path: Path) -> None:
     running = subprocess.Popen([str(TIDEMILL), "doctor"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert running.stdout is not None

@@ -27,3 +27,9 @@ def test_units(text: str, seconds: int) -> None:
 def test_what_is_no_length_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="not a valid duration"):
         duration(text)
+
+
+def test_a_duration_of_more_than_a_century_is_refused() -> None:
+    assert duration("36500 days") == 36_500 * 86_400 * 1_000_000
+    with pytest.raises(UsageError, match="too long"):
+        duration("99999999999999999 days")

@@ -11,7 +11,7 @@ import pytest
 from source_reader import earlier_state, files_of, taken
 
 from tidemill.backends.segment_events import SegmentEvents
-from tidemill.core.clock import FixedClock, to_micros
+from tidemill.core.clock import LAST_US, FixedClock, to_micros
 from tidemill.core.contract.contract import Event, event_time, field, item, subject
 from tidemill.core.records.posted_event import PostedEvent, SealedSubject, encode_event
 from tidemill.core.row_ids import POSTED_NUMBERS, split_row_id
@@ -84,6 +84,16 @@ def test_rows_are_typed_unsealed_and_numbered(tmp_path: Path) -> None:
     assert first["reviewed_at"] == START + timedelta(seconds=1)
     assert [split_row_id(row) for row in found.good["_row"].to_pylist()] == [(FIRST_NUMBER, 1), (FIRST_NUMBER, 2)]
     assert taken(found) == {FIRST_NUMBER: 2}
+
+
+@pytest.mark.parametrize("at", [2**63 - 1, -(2**62), LAST_US + 1])
+def test_a_time_out_of_range_is_refused(tmp_path: Path, at: int) -> None:
+    row = {"item_id": "i2", "rating": 4.0, "note": None, "reviewed_at": at}
+    people = {"user_id": SealedSubject("s" * 26, b"user2")}
+    write(tmp_path, event(1), encode_event(PostedEvent(received_at=0, row=row, people=people))).close()
+    found = look(tmp_path, 0)
+    assert items(found) == ["i1"]
+    assert found.refused["reason"].to_pylist() == ["`reviewed_at` is outside the years 100 to 9899"]
 
 
 def test_a_segment_that_grows_brings_what_is_new(tmp_path: Path) -> None:
