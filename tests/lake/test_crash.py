@@ -166,20 +166,6 @@ def test_a_process_that_is_killed_frees_its_lease_and_is_finished(tmp_path: Path
     sound(shop)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("point", POINTS)
-def test_a_process_killed_at_every_point_is_finished(point: str, tmp_path: Path, unharmed: dict[str, Any]) -> None:
-    """SIGKILL again and again, each time one turn later, until a process gets through."""
-    for turn in sorted({1, 2, POINTS[point]} & set(range(1, POINTS[point] + 1))):
-        root = tmp_path / str(turn)
-        root.mkdir()
-        kill(root, f"{point}:{turn}")
-        shop = Shop(root)
-        play(shop)
-        assert told(shop) == unharmed
-        sound(shop)
-
-
 @pytest.mark.usefixtures("dying")
 def test_what_waits_to_be_finished_is_said_and_nothing_goes_on_before(tmp_path: Path) -> None:
     die_at(tmp_path, "publish.committed")
