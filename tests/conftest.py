@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # A law is not a benchmark: on a busy machine an example may take long, and that is no failure.
-settings.register_profile("house", deadline=None)
+settings.register_profile(
+    "house", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 settings.load_profile("house")
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +28,18 @@ def test_data() -> Path:
 
 
 test_data.__test__ = False  # type: ignore[attr-defined]
+
+
+def free_port() -> int:
+    """A port that nobody else is given: below those that the kernel hands out by itself."""
+    while True:
+        with socket.socket() as found:
+            port = random.SystemRandom().randrange(20_000, 32_000)
+            try:
+                found.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +79,7 @@ def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
     if not Path(CHROMIUM).exists():
         pytest.skip("Chromium is not here: apt-get install chromium")
+    playwright.expect.set_options(timeout=30_000)  # a busy machine draws late
     with playwright.sync_playwright() as running:
         opened = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield opened

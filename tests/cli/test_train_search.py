@@ -65,7 +65,7 @@ def test_killed_twice_and_typed_again_it_ends_as_if_nothing_had_happened(shop: P
             if tried == 3:
                 break
         train.send_signal(signal.SIGKILL)
-        assert train.wait(10) == -signal.SIGKILL
+        assert train.wait(60) == -signal.SIGKILL
         train.stderr.close()
     runs = json.loads(typed(shop, "compare", "--json").stdout)
     again, whole = learned(shop), learned(twin)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import free_port
 
 from tidemill.console.web.serve import embedded
 from tidemill.core.identity.account import Account
@@ -26,38 +26,25 @@ DAY = date(2018, 9, 7)
 @contextmanager
 def shown(stores: Any) -> Iterator[str]:
     """The console on a real port, under the server that it runs on in earnest."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    loop = asyncio.new_event_loop()
+    port, loop, stop, listens = free_port(), asyncio.new_event_loop(), asyncio.Event(), threading.Event()
 
     async def serve() -> None:
-        server, stop = embedded(stores, port=port), asyncio.Event()
-        stops.append(stop)
-        await server.listen("127.0.0.1", port)
+        server = embedded(stores, port=port)
+        await server.listen("127.0.0.1", port, shared=False)
+        listens.set()
         await stop.wait()
         await server.stop()
 
-    stops: list[asyncio.Event] = []
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
     try:
-        _wait(port)
+        assert listens.wait(30), "the console did not come up"
         yield f"http://127.0.0.1:{port}"
     finally:
-        loop.call_soon_threadsafe(stops[0].set)
-        thread.join(10)
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
         assert not thread.is_alive()
         loop.close()
-
-
-def _wait(port: int) -> None:
-    for _ in range(500):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.01)
-    pytest.fail("the console did not come up")
 
 
 @pytest.fixture(scope="module")
@@ -176,10 +163,11 @@ def test_two_runs_are_chosen_and_compared(look: Any, runs_address: str) -> None:
     page.get_by_label("Compare for_you#1").check()
     playwright.expect(bar).to_contain_text("2 runs selected")
     bar.locator("a").click()
-    assert page.url.endswith("/runs/compare?run=for_you.1&run=for_you.3")  # the newer is measured against the older
+    compared = re.compile(r"/runs/compare\?run=for_you\.1&run=for_you\.3$")
+    playwright.expect(page).to_have_url(compared)  # the newer is measured against the older
     assert "side by side" in page.locator("main").inner_text()
     page.get_by_role("link", name="set as baseline").click()
-    assert page.url.endswith("/runs/compare?run=for_you.3&run=for_you.1")
+    playwright.expect(page).to_have_url(re.compile(r"/runs/compare\?run=for_you\.3&run=for_you\.1$"))
 
 
 def test_a_choice_outlives_what_is_live(look: Any, show: Any, mill: Any) -> None:
@@ -252,9 +240,9 @@ def test_curves_grow_while_a_run_goes_on_and_stop_when_it_ends(look: Any, show: 
     for step in range(5):
         run.log(step, loss=1.0 - 0.1 * step)
     run._write_points()
-    playwright.expect(page.locator("svg.curve")).to_have_count(1, timeout=20_000)
+    playwright.expect(page.locator("svg.curve")).to_have_count(1)
     run.finish({"hit_rate@10": 0.25})
-    playwright.expect(page.locator("h1")).to_have_text("for_you#1: hit rate at 10 is 0.250.", timeout=20_000)
+    playwright.expect(page.locator("h1")).to_have_text("for_you#1: hit rate at 10 is 0.250.")
     assert page.evaluate("window.stays") is True
     assert page.locator("[data-live]").count() == 0
     asked = "performance.getEntriesByType('resource').filter(e => e.initiatorType === 'fetch').length"
@@ -287,9 +275,11 @@ def test_the_ring_shows_nine_rooms_with_their_names_and_ages(look: Any, address:
 
 def test_a_command_is_copied_as_it_is_written(look: Any, address: str) -> None:
     page = look(address + "/", permissions=["clipboard-read", "clipboard-write"])
-    box = page.locator(".need .command").nth(1)
-    box.locator("button").click()
-    playwright.expect(box.locator("button")).to_have_text("copied")
+    button = page.locator(".need .command").nth(1).locator("button")
+    button.evaluate("""button => { window.said = [];
+        new MutationObserver(() => said.push(button.textContent)).observe(button, {childList: true}); }""")
+    button.click()
+    page.wait_for_function("said.includes('copied')")  # it says so for a moment
     assert (
         page.evaluate("navigator.clipboard.readText()") == "tidemill check reviews --accept 19 --by NAME --reason '…'"
     )
@@ -310,7 +300,7 @@ def test_the_page_follows_the_mill_without_being_loaded_again(look: Any, show: A
         page.wait_for_timeout(20)
     mill.publish(mill.increment("reviews", DAY))
     lake = page.locator("#room-lake .says")
-    playwright.expect(lake).to_have_text("Publication 1: 3 tables, data through 7 Sep 2018.", timeout=20_000)
+    playwright.expect(lake).to_have_text("Publication 1: 3 tables, data through 7 Sep 2018.")
     assert page.evaluate("window.stays") is True
     assert page.locator("button.copy").first.is_visible()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tabular_to_show import learn_tabular, skewed, tabular_mill
-from test_browser import HOSTILE, look, show, shown
+from test_browser import HOSTILE, look, playwright, show, shown
 
 pytestmark = pytest.mark.browser
 
@@ -56,10 +57,9 @@ def test_a_copied_example_is_the_whole_request(look: Any, calls: str) -> None:
     page = look(calls + "/models/churn")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_label("Copy curl", exact=False).click()
+    begins = "curl -s http://127.0.0.1:8400/v2/models/churn/infer -H 'Content-Type: application/json' -d '"
+    page.wait_for_function("async begins => (await navigator.clipboard.readText()).startsWith(begins)", arg=begins)
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied.startswith(
-        "curl -s http://127.0.0.1:8400/v2/models/churn/infer -H 'Content-Type: application/json' -d '"
-    )
     assert '"name": "tenure"' in copied
 
 
@@ -69,7 +69,7 @@ def test_features_lead_to_models_and_back(look: Any, calls: str) -> None:
     page.get_by_role("link", name="zone_pace").click()
     page.locator("main").get_by_role("link", name="churn").first.click()
     page.get_by_role("link", name="zone_pace by zone").click()
-    assert page.url.endswith("/features/zone_pace")
+    playwright.expect(page).to_have_url(re.compile("/features/zone_pace$"))
     assert "p00042" in page.locator("main").inner_text()
 
 

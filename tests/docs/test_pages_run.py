@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import pytest
 from markdown_pages import PAGES, ROOT, Block, blocks
+from tests.conftest import free_port
 
 #: Pages that are typed into a shell from top to bottom.
 SESSIONS = [ROOT / "README.md", ROOT / "docs" / "tutorial.md"]
@@ -175,11 +175,7 @@ def test_what_is_shown_is_held_against_what_was_printed() -> None:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    with socket.socket() as one, socket.socket() as two:
-        for each in (one, two):
-            each.bind(("127.0.0.1", 0))
-        ports = one.getsockname()[1], two.getsockname()[1]
-    opened = Shell(tmp_path, ports)
+    opened = Shell(tmp_path, (free_port(), free_port()))
     yield opened
     opened.close()
 

@@ -120,7 +120,7 @@ def test_a_worker_answers_from_its_release(shop: Path, outside: Path) -> None:
     try:
         answer = recommended(_port(server, state))
     finally:
-        server.send_signal(signal.SIGTERM)
+        server.send_signal(signal.SIGINT)
         assert server.wait(60) == 0
     assert answer["release"] == "for_you@1"
     assert len(answer["items"]) == 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from conftest_loop import FIRST, Project, daily, new_project
+from tests.conftest import free_port
 
 from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.errors import BackendMissing, LedgerMissing
@@ -85,7 +86,7 @@ def command(project: Project, *arguments: str) -> Any:
 @contextlib.contextmanager
 def served(project: Project) -> Iterator[tuple[str, str]]:
     """The URLs of API and console of `tidemill serve`, once it is ready."""
-    api, console = (_free_port() for _ in range(2))
+    api, console = free_port(), free_port()
     environ = {
         **os.environ,
         "PYTHONPATH": str(PACKAGE),
@@ -99,15 +100,8 @@ def served(project: Project) -> Iterator[tuple[str, str]]:
         _wait(urls[1])
         yield urls
     finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
 
 
 def _post(url: str, body: dict[str, Any]) -> Any:

@@ -171,7 +171,7 @@ def served(project: Path, outside: Path, learned: Any) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{_port(server, state)}"
     finally:
-        server.send_signal(signal.SIGTERM)
+        server.send_signal(signal.SIGINT)
         assert server.wait(60) == 0
 
 

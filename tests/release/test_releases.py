@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.backends.file_leases import FileLeases
@@ -190,7 +190,7 @@ def test_nothing_to_roll_back(shelf: Any) -> None:
 steps = st.lists(st.one_of(st.integers(1, 3), st.just("rollback")), max_size=12)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(steps=steps)
 def test_pointer_ledger_and_a_plain_stack_agree_after_any_steps(
     tmp_path_factory: pytest.TempPathFactory, shelf: Any, steps: list[int | str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import pickle
 import socket
 import time
@@ -134,12 +135,12 @@ BODIES = {
 
 @pytest.mark.parametrize("path", ASKED)
 @pytest.mark.parametrize("what", BODIES)
-def test_a_body_costs_no_more_than_its_bytes(asks: Client, path: str, what: str) -> None:
+def test_a_body_costs_no_more_than_its_bytes(asks: Client, server: ServerHandle, path: str, what: str) -> None:
     body, statuses = BODIES[what]
-    begun = time.monotonic()
+    before_s = cpu_s(server)
     status, _, said = asks("POST", path, body)
     assert status in statuses, said
-    assert time.monotonic() - begun < 3
+    assert cpu_s(server) - before_s < 2
     assert len(str(said)) < 1_000
 
 
@@ -157,27 +158,29 @@ ROWS = {
 
 @pytest.mark.parametrize("what", ROWS)
 def test_tables_cost_no_more_than_their_bytes(asks: Client, server: ServerHandle, what: str) -> None:
-    before = peak_mb(server)
-    begun = time.monotonic()
+    before, before_s = peak_mb(server), cpu_s(server)
     status, _, said = asks("POST", f"/invocations?model={CHURN}", ROWS[what])
     assert status in (400, 413), said
-    assert time.monotonic() - begun < 3
+    assert cpu_s(server) - before_s < 2
     assert peak_mb(server) - before < 250
+
+
+def processes(server: ServerHandle) -> list[Path]:
+    """The supervisor and its children, below /proc."""
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    return [Path("/proc") / pid for pid in (str(server.pid), *children)]
 
 
 def peak_mb(server: ServerHandle) -> float:
     """The most memory that any process of the server had."""
-    found = [0]
-    for path in Path("/proc").glob("[0-9]*/status"):
-        try:
-            text = path.read_text()
-        except OSError:
-            continue
-        about = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        family = {int(about["Pid"]), int(about["PPid"])}
-        if server.pid in family and "VmHWM" in about:
-            found.append(int(about["VmHWM"].split()[0]))
-    return max(found) / 1024
+    lines = [line for one in processes(server) for line in (one / "status").read_text().splitlines()]
+    return max(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
+def cpu_s(server: ServerHandle) -> float:
+    """The CPU time of the server: unlike the time that passes, it says nothing of a busy machine."""
+    stats = [(one / "stat").read_text().rpartition(")")[2].split() for one in processes(server)]
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def wire(server: ServerHandle, sent: bytes, answers: int = 1) -> bytes:
@@ -232,7 +235,7 @@ def test_slow_headers_and_bodies_hold_nobody_up(asks: Client, server: ServerHand
             opened.sendall(half)
         begun = time.monotonic()
         assert asks("POST", INFER, GOOD)[0] == 200
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 9  # the slow ones have ten seconds
     finally:
         for opened in slow:
             opened.close()

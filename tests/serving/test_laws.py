@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from served_shop import ITEMS, MODEL, OUT_OF_STOCK, Review, Shop
 
@@ -116,9 +116,7 @@ def holds(bench: Bench, case: Case, answer: Answering) -> None:
     assert len(shown) == min(case.n, len(allowed)), "the answer is shorter or longer than it may be"
 
 
-lawful = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+lawful = settings(max_examples=60, derandomize=True)
 
 
 @lawful

@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from tidemill.core.records.runs import Trial
 from tidemill.core.search_space import grid, search
 from tidemill.training.recommender.validation_objective import ValidationObjective
 from tidemill.training.search.run_search import run_search
+from tidemill.training.search.trial_runner import TrialRunner
 
 #: A bowl whose best point is near x = 0.3, n = 12, 40 days and "b".
 BOWL = {
@@ -42,8 +43,10 @@ def in_steps(parameters: dict[str, Any], report: Any) -> float:
     return -((parameters["x"] - 0.5) ** 2)
 
 
-def slow(parameters: dict[str, Any], report: Any) -> float:
-    time.sleep(0.15)
+def halted(parameters: dict[str, Any], report: Any) -> float:
+    """The value of `bowl`; once `HOLD_AT` trials are kept, the search waits to be killed."""
+    while len(list(Path(os.environ["KEPT_IN"]).glob("*.json"))) >= int(os.environ["HOLD_AT"]):
+        time.sleep(0.01)
     return bowl(parameters)
 
 
@@ -51,8 +54,25 @@ def hanging(parameters: dict[str, Any], report: Any) -> float:
     """Never looks at the clock, after a first figure."""
     report(0.5)
     while parameters["x"] >= 2:
-        pass
+        time.sleep(0.01)
     return float(parameters["x"])
+
+
+def begun(parameters: dict[str, Any], report: Any) -> float:
+    """Hangs, and leaves a file that says so."""
+    (Path(os.environ["KEPT_IN"]) / f"{parameters['x']}.begun").touch()
+    return hanging(parameters, report)
+
+
+class WarmRunner(TrialRunner):
+    """Its minutes begin when its processes have loaded the objective, which takes long on a busy machine."""
+
+    def __enter__(self) -> Self:
+        started = time.monotonic()
+        if self._pool is not None and self._deadline is not None:
+            self._pool.warm()
+            self._deadline += time.monotonic() - started
+        return self
 
 
 def dying(parameters: dict[str, Any], report: Any) -> float:
@@ -111,4 +131,6 @@ def keeper(folder: Path) -> Any:
 
 if __name__ == "__main__":  # a search as a process of its own, which the tests kill
     folder, asked = Path(sys.argv[1]), json.loads(sys.argv[2])
-    run_search(BOWL, slow, known=kept_in(folder), keep=keeper(folder), **asked)
+    os.environ |= {"KEPT_IN": str(folder), "HOLD_AT": str(asked.pop("hold_at"))}
+    space, objective = ({"x": (2, 3)}, begun) if asked.pop("hangs", False) else (BOWL, halted)
+    run_search(space, objective, known=kept_in(folder), keep=keeper(folder), **asked)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.backends.file_leases import FileLeases
@@ -291,7 +291,7 @@ def test_a_newer_format_is_refused(ledger: Ledger, lines: SqliteLedger) -> None:
             look()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_byte_of_a_line_can_change_unseen(ledger: Ledger, lines: SqliteLedger, data: st.DataObject) -> None:
     """Every byte of every stored field counts; a variant of `verify` that trusts the stored hash misses some."""

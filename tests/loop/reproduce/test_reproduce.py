@@ -291,6 +291,7 @@ def test_one_that_is_killed_leaves_no_line_and_no_process(shop: Project) -> None
         child.send_signal(signal.SIGKILL)
         child.wait()
     (left,) = place.glob(f"{PLACE}*")
+    deadline = time.monotonic() + 60
     while running_in(left):
         assert time.monotonic() < deadline, "its process goes on alone"
         time.sleep(0.05)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 USER = "user1@example.org"
 
 
-def until(what: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+def until(what: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """What `what` gives as soon as it is true."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -200,7 +200,7 @@ def test_off_answers_by_the_fallback_with_the_ledger_gone(server: ServerHandle, 
     switch(shop.root, MODEL, off=False, account=Account(name="ada"), why="fine", clock=SystemClock(), ledger=None)
     for client in clients.values():
         until(lambda client=client: client.recommend(USER, n=5)["switch"] == "on")
-    until(lambda: [line.act for line in shop.stores.ledger.find(about=f"model:{MODEL}")][-2:] == ["off", "on"], 40)
+    until(lambda: [line.act for line in shop.stores.ledger.find(about=f"model:{MODEL}")][-2:] == ["off", "on"])
     until(lambda: spooled(shop.root) == [])
     close(clients)
 
@@ -216,7 +216,7 @@ def test_a_killed_worker_is_replaced_and_meanwhile_the_other_answers(server: Ser
     until(lambda: len(pids(shop)) == 2 and victim not in pids(shop))
     again = each_worker(server, shop)
     assert set(again) == pids(shop) and victim not in again
-    assert until(lambda: read_state(shop.root / SERVER, ServerState)).replaced == 1
+    until(lambda: until(lambda: read_state(shop.root / SERVER, ServerState)).replaced == 1)
     close(clients)
     close(again)
 
@@ -244,17 +244,16 @@ def test_ctrl_c_and_a_second_signal_do_not_wait_for_a_load_balancer(tmp_path: Pa
     for number in signals:
         os.kill(server.pid, number)
         until(lambda: until(lambda: read_state(shop.root / SERVER, ServerState)).state != "up")
-    until(lambda: until(lambda: read_state(shop.root / SERVER, ServerState)).state == "stopped", 60)
+    until(lambda: until(lambda: read_state(shop.root / SERVER, ServerState)).state == "stopped")
     assert server.stop() == 0
 
 
 def test_a_stop_drains_and_loses_nothing_that_a_retry_would_not_have_met(tmp_path: Path) -> None:
     """Clients keep asking through SIGTERM: while the server drains every request is answered, and none is cut off."""
-    shop = open_shop(tmp_path / "project", port=0, workers=2, drain_s=1.0)
+    shop = open_shop(tmp_path / "project", port=0, workers=2, drain_s=600.0)
     shop.promote(shop.release(default_slate()))
     server = start(shop.plan())
     server.wait_ready(60)
-    states: list[tuple[float, str]] = []
     answers: list[float] = []
     cut: list[str] = []
     stopping = threading.Event()
@@ -279,20 +278,18 @@ def test_a_stop_drains_and_loses_nothing_that_a_retry_would_not_have_met(tmp_pat
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    until(lambda: len(answers) > 10)
     os.kill(server.pid, signal.SIGTERM)
     probe = Client(server.port)
-    until(lambda: probe("GET", "/readyz")[0] == 503, 5)
+    until(lambda: probe("GET", "/readyz")[0] == 503)
     drained_from = time.monotonic()
-    states.append((drained_from, "unready"))
     probe.connection.close()
-    time.sleep(0.6)
+    until(lambda: sum(at > drained_from for at in list(answers)) > 10)
     stopping.set()
-    assert server.stop() == 0
+    assert server.stop() == 0  # a second signal ends the drain
     for thread in threads:
         thread.join()
     assert not cut, cut[:3]
-    assert sum(at > drained_from for at in answers) > 10, "requests are answered while it drains"
     computed = shop.stores.lake.log("predictions")
     assert computed is not None and computed.num_rows >= len(answers)
 

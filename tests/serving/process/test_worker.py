@@ -45,7 +45,7 @@ def test_polling_ends_also_if_a_state_file_changes_at_that_moment(
         monkeypatch.setattr(FolderWatch, "drain", changed)
         await asyncio.sleep(0.05)
         (tmp_path / "live.json").write_text("{}")
-        done, _ = await asyncio.wait({polling}, timeout=2)
+        done, _ = await asyncio.wait({polling}, timeout=30)
         polling.cancel()
         return bool(done)
 

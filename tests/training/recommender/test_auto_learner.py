@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from searched_things import ToldFigures
+from searched_things import ToldFigures, WarmRunner
 from synthetic_days import DAY, shop
 
 from tidemill.core.errors import SearchFailed, SettingRefused
@@ -17,7 +16,6 @@ from tidemill.models import Interactions, Popularity, auto
 from tidemill.training import SearchBudget, choose, split_at
 from tidemill.training.recommender.auto_learner import choose_learner, members_of
 from tidemill.training.search.choice_result import ChoiceResult, is_verdict
-from tidemill.training.search.trial_runner import TrialRunner
 
 QUICK = ("popularity", "item_knn", "cooccurrence", "transitions")
 
@@ -94,7 +92,7 @@ def decided(
     names = [name for name in members_of(auto()) if name in {*told, *hanging, "als"}]
     learners = {name: members_of(auto())[name].settled() for name in names}
     figures = ToldFigures(learners, place, told=told, hanging=hanging, halting=halting)
-    with TrialRunner(figures, minutes=minutes, keep=kept.append) as runner:
+    with WarmRunner(figures, minutes=minutes, keep=kept.append) as runner:
         return choose_learner(figures, runner, known, kept.append, 400), kept
 
 
@@ -112,16 +110,13 @@ def test_a_dearer_one_must_be_better_beyond_noise(tmp_path: Path) -> None:
     assert choice.notes == ("als was left out: als needs an extra",)
 
 
-@pytest.mark.slow
 def test_the_deadline_holds_and_what_did_not_come_up_is_said(tmp_path: Path) -> None:
-    started = time.monotonic()
     choice, kept = decided(
         tmp_path,
         {"popularity": 0.3, "transitions": 0.4, "ease": 0.5},
-        minutes=9 / 60,
+        minutes=4 / 60,
         hanging=("cooccurrence", "blend"),
     )
-    assert time.monotonic() - started < 11
     assert choice.spec.name == "ease"  # one that hangs takes its share of the time, not that of the others
     assert [trial.parameters["learner"] for trial in kept if trial.state == "late"] == ["cooccurrence", "blend"]
     assert choice.notes == (
@@ -133,7 +128,7 @@ def test_the_deadline_holds_and_what_did_not_come_up_is_said(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("blend", "chosen"), [(0.5, "blend"), (0.4001, "ease")])
 def test_a_learner_that_finished_one_window_is_compared_on_it(tmp_path: Path, blend: float, chosen: str) -> None:
-    choice, kept = decided(tmp_path, {"ease": 0.4, "blend": blend}, minutes=4 / 60, halting=("blend",))
+    choice, kept = decided(tmp_path, {"ease": 0.4, "blend": blend}, minutes=2 / 60, halting=("blend",))
     assert choice.spec.name == chosen
     (verdict,) = [trial for trial in kept if is_verdict(trial) and trial.parameters["learner"] == "blend"]
     assert len(verdict.steps) == 1
@@ -145,7 +140,7 @@ def test_a_learner_that_finished_one_window_is_compared_on_it(tmp_path: Path, bl
 
 def test_nothing_before_the_deadline_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SearchFailed, match="popularity did not finish"):
-        decided(tmp_path, {}, minutes=2 / 60, hanging=("popularity",))
+        decided(tmp_path, {}, minutes=0.5 / 60, hanging=("popularity",))
 
 
 @pytest.mark.slow

@@ -217,7 +217,7 @@ def test_a_run_killed_with_its_process_is_told_as_stopped(bench: Bench) -> None:
     assert other.stdout.readline() == "up\n"
     assert bench.runs.read("for_you#1").state == "running"
     os.kill(other.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while bench.runs.read("for_you#1").state == "running" and time.monotonic() < deadline:
         time.sleep(0.01)  # the kill may take a moment; nobody has waited for the process yet
     other.wait()

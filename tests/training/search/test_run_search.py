@@ -10,14 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import searched_things
 from hypothesis import given
 from hypothesis import strategies as st
-from searched_things import BOWL, bowl, dying, hanging, in_steps, kept_in, threads
+from searched_things import BOWL, WarmRunner, bowl, dying, hanging, in_steps, kept_in, threads
 
 from tidemill.core.duration import duration
 from tidemill.core.errors import BackendMissing, ProcessFailed, SearchFailed, SettingRefused
@@ -85,29 +87,55 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_killed_three_times_it_ends_with_the_same_best_trial(tmp_path: Path, processes: int) -> None:
     asked = {"seed": 5, "trials": 24, "processes": processes}
-    command = [sys.executable, searched_things.__file__, str(tmp_path), json.dumps(asked)]
     for until in (3, 9, 17):
-        search = subprocess.Popen(command)
-        patience = time.monotonic() + 60
-        while len(kept_in(tmp_path)) < until:
-            assert time.monotonic() < patience
-            assert search.poll() is None
-            time.sleep(0.02)
+        search = started(tmp_path, hold_at=until, **asked)
+        wait_for(lambda until=until: len(kept_in(tmp_path)) >= until, search)
         search.send_signal(signal.SIGKILL)
-        assert search.wait() == -signal.SIGKILL
+        search.communicate()
+        assert search.returncode == -signal.SIGKILL
     assert len(kept_in(tmp_path)) < 24
-    subprocess.run(command, check=True, timeout=60)
+    last = started(tmp_path, hold_at=1_000, **asked)
+    last.communicate(timeout=120)
+    assert last.returncode == 0
     whole = run_search(BOWL, bowl, seed=5, trials=24, processes=processes)
     assert told(kept_in(tmp_path)) == told(whole)
     assert best_trial(kept_in(tmp_path)).number == best_trial(whole).number
 
 
-@pytest.mark.slow
-def test_a_deadline_ends_what_never_looks_at_the_clock() -> None:
+def started(folder: Path, **asked: Any) -> subprocess.Popen[bytes]:
+    """A search in a process group of its own, which keeps its trials in the folder."""
+    return subprocess.Popen(
+        [sys.executable, searched_things.__file__, str(folder), json.dumps(asked)],
+        start_new_session=True, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def wait_for(what: Callable[[], bool], search: subprocess.Popen[bytes]) -> None:
+    patience = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < patience
+        assert search.poll() is None
+        time.sleep(0.02)
+
+
+def left_no_process(search: subprocess.Popen[bytes]) -> bool:
+    """Whether its whole process group ends."""
+    patience = time.monotonic() + 60
+    while time.monotonic() < patience:
+        try:
+            os.killpg(search.pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_deadline_ends_what_never_looks_at_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidemill.training.search.run_search.TrialRunner", WarmRunner)
     kept: list[Trial] = []
-    started = time.monotonic()
-    found = run_search({"x": (1, 2, 3)}, hanging, minutes=6 / 60, keep=kept.append)
-    assert 5.9 < time.monotonic() - started < 8
+    begun = time.monotonic()
+    found = run_search({"x": (1, 2, 3)}, hanging, minutes=1.5 / 60, keep=kept.append)
+    assert time.monotonic() - begun >= 1.5
     assert [(trial.number, trial.state, trial.steps) for trial in found] == [
         (0, "finished", (0.5,)),
         (1, "late", (0.5,)),
@@ -130,7 +158,7 @@ def test_a_late_trial_is_tried_again_and_earlier_minutes_count() -> None:
 
 def test_no_figure_before_the_deadline_is_said() -> None:
     with pytest.raises(SearchFailed, match="deadline"):
-        run_search({"x": (2, 3)}, hanging, minutes=2 / 60)
+        run_search({"x": (2, 3)}, hanging, minutes=0.5 / 60)
 
 
 def test_a_process_that_dies_fails_its_trial_and_no_other() -> None:
@@ -268,46 +296,22 @@ def test_trials_of_another_search_are_refused(parameters) -> None:
 
 
 def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
-    asked = {"seed": 5, "trials": 400, "processes": 2}
-    search = subprocess.Popen(
-        [sys.executable, searched_things.__file__, str(tmp_path), json.dumps(asked)],
-        start_new_session=True, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    patience = time.monotonic() + 60
-    while len(kept_in(tmp_path)) < 2:
-        assert time.monotonic() < patience
-        time.sleep(0.02)
+    search = started(tmp_path, hold_at=2, seed=5, trials=40, processes=2)
+    wait_for(lambda: len(kept_in(tmp_path)) >= 2, search)
     os.killpg(search.pid, signal.SIGINT)  # as a terminal does
     _, err = search.communicate(timeout=60)
     assert err.decode().rstrip().endswith("KeyboardInterrupt")
     assert err.decode().count("Traceback") == 1
-    with pytest.raises(ProcessLookupError):
-        patience = time.monotonic() + 30
-        while time.monotonic() < patience:
-            os.killpg(search.pid, 0)
-            time.sleep(0.05)
+    assert left_no_process(search)
 
 
 @pytest.mark.slow
 def test_a_killed_search_leaves_no_trial_running(tmp_path: Path) -> None:
-    script = tmp_path / "hang.py"
-    script.write_text(
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from searched_things import hanging\nfrom tidemill.training.search.run_search import run_search\n"
-        "if __name__ == '__main__':\n    run_search({'x': (2, 3)}, hanging, processes=2)\n"
-    )
-    search = subprocess.Popen(
-        [sys.executable, str(script), str(Path(searched_things.__file__).parent)], start_new_session=True
-    )
-    time.sleep(3)
-    assert search.poll() is None
+    search = started(tmp_path, hold_at=0, hangs=True, processes=2)
+    wait_for(lambda: len(list(tmp_path.glob("*.begun"))) == 2, search)
     search.kill()
-    search.wait()
-    with pytest.raises(ProcessLookupError):
-        patience = time.monotonic() + 10
-        while time.monotonic() < patience:
-            os.killpg(search.pid, 0)
-            time.sleep(0.05)
+    search.communicate()
+    assert left_no_process(search)
 
 
 def test_a_script_without_its_guard_is_told_so(tmp_path: Path) -> None:
