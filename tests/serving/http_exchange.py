@@ -13,8 +13,8 @@ from tidemill.serving.http.http_server import HttpServer
 class Exchange(asyncio.Transport):
     """The caller's side of one connection."""
 
-    def __init__(self, server: HttpServer) -> None:
-        super().__init__()
+    def __init__(self, server: HttpServer, address: str = "127.0.0.1") -> None:
+        super().__init__({"peername": (address, 50_000)})
         self.sent = b""
         self.ended = False
         self.pauses: list[str] = []

@@ -6,10 +6,12 @@ import gzip
 import json
 import os
 import pickle
+import resource
 import socket
+import struct
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ PLAIN = ("__class__", "../../etc/passwd")
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
-    made = open_models(tmp_path_factory.mktemp("attacked") / "project", max_rows=100)
+    made = open_models(tmp_path_factory.mktemp("attacked") / "project", max_rows=100, max_in_flight=32)
     made.promote(CHURN, churn(), churn_signature())
     fields = tuple(InputField(name=name, kind="float", optional=True) for name in HOSTILE)
     hostile = additive("classes", HOSTILE[0], fields, [0.1] * len(fields), HOSTILE[:3])
@@ -228,17 +230,69 @@ def test_pipelined_requests_are_answered_one_after_the_other(asks: Client, serve
 
 
 def test_slow_headers_and_bodies_hold_nobody_up(asks: Client, server: ServerHandle) -> None:
-    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(50)]
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(150)]
     try:
         for place, opened in enumerate(slow):
-            half = posted(b"{", "Content-Length: 1000") if place % 2 else b"POST /v2 HTTP/1.1\r\nHost: 127"
+            half = posted(b"{", "Content-Length: 1000") if place % 3 else b"POST /v2 HTTP/1.1\r\nHost: 127"
             opened.sendall(half)
         begun = time.monotonic()
-        assert asks("POST", INFER, GOOD)[0] == 200
-        assert time.monotonic() - begun < 9  # the slow ones have ten seconds
+        for _ in range(20):
+            assert asks("POST", INFER, GOOD)[0] == 200
+        assert slow[1].recv(65_536).startswith(b"HTTP/1.1 400"), "a body that does not grow is refused"
+        assert time.monotonic() - begun < 9, "and before the deadline of a body, which is 10 s"
     finally:
         for opened in slow:
             opened.close()
+
+
+def test_more_connections_than_files_keep_nobody_out(served: Served) -> None:
+    few, limits = 400, resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, limits[1]))
+    try:
+        another = open_models(served.stores.project.parent / "few-files")
+        another.promote(CHURN, churn(), churn_signature())
+        with start(another.plan()) as running:
+            running.wait_ready(60)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(2_000, limits[0]), limits[1]))
+            with ExitStack() as opened:
+                for place in range(2 * few):
+                    idle = opened.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=5))
+                    if place % 2:
+                        with suppress(OSError):
+                            idle.sendall(b"GET /v2")
+                for _ in range(10):
+                    client = Client(running.port)
+                    assert client("POST", INFER, GOOD)[0] == 200
+                    client.connection.close()
+        log = (another.root / "server.log").read_text()
+        assert "ERROR" not in log, log
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+LARGE = {"inputs": [AGE | {"shape": [90], "data": [31] * 90}]}
+
+
+@pytest.mark.parametrize("hangs_up", ["reset", "close", "half-close and reset"])
+def test_a_caller_that_hangs_up_is_no_failure(
+    asks: Client, served: Served, server: ServerHandle, hangs_up: str
+) -> None:
+    bodies = [json.dumps(said).encode() for said in (GOOD, LARGE)]
+    one, large = [posted(body, f"Content-Length: {len(body)}") for body in bodies]
+    for sent in (one, one * 5, large * 3, one + b"\0\r\n\r\n"):
+        for cut in (1, 60, len(sent) // 2, len(sent) - 1, len(sent)):
+            opened = socket.create_connection(("127.0.0.1", server.port))
+            opened.sendall(sent[:cut])
+            if hangs_up == "half-close and reset":
+                opened.shutdown(socket.SHUT_WR)
+            if hangs_up != "close":
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            opened.close()
+    assert asks("POST", INFER, GOOD)[0] == 200
+    metrics = asks("GET", "/metrics")[2]
+    assert "tidemill_failures_total 0.0" in metrics and 'status="5xx"' not in metrics
+    log = (served.root / "server.log").read_text()
+    assert "ERROR" not in log and "WARNING" not in log and "Traceback" not in log, log
 
 
 def test_many_and_long_headers_are_refused(asks: Client, server: ServerHandle) -> None:

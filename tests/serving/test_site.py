@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,18 +115,33 @@ def test_a_filter_that_fails_shows_nothing_that_it_guards(shop: Shop) -> None:
 
 def test_more_requests_than_the_limit_are_told_to_come_back(shop: Shop) -> None:
     made = site(shop, max_in_flight=2)
+    made.server.in_flight = 1
+    assert ask(made).status == 200
+    made.server.in_flight = 2
+    refused = ask(made)
+    assert refused.content["error"]["code"] == "TM708" and refused.headers["retry-after"] == "1"
+    made.close()
 
-    async def three() -> list[Exchange]:
-        opened = [Exchange(made.server) for _ in range(3)]
-        for number, one in enumerate(opened):
-            one.post(f"/v1/recommend/{MODEL}", {"user": f"u{number}"}, until=-1)
-        for one in opened:
-            one.rest()
-        return opened
 
-    exchanges = asyncio.run(three())
-    assert [one.status for one in exchanges] == [200, 200, 429]
-    assert exchanges[2].content["error"]["code"] == "TM708" and exchanges[2].headers["retry-after"] == "1"
+def test_repeats_are_remembered_within_a_bound_of_bytes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = site(shop)
+    model = made.models[MODEL]
+    first = ask(made, n=40)
+    assert ask(made, n=40).sent.split(b"\r\n\r\n")[1] == first.sent.split(b"\r\n\r\n")[1]
+    room = model._remembered_bytes
+    assert room > len(first.sent.split(b"\r\n\r\n")[1]) and list(model.remembered) == [first.content["prediction_id"]]
+    monkeypatch.setattr("tidemill.serving.live.live_model._REMEMBERED", room)
+    second = ask(made, n=39)
+    assert list(model.remembered) == [second.content["prediction_id"]] and 0 < model._remembered_bytes <= room
+    made.close()
+
+
+def test_a_context_is_bounded_by_its_bytes(shop: Shop) -> None:
+    made = site(shop)
+    assert ask(made, context={"page": "é" * 8_000}).status == 200
+    for context in ({"page": "é" * 9_000}, {"p" * 17_000: 1}, {f"{i}": "x" * 600 for i in range(32)}):
+        refused = ask(made, context=context)
+        assert (refused.status, refused.content["error"]["code"]) == (413, "TM702"), refused.content
     made.close()
 
 

@@ -50,7 +50,7 @@ class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_n: Annotated[Positive, Meta(description="Largest number of items in one recommendation.")] = 1_000
     max_rows: Annotated[Positive, Meta(description="Most events or outcomes in one request.")] = 1_000
     max_in_flight: Annotated[
-        Positive, Meta(description="Concurrent requests of one worker; more get the response 429.")
+        Positive, Meta(description="Complete requests of one worker that wait for their response; more get 429.")
     ] = 512
     body_timeout_s: Annotated[Seconds, Meta(description="Seconds within which a request's body must arrive.")] = 10.0
 

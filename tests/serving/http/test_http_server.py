@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -173,19 +174,82 @@ def test_an_upgrade_is_answered_as_http_and_what_follows_is_not_read() -> None:
     assert found.statuses == [200] and found.ended
 
 
-def test_more_requests_than_the_limit_are_refused_before_their_bodies_are_kept() -> None:
+def test_more_requests_than_the_limit_are_refused_and_bodies_that_arrive_are_none_of_them() -> None:
     async def run() -> list[list[bytes]]:
         server = HttpServer(echo, Serve(max_in_flight=2))
+        slow = [Exchange(server) for _ in range(5)]
+        for one in slow:
+            one.feed(post(b"he", "Content-Length: 5"))
         opened = [Exchange(server) for _ in range(3)]
         for one in opened:
-            one.feed(post(b"he", "Content-Length: 5"))
-        for one in opened:
+            one.feed(post(b"hello", "Content-Length: 5", path="/later"))
+        assert server.in_flight == 2 and server.held == 5 * 2 + 2 * 5
+        await asyncio.sleep(0.05)
+        for one in slow:
             one.feed(b"llo")
+        assert server.in_flight == server.held == 0
         await server.stop()
-        return [one.bodies for one in opened]
+        return [one.bodies for one in [*opened, *slow]]
 
-    first, second, third = asyncio.run(run())
-    assert first == second == [b"POST /x? hello localhost"] and third == [b"TooBusy"]
+    first, second, third, *slow = asyncio.run(run())
+    assert first == second == [b"POST /later? hello localhost"] and third == [b"TooBusy"]
+    assert slow == [[b"POST /x? hello localhost"]] * 5
+
+
+def test_bodies_are_bounded_together_by_their_bytes_and_the_slowest_of_the_heaviest_address_goes_first() -> None:
+    async def run() -> tuple[list[list[bytes]], int]:
+        limits = Serve(max_body_bytes=100_000)
+        server = HttpServer(echo, limits)
+        heavy = [Exchange(server, "127.0.0.9") for _ in range(80)]
+        other = [Exchange(server, "127.0.0.1") for _ in range(10)]
+        for one in [*other, *heavy]:
+            one.feed(post(b"x" * 90_000, "Content-Length: 90001"))
+        held = server.held
+        for one in [*heavy, *other]:
+            one.feed(b"x")
+        assert server.held == 0
+        await server.stop()
+        return [one.bodies for one in [*heavy, *other]], held
+
+    bodies, held = asyncio.run(run())
+    given_up = [number for number, said in enumerate(bodies) if said == [b"TooBusy"]]
+    assert held <= 64 * 100_000 and all(len(said[0]) > 90_000 for said in bodies[80:])
+    assert given_up == list(range(len(given_up))) and 20 <= len(given_up) < 40
+
+
+def test_a_body_that_comes_in_small_chunks_takes_no_more_room_than_a_large_one() -> None:
+    async def run() -> int:
+        server = HttpServer(echo, Serve(max_body_bytes=1 << 20))
+        opened = Exchange(server)
+        opened.feed(post(b"", "Transfer-Encoding: chunked"))
+        tracemalloc.start()
+        for _ in range(50):
+            opened.feed(b"2\r\nxx\r\n" * 5_000)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        opened.feed(b"0\r\n\r\n")
+        assert len(opened.bodies[0]) > 500_000
+        await server.stop()
+        return peak
+
+    assert asyncio.run(run()) < 2_000_000
+
+
+def test_connections_over_the_limit_take_the_place_of_idle_ones() -> None:
+    async def run() -> tuple[list[Exchange], Exchange]:
+        server = HttpServer(echo, Serve())
+        server._connection_limit = 16
+        idle = [Exchange(server, "127.0.0.9") for _ in range(40)]
+        assert len(server.connections) <= 16
+        another = Exchange(server)
+        for place in range(40):
+            Exchange(server, "127.0.0.9").feed(b"GET /x" if place % 2 else b"")
+        another.feed(GET)
+        await server.stop()
+        return idle, another
+
+    idle, another = asyncio.run(run())
+    assert all(one.is_closing() for one in idle) and another.statuses == [200]
 
 
 def test_a_caller_that_leaves_is_forgotten() -> None:
@@ -232,6 +296,7 @@ def nothing(opened: Any) -> None: ...
     [
         (b"GET /x HTTP/1.1\r\nHost: loc", 11, [b"BadRequest"]),
         (post(b"he", "Content-Length: 5"), 11, [b"BadRequest"]),
+        (post(b"x" * 1_900, "Content-Length: 9000"), 5, [b"BadRequest"]),
         (b"", 80, []),
     ],
 )

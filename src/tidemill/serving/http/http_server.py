@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Coroutine
 from email.utils import formatdate
 from http import HTTPStatus
+from resource import RLIMIT_NOFILE, getrlimit
 from typing import Any, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
@@ -22,6 +23,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 from tidemill.core.errors import BadRequest, TidemillError, TooBusy, TooLarge
 from tidemill.core.settings import Serve
 from tidemill.serving.http.http_messages import Application, HttpRequest, HttpResponse
+from tidemill.serving.http.load_shedding import shed
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +35,12 @@ _DISCARDED = 8
 #: Seconds for the headers of a request, for an idle connection, for a caller to read a response, and for it to close
 #: a connection that this side has ended.
 _HEAD_S, _IDLE_S, _READ_S, _LINGER_S = 10.0, 75.0, 60.0, 2.0
+#: A body must grow by so many bytes in so many seconds, or end.
+_BODY_GROWTH, _GROWTH_S = 2_000, 4.0
+#: Bytes of bodies that a worker keeps: so many times the largest one. A body of at most `_SMALL` bytes is always kept.
+_HELD_BODIES, _SMALL = 64, 16_384
+#: The most connections of a worker, and file descriptors that are left for files.
+_CONNECTIONS, _FILES = 10_000, 256
 #: Seconds between two checks of the deadlines.
 _CHECK_S = 0.5
 #: Time for running requests to finish after `stop`.
@@ -40,6 +48,7 @@ _FINISH_S = 10.0
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WITHOUT_LENGTH = frozenset({204, 304})
+_BUSY = TooBusy("the server is at its limit of concurrent requests", tip="retry in a second")
 _HEAD_TOO_LARGE = TooLarge(f"the headers are larger than {_MAX_HEAD:,} bytes")
 
 
@@ -51,8 +60,12 @@ class HttpServer:
     def __init__(self, application: Application, limits: Serve) -> None:
         self.application = application
         self.limits = limits
-        #: Requests whose headers have arrived and whose response has not been sent.
+        #: Complete requests whose response has not been sent.
         self.in_flight = 0
+        #: Bytes of the bodies of these requests, and of those that are arriving.
+        self.held = 0
+        self._held_limit = _HELD_BODIES * limits.max_body_bytes
+        self._connection_limit = max(_FILES, min(_CONNECTIONS, getrlimit(RLIMIT_NOFILE)[0] - _FILES))
         self.draining = False
         self.connections: set[_Connection] = set()
         #: The time (monotonic) of the last check of the deadlines.
@@ -77,8 +90,10 @@ class HttpServer:
         self.draining = True
         if self._listener is not None:
             self._listener.close()
-        until = time.monotonic() + _FINISH_S
-        while self.in_flight and time.monotonic() < until:
+        begun = time.monotonic()
+        while (waited := time.monotonic() - begun) < _FINISH_S:
+            if not self.in_flight and (waited > _LINGER_S or not any(one.arriving for one in self.connections)):
+                break
             await asyncio.sleep(0.01)
         for connection in list(self.connections):
             connection.close()
@@ -88,8 +103,25 @@ class HttpServer:
     def opened(self, connection: _Connection) -> None:
         """A connection was accepted."""
         self.connections.add(connection)
+        excess = len(self.connections) - self._connection_limit
+        if excess > 0:  # some more, so that not every further connection searches for one
+            unfinished = [one for one in self.connections if one.unfinished]
+            for given_up in shed(unfinished, lambda one: 1, excess + self._connection_limit // 8):
+                given_up.give_up()
         if self._checking is None:
             self._check()
+
+    def has_room(self, size: int) -> bool:
+        """Whether a body of `size` bytes, which is counted in `held`, may be kept."""
+        return self.held <= self._held_limit or size <= _SMALL
+
+    def make_room(self) -> None:
+        """Refuse bodies that are arriving, if too many bytes are held."""
+        excess = self.held - self._held_limit
+        if excess > 0:
+            large = [one for one in self.connections if one.unfinished and one.held > _SMALL]
+            for given_up in shed(large, lambda one: one.held, excess + self._held_limit // 8):
+                given_up.give_up()
 
     def _check(self) -> None:
         """Close the connections that are past their deadline; again later, while there are any."""
@@ -114,6 +146,10 @@ class _Connection(asyncio.Protocol):
         self._waiting: deque[HttpRequest] = deque()
         self._task: asyncio.Task[None] | None = None
         self._deadline = math.inf
+        #: When the body that is arriving must be complete; its size at `progress`, the time of its last growth.
+        self._complete_by, self._grown, self.progress = math.inf, 0, 0.0
+        #: The caller's IP address.
+        self.address = ""
         self._writable = self._reading = True
         #: Nothing more is read as a request, because the bytes that follow have no known meaning.
         self._unreadable = False
@@ -129,13 +165,31 @@ class _Connection(asyncio.Protocol):
         self._head_size = 0
         self._url = b""
         self._headers: dict[str, str] = {}
-        self._chunks: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._size = 0
+
+    @property
+    def arriving(self) -> bool:
+        """Whether the body of a request is arriving."""
+        return self._request is not None
+
+    @property
+    def held(self) -> int:
+        """Bytes of the body that is arriving."""
+        return len(self._body) if self._request is not None else 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether no complete request waits for its answer."""
+        return self._task is None and not self._waiting
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._server.opened(self)
+        peer = transport.get_extra_info("peername")
+        self.address = peer[0] if peer else ""
+        self.progress = time.monotonic()
         self._deadline = self._server.now + _IDLE_S
+        self._server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
@@ -159,17 +213,27 @@ class _Connection(asyncio.Protocol):
         self._ended = True
         self._transport.close()
 
+    def give_up(self) -> None:
+        """Make room for others: refuse the request that is arriving, or close an idle connection."""
+        if self._ended or not self._writable:
+            self._transport.abort()
+        elif self._request is not None or self._in_head:
+            self._refuse(_BUSY)
+        else:
+            self.close()
+
     def check(self, now: float) -> None:
         """If the deadline has passed, close, or refuse the request that is arriving."""
         if now < self._deadline:
             return
         if self._ended or not self._writable:
             self._transport.abort()
-        elif self._task is not None or self._waiting:
+        elif not self.unfinished:
             return
         elif self._request is not None:
             limit = self._server.limits.body_timeout_s
-            self._refuse(BadRequest(f"the body did not arrive within {limit:g} s"))
+            rate = f"at {_BODY_GROWTH:,} bytes in {_GROWTH_S:g} s, or " if now < self._complete_by else ""
+            self._refuse(BadRequest(f"the body did not arrive {rate}within {limit:g} s"))
         elif self._in_head:
             self._refuse(BadRequest(f"the headers did not arrive within {_HEAD_S:g} s"))
         else:
@@ -192,12 +256,22 @@ class _Connection(asyncio.Protocol):
             self._head_size += len(data)
             if self._head_size > _MAX_HEAD:
                 self._refuse(_HEAD_TOO_LARGE)
+        elif self._request is not None:
+            self._body_grew()
         self._advance()
+
+    def _body_grew(self) -> None:
+        """After a part of a body, set the time by which more of it must be here."""
+        if self._size - self._grown >= _BODY_GROWTH:
+            self._grown, self.progress = self._size, time.monotonic()
+            self._deadline = min(self._complete_by, self.progress + _GROWTH_S)
+        self._server.make_room()
 
     def on_message_begin(self) -> None:
         self._begin()
         self._in_head = True
-        self._deadline = self._server.now + _HEAD_S
+        self.progress = self._server.now
+        self._deadline = self.progress + _HEAD_S
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -210,8 +284,8 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         server, headers, self._in_head = self._server, self._headers, False
-        server.in_flight += 1
-        self._deadline = server.now + server.limits.body_timeout_s
+        self._complete_by = server.now + server.limits.body_timeout_s
+        self._grown, self._deadline = 0, min(self._complete_by, server.now + _GROWTH_S)
         path, query = self._target()
         method = self._parser.get_method().decode("latin-1")
         request = self._request = HttpRequest(method, path, query, headers, started_ns=time.perf_counter_ns())
@@ -220,11 +294,9 @@ class _Connection(asyncio.Protocol):
             request.fault = BadRequest("the request line is not valid for HTTP/1.1")
         elif self._head_size + len(self._url) > _MAX_HEAD:
             request.fault = _HEAD_TOO_LARGE
-        elif server.in_flight > server.limits.max_in_flight:
-            request.fault = TooBusy("the server is at its limit of concurrent requests", tip="retry in a second")
         elif length > server.limits.max_body_bytes:
             request.fault = self._too_large()
-        elif "expect" in headers and headers["expect"].lower() == "100-continue" and self._is_free():
+        elif "expect" in headers and headers["expect"].lower() == "100-continue" and self.unfinished:
             self._transport.write(_CONTINUE)
         if length > _DISCARDED * server.limits.max_body_bytes:
             self._leave_unread(request)
@@ -236,20 +308,33 @@ class _Connection(asyncio.Protocol):
         self._size += len(chunk)
         if self._size > limit:
             request.fault = request.fault or self._too_large()
-        if request.fault is None:
-            self._chunks.append(chunk)
+        if request.fault is not None:
+            self._drop_body()
+        elif self._body:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += chunk  # not a list: callers choose how small the chunks are
+            self._server.held += len(chunk)
         else:
-            self._chunks.clear()
+            self._body = chunk
+            self._server.held += len(chunk)
         if self._size > _DISCARDED * limit:
             self._leave_unread(request)
 
     def on_message_complete(self) -> None:
-        request, self._request = self._request, None
+        request, self._request, server = self._request, None, self._server
         if request is not None:
-            chunks = self._chunks
-            request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            server.in_flight += 1
+            if server.in_flight > server.limits.max_in_flight or not server.has_room(self._size):
+                request.fault = request.fault or _BUSY
+                self._drop_body()
+            request.body, self._body = bytes(self._body), b""
             request.keep_alive = self._parser.should_keep_alive()
             self._waiting.append(request)
+
+    def _drop_body(self) -> None:
+        self._server.held -= len(self._body)
+        self._body = b""
 
     def _target(self) -> tuple[str, str]:
         """Path and query of the request target; an empty path if it is not valid."""
@@ -270,13 +355,11 @@ class _Connection(asyncio.Protocol):
         limit = self._server.limits.max_body_bytes
         return TooLarge(f"the body is larger than {limit:,} bytes", tip="send fewer rows at a time")
 
-    def _is_free(self) -> bool:
-        """Whether no earlier request of this connection is unanswered."""
-        return self._task is None and not self._waiting
-
     def _leave_unread(self, request: HttpRequest) -> None:
         """Answer a request without the rest of its body, and end the connection."""
         self._request, self._unreadable = None, True
+        self._drop_body()
+        self._server.in_flight += 1
         request.keep_alive = False
         self._waiting.append(request)
 
@@ -284,7 +367,6 @@ class _Connection(asyncio.Protocol):
         """Answer what cannot be read as a request, and end the connection."""
         request = self._request
         if request is None:
-            self._server.in_flight += 1
             request = HttpRequest("", "", started_ns=time.perf_counter_ns())
         request.fault, self._in_head = fault, False
         self._leave_unread(request)
@@ -316,6 +398,7 @@ class _Connection(asyncio.Protocol):
     def _send(self, request: HttpRequest, response: HttpResponse) -> None:
         server = self._server
         server.in_flight -= 1
+        server.held -= len(request.body)
         if self._transport.is_closing():
             return
         status, body = response.status, response.body
@@ -332,7 +415,8 @@ class _Connection(asyncio.Protocol):
             lines += "content-length: 0\r\n"
         head = f"{_STATUS[status]}date: {server.date}\r\nx-content-type-options: nosniff\r\n{lines}\r\n"
         self._transport.write(head.encode("latin-1") + (b"" if request.method == "HEAD" else body))
-        self._deadline = server.now + (_IDLE_S if keep_alive else _LINGER_S)
+        self.progress = server.now
+        self._deadline = self.progress + (_IDLE_S if keep_alive else _LINGER_S)
         if not keep_alive:
             self._end()
 
@@ -351,6 +435,8 @@ class _Connection(asyncio.Protocol):
 
     def _forget(self) -> None:
         """Drop the requests that get no answer."""
-        self._server.in_flight -= len(self._waiting) + (self._request is not None)
+        self._server.in_flight -= len(self._waiting)
+        self._server.held -= sum(len(request.body) for request in self._waiting)
+        self._drop_body()
         self._waiting.clear()
         self._request = None

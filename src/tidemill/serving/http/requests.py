@@ -17,6 +17,8 @@ Scalar = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | 
 Decoded = TypeVar("Decoded")
 
 _TOKEN = re.compile(r"[a-z2-7]{26}\Z")
+#: Each prediction with a context stores it.
+_CONTEXT_BYTES = 16_384
 _WORD = re.compile(r"[\w.-]{1,128}\Z")
 
 
@@ -61,6 +63,8 @@ def recommend(body: bytes, limits: Serve) -> RecommendBody:
     """A recommendation request; `BadRequest` names the field."""
     request = decoded(_recommend, body)
     _in_range(request.n, limits)
+    if request.context and len(msgspec.json.encode(request.context)) > _CONTEXT_BYTES:
+        raise TooLarge("`context` is too large", tip=f"at most {_CONTEXT_BYTES:,} bytes as JSON")
     return request
 
 

@@ -11,8 +11,8 @@ from tidemill.core.errors import BadRequest, NotServed, WrongMethod, nearest
 from tidemill.serving.http.http_messages import Answer, HttpRequest
 
 Handler = Callable[[HttpRequest], Answer]
-#: Paths of POST requests whose route is kept; callers choose the paths, so their number is bounded.
-_KEPT = 1_024
+#: Paths of POST requests whose route is kept, and their length; callers choose the paths, so both are bounded.
+_KEPT, _SHORT = 1_024, 256
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class Routes:
         known = self._known.get((method, path))
         if known is None:
             known = self._find(method, path)
-            if known[0].takes_body and len(self._known) < _KEPT:
+            if known[0].takes_body and len(self._known) < _KEPT and len(path) <= _SHORT:
                 self._known[method, path] = known
         return known
 

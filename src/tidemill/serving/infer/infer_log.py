@@ -66,7 +66,7 @@ class InferLog:
         if logged:  # a repeat refers to a full record, so a row that was not logged is not cached
             for row, kind in zip(rows, records.kinds, strict=True):
                 if kind == "computed":
-                    model.remember(row.prediction_id, None)
+                    model.remember(row.prediction_id)
         return logged
 
     def _record(

@@ -8,7 +8,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 
 #: The deployment that workers follow: that of `live.json`, once the supervisor has verified it.
 SERVING = "serving.json"
-#: Predictions cached for repeats within their slot.
-_REMEMBERED = 4_096
+#: Bytes of the predictions that a model caches for repeats within their slot, and of one without its content.
+_REMEMBERED, _ENTRY = 8 << 20, 256
 
 
 class AnyPredictor(Protocol):
@@ -66,6 +66,14 @@ class LoadFailure(msgspec.Struct, frozen=True):
     why: str = ""
 
 
+class Remembered(msgspec.Struct, frozen=True):
+    """A recommendation that was sent and logged."""
+
+    body: bytes
+    #: The reason for fewer items than requested.
+    short: str | None
+
+
 class LiveModel:
     """Follows a model's deployment and switch. `predictor` is `None` until a first release has warmed up."""
 
@@ -78,7 +86,8 @@ class LiveModel:
         self._change: asyncio.Task[None] | None = None
         self.predictor: AnyPredictor | None = None
         self.failed: LoadFailure | None = None
-        self.remembered: OrderedDict[str, Any] = OrderedDict()
+        self.remembered: OrderedDict[str, Remembered | None] = OrderedDict()
+        self._remembered_bytes = 0
         self._switch.poll()
 
     def predictor_as(self, kind: type[_Predictor], otherwise: str, tip: str) -> _Predictor:
@@ -132,11 +141,14 @@ class LiveModel:
         """Whether a swap or a reload is in progress."""
         return self._change is not None
 
-    def remember(self, name: str, answer: Any) -> None:
+    def remember(self, name: str, answer: Remembered | None = None) -> None:
         """Cache a recommendation for repeats; for a tabular model only its id."""
+        if name in self.remembered:
+            return
         self.remembered[name] = answer
-        if len(self.remembered) > _REMEMBERED:
-            self.remembered.popitem(last=False)
+        self._remembered_bytes += _size(answer)
+        while self._remembered_bytes > _REMEMBERED:
+            self._remembered_bytes -= _size(self.remembered.popitem(last=False)[1])
 
     async def _swap(self, deployment: Deployment) -> None:
         try:
@@ -172,6 +184,7 @@ class LiveModel:
     def _replace(self, predictor: AnyPredictor) -> None:
         self.predictor = predictor
         self.remembered.clear()
+        self._remembered_bytes = 0
         gc.unfreeze()
         gc.collect()  # reference cycles of the previous predictor
         gc.freeze()  # a bundle has many long-lived ids: later collections skip them
@@ -181,6 +194,10 @@ def _warm(make: Callable[[], AnyPredictor]) -> AnyPredictor:
     predictor = make()
     predictor.warm_up()
     return predictor
+
+
+def _size(answer: Remembered | None) -> int:
+    return _ENTRY + (len(answer.body) if answer is not None else 0)
 
 
 def _message(error: Exception) -> str:

@@ -12,7 +12,7 @@ from tidemill.core.settings import Serve
 from tidemill.serving.http import requests
 from tidemill.serving.http.etag import etag, matches
 from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
-from tidemill.serving.live.live_model import LiveModel, served_model
+from tidemill.serving.live.live_model import LiveModel, Remembered, served_model
 from tidemill.serving.live.prediction_writer import PredictionWriter
 from tidemill.serving.live.server_clock import ServerClock, utc_day
 from tidemill.serving.recommend.predictor import Predictor, PreparedRequest, Recommendation, RecommendationRequest
@@ -34,11 +34,13 @@ class RecommendResponse(msgspec.Struct, frozen=True):
     items: tuple[ScoredItem, ...]
     #: The reason for fewer items than requested.
     short: str | None
-    #: Whether the prediction is in the log.
+    #: Whether the prediction is in the log; the last field, because repeats replace it.
     logged: bool
 
 
 _encode = msgspec.json.Encoder().encode
+#: The end of a body.
+_LOGGED, _NOT_LOGGED = b"true}", b"false}"
 
 
 class RecommendRoute:
@@ -94,15 +96,16 @@ class RecommendRoute:
             logged = self._write(predictor, prepared, Recommendation((), None, "not_modified"), request)
             if logged:
                 return HttpResponse(304, b"", (("etag", etag(name)), cache))
-        answer = model.remembered.get(name)
-        repeat = answer is not None
-        if answer is None:
+        known = model.remembered.get(name)
+        if known is not None:
+            logged = self._write(predictor, prepared, Recommendation((), known.short, "repeat"), request)
+            body = known.body if logged else known.body.removesuffix(_LOGGED) + _NOT_LOGGED
+        else:
             answer = predictor.answer(prepared)
-        record = Recommendation((), answer.short, "repeat") if repeat else answer
-        logged = self._write(predictor, prepared, record, request)
-        if logged and not repeat:  # a repeat refers to a full record, so an unlogged one is not cached
-            model.remember(name, answer)
-        body = _encode(_body(model.name, predictor, prepared, answer, logged=logged))
+            logged = self._write(predictor, prepared, answer, request)
+            body = _encode(_body(model.name, predictor, prepared, answer, logged=logged))
+            if logged:  # a repeat refers to a full record, so an unlogged one is not cached
+                model.remember(name, Remembered(body, answer.short))
         headers = (("etag", etag(name)), cache) if logged else (("cache-control", "no-store"),)
         return HttpResponse(200, body, headers)
 
