@@ -41,6 +41,30 @@ def linear(weights: tuple[float, ...] = (2.0, -1.0), bias: float = 0.5, *, sigmo
     )
 
 
+def endless(columns: int = 2) -> bytes:
+    """`out` (n, 1): the sum of `in` float32 (n, columns); it never ends where a value is over 100."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    told, kind = helper.make_tensor_value_info, TensorProto.FLOAT
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["again"], ["still"]), helper.make_node("Identity", ["held"], ["kept"])],
+        "body",
+        [told("i", TensorProto.INT64, []), told("again", TensorProto.BOOL, []), told("held", kind, None)],
+        [told("still", TensorProto.BOOL, []), told("kept", kind, None)],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["in"], ["largest"], keepdims=0),
+        helper.make_node("Greater", ["largest", "limit"], ["go"]),
+        helper.make_node("Loop", ["", "go", "in"], ["looped"], body=body),
+        helper.make_node("ReduceSum", ["looped", "axes"], ["out"], keepdims=1),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array(100, np.float32), "limit"),
+        numpy_helper.from_array(np.array([1], np.int64), "axes"),
+    ]
+    return _saved(nodes, [told("in", kind, [None, columns])], [told("out", kind, [None, 1])], constants)
+
+
 def named(names: tuple[str, ...] = ("age", "income")) -> bytes:
     """`value` (n, 1): the sum of double inputs of these names."""
     from onnx import TensorProto, helper

@@ -17,7 +17,15 @@ from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandF
 from tidemill.loop.project.stores import Stores, open_stores
 from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models.tabular import TabularModel, write_tabular
-from tidemill.models.tabular.recipe import AdditiveTerm, AdditiveTerms, DatePart, NumberColumn, OneHot, TabularRecipe
+from tidemill.models.tabular.recipe import (
+    AdditiveTerm,
+    AdditiveTerms,
+    DatePart,
+    NumberColumn,
+    OneHot,
+    OnnxGraphMember,
+    TabularRecipe,
+)
 from tidemill.serving import ServerPlan
 
 CHURN, PRICE, SPECIES, BUYER = "churn", "price", "species", "buyer"
@@ -124,6 +132,16 @@ def sized(task: Task, target: str, classes: tuple[str, ...] = ()) -> tuple[Tabul
         task=task, target=target, request=SIZES, inputs=SIZES, outputs=outputs_of(task), classes=classes
     )
     return additive(task, target, SIZES, [0.3, -0.2], classes), signature
+
+
+def graph_of(task: Task, target: str, raw: bytes) -> tuple[TabularModel, Signature]:
+    """A model of two numbers whose only member is an ONNX graph with the output `out`."""
+    member = OnnxGraphMember(name="graph", file="graph.onnx", output="out", columns=(0, 1))
+    recipe = TabularRecipe(
+        task=task, target=target, inputs=SIZES, encoders=tuple(_encoder(one) for one in SIZES), members=(member,),
+        weights=(1.0,), bias=(0.0,), link="identity",
+    )  # fmt: skip
+    return TabularModel(recipe, {"graph.onnx": raw}), sized(task, target)[1]
 
 
 BUYER_INPUTS = (

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from served_client import Client
-from served_model import CHURN, CHURN_FIELDS, Served, additive, churn, churn_signature, open_models
+from served_model import CHURN, CHURN_FIELDS, Served, additive, churn, churn_signature, graph_of, open_models
+from small_graphs import endless
 
 from tidemill.core.records.signature import InputField, Signature, outputs_of
 from tidemill.serving import ServerHandle, start
@@ -300,6 +301,45 @@ def test_many_and_long_headers_are_refused(asks: Client, server: ServerHandle) -
     for headers in ([f"X-{i}: y" for i in range(5_000)], ["X-Long: " + "y" * 2_000_000]):
         said = wire(server, posted(body, f"Content-Length: {len(body)}", *headers))
         assert b" 200 " not in said.split(b"\r\n", 1)[0]
+
+
+@pytest.mark.slow
+def test_an_endless_graph_ends_by_its_deadline_and_stops_with_the_server(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    served = open_models(tmp_path / "project")
+    served.promote("looping", *graph_of("number", "y", endless()))
+    with start(served.plan()) as running:
+        running.wait_ready(60)
+        client = Client(running.port)
+
+        def ask(value: float) -> tuple[int, Any]:
+            tensors = [
+                {"name": name, "shape": [1], "datatype": "FP64", "data": [value]} for name in ("length", "width")
+            ]
+            status, _, said = client("POST", "/v2/models/looping/infer", {"inputs": tensors})
+            return status, said
+
+        assert ask(1.0)[0] == 200
+        for _ in range(2):
+            begun = time.monotonic()
+            status, said = ask(101.0)
+            assert (status, said["code"]) == (500, "TM713") and time.monotonic() - begun < 7
+            assert ask(2.0)[0] == 200
+        with suppress(OSError):
+            client.connection.sock.sendall(
+                posted(LOOPING, f"Content-Length: {len(LOOPING)}", path="/v2/models/looping/infer")
+            )
+        begun = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - begun < 12
+        client.connection.close()
+    log = (served.root / "server.log").read_text()
+    assert "killing" not in log and "ERROR" not in log, log
+
+
+LOOPING = json.dumps(
+    {"inputs": [{"name": name, "shape": [1], "datatype": "FP64", "data": [101.0]} for name in ("length", "width")]}
+).encode()
 
 
 def test_hostile_names_stay_texts(asks: Client) -> None:

@@ -22,6 +22,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
+from tidemill.core.redaction import redact
+
 
 class TidemillError(Exception):
     """Any error of tidemill: an invalid request, or an operation that failed."""
@@ -29,13 +31,18 @@ class TidemillError(Exception):
     code = "TM000"
 
     def __init__(self, message: str, *, tip: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.tip = tip
+        self.message = redact(message)
+        self.tip = redact(tip) if tip else tip
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         text = f"{self.message} [{self.code}]"
         return f"{text}\n  tip: {self.tip}" if self.tip else text
+
+
+def message_of(error: BaseException) -> str:
+    """The message of any error, without secrets; of another library's with its type."""
+    return error.message if isinstance(error, TidemillError) else redact(f"{type(error).__name__}: {error}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

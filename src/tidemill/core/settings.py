@@ -7,7 +7,6 @@ argument, `TIDEMILL_<KEY>__<SUB>`, file, default. The origin of every value is r
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from msgspec import Meta
 
 from tidemill.core.errors import SettingError, nearest
 from tidemill.core.flatten import flatten
+from tidemill.core.redaction import redact
 
 FILE = "tidemill.toml"
 PREFIX = "TIDEMILL_"
@@ -25,8 +25,6 @@ DEFAULT_PROFILE = "laptop"
 
 # Environment variables that are not settings: the name of the profile, and the folder of the tests' data.
 _NOT_SETTINGS = {"PROFILE", "TEST_DATA"}
-# `user:password@` in a URL, and secrets in its query.
-_SECRET = re.compile(r"(?<=://)[^/\s]*@|((?:password|secret|token|key)=)[^&\s]*", re.IGNORECASE)
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -107,10 +105,9 @@ class Settings(Profile, frozen=True, kw_only=True):
         return self.origins.get(key, "default")
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """`(key, value, origin)` of every setting; passwords within URLs are masked."""
-        return [
-            (key, masked(str(value)), self.origin(key)) for key, value in flatten(_values(self), empty=False).items()
-        ]
+        """`(key, value, origin)` of every setting, without secrets."""
+        values = flatten(_values(self), empty=False)
+        return [(key, redact(str(value), whole=True), self.origin(key)) for key, value in values.items()]
 
     def keys_folder(self, mill_id: str) -> Path:
         """The folder of the keys of the mill with this id."""
@@ -216,13 +213,4 @@ def _try(key: str, value: Any, origin: str) -> None:
         msgspec.convert(one, Profile, strict=False)
     except msgspec.ValidationError as error:
         message = str(error).partition(" - at ")[0]
-        raise SettingError(f"`{key} = {masked(str(value))}` ({origin}) is not valid: {message}") from None
-
-
-def masked(value: str) -> str:
-    """The text with passwords in URLs and secrets in their queries masked.
-
-    >>> masked("mlflow:http://ann:secret@host/?token=1")
-    'mlflow:http://***@host/?token=***'
-    """
-    return _SECRET.sub(lambda found: f"{found[1]}***" if found[1] else "***@", value)
+        raise SettingError(f"`{key} = {redact(str(value), whole=True)}` ({origin}) is not valid: {message}") from None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from tidemill.core.errors import BackendMissing, CardIncomplete, ReleaseError, TidemillError
+from tidemill.core.errors import BackendMissing, CardIncomplete, ReleaseError, message_of
 from tidemill.core.formatting import count
 from tidemill.core.records.gate import CheckResult, GateCheck, GateVerdict
 from tidemill.core.records.headline import Headline, headline, versus_champion
@@ -83,7 +83,7 @@ def row_model_checks(release: Release, opener: Callable[[Path], RowModel], folde
     except BackendMissing as missing:
         return tuple(GateCheck(name=name, reason=missing.message) for name in names)
     except Exception as error:  # a native library's too: the server would withdraw the release
-        reason = error.message if isinstance(error, TidemillError) else f"{type(error).__name__}: {error}"
+        reason = message_of(error)
         return tuple(GateCheck(name=name, result="warning", reason=reason) for name in names)
     pinned = release.signature.inputs if release.signature else ()
     same = [field.name for field in model.inputs] == [field.name for field in pinned]

@@ -296,6 +296,17 @@ def test_no_text_of_a_run_holds_a_surrogate(bench: Bench) -> None:
     assert bench.runs.trials("for_you#1")[0].says == "\n(a person)"
 
 
+def test_passwords_and_keys_are_not_stored(bench: Bench) -> None:
+    url, shown = "postgresql://ann:Hunter2x@db/shop", "postgresql://***@db/shop"
+    given = {"source": url, "api_key": "Hunter2x", "nested": [{"password": "Hunter2x"}], "token_pattern": "a+"}
+    with bench.runs.begin("for_you", "train", parameters=given, notes=[url]) as run:
+        run.trial(Trial(number=0, parameters={"source": url}, state="failed", value=None, says=f"cannot open {url}"))
+        run.note(f"see {url}")
+    assert "Hunter2x" not in bench.texts() and shown in bench.texts()
+    kept = bench.runs.read("for_you#1").parameters
+    assert kept == {"source": shown, "api_key": "***", "nested": [{"password": "***"}], "token_pattern": "a+"}
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32("nan"), "0.3 or so", None])
 def test_what_is_no_figure_is_refused_and_the_run_goes_on(bench: Bench, value: float) -> None:
     run = bench.runs.begin("for_you", "train")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import date
 
 import click
@@ -10,6 +9,7 @@ import click
 from tidemill.cli.context import CommandContext, DayParam, with_context
 from tidemill.console.web.console_process import console_start
 from tidemill.core.clock import as_of
+from tidemill.core.redaction import log_to_stderr
 from tidemill.core.settings import load
 from tidemill.loop.online.materialise_online import write_serving_metadata
 from tidemill.loop.serve.server_processes import serve_plan
@@ -41,7 +41,7 @@ def command(
     no_console: bool,
 ) -> None:
     """Serve the champions of this project: API, prediction log and console."""
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    log_to_stderr("%(asctime)s %(message)s")
     overrides = {
         "serve.host": host,
         "serve.port": port,

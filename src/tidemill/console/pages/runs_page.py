@@ -12,7 +12,7 @@ from tidemill.console.pages.loop_page import model_names
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.key_metric import best_of, key_figure, less_is_better
 from tidemill.core.clock import to_micros
-from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease, nearest
+from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease, message_of, nearest
 from tidemill.core.flatten import flatten
 from tidemill.core.record_format import Record
 from tidemill.core.records.quality import Metric
@@ -134,7 +134,7 @@ def all_runs(stores: ConsoleStores, model: str | None = None) -> tuple[list[Run]
     try:
         return list(stores.runs.all(model)), None
     except (LedgerError, OSError) as error:
-        return [], error.message if isinstance(error, LedgerError) else str(error)
+        return [], message_of(error)
 
 
 def known_models(stores: ConsoleStores, projected: ProjectedState, runs: Iterable[Run]) -> list[str]:

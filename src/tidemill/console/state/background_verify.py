@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from tidemill.core.clock import Clock, to_micros
-from tidemill.core.errors import TidemillError
+from tidemill.core.errors import TidemillError, message_of
 
 
 class BackgroundVerify:
@@ -49,4 +49,4 @@ class BackgroundVerify:
         try:
             return list(self._verify())
         except (TidemillError, OSError) as error:
-            return [error.message if isinstance(error, TidemillError) else str(error)]
+            return [message_of(error)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import logging
 import os
 import signal
 import sys
@@ -16,6 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+
+from tidemill.core.redaction import log_to_stderr
 
 _PR_SET_PDEATHSIG = 1
 
@@ -55,7 +56,7 @@ def end_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the target."""
-    logging.basicConfig(format="%(asctime)s %(process)d %(name)s %(levelname)s %(message)s", level=logging.INFO)
+    log_to_stderr("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s")
     target, encoded = arguments
     values = msgspec.json.decode(encoded, type=dict[str, Any])
     parent = values.pop("parent", None)

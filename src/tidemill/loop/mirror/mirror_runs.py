@@ -10,7 +10,7 @@ import os
 
 from tidemill.core.errors import TidemillError
 from tidemill.core.processes.subprocess_job import run_job
-from tidemill.core.settings import masked
+from tidemill.core.redaction import redact
 from tidemill.loop.mirror.mirror_process import MirrorJob, copy
 from tidemill.loop.project.stores import Stores
 
@@ -44,6 +44,7 @@ def mirror_runs(stores: Stores, *, limit_s: float = LIMIT_S) -> tuple[str, ...]:
 
 
 def _sentence(stores: Stores, why: str) -> str:
-    why = masked(" ".join(why.split()))
+    why = redact(" ".join(why.split()))
     why = why if len(why) <= _LONGEST else f"{why[:_LONGEST]}…"
-    return f"the runs were not copied to {masked(stores.settings.mirror)}; the next training tries again: {why}"
+    mirror = redact(stores.settings.mirror, whole=True)
+    return f"the runs were not copied to {mirror}; the next training tries again: {why}"

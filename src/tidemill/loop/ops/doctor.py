@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from tidemill.core.redaction import redact
 from tidemill.core.settings import Settings
 
 #: With less free space, a run may not be able to store an old and a new version of a table.
@@ -67,7 +68,7 @@ def _java() -> DoctorFinding:
 def _source(name: str, url: str, project: Path) -> DoctorFinding:
     path = url.removeprefix("file:").partition("?")[0]
     if not url.startswith("file:"):
-        return DoctorFinding(what=f"source {name}", state="well", says=url.partition("?")[0])
+        return DoctorFinding(what=f"source {name}", state="well", says=redact(url, whole=True))
     if (
         list(project.glob(path))
         if not Path(path).is_absolute()

@@ -18,7 +18,7 @@ from tidemill.core.identity.surrogates import Surrogates, Vault
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ports import Blobs, Engine, LatestWriter, Leases, Objects, Tables, VectorSearch
 from tidemill.core.record_format import VersionedRecord, decode_record
-from tidemill.core.settings import Settings, masked
+from tidemill.core.settings import Settings
 from tidemill.core.storage.durable_files import write_durably
 from tidemill.lake import Lake
 from tidemill.loop.project.open_port import PortOpener
@@ -133,7 +133,7 @@ def open_stores(
     fresh = not ports.ledger_exists()
     if fresh and (known.keys or name is None):
         raise LedgerMissing(
-            f"the ledger {masked(settings.ledger)} is missing, but mill {known.name!r} has run before",
+            f"the ledger {settings.ledger} is missing, but mill {known.name!r} has run before",
             tip="restore it from a backup; no new ledger was created",
         )
     keys = _keys(project, settings, known, fresh=fresh)

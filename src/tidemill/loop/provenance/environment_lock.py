@@ -21,7 +21,7 @@ import msgspec
 
 from tidemill.core.ports import Blobs
 from tidemill.core.record_format import Record, VersionedRecord, decode_record
-from tidemill.core.settings import masked
+from tidemill.core.redaction import redact
 from tidemill.core.storage.durable_files import sha256_of
 from tidemill.loop.provenance.installed_libraries import InstalledLibrary, installed_libraries, library_differences
 from tidemill.release import seal_bundle, verify_bundle
@@ -40,7 +40,7 @@ _CPU = Path("/proc/cpuinfo")
 
 
 class LockFile(Record, frozen=True):
-    """A lock file of the project: sha256 of its bytes, and its text with passwords in URLs masked."""
+    """A lock file of the project: sha256 of its bytes, and its text without passwords."""
 
     sha256: str = ""
     text: str = ""
@@ -152,7 +152,7 @@ def _lock_files(project: Path) -> dict[str, LockFile]:
         file = project / name
         if file.is_file() and file.stat().st_size <= _MOST_LOCK_BYTES:
             content = file.read_bytes()
-            text = masked(content.decode("utf-8", "replace"))
+            text = redact(content.decode("utf-8", "replace"))
             found[name] = LockFile(sha256=hashlib.sha256(content).hexdigest(), text=text)
     return found
 

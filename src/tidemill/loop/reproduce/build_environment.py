@@ -18,7 +18,6 @@ from pathlib import Path
 
 import tidemill
 from tidemill.core.errors import EnvironmentUnmade
-from tidemill.core.settings import masked
 from tidemill.loop.provenance.environment_lock import EnvironmentLock, LockFile
 from tidemill.loop.provenance.installed_libraries import plain_name
 
@@ -141,7 +140,7 @@ def _execute(words: Sequence[str], limit_s: float) -> None:
     except subprocess.TimeoutExpired as error:
         raise EnvironmentUnmade(f"building the recorded environment took longer than {limit_s:g} seconds") from error
     if done.returncode:
-        output = masked(" ".join((done.stderr or done.stdout).split()))
+        output = " ".join((done.stderr or done.stdout).split())
         raise EnvironmentUnmade(
             f"the recorded environment cannot be built: {output[:_LONGEST]}",
             tip="--here uses this environment and lists the differences",

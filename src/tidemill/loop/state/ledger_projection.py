@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from tidemill.core.errors import LedgerError
+from tidemill.core.errors import LedgerError, message_of
 from tidemill.core.identity.account import Account
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerEntry
@@ -145,7 +145,7 @@ class LedgerProjection:
                 self._fold(line)
             self.problem = None
         except (LedgerError, OSError) as error:
-            self.problem = error.message if isinstance(error, LedgerError) else str(error)
+            self.problem = message_of(error)
         return self.projected
 
     def _fold(self, line: LedgerEntry) -> None:

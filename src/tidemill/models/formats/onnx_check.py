@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tidemill.core.errors import BackendMissing
+from tidemill.models.formats.onnx_deadline import OnnxSession
 
 #: A graph of more bytes than this is too large for a server.
 MOST_BYTES = 512 * 1024 * 1024
@@ -37,8 +38,8 @@ def onnx_refusal_reason(raw: bytes) -> str | None:
     return None
 
 
-def onnx_session(raw: bytes) -> Any:
-    """ONNX Runtime's session for a graph, on one CPU thread, without telemetry.
+def onnx_session(raw: bytes) -> OnnxSession:
+    """ONNX Runtime's session for a graph, on one CPU thread, without telemetry, whose runs have a deadline.
 
     Raises `BackendMissing` without ONNX Runtime, and `ValueError` with the reason if the graph is refused or cannot be
     opened.
@@ -53,9 +54,10 @@ def onnx_session(raw: bytes) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(written, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(written, options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # ONNX Runtime's errors have no common class
         raise ValueError(f"ONNX Runtime cannot open it: {str(problem)[:300]}") from problem
+    return OnnxSession(session, onnxruntime.RunOptions)
 
 
 def _checked(raw: bytes) -> bytes:

@@ -177,7 +177,8 @@ class PretrainedGraph:
         nothing = bool(fed) and all(array.ndim and not len(array) for array in fed.values())
         if nothing:  # many graphs cannot run on an empty input
             fed = {name: _one_of(array) for name, array in fed.items()}
-        found: NDArray[Any] = self._session.run([output or self._session.get_outputs()[0].name], fed)[0]
+        n = max((len(array) for array in fed.values() if array.ndim), default=1)
+        found: NDArray[Any] = self._session.run([output or self._session.get_outputs()[0].name], fed, n)[0]
         return found[:0] if nothing else found
 
 

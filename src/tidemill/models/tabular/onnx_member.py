@@ -85,7 +85,7 @@ class OnnxMember:
         return of_row
 
     def _run(self, fed: dict[str, Any], n: int) -> F64:
-        found = np.asarray(self._session.run([self._member.output], fed)[0], np.float64)
+        found = np.asarray(self._session.run([self._member.output], fed, n)[0], np.float64)
         found = found.reshape(n, -1)
         if found.shape[1] == 2 and self._k == 1:
             found = found[:, 1:]

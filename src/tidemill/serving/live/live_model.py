@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from tidemill.core.errors import BadRequest, NotReady, NotServed, TidemillError, nearest
+from tidemill.core.errors import BadRequest, NotReady, NotServed, TidemillError, message_of, nearest
 from tidemill.core.records.deployment import Assignment, Deployment
 from tidemill.core.records.release import Release
 from tidemill.serving.http.metrics import Counters
@@ -66,7 +66,7 @@ class LoadFailure(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class Remembered(msgspec.Struct, frozen=True):
+class CachedAnswer(msgspec.Struct, frozen=True):
     """A recommendation that was sent and logged."""
 
     body: bytes
@@ -86,7 +86,7 @@ class LiveModel:
         self._change: asyncio.Task[None] | None = None
         self.predictor: AnyPredictor | None = None
         self.failed: LoadFailure | None = None
-        self.remembered: OrderedDict[str, Remembered | None] = OrderedDict()
+        self.remembered: OrderedDict[str, CachedAnswer | None] = OrderedDict()
         self._remembered_bytes = 0
         self._switch.poll()
 
@@ -141,7 +141,7 @@ class LiveModel:
         """Whether a swap or a reload is in progress."""
         return self._change is not None
 
-    def remember(self, name: str, answer: Remembered | None = None) -> None:
+    def remember(self, name: str, answer: CachedAnswer | None = None) -> None:
         """Cache a recommendation for repeats; for a tabular model only its id."""
         if name in self.remembered:
             return
@@ -196,12 +196,12 @@ def _warm(make: Callable[[], AnyPredictor]) -> AnyPredictor:
     return predictor
 
 
-def _size(answer: Remembered | None) -> int:
+def _size(answer: CachedAnswer | None) -> int:
     return _ENTRY + (len(answer.body) if answer is not None else 0)
 
 
 def _message(error: Exception) -> str:
-    return str(error) if isinstance(error, TidemillError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, TidemillError) else message_of(error)
 
 
 def served_model(models: Mapping[str, LiveModel], text: str) -> LiveModel:

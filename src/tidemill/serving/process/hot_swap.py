@@ -19,6 +19,7 @@ from tidemill.core.errors import TidemillError
 from tidemill.core.ports import Blobs
 from tidemill.core.record_format import VersionedRecord
 from tidemill.core.records.deployment import Deployment
+from tidemill.core.redaction import redact
 from tidemill.release import open_arm, verify_bundle
 from tidemill.serving.live.kill_switch import create_switch_file
 from tidemill.serving.live.live_model import SERVING
@@ -210,5 +211,5 @@ def _faults(deployment: Deployment, blobs: Blobs) -> str:
             if pointer.modules is not None:
                 verify_bundle(Path(pointer.modules), arm.release.modules, holds="modules")
     except (TidemillError, OSError) as error:
-        return str(error)
+        return redact(str(error))
     return ""

@@ -12,7 +12,7 @@ from tidemill.core.settings import Serve
 from tidemill.serving.http import requests
 from tidemill.serving.http.etag import etag, matches
 from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
-from tidemill.serving.live.live_model import LiveModel, Remembered, served_model
+from tidemill.serving.live.live_model import CachedAnswer, LiveModel, served_model
 from tidemill.serving.live.prediction_writer import PredictionWriter
 from tidemill.serving.live.server_clock import ServerClock, utc_day
 from tidemill.serving.recommend.predictor import Predictor, PreparedRequest, Recommendation, RecommendationRequest
@@ -105,7 +105,7 @@ class RecommendRoute:
             logged = self._write(predictor, prepared, answer, request)
             body = _encode(_body(model.name, predictor, prepared, answer, logged=logged))
             if logged:  # a repeat refers to a full record, so an unlogged one is not cached
-                model.remember(name, Remembered(body, answer.short))
+                model.remember(name, CachedAnswer(body, answer.short))
         headers = (("etag", etag(name)), cache) if logged else (("cache-control", "no-store"),)
         return HttpResponse(200, body, headers)
 

@@ -13,6 +13,7 @@ from tidemill.core.errors import FigureRefused, UsageError
 from tidemill.core.ledger.ledger import redact_surrogates
 from tidemill.core.record_format import Record
 from tidemill.core.records.quality import Metric
+from tidemill.core.redaction import HIDDEN, names_secret, redact
 
 
 def text_of(record: Record | Sequence[Record]) -> str:
@@ -52,6 +53,7 @@ def metric_of(name: str, value: Any) -> Metric:
 
 def plain(value: Any, name: str = "parameters") -> Any:
     """Settings as JSON values: numbers, texts, lists and dicts of them; a number that is not finite becomes text.
+    Passwords and keys are hidden.
 
     >>> plain({"C": float("inf"), "parts": ("als", 3)})
     {'C': 'inf', 'parts': ['als', 3]}
@@ -63,7 +65,7 @@ def plain(value: Any, name: str = "parameters") -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
-        return redact_surrogates(value)
+        return HIDDEN if names_secret(name) else redact_surrogates(redact(value))
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, date):
@@ -83,7 +85,7 @@ def plain(value: Any, name: str = "parameters") -> Any:
 
 def _checked(value: Any, name: str) -> Any:
     if isinstance(value, str):
-        return redact_surrogates(value)
+        return HIDDEN if names_secret(name) else redact_surrogates(redact(value))
     if isinstance(value, float):
         return finite(name, value)
     if isinstance(value, Mapping):
