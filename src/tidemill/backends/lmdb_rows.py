@@ -84,7 +84,7 @@ def sweep(folder: Path, keep: int, *, alone: bool = False) -> None:
     holds a write transaction, so that no writer can swap in another one meanwhile.
     """
     for old in folder.iterdir() if folder.is_dir() else ():
-        number = int(old.name) if old.name.isdigit() else None
+        number = int(old.name) if old.name.isdecimal() else None
         gone = number is not None and (number < keep or (alone and number != keep))
         if gone or (old.name.startswith("new-") and not _alive(old.name)):
             shutil.rmtree(old, ignore_errors=not alone)

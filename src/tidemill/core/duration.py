@@ -8,7 +8,7 @@ from tidemill.core.clock import LONGEST_DAYS
 from tidemill.core.errors import UsageError
 
 _UNIT_S = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
-_PATTERN = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*$")
+_PATTERN = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*\Z")
 
 
 def duration(text: str) -> int:

@@ -681,9 +681,19 @@ class AddressRefused(AccessError):
 
 
 class OriginRefused(AccessError):
-    """A request has a foreign `Host` or `Origin` header."""
+    """A request was sent by a page of another site: its `Origin` or `Sec-Fetch-Site` header says so."""
 
     code = "TM902"
+
+
+class HostRefused(OriginRefused):
+    """A request names another machine as its host, or more than one host.
+
+    `Host`, the target of the request, `X-Forwarded-Host` and `Forwarded` must all name this machine's loopback address.
+    A proxy must set `Host` to it and remove the others.
+    """
+
+    code = "TM903"
 
 
 def all_errors() -> Iterator[type[TidemillError]]:

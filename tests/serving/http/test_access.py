@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidemill.core.errors import AddressRefused, OriginRefused
+from tidemill.core.errors import AddressRefused, HostRefused, OriginRefused
 from tidemill.core.identity.account import Account
 from tidemill.serving.http.access import LoopbackAccess, is_loopback, refuse_foreign_bind
 
@@ -28,14 +28,23 @@ REFUSE = [
     ("localhost:8400", "http://localhost", None),
     ("localhost:8400", "file://", None),
     ("localhost:8400", None, "cross-site"),
+    ("localhost:8400", None, "Cross-Site"),
+    ("localhost:8400", None, " CROSS-SITE "),
+    ("localhost:8400", None, "same-origin, cross-site"),
+    ("localhost:8400", None, "anything"),
 ]
+
+
+def given(host: str | None, origin: str | None, site: str | None) -> dict[str, str]:
+    headers = {"host": host, "origin": origin, "sec-fetch-site": site}
+    return {name: value for name, value in headers.items() if value is not None}
 
 
 @pytest.mark.parametrize(("host", "origin", "site"), PASS)
 def test_programs_and_own_pages_pass(host: str, origin: str | None, site: str | None) -> None:
     access = LoopbackAccess([8400, 8401])
     for route in ("recommend", "none"):
-        assert access(route, host, origin, site) == Account(name="local", kind="user")
+        assert access(route, given(host, origin, site)) == Account(name="local", kind="user")
 
 
 @pytest.mark.parametrize(("host", "origin", "site"), REFUSE)
@@ -45,7 +54,32 @@ def test_foreign_hosts_and_pages_are_refused_however_often_they_ask(
     access = LoopbackAccess([8400, 8401])
     for _ in range(2):
         with pytest.raises(OriginRefused):
-            access("recommend", host, origin, site)
+            access("recommend", given(host, origin, site))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"x-forwarded-host": "evil.example"},
+        {"x-forwarded-host": "localhost, evil.example"},
+        {"x-forwarded-host": ""},
+        {"forwarded": "for=127.0.0.1;host=evil.example"},
+        {"forwarded": 'proto=http, Host = "evil.example:80"'},
+        {"host": "localhost, evil.example"},
+        {"host": "localhost, localhost"},
+    ],
+)
+def test_no_other_header_may_name_another_host(more: dict[str, str]) -> None:
+    access = LoopbackAccess([8400])
+    with pytest.raises(HostRefused):
+        access("recommend", {"host": "localhost"} | more)
+    access("recommend", {"host": "localhost", "x-forwarded-host": "127.0.0.1", "forwarded": "host=localhost:8400"})
+
+
+def test_long_headers_are_not_remembered() -> None:
+    access = LoopbackAccess([8400])
+    access("recommend", {"host": "localhost", "forwarded": "x" * 30_000})
+    assert not access._known
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])

@@ -127,9 +127,11 @@ def test_a_body_in_chunks_is_joined_and_trailers_are_no_headers() -> None:
     assert talk(post(chunks, "Transfer-Encoding: chunked")).bodies == [b"POST /x? hello localhost"]
 
 
-def test_an_absolute_target_names_the_host() -> None:
+def test_an_absolute_target_names_the_host_and_hides_no_other() -> None:
     found = talk(b"GET http://other.example:81/x?y HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert found.bodies == [b"GET /x?y  other.example:81"]
+    assert found.bodies == [b"GET /x?y  other.example:81, localhost"]
+    same = talk(b"GET http://localhost:81/x HTTP/1.1\r\nHost: localhost:81\r\n\r\n")
+    assert same.bodies == [b"GET /x?  localhost:81"]
 
 
 def test_repeated_hosts_are_never_one_host() -> None:

@@ -6,8 +6,6 @@ site. Every response has it, including errors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -16,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidemill.core.errors import AccessError
 from tidemill.serving.http.access import Access
+from tidemill.serving.http.error_responses import status
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -60,7 +59,7 @@ class Guard:
                 message["body"] = b""
             await send(message)
 
-        refusal = self._refusal(self._route(scope), Headers(scope=scope))
+        refusal = self._refusal(self._route(scope), _joined(scope))
         try:
             await (refusal or self._app)(scope, receive, guarded)
         except Exception:
@@ -73,20 +72,17 @@ class Guard:
         routes = (route for route in self._app.routes if isinstance(route, Route))
         return next((route.name for route in routes if route.matches(scope)[0] is not Match.NONE), "none")
 
-    def _refusal(self, route: str, headers: Headers) -> ASGIApp | None:
-        hosts = [*headers.getlist("host"), *headers.getlist("x-forwarded-host")]
-        if len(headers.getlist("host")) != 1 or not self._pass(route, ((host, None, None) for host in hosts)):
-            return PlainTextResponse("The console accepts requests for the names of this machine only. [TM902]\n", 400)
-        origins: list[str | None] = [*headers.getlist("origin")] or [None]
-        site = headers.get("sec-fetch-site")
-        if not self._pass(route, ((hosts[0], origin, site) for origin in origins)):
-            return PlainTextResponse("Cross-site requests are refused. [TM902]\n", 403)
+    def _refusal(self, route: str, headers: dict[str, str]) -> ASGIApp | None:
+        try:
+            self._access(route, headers)
+        except AccessError as error:
+            return PlainTextResponse(f"{error}\n", status(error))
         return None
 
-    def _pass(self, route: str, asked: Iterable[tuple[str | None, str | None, str | None]]) -> bool:
-        try:
-            for host, origin, site in asked:
-                self._access(route, host, origin, site)
-        except AccessError:
-            return False
-        return True
+
+def _joined(scope: Scope) -> dict[str, str]:
+    """The headers by name; values of repeated ones are joined with commas (RFC 9110 5.3)."""
+    joined: dict[str, str] = {}
+    for name, value in Headers(scope=scope).items():
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined

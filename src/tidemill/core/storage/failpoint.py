@@ -56,8 +56,8 @@ def arm(spec: str | None) -> None:
         _armed = None
         return
     name, _, count = spec.partition(":")
-    found = FAILPOINTS.get(int(name)) if name.isdigit() else name
-    if found not in FAILPOINTS.values() or not (count or "1").isdigit():
+    found = FAILPOINTS.get(int(name)) if name.isdecimal() else name
+    if found not in FAILPOINTS.values() or not (count or "1").isdecimal():
         raise SettingError(f"unknown failpoint {spec!r}", tip=nearest(name, FAILPOINTS.values()))
     _armed, _left = found, int(count or 1)
 

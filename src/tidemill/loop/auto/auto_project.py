@@ -158,7 +158,7 @@ def _key(asked: AutoRequest, target: InferredColumn) -> InferredColumn | None:
     """The column that identifies a row, if any: texts come before numbers."""
     found = [column for column in asked.file.columns if column.unique and column != target]
     chosen = sorted(found, key=lambda column: (not column.names_people, column.kind != "str"))[:1]
-    if chosen and (chosen[0].kind == "str" or re.search(r"(^|_)(id|key|number|no)$", chosen[0].name, re.IGNORECASE)):
+    if chosen and (chosen[0].kind == "str" or re.search(r"(^|_)(id|key|number|no)\Z", chosen[0].name, re.IGNORECASE)):
         return chosen[0]
     return None
 

@@ -1,21 +1,25 @@
 """Access check of every request. There is no access control yet, so the server accepts only this machine.
 
-Any web page in a browser on this machine can reach the server too. So the Host header must be this machine (against DNS
-rebinding), and if the browser reports which page sent the request, that page must be one of the server.
+Any web page in a browser on this machine can reach the server too. So every header that names the host must name this
+machine (against DNS rebinding), and if the browser reports which page sent the request, that page must be one of the
+server. The API and the console share this check.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from tidemill.core.errors import AddressRefused, OriginRefused
+from tidemill.core.errors import AddressRefused, HostRefused, OriginRefused
 from tidemill.core.identity.account import Account
 
-#: Called with the name of a request's route (`none` if there is none) and its `Host`, `Origin` and `Sec-Fetch-Site`
-#: headers. Returns the account that acts; raises `AccessError` to refuse the request.
-Access = Callable[[str, str | None, str | None, str | None], Account]
+#: Called with the name of a request's route (`none` if there is none) and its headers, by name in lower case, those of
+#: repeated ones joined with commas. Returns the account that acts; raises `AccessError` to refuse the request.
+Access = Callable[[str, Mapping[str, str]], Account]
+#: Values of `Sec-Fetch-Site` of pages of this machine, of an address that was typed, and of programs.
+_SITES = frozenset({"same-origin", "same-site", "none", None})
+_FORWARDED_HOST = re.compile(r"\bhost\s*=\s*\"?([^\";,\s]*)", re.IGNORECASE)
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(?P<port>\d{1,5}))?\Z")
 
@@ -51,29 +55,33 @@ LOCAL = Account(name="local")
 class LoopbackAccess:
     """Open to programs on this machine and to its pages on `ports`; other hosts and origins are refused on every route.
 
-    >>> LoopbackAccess([8400])("recommend", "localhost:8400", None, None).name
+    >>> LoopbackAccess([8400])("recommend", {"host": "localhost:8400"}).name
     'local'
     """
 
     def __init__(self, ports: list[int]) -> None:
         self._ports = frozenset(ports)
-        self._known: set[tuple[str | None, str | None, str | None]] = set()
+        self._known: set[tuple[str | None, ...]] = set()
 
-    def __call__(self, route: str, host: str | None, origin: str | None, site: str | None) -> Account:
-        headers = (host, origin, site)
-        if headers not in self._known:
-            self._check(host, origin, site)
-            if len(self._known) < 256:  # cache of accepted headers; bounded, because callers choose the values
-                self._known.add(headers)
+    def __call__(self, route: str, headers: Mapping[str, str]) -> Account:
+        get = headers.get
+        deciding = (get("host"), get("x-forwarded-host"), get("forwarded"), get("origin"), get("sec-fetch-site"))
+        if deciding not in self._known:
+            self._check(*deciding)
+            if len(self._known) < 256 and sum(map(len, filter(None, deciding))) < 512:  # callers choose the values
+                self._known.add(deciding)
         return LOCAL
 
-    def _check(self, host: str | None, origin: str | None, site: str | None) -> None:
-        match = _HOST.match(host or "")
-        if not match or not is_loopback(match["name"]):
-            raise OriginRefused("the Host header names another machine", tip="use 127.0.0.1 or localhost")
+    def _check(
+        self, host: str | None, forwarded_host: str | None, forwarded: str | None, origin: str | None, site: str | None
+    ) -> None:
+        names = [host or "", *(forwarded_host.split(",") if forwarded_host is not None else ())]
+        names += _FORWARDED_HOST.findall(forwarded or "")
+        if not all(_is_this_machine(name.strip()) for name in names):
+            raise HostRefused("the request names another machine as its host", tip="use 127.0.0.1 or localhost")
         if origin is not None and not self._is_ours(origin):
             raise OriginRefused("the request comes from a page of another site")
-        if site == "cross-site":
+        if (site.strip().lower() if site is not None else None) not in _SITES:
             raise OriginRefused("a page of another site made the browser send this request")
 
     def _is_ours(self, origin: str) -> bool:
@@ -82,3 +90,8 @@ class LoopbackAccess:
         if scheme not in ("http", "https") or not match or not is_loopback(match["name"]):
             return False
         return int(match["port"] or {"http": 80, "https": 443}[scheme]) in self._ports
+
+
+def _is_this_machine(host: str) -> bool:
+    match = _HOST.match(host)
+    return match is not None and is_loopback(match["name"])

@@ -7,6 +7,7 @@ import msgspec
 from tidemill.core.errors import (
     AccessError,
     BadRequest,
+    HostRefused,
     NotKept,
     NotLogged,
     NotReady,
@@ -32,6 +33,7 @@ STATUS: tuple[tuple[type[TidemillError], int], ...] = (
     (NotKept, 503),
     (SwitchedOff, 503),
     (NotReady, 503),
+    (HostRefused, 400),
     (AccessError, 403),
     (TidemillError, 500),
 )

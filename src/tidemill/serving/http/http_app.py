@@ -37,7 +37,7 @@ class App:
                 route, request.parts = self._routes.find(request.method, request.path)
                 name = route.name
             finally:  # without a route too: another site does not learn which paths there are
-                self._access(name, header("host"), header("origin"), header("sec-fetch-site"))
+                self._access(name, request.headers)
             if request.fault is not None and (route.takes_body or not isinstance(request.fault, TooBusy)):
                 raise request.fault
             if route.tensors:

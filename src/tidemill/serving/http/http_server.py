@@ -340,11 +340,13 @@ class _Connection(asyncio.Protocol):
         """Path and query of the request target; an empty path if it is not valid."""
         url = self._url
         try:
-            if not url.startswith(b"/"):  # absolute form: its host replaces the header, RFC 9112 3.2.2
+            if not url.startswith(b"/"):  # absolute form: its host and the header must agree, RFC 9112 3.2.2
                 parsed = parse_url(url)
                 if parsed.schema not in (b"http", b"https") or not parsed.host or parsed.userinfo:
                     return "", ""
-                self._headers["host"] = parsed.host.decode("ascii") + (f":{parsed.port}" if parsed.port else "")
+                host = parsed.host.decode("ascii") + (f":{parsed.port}" if parsed.port else "")
+                header = self._headers.get("host", host)
+                self._headers["host"] = host if header == host else f"{host}, {header}"
                 url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
             path, _, query = url.decode("ascii").partition("?")
         except (UnicodeDecodeError, HttpParserError):

@@ -39,7 +39,7 @@ class RecommendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class OutcomeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One outcome in `POST /v1/outcomes`: the response to a recommended item, or the true label."""
 
-    prediction_id: Annotated[str, Meta(pattern="^[0-9a-f]{32}$", max_length=32)]  # `$` alone allows a line break
+    prediction_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
     item: Annotated[str, Meta(max_length=512)] = ""
     #: The person's action: `click`, `rating`, `bought`, …
     what: Annotated[str, Meta(min_length=1, max_length=64)]

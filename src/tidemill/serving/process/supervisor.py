@@ -145,7 +145,7 @@ class Supervisor:
         running = {child.pid for child in self._workers if child.running}
         reports = {}
         for path in self._folder.glob("*.json"):
-            pid = int(path.stem) if path.stem.isdigit() else 0
+            pid = int(path.stem) if path.stem.isdecimal() else 0
             if pid not in running:
                 path.unlink(missing_ok=True)
                 continue

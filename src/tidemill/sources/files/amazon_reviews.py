@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from tidemill.core.contract.contract import Contract, ContractColumn
 from tidemill.sources.files.file_url import SKIP, ColumnSpec, Unit
 
-_ASIN = re.compile(r"^[A-Z0-9]{10}$")
-_READER = re.compile(r"^A[A-Z0-9]{9,20}$")
-_STARS = re.compile(r"^[1-5](\.0)?$")
-_SECONDS = re.compile(r"^\d{9,10}$")
+_ASIN = re.compile(r"^[A-Z0-9]{10}\Z")
+_READER = re.compile(r"^A[A-Z0-9]{9,20}\Z")
+_STARS = re.compile(r"^[1-5](\.0)?\Z")
+_SECONDS = re.compile(r"^\d{9,10}\Z")
 
 # Contract column (by role, else by name) -> field of the source and its unit.
 _Fields = dict[str, tuple[str, Unit | None]]

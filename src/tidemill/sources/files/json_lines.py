@@ -19,7 +19,7 @@ from tidemill.sources.files.type_conversion import LINE, POLARS
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _TYPES: dict[Kind, Any] = {"str": str, "float": float, "int": _INT64 | float, "bool": bool, "time": str}
-_MESSAGE = re.compile(r"^Expected `(?P<wanted>[^`]*)`(?:, got `(?P<got>\w+)`)?.* - at `\$(?P<path>.*)`$")
+_MESSAGE = re.compile(r"^Expected `(?P<wanted>[^`]*)`(?:, got `(?P<got>\w+)`)?.* - at `\$(?P<path>.*)`\Z")
 _GOT = {
     "str": "text",
     "int": "a number",

@@ -103,10 +103,10 @@ def flavors_of(text: str) -> dict[str, dict[str, str]]:
     for line in text.split("\n"):
         if re.match(r"\S", line):
             within = line.startswith("flavors:")
-        elif within and (flavor := re.match(r"  (\w+):\s*$", line)):
+        elif within and (flavor := re.match(r"  (\w+):\s*\Z", line)):
             name = flavor[1]
             found[name] = {}
-        elif within and name and (setting := re.match(r"    (\w+): (.+?)\s*$", line)):
+        elif within and name and (setting := re.match(r"    (\w+): (.+?)\s*\Z", line)):
             found[name][setting[1]] = setting[2].strip("'\"")
     return found
 
