@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tidemill.backends.faiss_search import FaissSearch
 from tidemill.core.errors import BundleCorrupt
@@ -153,6 +157,77 @@ def test_a_damaged_index_is_refused_by_name(tmp_path: Path) -> None:
     file.write_bytes((tmp_path / "other" / "index.faiss").read_bytes())
     with pytest.raises(BundleCorrupt, match="599"):
         search.open(str(tmp_path))
+
+
+def _number(at: int, to: int, width: int = 8) -> Callable[[bytes], bytes]:
+    return lambda whole: whole[:at] + to.to_bytes(width, "little", signed=True) + whole[at + width :]
+
+
+#: Places of numbers in an index of 600 vectors float32 (600, 8) in 195 cells: the first id, its list's size, …
+_LIES = {
+    "an id beyond the vectors": lambda whole: whole[:-8] + (600).to_bytes(8, "little"),
+    "an id twice": lambda whole: whole[:-8] + whole[-16:-8],
+    "a negative id": lambda whole: whole[:-8] + b"\xff" * 8,
+    "a width": _number(4, 2**31 - 1, 4),
+    "a width of zero": _number(4, 0, 4),
+    "a metric": _number(33, 7, 4),
+    "cells": _number(37, 2**40),
+    "no cells": _number(37, 0),
+    "probes": _number(45, 196),
+    "no probes": _number(45, 0),
+    "another index as its cells": lambda whole: whole.replace(b"IxFI", b"IwFl"),
+    "lists in another file": lambda whole: whole.replace(b"ilar", b"ilod"),
+    "more lists": lambda whole: whole.replace(b"full\xc3", b"full\xc4"),
+    "sparse lists": lambda whole: whole.replace(b"full\xc3", b"sprs\xc3"),
+    "a list of the size of all": lambda whole: whole.replace(
+        b"full\xc3" + bytes(7), b"full\xc3" + bytes(7) + b"\x58\2"
+    ),
+    "bytes after its end": lambda whole: whole + b"x",
+    "nothing": lambda whole: b"",
+    "an index of another kind": lambda whole: b"IxPq" + whole[4:],
+}
+
+
+@pytest.mark.parametrize("lie", _LIES.values(), ids=_LIES)
+def test_an_index_that_would_lead_faiss_out_of_its_memory_is_refused(tmp_path: Path, lie: Any) -> None:
+    items, _ = skewed(600, 8)
+    search = FaissSearch(flat_below=500)
+    search.build(items, str(tmp_path))
+    whole = (tmp_path / "index.faiss").read_bytes()
+    assert whole[37:45] == (195).to_bytes(8, "little")
+    (tmp_path / "index.faiss").write_bytes(lie(whole))
+    with pytest.raises(BundleCorrupt, match="cannot be opened as an index"):
+        search.open(str(tmp_path))
+
+
+@pytest.mark.parametrize("header", [b"", b"{}", b'{"count": -1}', b'{"count": 1e99}', b"[1]"])
+def test_a_damaged_header_of_an_index_is_refused(tmp_path: Path, header: bytes) -> None:
+    search = FaissSearch()
+    search.build(skewed(50, 8)[0], str(tmp_path))
+    (tmp_path / "index.json").write_bytes(header)
+    with pytest.raises(BundleCorrupt):
+        search.open(str(tmp_path))
+
+
+@given(place=st.integers(0, 10**6), byte=st.integers(0, 255), cut=st.booleans(), flat_below=st.sampled_from([2, 1000]))
+def test_any_damage_to_an_index_is_refused_or_stays_within_its_vectors(
+    tmp_path_factory: pytest.TempPathFactory, place: int, byte: int, cut: bool, flat_below: int
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / f"damaged{flat_below}"
+    search, file = FaissSearch(flat_below=flat_below), folder / "index.faiss"
+    if not folder.exists():
+        search.build(np.repeat(skewed(40, 4)[0], 10, axis=0), str(folder))
+        (folder / "whole").write_bytes(file.read_bytes())
+    whole = bytearray((folder / "whole").read_bytes())
+    place %= len(whole) if place % 2 else 300
+    whole[place] = byte
+    file.write_bytes(whole[:place] if cut else whole)
+    try:
+        index = search.open(str(folder))
+    except BundleCorrupt:
+        return
+    found, _ = index.query(np.ones(4, np.float32), 20)
+    assert len(found) and 0 <= found.min() <= found.max() < 400
 
 
 def test_ties_go_by_index_also_at_the_cutoff() -> None:

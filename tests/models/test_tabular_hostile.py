@@ -222,12 +222,47 @@ def test_trees_that_lead_astray_are_refused(key: str, change: Any, why: str) -> 
     assert re.search(why, found), found
 
 
-def test_sizes_that_point_elsewhere_are_refused() -> None:
+def test_sizes_that_point_elsewhere_do_not_reach_lightgbm() -> None:
     text = _TEXT["boosted.txt"].decode()
+    written = lightgbm_text_check.checked_text(text.encode())
+    assert lightgbm_text_check.checked_text(written.encode()) == written
     line = next(line for line in text.split("\n") if line.startswith("tree_sizes="))
     for sizes in ("1 " * 9, "99999999999 " * 9, line[11:] + " 5", "5"):
-        assert lightgbm_text_check.lightgbm_refusal_reason(text.replace(line, f"tree_sizes={sizes.strip()}").encode())
+        other = text.replace(line, f"tree_sizes={sizes.strip()}")
+        assert lightgbm_text_check.checked_text(other.encode()) == written
     assert lightgbm_text_check.lightgbm_refusal_reason(text.replace("\n", "\r\n").encode())
+
+
+def test_a_text_written_again_predicts_and_explains_the_same() -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(600, 4))
+    rows[:, 3] = draw.integers(0, 60, 600)
+    rows[draw.random(rows.shape) < 0.1] = np.nan
+    target = (np.nan_to_num(rows[:, 0]) + np.nan_to_num(rows[:, 3]) % 2 > 0.5) * 1
+    for settings in (
+        {"objective": "binary", "num_leaves": 60, "min_data_in_leaf": 2},
+        {"objective": "regression", "boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5},
+        {"objective": "multiclass", "num_class": 2},
+    ):
+        data = lightgbm.Dataset(rows, target, categorical_feature=[3])
+        booster = lightgbm.train({"verbose": -1, "num_threads": 1} | settings, data, 20)
+        text = lightgbm_text_check.checked_text(booster.model_to_string().encode())
+        other = lightgbm.Booster(model_str=text)
+        for what in ({"raw_score": True}, {}, {"pred_contrib": True}, {"pred_leaf": True}):
+            assert np.array_equal(booster.predict(rows, **what), other.predict(rows, **what)), (settings, what)
+
+
+def test_a_text_written_again_lacks_what_the_training_rows_contain() -> None:
+    """LightGBM notes the smallest and largest value of each column, and its categories."""
+    pd = pytest.importorskip("pandas")
+    lightgbm = pytest.importorskip("lightgbm")
+    frame = pd.DataFrame({"income": [*range(100), 987654.0], "name": pd.Categorical(["Ann"] * 100 + ["Zoe Q"])})
+    given = {"verbose": -1, "num_threads": 1, "min_data_in_leaf": 10}
+    text = lightgbm.train(given, lightgbm.Dataset(frame, np.arange(101.0)), 3).model_to_string()
+    written = lightgbm_text_check.checked_text(text.encode())
+    for secret in ("987654", "Zoe"):
+        assert secret in text and secret not in written
 
 
 def test_a_tree_of_shared_nodes_is_no_tree() -> None:

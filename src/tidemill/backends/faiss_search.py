@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tidemill.backends.faiss_file import faiss_refusal_reason
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import BackendMissing, BundleCorrupt
 
@@ -32,6 +33,15 @@ PROBES = (
     0.6, 0.65, 0.7, 0.8, 0.9, 1.0,
 )  # fmt: skip
 FOUND, POOL = 0.96, 200
+
+
+class _IndexHeader(msgspec.Struct, frozen=True):
+    """`index.json`."""
+
+    #: Number of vectors.
+    count: int
+    #: The norm of all vectors in indexes of earlier versions.
+    longest: float = 0.0
 
 
 class FaissSearch:
@@ -79,14 +89,15 @@ class FaissSearch:
     def open(self, folder: str) -> FaissIndex:
         file = Path(folder) / "index.faiss"
         try:
-            about = msgspec.json.decode((Path(folder) / "index.json").read_bytes(), type=dict[str, float])
+            about = msgspec.json.decode((Path(folder) / "index.json").read_bytes(), type=_IndexHeader)
+            reason = faiss_refusal_reason(file, about.count)
             # IO_FLAG_MMAP alone reads every list from the file; with IFC the lists are arrays in the mapping.
-            index = self._faiss.read_index(str(file), self._faiss.IO_FLAG_MMAP_IFC)
+            index = None if reason else self._faiss.read_index(str(file), self._faiss.IO_FLAG_MMAP_IFC)
         except (OSError, RuntimeError, msgspec.DecodeError) as problem:
             raise BundleCorrupt(f"{file} cannot be opened as an index: {problem}") from problem
-        if index.ntotal != about["count"]:
-            raise BundleCorrupt(f"{file} has {index.ntotal} vectors, but was written with {about['count']:.0f}")
-        return FaissIndex(index, about.get("longest", 0.0))
+        if reason:
+            raise BundleCorrupt(f"{file} cannot be opened as an index: {reason}")
+        return FaissIndex(index, about.longest)
 
 
 class FaissIndex:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 from tidemill.core.errors import BackendMissing
+from tidemill.models.formats.lightgbm_text_check import checked_text
 
 
 def lightgbm_library(otherwise: str) -> ModuleType:
@@ -15,3 +17,15 @@ def lightgbm_library(otherwise: str) -> ModuleType:
         raise BackendMissing(otherwise, tip="pip install 'tidemill[learn]'") from problem
     found: ModuleType = lightgbm
     return found
+
+
+def lightgbm_booster(raw: bytes, otherwise: str) -> Any:
+    """The booster of a model text, checked and written again.
+
+    Raises `BackendMissing`, and `ValueError` with the reason if the text is refused or cannot be read.
+    """
+    library, text = lightgbm_library(otherwise), checked_text(raw)
+    try:
+        return library.Booster(model_str=text)
+    except library.basic.LightGBMError as problem:
+        raise ValueError(f"LightGBM cannot read it: {str(problem)[:300]}") from problem

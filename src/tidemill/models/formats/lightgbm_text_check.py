@@ -2,13 +2,17 @@
 
 LightGBM uses the indices of a text without a bounds check. Therefore each tree is checked to be a tree over the named
 features: arrays of the stated lengths, no linear leaves, category sets inside their array, and children that come after
-their parent, each once, so that every path ends in a leaf.
+their parent, each once, so that every path ends in a leaf. LightGBM only gets the text that is written again here, so
+that it can find nothing in it that the check has not seen. It lacks the ranges of the training columns.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from itertools import accumulate, pairwise
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
 
 START = b"tree\nversion="
 #: A text of more bytes than this is too large for a small machine.
@@ -17,13 +21,21 @@ MOST_BYTES = 256 * 1024 * 1024
 DEEPEST = 512
 #: LightGBM's limit on the leaves of a tree.
 MOST_LEAVES = 131_072
+_MOST_FEATURES = 1_000_000
 _CATEGORY = 1
-#: Lists that LightGBM reads if present; a wrong length ends the process.
-_BESIDE_LEAVES = ("leaf_weight", "leaf_count")
-_BESIDE_SPLITS = ("split_gain", "internal_value", "internal_weight", "internal_count")
+#: Lists of numbers at the leaves and at the splits. They are checked if present; LightGBM gets the needed ones.
+_AT_LEAVES = ("leaf_value", "leaf_weight", "leaf_count")
+_AT_SPLITS = (
+    "split_feature", "split_gain", "threshold", "decision_type", "left_child", "right_child", "internal_value",
+    "internal_weight", "internal_count",
+)  # fmt: skip
+_INTEGERS = frozenset({"leaf_count", "split_feature", "decision_type", "left_child", "right_child", "internal_count"})
+_NEEDED = frozenset({"leaf_value", "split_feature", "threshold", "decision_type", "left_child", "right_child"})
+_WRITTEN = (*_AT_SPLITS[:6], "leaf_value", "leaf_count", "internal_count")
 _NUMBER = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|-?inf|-?nan", re.ASCII)
 #: LightGBM reads beyond the end of an empty one.
 _OBJECTIVE = re.compile(r"[a-z][a-z0-9_]*( [a-z_]+(:[-+.0-9a-zA-Z]+)?)*", re.ASCII)
+_FEATURE = re.compile(r"[^\s\x00-\x1f\x7f]+")
 _Tree = dict[str, str]
 
 
@@ -33,44 +45,58 @@ def lightgbm_refusal_reason(raw: bytes) -> str | None:
     >>> lightgbm_refusal_reason(b"import os")
     'it does not start like a LightGBM model'
     """
+    try:
+        checked_text(raw)
+    except ValueError as refused:
+        return str(refused)
+    return None
+
+
+def checked_text(raw: bytes) -> str:
+    """The text, written again with what predictions and explanations need; `ValueError` with the reason if refused."""
     if not raw.startswith(START):
-        return "it does not start like a LightGBM model"
+        raise ValueError("it does not start like a LightGBM model")
     if len(raw) > MOST_BYTES:
-        return f"it is larger than {MOST_BYTES:,} bytes"
+        raise ValueError(f"it is larger than {MOST_BYTES:,} bytes")
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        return "it is not text"
+        raise ValueError("it is not text") from None
     if "\r" in text or "\0" in text:
-        return "its line ends are not those of LightGBM"
-    head, *trees = text.split("\n\nTree=")
+        raise ValueError("its line ends are not those of LightGBM")
+    model, end, _ = text.partition("\nend of trees\n")
+    head, *trees = model.split("\n\nTree=")
     try:
-        about = _lines(head)
-        features = _ints(about, "max_feature_idx")[0] + 1
-        if features != len(about["feature_names"].split()) or features < 1:
-            return "its number of features does not match its feature names"
-        scores = _ints(about, "num_class")[0]
-        if scores < 1 or about["num_tree_per_iteration"] != about["num_class"] or not trees or len(trees) % scores:
-            return "its number of trees does not match its number of scores"
-        if not _OBJECTIVE.fullmatch(about.get("objective", "custom")):
-            return "its objective is invalid"
-        if "tree_sizes" in about and (problem := _sizes_trouble(about["tree_sizes"], trees)):
-            return problem
+        header = _written_header(_lines(head), len(trees))
+        if not end:
+            raise ValueError("it is truncated")
+        written = []
         for number, tree in enumerate(trees):
-            if problem := _tree_trouble(_lines(tree.split("\n\n", 1)[0]), features):
-                return f"tree {number}: {problem}"
-    except (KeyError, ValueError, IndexError) as problem:
-        return f"its trees cannot be read: {problem}"
-    return None if "\nend of trees\n" in text else "it is truncated"
+            try:
+                lines = _written_tree(_lines(tree.split("\n\n", 1)[0]), len(header["feature_names"].split(" ")))
+            except ValueError as problem:
+                raise ValueError(f"tree {number}: {problem}") from None
+            written.append(f"Tree={number}\n{lines}\n\n\n")
+    except KeyError as missing:
+        raise ValueError(f"its trees cannot be read: {missing} is missing") from None
+    header["tree_sizes"] = _joined(len(tree) for tree in written)
+    lines = "\n".join(f"{key}={value}" if value else key for key, value in header.items())
+    return f"{lines}\n\n{''.join(written)}end of trees\n\npandas_categorical:null\n"
 
 
-def _sizes_trouble(stated: str, trees: list[str]) -> str | None:
-    """LightGBM uses the sizes as offsets of the trees, so each tree must start at its offset."""
-    sizes = [int(size) for size in stated.split()]
-    found = [len(f"\n\nTree={tree}".encode()) for tree in trees[:-1]]
-    if len(sizes) != len(trees) or list(accumulate(sizes[:-1])) != list(accumulate(found)):
-        return "its tree sizes are wrong"
-    return None
+def _written_header(about: _Tree, trees: int) -> _Tree:
+    (last,), (scores,) = _ints(about, "max_feature_idx"), _ints(about, "num_class")
+    names = about["feature_names"].split(" ")
+    if last + 1 != len(names) or len(names) > _MOST_FEATURES or not all(map(_FEATURE.fullmatch, names)):
+        raise ValueError("its number of features does not match its feature names")
+    if scores < 1 or about["num_tree_per_iteration"] != about["num_class"] or not trees or trees % scores:
+        raise ValueError("its number of trees does not match its number of scores")
+    if not _OBJECTIVE.fullmatch(about.get("objective", "custom")):
+        raise ValueError("its objective is invalid")
+    numbers = {"num_class": str(scores), "num_tree_per_iteration": str(scores), "label_index": "0"}
+    header = {"tree": "", "version": "v4"} | numbers | {"max_feature_idx": str(last)}
+    header |= {key: about[key] for key in ("objective", "average_output") if key in about}
+    return header | {"feature_names": " ".join(names), "feature_infos": " ".join(["none"] * len(names))}
 
 
 def _lines(block: str) -> _Tree:
@@ -84,35 +110,43 @@ def _lines(block: str) -> _Tree:
     return found
 
 
-def _tree_trouble(tree: _Tree, features: int) -> str | None:
+def _written_tree(tree: _Tree, features: int) -> str:
     (leaves,), (categories,) = _ints(tree, "num_leaves"), _ints(tree, "num_cat")
     if "shrinkage" in tree and len(_floats(tree, "shrinkage")) != 1:
-        return "its shrinkage is not a number"
+        raise ValueError("its shrinkage is not a number")
     if tree["is_linear"] != "0":
-        return "linear leaves are not supported"
-    if not 1 <= leaves <= MOST_LEAVES or len(_floats(tree, "leaf_value")) != leaves:
-        return "its number of leaves is wrong"
-    if leaves == 1:
-        return None if categories == 0 else "it has categories but no split"
+        raise ValueError("linear leaves are not supported")
     inner = leaves - 1
-    split, left, right = (_ints(tree, key) for key in ("split_feature", "left_child", "right_child"))
-    kinds, thresholds = _ints(tree, "decision_type"), _floats(tree, "threshold")
-    if {len(split), len(left), len(right), len(kinds), len(thresholds)} != {inner}:
-        return "its number of splits is wrong"
-    if any(len(_floats(tree, key)) != leaves for key in _BESIDE_LEAVES if key in tree):
-        return "the lengths of its leaf arrays differ"
-    if any(len(_floats(tree, key)) != inner for key in _BESIDE_SPLITS if key in tree):
-        return "the lengths of its split arrays differ"
-    if any(not 0 <= one < features for one in split):
-        return "it uses an unknown feature"
-    if any(not 0 <= kind < 16 for kind in kinds):
-        return "it has an unsupported type of split"
-    category_sets = [threshold for kind, threshold in zip(kinds, thresholds, strict=True) if kind & _CATEGORY]
-    return _categories_trouble(tree, categories, category_sets) or _walk_trouble(left, right)
+    if not 1 <= leaves <= MOST_LEAVES or len(_floats(tree, "leaf_value")) != leaves:
+        raise ValueError("its number of leaves is wrong")
+    if not inner and categories:
+        raise ValueError("it has categories but no split")
+    parts: dict[str, list[Any]] = {"num_leaves": [leaves], "num_cat": [categories]}
+    for keys, n, where in ((_AT_SPLITS, inner, "splits"), (_AT_LEAVES, leaves, "leaves")):
+        for key in keys if inner else ("leaf_value",) if where == "leaves" else ():
+            if key in tree or key in _NEEDED:
+                parts[key] = _ints(tree, key) if key in _INTEGERS else _floats(tree, key)
+                if len(parts[key]) != n:
+                    raise ValueError(f"its number of {where} is wrong: `{key}` has {len(parts[key])}")
+    if not all(map(math.isfinite, parts["leaf_value"])) or any(map(math.isnan, parts.get("threshold", ()))):
+        raise ValueError("a threshold or the value of a leaf is not a number")
+    if not all(0 <= count < 1 << 31 for key in ("leaf_count", "internal_count") for count in parts.get(key, ())):
+        raise ValueError("a count of rows is out of bounds")
+    if inner:
+        parts |= _checked_splits(tree, categories, features, parts)
+    kept = ("num_leaves", "num_cat", *_WRITTEN, "cat_boundaries", "cat_threshold")
+    return "\n".join([*(f"{key}={_joined(parts[key])}" for key in kept if key in parts), "is_linear=0", "shrinkage=1"])
+
+
+def _joined(values: Iterable[float]) -> str:
+    return " ".join(map(repr, values))
 
 
 def _ints(tree: _Tree, key: str) -> list[int]:
-    return [int(value) for value in _words(tree, key)]
+    try:
+        return [int(value) for value in _words(tree, key)]
+    except ValueError:
+        raise ValueError(f"`{key}` contains a value that is not an integer") from None
 
 
 def _floats(tree: _Tree, key: str) -> list[float]:
@@ -127,19 +161,33 @@ def _words(tree: _Tree, key: str) -> list[str]:
     return words
 
 
-def _categories_trouble(tree: _Tree, categories: int, category_sets: list[float]) -> str | None:
-    """Sets of categories are bits in one array: set i is stored in the words from boundary i to boundary i + 1."""
-    if any(one not in range(categories) for one in category_sets):
-        return "it splits by categories that are missing"
+def _checked_splits(
+    tree: _Tree, categories: int, features: int, parts: Mapping[str, list[Any]]
+) -> dict[str, list[int]]:
+    """The category sets of a tree whose splits are sound: `cat_boundaries` and `cat_threshold`, if there are any.
+
+    Sets are bits in one array: set i is stored in the words from boundary i to boundary i + 1.
+    """
+    if any(not 0 <= one < features for one in parts["split_feature"]):
+        raise ValueError("it uses an unknown feature")
+    if any(not 0 <= kind < 16 for kind in parts["decision_type"]):
+        raise ValueError("it has an unsupported type of split")
+    for kind, threshold in zip(parts["decision_type"], parts["threshold"], strict=True):
+        if kind & _CATEGORY and threshold not in range(categories):
+            raise ValueError("it splits by categories that are missing")
+    if problem := _walk_trouble(parts["left_child"], parts["right_child"]):
+        raise ValueError(problem)
     if categories == 0:
-        return None
+        return {}
     if "cat_boundaries" not in tree or "cat_threshold" not in tree:
-        return "its categories are missing"
+        raise ValueError("its categories are missing")
     bounds, words = _ints(tree, "cat_boundaries"), _ints(tree, "cat_threshold")
     rising = bounds[:1] == [0] and all(former <= later for former, later in pairwise(bounds))
     if len(bounds) != categories + 1 or not rising or bounds[-1] != len(words):
-        return "its categories are out of bounds"
-    return None if all(0 <= word < 1 << 32 for word in words) else "its categories are not valid bit sets"
+        raise ValueError("its categories are out of bounds")
+    if not all(0 <= word < 1 << 32 for word in words):
+        raise ValueError("its categories are not valid bit sets")
+    return {"cat_boundaries": bounds, "cat_threshold": words}
 
 
 def _walk_trouble(left: list[int], right: list[int]) -> str | None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tidemill.core.errors import TooLittleData
 from tidemill.models.formats.lightgbm_library import lightgbm_library
+from tidemill.models.formats.lightgbm_text_check import checked_text
 from tidemill.models.recommender.interactions import F32
 from tidemill.models.recommender.ranker import NEEDED, Ranker
 
@@ -67,4 +68,5 @@ def fit_ranker(
         booster.update()
         if told and (tree % EVERY == 0 or tree == trees):
             told(tree, float(booster.eval_train()[0][2]))
-    return Ranker(tuple(names), booster.model_to_string(), lightgbm.__version__)
+    text = checked_text(booster.model_to_string().encode())
+    return Ranker(tuple(names), text, lightgbm.__version__)

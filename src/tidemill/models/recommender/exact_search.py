@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.core.backend import BackendContext
+from tidemill.models.formats.arrays import open_array, write_array
 from tidemill.models.recommender.interactions import F32
 
 I64 = npt.NDArray[np.int64]
@@ -28,13 +29,11 @@ class ExactSearch:
 
     def build(self, vectors: F32, folder: str, queries: F32 | None = None) -> None:
         """Write `vectors`; nothing is tuned on `queries`."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        np.save(Path(folder) / "vectors.npy", np.ascontiguousarray(vectors, np.float32), allow_pickle=False)
+        write_array(Path(folder) / "vectors.npy", np.asarray(vectors, np.float32))
 
     def open(self, folder: str) -> ExactIndex:
         """Memory-map what `build` wrote."""
-        vectors = np.load(Path(folder) / "vectors.npy", mmap_mode="r", allow_pickle=False)
-        return ExactIndex(vectors.view(np.ndarray))
+        return ExactIndex(open_array(Path(folder) / "vectors.npy", np.float32, (None, None)))
 
 
 class ExactIndex:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tidemill.core.errors import BundleCorrupt, IdsMismatch
+from tidemill.models.formats.arrow_tables import read_arrow
 
 
 def write_ids(file: Path, items: Sequence[str]) -> None:
@@ -21,10 +22,12 @@ def write_ids(file: Path, items: Sequence[str]) -> None:
 def read_ids(file: Path) -> list[str]:
     """Item ids in order; raises `BundleCorrupt` if they cannot be read, `IdsMismatch` if one occurs twice."""
     try:
-        with pa.memory_map(str(file)) as source:
-            ids: list[str] = pa.ipc.open_file(source).read_all().column("item_id").to_pylist()
-    except (OSError, KeyError, pa.ArrowInvalid) as problem:
+        column = read_arrow(file).column("item_id").cast(pa.string())
+    except (KeyError, pa.ArrowException) as problem:
         raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem
+    ids: list[str] = column.to_pylist()
+    if column.null_count:
+        raise BundleCorrupt(f"{file} has an item without an id")
     if len(set(ids)) != len(ids):
         raise IdsMismatch(f"{file} contains an item twice")
     return ids

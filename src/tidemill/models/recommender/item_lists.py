@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import scipy  # its parts are loaded when they are first used
 
+from tidemill.core.errors import BundleCorrupt
 from tidemill.models.formats.arrays import open_array, write_array
 from tidemill.models.recommender.interactions import F32, I32, I64
 
@@ -92,10 +93,14 @@ class ItemLists:
 
     @classmethod
     def open(cls, folder: Path) -> ItemLists:
-        """Open the arrays memory-mapped."""
-        return cls(
-            open_array(folder / "starts.npy"), open_array(folder / "items.npy"), open_array(folder / "weights.npy")
-        )
+        """Open the arrays memory-mapped. Raises `BundleCorrupt` if they are not lists of each other's items."""
+        starts = open_array(folder / "starts.npy", np.int64, (None,))
+        items = open_array(folder / "items.npy", np.int32, (None,))
+        lists = cls(starts, items, open_array(folder / "weights.npy", np.float32, (len(items),)))
+        whole = len(starts) and starts[0] == 0 and starts[-1] == len(items) and (np.diff(starts) >= 0).all()
+        if not whole or (len(items) and not 0 <= items.min() <= items.max() < lists.n_items):
+            raise BundleCorrupt(f"{folder} has lists that lead out of its arrays")
+        return lists
 
 
 def _by_row_and_size(rows: I32, values: F32) -> I64:

@@ -15,8 +15,7 @@ import msgspec
 import numpy as np
 
 from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew
-from tidemill.models.formats.lightgbm_library import lightgbm_library
-from tidemill.models.formats.lightgbm_text_check import lightgbm_refusal_reason
+from tidemill.models.formats.lightgbm_library import lightgbm_booster
 from tidemill.models.recommender.interactions import F32
 
 FORMAT = 1
@@ -44,7 +43,7 @@ class Ranker:
 
     @cached_property
     def _booster(self) -> Any:
-        return lightgbm_library(NEEDED).Booster(model_str=self.text)
+        return lightgbm_booster(self.text.encode(), NEEDED)
 
     def scores(self, features: F32) -> F32:
         """float32 (n), between 0 and 1, for features float32 (n, n_features): the logistic of the trees' sum.
@@ -80,9 +79,11 @@ class Ranker:
         Raises `BackendMissing`, `BundleCorrupt`, `BundleRefused` if the text is not a valid model, and `FormatTooNew`.
         """
         about, raw = _about(folder / "ranker.json"), _read(folder / "ranker.txt")
-        if problem := lightgbm_refusal_reason(raw):
-            raise BundleRefused(f"{folder / 'ranker.txt'}: {problem}")
-        found = cls(about.features, raw.decode(), about.lightgbm)
+        found = cls(about.features, raw.decode(errors="replace"), about.lightgbm)
+        try:
+            found._booster  # noqa: B018 - loaded now
+        except ValueError as problem:
+            raise BundleRefused(f"{folder / 'ranker.txt'}: {problem}") from problem
         if found._booster.num_model_per_iteration() != 1:
             raise BundleCorrupt(f"{folder / 'ranker.txt'} has several outputs; a ranker has one")
         if found._booster.feature_name() != list(about.features):

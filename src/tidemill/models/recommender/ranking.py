@@ -49,4 +49,4 @@ class CandidateRanker:
     @classmethod
     def open(cls, folder: Path) -> CandidateRanker:
         """Open what `write` wrote."""
-        return cls(Ranker.open(folder), open_array(folder / "first_seen.npy"))
+        return cls(Ranker.open(folder), open_array(folder / "first_seen.npy", np.int64, (None,)))

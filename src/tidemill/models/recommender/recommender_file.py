@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew, IdsMismatch
 from tidemill.core.ports import VectorSearch
@@ -115,7 +116,7 @@ def open_recommender(folder: Path, search: VectorSearch | None = None) -> Recomm
         learner=about.learner,
         as_of=about.as_of,
         prior=about.prior,
-        popularity=open_array(folder / "popularity.npy"),
+        popularity=open_array(folder / "popularity.npy", np.float32, (None,)),
         parts={name: _opened(folder, name, part, opened, search) for name, part in about.parts.items()},
         ranking=CandidateRanker.open(folder / "ranking") if about.ranking else None,
     )

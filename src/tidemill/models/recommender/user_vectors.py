@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # its parts are loaded when they are first used
 
-from tidemill.core.errors import LearnError
+from tidemill.core.errors import BundleCorrupt, LearnError
 from tidemill.models.formats.arrays import open_array, rows_at, write_array
 from tidemill.models.recommender.interactions import F32, F64, I32
 
@@ -62,7 +62,8 @@ class Vectors:
     @classmethod
     def open(cls, folder: Path) -> Vectors:
         """Open the arrays memory-mapped."""
-        return cls(open_array(folder / "encoder.npy"), open_array(folder / "items.npy"))
+        encoder = open_array(folder / "encoder.npy", np.float32, (None, None))
+        return cls(encoder, open_array(folder / "items.npy", np.float32, encoder.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,9 +156,14 @@ class Factors:
 
     @classmethod
     def open(cls, folder: Path) -> Factors:
-        """Open the arrays, the items memory-mapped."""
-        confidence = float(open_array(folder / "confidence.npy")[0])
-        return cls(open_array(folder / "items.npy"), open_array(folder / "gram.npy"), confidence)
+        """Open the arrays, the items memory-mapped. Raises `BundleCorrupt`."""
+        confidence = float(open_array(folder / "confidence.npy", np.float64, (1,))[0])
+        items = open_array(folder / "items.npy", np.float32, (None, None))
+        gram = open_array(folder / "gram.npy", np.float64, (items.shape[1],) * 2)
+        try:
+            return cls(items, gram, confidence)
+        except np.linalg.LinAlgError as problem:
+            raise BundleCorrupt(f"{folder / 'gram.npy'} has no inverse") from problem
 
 
 def _solved(system: F32, wanted: npt.NDArray[Any]) -> F32:

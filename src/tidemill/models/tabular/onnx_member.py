@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tidemill.core.errors import BundleCorrupt, NotExplained
+from tidemill.core.errors import BundleCorrupt, BundleRefused, NotExplained
 from tidemill.core.kinds import KINDS, Kind
 from tidemill.core.records.signature import InputField
 from tidemill.models.formats.onnx_check import onnx_session
@@ -24,14 +24,15 @@ _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 class OnnxMember:
     """An `OnnxGraphMember` member: `raw` is the graph, `k` the number of margins per row.
 
-    Raises `BackendMissing` without ONNX Runtime, and `BundleCorrupt` if the graph reads other inputs.
+    Raises `BackendMissing` without ONNX Runtime, `BundleRefused` for an invalid graph, and `BundleCorrupt` if it reads
+    other inputs.
     """
 
     def __init__(self, member: OnnxGraphMember, raw: bytes, k: int, fields: Sequence[InputField]) -> None:
         try:
             self._session = onnx_session(bytes(raw))
         except ValueError as problem:
-            raise BundleCorrupt(f"{member.file}: {problem}") from problem
+            raise BundleRefused(f"{member.file}: {problem}") from problem
         self._member, self._k = member, k
         inputs = {one.name: one.type for one in self._session.get_inputs()}
         if member.output not in {one.name for one in self._session.get_outputs()}:

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew
 from tidemill.core.records.signature import InputField
 from tidemill.models.formats.arrays import open_array, write_array
-from tidemill.models.formats.lightgbm_text_check import lightgbm_refusal_reason as tree_trouble
-from tidemill.models.formats.onnx_check import onnx_refusal_reason as graph_trouble
+from tidemill.models.formats.arrow_tables import read_arrow
 from tidemill.models.tabular.design_matrix import inputs_of
-from tidemill.models.tabular.recipe import FORMAT, Member, ObliviousTreesMember, OnnxGraphMember, TabularRecipe
+from tidemill.models.tabular.recipe import FORMAT, Member, ObliviousTreesMember, TabularRecipe
 from tidemill.models.tabular.recipe_validation import check_names, check_recipe, files_of
 from tidemill.models.tabular.row_model import RowModel
 from tidemill.models.tabular.tabular_model import TabularModel
@@ -79,11 +78,7 @@ TABULAR = BundleFormat(write_tabular, open_tabular)
 def _part(file: Path, member: Member) -> Any:
     if isinstance(member, ObliviousTreesMember):
         return open_array(file)
-    raw = _read(file)
-    problem = graph_trouble(raw) if isinstance(member, OnnxGraphMember) else tree_trouble(raw)
-    if problem:
-        raise BundleRefused(f"{file}: {problem}")
-    return raw
+    return _read(file)
 
 
 def parity(model: RowModel, golden: Golden | Path) -> float:
@@ -119,15 +114,14 @@ def read_golden(folder: Path) -> Golden:
     file = folder / GOLDEN
     if not file.exists():
         return pa.table({}), np.zeros(0)
+    table = read_arrow(file)
     try:
-        with pa.ipc.open_file(pa.BufferReader(_read(file))) as reader:
-            table = reader.read_all()
         answers = table.column(ANSWER).combine_chunks()
-        flat = np.asarray(answers.flatten(), np.float64) if pa.types.is_list(answers.type) else np.asarray(answers)
-    except (pa.ArrowException, KeyError, ValueError) as problem:
+        is_list = pa.types.is_list(answers.type)
+        flat = np.asarray(answers.flatten() if is_list else answers, np.float64)
+        return table.drop_columns([ANSWER]), flat.reshape((len(table), -1) if is_list else (len(table),))
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as problem:
         raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem
-    shape = (len(table), -1) if pa.types.is_list(answers.type) else (len(table),)
-    return table.drop_columns([ANSWER]), flat.astype(np.float64).reshape(shape)
 
 
 def write_golden(fields: Sequence[InputField], folder: Path, golden: Golden) -> None:

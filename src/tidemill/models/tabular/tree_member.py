@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.core.errors import BundleCorrupt
-from tidemill.models.formats.lightgbm_library import lightgbm_library
+from tidemill.core.errors import BundleCorrupt, BundleRefused
+from tidemill.models.formats.lightgbm_library import lightgbm_booster, lightgbm_library
 from tidemill.models.tabular.recipe import TreesMember
 
 F64 = NDArray[np.float64]
@@ -25,21 +25,22 @@ _RAW_SCORE, _FLOAT64, _ALL = 1, 1, -1
 class TreeMember:
     """A `TreesMember` member: `raw` is LightGBM's text, `k` the number of margins per row.
 
-    Raises `BackendMissing` without LightGBM, and `BundleCorrupt` if the text has other columns or classes.
+    Raises `BackendMissing` without LightGBM, `BundleRefused` for invalid trees, and `BundleCorrupt` if they have other
+    columns or classes.
     """
 
     def __init__(self, member: TreesMember, raw: bytes, k: int) -> None:
-        lightgbm = lightgbm_library("this model's trees need lightgbm")
+        needed = "this model's trees need lightgbm"
         try:
-            self._booster = lightgbm.Booster(model_str=raw.decode())
-        except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as problem:
-            raise BundleCorrupt(f"{member.file} cannot be read by LightGBM: {problem}") from problem
+            self._booster = lightgbm_booster(raw, needed)
+        except ValueError as problem:
+            raise BundleRefused(f"{member.file}: {problem}") from problem
         found = (self._booster.num_feature(), self._booster.num_model_per_iteration())
         if found != (len(member.columns), k):
             raise BundleCorrupt(
                 f"{member.file} has {found[0]} columns and {found[1]} margins; expected {len(member.columns)} and {k}"
             )
-        self._library = lightgbm.basic._LIB
+        self._library = lightgbm_library(needed).basic._LIB
         self._columns, self._k = member.columns, k
 
     def margins(self, design: F64, inputs: Any) -> F64:

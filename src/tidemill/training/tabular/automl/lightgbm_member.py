@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tidemill.core.records.signature import Task
 from tidemill.models.formats.lightgbm_library import lightgbm_library
+from tidemill.models.formats.lightgbm_text_check import checked_text
 from tidemill.models.tabular.recipe import Encoder, Member, Ordinal, TreesMember
 from tidemill.training.tabular.automl.member_settings import Leafwise, Parts
 from tidemill.training.tabular.rows.row_losses import Measure
@@ -45,9 +46,9 @@ class FittedLightgbm:
         return found
 
     def written(self, name: str, columns: tuple[int, ...]) -> tuple[Member, Parts]:
-        """LightGBM's own text."""
+        """LightGBM's text, without the ranges of the training columns."""
         file = f"{name}.txt"
-        text = self.booster.model_to_string(num_iteration=self.rounds)
+        text = checked_text(self.booster.model_to_string(num_iteration=self.rounds).encode())
         then: Any = "square" if self.root else ""
         return TreesMember(name=name, then=then, file=file, columns=columns), {file: text.encode()}
 

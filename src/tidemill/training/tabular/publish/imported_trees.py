@@ -12,7 +12,7 @@ import msgspec
 from tidemill.core.errors import BackendMissing, NotPublishable, nearest
 from tidemill.core.kinds import Kind
 from tidemill.core.records.signature import InputField, Task
-from tidemill.models.formats.lightgbm_text_check import lightgbm_refusal_reason
+from tidemill.models.formats.lightgbm_text_check import checked_text
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.recipe import Encoder, NumberColumn, OnnxGraphMember, Ordinal, TreesMember
 from tidemill.models.tabular.tabular_model import TabularModel
@@ -55,14 +55,17 @@ def lightgbm_text_model(text: str, examples: Examples) -> TabularModel:
         raise NotPublishable(f"the trees have {k} outputs, but the task {examples.task} needs {margins_of(examples)}")
     link = lightgbm_link(objective_of(text)) or "identity"
     member = TreesMember(name="lightgbm", file=FILE, columns=tuple(range(len(encoders))))
-    return TabularModel(recipe_of(examples, member, encoders=encoders, link=link), {FILE: text.encode()})
+    parts = {FILE: checked_text(text.encode()).encode()}
+    return TabularModel(recipe_of(examples, member, encoders=encoders, link=link), parts)
 
 
 def _columns(text: str) -> list[tuple[InputField, dict[str, int] | None]]:
     """Each column of the text as a field, with the codes of its categories, if any."""
-    if why := lightgbm_refusal_reason(text.encode()):
-        raise NotPublishable(f"the LightGBM model text cannot be used: {why}")
-    names, about = line_of(text, "feature_names").split(), line_of(text, "feature_infos").split()
+    try:
+        checked_text(text.encode())
+    except ValueError as refused:
+        raise NotPublishable(f"the LightGBM model text cannot be used: {refused}") from refused
+    names, about = line_of(text, "feature_names").split(" "), line_of(text, "feature_infos").split(" ")
     has_codes = [not info.startswith("[") and info != "none" for info in about]
     categories = categories_of(text)
     if sum(has_codes) != len(categories) and categories:

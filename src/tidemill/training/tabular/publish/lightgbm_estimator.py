@@ -6,6 +6,7 @@ import json
 import warnings
 from typing import Any
 
+from tidemill.models.formats.lightgbm_text_check import checked_text
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.recipe import TreesMember
 from tidemill.models.tabular.tabular_model import TabularModel
@@ -45,7 +46,7 @@ def _written(estimator: Any, examples: Examples) -> TabularModel:
     member = TreesMember(name="lightgbm", file=FILE, columns=tuple(range(len(examples.fields))))
     made_with = {"lightgbm": lightgbm.__version__}
     recipe = recipe_of(examples, member, encoders=coded(examples), link=link, made_with=made_with)
-    return TabularModel(recipe, {FILE: text.encode()})
+    return TabularModel(recipe, {FILE: checked_text(text.encode()).encode()})
 
 
 def objective_of(text: str) -> str:
