@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from tidemill.core.errors import NotPublishable
 from tidemill.core.records.signature import InputField
 from tidemill.models.tabular.examples import Examples
-from tidemill.training.tabular.publish.fitted_trees import lightgbm_link
+from tidemill.training.tabular.publish.fitted_trees import lightgbm_link, xgboost_trees
 from tidemill.training.tabular.publish.imported_trees import xgboost_model
 from tidemill.training.tabular.publish.tree_table import rounding
+from tidemill.training.tabular.publish.xgboost_file import read_xgboost, xgboost_from_bytes
 
 NUMBERS = st.floats(-1e30, 1e30)
 
@@ -68,6 +70,83 @@ def test_xgboosts_file_is_read_without_xgboost(tmp_path: Path) -> None:
     assert xgboost_model(stump(tmp_path), rows).answer(rows.inputs).tolist() == [1.5, 2.5, 2.5, 2.5]
     chances = xgboost_model(stump(tmp_path, "binary:logistic"), asked(0.0, task="binary")).answer(asked(0.0).inputs)
     assert chances == pytest.approx([1 / (1 + np.exp(-1.0))])  # the start is kept as an answer: 0.5 is a margin of 0
+
+
+def ubjson(value: Any) -> bytes:
+    """As XGBoost writes it: 64-bit lengths, typed arrays of numbers."""
+    if isinstance(value, dict):
+        return b"{" + b"".join(ubjson(key)[1:] + ubjson(one) for key, one in value.items()) + b"}"
+    if isinstance(value, str):
+        return b"SL" + struct.pack(">q", len(value.encode())) + value.encode()
+    if isinstance(value, int):
+        return b"L" + struct.pack(">q", value)
+    kind = "d" if any(isinstance(one, float) for one in value) else "l"
+    if value and isinstance(value[0], int | float):
+        numbers = np.asarray(value, ">f4" if kind == "d" else ">i4").tobytes()
+        return f"[${kind}#L".encode() + struct.pack(">q", len(value)) + numbers
+    return b"[#L" + struct.pack(">q", len(value)) + b"".join(map(ubjson, value))
+
+
+def test_xgboosts_binary_file_is_read_without_xgboost(tmp_path: Path) -> None:
+    file = tmp_path / "model.ubj"
+    file.write_bytes(ubjson(json.loads(stump(tmp_path).read_bytes())))
+    assert read_xgboost(file).learner == read_xgboost(tmp_path / "model.json").learner
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"left_children": [0, -1, -1]},
+        {"left_children": [2, -1, -1]},
+        {"left_children": [7, -1, -1]},
+        {"left_children": [-1, -1, -1]},
+        {"left_children": [1, 2, -1], "right_children": [2, 1, -1]},
+        {"right_children": [10**20, -1, -1]},
+        {"split_indices": [1, 0, 0]},
+        {"split_indices": [-1, 0, 0]},
+        {"split_indices": [2**31 - 1, 0, 0]},
+        {"split_conditions": [1e300, 1.0, 2.0]},
+        {"split_conditions": [0.1, 1.0]},
+        {"left_children": [], "right_children": [], "split_indices": [], "split_conditions": [], "default_left": []},
+        {"left_children": "1 -1 -1"},
+        {"default_left": [None, 0, 0]},
+    ],
+)
+def test_trees_of_xgboost_that_lead_astray_are_refused(tmp_path: Path, tree: dict[str, Any]) -> None:
+    with pytest.raises(NotPublishable):
+        xgboost_model(stump(tmp_path, **tree), asked(0.0))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("5E-1", "nonsense"), ("5E-1", "Infinity"), ("5E-1", "1e400"), ('"num_class": "0"', '"num_class": "3"'),
+        ('"num_class": "0"', '"num_class": "1000000000"'), ('"tree_info": [0]', '"tree_info": [1]'),
+        ('"tree_info": [0]', '"tree_info": [-1]'), ('"tree_info": [0]', '"tree_info": []'), ('"gbtree"', '"dart"'),
+        ('"learner"', '"other"'), ('"x"', '"y"'), ("{", "[" * 100_000),
+    ],
+)  # fmt: skip
+def test_parameters_of_xgboost_that_lie_are_refused(tmp_path: Path, old: str, new: str) -> None:
+    file = stump(tmp_path)
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(NotPublishable):
+        xgboost_model(file, asked(0.0))
+
+
+@given(place=st.integers(0, 1000), other=st.binary(min_size=1, max_size=9), cut=st.booleans(), text=st.booleans())
+def test_damage_to_a_file_of_xgboost_is_refused_or_leaves_trees(
+    tmp_path_factory: pytest.TempPathFactory, place: int, other: bytes, cut: bool, text: bool
+) -> None:
+    whole = stump(tmp_path_factory.getbasetemp()).read_bytes()
+    whole = whole if text else ubjson(json.loads(whole))
+    place %= len(whole)
+    try:
+        model = xgboost_from_bytes(whole[:place] + other + (b"" if cut else whole[place + len(other) :]), "m")
+        trees = xgboost_trees(model.learner).trees
+    except NotPublishable:
+        return
+    assert all(0 <= one < len(trees.left) or -len(trees.value) <= one < 0 for one in trees.left + trees.right)
 
 
 def test_what_xgboost_means_otherwise_is_refused(tmp_path: Path) -> None:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidemill.core.errors import NotPublishable
 from tidemill.training.tabular.publish.tree_table import ArrayTree, TreeTable, rounding
+from tidemill.training.tabular.publish.xgboost_file import XgboostLearner, XgboostTree, xgboost_from_bytes
 
 Link = Literal["", "sigmoid", "softmax", "exp"]
+MOST_CLASSES = 10_000
 _FORESTS = {"RandomForest", "ExtraTrees", "DecisionTree", "ExtraTree"}
 
 
@@ -40,7 +43,7 @@ def fitted_trees(fitted: Any) -> TreeSum | None:
     if name.startswith("LGBM"):
         return _lightgbm(fitted)
     if name.startswith("XGB"):
-        return xgboost_trees(json.loads(bytes(fitted.get_booster().save_raw("json"))))
+        return xgboost_trees(xgboost_from_bytes(bytes(fitted.get_booster().save_raw("json")), name).learner)
     return None
 
 
@@ -137,32 +140,73 @@ def _dumped(table: TreeTable, node: dict[str, Any], target: int, scale: float) -
     return place
 
 
-def xgboost_trees(told: dict[str, Any]) -> TreeSum:
-    """Trees from XGBoost's JSON; it rounds values to float32 and goes left if they are below the threshold."""
-    learner = told["learner"]
-    booster, name = learner["gradient_booster"], learner["objective"]["name"]
-    if booster["name"] != "gbtree":
-        raise NotPublishable(f"XGBoost's booster {booster['name']!r} is not supported", tip="use `gbtree`")
+def xgboost_trees(learner: XgboostLearner) -> TreeSum:
+    """Trees from XGBoost's file; it rounds values to float32 and goes left if they are below the threshold.
+
+    Raises `NotPublishable` if they are not trees over its columns.
+    """
+    booster, name = learner.gradient_booster, learner.objective.name
+    if booster.name != "gbtree":
+        raise NotPublishable(f"XGBoost's booster {booster.name[:40]!r} is not supported", tip="use `gbtree`")
     links: dict[str, Link] = {"binary:logistic": "sigmoid", "multi:softprob": "softmax", "count:poisson": "exp"}
     links |= {"reg:gamma": "exp", "reg:tweedie": "exp", "reg:logistic": "sigmoid"}
     link = links.get(name, "")
     if not link and not name.startswith("reg:"):
-        raise NotPublishable(f"XGBoost's objective {name!r} is not supported")
-    table, model = TreeTable(), booster["model"]
-    for tree, target in zip(model["trees"], model["tree_info"], strict=True):
-        if any(tree.get("split_type", ())):
+        raise NotPublishable(f"XGBoost's objective {name[:40]!r} is not supported")
+    parameters, trees = learner.learner_model_param, booster.model
+    try:
+        start = np.atleast_1d(json.loads(parameters.base_score)).astype(np.float32).astype(float)
+        classes, columns = max(int(parameters.num_class), 1), int(parameters.num_feature) or 1
+        start = np.broadcast_to(start, (classes,))
+        with np.errstate(all="ignore"):
+            margins = tuple(_margins(start.tolist(), link))
+    except (ValueError, TypeError, OverflowError, ZeroDivisionError) as problem:
+        raise NotPublishable(f"XGBoost's parameters cannot be read: {str(problem)[:200]}") from problem
+    if not np.isfinite(margins).all() or len(trees.trees) != len(trees.tree_info) or classes > MOST_CLASSES:
+        raise NotPublishable("XGBoost's parameters do not match its trees")
+    table = TreeTable()
+    for number, (tree, target) in enumerate(zip(trees.trees, trees.tree_info, strict=True)):
+        if any(tree.split_type):
             raise NotPublishable("categorical splits of XGBoost cannot be published", tip="encode texts first")
-        table.grow(_xgboost_tree(tree), int(target), np.asarray(tree["split_conditions"], np.float32).astype(float))
-    said = json.loads(str(learner["learner_model_param"]["base_score"]))
-    classes = max(int(learner["learner_model_param"]["num_class"]), 1)
-    start = np.broadcast_to(np.asarray(said, np.float32).astype(float), (classes,))
-    return TreeSum(table, tuple(_margins(start.tolist(), link)), link)
+        try:
+            arrays, values = _xgboost_tree(tree, columns)
+        except (ValueError, IndexError) as problem:
+            raise NotPublishable(f"tree {number} of XGBoost's file is not a tree: {problem}") from problem
+        if not 0 <= target < classes:
+            raise NotPublishable(f"tree {number} of XGBoost's file has an unknown target")
+        table.grow(arrays, target, values)
+    return TreeSum(table, margins, link)
 
 
-def _xgboost_tree(tree: dict[str, Any]) -> ArrayTree:
-    threshold = rounding(np.asarray(tree["split_conditions"], np.float32).astype(np.float64), strict=True)
-    left, right = np.asarray(tree["left_children"]), np.asarray(tree["right_children"])
-    return ArrayTree(np.asarray(tree["split_indices"]), threshold, np.asarray(tree["default_left"]), left, right)
+def _xgboost_tree(tree: XgboostTree, columns: int) -> tuple[ArrayTree, NDArray[np.float64]]:
+    """The nodes that the root leads to, each by one path, and the value of each; pruned nodes are left out."""
+    n = len(tree.left_children)
+    lists = (tree.right_children, tree.split_indices, tree.split_conditions, tree.default_left)
+    if not n or any(len(one) != n for one in lists):
+        raise ValueError("the lengths of its arrays differ")
+    order, places = [0], {0: 0}
+    for node in order:
+        children = (tree.left_children[node], tree.right_children[node])
+        if children == (-1, -1):
+            continue
+        if not 0 <= tree.split_indices[node] < columns:
+            raise ValueError("it uses an unknown column")
+        for child in children:
+            if not 0 <= child < n or child in places:
+                raise ValueError("a child index is out of bounds, or a node has two parents")
+            places[child] = len(order)
+            order.append(child)
+    with np.errstate(over="ignore"):
+        found = np.asarray(tree.split_conditions, np.float32).astype(np.float64)[order]
+    if not np.isfinite(found).all():
+        raise ValueError("a threshold or the value of a leaf is not a number")
+    left, right = (
+        np.asarray([places.get(children[node], -1) for node in order])
+        for children in (tree.left_children, tree.right_children)
+    )
+    column = np.where(left < 0, 0, np.asarray(tree.split_indices)[order])
+    missing = np.asarray(tree.default_left)[order]
+    return ArrayTree(column, rounding(found, strict=True), missing, left, right), found
 
 
 def _margins(start: Iterable[float], link: Link) -> Iterable[float]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from tidemill.core.errors import BackendMissing, NotPublishable, nearest
 from tidemill.core.kinds import Kind
@@ -22,6 +18,7 @@ from tidemill.training.tabular.publish.lightgbm_estimator import FILE, categorie
 from tidemill.training.tabular.publish.onnx_estimators import summed_nodes
 from tidemill.training.tabular.publish.onnx_nodes import ANSWER, MATRIX, OnnxNodes
 from tidemill.training.tabular.publish.publish_estimator import margins_of, recipe_of
+from tidemill.training.tabular.publish.xgboost_file import read_xgboost
 
 _GRAPH = "model.onnx"
 
@@ -112,9 +109,16 @@ def catboost_model(file: Path, examples: Examples) -> TabularModel:
 
 
 def xgboost_model(file: Path, examples: Examples) -> TabularModel:
-    """An XGBoost file (`.json`; `.ubj` needs xgboost), over the inputs that it names (or all, in their order)."""
-    dump = _xgboost_json(file)
-    return xgboost_graph(xgboost_trees(dump), _numbers(dump["learner"].get("feature_names"), examples.fields), examples)
+    """An XGBoost file (`.json` or `.ubj`), over the inputs that it names (or all, in their order)."""
+    learner = read_xgboost(file).learner
+    encoders, summed = _numbers(learner.feature_names, examples.fields), xgboost_trees(learner)
+    if max(summed.trees.column, default=0) >= len(encoders):
+        raise NotPublishable(f"the trees read more than the {len(encoders)} columns that the model has")
+    if len(summed.start) != margins_of(examples):
+        raise NotPublishable(
+            f"the trees have {len(summed.start)} outputs, but the task {examples.task} needs {margins_of(examples)}"
+        )
+    return xgboost_graph(summed, encoders, examples)
 
 
 def xgboost_graph(summed: TreeSum, encoders: Sequence[Encoder], examples: Examples) -> TabularModel:
@@ -136,21 +140,3 @@ def _numbers(names: Sequence[str] | None, fields: Sequence[InputField]) -> list[
     if texts:
         raise NotPublishable(f"the trees read numbers, but {', '.join(texts)} are texts")
     return [NumberColumn(input=name) for name in names]
-
-
-def _xgboost_json(file: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = msgspec.json.decode(file.read_bytes())
-    except msgspec.DecodeError:  # the binary format
-        try:
-            xgboost = importlib.import_module("xgboost")
-        except ImportError as problem:
-            raise BackendMissing(
-                f"reading {file.name} needs xgboost, which is not installed", tip="save it as .json, or install it"
-            ) from problem
-        booster = xgboost.Booster()
-        booster.load_model(str(file))
-        found = msgspec.json.decode(bytes(booster.save_raw("json")))
-    if "learner" not in found:
-        raise NotPublishable(f"{file.name} is not an XGBoost model")
-    return found
