@@ -157,12 +157,14 @@ def xgboost_trees(learner: XgboostLearner) -> TreeSum:
     try:
         start = np.atleast_1d(json.loads(parameters.base_score)).astype(np.float32).astype(float)
         classes, columns = max(int(parameters.num_class), 1), int(parameters.num_feature) or 1
+        if classes > MOST_CLASSES:
+            raise ValueError(f"{classes} classes are too many")
         start = np.broadcast_to(start, (classes,))
         with np.errstate(all="ignore"):
             margins = tuple(_margins(start.tolist(), link))
     except (ValueError, TypeError, OverflowError, ZeroDivisionError) as problem:
         raise NotPublishable(f"XGBoost's parameters cannot be read: {str(problem)[:200]}") from problem
-    if not np.isfinite(margins).all() or len(trees.trees) != len(trees.tree_info) or classes > MOST_CLASSES:
+    if not np.isfinite(margins).all() or len(trees.trees) != len(trees.tree_info):
         raise NotPublishable("XGBoost's parameters do not match its trees")
     table = TreeTable()
     for number, (tree, target) in enumerate(zip(trees.trees, trees.tree_info, strict=True)):
