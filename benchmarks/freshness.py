@@ -44,6 +44,7 @@ from tidemill.core.settings import load
 from tidemill.loop.pipeline.run import run
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.project import load_mill
+from tidemill.loop.project.recovery import recover_live_files
 from tidemill.loop.project.stores import Stores, open_stores
 from tidemill.loop.training.train import train
 from tidemill.models import EventFacts, SlateEngine, open_recommender
@@ -210,7 +211,9 @@ def begin(folder: Path, learner: str, file: Path, until: date) -> Release:
     started = time.process_time()
     made = train(stores, graph, "for_you")
     print(f"{learner}: trained in {time.process_time() - started:.1f} CPU s")
-    return stores.releases.promote(made.release.name)
+    promoted = stores.releases.promote(made.release.name)
+    recover_live_files(stores)
+    return promoted
 
 
 def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:

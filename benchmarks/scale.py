@@ -32,6 +32,7 @@ import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock
 from tidemill.core.records.release import Card
 from tidemill.loop.project.open_port import PortOpener
+from tidemill.loop.project.recovery import recover_live_files
 from tidemill.loop.project.stores import Stores, open_stores
 from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models import (
@@ -133,7 +134,9 @@ def served(folder: Path, n_users: int, n_items: int, seconds: float, peer: str |
         folder, settings_module.load(folder, overrides=overrides, environ={}), SystemClock(), name="scale"
     )
     serve.publish(stores, plain, n_items)
-    write_streams(stores.serving_root, {"views": ServedStream(contract=serve.View.contract, feeds=(serve.MODEL,))})
+    write_streams(
+        stores.serving_root, {"views": ServedStream(contract=serve.View.contract, feeds=(serve.MODEL,))}, stores.keys
+    )
     found: dict[str, float] = {}
     for learner in LEARNERS:
         promote(stores, folder / learner / "bundle", learner)
@@ -165,6 +168,7 @@ def promote(stores: Stores, bundle: Path, learner: str) -> None:
     views = serve.VIEWS
     release = stores.releases.create(serve.MODEL, copy, spec.rules(views), card, facts=spec.facts(views))
     stores.releases.promote(release.name)
+    recover_live_files(stores)
 
 
 def peer_served(

@@ -32,6 +32,7 @@ from tidemill.core.clock import SystemClock, to_micros
 from tidemill.core.contract.contract import Event, event_time, item, subject
 from tidemill.core.records.release import Card
 from tidemill.feedback import SegmentLog
+from tidemill.loop.project.recovery import recover_live_files
 from tidemill.loop.project.stores import Stores, open_stores
 from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models import Interactions, cooccurrence, learn, open_recommender, write_recommender
@@ -105,7 +106,8 @@ def build(folder: Path, n_users: int, n_items: int) -> tuple[Stores, dict[str, A
     )  # fmt: skip
     release = stores.releases.create(MODEL, folder / "bundle", spec.rules(VIEWS), card, facts=spec.facts(VIEWS))
     stores.releases.promote(release.name)
-    write_streams(stores.serving_root, {"views": ServedStream(contract=View.contract, feeds=(MODEL,))})
+    recover_live_files(stores)
+    write_streams(stores.serving_root, {"views": ServedStream(contract=View.contract, feeds=(MODEL,))}, stores.keys)
     print(f"{events.num_rows:,} events of {n_users:,} users, {recommender.n_items:,} items in the bundle")
     return stores, overrides
 
@@ -216,7 +218,7 @@ def inside(stores: Stores, n_users: int) -> dict[str, float]:
     """The parts of an answer in this process, CPU microseconds each."""
     from tidemill.core.records.prediction import Prediction
 
-    live = read_deployment(stores.serving_root, MODEL)
+    live = read_deployment(stores.serving_root, MODEL, stores.keys.public)
     assert live is not None
     pointer = open_arm(live, live.champion, stores.blobs)
     clock = ServerClock(SystemClock(), stores.serving_root)

@@ -46,6 +46,7 @@ import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock
 from tidemill.core.records.release import Card, RuleSet
 from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandFeature, Signature, outputs_of
+from tidemill.loop.project.recovery import recover_live_files
 from tidemill.loop.project.stores import Stores, open_stores
 from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models.tabular import TabularModel, write_tabular
@@ -175,6 +176,7 @@ def promote(stores: Stores, name: str, model: TabularModel, asked: Signature, **
     folder = stores.state / f"made-{name}"
     release = stores.releases.create(name, folder, RuleSet(retrieve=()), card, signature=asked, **more)
     stores.releases.promote(release.name)
+    recover_live_files(stores)
 
 
 def cpu_us(pid: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import pytest
 from tests.cli.test_commands import TIDEMILL, tidemill
 
 from tidemill.cli.main import _Lazy, main
+from tidemill.core.identity.keys import Keys
+from tidemill.core.settings import load
+from tidemill.loop.project.stores import identity
 
 
 def test_json_of_help_parses(tmp_path: Path) -> None:
@@ -105,14 +109,23 @@ def test_the_switch_is_thrown_before_any_store_is_opened(tmp_path: Path, monkeyp
     root = tmp_path / ".tidemill" / "serving"
     (root / "m").mkdir(parents=True)
     (tmp_path / "mill.py").write_text("not python at all")
+    settings = load(tmp_path, overrides={"keys": str(tmp_path / "keys")})
+    (tmp_path / "tidemill.toml").write_text(f'[laptop]\nkeys = "{tmp_path / "keys"}"\n')
+    keys = Keys.open(settings.keys_folder(identity(tmp_path, "corner").id), create=True)
     seen: list[bool] = []
 
     def opening(ask: Any) -> None:
-        seen.append(switch_state(root, "m").off)
+        seen.append(switch_state(root, "m", keys.public).off)
 
     monkeypatch.setattr(kill_switch, "_ledger", opening)
     kill_switch.set_switch(CommandContext(tmp_path, None, True), "m", off=True, why="")
     assert seen == [True]
     monkeypatch.undo()
     assert tidemill("on", "m", at=tmp_path, HOME=os.environ.get("HOME", "/"))[0] == 0  # whatever mill.py says
-    assert not switch_state(root, "m").off
+    assert not switch_state(root, "m", keys.public).off
+    shutil.move(keys.folder, tmp_path / "away")
+    assert tidemill("off", "m", at=tmp_path, HOME=os.environ.get("HOME", "/"))[0] == 0
+    assert switch_state(root, "m", keys.public).off
+    status, _, says = tidemill("on", "m", at=tmp_path, HOME=os.environ.get("HOME", "/"))
+    assert status == 1 and "TM804" in says and "m stays off" in says and "Traceback" not in says
+    assert switch_state(root, "m", keys.public).off

@@ -29,6 +29,7 @@ from tidemill.core.records.quality import Evaluation
 from tidemill.core.records.release import Card, Release, Rule, RuleSet
 from tidemill.feedback.log_tables import outcome_rows, prediction_rows
 from tidemill.release import Releases
+from tidemill.serving.live.kill_switch import heal_switch
 from tidemill.serving.live.state_files import write_state
 from tidemill.serving.process.server_state import ServerState
 from tidemill.serving.process.worker_site import WorkerReport
@@ -59,6 +60,12 @@ class Mill:
         self.problems: list[str] = []
         self.numbers: dict[str, int] = {}
         self.publications = 0
+
+    def promote(self, name: str, **more: Any) -> Release:
+        """Go live, with the switch that comes with it."""
+        release = self.releases.promote(name, **more)
+        heal_switch(self.serving, release.model, self.ledger)
+        return release
 
     def stores(self, **more: Any) -> ConsoleStores:
         given: dict[str, Any] = {"models": ["for_you"], "table": self.tables.get, "problems": lambda: self.problems}
@@ -291,7 +298,7 @@ def lived(root: Path, name: str = "magazines") -> Mill:
     mill.later(minutes=3)
     one = mill.learn("for_you", 1, first, evaluation(0.081))
     mill.later(seconds=40)
-    mill.releases.promote(one.name)
+    mill.promote(one.name)
     for k in range(30):
         mill.later(minutes=31)
         day = first + timedelta(days=k)
@@ -303,11 +310,11 @@ def lived(root: Path, name: str = "magazines") -> Mill:
         if k == 20:
             two = mill.learn("for_you", 2, day, evaluation(0.0935))
             mill.later(seconds=20)
-            mill.releases.promote(two.name)
+            mill.promote(two.name)
             mill.later(minutes=4)
             mill.releases.rollback("for_you")
             mill.later(minutes=6)
-            mill.releases.promote(two.name)
+            mill.promote(two.name)
     mill.fill("taste", 72_098)
     mill.fill("for_you.items", 2_428)
     mill.later(minutes=2)

@@ -286,7 +286,7 @@ def tabular_mill(root: Path, text: str = "") -> tuple[Mill, LmdbLatest]:
     latest = filled(mill, text=text)
     mill.later(minutes=3)
     one = learn_tabular(mill, assessment(0.45, text=text), text=text)
-    mill.releases.promote(one.name)
+    mill.promote(one.name)
     mill.later(minutes=30)
     learn_tabular(
         mill, assessment(0.415, champion=0.45), text=text, origin={"source": f"hf:calls {text}", "licence": ""}

@@ -326,7 +326,7 @@ def test_markup_in_every_name_is_text_and_runs_nowhere(look: Any, show: Any, mil
     mill.hold(mill.increment(text, DAY))
     mill.fill(text, 3)
     made = mill.learn("for_you", 1, DAY, None, helps=text, could_harm=text, learner=text, parameters={text: text})
-    mill.releases.promote(made.name)
+    mill.promote(made.name)
     mill.problems = HOSTILE
     url = show(mill.stores(models=["for_you", text]))
     for path in ("/", "/models/for_you"):

@@ -17,6 +17,7 @@ from tidemill.feedback import LogWriter
 from tidemill.loop.ops.audit_project import audit
 from tidemill.loop.pipeline.increment_history import refused
 from tidemill.loop.pipeline.resolve_hold import accept_hold
+from tidemill.loop.project.recovery import recover_live_files
 from tidemill.loop.reproduce.reproduce import reproduce
 from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.loop.state.project_status import status
@@ -51,7 +52,11 @@ def test_it_opens_and_says_what_it_said(mill: Project, expected: dict[str, Any])
     assert {one.name: list(one.releases) for one in said.models} == expected["releases"]
     assert said.tables == expected["tables"]
     assert stores.ledger.head().seq == expected["lines"]
-    assert audit(stores) == []
+    found = audit(stores)  # nothing was signed yet, and there was no head file
+    assert found and all("not signed" in says or "ledger.head is missing" in says for says in found)
+    assert len(recover_live_files(stores)) == 4
+    stores.ledger.append("note")
+    assert [says for says in audit(stores) if "streams.json" not in says] == []
 
 
 def test_a_run_finishes_what_was_interrupted_and_brings_in_the_next_day_once(
@@ -63,7 +68,10 @@ def test_a_run_finishes_what_was_interrupted_and_brings_in_the_next_day_once(
     add_day(mill, LAST + timedelta(days=2))
     report = mill.run(LAST + timedelta(days=2))
     assert report.arrived == PER_DAY
-    assert report.notes == ["completed publication 8, which was interrupted"]
+    assert report.notes[0] == "completed publication 8, which was interrupted"
+    assert [note.split(" was set")[0] for note in report.notes[1:]] == [
+        "churn: the pointer", "churn: the kill switch", "for_you: the pointer", "for_you: the kill switch",
+    ]  # fmt: skip
     after = by_row(mill.rows("reviews"))
     assert after.items() >= before.items()
     assert len(after) == len(before) + INTERRUPTED + PER_DAY
@@ -112,7 +120,9 @@ def test_its_log_is_taken_in_once(mill: Project, expected: dict[str, Any]) -> No
 
 def test_its_switch_is_where_it_was_and_its_waiting_lines_are_written(mill: Project) -> None:
     stores, _ = mill.open()
-    assert switch_state(stores.serving_root, "churn").off and not switch_state(stores.serving_root, "for_you").off
+    recover_live_files(stores)
+    public = stores.keys.public
+    assert [switch_state(stores.serving_root, model, public).off for model in ("churn", "for_you")] == [True, False]
     assert len(spooled(stores.serving_root)) == flush_spool(stores.serving_root, stores.ledger) == 3
     assert [line.act for line in stores.ledger.find(after=stores.ledger.head().seq - 3)] == ["off", "on", "off"]
     assert spooled(stores.serving_root) == []
@@ -173,6 +183,7 @@ def test_its_releases_answer_as_they_did(mill: Project, expected: dict[str, Any]
         account=Account(name="ada"),
         why="shown",
         clock=stores.clock,
+        keys=stores.keys,
         ledger=stores.ledger,
     )
     with serving(mill) as server:

@@ -42,7 +42,8 @@ def test_its_last_ten_lines_dropped(ledger: Ledger, tmp_path: Path) -> None:
     head, path = ledger.head(), tmp_path / "ledger.sqlite"
     ledger.checkpoint(tmp_path / "checkpoints")
     connection = ledger._lines._file._connection
-    connection.executescript("DROP TRIGGER no_delete; DELETE FROM lines WHERE seq > 10")
+    (trigger,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'no_delete'").fetchone()
+    connection.executescript(f"DROP TRIGGER no_delete; DELETE FROM lines WHERE seq > 10; {trigger}")
     cut = opened(tmp_path)
     says = "entry 20: an external copy of the head has it, but the ledger ends at entry 10"
     assert verify_ledger(cut) == []

@@ -115,8 +115,10 @@ def test_a_dropped_tail_of_the_ledger_shows_by_the_heads_in_the_tables(lake: Sho
     assert [head.seq for head in heads] == list(range(1, 13))
     assert lake.ledger.verify(heads) == []
     connection = sqlite3.connect(lake.root / "ledger.sqlite")
+    (trigger,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'no_delete'").fetchone()
     connection.execute("DROP TRIGGER no_delete")
     connection.execute("DELETE FROM lines WHERE seq > 9")
+    connection.execute(trigger)
     connection.commit()
     connection.close()
     cut = reopen()

@@ -72,7 +72,7 @@ class Shelf:
 
     def live(self, model: str = "for_you") -> str | None:
         """The release that a server would answer from."""
-        live = read_deployment(self.serving, model)
+        live = read_deployment(self.serving, model, self.ledger.keys.public)
         return live.champion.release.name if live else None
 
     def damage(self, sha256: str) -> None:

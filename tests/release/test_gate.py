@@ -218,14 +218,16 @@ def test_an_entry_of_an_older_version_has_no_verdict(shelf: Any) -> None:
     assert shelf.releases.recover() == ["for_you: the pointer was set to for_you@1, the champion in the ledger"]
 
 
-def test_a_deployment_of_an_older_version_is_left_as_it_is(shelf: Any) -> None:
+def test_a_deployment_of_an_older_version_is_signed(shelf: Any) -> None:
     shelf.releases.promote(shelf.create(1).name)
     path = shelf.serving / "for_you" / "live.json"
-    older = msgspec.json.decode(path.read_bytes())
-    del older["entry"]
-    path.write_bytes(msgspec.json.encode(older))
     before = path.read_bytes()
-    assert shelf.releases.recover() == [] and path.read_bytes() == before
+    older = msgspec.json.decode(before)
+    del older["entry"], older["entry_hash"], older["signature"]
+    path.write_bytes(msgspec.json.encode(older))
+    assert "is not signed" in shelf.releases.pointer_problems()[0]
+    assert shelf.releases.recover() == ["for_you: the pointer was set to for_you@1, the champion in the ledger"]
+    assert path.read_bytes() == before and shelf.releases.pointer_problems() == []
 
 
 def test_a_pointer_of_an_earlier_promotion_of_the_same_release_is_corrected(shelf: Any) -> None:

@@ -23,11 +23,14 @@ from tidemill.core.errors import (
     FormatTooNew,
     LeaseLost,
     NoSuchRelease,
+    SignatureInvalid,
     UsageError,
 )
 from tidemill.core.identity.account import Account
+from tidemill.core.identity.keys import Keys
+from tidemill.core.identity.signed_record import _message, decode_signed
 from tidemill.core.record_format import decode_record
-from tidemill.core.records.deployment import Arm, deploy
+from tidemill.core.records.deployment import Arm, Deployment, deploy
 from tidemill.core.records.gate import GateVerdict
 from tidemill.core.records.release import RuleSet
 from tidemill.release import Promotion, model_folder, module_sources, open_arm, read_deployment
@@ -97,7 +100,7 @@ def test_the_users_own_rules_are_sealed_with_the_release(shelf: Any) -> None:
     source = b"def cheap(candidates):\n    return candidates['price'] < 9\n"
     made = shelf.create(1, modules={"rules/cheap.py": source})
     shelf.releases.promote(made.name)
-    live = read_deployment(shelf.serving, "for_you")
+    live = read_deployment(shelf.serving, "for_you", shelf.ledger.keys.public)
     assert live is not None
     assert module_sources(open_arm(live, live.champion, shelf.blobs)) == {"rules/cheap.py": source}
     changed = shelf.create(made.bundle, modules={"rules/cheap.py": source + b"# now\n"})
@@ -153,7 +156,7 @@ def test_promotion_is_one_ledger_line_and_the_pointer_follows(shelf: Any, three:
     assert (
         shelf.releases.champion("for_you") == shelf.releases.get("for_you@champion") == shelf.releases.get("for_you@3")
     )
-    live = read_deployment(shelf.serving, "for_you")
+    live = read_deployment(shelf.serving, "for_you", shelf.ledger.keys.public)
     assert live is not None and live.entry == lines[-1].seq
     assert Path(open_arm(live, live.champion, shelf.blobs).bundle, "vectors.npy").is_file()
 
@@ -307,7 +310,7 @@ def test_a_kill_between_any_two_steps_leaves_whole_things_and_a_rerun_completes(
     assert (len(after.all("for_you")), found and found.number) == (releases, champion)
     after.recover()
     assert shelf.live() == f"for_you@{champion}"
-    live, last = read_deployment(shelf.serving, "for_you"), after.last_promotion("for_you")
+    live, last = read_deployment(shelf.serving, "for_you", shelf.ledger.keys.public), after.last_promotion("for_you")
     assert live is not None and last is not None and last.verdict is not None and live.entry == last.entry
     assert after.recover() == []
     source = shelf.folder(2)  # the killed run had moved its own away
@@ -401,7 +404,7 @@ def test_a_newer_pointer_is_refused(shelf: Any, three: Callable[[], list[str]]) 
     path = shelf.serving / "for_you" / "live.json"
     path.write_bytes(path.read_bytes().replace(b'"format":2', b'"format":99'))
     with pytest.raises(FormatTooNew):
-        read_deployment(shelf.serving, "for_you")
+        read_deployment(shelf.serving, "for_you", shelf.ledger.keys.public)
 
 
 def test_recovery_names_a_champion_whose_bundle_is_gone(shelf: Any, three: Callable[[], list[str]]) -> None:
@@ -414,38 +417,85 @@ def test_recovery_names_a_champion_whose_bundle_is_gone(shelf: Any, three: Calla
         shelf.releases.verify(made)
 
 
-def as_pointer(shelf: Any, bundle: str) -> bytes:
-    """`live.json` as format 1 had it."""
-    release = shelf.releases.champion("for_you")
-    return msgspec.json.encode({"release": release, "bundle": bundle, "modules": None, "format": 1})
-
-
-def test_a_pointer_of_format_1_is_a_deployment_of_one_arm(shelf: Any, three: Callable[[], list[str]]) -> None:
+def test_a_pointer_of_format_1_is_written_again(shelf: Any, three: Callable[[], list[str]]) -> None:
     three()
     shelf.releases.promote("for_you@2")
     path = shelf.serving / "for_you" / "live.json"
-    path.write_bytes(as_pointer(shelf, "/where/the/project/was"))
-    live = read_deployment(shelf.serving, "for_you")
-    assert live is not None and (live.format, live.policy, live.model) == (2, "single", "for_you")
-    assert [(arm.name, arm.release.name, arm.share, arm.shadow) for arm in live.arms] == [
-        ("champion", "for_you@2", 1.0, False)
-    ]
-    assert live.id == deploy(Arm(release=shelf.releases.get("for_you@2"))).id
+    now, public = path.read_bytes(), shelf.ledger.keys.public
+    old = {"release": shelf.releases.champion("for_you"), "bundle": "/where/the/project/was", "format": 1}
+    path.write_bytes(msgspec.json.encode(old))
+    with pytest.raises(SignatureInvalid):
+        read_deployment(shelf.serving, "for_you", public)
+    assert shelf.releases.recover() == ["for_you: the pointer was set to for_you@2, the champion in the ledger"]
+    assert path.read_bytes() == now
+    live = read_deployment(shelf.serving, "for_you", public)
+    assert live is not None
     assert open_arm(live, live.champion, shelf.blobs).bundle == str(shelf.releases.bundle(live.champion.release.bundle))
+    shelf.blobs.remove(live.champion.bundle)
+    with pytest.raises(BundleCorrupt, match="is missing from the blobs"):
+        open_arm(live, live.champion, shelf.blobs)
+
+
+def edited(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    fields = msgspec.json.decode(path.read_bytes())
+    change(fields)
+    path.write_bytes(msgspec.json.encode(fields))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda fields: fields["arms"][0]["release"]["card"].update(helps="Everybody, proven."),
+        lambda fields: fields["arms"][0]["release"].update(bundle="0" * 64),
+        lambda fields: fields["arms"][0].update(share=0.5),
+        lambda fields: fields.update(entry=1),
+        lambda fields: fields.update(more="a field of a newer version"),
+        lambda fields: fields.pop("salt"),
+        lambda fields: fields.update(signature=""),
+        lambda fields: fields.update(signature=7),
+        lambda fields: fields.update(signature=fields["signature"][::-1]),
+    ],
+)  # fmt: skip
+def test_an_edited_pointer_is_not_followed_and_written_again(
+    shelf: Any, three: Callable[[], list[str]], change: Callable[[dict[str, Any]], None]
+) -> None:
+    three()
+    shelf.releases.promote("for_you@2")
+    path = shelf.serving / "for_you" / "live.json"
     before = path.read_bytes()
-    assert shelf.releases.recover() == [] and path.read_bytes() == before
+    edited(path, change)
+    with pytest.raises((SignatureInvalid, BundleCorrupt)):
+        read_deployment(shelf.serving, "for_you", shelf.ledger.keys.public)
+    (problem,) = shelf.releases.pointer_problems()
+    assert "the pointer is not that of for_you@2" in problem
+    assert shelf.releases.recover() != [] and path.read_bytes() == before
 
 
-def test_an_old_pointer_s_folder_serves_where_the_blob_store_lacks_the_blob(
+def test_a_pointer_of_another_model_or_project_is_not_followed(
     shelf: Any, three: Callable[[], list[str]], tmp_path: Path
 ) -> None:
     three()
     shelf.releases.promote("for_you@2")
-    (shelf.serving / "for_you" / "live.json").write_bytes(as_pointer(shelf, str(tmp_path)))
-    live = read_deployment(shelf.serving, "for_you")
+    here, there = shelf.serving / "for_you" / "live.json", shelf.serving / "churn" / "live.json"
+    there.parent.mkdir()
+    there.write_bytes(here.read_bytes())
+    with pytest.raises(SignatureInvalid):
+        read_deployment(shelf.serving, "churn", shelf.ledger.keys.public)
+    assert shelf.releases.pointer_problems() == ["churn: there is a pointer, but the ledger has no promotion"]
+    stranger = Keys.open(tmp_path / "other", create=True)
+    with pytest.raises(SignatureInvalid):
+        read_deployment(shelf.serving, "for_you", stranger.public)
+
+
+def test_a_field_of_a_newer_version_is_signed_too(shelf: Any, three: Callable[[], list[str]]) -> None:
+    three()
+    shelf.releases.promote("for_you@2")
+    live = read_deployment(shelf.serving, "for_you", shelf.ledger.keys.public)
     assert live is not None
-    shelf.blobs.remove(live.champion.bundle)
-    assert open_arm(live, live.champion, shelf.blobs).bundle == str(tmp_path)
-    gone = deploy(Arm(release=live.champion.release))
-    with pytest.raises(BundleCorrupt, match="is missing from the blobs"):
-        open_arm(gone, gone.champion, shelf.blobs)
+    fields = {**msgspec.to_builtins(live), "later": [1.5, {"b": 1, "a": 2}]}
+    del fields["signature"]
+    made = {**fields, "signature": shelf.ledger.keys.sign(_message(Deployment, fields, "for_you")).hex()}
+    body = msgspec.json.encode(made)
+    assert decode_signed(body, Deployment, shelf.ledger.keys.public, "for_you").entry == live.entry
+    with pytest.raises(SignatureInvalid):
+        decode_signed(body.replace(b"1.5", b"1.6"), Deployment, shelf.ledger.keys.public, "for_you")

@@ -27,6 +27,7 @@ from tidemill.models.tabular.recipe import (
     TabularRecipe,
 )
 from tidemill.serving import ServerPlan
+from tidemill.serving.live.kill_switch import heal_switch
 
 CHURN, PRICE, SPECIES, BUYER = "churn", "price", "species", "buyer"
 #: The last boundary that the view `spending` has values of.
@@ -65,7 +66,9 @@ class Served:
             data={}, n_rows=1, n_users=0, n_items=0, learned_at=0, as_of=0,
         )  # fmt: skip
         release = self.stores.releases.create(model, folder, RuleSet(retrieve=()), card, signature=signature, **more)
-        return self.stores.releases.promote(release.name)
+        promoted = self.stores.releases.promote(release.name)
+        heal_switch(self.root, model, self.stores.ledger)
+        return promoted
 
 
 def line(column: int, slope: float, k: int = 1) -> AdditiveTerm:

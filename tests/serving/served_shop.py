@@ -22,6 +22,7 @@ from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models import Interactions, cooccurrence, learn, write_recommender
 from tidemill.models.slates.slate_spec import SlateSpec, diverse, eligible, nearest, popular, slate, trending, unseen
 from tidemill.serving import ServedStream, ServerPlan, write_streams
+from tidemill.serving.live.kill_switch import heal_switch
 
 MODEL = "for_you"
 DAY = 86_400_000_000
@@ -97,7 +98,9 @@ class Shop:
         )
 
     def promote(self, release: Release) -> Release:
-        return self.stores.releases.promote(release.name)
+        promoted = self.stores.releases.promote(release.name)
+        heal_switch(self.root, MODEL, self.stores.ledger)
+        return promoted
 
 
 def history(seed: int = 7) -> list[tuple[str, str, int]]:
@@ -168,5 +171,5 @@ def open_shop(folder: Path, **serve: Any) -> Shop:
     stores = open_stores(folder, settings, SystemClock(), name="shop")
     shop = Shop(stores, history(), overrides)
     shop.publish()
-    write_streams(shop.root, {"reviews": ServedStream(contract=Review.contract, feeds=(MODEL,))})
+    write_streams(shop.root, {"reviews": ServedStream(contract=Review.contract, feeds=(MODEL,))}, shop.stores.keys)
     return shop

@@ -60,7 +60,7 @@ class Bench:
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
-        live = read_deployment(shop.root, MODEL)
+        live = read_deployment(shop.root, MODEL, shop.stores.keys.public)
         assert live is not None
         pointer = open_arm(live, live.champion, shop.stores.blobs)
         latest = shop.stores.latest

@@ -152,7 +152,16 @@ async def disturb(shop: Shop, numbers: Numbers, releases: list[Any]) -> list[str
         said.append(name)
 
     def throw(*, off: bool) -> None:
-        switch(shop.root, MODEL, off=off, account=Account(name="ada"), why="load", clock=SystemClock(), ledger=None)
+        switch(
+            shop.root,
+            MODEL,
+            off=off,
+            account=Account(name="ada"),
+            why="load",
+            clock=SystemClock(),
+            keys=shop.stores.keys,
+            ledger=None,
+        )
 
     await numbers.reached(0.1)
     await asyncio.to_thread(shop.promote, releases[1])

@@ -36,7 +36,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 def site(shop: Shop, spec: Any = None, *, required: str = "", **serve: Any) -> WorkerSite:
     """A site that serves a release with these rules; `required` says who asks for the log."""
     release = shop.promote(shop.release(spec, log="required" if required == "release" else "available"))
-    write_state(shop.root / MODEL / "serving.json", read_deployment(shop.root, release.model))
+    write_state(shop.root / MODEL / "serving.json", read_deployment(shop.root, release.model, shop.stores.keys.public))
     serve["log"] = "required" if required == "server" else "available"
     settings = msgspec.structs.replace(shop.stores.settings.serve, **serve)
     made = WorkerSite(_stores(shop.stores.settings), settings, LoopbackAccess([8400]), place=0)
@@ -204,7 +204,7 @@ def test_a_record_says_what_was_asked_and_by_which_deployment_it_was_answered(sh
         path, trace = f"/v1/recommend/{MODEL}", f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01"
         asked = exchange(made.server, path, body, trace)
     full, repeat = records(shop, asked.content["prediction_id"])
-    live = read_deployment(shop.root, MODEL)
+    live = read_deployment(shop.root, MODEL, shop.stores.keys.public)
     assert live is not None
     assert (full.deployment, full.arm, full.policy, full.switch) == (live.id, "champion", "single", "on")
     assert (full.propensity, full.item_propensities) == (1.0, None)
@@ -219,12 +219,30 @@ def test_a_record_says_what_was_asked_and_by_which_deployment_it_was_answered(sh
 
 def test_the_record_of_a_model_that_is_off_says_so(shop: Shop) -> None:
     made = site(shop)
-    switch(shop.root, MODEL, off=True, account=Account(name="ada"), why="odd", clock=SystemClock(), ledger=None)
+    switch(
+        shop.root,
+        MODEL,
+        off=True,
+        account=Account(name="ada"),
+        why="odd",
+        clock=SystemClock(),
+        keys=shop.stores.keys,
+        ledger=None,
+    )
     made.poll()
     answer = ask(made, n=3).content
     (record,) = records(shop, answer["prediction_id"])
     assert (answer["switch"], record.switch, record.policy, record.kind) == ("off", "off", "single", "fallback")
-    switch(shop.root, MODEL, off=False, account=Account(name="ada"), why="fine", clock=SystemClock(), ledger=None)
+    switch(
+        shop.root,
+        MODEL,
+        off=False,
+        account=Account(name="ada"),
+        why="fine",
+        clock=SystemClock(),
+        keys=shop.stores.keys,
+        ledger=None,
+    )
     made.poll()
     assert ask(made, n=3).content["switch"] == "on"
     made.close()

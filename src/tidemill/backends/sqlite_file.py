@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tidemill.core.errors import FormatTooNew, LedgerBusy, LedgerCorrupt, Ledger
 
 #: "tide" in ASCII: the `PRAGMA application_id` of tidemill's files.
 _APPLICATION_ID = 0x74696465
+_OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master"
 
 
 class SqliteFile:
@@ -29,6 +30,7 @@ class SqliteFile:
 
     def __init__(self, path: Path, schema: str, format_number: int, patience_s: float) -> None:
         self.path = path
+        self._schema = schema
         self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._translated_errors():
@@ -92,6 +94,19 @@ class SqliteFile:
         with self._lock, self._translated_errors():
             return self._connection.execute(query, values).fetchall()
 
+    def schema_changes(self) -> list[str]:
+        """Each table, index, trigger and view that is missing, changed or not ours, as a sentence."""
+        with closing(sqlite3.connect(":memory:")) as fresh:
+            for statement in self._schema.split(";;"):
+                fresh.execute(statement)
+            wanted = _objects(fresh.execute(_OBJECTS).fetchall())
+        found = _objects(self.rows(_OBJECTS))
+        return [
+            *(f"{name} is missing" for name in sorted(wanted.keys() - found.keys())),
+            *(f"{name} is not part of it" for name in sorted(found.keys() - wanted.keys())),
+            *(f"{name} was changed" for name in sorted(wanted.keys() & found.keys()) if wanted[name] != found[name]),
+        ]
+
     def scrub(self) -> None:
         """Erase all bytes of deleted rows from the file and its log. Needs time and disk space to copy the whole file.
 
@@ -110,6 +125,10 @@ class SqliteFile:
             yield
         except sqlite3.DatabaseError as error:
             raise _translated(self.path, error) from error
+
+
+def _objects(rows: list[Any]) -> dict[str, str]:
+    return {f"{kind} `{name}` on `{table}`": sql for kind, name, table, sql in rows}
 
 
 def _text(value: bytes) -> str:

@@ -63,6 +63,11 @@ class SqliteLedger:
             line = build(self.last())
             values = [getattr(line, column) for column in _COLUMNS]
             connection.execute(f"INSERT INTO lines ({_LIST}) VALUES (?,?,?,?,?,?,?,?,?)", values)
+            if self.last() != line:  # a trigger that is not ours may have changed it
+                raise LedgerCorrupt(
+                    f"{self._file.path} does not keep what is written to it",
+                    tip="its tables and triggers were changed: restore it from a backup",
+                )
         return line
 
     def lines(self, after: int = 0, *, backwards: bool = False, where: Mapping[str, str] = {}) -> Iterator[StoredEntry]:
@@ -100,6 +105,7 @@ class SqliteLedger:
     def damage(self) -> list[str]:
         try:
             found = [str(row[0]) for row in self._file.rows("PRAGMA integrity_check(20)")]
+            found += self._file.schema_changes()
         except LedgerCorrupt as error:
             found = [error.message]
         return [f"{self._file.path.name}: {says}" for says in found if says != "ok"]

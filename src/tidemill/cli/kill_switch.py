@@ -8,8 +8,9 @@ from tidemill.cli.context import CommandContext
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import TidemillError
 from tidemill.core.identity.account import local_account
+from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
-from tidemill.loop.project.stores import STATE
+from tidemill.loop.project.stores import STATE, identity
 from tidemill.serving import flush_spool, spooled, switch
 
 _WHY = {
@@ -21,7 +22,9 @@ _WHY = {
 def set_switch(context: CommandContext, model: str, *, off: bool, why: str) -> None:
     """Set the switch of a model, and report whether the ledger has the entry."""
     root = context.project / STATE / "serving"
-    status = switch(root, model, off=off, account=local_account(), why=why, clock=SystemClock(), ledger=None)
+    status = switch(
+        root, model, off=off, account=local_account(), why=why, clock=SystemClock(), keys=_keys(context), ledger=None
+    )
     ledger = _ledger(context)  # only after the switch is set, because opening the stores may wait or fail
     if ledger is not None:
         with suppress(OSError):  # a full disk: the spool keeps the entries
@@ -33,6 +36,13 @@ def set_switch(context: CommandContext, model: str, *, off: bool, why: str) -> N
     context.result(
         {"model": model, "off": off, "ledger": recorded}, lambda out: out.print(f"{model} is {state}{remark}")
     )
+
+
+def _keys(context: CommandContext) -> Keys | None:
+    try:
+        return Keys.open(context.settings.keys_folder(identity(context.project, None).id), create=False)
+    except Exception:  # off works without them; on says that they are missing
+        return None
 
 
 def _ledger(context: CommandContext) -> Ledger | None:

@@ -597,6 +597,26 @@ class LedgerCorrupt(LedgerError, ValueError):
     code = "TM801"
 
 
+class LedgerForked(LedgerError, RuntimeError):
+    """The ledger lacks an entry whose signed head is stored elsewhere: it was cut, or an older copy was restored.
+
+    Nothing was written, because a new entry would be a second history. Restore the newest backup of the ledger, with
+    its `-wal` file. `tidemill audit verify` names the entry.
+    """
+
+    code = "TM812"
+
+
+class SignatureInvalid(LedgerError, ValueError):
+    """A file that decides what is served is not signed with this project's key, so it is not followed.
+
+    It was changed by something else than tidemill, was copied from another project or model, or was written by an
+    older version. `tidemill run` and `tidemill serve` write it again from the ledger.
+    """
+
+    code = "TM813"
+
+
 class LeaseTaken(LedgerError, BlockingIOError):
     """Another process holds the lease that this command needs; the message names it.
 

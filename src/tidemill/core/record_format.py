@@ -45,6 +45,13 @@ class VersionedRecord(Record, frozen=True, kw_only=True):
         return fields
 
 
+class SignedRecord(VersionedRecord, frozen=True, kw_only=True):
+    """Base of the records that decide what is served; `core.identity.signed_record` signs and verifies them."""
+
+    #: Ed25519 signature by the ledger's key, 128 hex digits; empty in files of older versions.
+    signature: str = ""
+
+
 Kind = TypeVar("Kind", bound=VersionedRecord)
 
 

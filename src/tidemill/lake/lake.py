@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from tidemill.core.errors import StaleWriter
+from tidemill.core.errors import LedgerForked, StaleWriter
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerHead
 from tidemill.core.ports import Engine, Lease, Objects, Tables
@@ -49,13 +49,24 @@ class Lake:
         return LakeSnapshot(known, self._tables, self._engine, self._manifests)
 
     def recover(self, lease: Lease) -> list[str]:
-        """Crash recovery: complete an interrupted publication and delete partial results; a message for each action."""
+        """Crash recovery: complete an interrupted publication and delete partial results; a message for each action.
+
+        Raises `LedgerForked` if a table has a version that the ledger does not: then nothing is deleted.
+        """
         actions = []
         for intent in self._intents.unfinished():
             self._intents.resume(intent, lease)
             actions.append(f"completed publication {intent.publication.number}, which was interrupted")
         last = self._publications.last()
         number = last.publication.number + 1 if last else 1
+        for table, version in (last.publication.versions if last else {}).items():
+            newest = next(self._tables.history(table), None)
+            if newest is not None and newest.version > version:
+                raise LedgerForked(
+                    f"table `{table}` has version {newest.version}, but the ledger ends with version {version}: "
+                    "the ledger is an older copy",
+                    tip="restore its newest backup, with the -wal file beside it",
+                )
         loose = sum(self._tables.discard(table, number) for table in (last.publication.versions if last else ()))
         if loose:
             actions.append(f"deleted {loose} files of publication {number}, which was never committed")
@@ -130,9 +141,15 @@ class Lake:
 
     def heads(self) -> list[LedgerHead]:
         """The ledger heads that the tables' commits recorded. A ledger that lacks one of them was truncated."""
+        return recorded_heads(self._tables, self._published())
+
+    def newest_heads(self) -> list[LedgerHead]:
+        """The heads in the last commit of each table."""
+        return recorded_heads(self._tables, self._published(), newest=1)
+
+    def _published(self) -> list[str]:
         last = self._publications.last()
-        tables = {*(last.publication.versions if last else ()), *self._logs.tables()}
-        return recorded_heads(self._tables, sorted(tables))
+        return sorted({*(last.publication.versions if last else ()), *self._logs.tables()})
 
     def _mill(self) -> str:
         opened = self._ledger.last("open")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from tidemill.core.errors import CorruptFile
 from tidemill.core.ledger.ledger_entry import LedgerHead
@@ -127,8 +128,9 @@ def _same_files(table: str, manifest: TableManifest, found: Sequence[str], who: 
         yield f"table `{table}` version {manifest.version}: {who} contains {path}, which is not part of it"
 
 
-def recorded_heads(tables: Tables, names: Sequence[str]) -> list[LedgerHead]:
-    """The ledger heads in the notes of all commits of these tables, sorted by number."""
-    notes = [commit.note.get("ledger_head", "") for name in names for commit in tables.history(name)]
+def recorded_heads(tables: Tables, names: Sequence[str], newest: int | None = None) -> list[LedgerHead]:
+    """The ledger heads in the notes of these tables' commits (all, or the `newest` of each), sorted by number."""
+    commits = (commit for name in names for commit in islice(tables.history(name), newest))
+    notes = [commit.note.get("ledger_head", "") for commit in commits]
     found = {LedgerHead.parse(note) for note in notes if note and not note.startswith("0:")}
     return sorted(found, key=lambda head: head.seq)

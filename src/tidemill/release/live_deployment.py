@@ -1,7 +1,8 @@
 """Live deployment: one file per model, `<model>/live.json`, that a server reads without the ledger.
 
-The file contains a `Deployment`. A promotion replaces it by an atomic rename, so a reader sees either the complete old
-or the complete new deployment. Bundles are named by hash; a `Pointer` is an arm with its folders in a blob store.
+The file contains a signed `Deployment`, which is followed only if its signature fits. A promotion replaces it by an
+atomic rename, so a reader sees either the complete old or the complete new deployment. Bundles are named by hash; a
+`Pointer` is an arm with its folders in a blob store.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from pathlib import Path
 import msgspec
 
 from tidemill.core.errors import BundleCorrupt, NoSuchBlob, NoSuchRelease
+from tidemill.core.identity.keys import Keys
+from tidemill.core.identity.signed_record import decode_signed, sign_record
 from tidemill.core.ports import Blobs
-from tidemill.core.record_format import Record, decode_record
+from tidemill.core.record_format import Record
 from tidemill.core.records.deployment import Arm, Assignment, Deployment
 from tidemill.core.records.release import Release
 from tidemill.core.storage.durable_files import write_durably
@@ -40,10 +43,10 @@ def model_folder(serving_root: Path, model: str) -> Path:
     return serving_root / model
 
 
-def read_deployment(serving_root: Path, model: str) -> Deployment | None:
-    """The live deployment of `model`, `None` before its first promotion.
+def read_deployment(serving_root: Path, model: str, public: str) -> Deployment | None:
+    """The live deployment of `model`, `None` before its first promotion. `public` is the ledger's public key in hex.
 
-    Raises `BundleCorrupt` for a damaged file, and `FormatTooNew`.
+    Raises `BundleCorrupt` for a damaged file, `SignatureInvalid` and `FormatTooNew`.
     """
     path = model_folder(serving_root, model) / LIVE
     try:
@@ -51,32 +54,31 @@ def read_deployment(serving_root: Path, model: str) -> Deployment | None:
     except FileNotFoundError:
         return None
     try:
-        return decode_record(body, Deployment, str(path))
+        return decode_signed(body, Deployment, public, model, str(path))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleCorrupt(
             f"{path} is not a valid deployment: {error}", tip="run `tidemill run`: it rebuilds it from the ledger"
         ) from error
 
 
-def write_deployment(serving_root: Path, deployment: Deployment) -> None:
-    """Make `deployment` live for its model, durably and atomically."""
+def write_deployment(serving_root: Path, deployment: Deployment, keys: Keys) -> None:
+    """Sign `deployment` and make it live for its model, durably and atomically."""
     folder = model_folder(serving_root, deployment.model)
-    write_durably(folder / LIVE, msgspec.json.encode(deployment))
+    write_durably(folder / LIVE, msgspec.json.encode(sign_record(deployment, keys, deployment.model)))
 
 
 def open_arm(deployment: Deployment, arm: Arm, blobs: Blobs) -> Pointer:
     """The arm's release with its folders in the blob store; `BundleCorrupt` where a blob is missing."""
-    bundle = _folder(arm.bundle, arm.bundle_folder, blobs)
-    modules = _folder(arm.modules, arm.modules_folder, blobs) if arm.modules else None
+    bundle = blob_folder(blobs, arm.bundle)
+    modules = blob_folder(blobs, arm.modules) if arm.modules else None
     return Pointer(release=arm.release, bundle=bundle, modules=modules, assignment=deployment.assignment(arm))
 
 
-def _folder(key: str, fallback: str, blobs: Blobs) -> str:
+def blob_folder(blobs: Blobs, key: str) -> str:
+    """The folder of a blob; `BundleCorrupt` where it is missing."""
     try:
         return blobs.folder(key)
     except NoSuchBlob as error:
-        if fallback and Path(fallback).is_dir():
-            return fallback
         raise BundleCorrupt(f"{key[:19]}… is missing from the blobs", tip="restore the blobs from a backup") from error
 
 

@@ -22,8 +22,9 @@ class Promotion(Record, frozen=True):
     account: Account
     #: What was checked; `None` in entries of older versions.
     verdict: GateVerdict | None = None
-    #: Number of the ledger entry.
+    #: Number and hash of the ledger entry.
     entry: int = 0
+    entry_hash: str = ""
 
 
 def promotion_of(line: LedgerEntry) -> Promotion:
@@ -36,6 +37,7 @@ def promotion_of(line: LedgerEntry) -> Promotion:
         account=line.account,
         verdict=decode_record(line.details["verdict"], GateVerdict) if "verdict" in line.details else None,
         entry=line.seq,
+        entry_hash=line.hash,
     )
 
 

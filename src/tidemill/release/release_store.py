@@ -16,11 +16,10 @@ import msgspec
 
 from tidemill.core.clock import Clock, to_micros
 from tidemill.core.errors import (
-    BundleCorrupt,
     LedgerMoved,
-    NoSuchBlob,
     NoSuchRelease,
     ReleaseError,
+    SignatureInvalid,
     UsageError,
     nearest,
 )
@@ -29,13 +28,13 @@ from tidemill.core.identity.refs import Ref, parse_ref
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ports import Blobs, Lease
 from tidemill.core.record_format import decode_record
-from tidemill.core.records.deployment import Arm, deploy
+from tidemill.core.records.deployment import Arm, Deployment, deploy
 from tidemill.core.records.release import Card, Release, RuleSet
 from tidemill.core.records.signature import Signature
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.release.bundle import plain_name, seal_bundle, verify_bundle
 from tidemill.release.gate import FurtherChecks, require_card, run_gate
-from tidemill.release.live_deployment import read_deployment, write_deployment
+from tidemill.release.live_deployment import LIVE, blob_folder, read_deployment, write_deployment
 from tidemill.release.release_history import Promotion, champion_stack, promotion_of
 
 
@@ -84,19 +83,11 @@ class Releases:
 
     def bundle(self, sha256: str) -> Path:
         """The folder of a stored bundle; `BundleCorrupt` where it is missing."""
-        return self._folder(f"bundle:{sha256}")
+        return Path(blob_folder(self._blobs, f"bundle:{sha256}"))
 
     def modules(self, release: Release) -> Path | None:
         """The folder of a release's custom rule modules, if it has any."""
-        return self._folder(f"modules:{release.modules}") if release.modules else None
-
-    def _folder(self, key: str) -> Path:
-        try:
-            return Path(self._blobs.folder(key))
-        except NoSuchBlob as error:
-            raise BundleCorrupt(
-                f"{key[:19]}… is missing from the blobs", tip="restore the blobs from a backup"
-            ) from error
+        return Path(blob_folder(self._blobs, f"modules:{release.modules}")) if release.modules else None
 
     def verify(self, release: Release, *, deep: bool = True) -> None:
         """Check that bundle and rule modules match the release; raises `BundleCorrupt` or `BundleRefused`."""
@@ -287,7 +278,7 @@ class Releases:
         last = self.last_promotion(release.model)
         if last is not None and last.release == release.name:
             self.verify(release)
-            self._point(release, last.entry)
+            self._point(release, last.entry, last.entry_hash)
             return release
         before = self.get(last.release) if last else None
         gate = run_gate(release, before, lambda: self.verify(release), lambda: self.bundle(release.bundle), further)
@@ -308,20 +299,43 @@ class Releases:
             account=account,
         )
         failpoint("promote.ledger")
-        self._point(release, line.seq)
+        self._point(release, line.seq, line.hash)
         failpoint("promote.pointer")
         return release
 
-    def _point(self, release: Release, entry: int) -> bool:
+    def _point(self, release: Release, entry: int, entry_hash: str) -> bool:
         """Set the pointer to `release`, which ledger entry `entry` made live; returns whether it has changed."""
-        wanted = deploy(Arm(release=release), entry=entry)
+        wanted = deploy(Arm(release=release), entry=entry, entry_hash=entry_hash)
+        if not self._difference(wanted):
+            return False
+        write_deployment(self._root, wanted, self._ledger.keys)
+        return True
+
+    def _difference(self, wanted: Deployment) -> str:
+        """How the pointer of a model differs from the deployment of its champion; empty if it does not."""
         try:
-            correct = wanted.says_the_same(read_deployment(self._root, release.model))
-        except ReleaseError:
-            correct = False
-        if not correct:
-            write_deployment(self._root, wanted)
-        return not correct
+            found = read_deployment(self._root, wanted.model, self._ledger.keys.public)
+        except (ReleaseError, SignatureInvalid) as error:
+            return error.message
+        if found is None:
+            return "it is missing"
+        return "" if wanted.says_the_same(found) else f"it has entry {found.entry}, {found.champion.release.name}"
+
+    def pointer_problems(self) -> list[str]:
+        """A sentence for each pointer that differs from the ledger's champion, or whose model has none."""
+        problems = []
+        for model in sorted({*self.models(), *(path.parent.name for path in self._root.glob(f"*/{LIVE}"))}):
+            last = self.last_promotion(model)
+            if last is None:
+                if (self._root / model / LIVE).exists():
+                    problems.append(f"{model}: there is a pointer, but the ledger has no promotion")
+                continue
+            wanted = deploy(Arm(release=self.get(last.release)), entry=last.entry, entry_hash=last.entry_hash)
+            if says := self._difference(wanted):
+                problems.append(
+                    f"{model}: the pointer is not that of {last.release}, which entry {last.entry} made live: {says}"
+                )
+        return problems
 
     def recover(self, models: Sequence[str] | None = None) -> list[str]:
         """Set every pointer to the ledger's champion, after a crash, a restore or a move; returns a note per change.
@@ -337,7 +351,7 @@ class Releases:
             champion = self.get(last.release)
             try:
                 self.verify(champion, deep=False)
-                if self._point(champion, last.entry):
+                if self._point(champion, last.entry, last.entry_hash):
                     notes.append(f"{model}: the pointer was set to {champion.name}, the champion in the ledger")
             except ReleaseError as error:
                 notes.append(f"{model}: {champion.name} was left unchanged; {error.message}")

@@ -115,7 +115,7 @@ def test_a_model_without_release_champion_or_switch_says_what_to_type(mill: Any)
     assert page(mill).needs[0].commands[0].text == "tidemill train for_you"
     made = mill.learn("for_you", 1, DAY, None)
     assert page(mill).needs[0].commands[0].text == "tidemill promote for_you@1"
-    mill.releases.promote(made.name)
+    mill.promote(made.name)
     assert page(mill).needs == ()
     (mill.serving / "for_you" / "switch.json").write_text('{"off": true, "since": 5, "who": "ida"}')
     assert page(mill).needs[0].commands[0].text == "tidemill on for_you"
@@ -128,10 +128,10 @@ def test_a_newer_release_is_a_hint_and_one_that_was_rolled_back_is_none(mill: An
     mill.publish(mill.increment("reviews", DAY))
     for seed in (1, 2):
         mill.learn("for_you", seed, DAY, None)
-    mill.releases.promote("for_you@1")
+    mill.promote("for_you@1")
     made = page(mill)
     assert (made.needs[0].weight, made.headline) == ("hint", "Healthy.")
-    mill.releases.promote("for_you@2")
+    mill.promote("for_you@2")
     mill.releases.rollback("for_you")
     assert page(mill).needs == ()
 
@@ -139,7 +139,7 @@ def test_a_newer_release_is_a_hint_and_one_that_was_rolled_back_is_none(mill: An
 def test_a_damaged_bundle_of_the_champion_is_broken(mill: Any) -> None:
     mill.publish(mill.increment("reviews", DAY))
     made = mill.learn("for_you", 1, DAY, None)
-    mill.releases.promote(made.name)
+    mill.promote(made.name)
     (mill.releases.bundle(made.bundle) / "vectors.npy").write_bytes(b"short")
     (need,) = page(mill).needs
     assert need.weight == "broken"
@@ -150,7 +150,7 @@ def test_a_damaged_bundle_of_the_champion_is_broken(mill: Any) -> None:
 def test_a_swap_that_failed_shows_what_answers_and_what_was_wanted(mill: Any) -> None:
     mill.publish(mill.increment("reviews", DAY))
     for seed in (1, 2):
-        mill.releases.promote(mill.learn("for_you", seed, DAY, None).name)
+        mill.promote(mill.learn("for_you", seed, DAY, None).name)
     mill.serve({"for_you": "for_you@1"}, promoted={"for_you": "for_you@2"}, state="failed", why="out of memory")
     made = page(mill)
     assert (made.live[0].release, made.live[0].serving.promoted) == ("for_you@1", "for_you@2")
@@ -160,14 +160,14 @@ def test_a_swap_that_failed_shows_what_answers_and_what_was_wanted(mill: Any) ->
 
 def test_a_pointer_behind_the_ledger_is_named(mill: Any) -> None:
     mill.publish(mill.increment("reviews", DAY))
-    mill.releases.promote(mill.learn("for_you", 1, DAY, None).name)
+    mill.promote(mill.learn("for_you", 1, DAY, None).name)
     pointer = (mill.serving / "for_you" / "live.json").read_bytes()
-    mill.releases.promote(mill.learn("for_you", 2, DAY, None).name)
+    mill.promote(mill.learn("for_you", 2, DAY, None).name)
     (mill.serving / "for_you" / "live.json").write_bytes(pointer)
     assert page(mill).needs[0].why == ("The server has for_you@1; the ledger has for_you@2.",)
     (mill.serving / "for_you" / "live.json").write_bytes(b"{")
     assert "is not a valid deployment" in page(mill).needs[0].why[0]
-    one = served(mill.serving, "for_you")  # what the model's page shows too
+    one = served(mill.serving, "for_you", mill.ledger.keys.public)  # what the model's page shows too
     assert one.unreadable and one.problem is not None and "is not a valid deployment" in one.problem
 
 
@@ -180,7 +180,7 @@ def test_what_verification_found_is_shown_first(mill: Any) -> None:
 
 def test_the_ledger_away_leaves_the_page_standing(mill: Any, tmp_path: Path) -> None:
     mill.publish(mill.increment("reviews", DAY))
-    mill.releases.promote(mill.learn("for_you", 1, DAY, None).name)
+    mill.promote(mill.learn("for_you", 1, DAY, None).name)
     story = LedgerProjection(mill.ledger)
     before = loop_page(mill.stores(), story)
     with (tmp_path / "ledger.sqlite").open("r+b") as file:

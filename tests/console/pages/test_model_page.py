@@ -185,14 +185,14 @@ def test_a_declared_model_without_anything_has_a_page(mill: Any, get: Callable[.
 
 def test_a_release_that_was_not_measured_says_so(mill: Any, get: Callable[..., Any]) -> None:
     mill.publish(mill.increment("reviews", DAY))
-    mill.releases.promote(mill.learn("for_you", 1, DAY, None).name)
+    mill.promote(mill.learn("for_you", 1, DAY, None).name)
     assert "Not evaluated" in get(mill.stores(), "/models/for_you").text
 
 
 def test_the_commands_fit_what_is_live(mill: Any) -> None:
     mill.publish(mill.increment("reviews", DAY))
     for seed in (1, 2):
-        mill.releases.promote(mill.learn("for_you", seed, DAY, None).name)
+        mill.promote(mill.learn("for_you", seed, DAY, None).name)
     assert [one.text.split()[1] for one in page(mill).commands] == ["train", "rollback", "off"]
     mill.releases.rollback("for_you")
     (mill.serving / "for_you" / "switch.json").write_text('{"off": true}')
@@ -212,7 +212,7 @@ def test_what_was_checked_stands_with_who_promoted(mill: Any, get: Callable[...,
         details={"from": "", "why": "promote", "deployment": "0" * 16},
     )  # fmt: skip
     second = mill.learn("for_you", 2, DAY, None)
-    mill.releases.promote(second.name, account=Account(name="ada").doing("refresh"))
+    mill.promote(second.name, account=Account(name="ada").doing("refresh"))
     made = page(mill)
     assert [(change.account, change.release) for change in made.changes] == [
         ("ada (refresh)", second.name),
@@ -241,7 +241,7 @@ def test_pages_that_are_not_there_answer_404_with_the_nearest(lively: Any, get: 
 def test_markup_in_a_card_is_shown_as_text(mill: Any, get: Callable[..., Any], text: str) -> None:
     mill.publish(mill.increment("reviews", DAY))
     made = mill.learn("for_you", 1, DAY, None, helps=text, could_harm=text, learner=text, parameters={text: text})
-    mill.releases.promote(made.name)
+    mill.promote(made.name)
     reply = get(mill.stores(), "/models/for_you")
     page_text = reply.text
     assert reply.status == 200

@@ -115,13 +115,13 @@ def test_each_model_ends_in_commands_that_compare_and_promote(busy: Any, mill: A
             made = mill.learn("for_you", seed, DAY, None)
             run.keep("bundle", f"bundle:for_you@{made.bundle}")
             run.finish(measured(warm))
-    mill.releases.promote("for_you@1")
+    mill.promote("for_you@1")
     better = group(page(mill))
     assert [command.text for command in better.commands] == [
         "tidemill compare for_you#1 for_you#2",
         "tidemill promote for_you@2",
     ]
-    mill.releases.promote("for_you@2")
+    mill.promote("for_you@2")
     assert "Released as for_you@2, which is live." in group(page(mill)).says
 
 
@@ -159,14 +159,14 @@ def fresh(mill: Any) -> Any:
             made.append(mill.learn("for_you", seed, DAY, None))
             run.keep("release", f"release:{made[-1].name}")
             run.finish(measured(warm))
-    mill.releases.promote("for_you@1")
+    mill.promote("for_you@1")
     of = RefreshOrigin(of="for_you@1", as_of=made[0].card.as_of, at=made[0].card.as_of)
     for n in range(30):
         with mill.runs.begin("for_you", "refresh", learner="cooccurrence") as run:
             one = mill.learn("for_you", 10 + n, DAY, None, refreshed=of)
             run.keep("release", f"release:{one.name}")
             run.finish()
-        mill.releases.promote(one.name)
+        mill.promote(one.name)
     mill.runs.begin("for_you", "refresh").fail("the disk is full")
     return mill
 

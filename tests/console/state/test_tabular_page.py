@@ -215,7 +215,7 @@ def test_a_tabular_model_goes_through_the_same_needs(mill: Any) -> None:
     assert [need.what for need in loop(mill).needs] == ["churn has not been trained yet"]
     one = learn_tabular(mill, assessment())
     assert [need.what for need in loop(mill).needs] == ["churn has no champion"]
-    mill.releases.promote(one.name)
+    mill.promote(one.name)
     made = loop(mill)
     assert [need.what for need in made.needs] == []
     (live,) = made.live
@@ -226,7 +226,7 @@ def test_a_leak_of_the_champion_needs_somebody(mill: Any, get: Callable[..., Any
     mill.open()
     mill.publish(mill.increment("customers", mill.clock.now().date()))
     warning = "`billed` alone foretells the answer (AUC 0.999)"
-    mill.releases.promote(learn_tabular(mill, assessment(warnings=(warning,))).name)
+    mill.promote(learn_tabular(mill, assessment(warnings=(warning,))).name)
     made = loop(mill)
     (need,) = made.needs
     assert (need.weight, need.what) == ("decide", "churn@1 may be worse than its metrics suggest")
@@ -245,7 +245,7 @@ def test_a_function_fills_the_room_of_features(tmp_path: Path) -> None:
 def test_the_loop_shows_a_lower_loss_as_better(mill: Any, get: Callable[..., Any]) -> None:
     mill.open()
     mill.publish(mill.increment("customers", mill.clock.now().date()))
-    mill.releases.promote(learn_tabular(mill, assessment()).name)
+    mill.promote(learn_tabular(mill, assessment()).name)
     html = get(mill.stores(), "/").text
     assert '<div class="up"><dt>Difference</dt><dd>−0.163</dd>' in html
     assert "1,373 test rows" in html

@@ -16,10 +16,19 @@ from tidemill.backends.file_leases import FileLeases
 from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.canonical import canonical
 from tidemill.core.clock import FixedClock, to_micros
-from tidemill.core.errors import FormatTooNew, KeyMissing, LeaseLost, LedgerCorrupt, LedgerMoved, SubjectNamed
+from tidemill.core.errors import (
+    FormatTooNew,
+    KeyMissing,
+    LeaseLost,
+    LedgerCorrupt,
+    LedgerForked,
+    LedgerMoved,
+    SubjectNamed,
+)
 from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.surrogates import Surrogates
+from tidemill.core.ledger.head_file import HeadFile
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerHead, chain_hash, decode_entry
 from tidemill.core.ports import StoredEntry
@@ -162,12 +171,151 @@ def test_an_empty_ledger_has_a_head_and_verifies(ledger: Ledger) -> None:
 
 
 def attack(path: Path, *statements: str) -> None:
+    """The statements without the triggers, which are there again afterwards."""
     connection = sqlite3.connect(path)
+    triggers = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
     connection.executescript("DROP TRIGGER no_update; DROP TRIGGER no_delete;")
-    for statement in statements:
+    for statement in [*statements, *(sql for (sql,) in triggers)]:
         connection.execute(statement)
     connection.commit()
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("DROP TRIGGER no_delete", "trigger `no_delete` on `lines` is missing"),
+        ("DROP INDEX by_act", "index `by_act` on `lines` is missing"),
+        ("CREATE TABLE more (a)", "table `more` on `more` is not part of it"),
+        ("CREATE VIEW seen AS SELECT * FROM lines", "view `seen` on `seen` is not part of it"),
+        (
+            "CREATE TRIGGER again AFTER INSERT ON lines BEGIN SELECT 1; END",
+            "trigger `again` on `lines` is not part of it",
+        ),
+    ],
+)
+def test_a_changed_schema_is_named(ledger: Ledger, tmp_path: Path, statement: str, says: str) -> None:
+    fill(ledger)
+    assert ledger.verify() == []
+    attack(tmp_path / "ledger.sqlite")
+    assert ledger.verify() == []
+    connection = sqlite3.connect(tmp_path / "ledger.sqlite")
+    connection.execute(statement)
+    connection.close()
+    assert ledger.verify() == [f"ledger.sqlite: {says}"]
+
+
+def test_a_trigger_of_another_body_is_named(ledger: Ledger, tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "ledger.sqlite")
+    connection.executescript(
+        "DROP TRIGGER no_delete; CREATE TRIGGER no_delete BEFORE DELETE ON lines BEGIN SELECT 1; END"
+    )
+    connection.close()
+    assert ledger.verify() == ["ledger.sqlite: trigger `no_delete` on `lines` was changed"]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "DELETE FROM lines WHERE seq = NEW.seq",
+        "UPDATE lines SET at = 0 WHERE seq = NEW.seq",
+        "INSERT INTO lines SELECT seq + 1, body, hash, head, at, actor, act, about, fingerprint FROM lines "
+        "WHERE seq = NEW.seq",
+    ],
+)
+def test_an_append_that_does_not_stay_is_no_success(ledger: Ledger, tmp_path: Path, act: str) -> None:
+    fill(ledger, 2)
+    connection = sqlite3.connect(tmp_path / "ledger.sqlite")
+    connection.executescript(
+        f"DROP TRIGGER no_delete; DROP TRIGGER no_update;CREATE TRIGGER eat AFTER INSERT ON lines BEGIN {act}; END"
+    )
+    connection.close()
+    with pytest.raises(LedgerCorrupt, match="does not keep what is written to it"):
+        ledger.append("promote")
+    assert [line.seq for line in ledger.find()] == [1, 2]
+
+
+# ---- heads outside
+
+
+def witnessed(lines: SqliteLedger, keys: Keys, clock: FixedClock, file: Path) -> Ledger:
+    head_file = HeadFile(file, keys.public)
+
+    def known() -> list[LedgerHead]:
+        found = head_file.read()
+        return [found] if found else []
+
+    return Ledger(lines, keys, clock, Account(name="ann"), head_file=head_file, known=known)
+
+
+def test_every_append_leaves_its_head_in_the_file(
+    lines: SqliteLedger, keys: Keys, clock: FixedClock, tmp_path: Path
+) -> None:
+    ledger = witnessed(lines, keys, clock, tmp_path / "ledger.head")
+    for _ in range(12):
+        ledger.append("publish")
+        assert HeadFile(tmp_path / "ledger.head", keys.public).read() == ledger.head()
+    assert (tmp_path / "ledger.head").stat().st_size == 256
+
+
+def test_an_older_head_replaces_no_newer_one(
+    lines: SqliteLedger, keys: Keys, clock: FixedClock, tmp_path: Path
+) -> None:
+    ledger = witnessed(lines, keys, clock, tmp_path / "ledger.head")
+    ledger.append("publish")
+    first, file = ledger.head(), HeadFile(tmp_path / "ledger.head", keys.public)
+    ledger.append("publish")
+    file.keep(first)
+    assert file.read() == ledger.head()
+    (tmp_path / "ledger.head").write_text(f"99:{'ab' * 32}:{'cd' * 64}")  # forged: it holds up nothing
+    with pytest.raises(LedgerCorrupt, match="signature is not valid"):
+        file.read()
+    file.keep(ledger.head())
+    assert file.read() == ledger.head()
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 256, b"\xff\xfe", b"7", b"7:", b"x:y:z"])
+def test_a_damaged_head_file_is_named_and_written_again(
+    lines: SqliteLedger, keys: Keys, clock: FixedClock, tmp_path: Path, content: bytes
+) -> None:
+    file = HeadFile(tmp_path / "ledger.head", keys.public)
+    (tmp_path / "ledger.head").write_bytes(content)
+    with pytest.raises(LedgerCorrupt, match=r"ledger\.head"):
+        file.read()
+    ledger = Ledger(lines, keys, clock, Account(name="ann"), head_file=file)
+    ledger.append("publish")
+    assert file.read() == ledger.head()
+
+
+def test_nothing_is_appended_to_a_ledger_that_was_cut_or_is_an_older_copy(
+    lines: SqliteLedger, keys: Keys, clock: FixedClock, tmp_path: Path
+) -> None:
+    file = tmp_path / "ledger.head"
+    fill(witnessed(lines, keys, clock, file), 5)
+    attack(tmp_path / "ledger.sqlite", "DELETE FROM lines WHERE seq > 3")
+    cut = witnessed(lines, keys, clock, file)
+    with pytest.raises(LedgerForked, match="ends at entry 3 and lacks entry 5"):
+        cut.append("publish")
+    with pytest.raises(LedgerForked):
+        cut.refuse_fork()
+    assert len(cut.find()) == 3
+    fork = Ledger(lines, keys, clock, Account(name="eve"))
+    fill(fork, 4)  # longer than the history that is known
+    with pytest.raises(LedgerForked, match="lacks entry 5"):
+        witnessed(lines, keys, clock, file).append("publish")
+    attack(tmp_path / "ledger.sqlite", "DELETE FROM lines")
+    with pytest.raises(LedgerForked, match="ends at entry 0"):
+        witnessed(lines, keys, clock, file).append("publish")
+
+
+def test_a_head_that_others_have_written_meanwhile_is_no_fork(
+    lines: SqliteLedger, keys: Keys, clock: FixedClock, tmp_path: Path
+) -> None:
+    one, other = (witnessed(lines, keys, clock, tmp_path / "ledger.head") for _ in range(2))
+    one.append("publish")
+    other.append("publish")
+    one.append("publish")
+    assert len(one.find()) == 3 and one.verify() == []
 
 
 def test_an_edited_line_is_named(ledger: Ledger, tmp_path: Path) -> None:
@@ -306,7 +454,7 @@ def test_no_byte_of_a_line_can_change_unseen(ledger: Ledger, lines: SqliteLedger
     changed = bytes(raw) if isinstance(value, bytes) else raw.decode("latin-1")
     fields = {name: getattr(stored[at], name) for name in stored[at].__struct_fields__}
     tampered = [*stored[:at], StoredEntry(**fields | {field: changed}), *stored[at + 1 :]]
-    problems = Ledger(_Given(tampered), ledger._keys, ledger._clock, Account(name="ann")).verify()  # type: ignore[arg-type]
+    problems = Ledger(_Given(tampered), ledger.keys, ledger._clock, Account(name="ann")).verify()  # type: ignore[arg-type]
     assert any(says.startswith(f"entry {at + 1}:") for says in problems)
     if field == "body":
         assert _trusting(tampered) == []

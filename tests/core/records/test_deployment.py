@@ -27,7 +27,6 @@ def release(number: int = 1, model: str = "for_you") -> Release:
 def test_its_id_is_that_of_what_it_says() -> None:
     one = deploy(Arm(release=release(1)))
     assert one.id == deploy(Arm(release=release(1))).id and len(one.id) == 16
-    assert one.id == deploy(Arm(release=release(1), bundle_folder="/elsewhere")).id
     halves = [Arm(release=release(1), share=0.5), Arm(release=release(2), name="b", share=0.5)]
     others = [
         deploy(Arm(release=release(2))),
@@ -51,8 +50,7 @@ def test_it_is_read_as_it_was_written() -> None:
 def test_a_pointer_of_format_1_is_one_arm() -> None:
     old = {"release": release(3), "bundle": "/old/bundle", "modules": "/old/modules", "format": 1}
     found = decode_record(msgspec.json.encode(old), Deployment)
-    arm = found.champion
-    assert (arm.release, arm.bundle_folder, arm.modules_folder) == (release(3), "/old/bundle", "/old/modules")
+    assert found.champion == Arm(release=release(3))
     assert found.says_the_same(deploy(Arm(release=release(3)))) and not found.says_the_same(None)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
+from pathlib import Path
 
+import msgspec
 import pytest
 from conftest_loop import FIRST, Project, daily
 
-from tidemill.core.errors import BackendMissing, KeyMissing, LedgerMissing
+from tidemill.core.errors import BackendMissing, KeyMissing, LedgerForked, LedgerMissing, ProjectMissing
+from tidemill.core.identity.keys import Keys
 from tidemill.loop.ops.audit_project import audit
 from tidemill.loop.project.open_port import find_backend
 from tidemill.loop.project.stores import identity
@@ -60,6 +64,117 @@ def test_a_dropped_tail_of_the_ledger_shows_by_its_checkpoints(project: Project)
     ledger.write_bytes(older)
     stores, _ = project.open()
     assert audit(stores)
+
+
+def state(project: Project) -> Path:
+    return project.path / ".tidemill"
+
+
+def ledger_files(project: Project) -> list[Path]:
+    return sorted(state(project).glob("ledger.sqlite*"))
+
+
+def test_an_empty_ledger_file_is_no_new_project(project: Project) -> None:
+    lived(project)
+    for file in ledger_files(project):
+        file.unlink()
+    (state(project) / "ledger.sqlite").touch()
+    with pytest.raises(LedgerMissing, match=r"empty, but .* has run before"):
+        project.open()
+    with pytest.raises(LedgerMissing):
+        project.run(FIRST + timedelta(days=1))
+
+
+@pytest.mark.parametrize("gone", ["ledger.head", "checkpoints", "serving", "lake"])
+def test_any_trace_of_a_first_run_is_enough(project: Project, gone: str) -> None:
+    lived(project)
+    for file in ledger_files(project):
+        file.unlink()
+    (state(project) / gone).rename(state(project) / f"away-{gone}")
+    with pytest.raises(LedgerMissing):
+        project.open()
+
+
+def test_a_lost_identity_is_missed_and_no_new_one_is_made(project: Project) -> None:
+    lived(project)
+    file = state(project) / "mill.json"
+    content = file.read_bytes()
+    file.unlink()
+    with pytest.raises(ProjectMissing, match="has run before"):
+        project.open()
+    assert not file.exists() and len(list((project.path.parent / "keys").iterdir())) == 1
+    for damaged in (b"", content[:20], bytes(len(content))):
+        file.write_bytes(damaged)
+        with pytest.raises(ProjectMissing, match="cannot be read"):
+            project.open()
+
+
+def test_a_first_opening_that_was_killed_before_its_first_entry_is_taken_up(project: Project) -> None:
+    known = identity(project.path, "shop")
+    keys = Keys.open(project.path.parent / "keys" / known.id, create=True)
+    stored = msgspec.structs.replace(known, keys=keys.marks())
+    (state(project) / "mill.json").write_bytes(msgspec.json.encode(stored))
+    (state(project) / "ledger.sqlite").touch()
+    lived(project)
+    assert audit(project.open()[0]) == []
+
+
+@pytest.mark.parametrize("how", ["older copy", "lost log"])
+def test_nothing_runs_on_a_ledger_that_lacks_what_was_written(project: Project, how: str) -> None:
+    lived(project)
+    older = {file: file.read_bytes() for file in ledger_files(project)}
+    project.write("reviews-more.csv", daily(1, first=FIRST + timedelta(days=2)))
+    project.run(FIRST + timedelta(days=2))
+    newer = {file: file.read_bytes() for file in ledger_files(project)}
+    for file in newer:
+        file.unlink()
+    for file, content in older.items():
+        if how == "older copy" or not file.name.endswith("-wal"):
+            file.write_bytes(content)
+    with pytest.raises((LedgerForked, LedgerMissing)):
+        project.run(FIRST + timedelta(days=3))
+    for file in ledger_files(project):
+        file.unlink()
+    for file, content in newer.items():
+        file.write_bytes(content)
+    project.run(FIRST + timedelta(days=3))
+    assert audit(project.open()[0]) == []
+
+
+def test_the_lake_s_heads_show_an_older_ledger_where_no_other_is_left(project: Project) -> None:
+    lived(project)
+    older = {file: file.read_bytes() for file in ledger_files(project)}
+    project.write("reviews-more.csv", daily(1, first=FIRST + timedelta(days=2)))
+    project.run(FIRST + timedelta(days=2))
+    for file in ledger_files(project):
+        file.unlink()
+    for file, content in older.items():
+        file.write_bytes(content)
+    (state(project) / "ledger.head").unlink()
+    shutil.rmtree(state(project) / "checkpoints")
+    with pytest.raises(LedgerForked):
+        project.run(FIRST + timedelta(days=3))
+
+
+def test_the_audit_names_a_missing_and_a_damaged_head_file(project: Project) -> None:
+    lived(project)
+    stores, _ = project.open()
+    (state(project) / "ledger.head").write_bytes(b"7:seven")
+    assert "ledger.head" in audit(stores)[0]
+    (state(project) / "ledger.head").unlink()
+    assert "ledger.head is missing; the next entry writes it" in audit(stores)[0]
+    stores.ledger.append("note")
+    assert audit(stores) == []
+
+
+def test_the_audit_names_an_edited_list_of_streams(project: Project) -> None:
+    lived(project)
+    stores, _ = project.open()
+    file = state(project) / "serving" / "streams.json"
+    file.write_bytes(file.read_bytes().replace(b"reviews", b"refunds"))
+    assert "streams.json is not signed" in audit(stores)[0]
+    project.run(FIRST + timedelta(days=1))
+    assert audit(stores) == []
 
 
 def test_a_back_end_that_is_not_there_is_named_with_the_nearest() -> None:

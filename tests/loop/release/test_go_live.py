@@ -144,7 +144,7 @@ def test_each_way_leaves_the_same_kind_of_entry(
     line = lines[-1]
     assert line.account == Account(name=USER, activity=activity)
     assert (line.details["why"], line.refs_out) == (why, (f"release:{release}",))
-    live = read_deployment(stores.serving_root, model)
+    live = read_deployment(stores.serving_root, model, stores.keys.public)
     assert live is not None and [arm.release.name for arm in live.arms] == [release]
     assert (live.id, live.entry) == (line.details["deployment"], line.seq)
     last = stores.releases.last_promotion(model)
@@ -252,7 +252,7 @@ def test_the_switch_names_its_account_also_if_a_process_writes_the_entry(shop: P
     stores, graph = shop.open()
     go_live(stores, graph, "for_you@2")
     off, root = Account(name="local").doing("test"), stores.serving_root
-    switch(root, "for_you", off=True, account=off, why="", clock=stores.clock, ledger=None)
+    switch(root, "for_you", off=True, account=off, why="", clock=stores.clock, keys=stores.keys, ledger=None)
     stores.ledger.account = Account(name="server", kind="process")
     assert flush_spool(root, stores.ledger) == 1
     line = stores.ledger.last("off")

@@ -10,6 +10,7 @@ from tidemill.console.pages.loop_page import loop_page
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.core.identity.account import Account
 from tidemill.loop.project.stores import Stores
+from tidemill.loop.release.go_live import go_live
 from tidemill.loop.state.action_items import ActionItem
 from tidemill.loop.state.ledger_projection import LedgerProjection
 from tidemill.loop.state.project_status import status
@@ -38,7 +39,7 @@ def commands(project: Project) -> list[str]:
 def turn(stores: Stores, *, off: bool) -> None:
     switch(
         stores.serving_root, "for_you", off=off, account=Account(name="somebody"), why="",
-        clock=stores.clock, ledger=stores.ledger,
+        clock=stores.clock, keys=stores.keys, ledger=stores.ledger,
     )  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def test_status_and_console_show_the_same_items(project: Project) -> None:
     stores, graph = project.open()
     release = train(stores, graph, "for_you").release
     assert commands(project) == ["tidemill promote for_you@1"]
-    stores.releases.promote(release.name)
+    go_live(stores, graph, release.name)
     assert commands(project) == []
 
     turn(stores, off=True)

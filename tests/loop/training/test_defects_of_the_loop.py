@@ -113,7 +113,7 @@ def test_defect_11_one_path_is_overwritten_and_there_is_no_way_back(project: Pro
 
     assert second.release.bundle != first.release.bundle
     assert stores.releases.rollback("for_you").name == first.release.name
-    live = read_deployment(stores.serving_root, "for_you")
+    live = read_deployment(stores.serving_root, "for_you", stores.keys.public)
     assert live is not None
     assert live.champion.release.name == first.release.name
     assert can_go_back(Path(open_arm(live, live.champion, stores.blobs).bundle))

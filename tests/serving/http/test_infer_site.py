@@ -38,7 +38,9 @@ def site(
     served: Served, model: str, made: TabularModel, signature: Any, *, server_log: str = "available", **more: Any
 ) -> WorkerSite:
     release = served.promote(model, made, signature, **more)
-    write_state(served.root / model / "serving.json", read_deployment(served.root, release.model))
+    write_state(
+        served.root / model / "serving.json", read_deployment(served.root, release.model, served.stores.keys.public)
+    )
     settings = msgspec.structs.replace(served.stores.settings.serve, log=server_log)
     opened = WorkerSite(_stores(served.stores.settings), settings, LoopbackAccess([8400]), place=0)
     opened.start()
@@ -115,7 +117,7 @@ def test_a_model_that_reads_something_else_does_not_go_live(served: Served) -> N
 def test_the_switch_of_a_function_s_source_is_noticed(served: Served, tmp_path: Path) -> None:
     model, signature = buyer()
     release = served.promote(BUYER, model, signature, modules={MODULE: SOURCE})
-    write_state(served.root / BUYER / "serving.json", read_deployment(served.root, BUYER))
+    write_state(served.root / BUYER / "serving.json", read_deployment(served.root, BUYER, served.stores.keys.public))
     folder = served.stores.releases.modules(release)
     assert folder is not None
     forged = folder / MODULE

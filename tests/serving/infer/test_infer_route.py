@@ -338,7 +338,16 @@ def test_swaps_while_asking_and_the_off_switch(tmp_path: Path) -> None:
             if i:
                 wait_live(served.root, CHURN, release.name)
         assert infer(asks, CHURN, *asked)["model_version"] == "3" and "1" in seen
-        switch(served.root, CHURN, off=True, account=Account(name="me"), why="test", clock=SystemClock(), ledger=None)
+        switch(
+            served.root,
+            CHURN,
+            off=True,
+            account=Account(name="me"),
+            why="test",
+            clock=SystemClock(),
+            keys=served.stores.keys,
+            ledger=None,
+        )
         status, answer = 200, {}
         for _ in range(500):
             status, _, answer = asks("POST", f"/v2/models/{CHURN}/infer", {"inputs": asked})

@@ -15,12 +15,15 @@ from http_exchange import Exchange, exchange
 from served_shop import MODEL, open_shop
 from test_site import site
 
+from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.clock import FixedClock
 from tidemill.core.identity.account import Account
+from tidemill.core.identity.keys import Keys
+from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.storage.segments import read_frames
 from tidemill.serving import spooled, switch, switch_state
 from tidemill.serving.live import kill_switch
-from tidemill.serving.live.kill_switch import FILE, OLD_FILE, SwitchState, WatchedSwitch, create_switch_file
+from tidemill.serving.live.kill_switch import FILE, OLD_FILE, SwitchState, WatchedSwitch, heal_switch
 from tidemill.serving.live.state_files import WatchedFile
 from tidemill.serving.process.worker_site import WorkerSite
 
@@ -85,18 +88,26 @@ def test_posted_rows_are_refused_whole_and_taken_again_when_there_is_room(
 def root(tmp_path: Path) -> Path:
     (tmp_path / MODEL).mkdir()
     (tmp_path / MODEL / "live.json").write_text("{}")
-    create_switch_file(tmp_path / MODEL)
+    heal_switch(tmp_path, MODEL, ledger(tmp_path))
     return tmp_path
 
 
+def ledger(root: Path) -> Ledger:
+    return Ledger(SqliteLedger(root / "ledger.sqlite"), keys(root), CLOCK, Account(name="ada"))
+
+
+def keys(root: Path) -> Keys:
+    return Keys.open(root / "keys", create=True)
+
+
 def throw(root: Path, *, off: bool, why: str = "odd") -> str:
-    return switch(root, MODEL, off=off, account=Account(name="ada"), why=why, clock=CLOCK, ledger=None)
+    return switch(root, MODEL, off=off, account=Account(name="ada"), why=why, clock=CLOCK, keys=keys(root), ledger=None)
 
 
 def test_off_switches_off_without_room_for_a_new_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = root / MODEL / FILE
-    watched = WatchedFile(path, SwitchState)
-    assert watched.poll() and watched.content == SwitchState(off=False)
+    watched = WatchedFile(path, SwitchState, keys(root).public)
+    assert watched.poll() and watched.content is not None and not watched.content.off
     node, size = path.stat().st_ino, path.stat().st_size
     monkeypatch.setattr(kill_switch, "write_durably", full)
     for n in range(20):  # faster than the kernel's clock ticks
@@ -109,19 +120,19 @@ def test_off_switches_off_without_room_for_a_new_file(root: Path, monkeypatch: p
 def test_a_long_reason_gives_way_to_the_room_there_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kill_switch, "write_durably", full)
     throw(root, off=True, why="x" * 5_000)
-    found = switch_state(root, MODEL)
+    found = switch_state(root, MODEL, keys(root).public)
     assert (found.off, found.who, found.why) == (True, "ada", "")
 
 
 def test_whoever_reads_in_the_middle_of_it_reads_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = root / MODEL / FILE
-    watched = WatchedFile(path, SwitchState)
+    watched = WatchedFile(path, SwitchState, keys(root).public)
     watched.poll()
     real = os.pwrite
 
     def looked_at(descriptor: int, content: bytes, at: int) -> int:
         real(descriptor, content[:9], at)
-        assert not watched.poll() and watched.content == SwitchState(off=False)
+        assert not watched.poll() and watched.content is not None and not watched.content.off
         return real(descriptor, content, at)
 
     monkeypatch.setattr(kill_switch, "write_durably", full)
@@ -132,17 +143,17 @@ def test_whoever_reads_in_the_middle_of_it_reads_again(root: Path, monkeypatch: 
 
 def test_no_half_of_a_switch_file_raises(root: Path) -> None:
     path = root / MODEL / FILE
-    whole = msgspec.json.encode(SwitchState(True, 1, "ada", "wegen Größe"))
+    whole = msgspec.json.encode(SwitchState(off=True, since=1, who="ada", why="wegen Größe"))
     for cut in range(len(whole)):
         for rest in (b"", b"\0" * 9, b" " * 9, b'\xff"}'):
             path.write_bytes(whole[:cut] + rest)
-            assert WatchedFile(path, SwitchState).poll() is False
+            assert WatchedFile(path, SwitchState, keys(root).public).poll() is False
 
 
 def test_what_was_thrown_before_the_server_saw_the_model_stays(root: Path) -> None:
     throw(root, off=True)
-    create_switch_file(root / MODEL)
-    assert switch_state(root, MODEL).off
+    heal_switch(root, MODEL, ledger(root))
+    assert switch_state(root, MODEL, keys(root).public).off
     assert sorted(path.name for path in (root / MODEL).iterdir()) == ["live.json", FILE]
 
 
@@ -151,15 +162,18 @@ def test_the_file_of_format_1_counts_until_there_is_a_new_one(tmp_path: Path) ->
     folder.mkdir()
     (folder / "live.json").write_text("{}")
     (folder / OLD_FILE).write_text('{"off":true,"since":7,"who":"ada","why":"odd"}')
-    watched = WatchedSwitch(folder)
+    watched = WatchedSwitch(folder, keys(tmp_path).public)
     watched.poll()
-    assert watched.off and switch_state(tmp_path, MODEL) == SwitchState(True, 7, "ada", "odd")
-    create_switch_file(folder)
-    assert switch_state(tmp_path, MODEL) == SwitchState(True, 7, "ada", "odd")
+    assert watched.off and switch_state(tmp_path, MODEL, keys(tmp_path).public) == SwitchState(
+        off=True, since=7, who="ada", why="odd"
+    )
+    heal_switch(tmp_path, MODEL, ledger(tmp_path))
+    found = switch_state(tmp_path, MODEL, keys(tmp_path).public)
+    assert (found.off, found.since, found.who, found.why, len(found.signature)) == (True, 7, "ada", "odd", 128)
     assert (folder / FILE).stat().st_size == 1_024
     throw(tmp_path, off=False)
     watched.poll()
-    assert not watched.off and not switch_state(tmp_path, MODEL).off
+    assert not watched.off and not switch_state(tmp_path, MODEL, keys(tmp_path).public).off
 
 
 def test_the_file_of_format_1_is_written_over_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,9 +181,9 @@ def test_the_file_of_format_1_is_written_over_on_a_full_disk(tmp_path: Path, mon
     folder.mkdir()
     (folder / "live.json").write_text("{}")
     (folder / OLD_FILE).write_bytes(b'{"off":false,"since":0,"who":"","why":""}'.ljust(1_024))
-    watched = WatchedSwitch(folder)
+    watched = WatchedSwitch(folder, keys(tmp_path).public)
     watched.poll()
     monkeypatch.setattr(kill_switch, "write_durably", full)
     throw(tmp_path, off=True)
     watched.poll()
-    assert watched.off and switch_state(tmp_path, MODEL).off and not (folder / FILE).exists()
+    assert watched.off and switch_state(tmp_path, MODEL, keys(tmp_path).public).off and not (folder / FILE).exists()

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from served_shop import MODEL, Shop, default_slate, open_shop
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import AddressRefused, AlreadyServing, NotReady
 from tidemill.core.identity.account import Account
+from tidemill.core.lease import live_lease
 from tidemill.core.records.deployment import Arm, deploy
 from tidemill.models.slates.slate_spec import nearest, popular, slate, unseen
 from tidemill.release.live_deployment import write_deployment
@@ -143,9 +145,10 @@ def test_a_damaged_bundle_is_not_served_and_the_last_good_release_stays(server: 
     content[-1] ^= 1
     victim.chmod(0o600)
     victim.write_bytes(content)
-    _point_by_hand(shop, bad.name)
-    with pytest.raises(NotReady, match=victim.name):
-        wait_live(shop.root, MODEL, bad.name, 30)
+    with shop.stores.leases.take(live_lease(MODEL)):  # nobody corrects it
+        _point_by_hand(shop, bad.name)
+        with pytest.raises(NotReady, match=victim.name):
+            wait_live(shop.root, MODEL, bad.name, 30)
     client = Client(server.port)
     assert client.recommend(USER)["release"] == good.name
     client.connection.close()
@@ -156,7 +159,40 @@ def test_a_damaged_bundle_is_not_served_and_the_last_good_release_stays(server: 
 
 def _point_by_hand(shop: Shop, name: str) -> None:
     """What a promotion leaves whose bundle is damaged afterwards."""
-    write_deployment(shop.root, deploy(Arm(release=shop.stores.releases.get(name))))
+    entry = shop.stores.ledger.head().seq
+    deployment = deploy(Arm(release=shop.stores.releases.get(name)), entry=entry)
+    write_deployment(shop.root, deployment, shop.stores.keys)
+
+
+def test_an_edited_pointer_is_not_followed_and_is_written_again(server: ServerHandle, shop: Shop) -> None:
+    path = shop.root / MODEL / "live.json"
+    before, name = path.read_bytes(), shop.stores.releases.champion(MODEL).name  # type: ignore[union-attr]
+    path.write_bytes(before.replace(b"Narrow choice.", b"Nobody at all."))
+    client = Client(server.port)
+    until(lambda: path.read_bytes() == before)  # by the log writer, from the ledger
+    assert client.recommend(USER)["release"] == name
+    client.connection.close()
+
+
+def test_without_the_ledger_no_edited_and_no_older_pointer_is_followed(server: ServerHandle, shop: Shop) -> None:
+    path, older = shop.root / MODEL / "live.json", (shop.root / MODEL / "live.json").read_bytes()
+    good = shop.promote(shop.release(seed=3))
+    wait_live(shop.root, MODEL, good.name, 30)
+    now, client = path.read_bytes(), Client(server.port)
+    with ledger_away(shop):
+        for content, why in [
+            (older, "older pointer was copied back"),
+            (now.replace(b"Narrow choice.", b"Nobody at all."), "not signed"),
+            (b"{", "cannot be read"),
+        ]:
+            path.write_bytes(content)
+            until(lambda why=why: why in swap_state(shop.root, MODEL).why)  # type: ignore[union-attr]
+            state = swap_state(shop.root, MODEL)
+            assert state is not None and (state.state, state.serving) == ("failed", good.name)
+            assert client.recommend(USER)["release"] == good.name
+        path.write_bytes(now)
+        wait_live(shop.root, MODEL, good.name, 30)
+    client.connection.close()
 
 
 def picky(candidates: Any) -> Any:
@@ -179,14 +215,28 @@ def test_a_release_that_does_not_come_up_is_taken_back(server: ServerHandle, sho
     wait_live(shop.root, MODEL, good.name, 30)
 
 
-def test_off_answers_by_the_fallback_with_the_ledger_gone(server: ServerHandle, shop: Shop) -> None:
-    clients = each_worker(server, shop)
+@contextmanager
+def ledger_away(shop: Shop) -> Iterator[None]:
     ledger = shop.stores.state / "ledger.sqlite"
     away = {path: path.with_name(path.name + ".away") for path in ledger.parent.glob(ledger.name + "*")}
     for path, aside in away.items():
         path.rename(aside)
     try:
-        switch(shop.root, MODEL, off=True, account=Account(name="ada"), why="odd", clock=SystemClock(), ledger=None)
+        yield
+    finally:
+        for path, aside in away.items():
+            aside.rename(path)
+
+
+def turn(shop: Shop, *, off: bool) -> None:
+    account, clock = Account(name="ada"), SystemClock()
+    switch(shop.root, MODEL, off=off, account=account, why="odd", clock=clock, keys=shop.stores.keys, ledger=None)
+
+
+def test_off_answers_by_the_fallback_with_the_ledger_gone(server: ServerHandle, shop: Shop) -> None:
+    clients = each_worker(server, shop)
+    with ledger_away(shop):
+        turn(shop, off=True)
         for client in clients.values():
             until(lambda client=client: client.recommend(USER, n=5)["switch"] == "off")
         answer = clients[min(clients)].recommend(USER, n=5)
@@ -194,10 +244,7 @@ def test_off_answers_by_the_fallback_with_the_ledger_gone(server: ServerHandle, 
         assert all("popular" in item["reason"] or "trending" in item["reason"] for item in answer["items"])
         assert not {item["item"] for item in answer["items"]} & shop.seen(USER)
         assert spooled(shop.root)
-    finally:
-        for path, aside in away.items():
-            aside.rename(path)
-    switch(shop.root, MODEL, off=False, account=Account(name="ada"), why="fine", clock=SystemClock(), ledger=None)
+    turn(shop, off=False)
     for client in clients.values():
         until(lambda client=client: client.recommend(USER, n=5)["switch"] == "on")
     until(lambda: [line.act for line in shop.stores.ledger.find(about=f"model:{MODEL}")][-2:] == ["off", "on"])

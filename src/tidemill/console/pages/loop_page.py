@@ -76,7 +76,7 @@ def loop_page(stores: ConsoleStores, projection: LedgerProjection) -> LoopPage:
     """Read new ledger entries and build the page."""
     projected = projection.catch_up()
     names = model_names(stores, projected)
-    models = [served(stores.serving_root, name) for name in names]
+    models = [served(stores.serving_root, name, stores.ledger.keys.public) for name in names]
     stations = rooms(projected, models, len(declared_features(stores.serving_root).functions))
     waiting = action_items(
         projected,

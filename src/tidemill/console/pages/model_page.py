@@ -131,7 +131,7 @@ def model_page(
     measured = shown.card.evaluation if shown else None
     shown = shareable(shown) if shown else None
     evaluation = shown.card.evaluation if shown else None
-    now_live = live(known, served(stores.serving_root, model))
+    now_live = live(known, served(stores.serving_root, model, stores.ledger.keys.public))
     runs, _ = all_runs(stores, model)
     return ModelPage(
         mill=stores.mill_name,

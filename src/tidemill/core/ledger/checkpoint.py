@@ -34,10 +34,10 @@ def write(folder: Path, head: LedgerHead, public: str) -> Path:
     return path
 
 
-def read(folder: Path) -> tuple[list[LedgerHead], list[str]]:
-    """The heads of all checkpoints in `folder`, and a message for each damaged file."""
+def read(folder: Path, newest: int = 0) -> tuple[list[LedgerHead], list[str]]:
+    """The heads of the checkpoints in `folder` (all, or the `newest` ones), and a message for each damaged file."""
     heads, problems = [], []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("*.json"))[-newest:]:
         try:
             found = decode_record(path.read_bytes(), _File, path.name)
         except msgspec.MsgspecError:

@@ -2,14 +2,15 @@
 
 An entry's body is canonical JSON (integers and strings only), its hash is the SHA-256 of the previous entry's hash
 followed by the body's bytes, and the head (number and hash) is signed with Ed25519 on every append. The stored bytes
-are hashed; a store's columns index them and are verified on every read. Signed heads are also stored elsewhere, in
-exported checkpoints and in the lake's commits, so that a truncated ledger or an older copy is detected.
+are hashed; a store's columns index them and are verified on every read. Signed heads are also stored elsewhere (the
+head file, exported checkpoints, the lake's commits, deployments), so that a truncated ledger or an older copy is
+detected, and nothing is appended to it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import msgspec
 
 from tidemill.core.canonical import canonical
 from tidemill.core.clock import Clock, to_micros
-from tidemill.core.errors import KeyMissing, LedgerCorrupt, LedgerMoved, SubjectNamed
+from tidemill.core.errors import KeyMissing, LedgerCorrupt, LedgerForked, LedgerMoved, SubjectNamed
 from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger import checkpoint
+from tidemill.core.ledger.head_file import HeadFile
 from tidemill.core.ledger.ledger_entry import (
     COLUMNS,
     FORMAT,
@@ -44,14 +46,28 @@ class Ledger:
 
     `account` is the one that appends, unless an entry names another. Details can have integers, strings, booleans,
     lists and dicts. Floats are rejected (store a record as JSON text), and so are texts that look like surrogates.
+
+    `head_file` gets the head of every appended entry. `known` returns heads that are stored elsewhere; before the first
+    append, the ledger must have them.
     """
 
-    def __init__(self, lines: LedgerStore, keys: Keys, clock: Clock, account: Account) -> None:
+    def __init__(
+        self,
+        lines: LedgerStore,
+        keys: Keys,
+        clock: Clock,
+        account: Account,
+        *,
+        head_file: HeadFile | None = None,
+        known: Callable[[], Iterable[LedgerHead]] = tuple,
+    ) -> None:
         self._lines = lines
-        self._keys = keys
+        self.keys = keys
         self._clock = clock
         self.account = account
-        self._key_is_ours = False
+        self._head_file = head_file
+        self._known = known
+        self._checked = False
 
     def append(
         self,
@@ -72,8 +88,8 @@ class Ledger:
 
         With `after` (optimistic concurrency control), raises `LedgerMoved` unless the last entry has that number, so
         that a decision based on the entries so far is still valid. Also raises `LeaseLost`, `LedgerBusy`,
-        `SubjectNamed`, `KeyMissing` if the last entry was signed with another key, and `TypeError` for a value without
-        canonical bytes.
+        `SubjectNamed`, `KeyMissing` if the last entry was signed with another key, `LedgerForked` if this is an older
+        copy, and `TypeError` for a value without canonical bytes.
         """
         acted = account or self.account
         body = {
@@ -90,7 +106,10 @@ class Ledger:
         }
         _refuse_subjects(act, canonical(body))
         held = None if lease is None else (lease.name, lease.number)
-        return decode_entry(self._lines.append(lambda last: self._seal(body, last, after), held))
+        stored = self._lines.append(lambda last: self._seal(body, last, after), held)
+        if self._head_file is not None:
+            self._head_file.keep(LedgerHead(stored.seq, stored.hash, stored.head.hex()))
+        return decode_entry(stored)
 
     def find(
         self, act: str | None = None, *, about: str | None = None, fingerprint: str | None = None, after: int = 0
@@ -114,7 +133,7 @@ class Ledger:
 
     def checkpoint(self, folder: Path) -> Path:
         """Write the newest head as a file into `folder`; copy it to a place where this machine cannot change it."""
-        return checkpoint.write(folder, self.head(), self._keys.public)
+        return checkpoint.write(folder, self.head(), self.keys.public)
 
     def verify(self, known: Iterable[LedgerHead] = ()) -> list[str]:
         """Every problem of the chain as a message with the entry's number; empty if the ledger is intact.
@@ -135,8 +154,10 @@ class Ledger:
     def _seal(self, body: dict[str, Any], last: StoredEntry | None, after: int | None) -> StoredEntry:
         if after is not None and after != (last.seq if last else 0):
             raise LedgerMoved(f"the ledger has new entries after entry {after}", tip="read it again and retry")
-        if last is not None and not self._key_is_ours:
+        if not self._checked:
             self._refuse_foreign_key(last)
+            self.refuse_fork(last=last)
+            self._checked = True
         seq, prev = (last.seq + 1, last.hash) if last else (1, "")
         stored = canonical(body | {"prev": prev, "seq": seq})
         head = LedgerHead(seq, chain_hash(prev, stored))
@@ -144,21 +165,39 @@ class Ledger:
             seq=seq,
             body=stored,
             hash=head.hash,
-            head=self._keys.sign(head.message),
+            head=self.keys.sign(head.message),
             **{name: body[name] for name in COLUMNS},
         )
 
-    def _refuse_foreign_key(self, last: StoredEntry) -> None:
-        if not self._signed(LedgerHead(last.seq, last.hash, last.head.hex())):
+    def refuse_fork(self, known: Iterable[LedgerHead] = (), *, last: StoredEntry | None = None) -> None:
+        """Raise `LedgerForked` if the ledger lacks a head that is stored elsewhere, or one of `known`.
+
+        An entry appended to it would fork history. Heads that are not signed with this mill's key are not heeded.
+        """
+        heads = [*self._known(), *known]  # before the last entry is read: others may append
+        last = last or self._lines.last()
+        for head in heads:
+            if not head.seq or (head.signature and not self._signed(head)):
+                continue
+            found = next(self._lines.lines(head.seq - 1), None) if last and head.seq <= last.seq else None
+            if found is None or (found.seq, found.hash) != (head.seq, head.hash):
+                raise LedgerForked(
+                    f"the ledger ends at entry {last.seq if last else 0} and lacks entry {head.seq} "
+                    f"({head.hash[:8]}…), which was written before: it was cut, or it is an older copy",
+                    tip="restore its newest backup, with the -wal file beside it; `tidemill audit verify` says where "
+                    "the entry is known",
+                )
+
+    def _refuse_foreign_key(self, last: StoredEntry | None) -> None:
+        if last is not None and not self._signed(LedgerHead(last.seq, last.hash, last.head.hex())):
             raise KeyMissing(
-                f"entry {last.seq} of the ledger was not signed with the key in {self._keys.folder}",
+                f"entry {last.seq} of the ledger was not signed with the key in {self.keys.folder}",
                 tip="set `keys` to this mill's own folder; if it is, `tidemill audit verify` shows what was changed",
             )
-        self._key_is_ours = True
 
     def _signed(self, head: LedgerHead) -> bool:
         try:
-            return self._keys.signed(head.message, bytes.fromhex(head.signature))
+            return self.keys.signed(head.message, bytes.fromhex(head.signature))
         except ValueError:
             return False
 

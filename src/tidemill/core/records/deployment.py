@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from tidemill.core.canonical import fingerprint
-from tidemill.core.record_format import Record, VersionedRecord, decode_record
+from tidemill.core.record_format import Record, SignedRecord, decode_record
 from tidemill.core.records.release import Release
 
 #: The routing policy of a deployment of one arm, and the name of that arm.
@@ -37,9 +37,6 @@ class Arm(Record, frozen=True):
     #: From 0 to 1. A shadow arm also serves its share; its predictions are logged but not returned.
     share: float = 1.0
     shadow: bool = False
-    #: Absolute folders, as in pointers of format 1; used if the blob store does not have the blob.
-    bundle_folder: str = ""
-    modules_folder: str = ""
 
     @property
     def bundle(self) -> str:
@@ -52,8 +49,8 @@ class Arm(Record, frozen=True):
         return f"modules:{self.release.modules}" if self.release.modules else None
 
 
-class Deployment(VersionedRecord, frozen=True):
-    """The live arms of a model. Format 1 was a pointer to one release."""
+class Deployment(SignedRecord, frozen=True):
+    """The live arms of a model, signed by the ledger's key. Format 1 was a pointer to one release."""
 
     KIND: ClassVar[str] = "deployment"
     REQUIRED: ClassVar[tuple[str, ...]] = ("arms",)
@@ -68,6 +65,8 @@ class Deployment(VersionedRecord, frozen=True):
     arms: tuple[Arm, ...] = ()
     #: Number of the ledger entry that made it live, with the gate's verdict and the account; 0 in older files.
     entry: int = 0
+    #: The hash of that entry: a ledger without it was cut, or is an older copy.
+    entry_hash: str = ""
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any], found: int) -> dict[str, Any]:
@@ -76,12 +75,7 @@ class Deployment(VersionedRecord, frozen=True):
         if pointed is None:
             return fields
         release = decode_record(msgspec.json.encode(pointed), Release)
-        arm = Arm(
-            release=release,
-            bundle_folder=fields.get("bundle") or "",
-            modules_folder=fields.get("modules") or "",
-        )
-        made: dict[str, Any] = msgspec.to_builtins(deploy(arm))
+        made: dict[str, Any] = msgspec.to_builtins(deploy(Arm(release=release)))
         return made
 
     @property
@@ -94,14 +88,12 @@ class Deployment(VersionedRecord, frozen=True):
         return Assignment(self.id, arm.name, self.policy, arm.share)
 
     def says_the_same(self, other: Deployment | None) -> bool:
-        """Whether `other` has the same releases in the same arms by the same ledger entry, wherever their files are."""
-        if other is None:
-            return False
-        return _placeless(self) == _placeless(msgspec.structs.replace(other, entry=other.entry or self.entry))
+        """Whether `other` has the same releases in the same arms by the same ledger entry."""
+        return other is not None and self == msgspec.structs.replace(other, signature=self.signature)
 
 
-def deploy(*arms: Arm, policy: str = SINGLE, salt: str = "", entry: int = 0) -> Deployment:
-    """The deployment of these arms, the champion first, that ledger entry `entry` made live.
+def deploy(*arms: Arm, policy: str = SINGLE, salt: str = "", entry: int = 0, entry_hash: str = "") -> Deployment:
+    """The deployment of these arms, the champion first, that ledger entry `entry` made live; not signed yet.
 
     Raises `ValueError` for invalid arms or an invalid policy.
     The shares of all arms except shadows must add up to 1. A policy cannot be named `on` or `off`, because old logs
@@ -115,9 +107,5 @@ def deploy(*arms: Arm, policy: str = SINGLE, salt: str = "", entry: int = 0) -> 
         raise ValueError(f"unknown policy {policy!r}, or the first arm is a shadow")
     about = [[arm.name, arm.release.name, arm.release.bundle, repr(arm.share), arm.shadow] for arm in arms]
     name = fingerprint({"policy": policy, "salt": salt, "arms": about})[:16]
-    return Deployment(id=name, model=arms[0].release.model, policy=policy, salt=salt, arms=arms, entry=entry)
-
-
-def _placeless(deployment: Deployment) -> Deployment:
-    arms = tuple(msgspec.structs.replace(arm, bundle_folder="", modules_folder="") for arm in deployment.arms)
-    return msgspec.structs.replace(deployment, arms=arms)
+    model = arms[0].release.model
+    return Deployment(id=name, model=model, policy=policy, salt=salt, arms=arms, entry=entry, entry_hash=entry_hash)

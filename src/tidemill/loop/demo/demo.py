@@ -189,6 +189,7 @@ class Demo:
             account=stores.ledger.account,
             why=why,
             clock=stores.clock,
+            keys=stores.keys,
             ledger=stores.ledger,
         )
         time.sleep(_MOMENT_S)

@@ -188,4 +188,5 @@ def write_serving_metadata(stores: Stores, graph: ProjectGraph) -> None:
             name: ServedStream(contract=stream.contract, feeds=feeds[name])
             for name, stream in graph.mill.streams.items()
         },
+        stores.keys,
     )

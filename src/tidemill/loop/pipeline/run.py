@@ -33,9 +33,9 @@ from tidemill.loop.ingest.stream_sources import check_source_names, sources_of
 from tidemill.loop.online.materialise_online import materialise_online
 from tidemill.loop.project.declarations import StreamDeclaration
 from tidemill.loop.project.graph import ProjectGraph
-from tidemill.loop.project.recovery import recover_pointers
+from tidemill.loop.project.recovery import recover_live_files
 from tidemill.loop.project.source_states import StateRef
-from tidemill.loop.project.stores import Stores
+from tidemill.loop.project.stores import CHECKPOINTS, Stores
 
 
 @dataclass
@@ -79,7 +79,8 @@ def run(
     if until is not None and until > today:
         raise UsageError(f"{until} is in the future: the days after it would come too late", tip=f"today is {today}")
     with stores.leases.take(LAKE) as lease:
-        notes = stores.lake.recover(lease) + recover_pointers(stores)
+        stores.ledger.refuse_fork(stores.lake.newest_heads())
+        notes = stores.lake.recover(lease) + recover_live_files(stores)
         waiting = _waiting(stores, graph, until, now, backfill=backfill)
         last = until or max((last_full_day(now, stream.day_zone) for stream in _streams(graph)), default=now.date())
         report = RunReport(until=last, notes=notes + [note for due in waiting.values() for note in due.notes])
@@ -117,7 +118,7 @@ def run(
         if refreshed or graph.askings or stores.code_items_file.exists():  # through the package, as above
             loop.write_code_items(stores, graph)
     if report.publications or report.held or report.views or report.refreshed:
-        stores.ledger.checkpoint(stores.state / "checkpoints")
+        stores.ledger.checkpoint(stores.state / CHECKPOINTS)
     report.cpu_s = time.process_time() - started
     return report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,23 +12,31 @@ from typing import ClassVar
 import msgspec
 
 from tidemill.core.clock import Clock
-from tidemill.core.errors import LedgerMissing, ProjectMissing
+from tidemill.core.errors import LedgerCorrupt, LedgerMissing, ProjectMissing
 from tidemill.core.identity.account import Account, local_account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.surrogates import Surrogates, Vault
+from tidemill.core.ledger import checkpoint
+from tidemill.core.ledger.head_file import HeadFile
 from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.ledger.ledger_entry import LedgerHead
 from tidemill.core.ports import Blobs, Engine, LatestWriter, Leases, Objects, Tables, VectorSearch
 from tidemill.core.record_format import VersionedRecord, decode_record
+from tidemill.core.records.deployment import Deployment
 from tidemill.core.settings import Settings
 from tidemill.core.storage.durable_files import write_durably
 from tidemill.lake import Lake
 from tidemill.loop.project.open_port import PortOpener
 from tidemill.loop.project.source_states import SourceStates
 from tidemill.release import Releases
+from tidemill.release.live_deployment import LIVE
+from tidemill.serving.live.state_files import read_state
 from tidemill.training import Runs
 
 #: The folder of a project for all files that tidemill writes, except the keys.
 STATE = ".tidemill"
+#: The file with the ledger's newest head, and the folder of its checkpoints.
+HEAD, CHECKPOINTS = "ledger.head", "checkpoints"
 
 
 class MillIdentity(VersionedRecord, frozen=True, kw_only=True):
@@ -99,10 +108,32 @@ def identity(project: Path, name: str | None) -> MillIdentity:
     """The mill's identity; created on first opening if a name is given."""
     file = project / STATE / "mill.json"
     if file.is_file():
-        return decode_record(file.read_bytes(), MillIdentity, file.name)
+        return _identity(file)
+    found = traces(project / STATE)
+    if found:
+        raise ProjectMissing(
+            f"{file} is missing, but this project has run before: there is {found[0].relative_to(project)}",
+            tip="restore it from a backup: it names the folder of the project's keys; nothing was written",
+        )
     if name is None:
         raise ProjectMissing(f"nothing has run in {project} yet", tip="`tidemill run` ingests the first day")
     return _kept(file, MillIdentity(id=secrets.token_hex(8), name=name))
+
+
+def _identity(file: Path) -> MillIdentity:
+    try:
+        return decode_record(file.read_bytes(), MillIdentity, file.name)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ProjectMissing(
+            f"{file} cannot be read: {error}",
+            tip="restore it from a backup: it names the folder of the project's keys",
+        ) from error
+
+
+def traces(state: Path) -> list[Path]:
+    """What shows that a project has run before, whatever else is missing in its folder `state`."""
+    patterns = (HEAD, "checkpoints/*.json", "serving/*/live.json", "lake/*/_delta_log")
+    return [path for pattern in patterns for path in sorted(state.glob(pattern))[:1]]
 
 
 def _kept(file: Path, made: MillIdentity) -> MillIdentity:
@@ -121,6 +152,22 @@ def _keys(project: Path, settings: Settings, known: MillIdentity, *, fresh: bool
     return keys
 
 
+def known_heads(state: Path, head_file: HeadFile) -> list[LedgerHead]:
+    """Heads that the ledger must have: the head file's, the newest checkpoint's, and those of what is live.
+
+    Files that are damaged are left to `audit`.
+    """
+    found: list[LedgerHead] = []
+    with suppress(LedgerCorrupt):
+        found += filter(None, [head_file.read()])
+    found += checkpoint.read(state / CHECKPOINTS, newest=1)[0]
+    for path in (state / "serving").glob(f"*/{LIVE}"):
+        deployment = read_state(path, Deployment, head_file.public)
+        if deployment is not None and deployment.entry_hash:
+            found.append(LedgerHead(deployment.entry, deployment.entry_hash))
+    return found
+
+
 def open_stores(
     project: Path, settings: Settings, clock: Clock, *, name: str | None = None, account: Account | None = None
 ) -> Stores:
@@ -130,15 +177,25 @@ def open_stores(
     known = identity(project, name)
     state = project / STATE
     ports = PortOpener(settings)
-    fresh = not ports.ledger_exists()
-    if fresh and (known.keys or name is None):
+    lines = ports.ledger(create=False) if ports.ledger_exists() else None
+    fresh = lines is None or lines.last() is None
+    if fresh and (name is None or traces(state)):
         raise LedgerMissing(
-            f"the ledger {settings.ledger} is missing, but mill {known.name!r} has run before",
+            f"the ledger {settings.ledger} is {'missing' if lines is None else 'empty'}, but mill "
+            f"{known.name!r} has run before",
             tip="restore it from a backup; no new ledger was created",
         )
-    keys = _keys(project, settings, known, fresh=fresh)
-    lines = ports.ledger(create=fresh)
-    ledger = Ledger(lines, keys, clock, account or local_account())
+    keys = _keys(project, settings, known, fresh=fresh and not known.keys)
+    lines = lines or ports.ledger(create=True)
+    head_file = HeadFile(state / HEAD, keys.public)
+    ledger = Ledger(
+        lines,
+        keys,
+        clock,
+        account or local_account(),
+        head_file=head_file,
+        known=lambda: known_heads(state, head_file),
+    )
     if fresh:
         ledger.append("open", about=f"mill:{known.name}", details={"mill": known.name, "id": known.id})
     engine = ports.engine()

@@ -20,6 +20,7 @@ from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.release import Promotion
 from tidemill.release.gate import FurtherChecks
+from tidemill.serving.live.kill_switch import heal_switch
 
 
 def go_live(
@@ -49,6 +50,7 @@ def roll_back(stores: Stores, model: str) -> Promotion:
 
 
 def _live(stores: Stores, model: str) -> Promotion:
+    heal_switch(stores.serving_root, model, stores.ledger)  # a first promotion creates it
     found = stores.releases.last_promotion(model)
     assert found is not None
     return found

@@ -29,6 +29,7 @@ from tidemill.feedback import LogWriter, SegmentLog
 from tidemill.loop.families.model_family import ServingSources, family_named
 from tidemill.loop.project.existing_vault import ExistingVault
 from tidemill.loop.project.open_port import EMBEDDED, PortOpener
+from tidemill.loop.project.recovery import LiveFiles
 from tidemill.loop.project.stores import STATE, identity, open_stores
 from tidemill.release import open_arm
 from tidemill.serving.http.access import LoopbackAccess
@@ -69,6 +70,7 @@ def serve_plan(
         worker=ProcessStart("tidemill.loop.serve.server_processes:worker", given),
         side_processes=side_processes,
         console_port=serve.console_port if console is not None else 0,
+        public=_keys(settings).public,
     )
 
 
@@ -92,7 +94,7 @@ def worker(project: str, profile: str, overrides: Mapping[str, Any], *, place: i
 
 def _stores(settings: Settings) -> WorkerStores:
     state = settings.project / STATE
-    keys = Keys.open(settings.keys_folder(identity(settings.project, None).id), create=False)
+    keys = _keys(settings)
     wall = SystemClock()
     ports = PortOpener(settings)
     latest = ports.latest()
@@ -111,6 +113,7 @@ def _stores(settings: Settings) -> WorkerStores:
 
     return WorkerStores(
         state=state,
+        public=keys.public,
         latest=latest,
         events=ports.events(),
         surrogate=surrogate,
@@ -119,6 +122,10 @@ def _stores(settings: Settings) -> WorkerStores:
         wall=wall,
         opener=opener,
     )
+
+
+def _keys(settings: Settings) -> Keys:
+    return Keys.open(settings.keys_folder(identity(settings.project, None).id), create=False)
 
 
 def _vault_file(settings: Settings) -> Path | None:
@@ -158,10 +165,13 @@ def _write_all(settings: Settings, stopping: threading.Event, *, last: bool) -> 
     stores = open_stores(settings.project, settings, SystemClock(), account=Account(name="server", kind="process"))
     with stores.leases.take(LOG) as lease:
         writer = LogWriter(settings.project / STATE / "log", stores.lake, lease)
+        live_files = LiveFiles(stores)
         wait = _SHORTEST_S
         while ports.ledger_exists():
             last = last or stopping.is_set()
             flush_spool(stores.serving_root, stores.ledger)
+            for note in live_files.heal():
+                _log.warning("%s", note)
             done = writer.write()
             if done.torn or done.damaged:
                 _log.warning("segments: %d truncated, %d damaged and set aside", done.torn, done.damaged)

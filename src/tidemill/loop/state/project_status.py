@@ -74,7 +74,7 @@ def status(stores: Stores, graph: ProjectGraph) -> Status:
         models=tuple(_model(stores, name, refresh.get(name)) for name in names),
         action_items=action_items(
             LedgerProjection(stores.ledger).catch_up(),
-            [served(stores.serving_root, name) for name in names],
+            [served(stores.serving_root, name, stores.keys.public) for name in names],
             names,
             verify=lambda release: stores.releases.verify(release, deep=False),
             of_code=code_items(stores, graph, refresh),
@@ -101,6 +101,6 @@ def _model(stores: Stores, name: str, fresh: RefreshStatus | None) -> ModelStatu
         releases=tuple(release.name for release in stores.releases.all(name)),
         champion=promotion.release if promotion else None,
         promotion=promotion,
-        off=switch_state(stores.serving_root, name).off,
+        off=switch_state(stores.serving_root, name, stores.keys.public).off,
         refresh=fresh.says if fresh else None,
     )

@@ -34,8 +34,11 @@ class ServedModel(Record, frozen=True):
     off_why: str = ""
 
 
-def served(serving_root: Path, model: str) -> ServedModel:
-    """The state of `model` on the server, and whether all workers have swapped to it."""
+def served(serving_root: Path, model: str, public: str) -> ServedModel:
+    """The state of `model` on the server, and whether all workers have swapped to it.
+
+    `public` is the ledger's public key in hex.
+    """
     try:
         model_folder(serving_root, model)
     except TidemillError as error:  # a name that cannot be a folder is not served, and the page says so
@@ -50,14 +53,14 @@ def served(serving_root: Path, model: str) -> ServedModel:
             problem=error.message,
         )
     running = workers(serving_root)
-    live, problem = _deployment(serving_root, model)
+    live, problem = _deployment(serving_root, model, public)
     unreadable = problem is not None
     promoted = live.champion.release.name if live else None
     swap = swap_state(serving_root, model) if running else None
     release = (swap.serving or None) if swap else promoted
     if swap is not None and swap.state == "failed" and not unreadable:
         problem = f"{swap.wanted} did not go live: {swap.why}"
-    switch = switch_state(serving_root, model)
+    switch = switch_state(serving_root, model, public)
     return ServedModel(
         model=model,
         release=release,
@@ -80,9 +83,9 @@ def workers(serving_root: Path) -> list[WorkerReport]:
     return [worker for worker in found if worker is not None and _alive(worker.pid)]
 
 
-def _deployment(serving_root: Path, model: str) -> tuple[Deployment | None, str | None]:
+def _deployment(serving_root: Path, model: str, public: str) -> tuple[Deployment | None, str | None]:
     try:
-        return read_deployment(serving_root, model), None
+        return read_deployment(serving_root, model, public), None
     except TidemillError as error:
         return None, error.message
 

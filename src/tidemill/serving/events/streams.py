@@ -13,8 +13,9 @@ import msgspec
 
 from tidemill.core.contract.contract import Contract
 from tidemill.core.errors import NotServed, nearest
-from tidemill.core.record_format import Record, VersionedRecord
-from tidemill.serving.live.state_files import write_state
+from tidemill.core.identity.keys import Keys
+from tidemill.core.record_format import Record, SignedRecord
+from tidemill.serving.live.state_files import WatchedFile, write_signed
 
 FILE = "streams.json"
 
@@ -27,8 +28,8 @@ class ServedStream(Record, frozen=True):
     feeds: tuple[str, ...] = ()
 
 
-class Streams(VersionedRecord, frozen=True):
-    """All streams of a project."""
+class Streams(SignedRecord, frozen=True):
+    """All streams of a project, signed by the ledger's key."""
 
     KIND: ClassVar[str] = "list of streams"
     REQUIRED: ClassVar[tuple[str, ...]] = ("streams",)
@@ -53,6 +54,13 @@ class Streams(VersionedRecord, frozen=True):
         raise NotServed(f"no stream feeds the model {model!r}", tip="run `tidemill run`: it updates the streams")
 
 
-def write_streams(serving_root: Path, streams: Mapping[str, ServedStream]) -> None:
+def write_streams(serving_root: Path, streams: Mapping[str, ServedStream], keys: Keys) -> None:
     """Write the streams for the server; a running one loads them within a second."""
-    write_state(serving_root / FILE, Streams(streams=dict(streams)))
+    write_signed(serving_root / FILE, Streams(streams=dict(streams)), keys)
+
+
+def stream_problems(serving_root: Path, public: str) -> list[str]:
+    """What is wrong with the file of the streams, as a sentence; `public` is the ledger's public key in hex."""
+    file = WatchedFile(serving_root / FILE, Streams, public)
+    file.poll()
+    return [f"{file.problem}; `tidemill run` and `tidemill serve` write it again"] if file.problem else []

@@ -2,8 +2,11 @@
 
 The switch is `switch.json`, a file that every worker watches; it is written first. Where it is missing, `policy.json`
 (its name in format 1) is read. The ledger entry follows. While the ledger is unavailable, the entry waits in a spool,
-and is written later with the time of the switch. The file is created with the model and has a fixed size, so that it
-can be overwritten in place on a full disk. A file that cannot be read means off.
+and is written later with the time of the switch. The file is created by the first promotion and has a fixed size, so
+that it can be overwritten in place on a full disk.
+
+A model is on only if the file says so and is signed by the ledger's key. A file that says off means off whoever wrote
+it; so does a missing, damaged or unsigned one, until `heal_switch` writes it again from the ledger.
 """
 
 from __future__ import annotations
@@ -13,16 +16,21 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 
 from tidemill.core.clock import Clock, to_micros
-from tidemill.core.errors import LedgerError, NotServed, nearest
+from tidemill.core.errors import FormatTooNew, KeyMissing, LedgerError, NotServed, SignatureInvalid, nearest
 from tidemill.core.identity.account import Account
-from tidemill.core.storage.durable_files import sync_folder, write_durably
+from tidemill.core.identity.keys import Keys
+from tidemill.core.identity.signed_record import decode_signed, sign_record
+from tidemill.core.ledger.ledger import Ledger
+from tidemill.core.record_format import SignedRecord, decode_record
+from tidemill.core.storage.durable_files import write_durably
 from tidemill.release import model_folder
-from tidemill.serving.live.state_files import WatchedFile, is_disk_full, overwrite_in_place, read_state
+from tidemill.release.live_deployment import LIVE
+from tidemill.serving.live.state_files import is_disk_full, overwrite_in_place
 
 FILE = "switch.json"
 #: The name of the file in format 1; read where there is no `switch.json`.
@@ -35,34 +43,43 @@ _SIZE_BYTES = 1_024
 Line = Literal["written", "waiting", "lost"]
 
 
-class SwitchState(msgspec.Struct, frozen=True):
+class SwitchState(SignedRecord, frozen=True):
     """Whether a model is off; since when (microseconds); `who` switched it and `why`."""
 
-    off: bool
+    KIND: ClassVar[str] = "kill switch"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("off",)
+
+    off: bool = True
     since: int = 0
     who: str = ""
     why: str = ""
-    format: int = 1
-
-
-_UNREADABLE = SwitchState(off=True, why="its switch file cannot be read; `tidemill on` and `tidemill off` replace it")
 
 
 class WatchedSwitch:
-    """The switch in a model's folder, read again when it has changed; without a file the model is on."""
+    """The switch in a model's folder, read again when it has changed; `public` is the ledger's public key."""
 
-    def __init__(self, folder: Path) -> None:
-        self._files = [WatchedFile(folder / name, SwitchState) for name in (FILE, OLD_FILE)]
-        self.off = False
+    def __init__(self, folder: Path, public: str) -> None:
+        self._folder = folder
+        self._public = public
+        self._stamp: object = ()
+        self.off = True
 
-    def poll(self) -> None:
-        """Load a changed switch; costs one `stat`."""
-        for file in self._files:
-            file.poll()
-            if file.exists:
-                self.off = file.content is None or file.is_unreadable or file.content.off
-                return
-        self.off = False
+    def poll(self) -> bool:
+        """Load a changed switch, and return whether it has changed; costs one `stat`."""
+        stamp = _stamp(self._folder / FILE) or _stamp(self._folder / OLD_FILE)
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        self.off = stamp is None or _read(self._folder, self._public).state.off
+        return True
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
 
 class SpooledEntry(msgspec.Struct, frozen=True):
@@ -88,50 +105,126 @@ class SwitchLedger(Protocol):
         ...
 
 
-def switch_state(serving_root: Path, model: str) -> SwitchState:
-    """The state of the switch; a model without a file is on."""
-    return _state(model_folder(serving_root, model))
+class _FoundSwitch(msgspec.Struct, frozen=True):
+    """What a model's switch file says, whether it is signed, and what is wrong with it."""
+
+    state: SwitchState
+    is_signed: bool = False
+    problem: str = ""
 
 
-def _state(folder: Path) -> SwitchState:
+def _read(folder: Path, public: str) -> _FoundSwitch:
     for path in (folder / FILE, folder / OLD_FILE):
-        if path.exists():
-            return read_state(path, SwitchState) or _UNREADABLE
-    return SwitchState(off=False)
+        try:
+            body = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return _unusable(f"cannot be read: {error.strerror}")
+        try:
+            return _FoundSwitch(decode_signed(body, SwitchState, public, folder.name), is_signed=True)
+        except SignatureInvalid:
+            state = decode_record(body, SwitchState)
+            return _FoundSwitch(state) if state.off else _unusable("says on, but is not signed with this project's key")
+        except (msgspec.DecodeError, UnicodeDecodeError, FormatTooNew):
+            return _unusable("cannot be read")
+    return _unusable("is missing")
 
 
-def create_switch_file(folder: Path) -> None:
-    """Create the switch file in a model's folder, unless it exists: a concurrent `switch` has priority.
+def _unusable(problem: str) -> _FoundSwitch:
+    why = f"its switch file {problem}; `tidemill on` and `tidemill off` replace it"
+    return _FoundSwitch(SwitchState(off=True, why=why), problem=f"its file {problem}")
 
-    The state is on, or that of the file of format 1.
+
+def switch_state(serving_root: Path, model: str, public: str) -> SwitchState:
+    """The state of the switch; a model that was never promoted is on. `public` is the ledger's public key in hex."""
+    folder = model_folder(serving_root, model)
+    if not any((folder / name).exists() for name in (LIVE, FILE, OLD_FILE)):
+        return SwitchState(off=False)
+    return _read(folder, public).state
+
+
+def heal_switch(serving_root: Path, model: str, ledger: Ledger) -> str:
+    """Write the switch file of `model` again, as the ledger has it, where it is missing, damaged, unsigned or older.
+
+    Returns a sentence about the correction; empty if the file is right or new. A file that says off stays off.
     """
-    path = folder / FILE
-    if path.exists():
-        return
-    temporary = folder / f".{FILE}.{os.getpid()}"
-    try:
-        write_durably(temporary, _fitted(_state(folder)))
-        with suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(folder)
+    folder, last = model_folder(serving_root, model), _last_entry(ledger, model)
+    is_new = last is None and not any((folder / name).exists() for name in (FILE, OLD_FILE))
+    with _lock(folder):
+        found = _read(folder, ledger.keys.public)
+        waiting = [entry for entry in spooled(serving_root) if entry.about == f"model:{model}"]
+        said = _state_of(waiting[-1]) if waiting else last or SwitchState(off=False)
+        is_outdated = said.off and not found.state.off and not waiting and said.since > found.state.since
+        if found.is_signed and not is_outdated:
+            return ""
+        wanted = found.state if found.state.off and not found.problem else said
+        _write(folder, sign_record(_fitted(wanted), ledger.keys, model))
+    if is_new:
+        return ""
+    why = found.problem or ("its file was older" if is_outdated else "its file was not signed")
+    return f"{model}: the kill switch was set to {'off' if wanted.off else 'on'}; {why}"
+
+
+def switch_problems(serving_root: Path, ledger: Ledger) -> list[str]:
+    """A sentence for each switch that is damaged, unsigned, or differs from the ledger's last entry about it."""
+    problems = []
+    waiting = {entry.about for entry in spooled(serving_root)}
+    for model in served(serving_root):
+        found = _read(model_folder(serving_root, model), ledger.keys.public)
+        said = _last_entry(ledger, model) or SwitchState(off=False)
+        if not found.is_signed:
+            problems.append(f"{model}: the kill switch is off: {found.problem or 'its file is not signed'}")
+        elif f"model:{model}" not in waiting and found.state.off != said.off:
+            ours, theirs = ("off" if state.off else "on" for state in (found.state, said))
+            problems.append(f"{model}: the kill switch is {ours}, but {theirs} in the ledger")
+    return problems
+
+
+def _last_entry(ledger: Ledger, model: str) -> SwitchState | None:
+    """The state that the ledger's last entry about the switch records."""
+    found = (ledger.last(act, f"model:{model}") for act in ("off", "on"))
+    last = max((entry for entry in found if entry is not None), key=lambda entry: entry.seq, default=None)
+    if last is None:
+        return None
+    since = int(last.details.get("thrown_at", last.at))
+    return SwitchState(off=last.act == "off", since=since, who=str(last.account), why=str(last.details.get("why", "")))
+
+
+def _state_of(waiting: SpooledEntry) -> SwitchState:
+    return SwitchState(off=waiting.act == "off", since=waiting.at, who=waiting.who, why=waiting.why)
 
 
 def switch(
-    serving_root: Path, model: str, *, off: bool, account: Account, why: str, clock: Clock, ledger: SwitchLedger | None
+    serving_root: Path,
+    model: str,
+    *,
+    off: bool,
+    account: Account,
+    why: str,
+    clock: Clock,
+    keys: Keys | None,
+    ledger: SwitchLedger | None,
 ) -> Line:
     """Switch `model` off or on for `account`, and return the status of its ledger entry.
 
-    Raises `NotServed` for a model that was never promoted here. A missing, locked or damaged ledger does not delay the
+    Raises `NotServed` for a model that was never promoted here, and `KeyMissing` without the keys that sign the file;
+    switching off works without them. A missing, locked or damaged ledger does not delay the
     switch: pass `None` where it cannot be opened. Nor does a full disk, on which the entry may be lost, and also text
     that does not fit into the switch file: first `why`, then `who`.
     """
     folder = model_folder(serving_root, model)
     if not folder.is_dir():
         raise NotServed(f"no model {model!r} was promoted here", tip=nearest(model, served(serving_root)))
+    if keys is None and not off:
+        raise KeyMissing(
+            f"{model} stays off: the file that switches it on is signed with the project's keys, which are missing",
+            tip="restore their folder from its backup, or set `keys` to its location",
+        )
     at, who = to_micros(clock.now()), str(account)
-    _write(folder, SwitchState(off, at, who, why))
+    state = _fitted(SwitchState(off=off, since=at, who=who, why=why))
+    with _lock(folder):
+        _write(folder, sign_record(state, keys, model) if keys else state)
     try:
         _spool(serving_root, SpooledEntry("off" if off else "on", f"model:{model}", at, who, why, account))
     except OSError as error:
@@ -154,13 +247,14 @@ def _write(folder: Path, state: SwitchState) -> None:
         existing = next((folder / name for name in (FILE, OLD_FILE) if (folder / name).exists()), None)
         if not is_disk_full(error) or existing is None:
             raise
-        overwrite_in_place(existing, _fitted(state))
+        overwrite_in_place(existing, _padded(state))
 
 
-def _fitted(state: SwitchState) -> bytes:
-    """The content of the file within its fixed size; text that does not fit is omitted: first `why`, then `who`."""
-    shorter = (state, SwitchState(state.off, state.since, state.who), SwitchState(state.off, state.since))
-    return next(text for text in map(_padded, shorter) if len(text) <= _SIZE_BYTES)
+def _fitted(state: SwitchState) -> SwitchState:
+    """The state without the text that does not fit into the fixed size of the file: first `why`, then `who`."""
+    room = _SIZE_BYTES - 128  # for the signature
+    shorter = (state, msgspec.structs.replace(state, why=""), msgspec.structs.replace(state, why="", who=""))
+    return next(state for state in shorter if len(msgspec.json.encode(state)) <= room)
 
 
 def _padded(state: SwitchState) -> bytes:
@@ -178,7 +272,7 @@ def flush_spool(serving_root: Path, ledger: SwitchLedger) -> int:
     An entry is written before it is removed from the spool: after a crash in between it is written twice, never lost.
     """
     written = 0
-    with _spool_lock(serving_root):
+    with _lock(serving_root):
         waiting = spooled(serving_root)
         for entry in waiting:
             try:
@@ -201,11 +295,15 @@ def spooled(serving_root: Path) -> list[SpooledEntry]:
         lines = (serving_root / SPOOL).read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    return [msgspec.json.decode(line, type=SpooledEntry) for line in lines if line]
+    found = []
+    for line in lines:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):  # an entry that is damaged is lost; the others are not
+            found.append(msgspec.json.decode(line, type=SpooledEntry))
+    return found
 
 
 def _spool(serving_root: Path, waiting: SpooledEntry) -> None:
-    with _spool_lock(serving_root):
+    with _lock(serving_root):
         _write_spool(serving_root / SPOOL, [*spooled(serving_root), waiting])
 
 
@@ -214,9 +312,9 @@ def _write_spool(path: Path, waiting: list[SpooledEntry]) -> None:
 
 
 @contextmanager
-def _spool_lock(serving_root: Path) -> Iterator[None]:
-    """Lock the spool for this process; the kernel releases the lock if the process dies."""
-    fd = os.open(serving_root / f"{SPOOL}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+def _lock(folder: Path) -> Iterator[None]:
+    """Lock `folder` for this process; the kernel releases the lock if the process dies. It needs no disk space."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

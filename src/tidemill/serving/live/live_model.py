@@ -75,14 +75,17 @@ class CachedAnswer(msgspec.Struct, frozen=True):
 
 
 class LiveModel:
-    """Follows a model's deployment and switch. `predictor` is `None` until a first release has warmed up."""
+    """Follows a model's deployment and switch, whose signatures `public` verifies.
 
-    def __init__(self, folder: Path, opener: Opener, counters: Counters) -> None:
+    `predictor` is `None` until a first release has warmed up.
+    """
+
+    def __init__(self, folder: Path, opener: Opener, counters: Counters, public: str) -> None:
         self.name = folder.name
         self._opener = opener
         self._counters = counters
-        self._deployment = WatchedFile(folder / SERVING, Deployment)
-        self._switch = WatchedSwitch(folder)
+        self._deployment = WatchedFile(folder / SERVING, Deployment, public)
+        self._switch = WatchedSwitch(folder, public)
         self._change: asyncio.Task[None] | None = None
         self.predictor: AnyPredictor | None = None
         self.failed: LoadFailure | None = None

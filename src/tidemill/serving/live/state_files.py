@@ -13,11 +13,14 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from tidemill.core.errors import FormatTooNew
-from tidemill.core.record_format import VersionedRecord, decode_record
+from tidemill.core.errors import FormatTooNew, SignatureInvalid, TidemillError
+from tidemill.core.identity.keys import Keys
+from tidemill.core.identity.signed_record import decode_signed, sign_record
+from tidemill.core.record_format import SignedRecord, VersionedRecord, decode_record
 from tidemill.core.storage.durable_files import write_durably
 
 T = TypeVar("T")
+_INVALID = (msgspec.DecodeError, UnicodeDecodeError, FormatTooNew, SignatureInvalid)
 
 
 def write_state(path: Path, content: Any) -> None:
@@ -25,15 +28,29 @@ def write_state(path: Path, content: Any) -> None:
     write_durably(path, msgspec.json.encode(content))
 
 
-def read_state(path: Path, kind: type[T]) -> T | None:
-    """The content as `kind`, also from an older format; `None` where the file is missing or invalid."""
+def write_signed(path: Path, content: SignedRecord, keys: Keys) -> None:
+    """Sign `content` for the folder of `path`, and replace the file, atomically and durably."""
+    write_state(path, sign_record(content, keys, path.parent.name))
+
+
+def read_state(path: Path, kind: type[T], public: str = "") -> T | None:
+    """The content as `kind`, also from an older format; `None` where the file is missing or invalid.
+
+    A `SignedRecord` is valid if it is signed for the folder of `path`; `public` is the ledger's public key in hex.
+    """
     try:
-        body = path.read_bytes()
-        if issubclass(kind, VersionedRecord):
-            return decode_record(body, kind, str(path))
-        return msgspec.json.decode(body, type=kind)
-    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError, FormatTooNew):
+        return _load(path, kind, public)
+    except (FileNotFoundError, *_INVALID):
         return None
+
+
+def _load(path: Path, kind: type[T], public: str) -> T:
+    body = path.read_bytes()
+    if issubclass(kind, SignedRecord):
+        return decode_signed(body, kind, public, path.parent.name, str(path))
+    if issubclass(kind, VersionedRecord):
+        return decode_record(body, kind, str(path))
+    return msgspec.json.decode(body, type=kind)
 
 
 def is_disk_full(error: OSError) -> bool:
@@ -64,20 +81,17 @@ class WatchedFile(Generic[T]):
     """A file whose content is read again only when the file was replaced; polling costs one `stat`.
 
     Where the file cannot be read (damaged, edited by hand, of a newer format), the last valid content is kept.
+    `public` verifies a `SignedRecord`, as in `read_state`.
     """
 
-    def __init__(self, path: Path, kind: type[T]) -> None:
+    def __init__(self, path: Path, kind: type[T], public: str = "") -> None:
         self.path = path
         self._kind = kind
+        self._public = public
         self._stamp: tuple[int, int, int] | None = None
         self.content: T | None = None
-        #: Whether the current file could not be read, so that `content` is older.
-        self.is_unreadable = False
-
-    @property
-    def exists(self) -> bool:
-        """Whether the last poll found the file, readable or not."""
-        return self._stamp is not None or self.is_unreadable
+        #: Why the current file could not be read, so that `content` is older; empty if it could.
+        self.problem = ""
 
     def poll(self) -> bool:
         """Read the file if it was replaced; returns whether the content has changed."""
@@ -85,18 +99,21 @@ class WatchedFile(Generic[T]):
             stat = self.path.stat()
         except FileNotFoundError:
             removed = self._stamp is not None and self.content is not None
-            self._stamp, self.content, self.is_unreadable = None, None, False
+            self._stamp, self.content, self.problem = None, None, ""
             return removed
-        except OSError:
-            self._stamp, self.is_unreadable = None, True
+        except OSError as error:
+            self._stamp, self.problem = None, str(error)
             return False
         stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
         if stamp == self._stamp:
             return False
         self._stamp = stamp
-        new_content = read_state(self.path, self._kind)
-        self.is_unreadable = new_content is None
-        changed = new_content is not None and new_content != self.content
-        if new_content is not None:
-            self.content = new_content
+        try:
+            new_content = _load(self.path, self._kind, self._public)
+        except (OSError, *_INVALID) as error:
+            self.problem = error.message if isinstance(error, TidemillError) else f"{self.path} cannot be read: {error}"
+            return False
+        self.problem = ""
+        changed = new_content != self.content
+        self.content = new_content
         return changed

@@ -1,8 +1,8 @@
 """Hot swap, the supervisor's side: verify the release once, let the workers load it, report "live" when all serve it.
 
-`live.json` is the promoted deployment. Its bundles are verified here, byte by byte, before the deployment that workers
-follow (`serving.json`) refers to them. Where a release fails verification or does not load, the last valid one stays
-live.
+`live.json` is the promoted deployment. Its signature and its bundles, byte by byte, are verified here, before the
+deployment that workers follow (`serving.json`) refers to them. Where a deployment is not signed, is older than the one
+served, or its release fails verification or does not load, the last valid one stays live.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tidemill.core.record_format import VersionedRecord
 from tidemill.core.records.deployment import Deployment
 from tidemill.core.redaction import redact
 from tidemill.release import open_arm, verify_bundle
-from tidemill.serving.live.kill_switch import create_switch_file
+from tidemill.release.live_deployment import LIVE
 from tidemill.serving.live.live_model import SERVING
 from tidemill.serving.live.state_files import WatchedFile, read_state, write_state
 from tidemill.serving.process.worker_site import WorkerReport
@@ -53,12 +53,15 @@ class SwapState(VersionedRecord, frozen=True, kw_only=True):
 class ModelSwap:
     """Follows one model's `live.json`. `poll` is called after a change of a state file, with the monotonic time."""
 
-    def __init__(self, folder: Path, pool: ThreadPoolExecutor, blobs: Blobs) -> None:
+    def __init__(self, folder: Path, pool: ThreadPoolExecutor, blobs: Blobs, public: str) -> None:
         self._folder = folder
         self._pool = pool
         self._blobs = blobs
-        self._live = WatchedFile(folder / "live.json", Deployment)
-        self._serving = read_state(folder / SERVING, Deployment)
+        self._public = public
+        self._live = WatchedFile(folder / LIVE, Deployment, public)
+        #: Why `live.json` is not followed, as last reported.
+        self._problem = ""
+        self._serving = read_state(folder / SERVING, Deployment, public)
         self._good: Deployment | None = None
         self._verifying: Future[_Verification] | None = None
         self._started = 0.0
@@ -76,10 +79,14 @@ class ModelSwap:
 
     def poll(self, workers: Sequence[WorkerReport], expected: int, now: float) -> None:
         """Take the next step of the swap. `expected` is the planned number of workers."""
-        if self._live.poll() and self._live.content is not None:
+        changed = self._live.poll()
+        if (changed and self._live.content is not None) or self._live.problem != self._problem:
+            self._problem = self._live.problem
             # after a restart nothing on disk is trusted: the releases served before are verified again if needed
-            others = [] if self._good else [self._serving, read_state(self._folder / BEFORE, Deployment)]
-            self._verifying = self._pool.submit(_verify, self._live.content, others, self._blobs)
+            before = read_state(self._folder / BEFORE, Deployment, self._public)
+            others = [] if self._good else [self._serving, before]
+            why = self._problem or _replay(self._live.content, self._good or self._serving)
+            self._verifying = self._pool.submit(_verify, self._live.content, others, self._blobs, why)
             self._report("verifying")
         if self._verifying is not None:
             if not self._verifying.done():
@@ -91,13 +98,12 @@ class ModelSwap:
 
     def _start(self, verification: _Verification, now: float) -> None:
         wanted = self._live.content
-        assert wanted is not None
-        if not verification.why:
+        if wanted is not None and not verification.why:
             self._point(wanted)
             self._started = now
             self._report("swapping")
             return
-        _log.error("%s is not served: %s", _name(wanted), verification.why)
+        _log.error("%s is not served: %s", _name(wanted) if wanted else self._folder.name, verification.why)
         if self._good is None:
             self._good = verification.substitute
             self._point(verification.substitute)
@@ -130,7 +136,7 @@ class ModelSwap:
         path = self._folder / SERVING
         if deployment is None:
             path.unlink(missing_ok=True)
-        elif deployment != read_state(path, Deployment):
+        elif deployment != read_state(path, Deployment, self._public):
             write_state(path, deployment)
         self._serving = deployment
 
@@ -149,18 +155,18 @@ class ModelSwap:
 class HotSwaps:
     """The swaps of all models of a server."""
 
-    def __init__(self, root: Path, blobs: Blobs) -> None:
+    def __init__(self, root: Path, blobs: Blobs, public: str) -> None:
         self._root = root
         self._blobs = blobs
+        self._public = public
         self._pool = ThreadPoolExecutor(1, "verify")
         self._models: dict[str, ModelSwap] = {}
 
     def poll(self, workers: Mapping[int, WorkerReport], expected: int, now: float) -> None:
         """Take the next step of every model; `workers` is pid -> its report."""
-        for path in self._root.glob("*/live.json"):
+        for path in self._root.glob(f"*/{LIVE}"):
             if path.parent.name not in self._models:
-                self._models[path.parent.name] = ModelSwap(path.parent, self._pool, self._blobs)
-                create_switch_file(path.parent)  # now, because the switch must work on a full disk
+                self._models[path.parent.name] = ModelSwap(path.parent, self._pool, self._blobs, self._public)
         for model in self._models.values():
             model.poll(list(workers.values()), expected, now)
 
@@ -194,11 +200,23 @@ def _name(deployment: Deployment) -> str:
     return deployment.champion.release.name
 
 
-def _verify(wanted: Deployment, others: Sequence[Deployment | None], blobs: Blobs) -> _Verification:
-    why = _faults(wanted, blobs)
+def _replay(wanted: Deployment | None, served: Deployment | None) -> str:
+    """Why a signed deployment is an older one that was copied back; empty if it is not."""
+    if wanted is None or served is None or wanted.entry >= served.entry:
+        return ""
+    return (
+        f"the pointer has entry {wanted.entry} of the ledger, but {_name(served)}, which is served, has "
+        f"entry {served.entry}: an older pointer was copied back"
+    )
+
+
+def _verify(wanted: Deployment | None, others: Sequence[Deployment | None], blobs: Blobs, why: str) -> _Verification:
+    """Verify the bundles of `wanted`, unless there is a reason `why` it is not served."""
+    if wanted is not None and not why:
+        why = _faults(wanted, blobs)
     if not why:
         return _Verification("")
-    known = (other for other in others if other and other != wanted)
+    known = (other for other in others if other)
     return _Verification(why, next((other for other in known if not _faults(other, blobs)), None))
 
 

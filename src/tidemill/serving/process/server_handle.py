@@ -131,7 +131,9 @@ def _raise_failed(root: Path) -> None:
     for path in sorted(root.glob("*/live.json")):
         state = read_state(path.parent / STATE, SwapState)
         if state is not None and state.state == "failed" and not _other(state):
-            raise NotReady(f"{state.wanted} could not be loaded, and there is no other release: {state.why}")
+            raise NotReady(
+                f"{state.wanted or path.parent.name} could not be loaded, and there is no other release: {state.why}"
+            )
 
 
 def swap_state(root: Path, model: str) -> SwapState | None:

@@ -54,6 +54,8 @@ class ServerPlan(msgspec.Struct, frozen=True, kw_only=True):
     blobs: ProcessStart
     #: Other processes by name, each kept running: the log writer, the console.
     side_processes: dict[str, ProcessStart] = {}
+    #: The ledger's public key in hex, which verifies deployments.
+    public: str
     #: The port of the console, as reported in `server.json`; 0 where there is none.
     console_port: int = 0
 
@@ -73,7 +75,7 @@ class Supervisor:
         self._stop_pipe: tuple[int, int] | None = None
         self._state: State = "starting"
         self._reported: ServerState | None = None
-        self._swaps = HotSwaps(self._root, plan.blobs.call())
+        self._swaps = HotSwaps(self._root, plan.blobs.call(), plan.public)
         self._workers: list[Child] = []
         self._side_processes: list[Child] = []
         self._port = plan.port

@@ -43,6 +43,8 @@ class WorkerStores(msgspec.Struct, frozen=True, kw_only=True):
 
     #: The project's `.tidemill/`.
     state: Path
+    #: The ledger's public key in hex.
+    public: str
     latest: LatestWriter
     events: EventLog
     surrogate: Callable[[str, str], str]
@@ -75,7 +77,7 @@ class WorkerSite:
         self._place = place
         self._reported: WorkerReport | None = None
         self._feeds: dict[str, tuple[str, ...]] = {}
-        self._streams_file = WatchedFile(self.root / STREAMS, Streams)
+        self._streams_file = WatchedFile(self.root / STREAMS, Streams, stores.public)
         self.clock = ServerClock(stores.wall, self.root)
         self.counters = Counters(self.root / WORKERS, place)
         self._opener = stores.opener(self.clock, self._feeding)
@@ -189,7 +191,7 @@ class WorkerSite:
     def _find_models(self) -> None:
         for path in self.root.glob("*/serving.json"):
             if path.parent.name not in self.models:
-                self.models[path.parent.name] = LiveModel(path.parent, self._opener, self.counters)
+                self.models[path.parent.name] = LiveModel(path.parent, self._opener, self.counters, self._stores.public)
 
     def _not_ready(self) -> list[str]:
         reasons = ["draining"] if self.server.draining else []
