@@ -7,21 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from typed_command import TIDEMILL, asked, tidemill
 
 from tidemill.cli.main import COMMANDS, cli
-
-TIDEMILL = Path(sys.executable).parent / "tidemill"
-
-
-def tidemill(*words: str, at: Path, **env: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [str(TIDEMILL), *words], cwd=at, env={**os.environ, **env}, capture_output=True, text=True, timeout=120
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +29,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         'items = "shop:items?customers=150&items=60&days=90"\n'
     )
     return project
-
-
-def asked(*words: str, at: Path) -> Any:
-    status, out, err = tidemill(*words, "--json", at=at)
-    assert status == 0, err
-    return json.loads(out)
 
 
 def test_a_project_lives(shop: Path) -> None:
@@ -130,10 +115,9 @@ def test_errors_name_the_next_step_and_a_code(shop: Path, tmp_path: Path) -> Non
 
 
 def test_every_command_explains_itself(tmp_path: Path) -> None:
-    status, out, _ = tidemill("--help", at=tmp_path)
-    assert status == 0
+    done = subprocess.run([TIDEMILL, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
     for name in COMMANDS:
-        assert name in out
+        assert name in done.stdout
         explained = CliRunner().invoke(cli, ["help", name])
         assert explained.exit_code == 0
         assert "Usage" in explained.output

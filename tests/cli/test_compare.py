@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from conftest_loop import Project, project
+from typed_command import asked, tidemill
 
 from tidemill.cli.commands.compare_command import named
 from tidemill.core.errors import UsageError
@@ -19,19 +16,6 @@ from tidemill.loop.training.run_tracking import keep_figures
 from tidemill.training import Measurement, PerUnitMetrics
 
 __all__ = ["project"]
-
-TIDEMILL = Path(sys.executable).parent / "tidemill"
-
-
-def tidemill(*words: str, at: Path) -> tuple[int, str, str]:
-    done = subprocess.run([str(TIDEMILL), *words], cwd=at, capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout, done.stderr
-
-
-def asked(*words: str, at: Path) -> Any:
-    status, out, err = tidemill(*words, "--json", at=at)
-    assert status == 0, err
-    return json.loads(out)
 
 
 def measurement(hits: np.ndarray, users: str = "the same") -> Measurement:
@@ -62,7 +46,6 @@ def tried(project: Project) -> Path:
     return project.path
 
 
-@pytest.mark.slow
 def test_the_list_the_comparison_and_what_cannot_be_paired(tried: Path) -> None:
     assert [run["model"] for run in asked("compare", at=tried)] == ["similar", "for_you", "for_you"]
     assert [run["number"] for run in asked("compare", "for_you", at=tried)] == [2, 1]
@@ -95,7 +78,6 @@ def test_the_list_the_comparison_and_what_cannot_be_paired(tried: Path) -> None:
     assert (status, "TM101" in err, "did you mean `for_you#1`" in err) == (1, True, True)
 
 
-@pytest.mark.slow
 def test_refreshes_are_listed_where_they_are_asked_for(tried: Path, project: Project) -> None:
     stores, _ = project.open()
     for _ in range(3):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 import pytest
-from tests.cli.test_commands import TIDEMILL, tidemill
+from typed_command import TIDEMILL, tidemill
 
 from tidemill.cli.main import _Lazy, main
 from tidemill.core.identity.keys import Keys
@@ -121,11 +120,11 @@ def test_the_switch_is_thrown_before_any_store_is_opened(tmp_path: Path, monkeyp
     kill_switch.set_switch(CommandContext(tmp_path, None, True), "m", off=True, why="")
     assert seen == [True]
     monkeypatch.undo()
-    assert tidemill("on", "m", at=tmp_path, HOME=os.environ.get("HOME", "/"))[0] == 0  # whatever mill.py says
+    assert tidemill("on", "m", at=tmp_path)[0] == 0  # whatever mill.py says
     assert not switch_state(root, "m", keys.public).off
     shutil.move(keys.folder, tmp_path / "away")
-    assert tidemill("off", "m", at=tmp_path, HOME=os.environ.get("HOME", "/"))[0] == 0
+    assert tidemill("off", "m", at=tmp_path)[0] == 0
     assert switch_state(root, "m", keys.public).off
-    status, _, says = tidemill("on", "m", at=tmp_path, HOME=os.environ.get("HOME", "/"))
+    status, _, says = tidemill("on", "m", at=tmp_path)
     assert status == 1 and "TM804" in says and "m stays off" in says and "Traceback" not in says
     assert switch_state(root, "m", keys.public).off

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from typed_command import asked, tidemill
 
-TIDEMILL = Path(sys.executable).parent / "tidemill"
 SHOP = "customers=300&items=80&days=90"
 
 pytestmark = pytest.mark.slow
-
-
-def tidemill(*words: str, at: Path) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [str(TIDEMILL), *words], cwd=at, env=dict(os.environ), capture_output=True, text=True, timeout=600
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def asked(*words: str, at: Path) -> Any:
-    status, out, err = tidemill(*words, "--json", at=at)
-    assert status == 0, err
-    return json.loads(out)
 
 
 @pytest.fixture(scope="module")
