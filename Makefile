@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests sync thousands of small files, and none is about a power cut: in memory where there are 4 GB for them.
 IN_MEMORY := $(shell [ -w /dev/shm ] && ! grep -q ' /dev/shm .*noexec' /proc/mounts \
   && [ "$$(df --output=avail /dev/shm | tail -1)" -gt 4000000 ] && echo PYTEST_DEBUG_TEMPROOT=/dev/shm)
-PYTEST := $(IN_MEMORY) $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := $(IN_MEMORY) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lint bench slow lock clean
 
@@ -20,7 +20,7 @@ test: $(READY)
 	@$(PYTEST) -m "not slow and not spark and not browser" $(ARGS)
 
 slow: $(READY)
-	@$(PYTEST) -m "slow or spark or browser" $(ARGS)
+	@$(PYTEST) -m "slow or spark or browser" $(ARGS) $$(grep -rlE 'mark\.(slow|spark|browser)' tests --include='test_*.py')
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

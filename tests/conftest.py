@@ -22,6 +22,24 @@ settings.load_profile("house")
 _ROOT = Path(__file__).resolve().parent.parent
 
 
+#: The files that take longest, longest first.
+LONGEST = [
+    f"tests/{name}.py" for name in (
+        "cli/test_demo", "loop/ops/test_magazine", "loop/ops/test_killed_learning", "loop/examples/test_churn_life",
+        "loop/test_notebook", "loop/test_churn_notebook", "docs/test_pages_run", "serving/test_load",
+        "cli/test_reproduce_command", "backends/test_mlflow_mirror", "cli/test_auto", "console/test_browser",
+        "loop/serve/test_taxi_life", "loop/reproduce/test_reproduce_tabular", "training/recommender/test_tabular_auto",
+        "outside/test_outside_family", "serving/process/test_supervisor", "loop/refresh/test_refresh_models",
+    )
+]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first: of two workers, none waits at the end for the other one's."""
+    places = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
 def test_data() -> Path:
     """Where real data lies: `$TIDEMILL_TEST_DATA`, else `../shared/data` beside the checkout."""
     return Path(os.environ.get("TIDEMILL_TEST_DATA") or _ROOT.parent / "shared" / "data")
