@@ -14,6 +14,7 @@ from conftest_loop import Project
 
 from tidemill.core.identity.account import Account
 from tidemill.feedback import LogWriter
+from tidemill.loop.online.materialise_online import write_serving_metadata
 from tidemill.loop.ops.audit_project import audit
 from tidemill.loop.pipeline.increment_history import refused
 from tidemill.loop.pipeline.resolve_hold import accept_hold
@@ -160,6 +161,9 @@ def test_who_was_known_is_known(mill: Project) -> None:
 @contextmanager
 def serving(mill: Project) -> Iterator[ServerHandle]:
     stores, _ = mill.open()
+    stores, graph = mill.open()  # as `tidemill serve` does
+    write_serving_metadata(stores, graph)
+    recover_live_files(stores)
     with start(serve_plan(stores.settings)) as running:
         running.wait_ready(60)
         yield running
