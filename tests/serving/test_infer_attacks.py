@@ -238,11 +238,10 @@ def test_slow_headers_and_bodies_hold_nobody_up(asks: Client, server: ServerHand
         for place, opened in enumerate(slow):
             half = posted(b"{", "Content-Length: 1000") if place % 3 else b"POST /v2 HTTP/1.1\r\nHost: 127"
             opened.sendall(half)
-        begun = time.monotonic()
         for _ in range(20):
             assert asks("POST", INFER, GOOD)[0] == 200
-        assert slow[1].recv(65_536).startswith(b"HTTP/1.1 400"), "a body that does not grow is refused"
-        assert time.monotonic() - begun < 9, "and before the deadline of a body, which is 10 s"
+        refused = slow[1].recv(65_536)
+        assert refused.startswith(b"HTTP/1.1 400") and b"2,000 bytes in 8 s" in refused, "it does not grow"
     finally:
         for opened in slow:
             opened.close()

@@ -298,7 +298,7 @@ def nothing(opened: Any) -> None: ...
     [
         (b"GET /x HTTP/1.1\r\nHost: loc", 11, [b"BadRequest"]),
         (post(b"he", "Content-Length: 5"), 11, [b"BadRequest"]),
-        (post(b"x" * 1_900, "Content-Length: 9000"), 5, [b"BadRequest"]),
+        (post(b"x" * 1_900, "Content-Length: 9000"), 9, [b"BadRequest"]),
         (b"", 80, []),
     ],
 )

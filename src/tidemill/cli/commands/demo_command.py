@@ -87,6 +87,8 @@ def command(
     finally:
         demo.close()
     report("stopped")
+    for refusal in result.tally.refusals:
+        report(f"a request failed: {refusal}")
     return FAILED if result.tally.failures else 0
 
 

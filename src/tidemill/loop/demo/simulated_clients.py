@@ -29,6 +29,8 @@ class ClientStats:
     #: Number of items shown, and of those taken by the customer.
     shown: int = 0
     taken: int = 0
+    #: The responses of the failures: status and body.
+    refusals: list[str] = field(default_factory=list)
 
     def per_second(self) -> float:
         """Responses per second over the whole time."""
@@ -49,6 +51,7 @@ class ClientStats:
         self.latencies += other.latencies
         self.shown += other.shown
         self.taken += other.taken
+        self.refusals += other.refusals
 
 
 #: Maps a user and the shown items to the items that the user takes.
@@ -151,6 +154,7 @@ class SimulatedClients:
                 if response.status < 300:
                     return msgspec.json.decode(data) if data else {}
                 if response.status not in (429, 503):
+                    tally.refusals.append(f"{response.status} {data[:300].decode(errors='replace')}")
                     return None
             except (OSError, http.client.HTTPException):
                 connection.close()

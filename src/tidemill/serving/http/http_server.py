@@ -36,7 +36,7 @@ _DISCARDED = 8
 #: a connection that this side has ended.
 _HEAD_S, _IDLE_S, _READ_S, _LINGER_S = 10.0, 75.0, 60.0, 2.0
 #: A body must grow by so many bytes in so many seconds, or end.
-_BODY_GROWTH, _GROWTH_S = 2_000, 4.0
+_BODY_GROWTH, _GROWTH_S = 2_000, 8.0
 #: Bytes of bodies that a worker keeps: so many times the largest one. A body of at most `_SMALL` bytes is always kept.
 _HELD_BODIES, _SMALL = 64, 16_384
 #: The most connections of a worker, and file descriptors that are left for files.
@@ -125,11 +125,12 @@ class HttpServer:
 
     def _check(self) -> None:
         """Close the connections that are past their deadline; again later, while there are any."""
-        self.now = time.monotonic()
+        before, self.now = self.now, time.monotonic()
         if int(self.now) != self._dated:
             self._dated, self.date = int(self.now), formatdate(usegmt=True)
-        for connection in list(self.connections):
-            connection.check(self.now)
+        if self.now - before < 2 * _CHECK_S:  # else this process was held up, and what has arrived is read first
+            for connection in list(self.connections):
+                connection.check(self.now)
         again = asyncio.get_running_loop().call_later
         self._checking = again(_CHECK_S, self._check) if self.connections else None
 
