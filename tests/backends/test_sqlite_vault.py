@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tidemill.backends.sqlite_vault import SqliteVault
-from tidemill.core.errors import FormatTooNew
+from tidemill.core.errors import FormatTooNew, LedgerCorrupt, LedgerMissing
 from tidemill.core.ports import VaultStore
 from tidemill.testing.vault_store import VaultStoreSuite
 
@@ -67,3 +67,59 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(FormatTooNew, match="format 99"):
         SqliteVault(tmp_path / "vault.sqlite")
+
+
+SURROGATES = [f"{n:026d}" for n in range(400)]
+
+
+def written(folder: Path) -> Path:
+    """A closed vault of 400 people in one file of many pages."""
+    path = folder / "vault.sqlite"
+    vault = SqliteVault(path)
+    vault.put((one, "user_id", b"sealed" * 20, b"wrapped" * 10) for one in SURROGATES)
+    vault.close()
+    assert [file.name for file in folder.iterdir()] == ["vault.sqlite"]
+    return path
+
+
+@pytest.mark.parametrize("share", [0, 0.0001, 0.001, 0.01, 0.1, 0.3, 0.5, 0.9, 0.99, 0.9999])
+def test_a_truncated_vault_is_refused_and_none_is_begun_in_its_place(tmp_path: Path, share: float) -> None:
+    path = written(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    before = path.read_bytes()
+    with pytest.raises(LedgerMissing if share == 0 else LedgerCorrupt):
+        SqliteVault(path, create=False)
+    assert path.read_bytes() == before
+    path.write_bytes(content)
+    assert SqliteVault(path, create=False).known(SURROGATES) == set(SURROGATES)
+
+
+def test_a_missing_vault_is_not_created_unless_asked(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "vault.sqlite"
+    with pytest.raises(LedgerMissing, match="no new one was created"):
+        SqliteVault(path, create=False)
+    assert not path.parent.exists()
+    SqliteVault(path).put([("s", "user_id", b"sealed", b"wrapped")])
+    assert SqliteVault(path, create=False).known(["s"]) == {"s"}
+
+
+@pytest.mark.parametrize("page", range(1, 24, 3))
+def test_a_page_of_other_bytes_is_refused_or_makes_no_difference(tmp_path: Path, page: int) -> None:
+    path = written(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[page * 4096 : (page + 1) * 4096] = bytes(range(256)) * 16
+    path.write_bytes(content)
+    try:
+        assert SqliteVault(path, create=False).known(SURROGATES) == set(SURROGATES)
+    except LedgerCorrupt:
+        assert path.read_bytes() == content
+
+
+def test_a_vault_in_use_is_not_taken_for_a_truncated_one(tmp_path: Path) -> None:
+    """Its newest pages are in the log beside it, before and after checkpoints by other processes."""
+    path = tmp_path / "vault.sqlite"
+    writer = SqliteVault(path)
+    for n in range(40):
+        writer.put((f"{n:04d}-{i:020d}", "user_id", b"sealed" * 30, b"wrapped") for i in range(50))
+        assert len(SqliteVault(path, create=False).known([f"{n:04d}-{0:020d}"])) == 1

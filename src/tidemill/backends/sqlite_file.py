@@ -6,6 +6,7 @@ survives a power cut), and a bounded wait for locks.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -15,23 +16,27 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tidemill.core.errors import FormatTooNew, LedgerBusy, LedgerCorrupt, LedgerError
+from tidemill.core.errors import FormatTooNew, LedgerBusy, LedgerCorrupt, LedgerError, LedgerMissing
 
 #: "tide" in ASCII: the `PRAGMA application_id` of tidemill's files.
 _APPLICATION_ID = 0x74696465
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+_KEEP = "keep it and restore a backup"
 
 
 class SqliteFile:
     """A thread-safe connection with one transaction at a time.
 
-    `schema` has `IF NOT EXISTS` statements separated by `;;`; `patience_s` bounds the wait for other writers.
+    `schema` has `IF NOT EXISTS` statements separated by `;;`; `patience_s` bounds the wait for other writers. Without
+    `create`, a file that is missing or has no schema is `LedgerMissing`.
     """
 
-    def __init__(self, path: Path, schema: str, format_number: int, patience_s: float) -> None:
+    def __init__(self, path: Path, schema: str, format_number: int, patience_s: float, *, create: bool = True) -> None:
         self.path = path
         self._schema = schema
         self._lock = threading.RLock()
+        if not create and not path.is_file():
+            raise self._missing("is missing")
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._translated_errors():
             self._connection = sqlite3.connect(
@@ -43,6 +48,8 @@ class SqliteFile:
             self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.execute("PRAGMA secure_delete=ON")
             if self._pragma("application_id") != _APPLICATION_ID:
+                if not create and not self._pragma("schema_version"):
+                    raise self._missing("is empty")
                 self._make(schema, format_number, patience_s)
         found = self._pragma("user_version")
         if found > format_number:
@@ -60,6 +67,19 @@ class SqliteFile:
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version={format_number}")
             self._connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+
+    def _missing(self, what: str) -> LedgerMissing:
+        return LedgerMissing(f"{self.path} {what}", tip="restore it from a backup; no new one was created")
+
+    def refuse_truncated(self, patience_s: float = 1.0) -> None:
+        """Raise `LedgerCorrupt` if the file has fewer pages than its header says, for longer than a checkpoint takes:
+        another process that makes one writes the header first.
+        """
+        until = time.monotonic() + patience_s
+        while (sizes := _sizes(self.path))[0] < sizes[1]:
+            if time.monotonic() > until or self.rows("PRAGMA quick_check(1)") != [("ok",)]:
+                raise LedgerCorrupt(f"{self.path} is truncated: it has {sizes[0]} of {sizes[1]} bytes", tip=_KEEP)
+            time.sleep(0.02)
 
     def _enable_wal(self, patience_s: float) -> None:
         # SQLite does not wait for locks when it changes the journal mode, so retry here.
@@ -131,6 +151,15 @@ def _objects(rows: list[Any]) -> dict[str, str]:
     return {f"{kind} `{name}` on `{table}`": sql for kind, name, table, sql in rows}
 
 
+def _sizes(path: Path) -> tuple[int, int]:
+    """The size of a database file, and the size that its header says (file format, section 1.3)."""
+    with path.open("rb") as file:
+        header = file.read(32)
+        size = os.fstat(file.fileno()).st_size
+    page = int.from_bytes(header[16:18], "big")
+    return size, int.from_bytes(header[28:32], "big") * (65_536 if page == 1 else page)
+
+
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
@@ -140,5 +169,5 @@ def _translated(path: Path, error: sqlite3.DatabaseError) -> LedgerError:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LedgerBusy(f"{path} is locked by another process", tip="run again")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return LedgerCorrupt(f"{path} cannot be read as a database: {error}", tip="keep it and restore a backup")
+        return LedgerCorrupt(f"{path} cannot be read as a database: {error}", tip=_KEEP)
     return LedgerError(f"{path}: {error}", tip="tidemill doctor")

@@ -19,15 +19,19 @@ CREATE TABLE IF NOT EXISTS entries (
 
 
 class SqliteVault:
-    """The entries of one vault; `patience_s` is the maximum wait for another writer before `LedgerBusy`."""
+    """The entries of one vault; `patience_s` is the maximum wait for another writer before `LedgerBusy`.
 
-    def __init__(self, path: Path | str, *, patience_s: float = 10.0) -> None:
-        self._file = SqliteFile(Path(path), _SCHEMA, FORMAT, patience_s)
+    Without `create`, a missing or empty file is `LedgerMissing`. A truncated one is `LedgerCorrupt` when it is opened.
+    """
+
+    def __init__(self, path: Path | str, *, create: bool = True, patience_s: float = 10.0) -> None:
+        self._file = SqliteFile(Path(path), _SCHEMA, FORMAT, patience_s, create=create)
+        self._file.refuse_truncated()
 
     @classmethod
     def from_url(cls, url: str, context: BackendContext) -> SqliteVault:
         """Open the vault in the file of `url`."""
-        return cls(context.path(url))
+        return cls(context.path(url), create=context.create)
 
     def close(self) -> None:
         """Close the file; also done when the object is garbage-collected."""

@@ -24,7 +24,7 @@ class BackendContext:
 
     #: The project's folder, to which paths are relative.
     project: Path
-    #: Whether a missing store may be created. If not, the ledger raises `LedgerMissing`.
+    #: Whether a missing store may be created. If not, the ledger and the vault raise `LedgerMissing`.
     create: bool = True
     #: The opened ledger store, which assigns fencing numbers. Set only for the port `leases`.
     lines: LedgerStore | None = None

@@ -56,11 +56,17 @@ def test_many_requests_share_a_transaction_and_new_people_get_entries(tmp_path: 
 
 def test_a_vault_that_is_away_makes_nobody_wait_and_none_is_begun(tmp_path: Path, keys: Keys) -> None:
     path = tmp_path / "vault.sqlite"
-    vault = Vault(ExistingVault(path, lambda: SqliteVault(path)), keys)
+    vault = Vault(ExistingVault(path, lambda: SqliteVault(path, create=False)), keys)
     opened = PersonKeys(vault, Counters(tmp_path, 0))
     assert asyncio.run(opened.keys_for(people("ada"))) == {}
     assert totals(tmp_path)["sealed_without_person"] == 1
     assert not path.exists()
+    for damaged in (b"", b"no database", b"SQLite format 3\0" + bytes(500)):
+        path.write_bytes(damaged)
+        opened._unavailable_until = 0.0
+        assert asyncio.run(opened.keys_for(people("ada"))) == {}
+        assert path.read_bytes() == damaged
+    path.unlink()
     assert vault.unseal(vault.seal_with({}, b"value", ["sada"])) == b"value"  # under the vault's own key
     SqliteVault(path)
     opened._unavailable_until = 0.0

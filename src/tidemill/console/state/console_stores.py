@@ -67,6 +67,10 @@ def _no_problems() -> Sequence[str]:
     return ()
 
 
+def _no_check() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class ConsoleStores:
     """The stores of a project as seen by its console."""
@@ -84,6 +88,8 @@ class ConsoleStores:
     table: Callable[[str], pa.Table | None] = field(default=_no_table)
     #: The findings of the last verification of lake and ledger, as sentences; empty if there are none or none ran.
     problems: Callable[[], Sequence[str]] = field(default=_no_problems)
+    #: Raises what is wrong with the vault.
+    check_vault: Callable[[], None] = field(default=_no_check)
     #: The trainings, searches and evaluations.
     runs: RunReader = field(default_factory=NoRuns)
     #: The online store; `None` if it cannot be read.

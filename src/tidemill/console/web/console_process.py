@@ -43,6 +43,7 @@ def run(project: str, profile: str, overrides: Mapping[str, Any], models: list[s
         clock=stores.clock,
         models=models,
         table=stores.lake.log,
+        check_vault=stores.vault.check,
         runs=stores.runs,
         latest=stores.latest,
         compare=lambda names: loop.compare_runs(stores, names),  # lazily imported on first use

@@ -82,6 +82,10 @@ class Vault:
         self._keys: dict[str, PersonKey] = {}
         self._keys_since = time.monotonic()
 
+    def check(self) -> None:
+        """Read an entry that does not exist: raises what the store raises if it is missing or damaged."""
+        self._store.known(["-"])
+
     def remember(self, kind: str, surrogates: Sequence[str], identifiers: Sequence[str]) -> int:
         """Store the identifiers of `surrogates`; known ones cost only a look-up. Returns the number of new entries."""
         by_surrogate = dict(zip(surrogates, identifiers, strict=True))

@@ -10,8 +10,10 @@ from typing import Literal
 
 import msgspec
 
+from tidemill.core.errors import TidemillError
 from tidemill.core.redaction import redact
 from tidemill.core.settings import Settings
+from tidemill.loop.project.existing_vault import ExistingVault
 
 #: With less free space, a run may not be able to store an old and a new version of a table.
 _LEAST_FREE_BYTES = 2 * 1024**3
@@ -30,12 +32,16 @@ class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def doctor(project: Path | None, settings: Settings | None, keys: Path | None) -> list[DoctorFinding]:
-    """All findings; `wrong` prevents some command, `note` is optional or informative."""
+    """All findings; `wrong` prevents some command, `note` is optional or informative. `keys` is `None` before the first
+    run.
+    """
     found = [_python(), _disk(project or Path.cwd()), *_extras(), _java()]
     if settings is not None:
         found += [_source(name, url, project or Path.cwd()) for name, url in settings.sources.items()]
     if keys is not None:
         found.append(_keys(keys))
+    if keys is not None and settings is not None:
+        found.append(_vault(settings))
     return found
 
 
@@ -76,6 +82,16 @@ def _source(name: str, url: str, project: Path) -> DoctorFinding:
     ):
         return DoctorFinding(what=f"source {name}", state="well", says=f"{path} exists")
     return DoctorFinding(what=f"source {name}", state="wrong", says=f"no file matches {path} in {project}")
+
+
+def _vault(settings: Settings) -> DoctorFinding:
+    try:
+        ExistingVault.from_settings(settings).known(["-"])
+    except (TidemillError, OSError) as error:
+        return DoctorFinding(
+            what="vault", state="wrong", says=error.message if isinstance(error, TidemillError) else str(error)
+        )
+    return DoctorFinding(what="vault", state="well", says="it can be read")
 
 
 def _keys(folder: Path) -> DoctorFinding:

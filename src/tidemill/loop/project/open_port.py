@@ -119,9 +119,9 @@ class PortOpener:
         """The leases, with their increasing numbers from the ledger's store."""
         return cast("Leases", open_port("leases", self.settings.leases, self.settings.project, lines=lines))
 
-    def vault(self) -> VaultStore:
-        """The store of sealed identities."""
-        return cast("VaultStore", self._open("vault", self.settings.vault))
+    def vault(self, *, create: bool) -> VaultStore:
+        """The store of sealed identities; raises `LedgerMissing` if it does not exist and may not be created."""
+        return cast("VaultStore", self._open("vault", self.settings.vault, create=create))
 
     def tables(self) -> Tables:
         """The lake's tables."""

@@ -26,6 +26,7 @@ from tidemill.core.records.deployment import Deployment
 from tidemill.core.settings import Settings
 from tidemill.core.storage.durable_files import write_durably
 from tidemill.lake import Lake
+from tidemill.loop.project.existing_vault import ExistingVault
 from tidemill.loop.project.open_port import PortOpener
 from tidemill.loop.project.source_states import SourceStates
 from tidemill.release import Releases
@@ -186,6 +187,8 @@ def open_stores(
             tip="restore it from a backup; no new ledger was created",
         )
     keys = _keys(project, settings, known, fresh=fresh and not known.keys)
+    if fresh:  # before the ledger, so that each project that has run has a vault
+        ports.vault(create=True)
     lines = lines or ports.ledger(create=True)
     head_file = HeadFile(state / HEAD, keys.public)
     ledger = Ledger(
@@ -208,7 +211,7 @@ def open_stores(
         clock=clock,
         keys=keys,
         surrogates=Surrogates(keys.subject),
-        vault=Vault(ports.vault(), keys),
+        vault=Vault(ExistingVault.from_settings(settings), keys),
         ledger=ledger,
         leases=ports.leases(lines),
         engine=engine,

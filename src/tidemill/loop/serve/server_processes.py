@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import TidemillError
 from tidemill.core.identity.account import Account
@@ -28,7 +27,7 @@ from tidemill.core.storage.failpoint import arm
 from tidemill.feedback import LogWriter, SegmentLog
 from tidemill.loop.families.model_family import ServingSources, family_named
 from tidemill.loop.project.existing_vault import ExistingVault
-from tidemill.loop.project.open_port import EMBEDDED, PortOpener
+from tidemill.loop.project.open_port import PortOpener
 from tidemill.loop.project.recovery import LiveFiles
 from tidemill.loop.project.stores import STATE, identity, open_stores
 from tidemill.release import open_arm
@@ -117,7 +116,7 @@ def _stores(settings: Settings) -> WorkerStores:
         latest=latest,
         events=ports.events(),
         surrogate=surrogate,
-        vault=Vault(ExistingVault(_vault_file(settings), ports.vault), keys),
+        vault=Vault(ExistingVault.from_settings(settings), keys),
         log=SegmentLog(state / "log", wall),
         wall=wall,
         opener=opener,
@@ -126,12 +125,6 @@ def _stores(settings: Settings) -> WorkerStores:
 
 def _keys(settings: Settings) -> Keys:
     return Keys.open(settings.keys_folder(identity(settings.project, None).id), create=False)
-
-
-def _vault_file(settings: Settings) -> Path | None:
-    """The file of an embedded vault; `None` for a vault on a server."""
-    embedded = split_scheme(settings.vault)[0] in ("", EMBEDDED["vault"])
-    return BackendContext(project=settings.project).path(settings.vault) if embedded else None
 
 
 def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None:

@@ -78,7 +78,7 @@ def status(stores: Stores, graph: ProjectGraph) -> Status:
             names,
             verify=lambda release: stores.releases.verify(release, deep=False),
             of_code=code_items(stores, graph, refresh),
-            storage=storage_items(stores.state),
+            storage=storage_items(stores.state, stores.vault.check),
         ),
     )
 
