@@ -35,7 +35,7 @@ from tidemill.serving import ServerHandle, start
 
 pytestmark = pytest.mark.slow
 #: Requests to each route.
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 AGE = {"name": "age", "shape": [1], "datatype": "INT64", "data": [31]}
 NUMBERS = [{"name": name, "shape": [2], "datatype": "FP64", "data": [1.5, 2]} for name in ("length", "width")]
 BOUGHT = [

@@ -70,9 +70,9 @@ def create_app(stores: ConsoleStores, *, port: int = 8401, access: Access | None
             Route("/runs.json", pages.runs_json),
             Route("/runs/compare", pages.compare),
             Route("/runs/compare.json", pages.compare_json),
-            Route("/runs/{model}/{number:int}.json", pages.run_json),
-            Route("/runs/{model}/{number:int}/live", pages.run_live),
-            Route("/runs/{model}/{number:int}", pages.run),
+            Route("/runs/{model}/{number}.json", pages.run_json),
+            Route("/runs/{model}/{number}/live", pages.run_live),
+            Route("/runs/{model}/{number}", pages.run),
             Route("/static/{name}", pages.static),
             Route("/livez", pages.alive),
         ],
@@ -111,9 +111,9 @@ class _ConsolePages:
 
     async def _model(self, request: Request) -> ModelPage:
         model, asked = request.path_params["model"], request.query_params.get("release")
-        if asked is not None and not (asked.isascii() and asked.isdecimal() and len(asked) < 10):
+        number = _number(asked) if asked is not None else None
+        if asked is not None and number is None:
             raise BadRequest("`release` must be the number of a release")
-        number = int(asked) if asked else None
         return await self._made(lambda: model_page(self._stores, self._projection, model, number, self._sums))
 
     async def features(self, request: Request) -> Response:
@@ -174,7 +174,9 @@ class _ConsolePages:
         )
 
     async def _one_run(self, request: Request) -> tuple[RunPage, tuple[Trial, ...]]:
-        model, number = request.path_params["model"], request.path_params["number"]
+        model, number = request.path_params["model"], _number(request.path_params["number"])
+        if number is None:
+            raise HTTPException(404)
         return await self._made(lambda: run_page(self._stores, self._projection, model, number))
 
     async def _made(self, make: Callable[[], _T]) -> _T:
@@ -227,6 +229,11 @@ class _ConsolePages:
     def _html(self, request: Request, template: str, **given: Any) -> Response:
         page = self._environment.get_template(template).render(mill=self._stores.mill_name, **given)
         return _tagged(request, page.encode(), "text/html; charset=utf-8")
+
+
+def _number(text: str) -> int | None:
+    """The number in a path or query; `None` for any other text, and for more digits than a number has."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def _json(request: Request, page: Record) -> Response:

@@ -173,7 +173,9 @@ class Runs:
 
     def _about(self, name: str, begun: Iterable[str]) -> str:
         model, _, number = name.removeprefix("run:").rpartition("#")
-        subject = run_subject(model, int(number)) if number.isascii() and number.isdecimal() else ""
+        subject = (
+            run_subject(model, int(number)) if number.isascii() and number.isdecimal() and len(number) < 10 else ""
+        )
         known = list(begun)
         if subject not in known:
             names = [f"{_model(one)}#{_number(one)}" for one in known]

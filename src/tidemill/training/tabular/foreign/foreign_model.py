@@ -153,7 +153,7 @@ def _question(
 
 
 def _whole(text: str) -> int:
-    if not text.isdecimal():
+    if not (text.isdecimal() and len(text) < 10):
         raise ImportRefused("the trees do not state their number of classes")
     return int(text)
 
