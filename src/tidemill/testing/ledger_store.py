@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,5 +126,11 @@ def line_after(act: str = "act", about: str = "") -> Callable[[StoredEntry | Non
 
 
 def _append_many(store: LedgerStore, count: int) -> None:
+    """Append entries that take a moment to make, so that another writer could come between, however fast the store."""
+
+    def build(last: StoredEntry | None) -> StoredEntry:
+        time.sleep(0.001)
+        return line_after()(last)
+
     for _ in range(count):
-        store.append(line_after())
+        store.append(build)
