@@ -6,9 +6,8 @@ import gzip
 import json
 import math
 import random
-import shutil
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -240,14 +239,15 @@ def test_a_column_of_nothing_is_left_out_and_rows_without_a_target_are_not_learn
 
 
 @pytest.fixture
-def adult(data_dir: Path) -> Iterator[Path]:
+def adult(data_dir: Path) -> Path:
+    """A tenth of its rows, so that a minute is enough on a busy machine too."""
     there = data_dir / "adult" / "adult_train.csv.gz"
     if not there.is_file():
         pytest.skip(f"{there} is not there: set TIDEMILL_TEST_DATA")
     file = Path.cwd() / "adult.csv"
-    with gzip.open(there) as packed, file.open("wb") as plain:
-        shutil.copyfileobj(packed, plain)
-    yield file
+    with gzip.open(there, "rt") as packed:
+        file.write_text("".join(line for place, line in enumerate(packed) if place % 10 == 0))
+    return file
 
 
 #: The fields of Adult as a person would type them.
@@ -267,7 +267,7 @@ def told(url: str, body: Any = None) -> Any:
 def test_adults_without_a_header_are_served(adult: Path) -> None:
     first = adult.read_text().splitlines()[0]
     names = ["--columns", ADULT] if not first.startswith("age") else []
-    done = asked("adult.csv", "--target", "income", *names, "--minutes", "0.5", "--fairness", "sex", "--json")
+    done = asked("adult.csv", "--target", "income", *names, "--minutes", "1", "--fairness", "sex", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["release"] == "adult@1"
     overrides = {"serve.port": 0, "serve.workers": 1}
