@@ -112,7 +112,7 @@ def test_the_process_is_asked_when_no_environment_is_handed_in(project: Path, mo
 def test_secrets_are_masked_where_settings_are_shown(project: Path) -> None:
     settings = load(project, profile="production", environ={})
     assert settings.ledger.startswith("postgresql://mill:hunter2@")
-    shown = str(settings.rows())
+    shown = str(settings.rows()) + repr(settings) + f"{settings}"
     assert "hunter2" not in shown
     assert "secret2" not in shown
     assert "postgresql://***@db/ledger" in shown

@@ -109,6 +109,10 @@ class Settings(Profile, frozen=True, kw_only=True):
         values = flatten(_values(self), empty=False)
         return [(key, redact(str(value), whole=True), self.origin(key)) for key, value in values.items()]
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{key}={value!r}" for key, value, _ in self.rows())
+        return f"Settings({str(self.project)!r}, {self.profile!r}, {shown})"
+
     def keys_folder(self, mill_id: str) -> Path:
         """The folder of the keys of the mill with this id."""
         return self.project / Path(self.keys).expanduser() / mill_id
