@@ -21,6 +21,7 @@ from tabular_projects import change, churn_project
 from tidemill.core.errors import LeaseTaken
 from tidemill.loop.examples.datasets import datasets
 from tidemill.loop.ops.audit_project import audit
+from tidemill.loop.release.go_live import go_live
 from tidemill.loop.training.train import train
 from tidemill.models.tabular import open_tabular
 
@@ -89,9 +90,8 @@ def test_a_training_that_is_killed_is_done_once_by_the_next(churn: Project, fail
 def test_a_promotion_that_is_killed_is_finished(churn: Project, failpoint: str) -> None:
     train(*churn.open(), "churn")
     killed(churn, "promote", "churn@1", failpoint=failpoint)
-    stores, _ = churn.open()
-    with stores.leases.take("live:churn") as lease:
-        assert stores.releases.promote("churn@1", lease=lease).name == "churn@1"
+    stores, graph = churn.open()
+    assert go_live(stores, graph, "churn@1").release == "churn@1"
     assert [one.release for one in stores.releases.history("churn")] == ["churn@1"]
     assert json.loads((stores.serving_root / "churn" / "live.json").read_bytes())
     whole(churn, "churn")
