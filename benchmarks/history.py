@@ -1,4 +1,4 @@
-"""What a long history costs: a run, `status` and `audit verify` of a mill that got one small file a day for years.
+"""What a long history costs: a run, `status` and `verify` of a mill that got one small file a day for years.
 
     python benchmarks/history.py [DAYS,DAYS,…]
 
@@ -92,7 +92,7 @@ def measured(project: Path, day: int) -> dict[str, float]:
     write_day(project, day)
     figures["a day, CPU s"] = cpu_of(TIDEMILL, "run", "--until", str(FIRST + timedelta(days=day)), at=project)
     figures["status, CPU s"] = cpu_of(TIDEMILL, "status", at=project)
-    figures["audit verify, CPU s"] = cpu_of(TIDEMILL, "audit", "verify", at=project)
+    figures["verify, CPU s"] = cpu_of(TIDEMILL, "verify", at=project)
     figures["ledger, kB"] = sum(file.stat().st_size for file in state.glob("ledger.sqlite*")) / 1000
     figures["source states, kB"] = bytes_below(state / "lake" / "_tidemill" / "source_states") / 1000
     figures["manifests, kB"] = bytes_below(state / "lake" / "_tidemill" / "manifests") / 1000

@@ -64,8 +64,7 @@ def test_a_project_lives(shop: Path) -> None:
     assert asked("status", at=shop)["action_items"] == []
 
     assert asked("check", "reviews", at=shop)[0]["state"] == "published"
-    assert asked("audit", "verify", at=shop)["problems"] == []
-    assert asked("lake", "verify", at=shop)["problems"] == []
+    assert not any(one["problems"] for one in asked("verify", at=shop)["stores"])
     assert any(setting[0] == "serve.port" for setting in asked("status", "--settings", at=shop))
     assert all(found["state"] != "wrong" for found in asked("doctor", at=shop))
 
@@ -91,8 +90,8 @@ def test_a_changed_byte_of_the_lake_is_named(shop: Path) -> None:
     whole = file.read_bytes()
     file.write_bytes(content)
     try:
-        status, out, _ = tidemill("lake", "verify", at=shop)
-        assert status == 4
+        status, out, _ = tidemill("verify", at=shop)
+        assert status == 1
         assert file.name in out
     finally:
         file.write_bytes(whole)
@@ -111,7 +110,7 @@ def test_errors_name_the_next_step_and_a_code(shop: Path, tmp_path: Path) -> Non
     assert tidemill("run", "--until", "tomorrow", at=shop)[0] == 2
     status, out, _ = tidemill("help", "tm302", at=tmp_path)
     assert status == 0
-    assert "tidemill lake verify" in out
+    assert "tidemill verify" in out
 
 
 def test_every_command_explains_itself(tmp_path: Path) -> None:

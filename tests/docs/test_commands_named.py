@@ -51,7 +51,7 @@ def test_a_wrong_command_or_option_is_caught() -> None:
     assert wrong("tidemill run --sideways")
     assert wrong("tidemill audit prove")
     assert wrong("tidemill run --until 2018-09-19 --backfill") is None
-    assert wrong("tidemill audit verify --json") is None
+    assert wrong("tidemill verify --json") is None
 
 
 def test_the_code_tells_people_to_type_commands_that_exist() -> None:

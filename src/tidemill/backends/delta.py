@@ -149,6 +149,19 @@ class DeltaTables:
         for file in sorted(log.glob("*.json"), reverse=True):
             yield _read_commit(file)
 
+    def log_files(self, table: str, version: int) -> list[FileEntry]:
+        log = self._root / table / _LOG
+        files = [self._log(table, version), *sorted(log.glob(f"{version:020d}.checkpoint*.parquet"))]
+        pointer = log / "_last_checkpoint"
+        if len(files) > 1 and _points_to(pointer, version):
+            files.append(pointer)
+        found = []
+        for file in files:
+            if file.is_file():
+                sha256, size_bytes = self.digest(table, f"{_LOG}/{file.name}")
+                found.append(FileEntry(path=f"{_LOG}/{file.name}", sha256=sha256, size_bytes=size_bytes))
+        return found
+
     def locate(self, table: str, file: str) -> str:
         return f"{self._root}/{table}/{file}"
 
@@ -160,7 +173,7 @@ class DeltaTables:
         except FileNotFoundError as error:
             raise _missing(path) from error
         except pa.ArrowException as error:
-            raise CorruptFile(f"{path} cannot be read as Parquet: {error}", tip="tidemill lake verify") from error
+            raise CorruptFile(f"{path} cannot be read as Parquet: {error}", tip="tidemill verify") from error
 
     def digest(self, table: str, file: str) -> tuple[str, int]:
         path = self.locate(table, file)
@@ -224,7 +237,7 @@ class DeltaTables:
     def _refuse_empty(self, table: str, handle: DeltaTable) -> None:
         last = self._log(table, int(handle.version()))
         if last.is_file() and last.stat().st_size == 0:
-            raise CorruptFile(f"{last} is empty, so rows of table `{table}` are missing", tip="tidemill lake verify")
+            raise CorruptFile(f"{last} is empty, so rows of table `{table}` are missing", tip="tidemill verify")
 
     def _log(self, table: str, version: int) -> Path:
         return self._root / table / _LOG / f"{version:020d}.json"
@@ -327,7 +340,7 @@ def _write(folder: Path, number: int, rows: pa.Table, statistics: list[str]) -> 
 
 
 def _missing(path: str) -> CorruptFile:
-    return CorruptFile(f"{path} is missing", tip="tidemill lake verify")
+    return CorruptFile(f"{path} is missing", tip="tidemill verify")
 
 
 def _number(file: Path) -> int:
@@ -372,9 +385,9 @@ def _read_commit(file: Path) -> TableCommit:
     try:
         actions = [json.loads(line) for line in file.read_bytes().splitlines() if line.strip()]
     except ValueError as error:
-        raise CorruptFile(f"{file} cannot be read: {error}", tip="tidemill lake verify") from error
+        raise CorruptFile(f"{file} cannot be read: {error}", tip="tidemill verify") from error
     if not actions:
-        raise CorruptFile(f"{file} is empty: a version is missing", tip="tidemill lake verify")
+        raise CorruptFile(f"{file} is empty: a version is missing", tip="tidemill verify")
     numbers = [action["txn"]["version"] for action in actions if action.get("txn", {}).get("appId") == _APP]
     notes = [action["commitInfo"].get(_APP) for action in actions if "commitInfo" in action]
     return TableCommit(
@@ -384,6 +397,14 @@ def _read_commit(file: Path) -> TableCommit:
         added=tuple(action["add"]["path"] for action in actions if "add" in action),
         removed=tuple(action["remove"]["path"] for action in actions if "remove" in action),
     )
+
+
+def _points_to(pointer: Path, version: int) -> bool:
+    """Whether `_last_checkpoint` names this version; a damaged one belongs to none."""
+    try:
+        return bool(json.loads(pointer.read_bytes())["version"] == version)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def _says(schema: pa.Schema) -> str:

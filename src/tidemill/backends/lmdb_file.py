@@ -19,12 +19,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import lmdb
+import msgspec
 
+from tidemill.backends.lmdb_pages import check_pages
 from tidemill.core.errors import CorruptFile, FormatTooNew, LatestFull
 from tidemill.core.storage.durable_files import sync_folder
 
 FORMAT = b"1"
 _NAME, _GONE, _LEFT = "fresh", "gone", b"left"
+_DATA, _DATABASES = "data.mdb", (b"fresh", b"views", b"log", b"about")
+#: The folder of the snapshots of all views, beside the environment.
+_SNAPSHOTS = "views"
 #: LMDB's message for an environment that this process has open, and how long to wait for its last user to close it.
 _IS_OPEN, _CLOSING_S = "already open in this process", 1.0
 
@@ -35,19 +40,25 @@ class LmdbFile:
     _opened: ClassVar[weakref.WeakValueDictionary[tuple[int, str], LmdbFile]] = weakref.WeakValueDictionary()
     _opening: ClassVar[threading.RLock] = threading.RLock()
 
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Path, size: int, *, is_new: bool = False) -> None:
         self.process = os.getpid()
         self.folder, self._size = folder, size
+        is_new = is_new or not _has_snapshots(folder.parent)
+        if not is_new and not (folder / _DATA).is_file():
+            raise CorruptFile(f"{folder / _DATA} is missing")
+        exists = (folder / _DATA).is_file() and not (is_new and (folder / _DATA).stat().st_size == 0)
+        if exists:
+            check_pages(folder / _DATA)
         # without spare transactions no reader slot is held between reads, so a forked process can close the environment
         # without releasing a slot of its parent
         self.env = lmdb.open(str(folder), map_size=size, max_dbs=4, max_readers=1022, max_spare_txns=0, create=False)
         # closed with its last user, even if something such as a traceback keeps a transaction alive
         self._closes = weakref.finalize(self, _close, self.env, self.process)
         self._closes.atexit = False
+        if exists:
+            self._check_names()
         self.env.reader_check()  # clear slots of killed readers, which would keep old pages in use
-        self.fresh, self.views, self.log, self.about = (
-            self.env.open_db(name) for name in (b"fresh", b"views", b"log", b"about")
-        )
+        self.fresh, self.views, self.log, self.about = (self.env.open_db(name) for name in _DATABASES)
         with self.env.begin() as txn:
             known = txn.get(b"format", db=self.about)
             #: Whether the environment is replaced: its rows are in the next generation.
@@ -55,8 +66,17 @@ class LmdbFile:
         if known is None:
             with self.env.begin(write=True) as txn:
                 txn.put(b"format", FORMAT, db=self.about)
+        elif not known.isdigit():
+            raise CorruptFile(f"{folder / _DATA} is damaged: it has no format number")
         elif int(known) > int(FORMAT):
             raise FormatTooNew(f"{folder.parent} has format {int(known)}, but this version reads up to {int(FORMAT)}")
+
+    def _check_names(self) -> None:
+        """Refuse databases with other names: one of a changed name would be created anew, empty."""
+        with self.env.begin() as txn, txn.cursor() as cursor:
+            unknown = [name for name in cursor.iternext(values=False) if bytes(name) not in _DATABASES]
+        if unknown:
+            raise CorruptFile(f"{self.folder / _DATA} is damaged: it has a database of an unknown name")
 
     @classmethod
     def shared(cls, root: Path, size: int) -> LmdbFile:
@@ -65,7 +85,7 @@ class LmdbFile:
         name = (os.getpid(), str(root.resolve()))
         with cls._opening:
             found = cls._opened.get(name)
-            if found is None or found.left:
+            if found is None or found.left or found.is_gone():
                 for inherited in [file for file in cls._opened.values() if file.process != name[0]]:
                     inherited.env.close()  # after a fork: LMDB's handles are valid only in the process that opened them
                     inherited.process = name[0]
@@ -81,6 +101,8 @@ class LmdbFile:
         while True:
             generations = [number for number in _generations(root) if number > after]
             if not generations and not after:
+                if _has_snapshots(root):
+                    raise CorruptFile(f"{root / _NAME} is missing")
                 (root / _NAME).mkdir(exist_ok=True)
             for number in generations:
                 try:
@@ -110,13 +132,33 @@ class LmdbFile:
         for old in (temporary, root / _folder_name(number)):  # left by a renewal that was killed
             shutil.rmtree(old, ignore_errors=True)
         temporary.mkdir()
-        new = LmdbFile(temporary, self._size)
+        new = LmdbFile(temporary, self._size, is_new=True)
         with new.env.begin(write=True) as into:
             fill(new, into)
         new._closes()
         temporary.rename(root / _folder_name(number))
         sync_folder(root)
         txn.put(_LEFT, b"1", db=self.about)
+
+    def is_gone(self) -> bool:
+        """Whether the file was replaced after damage, without a mark in it."""
+        return not self.folder.is_dir()
+
+    @classmethod
+    def replace(cls, root: Path, size: int) -> None:
+        """Replace whatever is there by an empty environment, and delete all snapshots: after damage."""
+        with cls._opening:
+            old = _generations(root)
+            temporary = root / f"{_GONE}-{os.getpid()}-made"
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            cls(temporary, size, is_new=True)._closes()
+            temporary.rename(root / _folder_name(max(old, default=0) + 1))
+            for number in old:
+                (root / _folder_name(number)).rename(root / f"{_GONE}-{os.getpid()}-{number}")
+            for gone in [*root.glob(f"{_GONE}-*"), root / _SNAPSHOTS]:
+                shutil.rmtree(gone, ignore_errors=True)
+            sync_folder(root)
 
     def remove_older(self) -> None:
         """Delete older generations and files of killed renewals; the caller holds a write transaction."""
@@ -130,8 +172,12 @@ class LmdbFile:
 
 
 def _generations(root: Path) -> list[int]:
-    names = [folder.name for folder in root.iterdir()]
+    names = [folder.name for folder in root.iterdir()] if root.is_dir() else []
     return sorted(_number(name) for name in names if name == _NAME or name.startswith(f"{_NAME}-"))
+
+
+def _has_snapshots(root: Path) -> bool:
+    return any((root / _SNAPSHOTS).glob("*/[0-9]*"))
 
 
 def _number(name: str) -> int:
@@ -158,7 +204,13 @@ def translate_errors(place: Path) -> Iterator[None]:
         if error.errno != errno.ENOSPC:
             raise
         raise LatestFull(f"{place}: {error.strerror}") from error
-    except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
+    except (
+        lmdb.CorruptedError,
+        lmdb.InvalidError,
+        lmdb.VersionMismatchError,
+        lmdb.PageNotFoundError,
+        msgspec.DecodeError,
+    ) as error:
         raise CorruptFile(f"{place}: {error}") from error
 
 

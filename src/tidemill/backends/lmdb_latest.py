@@ -24,11 +24,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tidemill.backends.lmdb_file import LmdbFile, translate_errors
-from tidemill.backends.lmdb_rows import STAMP, fits, overlaid, place_of, plain, prefix, sweep, under, unpack
+from tidemill.backends.lmdb_pages import check_pages
+from tidemill.backends.lmdb_rows import (
+    FreshRow,
+    fits,
+    overlaid,
+    pack,
+    place_of,
+    plain,
+    prefix,
+    sweep,
+    under,
+    unpack,
+)
 from tidemill.backends.mapped_rows import MappedRows, build, fit
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import CorruptFile, UsageError
 from tidemill.core.storage.durable_files import sync_folder
+from tidemill.core.storage.verification import Verification
 
 _VIEW = re.compile(r"[A-Za-z0-9_][\w.-]*\Z")
 
@@ -47,14 +60,22 @@ class _State(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Here(threading.local):
-    """The file that a thread reads; each thread switches to the next generation between two of its transactions."""
+    """The file that a thread reads, from its first transaction on; each thread switches to the next generation between
+    two of its transactions.
+    """
 
-    def __init__(self, root: Path, size: int) -> None:
-        self.file = LmdbFile.shared(root, size)
+    def __init__(self) -> None:
+        self.opened: LmdbFile | None = None
         #: States cached for one transaction id: as long as the id is the same, nothing has changed.
         self.seen: tuple[int, dict[str, _State]] = (-1, {})
         #: The transaction id at which the file was last found to be the current generation.
         self.stays = -1
+
+    @property
+    def file(self) -> LmdbFile:
+        """The file; only within a transaction."""
+        assert self.opened is not None
+        return self.opened
 
 
 class LmdbLatest:
@@ -66,7 +87,7 @@ class LmdbLatest:
     def __init__(self, root: Path | str, *, fresh_bytes: int = 1 << 30) -> None:
         self._root = Path(root)
         self._fresh_bytes = fresh_bytes
-        self._here = _Here(self._root, fresh_bytes)
+        self._here = _Here()
         self._open: dict[str, tuple[int, MappedRows]] = {}
 
     @classmethod
@@ -104,8 +125,8 @@ class LmdbLatest:
 
     def _swap(self, txn: Any, view: str, state: _State, covers: int | None) -> None:
         snapshot = MappedRows(self._folder(view) / f"{state.serial:08d}", state.check)
-        for place, stamp, _, row in list(self._fresh_rows(txn, view)):
-            if (covers is not None and stamp[0] < covers) or not fits(snapshot.schema, row):
+        for place, fresh in list(self._fresh_rows(txn, view)):
+            if (covers is not None and fresh.at < covers) or not fits(snapshot.schema, fresh.row):
                 txn.delete(place, db=self._here.file.fresh)
         for place, _ in list(under(txn, self._here.file.log, prefix(view))):
             txn.delete(place, db=self._here.file.log)
@@ -124,7 +145,7 @@ class LmdbLatest:
             finally:
                 txn.abort()
             if raw is not None:
-                return unpack(raw)[2]
+                return unpack(raw).row
             if not state.serial:
                 return None
             snapshot = self._snapshot(view, state)
@@ -150,7 +171,7 @@ class LmdbLatest:
         for view, key in pairs:
             raw = txn.get(place_of(view, key), db=fresh)
             if raw is not None:
-                rows.append(unpack(raw)[2])
+                rows.append(unpack(raw).row)
                 continue
             state = self._state(txn, view)
             snapshot = self._snapshot(view, state) if state.serial else None
@@ -195,13 +216,15 @@ class LmdbLatest:
             for place, (key, made_by) in enumerate(by.items(), 1):
                 stored = txn.get(place_of(view, key), db=self._here.file.fresh)
                 known = snapshot.get(key) if snapshot and stored is None else None
-                before, mark, row = unpack(stored) if stored is not None else (at, 0, known)
+                before, mark, row = (at, 0, known)
+                if stored is not None:
+                    before, mark, _, row = unpack(stored)
                 made = rows[key] = {name: plain(value) for name, value in made_by(row).items()}
                 if snapshot is not None:
                     fit(snapshot.schema, made)
                 # if the clock was set back, keep the later time: the row must not be dropped before it is covered
-                stamp = STAMP.pack(max(at, before), state.mark + place)
-                txn.put(place_of(view, key), stamp + msgspec.msgpack.encode((key, made)), db=self._here.file.fresh)
+                value = pack(max(at, before), state.mark + place, key, made)
+                txn.put(place_of(view, key), value, db=self._here.file.fresh)
                 notes.append((mark, key))
             self._note(txn, view, state, notes)
         return rows
@@ -209,13 +232,15 @@ class LmdbLatest:
     def drop_covered(self, view: str, covers: int) -> int:
         with translate_errors(self._root), self._begin(write=True) as txn:
             state = self._stored(txn, view)
-            gone = [found for found in self._fresh_rows(txn, view) if found[1][0] < covers]
-            for place, *_ in gone:
+            gone = [found for found in self._fresh_rows(txn, view) if found[1].at < covers]
+            for place, _ in gone:
                 txn.delete(place, db=self._here.file.fresh)
-            self._note(txn, view, state, [(stamp[1], key) for _, stamp, key, _ in gone])
+            self._note(txn, view, state, [(fresh.mark, fresh.key) for _, fresh in gone])
             return len(gone)
 
     def marks(self, views: Sequence[str]) -> tuple[int, ...]:
+        if self._here.opened is not None and self._here.file.is_gone():
+            self._here.file.left = True
         txn = self._begin()
         try:
             return tuple([self._state(txn, view).mark for view in views])
@@ -266,7 +291,7 @@ class LmdbLatest:
         """Copy all entries except those of the keys; readers of a view that had any must read it again."""
         for name, raw in list(under(txn, self._here.file.views, b"")):
             first, state = name + b"\0", msgspec.msgpack.decode(raw, type=_State)
-            fresh = [(place, row, msgspec.msgpack.decode(row[STAMP.size :])[0])
+            fresh = [(place, row, unpack(row).key)
                      for place, row in under(txn, self._here.file.fresh, first)]  # fmt: skip
             notes = list(under(txn, self._here.file.log, first))
             if any(key in gone for *_, key in fresh) or any(key.decode() in gone for _, key in notes):
@@ -275,8 +300,61 @@ class LmdbLatest:
             for place, row, key in fresh:
                 if key not in gone:
                     into.put(place, row, db=new.fresh)
-            for place, key in notes:
-                into.put(place, key, db=new.log)
+            for place, note in notes:
+                into.put(place, note, db=new.log)
+
+    def damage(self) -> dict[str, str]:
+        """View -> why its snapshot cannot be used; with the key "", why no row can be. Reads everything."""
+        found = Verification("latest", self._root)
+        return self._damage(found)
+
+    def verify(self, found: Verification) -> None:
+        """Read every snapshot and every fresh row against their checksums."""
+        for view, why in self._damage(found).items():
+            found.problem(f"view `{view}`: {why}" if view else why, derived=True)
+        for path in self._root.rglob("*"):
+            place = str(path.relative_to(self._root))
+            if path.name == "lock.mdb":
+                found.skip(place, "a table of readers, which has no rows")
+            elif path.parent.parent == self._root / "views" and f"{place}/about.json" not in found.places:
+                found.skip(place, "the snapshot before the current one, for processes that still read it")
+
+    def _damage(self, found: Verification) -> dict[str, str]:
+        try:
+            with translate_errors(self._root), self._begin() as txn:
+                file = self._here.file.folder / "data.mdb"
+                check_pages(file, txn.id())
+                found.read(str(file.relative_to(self._root)), file.stat().st_size)
+                views = {name.decode(): msgspec.msgpack.decode(raw, type=_State)
+                         for name, raw in under(txn, self._here.file.views, b"")}  # fmt: skip
+                known = {prefix(view) for view in views}
+                for place, raw in under(txn, self._here.file.fresh, b""):
+                    if place[: place.find(b"\0") + 1] not in known or place_of(
+                        place[: place.find(b"\0")].decode(), unpack(raw).key
+                    ) != place:  # fmt: skip
+                        raise CorruptFile("a fresh row is stored under another name")
+        except (CorruptFile, UnicodeDecodeError) as error:
+            return {"": error.message if isinstance(error, CorruptFile) else f"{self._root} is damaged"}
+        damage = {view: self._snapshot_damage(view, state, found) for view, state in views.items() if state.serial}
+        return {view: why for view, why in damage.items() if why}
+
+    def _snapshot_damage(self, view: str, state: _State, found: Verification) -> str:
+        folder = self._folder(view) / f"{state.serial:08d}"
+        try:
+            snapshot = MappedRows(folder, state.check)
+            snapshot.verify()
+        except CorruptFile as error:
+            return error.message
+        except (OSError, pa.ArrowException, msgspec.DecodeError) as error:
+            return f"{folder} cannot be read: {error}"
+        for file in folder.iterdir():
+            found.read(str(file.relative_to(self._root)), file.stat().st_size)
+        return ""
+
+    def renew(self) -> None:
+        """Begin anew with an empty store, whatever damage there is: every view has to be written again."""
+        LmdbFile.replace(self._root, self._fresh_bytes)
+        self._here, self._open = _Here(), {}
 
     def close(self) -> None:
         """Release the files; the last user in this process closes them."""
@@ -329,15 +407,14 @@ class LmdbLatest:
         while True:
             with self._begin() as txn:
                 state = self._state(txn, view)
-                fresh = {key: row for _, _, key, row in self._fresh_rows(txn, view)}
+                fresh = {one.key: one.row for _, one in self._fresh_rows(txn, view)}
             snapshot = self._snapshot(view, state) if state.serial else None
             if snapshot is not None or not state.serial:
                 return snapshot, fresh
 
-    def _fresh_rows(self, txn: Any, view: str) -> Iterator[tuple[bytes, tuple[int, int], str, dict[str, Any]]]:
+    def _fresh_rows(self, txn: Any, view: str) -> Iterator[tuple[bytes, FreshRow]]:
         for place, raw in under(txn, self._here.file.fresh, prefix(view)):
-            key, row = msgspec.msgpack.decode(raw[STAMP.size :])
-            yield place, STAMP.unpack_from(raw), key, row
+            yield place, unpack(raw)
 
     def _folder(self, view: str) -> Path:
         if not _VIEW.match(view):
@@ -354,8 +431,9 @@ class LmdbLatest:
     def _begin(self, *, write: bool = False) -> Any:
         here = self._here
         while True:
-            if here.file.process != os.getpid() or here.file.left:  # LMDB's handles are not valid after a fork
-                here.file = LmdbFile.shared(self._root, self._fresh_bytes)
+            # LMDB's handles are not valid after a fork
+            if here.opened is None or here.file.process != os.getpid() or here.file.left:
+                here.opened = LmdbFile.shared(self._root, self._fresh_bytes)
                 here.seen, here.stays, self._open = (-1, {}), -1, {}
             txn = here.file.env.begin(write=write)
             if txn.id() == here.stays:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -16,11 +17,22 @@ import pyarrow as pa
 
 from tidemill.backends.mapped_rows import fit
 from tidemill.core.clock import to_micros
-from tidemill.core.errors import TidemillError
+from tidemill.core.errors import CorruptFile, TidemillError
 
 #: Time of the put, and the view's change counter after it.
 STAMP = struct.Struct("<qQ")
+_THREE, _UINT32, _CHECK = b"\x93", 0xCE, struct.Struct(">BI")  # MessagePack's codes of an array and an integer
+_DAMAGED = "a fresh row of the online store does not match its checksum"
 _LONGEST_KEY = 500  # LMDB's maximum is 511 bytes
+
+
+class FreshRow(NamedTuple):
+    """A row that was put after the snapshot: the time of the put, its change counter, its key and its columns."""
+
+    at: int
+    mark: int
+    key: str
+    row: dict[str, Any]
 
 
 def prefix(view: str) -> bytes:
@@ -45,10 +57,22 @@ def under(txn: Any, db: Any, prefix: bytes, start: bytes | None = None) -> Itera
             yield place, value
 
 
-def unpack(raw: bytes) -> tuple[int, int, dict[str, Any]]:
-    """The time of the put, its change counter, and the row."""
-    at, mark = STAMP.unpack_from(raw)
-    return at, mark, msgspec.msgpack.decode(raw[STAMP.size :])[1]
+def pack(at: int, mark: int, key: str, row: Mapping[str, Any]) -> bytes:
+    """The value of one row: its stamp, then a MessagePack array of key, row and the CRC-32 of all before it."""
+    body = STAMP.pack(at, mark) + _THREE + msgspec.msgpack.encode(key) + msgspec.msgpack.encode(row)
+    return body + _CHECK.pack(_UINT32, crc32(body))
+
+
+def unpack(raw: bytes) -> FreshRow:
+    """Decode a value. Raises `CorruptFile` if it does not match its checksum; one of an older version has none."""
+    try:
+        at, mark = STAMP.unpack_from(raw)
+        key, row, *check = msgspec.msgpack.decode(raw[STAMP.size :])
+    except (struct.error, msgspec.DecodeError, ValueError, TypeError):
+        raise CorruptFile(_DAMAGED) from None
+    if check and crc32(raw[: -_CHECK.size]) != check[0]:
+        raise CorruptFile(_DAMAGED)
+    return FreshRow(at, mark, key, row)
 
 
 def plain(value: Any) -> Any:

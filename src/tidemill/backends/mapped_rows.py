@@ -52,6 +52,8 @@ class SnapshotHeader(VersionedRecord, frozen=True):
     #: Size of each file in bytes, to detect truncation on opening; and CRC-32 of the files without internal checksums.
     sizes: dict[str, int] = msgspec.field(default_factory=dict)
     checks: dict[str, int] = msgspec.field(default_factory=dict)
+    #: CRC-32 of all records, for `verify`; `None` in a snapshot of an older version.
+    records: int | None = None
 
 
 class MappedRows:
@@ -72,6 +74,18 @@ class MappedRows:
         self.table: pa.Table = pa.ipc.open_file(pa.memory_map(str(folder / "rows.arrow"))).read_all()
         #: The columns, without the key.
         self.schema: pa.Schema = pa.schema([field for field in self.table.schema if field.name != self.about.key])
+
+    def verify(self) -> None:
+        """Read every record. Raises `CorruptFile` if one does not match its checksum."""
+        if self.about.records is not None:
+            if zlib.crc32(self._records) != self.about.records:
+                raise CorruptFile(f"{self.folder / 'records.bin'} differs from what was written")
+            return
+        place = 0
+        while place < len(self._records):
+            self._record(place, b"")
+            size, *_ = _HEADER.unpack_from(self._records, place)
+            place += max(size, _HEADER.size)
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The row of `key`, or `None`. Raises `CorruptFile` if the record does not match its checksum."""
@@ -156,8 +170,9 @@ def build(folder: Path, key: str, rows: pa.Table, version: str) -> int:
     names = ("records.bin", "slots.bin", "rows.arrow")
     sizes = {name: (folder / name).stat().st_size for name in names}
     checks = {name: zlib.crc32(_map(folder / name)) for name in ("slots.bin", "rows.arrow")}
+    records = zlib.crc32(_map(folder / "records.bin"))
     about = msgspec.json.encode(
-        SnapshotHeader(version=version, key=key, rows=len(keys), bits=bits, sizes=sizes, checks=checks)
+        SnapshotHeader(version=version, key=key, rows=len(keys), bits=bits, sizes=sizes, checks=checks, records=records)
     )
     (folder / "about.json").write_bytes(about)
     for name in (*names, "about.json", "."):

@@ -127,6 +127,15 @@ class SqliteFile:
             *(f"{name} was changed" for name in sorted(wanted.keys() & found.keys()) if wanted[name] != found[name]),
         ]
 
+    def damage(self) -> list[str]:
+        """What SQLite's own check of pages and indexes finds, and changes of the schema; empty without any."""
+        try:
+            found = [str(row[0]) for row in self.rows("PRAGMA integrity_check(20)")]
+            found += self.schema_changes()
+        except LedgerCorrupt as error:
+            found = [error.message]
+        return [f"{self.path.name}: {says}" for says in found if says != "ok"]
+
     def scrub(self) -> None:
         """Erase all bytes of deleted rows from the file and its log. Needs time and disk space to copy the whole file.
 

@@ -103,12 +103,7 @@ class SqliteLedger:
             return self._lease(name)[0]
 
     def damage(self) -> list[str]:
-        try:
-            found = [str(row[0]) for row in self._file.rows("PRAGMA integrity_check(20)")]
-            found += self._file.schema_changes()
-        except LedgerCorrupt as error:
-            found = [error.message]
-        return [f"{self._file.path.name}: {says}" for says in found if says != "ok"]
+        return self._file.damage()
 
     def _refuse_stale(self, name: str, number: int) -> None:
         current, holder = self._lease(name)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tidemill.backends.sqlite_file import SqliteFile
 from tidemill.core.backend import BackendContext
 
 FORMAT = 1
+_PAGE = 1_000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -54,6 +55,15 @@ class SqliteVault:
     def known(self, surrogates: Sequence[str]) -> set[str]:
         query = "SELECT value FROM json_each(?) WHERE value IN (SELECT surrogate FROM entries)"
         return {str(row[0]) for row in self._file.rows(query, (json.dumps(list(surrogates)),))}
+
+    def entries(self) -> Iterator[tuple[str, str, bytes, bytes]]:
+        after = ""
+        while page := self._file.rows("SELECT * FROM entries WHERE surrogate > ? ORDER BY 1 LIMIT ?", (after, _PAGE)):
+            yield from map(tuple, page)
+            after = page[-1][0]
+
+    def damage(self) -> list[str]:
+        return self._file.damage()
 
     def forget(self, surrogates: Sequence[str]) -> int:
         if not surrogates:

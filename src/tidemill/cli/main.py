@@ -36,8 +36,7 @@ COMMANDS = {
     "serve": "Start the API and the console.",
     "off": "Switch a model off within a second; its fallback is served, if it has one.",
     "on": "Switch a model on again.",
-    "audit": "Verify the audit log (the ledger).",
-    "lake": "Verify the files of the lake.",
+    "verify": "Verify everything that is stored: ledger, lake, bundles, vault, online values, logs.",
     "help": "Explain an error code, or a command.",
 }
 

@@ -217,7 +217,7 @@ class NotPublished(LakeError, LookupError):
 class CorruptFile(LakeError, OSError):
     """A file differs from the sha256 that the manifest recorded, or is missing.
 
-    `tidemill lake verify` names every such file. Restore it from a backup, or publish the increment again.
+    `tidemill verify` names every such file. Restore it from a backup, or publish the increment again.
     """
 
     code = "TM302"
@@ -271,7 +271,7 @@ class KeyAbsent(LakeError, ValueError):
 class NoSuchObject(LakeError, LookupError):
     """No object is stored in the lake under the requested name.
 
-    `tidemill lake verify` lists what is missing. Restore it from a backup.
+    `tidemill verify` lists what is missing. Restore it from a backup.
     """
 
     code = "TM309"
@@ -379,7 +379,7 @@ class TargetUnfit(LearnError, ValueError):
 class DatasetChanged(LearnError, ValueError):
     """A pinned dataset is not the same when it is read again.
 
-    The message names the difference: the code of a feature, a missing table version, or the rows. `tidemill lake
+    The message names the difference: the code of a feature, a missing table version, or the rows. `tidemill
     verify` checks whether the lake's files are unchanged.
     """
 
@@ -591,7 +591,7 @@ class LedgerMissing(LedgerError, FileNotFoundError):
 class LedgerCorrupt(LedgerError, ValueError):
     """An entry, a link of the chain or a signature does not verify: the ledger was changed, truncated or damaged.
 
-    `tidemill audit verify` names the first entry that fails. Keep the file, and restore from a backup.
+    `tidemill verify` names the first entry that fails. Keep the file, and restore from a backup.
     """
 
     code = "TM801"
@@ -601,7 +601,7 @@ class LedgerForked(LedgerError, RuntimeError):
     """The ledger lacks an entry whose signed head is stored elsewhere: it was cut, or an older copy was restored.
 
     Nothing was written, because a new entry would be a second history. Restore the newest backup of the ledger, with
-    its `-wal` file. `tidemill audit verify` names the entry.
+    its `-wal` file. `tidemill verify` names the entry.
     """
 
     code = "TM812"

@@ -115,10 +115,18 @@ class AppendLogs:
                 "version": version,
                 "rows": int(note[_ROWS]),
                 "manifest": note[_SHA256],
+                "logs": self._log_files(table, version),
                 "sources": msgspec.json.encode(sources, order="sorted").decode(),
             },
             lease=lease,
         )
+
+    def _log_files(self, table: str, version: int) -> dict[str, str]:
+        """File of the table's own log -> SHA-256, of the files that this batch's commit wrote."""
+        last = self._ledger.last("log", f"table:{table}")
+        versions = range(int(last.details["version"]) + 1 if last else 0, version + 1)
+        files = [file for number in versions for file in self._tables.log_files(table, number)]
+        return {file.path: file.sha256 for file in files}
 
     def _base(self, table: str, schema: pa.Schema, last: TableCommit | None) -> tuple[int, TableManifest | None]:
         if last is None:

@@ -18,6 +18,7 @@ from tidemill.core.ports import Lease, Objects, StagedFile, Tables
 from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.records.ingest import FileEntry, Publication
 from tidemill.core.storage.failpoint import failpoint
+from tidemill.core.storage.verification import Verification
 
 _FOLDER, _SUFFIX = "_tidemill/intents/", ".json"
 
@@ -63,7 +64,16 @@ class CommitIntents:
                 content = self._objects.get(name)
             except NoSuchObject:  # its run completed it meanwhile
                 continue
-            yield decode_record(content, CommitIntent, name)
+            yield _decode(content, name)
+
+    def verify(self, found: Verification) -> None:
+        """Name every publication that is not complete, and every intent that cannot be read."""
+        for name in self._objects.list(_FOLDER):
+            with found.attempt(name):
+                content = self._objects.get(name)
+                found.read(name, len(content))
+                number = _decode(content, name).publication.number
+                found.problem(f"publication {number} was interrupted; `tidemill run` completes it", derived=True)
 
     def carry_out(self, intent: CommitIntent, lease: Lease) -> None:
         """Store the intent and execute it. Once the intent is stored, the publication will be completed."""
@@ -99,13 +109,27 @@ class CommitIntents:
                 about=intent.about,
                 refs_out=intent.refs_out,
                 fingerprint=intent.fingerprint,
-                details=intent.details,
+                details=intent.details | {"logs": self._log_files(intent)},
                 lease=lease,
             )
         failpoint("publish.ledger")
         if intent.changes:
             self._objects.delete(_name(intent))
         failpoint("publish.done")
+
+    def _log_files(self, intent: CommitIntent) -> dict[str, dict[str, str]]:
+        """Table -> file of its own log -> SHA-256, of the files that this publication's commits wrote."""
+        found = {}
+        for change in intent.changes:
+            first = change.base + 1 if self._is_published(change.table) else 0
+            versions = range(first, intent.publication.versions[change.table] + 1)
+            files = [file for version in versions for file in self._tables.log_files(change.table, version)]
+            found[change.table] = {file.path: file.sha256 for file in files}
+        return found
+
+    def _is_published(self, table: str) -> bool:
+        last = self._ledger.last("publish")
+        return last is not None and table in decode_record(last.details["publication"], Publication).versions
 
     def _check_staged(self, table: str, entry: FileEntry) -> None:
         place = self._tables.locate(table, entry.path)
@@ -115,6 +139,15 @@ class CommitIntents:
             raise CorruptFile(f"{place} was staged and is missing; its publication cannot be finished") from error
         if sha256 != entry.sha256:
             raise CorruptFile(f"{place} differs from what was staged; its publication cannot be finished")
+
+
+def _decode(content: bytes, name: str) -> CommitIntent:
+    try:
+        return decode_record(content, CommitIntent, name)
+    except msgspec.DecodeError as error:
+        raise CorruptFile(
+            f"{name}, the record of a publication in progress, cannot be read", tip="restore it from a backup"
+        ) from error
 
 
 def _name(intent: CommitIntent) -> str:

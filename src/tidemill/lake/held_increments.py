@@ -16,6 +16,7 @@ from tidemill.core.ports import Lease, Objects
 from tidemill.core.record_format import decode_record
 from tidemill.core.records.ingest import Increment, Verdict
 from tidemill.core.storage.failpoint import failpoint
+from tidemill.core.storage.verification import Verification
 from tidemill.lake.parquet_bytes import parquet_from_rows, rows_from_parquet
 from tidemill.lake.replace_object import replace_object
 
@@ -108,16 +109,13 @@ class HeldIncrements:
             self._objects.delete(name)
         return len(orphans)
 
-    def verify(self) -> list[str]:
-        """A message for every held file that is missing or changed."""
-        problems = []
+    def verify(self, found: Verification) -> None:
+        """Read every held file, and name each that is missing or changed."""
         for line in self._ledger.find("hold"):
             for prefix in [""] + (["refused_"] if "refused_file" in line.details else []):
-                try:
-                    self._content(line.details, prefix)
-                except CorruptFile as error:
-                    problems.append(error.message)
-        return problems
+                with found.attempt("held rows"):
+                    content = self._content(line.details, prefix)
+                    found.read(_FOLDER + str(line.details[f"{prefix}file"]), len(content))
 
     def streams(self) -> set[str]:
         """The streams that ever had a held increment."""

@@ -7,10 +7,11 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from tidemill.core.errors import LedgerForked, StaleWriter
+from tidemill.core.errors import LedgerError, LedgerForked, StaleWriter
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerHead
 from tidemill.core.ports import Engine, Lease, Objects, Tables
+from tidemill.core.storage.verification import Verification
 from tidemill.lake.append_logs import AppendLogs
 from tidemill.lake.commit_intent import CommitIntents
 from tidemill.lake.held_increments import HeldIncrement, HeldIncrements
@@ -19,7 +20,7 @@ from tidemill.lake.publication_draft import LakeStores, PublicationDraft
 from tidemill.lake.publications import IncrementState, IncrementStates, Publications
 from tidemill.lake.quarantine import Quarantine
 from tidemill.lake.snapshot import LakeSnapshot
-from tidemill.lake.verify import recorded_heads, verify
+from tidemill.lake.verify import recorded_heads, recorded_logs, verify_tables, verify_without_ledger
 
 
 class Lake:
@@ -108,9 +109,12 @@ class Lake:
             raise self._held.settled(stream, number)
         return found
 
-    def quarantine(self, stream: str, number: int, refused: pa.Table) -> None:
-        """Store the refused lines of an increment: `_row, file, line, column, reason, raw` (encrypted bytes)."""
-        self._quarantine.put(stream, number, refused)
+    def quarantine(self, stream: str, number: int, refused: pa.Table) -> str:
+        """Store the refused lines of an increment: `_row, file, line, column, reason, raw` (encrypted bytes).
+
+        Returns the SHA-256 for the increment's `publish` entry; empty without lines.
+        """
+        return self._quarantine.put(stream, number, refused)
 
     def quarantined(self, stream: str) -> pa.Table | None:
         """All refused lines of a stream, with their `_increment`; `None` if there are none."""
@@ -128,16 +132,26 @@ class Lake:
         """The rows of all batches of a log table; `None` if nothing was recorded."""
         return self._logs.rows(table)
 
-    def verify(self) -> list[str]:
-        """Compare all files, logs and ledger entries of every version; a message for each problem."""
-        return [
-            *(
-                f"publication {intent.publication.number} was interrupted; `tidemill run` completes it"
-                for intent in self._intents.unfinished()
-            ),
-            *verify(self._tables, self._manifests, self._publications.all(), self._logs.known()),
-            *self._held.verify(),
-        ]
+    def verify(self, found: Verification | None = None) -> list[str]:
+        """Compare all files, logs and ledger entries of every version; a message for each problem.
+
+        `found` also collects what was read and what was not.
+        """
+        found = found or Verification("lake")
+        self._intents.verify(found)
+        try:
+            publications, logs = self._publications.all(), self._logs.known()
+        except (LedgerError, ValueError) as error:
+            found.skip("the hashes of manifests", f"they are in the ledger, which cannot be read: {error}")
+            verify_without_ledger(self._tables, self._manifests, found)
+        else:
+            pinned = recorded_logs(self._ledger)
+            verify_tables(self._tables, self._manifests, publications, logs, pinned, found)
+        with found.attempt("held rows"):
+            self._held.verify(found)
+        with found.attempt("quarantine"):
+            self._quarantine.verify(self._ledger.find("publish"), found)
+        return [problem.text for problem in found.problems]
 
     def heads(self) -> list[LedgerHead]:
         """The ledger heads that the tables' commits recorded. A ledger that lacks one of them was truncated."""

@@ -16,8 +16,10 @@ from tidemill.core.errors import CorruptFile, NoSuchObject
 from tidemill.core.ports import FileStamp, Objects, StagedFile, Tables
 from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.records.ingest import FileEntry
+from tidemill.core.storage.verification import Verification
 from tidemill.lake.replace_object import replace_object
 
+_FOLDER = "_tidemill/manifests/"
 #: A serialized Arrow schema. An alias, because `TableManifest` has a property called `bytes`.
 Message = bytes
 
@@ -75,16 +77,40 @@ class Manifests:
         known = self._newest.get(table)
         if known and known[:2] == (version, sha256):
             return known[2]
+        found = self._decoded(table, version, sha256)
+        self._newest[table] = (version, sha256, found)
+        return found
+
+    def verified(self, table: str, version: int, sha256: str, found: Verification) -> TableManifest:
+        """The manifest with this hash, read again from the store; raises like `read`."""
+        manifest = self._decoded(table, version, sha256)
+        found.read(_name(table, version), len(manifest.bytes))
+        return manifest
+
+    def stored(self, table: str, version: int, found: Verification) -> TableManifest:
+        """The manifest that is stored, whatever its hash is."""
+        content = self._objects.get(_name(table, version))
+        found.read(_name(table, version), len(content))
+        return _decode(content, _name(table, version))
+
+    def tables(self) -> list[str]:
+        """The tables that have stored manifests, sorted."""
+        return sorted({name.removeprefix(_FOLDER).partition("/")[0] for name in self._objects.list(_FOLDER)})
+
+    def versions(self, table: str) -> list[int]:
+        """The versions of a table that have a stored manifest, sorted."""
+        stems = (name.rpartition("/")[2].removesuffix(".json") for name in self._objects.list(f"{_FOLDER}{table}/"))
+        return sorted(int(stem) for stem in stems if stem.isdecimal())
+
+    def _decoded(self, table: str, version: int, sha256: str) -> TableManifest:
         name = _name(table, version)
         try:
             content = self._objects.get(name)
         except NoSuchObject as error:
-            raise CorruptFile(f"the manifest {name} is missing", tip="tidemill lake verify") from error
+            raise CorruptFile(f"the manifest {name} is missing", tip="tidemill verify") from error
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise CorruptFile(f"the manifest {name} differs from its hash in the ledger", tip="tidemill lake verify")
-        found = _decode(content, name)
-        self._newest[table] = (version, sha256, found)
-        return found
+            raise CorruptFile(f"the manifest {name} differs from its hash in the ledger", tip="tidemill verify")
+        return _decode(content, name)
 
     def verified_path(self, table: str, entry: FileEntry) -> str:
         """The path of a data file, after verifying its content. Raises `CorruptFile` if it was changed.
@@ -96,17 +122,17 @@ class Manifests:
         place = self._tables.locate(table, entry.path)
         if found.size_bytes != entry.size_bytes:
             raise CorruptFile(
-                f"{place} has {found.size_bytes} bytes, but {entry.size_bytes} were written", tip="tidemill lake verify"
+                f"{place} has {found.size_bytes} bytes, but {entry.size_bytes} were written", tip="tidemill verify"
             )
         if self._compared.get((table, entry.path)) != found:
             if self._tables.digest(table, entry.path)[0] != entry.sha256:
-                raise CorruptFile(f"{place} differs from what was written", tip="tidemill lake verify")
+                raise CorruptFile(f"{place} differs from what was written", tip="tidemill verify")
             self._compared[table, entry.path] = found
         return place
 
 
 def _name(table: str, version: int) -> str:
-    return f"_tidemill/manifests/{table}/{version}.json"
+    return f"{_FOLDER}{table}/{version}.json"
 
 
 def _decode(content: bytes, name: str) -> TableManifest:

@@ -322,7 +322,7 @@ class PublicationDraft:
         manifest = self._stores.manifests.read(table, publication.versions[table], publication.manifests[table])
         schema = manifest.schema or self._stores.tables.schema(table)
         if schema is None:
-            raise NotPublished(f"table `{table}` is published, but its log is missing", tip="tidemill lake verify")
+            raise NotPublished(f"table `{table}` is published, but its log is missing", tip="tidemill verify")
         return self._begin(table, manifest, schema)
 
     def _for(self, table: str, rows: pa.Table, personal: Sequence[str]) -> TableDraft:

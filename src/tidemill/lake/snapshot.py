@@ -47,7 +47,7 @@ class LakeSnapshot:
         """The schema of a table."""
         found = self._manifest(table).schema or self._tables.schema(table)
         if found is None:
-            raise CorruptFile(f"table `{table}` is published, but its log is missing", tip="tidemill lake verify")
+            raise CorruptFile(f"table `{table}` is published, but its log is missing", tip="tidemill verify")
         return found
 
     def scan(self, table: str) -> nw.LazyFrame[Any]:

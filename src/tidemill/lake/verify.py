@@ -1,4 +1,7 @@
-"""Verification of the lake: finds all differences between files, the tables' own logs, manifests and the ledger."""
+"""Verification of the lake: finds all differences between files, the tables' own logs, manifests and the ledger.
+
+What it reads is recorded by path: that of a data file within the lake's folder, and the name of an object.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from tidemill.core.errors import CorruptFile
+from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerHead
 from tidemill.core.ports import StagedFile, TableCommit, Tables
+from tidemill.core.storage.verification import Verification
 from tidemill.lake.manifest import Manifests, TableManifest
 from tidemill.lake.publications import PublishedVersion
 
@@ -16,26 +21,43 @@ from tidemill.lake.publications import PublishedVersion
 _OPENED_EVERY = 10
 
 
-def verify(
+def verify_tables(
     tables: Tables,
     manifests: Manifests,
     publications: Sequence[PublishedVersion],
     logs: Mapping[str, Mapping[int, str]],
-) -> list[str]:
-    """All problems as messages; empty if there are none. Reads every data file once."""
+    pinned: Mapping[str, Mapping[str, str]],
+    found: Verification,
+) -> None:
+    """Add all problems to `found`. Reads every data file of every version once.
+
+    `logs` are the versions of log tables, `pinned` the hashes of the files of all tables' own logs.
+    """
     versions: dict[str, dict[int, str]] = {table: dict(known) for table, known in logs.items()}
-    problems = list(_order(publications))
+    for problem in _order(publications):
+        found.problem(problem)
     for known in publications:
         for table, version in known.publication.versions.items():
             sha256 = known.publication.manifests[table]
             recorded = versions.setdefault(table, {}).setdefault(version, sha256)
             if recorded != sha256:
-                problems.append(
+                found.problem(
                     f"ledger entry {known.seq}: table `{table}` version {version} has a different manifest than before"
                 )
     for table in sorted(versions):
-        problems.extend(_table(tables, manifests, table, versions[table]))
-    return problems
+        with found.attempt(f"table `{table}`"):
+            _table(tables, manifests, table, versions[table], found)
+            _own_log(tables, table, pinned.get(table, {}), found)
+
+
+def verify_without_ledger(tables: Tables, manifests: Manifests, found: Verification) -> None:
+    """Compare the data files with the manifests that are there, where the ledger, which names them, cannot be read."""
+    for table in manifests.tables():
+        read: dict[int, TableManifest] = {}
+        for version in manifests.versions(table):
+            with found.attempt(f"table `{table}`"):
+                read[version] = manifests.stored(table, version, found)
+        _files(tables, table, read, found)
 
 
 def _order(publications: Sequence[PublishedVersion]) -> Iterator[str]:
@@ -45,31 +67,32 @@ def _order(publications: Sequence[PublishedVersion]) -> Iterator[str]:
             return
 
 
-def _table(tables: Tables, manifests: Manifests, table: str, versions: Mapping[int, str]) -> Iterator[str]:
+def _table(tables: Tables, manifests: Manifests, table: str, versions: Mapping[int, str], found: Verification) -> None:
     read: dict[int, TableManifest] = {}
     for version, sha256 in sorted(versions.items()):
-        try:
-            read[version] = manifests.read(table, version, sha256)
-        except CorruptFile as error:
-            yield error.message
-    yield from _files(tables, table, read)
-    yield from _log(tables, table, read, versions)
+        with found.attempt(f"table `{table}`"):
+            read[version] = manifests.verified(table, version, sha256, found)
+    _files(tables, table, read, found)
+    for problem in _log(tables, table, read, versions):
+        found.problem(problem)
 
 
-def _files(tables: Tables, table: str, read: Mapping[int, TableManifest]) -> Iterator[str]:
+def _files(tables: Tables, table: str, read: Mapping[int, TableManifest], found: Verification) -> None:
     seen: dict[str, StagedFile] = {}
     for version, manifest in read.items():
         for file in manifest.files:
             path = file.entry.path
             if path in seen:
                 if seen[path] != file:
-                    yield f"table `{table}`: manifest {version} describes {path} differently from an earlier one"
+                    found.problem(
+                        f"table `{table}`: manifest {version} describes {path} differently from an earlier one"
+                    )
                 continue
             seen[path] = file
-            try:
-                yield from _file(tables, table, file)
-            except CorruptFile as error:
-                yield error.message
+            with found.attempt(f"table `{table}`"):
+                for problem in _file(tables, table, file):
+                    found.problem(problem)
+                found.read(f"{table}/{path}", file.entry.size_bytes)
 
 
 def _file(tables: Tables, table: str, file: StagedFile) -> Iterator[str]:
@@ -109,6 +132,36 @@ def _log(tables: Tables, table: str, read: Mapping[int, TableManifest], versions
                 yield from _same_files(table, manifest, tables.files(table, commit.version), "the view of its readers")
             except CorruptFile as error:
                 yield error.message
+
+
+def _own_log(tables: Tables, table: str, pinned: Mapping[str, str], found: Verification) -> None:
+    """Compare the files of the table's own log with their hashes in the ledger, each as its last version wrote it."""
+    stored: dict[str, str] = {}
+    last = -1
+    for commit in tables.history(table):
+        last = max(last, commit.version)
+    for version in range(last + 1):
+        for file in tables.log_files(table, version):
+            stored[file.path] = file.sha256
+            found.read(f"{table}/{file.path}", file.size_bytes)
+    for path, sha256 in sorted(pinned.items()):
+        if path not in stored:
+            found.problem(f"{tables.locate(table, path)} is missing or names another version")
+        elif stored[path] != sha256:
+            found.problem(f"{tables.locate(table, path)} was changed: its sha256 differs from the ledger")
+    if unpinned := len(stored.keys() - pinned.keys()):
+        found.skip(f"the hashes of {unpinned} log files of table `{table}`", "an older version did not record them")
+
+
+def recorded_logs(ledger: Ledger) -> dict[str, dict[str, str]]:
+    """Table -> file of its own log -> SHA-256 of its newest content, from the ledger."""
+    found: dict[str, dict[str, str]] = {}
+    for line in ledger.find("publish"):
+        for table, files in line.details.get("logs", {}).items():
+            found.setdefault(table, {}).update(files)
+    for line in ledger.find("log"):
+        found.setdefault(line.about.removeprefix("table:"), {}).update(line.details.get("logs", {}))
+    return found
 
 
 def _gaps(table: str, commits: Sequence[TableCommit], last: int) -> Iterator[str]:

@@ -120,6 +120,16 @@ class TablesSuite:
             counted = opened.read("t", staged.entry.path, [])
             assert (counted.num_rows, counted.column_names) == (3, [])
 
+    def test_the_files_of_its_log_are_those_of_one_version(self, tables: Tables) -> None:
+        tables.create("t", SCHEMA, [])
+        for number in range(1, 13):
+            tables.commit("t", number, number - 1, tables.stage("t", number, some_rows(number)), [], {})
+        written = [tables.log_files("t", version) for version in range(13)]
+        paths = [file.path for files in written for file in files]
+        assert len(set(paths)) == len(paths)
+        assert all(tables.digest("t", one.path) == (one.sha256, one.size_bytes) for files in written for one in files)
+        assert tables.log_files("t", 13) == []
+
     def test_a_digest_is_of_what_a_file_holds_now(self, tables: Tables, tmp_path: Path) -> None:
         tables.create("t", SCHEMA, [])
         (staged,) = tables.stage("t", 1, some_rows(1, 2))

@@ -71,6 +71,14 @@ class VaultStoreSuite:
         assert other.get(stays[0]) == stays[1:]
         assert len(other.known([entry[0] for entry in entries.values()])) == len(entries) - len(gone)
 
+    def test_entries_are_all_of_them_in_order(self, tmp_path: Path) -> None:
+        store = self.open(tmp_path)
+        assert list(store.entries()) == []
+        many = [(f"s{n:05d}", "user_id", b"sealed", b"wrapped") for n in range(2_500)]
+        store.put(reversed(many))
+        assert list(store.entries()) == many
+        assert store.damage() == []
+
     def test_known_are_those_with_an_entry(self, tmp_path: Path) -> None:
         store = self.open(tmp_path)
         store.put(_ENTRIES)

@@ -20,7 +20,7 @@ from tabular_projects import change, churn_project
 
 from tidemill.core.errors import LeaseTaken
 from tidemill.loop.examples.datasets import datasets
-from tidemill.loop.ops.audit_project import audit
+from tidemill.loop.ops.verify_project import verify_project
 from tidemill.loop.release.go_live import go_live
 from tidemill.loop.training.train import train
 from tidemill.models.tabular import open_tabular
@@ -68,7 +68,7 @@ def whole(project: Project, model: str) -> None:
     open_tabular(stores.releases.bundle(release.bundle))
     assert len(list(stores.blobs.keys("bundle:"))) == 1
     assert list(stores.state.glob("new-*")) == [] and list(stores.state.glob("learning-*")) == []
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_a_search_that_is_killed_leaves_no_process_and_no_folder(tmp_path: Path,
     assert len(datasets(stores, "churn")) == 1
     left = [path.name for path in stores.state.iterdir() if path.is_dir() and path.name.startswith("learn")]
     assert left == [], left
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
 
 
 def children_of(pid: int) -> list[int]:

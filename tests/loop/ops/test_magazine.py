@@ -21,7 +21,7 @@ from tidemill.cli.commands.init_command import write_project
 from tidemill.core.clock import FixedClock
 from tidemill.core.storage.failpoint import FAILPOINTS
 from tidemill.loop.ingest.sealed_table import opened_table
-from tidemill.loop.ops.audit_project import audit
+from tidemill.loop.ops.verify_project import verify_project
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def test_the_numbers_are_those_of_the_data(tmp_path: Path, magazine: Path, magaz
     assert report.warnings > 0  # learned checks warn here and do not hold
     again = project.run(LAST)
     assert (again.increments, again.publications) == (0, 0)
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
     assert stores.lake.verify() == []
     spent = [cost for cost in report.costs if cost[2]]
     early, late = spent[9], spent[-1]
@@ -154,7 +154,7 @@ def test_killed_at_a_failpoint_a_rerun_gives_the_same(
     project.run(STRETCH[-1])
     stores, _ = project.open()
     assert content(project) == expected
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
     assert stores.lake.verify() == []
 
 
@@ -167,5 +167,5 @@ def test_killed_at_a_random_moment_a_rerun_gives_the_same(
     project.run(STRETCH[-1])
     stores, _ = project.open()
     assert content(project) == expected
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
     assert stores.lake.verify() == []

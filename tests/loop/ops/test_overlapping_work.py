@@ -15,7 +15,7 @@ from conftest_loop import FIRST, Project, daily, new_project
 
 from tidemill.core.errors import LeaseTaken
 from tidemill.core.lease import live_lease, wait_for_lease
-from tidemill.loop.ops.audit_project import audit
+from tidemill.loop.ops.verify_project import verify_project
 from tidemill.loop.pipeline.run import run
 from tidemill.loop.training.train import train
 
@@ -116,7 +116,7 @@ def test_days_come_in_and_a_champion_changes_while_its_model_is_trained(tmp_path
     assert {one.state for one in stores.runs.all("for_you")} == {"finished"}
     pointer = json.loads((stores.serving_root / "for_you" / "live.json").read_bytes())
     assert [arm["release"]["number"] for arm in pointer["arms"]] == [3]
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
 
 
 def test_two_models_are_trained_at_once_and_one_model_is_not_trained_twice(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_two_models_are_trained_at_once_and_one_model_is_not_trained_twice(tmp_p
     for release in ("for_you@1", "for_two@1"):
         stores.releases.verify(stores.releases.get(release))
     assert [path.name for path in stores.state.glob("learn-*")] == []
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
 
 
 def test_of_two_runs_at_once_the_second_is_refused_and_names_the_first(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.loop.conftest_loop import FIRST, Project
 import tidemill as tm
 from tidemill.core.errors import FunctionFailed, GraphError, SettingError, TypeMismatch, UnknownName
 from tidemill.core.storage import failpoint
-from tidemill.loop.ops.audit_project import audit
+from tidemill.loop.ops.verify_project import verify_project
 from tidemill.loop.pipeline.increment_history import refused
 from tidemill.loop.pipeline.resolve_hold import accept_hold
 from tidemill.loop.pipeline.run_plan import plan
@@ -167,7 +167,10 @@ def test_a_changed_ledger_line_is_a_finding_of_the_audit(project: Project) -> No
         lines.execute("UPDATE lines SET body = ? WHERE seq = ?", (body[:-3] + b"9" + body[-2:], seq))
     lines.close()
     stores, _ = project.open()
-    assert any(problem.startswith(f"entry {seq}:") for problem in audit(stores))
+    assert any(
+        problem.startswith(f"ledger: entry {seq}:")
+        for problem in verify_project(stores.settings, stores.clock).problems
+    )
 
 
 def test_a_damaged_pointer_needs_a_person(project: Project) -> None:

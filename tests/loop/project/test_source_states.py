@@ -20,7 +20,7 @@ from tidemill.core.errors import CorruptFile, FormatTooNew
 from tidemill.core.ledger.ledger_entry import decode_entry
 from tidemill.core.source_read import SourceState
 from tidemill.loop.ingest.arrivals import stream_position
-from tidemill.loop.ops.audit_project import verify_lake
+from tidemill.loop.ops.verify_project import verify_project
 from tidemill.loop.pipeline.run import run
 from tidemill.loop.project.source_states import PREFIX, SourceStates, StateRef
 
@@ -140,7 +140,7 @@ def test_ledger_lines_name_a_state_and_hold_no_list_of_files(project: Project) -
     lines = stores.ledger.find("publish", about="stream:reviews")
     assert [line.details["source_state"]["entries"]["files"] for line in lines] == [1, 2, 3]
     assert "files" not in lines[-1].details and "reviews-0.csv" not in str(lines[-1].details)
-    assert verify_lake(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
 
 
 def test_a_run_with_nothing_to_do_writes_nothing(project: Project) -> None:
@@ -153,11 +153,11 @@ def test_a_run_with_nothing_to_do_writes_nothing(project: Project) -> None:
 def test_a_damaged_state_stops_the_next_run_and_a_copy_of_it_mends_it(project: Project) -> None:
     lived(project)
     stores, _ = project.open()
-    name = f"{PREFIX}/reviews/{stream_position(stores, 'reviews').state.sha256}.json"  # type: ignore[union-attr]
+    name = f"{PREFIX}/reviews/{stream_position(stores.ledger, 'reviews').state.sha256}.json"  # type: ignore[union-attr]
     content = stores.objects.get(name)
     stores.objects.delete(name)
     stores.objects.put(name, content.replace(b"1", b"2"))
-    assert any(name in problem for problem in verify_lake(stores))
+    assert any(name in problem for problem in verify_project(stores.settings, stores.clock).problems)
     project.write("reviews-3.csv", daily(1, first=FIRST + timedelta(days=3)))
     with pytest.raises(CorruptFile, match="was changed"):
         project.run(FIRST + timedelta(days=3))
@@ -182,9 +182,11 @@ def test_killed_around_the_state_a_rerun_gives_the_same(project: Project, point:
     project.run(until)
     stores, _ = project.open()
     states = stores.lake.increments("reviews")
-    assert [state.increment.number for state in states] == [1, 2, 3] and verify_lake(stores) == []
+    assert [state.increment.number for state in states] == [1, 2, 3] and verify_project(
+        stores.settings, stores.clock
+    ).problems == []
     assert stores.lake.view().arrow("reviews").num_rows == 36
-    ref = stream_position(stores, "reviews").state
+    ref = stream_position(stores.ledger, "reviews").state
     assert ref is not None and stores.source_states.read("reviews", ref)["files"].body.keys() == {"1", "2", "3"}
     assert stores.source_states.remove_superseded("reviews", ref) == 0, "an orphan was left"
 

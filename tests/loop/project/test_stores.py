@@ -12,7 +12,7 @@ from conftest_loop import FIRST, Project, daily
 
 from tidemill.core.errors import BackendMissing, KeyMissing, LedgerForked, LedgerMissing, ProjectMissing
 from tidemill.core.identity.keys import Keys
-from tidemill.loop.ops.audit_project import audit
+from tidemill.loop.ops.verify_project import verify_project
 from tidemill.loop.project.open_port import find_backend
 from tidemill.loop.project.stores import identity
 
@@ -57,13 +57,13 @@ def test_a_dropped_tail_of_the_ledger_shows_by_its_checkpoints(project: Project)
     project.write("reviews-more.csv", daily(1, first=FIRST + timedelta(days=2)))
     project.run(FIRST + timedelta(days=2))
     stores, _ = project.open()
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
     del stores
     for file in ledger.parent.glob("ledger.sqlite-*"):
         file.unlink()
     ledger.write_bytes(older)
     stores, _ = project.open()
-    assert audit(stores)
+    assert verify_project(stores.settings, stores.clock).problems
 
 
 def state(project: Project) -> Path:
@@ -116,7 +116,7 @@ def test_a_first_opening_that_was_killed_before_its_first_entry_is_taken_up(proj
     (state(project) / "mill.json").write_bytes(msgspec.json.encode(stored))
     (state(project) / "ledger.sqlite").touch()
     lived(project)
-    assert audit(project.open()[0]) == []
+    assert verify_project(project.open()[0].settings, project.clock).problems == []
 
 
 @pytest.mark.parametrize("how", ["older copy", "lost log"])
@@ -138,7 +138,7 @@ def test_nothing_runs_on_a_ledger_that_lacks_what_was_written(project: Project, 
     for file, content in newer.items():
         file.write_bytes(content)
     project.run(FIRST + timedelta(days=3))
-    assert audit(project.open()[0]) == []
+    assert verify_project(project.open()[0].settings, project.clock).problems == []
 
 
 def test_the_lake_s_heads_show_an_older_ledger_where_no_other_is_left(project: Project) -> None:
@@ -160,11 +160,13 @@ def test_the_audit_names_a_missing_and_a_damaged_head_file(project: Project) -> 
     lived(project)
     stores, _ = project.open()
     (state(project) / "ledger.head").write_bytes(b"7:seven")
-    assert "ledger.head" in audit(stores)[0]
+    assert "ledger.head" in verify_project(stores.settings, stores.clock).problems[0]
     (state(project) / "ledger.head").unlink()
-    assert "ledger.head is missing; the next entry writes it" in audit(stores)[0]
+    assert (
+        "ledger.head is missing; the next entry writes it" in verify_project(stores.settings, stores.clock).problems[0]
+    )
     stores.ledger.append("note")
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
 
 
 def test_the_audit_names_an_edited_list_of_streams(project: Project) -> None:
@@ -172,9 +174,9 @@ def test_the_audit_names_an_edited_list_of_streams(project: Project) -> None:
     stores, _ = project.open()
     file = state(project) / "serving" / "streams.json"
     file.write_bytes(file.read_bytes().replace(b"reviews", b"refunds"))
-    assert "streams.json is not signed" in audit(stores)[0]
+    assert "streams.json is not signed" in verify_project(stores.settings, stores.clock).problems[0]
     project.run(FIRST + timedelta(days=1))
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
 
 
 def test_a_back_end_that_is_not_there_is_named_with_the_nearest() -> None:

@@ -21,7 +21,7 @@ from tidemill.core.errors import BundleCorrupt, LakeError, SettingRefused
 from tidemill.core.records.release import Release
 from tidemill.loop.examples.interactions import LearningEvents
 from tidemill.loop.families.recommender.settings_match import first_difference
-from tidemill.loop.ops.audit_project import audit
+from tidemill.loop.ops.verify_project import verify_project
 from tidemill.loop.pipeline.resolve_hold import accept_hold
 from tidemill.loop.pipeline.run import run
 from tidemill.loop.pipeline.run_plan import plan
@@ -136,7 +136,7 @@ def test_each_day_leaves_the_model_that_would_be_learned_that_day(live: Project,
     version = stores.lake.view().versions["ratings"]
     assert list(last.refs_in) == [f"table:ratings@{version}", f"bundle:for_you@{learned.bundle}"]
     assert list(last.refs_out) == [f"bundle:for_you@{champion(live).bundle}"]
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
 
 
 def test_each_refresh_is_a_run(live: Project) -> None:
@@ -353,7 +353,7 @@ def test_bundles_of_old_refreshes_go_and_what_was_learned_or_gone_back_to_stays(
     with pytest.raises(BundleCorrupt, match="is missing from the blobs"):
         stores.releases.promote("for_you@4")
     stores.releases.promote("for_you@2")
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
 
 
 # ---- what was kept may be lost
@@ -460,7 +460,7 @@ def test_killed_at_a_failpoint_a_rerun_gives_the_same_once(live: Project, tmp_pa
     assert [change.release for change in stores.releases.history("for_you")] == ["for_you@1", "for_you@2", "for_you@3"]
     assert bundle(live, champion(live)) == learned_anew(live, tmp_path / "anew")
     assert not list(stores.state.glob("fresh-*"))
-    assert audit(stores) == []
+    assert verify_project(stores.settings, stores.clock).problems == []
     live.write("reviews-day3.csv", rows_of(LAST + 3 * DAY, 3))  # what was kept is whole
     live.run(LAST + 3 * DAY)
     assert bundle(live, champion(live)) == learned_anew(live, tmp_path / "next")

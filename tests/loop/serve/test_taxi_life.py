@@ -34,7 +34,7 @@ from tidemill.cli.main import cli
 from tidemill.core.clock import FixedClock, as_of
 from tidemill.core.settings import load
 from tidemill.loop.examples.training_examples import build_examples
-from tidemill.loop.ops.audit_project import audit
+from tidemill.loop.ops.verify_project import verify_project
 from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.loop.training.train import train
 from tidemill.models.tabular import open_tabular
@@ -179,7 +179,7 @@ def test_a_run_that_is_killed_leaves_the_features_of_one_that_was_not(
     assert online(project) in (before, alive[1]["online"]), "half of the view is online"
     project.run(day)
     assert {"online": online(project), "examples": examples(project)} == alive[1]
-    assert audit(project.open()[0]) == []
+    assert verify_project(project.open()[0].settings, project.clock).problems == []
 
 
 def test_features_of_an_instant_are_what_a_person_would_count(tmp_path: Path) -> None:

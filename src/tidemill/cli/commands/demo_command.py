@@ -142,7 +142,7 @@ def show(out: Console, played: DemoResult, folder: Path) -> None:
     for stream, number in played.held[:1]:
         out.print(f"  cd {folder}; tidemill check {stream} --accept {number} --by you --reason 'to see it published'")
     out.print(f"  cd {folder}; tidemill status")
-    out.print(f"  cd {folder}; tidemill audit verify")
+    out.print(f"  cd {folder}; tidemill verify")
 
 
 def _by_release(counts: dict[str, int]) -> str:

@@ -142,7 +142,7 @@ def compare_page(
 def _read(stores: ConsoleStores, names: Sequence[str]) -> list[Run]:
     found, unread = all_runs(stores)
     if unread is not None:
-        raise LedgerError(f"the ledger cannot be read: {unread}", tip="tidemill audit verify")
+        raise LedgerError(f"the ledger cannot be read: {unread}", tip="tidemill verify")
     by_name = {run.name: run for run in found}
     for name in names:
         if name not in by_name:

@@ -98,7 +98,7 @@ def run_page(
     projected = projection.catch_up()
     found, unread = all_runs(stores, model)
     if unread is not None:
-        raise LedgerError(f"the ledger cannot be read: {unread}", tip="tidemill audit verify")
+        raise LedgerError(f"the ledger cannot be read: {unread}", tip="tidemill verify")
     run = next((one for one in found if one.number == number), None)
     if run is None:
         names = [one.name for one in found]

@@ -14,7 +14,7 @@ from tidemill.core.clock import SystemClock
 from tidemill.core.identity.account import Account
 from tidemill.core.processes.start_process import ProcessStart
 from tidemill.core.settings import Settings, load
-from tidemill.loop.ops.audit_project import audit, verify_lake
+from tidemill.loop.ops.verify_project import verify_project
 from tidemill.loop.project.stores import open_stores
 
 
@@ -47,6 +47,6 @@ def run(project: str, profile: str, overrides: Mapping[str, Any], models: list[s
         runs=stores.runs,
         latest=stores.latest,
         compare=lambda names: loop.compare_runs(stores, names),  # lazily imported on first use
-        problems=BackgroundVerify(lambda: [*audit(stores), *verify_lake(stores)], stores.clock).problems,
+        problems=BackgroundVerify(lambda: verify_project(settings, stores.clock).problems, stores.clock).problems,
     )
     show(house, host=settings.serve.host, port=settings.serve.console_port)

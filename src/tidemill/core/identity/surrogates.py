@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tidemill.core.errors import NoSuchSubject, SealBroken
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ports import VaultStore
+from tidemill.core.storage.verification import Verification
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 # Three letters per step: 128 bits and 7 zero bits are nine steps of 15 bits; the last of the 27 letters is padding.
@@ -181,6 +182,22 @@ class Vault:
         n = self._store.forget(surrogates)
         self._keys = {}
         return n
+
+    def verify(self, found: Verification) -> None:
+        """Decrypt every entry; each is authenticated with its surrogate and its kind."""
+        for problem in self._store.damage():
+            found.problem(problem)
+        broken = 0
+        with found.attempt("vault"):
+            for surrogate, kind, sealed, wrapped in self._store.entries():
+                about = f"{kind}\0{surrogate}".encode()
+                try:
+                    key = _open(self._wrapper, wrapped, about, "the key of a vault entry")
+                    _open(AESGCM(key), sealed, about, "a vault entry")
+                except SealBroken:
+                    broken += 1
+        if broken:
+            found.problem(f"{broken} entries of the vault were changed: they cannot be decrypted")
 
     def _entry(self, kind: str, surrogate: str, identifier: str) -> tuple[str, str, bytes, bytes]:
         return self._made(kind, surrogate, identifier)[0]

@@ -184,7 +184,7 @@ class Ledger:
                 raise LedgerForked(
                     f"the ledger ends at entry {last.seq if last else 0} and lacks entry {head.seq} "
                     f"({head.hash[:8]}…), which was written before: it was cut, or it is an older copy",
-                    tip="restore its newest backup, with the -wal file beside it; `tidemill audit verify` says where "
+                    tip="restore its newest backup, with the -wal file beside it; `tidemill verify` says where "
                     "the entry is known",
                 )
 
@@ -192,7 +192,7 @@ class Ledger:
         if last is not None and not self._signed(LedgerHead(last.seq, last.hash, last.head.hex())):
             raise KeyMissing(
                 f"entry {last.seq} of the ledger was not signed with the key in {self.keys.folder}",
-                tip="set `keys` to this mill's own folder; if it is, `tidemill audit verify` shows what was changed",
+                tip="set `keys` to this mill's own folder; if it is, `tidemill verify` shows what was changed",
             )
 
     def _signed(self, head: LedgerHead) -> bool:

@@ -81,7 +81,7 @@ def decode_entry(line: StoredEntry) -> LedgerEntry:
     """Decode an entry. Raises `LedgerCorrupt` if its hash or its index columns do not match its bytes."""
     read, problems = examine_entry(line)
     if read is None or problems:
-        raise LedgerCorrupt(f"entry {line.seq}: {problems[0]}", tip="tidemill audit verify")
+        raise LedgerCorrupt(f"entry {line.seq}: {problems[0]}", tip="tidemill verify")
     return read
 
 

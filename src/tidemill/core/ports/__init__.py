@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tidemill.core.ports.event_log import LoggedEvent as LoggedEvent
     from tidemill.core.ports.latest import Latest as Latest
     from tidemill.core.ports.latest import LatestWriter as LatestWriter
+    from tidemill.core.ports.latest import MendableLatest as MendableLatest
     from tidemill.core.ports.leases import Lease as Lease
     from tidemill.core.ports.leases import Leases as Leases
     from tidemill.core.ports.ledger_store import LedgerStore as LedgerStore
@@ -44,7 +45,7 @@ else:
             "blobs": "Blobs",
             "engine": "Engine",
             "event_log": "DamagedPlace EventBatch EventLog EventWriter LoggedEvent",
-            "latest": "Latest LatestWriter",
+            "latest": "Latest LatestWriter MendableLatest",
             "leases": "Lease Leases",
             "ledger_store": "LedgerStore StoredEntry",
             "objects": "Objects",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,4 +89,17 @@ class LatestWriter(Latest, Protocol):
         it returns, no file of the store contains any byte of them, earlier versions included. If the process was
         killed, run it again. Hold the run's lease, so that no other process writes these keys meanwhile.
         """
+        ...
+
+
+@runtime_checkable
+class MendableLatest(Protocol):
+    """What an online store may also have, so that a run makes it again where it is damaged."""
+
+    def damage(self) -> dict[str, str]:
+        """View -> why its snapshot cannot be used; with the key "", why no row can be used. Reads everything."""
+        ...
+
+    def renew(self) -> None:
+        """Begin anew with an empty store, whatever damage there is. Readers see it as an empty one."""
         ...

@@ -96,6 +96,12 @@ class Tables(Protocol):
         """All versions, newest first, read lazily."""
         ...
 
+    def log_files(self, table: str, version: int) -> list[FileEntry]:
+        """The files of the table's own log that the commit of this version wrote, with their hashes; paths are relative
+        to the table. A file that a later version overwrote belongs to that one. Empty if the log has no files.
+        """
+        ...
+
     def locate(self, table: str, file: str) -> str:
         """The location of a file for `Engine.scan`: a local path or a URL."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 
@@ -25,6 +25,14 @@ class VaultStore(Protocol):
 
     def known(self, surrogates: Sequence[str]) -> set[str]:
         """Those of `surrogates` that have an entry."""
+        ...
+
+    def entries(self) -> Iterator[tuple[str, str, bytes, bytes]]:
+        """`(surrogate, kind, sealed identifier, wrapped key)` of every entry, sorted by surrogate, read lazily."""
+        ...
+
+    def damage(self) -> list[str]:
+        """Damage that the store can detect itself; empty if there is none."""
         ...
 
     def forget(self, surrogates: Sequence[str]) -> int:

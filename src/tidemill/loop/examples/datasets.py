@@ -104,7 +104,7 @@ def rebuild_dataset(stores: Stores, graph: ProjectGraph, dataset: Dataset) -> Ex
         why = f"the code of {', '.join(changed)} has changed" if changed else "its rows or columns differ"
         raise DatasetChanged(
             f"dataset {dataset.name} was rebuilt with {len(examples):,} rows and differs from what was pinned: {why}",
-            tip="check out the commit of its run, or type `tidemill lake verify`",
+            tip="check out the commit of its run, or type `tidemill verify`",
         )
     return examples
 

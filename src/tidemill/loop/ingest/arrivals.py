@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.identity.surrogates import Surrogates, Vault
+from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerEntry
 from tidemill.core.ports import Source
 from tidemill.core.record_format import decode_record
@@ -28,7 +29,6 @@ from tidemill.core.storage.failpoint import failpoint
 from tidemill.loop.ingest.outlier_days import Period, main_period, outlier_failure
 from tidemill.loop.project.declarations import StreamDeclaration
 from tidemill.loop.project.source_states import SourceStates, StateRef
-from tidemill.loop.project.stores import Stores
 
 _EPOCH = date(1970, 1, 1)
 #: A period without rows that is longer than this is one empty increment, not one for each day.
@@ -108,14 +108,14 @@ def position_from_ledger(lines: Iterable[LedgerEntry]) -> StreamPosition:
     return StreamPosition(number, increment.day, state, None if state else _earlier_state(newest), held)
 
 
-def stream_position(stores: Stores, name: str) -> StreamPosition:
+def stream_position(ledger: Ledger, name: str) -> StreamPosition:
     """The position of a stream in the ledger."""
-    return position_from_ledger(line for act in ("publish", "hold") for line in _to_state(stores, act, name))
+    return position_from_ledger(line for act in ("publish", "hold") for line in _to_state(ledger, act, name))
 
 
-def _to_state(stores: Stores, act: str, name: str) -> Iterator[LedgerEntry]:
+def _to_state(ledger: Ledger, act: str, name: str) -> Iterator[LedgerEntry]:
     """The entries of the stream, newest first, down to the first with the state of its sources."""
-    for line in stores.ledger.newest(act, about=f"stream:{name}"):
+    for line in ledger.newest(act, about=f"stream:{name}"):
         yield line
         if _has_state(line):
             return

@@ -101,7 +101,8 @@ def ingest_increment(
         named = {**about, "names": _names(arrival)}
         build.draft.hold(increment, verdict, _held(stores, arrival), refused=arrival.day.refused, details=named)
     else:
-        stores.lake.quarantine(arrival.stream.name, arrival.number, _refused(stores, arrival, broken))
+        sha256 = stores.lake.quarantine(arrival.stream.name, arrival.number, _refused(stores, arrival, broken))
+        about |= {"quarantine": sha256} if sha256 else {}
         publication = build.draft.publish(increment, verdict, details=about)
     return IngestResult(
         increment, verdict, publication, build.draft.rows_read, (time.process_time_ns() - started) // 1000

@@ -113,6 +113,14 @@ class StoredSkew(VersionedRecord, frozen=True):
     report: SkewReport = SkewReport()
 
 
+#: The files of this module in the server's folder, by pattern.
+METADATA_FILES: dict[str, type[VersionedRecord]] = {
+    FILE: DeclaredFeatures,
+    "significance.*.json": Significance,
+    "skew.*.json": StoredSkew,
+}
+
+
 def write_declared(serving_root: Path, declared: DeclaredFeatures) -> None:
     """Write the declared features."""
     write_state(serving_root / FILE, declared)

@@ -16,6 +16,7 @@ from tidemill.features import FeatureView, materialise
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.online.feature_metadata import declared
 from tidemill.loop.online.feature_metadata_files import write_declared
+from tidemill.loop.online.mend_online import begin_anew, online_damage, restore_recent
 from tidemill.loop.online.view_rows import newest_rows
 from tidemill.loop.project.declarations import FeatureViewDeclaration, RecommenderDeclaration
 from tidemill.loop.project.graph import ColumnRoles, ProjectGraph
@@ -33,31 +34,47 @@ _FORM = 2
 
 
 def materialise_online(
-    stores: Stores, graph: ProjectGraph, lease: Lease, progress: Callable[[str, dict[str, Any]], None]
+    stores: Stores,
+    graph: ProjectGraph,
+    lease: Lease,
+    progress: Callable[[str, dict[str, Any]], None],
+    notes: list[str] | None = None,
 ) -> list[str]:
-    """Bring every view up to the newest publication; returns the names of the changed ones. Skips current views."""
+    """Bring every view up to the newest publication; returns the names of the changed ones. Skips current views.
+
+    Damaged views are made again; `notes` gets a sentence for each.
+    """
     if stores.ledger.last("publish") is None:
         return []
     view = stores.lake.view()
+    damage = online_damage(stores.latest)
+    if "" in damage:
+        begin_anew(stores.latest, damage[""])
+    for name, why in damage.items():
+        what = f"the view {name}" if name else "the online store"
+        (notes if notes is not None else []).append(f"{what} was damaged and was made again: {why}")
     changed = []
     for features in graph.mill.features_views.values():
         version = _version(graph, view, features)
-        if stores.latest.version(features.name) != version:
+        if stores.latest.version(features.name) != version or features.name in damage:
             n = _materialise(stores, graph, view, features, version)
             _record(stores, lease, view, features.name, n, version, code=graph.codes[features.name])
             changed.append(features.name)
     for model in graph.mill.recommenders.values():
         version = fingerprint({"from": {model.interactions: view.versions[model.interactions]}, "days": COUNTED_DAYS})
-        if stores.latest.version(f"{model.name}.items") != version:
+        views = (f"{model.name}.history", f"{model.name}.items")
+        if any(stores.latest.version(name) != version or name in damage for name in views):
             roles = graph.roles(model)
             rows = _events(stores, view, model, roles)
             for name, key, kept in (
-                (f"{model.name}.history", roles.subject, _histories(rows, roles)),
-                (f"{model.name}.items", roles.item, _counts(rows, roles)),
+                (views[0], roles.subject, _histories(rows, roles)),
+                (views[1], roles.item, _counts(rows, roles)),
             ):
                 stores.latest.write(name, key, kept, version)
                 _record(stores, lease, view, name, kept.num_rows, version)
                 changed.append(name)
+    if "" in damage:
+        restore_recent(stores, graph)
     for stream in graph.mill.streams:
         stores.latest.drop_covered(recent_view(stream), _published_before(stores, stream, view))
     write_serving_metadata(stores, graph)
@@ -175,17 +192,10 @@ def write_serving_metadata(stores: Stores, graph: ProjectGraph) -> None:
     features, for the console.
     """
     write_declared(stores.serving_root, declared(graph))
-    feeds: dict[str, tuple[str, ...]] = {}
-    for name in graph.mill.streams:
-        feeds[name] = tuple(
-            model.name
-            for model in graph.mill.recommenders.values()
-            if name in {stream.name for stream in graph.streams_of(model.interactions)}
-        )
     write_streams(
         stores.serving_root,
         {
-            name: ServedStream(contract=stream.contract, feeds=feeds[name])
+            name: ServedStream(contract=stream.contract, feeds=graph.fed_models(name))
             for name, stream in graph.mill.streams.items()
         },
         stores.keys,

@@ -108,7 +108,7 @@ def run(
                 histories[name].append(result.verdict.metrics)
             _count(report, result)
             progress("increment", {"brought": result})
-        report.views = materialise_online(stores, graph, lease, progress)
+        report.views = materialise_online(stores, graph, lease, progress, report.notes)
         refreshed = any(model.refresh is not None for model in graph.mill.recommenders.values())
         if refreshed:
             # Through the package: the learners are loaded only if a champion is to be refreshed.
@@ -133,7 +133,7 @@ def _waiting(
     check_source_names(stores.settings, graph.mill.streams)
     for stream in reversed(_streams(graph)):
         last = until or last_full_day(now, stream.day_zone)
-        position = stream_position(stores, stream.name)
+        position = stream_position(stores.ledger, stream.name)
         arrival = as_of(last, stream.day_zone)
         if backfill and found:
             arrival = min([arrival, *(due.first_event for due in found.values() if due.first_event)])
@@ -177,7 +177,7 @@ def _state_kept(stores: Stores, due: PendingRows) -> StateRef:
 
 def _remove_superseded(stores: Stores, graph: ProjectGraph) -> None:
     for name in graph.mill.streams:
-        stores.source_states.remove_superseded(name, stream_position(stores, name).state)
+        stores.source_states.remove_superseded(name, stream_position(stores.ledger, name).state)
 
 
 def _in_order(waiting: dict[str, PendingRows]) -> Iterator[tuple[str, DayRows]]:

@@ -46,7 +46,7 @@ def _stream_step(stores: Stores | None, graph: ProjectGraph, name: str, until: d
         why = f"no source: set {name} under [{settings.profile}.sources] in {FILE}"
         return Step(what=name, kind="stream", do="wait", why=why)
     last = until or (last_full_day(stores.clock.now(), stream.day_zone) if stores else None)
-    done = stream_position(stores, name).day if stores else None
+    done = stream_position(stores.ledger, name).day if stores else None
     if done is None:
         return Step(what=name, kind="stream", do="run", why="nothing ingested yet")
     if last and last > done:

@@ -7,7 +7,7 @@ What needs no vault works without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,6 +68,12 @@ class ExistingVault:
 
     def known(self, surrogates: Sequence[str]) -> set[str]:
         return self._ask(lambda store: store.known(surrogates))
+
+    def entries(self) -> Iterator[tuple[str, str, bytes, bytes]]:
+        return self._ask(lambda store: store.entries())
+
+    def damage(self) -> list[str]:
+        return self._ask(lambda store: store.damage())
 
     def forget(self, surrogates: Sequence[str]) -> int:
         return self._ask(lambda store: store.forget(surrogates))

@@ -113,6 +113,14 @@ class ProjectGraph:
             found.update((stream.name, stream) for stream in self.streams_of(parent))
         return list(found.values())
 
+    def fed_models(self, stream: str) -> tuple[str, ...]:
+        """The recommenders whose interactions come from a stream, directly or through tables."""
+        return tuple(
+            model.name
+            for model in self.mill.recommenders.values()
+            if stream in {one.name for one in self.streams_of(model.interactions)}
+        )
+
     def personal(self, name: str) -> list[str]:
         """The columns of a table that contain people's surrogates."""
         subjects = {column for stream in self.streams_of(name) for column in stream.contract.role("subject")}

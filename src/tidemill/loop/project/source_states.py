@@ -19,6 +19,7 @@ from tidemill.core.ports import Objects
 from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.source_read import SourceState
 from tidemill.core.storage.failpoint import failpoint
+from tidemill.core.storage.verification import Verification
 
 #: The prefix of the objects, with a folder for each stream.
 PREFIX = "_tidemill/source_states"
@@ -104,13 +105,16 @@ class SourceStates:
             failpoint("source_state.removed")
         return len(superseded)
 
-    def verify(self, stream: str, ref: StateRef) -> list[str]:
-        """A sentence for the first missing or damaged object of a state."""
-        try:
-            self._chain(stream, ref.sha256)
-        except CorruptFile as error:
-            return [f"{error.message}: {error.tip}"]
-        return []
+    def verify(self, stream: str, ref: StateRef, found: Verification | None = None) -> list[str]:
+        """A sentence for the first missing or damaged object of a state; `found` also collects what was read."""
+        found = found or Verification("source states")
+        with found.attempt(f"the source state of {stream!r}"):
+            for _, body in self._chain(stream, ref.sha256):
+                found.read(_name(stream, _sha256(body)), len(body))
+        for name in self._objects.list(f"{PREFIX}/{stream}/"):
+            if name not in found.places:
+                found.skip(name, "the newest state does not need it, or it follows one that is damaged")
+        return [problem.text for problem in found.problems]
 
     def _chain(self, stream: str, sha256: str) -> list[tuple[StateChange, bytes]]:
         """The objects of a state, newest first, each with its bytes."""

@@ -15,6 +15,7 @@ from tidemill.core.errors import BundleCorrupt, FormatTooNew, IdsMismatch, LakeE
 from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.storage.durable_files import sync_folder
 from tidemill.core.storage.failpoint import failpoint
+from tidemill.core.storage.verification import Verification
 from tidemill.lake import LakeSnapshot, changed_keys
 from tidemill.loop.examples.interactions import LearningEvents
 from tidemill.loop.project.declarations import RecommenderDeclaration
@@ -185,6 +186,21 @@ class CountStore:
         for old in self.place.iterdir():
             if old.name != name:
                 shutil.rmtree(old)
+
+
+def verify_counts(place: Path, found: Verification) -> None:
+    """Compare every file of the counts of all models in `place` with the hash that their folder is named after."""
+    for model in sorted(place.iterdir()) if place.is_dir() else ():
+        for folder in sorted(model.iterdir()):
+            name = f"{model.name}/{folder.name}"
+            if folder.name.startswith(_NEW):
+                found.skip(name, "it is being written, or left by a run that was killed")
+                continue
+            with found.attempt(name, derived=True):
+                for path in folder.rglob("*"):
+                    if path.is_file():
+                        found.read(f"{name}/{path.relative_to(folder)}", path.stat().st_size)
+                verify_bundle(folder, folder.name)
 
 
 def _text(settings: Any) -> bytes:

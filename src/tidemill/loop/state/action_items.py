@@ -102,20 +102,15 @@ def _unread(unread: str | None) -> list[ActionItem]:
     if unread is None:
         return []
     why = [unread, "Serving continues. This page shows the last state that could be read."]
-    return [
-        _need("broken", "The ledger cannot be read", why, ("tidemill audit verify", "report the first invalid entry"))
-    ]
+    return [_need("broken", "The ledger cannot be read", why, ("tidemill verify", "report the first invalid entry"))]
 
 
 def _problems(problems: Sequence[str]) -> list[ActionItem]:
     if not problems:
         return []
     what = f"Verification found {counted(len(problems), 'problem')}"
-    verify = (
-        ("tidemill lake verify", "verify every file again"),
-        ("tidemill audit verify", "verify every ledger entry again"),
-    )
-    return [_need("broken", what, problems[:5], *verify)]
+    verify = ("tidemill verify", "verify every store again, and list all problems")
+    return [_need("broken", what, problems[:5], verify)]
 
 
 def _damaged(model: ModelProjection, verify: Callable[[Release], None]) -> list[ActionItem]:

@@ -29,6 +29,10 @@ class CodeItems(VersionedRecord, frozen=True):
     items: tuple[CodeItem, ...] = ()
 
 
+#: The file of this module in the server's folder, by pattern.
+CODE_ITEMS_FILE: dict[str, type[VersionedRecord]] = {"code_items.json": CodeItems}
+
+
 def refresh_statuses(stores: Stores, graph: ProjectGraph, view: LakeSnapshot | None) -> dict[str, RefreshStatus | None]:
     """Model -> its refresh status, for the recommenders that declare a refresh."""
     return {

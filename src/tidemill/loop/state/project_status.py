@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tidemill.core.clock import from_micros
+from tidemill.loop.online.mend_online import online_damage
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.state.action_items import ActionItem, action_items
@@ -78,7 +79,7 @@ def status(stores: Stores, graph: ProjectGraph) -> Status:
             names,
             verify=lambda release: stores.releases.verify(release, deep=False),
             of_code=code_items(stores, graph, refresh),
-            storage=storage_items(stores.state, stores.vault.check),
+            storage=storage_items(stores.state, stores.vault.check, online_damage(stores.latest)),
         ),
     )
 

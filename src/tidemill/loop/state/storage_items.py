@@ -1,10 +1,10 @@
-"""Action items about a project's own files: a vault that cannot be read, and records of the server's log that were
-damaged on disk.
+"""Action items about a project's own files: a vault that cannot be read, and what was damaged on disk of the server's
+log and of the online values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tidemill.core.errors import TidemillError
@@ -12,17 +12,24 @@ from tidemill.core.formatting import count
 from tidemill.feedback import damaged_records
 from tidemill.loop.state.action_items import ActionCommand, ActionItem
 
-_VERIFY = ActionCommand(text="tidemill lake verify", does="verify the lake's files, which may lie on the same disk")
+_VERIFY = ActionCommand(text="tidemill verify", does="verify all other files, which may lie on the same disk")
+_REPAIR = ActionCommand(text="tidemill run", does="make them again from the published tables")
 
 
-def storage_items(state: Path, check_vault: Callable[[], None]) -> tuple[ActionItem, ...]:
-    """The items; `state` is the folder of all files that tidemill writes, `check_vault` raises the vault's error."""
-    logs = [_damaged_log(table, files) for table, files in damaged_records(state / "log").items()]
+def storage_items(
+    state: Path, check_vault: Callable[[], None], online: Mapping[str, str] = {}
+) -> tuple[ActionItem, ...]:
+    """The items; `state` is the folder of all files that tidemill writes, `check_vault` raises the vault's error, and
+    `online` is view -> damage of its online values.
+    """
+    found = [_damaged_log(table, files) for table, files in damaged_records(state / "log").items()]
+    if online:
+        found.append(_damaged_online(online))
     try:
         check_vault()
     except (TidemillError, OSError) as error:
-        return (_vault(error), *logs)
-    return tuple(logs)
+        return (_vault(error), *found)
+    return tuple(found)
 
 
 def _vault(error: Exception) -> ActionItem:
@@ -46,4 +53,14 @@ def _damaged_log(table: str, files: list[Path]) -> ActionItem:
         what=f"The log of {table} was damaged on disk in {count(len(files), 'place')}",
         why=why,
         commands=(_VERIFY,),
+    )
+
+
+def _damaged_online(damage: Mapping[str, str]) -> ActionItem:
+    views = ", ".join(sorted(view or "all views" for view in damage))
+    return ActionItem(
+        weight="broken",
+        what=f"Online values are damaged on disk ({views})",
+        why=(*damage.values(),),
+        commands=(_REPAIR, _VERIFY),
     )

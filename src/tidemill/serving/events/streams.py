@@ -15,7 +15,7 @@ from tidemill.core.contract.contract import Contract
 from tidemill.core.errors import NotServed, nearest
 from tidemill.core.identity.keys import Keys
 from tidemill.core.record_format import Record, SignedRecord
-from tidemill.serving.live.state_files import WatchedFile, write_signed
+from tidemill.serving.live.state_files import write_signed
 
 FILE = "streams.json"
 
@@ -57,10 +57,3 @@ class Streams(SignedRecord, frozen=True):
 def write_streams(serving_root: Path, streams: Mapping[str, ServedStream], keys: Keys) -> None:
     """Write the streams for the server; a running one loads them within a second."""
     write_signed(serving_root / FILE, Streams(streams=dict(streams)), keys)
-
-
-def stream_problems(serving_root: Path, public: str) -> list[str]:
-    """What is wrong with the file of the streams, as a sentence; `public` is the ledger's public key in hex."""
-    file = WatchedFile(serving_root / FILE, Streams, public)
-    file.poll()
-    return [f"{file.problem}; `tidemill run` and `tidemill serve` write it again"] if file.problem else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 #: The deployment that workers follow: that of `live.json`, once the supervisor has verified it.
 SERVING = "serving.json"
+#: Seconds until a release that could not be loaded is tried again: a run may have mended what it reads.
+_RETRY_S = 10.0
 #: Bytes of the predictions that a model caches for repeats within their slot, and of one without its content.
 _REMEMBERED, _ENTRY = 8 << 20, 256
 
@@ -89,6 +92,7 @@ class LiveModel:
         self._change: asyncio.Task[None] | None = None
         self.predictor: AnyPredictor | None = None
         self.failed: LoadFailure | None = None
+        self._retry_at = 0.0
         self.remembered: OrderedDict[str, CachedAnswer | None] = OrderedDict()
         self._remembered_bytes = 0
         self._switch.poll()
@@ -128,15 +132,16 @@ class LiveModel:
     def poll(self, marks: Mapping[str, int]) -> None:
         """Apply the switch at once; start a swap or a reload in a thread if one is due and none is in progress.
 
-        `marks` are the current marks of `views`.
+        `marks` are the current marks of `views`; none while the store cannot be read.
         """
         self._switch.poll()
         if self._change is not None:
             return
         watched = self._deployment
-        if watched.poll() and watched.content is not None:
+        retry = self.failed is not None and time.monotonic() >= self._retry_at
+        if (watched.poll() or retry) and watched.content is not None:
             self._change = asyncio.create_task(self._swap(watched.content))
-        elif self.predictor is not None and self.predictor.is_outdated(marks):
+        elif self.predictor is not None and marks.keys() >= set(self.views) and self.predictor.is_outdated(marks):
             self._change = asyncio.create_task(self._reload(self.predictor))
 
     @property
@@ -177,6 +182,7 @@ class LiveModel:
     def _finish(self, loaded: AnyPredictor | LoadFailure) -> None:
         if isinstance(loaded, LoadFailure):
             self.failed = loaded
+            self._retry_at = time.monotonic() + _RETRY_S
             self._counters.add("swap_failures")
             _log.error("%s could not be loaded: %s", loaded.release, loaded.why)
             return

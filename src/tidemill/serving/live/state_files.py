@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from zlib import crc32
 
 import msgspec
 
@@ -21,11 +23,16 @@ from tidemill.core.storage.durable_files import write_durably
 
 T = TypeVar("T")
 _INVALID = (msgspec.DecodeError, UnicodeDecodeError, FormatTooNew, SignatureInvalid)
+#: The end of a file with a checksum: its last field, the CRC-32 of the same JSON object without this field.
+_CHECK = re.compile(rb',"check":"([0-9a-f]{8})"\}\s*\Z')
 
 
 def write_state(path: Path, content: Any) -> None:
-    """Replace the file at `path` by `content` as JSON, atomically and durably."""
-    write_durably(path, msgspec.json.encode(content))
+    """Replace the file at `path` by `content` as JSON, atomically and durably; with a checksum, unless it is signed."""
+    body = msgspec.json.encode(content)
+    if not isinstance(content, SignedRecord):
+        body = body[:-1] + b',"check":"%08x"}' % crc32(body)
+    write_durably(path, body)
 
 
 def write_signed(path: Path, content: SignedRecord, keys: Keys) -> None:
@@ -44,10 +51,22 @@ def read_state(path: Path, kind: type[T], public: str = "") -> T | None:
         return None
 
 
+def state_problem(path: Path, kind: type[Any], public: str = "") -> str:
+    """Why the content of a state file cannot be used; empty if it can. Raises `OSError` if it cannot be read."""
+    try:
+        _load(path, kind, public)
+    except _INVALID as error:
+        return error.message if isinstance(error, TidemillError) else f"{path} cannot be used: {error}"
+    return ""
+
+
 def _load(path: Path, kind: type[T], public: str) -> T:
     body = path.read_bytes()
     if issubclass(kind, SignedRecord):
         return decode_signed(body, kind, public, path.parent.name, str(path))
+    check = _CHECK.search(body)  # a file of an older version has none
+    if check is not None and crc32(body[: check.start()] + b"}") != int(check[1], 16):
+        raise msgspec.DecodeError("it does not match its checksum")
     if issubclass(kind, VersionedRecord):
         return decode_record(body, kind, str(path))
     return msgspec.json.decode(body, type=kind)

@@ -95,6 +95,8 @@ class ModelSwap:
             self._start(verification, now)
         if self._reported is not None and self._reported.state == "swapping":
             self._follow(workers, expected, now)
+        elif self._reported is not None and self._reported.state == "failed":
+            self._mended(workers, expected)
 
     def _start(self, verification: _Verification, now: float) -> None:
         wanted = self._live.content
@@ -122,6 +124,15 @@ class ModelSwap:
             self._good = self._serving
             self._report("live")
             _log.info("%s is live in %d workers", name, len(workers))
+
+    def _mended(self, workers: Sequence[WorkerReport], expected: int) -> None:
+        """Report "live" when the workers have loaded the promoted release after all, for example after a run."""
+        wanted, serving = self._live.content, self._serving
+        if wanted is None or serving is None or _name(wanted) != _name(serving) or len(workers) < expected:
+            return
+        if all(worker.live.get(wanted.model) == _name(wanted) and not worker.failed for worker in workers):
+            self._good = serving
+            self._report("live")
 
     def _restore(self, why: str) -> None:
         """Return to the last valid release."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from tidemill.core.clock import Clock, to_micros
+from tidemill.core.errors import TidemillError
 from tidemill.core.identity.surrogates import Vault
 from tidemill.core.ports import EventLog, LatestWriter
 from tidemill.core.record_format import VersionedRecord
@@ -34,6 +36,8 @@ from tidemill.serving.live.server_clock import ServerClock
 from tidemill.serving.live.state_files import WatchedFile, write_state
 from tidemill.serving.process.health import Health
 from tidemill.serving.recommend.recommend_route import RecommendRoute
+
+_log = logging.getLogger(__name__)
 
 WORKERS = "workers"
 
@@ -180,7 +184,11 @@ class WorkerSite:
     def _marks(self) -> dict[str, int]:
         """The change marks of all views that the models cache, in one read."""
         views = sorted({view for model in self.models.values() for view in model.views})
-        return dict(zip(views, self._stores.latest.marks(views), strict=True)) if views else {}
+        try:
+            return dict(zip(views, self._stores.latest.marks(views), strict=True)) if views else {}
+        except TidemillError as error:  # what the models have in memory is still served
+            _log.error("the online store cannot be read: %s", error.message)
+            return {}
 
     def _poll_streams(self) -> None:
         if self._streams_file.poll():
