@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -13,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from tidemill.core.errors import NotReady
+from tidemill.core.errors import BundleRefused, NotReady
 from tidemill.core.processes.process_pool import ProcessPool
 
 
@@ -134,3 +136,43 @@ if __name__ == "__main__":  # a parent that the tests kill: it writes the number
         file.with_suffix(".part").rename(file)
         for _ in pool.run(["spin", "spin"]):
             pass
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A folder that may be written, and one that may not."""
+
+    own: str
+    other: str
+
+
+def attempts(job: Attempt) -> dict[str, str]:
+    """What each attempt ends with."""
+
+    def connect() -> None:
+        with socket.create_connection(("127.0.0.1", int(Path(job.own, "port").read_text())), 2):
+            pass
+
+    tries: dict[str, Callable[[], object]] = {
+        "own": lambda: Path(job.own, "new").write_text("x"),
+        "other": lambda: Path(job.other, "new").write_text("x"),
+        "truncate": lambda: Path(job.other, "secret").write_text(""),
+        "remove": lambda: Path(job.other, "secret").unlink(),
+        "read": lambda: Path(job.other, "secret").read_text(),
+        "list": lambda: list(Path(job.other).iterdir()),
+        "start": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
+        "connect": connect,
+        "environment": lambda: os.environ["TIDEMILL_SECRET"],
+    }
+    found = {}
+    for name, one in tries.items():
+        try:
+            one()
+            found[name] = ""
+        except (OSError, KeyError) as problem:
+            found[name] = type(problem).__name__
+    return found
+
+
+def shouts(job: Attempt) -> None:
+    """Raises an error that would move a terminal's cursor."""
+    raise BundleRefused("\x1b[2Jevil\r\n\x07", tip="\x1b]0;title\x07")

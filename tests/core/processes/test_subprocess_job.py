@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,10 +12,10 @@ from pathlib import Path
 
 import pooled_work
 import pytest
-from pooled_work import SumAnswer, SumRequest, total
+from pooled_work import Attempt, SumAnswer, SumRequest, attempts, shouts, total
 from test_process_pool import gone
 
-from tidemill.core.errors import NotReady, ProcessFailed
+from tidemill.core.errors import BundleRefused, NotReady, ProcessFailed
 from tidemill.core.processes.subprocess_job import run_job
 
 FOLDER = str(Path(pooled_work.__file__).parent)
@@ -67,3 +68,33 @@ def test_a_job_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     assert gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_confined_process_has_no_network_no_environment_and_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.mkdir()
+    (other / "secret").write_text("s")
+    monkeypatch.setenv("TIDEMILL_SECRET", "s")
+    monkeypatch.setenv("PYTHONPATH", FOLDER)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (own / "port").write_text(str(server.getsockname()[1]))
+        found = run_job(attempts, Attempt(str(own), str(other)), confined=own)
+    unconfined = " ".join(record.getMessage() for record in caplog.records)
+    assert found.pop("own") == "" and found.pop("environment") == "KeyError"
+    if "Landlock" in unconfined:
+        pytest.skip(unconfined)
+    assert all(found.pop(name) for name in ("other", "truncate", "remove", "read", "list", "start"))
+    if "network" not in unconfined:
+        assert found["connect"]
+    assert (other / "secret").read_text() == "s"
+
+
+def test_an_error_of_a_process_loses_its_control_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", FOLDER)
+    with pytest.raises(BundleRefused) as found:
+        run_job(shouts, Attempt("", ""))
+    assert found.value.message == "\ufffd[2Jevil\ufffd\n\ufffd"
+    assert found.value.tip == "\ufffd]0;title\ufffd"

@@ -6,12 +6,13 @@ the parent. What libraries print goes to stderr; its last line is the tip of the
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeVar, get_type_hints
@@ -19,6 +20,7 @@ from typing import IO, TypeVar, get_type_hints
 import msgspec
 
 from tidemill.core.errors import ProcessFailed, TidemillError
+from tidemill.core.processes.confinement import confine
 from tidemill.core.processes.failure_message import failure_message
 from tidemill.core.processes.start_process import function_of
 
@@ -35,6 +37,12 @@ class _JobError(msgspec.Struct, frozen=True):
 class _JobResult(msgspec.Struct, frozen=True):
     value: msgspec.Raw = msgspec.Raw(b"null")
     error: _JobError | None = None
+    #: What the kernel did not allow of the confinement.
+    unconfined: tuple[str, ...] = ()
+
+
+#: Environment variables that a confined process keeps.
+_KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "OMP_NUM_THREADS")
 
 
 def run_job(
@@ -46,14 +54,24 @@ def run_job(
     isolated: bool = False,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    confined: Path | None = None,
+    readable: Sequence[Path] = (),
 ) -> _Value:
     """The value of `function(job)` in a process that ends with this one.
+
+    With `confined` it has no network, no environment, and no other file to write than those below that folder, and it
+    reads `readable` besides libraries; what the kernel does not allow of this is logged as a warning.
 
     `python` is another interpreter; `isolated` keeps environment variables and the user's packages from it. Raises the
     function's `TidemillError`, and `ProcessFailed` if the process cannot start, takes too long or has no result.
     """
     target = f"{function.__module__}:{function.__qualname__}"
     words = [python or sys.executable, "-I" if isolated else "-P", "-m", __name__, target]
+    if confined is not None:
+        words += [str(confined), *map(str, readable)]
+        env = {name: value for name, value in os.environ.items() if name in _KEPT} | {
+            "HOME": str(confined), "TMPDIR": str(confined),
+        }  # fmt: skip
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         try:
             child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=output, stderr=errors, cwd=cwd, env=env)
@@ -67,8 +85,11 @@ def run_job(
             raise ProcessFailed(
                 f"its process exited with status {status} and no result", tip=_last_line(errors)
             ) from None
+    for sentence in result.unconfined:
+        logging.getLogger(__name__).warning("%s could do more than it should: %s", function.__name__, sentence)
     if result.error is not None:
-        raise _kind(result.error.code)(result.error.message, tip=result.error.tip)
+        tip = result.error.tip
+        raise _kind(result.error.code)(_printable(result.error.message), tip=tip and _printable(tip))
     value: _Value = msgspec.json.decode(result.value, type=get_type_hints(function)["return"])
     return value
 
@@ -95,7 +116,12 @@ def _last_line(errors: IO[bytes]) -> str | None:
     """The last line, as a tip and not in the message, because it may quote data."""
     errors.seek(0)
     lines = errors.read().decode(errors="replace").strip().splitlines()
-    return f"the last line of its error output: {lines[-1].strip()[:300]}" if lines else None
+    return f"the last line of its error output: {_printable(lines[-1].strip()[:300])}" if lines else None
+
+
+def _printable(text: str) -> str:
+    """The text without control characters, which a terminal would follow."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _kind(code: str) -> type[TidemillError]:
@@ -108,8 +134,9 @@ def _kind(code: str) -> type[TidemillError]:
     return TidemillError
 
 
-def main(target: str) -> None:
-    """Read the job from stdin and write the result to stdout."""
+def main(target: str, *confined: str) -> None:
+    """Read the job from stdin and write the result to stdout; `confined` are its folder, and what it may read."""
+    unconfined = confine(Path(confined[0]), map(Path, confined[1:])) if confined else ()
     result = os.dup(1)
     os.dup2(2, 1)
     line = sys.stdin.buffer.readline()
@@ -123,7 +150,7 @@ def main(target: str) -> None:
     except Exception as problem:
         answer = _JobResult(error=_JobError(ProcessFailed.code, failure_message(problem)))
     with os.fdopen(result, "wb") as pipe:
-        pipe.write(msgspec.json.encode(answer))
+        pipe.write(msgspec.json.encode(msgspec.structs.replace(answer, unconfined=unconfined)))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads of libraries have no more work
@@ -135,4 +162,4 @@ def _exit_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

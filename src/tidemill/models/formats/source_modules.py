@@ -3,6 +3,9 @@
 The server never imports the project file. Instead a function's source is extracted together with everything it uses
 from the top level of its file (functions, constants, imports); only imports in `ALLOWED_IMPORTS` are accepted. A
 pre-trained model is not source code: its name is returned with the module, and bound when the module is loaded.
+
+The checks are against accidents, such as reading a file that the server lacks. They are no boundary between people:
+whoever writes a function runs code on the server.
 """
 
 from __future__ import annotations
@@ -10,7 +13,9 @@ from __future__ import annotations
 import ast
 import builtins
 import hashlib
+import importlib
 import inspect
+import re
 import types
 from collections.abc import Callable, Collection, Mapping
 from pathlib import PurePosixPath
@@ -23,6 +28,17 @@ ALLOWED_IMPORTS = frozenset(
     {"__future__", "bisect", "collections", "datetime", "fractions", "functools", "itertools", "math", "numpy",
      "operator", "re", "statistics", "string", "typing", "unicodedata", "zoneinfo"}
 )  # fmt: skip
+#: Built-in functions that run other code, wait for a person, or reach what is not shipped.
+REFUSED_BUILTINS = frozenset(
+    {"__import__", "breakpoint", "compile", "copyright", "credits", "delattr", "dir", "eval", "exec", "exit", "globals",
+     "help", "input", "license", "locals", "memoryview", "open", "quit", "setattr", "vars"}
+)  # fmt: skip
+#: Functions of allowed modules that do.
+_REFUSED_ATTRIBUTES = frozenset(
+    {"fromfile", "fromregex", "genfromtxt", "load", "loadtxt", "memmap", "open_memmap", "save", "savetxt", "savez",
+     "savez_compressed", "tofile", "ctypeslib", "f2py", "attrgetter", "methodcaller"}
+)  # fmt: skip
+_BUILTINS = frozenset(dir(builtins)) - REFUSED_BUILTINS
 
 
 class SourceModule(NamedTuple):
@@ -145,8 +161,15 @@ def _makes(statement: ast.stmt) -> list[str]:
 
 
 def check_source(path: str, source: str, given: Collection[str] = ()) -> None:
-    """Refuse a module that imports beyond `ALLOWED_IMPORTS` or uses a name that is neither defined nor `given`."""
-    tree = ast.parse(source)
+    """Refuse a module that imports beyond `ALLOWED_IMPORTS`, uses a name that is neither defined nor `given`, or could
+    reach other code; `RuleRefused` names the line and the reason.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
+        raise RuleRefused(f"{path} is not valid Python source") from problem
+    modules = _modules(path, tree)
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
@@ -157,11 +180,83 @@ def check_source(path: str, source: str, given: Collection[str] = ()) -> None:
                 f"{path} imports {', '.join(foreign)}",
                 tip=f"it may import: {', '.join(sorted(ALLOWED_IMPORTS - {'__future__'}))}",
             )
-    defined = {name for node in ast.walk(tree) for name in _binds(node)} | set(dir(builtins)) | set(given)
+        if reason := _reach(node, modules, called):
+            raise RuleRefused(
+                f"{path}, line {getattr(node, 'lineno', '?')}: {reason}",
+                tip="write it with the values that the function is given; see `tidemill help TM610`",
+            )
+    defined = {name for node in ast.walk(tree) for name in _binds(node)} | _BUILTINS | set(given)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     unknown = sorted(used - defined)
     if unknown:
         raise RuleRefused(f"{path} uses {', '.join(unknown)}, which is not defined at the top level of its file")
+
+
+def _modules(path: str, tree: ast.Module) -> dict[str, types.ModuleType]:
+    """The names that are bound to allowed modules."""
+    found: dict[str, types.ModuleType] = {}
+    for node in ast.walk(tree):
+        for alias in node.names if isinstance(node, ast.Import) else ():
+            if alias.name.split(".")[0] in ALLOWED_IMPORTS:
+                whole = _imported(path, alias.name)
+                name = alias.name.split(".")[0]
+                found[alias.asname or name] = whole if alias.asname else _imported(path, name)
+    return found
+
+
+def _imported(path: str, name: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as problem:
+        raise RuleRefused(f"{path} imports {name}, which does not exist here") from problem
+
+
+def _reach(node: ast.AST, modules: Mapping[str, types.ModuleType], called: Collection[int]) -> str | None:
+    """How a node reaches code or files that are not shipped, if it does; `called` are the nodes that are called."""
+    if isinstance(node, ast.Name) and (node.id in REFUSED_BUILTINS or _is_internal(node.id)):
+        return f"`{node.id}` is not allowed in a shipped function"
+    if isinstance(node, ast.Attribute) and (_is_internal(node.attr) or node.attr in _REFUSED_ATTRIBUTES):
+        return f"the attribute `{node.attr}` is not allowed in a shipped function"
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+        name = node.args[1] if len(node.args) > 1 else None
+        if not (isinstance(name, ast.Constant) and isinstance(name.value, str)) or _is_internal(name.value):
+            return "`getattr` needs the attribute's name as a text, and not an internal one"
+    if isinstance(node, ast.Name) and node.id == "getattr" and id(node) not in called:
+        return "`getattr` is only allowed as a call"
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"\{[^{}]*\.__", node.value):
+        return "a format with an internal attribute is not allowed"
+    if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ALLOWED_IMPORTS:
+        module = _imported("it", node.module)
+        for alias in node.names:
+            if alias.name == "*" or alias.name in _REFUSED_ATTRIBUTES or _is_foreign(module, alias.name):
+                return f"`{alias.name}` of `{node.module}` is not allowed in a shipped function"
+    outer = _module_of(node.value, modules) if isinstance(node, ast.Attribute) else None
+    if isinstance(node, ast.Attribute) and outer is not None and _is_foreign(outer, node.attr):
+        return f"`{outer.__name__}.{node.attr}` is another module"
+    return None
+
+
+def _module_of(node: ast.AST, modules: Mapping[str, types.ModuleType]) -> types.ModuleType | None:
+    """The module that a dotted name is, such as `numpy.linalg`."""
+    if isinstance(node, ast.Name):
+        return modules.get(node.id)
+    if isinstance(node, ast.Attribute) and (outer := _module_of(node.value, modules)) is not None:
+        inner = outer.__dict__.get(node.attr)
+        return inner if isinstance(inner, types.ModuleType) else None
+    return None
+
+
+def _is_foreign(module: types.ModuleType, name: str) -> bool:
+    """Whether an attribute is a module outside the allowed module's own package: `typing.sys`."""
+    if _is_internal(name):
+        return module.__name__ != "__future__"
+    found = module.__dict__.get(name)
+    own = module.__name__.split(".")[0] + "."
+    return isinstance(found, types.ModuleType) and not found.__name__.startswith(own)
+
+
+def _is_internal(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
 
 
 def _binds(node: ast.AST) -> list[str]:

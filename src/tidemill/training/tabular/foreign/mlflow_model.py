@@ -13,8 +13,8 @@ from typing import Any
 from tidemill.core.errors import BackendMissing, ImportRefused, NotPublishable
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.tabular_model import TabularModel
-from tidemill.training.tabular.foreign.pickle_process import model_of_pickle
-from tidemill.training.tabular.publish.imported_trees import catboost_model, lightgbm_text_model, xgboost_model
+from tidemill.training.tabular.foreign.conversion_process import converted_model
+from tidemill.training.tabular.publish.imported_trees import lightgbm_text_model, xgboost_model
 from tidemill.training.tabular.publish.onnx_model import graph_model
 
 ABOUT = "MLmodel"
@@ -50,11 +50,11 @@ class MlflowFolder:
                     f"{self.folder} stores its {self.flavor} model as a pickle, which runs code when it is read",
                     tip="if you trust its author: --trust-pickle, or tm.pyfunc(…, trust_pickle=True)",
                 )
-            return model_of_pickle(self.file, examples)
+            return converted_model(self.file, examples, is_pickle=True)
         makers: dict[str, Maker] = {
             "onnx": lambda file, rows: graph_model(file.read_bytes(), rows.fields, rows.task, rows.classes),
             "lightgbm": lambda file, rows: lightgbm_text_model(file.read_text(), rows),
-            "catboost": catboost_model,
+            "catboost": lambda file, rows: converted_model(file, rows, is_pickle=False),
             "xgboost": xgboost_model,
         }
         return makers[self.flavor](self.file, examples)
