@@ -25,6 +25,19 @@ def sync_file(file: Path) -> None:
         os.close(descriptor)
 
 
+def private_folder(folder: Path) -> Path:
+    """Create `folder` for this user alone, or take the rights of others to an existing one away.
+
+    What this process creates from now on is private too, whatever its umask was.
+    """
+    os.umask(os.umask(0o077) | 0o077)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_mode & 0o077 and found.st_uid == os.geteuid():
+        folder.chmod(0o700)
+    return folder
+
+
 def write_durably(file: Path, content: bytes) -> None:
     """Atomically replace the content of `file`; the new content is durable when this returns."""
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
 
-from tidemill.core.errors import GraphError, ProjectMissing, TidemillError
+from tidemill.core.errors import GraphError, PlaceRefused, ProjectMissing, TidemillError
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.project.pretrained_folders import place_pretrained
 
 FILE = "mill.py"
+#: Projects of other users that this user accepts: absolute folders, one a line.
+TRUSTED = Path("~/.config/tidemill/trusted_projects")
 
 
 def find_project(start: Path) -> Path:
@@ -25,11 +29,27 @@ def find_project(start: Path) -> Path:
     )
 
 
+def _check_owner(file: Path) -> None:
+    """Refuse a file of somebody else, which would run with this user's rights, as git does with `safe.directory`."""
+    owners = {one.stat().st_uid for one in (file, file.resolve().parent)}
+    if owners <= {os.geteuid(), 0}:
+        return
+    folder = str(file.resolve().parent)
+    accepted = TRUSTED.expanduser()
+    if accepted.is_file() and folder in accepted.read_text(encoding="utf-8").splitlines():
+        return
+    raise PlaceRefused(
+        f"{file} belongs to another user, and loading it would run that user's code as you",
+        tip=f"if you trust it: mkdir -p {TRUSTED.parent} && echo {shlex.quote(folder)} >> {TRUSTED}",
+    )
+
+
 def load_mill(project: Path) -> Mill:
     """The only `Mill` in the project file. Its folder is importable while it loads and afterwards."""
     file = project / FILE
     if not file.is_file():
         raise ProjectMissing(f"no {FILE} in {project}", tip="`tidemill init NAME` writes a project")
+    _check_owner(file)
     if str(project) not in sys.path:
         sys.path.insert(0, str(project))
     name = "tidemill_project"

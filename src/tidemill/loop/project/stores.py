@@ -24,7 +24,7 @@ from tidemill.core.ports import Blobs, Engine, LatestWriter, Leases, Objects, Ta
 from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.records.deployment import Deployment
 from tidemill.core.settings import Settings
-from tidemill.core.storage.durable_files import write_durably
+from tidemill.core.storage.durable_files import private_folder, write_durably
 from tidemill.lake import Lake
 from tidemill.loop.project.existing_vault import ExistingVault
 from tidemill.loop.project.open_port import PortOpener
@@ -138,7 +138,7 @@ def traces(state: Path) -> list[Path]:
 
 
 def _kept(file: Path, made: MillIdentity) -> MillIdentity:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(file.parent)
     write_durably(file, msgspec.json.encode(made))
     return made
 
@@ -176,6 +176,7 @@ def open_stores(
     operating system's user.
     """
     known = identity(project, name)
+    private_folder(project / STATE)
     state = project / STATE
     ports = PortOpener(settings)
     lines = ports.ledger(create=False) if ports.ledger_exists() else None

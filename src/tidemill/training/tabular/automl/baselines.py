@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.core.records.signature import Task
 from tidemill.models.tabular.design_matrix import inputs_of
 from tidemill.models.tabular.examples import Examples
@@ -17,8 +18,6 @@ from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.rows.row_losses import LINKS, USUAL, Measure
 
 F64 = NDArray[np.float64]
-#: A text with fewer rows than this gets the value of all rows.
-_FEWEST = 5
 
 
 class NaivePlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag="naive"):
@@ -81,14 +80,14 @@ class NaivePlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag
         return TargetMean(inputs=(self.by,), values=values, other=every), term
 
     def figures(self, column: pa.Array, target: F64) -> dict[str, float]:
-        """Text -> margin, for texts with enough rows."""
+        """Text -> margin, for texts with enough rows that nobody is recognised."""
         texts = column.fill_null("").dictionary_encode()
         codes = texts.indices.to_numpy(zero_copy_only=False)
         order = np.argsort(codes, kind="stable")
         ends = np.cumsum(np.bincount(codes, minlength=len(texts.dictionary)))
         parts = np.split(target[order], ends[:-1])
         known = zip(texts.dictionary.to_pylist(), parts, strict=True)
-        return {text: float(self.margin(part, 0)[0]) for text, part in known if len(part) >= _FEWEST}
+        return {text: float(self.margin(part, 0)[0]) for text, part in known if len(part) >= FEWEST_USERS}
 
 
 def naive_plan(task: Task, *, measure: Measure | None = None, by: str = "") -> NaivePlan:

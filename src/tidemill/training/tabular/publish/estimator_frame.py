@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tidemill.core.errors import BackendMissing
+from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.core.records.signature import InputField
+from tidemill.training.tabular.rows.table_columns import frequent_texts
 
 #: A text that does not occur in any training row.
 UNSEEN = "\x02never seen"
@@ -58,13 +60,22 @@ def text_column(texts: Sequence[str | None]) -> Any:
     return _pandas().Series(held, dtype=object)
 
 
-def texts_of(inputs: pa.Table, fields: Sequence[InputField]) -> dict[str, list[str]]:
-    """The distinct texts of each text input, sorted."""
+def texts_of(inputs: pa.Table, fields: Sequence[InputField], *, fewest: int = FEWEST_USERS) -> dict[str, list[str]]:
+    """The texts of each text input that occur in at least `fewest` rows, sorted."""
     return {
-        field.name: sorted(text for text in pc.unique(inputs.column(field.name)).to_pylist() if text is not None)
+        field.name: sorted(frequent_texts(inputs.column(field.name), fewest)[0])
         for field in fields
         if field.kind == "str"
     }
+
+
+def without_rare_texts(inputs: pa.Table, known: Mapping[str, Sequence[str]]) -> pa.Table:
+    """The rows with `UNSEEN` in place of each text that is not `known`, as in serving."""
+    for name, texts in known.items():
+        place, column = inputs.column_names.index(name), inputs.column(name)
+        other = pc.invert(pc.or_(pc.is_in(column, pa.array(texts, column.type)), pc.is_null(column)))
+        inputs = inputs.set_column(place, name, pc.if_else(other, pa.scalar(UNSEEN, column.type), column))
+    return inputs
 
 
 def _pandas() -> Any:

@@ -17,6 +17,7 @@ from tidemill.models.tabular.recipe import Encoder, Member, NumberColumn, OneHot
 from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.publish.estimator_frame import texts_of
 from tidemill.training.tabular.publish.parity import DOUBLE, Ask, LargestDifference, failed, golden_rows, worst_of
+from tidemill.training.tabular.rows.table_columns import frequent_texts
 
 
 def published(fitted: FittedEstimator, examples: Examples, name: str) -> TabularModel:
@@ -140,9 +141,7 @@ def one_hot(examples: Examples) -> tuple[Encoder, ...]:
 
 
 def _commonest(examples: Examples, field: InputField) -> list[str]:
-    counts = {one["values"]: one["counts"] for one in examples.inputs.column(field.name).value_counts().to_pylist()}
-    counts.pop(None, None)
-    return sorted(sorted(counts, key=lambda text: (-counts[text], text))[:MOST_TEXTS])
+    return sorted(frequent_texts(examples.inputs.column(field.name))[0][:MOST_TEXTS])
 
 
 def recipe_of(

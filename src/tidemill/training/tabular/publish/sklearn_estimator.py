@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import metadata, util
 from pathlib import Path
@@ -14,7 +14,7 @@ from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.recipe import OnnxGraphMember
 from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.publish.deterministic_fit import deterministic, fit_deterministically
-from tidemill.training.tabular.publish.estimator_frame import frame_of, texts_of
+from tidemill.training.tabular.publish.estimator_frame import frame_of, texts_of, without_rare_texts
 from tidemill.training.tabular.publish.onnx_conversion import conversions
 from tidemill.training.tabular.publish.onnx_model import graph_model
 from tidemill.training.tabular.publish.onnx_nodes import ANSWER, MISSING_TEXT
@@ -35,10 +35,8 @@ _HOOKS = ("export_onnx", "to_onnx")
 
 def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
     """Fit `estimator` on a DataFrame of the inputs, and list its publishable forms."""
-    frame, texts = (
-        frame_of(examples.inputs, examples.fields),
-        [one.name for one in examples.fields if one.kind == "str"],
-    )
+    known = texts_of(examples.inputs, examples.fields)
+    frame, texts = frame_of(without_rare_texts(examples.inputs, known), examples.fields), list(known)
     try:
         fit_deterministically(estimator, frame, target_of(examples), seed)
     except ValueError as problem:
@@ -48,25 +46,30 @@ def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
             f"{type(estimator).__name__} accepts only numbers, but {', '.join(texts)} are texts",
             tip="put ColumnTransformer([('texts', OneHotEncoder(handle_unknown='ignore'), [...])], …) before it",
         ) from None
-    return as_it_is(estimator, examples)
+    return _published_forms(estimator, examples, known, lambda inputs: without_rare_texts(inputs, known))
 
 
 def as_it_is(estimator: Any, examples: Examples) -> FittedEstimator:
-    """A fitted estimator; `examples` have its inputs, its task and the known texts."""
+    """An estimator that was fitted elsewhere; `examples` have its inputs, its task and the known texts."""
+    known = texts_of(examples.inputs, examples.fields, fewest=1)
+    return _published_forms(estimator, examples, known, lambda inputs: inputs)
 
+
+def _published_forms(
+    estimator: Any, examples: Examples, known: Mapping[str, Sequence[str]], read: Callable[[Any], Any]
+) -> FittedEstimator:
     def ask(inputs: Any) -> Any:
         with deterministic(0):
-            return answers_of(estimator, frame_of(inputs, examples.fields), examples)
+            return answers_of(estimator, frame_of(read(inputs), examples.fields), examples)
 
-    return FittedEstimator(ask, _forms(estimator, examples))
+    return FittedEstimator(ask, _forms(estimator, examples, known))
 
 
-def _forms(estimator: Any, examples: Examples) -> Iterator[PublishableForm]:
+def _forms(estimator: Any, examples: Examples, known: Mapping[str, Sequence[str]]) -> Iterator[PublishableForm]:
     hook = next((one for one in _HOOKS if callable(getattr(estimator, one, None))), "")
     if hook:
         yield PublishableForm(hook, partial(_own, estimator, hook, examples), FLOAT32)
         return
-    known = texts_of(examples.inputs, examples.fields)
     for name, make in conversions(estimator, examples.fields, known, margins_of(examples)):
         for tolerance in (DOUBLE, FLOAT32):  # skl2onnx converts parts in float32
             yield PublishableForm(name, partial(_written, make, examples), tolerance)

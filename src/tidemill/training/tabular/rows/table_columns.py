@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.core.kinds import Kind
+from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.models.tabular.design_matrix import inputs_of, numbers
 from tidemill.models.tabular.examples import Examples
 
@@ -20,12 +21,14 @@ _TIED = 0.99
 
 @dataclass(frozen=True)
 class TableColumn:
-    """One input to train on. `levels`: the texts that occur, most frequent first."""
+    """One input to train on. `levels`: the texts with enough rows that nobody is recognised, most frequent first."""
 
     name: str
     kind: Kind
     n_missing: int
     levels: tuple[str, ...] = ()
+    #: Rows with another text. In training and in serving these texts count as unseen.
+    n_rare: int = 0
     #: Whether the value itself is used; of a time that rises with the rows only its parts are.
     plain: bool = True
 
@@ -67,15 +70,23 @@ def _column(examples: Examples, name: str, kind: Kind, values: pa.Array) -> Tabl
             return (
                 f"{name} was left out: {distinct} distinct texts in {n - n_missing} rows, so it looks like an ID column"
             )
-        return TableColumn(name, kind, n_missing, _levels(values))
+        levels, n_known = frequent_texts(values)
+        if not levels:
+            return f"{name} was left out: none of its {distinct} texts occurs in {FEWEST_USERS} rows"
+        return TableColumn(name, kind, n_missing, levels, n - n_missing - n_known)
     if kind == "int" and n >= _AT_LEAST and distinct == n and _spread(values) == n - 1:
         return f"{name} was left out: it is a row number"
     return TableColumn(name, kind, n_missing, plain=kind != "time" or not _runs_with_rows(examples, values))
 
 
-def _levels(values: pa.Array) -> tuple[str, ...]:
-    counted = pc.value_counts(values.drop_null()).to_pylist()
-    return tuple(one["values"] for one in sorted(counted, key=lambda one: (-one["counts"], one["values"])))
+def frequent_texts(values: pa.Array | pa.ChunkedArray, fewest: int = FEWEST_USERS) -> tuple[tuple[str, ...], int]:
+    """The texts with at least `fewest` rows, most frequent first, and the number of their rows.
+
+    A model and its bundle keep no other text, because a rare one may be a person's name.
+    """
+    counted = [one for one in pc.value_counts(values.drop_null()).to_pylist() if one["counts"] >= fewest]
+    counted.sort(key=lambda one: (-one["counts"], one["values"]))
+    return tuple(one["values"] for one in counted), sum(one["counts"] for one in counted)
 
 
 def _spread(values: pa.Array) -> int:

@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.models.tabular.design_matrix import design_of, inputs_of
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.recipe import CROSS, DatePart, Encoder, NumberColumn, OneHot, Ordinal, TargetMean
-from tidemill.training.tabular.rows.table_columns import TableColumn, TableColumns
+from tidemill.training.tabular.rows.table_columns import TableColumn, TableColumns, frequent_texts
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -74,7 +75,7 @@ def for_symmetric(columns: TableColumns, examples: Examples) -> tuple[Wanted, ..
             found += _plain(column, examples)
         elif len(column.levels) <= ONE_HOT:
             found += [OneHot(input=column.name, value=level) for level in column.levels[:ONE_HOT]]
-            if column.n_missing:
+            if column.n_missing or column.n_rare:
                 found.append(OneHot(input=column.name, value=None, known=column.levels))
         else:
             found += _means((column.name,), examples)
@@ -125,10 +126,10 @@ class EncodedTable:
         place = 0
         for one in self.wanted:
             if isinstance(one, TargetMeanOf):
-                keys, codes = self._texts[one.inputs]
-                target = self._of(one)[fit]
-                columns.append(_apart(codes[fit], target, len(keys), inner))
-                encoders.append(_mean(one, keys, codes[fit], target))
+                keys, codes, frequent = self._texts[one.inputs]
+                kept, target = _kept(one, codes[fit], frequent), self._of(one)[fit]
+                columns.append(_apart(codes[fit], target, kept, inner))
+                encoders.append(_mean(one, keys, codes[fit], target, kept))
             else:
                 columns.append(self._fixed[fit, place])
                 encoders.append(one)
@@ -141,7 +142,7 @@ class EncodedTable:
         for one, encoder in zip(self.wanted, encoders, strict=True):
             if isinstance(one, TargetMeanOf):
                 assert isinstance(encoder, TargetMean)
-                keys, codes = self._texts[one.inputs]
+                keys, codes, _ = self._texts[one.inputs]
                 figures = np.asarray([encoder.values.get(key, encoder.other) for key in keys])
                 columns.append(figures[codes[places]])
             else:
@@ -157,9 +158,10 @@ def _matrix(columns: list[F64], n: int) -> F64:
     return np.column_stack(columns) if columns else np.empty((n, 0))
 
 
-def _coded(inputs: dict[str, pa.Array], names: tuple[str, ...]) -> tuple[list[str], I64]:
-    """The combined keys of texts, as in `TargetMean`, and the code of each row."""
+def _coded(inputs: dict[str, pa.Array], names: tuple[str, ...]) -> tuple[list[str], I64, NDArray[np.bool_]]:
+    """The combined keys of texts, as in `TargetMean`, the code of each row, and which keys have no rare text."""
     keys: list[str] = [""]
+    frequent = np.ones(1, np.bool_)
     codes = np.zeros(len(inputs[names[0]]), np.int64)
     for name in names:
         texts = inputs[name].fill_null("").dictionary_encode()
@@ -167,28 +169,35 @@ def _coded(inputs: dict[str, pa.Array], names: tuple[str, ...]) -> tuple[list[st
         codes = codes * len(known) + texts.indices.to_numpy(zero_copy_only=False)
         occurring, codes = np.unique(codes, return_inverse=True)
         before = [divmod(place, len(known)) for place in occurring.tolist()]
+        often = np.isin(np.asarray(known, object), [*frequent_texts(inputs[name])[0], ""])
+        frequent = np.asarray([frequent[there] and often[here] for there, here in before])
         keys = [known[here] if name == names[0] else keys[there] + CROSS + known[here] for there, here in before]
-    return keys, codes
+    return keys, codes, frequent
 
 
-def _figures(codes: I64, target: F64, n_keys: int) -> tuple[F64, float]:
-    """The shrunk mean of each key and the overall mean."""
+def _kept(one: TargetMeanOf, codes: I64, frequent: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which keys get a mean of their own: frequent texts, and pairs of two frequent texts that occur."""
+    fewest = FEWEST_USERS if len(one.inputs) == 1 else 1
+    return np.asarray(frequent & (np.bincount(codes, minlength=len(frequent)) >= fewest))
+
+
+def _figures(codes: I64, target: F64, kept: NDArray[np.bool_]) -> tuple[F64, float]:
+    """The shrunk mean of each key, of those that are not `kept` the overall mean, and the overall mean."""
     overall = float(target.mean()) if len(target) else 0.0
-    counts = np.bincount(codes, minlength=n_keys)
-    sums = np.bincount(codes, weights=target, minlength=n_keys)
-    return (sums + PRIOR_ROWS * overall) / (counts + PRIOR_ROWS), overall
+    counts = np.bincount(codes, minlength=len(kept))
+    sums = np.bincount(codes, weights=target, minlength=len(kept))
+    return np.where(kept, (sums + PRIOR_ROWS * overall) / (counts + PRIOR_ROWS), overall), overall
 
 
-def _apart(codes: I64, target: F64, n_keys: int, inner: I64) -> F64:
+def _apart(codes: I64, target: F64, kept: NDArray[np.bool_], inner: I64) -> F64:
     found = np.empty(len(codes))
     for fold in range(_INNER_FOLDS):
         mine = inner == fold
-        found[mine] = _figures(codes[~mine], target[~mine], n_keys)[0][codes[mine]]
+        found[mine] = _figures(codes[~mine], target[~mine], kept)[0][codes[mine]]
     return found
 
 
-def _mean(one: TargetMeanOf, keys: list[str], codes: I64, target: F64) -> TargetMean:
-    figures, overall = _figures(codes, target, len(keys))
-    occurs = np.bincount(codes, minlength=len(keys)) > 0
-    values = {key: float(figure) for key, figure, here in zip(keys, figures, occurs, strict=True) if here}
+def _mean(one: TargetMeanOf, keys: list[str], codes: I64, target: F64, kept: NDArray[np.bool_]) -> TargetMean:
+    figures, overall = _figures(codes, target, kept)
+    values = {key: float(figure) for key, figure, here in zip(keys, figures, kept, strict=True) if here}
     return TargetMean(inputs=one.inputs, values=values, other=overall)
