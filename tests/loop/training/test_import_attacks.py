@@ -94,6 +94,11 @@ def test_weights_outside_the_graph_are_not_looked_for(project: Project, tmp_path
         "\0",
         "- a\n- b\n",
         "flavors:\n  lightgbm: 5\n",
+        "flavors:\n  lightgbm:\n    data: model.lgb\0../x\n",
+        "flavors:\n  onnx:\n    data: a.onnx\n  onnx:\n    data: b.onnx\n",
+        "flavors:\n  onnx:\n    data: a.onnx\n    data: b.onnx\n",
+        "flavors:\n  onnx:\n    data: &a model.onnx\n",
+        "flavors:\n  onnx:\n    data: !!python/name:os.system\n",
     ],
 )
 def test_an_mlflow_folder_that_lies_runs_nothing(project: Project, tmp_path: Path, about: str) -> None:
@@ -105,6 +110,15 @@ def test_an_mlflow_folder_that_lies_runs_nothing(project: Project, tmp_path: Pat
     refused(project, folder, tmp_path)
     refused(project, folder, tmp_path, trust_pickle=True)
     assert not (tmp_path / "ran").exists() and not Path("ran").exists()
+
+
+def test_texts_that_are_no_texts_are_refused_by_code(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "trees.txt").write_bytes(b"tree\nversion=v4\n\xff\xfe")
+    assert "TM607" in refused(project, tmp_path / "trees.txt", tmp_path)
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "MLmodel").write_bytes(b"flavors:\n  onnx:\n    data: \xff\n")
+    assert "TM607" in refused(project, folder, tmp_path)
 
 
 def test_a_link_out_of_the_folder_is_not_followed(project: Project, tmp_path: Path) -> None:

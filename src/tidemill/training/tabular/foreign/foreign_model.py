@@ -19,7 +19,7 @@ from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.assess.assess import TestSetting, assess
 from tidemill.training.tabular.automl.baselines import naive_plan
-from tidemill.training.tabular.foreign.mlflow_model import ABOUT, MlflowFolder, mlflow_folder
+from tidemill.training.tabular.foreign.mlflow_model import ABOUT, MlflowFolder, mlflow_folder, model_text
 from tidemill.training.tabular.publish.imported_trees import lightgbm_fields, lightgbm_task, lightgbm_text_model
 from tidemill.training.tabular.publish.lightgbm_estimator import line_of
 from tidemill.training.tabular.publish.onnx_model import OnnxGraph, graph_model, read_graph
@@ -117,7 +117,7 @@ def _model(source: ImportSource, examples: Examples, trust_pickle: bool) -> Tabu
     if source.kind == "onnx":
         return graph_model(source.file.read_bytes(), examples.fields, examples.task, examples.classes)
     if source.kind == "lightgbm":
-        return lightgbm_text_model(source.file.read_text(), examples)
+        return lightgbm_text_model(model_text(source.file), examples)
     if source.mlflow is None:
         raise ImportRefused(f"a {source.kind} is imported from MLflow's folder")
     if source.mlflow.is_pickle and not len(examples):
@@ -138,7 +138,7 @@ def _question(
         task: Task | None = "classes" if width > 2 else "binary" if width == 2 or _is_probability(graph) else "number"
         fields = graph.fields() or _named_columns(rows, about, graph.inputs[0].width)
     elif source.kind == "lightgbm":
-        text = source.file.read_text()
+        text = model_text(source.file)
         fields = lightgbm_fields(text)  # checks the whole text first
         width, task = _whole(line_of(text, "num_class", "1")), lightgbm_task(text)
     else:

@@ -53,7 +53,7 @@ class MlflowFolder:
             return converted_model(self.file, examples, is_pickle=True)
         makers: dict[str, Maker] = {
             "onnx": lambda file, rows: graph_model(file.read_bytes(), rows.fields, rows.task, rows.classes),
-            "lightgbm": lambda file, rows: lightgbm_text_model(file.read_text(), rows),
+            "lightgbm": lambda file, rows: lightgbm_text_model(model_text(file), rows),
             "catboost": lambda file, rows: converted_model(file, rows, is_pickle=False),
             "xgboost": xgboost_model,
         }
@@ -69,7 +69,7 @@ def mlflow_folder(source: str) -> MlflowFolder:
     about = folder / ABOUT
     if not about.is_file():
         raise ImportRefused(f"{folder} contains no {ABOUT} file, so it is not an MLflow model")
-    flavors = flavors_of(about.read_text())
+    flavors = flavors_of(model_text(about))
     for flavor in FLAVORS:
         if flavor in flavors:
             settings = flavors[flavor]
@@ -85,8 +85,16 @@ def mlflow_folder(source: str) -> MlflowFolder:
     )
 
 
+def model_text(file: Path) -> str:
+    """The text of a file. Raises `ImportRefused` if it is not UTF-8."""
+    try:
+        return file.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ImportRefused(f"{file} cannot be read as text: {problem}") from problem
+
+
 def _inside(folder: Path, name: str) -> Path:
-    file = (folder / name).resolve()
+    file = (folder / name.replace("\0", "/")).resolve()  # no file has a NUL in its name
     if not file.is_relative_to(folder.resolve()) or not file.is_file():
         raise ImportRefused(f"{folder / ABOUT} names {name!r}, which is not a file in that folder")
     return file
@@ -105,8 +113,12 @@ def flavors_of(text: str) -> dict[str, dict[str, str]]:
             within = line.startswith("flavors:")
         elif within and (flavor := re.match(r"  (\w+):\s*\Z", line)):
             name = flavor[1]
+            if name in found:
+                raise ImportRefused(f"{ABOUT} has the flavor {name[:40]!r} twice")
             found[name] = {}
         elif within and name and (setting := re.match(r"    (\w+): (.+?)\s*\Z", line)):
+            if setting[1] in found[name] or setting[2][0] in "&*!|>{[%@`":
+                raise ImportRefused(f"{ABOUT} sets {setting[1][:40]!r} of {name[:40]!r} twice, or not to a plain value")
             found[name][setting[1]] = setting[2].strip("'\"")
     return found
 
