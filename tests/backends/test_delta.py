@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,6 +29,36 @@ def test_the_engine_scans_where_files_lie(tmp_path: Path) -> None:
     places = [tables.locate("t", staged.entry.path) for n in (1, 2) for staged in tables.stage("t", n, some_rows(n))]
     engine = PolarsEngine()
     assert engine.collect(engine.scan(places, SCHEMA))["_row"].to_pylist() == [1, 2]
+
+
+def test_a_commit_does_not_list_the_files_of_all_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted by names: listing the folder at each commit made a run take the square of its days."""
+    tables = DeltaTables(tmp_path)
+    version = tables.create("t", SCHEMA, [])
+    listed: list[int] = []
+    true_listdir, true_glob = os.listdir, Path.glob
+
+    def listdir(folder: Path) -> list[str]:
+        listed.append(len(names := true_listdir(folder)))
+        return names
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    monkeypatch.setattr(Path, "glob", lambda *given: (listed.append(1), true_glob(*given))[1])
+    for number in range(1, 31):
+        assert tables.discard("t", number) == 0
+        version = tables.commit("t", number, version, tables.stage("t", number, some_rows(number)), [], {})
+    assert sum(listed) <= 1 + 30 // 10  # the empty folder once, and each checkpoint
+
+
+def test_files_that_another_process_left_are_found_after_one_listing(tmp_path: Path) -> None:
+    tables, other = DeltaTables(tmp_path), DeltaTables(tmp_path)
+    version = tables.create("t", SCHEMA, [])
+    version = tables.commit("t", 1, version, tables.stage("t", 1, some_rows(1)), [], {})
+    other.stage("t", 2, some_rows(2))  # and is killed
+    assert tables.discard("t", 2) == 1
+    tables.stage("t", 2, some_rows(1))
+    assert (tables.discard("t", 2), tables.discard("t", 2)) == (1, 0)
+    assert len(list((tmp_path / "t").glob("*.parquet"))) == 1
 
 
 class _ForgetsNumbers(DeltaTables):

@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,15 @@ _FOREVER = "interval 36500 days"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@dataclass
+class _StagedNames:
+    """The names of a table's files with a number of at least `number`, and the folder's time as they were listed."""
+
+    number: int
+    mtime_ns: int
+    names: set[str]
+
+
 class DeltaTables:
     """Delta tables in the subfolders of `root`.
 
@@ -52,6 +62,7 @@ class DeltaTables:
         self._root = Path(root)
         self._handles: dict[str, DeltaTable] = {}
         self._schemas: dict[str, pa.Schema] = {}
+        self._staged: dict[str, _StagedNames] = {}
 
     @classmethod
     def from_url(cls, url: str, context: BackendContext) -> DeltaTables:
@@ -82,15 +93,18 @@ class DeltaTables:
         folder = self._root / table
         starts = range(0, rows.num_rows, FILE_ROWS)
         statistics = [column for column in self._statistics(table) if column in rows.column_names]
+        found = self._staged_names(table, number)
         staged = [_write(folder, number, rows.slice(start, FILE_ROWS), statistics) for start in starts]
         if staged:
             sync_folder(folder)
+            found.names.update(file.entry.path for file in staged)
+            found.mtime_ns = folder.stat().st_mtime_ns
         return staged
 
     def discard(self, table: str, number: int) -> int:
         if self.schema(table) is None:
             return 0
-        found = [file for file in (self._root / table).glob("*.parquet*") if _number(file) >= number]
+        found = self._staged_names(table, number).names
         return self._remove_unnamed(table, found, self._named_since(table, number) if found else ())
 
     def commit(
@@ -253,14 +267,32 @@ class DeltaTables:
 
     def _remove_others(self, table: str, number: int, named: Collection[str]) -> None:
         """Delete files that were staged for a commit but are not part of it."""
-        self._remove_unnamed(table, (self._root / table).glob(f"{number:010d}-*.parquet"), named)
+        of_number = [name for name in self._staged_names(table, number).names if _number(name) == number]
+        self._remove_unnamed(table, of_number, named)
 
-    def _remove_unnamed(self, table: str, files: Iterable[Path], named: Collection[str]) -> int:
-        loose = [file for file in files if file.name not in named]
-        for file in loose:
-            file.unlink()
+    def _staged_names(self, table: str, number: int) -> _StagedNames:
+        """The names of the files with a number of at least `number`.
+
+        The folder, which has all files ever written, is listed only if it was changed by others since the last call.
+        """
+        folder = self._root / table
+        mtime_ns = folder.stat().st_mtime_ns
+        found = self._staged.get(table)
+        if found is None or found.mtime_ns != mtime_ns or number < found.number:
+            found = _StagedNames(number, mtime_ns, {name for name in os.listdir(folder) if ".parquet" in name})  # noqa: PTH208 - names alone, of thousands of files
+            self._staged[table] = found
+        found.number, found.names = number, {name for name in found.names if _number(name) >= number}
+        return found
+
+    def _remove_unnamed(self, table: str, files: Iterable[str], named: Collection[str]) -> int:
+        loose = [name for name in files if name not in named]
+        for name in loose:
+            (self._root / table / name).unlink()
         if loose:
             sync_folder(self._root / table)
+            found = self._staged[table]
+            found.names.difference_update(loose)
+            found.mtime_ns = (self._root / table).stat().st_mtime_ns
         return len(loose)
 
     def _commit_of(self, table: str, number: int) -> TableCommit:
@@ -297,10 +329,11 @@ class DeltaTables:
 
     def _make_durable(self, table: str, version: int) -> None:
         log = self._root / table / _LOG
-        checkpoints = [log / "_last_checkpoint", *log.glob(f"{version:020d}.checkpoint*.parquet")]
+        last = log / "_last_checkpoint"
+        is_checkpoint = last.is_file() and json.loads(last.read_bytes()).get("version") == version
+        checkpoints = [last, *log.glob(f"{version:020d}.checkpoint*.parquet")] if is_checkpoint else []
         for file in [self._log(table, version), *checkpoints]:
-            if file.is_file():
-                sync_file(file)
+            sync_file(file)
         sync_folder(log)
 
 
@@ -343,8 +376,8 @@ def _missing(path: str) -> CorruptFile:
     return CorruptFile(f"{path} is missing", tip="tidemill verify")
 
 
-def _number(file: Path) -> int:
-    number = file.name.lstrip(".").split("-")[0]
+def _number(name: str) -> int:
+    number = name.lstrip(".").split("-")[0]
     return int(number) if number.isdecimal() else -1
 
 

@@ -192,7 +192,7 @@ def _faiss() -> Any:
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it logs every CPU variant that it tries
     try:
         import faiss
-    except ImportError as problem:
+    except ModuleNotFoundError as problem:
         raise BackendMissing('search = "faiss" needs faiss', tip="pip install 'tidemill[learn]'") from problem
     faiss.omp_set_num_threads(1)  # more threads spin on busy cores and do not speed up single queries
     return faiss

@@ -51,14 +51,18 @@ class LmdbFile:
             check_pages(folder / _DATA)
         # without spare transactions no reader slot is held between reads, so a forked process can close the environment
         # without releasing a slot of its parent
-        self.env = lmdb.open(str(folder), map_size=size, max_dbs=4, max_readers=1022, max_spare_txns=0, create=False)
+        read_only = not os.access(folder, os.W_OK)  # where nothing can be written, the rows can still be read
+        options = {"readonly": True, "lock": False} if read_only else {"max_readers": 1022}
+        self.env = lmdb.open(str(folder), map_size=size, max_dbs=4, max_spare_txns=0, create=False, **options)
         # closed with its last user, even if something such as a traceback keeps a transaction alive
         self._closes = weakref.finalize(self, _close, self.env, self.process)
         self._closes.atexit = False
         if exists:
             self._check_names()
         self.env.reader_check()  # clear slots of killed readers, which would keep old pages in use
-        self.fresh, self.views, self.log, self.about = (self.env.open_db(name) for name in _DATABASES)
+        self.fresh, self.views, self.log, self.about = (
+            self.env.open_db(name, create=not read_only) for name in _DATABASES
+        )
         with self.env.begin() as txn:
             known = txn.get(b"format", db=self.about)
             #: Whether the environment is replaced: its rows are in the next generation.

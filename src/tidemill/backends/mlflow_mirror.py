@@ -42,7 +42,7 @@ class MlflowMirror:
     def __init__(self, url: str, mill: str, mill_id: str) -> None:
         try:
             from mlflow import MlflowClient, entities
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise BackendMissing(
                 f"mirroring runs needs {error.name}, which is not installed", tip="pip install 'tidemill[mlflow]'"
             ) from error

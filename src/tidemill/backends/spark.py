@@ -103,7 +103,7 @@ def _spark_schema(schema: pa.Schema) -> Any:
 def _start(url: str) -> SparkSession:
     try:
         from pyspark.sql import SparkSession
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise BackendMissing("the engine `spark` needs PySpark", tip="pip install 'tidemill[spark]'") from error
     connect = url.startswith("sc://")
     if not connect and url.startswith("local") and shutil.which("java") is None:

@@ -1,13 +1,15 @@
 """SQLite file with durable commits, and with SQLite's errors mapped to tidemill's.
 
 Shared by the two SQLite stores. Write-ahead log (readers do not wait for writers), `synchronous=FULL` (a commit
-survives a power cut), and a bounded wait for locks.
+survives a power cut), and a bounded wait for locks. Where the folder cannot be written, the file can still be read.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 import weakref
@@ -15,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tidemill.core.errors import FormatTooNew, LedgerBusy, LedgerCorrupt, LedgerError, LedgerMissing
 
@@ -39,9 +42,7 @@ class SqliteFile:
             raise self._missing("is missing")
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._translated_errors():
-            self._connection = sqlite3.connect(
-                path, timeout=patience_s, isolation_level=None, check_same_thread=False, cached_statements=64
-            )
+            self._connection = self._connect(patience_s)
             # A flipped byte may be invalid UTF-8. Decode it anyway: the reader then reports the damaged entry.
             self._connection.text_factory = _text
             self.close = weakref.finalize(self, self._connection.close)
@@ -54,6 +55,26 @@ class SqliteFile:
         found = self._pragma("user_version")
         if found > format_number:
             raise FormatTooNew(f"{path} has format {found}, but this version of tidemill reads {format_number}")
+
+    def _connect(self, patience_s: float) -> sqlite3.Connection:
+        path, log = self.path, self.path.with_name(f"{self.path.name}-wal")
+        mode = "rwc"
+        if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+            mode = "ro"
+            if not _size(log):  # SQLite would create a log to read a file in WAL mode, unless nobody can change it
+                mode += "&immutable=1"
+            elif not log.with_name(f"{path.name}-shm").exists():  # the log has entries: read a copy
+                copy = Path(tempfile.mkdtemp(prefix="tidemill-"))
+                weakref.finalize(self, shutil.rmtree, copy, ignore_errors=True)
+                path, log = (Path(shutil.copy(file, copy)) for file in (path, log))
+        return sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode={mode}",
+            uri=True,
+            timeout=patience_s,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=64,
+        )
 
     def _make(self, schema: str, format_number: int, patience_s: float) -> None:
         if not self._pragma("schema_version"):
@@ -169,6 +190,10 @@ def _sizes(path: Path) -> tuple[int, int]:
     return size, int.from_bytes(header[28:32], "big") * (65_536 if page == 1 else page)
 
 
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
@@ -177,6 +202,8 @@ def _translated(path: Path, error: sqlite3.DatabaseError) -> LedgerError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LedgerBusy(f"{path} is locked by another process", tip="run again")
+    if code == sqlite3.SQLITE_READONLY:
+        return LedgerError(f"{path} cannot be written: it or its folder is read-only", tip="only reading is possible")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return LedgerCorrupt(f"{path} cannot be read as a database: {error}", tip=_KEEP)
     return LedgerError(f"{path}: {error}", tip="tidemill doctor")

@@ -10,6 +10,7 @@ one budget covers them all and no metric needs more history.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,8 @@ def historical_ranks(
 
     Metrics in `counts` are counts, whose variance grows with their mean: they are ranked by square root.
     """
-    past = [(when, metrics) for when, metrics in history if when != day][-MOST_DAYS:]
+    other_days = ((when, metrics) for when, metrics in reversed(history) if when != day)
+    past = list(islice(other_days, MOST_DAYS))[::-1]
     weekdays = np.array([*(when for when, _ in past), day]) % 7
     n_days = {name: sum(name in metrics for _, metrics in past) for name in today}
     found = {name: HistoricalRank(n, False, -np.inf, np.inf, 0.0) for name, n in n_days.items()}

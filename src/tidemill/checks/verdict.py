@@ -18,7 +18,7 @@ from tidemill.checks.expectations import (
     RefusedShare,
     RepeatedShare,
 )
-from tidemill.checks.learned_bounds import LEAST_DAYS, HistoricalRank, historical_ranks
+from tidemill.checks.learned_bounds import LEAST_DAYS, MOST_DAYS, HistoricalRank, historical_ranks
 from tidemill.checks.observations import Observations, observe
 from tidemill.core.clock import from_micros
 from tidemill.core.duration import duration
@@ -154,7 +154,8 @@ def _ranks(
     learned = [expectation for expectation in expectations if isinstance(expectation, LikeHistory)]
     names = {f"{table}.{expectation.measures}" for expectation in learned}
     today = {name: value for name, value in metrics.items() if name in names}
-    days = [(int(day[DAY]), day) for day in history if DAY in day]  # the verdict of a rebuild has no day
+    recent = history[-2 * MOST_DAYS :]  # twice, because the verdict of a rebuild has no day
+    days = [(int(day[DAY]), day) for day in recent if DAY in day]
     return historical_ranks(today, int(metrics[DAY]), days, frozenset({f"{table}.row_count"}))
 
 

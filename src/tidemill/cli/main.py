@@ -11,7 +11,8 @@ from importlib import import_module
 import click
 import msgspec
 
-from tidemill.core.errors import PlaceRefused, TidemillError
+from tidemill.core.errors import TidemillError
+from tidemill.core.library_errors import as_tidemill_error, is_panic
 
 #: Command -> its summary, in the order in which a project uses them.
 COMMANDS = {
@@ -90,29 +91,14 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of stdout has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         if arguments[:1] == ["--trace"]:
             traceback.print_exc()
-        _print_error(_as_tidemill_error(error), as_json="--json" in arguments)
+        _print_error(as_tidemill_error(error), as_json="--json" in arguments)
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _as_tidemill_error(error: Exception) -> TidemillError:
-    """The error as a `TidemillError`; an unexpected one with type and location only: its message may contain data."""
-    if isinstance(error, TidemillError):
-        return error
-    if isinstance(error, OSError) and error.strerror:
-        place = f" {error.filename}" if error.filename else " a file"
-        return PlaceRefused(
-            f"cannot read or write{place}: {error.strerror}",
-            tip="fix this (`tidemill doctor` shows the free space) and repeat the command",
-        )
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return TidemillError(
-        f"{type(error).__name__} in {frame.filename}:{frame.lineno}, which is unexpected",
-        tip="tidemill --trace COMMAND shows the full traceback; everything published before is unchanged",
-    )
 
 
 def _print_error(error: TidemillError, *, as_json: bool) -> None:

@@ -113,6 +113,25 @@ class ProcessFailed(UsageError, RuntimeError):
     code = "TM006"
 
 
+class LimitReached(UsageError, OSError):
+    """Memory or file handles ran out: a limit of this process, of its container or of the machine.
+
+    Raise the limit (`ulimit -a` shows them) and run the same command again: completed work is kept.
+    """
+
+    code = "TM007"
+
+
+class LibraryFailed(UsageError, RuntimeError):
+    """A library on which tidemill builds failed in a way that it does not foresee.
+
+    Run the command again. If it fails again, report it with the whole traceback: the option `--trace` in
+    front of the command shows it.
+    """
+
+    code = "TM008"
+
+
 class GraphError(TidemillError):
     """The project file does not declare a valid graph."""
 

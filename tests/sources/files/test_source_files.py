@@ -114,6 +114,14 @@ def test_the_state_of_an_earlier_version_has_no_change_time_and_nothing_is_read_
     assert reader(ALL, day(2)).stats.files_skipped == 1
 
 
+def test_the_rows_of_many_small_files_are_one_chunk(inbox: Path, reader: Reader) -> None:
+    for n in range(50):
+        put(inbox / f"{n:03d}.csv", lines(0, n).replace(b"B", b"%03d" % n))
+    read = reader(ALL, day(60))
+    assert read.good.num_rows == 100
+    assert read.good["item_id"].num_chunks == 1
+
+
 def test_rows_of_the_future_are_named(inbox: Path, reader: Reader) -> None:
     put(inbox / "a.csv", lines(0, 40_000))
     read = reader(ALL, day(1), now=datetime(2024, 1, 1, tzinfo=UTC))

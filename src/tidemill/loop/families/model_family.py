@@ -16,6 +16,7 @@ import msgspec
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import BackendMissing, ImportRefused, TypeMismatch, UnknownName, nearest
 from tidemill.core.installed_packages import entry_points, only_one
+from tidemill.core.library_errors import refuse_limit
 from tidemill.core.ports import Latest, Lease, VectorSearch
 from tidemill.core.progress import Progress
 from tidemill.core.records.assessment import Assessment
@@ -303,6 +304,7 @@ def family_named(name: str) -> ModelFamily:
     try:
         family: ModelFamily = only_one(points[name], "model family").load()()
     except (ImportError, AttributeError) as problem:
+        refuse_limit(problem)
         raise BackendMissing(
             f"the model family `{name}` cannot be loaded: {problem}", tip="install its package again"
         ) from problem

@@ -56,8 +56,8 @@ def find_backend(group: str, name: str) -> Any:
     point = only_one(found[name], "back-end")
     try:
         return point.load()
-    except (ImportError, AttributeError) as error:
-        missing = error.name if isinstance(error, ImportError) and error.name else point.value
+    except (ModuleNotFoundError, AttributeError) as error:  # another ImportError: it is there and cannot be loaded
+        missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else point.value
         raise BackendMissing(
             f"the back-end {name!r} for `{group}` needs {missing}, which is not installed", tip=_install(name, group)
         ) from error

@@ -13,7 +13,7 @@ def lightgbm_library(otherwise: str) -> ModuleType:
     """The module; raises `BackendMissing` with the message `otherwise` if it is not installed."""
     try:
         import lightgbm  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
+    except ModuleNotFoundError as problem:
         raise BackendMissing(otherwise, tip="pip install 'tidemill[learn]'") from problem
     found: ModuleType = lightgbm
     return found

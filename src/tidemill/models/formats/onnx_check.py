@@ -46,7 +46,7 @@ def onnx_session(raw: bytes) -> OnnxSession:
     """
     try:
         import onnxruntime  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
+    except ModuleNotFoundError as problem:
         raise BackendMissing("an ONNX graph needs onnxruntime", tip="pip install 'tidemill[onnx]'") from problem
     written = _checked(raw)
     onnxruntime.disable_telemetry_events()
@@ -67,7 +67,7 @@ def _checked(raw: bytes) -> bytes:
     try:
         from google.protobuf.message import DecodeError  # noqa: PLC0415 - an optional library
         from onnx import ModelProto  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
+    except ModuleNotFoundError as problem:
         raise BackendMissing("an ONNX graph needs onnx", tip="pip install 'tidemill[onnx]'") from problem
     try:
         model = ModelProto.FromString(raw)

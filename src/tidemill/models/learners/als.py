@@ -65,7 +65,7 @@ def als_factors(
     try:
         from implicit.cpu.als import AlternatingLeastSquares  # noqa: PLC0415 - an optional library
         from threadpoolctl import threadpool_limits  # noqa: PLC0415 - comes with it
-    except ImportError as problem:
+    except ModuleNotFoundError as problem:
         raise BackendMissing("als needs implicit", tip="pip install 'tidemill[learn]'") from problem
     users = user_item_matrix(events)
     users.data *= np.float32(1 + confidence)

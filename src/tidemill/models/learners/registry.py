@@ -17,6 +17,7 @@ import msgspec
 
 from tidemill.core.errors import BackendMissing, SettingRefused, nearest
 from tidemill.core.installed_packages import entry_points, only_one
+from tidemill.core.library_errors import refuse_limit
 from tidemill.models.learners.learner import LearnerSpec
 
 GROUP = "tidemill.learners"
@@ -110,6 +111,7 @@ def _loaded(point: EntryPoint) -> type[LearnerSpec]:
     try:
         kind: Any = point.load()
     except (ImportError, AttributeError) as problem:
+        refuse_limit(problem)
         source = point.dist.name if point.dist else point.value
         raise BackendMissing(
             f"the learner `{point.name}` of {source} cannot be loaded: {problem}",

@@ -127,7 +127,7 @@ def _study(seed: int) -> Iterator[Any]:
     """A new study; Optuna's log is silenced meanwhile."""
     try:
         import optuna  # noqa: PLC0415 - an optional library, loaded where it is used
-    except ImportError as missing:
+    except ModuleNotFoundError as missing:
         raise BackendMissing(
             "a search over ranges needs Optuna, which is not installed", tip="pip install 'tidemill[learn]'"
         ) from missing

@@ -135,6 +135,6 @@ def _arrays(described: dict[str, Any], k: int) -> tuple[NDArray[np.int32], NDArr
 def _catboost() -> Any:
     try:
         import catboost  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
+    except ModuleNotFoundError as problem:
         raise BackendMissing("CatBoost is not installed", tip="pip install 'tidemill[learn]'") from problem
     return catboost

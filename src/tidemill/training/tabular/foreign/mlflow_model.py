@@ -130,7 +130,7 @@ def _fetched(source: str) -> Path:
     try:
         from mlflow import artifacts  # noqa: PLC0415 - an optional library
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
+    except ModuleNotFoundError as problem:
         raise BackendMissing(
             f"reading {source} needs mlflow, which is not installed", tip="pip install 'tidemill[mlflow]'"
         ) from problem

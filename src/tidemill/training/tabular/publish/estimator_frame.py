@@ -81,6 +81,6 @@ def without_rare_texts(inputs: pa.Table, known: Mapping[str, Sequence[str]]) -> 
 def _pandas() -> Any:
     try:
         import pandas as pd  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
+    except ModuleNotFoundError as problem:
         raise BackendMissing("estimators need pandas, which is not installed", tip="pip install pandas") from problem
     return pd

@@ -97,7 +97,7 @@ def catboost_model(file: Path, examples: Examples) -> TabularModel:
     """A CatBoost file without categories, over the inputs that it names (or all, in their order)."""
     try:
         import catboost  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
+    except ModuleNotFoundError as problem:
         raise BackendMissing(
             f"reading {file.name} needs catboost, which is not installed", tip="pip install 'tidemill[learn]'"
         ) from problem

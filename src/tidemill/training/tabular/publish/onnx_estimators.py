@@ -98,7 +98,7 @@ def _skl2onnx(fitted: Any, kind: str, width: int) -> Any:
         from onnxruntime import InferenceSession, SessionOptions  # noqa: PLC0415 - an optional library
         from skl2onnx import convert_sklearn  # noqa: PLC0415 - an optional library
         from skl2onnx.common import data_types  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
+    except ModuleNotFoundError as problem:
         raise BackendMissing(
             "publishing this estimator needs skl2onnx, which is not installed", tip="pip install 'tidemill[onnx]'"
         ) from problem

@@ -102,7 +102,7 @@ def _onnx() -> Any:
     try:
         import onnx  # noqa: PLC0415 - an optional library
         import onnx.compose  # noqa: PLC0415 - an optional library
-    except ImportError as problem:
+    except ModuleNotFoundError as problem:
         raise BackendMissing(
             "writing an ONNX graph needs onnx, which is not installed", tip="pip install 'tidemill[onnx]'"
         ) from problem
