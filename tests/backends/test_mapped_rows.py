@@ -129,3 +129,12 @@ def test_a_newer_format_and_a_foreign_folder_are_refused(tmp_path: Path) -> None
     (tmp_path / "about.json").write_bytes(newer)
     with pytest.raises(FormatTooNew):
         MappedRows(tmp_path, zlib.crc32(newer))
+
+
+def test_records_of_zeros_are_damaged_and_not_empty(tmp_path: Path) -> None:
+    """The checksum of nothing is 0: a zeroed record had matched it, and its key was not found."""
+    check = build(tmp_path, "k", pa.table({"k": ["a"], "n": [1]}), "one")
+    file = tmp_path / "records.bin"
+    file.write_bytes(bytes(file.stat().st_size))
+    with pytest.raises(CorruptFile, match=r"records\.bin"):
+        MappedRows(tmp_path, check).get("a")

@@ -104,7 +104,7 @@ class MappedRows:
     def _record(self, place: int, wanted: bytes) -> bytes | None:
         size, check, key_size = _HEADER.unpack_from(self._records, place)
         body = self._records[place + _CHECKED : place + size]
-        if zlib.crc32(body) != check:
+        if size <= _HEADER.size or zlib.crc32(body) != check:  # the CRC of zeros' empty body is 0
             raise CorruptFile(f"{self.folder / 'records.bin'}: the record at byte {place} is damaged")
         start = _HEADER.size - _CHECKED
         return body[start + key_size :] if body[start : start + key_size] == wanted else None

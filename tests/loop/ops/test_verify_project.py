@@ -98,6 +98,16 @@ def test_one_broken_store_does_not_stop_the_others(lived: Project, file: str, st
     assert len(problems) == len(STORES) + 1
 
 
+def test_a_missing_list_of_streams_is_named(lived: Project) -> None:
+    path = lived.path / ".tidemill" / "serving" / "streams.json"
+    whole = path.read_bytes()
+    path.unlink()
+    try:
+        assert [says for says in verify(lived)["serving"] if "streams.json is missing" in says]
+    finally:
+        path.write_bytes(whole)
+
+
 def rows(path: Path) -> list[object]:
     """All rows of a database; of any other file, that there is something to tell."""
     if path.suffix != ".sqlite":

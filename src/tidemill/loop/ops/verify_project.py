@@ -37,6 +37,7 @@ from tidemill.loop.refresh.count_store import PLACE as COUNTS
 from tidemill.loop.refresh.count_store import verify_counts
 from tidemill.loop.state.code_items import CODE_ITEMS_FILE
 from tidemill.release import Releases, verify_blobs, verify_releases
+from tidemill.serving.events.streams import FILE as STREAMS
 from tidemill.serving.live.kill_switch import switch_problems
 from tidemill.serving.process.verify_state import verify_state
 
@@ -207,6 +208,9 @@ def _serving(opened: _Stores, found: Verification) -> None:
         found.skip("signatures", f"the keys cannot be used: {error.message}")
         public = ""
     verify_state(found, public, {**METADATA_FILES, **CODE_ITEMS_FILE})
+    with found.attempt(STREAMS):
+        if opened.ledger.last("publish") and not (found.base / STREAMS).is_file():
+            found.problem(f"{found.base / STREAMS} is missing", derived=True)
     with found.attempt("pointers"):
         releases = Releases(opened.blobs, opened.ledger, found.base, opened.clock)
         for problem in releases.pointer_problems():
