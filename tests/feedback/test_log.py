@@ -24,6 +24,7 @@ from tidemill.feedback import (
     LogWriter,
     SegmentLog,
     damaged_records,
+    log_writer,
     outcome_schema,
     prediction_schema,
 )
@@ -264,3 +265,41 @@ def test_a_writer_that_forgets_its_offsets_is_caught(tmp_path: Path) -> None:
 
     found = killed_anywhere(tmp_path / "m", forgetful)
     assert sorted(found) != [f"{i:032x}" for i in range(40)]
+
+
+def test_commits_get_rarer_under_steady_traffic_and_come_at_once_for_many_records(tmp_path: Path) -> None:
+    opened = stores(tmp_path)
+    log = SegmentLog(opened.state / "log", CLOCK)
+    with opened.leases.take("log") as lease:
+        writer = LogWriter(opened.state / "log", opened.lake, lease)
+        at = []
+        for second in range(300):
+            log.write(prediction(second))
+            if writer.write_if_due(second):
+                at.append(second)
+        assert at[:7] == [0, 2, 6, 14, 30, 60, 90] and at[-1] == 270
+        assert writer.write_if_due(302) is not None and writer.write_if_due(302.5) is None
+        big = prediction(1000)
+        count = log_writer.BACKLOG_BYTES // len(log.encoded(big)) + 1
+        log.write_all([log.encoded(big)] * count)
+        done = writer.write_if_due(302.6)
+        assert done is not None and done.predictions == count
+        assert [writer.write_if_due(302.7 + second) is not None for second in range(3)] == [False] * 3
+        for second in range(400, 410):
+            writer.write_if_due(second)
+        log.write(prediction(2000))
+        done = writer.write_if_due(411)
+        assert done is not None and done.predictions == 1  # after a pause, within a second or two
+    log.close()
+
+
+def test_records_are_decoded_in_bounded_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "_DECODED", 7)
+    opened = stores(tmp_path)
+    log = SegmentLog(opened.state / "log", CLOCK)
+    for i in range(50):
+        log.write(prediction(i))
+    log.close()
+    assert write(opened).predictions == 50
+    assert ids(opened) == [f"{i:032x}" for i in range(50)]
+    assert len(opened.ledger.find("log")) == 1

@@ -137,3 +137,11 @@ def test_log_tables_and_publications_do_not_meet(shop: Shop) -> None:
     assert set(shop.lake.view().versions) == {"reviews"}
     assert [len(contents(shop.lake.view().arrow("reviews"))), len(ids(shop))] == [1, 2]
     assert shop.ledger.verify(shop.lake.heads()) == []
+
+
+def test_a_merge_is_bounded_by_its_rows(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(append_logs, "COMPACTED_ROWS", 50)
+    for number in range(1, 50):
+        record(shop, number, answers(*range(number * 20, number * 20 + 20)))
+    merged = [shop.tables.read("predictions", file, []).num_rows for file in shop.tables.files("predictions", 49)]
+    assert sum(merged) == 49 * 20 and max(merged) <= 60

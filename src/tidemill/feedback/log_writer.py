@@ -3,6 +3,10 @@
 The position in each segment is in the note of the commit that wrote its records. After a crash at any point, a writer
 resumes from that position. A segment that is closed and completely written is removed. A segment of a newer, unknown
 format stays in place, and the others are processed.
+
+Each commit is a file and a version. So a commit is due when there are enough records for a full file, or after a time
+that grows under steady traffic. Records are decoded some thousands at a time: as Python objects they take ten times the
+memory of their rows.
 """
 
 from __future__ import annotations
@@ -26,6 +30,13 @@ from tidemill.feedback.segment_log import OUTCOMES, PREDICTIONS
 
 _log = logging.getLogger(__name__)
 
+#: Maximum number of records in one commit: a data file that is not merged any more. Records that are decoded at once.
+COMMIT_RECORDS = 32_768
+_DECODED = 2_048
+#: Seconds between commits: minimum, and maximum under steady traffic.
+SHORTEST_S, LONGEST_S = 1.0, 30.0
+#: A commit is due earlier if this many bytes wait, about 20,000 predictions.
+BACKLOG_BYTES = 24 << 20
 #: The folder, beside a log's segments, of bytes that were no whole record.
 DAMAGED = "damaged"
 _NOTE = "segments"
@@ -64,18 +75,37 @@ class WriteSummary(msgspec.Struct):
 class LogWriter:
     """Writes the segments in `folder` (the project's `log/`) into `tables`, at most `batch` records in one commit."""
 
-    def __init__(self, folder: Path, tables: LogTables, lease: Lease, *, batch: int = 50_000) -> None:
+    def __init__(self, folder: Path, tables: LogTables, lease: Lease, *, batch: int = COMMIT_RECORDS) -> None:
         self._folder = folder
         self._tables = tables
         self._lease = lease
         self._batch = batch
+        self._wait_s, self._next_s = SHORTEST_S, 0.0
+        #: Segment -> bytes processed, of all tables.
+        self._done: dict[str, int] = {}
+
+    def write_if_due(self, now_s: float) -> WriteSummary | None:
+        """`write`, unless the last one was recent and few records wait; `now_s` is a time in seconds."""
+        if now_s < self._next_s and self._backlog_bytes() < BACKLOG_BYTES:
+            return None
+        summary = self.write()
+        busy = summary.predictions or summary.outcomes
+        self._wait_s = min(2 * self._wait_s, LONGEST_S) if busy else SHORTEST_S
+        self._next_s = now_s + self._wait_s
+        return summary
+
+    def _backlog_bytes(self) -> int:
+        paths = [path for table in _KINDS for path in segment_files(self._folder / table)]
+        return sum(max(0, path.stat().st_size - self._done.get(path.name, 0)) for path in paths)
 
     def write(self) -> WriteSummary:
         """Write all records that are in the segments now."""
         summary = WriteSummary()
+        self._done = {}
         for table in _KINDS:
             while self._write_batch(table, summary):
                 pass
+        pa.default_memory_pool().release_unused()  # until the next commit
         return summary
 
     def _write_batch(self, table: str, summary: WriteSummary) -> bool:
@@ -85,17 +115,18 @@ class LogWriter:
         positions: dict[str, int] = msgspec.json.decode(note.get(_NOTE, "{}"))
         batch = _Batch(table, self._folder / table, positions, self._batch)
         batch.collect(summary)
-        if batch.records or batch.damaged:
-            rows = _KINDS[table][1](batch.records)
+        if batch.count or batch.damaged:
+            rows = pa.concat_tables(batch.rows())
             note = {_NOTE: msgspec.json.encode(batch.positions).decode()}
             if batch.damaged:
                 note[DAMAGED] = str(batch.damaged)
             self._tables.record(table, rows, number + 1, note, self._lease)
-            setattr(summary, table, getattr(summary, table) + len(batch.records))
+            setattr(summary, table, getattr(summary, table) + batch.count)
             summary.damaged += batch.damaged
         for path in batch.finished:
             path.unlink()
             summary.segments += 1
+        self._done |= batch.positions
         return batch.full
 
 
@@ -103,11 +134,13 @@ class _Batch:
     """Records of one table, starting at the position of the last commit."""
 
     def __init__(self, table: str, folder: Path, positions: dict[str, int], limit: int) -> None:
-        self._decode = _KINDS[table][0]
+        self._decode, self._to_rows = _KINDS[table]
         self._folder = folder
         self._limit = limit
         self._before = positions
-        self.records: list[Any] = []
+        self.count = 0
+        self._records: list[Any] = []
+        self._rows: list[pa.Table] = []
         #: Segment name -> bytes processed, for segments that still exist.
         self.positions: dict[str, int] = {}
         self.finished: list[Path] = []
@@ -117,7 +150,23 @@ class _Batch:
     @property
     def full(self) -> bool:
         """Whether the limit was reached."""
-        return len(self.records) >= self._limit
+        return self.count >= self._limit
+
+    def rows(self) -> list[pa.Table]:
+        """The rows of all records, in at least one table."""
+        self._encode()
+        return self._rows
+
+    def _encode(self) -> None:
+        if self._records or not self._rows:
+            self._rows.append(self._to_rows(self._records))
+            self._records = []
+
+    def _add(self, record: Any) -> None:
+        self.count += 1
+        self._records.append(record)
+        if len(self._records) == _DECODED:
+            self._encode()
 
     def collect(self, summary: WriteSummary) -> None:
         for path in segment_files(self._folder):
@@ -143,7 +192,7 @@ class _Batch:
         try:
             for frame in read_frames(path, end, skip=skip):
                 try:
-                    self.records.append(self._decode(frame.payload))
+                    self._add(self._decode(frame.payload))
                 except msgspec.DecodeError:
                     skip(frame.start, frame.end)
                 end = frame.end

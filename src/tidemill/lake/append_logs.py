@@ -12,12 +12,15 @@ from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerEntry
 from tidemill.core.ports import Engine, Lease, TableCommit, Tables
 from tidemill.core.storage.failpoint import failpoint
+from tidemill.lake.compaction import SMALL_ROWS
 from tidemill.lake.manifest import Manifests, TableManifest
 from tidemill.lake.row_equality import conform_schema, with_new_columns
 from tidemill.lake.table_draft import TableDraft
 
 #: Keys of a commit's note, from which a missing ledger entry is restored.
 _SHA256, _ROWS = "manifest", "rows"
+#: Maximum number of rows that a commit merges, unless two files have more.
+COMPACTED_ROWS = 2 * SMALL_ROWS
 
 
 class AppendLogs:
@@ -47,7 +50,7 @@ class AppendLogs:
         if schema != working.schema:
             working.widen(schema)
         working.add(conform_schema(rows, schema, table, fill=True))
-        working.compact()
+        working.compact(COMPACTED_ROWS)
         manifest = TableManifest(
             table=table,
             version=base + 1,

@@ -170,9 +170,9 @@ class TableDraft:
             self.drop([file.entry.path])
             self.add(conform_schema(rows, schema, self.name, fill=True))
 
-    def compact(self) -> None:
+    def compact(self, most_rows: int | None = None) -> None:
         """Merge small files if there are many, which bounds the number of files and the cost per publication."""
-        chosen = files_to_compact([(file.entry.path, file.entry.rows) for file in self.files])
+        chosen = files_to_compact([(file.entry.path, file.entry.rows) for file in self.files], most_rows)
         if chosen:
             entries = {file.entry.path: file.entry for file in self.files}
             parts = [self._read(entries[path]) for path in chosen]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,10 @@ from tidemill.serving.process.worker_site import WorkerSite, WorkerStores
 
 _log = logging.getLogger(__name__)
 
-#: Seconds that the log writer waits between rounds: minimum, and maximum under steady traffic.
+#: Seconds until the log writer tries again after a failure: minimum and maximum.
 _SHORTEST_S, _LONGEST_S = 1.0, 10.0
+#: Seconds between two looks at the log.
+_LOOK_S = 1.0
 
 
 def serve_plan(
@@ -159,17 +162,15 @@ def _write_all(settings: Settings, stopping: threading.Event, *, last: bool) -> 
     with stores.leases.take(LOG) as lease:
         writer = LogWriter(settings.project / STATE / "log", stores.lake, lease)
         live_files = LiveFiles(stores)
-        wait = _SHORTEST_S
         while ports.ledger_exists():
             last = last or stopping.is_set()
             flush_spool(stores.serving_root, stores.ledger)
             for note in live_files.heal():
                 _log.warning("%s", note)
-            done = writer.write()
-            if done.torn or done.damaged:
+            done = writer.write() if last else writer.write_if_due(time.monotonic())
+            if done and (done.torn or done.damaged):
                 _log.warning("segments: %d truncated, %d damaged and set aside", done.torn, done.damaged)
             if last:
                 return True
-            wait = min(2 * wait, _LONGEST_S) if done.predictions or done.outcomes else _SHORTEST_S
-            stopping.wait(wait)
+            stopping.wait(_LOOK_S)
     return False
