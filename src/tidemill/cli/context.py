@@ -18,6 +18,7 @@ from tidemill.core import settings
 from tidemill.core.clock import FIRST_DAY, LAST_DAY, OUT_OF_RANGE, SystemClock
 from tidemill.core.settings import Settings
 from tidemill.core.storage import failpoint
+from tidemill.core.storage.durable_files import create_private_files
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.project.open_port import open_port
@@ -56,6 +57,7 @@ class CommandContext:
     @functools.cached_property
     def stores(self) -> Stores:
         """The project's open stores; created before the first run. After it, mill.py is not loaded for them."""
+        create_private_files()
         opened = self.has_run and identity(self.project, None).keys
         name = None if opened else self.mill.name
         return open_stores(self.project, self.settings, SystemClock(), name=name)

@@ -9,7 +9,7 @@ import pytest
 from conftest_loop import FIRST, Project, daily
 
 from tidemill.core.errors import PlaceRefused
-from tidemill.core.storage.durable_files import private_folder
+from tidemill.core.storage.durable_files import create_private_files, private_folder
 from tidemill.loop.project import project as projects
 
 
@@ -17,12 +17,16 @@ def test_state_is_private_whatever_the_umask(project: Project) -> None:
     before = os.umask(0)
     try:
         project.write("reviews.csv", daily(1))
+        create_private_files()  # as commands and server processes do
         project.run(FIRST)
         state = project.path / ".tidemill"
         assert state.stat().st_mode & 0o777 == 0o700
         modes = {str(file.relative_to(state)): file.stat().st_mode & 0o077 for file in state.rglob("*")}
         assert modes
         assert {name: oct(mode) for name, mode in modes.items() if mode} == {}
+        os.umask(0)
+        project.open()
+        assert os.umask(0) == 0, "opening a project in a notebook changes nothing for other files"
     finally:
         os.umask(before)
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from tidemill.core.redaction import log_to_stderr
+from tidemill.core.storage.durable_files import create_private_files
 
 _PR_SET_PDEATHSIG = 1
 
@@ -57,6 +58,7 @@ def end_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Run the target."""
     log_to_stderr("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s")
+    create_private_files()
     target, encoded = arguments
     values = msgspec.json.decode(encoded, type=dict[str, Any])
     parent = values.pop("parent", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -26,16 +27,18 @@ def sync_file(file: Path) -> None:
 
 
 def private_folder(folder: Path) -> Path:
-    """Create `folder` for this user alone, or take the rights of others to an existing one away.
-
-    What this process creates from now on is private too, whatever its umask was.
-    """
-    os.umask(os.umask(0o077) | 0o077)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Create `folder` for this user alone, or take the rights of others to an existing one away."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.stat()
     if found.st_mode & 0o077 and found.st_uid == os.geteuid():
-        folder.chmod(0o700)
+        with suppress(OSError):  # on a read-only file system its modes stay
+            folder.chmod(0o700)
     return folder
+
+
+def create_private_files() -> None:
+    """What this process creates from now on is for this user alone; for commands and server processes."""
+    os.umask(os.umask(0o077) | 0o077)
 
 
 def write_durably(file: Path, content: bytes) -> None:
