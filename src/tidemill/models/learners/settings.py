@@ -106,6 +106,10 @@ def whole(value: Any) -> int:
     return int(number(value))
 
 
+#: A half-life may be longer than any window: nothing decays then.
+_LONGEST_DAYS = 1_000_000
+
+
 def in_days(length: Any, where: str = "a duration") -> float:
     """The days of a positive duration such as `"12 hours"`; raises `SettingRefused` if it is invalid.
 
@@ -113,7 +117,7 @@ def in_days(length: Any, where: str = "a duration") -> float:
     0.5
     """
     try:
-        found = duration(length) / duration("1 day")
+        found = duration(length, longest_days=_LONGEST_DAYS) / duration("1 day")
     except (UsageError, TypeError) as problem:
         raise SettingRefused(f"{where}: {length!r} is not a valid duration", tip='write it as "30 days"') from problem
     if found <= 0:
