@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from tidemill.backends.polars import PolarsEngine
 from tidemill.core.errors import GraphCycle, GraphError, TypeMismatch, UnknownName
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.mill import Mill
+from tidemill.loop.project.project import load_mill
 
 
 class Click(tm.Event):
@@ -139,3 +142,13 @@ def test_the_order_is_that_of_the_signatures_not_of_the_file() -> None:
 
     assert [table.name for table in graph(made).order] == ["middle", "last"]
     assert [table.name for table in graph(made).downstream(["clicks"])] == ["middle", "last"]
+
+
+def test_a_mill_that_was_changed_within_a_second_is_loaded_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for name in ("one", "two"):
+        (tmp_path / "mill.py").write_text(f'import tidemill as tm\n\nmill = tm.Mill("{name}")\n')
+        os.utime(tmp_path / "mill.py", (1_700_000_000, 1_700_000_000))
+        assert load_mill(tmp_path).name == name

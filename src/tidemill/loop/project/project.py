@@ -7,7 +7,9 @@ import os
 import shlex
 import sys
 import traceback
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 
 from tidemill.core.errors import GraphError, PlaceRefused, ProjectMissing, TidemillError
 from tidemill.loop.project.mill import Mill
@@ -44,6 +46,14 @@ def _check_owner(file: Path) -> None:
     )
 
 
+class _SourceLoader(SourceFileLoader):
+    """Compiles the file each time: cached bytecode may be of an earlier content of the same size and second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def load_mill(project: Path) -> Mill:
     """The only `Mill` in the project file. Its folder is importable while it loads and afterwards."""
     file = project / FILE
@@ -53,7 +63,7 @@ def load_mill(project: Path) -> Mill:
     if str(project) not in sys.path:
         sys.path.insert(0, str(project))
     name = "tidemill_project"
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=_SourceLoader(name, str(file)))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
