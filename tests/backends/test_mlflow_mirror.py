@@ -177,7 +177,7 @@ def test_every_way_to_fail_is_one_sentence(project: Project, monkeypatch: pytest
 def test_where_the_library_is_missing_the_extra_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = project.path / "hidden" / "mlflow"
     hidden.mkdir(parents=True)
-    (hidden / "__init__.py").write_text("raise ImportError(name='mlflow')")
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError(name='mlflow')")
     monkeypatch.setenv("PYTHONPATH", str(hidden.parent))
     (said,) = mirror_runs(house_of(project, f"mlflow:{URL}"))
     assert "mirroring runs needs mlflow, which is not installed; pip install 'tidemill[mlflow]'" in said

@@ -13,6 +13,7 @@ from tidemill.core.errors import CardIncomplete, DatasetChanged, TooLittleData, 
 from tidemill.loop.examples.datasets import dataset_named, datasets, rebuild_dataset
 from tidemill.loop.families.model_family import EvaluationOptions
 from tidemill.loop.pipeline.run_plan import plan
+from tidemill.loop.release.go_live import go_live
 from tidemill.loop.state.project_status import status
 from tidemill.loop.training.evaluate import evaluate
 from tidemill.loop.training.train import TrainingResult, train
@@ -166,8 +167,7 @@ def test_a_view_that_is_another_one_than_the_champion_learned_with_needs_somebod
     project.run(DAY, backfill=True)
     stores, graph = project.open()
     release = train(stores, graph, "churn").release.name
-    with stores.leases.take("live:churn") as lease:
-        stores.releases.promote(release, lease=lease)
+    go_live(stores, graph, release)
     assert status(stores, graph).action_items == ()
     change(project.path, "n_seen=nw.len()", "n_seen=nw.len() * 2")
     (item,) = status(*project.open()).action_items
