@@ -143,7 +143,7 @@ def test_without_lightgbm_the_message_names_the_extra(monkeypatch: pytest.Monkey
 
     def without(name: str, *given: Any, **more: Any) -> Any:
         if name == "lightgbm":
-            raise ImportError(name)
+            raise ModuleNotFoundError(name, name=name)
         return real(name, *given, **more)
 
     monkeypatch.delitem(sys.modules, "lightgbm", raising=False)
