@@ -48,6 +48,7 @@ LEARNERS = {
     "spectral": models.spectral(),
     "ease": models.ease(),
     "als": models.als(),
+    "auto": models.auto(minutes=5),
 }
 #: Popularity over so many days.
 WINDOWS = (7, 30, 90, 365)

@@ -20,7 +20,8 @@ _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE, _IOCTL = 1 << 1, 1 << 2, 1 << 3, 
 #: All rights over files by version of Landlock; a newer version has at least those of the last.
 _RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
 _TCP, _SIGNALS_AND_SOCKETS = 0b11, 0b11
-_READABLE = ("/usr", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev", "/opt")
+_DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
+_READABLE = ("/usr", "/lib", "/lib64", "/etc", "/proc", "/sys", "/opt", *_DEVICES)
 #: Bytes of memory, and of one file, that the process may use.
 _MEMORY, _FILE = 16 << 30, 4 << 30
 
