@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from served_shop import turn
 
 import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock
@@ -69,6 +70,10 @@ class Served:
         promoted = self.stores.releases.promote(release.name)
         heal_switch(self.root, model, self.stores.ledger)
         return promoted
+
+    def turn(self, model: str, *, off: bool) -> None:
+        """Use the kill switch while the ledger may be away."""
+        turn(self.stores, model, off=off)
 
 
 def line(column: int, slope: float, k: int = 1) -> AdditiveTerm:

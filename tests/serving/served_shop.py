@@ -16,12 +16,13 @@ import tidemill.core.settings as settings_module
 from tidemill.core.clock import SystemClock, to_micros
 from tidemill.core.contract.contract import Event, event_time, item, subject
 from tidemill.core.contract.contract import field as column
+from tidemill.core.identity.account import Account
 from tidemill.core.records.release import Card, Release
 from tidemill.loop.project.stores import Stores, open_stores
 from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models import Interactions, cooccurrence, learn, write_recommender
 from tidemill.models.slates.slate_spec import SlateSpec, diverse, eligible, nearest, popular, slate, trending, unseen
-from tidemill.serving import ServedStream, ServerPlan, write_streams
+from tidemill.serving import ServedStream, ServerPlan, switch, write_streams
 from tidemill.serving.live.kill_switch import heal_switch
 
 MODEL = "for_you"
@@ -101,6 +102,17 @@ class Shop:
         promoted = self.stores.releases.promote(release.name)
         heal_switch(self.root, MODEL, self.stores.ledger)
         return promoted
+
+    def turn(self, *, off: bool) -> None:
+        """Use the kill switch while the ledger may be away."""
+        turn(self.stores, MODEL, off=off)
+
+
+def turn(stores: Stores, model: str, *, off: bool) -> None:
+    switch(
+        stores.serving_root, model, off=off, account=Account(name="ada"), why="odd", clock=SystemClock(),
+        keys=stores.keys, ledger=None,
+    )  # fmt: skip
 
 
 def history(seed: int = 7) -> list[tuple[str, str, int]]:

@@ -20,9 +20,7 @@ import msgspec
 import pytest
 from served_shop import MODEL, OUT_OF_STOCK, Shop, open_shop
 
-from tidemill.core.clock import SystemClock
-from tidemill.core.identity.account import Account
-from tidemill.serving import start, switch, wait_live
+from tidemill.serving import start, wait_live
 
 pytestmark = pytest.mark.slow
 REQUESTS = 100_000
@@ -152,16 +150,7 @@ async def disturb(shop: Shop, numbers: Numbers, releases: list[Any]) -> list[str
         said.append(name)
 
     def throw(*, off: bool) -> None:
-        switch(
-            shop.root,
-            MODEL,
-            off=off,
-            account=Account(name="ada"),
-            why="load",
-            clock=SystemClock(),
-            keys=shop.stores.keys,
-            ledger=None,
-        )
+        shop.turn(off=off)
 
     await numbers.reached(0.1)
     await asyncio.to_thread(shop.promote, releases[1])

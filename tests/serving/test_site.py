@@ -13,15 +13,13 @@ import pytest
 from http_exchange import Exchange, exchange
 from served_shop import MODEL, Shop, open_shop
 
-from tidemill.core.clock import SystemClock, from_micros
-from tidemill.core.identity.account import Account
+from tidemill.core.clock import from_micros
 from tidemill.core.records.prediction import LOGGED_ITEMS, Prediction
 from tidemill.core.storage.segments import read_frames, segment_files
 from tidemill.feedback import RecordDecoder
 from tidemill.loop.serve.server_processes import _stores
 from tidemill.models.slates.slate_spec import nearest, popular, relevance, slate, unseen
 from tidemill.release import read_deployment
-from tidemill.serving import switch
 from tidemill.serving.http.access import LoopbackAccess
 from tidemill.serving.live.fact_publication import write_fact_publication
 from tidemill.serving.live.state_files import write_state
@@ -219,30 +217,12 @@ def test_a_record_says_what_was_asked_and_by_which_deployment_it_was_answered(sh
 
 def test_the_record_of_a_model_that_is_off_says_so(shop: Shop) -> None:
     made = site(shop)
-    switch(
-        shop.root,
-        MODEL,
-        off=True,
-        account=Account(name="ada"),
-        why="odd",
-        clock=SystemClock(),
-        keys=shop.stores.keys,
-        ledger=None,
-    )
+    shop.turn(off=True)
     made.poll()
     answer = ask(made, n=3).content
     (record,) = records(shop, answer["prediction_id"])
     assert (answer["switch"], record.switch, record.policy, record.kind) == ("off", "off", "single", "fallback")
-    switch(
-        shop.root,
-        MODEL,
-        off=False,
-        account=Account(name="ada"),
-        why="fine",
-        clock=SystemClock(),
-        keys=shop.stores.keys,
-        ledger=None,
-    )
+    shop.turn(off=False)
     made.poll()
     assert ask(made, n=3).content["switch"] == "on"
     made.close()

@@ -24,7 +24,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tidemill.backends.lmdb_file import LmdbFile, translate_errors
-from tidemill.backends.lmdb_pages import check_pages
+from tidemill.backends.lmdb_page_check import check_pages
 from tidemill.backends.lmdb_rows import (
     FreshRow,
     fits,

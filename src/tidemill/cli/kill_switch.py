@@ -10,7 +10,7 @@ from tidemill.core.errors import TidemillError
 from tidemill.core.identity.account import local_account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
-from tidemill.loop.project.stores import STATE, identity
+from tidemill.loop.project.stores import STATE, project_keys
 from tidemill.serving import flush_spool, spooled, switch
 
 _WHY = {
@@ -40,7 +40,7 @@ def set_switch(context: CommandContext, model: str, *, off: bool, why: str) -> N
 
 def _keys(context: CommandContext) -> Keys | None:
     try:
-        return Keys.open(context.settings.keys_folder(identity(context.project, None).id), create=False)
+        return project_keys(context.settings)
     except Exception:  # off works without them; on says that they are missing
         return None
 

@@ -43,6 +43,11 @@ def model_folder(serving_root: Path, model: str) -> Path:
     return serving_root / model
 
 
+def promoted_models(serving_root: Path) -> list[str]:
+    """The models that have a deployment here, sorted."""
+    return sorted(path.parent.name for path in serving_root.glob(f"*/{LIVE}"))
+
+
 def read_deployment(serving_root: Path, model: str, public: str) -> Deployment | None:
     """The live deployment of `model`, `None` before its first promotion. `public` is the ledger's public key in hex.
 

@@ -34,7 +34,7 @@ from tidemill.core.records.signature import Signature
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.release.bundle import plain_name, seal_bundle, verify_bundle
 from tidemill.release.gate import FurtherChecks, require_card, run_gate
-from tidemill.release.live_deployment import LIVE, blob_folder, read_deployment, write_deployment
+from tidemill.release.live_deployment import blob_folder, promoted_models, read_deployment, write_deployment
 from tidemill.release.release_history import Promotion, champion_stack, promotion_of
 
 
@@ -278,7 +278,7 @@ class Releases:
         last = self.last_promotion(release.model)
         if last is not None and last.release == release.name:
             self.verify(release)
-            self._point(release, last.entry, last.entry_hash)
+            self._point(last)
             return release
         before = self.get(last.release) if last else None
         gate = run_gate(release, before, lambda: self.verify(release), lambda: self.bundle(release.bundle), further)
@@ -299,17 +299,21 @@ class Releases:
             account=account,
         )
         failpoint("promote.ledger")
-        self._point(release, line.seq, line.hash)
+        self._point(promotion_of(line))
         failpoint("promote.pointer")
         return release
 
-    def _point(self, release: Release, entry: int, entry_hash: str) -> bool:
-        """Set the pointer to `release`, which ledger entry `entry` made live; returns whether it has changed."""
-        wanted = deploy(Arm(release=release), entry=entry, entry_hash=entry_hash)
+    def _point(self, promotion: Promotion) -> bool:
+        """Set the pointer as a promotion made it; returns whether it has changed."""
+        wanted = self._deployment(promotion)
         if not self._difference(wanted):
             return False
         write_deployment(self._root, wanted, self._ledger.keys)
         return True
+
+    def _deployment(self, promotion: Promotion) -> Deployment:
+        release = self.get(promotion.release)
+        return deploy(Arm(release=release), entry=promotion.entry, entry_hash=promotion.entry_hash)
 
     def _difference(self, wanted: Deployment) -> str:
         """How the pointer of a model differs from the deployment of its champion; empty if it does not."""
@@ -323,18 +327,15 @@ class Releases:
 
     def pointer_problems(self) -> list[str]:
         """A sentence for each pointer that differs from the ledger's champion, or whose model has none."""
-        problems = []
-        for model in sorted({*self.models(), *(path.parent.name for path in self._root.glob(f"*/{LIVE}"))}):
+        problems, here = [], promoted_models(self._root)
+        for model in sorted({*self.models(), *here}):
             last = self.last_promotion(model)
-            if last is None:
-                if (self._root / model / LIVE).exists():
-                    problems.append(f"{model}: there is a pointer, but the ledger has no promotion")
-                continue
-            wanted = deploy(Arm(release=self.get(last.release)), entry=last.entry, entry_hash=last.entry_hash)
-            if says := self._difference(wanted):
+            if last is not None and (says := self._difference(self._deployment(last))):
                 problems.append(
                     f"{model}: the pointer is not that of {last.release}, which entry {last.entry} made live: {says}"
                 )
+            elif last is None and model in here:
+                problems.append(f"{model}: there is a pointer, but the ledger has no promotion")
         return problems
 
     def recover(self, models: Sequence[str] | None = None) -> list[str]:
@@ -351,7 +352,7 @@ class Releases:
             champion = self.get(last.release)
             try:
                 self.verify(champion, deep=False)
-                if self._point(champion, last.entry, last.entry_hash):
+                if self._point(last):
                     notes.append(f"{model}: the pointer was set to {champion.name}, the champion in the ledger")
             except ReleaseError as error:
                 notes.append(f"{model}: {champion.name} was left unchanged; {error.message}")

@@ -120,7 +120,7 @@ def rows(path: Path) -> list[object]:
 def test_a_flipped_byte_anywhere_is_named(lived: Project) -> None:
     """One byte of every kind of file; `tidemill verify` names it, or no reader can tell the difference.
 
-    `backends/test_lmdb_pages.py` has the file of fresh rows, most of whose pages are not used.
+    `backends/test_lmdb_page_check.py` has the file of fresh rows, most of whose pages are not used.
     """
     state = lived.path / ".tidemill"
     kinds: dict[str, Path] = {}

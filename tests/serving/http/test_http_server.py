@@ -307,6 +307,23 @@ def test_what_does_not_arrive_in_time_is_given_up(sent: bytes, seconds: float, s
     assert early.bodies == [] and late.bodies == says and (late.ended or late.is_closing())
 
 
+def test_a_process_that_was_held_up_reads_before_it_gives_up_callers_and_then_does() -> None:
+    async def run() -> tuple[list[bytes], list[bytes]]:
+        server = HttpServer(echo, Serve())
+        opened = Exchange(server)
+        opened.feed(post(b"he", "Content-Length: 5"))
+        server.now -= 60  # the last check was a minute ago
+        for connection in server.connections:
+            connection._deadline -= 60
+        server._check()
+        first = list(opened.bodies)
+        await asyncio.sleep(0.3)
+        await server.stop()
+        return first, opened.bodies
+
+    assert asyncio.run(run()) == ([], [b"BadRequest"])
+
+
 def test_a_caller_that_reads_nothing_is_cut_off() -> None:
     found = at(61, lambda opened: opened.full(), GET)
     assert found.is_closing()

@@ -31,11 +31,9 @@ from served_model import (
 )
 
 import tidemill
-from tidemill.core.clock import SystemClock
-from tidemill.core.identity.account import Account
 from tidemill.core.records.prediction import Prediction
 from tidemill.core.storage.segments import read_frames, segment_files
-from tidemill.serving import ServerHandle, start, switch, wait_live
+from tidemill.serving import ServerHandle, start, wait_live
 
 KINDS = ("a", "b", "c")
 
@@ -338,16 +336,7 @@ def test_swaps_while_asking_and_the_off_switch(tmp_path: Path) -> None:
             if i:
                 wait_live(served.root, CHURN, release.name)
         assert infer(asks, CHURN, *asked)["model_version"] == "3" and "1" in seen
-        switch(
-            served.root,
-            CHURN,
-            off=True,
-            account=Account(name="me"),
-            why="test",
-            clock=SystemClock(),
-            keys=served.stores.keys,
-            ledger=None,
-        )
+        served.turn(CHURN, off=True)
         status, answer = 200, {}
         for _ in range(500):
             status, _, answer = asks("POST", f"/v2/models/{CHURN}/infer", {"inputs": asked})

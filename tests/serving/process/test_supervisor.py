@@ -17,14 +17,12 @@ import pytest
 from served_client import Client
 from served_shop import MODEL, Shop, default_slate, open_shop
 
-from tidemill.core.clock import SystemClock
 from tidemill.core.errors import AddressRefused, AlreadyServing, NotReady
-from tidemill.core.identity.account import Account
 from tidemill.core.lease import live_lease
 from tidemill.core.records.deployment import Arm, deploy
 from tidemill.models.slates.slate_spec import nearest, popular, slate, unseen
 from tidemill.release.live_deployment import write_deployment
-from tidemill.serving import ServerHandle, is_serving, serve, spooled, start, swap_state, switch, wait_live
+from tidemill.serving import ServerHandle, is_serving, serve, spooled, start, swap_state, wait_live
 from tidemill.serving.live.state_files import read_state
 from tidemill.serving.process.server_state import SERVER, ServerState
 
@@ -228,15 +226,10 @@ def ledger_away(shop: Shop) -> Iterator[None]:
             aside.rename(path)
 
 
-def turn(shop: Shop, *, off: bool) -> None:
-    account, clock = Account(name="ada"), SystemClock()
-    switch(shop.root, MODEL, off=off, account=account, why="odd", clock=clock, keys=shop.stores.keys, ledger=None)
-
-
 def test_off_answers_by_the_fallback_with_the_ledger_gone(server: ServerHandle, shop: Shop) -> None:
     clients = each_worker(server, shop)
     with ledger_away(shop):
-        turn(shop, off=True)
+        shop.turn(off=True)
         for client in clients.values():
             until(lambda client=client: client.recommend(USER, n=5)["switch"] == "off")
         answer = clients[min(clients)].recommend(USER, n=5)
@@ -244,7 +237,7 @@ def test_off_answers_by_the_fallback_with_the_ledger_gone(server: ServerHandle, 
         assert all("popular" in item["reason"] or "trending" in item["reason"] for item in answer["items"])
         assert not {item["item"] for item in answer["items"]} & shop.seen(USER)
         assert spooled(shop.root)
-    turn(shop, off=False)
+    shop.turn(off=False)
     for client in clients.values():
         until(lambda client=client: client.recommend(USER, n=5)["switch"] == "on")
     until(lambda: [line.act for line in shop.stores.ledger.find(about=f"model:{MODEL}")][-2:] == ["off", "on"])

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.clock import Clock
 from tidemill.core.errors import LedgerError, LedgerMissing, TidemillError
 from tidemill.core.identity.account import local_account
@@ -30,9 +29,9 @@ from tidemill.lake import Lake
 from tidemill.loop.ingest.arrivals import stream_position
 from tidemill.loop.online.feature_metadata_files import METADATA_FILES
 from tidemill.loop.project.existing_vault import ExistingVault
-from tidemill.loop.project.open_port import EMBEDDED, PortOpener
+from tidemill.loop.project.open_port import PortOpener
 from tidemill.loop.project.source_states import PREFIX, SourceStates
-from tidemill.loop.project.stores import CHECKPOINTS, HEAD, STATE, MillIdentity, identity, known_heads
+from tidemill.loop.project.stores import CHECKPOINTS, HEAD, STATE, MillIdentity, identity, known_heads, project_keys
 from tidemill.loop.refresh.count_store import PLACE as COUNTS
 from tidemill.loop.refresh.count_store import verify_counts
 from tidemill.loop.state.code_items import CODE_ITEMS_FILE
@@ -77,21 +76,13 @@ class _Stores:
         self.state = settings.project / STATE
         self.ports = PortOpener(settings)
 
-    def place(self, setting: str) -> Path | None:
-        """The path of an embedded store; `None` for a store on a server."""
-        url: str = getattr(self.settings, setting)
-        embedded = split_scheme(url)[0] in ("", EMBEDDED["tables" if setting == "lake" else setting])
-        return BackendContext(project=self.settings.project).path(url) if embedded else None
-
     @cached_property
     def identity(self) -> MillIdentity:
         return identity(self.settings.project, None)
 
     @cached_property
     def keys(self) -> Keys:
-        keys = Keys.open(self.settings.keys_folder(self.identity.id), create=False)
-        keys.agree(self.identity.keys)
-        return keys
+        return project_keys(self.settings)
 
     @cached_property
     def lines(self) -> LedgerStore:
@@ -128,12 +119,12 @@ def _keys(opened: _Stores, found: Verification) -> None:
 
 def _ledger(opened: _Stores, found: Verification) -> None:
     found.base = opened.state
-    _claim_database(opened.place("ledger"), found)
+    _claim_database(opened.ports.place("ledger"), found)
     checkpoints = opened.state / CHECKPOINTS
     for path in sorted(checkpoints.glob("*")):
         found.read(f"{CHECKPOINTS}/{path.name}", path.stat().st_size)
     ledger = opened.ledger
-    _claim_database(opened.place("ledger"), found)  # opening it may have created its log
+    _claim_database(opened.ports.place("ledger"), found)  # opening it may have created its log
     try:
         public = opened.keys.public
     except TidemillError as error:
@@ -159,7 +150,7 @@ def _ledger(opened: _Stores, found: Verification) -> None:
 
 
 def _lake(opened: _Stores, found: Verification) -> None:
-    found.base = opened.place("lake")
+    found.base = opened.ports.place("lake")
     if not opened.ports.ledger_exists():
         raise LedgerMissing(f"the ledger {opened.settings.ledger} is missing: nothing says what is published")
     lake = opened.lake
@@ -178,7 +169,7 @@ def _lake(opened: _Stores, found: Verification) -> None:
 
 
 def _vault(opened: _Stores, found: Verification) -> None:
-    file = opened.place("vault")
+    file = opened.ports.place("vault")
     found.base = file.parent if file else None
     _claim_database(file, found)
     Vault(ExistingVault.from_settings(opened.settings), opened.keys).verify(found)
@@ -186,13 +177,13 @@ def _vault(opened: _Stores, found: Verification) -> None:
 
 
 def _blobs(opened: _Stores, found: Verification) -> None:
-    found.base = opened.place("blobs")
+    found.base = opened.ports.place("blobs")
     verify_blobs(opened.blobs, found)
     verify_releases(opened.ledger, opened.blobs, found)
 
 
 def _latest(opened: _Stores, found: Verification) -> None:
-    found.base = opened.place("latest")
+    found.base = opened.ports.place("latest")
     latest = opened.ports.latest()
     if not isinstance(latest, VerifiableStore):
         found.skip("online values", "this back-end cannot verify itself; a run makes them again from the tables")
@@ -221,7 +212,7 @@ def _serving(opened: _Stores, found: Verification) -> None:
 
 
 def _events(opened: _Stores, found: Verification) -> None:
-    found.base = opened.place("events")
+    found.base = opened.ports.place("events")
     if found.base is None:
         found.skip("posted events", "they are on a server, which keeps its own checksums")
         return

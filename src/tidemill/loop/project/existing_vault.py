@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.errors import LedgerCorrupt, LedgerMissing
 from tidemill.core.ports import VaultStore
 from tidemill.core.settings import Settings
-from tidemill.loop.project.open_port import EMBEDDED, PortOpener
+from tidemill.loop.project.open_port import PortOpener
 
 Result = TypeVar("Result")
 
@@ -30,9 +29,8 @@ class ExistingVault:
     @classmethod
     def from_settings(cls, settings: Settings) -> ExistingVault:
         """The vault of a project."""
-        embedded = split_scheme(settings.vault)[0] in ("", EMBEDDED["vault"])
-        file = BackendContext(project=settings.project).path(settings.vault) if embedded else None
-        return cls(file, lambda: PortOpener(settings).vault(create=False))
+        ports = PortOpener(settings)
+        return cls(ports.place("vault"), lambda: ports.vault(create=False))
 
     def _ask(self, query: Callable[[VaultStore], Result]) -> Result:
         place = self._place()

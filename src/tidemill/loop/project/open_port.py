@@ -105,6 +105,12 @@ class PortOpener:
 
     settings: Settings
 
+    def place(self, setting: str) -> Path | None:
+        """The path of an embedded store by its setting, `lake` for example; `None` for a store on a server."""
+        url: str = getattr(self.settings, setting)
+        embedded = split_scheme(url)[0] in ("", EMBEDDED["tables" if setting == "lake" else setting])
+        return BackendContext(project=self.settings.project).path(url) if embedded else None
+
     def ledger(self, *, create: bool) -> LedgerStore:
         """The ledger's store; raises `LedgerMissing` if it does not exist and may not be created."""
         return cast("LedgerStore", self._open("ledger", self.settings.ledger, create=create))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 from tidemill.core.errors import LeaseTaken
 from tidemill.core.lease import LAKE, live_lease
@@ -10,6 +11,7 @@ from tidemill.loop.project.stores import Stores
 from tidemill.release.live_deployment import LIVE
 from tidemill.serving.live.kill_switch import FILE as SWITCH
 from tidemill.serving.live.kill_switch import heal_switch
+from tidemill.serving.live.state_files import file_stamp
 
 
 def recover_lake(stores: Stores) -> None:
@@ -50,7 +52,7 @@ class LiveFiles:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._stamps: dict[str, tuple[int, int, int]] | None = None
+        self._stamps: dict[Path, tuple[int, int, int]] | None = None
 
     def heal(self) -> list[str]:
         """Correct what differs from the ledger since the last call; costs one `stat` per file if nothing changed."""
@@ -58,8 +60,7 @@ class LiveFiles:
         for name in (LIVE, SWITCH):
             for path in self._stores.serving_root.glob(f"*/{name}"):
                 with suppress(FileNotFoundError):
-                    stat = path.stat()
-                    found[str(path)] = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+                    found[path] = file_stamp(path)
         if found == self._stamps:
             return []
         self._stamps = found

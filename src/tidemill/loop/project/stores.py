@@ -143,6 +143,14 @@ def _kept(file: Path, made: MillIdentity) -> MillIdentity:
     return made
 
 
+def project_keys(settings: Settings) -> Keys:
+    """The keys of a project that has run; raises `ProjectMissing` or `KeyMissing`."""
+    known = identity(settings.project, None)
+    keys = Keys.open(settings.keys_folder(known.id), create=False)
+    keys.agree(known.keys)
+    return keys
+
+
 def _keys(project: Path, settings: Settings, known: MillIdentity, *, fresh: bool) -> Keys:
     """The mill's keys: created with it, and refused if they belong to another mill."""
     keys = Keys.open(settings.keys_folder(known.id), create=fresh)

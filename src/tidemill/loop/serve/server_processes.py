@@ -18,7 +18,6 @@ from typing import Any
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import TidemillError
 from tidemill.core.identity.account import Account
-from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.surrogates import Surrogates, Vault
 from tidemill.core.lease import LOG
 from tidemill.core.processes.start_process import ProcessStart
@@ -30,7 +29,7 @@ from tidemill.loop.families.model_family import ServingSources, family_named
 from tidemill.loop.project.existing_vault import ExistingVault
 from tidemill.loop.project.open_port import PortOpener
 from tidemill.loop.project.recovery import LiveFiles
-from tidemill.loop.project.stores import STATE, identity, open_stores
+from tidemill.loop.project.stores import STATE, open_stores, project_keys
 from tidemill.release import open_arm
 from tidemill.serving.http.access import LoopbackAccess
 from tidemill.serving.live.kill_switch import flush_spool
@@ -72,7 +71,7 @@ def serve_plan(
         worker=ProcessStart("tidemill.loop.serve.server_processes:worker", given),
         side_processes=side_processes,
         console_port=serve.console_port if console is not None else 0,
-        public=_keys(settings).public,
+        public=project_keys(settings).public,
     )
 
 
@@ -96,7 +95,7 @@ def worker(project: str, profile: str, overrides: Mapping[str, Any], *, place: i
 
 def _stores(settings: Settings) -> WorkerStores:
     state = settings.project / STATE
-    keys = _keys(settings)
+    keys = project_keys(settings)
     wall = SystemClock()
     ports = PortOpener(settings)
     latest = ports.latest()
@@ -124,10 +123,6 @@ def _stores(settings: Settings) -> WorkerStores:
         wall=wall,
         opener=opener,
     )
-
-
-def _keys(settings: Settings) -> Keys:
-    return Keys.open(settings.keys_folder(identity(settings.project, None).id), create=False)
 
 
 def log_writer(project: str, profile: str, overrides: Mapping[str, Any]) -> None:

@@ -14,10 +14,9 @@ from tidemill.loop.project.stores import Stores
 from tidemill.loop.state.action_items import ActionItem, action_items
 from tidemill.loop.state.code_items import code_items, refresh_statuses
 from tidemill.loop.state.ledger_projection import LedgerProjection
-from tidemill.loop.state.server_status import served
+from tidemill.loop.state.server_status import ServedModel, served
 from tidemill.loop.state.storage_items import storage_items
 from tidemill.release import Promotion
-from tidemill.serving import switch_state
 
 if TYPE_CHECKING:
     from tidemill.loop.refresh.refresh_models import RefreshStatus
@@ -66,16 +65,17 @@ def status(stores: Stores, graph: ProjectGraph) -> Status:
     refresh = refresh_statuses(stores, graph, view)
     imported = [name for name in stores.releases.models() if name not in graph.mill.models]
     names = (*graph.mill.models, *imported)
+    on_server = [served(stores.serving_root, name, stores.keys.public) for name in names]
     return Status(
         mill=stores.identity.name,
         as_of=from_micros(view.as_of).isoformat() if view else None,
         publication=view.publication if view else 0,
         streams=tuple(_stream(stores, name) for name in graph.mill.streams),
         tables=dict(view.versions) if view else {},
-        models=tuple(_model(stores, name, refresh.get(name)) for name in names),
+        models=tuple(_model(stores, one, refresh.get(one.model)) for one in on_server),
         action_items=action_items(
             LedgerProjection(stores.ledger).catch_up(),
-            [served(stores.serving_root, name, stores.keys.public) for name in names],
+            on_server,
             names,
             verify=lambda release: stores.releases.verify(release, deep=False),
             of_code=code_items(stores, graph, refresh),
@@ -95,13 +95,14 @@ def _stream(stores: Stores, name: str) -> StreamStatus:
     )
 
 
-def _model(stores: Stores, name: str, fresh: RefreshStatus | None) -> ModelStatus:
+def _model(stores: Stores, served_model: ServedModel, fresh: RefreshStatus | None) -> ModelStatus:
+    name = served_model.model
     promotion = stores.releases.last_promotion(name)
     return ModelStatus(
         name=name,
         releases=tuple(release.name for release in stores.releases.all(name)),
         champion=promotion.release if promotion else None,
         promotion=promotion,
-        off=switch_state(stores.serving_root, name, stores.keys.public).off,
+        off=served_model.off,
         refresh=fresh.says if fresh else None,
     )

@@ -29,8 +29,8 @@ from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.record_format import SignedRecord, decode_record
 from tidemill.core.storage.durable_files import write_durably
 from tidemill.release import model_folder
-from tidemill.release.live_deployment import LIVE
-from tidemill.serving.live.state_files import is_disk_full, overwrite_in_place
+from tidemill.release.live_deployment import LIVE, promoted_models
+from tidemill.serving.live.state_files import file_stamp, is_disk_full, overwrite_in_place
 
 FILE = "switch.json"
 #: The name of the file in format 1; read where there is no `switch.json`.
@@ -76,10 +76,9 @@ class WatchedSwitch:
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
-        stat = path.stat()
+        return file_stamp(path)
     except OSError:
         return None
-    return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
 
 class SpooledEntry(msgspec.Struct, frozen=True):
@@ -131,6 +130,10 @@ def _read(folder: Path, public: str) -> _FoundSwitch:
     return _unusable("is missing")
 
 
+def _exists(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (FILE, OLD_FILE))
+
+
 def _unusable(problem: str) -> _FoundSwitch:
     why = f"its switch file {problem}; `tidemill on` and `tidemill off` replace it"
     return _FoundSwitch(SwitchState(off=True, why=why), problem=f"its file {problem}")
@@ -139,7 +142,7 @@ def _unusable(problem: str) -> _FoundSwitch:
 def switch_state(serving_root: Path, model: str, public: str) -> SwitchState:
     """The state of the switch; a model that was never promoted is on. `public` is the ledger's public key in hex."""
     folder = model_folder(serving_root, model)
-    if not any((folder / name).exists() for name in (LIVE, FILE, OLD_FILE)):
+    if not (folder / LIVE).exists() and not _exists(folder):
         return SwitchState(off=False)
     return _read(folder, public).state
 
@@ -150,7 +153,7 @@ def heal_switch(serving_root: Path, model: str, ledger: Ledger) -> str:
     Returns a sentence about the correction; empty if the file is right or new. A file that says off stays off.
     """
     folder, last = model_folder(serving_root, model), _last_entry(ledger, model)
-    is_new = last is None and not any((folder / name).exists() for name in (FILE, OLD_FILE))
+    is_new = last is None and not _exists(folder)
     with _lock(folder):
         found = _read(folder, ledger.keys.public)
         waiting = [entry for entry in spooled(serving_root) if entry.about == f"model:{model}"]
@@ -170,7 +173,7 @@ def switch_problems(serving_root: Path, ledger: Ledger) -> list[str]:
     """A sentence for each switch that is damaged, unsigned, or differs from the ledger's last entry about it."""
     problems = []
     waiting = {entry.about for entry in spooled(serving_root)}
-    for model in served(serving_root):
+    for model in promoted_models(serving_root):
         found = _read(model_folder(serving_root, model), ledger.keys.public)
         said = _last_entry(ledger, model) or SwitchState(off=False)
         if not found.is_signed:
@@ -209,13 +212,13 @@ def switch(
     """Switch `model` off or on for `account`, and return the status of its ledger entry.
 
     Raises `NotServed` for a model that was never promoted here, and `KeyMissing` without the keys that sign the file;
-    switching off works without them. A missing, locked or damaged ledger does not delay the
-    switch: pass `None` where it cannot be opened. Nor does a full disk, on which the entry may be lost, and also text
-    that does not fit into the switch file: first `why`, then `who`.
+    switching off works without them. A missing, locked or damaged ledger does not delay the switch: pass `None` where
+    it cannot be opened. Nor does a full disk, on which the entry may be lost, and also text that does not fit into the
+    switch file: first `why`, then `who`.
     """
     folder = model_folder(serving_root, model)
     if not folder.is_dir():
-        raise NotServed(f"no model {model!r} was promoted here", tip=nearest(model, served(serving_root)))
+        raise NotServed(f"no model {model!r} was promoted here", tip=nearest(model, promoted_models(serving_root)))
     if keys is None and not off:
         raise KeyMissing(
             f"{model} stays off: the file that switches it on is signed with the project's keys, which are missing",
@@ -259,11 +262,6 @@ def _fitted(state: SwitchState) -> SwitchState:
 
 def _padded(state: SwitchState) -> bytes:
     return msgspec.json.encode(state).ljust(_SIZE_BYTES)
-
-
-def served(serving_root: Path) -> list[str]:
-    """The models that have a pointer here."""
-    return sorted(path.parent.name for path in serving_root.glob("*/live.json"))
 
 
 def flush_spool(serving_root: Path, ledger: SwitchLedger) -> int:

@@ -96,6 +96,12 @@ def overwrite_in_place(path: Path, content: bytes) -> None:
         os.close(fd)
 
 
+def file_stamp(path: Path) -> tuple[int, int, int]:
+    """What differs once a file was replaced or overwritten; costs one `stat`."""
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+
 class WatchedFile(Generic[T]):
     """A file whose content is read again only when the file was replaced; polling costs one `stat`.
 
@@ -115,7 +121,7 @@ class WatchedFile(Generic[T]):
     def poll(self) -> bool:
         """Read the file if it was replaced; returns whether the content has changed."""
         try:
-            stat = self.path.stat()
+            stamp = file_stamp(self.path)
         except FileNotFoundError:
             removed = self._stamp is not None and self.content is not None
             self._stamp, self.content, self.problem = None, None, ""
@@ -123,7 +129,6 @@ class WatchedFile(Generic[T]):
         except OSError as error:
             self._stamp, self.problem = None, str(error)
             return False
-        stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
         if stamp == self._stamp:
             return False
         self._stamp = stamp

@@ -21,7 +21,7 @@ from tidemill.core.record_format import VersionedRecord
 from tidemill.core.records.deployment import Deployment
 from tidemill.core.redaction import redact
 from tidemill.release import open_arm, verify_bundle
-from tidemill.release.live_deployment import LIVE
+from tidemill.release.live_deployment import LIVE, promoted_models
 from tidemill.serving.live.live_model import SERVING
 from tidemill.serving.live.state_files import WatchedFile, read_state, write_state
 from tidemill.serving.process.worker_site import WorkerReport
@@ -175,9 +175,9 @@ class HotSwaps:
 
     def poll(self, workers: Mapping[int, WorkerReport], expected: int, now: float) -> None:
         """Take the next step of every model; `workers` is pid -> its report."""
-        for path in self._root.glob(f"*/{LIVE}"):
-            if path.parent.name not in self._models:
-                self._models[path.parent.name] = ModelSwap(path.parent, self._pool, self._blobs, self._public)
+        for name in promoted_models(self._root):
+            if name not in self._models:
+                self._models[name] = ModelSwap(self._root / name, self._pool, self._blobs, self._public)
         for model in self._models.values():
             model.poll(list(workers.values()), expected, now)
 

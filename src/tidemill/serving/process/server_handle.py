@@ -13,6 +13,7 @@ import msgspec
 
 from tidemill.core.errors import NotReady
 from tidemill.core.processes.start_process import ProcessStart
+from tidemill.release.live_deployment import promoted_models
 from tidemill.serving.live.state_files import read_state
 from tidemill.serving.process.hot_swap import STATE, SwapState
 from tidemill.serving.process.server_state import SERVER, ServerState
@@ -115,10 +116,10 @@ def missing_releases(root: Path) -> list[str]:
     Where a release was withdrawn, the last valid one is served and nothing is missing.
     """
     missing = []
-    for path in sorted(root.glob("*/live.json")):
-        state = read_state(path.parent / STATE, SwapState)
+    for model in promoted_models(root):
+        state = swap_state(root, model)
         if state is None or (state.state != "live" and not (state.state == "failed" and _other(state))):
-            missing.append(f"{path.parent.name} is {state.state if state else 'not yet verified'}")
+            missing.append(f"{model} is {state.state if state else 'not yet verified'}")
     return missing
 
 
@@ -128,12 +129,10 @@ def _other(state: SwapState) -> bool:
 
 
 def _raise_failed(root: Path) -> None:
-    for path in sorted(root.glob("*/live.json")):
-        state = read_state(path.parent / STATE, SwapState)
+    for model in promoted_models(root):
+        state = swap_state(root, model)
         if state is not None and state.state == "failed" and not _other(state):
-            raise NotReady(
-                f"{state.wanted or path.parent.name} could not be loaded, and there is no other release: {state.why}"
-            )
+            raise NotReady(f"{state.wanted or model} could not be loaded, and there is no other release: {state.why}")
 
 
 def swap_state(root: Path, model: str) -> SwapState | None:

@@ -16,6 +16,7 @@ from tidemill.core.identity.surrogates import Vault
 from tidemill.core.ports import EventLog, LatestWriter
 from tidemill.core.record_format import VersionedRecord
 from tidemill.core.settings import Serve
+from tidemill.release.live_deployment import promoted_models
 from tidemill.serving.events.post_events import PostEvents
 from tidemill.serving.events.post_outcomes import PostOutcomes
 from tidemill.serving.events.streams import FILE as STREAMS
@@ -203,8 +204,8 @@ class WorkerSite:
 
     def _not_ready(self) -> list[str]:
         reasons = ["draining"] if self.server.draining else []
-        promoted = {path.parent.name for path in self.root.glob("*/live.json")}
-        return reasons + [f"{name} has no live release" for name in sorted(promoted - set(self.releases()))]
+        serving = self.releases()
+        return reasons + [f"{name} has no live release" for name in promoted_models(self.root) if name not in serving]
 
     def _about(self) -> dict[str, Any]:
         return {
