@@ -1,11 +1,12 @@
-"""Hours of a loaded server in minutes: handles, memory, files and log bytes after each quarter of an hour.
+"""Hours of a loaded server in minutes: handles, memory, files, versions and log bytes after each quarter of an hour.
 
     python benchmarks/log_hour.py [--hours 4] [--per-second 5] [--longest-s 30]
 
 One API worker answers recommendations and takes events and outcomes, and the log writer moves its records into the
 lake, each in its own process, with a clock that the driver advances second by second: nothing sleeps. The last line has
-the most handles, memory and bytes beside the data in the second half, as a ratio to the first. `--longest-s` is the
-longest time between commits under steady traffic; a smaller one makes more commits of fewer records.
+the most of each in the second half, as a ratio to the first. `bytes/answer` are those beside the data: table logs and
+manifests. Memory is the proportional set size (PSS). `--longest-s` is the longest time between commits under steady
+traffic; a smaller one makes more commits of fewer records.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 
 import msgspec
 
-from tidemill.core.clock import FixedClock, SystemClock
+from tidemill.core.clock import FixedClock
 from tidemill.core.identity.account import Account
 from tidemill.core.lease import LOG
 from tidemill.core.settings import load
@@ -50,10 +51,10 @@ items = "shop:items?customers=150&items=60&days=90"
 
 
 def state_of_process() -> dict[str, float]:
-    """Open files, resident megabytes and CPU seconds of this process."""
-    status = Path("/proc/self/status").read_text()
-    rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-    return {"handles": len(os.listdir("/proc/self/fd")), "mb": rss / 1024, "cpu_s": time.process_time()}  # noqa: PTH208
+    """Open files, megabytes (PSS) and CPU seconds of this process."""
+    memory = Path("/proc/self/smaps_rollup").read_text()
+    pss = next(int(line.split()[1]) for line in memory.splitlines() if line.startswith("Pss:"))
+    return {"handles": len(os.listdir("/proc/self/fd")), "mb": pss / 1024, "cpu_s": time.process_time()}  # noqa: PTH208
 
 
 def worker(project: Path, per_second: int, driver: Connection) -> None:
@@ -90,7 +91,7 @@ def worker(project: Path, per_second: int, driver: Connection) -> None:
             await post("/v1/events/reviews", event)
             if second % 10 == 0:
                 site.poll()
-            driver.send(state_of_process())
+            driver.send(state_of_process() if second % STEP_S == 0 else None)
 
     asyncio.run(serve())
     site.close()
@@ -101,23 +102,26 @@ def writer(project: Path, longest_s: float, driver: Connection) -> None:
     """Write the log whenever it is due at the seconds that the driver names."""
     log_writer.LONGEST_S = longest_s
     settings = load(project, environ={})
-    stores = open_stores(project, settings, SystemClock(), account=Account(name="server", kind="process"))
+    clock = FixedClock(START)
+    stores = open_stores(project, settings, clock, account=Account(name="server", kind="process"))
     commits = 0
     with stores.leases.take(LOG) as lease:
         moving = LogWriter(project / STATE / "log", stores.lake, lease)
         while (second := driver.recv()) is not None:
+            clock.set(START + timedelta(seconds=second))
             commits += moving.write_if_due(second) is not None
-            driver.send(state_of_process() | {"commits": commits})
+            driver.send(state_of_process() | {"commits": commits} if second % STEP_S == 0 else None)
 
 
 def sizes(project: Path) -> dict[str, float]:
-    """Files, and megabytes of data files, table logs and manifests, of the two tables of the log."""
+    """Files, versions, and megabytes of data files, table logs and manifests, of the two tables of the log."""
     lake = project / STATE / "lake"
-    of = {"files": 0.0, "data": 0.0, "log": 0.0}
+    of = {"files": 0.0, "versions": 0.0, "data": 0.0, "log": 0.0}
     for table in ("predictions", "outcomes"):
         for path in [*(lake / table).rglob("*"), *(lake / "_tidemill" / "manifests" / table).rglob("*")]:
             if path.is_file():
                 of["files"] += 1
+                of["versions"] += path.suffix == ".json" and path.parent.name == "_delta_log"
                 of["data" if path.suffix == ".parquet" and path.parent.name == table else "log"] += (
                     path.stat().st_size / 1e6
                 )
@@ -149,8 +153,11 @@ def main() -> None:
         pipes = [context.Pipe() for _ in range(2)]
         context.Process(target=worker, args=(project, asked.per_second, pipes[0][1]), daemon=True).start()
         context.Process(target=writer, args=(project, asked.longest_s, pipes[1][1]), daemon=True).start()
-        print("   min  worker: handles  MB   writer: handles  MB  commits  CPU s   files  data MB  log and manifest MB")
+        print(
+            "   min  worker: handles  MB   writer: handles  MB  commits  CPU s   files versions  data MB  bytes/answer"
+        )
         steps = []
+        names = ("worker handles", "worker MB", "writer handles", "writer MB", "files", "versions", "bytes/answer")
         for second in range(1, int(asked.hours * 3600) + 1):
             found = []
             for pipe, _ in pipes:
@@ -158,20 +165,21 @@ def main() -> None:
                 found.append(pipe.recv())
             if second % STEP_S == 0:
                 server, moved, kept = *found, sizes(project)
-                steps.append((server["handles"], server["mb"], moved["handles"], moved["mb"], kept["log"]))
+                beside = kept["log"] * 1e6 / (second * asked.per_second)
+                used = (server["handles"], server["mb"], moved["handles"], moved["mb"])
+                steps.append((*used, kept["files"], kept["versions"], beside))
                 print(
                     f"{second // 60:6} {server['handles']:16.0f} {server['mb']:4.0f} {moved['handles']:17.0f} "
                     f"{moved['mb']:4.0f} {moved['commits']:8.0f} {moved['cpu_s']:6.1f} {kept['files']:7.0f} "
-                    f"{kept['data']:8.2f} {kept['log']:12.2f}",
+                    f"{kept['versions']:8.0f} {kept['data']:8.2f} {beside:13.1f}",
                     flush=True,
                 )
         for pipe, _ in pipes:
             pipe.send(None)
         if len(steps) > 3:
             half = len(steps) // 2
-            names = ("worker handles", "worker MB", "writer handles", "writer MB", "log and manifest MB")
-            most = [(max(step[i] for step in steps[:half]), max(step[i] for step in steps[half:])) for i in range(5)]
-            grown = [f"{name} {later / before:.2f}" for name, (before, later) in zip(names, most, strict=True)]
+            most = [[max(values) for values in zip(*part, strict=True)] for part in (steps[:half], steps[half:])]
+            grown = [f"{name} {later / before:.2f}" for name, before, later in zip(names, *most, strict=True)]
             print(f"most in the second half, to the first: {', '.join(grown)}")
 
 
