@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 from shop_lake import Shop, contents, publish, reviews
 
-from tidemill.core.errors import SchemaChanged
+from tidemill.core.errors import CorruptFile, SchemaChanged
+from tidemill.core.storage import failpoint
+from tidemill.core.storage.failpoint import arm
 from tidemill.lake import append_logs
 
 
@@ -145,3 +150,136 @@ def test_a_merge_is_bounded_by_its_rows(shop: Shop, monkeypatch: pytest.MonkeyPa
         record(shop, number, answers(*range(number * 20, number * 20 + 20)))
     merged = [shop.tables.read("predictions", file, []).num_rows for file in shop.tables.files("predictions", 49)]
     assert sum(merged) == 49 * 20 and max(merged) <= 60
+
+
+def traffic(shop: Shop, first: int, last: int, minutes: int = 5) -> None:
+    """One batch every `minutes`."""
+    for number in range(first, last + 1):
+        shop.clock.set(shop.clock.now() + timedelta(minutes=minutes))
+        record(shop, number, answers(number))
+
+
+def stored(shop: Shop) -> set[str]:
+    """Every file of the log table and its manifests."""
+    return {
+        str(path.relative_to(shop.root))
+        for path in (shop.root / "lake").rglob("*")
+        if "predictions" in str(path) and path.is_file()
+    }
+
+
+def oldest(shop: Shop) -> int:
+    line = shop.ledger.last("log")
+    assert line is not None
+    return int(line.details["oldest"])
+
+
+def test_a_log_keeps_its_rows_and_the_versions_of_the_last_hours(shop: Shop, reopen: Callable[[], Shop]) -> None:
+    sizes = []
+    for number in range(1, 121):
+        traffic(shop, number, number)
+        sizes.append(len(stored(shop)))
+    assert max(sizes[60:]) <= max(sizes[:60]) + 4 < 150  # not three files for each batch
+    assert ids(shop) == ids(reopen()) == sorted(f"p{number}" for number in range(1, 121))
+    assert shop.lake.verify() == [] and reopen().lake.verify() == []
+    version = shop.lake.recorded("predictions")[1]  # type: ignore[index]
+    assert version - 24 <= oldest(shop) <= version - 12
+    table = str(shop.root / "lake" / "predictions")
+    assert [DeltaTable(table, version=at).to_pyarrow_table().num_rows for at in (version - 12, version)] == [108, 120]
+    assert record(shop, 3, answers(3)) == 3  # repeated, though that version is no longer kept
+    assert [line.details["number"] for line in shop.ledger.find("log")] == list(range(1, 121))
+
+
+def test_a_kept_version_that_is_lost_is_found(shop: Shop) -> None:
+    traffic(shop, 1, 60)
+    log = sorted((shop.root / "lake" / "predictions" / "_delta_log").glob("*.json"))
+    manifests = sorted((shop.root / "lake/_tidemill/manifests/predictions").iterdir(), key=lambda path: int(path.stem))
+    assert int(manifests[0].stem) == oldest(shop)
+    for file, word in (
+        (log[-5], "lacks version"),
+        (manifests[0], manifests[0].name),
+        (manifests[-3], manifests[-3].name),
+    ):
+        content = file.read_bytes()
+        file.unlink()
+        assert any(word in problem for problem in shop.lake.verify())
+        file.write_bytes(content)
+        assert shop.lake.verify() == []
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL where a test stays in its own process."""
+
+
+@pytest.mark.parametrize("point", ["log.staged", "log.committed", "expire.manifests", "expire.data", "expire.log"])
+def test_a_crash_while_versions_expire_is_made_good(
+    shop: Shop, reopen: Callable[[], Shop], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, point: str
+) -> None:
+    """Killed in the first, and then in a second removal; what is left is what a log without crashes leaves."""
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(failpoint.os, "kill", die)
+    number, opened = 1, shop
+    for last in (14, 40):
+        traffic(opened, number, last)
+        arm(point)
+        number = last + 1
+        with pytest.raises(Killed):
+            while True:
+                traffic(opened, number, number)
+                number += 1
+        arm(None)
+        now, opened = opened.clock.now(), reopen()
+        opened.clock.set(now)
+        lost = point == "log.staged"
+        assert ids(opened) == sorted(f"p{n}" for n in range(1, number + (not lost)))
+        if point != "log.committed":  # until the next batch writes its ledger entry
+            assert opened.lake.verify() == []
+        record(opened, number, answers(number))
+        assert opened.lake.verify() == []
+        number += 1
+    traffic(opened, number, 80)
+    assert ids(opened) == sorted(f"p{n}" for n in range(1, 81)) and opened.lake.verify() == []
+    kept = [f"manifests/predictions/{version}.json" for version in range(oldest(opened), 82)]
+    assert sum(any(file.endswith(one) for one in kept) for file in stored(opened)) == len(kept)
+    named = {path for one in opened.tables.history("predictions") for path in (*one.added, *one.removed)}
+    named |= set(opened.tables.files("predictions", 81))
+    assert {Path(file).name for file in stored(opened) if file.startswith("lake/predictions/0")} <= named
+
+
+def test_a_reader_of_a_version_that_expires_reads_the_next_one(shop: Shop, reopen: Callable[[], Shop]) -> None:
+    traffic(shop, 1, 26)
+    reader, collect = reopen(), shop.engine.collect
+
+    def late(frame: object) -> pa.Table:
+        reader.engine.collect = collect  # type: ignore[method-assign]
+        traffic(shop, 27, 90, minutes=20)  # merges and removes files that the reader is about to open
+        return collect(frame)
+
+    reader.engine.collect = late  # type: ignore[method-assign]
+    assert ids(reader) == sorted(f"p{number}" for number in range(1, 91))
+
+
+def test_a_damaged_file_is_an_error_and_not_read_again_forever(shop: Shop) -> None:
+    traffic(shop, 1, 30)
+    (shop.root / "lake" / "predictions" / shop.tables.files("predictions", 30)[0]).unlink()
+    with pytest.raises(CorruptFile, match="missing"):
+        shop.lake.log("predictions")
+
+
+def test_verification_while_batches_arrive_finds_nothing(shop: Shop, reopen: Callable[[], Shop]) -> None:
+    """The ledger is read before the tables; a commit and an expiry in between are no damage."""
+    traffic(shop, 1, 24)
+    other = reopen()
+    history, numbers = other.tables.history, iter((25, 26))
+
+    def late(table: str) -> object:
+        if (number := next(numbers, None)) is not None:
+            traffic(shop, number, number, minutes=70)
+        return history(table)
+
+    other.tables.history = late  # type: ignore[method-assign, assignment]
+    assert other.lake.verify() == []
+    assert next(numbers, None) is None and oldest(shop) > 12

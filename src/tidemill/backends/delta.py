@@ -33,12 +33,15 @@ from tidemill.core.errors import CorruptFile, SchemaChanged, StaleWriter
 from tidemill.core.ports import FileStamp, StagedFile, TableCommit
 from tidemill.core.records.ingest import FileEntry
 from tidemill.core.storage.durable_files import remove_durably, sync_file, sync_folder
+from tidemill.core.storage.failpoint import failpoint
 
 #: Maximum rows per data file; bounds the cost of rewriting a file for a few changed rows.
 FILE_ROWS = 131_072
 _APP = "tidemill"
 _LOG = "_delta_log"
 _FOREVER = "interval 36500 days"
+#: How long a checkpoint lists removed files.
+_TOMBSTONES, _AN_HOUR = "delta.deletedFileRetentionDuration", "interval 1 hour"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -161,7 +164,10 @@ class DeltaTables:
     def history(self, table: str) -> Iterator[TableCommit]:
         log = self._root / table / _LOG
         for file in sorted(log.glob("*.json"), reverse=True):
-            yield _read_commit(file)
+            try:
+                yield _read_commit(file)
+            except FileNotFoundError:  # expired meanwhile, and all before it
+                return
 
     def log_files(self, table: str, version: int) -> list[FileEntry]:
         log = self._root / table / _LOG
@@ -175,6 +181,23 @@ class DeltaTables:
                 sha256, size_bytes = self.digest(table, f"{_LOG}/{file.name}")
                 found.append(FileEntry(path=f"{_LOG}/{file.name}", sha256=sha256, size_bytes=size_bytes))
         return found
+
+    def expire(self, table: str, oldest: int) -> None:
+        folder, log = self._root / table, self._root / table / _LOG
+        self._shorten_tombstones(table)
+        commits = [file for file in sorted(log.glob("*.json")) if _version(file) <= oldest]
+        for file in commits:
+            for path in _read_commit(file).removed:
+                (folder / path).unlink(missing_ok=True)
+        sync_folder(folder)  # durable before the entries that name the files
+        failpoint("expire.data")
+        made = sorted(file for file in log.glob("*.checkpoint*.parquet") if _version(file) <= oldest)
+        first = _version(made[-1]) if made else 0  # readers of `oldest` start here
+        for file in [*commits, *made]:
+            if _version(file) < first:
+                file.unlink()
+        sync_folder(log)
+        failpoint("expire.log")
 
     def locate(self, table: str, file: str) -> str:
         return f"{self._root}/{table}/{file}"
@@ -217,7 +240,7 @@ class DeltaTables:
                 "delta.dataSkippingStatsColumns": ",".join(columns),
                 "delta.enableExpiredLogCleanup": "false",
                 "delta.logRetentionDuration": _FOREVER,
-                "delta.deletedFileRetentionDuration": _FOREVER,
+                _TOMBSTONES: _FOREVER,
             },
         )
         self._handles[table], self._schemas[table] = handle, schema
@@ -225,6 +248,16 @@ class DeltaTables:
         self._make_durable(table, version)
         sync_folder(self._root)
         return version
+
+    def _shorten_tombstones(self, table: str) -> None:
+        """Let checkpoints drop the names of removed files; a published table, of which versions are kept, lists all."""
+        handle = self._handle(table)
+        if handle.metadata().configuration.get(_TOMBSTONES) != _AN_HOUR:
+            handle.alter.set_table_properties(
+                {_TOMBSTONES: _AN_HOUR},
+                post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+            )
+            self._make_durable(table, int(handle.version()))
 
     def _handle(self, table: str) -> DeltaTable:
         if table not in self._handles:
@@ -413,8 +446,12 @@ def _delta_value(value: int | float, kind: pa.DataType) -> Any:
     return value
 
 
+def _version(file: Path) -> int:
+    return int(file.name.partition(".")[0])
+
+
 def _read_commit(file: Path) -> TableCommit:
-    version = int(file.stem)
+    version = _version(file)
     try:
         actions = [json.loads(line) for line in file.read_bytes().splitlines() if line.strip()]
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -19,8 +20,33 @@ from tidemill.lake.table_draft import TableDraft
 
 #: Keys of a commit's note, from which a missing ledger entry is restored.
 _SHA256, _ROWS = "manifest", "rows"
+#: A version of a log table is kept for at least this long after the next one was committed (microseconds).
+KEPT_US = 3_600_000_000
 #: Maximum number of rows that a commit merges, unless two files have more.
 COMPACTED_ROWS = 2 * SMALL_ROWS
+
+
+class KeptVersions(NamedTuple):
+    """The versions of a log table that are kept: from `oldest` on, and from `next_oldest` on an hour after `since`."""
+
+    oldest: int = 0
+    next_oldest: int = 0
+    since: int = 0
+
+    @classmethod
+    def noted(cls, note: Mapping[str, Any]) -> KeptVersions:
+        """What a commit's note, or the details of its ledger entry, say; an older version of tidemill kept all."""
+        return cls(*(int(note.get(name, 0)) for name in cls._fields))
+
+    def after(self, line: LedgerEntry) -> KeptVersions:
+        """What the batch after that of `line` has to keep, at the time of `line`."""
+        if 0 <= line.at - self.since < KEPT_US:
+            return self
+        oldest = self.next_oldest if line.at >= self.since else self.oldest  # unless the clock was set back
+        return KeptVersions(oldest, int(line.details["version"]), line.at)
+
+
+_OWN = (_SHA256, _ROWS, "ledger_head", *KeptVersions._fields)
 
 
 class AppendLogs:
@@ -37,7 +63,7 @@ class AppendLogs:
         """
         if number < 1:
             raise ValueError(f"batches are numbered from 1, not {number}")
-        last = self._finished(table, lease)
+        last, line = self._finished(table, lease)
         if last is not None and number <= last.number:
             return self._version(table, number)
         base, before = self._base(table, rows.schema, last)
@@ -60,7 +86,10 @@ class AppendLogs:
         )
         self._manifests.write(manifest)
         failpoint("log.staged")
+        expired = KeptVersions.noted(line.details if line else {})
+        kept = expired.after(line) if line else expired
         own = {_SHA256: manifest.sha256, _ROWS: str(rows.num_rows), "ledger_head": str(self._ledger.head())}
+        own |= {name: str(value) for name, value in kept._asdict().items()}
         version = self._tables.commit(
             table,
             number,
@@ -72,6 +101,10 @@ class AppendLogs:
         )
         failpoint("log.committed")
         self._say(table, number, version, {**note, **own}, lease)
+        if kept.oldest > expired.oldest:  # the ledger names what is kept before anything is deleted
+            self._manifests.expire(table, kept.oldest)
+            failpoint("expire.manifests")
+            self._tables.expire(table, kept.oldest)
         return version
 
     def last(self, table: str) -> tuple[int, int, dict[str, str]] | None:
@@ -80,36 +113,34 @@ class AppendLogs:
         return None if commit is None else (commit.number, commit.version, commit.note)
 
     def rows(self, table: str) -> pa.Table | None:
-        """The rows of all batches; `None` before the first."""
-        last, schema = self._last_commit(table), self._tables.schema(table)
-        if last is None or schema is None:
-            return None
+        """The rows of all batches; `None` before the first. Reads again if the version expires meanwhile."""
+        while True:
+            last, schema = self._last_commit(table), self._tables.schema(table)
+            if last is None or schema is None:
+                return None
+            try:
+                return self._rows_of(table, last, schema)
+            except Exception:
+                newest = self._last_commit(table)
+                if newest is None or KeptVersions.noted(newest.note).oldest <= last.version:
+                    raise
+
+    def _rows_of(self, table: str, last: TableCommit, schema: pa.Schema) -> pa.Table:
         manifest = self._manifests.read(table, last.version, last.note[_SHA256])
         paths = [self._manifests.verified_path(table, file.entry) for file in manifest.files]
         return self._engine.collect(self._engine.scan(paths, schema))
 
-    def known(self) -> dict[str, dict[int, str]]:
-        """Table -> version -> SHA-256 of its manifest, from the ledger."""
-        found: dict[str, dict[int, str]] = {}
-        for line in self._ledger.find("log"):
-            found.setdefault(_table(line), {})[line.details["version"]] = line.details["manifest"]
-        return found
-
-    def tables(self) -> list[str]:
-        """The names of the log tables in the ledger."""
-        return sorted({_table(line) for line in self._ledger.find("log")})
-
-    def _finished(self, table: str, lease: Lease) -> TableCommit | None:
-        """The last commit, after writing its ledger entry if that is missing because of a crash."""
+    def _finished(self, table: str, lease: Lease) -> tuple[TableCommit | None, LedgerEntry | None]:
+        """The last commit and its ledger entry, which is written if it is missing because of a crash."""
         last = self._last_commit(table)
-        recorded = self._ledger.last("log", f"table:{table}")
-        if last is not None and (recorded is None or recorded.details["number"] < last.number):
-            self._say(table, last.number, last.version, last.note, lease)
-        return last
+        line = self._ledger.last("log", f"table:{table}")
+        if last is not None and (line is None or line.details["number"] < last.number):
+            line = self._say(table, last.number, last.version, last.note, lease)
+        return last, line
 
-    def _say(self, table: str, number: int, version: int, note: Mapping[str, str], lease: Lease) -> None:
-        sources = {key: value for key, value in note.items() if key not in (_SHA256, _ROWS, "ledger_head")}
-        self._ledger.append(
+    def _say(self, table: str, number: int, version: int, note: Mapping[str, str], lease: Lease) -> LedgerEntry:
+        sources = {key: value for key, value in note.items() if key not in _OWN}
+        return self._ledger.append(
             "log",
             about=f"table:{table}",
             refs_out=(f"table:{table}@{version}",),
@@ -118,6 +149,7 @@ class AppendLogs:
                 "version": version,
                 "rows": int(note[_ROWS]),
                 "manifest": note[_SHA256],
+                **KeptVersions.noted(note)._asdict(),
                 "logs": self._log_files(table, version),
                 "sources": msgspec.json.encode(sources, order="sorted").decode(),
             },
@@ -134,20 +166,16 @@ class AppendLogs:
     def _base(self, table: str, schema: pa.Schema, last: TableCommit | None) -> tuple[int, TableManifest | None]:
         if last is None:
             return self._tables.create(table, schema, ()), None
-        return last.version, self._manifests.read(table, last.version, last.note[_SHA256])
+        manifest = self._manifests.read(table, last.version, last.note[_SHA256])
+        return next(self._tables.history(table)).version, manifest
 
     def _last_commit(self, table: str) -> TableCommit | None:
         if self._tables.schema(table) is None:
             return None
-        last = next(self._tables.history(table), None)
-        return last if last and last.number else None
+        return next((commit for commit in self._tables.history(table) if commit.number), None)
 
     def _version(self, table: str, number: int) -> int:
-        for commit in self._tables.history(table):
-            if commit.number == number:
-                return commit.version
+        for line in self._ledger.newest("log", about=f"table:{table}"):
+            if line.details["number"] == number:
+                return int(line.details["version"])
         raise StaleWriter(f"table `{table}` is past batch {number}, which was never written")
-
-
-def _table(line: LedgerEntry) -> str:
-    return line.about.removeprefix("table:")

@@ -20,7 +20,7 @@ from tidemill.lake.publication_draft import LakeStores, PublicationDraft
 from tidemill.lake.publications import IncrementState, IncrementStates, Publications
 from tidemill.lake.quarantine import Quarantine
 from tidemill.lake.snapshot import LakeSnapshot
-from tidemill.lake.verify import recorded_heads, recorded_logs, verify_tables, verify_without_ledger
+from tidemill.lake.verify import RecordedTable, recorded_heads, recorded_tables, verify_tables, verify_without_ledger
 
 
 class Lake:
@@ -140,13 +140,12 @@ class Lake:
         found = found or Verification("lake")
         self._intents.verify(found)
         try:
-            publications, logs = self._publications.all(), self._logs.known()
+            recorded = self._recorded(found)
         except (LedgerError, ValueError) as error:
             found.skip("the hashes of manifests", f"they are in the ledger, which cannot be read: {error}")
             verify_without_ledger(self._tables, self._manifests, found)
         else:
-            pinned = recorded_logs(self._ledger)
-            verify_tables(self._tables, self._manifests, publications, logs, pinned, found)
+            verify_tables(self._tables, self._manifests, recorded, lambda: self._recorded(found), found)
         with found.attempt("held rows"):
             self._held.verify(found)
         with found.attempt("quarantine"):
@@ -163,7 +162,10 @@ class Lake:
 
     def _published(self) -> list[str]:
         last = self._publications.last()
-        return sorted({*(last.publication.versions if last else ()), *self._logs.tables()})
+        return sorted({*(last.publication.versions if last else ()), *self._manifests.tables()})
+
+    def _recorded(self, found: Verification) -> dict[str, RecordedTable]:
+        return recorded_tables(self._publications.all(), self._ledger, found)
 
     def _mill(self) -> str:
         opened = self._ledger.last("open")

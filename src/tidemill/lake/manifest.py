@@ -102,6 +102,13 @@ class Manifests:
         stems = (name.rpartition("/")[2].removesuffix(".json") for name in self._objects.list(f"{_FOLDER}{table}/"))
         return sorted(int(stem) for stem in stems if stem.isdecimal())
 
+    def expire(self, table: str, oldest: int) -> None:
+        """Delete the manifests of the versions before `oldest`."""
+        for version in self.versions(table):
+            if version < oldest:
+                self._objects.delete(_name(table, version))
+        self._compared = {place: stamp for place, stamp in self._compared.items() if place[0] != table}
+
     def _decoded(self, table: str, version: int, sha256: str) -> TableManifest:
         name = _name(table, version)
         try:

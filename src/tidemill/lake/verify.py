@@ -5,49 +5,61 @@ What it reads is recorded by path: that of a data file within the lake's folder,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+
+import msgspec
 
 from tidemill.core.errors import CorruptFile
 from tidemill.core.ledger.ledger import Ledger
-from tidemill.core.ledger.ledger_entry import LedgerHead
+from tidemill.core.ledger.ledger_entry import LedgerEntry, LedgerHead
 from tidemill.core.ports import StagedFile, TableCommit, Tables
 from tidemill.core.storage.verification import Verification
+from tidemill.lake.append_logs import KeptVersions
 from tidemill.lake.manifest import Manifests, TableManifest
 from tidemill.lake.publications import PublishedVersion
 
 #: The files of every version are derived from the log. Every `_OPENED_EVERY` versions, the table is also opened as
 #: readers open it, which tests the checkpoints.
 _OPENED_EVERY = 10
+#: How often a table is verified that others change meanwhile.
+_ATTEMPTS = 3
+
+
+class RecordedTable(msgspec.Struct):
+    """What the ledger records of a table."""
+
+    #: Version -> SHA-256 of its manifest.
+    versions: dict[int, str] = {}
+    #: File of the table's own log -> SHA-256 of its newest content.
+    files: dict[str, str] = {}
+    #: The oldest version that is kept, and the log files that only earlier ones have.
+    oldest: int = 0
+    expired: set[str] = set()
 
 
 def verify_tables(
     tables: Tables,
     manifests: Manifests,
-    publications: Sequence[PublishedVersion],
-    logs: Mapping[str, Mapping[int, str]],
-    pinned: Mapping[str, Mapping[str, str]],
+    recorded: Mapping[str, RecordedTable],
+    again: Callable[[], Mapping[str, RecordedTable]],
     found: Verification,
 ) -> None:
-    """Add all problems to `found`. Reads every data file of every version once.
+    """Add all problems to `found`. Reads every data file of every version once, unless others change the table.
 
-    `logs` are the versions of log tables, `pinned` the hashes of the files of all tables' own logs.
+    `recorded` is what the ledger records, and `again` reads it again.
     """
-    versions: dict[str, dict[int, str]] = {table: dict(known) for table, known in logs.items()}
-    for problem in _order(publications):
-        found.problem(problem)
-    for known in publications:
-        for table, version in known.publication.versions.items():
-            sha256 = known.publication.manifests[table]
-            recorded = versions.setdefault(table, {}).setdefault(version, sha256)
-            if recorded != sha256:
-                found.problem(
-                    f"ledger entry {known.seq}: table `{table}` version {version} has a different manifest than before"
-                )
-    for table in sorted(versions):
-        with found.attempt(f"table `{table}`"):
-            _table(tables, manifests, table, versions[table], found)
-            _own_log(tables, table, pinned.get(table, {}), found)
+    for table in sorted(recorded):
+        for _ in range(_ATTEMPTS):
+            one = Verification(found.store)
+            with one.attempt(f"table `{table}`"):
+                _table(tables, manifests, table, recorded[table], one)
+            if not one.problems:
+                break
+            before, recorded = recorded, again()
+            if recorded[table] == before[table]:
+                break
+        found.add(one)
 
 
 def verify_without_ledger(tables: Tables, manifests: Manifests, found: Verification) -> None:
@@ -67,14 +79,17 @@ def _order(publications: Sequence[PublishedVersion]) -> Iterator[str]:
             return
 
 
-def _table(tables: Tables, manifests: Manifests, table: str, versions: Mapping[int, str], found: Verification) -> None:
+def _table(tables: Tables, manifests: Manifests, table: str, recorded: RecordedTable, found: Verification) -> None:
     read: dict[int, TableManifest] = {}
-    for version, sha256 in sorted(versions.items()):
+    for version, sha256 in sorted(recorded.versions.items()):
         with found.attempt(f"table `{table}`"):
             read[version] = manifests.verified(table, version, sha256, found)
+    with found.attempt(f"table `{table}`"):
+        commits = list(tables.history(table))
+        for problem in _log(tables, table, read, recorded, commits):
+            found.problem(problem)
+        _own_log(tables, table, recorded, commits, found)
     _files(tables, table, read, found)
-    for problem in _log(tables, table, read, versions):
-        found.problem(problem)
 
 
 def _files(tables: Tables, table: str, read: Mapping[int, TableManifest], found: Verification) -> None:
@@ -109,21 +124,24 @@ def _file(tables: Tables, table: str, file: StagedFile) -> Iterator[str]:
             yield f"{place} has {rows} rows, but the manifest records {entry.rows}"
 
 
-def _log(tables: Tables, table: str, read: Mapping[int, TableManifest], versions: Mapping[int, str]) -> Iterator[str]:
+def _log(
+    tables: Tables,
+    table: str,
+    read: Mapping[int, TableManifest],
+    recorded: RecordedTable,
+    commits: Sequence[TableCommit],
+) -> Iterator[str]:
     """Compare the table's own log with the manifests: the files of every version, and versions without publication."""
-    try:
-        commits = list(tables.history(table))
-    except CorruptFile as error:
-        yield error.message
-        return
-    last = max(versions)
-    yield from _gaps(table, commits, last)
-    files: set[str] = set()
-    for commit in reversed(commits):
-        files = files - set(commit.removed) | set(commit.added)
+    last, oldest = max(recorded.versions), recorded.oldest
+    kept = [commit for commit in commits if commit.version >= oldest]
+    yield from _gaps(table, kept, oldest, last)
+    files = set(tables.files(table, oldest)) if oldest else set()
+    for commit in reversed(kept):
+        if commit.version > oldest or not oldest:
+            files = files - set(commit.removed) | set(commit.added)
         manifest = read.get(commit.version)
         if manifest is None:
-            if commit.number and commit.version not in versions:
+            if commit.number and commit.version not in recorded.versions:
                 yield f"table `{table}`: version {commit.version} is in its log, but in no publication of the ledger"
             continue
         yield from _same_files(table, manifest, sorted(files), "its log")
@@ -134,39 +152,63 @@ def _log(tables: Tables, table: str, read: Mapping[int, TableManifest], versions
                 yield error.message
 
 
-def _own_log(tables: Tables, table: str, pinned: Mapping[str, str], found: Verification) -> None:
+def _own_log(
+    tables: Tables, table: str, recorded: RecordedTable, commits: Sequence[TableCommit], found: Verification
+) -> None:
     """Compare the files of the table's own log with their hashes in the ledger, each as its last version wrote it."""
     stored: dict[str, str] = {}
-    last = -1
-    for commit in tables.history(table):
-        last = max(last, commit.version)
-    for version in range(last + 1):
+    last = max((commit.version for commit in commits), default=-1)
+    for version in range(min((commit.version for commit in commits), default=0), last + 1):
         for file in tables.log_files(table, version):
             stored[file.path] = file.sha256
             found.read(f"{table}/{file.path}", file.size_bytes)
-    for path, sha256 in sorted(pinned.items()):
-        if path not in stored:
-            found.problem(f"{tables.locate(table, path)} is missing or names another version")
-        elif stored[path] != sha256:
+    for path, sha256 in sorted(recorded.files.items()):
+        if path in stored and stored[path] != sha256:
             found.problem(f"{tables.locate(table, path)} was changed: its sha256 differs from the ledger")
-    if unpinned := len(stored.keys() - pinned.keys()):
+        elif path not in stored and path not in recorded.expired:
+            found.problem(f"{tables.locate(table, path)} is missing or names another version")
+    if unpinned := len(stored.keys() - recorded.files.keys()):
         found.skip(f"the hashes of {unpinned} log files of table `{table}`", "an older version did not record them")
 
 
-def recorded_logs(ledger: Ledger) -> dict[str, dict[str, str]]:
-    """Table -> file of its own log -> SHA-256 of its newest content, from the ledger."""
-    found: dict[str, dict[str, str]] = {}
+def recorded_tables(
+    publications: Sequence[PublishedVersion], ledger: Ledger, found: Verification
+) -> dict[str, RecordedTable]:
+    """Table -> what the ledger records of it; adds contradictions to `found`."""
+    recorded: dict[str, RecordedTable] = {}
+    for problem in _order(publications):
+        found.problem(problem)
+    for known in publications:
+        for table, version in known.publication.versions.items():
+            sha256 = known.publication.manifests[table]
+            if recorded.setdefault(table, RecordedTable()).versions.setdefault(version, sha256) != sha256:
+                found.problem(
+                    f"ledger entry {known.seq}: table `{table}` version {version} has a different manifest than before"
+                )
     for line in ledger.find("publish"):
         for table, files in line.details.get("logs", {}).items():
-            found.setdefault(table, {}).update(files)
+            if table in recorded:
+                recorded[table].files.update(files)
+    logged: dict[str, list[LedgerEntry]] = {}
     for line in ledger.find("log"):
-        found.setdefault(line.about.removeprefix("table:"), {}).update(line.details.get("logs", {}))
-    return found
+        logged.setdefault(line.about.removeprefix("table:"), []).append(line)
+    for table, lines in logged.items():
+        oldest = max(KeptVersions.noted(line.details).oldest for line in lines)  # an older tidemill names none
+        one = recorded.setdefault(table, RecordedTable(oldest=oldest))
+        for line in lines:
+            files, version = line.details.get("logs", {}), line.details["version"]
+            one.files.update(files)
+            if version < one.oldest:
+                one.expired.update(files)
+            else:
+                one.versions[version] = line.details["manifest"]
+                one.expired.difference_update(files)
+    return recorded
 
 
-def _gaps(table: str, commits: Sequence[TableCommit], last: int) -> Iterator[str]:
+def _gaps(table: str, commits: Sequence[TableCommit], oldest: int, last: int) -> Iterator[str]:
     found = {commit.version for commit in commits}
-    missing = sorted(set(range(max(found, default=-1) + 1)) - found)
+    missing = sorted(set(range(oldest, max(found, default=-1) + 1)) - found)
     if missing:
         yield f"table `{table}`: the log lacks version {missing[0]}"
     if max(found, default=-1) < last:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import time
@@ -248,3 +249,48 @@ class TablesSuite:
         for commit in reversed(list(tables.history("t"))):
             files = files - set(commit.removed) | set(commit.added)
             assert tables.files("t", commit.version) == sorted(files)
+
+    def test_expired_versions_leave_the_later_ones_whole(self, tables: Tables, tmp_path: Path) -> None:
+        """Every third commit merges the files before it, so that older versions have files of their own."""
+        base = tables.create("t", SCHEMA, ["who"])
+        rows: dict[int, list[int]] = {base: []}
+
+        def commit(number: int, base: int) -> int:
+            merged = rows[base] if number % 3 == 0 else []
+            removed = tables.files("t", base) if merged else []
+            staged = tables.stage("t", number, some_rows(*merged, number))
+            version = tables.commit("t", number, base, staged, removed, {"n": str(number)})
+            rows[version] = [*rows[base], number]
+            return version
+
+        for number in range(1, 45):
+            base = commit(number, base)
+        stored = self.stored(tables)
+        last = base
+        for oldest in (last - 12, last - 12, last - 4):
+            tables.expire("t", oldest)
+            for opened in (tables, self.make(tmp_path / "lake")):
+                for version in range(oldest, last + 1):
+                    assert self.numbers(opened, version) == rows[version]
+                kept = [commit for commit in opened.history("t") if commit.number]
+                assert [one.version for one in kept] == list(range(last, kept[-1].version - 1, -1))
+                assert 0 < kept[-1].version <= oldest
+        assert not stored & self.stored(tables) - set(tables.files("t", last - 4)) - self.added(tables, last - 4)
+        newest = next(tables.history("t")).version
+        rows[newest] = rows[last]
+        assert self.numbers(tables, newest) == rows[last]
+        assert self.numbers(tables, commit(45, newest)) == [*rows[last], 45]
+
+    def added(self, tables: Tables, version: int) -> set[str]:
+        """The files that the versions after `version` added."""
+        return {file for commit in tables.history("t") if commit.version > version for file in commit.added}
+
+    def stored(self, tables: Tables) -> set[str]:
+        """The data files that exist, of all that the versions in the log added or removed."""
+        found: set[str] = set()
+        for commit in tables.history("t"):
+            for file in (*commit.added, *commit.removed):
+                with contextlib.suppress(CorruptFile):
+                    tables.stamp("t", file)
+                    found.add(file)
+        return found

@@ -28,7 +28,7 @@ class TableCommit(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a table, as recorded in the table's own log."""
 
     version: int
-    #: The commit number; 0 for the empty version that `create` wrote.
+    #: The commit number; 0 for a version without changed rows, such as the empty one that `create` wrote.
     number: int
     note: dict[str, str]
     added: tuple[str, ...] = ()
@@ -93,12 +93,20 @@ class Tables(Protocol):
         ...
 
     def history(self, table: str) -> Iterator[TableCommit]:
-        """All versions, newest first, read lazily."""
+        """All versions that `expire` has not deleted, newest first, read lazily."""
         ...
 
     def log_files(self, table: str, version: int) -> list[FileEntry]:
         """The files of the table's own log that the commit of this version wrote, with their hashes; paths are relative
         to the table. A file that a later version overwrote belongs to that one. Empty if the log has no files.
+        """
+        ...
+
+    def expire(self, table: str, oldest: int) -> None:
+        """Delete what only versions before `oldest` need, as far as the format permits: data files and log entries.
+
+        All versions from `oldest` on stay readable. A call after a crash completes the earlier one. May add a version
+        without changed rows.
         """
         ...
 

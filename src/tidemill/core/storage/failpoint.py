@@ -43,6 +43,9 @@ FAILPOINTS: dict[int, str] = {
     27: "dataset.ledger",
     28: "source_state.put",
     29: "source_state.removed",
+    30: "expire.manifests",
+    31: "expire.data",
+    32: "expire.log",
 }
 
 _armed: str | None = None

@@ -82,6 +82,14 @@ class Verification:
             return content
         return None
 
+    def add(self, part: Verification) -> None:
+        """Take over what was collected for a part of the store."""
+        for problem in part.problems:
+            self.problem(problem.text, derived=problem.derived)
+        for place, size_bytes in part.places.items():
+            self.read(place, size_bytes)
+        self.unread |= part.unread
+
     @contextmanager
     def attempt(self, what: str, *, derived: bool = False) -> Iterator[None]:
         """Turn any error of the block into a problem, so that the verification goes on.
