@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from tidemill.backends.sqlite_vault import SqliteVault
 from tidemill.core.errors import FormatTooNew, LedgerCorrupt, LedgerMissing
 from tidemill.core.ports import VaultStore
+from tidemill.governance import scan_folder
 from tidemill.testing.vault_store import VaultStoreSuite
 
 
@@ -123,3 +127,38 @@ def test_a_vault_in_use_is_not_taken_for_a_truncated_one(tmp_path: Path) -> None
     for n in range(40):
         writer.put((f"{n:04d}-{i:020d}", "user_id", b"sealed" * 30, b"wrapped") for i in range(50))
         assert len(SqliteVault(path, create=False).known([f"{n:04d}-{0:020d}"])) == 1
+
+
+_PUT_AND_CLOSE = """
+import sys
+from pathlib import Path
+from tidemill.backends.sqlite_vault import SqliteVault
+vault = SqliteVault(Path(sys.argv[1]))
+vault.put([(sys.argv[2], "user_id", b"sealed", b"wrapped")])
+print(*(entry[0] for entry in vault.entries()))
+vault.close()
+"""
+
+
+@pytest.mark.parametrize(
+    "look",
+    [lambda path: SqliteVault(path).close(), lambda path: scan_folder(path.parent, ["nobody"])],
+    ids=["another store", "a scan for identifiers"],
+)
+def test_a_vault_that_another_process_closes_stays_the_same_vault(
+    tmp_path: Path, look: Callable[[Path], object]
+) -> None:
+    """The last process that closes the file deletes its log, so a look at it here must not end this one's locks."""
+    path = tmp_path / "vault.sqlite"
+    vault = SqliteVault(path)
+    vault.put([("a", "user_id", b"sealed", b"wrapped")])
+    look(path)
+
+    def elsewhere(name: str) -> str:
+        command = [sys.executable, "-c", _PUT_AND_CLOSE, str(path), name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert elsewhere("b") == "a b"
+    vault.put([("c", "user_id", b"sealed", b"wrapped")])
+    assert elsewhere("d") == "a b c d"
+    assert vault.known("abcd") == set("abcd")

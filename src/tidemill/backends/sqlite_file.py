@@ -68,7 +68,7 @@ class SqliteFile:
                 weakref.finalize(self, shutil.rmtree, copy, ignore_errors=True)
                 path, log = (Path(shutil.copy(file, copy)) for file in (path, log))
         return sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode={mode}",
+            f"{_uri(path)}?mode={mode}",
             uri=True,
             timeout=patience_s,
             isolation_level=None,
@@ -97,10 +97,20 @@ class SqliteFile:
         another process that makes one writes the header first.
         """
         until = time.monotonic() + patience_s
-        while (sizes := _sizes(self.path))[0] < sizes[1]:
+        while self._is_truncated():
             if time.monotonic() > until or self.rows("PRAGMA quick_check(1)") != [("ok",)]:
-                raise LedgerCorrupt(f"{self.path} is truncated: it has {sizes[0]} of {sizes[1]} bytes", tip=_KEEP)
+                raise LedgerCorrupt(f"{self.path} is truncated", tip=_KEEP)
             time.sleep(0.02)
+
+    def _is_truncated(self) -> bool:
+        # Only SQLite may open the file: when any other descriptor of it is closed, the kernel drops the locks of this
+        # process, and the next process that closes the file deletes the log that this one still writes.
+        with closing(sqlite3.connect(f"{_uri(self.path)}?mode=ro&immutable=1", uri=True)) as without_log:
+            try:
+                pages = int(without_log.execute("PRAGMA page_count").fetchone()[0])
+            except sqlite3.DatabaseError:
+                return True
+        return self.path.stat().st_size < pages * self._pragma("page_size")
 
     def _enable_wal(self, patience_s: float) -> None:
         # SQLite does not wait for locks when it changes the journal mode, so retry here.
@@ -181,13 +191,8 @@ def _objects(rows: list[Any]) -> dict[str, str]:
     return {f"{kind} `{name}` on `{table}`": sql for kind, name, table, sql in rows}
 
 
-def _sizes(path: Path) -> tuple[int, int]:
-    """The size of a database file, and the size that its header says (file format, section 1.3)."""
-    with path.open("rb") as file:
-        header = file.read(32)
-        size = os.fstat(file.fileno()).st_size
-    page = int.from_bytes(header[16:18], "big")
-    return size, int.from_bytes(header[28:32], "big") * (65_536 if page == 1 else page)
+def _uri(path: Path) -> str:
+    return f"file:{quote(str(path.absolute()))}"
 
 
 def _size(file: Path) -> int:

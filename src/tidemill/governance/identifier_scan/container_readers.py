@@ -12,8 +12,9 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,10 @@ from tidemill.governance.identifier_scan.lmdb_pages import lmdb_values
 _CHUNK = 1 << 20
 _DEEPEST = 4
 _LARGEST_INNER = 1 << 30
+#: Files that databases lock. They stay open here: when any descriptor of such a file is closed, the kernel drops the
+#: locks of this process, and with them those of a store that it has open.
+_LOCKED = ("-shm", "lock.mdb")
+_KEPT_OPEN: list[BinaryIO] = []
 
 # Exceptions that the container readers raise for corrupt files, and zipfile for encrypted ones and unknown methods.
 _BROKEN = (
@@ -55,8 +60,13 @@ def file_contents(path: Path, *, numbers: bool) -> Iterator[Content]:
     `numbers` also yields integers as text, for identifiers that are numbers. Raises `UndecodedContainer` after
     everything that could be decoded.
     """
-    with path.open("rb") as file:
+    with ExitStack() as closing:
+        file = path.open("rb")
         name = container_kind(file.read(32))
+        if name == "sqlite" or path.name.endswith(_LOCKED):
+            _KEPT_OPEN.append(file)
+        else:
+            closing.enter_context(file)
         file.seek(0)
         yield name or "file", iter(lambda: file.read(_CHUNK), b"")
     if name == "sqlite":
