@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import msgspec
+from threadpoolctl import threadpool_info
 
 from tidemill.core.ports import Blobs
 from tidemill.core.record_format import Record, VersionedRecord, decode_record
@@ -158,11 +159,7 @@ def _lock_files(project: Path) -> dict[str, LockFile]:
 
 
 def _blas() -> tuple[str, ...]:
-    """The loaded BLAS libraries and their threads; empty without threadpoolctl, which scikit-learn installs."""
-    try:
-        from threadpoolctl import threadpool_info  # noqa: PLC0415 - an optional library
-    except ImportError:
-        return ()
+    """The loaded BLAS libraries and their threads; learners use one."""
     import_module("scipy.linalg")  # it loads its own BLAS, which learners use
     libraries = {
         " ".join(

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tidemill.core.errors import BackendMissing
+from tidemill.core.processes.single_thread import single_thread
 from tidemill.core.search_space import Space
 from tidemill.models.learners.learner import Capabilities, LearnerSpec
 from tidemill.models.learners.settings import Count, CountOrZero, NotNegative, Positive, number, whole
@@ -64,12 +65,11 @@ def als_factors(
     """
     try:
         from implicit.cpu.als import AlternatingLeastSquares  # noqa: PLC0415 - an optional library
-        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - comes with it
     except ModuleNotFoundError as problem:
         raise BackendMissing("als needs implicit", tip="pip install 'tidemill[learn]'") from problem
     users = user_item_matrix(events)
     users.data *= np.float32(1 + confidence)
-    with threadpool_limits(1, "blas"):  # more threads change the order of summation, and the factors differ
+    with single_thread():
         model = AlternatingLeastSquares(
             factors=factors, regularization=regularization, iterations=iterations, num_threads=1, random_state=seed
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tidemill.core.errors import TooLittleData
+from tidemill.core.processes.single_thread import single_thread
 from tidemill.models.learners.learner import LearnerSpec, Progress
 from tidemill.models.recommender.event_facts import EventFacts
 from tidemill.models.recommender.history_weights import newest_first
@@ -24,6 +25,7 @@ def silent(step: str, figures: dict[str, Any]) -> None:
     """Progress that is not reported."""
 
 
+@single_thread()
 def learn(spec: LearnerSpec, interactions: Interactions, as_of: int, *, progress: Progress = silent) -> Recommender:
     """Train `spec` on events earlier than `as_of` (microseconds).
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.core.errors import SearchFailed
+from tidemill.core.processes.single_thread import single_thread
 from tidemill.core.records.runs import Trial
 from tidemill.models import Interactions, LearnerSpec
 from tidemill.models.learners.auto import Auto
@@ -34,6 +35,7 @@ from tidemill.training.search.trial_runner import Keep, TrialCache, TrialRunner
 PLACE = "choose-"
 
 
+@single_thread()
 def choose(
     spec: LearnerSpec,
     train: Interactions,

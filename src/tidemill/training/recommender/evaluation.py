@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.core.errors import TooLittleData
+from tidemill.core.processes.single_thread import single_thread
 from tidemill.core.records.quality import Evaluation, Exposure
 from tidemill.core.records.release import RuleSet
 from tidemill.models import EventFacts, Interactions, Recommender, SlateEngine, nearest, popular, unseen
@@ -100,6 +101,7 @@ def measure(
     return measure_ranker(ranker, split, validation=validation, protocol=protocol, groups=groups, told=told)
 
 
+@single_thread()
 def measure_ranker(
     ranker: ListRanker,
     split: TimeSplit,

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tidemill.core.processes.single_thread import single_thread
+
 
 def fit_deterministically(estimator: Any, inputs: Any, target: Any, seed: int) -> Any:
     """The fitted estimator."""
@@ -21,19 +23,7 @@ def deterministic(seed: int) -> Iterator[None]:
     before = np.random.get_state()  # scikit-learn uses it if `random_state` is not set
     np.random.seed(seed % 2**32)
     try:
-        with _one_thread():
+        with single_thread():
             yield
     finally:
         np.random.set_state(before)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """OpenMP threads spin on busy cores: two threads use many times the CPU of one."""
-    try:
-        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - an optional library, with scikit-learn
-    except ImportError:
-        yield
-        return
-    with threadpool_limits(1):
-        yield
