@@ -91,14 +91,17 @@ def threads(parameters: dict[str, Any], report: Any) -> float:
 
 @dataclass
 class ToldFigures(ValidationObjective):
-    """Metrics of learners with the mean `told[name]` in two windows; some hang before the first, some after it."""
+    """Metrics of learners of mean `told[name]` in two windows; some are slow, or hang before or after the first."""
 
     told: dict[str, float] = field(default_factory=dict)
     hanging: tuple[str, ...] = ()
     halting: tuple[str, ...] = ()
+    #: Seconds that a trial of a learner takes.
+    trial_s: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, parameters: Any, report: Any) -> float:
         name = parameters["learner"]
+        time.sleep(self.trial_s.get(name, 0.0))
         while name in self.hanging:
             time.sleep(0.01)
         if name not in self.told:

@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 from searched_things import ToldFigures, WarmRunner
 from synthetic_days import DAY, shop
 
 from tidemill.core.errors import SearchFailed, SettingRefused
 from tidemill.core.records.runs import Trial
-from tidemill.models import Interactions, Popularity, auto
+from tidemill.models import Ease, Interactions, ItemKnn, Popularity, auto
 from tidemill.training import SearchBudget, choose, split_at
+from tidemill.training.recommender import validation
 from tidemill.training.recommender.auto_learner import choose_learner, members_of
+from tidemill.training.recommender.validation import user_figures, windows_before
 from tidemill.training.search.choice_result import ChoiceResult, is_verdict
 
 QUICK = ("popularity", "item_knn", "cooccurrence", "transitions")
@@ -136,6 +139,79 @@ def test_a_learner_that_finished_one_window_is_compared_on_it(tmp_path: Path, bl
     assert choice.notes[-1] == (
         "blend was compared on 1 of 2 validation windows: the deadline came first, and all of them take about 1 minute"
     )
+
+
+def test_time_that_others_leave_goes_to_a_learner_whose_share_ended(tmp_path: Path) -> None:
+    kept: list[Trial] = []
+    open_one = ItemKnn.from_settings({"popularity_share": 0.1, "popularity_half_life": "30 days"})
+    learners = {"popularity": Popularity().settled(), "item_knn": open_one, "ease": Ease().settled()}
+    n_settings = 1 + sum(len(values) - 1 for values in open_one.open().values())
+    figures = ToldFigures(
+        learners,
+        tmp_path,
+        told={"popularity": 0.3, "item_knn": 0.4, "ease": 0.2},
+        trial_s={"item_knn": 2.6 / n_settings},  # its share is 2 seconds of the 4
+    )
+    with WarmRunner(figures, minutes=4 / 60, keep=kept.append) as runner:
+        choice = choose_learner(figures, runner, (), kept.append, 400)
+    assert choice.notes == ()
+    measured = [trial for trial in kept if trial.parameters["learner"] == "item_knn" and not is_verdict(trial)]
+    assert sum(trial.state == "finished" for trial in measured) == n_settings
+    assert choice.spec.name == "item_knn"
+
+
+def untimed(n_users: int = 400) -> Interactions:
+    """Users with a taste for every third item, and no times."""
+    users = np.repeat(np.arange(n_users), 8)
+    items = (np.random.default_rng(1).integers(0, 20, len(users)) * 3 + users % 3).astype(np.int32)
+    names = [f"{code:03}" for code in range(max(n_users, 60))]
+    return Interactions(names[:n_users], names[:60], users.astype(np.int32), items, np.zeros(len(users), np.int64))
+
+
+def test_events_of_one_time_are_for_learners_that_need_none() -> None:
+    choice = choose(auto(minutes=1, only=["popularity", "item_knn", "transitions", "blend"]), untimed())
+    assert choice.spec.name == "item_knn"
+    assert choice.notes == tuple(
+        f"{name} was left out: it needs times, and all events have the same one" for name in ("transitions", "blend")
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_models"),
+    [
+        ({"popularity_share": 0.0}, 1),  # the half-life of what has no share
+        ({"popularity_share": 0.1, "recency": "365 days"}, 3),
+    ],
+)
+def test_settings_with_equal_scores_are_measured_once(
+    settings: dict[str, object], n_models: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (window, *_) = windows_before(split_at(shop(300)).train)
+    ranked = validation.ranked
+    asked = []
+    monkeypatch.setattr(validation, "ranked", lambda *given: asked.append(given) or ranked(*given))
+    base = ItemKnn.from_settings(settings).settled()
+    values = ("30 days", "90 days", "7 days")
+    of_users = [user_figures(replace(base, popularity_half_life=value), window) for value in values]
+    assert len(asked) == n_models
+    if n_models == 1:
+        assert np.array_equal(of_users[0], of_users[1])
+
+
+def test_events_of_one_time_have_no_decay_to_tune(monkeypatch: pytest.MonkeyPatch) -> None:
+    (window,) = windows_before(untimed())
+    ranked = validation.ranked
+    asked = []
+    monkeypatch.setattr(validation, "ranked", lambda *given: asked.append(given) or ranked(*given))
+    base = ItemKnn.from_settings({"popularity_share": 0.1}).settled()
+    one, other = (
+        user_figures(replace(base, recency=length, popularity_half_life=length), window)
+        for length in ("30 days", "365 days")
+    )
+    assert len(asked) == 1
+    assert np.array_equal(one, other)
+    window.measured.clear()  # measured again it is the same
+    assert np.array_equal(user_figures(replace(base, recency="30 days", popularity_half_life="7 days"), window), one)
 
 
 def test_nothing_before_the_deadline_is_an_error(tmp_path: Path) -> None:

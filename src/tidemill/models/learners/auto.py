@@ -15,6 +15,9 @@ from tidemill.models.learners.registry import (
 )
 from tidemill.models.learners.settings import Positive
 
+#: The least time limit, and the number of events for each minute of it.
+LEAST_MINUTES, EVENTS_A_MINUTE = 2.0, 100_000
+
 
 class Auto(LearnerSpec, frozen=True, kw_only=True, tag="auto"):
     """All learners, cheapest first, within a time limit; a costlier one is chosen only if significantly better."""
@@ -22,9 +25,18 @@ class Auto(LearnerSpec, frozen=True, kw_only=True, tag="auto"):
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
     CAPABILITIES: ClassVar[Capabilities] = Capabilities(in_blend=False)
 
-    minutes: Positive = 2.0
+    #: By default 2, for a recommender of more than 200,000 events one for every 100,000.
+    minutes: Positive | None = None
     #: Names of the learners to try; empty for all.
     only: tuple[str, ...] = ()
+
+    def time_limit(self, n_events: int = 0) -> float:
+        """The minutes for so many events.
+
+        >>> Auto().time_limit(100_000), Auto().time_limit(810_128), Auto(minutes=5).time_limit(810_128)
+        (2.0, 9.0, 5.0)
+        """
+        return self.minutes or max(LEAST_MINUTES, float(-(-n_events // EVENTS_A_MINUTE)))
 
     def parts(self) -> frozenset[str]:
         """All possible parts; the slate is checked again when the best learner is known."""
@@ -56,6 +68,9 @@ def learner_packages(spec: LearnerSpec) -> list[str]:
     return sorted({package for name in names if (package := distribution_of(name))})
 
 
-def auto(*, minutes: float = 2.0, only: tuple[str, ...] | list[str] = ()) -> Auto:
-    """Automatic choice of the learner: all are tried, cheapest first; on a tie the simplest is kept."""
+def auto(*, minutes: float | None = None, only: tuple[str, ...] | list[str] = ()) -> Auto:
+    """Automatic choice of the learner: all are tried, cheapest first; on a tie the simplest is kept.
+
+    `minutes` is the time limit, by default 2, for a recommender of more than 200,000 events one for every 100,000.
+    """
     return Auto(minutes=minutes, only=tuple(only))

@@ -45,7 +45,9 @@ class Blend(LearnerSpec, frozen=True, kw_only=True, tag="blend"):
     """A ranker over the scores of several learners, the item's age and counts, and the user's history."""
 
     GRID: ClassVar[dict[str, tuple[Any, ...]]] = {}
-    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=70, in_blend=False, has_ranking=True, extra="learn")
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(
+        needs_times=True, auto_order=70, in_blend=False, has_ranking=True, extra="learn"
+    )
 
     #: The learners whose parts retrieve and score candidates: name of the part -> learner.
     members: dict[str, LearnerSpec] = msgspec.field(default_factory=dict)

@@ -28,7 +28,7 @@ class Cooccurrence(ListLearner, frozen=True, kw_only=True, tag="cooccurrence"):
         "backward": (1.0, 0.5),
         "half_life": ("1500 days", "365 days"),  # last: it needs other counts
     }
-    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=20)
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=20, needs_times=True)
 
     #: Damping of frequent items, on both sides.
     damping: Share | Space | None = None

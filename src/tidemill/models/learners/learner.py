@@ -47,6 +47,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     auto_order: int | None = None
     #: Whether it can be a member of a blend.
     in_blend: bool = True
+    #: Whether it learns from the order of events or the time between them.
+    needs_times: bool = False
     #: Whether it has a ranking, so that its score is more than a weighted sum over its parts.
     has_ranking: bool = False
     #: The optional dependencies that it needs: `learn` means `pip install 'tidemill[learn]'`.

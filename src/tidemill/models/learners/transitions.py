@@ -24,7 +24,7 @@ class Transitions(LearnerSpec, frozen=True, kw_only=True, tag="transitions"):
         "half_life": ("1500 days", "365 days"),
         "recency": ("30 days", "365 days"),
     }
-    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=30)
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=30, needs_times=True)
 
     damping: Share | Space | None = None
     half_life: TimeLength | Space | None = None

@@ -4,7 +4,10 @@ A more expensive learner replaces the current one only if the paired 95% interva
 validation users lies above zero. Its settings were chosen on these users too, so a small win may be luck: the test
 days, which are not used here, measure its real value.
 
-A learner that the deadline stops is compared on the validation windows that it has finished.
+Each learner is tuned within an equal share of the time that is left. What others did not need goes to those whose share
+ended first, the best so far before the others. A learner that the deadline stops before its first settings are measured
+is compared on the validation windows that it has finished. Where all events have the same time, learners that need
+times are left out.
 """
 
 from __future__ import annotations
@@ -67,19 +70,35 @@ def choose_learner(
     asking = TrialCache(runner, known)
     verdicts = {(key(trial.parameters), trial.says): trial.number for trial in known if is_verdict(trial)}
     notes: list[str] = []
-    present: _LearnerCandidate | None = None
+    candidates: dict[str, _LearnerCandidate | str] = {}
+    cut_off: list[_LearnerCandidate] = []
+    simplest: _LearnerCandidate | None = None
     for place, (name, spec) in enumerate(figures.learners.items()):
+        if spec.CAPABILITIES.needs_times and not figures.has_times:
+            candidates[name] = f"{name} was left out: it needs times, and all events have the same one"
+            continue
         runner.warm()
         left_s = runner.left_s
         end = None if left_s is None else time.monotonic() + left_s / (len(figures.learners) - place)
-        found = _tried(name, spec, asking, figures, runner, end, present)
+        found = candidates[name] = _tried(name, spec, asking, figures, runner, end, simplest)
+        if isinstance(found, str):
+            continue
+        simplest = simplest or found
+        if found.trial.state != "late" and end is not None and time.monotonic() >= end:
+            cut_off.append(found)
+    for found in sorted(cut_off, key=lambda one: one.trial.value or 0.0, reverse=True):
+        if not runner.over:
+            again = _tried(found.name, figures.learners[found.name], asking, figures, runner, None, simplest)
+            candidates[found.name] = found if isinstance(again, str) else again
+        if runner.over:
+            notes.append(f"{found.name} was compared with the best settings found in its share of the time")
+    present: _LearnerCandidate | None = None
+    for found in candidates.values():
         if isinstance(found, str):
             notes.append(found)
             continue
         if found.trial.state == "late" and present is not None:
             notes.append(_partly_compared(found, present))
-        elif end is not None and time.monotonic() >= end:
-            notes.append(f"{name} was compared with the best settings found in its share of the time")
         wins, says = _compared(found, present)
         number = verdicts.get((key(found.trial.parameters), says))
         if number is None:

@@ -61,7 +61,7 @@ def choose(
     n_users = sum(len(window.users) for window in windows)
     learners = members_of(spec) if isinstance(spec, Auto) else {spec.name: spec}
     if isinstance(spec, Auto) and effort.minutes is None:
-        effort = replace(effort, minutes=spec.minutes)
+        effort = replace(effort, minutes=spec.time_limit(len(train)))
     with tempfile.TemporaryDirectory(prefix=PLACE, dir=place) as folder:
         of_each = isinstance(spec, Auto)
         figures = ValidationObjective(learners, Path(folder), windows, of_each=of_each, n_events=len(train))

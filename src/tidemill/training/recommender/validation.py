@@ -10,11 +10,12 @@ standard errors of the difference, and 4.4 by NDCG@50).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
@@ -66,6 +67,8 @@ class ValidationWindow:
     #: Nonzero if the user has the item.
     seen: sp.csr_matrix[Any]
     kept: dict[Any, Any] = field(default_factory=dict)
+    #: The metric of each user under every model that was measured, by what defines its scores.
+    measured: dict[Hashable, F64] = field(default_factory=dict)
 
     @classmethod
     def from_split(cls, split: TimeSplit, windows: int = WINDOWS) -> ValidationWindow:
@@ -110,7 +113,27 @@ def figure(spec: LearnerSpec, windows: Sequence[ValidationWindow]) -> float:
 
 
 def user_figures(spec: LearnerSpec, window: ValidationWindow) -> F64:
-    """float64 (n_users): the metric of each user of a window."""
+    """float64 (n_users): the metric of each user of a window; settings with equal scores are measured once."""
+    if spec.CAPABILITIES.has_ranking:
+        return _user_figures(spec, window)
+    key = _score_key(spec, window)
+    if key not in window.measured:
+        window.measured[key] = _user_figures(spec, window)
+    return window.measured[key]
+
+
+def _score_key(spec: LearnerSpec, window: ValidationWindow) -> Hashable:
+    """Equal for settings with equal scores: popularity without a share and events of one time have no decay."""
+    timeless = window.split.kind == "random"
+    prior = spec.popularity_prior()
+    parts = []
+    for name, recipe in spec.part_recipes().items():
+        weights = msgspec.structs.replace(recipe.weights, recency_days=None) if timeless else recipe.weights
+        parts.append((name, recipe.share, weights, recipe.key))
+    return prior.share, prior.steps if prior.share and not timeless else None, tuple(parts)
+
+
+def _user_figures(spec: LearnerSpec, window: ValidationWindow) -> F64:
     targets = [user.targets for user in window.users]
     if window.split.kind == "random":
         return per_user(ranked(spec, window, DEPTH), targets, (DEPTH,))[f"ndcg@{DEPTH}"]

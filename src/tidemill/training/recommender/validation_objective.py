@@ -42,6 +42,11 @@ class ValidationObjective:
     n_events: int | None = None
     last: str = ""
 
+    @property
+    def has_times(self) -> bool:
+        """Whether the events have different times; known where the windows are."""
+        return all(window.split.kind != "random" for window in self.windows or ())
+
     def __call__(self, parameters: Mapping[str, Any], report: Callable[[float], None]) -> float:
         spec = self.settled(parameters)
         if self.windows is None:

@@ -41,7 +41,7 @@ def resolve_learner(
                 f"auto(only={list(learn.only)}) names learners of a recommender, but this model is tabular",
                 tip="leave `only` out, or pass an estimator instead of tm.auto()",
             )
-        minutes = learn.minutes if effort.minutes is None else min(learn.minutes, effort.minutes)
+        minutes = learn.time_limit() if effort.minutes is None else min(learn.time_limit(), effort.minutes)
         choice = choose_tabular(
             train, minutes=minutes, seed=effort.seed, place=place, progress=progress, processes=effort.processes
         )
@@ -64,7 +64,7 @@ def learn_settings(learn: Any) -> dict[str, Any]:
     'auto'
     """
     if isinstance(learn, Auto):
-        return {"learner": learn.name, "minutes": learn.minutes}
+        return {"learner": learn.name, "minutes": learn.time_limit()}
     plan = plan_of(learn)
     return {"learner": plan.name, **plan.settings()}
 
