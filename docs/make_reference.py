@@ -129,7 +129,7 @@ def _keys(part: dict[str, Any], prefix: str) -> Iterator[str]:
         if name == "serve":
             continue
         default = about.get("default")
-        shown = "–" if default in ("", None, {}) else f"`{json.dumps(default)}`"
+        shown = "–" if default in ("", None, {}, []) else f"`{json.dumps(default)}`"
         yield f"| `{prefix}{name}` | {_kind(about)} | {shown} | {_cell(about.get('description', ''))} |"
 
 
@@ -138,6 +138,8 @@ def _kind(about: dict[str, Any]) -> str:
         return " or ".join(f"`{value}`" for value in about["enum"])
     if about.get("type") == "object":
         return "table of strings"
+    if about.get("type") == "array":
+        return "list of strings"
     return {"string": "string", "integer": "integer", "number": "number"}[about["type"]]
 
 

@@ -28,6 +28,12 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_list_is_written_as_one_in_the_file_and_with_colons_in_a_variable(project: Path) -> None:
+    (project / "tidemill.toml").write_text('[laptop]\nsource_roots = ["/data", "../more"]\n')
+    assert load(project, environ={}).source_roots == ("/data", "../more")
+    assert load(project, environ={"TIDEMILL_SOURCE_ROOTS": "/a:/b"}).source_roots == ("/a", "/b")
+
+
 def test_without_a_file_everything_has_its_default(tmp_path: Path) -> None:
     settings = load(tmp_path, environ={})
     assert (settings.profile, settings.engine, settings.serve.port) == ("laptop", "polars", 8400)

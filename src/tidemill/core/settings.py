@@ -83,6 +83,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         str, Meta(description="Tracking server that runs are copied to, for example `mlflow:sqlite:///mlflow.db`.")
     ] = ""
     sources: Annotated[dict[str, str], Meta(description="Source of each stream and snapshot: name = URL.")] = {}
+    source_roots: Annotated[
+        tuple[str, ...], Meta(description="Folders or files outside the project that sources may read.")
+    ] = ()
     serve: Annotated[Serve, Meta(description="Options of the server.")] = Serve()
     failpoint: Annotated[
         str, Meta(description="For tests: the failpoint `NAME` or `NAME:K` at which the process kills itself.")
@@ -180,11 +183,12 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     return tables
 
 
-def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
     for name in sorted(environ):
         rest = name.removeprefix(PREFIX)
         if rest != name and rest not in _NOT_SETTINGS:
-            yield rest.lower().replace("__", "."), environ[name], name
+            key = rest.lower().replace("__", ".")
+            yield key, environ[name].split(os.pathsep) if key == "source_roots" else environ[name], name
 
 
 def _values(settings: Profile) -> dict[str, Any]:

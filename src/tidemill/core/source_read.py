@@ -111,6 +111,8 @@ class ReadRequest(Record, frozen=True):
     now: datetime | None = None
     #: Raise on a truncated file, or leave it for a later run and report it in `SourceRead.damaged`.
     damaged: Literal["raise", "leave"] = "raise"
+    #: Folders that files may lie in besides the project's own, or files; links are followed. `None`: any.
+    roots: tuple[str, ...] | None = None
 
     @property
     def nothing_due(self) -> bool:

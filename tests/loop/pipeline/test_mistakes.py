@@ -111,6 +111,21 @@ def test_a_source_of_no_stream_and_a_stream_without_source_are_told(project: Pro
     }
 
 
+def test_a_file_outside_the_project_is_read_only_from_a_declared_folder(project: Project, tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    project.write("reviews-1.csv", good(FIRST))
+    (project.path / "data" / "reviews-1.csv").rename(outside / "reviews-1.csv")
+    (project.path / "data" / "reviews-1.csv").symlink_to(outside / "reviews-1.csv")
+    with pytest.raises(SettingError, match="outside the project"):
+        project.run(FIRST)
+    settings = project.path / "tidemill.toml"
+    declared = f'[laptop]\nsource_roots = ["{outside}"]\n'
+    settings.write_text(settings.read_text().replace("[laptop]\n", declared, 1))
+    project.run(FIRST)
+    assert len(project.rows("ratings")) == 40
+
+
 def test_an_unknown_zone_is_refused_where_it_is_written() -> None:
     with pytest.raises(UnknownName, match="no time zone 'Mars/Base'"):
         tm.event_time(zone="Mars/Base")

@@ -17,7 +17,7 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from source_reader import COLUMNS, Item, Reader, Review, earlier_state, files_of, lines, rows, taken
 
-from tidemill.core.errors import SchemaChanged, SourceDamaged, SourceMissing, SourceUnknown
+from tidemill.core.errors import SchemaChanged, SettingError, SourceDamaged, SourceMissing, SourceUnknown
 from tidemill.core.row_ids import DECLARED_NUMBERS
 from tidemill.core.source_read import ReadRequest, SourceRead
 from tidemill.sources import FileSource
@@ -307,6 +307,42 @@ def test_a_missing_file_is_named_with_the_nearest(inbox: Path, reader: Reader) -
         reader("file:in/*.json" + COLUMNS)
     with pytest.raises(FileNotFoundError, match="is empty or missing"):
         reader("file:out/x" + COLUMNS)
+
+
+@pytest.mark.parametrize("link", ["file", "folder", "path"])
+def test_a_file_outside_the_project_needs_a_declared_root(link: str, tmp_path: Path) -> None:
+    project, other = tmp_path / "project", tmp_path / "other"
+    for folder in (project / "in", other):
+        folder.mkdir(parents=True)
+    secret = other / "b.csv"
+    put(project / "in" / "a.csv", lines(0))
+    put(secret, lines(1))
+    url = "file:in/*.csv" + COLUMNS
+    if link == "file":
+        (project / "in" / "b.csv").symlink_to(secret)
+    elif link == "folder":
+        (project / "in" / "more").symlink_to(other)
+        url = "file:in/*/*.csv" + COLUMNS
+    else:
+        url = f"file:{other}/../other/b.csv" + COLUMNS
+
+    def n_rows(*roots: Path) -> int:
+        return Reader(project, Review.contract)(url, day(9), roots=tuple(map(str, roots))).good.num_rows
+
+    for roots in ((), (project,), (tmp_path / "oth",)):
+        with pytest.raises(SettingError, match="which is outside the project") as refused:
+            n_rows(*roots)
+        assert str(secret) in str(refused.value)
+        assert f'source_roots = ["{other}"]' in refused.value.tip
+    expected = 2 if link == "file" else 1
+    assert n_rows(other) == n_rows(secret) == n_rows(Path("../other")) == expected
+
+
+def test_a_link_inside_the_project_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    put(tmp_path / "kept" / "a.csv", lines(0))
+    (tmp_path / "in").symlink_to(tmp_path / "kept")
+    assert Reader(tmp_path, Review.contract)("file:in" + COLUMNS, day(9), roots=()).good.num_rows == 1
 
 
 def test_known_files_survive_as_json() -> None:

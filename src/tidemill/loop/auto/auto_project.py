@@ -47,7 +47,11 @@ def write_auto_project(folder: Path, asked: AutoRequest) -> list[str]:
     mill, source = mill_text(asked), source_url(asked, folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "mill.py").write_text(mill, encoding="utf-8")
-    settings = f"# Settings that are not listed here have their defaults.\n[laptop.sources]\nrows = {_quoted(source)}\n"
+    settings = (
+        "# Settings that are not listed here have their defaults.\n"
+        f"[laptop]\nsource_roots = [{_quoted(_relative_path(asked, folder))}]\n\n"
+        f"[laptop.sources]\nrows = {_quoted(source)}\n"
+    )
     (folder / "tidemill.toml").write_text(settings, encoding="utf-8")
     (folder / ".gitignore").write_text(".tidemill/\n__pycache__/\n", encoding="utf-8")
     return [".gitignore", "mill.py", "tidemill.toml"]
@@ -125,6 +129,10 @@ def _arrived(columns: Sequence[InferredColumn]) -> str:
     return name
 
 
+def _relative_path(asked: AutoRequest, folder: Path) -> str:
+    return os.path.relpath(asked.file.path.resolve(), folder.resolve())
+
+
 def source_url(asked: AutoRequest, folder: Path) -> str:
     """The URL by which the project reads the file."""
     found = asked.file
@@ -134,7 +142,7 @@ def source_url(asked: AutoRequest, folder: Path) -> str:
                 f"the column {column.source!r} of {found.path} has a `,`, `=` or `&` in its name",
                 tip="rename it in the file",
             )
-    path = os.path.relpath(found.path.resolve(), folder.resolve()).replace("?", "%3F")
+    path = _relative_path(asked, folder).replace("?", "%3F")
     if found.header and all(column.name == column.source for column in found.columns):
         return f"file:{path}" + ("?header=true" if found.form == "csv" else "")
     if not found.header:

@@ -154,13 +154,15 @@ def pending_rows(
     surrogates: Surrogates,
     vault: Vault,
     history: Callable[[], Period | None] | None = None,
+    roots: tuple[str, ...] | None = None,
 ) -> PendingRows:
     """Read every source of the stream once and split its rows by increment.
 
     `arrival` is the event time of rows without one: the run's as-of or, in a backfill, the start of history. `history`
-    returns the period of the published rows; without it, no outlier days are looked for.
+    returns the period of the published rows; without it, no outlier days are looked for. `roots` are the folders that
+    files may lie in besides the project's own, by default any.
     """
-    request = ReadRequest(until=until, after=progress.day, zone=stream.day_zone, arrival=arrival, now=now)
+    request = ReadRequest(until=until, after=progress.day, zone=stream.day_zone, arrival=arrival, now=now, roots=roots)
     if request.nothing_due:
         failpoint("increment.read")
         return PendingRows(stream, [], progress)

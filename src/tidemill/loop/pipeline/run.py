@@ -149,6 +149,7 @@ def _waiting(
             surrogates=stores.surrogates,
             vault=stores.vault,
             history=partial(_history_period, stores, stream),
+            roots=stores.settings.source_roots,
         )
     return {stream.name: found[stream.name] for stream in _streams(graph)}
 

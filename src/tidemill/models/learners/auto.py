@@ -33,7 +33,7 @@ class Auto(LearnerSpec, frozen=True, kw_only=True, tag="auto"):
     def time_limit(self, n_events: int = 0) -> float:
         """The minutes for so many events.
 
-        >>> Auto().time_limit(100_000), Auto().time_limit(810_128), Auto(minutes=5).time_limit(810_128)
+        >>> Auto().time_limit(100_000), Auto().time_limit(810_128), Auto(minutes=5.0).time_limit(810_128)
         (2.0, 9.0, 5.0)
         """
         return self.minutes or max(LEAST_MINUTES, float(-(-n_events // EVENTS_A_MINUTE)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tidemill.core.contract.contract import Contract
-from tidemill.core.errors import SourceDamaged, SourceMissing, nearest
+from tidemill.core.errors import SettingError, SourceDamaged, SourceMissing, nearest
 from tidemill.core.row_ids import DECLARED_NUMBERS
 from tidemill.core.source_read import ReadRequest, SourceRead, SourceState
 from tidemill.sources.files.file_reader import FileReading
@@ -39,11 +39,16 @@ class FileSource:
             check_specs(self._url.columns, contract)
 
     def read(self, request: ReadRequest) -> SourceRead:
-        """See `Source.read`. Raises `SourceMissing`, `SourceUnknown`, `SchemaChanged` and `SourceDamaged`."""
+        """See `Source.read`. Raises `SourceMissing`, `SourceUnknown`, `SchemaChanged` and `SourceDamaged`, and
+        `SettingError` for a file outside the allowed folders.
+        """
         if request.nothing_due:
             return SourceRead.empty(self._contract, request.state or SourceState.from_entries(KIND, FORMAT, {}))
         known = FileSourceState.from_source_state(request.state, DECLARED_NUMBERS)
-        files = {self._name(path): path for path in self._paths(before=bool(known.files))}
+        paths = self._paths(before=bool(known.files))
+        if request.roots is not None:
+            self._check_inside(paths, request.roots)
+        files = {self._name(path): path for path in paths}
         register = FileRegistry(known.files, known.taken, files)
         visit = FileReading(self._contract, self._url, register, known.taken, request)
         # Known names come first, because their contents determine which known files have moved.
@@ -58,6 +63,20 @@ class FileSource:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._base).as_posix() if path.is_relative_to(self._base) else path.as_posix()
+
+    def _check_inside(self, paths: Iterable[Path], roots: Iterable[str]) -> None:
+        """Raise `SettingError` for a file outside the project's folder and `roots`, also behind a symbolic link."""
+        allowed = [self._base.resolve(), *((self._base / Path(root).expanduser()).resolve() for root in roots)]
+        folders: dict[Path, Path] = {}  # links of a folder are followed once
+        for path in paths:
+            if path.parent not in folders:
+                folders[path.parent] = path.parent.resolve()
+            found = path.resolve() if path.is_symlink() else folders[path.parent] / path.name
+            if not any(found.is_relative_to(root) for root in allowed):
+                raise SettingError(
+                    f"the source file:{self._url.path} has the file {found}, which is outside the project",
+                    tip=f'if it belongs to the source, add source_roots = ["{found.parent}"] to the profile',
+                )
 
     def _paths(self, *, before: bool) -> list[Path]:
         """The current files of the URL, by name; `before`: an earlier read had files."""
