@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from tidemill.core.errors import TidemillError
-from tidemill.core.library_errors import as_tidemill_error, is_panic
+from tidemill.core.library_errors import as_tidemill_error, require_error
 
 #: Command -> its summary, in the order in which a project uses them.
 COMMANDS = {
@@ -92,8 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except BaseException as error:
-        if not isinstance(error, Exception) and not is_panic(error):
-            raise
+        require_error(error)
         if arguments[:1] == ["--trace"]:
             traceback.print_exc()
         _print_error(as_tidemill_error(error), as_json="--json" in arguments)

@@ -24,6 +24,12 @@ def is_panic(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException" and not isinstance(error, Exception)
 
 
+def require_error(error: BaseException) -> None:
+    """Raise it again if it is neither an `Exception` nor a panic, such as the end of the process or of a task."""
+    if not isinstance(error, Exception) and not is_panic(error):
+        raise error
+
+
 def as_tidemill_error(error: BaseException) -> TidemillError:
     """The error as a `TidemillError`: a `LimitReached` if memory or file handles ran out anywhere in its causes.
 

@@ -12,6 +12,7 @@ import msgspec
 
 from tidemill.core.errors import BackendMissing, CardIncomplete, ReleaseError, message_of
 from tidemill.core.formatting import count
+from tidemill.core.library_errors import require_error
 from tidemill.core.records.gate import CheckResult, GateCheck, GateVerdict
 from tidemill.core.records.headline import Headline, headline, versus_champion
 from tidemill.core.records.release import Card, Release
@@ -82,7 +83,8 @@ def row_model_checks(release: Release, opener: Callable[[Path], RowModel], folde
         apart = tabular.parity(model, (inputs, answers)) if len(inputs) else 0.0
     except BackendMissing as missing:
         return tuple(GateCheck(name=name, reason=missing.message) for name in names)
-    except Exception as error:  # a native library's too: the server would withdraw the release
+    except BaseException as error:  # a native library's too: the server would withdraw the release
+        require_error(error)
         reason = message_of(error)
         return tuple(GateCheck(name=name, result="warning", reason=reason) for name in names)
     pinned = release.signature.inputs if release.signature else ()

@@ -13,6 +13,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidemill.core.errors import AccessError
+from tidemill.core.library_errors import require_error
 from tidemill.serving.http.access import Access
 from tidemill.serving.http.error_responses import status
 
@@ -62,7 +63,8 @@ class Guard:
         refusal = self._refusal(self._route(scope), _joined(scope))
         try:
             await (refusal or self._app)(scope, receive, guarded)
-        except Exception:
+        except BaseException as error:
+            require_error(error)
             # Starlette re-raises after sending a 500, which is logged; an error without a response propagates.
             if not answered:
                 raise

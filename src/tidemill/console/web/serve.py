@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message
 
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.web.console_app import create_app
+from tidemill.core.library_errors import require_error
 from tidemill.core.settings import Serve
 from tidemill.serving.http.access import refuse_foreign_bind
 from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
@@ -68,7 +69,8 @@ class AsgiAdapter:
 
         try:
             await self._app(scope, receive, send)
-        except Exception as error:
+        except BaseException as error:
+            require_error(error)
             _log.error("%s while showing a page, without a response", type(error).__name__)
             return HttpResponse(500)
         start = sent[0]

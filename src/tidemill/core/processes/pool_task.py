@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tidemill.core.errors import TidemillError
+from tidemill.core.library_errors import require_error
 from tidemill.core.processes.failure_message import failure_message
 
 
@@ -41,7 +42,8 @@ def run_task(
     says = ""
     try:
         value = work(task, report)
-    except Exception as problem:
+    except BaseException as problem:
+        require_error(problem)
         says = failure_message(problem)
         error = problem if isinstance(problem, TidemillError) else None
     return TaskOutcome(

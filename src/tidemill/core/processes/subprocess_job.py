@@ -20,6 +20,7 @@ from typing import IO, TypeVar, get_type_hints
 import msgspec
 
 from tidemill.core.errors import ProcessFailed, TidemillError
+from tidemill.core.library_errors import require_error
 from tidemill.core.processes.confinement import confine
 from tidemill.core.processes.failure_message import failure_message
 from tidemill.core.processes.start_process import function_of
@@ -147,7 +148,8 @@ def main(target: str, *confined: str) -> None:
         answer = _JobResult(msgspec.Raw(msgspec.json.encode(function(msgspec.json.decode(line, type=kind)))))
     except TidemillError as error:
         answer = _JobResult(error=_JobError(error.code, error.message, error.tip))
-    except Exception as problem:
+    except BaseException as problem:
+        require_error(problem)
         answer = _JobResult(error=_JobError(ProcessFailed.code, failure_message(problem)))
     with os.fdopen(result, "wb") as pipe:
         pipe.write(msgspec.json.encode(msgspec.structs.replace(answer, unconfined=unconfined)))

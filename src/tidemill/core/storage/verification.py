@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from tidemill.core.errors import TidemillError
+from tidemill.core.library_errors import require_error
 from tidemill.core.record_format import Record
 
 
@@ -103,7 +104,8 @@ class Verification:
             self.problem(error.message + tip, derived=derived)
         except OSError as error:
             self.problem(f"{error.filename or what} cannot be read: {error.strerror or error}", derived=derived)
-        except Exception as error:
+        except BaseException as error:
+            require_error(error)
             frame = traceback.extract_tb(error.__traceback__)[-1]
             self.problem(
                 f"{what}: {type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}", derived=derived

@@ -24,6 +24,7 @@ from tidemill.core.errors import (
     nearest,
 )
 from tidemill.core.kinds import arrow_type
+from tidemill.core.library_errors import require_error
 from tidemill.core.ports import Engine
 from tidemill.loop.project.code_fingerprint import code_fingerprint
 from tidemill.loop.project.declarations import (
@@ -53,7 +54,8 @@ def naming_function(what: str) -> Iterator[None]:
         yield
     except (TidemillError, OSError, MemoryError):
         raise
-    except Exception as error:  # an engine or the function may raise anything
+    except BaseException as error:  # an engine or the function may raise anything
+        require_error(error)
         raise FunctionFailed(
             f"{what} failed on the rows that arrived: {_first_line(error).partition(': [')[0]}",  # values stay out
             tip="correct the function in mill.py and run again: what was published stays, and the run continues",
@@ -220,7 +222,8 @@ class ProjectGraph:
             return self.engine.collect(result).schema
         except TidemillError:
             raise
-        except Exception as error:  # an engine's expression may raise anything on unsuitable columns
+        except BaseException as error:  # an engine's expression may raise anything on unsuitable columns
+            require_error(error)
             wrong = _missing_column(str(error), known)
             if wrong:
                 raise UnknownName(f"{node.name}: no column {wrong!r}", tip=nearest(wrong, known)) from error
@@ -302,5 +305,5 @@ def _missing_column(text: str, known: list[str]) -> str | None:
     return match[1] if match and match[1] not in known else None
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"

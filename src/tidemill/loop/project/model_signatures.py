@@ -13,6 +13,7 @@ import pyarrow as pa
 from tidemill.core.contract.contract import KNOWN_AT, SYSTEM_COLUMNS, ContractColumn
 from tidemill.core.errors import GraphError, TidemillError, TypeMismatch, UnknownName, nearest
 from tidemill.core.kinds import Kind, kind_of_arrow, kind_of_dtype
+from tidemill.core.library_errors import require_error
 from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandFeature, Signature
 from tidemill.loop.project.declarations import (
     FeatureViewDeclaration,
@@ -282,7 +283,8 @@ def given_by(node: OnDemandDeclaration, takes: Sequence[InputField]) -> tuple[In
         given = node.function(*(np.zeros(0, DTYPES[field.kind]) for field in takes))
     except TidemillError:  # a pre-trained model that it uses has its own message
         raise
-    except Exception as error:  # the project's function may raise anything
+    except BaseException as error:  # the project's function may raise anything
+        require_error(error)
         raise TypeMismatch(
             f"on-demand features {node.name!r} fail on empty arrays: {type(error).__name__}: {error}",
             tip="they receive numpy arrays of any length, including 0",

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from tidemill.core.errors import OriginRefused, TidemillError, TooBusy, WrongMethod
+from tidemill.core.library_errors import require_error
 from tidemill.serving.http.access import Access
 from tidemill.serving.http.error_responses import body, body_v2, status, unexpected
 from tidemill.serving.http.http_messages import Answer, HttpRequest, HttpResponse, require_json, require_tensors
@@ -47,7 +48,8 @@ class App:
             answer = route.handler(request)
             if not isinstance(answer, HttpResponse):
                 return self._awaited(name, request, answer)
-        except Exception as error:
+        except BaseException as error:
+            require_error(error)
             answer = self._problem(error, name, request)
         self._counters.request(name, answer.status)
         return answer
@@ -57,12 +59,13 @@ class App:
     ) -> HttpResponse:
         try:
             response = await answer
-        except Exception as error:
+        except BaseException as error:
+            require_error(error)
             response = self._problem(error, name, request)
         self._counters.request(name, response.status)
         return response
 
-    def _problem(self, error: Exception, name: str, request: HttpRequest) -> HttpResponse:
+    def _problem(self, error: BaseException, name: str, request: HttpRequest) -> HttpResponse:
         if not isinstance(error, TidemillError):
             self._counters.add("failures")
             # The message of another library's exception may quote a value, so only type and traceback are logged.

@@ -10,6 +10,7 @@ import numpy as np
 
 from tidemill.core.errors import AnswerFailed
 from tidemill.core.kinds import KINDS, Kind
+from tidemill.core.library_errors import require_error
 from tidemill.core.records.signature import InputField, OnDemandFeature
 from tidemill.models.formats.pretrained import PretrainedGraph
 from tidemill.models.formats.source_modules import load_shipped
@@ -44,7 +45,8 @@ class OnDemandFunction:
             result = self._function(
                 *[array_of_values([row.get(name) for row in rows], kind) for name, kind in self._takes]
             )
-        except Exception as error:  # its message may quote a value
+        except BaseException as error:  # its message may quote a value
+            require_error(error)
             raise AnswerFailed(f"on-demand features {self._name!r} raised a {type(error).__name__}") from error
         if not isinstance(result, dict):
             raise AnswerFailed(f"on-demand features {self._name!r} did not return a dict")

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from tidemill.core.errors import BadRequest, NotReady, NotServed, TidemillError, message_of, nearest
+from tidemill.core.library_errors import require_error
 from tidemill.core.records.deployment import Assignment, Deployment
 from tidemill.core.records.release import Release
 from tidemill.serving.http.metrics import Counters
@@ -167,7 +168,8 @@ class LiveModel:
     async def _reload(self, predictor: AnyPredictor) -> None:
         try:
             self._replace(await asyncio.to_thread(_warm, predictor.reloaded))
-        except Exception as error:  # the facts stay unchanged, and the next poll tries again
+        except BaseException as error:  # the facts stay unchanged, and the next poll tries again
+            require_error(error)
             _log.error("%s: its facts could not be reloaded: %s", self.name, _message(error))
             await asyncio.sleep(1.0)
         finally:
@@ -176,7 +178,8 @@ class LiveModel:
     def _attempt(self, deployment: Deployment) -> AnyPredictor | LoadFailure:
         try:
             return _warm(lambda: self._opener(deployment))
-        except Exception as error:  # no error of a bundle may stop the worker: the last good release stays live
+        except BaseException as error:  # no error of a bundle may stop the worker: the last good release stays live
+            require_error(error)
             return LoadFailure(deployment.champion.release.name, _message(error))
 
     def _finish(self, loaded: AnyPredictor | LoadFailure) -> None:
@@ -209,7 +212,7 @@ def _size(answer: CachedAnswer | None) -> int:
     return _ENTRY + (len(answer.body) if answer is not None else 0)
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
     return str(error) if isinstance(error, TidemillError) else message_of(error)
 
 
