@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,8 +18,8 @@ from tidemill.lake.manifest import Manifests, TableManifest
 from tidemill.lake.row_equality import conform_schema, with_new_columns
 from tidemill.lake.table_draft import TableDraft
 
-#: Keys of a commit's note, from which a missing ledger entry is restored.
-_SHA256, _ROWS = "manifest", "rows"
+#: Keys of a commit's note, from which a missing ledger entry is restored: the SHA-256 of the manifest, and its rows.
+MANIFEST, _ROWS = "manifest", "rows"
 #: A version of a log table is kept for at least this long after the next one was committed (microseconds).
 KEPT_US = 3_600_000_000
 #: Maximum number of rows that a commit merges, unless two files have more.
@@ -46,7 +46,15 @@ class KeptVersions(NamedTuple):
         return KeptVersions(oldest, int(line.details["version"]), line.at)
 
 
-_OWN = (_SHA256, _ROWS, "ledger_head", *KeptVersions._fields)
+_OWN = (MANIFEST, _ROWS, "ledger_head", *KeptVersions._fields)
+
+
+def unrecorded_batch(commits: Sequence[TableCommit], recorded: int) -> TableCommit | None:
+    """The only batch after version `recorded`, the last one in the ledger, if its note says what to record: its writer
+    is about to do that, or was interrupted, and the next one does.
+    """
+    found = [commit for commit in commits if commit.number and commit.version > recorded]
+    return found[0] if len(found) == 1 and MANIFEST in found[0].note else None
 
 
 class AppendLogs:
@@ -88,7 +96,7 @@ class AppendLogs:
         failpoint("log.staged")
         expired = KeptVersions.noted(line.details if line else {})
         kept = expired.after(line) if line else expired
-        own = {_SHA256: manifest.sha256, _ROWS: str(rows.num_rows), "ledger_head": str(self._ledger.head())}
+        own = {MANIFEST: manifest.sha256, _ROWS: str(rows.num_rows), "ledger_head": str(self._ledger.head())}
         own |= {name: str(value) for name, value in kept._asdict().items()}
         version = self._tables.commit(
             table,
@@ -126,7 +134,7 @@ class AppendLogs:
                     raise
 
     def _rows_of(self, table: str, last: TableCommit, schema: pa.Schema) -> pa.Table:
-        manifest = self._manifests.read(table, last.version, last.note[_SHA256])
+        manifest = self._manifests.read(table, last.version, last.note[MANIFEST])
         paths = [self._manifests.verified_path(table, file.entry) for file in manifest.files]
         return self._engine.collect(self._engine.scan(paths, schema))
 
@@ -148,7 +156,7 @@ class AppendLogs:
                 "number": number,
                 "version": version,
                 "rows": int(note[_ROWS]),
-                "manifest": note[_SHA256],
+                "manifest": note[MANIFEST],
                 **KeptVersions.noted(note)._asdict(),
                 "logs": self._log_files(table, version),
                 "sources": msgspec.json.encode(sources, order="sorted").decode(),
@@ -166,7 +174,7 @@ class AppendLogs:
     def _base(self, table: str, schema: pa.Schema, last: TableCommit | None) -> tuple[int, TableManifest | None]:
         if last is None:
             return self._tables.create(table, schema, ()), None
-        manifest = self._manifests.read(table, last.version, last.note[_SHA256])
+        manifest = self._manifests.read(table, last.version, last.note[MANIFEST])
         return next(self._tables.history(table)).version, manifest
 
     def _last_commit(self, table: str) -> TableCommit | None:

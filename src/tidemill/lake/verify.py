@@ -5,6 +5,7 @@ What it reads is recorded by path: that of a data file within the lake's folder,
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -15,15 +16,15 @@ from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerEntry, LedgerHead
 from tidemill.core.ports import StagedFile, TableCommit, Tables
 from tidemill.core.storage.verification import Verification
-from tidemill.lake.append_logs import KeptVersions
+from tidemill.lake.append_logs import MANIFEST, KeptVersions, unrecorded_batch
 from tidemill.lake.manifest import Manifests, TableManifest
 from tidemill.lake.publications import PublishedVersion
 
 #: The files of every version are derived from the log. Every `_OPENED_EVERY` versions, the table is also opened as
 #: readers open it, which tests the checkpoints.
 _OPENED_EVERY = 10
-#: How often a table is verified that others change meanwhile.
-_ATTEMPTS = 3
+#: How often a table is verified that others change meanwhile, and the time that a writer has for its ledger entry.
+_ATTEMPTS, _PAUSE_S = 3, 0.2
 
 
 class RecordedTable(msgspec.Struct):
@@ -56,6 +57,7 @@ def verify_tables(
                 _table(tables, manifests, table, recorded[table], one)
             if not one.problems:
                 break
+            time.sleep(_PAUSE_S)
             before, recorded = recorded, again()
             if recorded[table] == before[table]:
                 break
@@ -86,6 +88,13 @@ def _table(tables: Tables, manifests: Manifests, table: str, recorded: RecordedT
             read[version] = manifests.verified(table, version, sha256, found)
     with found.attempt(f"table `{table}`"):
         commits = list(tables.history(table))
+        batch = unrecorded_batch(commits, max(recorded.versions))
+        if batch is not None:
+            read[batch.version] = manifests.verified(table, batch.version, batch.note[MANIFEST], found)
+            says = (
+                f"table `{table}`: version {batch.version} is not in the ledger yet; the server's log writer records it"
+            )
+            found.problem(says, derived=True)
         for problem in _log(tables, table, read, recorded, commits):
             found.problem(problem)
         _own_log(tables, table, recorded, commits, found)

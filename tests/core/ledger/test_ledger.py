@@ -439,6 +439,15 @@ def test_a_newer_format_is_refused(ledger: Ledger, lines: SqliteLedger) -> None:
             look()
 
 
+def test_a_changed_format_number_is_damage_and_not_a_newer_version(ledger: Ledger, lines: SqliteLedger) -> None:
+    fill(ledger, 3)
+    first, *rest = lines.lines()
+    fields = {name: getattr(first, name) for name in first.__struct_fields__}
+    changed = StoredEntry(**fields | {"body": first.body.replace(b'"format":1', b'"format":3')})
+    problems = Ledger(_Given([changed, *rest]), ledger.keys, ledger._clock, Account(name="ann")).verify()  # type: ignore[arg-type]
+    assert "entry 1: its body or its hash was changed: they do not match" in problems
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_no_byte_of_a_line_can_change_unseen(ledger: Ledger, lines: SqliteLedger, data: st.DataObject) -> None:

@@ -86,10 +86,13 @@ def decode_entry(line: StoredEntry) -> LedgerEntry:
 
 
 def examine_entry(line: StoredEntry) -> tuple[LedgerEntry | None, list[str]]:
-    """The decoded entry (`None` if unreadable) and its problems. Raises `FormatTooNew` for a newer format."""
+    """The decoded entry (`None` if unreadable) and its problems. Raises `FormatTooNew` for a newer format, unless the
+    hash does not match: then the format number was changed.
+    """
     try:
         fields = msgspec.json.decode(line.body, type=dict[str, Any])
-        refuse_newer(fields.get("format", 0), FORMAT, f"entry {line.seq} of the ledger")
+        if chain_hash(fields["prev"], line.body) == line.hash:
+            refuse_newer(fields.get("format", 0), FORMAT, f"entry {line.seq} of the ledger")
         fields.setdefault("account", {"name": fields["actor"], "kind": _kind_of(fields["actor"])})
         read = msgspec.convert(fields | {"hash": line.hash}, LedgerEntry)
         found = chain_hash(read.prev, line.body)
