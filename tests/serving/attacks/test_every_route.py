@@ -23,7 +23,7 @@ from tidemill.serving.http.metrics import ROUTES
 #: Routes of the API by what a request changes.
 READS = {
     "v2", "v2_live", "v2_ready", "model", "model_ready", "model_version", "model_version_ready", "livez", "readyz",
-    "healthz", "metrics",
+    "healthz", "metrics", "openapi",
 }  # fmt: skip
 PREDICTS = {"recommend", "recommend_token", "infer", "infer_version", "invocations"}
 WRITES = {"events", "outcomes"}

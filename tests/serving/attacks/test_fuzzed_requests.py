@@ -14,24 +14,13 @@ from urllib.parse import quote
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from openapi_check import DescribedAnswers
 from route_table import api_routes
 from served_client import Client
-from served_model import (
-    BUYER,
-    CHURN,
-    MODULE,
-    SOURCE,
-    SPECIES,
-    buyer,
-    churn,
-    churn_signature,
-    open_models,
-    publish_spending,
-    sized,
-)
-from served_shop import MODEL, open_shop
+from served_model import BUYER, CHURN, SPECIES
+from served_shop import MODEL
 
-from tidemill.serving import ServerHandle, start
+from tidemill.serving import ServerHandle
 
 pytestmark = pytest.mark.slow
 #: Requests to each route.
@@ -121,31 +110,17 @@ def bodies(draw: st.DrawFn, valid: list[Any]) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[ServerHandle, Path]]]:
-    folder = tmp_path_factory.mktemp("fuzzed")
-    shop = open_shop(folder / "shop", port=0, workers=1, drain_s=0.05)
-    shop.promote(shop.release())
-    models = open_models(folder / "models")
-    publish_spending(models, {"somebody@example.org": (3.0, "gold")})
-    models.promote(CHURN, churn(), churn_signature())
-    models.promote(SPECIES, *sized("classes", "species", ("a", "b")))
-    models.promote(BUYER, *buyer(), modules={MODULE: SOURCE})
-    with start(shop.plan()) as one, start(models.plan()) as two:
-        for server in (one, two):
-            server.wait_ready(60)
-        yield [(one, shop.root), (two, models.root)]
-
-
 @pytest.mark.parametrize("route", api_routes(), ids=lambda route: str(route.name))
 def test_no_request_is_a_failure_of_the_server(servers: list[tuple[ServerHandle, Path]], route: Any) -> None:
     clients = [Client(server.port) for server, _ in servers]
+    described = [DescribedAnswers(client("GET", "/openapi.json")[2]) for client in clients]
     parts = route.path.split("/")
 
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(st.data())
     def ask(data: st.DataObject) -> None:
-        client = clients[data.draw(st.integers(0, 1))]
+        which = data.draw(st.integers(0, 1))
+        client = clients[which]
         known = {"model": [MODEL, CHURN, SPECIES, BUYER], "stream": ["reviews"], "version": ["1"], "token": ["a" * 26]}
         filled = [
             data.draw(st.sampled_from(known[part[1:-1]] * 3 + list(NAMES)) | st.text(max_size=9))
@@ -167,6 +142,8 @@ def test_no_request_is_a_failure_of_the_server(servers: list[tuple[ServerHandle,
         assert status < 500 or (status == 503 and said["error"]["code"] in ("TM705", "TM709")), shown
         assert time.monotonic() - begun < 8, shown
         assert about["x-content-type-options"] == "nosniff"
+        if method == route.method:
+            described[which].check(method, route.path, (status, about, said))
         if status >= 400:
             assert (
                 about["content-type"] == "application/json" and "TM000" not in str(said) and "TM700" not in str(said)

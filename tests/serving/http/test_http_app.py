@@ -15,7 +15,7 @@ from tidemill.core.storage.verification import Verification
 from tidemill.serving.http.http_app import App
 from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
 from tidemill.serving.http.metrics import Counters
-from tidemill.serving.http.routes import Route, Routes
+from tidemill.serving.http.routes import Operation, Route, Routes
 
 
 def panic(*given: Any) -> Any:
@@ -29,7 +29,11 @@ async def awaited_panic(request: HttpRequest) -> HttpResponse:
 
 
 def answered(tmp_path: Path, handler: Callable[..., Any]) -> HttpResponse:
-    app = App(Routes([Route("metrics", "GET", "/it", handler)]), lambda route, headers: "user", Counters(tmp_path, 0))
+    app = App(
+        Routes([Route("metrics", "GET", "/it", handler, Operation("It"))]),
+        lambda route, headers: "user",
+        Counters(tmp_path, 0),
+    )
 
     async def ask() -> HttpResponse:
         answer = app(HttpRequest("GET", "/it"))

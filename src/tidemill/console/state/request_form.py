@@ -6,15 +6,12 @@ import json
 from pathlib import Path
 
 from tidemill.console.formatting import span
-from tidemill.core.kinds import KINDS
 from tidemill.core.record_format import Record
 from tidemill.core.records.release import Release
 from tidemill.core.records.signature import InputField, Signature
+from tidemill.serving.infer.infer_operation import example_request
 from tidemill.serving.infer.tensor_values import DATATYPE
 from tidemill.serving.process.server_handle import is_serving
-
-#: Number of fields in the example request; further required fields are included too.
-_NAMED = 12
 
 
 class FormField(Record, frozen=True):
@@ -94,17 +91,8 @@ def _sources(signature: Signature) -> tuple[FieldOrigin, ...]:
 
 
 def _curl(address: str, signature: Signature) -> str:
-    named = [one for one in signature.request if one.role != "event_time" or not one.optional]
-    named = [one for place, one in enumerate(named) if place < _NAMED or not one.optional]
-    inputs = [
-        {"name": one.name, "shape": [1], "datatype": _example(one), "data": [KINDS[one.kind].example]} for one in named
-    ]
-    body = json.dumps({"inputs": inputs}, ensure_ascii=False).replace("'", "'\\''")
+    body = json.dumps(example_request(signature), ensure_ascii=False).replace("'", "'\\''")
     return f"curl -s {_quoted(address)} -H 'Content-Type: application/json' -d '{body}'"
-
-
-def _example(field: InputField) -> str:
-    return "BYTES" if field.kind == "time" else DATATYPE[field.kind]
 
 
 def _quoted(address: str) -> str:

@@ -24,6 +24,13 @@ from tidemill.serving.live.server_clock import ServerClock
 from tidemill.serving.recommend.user_history import RecentEvents
 
 
+class AcceptedEvents(msgspec.Struct, frozen=True):
+    """A response: how many events were accepted, and whether they are in the users' histories already."""
+
+    accepted: int
+    heeded: bool
+
+
 class _OpenStream:
     def __init__(
         self, validator: EventValidator, log: EventWriter, recent: RecentEvents, declared: ServedStream
@@ -82,7 +89,7 @@ class PostEvents:
             raise not_kept("events", error) from error
         in_histories = await self._add_to_histories(stream, events)
         self._counters.add("events", len(events))
-        return HttpResponse(202, msgspec.json.encode({"accepted": len(events), "heeded": in_histories}))
+        return HttpResponse(202, msgspec.json.encode(AcceptedEvents(len(events), in_histories)))
 
     async def _add_to_histories(self, stream: _OpenStream, events: list[CheckedEvent]) -> bool:
         """Add the events to user histories; `False` where the store is full: the next run adds them from the log."""

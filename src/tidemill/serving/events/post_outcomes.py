@@ -18,6 +18,12 @@ from tidemill.serving.live.server_clock import ServerClock
 _HAPPENED_AT = ContractColumn(name="happened_at", kind="time")
 
 
+class AcceptedOutcomes(msgspec.Struct, frozen=True):
+    """A response: how many outcomes were accepted."""
+
+    accepted: int
+
+
 class PostOutcomes:
     """Accepts one outcome or a list. An outcome that is delivered again is stored again, but counted once when read."""
 
@@ -35,7 +41,7 @@ class PostOutcomes:
         except OSError as error:
             raise not_kept("outcomes", error) from error
         self._counters.add("outcomes", len(outcomes))
-        return HttpResponse(202, msgspec.json.encode({"accepted": len(outcomes)}))
+        return HttpResponse(202, msgspec.json.encode(AcceptedOutcomes(len(outcomes))))
 
     def _outcome(self, body: requests.OutcomeBody, now: int) -> Outcome:
         return Outcome(

@@ -39,6 +39,27 @@ STATUS: tuple[tuple[type[TidemillError], int], ...] = (
 )
 
 
+class ErrorDetail(msgspec.Struct, frozen=True):
+    """An error: its code, what is wrong, and the next step."""
+
+    code: str
+    message: str
+    tip: str | None
+
+
+class ErrorResponse(msgspec.Struct, frozen=True):
+    """The body of a refused or failed request."""
+
+    error: ErrorDetail
+
+
+class InferenceError(msgspec.Struct, frozen=True):
+    """The same in the Open Inference Protocol, where the error is a string."""
+
+    error: str
+    code: str
+
+
 def status(error: TidemillError) -> int:
     """The HTTP status of an error."""
     return next(code for kind, code in STATUS if isinstance(error, kind))
@@ -46,13 +67,13 @@ def status(error: TidemillError) -> int:
 
 def body(error: TidemillError) -> bytes:
     """`{"error": {"code": "TM701", "message": …, "tip": …}}`."""
-    return msgspec.json.encode({"error": {"code": error.code, "message": error.message, "tip": error.tip}})
+    return msgspec.json.encode(ErrorResponse(ErrorDetail(error.code, error.message, error.tip)))
 
 
 def body_v2(error: TidemillError) -> bytes:
-    """`{"error": "…", "code": "TM701"}`: in the Open Inference Protocol the error is a string."""
+    """`{"error": "…", "code": "TM701"}`."""
     message = f"{error.message} ({error.tip})" if error.tip else error.message
-    return msgspec.json.encode({"error": message, "code": error.code})
+    return msgspec.json.encode(InferenceError(message, error.code))
 
 
 def not_kept(what: str, error: OSError) -> NotKept:

@@ -21,7 +21,7 @@ BUCKETS_US = (100, 200, 350, 500, 750, 1_000, 2_000, 5_000, 10_000, 25_000, 50_0
 ROUTES = (
     "recommend", "recommend_token", "infer", "infer_version", "invocations", "events", "outcomes", "v2", "v2_live",
     "v2_ready", "model", "model_ready", "model_version", "model_version_ready", "livez", "readyz", "healthz", "metrics",
-    "none",
+    "openapi", "none",
 )  # fmt: skip
 CLASSES = ("2xx", "3xx", "4xx", "5xx")
 KINDS = ("computed", "repeat", "not_modified", "fallback", "off")

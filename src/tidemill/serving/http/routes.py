@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -15,6 +16,21 @@ Handler = Callable[[HttpRequest], Answer]
 _KEPT, _SHORT = 1_024, 256
 
 
+class Operation(msgspec.Struct, frozen=True):
+    """What the OpenAPI document says about a route; bodies are given as the types that read and write them."""
+
+    summary: str
+    #: The JSON body of a request, and of a response with `status`.
+    body: Any = None
+    answer: Any = None
+    status: int = 200
+    media: str = "application/json"
+    #: Further statuses that are no error, and the type of their bodies.
+    others: Mapping[int, Any] = {}
+    #: JSON schema of each query parameter.
+    query: Mapping[str, Mapping[str, Any]] = {}
+
+
 class Route(msgspec.Struct, frozen=True):
     """One path, which may have placeholders like `{model}`."""
 
@@ -22,6 +38,7 @@ class Route(msgspec.Struct, frozen=True):
     method: str
     path: str
     handler: Handler
+    operation: Operation
     #: Whether the body may also be binary tensors.
     tensors: bool = False
 

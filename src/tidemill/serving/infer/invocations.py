@@ -29,22 +29,36 @@ Columns = dict[str, list[Any]]
 _WORDS = {frozenset({bool}): "booleans", frozenset({str}): "text", frozenset({int}): "integers"}
 
 
-class _SplitTable(msgspec.Struct, frozen=True):
+class SplitTable(msgspec.Struct, frozen=True):
+    """A table by its columns and rows, as pandas writes it with `orient="split"`."""
+
     columns: list[str]
     data: list[list[Any]]
     index: list[Any] | None = None
 
 
-class _InvocationBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    dataframe_split: _SplitTable | None = None
+class InvocationBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows to predict, in one of the four forms of MLflow."""
+
+    dataframe_split: SplitTable | None = None
     dataframe_records: list[dict[str, Any]] | None = None
     inputs: list[dict[str, Any]] | dict[str, Any] | None = None
     instances: list[dict[str, Any]] | dict[str, Any] | None = None
     params: dict[str, Any] = {}
 
 
-_decoder = msgspec.json.Decoder(_InvocationBody)
+_decoder = msgspec.json.Decoder(InvocationBody)
 _encode = msgspec.json.Encoder().encode
+
+
+class InvocationAnswer(msgspec.Struct, frozen=True):
+    """A response, which also has the counts of features by status."""
+
+    predictions: list[Any]
+    release: str
+    prediction_ids: str
+    served_day: str
+    logged: bool
 
 
 class Invocations:
@@ -84,7 +98,7 @@ class Invocations:
         return InferRequest(n, reader.filled(n, values))
 
 
-def _columns(body: _InvocationBody, known: Sequence[str], limits: Serve) -> tuple[Columns, int]:
+def _columns(body: InvocationBody, known: Sequence[str], limits: Serve) -> tuple[Columns, int]:
     """Columns by name, all of them known, and the number of rows."""
     forms = [body.dataframe_split, body.dataframe_records, body.inputs, body.instances]
     present = [form for form in forms if form is not None]
@@ -94,11 +108,11 @@ def _columns(body: _InvocationBody, known: Sequence[str], limits: Serve) -> tupl
             tip="send exactly one of them",
         )
     form = present[0]
-    names = form.columns if isinstance(form, _SplitTable) else _names(form, limits)
+    names = form.columns if isinstance(form, SplitTable) else _names(form, limits)
     unknown = next((name for name in names if name not in known), None)
     if unknown is not None:
         raise BadRequest("the request has a column that is not an input of the model", tip=nearest(unknown, known))
-    if isinstance(form, _SplitTable):
+    if isinstance(form, SplitTable):
         return _of_split(form)
     return _of_records(form, names) if isinstance(form, list) else _of_columns(form)
 
@@ -110,7 +124,7 @@ def _names(form: Sequence[Mapping[str, Any]] | Mapping[str, Any], limits: Serve)
     return list(dict.fromkeys(name for record in requests.bounded(list(form), limits) for name in record))
 
 
-def _of_split(split: _SplitTable) -> tuple[Columns, int]:
+def _of_split(split: SplitTable) -> tuple[Columns, int]:
     if len(set(split.columns)) != len(split.columns):
         raise BadRequest("dataframe_split names a column twice")
     wrong = next((row for row, values in enumerate(split.data) if len(values) != len(split.columns)), None)

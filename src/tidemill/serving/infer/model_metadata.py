@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
 import tidemill
 from tidemill.core.records.signature import InputField
+from tidemill.serving.http.health_status import Liveness, Readiness
 from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
 from tidemill.serving.infer.infer_route import InferRoute, require_version, tabular_predictor_of
 from tidemill.serving.infer.tabular_predictor import TabularPredictor
@@ -16,6 +16,40 @@ from tidemill.serving.infer.tensor_values import DATATYPE
 
 _NO_STORE = (("cache-control", "no-store"),)
 PLATFORM = "tidemill_tabular"
+
+
+class ServerMetadata(msgspec.Struct, frozen=True):
+    """Name, version and extensions of the server."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An input or output of a model; -1 stands for the number of rows."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, str | bool] = {}
+
+
+class TabularMetadata(msgspec.Struct, frozen=True):
+    """A tabular model: its live release, inputs and outputs."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ModelReadiness(msgspec.Struct, frozen=True):
+    """Whether a model is live and not switched off."""
+
+    name: str
+    ready: bool
 
 
 class ModelMetadata:
@@ -27,16 +61,16 @@ class ModelMetadata:
 
     def server(self, request: HttpRequest) -> HttpResponse:
         """Name, version and extensions."""
-        return _json({"name": "tidemill", "version": tidemill.__version__, "extensions": ["binary_tensor_data"]})
+        return _json(ServerMetadata("tidemill", tidemill.__version__, ["binary_tensor_data"]))
 
     def live(self, request: HttpRequest) -> HttpResponse:
         """200 while the worker runs."""
-        return _json({"live": True})
+        return _json(Liveness())
 
     def ready(self, request: HttpRequest) -> HttpResponse:
         """200 when every promoted model is live; else 400, because the protocol requires a 4xx status."""
         reasons = self._not_ready()
-        return _json({"ready": not reasons, "reasons": reasons}, 400 if reasons else 200)
+        return _json(Readiness(not reasons, reasons), 400 if reasons else 200)
 
     def model(self, request: HttpRequest) -> HttpResponse:
         """The inputs and outputs of a tabular model."""
@@ -50,32 +84,29 @@ class ModelMetadata:
         if len(request.parts) > 1 and model.predictor is not None:
             require_version(tabular_predictor_of(model), request.parts[1:])
         ready = model.predictor is not None and not model.off
-        return _json({"name": model.name, "ready": ready}, 200 if ready else 400)
+        return _json(ModelReadiness(model.name, ready), 200 if ready else 400)
 
 
-def metadata_of(predictor: TabularPredictor) -> dict[str, Any]:
-    """A model's metadata in the protocol's form; -1 stands for the number of rows."""
+def metadata_of(predictor: TabularPredictor) -> TabularMetadata:
+    """A model's metadata in the protocol's form."""
     release, signature = predictor.release, predictor.signature
     widths = {"probabilities": [-1, len(signature.classes)]}
-    return {
-        "name": release.model,
-        "versions": [str(release.number)],
-        "platform": PLATFORM,
-        "inputs": [
-            {"name": field.name, "datatype": DATATYPE[field.kind], "shape": [-1], "parameters": _about(field)}
-            for field in signature.request
-        ],
-        "outputs": [
-            {"name": field.name, "datatype": DATATYPE[field.kind], "shape": widths.get(field.name, [-1])}
+    return TabularMetadata(
+        name=release.model,
+        versions=[str(release.number)],
+        platform=PLATFORM,
+        inputs=[TensorMetadata(field.name, DATATYPE[field.kind], [-1], _about(field)) for field in signature.request],
+        outputs=[
+            TensorMetadata(field.name, DATATYPE[field.kind], widths.get(field.name, [-1]))
             for field in signature.outputs
         ],
-    }
+    )
 
 
-def _about(field: InputField) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"kind": field.kind, "optional": field.optional}
+def _about(field: InputField) -> dict[str, str | bool]:
+    parameters: dict[str, str | bool] = {"kind": field.kind, "optional": field.optional}
     return parameters | {name: value for name, value in (("unit", field.unit), ("role", field.role)) if value}
 
 
-def _json(body: dict[str, Any], status: int = 200) -> HttpResponse:
+def _json(body: msgspec.Struct, status: int = 200) -> HttpResponse:
     return HttpResponse(status, msgspec.json.encode(body), _NO_STORE)

@@ -33,7 +33,9 @@ class RequestedOutput(msgspec.Struct, frozen=True):
     parameters: dict[str, Any] = {}
 
 
-class _InferBody(msgspec.Struct, frozen=True):
+class InferBody(msgspec.Struct, frozen=True):
+    """Rows to predict, as tensors, and the outputs to return."""
+
     inputs: Annotated[list[OipTensor], Meta(min_length=1, max_length=10_000)]
     id: Annotated[str, Meta(max_length=_LONGEST_ID)] | None = None
     parameters: dict[str, Any] = {}
@@ -51,7 +53,7 @@ class InferRequest(msgspec.Struct, frozen=True):
     id: str | None = None
 
 
-_decoder = msgspec.json.Decoder(_InferBody)
+_decoder = msgspec.json.Decoder(InferBody)
 
 
 class InferRequestReader:
@@ -237,7 +239,7 @@ class InferRequestReader:
             within = "" if field.name == tensor.name else f" ({field.name})"
             raise BadRequest(f"the tensor {tensor.name}{within}: {why}") from None
 
-    def _requested(self, parsed: _InferBody) -> tuple[tuple[str, bool], ...]:
+    def _requested(self, parsed: InferBody) -> tuple[tuple[str, bool], ...]:
         if not parsed.outputs and not parsed.parameters:
             return self._usual
         always = parsed.parameters.get("binary_data_output") is True

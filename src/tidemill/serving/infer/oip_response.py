@@ -24,6 +24,26 @@ class LogReceipt(NamedTuple):
     served_day: str
 
 
+class OutputTensor(msgspec.Struct, frozen=True):
+    """One output; `data` is omitted where binary data follows the JSON."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any] | None = None
+    parameters: dict[str, Any] = {}
+
+
+class InferAnswer(msgspec.Struct, frozen=True):
+    """A response."""
+
+    model_name: str
+    model_version: str
+    parameters: dict[str, str | int | bool]
+    outputs: list[OutputTensor]
+    id: str | None = None
+
+
 def respond(
     release: Release,
     question: InferRequest,

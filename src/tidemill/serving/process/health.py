@@ -4,12 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from tidemill.serving.http.health_status import Liveness, Readiness
 from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
 from tidemill.serving.http.metrics import exposition
+from tidemill.serving.live.live_model import LoadFailure
+
+
+class ModelHealth(msgspec.Struct, frozen=True):
+    """A model of a worker: the release that it serves, and one that could not be loaded."""
+
+    release: str | None
+    off: bool
+    failed: LoadFailure | None
+
+
+class WorkerHealth(msgspec.Struct, frozen=True):
+    """One worker: its process, its clock, its models and streams."""
+
+    pid: int
+    place: int
+    as_of: str
+    #: Whether its clock is that of a replay.
+    replaying: bool
+    models: dict[str, ModelHealth]
+    streams: list[str]
+
 
 _NO_STORE = (("cache-control", "no-store"),)
 
@@ -20,7 +42,7 @@ class Health:
     def __init__(
         self,
         not_ready: Callable[[], list[str]],
-        about: Callable[[], dict[str, Any]],
+        about: Callable[[], WorkerHealth],
         releases: Callable[[], dict[str, str]],
         counters: Path,
     ) -> None:
@@ -31,12 +53,12 @@ class Health:
 
     def livez(self, request: HttpRequest) -> HttpResponse:
         """200 while the worker's event loop runs; nothing else is checked, so a broken store causes no restart."""
-        return HttpResponse(200, b'{"live":true}', _NO_STORE)
+        return HttpResponse(200, msgspec.json.encode(Liveness()), _NO_STORE)
 
     def readyz(self, request: HttpRequest) -> HttpResponse:
         """200 when every promoted model is live and the worker is not draining; else 503 with the reasons."""
         reasons = self._not_ready()
-        body = msgspec.json.encode({"ready": not reasons, "reasons": reasons})
+        body = msgspec.json.encode(Readiness(not reasons, reasons))
         return HttpResponse(503 if reasons else 200, body, _NO_STORE)
 
     def healthz(self, request: HttpRequest) -> HttpResponse:

@@ -17,26 +17,35 @@ from tidemill.core.ports import EventLog, LatestWriter
 from tidemill.core.record_format import VersionedRecord
 from tidemill.core.settings import Serve
 from tidemill.release.live_deployment import promoted_models
-from tidemill.serving.events.post_events import PostEvents
-from tidemill.serving.events.post_outcomes import PostOutcomes
+from tidemill.serving.events.events_operation import events_operation
+from tidemill.serving.events.post_events import AcceptedEvents, PostEvents
+from tidemill.serving.events.post_outcomes import AcceptedOutcomes, PostOutcomes
 from tidemill.serving.events.streams import FILE as STREAMS
 from tidemill.serving.events.streams import Streams
 from tidemill.serving.http.access import Access
+from tidemill.serving.http.health_status import Liveness, Readiness
 from tidemill.serving.http.http_app import App
+from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
 from tidemill.serving.http.http_server import HttpServer
 from tidemill.serving.http.metrics import Counters
-from tidemill.serving.http.routes import Route, Routes
+from tidemill.serving.http.openapi import NamedOperation, openapi_document
+from tidemill.serving.http.requests import OutcomeBody, RecommendBody
+from tidemill.serving.http.routes import Operation, Route, Routes
+from tidemill.serving.infer.infer_operation import infer_operation
 from tidemill.serving.infer.infer_route import InferRoute
-from tidemill.serving.infer.invocations import Invocations
-from tidemill.serving.infer.model_metadata import ModelMetadata
+from tidemill.serving.infer.invocations import InvocationAnswer, InvocationBody, Invocations
+from tidemill.serving.infer.model_metadata import ModelMetadata, ModelReadiness, ServerMetadata, TabularMetadata
+from tidemill.serving.infer.oip_request import InferBody
+from tidemill.serving.infer.oip_response import InferAnswer
+from tidemill.serving.infer.tabular_predictor import TabularPredictor
 from tidemill.serving.live.fact_publication import WatchedPublication
 from tidemill.serving.live.live_model import LiveModel, LoadFailure, Opener
 from tidemill.serving.live.prediction_log import PredictionLog
 from tidemill.serving.live.prediction_writer import PredictionWriter
 from tidemill.serving.live.server_clock import ServerClock
 from tidemill.serving.live.state_files import WatchedFile, write_state
-from tidemill.serving.process.health import Health
-from tidemill.serving.recommend.recommend_route import RecommendRoute
+from tidemill.serving.process.health import Health, ModelHealth, WorkerHealth
+from tidemill.serving.recommend.recommend_route import RecommendResponse, RecommendRoute
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +109,8 @@ class WorkerSite:
         self.inferring = InferRoute(
             self.models, surrogate=stores.surrogate, writer=writer, counters=self.counters, limits=settings
         )
-        self.server = HttpServer(App(self._routes(settings), access, self.counters), settings)
+        self._served = self._routes(settings)
+        self.server = HttpServer(App(self._served, access, self.counters), settings)
         self._poll_streams()
 
     @property
@@ -157,29 +167,83 @@ class WorkerSite:
         metadata = ModelMetadata(self.inferring, self._not_ready)
         infer = self.inferring.infer
         invocations = Invocations(self.models, self.inferring, settings)
+        prediction = Operation("Predictions of a tabular model", InferBody, InferAnswer)
+        model = Operation("Inputs and outputs of a tabular model", answer=TabularMetadata)
+        model_ready = Operation("Whether a model is live", answer=ModelReadiness, others={400: ModelReadiness})
         return Routes(
             [
-                Route("recommend", "POST", "/v1/recommend/{model}", self.recommending.post),
-                Route("recommend_token", "GET", "/v1/recommend/{model}/{token}", self.recommending.get),
-                Route("infer", "POST", "/v2/models/{model}/infer", infer, tensors=True),
-                Route("infer_version", "POST", "/v2/models/{model}/versions/{version}/infer", infer, tensors=True),
-                Route("invocations", "POST", "/invocations", invocations),
-                Route("v2", "GET", "/v2", metadata.server),
-                Route("v2_live", "GET", "/v2/health/live", metadata.live),
-                Route("v2_ready", "GET", "/v2/health/ready", metadata.ready),
-                Route("model", "GET", "/v2/models/{model}", metadata.model),
-                Route("model_ready", "GET", "/v2/models/{model}/ready", metadata.model_ready),
-                Route("model_version", "GET", "/v2/models/{model}/versions/{version}", metadata.model),
                 Route(
-                    "model_version_ready", "GET", "/v2/models/{model}/versions/{version}/ready", metadata.model_ready
+                    "recommend", "POST", "/v1/recommend/{model}", self.recommending.post,
+                    Operation("Recommendations for a user", RecommendBody, RecommendResponse),
                 ),
-                Route("events", "POST", "/v1/events/{stream}", self.events),
-                Route("outcomes", "POST", "/v1/outcomes", outcomes),
-                Route("livez", "GET", "/livez", health.livez),
-                Route("readyz", "GET", "/readyz", health.readyz),
-                Route("healthz", "GET", "/healthz", health.healthz),
-                Route("metrics", "GET", "/metrics", health.metrics),
+                Route(
+                    "recommend_token", "GET", "/v1/recommend/{model}/{token}", self.recommending.get,
+                    Operation(
+                        "Recommendations for a user token", answer=RecommendResponse, others={304: None},
+                        query={"n": {"type": "integer", "minimum": 1, "maximum": settings.max_n}},
+                    ),
+                ),
+                Route("infer", "POST", "/v2/models/{model}/infer", infer, prediction, tensors=True),
+                Route(
+                    "infer_version", "POST", "/v2/models/{model}/versions/{version}/infer", infer, prediction,
+                    tensors=True,
+                ),
+                Route(
+                    "invocations", "POST", "/invocations", invocations,
+                    Operation(
+                        "Predictions of a tabular model, by MLflow's protocol", InvocationBody, InvocationAnswer,
+                        query={"model": {"type": "string"}},
+                    ),
+                ),
+                Route("v2", "GET", "/v2", metadata.server, Operation("The server", answer=ServerMetadata)),
+                Route("v2_live", "GET", "/v2/health/live", metadata.live, Operation("Liveness", answer=Liveness)),
+                Route(
+                    "v2_ready", "GET", "/v2/health/ready", metadata.ready,
+                    Operation("Readiness", answer=Readiness, others={400: Readiness}),
+                ),
+                Route("model", "GET", "/v2/models/{model}", metadata.model, model),
+                Route("model_ready", "GET", "/v2/models/{model}/ready", metadata.model_ready, model_ready),
+                Route("model_version", "GET", "/v2/models/{model}/versions/{version}", metadata.model, model),
+                Route(
+                    "model_version_ready", "GET", "/v2/models/{model}/versions/{version}/ready", metadata.model_ready,
+                    model_ready,
+                ),
+                Route(
+                    "events", "POST", "/v1/events/{stream}", self.events,
+                    Operation("Accept events", dict[str, Any] | list[dict[str, Any]], AcceptedEvents, status=202),
+                ),
+                Route(
+                    "outcomes", "POST", "/v1/outcomes", outcomes,
+                    Operation("Accept outcomes", OutcomeBody | list[OutcomeBody], AcceptedOutcomes, status=202),
+                ),
+                Route("livez", "GET", "/livez", health.livez, Operation("Liveness", answer=Liveness)),
+                Route(
+                    "readyz", "GET", "/readyz", health.readyz,
+                    Operation("Readiness", answer=Readiness, others={503: Readiness}),
+                ),
+                Route("healthz", "GET", "/healthz", health.healthz, Operation("Health", answer=WorkerHealth)),
+                Route(
+                    "metrics", "GET", "/metrics", health.metrics,
+                    Operation("Metrics of all workers, for Prometheus", answer=str, media="text/plain"),
+                ),
+                Route(
+                    "openapi", "GET", "/openapi.json", self._openapi,
+                    Operation("This document", answer=dict[str, Any]),
+                ),
             ]
+        )  # fmt: skip
+
+    def _openapi(self, request: HttpRequest) -> HttpResponse:
+        """The OpenAPI document of the routes, and of the models and streams that are served now."""
+        named: list[NamedOperation] = []
+        for name, model in sorted(self.models.items()):
+            if isinstance(model.predictor, TabularPredictor):
+                named.append(infer_operation(name, model.predictor.signature))
+            elif model.predictor is not None:
+                named.append(NamedOperation("recommend", name, {}, {"user": "…", "n": 5}))
+        named += [events_operation(name, stream.contract) for name, stream in sorted(self.streams.streams.items())]
+        return HttpResponse(
+            200, msgspec.json.encode(openapi_document(self._served.routes, named)), (("cache-control", "no-store"),)
         )
 
     def _marks(self) -> dict[str, int]:
@@ -207,18 +271,15 @@ class WorkerSite:
         serving = self.releases()
         return reasons + [f"{name} has no live release" for name in promoted_models(self.root) if name not in serving]
 
-    def _about(self) -> dict[str, Any]:
-        return {
-            "pid": os.getpid(),
-            "place": self._place,
-            "as_of": self.clock.now().isoformat(),
-            "replaying": self.clock.replaying,
-            "models": {
-                name: {"release": model.release, "off": model.off, "failed": model.failed}
-                for name, model in self.models.items()
-            },
-            "streams": sorted(self.streams.streams),
-        }
+    def _about(self) -> WorkerHealth:
+        return WorkerHealth(
+            pid=os.getpid(),
+            place=self._place,
+            as_of=self.clock.now().isoformat(),
+            replaying=self.clock.replaying,
+            models={name: ModelHealth(model.release, model.off, model.failed) for name, model in self.models.items()},
+            streams=sorted(self.streams.streams),
+        )
 
     def _report(self) -> None:
         failed = {name: model.failed for name, model in self.models.items() if model.failed}

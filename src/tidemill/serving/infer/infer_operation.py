@@ -1,0 +1,77 @@
+"""The OpenAPI operation of a tabular model: the schema of its request, and an example that it accepts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tidemill.core.kinds import KINDS
+from tidemill.core.records.signature import InputField, Signature
+from tidemill.serving.http.openapi import NamedOperation
+from tidemill.serving.infer.tensor_values import DATATYPE, FAMILY, converter
+
+#: Number of fields in the example; further required fields are included too.
+_NAMED = 12
+
+
+def infer_operation(model: str, signature: Signature) -> NamedOperation:
+    """`POST /v2/models/{model}/infer` for one model."""
+    tensors = [_tensor(field) for field in signature.request]
+    schema = {
+        "type": "object",
+        "properties": {
+            "inputs": {"type": "array", "minItems": 1, "items": {"anyOf": tensors}},
+            "id": {"type": ["string", "null"], "maxLength": 512},
+            "parameters": {"type": "object"},
+            "outputs": {"type": "array", "items": _output(signature)},
+        },
+        "required": ["inputs"],
+    }
+    return NamedOperation("infer", model, schema, example_request(signature))
+
+
+def example_request(signature: Signature) -> dict[str, Any]:
+    """A request for one row, with a value of its kind for each field that it names."""
+    named = [one for one in signature.request if one.role != "event_time" or not one.optional]
+    named = [one for place, one in enumerate(named) if place < _NAMED or not one.optional]
+    return {
+        "inputs": [
+            {"name": one.name, "shape": [1], "datatype": datatypes(one)[0], "data": [KINDS[one.kind].example]}
+            for one in named
+        ]
+    }
+
+
+def datatypes(field: InputField) -> list[str]:
+    """The datatypes that a field accepts, the usual one first."""
+    usual = "BYTES" if field.kind == "time" else DATATYPE[field.kind]
+    fitting = [name for name, family in FAMILY.items() if converter(field.name, field.kind, family)]
+    return [usual, *(name for name in fitting if name != usual)]
+
+
+def _tensor(field: InputField) -> dict[str, Any]:
+    about = [
+        f"{KINDS[field.kind].words}",
+        *([field.unit] if field.unit else []),
+        *([] if field.optional else ["required"]),
+    ]
+    return {
+        "type": "object",
+        "title": field.name,
+        "description": ", ".join(about),
+        "properties": {
+            "name": {"const": field.name},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 2},
+            "datatype": {"enum": datatypes(field)},
+            "data": {"type": "array"},
+        },
+        "required": ["name", "shape", "datatype", "data"],
+    }
+
+
+def _output(signature: Signature) -> dict[str, Any]:
+    names = [field.name for field in signature.outputs]
+    return {
+        "type": "object",
+        "properties": {"name": {"enum": names}, "parameters": {"type": "object"}},
+        "required": ["name"],
+    }
