@@ -178,6 +178,28 @@ def test_a_log_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         DeltaTables(tmp_path).files("t", 3)
 
 
+@pytest.mark.parametrize("what", ["checkpoint", "pointer"])
+@pytest.mark.parametrize("damage", ["removed", "cut", "zeros", "no UTF-8"])
+def test_a_damaged_checkpoint_stops_no_writer_because_the_commits_are_there(
+    tmp_path: Path, what: str, damage: str
+) -> None:
+    tables = committed(tmp_path, 11)
+    version, files = 11, tables.files("t", 11)
+    (checkpoint,) = (tmp_path / "t" / "_delta_log").glob("*.checkpoint.parquet")
+    file = checkpoint if what == "checkpoint" else checkpoint.with_name("_last_checkpoint")
+    content = file.read_bytes()
+    if damage == "removed":
+        file.unlink()
+    else:
+        file.write_bytes(
+            {"cut": content[:-9], "zeros": bytes(len(content)), "no UTF-8": b"\xe1" + content[1:-9]}[damage]
+        )
+    again = DeltaTables(tmp_path)
+    version = again.commit("t", 12, version, again.stage("t", 12, some_rows(12)), [], {})
+    assert set(files) < set(again.files("t", version))
+    assert DeltaTables(tmp_path).schema("t") == SCHEMA
+
+
 def test_a_commit_of_another_writer_makes_ours_stale(tmp_path: Path) -> None:
     tables = committed(tmp_path)
     staged = tables.stage("t", 2, some_rows(2))

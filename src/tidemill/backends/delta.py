@@ -173,7 +173,7 @@ class DeltaTables:
         log = self._root / table / _LOG
         files = [self._log(table, version), *sorted(log.glob(f"{version:020d}.checkpoint*.parquet"))]
         pointer = log / "_last_checkpoint"
-        if len(files) > 1 and _points_to(pointer, version):
+        if len(files) > 1 and _pointed_version(pointer) == version:
             files.append(pointer)
         found = []
         for file in files:
@@ -261,15 +261,39 @@ class DeltaTables:
 
     def _handle(self, table: str) -> DeltaTable:
         if table not in self._handles:
-            try:
-                handle = DeltaTable(self._root / table)
-            except TableNotFoundError:
-                raise
-            except DeltaError as error:
-                raise CorruptFile(f"the log of table `{table}` cannot be read: {error}") from error
+            handle = self._opened(table)
             self._refuse_empty(table, handle)
             self._handles[table] = handle
         return self._handles[table]
+
+    def _opened(self, table: str) -> DeltaTable:
+        try:
+            return DeltaTable(self._root / table)
+        except TableNotFoundError:
+            raise
+        except DeltaError as error:
+            if not self._remove_damaged_checkpoints(table):
+                raise CorruptFile(
+                    f"the log of table `{table}` cannot be read: {error}", tip="tidemill verify"
+                ) from error
+        return self._opened(table)
+
+    def _remove_damaged_checkpoints(self, table: str) -> int:
+        """Remove checkpoints that cannot be read, and a pointer to none; return how many. Readers use the commits, so
+        none is removed where the oldest of them have expired.
+        """
+        log = self._root / table / _LOG
+        if not self._log(table, 0).is_file():
+            return 0
+        found = [file for file in log.glob("*.checkpoint*.parquet") if not _is_parquet(file)]
+        pointer = log / "_last_checkpoint"
+        version = _pointed_version(pointer)
+        whole = [file for file in log.glob(f"{version:020d}.checkpoint*.parquet") if file not in found]
+        if pointer.is_file() and not whole:
+            found.append(pointer)
+        for file in found:
+            remove_durably(file)
+        return len(found)
 
     def _writable(self, table: str, base: int) -> DeltaTable:
         """A handle at `base`. An empty log file of the next version is a commit lost in a power cut, so delete it."""
@@ -363,7 +387,7 @@ class DeltaTables:
     def _make_durable(self, table: str, version: int) -> None:
         log = self._root / table / _LOG
         last = log / "_last_checkpoint"
-        is_checkpoint = last.is_file() and json.loads(last.read_bytes()).get("version") == version
+        is_checkpoint = _pointed_version(last) == version
         checkpoints = [last, *log.glob(f"{version:020d}.checkpoint*.parquet")] if is_checkpoint else []
         for file in [self._log(table, version), *checkpoints]:
             sync_file(file)
@@ -469,12 +493,21 @@ def _read_commit(file: Path) -> TableCommit:
     )
 
 
-def _points_to(pointer: Path, version: int) -> bool:
-    """Whether `_last_checkpoint` names this version; a damaged one belongs to none."""
+def _pointed_version(pointer: Path) -> int:
+    """The version of the checkpoint that `_last_checkpoint` names; -1 where it is missing or damaged."""
     try:
-        return bool(json.loads(pointer.read_bytes())["version"] == version)
+        version = json.loads(pointer.read_bytes())["version"]
     except (OSError, ValueError, TypeError, KeyError):
+        return -1
+    return version if isinstance(version, int) else -1
+
+
+def _is_parquet(file: Path) -> bool:
+    try:
+        pq.read_table(file)
+    except (pa.ArrowException, OSError):
         return False
+    return True
 
 
 def _says(schema: pa.Schema) -> str:

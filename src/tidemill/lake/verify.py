@@ -172,12 +172,24 @@ def _own_log(
             stored[file.path] = file.sha256
             found.read(f"{table}/{file.path}", file.size_bytes)
     for path, sha256 in sorted(recorded.files.items()):
+        place, is_checkpoint = tables.locate(table, path), "checkpoint" in path
         if path in stored and stored[path] != sha256:
-            found.problem(f"{tables.locate(table, path)} was changed: its sha256 differs from the ledger")
-        elif path not in stored and path not in recorded.expired:
-            found.problem(f"{tables.locate(table, path)} is missing or names another version")
+            remedy = "; remove it, then readers use the commits" if is_checkpoint and not recorded.oldest else ""
+            found.problem(f"{place} was changed: its sha256 differs from the ledger{remedy}")
+        elif path in stored or path in recorded.expired:
+            continue
+        elif recorded.oldest or not is_checkpoint or _exists(tables, table, path):
+            found.problem(f"{place} is missing or names another version", derived=is_checkpoint)
     if unpinned := len(stored.keys() - recorded.files.keys()):
         found.skip(f"the hashes of {unpinned} log files of table `{table}`", "an older version did not record them")
+
+
+def _exists(tables: Tables, table: str, path: str) -> bool:
+    try:
+        tables.digest(table, path)
+    except CorruptFile:
+        return False
+    return True
 
 
 def recorded_tables(
