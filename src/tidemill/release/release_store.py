@@ -82,7 +82,12 @@ class Releases:
             self._blobs.remove(key)
 
     def bundle(self, sha256: str) -> Path:
-        """The folder of a stored bundle; `BundleCorrupt` where it is missing."""
+        """The folder of a stored bundle, after a comparison of its files with their hashes; else `BundleCorrupt`."""
+        folder = self._folder(sha256)
+        verify_bundle(folder, sha256)
+        return folder
+
+    def _folder(self, sha256: str) -> Path:
         return Path(blob_folder(self._blobs, f"bundle:{sha256}"))
 
     def modules(self, release: Release) -> Path | None:
@@ -91,7 +96,7 @@ class Releases:
 
     def verify(self, release: Release, *, deep: bool = True) -> None:
         """Check that bundle and rule modules match the release; raises `BundleCorrupt` or `BundleRefused`."""
-        verify_bundle(self.bundle(release.bundle), release.bundle, deep=deep)
+        verify_bundle(self._folder(release.bundle), release.bundle, deep=deep)
         modules = self.modules(release)
         if modules is not None:
             verify_bundle(modules, release.modules, deep=deep, holds="modules")
@@ -281,7 +286,7 @@ class Releases:
             self._point(last)
             return release
         before = self.get(last.release) if last else None
-        gate = run_gate(release, before, lambda: self.verify(release), lambda: self.bundle(release.bundle), further)
+        gate = run_gate(release, before, lambda: self.verify(release), lambda: self._folder(release.bundle), further)
         if gate.error:
             raise gate.error
         line = self._ledger.append(

@@ -175,6 +175,26 @@ def test_a_refresh_that_fails_is_a_run_that_failed(live: Project, monkeypatch: p
     assert (done.state, champion(live).number) == ("finished", 2)
 
 
+@pytest.mark.parametrize("damage", ["a byte", "a file"])
+def test_a_damaged_bundle_is_not_refreshed_and_stops_no_day(live: Project, damage: str) -> None:
+    stores, _ = live.open()
+    file = stores.releases.bundle(champion(live).bundle) / "popularity.npy"
+    file.chmod(0o600)
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.unlink()
+    if damage == "a byte":
+        file.write_bytes(content)
+    live.write("reviews-day1.csv", rows_of(LAST + DAY, 1))
+    report = live.run(LAST + DAY)
+    assert report.publications == 1 and report.refreshed == []
+    assert any("for_you could not be refreshed: the bundle in" in note and "rollback" in note for note in report.notes)
+    assert champion(live).number == 1
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert live.run(LAST + DAY).refreshed == ["for_you@2"]
+
+
 def test_a_day_is_counted_by_its_users_alone(live: Project) -> None:
     live.run(LAST + DAY)  # nothing has changed, so nothing is counted yet
     assert champion(live).number == 1

@@ -19,7 +19,7 @@ import msgspec
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import from_micros, to_micros
 from tidemill.core.duration import duration
-from tidemill.core.errors import LeaseTaken
+from tidemill.core.errors import LeaseTaken, ReleaseError
 from tidemill.core.lease import live_lease, wait_for_lease
 from tidemill.core.ledger.ledger_entry import LedgerEntry
 from tidemill.core.ports import Lease
@@ -114,7 +114,11 @@ def refresh_champions(
         if found is None or found.learned is None or not found.due:
             sentences += [f"{found.says}: {found.stuck}"] if found and found.stuck else []
             continue
-        release, notes = _refresh(stores, graph, model, view, found.learned, lease, progress)
+        try:
+            release, notes = _refresh(stores, graph, model, view, found.learned, lease, progress)
+        except ReleaseError as error:  # a damaged bundle stops neither the other models nor the days that come in
+            sentences.append(f"{model.name} could not be refreshed: {error.message}; {error.tip}")
+            continue
         sentences += notes
         refusal = _promote(stores, graph, release, found.champion)
         if refusal:
