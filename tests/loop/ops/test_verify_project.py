@@ -117,6 +117,17 @@ def rows(path: Path) -> list[object]:
         return [connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables]
 
 
+@pytest.mark.parametrize("name", ["serving.json", "before.json"])
+def test_a_deployment_that_is_cut_is_not_taken_for_an_old_one_without_a_signature(lived: Project, name: str) -> None:
+    folder = lived.path / ".tidemill" / "serving" / "for_you"
+    content, file = (folder / "live.json").read_bytes(), folder / name
+    file.write_bytes(content[: len(content) // 2])
+    try:
+        assert [f"{name} cannot be used" in problem for problem in verify(lived)["serving"]] == [True]
+    finally:
+        file.unlink()
+
+
 def test_a_flipped_byte_anywhere_is_named(lived: Project) -> None:
     """One byte of every kind of file; `tidemill verify` names it, or no reader can tell the difference.
 

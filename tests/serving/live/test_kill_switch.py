@@ -17,7 +17,7 @@ from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.serving import flush_spool, spooled, switch, switch_state
-from tidemill.serving.live.kill_switch import Line, WatchedSwitch, heal_switch, switch_problems
+from tidemill.serving.live.kill_switch import Line, WatchedSwitch, heal_switch, spool_problems, switch_problems
 
 CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
 MODEL = "for_you"
@@ -230,3 +230,24 @@ def test_a_damaged_line_of_the_spool_stops_neither_switch_nor_ledger(root: Path)
     ledger = Lines()
     assert throw(root, off=False, ledger=ledger) == "written"
     assert [act for act, *_ in ledger.kept] == ["off", "on"] and spooled(root) == []
+
+
+@pytest.mark.parametrize("damage", ["removed", "cut", "a flipped bit"])
+def test_an_entry_whose_spool_is_lost_is_named_and_written_from_the_signed_switch(root: Path, damage: str) -> None:
+    ledger, spool = real_ledger(root), root / "spool.jsonl"
+    throw(root, off=False, ledger=None, clock=later(5))
+    assert switch_problems(root, ledger) == [] == spool_problems(root)
+    content = spool.read_bytes()
+    if damage == "removed":
+        spool.unlink()
+    else:
+        spool.write_bytes(content[:-20] if damage == "cut" else content.replace(b'"odd ', b'"add '))
+        assert [f"{spool}, line 1" in problem for problem in spool_problems(root)] == [True]
+    assert flush_spool(root, ledger) == 0
+    assert switch_problems(root, ledger) == [
+        f"{MODEL}: the ledger has no entry of the last use of the kill switch, by ada"
+    ]
+    assert "it was added" in heal_switch(root, MODEL, ledger)
+    last = ledger.last("on", f"model:{MODEL}")
+    assert last is not None and (last.account.name, last.details["why"]) == ("ada", "odd answers")
+    assert switch_problems(root, ledger) == [] and heal_switch(root, MODEL, ledger) == ""

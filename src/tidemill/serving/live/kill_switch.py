@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -30,7 +30,13 @@ from tidemill.core.record_format import SignedRecord, decode_record
 from tidemill.core.storage.durable_files import write_durably
 from tidemill.release import model_folder
 from tidemill.release.live_deployment import LIVE, promoted_models
-from tidemill.serving.live.state_files import file_stamp, is_disk_full, overwrite_in_place
+from tidemill.serving.live.state_files import (
+    checked_json,
+    file_stamp,
+    is_disk_full,
+    overwrite_in_place,
+    refuse_changed,
+)
 
 FILE = "switch.json"
 #: The name of the file in format 1; read where there is no `switch.json`.
@@ -160,13 +166,23 @@ def heal_switch(serving_root: Path, model: str, ledger: Ledger) -> str:
         said = _state_of(waiting[-1]) if waiting else last or SwitchState(off=False)
         is_outdated = said.off and not found.state.off and not waiting and said.since > found.state.since
         if found.is_signed and not is_outdated:
-            return ""
+            return _recorded(ledger, model, found.state) if found.state.since > said.since else ""
         wanted = found.state if found.state.off and not found.problem else said
         _write(folder, sign_record(_fitted(wanted), ledger.keys, model))
     if is_new:
         return ""
     why = found.problem or ("its file was older" if is_outdated else "its file was not signed")
     return f"{model}: the kill switch was set to {'off' if wanted.off else 'on'}; {why}"
+
+
+def _recorded(ledger: Ledger, model: str, state: SwitchState) -> str:
+    """Append the entry of a signed switch that neither the ledger nor the spool has: the spool was lost."""
+    last = _last_entry(ledger, model)  # read again: another process may have written the entry meanwhile
+    if last is not None and last.since >= state.since:
+        return ""
+    details, account = {"thrown_at": state.since, "why": state.why}, Account(name=state.who)
+    ledger.append("off" if state.off else "on", about=f"model:{model}", details=details, account=account)
+    return f"{model}: the ledger had no entry of the last use of the kill switch, by {state.who}; it was added"
 
 
 def switch_problems(serving_root: Path, ledger: Ledger) -> list[str]:
@@ -181,6 +197,10 @@ def switch_problems(serving_root: Path, ledger: Ledger) -> list[str]:
         elif f"model:{model}" not in waiting and found.state.off != said.off:
             ours, theirs = ("off" if state.off else "on" for state in (found.state, said))
             problems.append(f"{model}: the kill switch is {ours}, but {theirs} in the ledger")
+        elif f"model:{model}" not in waiting and found.state.since > said.since:
+            problems.append(
+                f"{model}: the ledger has no entry of the last use of the kill switch, by {found.state.who}"
+            )
     return problems
 
 
@@ -226,14 +246,14 @@ def switch(
         )
     at, who = to_micros(clock.now()), str(account)
     state = _fitted(SwitchState(off=off, since=at, who=who, why=why))
-    with _lock(folder):
+    with _lock(folder):  # until the entry waits, so that it is not taken for a lost one
         _write(folder, sign_record(state, keys, model) if keys else state)
-    try:
-        _spool(serving_root, SpooledEntry("off" if off else "on", f"model:{model}", at, who, why, account))
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        return "lost"
+        try:
+            _spool(serving_root, SpooledEntry("off" if off else "on", f"model:{model}", at, who, why, account))
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            return "lost"
     try:
         return "written" if ledger is not None and flush_spool(serving_root, ledger) else "waiting"
     except OSError as error:
@@ -289,15 +309,28 @@ def flush_spool(serving_root: Path, ledger: SwitchLedger) -> int:
 
 def spooled(serving_root: Path) -> list[SpooledEntry]:
     """The entries that wait for the ledger."""
+    return _spooled(serving_root)[0]
+
+
+def spool_problems(serving_root: Path) -> list[str]:
+    """A sentence for each entry that cannot be read; the last one of each model is in its switch file, too."""
+    return _spooled(serving_root)[1]
+
+
+def _spooled(serving_root: Path) -> tuple[list[SpooledEntry], list[str]]:
+    path = serving_root / SPOOL
     try:
-        lines = (serving_root / SPOOL).read_bytes().splitlines()
+        lines = path.read_bytes().splitlines()
     except FileNotFoundError:
-        return []
-    found = []
-    for line in lines:
-        with suppress(msgspec.DecodeError, UnicodeDecodeError):  # an entry that is damaged is lost; the others are not
+        return [], []
+    found, problems = [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            refuse_changed(line)
             found.append(msgspec.json.decode(line, type=SpooledEntry))
-    return found
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            problems.append(f"{path}, line {number}: a switch entry that waits for the ledger is damaged: {error}")
+    return found, problems
 
 
 def _spool(serving_root: Path, waiting: SpooledEntry) -> None:
@@ -306,7 +339,7 @@ def _spool(serving_root: Path, waiting: SpooledEntry) -> None:
 
 
 def _write_spool(path: Path, waiting: list[SpooledEntry]) -> None:
-    write_durably(path, b"".join(msgspec.json.encode(line) + b"\n" for line in waiting))
+    write_durably(path, b"".join(checked_json(line) + b"\n" for line in waiting))
 
 
 @contextmanager

@@ -29,10 +29,20 @@ _CHECK = re.compile(rb',"check":"([0-9a-f]{8})"\}\s*\Z')
 
 def write_state(path: Path, content: Any) -> None:
     """Replace the file at `path` by `content` as JSON, atomically and durably; with a checksum, unless it is signed."""
+    write_durably(path, msgspec.json.encode(content) if isinstance(content, SignedRecord) else checked_json(content))
+
+
+def checked_json(content: Any) -> bytes:
+    """`content` as a JSON object with a checksum."""
     body = msgspec.json.encode(content)
-    if not isinstance(content, SignedRecord):
-        body = body[:-1] + b',"check":"%08x"}' % crc32(body)
-    write_durably(path, body)
+    return body[:-1] + b',"check":"%08x"}' % crc32(body)
+
+
+def refuse_changed(body: bytes) -> None:
+    """Raise `msgspec.DecodeError` if a JSON object does not match its checksum; one of an older version has none."""
+    check = _CHECK.search(body)
+    if check is not None and crc32(body[: check.start()] + b"}") != int(check[1], 16):
+        raise msgspec.DecodeError("it does not match its checksum")
 
 
 def write_signed(path: Path, content: SignedRecord, keys: Keys) -> None:
@@ -64,9 +74,7 @@ def _load(path: Path, kind: type[T], public: str) -> T:
     body = path.read_bytes()
     if issubclass(kind, SignedRecord):
         return decode_signed(body, kind, public, path.parent.name, str(path))
-    check = _CHECK.search(body)  # a file of an older version has none
-    if check is not None and crc32(body[: check.start()] + b"}") != int(check[1], 16):
-        raise msgspec.DecodeError("it does not match its checksum")
+    refuse_changed(body)
     if issubclass(kind, VersionedRecord):
         return decode_record(body, kind, str(path))
     return msgspec.json.decode(body, type=kind)

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
-from tidemill.core.record_format import VersionedRecord
+import msgspec
+
+from tidemill.core.errors import FormatTooNew
+from tidemill.core.record_format import VersionedRecord, decode_record
 from tidemill.core.records.deployment import Deployment
 from tidemill.core.storage.verification import Verification
 from tidemill.release import LIVE
@@ -16,7 +19,7 @@ from tidemill.serving.live.fact_publication import FILE as PUBLICATION
 from tidemill.serving.live.fact_publication import FactPublication
 from tidemill.serving.live.kill_switch import FILE as SWITCH
 from tidemill.serving.live.kill_switch import OLD_FILE as POLICY
-from tidemill.serving.live.kill_switch import SPOOL, SwitchState, spooled
+from tidemill.serving.live.kill_switch import SPOOL, SwitchState, spool_problems
 from tidemill.serving.live.live_model import SERVING
 from tidemill.serving.live.server_clock import FILE as CLOCK
 from tidemill.serving.live.server_clock import Replay
@@ -68,8 +71,8 @@ def verify_state(found: Verification, public: str, others: Mapping[str, type[Ver
             if fnmatch(name, pattern):
                 found.skip(name, why)
     if (root / SPOOL).is_file() and (content := found.content(SPOOL)):
-        with found.attempt(f"{root / SPOOL}, the switch entries that wait for the ledger, cannot be read"):
-            spooled(root)
+        for problem in spool_problems(root):
+            found.problem(problem)
         found.skip(f"{len(content.splitlines())} switch entries", "they wait for the ledger; the server writes them")
 
 
@@ -78,12 +81,20 @@ def _verify(name: str, kind: type, public: str, found: Verification, *, derived:
     content = found.content(name)
     if content is None:
         return
-    if Path(name).name in (SERVING, BEFORE) and content.startswith(b"{") and b'"signature":"' not in content:
+    if Path(name).name in (SERVING, BEFORE) and _is_unsigned(content):
         found.skip(name, "an older version did not sign it; the server writes it again before it follows it")
         return
     with found.attempt(name, derived=derived):
         if reason := state_problem(found.base / name, kind, public):
             found.problem(reason, derived=derived)
+
+
+def _is_unsigned(content: bytes) -> bool:
+    """Whether a deployment is whole, but has no signature."""
+    try:
+        return not decode_record(content, Deployment).signature
+    except (msgspec.DecodeError, FormatTooNew):
+        return False
 
 
 def _fits(name: str, pattern: str) -> bool:
