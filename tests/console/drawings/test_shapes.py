@@ -134,7 +134,7 @@ def test_words_can_be_read_by_day_and_by_night(tide: str, text: str, on: str) ->
 def test_the_watch_looks_when_it_is_due_and_reports_what_was_found_twice() -> None:
     clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
     answers = iter([["half made", "torn"], ["torn", "other"], [], ["x"], []])
-    watch = BackgroundVerify(lambda: next(answers), clock, every_s=60)
+    watch = BackgroundVerify(lambda: next(answers), str, clock, every_s=60)
     assert watch.problems() == ()
     watch.wait()
     assert watch.problems() == ("torn",)
@@ -152,7 +152,7 @@ def test_a_verification_that_cannot_run_is_a_problem() -> None:
     def broken() -> list[str]:
         raise LakeError("the log is gone")
 
-    watch = BackgroundVerify(broken, FixedClock(datetime(2026, 1, 1, tzinfo=UTC)))
+    watch = BackgroundVerify(broken, str, FixedClock(datetime(2026, 1, 1, tzinfo=UTC)))
     watch.problems()
     watch.wait()
     assert watch.problems() == ("the log is gone",)

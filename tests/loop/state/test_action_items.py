@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any, cast
 
 from conftest_loop import FIRST, Project, daily
 
 from tidemill.console.pages.loop_page import loop_page
-from tidemill.console.state.console_stores import ConsoleStores
+from tidemill.console.web.console_process import console_stores
 from tidemill.core.identity.account import Account
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.release.go_live import go_live
@@ -23,13 +24,15 @@ DAY = timedelta(days=1)
 def items_of(project: Project) -> tuple[ActionItem, ...]:
     """What both show; the console has no mill.py, only the names of the models."""
     stores, graph = project.open()
-    console = ConsoleStores(
-        mill_name=stores.identity.name, ledger=stores.ledger, releases=stores.releases,
-        serving_root=stores.serving_root, clock=stores.clock, models=list(graph.mill.models),
-    )  # fmt: skip
-    shown = loop_page(console, LedgerProjection(stores.ledger)).needs
-    assert status(stores, graph).action_items == shown
-    return shown
+    console = console_stores(stores, list(graph.mill.models))
+    projection = LedgerProjection(stores.ledger)
+    loop_page(console, projection)  # starts the looks that no page waits for
+    for look in (console.problems, console.online_damage):
+        cast(Any, look).__self__.wait()
+    shown = loop_page(console, projection).needs
+    found = status(stores, graph).action_items
+    assert found == tuple(item for item in shown if not item.what.startswith("Verification found"))
+    return found
 
 
 def commands(project: Project) -> list[str]:
@@ -80,3 +83,20 @@ def test_a_held_day_is_an_item(project: Project) -> None:
     project.run(FIRST + 3 * DAY)
     held = next(item for item in items_of(project) if "is held" in item.what)
     assert [command.text.partition(" --")[2][:7] for command in held.commands] == ["replace", "accept "]
+
+
+def test_damaged_files_of_the_project_are_items(project: Project) -> None:
+    project.write("reviews-1.csv", daily(3))
+    project.run(FIRST + 2 * DAY)
+    state = project.path / ".tidemill"
+    file = max((state / "latest" / "views").glob("for_you.items/*/rows.arrow"))
+    file.write_bytes(file.read_bytes()[:-9])
+    (state / "vault.sqlite").unlink()
+    damaged = state / "log" / "predictions" / "damaged"
+    damaged.mkdir(parents=True)
+    (damaged / "bytes").touch()
+    assert [item.what for item in items_of(project) if item.weight == "broken"] == [
+        "The vault cannot be read",
+        "The log of predictions was damaged on disk in 1 place",
+        "Online values are damaged on disk (for_you.items)",
+    ]

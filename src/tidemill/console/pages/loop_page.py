@@ -86,7 +86,7 @@ def loop_page(stores: ConsoleStores, projection: LedgerProjection) -> LoopPage:
         problems=stores.problems(),
         unread=projection.problem,
         of_code=read_code_items(stores.code_items_file),
-        storage=storage_items(stores.serving_root.parent, stores.check_vault),
+        storage=storage_items(stores.serving_root.parent, stores.check_vault, dict(stores.online_damage())),
     )
     closed, said = _loop(projected)
     return LoopPage(

@@ -67,6 +67,10 @@ def _no_problems() -> Sequence[str]:
     return ()
 
 
+def _no_damage() -> Sequence[tuple[str, str]]:
+    return ()
+
+
 def _no_check() -> None:
     return None
 
@@ -88,6 +92,8 @@ class ConsoleStores:
     table: Callable[[str], pa.Table | None] = field(default=_no_table)
     #: The findings of the last verification of lake and ledger, as sentences; empty if there are none or none ran.
     problems: Callable[[], Sequence[str]] = field(default=_no_problems)
+    #: View and damage of its online values, from the last look, because a look reads all of them.
+    online_damage: Callable[[], Sequence[tuple[str, str]]] = field(default=_no_damage)
     #: Raises what is wrong with the vault.
     check_vault: Callable[[], None] = field(default=_no_check)
     #: The trainings, searches and evaluations.

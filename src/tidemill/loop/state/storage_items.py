@@ -16,9 +16,7 @@ _VERIFY = ActionCommand(text="tidemill verify", does="verify all other files, wh
 _REPAIR = ActionCommand(text="tidemill run", does="make them again from the published tables")
 
 
-def storage_items(
-    state: Path, check_vault: Callable[[], None], online: Mapping[str, str] = {}
-) -> tuple[ActionItem, ...]:
+def storage_items(state: Path, check_vault: Callable[[], None], online: Mapping[str, str]) -> tuple[ActionItem, ...]:
     """The items; `state` is the folder of all files that tidemill writes, `check_vault` raises the vault's error, and
     `online` is view -> damage of its online values.
     """
