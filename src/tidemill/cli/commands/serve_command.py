@@ -9,11 +9,10 @@ import click
 from tidemill.cli.context import CommandContext, DayParam, with_context
 from tidemill.console.web.console_process import console_start
 from tidemill.core.clock import as_of
-from tidemill.core.errors import LedgerError
 from tidemill.core.redaction import log_to_stderr
 from tidemill.core.settings import load
-from tidemill.loop.online.materialise_online import write_serving_metadata
-from tidemill.loop.project.recovery import recover_live_files
+from tidemill.loop.project.stores import STATE
+from tidemill.loop.serve.prepare_server import prepare_server
 from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.serving import serve, set_replay
 
@@ -51,13 +50,8 @@ def command(
         "serve.workers": workers,
     }
     settings = load(context.project, profile=context.profile, overrides=overrides)
-    write_serving_metadata(context.stores, context.graph)
-    try:
-        notes = recover_live_files(context.stores)
-    except LedgerError as error:  # what is live stays live
-        notes = [f"pointers and kill switches were not compared with the ledger: {error.message}"]
-    for note in notes:
+    for note in prepare_server(lambda: (context.stores, context.graph)):
         context.err.print(note, markup=False)
-    set_replay(context.stores.serving_root, as_of(at) if at else None)
+    set_replay(context.project / STATE / "serving", as_of(at) if at else None)
     console = None if no_console else console_start(settings, overrides, list(context.mill.models))
     serve(serve_plan(settings, overrides=overrides, console=console))
