@@ -66,6 +66,12 @@ def test_what_is_no_such_record_is_not_taken_for_one(text: str) -> None:
         decode_record(text, Tank)
 
 
+@pytest.mark.parametrize("text", [b'{"name":"\xe1"}', b'{"name":"a","\xe1":1}'])
+def test_text_that_is_not_utf_8_is_no_record_either(text: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError, match="UTF-8"):
+        decode_record(text, Tank, "tank.json")
+
+
 @given(st.text(), st.floats(allow_nan=False, allow_infinity=False), st.text())
 def test_what_is_written_is_read(name: str, litres: float, colour: str) -> None:
     tank = TankInLitres(name=name, litres=litres, colour=colour)

@@ -93,7 +93,7 @@ class FaissSearch:
             reason = faiss_refusal_reason(file, about.count)
             # IO_FLAG_MMAP alone reads every list from the file; with IFC the lists are arrays in the mapping.
             index = None if reason else self._faiss.read_index(str(file), self._faiss.IO_FLAG_MMAP_IFC)
-        except (OSError, RuntimeError, msgspec.DecodeError) as problem:
+        except (OSError, RuntimeError, msgspec.DecodeError, UnicodeDecodeError) as problem:
             raise BundleCorrupt(f"{file} cannot be opened as an index: {problem}") from problem
         if reason:
             raise BundleCorrupt(f"{file} cannot be opened as an index: {reason}")

@@ -129,7 +129,7 @@ def _holder(path: Path, descriptor: int) -> str | None:
     status = os.fstat(descriptor)
     try:
         pid = msgspec.json.decode(os.pread(descriptor, 4096, 0))["pid"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         return None
     since = datetime.fromtimestamp(status.st_mtime, UTC)
     return f"process {pid} since {since:%Y-%m-%d %H:%M:%S} UTC ({path})"

@@ -214,6 +214,7 @@ def translate_errors(place: Path) -> Iterator[None]:
         lmdb.VersionMismatchError,
         lmdb.PageNotFoundError,
         msgspec.DecodeError,
+        UnicodeDecodeError,
     ) as error:
         raise CorruptFile(f"{place}: {error}") from error
 

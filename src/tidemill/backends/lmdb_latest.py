@@ -345,7 +345,7 @@ class LmdbLatest:
             snapshot.verify()
         except CorruptFile as error:
             return error.message
-        except (OSError, pa.ArrowException, msgspec.DecodeError) as error:
+        except (OSError, pa.ArrowException, msgspec.DecodeError, UnicodeDecodeError) as error:
             return f"{folder} cannot be read: {error}"
         for file in folder.iterdir():
             found.read(str(file.relative_to(self._root)), file.stat().st_size)

@@ -79,13 +79,20 @@ def decode_record(body: bytes | str, kind: type[Kind], where: str = "") -> Kind:
 
     Raises `FormatTooNew`, and `msgspec.DecodeError` if the text is not a record of this type.
     """
+    try:
+        return _decode(body, kind, where)
+    except UnicodeDecodeError as error:  # a name or a text that is no UTF-8: one flipped bit is enough
+        raise msgspec.DecodeError(f"{where or 'a record'} is not UTF-8: {error}") from error
+
+
+def _decode(body: bytes | str, kind: type[Kind], where: str) -> Kind:
     fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     found = msgspec.json.decode(fields["format"], type=int) if "format" in fields else FIRST
     known = format_of(kind)
     refuse_newer(found, known, f"the {kind.KIND} in {where}" if where else f"a {kind.KIND}")
     if found < known:
         upgraded = kind.upgrade(msgspec.json.decode(body, type=dict[str, Any]), found) | {"format": known}
-        return decode_record(msgspec.json.encode(upgraded), kind, where)
+        return _decode(msgspec.json.encode(upgraded), kind, where)
     for name in kind.REQUIRED:
         if name not in fields:
             raise msgspec.ValidationError(f"Object missing required field `{name}`")

@@ -234,7 +234,10 @@ class _EventReader:
 
     def _notes(self) -> Iterator[str]:
         if self._forgotten:
-            yield f"posted events skipped, because the key of their person was destroyed: {self._forgotten}"
+            yield (
+                f"{self._stream}: {count(self._forgotten, 'posted event')} skipped: the vault has no key of their "
+                "person, who was erased, or the vault lacks what was written last"
+            )
         if self._set_aside:
             what = count(self._set_aside, "posted event")
             yield f"{self._stream}: {what} damaged on disk; the bytes are in quarantine"

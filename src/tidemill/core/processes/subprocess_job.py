@@ -82,7 +82,7 @@ def run_job(
         output.seek(0)
         try:
             result = msgspec.json.decode(output.read(), type=_JobResult)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise ProcessFailed(
                 f"its process exited with status {status} and no result", tip=_last_line(errors)
             ) from None

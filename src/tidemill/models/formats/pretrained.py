@@ -53,7 +53,7 @@ def read_origin(file: Path) -> ModelOrigin:
     """The origin in a `card.json`. Raises `OriginMissing` if a field is missing."""
     try:
         origin = msgspec.json.decode(file.read_bytes(), type=ModelOrigin)
-    except (OSError, msgspec.DecodeError) as problem:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise OriginMissing(
             f"{file} cannot be read: {problem}",
             tip=f"write it with the fields {', '.join(ModelOrigin.__struct_fields__)}, all strings",

@@ -211,7 +211,7 @@ class PairCounts:
         file = folder / "pairs.json"
         try:
             about = msgspec.json.decode(file.read_bytes(), type=_About)
-        except (OSError, msgspec.DecodeError) as problem:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as problem:
             raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem
         if about.format > FORMAT:
             raise FormatTooNew(

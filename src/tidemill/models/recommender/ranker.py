@@ -105,5 +105,5 @@ def _about(file: Path) -> _RankerFile:
         if isinstance(number, int) and number > FORMAT:
             raise FormatTooNew(f"{file} has format {number}; this tidemill reads formats up to {FORMAT}")
         return msgspec.json.decode(raw, type=_RankerFile)
-    except msgspec.DecodeError as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem

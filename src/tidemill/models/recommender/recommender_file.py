@@ -157,5 +157,5 @@ def _about(folder: Path) -> _RecommenderHeader:
         if isinstance(number, int) and number < FORMAT:
             raise BundleRefused(f"{folder} has format {number}, which is no longer read", tip="tidemill train MODEL")
         return msgspec.json.decode(raw, type=_RecommenderHeader)
-    except (OSError, msgspec.DecodeError) as problem:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem

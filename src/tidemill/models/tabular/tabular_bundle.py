@@ -158,5 +158,5 @@ def _recipe(file: Path) -> TabularRecipe:
         if isinstance(number, int) and number > FORMAT:
             raise FormatTooNew(f"{file} has format {number}; this tidemill reads formats up to {FORMAT}")
         return msgspec.json.decode(raw, type=TabularRecipe)
-    except (msgspec.DecodeError, RecursionError) as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem

@@ -27,7 +27,7 @@ def read_rows(file: Path) -> pa.Table:
     """
     try:
         return _read(file)
-    except (OSError, pa.ArrowException, msgspec.DecodeError) as problem:
+    except (OSError, pa.ArrowException, msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise ImportRefused(f"{file} cannot be read: {str(problem)[:200]}") from problem
 
 
