@@ -28,8 +28,9 @@ LONGEST = [
         "cli/test_demo", "loop/ops/test_magazine", "loop/ops/test_killed_learning", "loop/examples/test_churn_life",
         "loop/test_notebook", "loop/test_churn_notebook", "docs/test_pages_run", "serving/test_load",
         "cli/test_reproduce_command", "backends/test_mlflow_mirror", "cli/test_auto", "console/test_browser",
-        "loop/serve/test_taxi_life", "loop/reproduce/test_reproduce_tabular", "training/recommender/test_tabular_auto",
-        "outside/test_outside_family", "serving/process/test_supervisor", "loop/refresh/test_refresh_models",
+        "damage/test_damage", "loop/serve/test_taxi_life", "loop/reproduce/test_reproduce_tabular",
+        "training/recommender/test_tabular_auto", "outside/test_outside_family", "serving/process/test_supervisor",
+        "loop/refresh/test_refresh_models",
     )
 ]  # fmt: skip
 
