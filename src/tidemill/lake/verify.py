@@ -179,7 +179,7 @@ def _own_log(
         elif path in stored or path in recorded.expired:
             continue
         elif recorded.oldest or not is_checkpoint or _exists(tables, table, path):
-            found.problem(f"{place} is missing or names another version", derived=is_checkpoint)
+            found.problem(f"{place} is missing or names another version", derived=is_checkpoint and not recorded.oldest)
     if unpinned := len(stored.keys() - recorded.files.keys()):
         found.skip(f"the hashes of {unpinned} log files of table `{table}`", "an older version did not record them")
 
