@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -221,3 +222,22 @@ def test_delta_rs_refuses_a_stale_handle_only_where_the_same_id_was_taken(tmp_pa
             continue
         with pytest.raises(CommitFailedError):
             handle.create_write_transaction([], "append", handle.schema(), commit_properties=properties)
+
+
+def test_commits_compile_no_pattern_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python keeps each pattern of a `glob` that it has compiled: a log writer grew by a kilobyte with each commit."""
+    compiled: list[str] = []
+    true_compile = re.compile
+
+    def noted(pattern: str, flags: int = 0) -> re.Pattern[str]:
+        compiled.append(pattern)
+        return true_compile(pattern, flags)
+
+    committed(tmp_path, 12)
+    monkeypatch.setattr(re, "compile", noted)
+    tables = DeltaTables(tmp_path)
+    for number in range(13, 40):
+        version = next(tables.history("t")).version
+        version = tables.commit("t", number, version, tables.stage("t", number, some_rows(number)), [], {})
+        assert tables.log_files("t", version)
+    assert len(compiled) < 5, compiled

@@ -171,7 +171,7 @@ class DeltaTables:
 
     def log_files(self, table: str, version: int) -> list[FileEntry]:
         log = self._root / table / _LOG
-        files = [self._log(table, version), *sorted(log.glob(f"{version:020d}.checkpoint*.parquet"))]
+        files = [self._log(table, version), *(file for file in _checkpoints(log) if _version(file) == version)]
         pointer = log / "_last_checkpoint"
         if len(files) > 1 and _pointed_version(pointer) == version:
             files.append(pointer)
@@ -191,7 +191,7 @@ class DeltaTables:
                 (folder / path).unlink(missing_ok=True)
         sync_folder(folder)  # durable before the entries that name the files
         failpoint("expire.data")
-        made = sorted(file for file in log.glob("*.checkpoint*.parquet") if _version(file) <= oldest)
+        made = [file for file in _checkpoints(log) if _version(file) <= oldest]
         first = _version(made[-1]) if made else 0  # readers of `oldest` start here
         for file in [*commits, *made]:
             if _version(file) < first:
@@ -279,17 +279,16 @@ class DeltaTables:
         return self._opened(table)
 
     def _remove_damaged_checkpoints(self, table: str) -> int:
-        """Remove checkpoints that cannot be read, and a pointer to none; return how many. Readers use the commits, so
-        none is removed where the oldest of them have expired.
+        """Remove checkpoints that cannot be read, and a pointer to none; return how many. Readers use the commits, after
+        an earlier checkpoint where the oldest have expired; none is removed if there is no other.
         """
         log = self._root / table / _LOG
-        if not self._log(table, 0).is_file():
+        found = [file for file in _checkpoints(log) if not _is_parquet(file)]
+        whole = {_version(file) for file in _checkpoints(log) if file not in found}
+        if not whole and not self._log(table, 0).is_file():
             return 0
-        found = [file for file in log.glob("*.checkpoint*.parquet") if not _is_parquet(file)]
         pointer = log / "_last_checkpoint"
-        version = _pointed_version(pointer)
-        whole = [file for file in log.glob(f"{version:020d}.checkpoint*.parquet") if file not in found]
-        if pointer.is_file() and not whole:
+        if pointer.is_file() and _pointed_version(pointer) not in whole:
             found.append(pointer)
         for file in found:
             remove_durably(file)
@@ -387,8 +386,9 @@ class DeltaTables:
     def _make_durable(self, table: str, version: int) -> None:
         log = self._root / table / _LOG
         last = log / "_last_checkpoint"
-        is_checkpoint = _pointed_version(last) == version
-        checkpoints = [last, *log.glob(f"{version:020d}.checkpoint*.parquet")] if is_checkpoint else []
+        checkpoints = [file for file in _checkpoints(log) if _version(file) == version]
+        if _pointed_version(last) == version:
+            checkpoints.append(last)
         for file in [self._log(table, version), *checkpoints]:
             sync_file(file)
         sync_folder(log)
@@ -468,6 +468,11 @@ def _delta_value(value: int | float, kind: pa.DataType) -> Any:
     if types.is_date32(kind):
         return (date(1970, 1, 1) + timedelta(days=int(value))).isoformat()
     return value
+
+
+def _checkpoints(log: Path) -> list[Path]:
+    # one pattern for all versions: Python keeps each that it has compiled
+    return sorted(log.glob("*.checkpoint*.parquet"))
 
 
 def _version(file: Path) -> int:
