@@ -23,6 +23,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tidemill.backends import lmdb_file, mapped_rows
 from tidemill.backends.lmdb_file import LmdbFile
 from tidemill.backends.lmdb_latest import LmdbLatest
+from tidemill.backends.lmdb_rows import is_intact, pack, place_of, unpack
 from tidemill.core.errors import CorruptFile, FormatTooNew, LatestFull, UsageError
 from tidemill.core.ports import LatestWriter
 from tidemill.testing.latest import LatestSuite, rows
@@ -551,3 +552,56 @@ def test_an_environment_that_stays_open_is_an_error(tmp_path: Path, monkeypatch:
     with pytest.raises(Exception, match="already open"):
         LmdbFile.shared(root, 1 << 20)
     first._closes()
+
+
+@pytest.mark.parametrize("key", ["u", "user 1", "x" * 31, "x" * 32, "ü" * 100, "y" * 400, "z" * 2_000])
+def test_every_changed_byte_of_a_fresh_row_is_found_without_decoding_it(key: str) -> None:
+    place, raw = place_of("v", key), pack(7, 3, key, {"items": ["a", "b"], "n": 1.5})
+    assert is_intact(place, raw) and unpack(raw).key == key
+    for at in range(0, len(raw), 1 if len(raw) < 500 else 37):
+        changed = bytearray(raw)
+        changed[at] ^= 1 << at % 8
+        assert not is_intact(place, bytes(changed)), at
+    for other in (key[:-1], key + "x", "w" + key[1:]):
+        assert not is_intact(place_of("v", other), raw), other
+    assert not is_intact(place, b"") and not is_intact(place, raw[:20])
+
+
+def test_a_row_of_an_older_version_has_no_checksum_and_is_intact() -> None:
+    raw = pack(7, 3, "user 1", {"n": 1 << 31})  # ends like a checksum
+    assert is_intact(place_of("v", "user 1"), raw[:16] + b"\x92" + raw[17:-5])
+    assert not is_intact(place_of("v", "user 2"), raw[:16] + b"\x92" + raw[17:-5])
+
+
+def test_a_part_of_many_rows_is_read_and_another_one_each_time(tmp_path: Path) -> None:
+    latest = LmdbLatest(tmp_path)
+    latest.change("v", {f"user {n:03}": lambda _, n=n: {"n": n} for n in range(400)}, 1)
+    assert latest.damage() == latest.damage(100) == LmdbLatest(tmp_path / "empty").damage(100) == {}
+    with latest._begin(write=True) as txn:
+        place = place_of("v", "user 123")
+        raw = bytearray(txn.get(place, db=latest._here.file.fresh))
+        raw[-8] ^= 1
+        txn.put(place, bytes(raw), db=latest._here.file.fresh)
+    random.seed(3)
+    found = [bool(latest.damage(100)) for _ in range(60)]
+    assert 5 < sum(found) < 30  # a quarter of the rows each time
+    assert latest.damage(400) and latest.damage() and latest.damage(10_000)
+    with pytest.raises(CorruptFile, match="checksum"):
+        latest.get("v", "user 123")
+
+
+def test_a_file_that_was_replaced_while_it_is_opened_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the list of the folder and the opening of the file, another process has erased rows."""
+    latest = LmdbLatest(tmp_path)
+    latest.write("v", "k", rows(("ann", 1, "a", None), ("bob", 2, "b", None)), "1")
+    bob = {"n": 3, "s": "c", "l": None}
+    latest.put("v", "bob", bob, 1)
+    assert latest.forget(["ann"]) == 1
+    latest.close()
+    true_list, lists = lmdb_file._generations, iter([[1, 2]])
+    assert true_list(tmp_path) == [2]
+    monkeypatch.setattr(lmdb_file, "_generations", lambda root: next(lists, None) or true_list(root))
+    assert LmdbLatest(tmp_path).get("v", "bob") == bob
+    assert next(lists, None) is None

@@ -111,7 +111,7 @@ class LmdbFile:
             for number in generations:
                 try:
                     found = cls(root / _folder_name(number), size)
-                except lmdb.Error as error:
+                except (lmdb.Error, CorruptFile, FileNotFoundError) as error:
                     # its last user, in another thread, is gone from `_opened` a moment before it is closed
                     is_closing = _IS_OPEN in str(error) and time.monotonic() < until
                     if (root / _folder_name(number)).is_dir() and not is_closing:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import shutil
 import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from tidemill.backends.lmdb_page_check import check_pages
 from tidemill.backends.lmdb_rows import (
     FreshRow,
     fits,
+    is_intact,
     overlaid,
     pack,
     place_of,
@@ -303,10 +306,13 @@ class LmdbLatest:
             for place, note in notes:
                 into.put(place, note, db=new.log)
 
-    def damage(self) -> dict[str, str]:
-        """View -> why its snapshot cannot be used; with the key "", why no row can be. Reads everything."""
-        found = Verification("latest", self._root)
-        return self._damage(found)
+    def damage(self, at_most: int | None = None) -> dict[str, str]:
+        """View -> why its snapshot cannot be used; with the key "", why no row can be.
+
+        Reads the snapshots and the pages of the file of fresh rows, and of the rows in it all, or `at_most` that follow
+        each other from a random one on.
+        """
+        return self._damage(Verification("latest", self._root), at_most)
 
     def verify(self, found: Verification) -> None:
         """Read every snapshot and every fresh row against their checksums."""
@@ -319,7 +325,7 @@ class LmdbLatest:
             elif path.parent.parent == self._root / "views" and f"{place}/about.json" not in found.places:
                 found.skip(place, "the snapshot before the current one, for processes that still read it")
 
-    def _damage(self, found: Verification) -> dict[str, str]:
+    def _damage(self, found: Verification, at_most: int | None = None) -> dict[str, str]:
         try:
             with translate_errors(self._root), self._begin() as txn:
                 file = self._here.file.folder / "data.mdb"
@@ -328,15 +334,25 @@ class LmdbLatest:
                 views = {name.decode(): msgspec.msgpack.decode(raw, type=_State)
                          for name, raw in under(txn, self._here.file.views, b"")}  # fmt: skip
                 known = {prefix(view) for view in views}
-                for place, raw in under(txn, self._here.file.fresh, b""):
-                    if place[: place.find(b"\0") + 1] not in known or place_of(
-                        place[: place.find(b"\0")].decode(), unpack(raw).key
-                    ) != place:  # fmt: skip
-                        raise CorruptFile("a fresh row is stored under another name")
+                for place, raw in self._rows_to_check(txn, views, at_most):
+                    if place[: place.find(b"\0") + 1] not in known or not is_intact(place, raw):
+                        raise CorruptFile("a fresh row of the online store is damaged, or under another name")
         except (CorruptFile, UnicodeDecodeError) as error:
             return {"": error.message if isinstance(error, CorruptFile) else f"{self._root} is damaged"}
         damage = {view: self._snapshot_damage(view, state, found) for view, state in views.items() if state.serial}
         return {view: why for view, why in damage.items() if why}
+
+    def _rows_to_check(
+        self, txn: Any, views: Mapping[str, _State], at_most: int | None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        start, db = b"", self._here.file.fresh
+        if views and at_most is not None:
+            view = random.choice(sorted(views))
+            change = prefix(view) + struct.pack(">Q", random.randint(0, views[view].mark))
+            found = next(under(txn, self._here.file.log, prefix(view), change), None)
+            start = place_of(view, found[1].decode()) if found else prefix(view)
+        before = takewhile(lambda row: row[0] < start, under(txn, db, b""))
+        return islice(chain(under(txn, db, b"", start), before), at_most)
 
     def _snapshot_damage(self, view: str, state: _State, found: Verification) -> str:
         folder = self._folder(view) / f"{state.serial:08d}"

@@ -11,8 +11,10 @@ import mmap
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidemill.core.errors import CorruptFile
 
@@ -28,6 +30,8 @@ _BRANCH, _LEAF, _OVERFLOW, _META_PAGE, _KIND = 1, 2, 4, 8, 0x6F
 _BIG, _SUBTREE = 1, 2
 _INTEGER_KEYS, _DEEPEST = 0x08, 32
 _LEAST_PAGE = 512
+_AT_ONCE = 512  # pages
+_Ints = NDArray[np.int64]
 
 
 def check_pages(file: Path, transaction: int | None = None) -> None:
@@ -50,10 +54,20 @@ def check_pages(file: Path, transaction: int | None = None) -> None:
                     raise
 
 
+class _Nodes(NamedTuple):
+    """The nodes of many pages: int64 arrays (n_nodes,), with places and sizes in bytes."""
+
+    page_starts: _Ints
+    values: _Ints
+    sizes: _Ints
+    flags: _Ints
+
+
 class _Check:
     def __init__(self, file: Path, pages: mmap.mmap) -> None:
         self._file, self._pages = file, pages
-        self._used: set[int] = set()
+        self._words = np.frombuffer(pages, "<u2", len(pages) // 2)
+        self._used: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._last = 0
         #: The transactions of the meta pages when the check began.
         self.seen: list[int] = []
@@ -75,11 +89,12 @@ class _Check:
             return  # another process has committed twice since: its own check applies
         if (self._last + 1) * self._page > len(self._pages):
             raise self._damaged(f"it was truncated to {len(self._pages)} bytes")
+        self._used = np.zeros(self._last + 1, np.bool_)
         free, main = trees
         taken: list[int] = []
         self._tree(free, lambda value: taken.extend(_numbers(value)))
         self._tree(main)
-        if len(set(taken)) < len(taken) or self._used & set(taken) or any(not 1 < one <= self._last for one in taken):
+        if any(not 1 < one <= self._last for one in taken) or len(set(taken)) < len(taken) or self._used[taken].any():
             raise self._damaged("its list of free pages is not valid")
 
     def transactions(self) -> list[int]:
@@ -106,35 +121,54 @@ class _Check:
             return
         if flags & ~_INTEGER_KEYS or not 0 < depth < _DEEPEST:
             raise self._damaged("the description of a tree is not valid")
-        found = self._below(root, depth, take)
+        level = np.array([root], np.uint64)
+        for _ in range(1, depth):
+            level = np.concatenate([self._children(level[at : at + _AT_ONCE]) for at in range(0, len(level), _AT_ONCE)])
+        found = sum(self._leaves(level[at : at + _AT_ONCE], take) for at in range(0, len(level), _AT_ONCE))
         if found != entries:
             raise self._damaged(f"a tree has {found} entries of {entries}")
 
-    def _below(self, number: int, depth: int, take: Callable[[bytes], None] | None) -> int:
-        """Check a page and those below it; returns the number of entries."""
-        kind = _LEAF if depth == 1 else _BRANCH
-        start = self._claim(number, kind)
-        lower, upper = _HEADER.unpack_from(self._pages, start)[3:]
-        if not _HEADER.size <= lower <= upper <= self._page or lower % 2:
-            raise self._damaged(f"page {number} is not valid")
-        words = np.frombuffer(self._pages, "<u2", self._page // 2, start).astype(np.int64)
-        places = words[_HEADER.size // 2 : lower // 2]
-        if ((places < upper) | (places > self._page - _NODE_BYTES) | (places % 2 != 0)).any():
-            raise self._damaged(f"page {number} has a node outside of it")
-        low, high, flags, key_size = (words[places // 2 + part] for part in range(4))
-        values, sizes = places + _NODE_BYTES + key_size, low | high << 16
+    def _children(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Check branch pages; returns the numbers of the pages below them."""
+        nodes = self._nodes(numbers, _BRANCH)
+        self._require(nodes.values <= self._page, nodes, "a node outside of it")
+        return (nodes.sizes | nodes.flags << 32).astype(np.uint64)
+
+    def _leaves(self, numbers: NDArray[np.uint64], take: Callable[[bytes], None] | None) -> int:
+        """Check leaf pages; returns the number of their entries."""
+        nodes = self._nodes(numbers, _LEAF)
+        within = nodes.values + np.where(nodes.flags & _BIG, 8, nodes.sizes)
+        is_whole = (within <= self._page) & (nodes.flags & ~(_BIG | _SUBTREE) == 0)
+        self._require(is_whole, nodes, "a value outside of it")
+        for one in range(len(nodes.flags)) if take else np.flatnonzero(nodes.flags).tolist():
+            at = int(nodes.page_starts[one] + nodes.values[one])
+            self._value(at, int(nodes.sizes[one]), int(nodes.flags[one]), take)
+        return len(nodes.flags)
+
+    def _nodes(self, numbers: NDArray[np.uint64], kind: int) -> _Nodes:
+        """The nodes of pages of one kind, after checking their headers and places."""
+        starts = self._claim(numbers, kind)
+        lower, upper = (self._words[starts // 2 + at].astype(np.int64) for at in (6, 7))
+        is_valid = (lower >= _HEADER.size) & (lower <= upper) & (upper <= self._page) & (lower % 2 == 0)
         if kind == _BRANCH:
-            children = (sizes | flags << 32).tolist()
-            if (values > self._page).any() or not children:
-                raise self._damaged(f"page {number} has a node outside of it")
-            return sum(self._below(child, depth - 1, take) for child in children)
-        within = values + np.where(flags & _BIG, 8, sizes)
-        if (within > self._page).any() or (flags & ~(_BIG | _SUBTREE)).any():
-            raise self._damaged(f"page {number} has a value outside of it")
-        chosen = range(len(places)) if take else np.flatnonzero(flags).tolist()
-        for one in chosen:
-            self._value(start + int(values[one]), int(sizes[one]), int(flags[one]), take)
-        return len(places)
+            is_valid &= lower > _HEADER.size
+        if not is_valid.all():
+            raise self._damaged(f"page {numbers[~is_valid][0]} is not valid")
+        counts = (lower - _HEADER.size) // 2
+        of_page = np.repeat(np.arange(len(starts)), counts)
+        nth = np.arange(len(of_page)) - np.repeat(np.cumsum(counts) - counts, counts)
+        page_starts = starts[of_page]
+        places = self._words[(page_starts + _HEADER.size) // 2 + nth].astype(np.int64)
+        is_inside = (places >= upper[of_page]) & (places <= self._page - _NODE_BYTES) & (places % 2 == 0)
+        if not is_inside.all():
+            raise self._damaged(f"page {numbers[of_page[~is_inside]][0]} has a node outside of it")
+        at = (page_starts + places) // 2
+        low, high, flags, key_size = (self._words[at + part].astype(np.int64) for part in range(4))
+        return _Nodes(page_starts, places + _NODE_BYTES + key_size, low | high << 16, flags)
+
+    def _require(self, is_valid: NDArray[np.bool_], nodes: _Nodes, what: str) -> None:
+        if not is_valid.all():
+            raise self._damaged(f"page {nodes.page_starts[~is_valid][0] // self._page} has {what}")
 
     def _value(self, at: int, size: int, flags: int, take: Callable[[bytes], None] | None) -> None:
         value = self._pages[at : at + size] if not flags & _BIG else self._overflow(at, size)
@@ -148,23 +182,27 @@ class _Check:
     def _overflow(self, at: int, size: int) -> bytes:
         """A value that has pages of its own."""
         (page,) = struct.unpack_from("<Q", self._pages, at)
-        start = self._claim(page, _OVERFLOW)
+        start = int(self._claim(np.array([page], np.uint64), _OVERFLOW)[0])
         (n,) = struct.unpack_from("<I", self._pages, start + 12)
         if not _HEADER.size + size <= n * self._page or page + n - 1 > self._last:
             raise self._damaged(f"page {page} is not valid")
-        self._used.update(range(page, page + n))
+        self._used[page : page + n] = True
         return self._pages[start + _HEADER.size : start + _HEADER.size + size]
 
-    def _claim(self, number: int, kind: int) -> int:
-        """The start of a page, which no other pointer leads to."""
-        if not 1 < number <= self._last or number in self._used:
-            raise self._damaged(f"a pointer leads to page {number}")
-        self._used.add(number)
-        start: int = number * self._page
-        page, _, flags, *_ = _HEADER.unpack_from(self._pages, start)
-        if page != number or flags & _KIND != kind:
-            raise self._damaged(f"page {number} is not valid")
-        return start
+    def _claim(self, numbers: NDArray[np.uint64], kind: int) -> _Ints:
+        """The starts of pages, to which no other pointers lead."""
+        is_inside = (numbers > 1) & (numbers <= self._last)
+        if not is_inside.all():
+            raise self._damaged(f"a pointer leads to page {numbers[~is_inside][0]}")
+        if self._used[numbers].any() or len(np.unique(numbers)) < len(numbers):
+            raise self._damaged("two pointers lead to one page")
+        self._used[numbers] = True
+        starts: _Ints = numbers.astype(np.int64) * self._page
+        own = sum(self._words[starts // 2 + part].astype(np.uint64) << np.uint64(16 * part) for part in range(4))
+        is_valid = (own == numbers) & (self._words[starts // 2 + 5] & _KIND == kind)
+        if not is_valid.all():
+            raise self._damaged(f"page {numbers[~is_valid][0]} is not valid")
+        return starts
 
     def _damaged(self, what: str) -> CorruptFile:
         return CorruptFile(f"{self._file} is damaged: {what}")

@@ -24,6 +24,9 @@ STAMP = struct.Struct("<qQ")
 _THREE, _UINT32, _CHECK = b"\x93", 0xCE, struct.Struct(">BI")  # MessagePack's codes of an array and an integer
 _DAMAGED = "a fresh row of the online store does not match its checksum"
 _LONGEST_KEY = 500  # LMDB's maximum is 511 bytes
+_KEY_AT = STAMP.size + len(_THREE)
+_SHORT = 32
+_STARTS = [_THREE + bytes([0xA0 | size]) for size in range(_SHORT)]  # an array of three that starts with a short text
 
 
 class FreshRow(NamedTuple):
@@ -73,6 +76,19 @@ def unpack(raw: bytes) -> FreshRow:
     if check and crc32(raw[: -_CHECK.size]) != check[0]:
         raise CorruptFile(_DAMAGED)
     return FreshRow(at, mark, key, row)
+
+
+def is_intact(place: bytes, raw: bytes) -> bool:
+    """Whether a value matches its checksum, and its LMDB key is that of its row. Does not decode the row, if it can."""
+    end = place.find(b"\0")
+    size = len(place) - end - 1
+    if size < _SHORT and len(raw) > _KEY_AT + _CHECK.size and raw[_KEY_AT - 1 : _KEY_AT + 1] == _STARTS[size]:
+        is_own = raw.startswith(place[end + 1 :], _KEY_AT + 1)
+        return is_own and raw[-5] == _UINT32 and crc32(raw[:-5]) == int.from_bytes(raw[-4:])
+    try:
+        return place_of(place[:end].decode(), unpack(raw).key) == place
+    except (CorruptFile, UnicodeDecodeError):
+        return False
 
 
 def plain(value: Any) -> Any:

@@ -96,8 +96,11 @@ class LatestWriter(Latest, Protocol):
 class MendableLatest(Protocol):
     """What an online store may also have, so that a run makes it again where it is damaged."""
 
-    def damage(self) -> dict[str, str]:
-        """View -> why its snapshot cannot be used; with the key "", why no row can be used. Reads everything."""
+    def damage(self, at_most: int | None = None) -> dict[str, str]:
+        """View -> why its snapshot cannot be used; with the key "", why no row can be used.
+
+        Reads everything, or of the rows put after the snapshots only `at_most`, others in each call.
+        """
         ...
 
     def renew(self) -> None:

@@ -22,11 +22,11 @@ from tidemill.serving import RecentEvents
 _BATCH = 10_000
 
 
-def online_damage(latest: Latest) -> dict[str, str]:
+def online_damage(latest: Latest, at_most: int | None = None) -> dict[str, str]:
     """View -> why its snapshot cannot be used; with the key "", why no row can be. Empty if the store is intact, or if
-    its back-end cannot verify itself.
+    its back-end cannot verify itself. Of the rows put after the snapshots, all are read, or `at_most`.
     """
-    return latest.damage() if isinstance(latest, MendableLatest) else {}
+    return latest.damage(at_most) if isinstance(latest, MendableLatest) else {}
 
 
 def begin_anew(latest: Latest, why: str) -> None:

@@ -18,6 +18,9 @@ from tidemill.loop.state.server_status import ServedModel, served
 from tidemill.loop.state.storage_items import storage_items
 from tidemill.release import Promotion
 
+#: Online rows put after the snapshots of which each status looks for damage: about half a second.
+_FRESH_ROWS = 200_000
+
 if TYPE_CHECKING:
     from tidemill.loop.refresh.refresh_models import RefreshStatus
 
@@ -79,7 +82,7 @@ def status(stores: Stores, graph: ProjectGraph) -> Status:
             names,
             verify=lambda release: stores.releases.verify(release, deep=False),
             of_code=code_items(stores, graph, refresh),
-            storage=storage_items(stores.state, stores.vault.check, online_damage(stores.latest)),
+            storage=storage_items(stores.state, stores.vault.check, online_damage(stores.latest, _FRESH_ROWS)),
         ),
     )
 
