@@ -201,6 +201,24 @@ def test_a_damaged_checkpoint_stops_no_writer_because_the_commits_are_there(
     assert DeltaTables(tmp_path).schema("t") == SCHEMA
 
 
+def test_a_damaged_checkpoint_stops_no_writer_after_old_versions_have_expired(tmp_path: Path) -> None:
+    tables = committed(tmp_path, 45)
+    tables.expire("t", 25)
+    base = next(tables.history("t")).version
+    log = tmp_path / "t" / "_delta_log"
+    made = sorted(log.glob("*.checkpoint.parquet"))
+    assert len(made) > 1 and not (log / f"{0:020d}.json").exists()
+    made[-1].write_bytes(made[-1].read_bytes()[:-9])
+    again = DeltaTables(tmp_path)
+    version = again.commit("t", 46, base, again.stage("t", 46, some_rows(46)), [], {})
+    assert len(again.files("t", version)) == 46
+    for file in log.glob("*.checkpoint.parquet"):  # the last one on which the commits rest is left for a person
+        file.write_bytes(b"")
+    with pytest.raises(CorruptFile, match="cannot be read"):
+        DeltaTables(tmp_path).schema("t")
+    assert list(log.glob("*.checkpoint.parquet"))
+
+
 def test_a_commit_of_another_writer_makes_ours_stale(tmp_path: Path) -> None:
     tables = committed(tmp_path)
     staged = tables.stage("t", 2, some_rows(2))

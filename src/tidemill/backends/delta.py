@@ -279,8 +279,8 @@ class DeltaTables:
         return self._opened(table)
 
     def _remove_damaged_checkpoints(self, table: str) -> int:
-        """Remove checkpoints that cannot be read, and a pointer to none; return how many. Readers use the commits, after
-        an earlier checkpoint where the oldest have expired; none is removed if there is no other.
+        """Remove checkpoints that cannot be read, and a pointer to none; return how many. Readers use the commits, from
+        an earlier checkpoint on where the oldest have expired; nothing is removed if there is no other.
         """
         log = self._root / table / _LOG
         found = [file for file in _checkpoints(log) if not _is_parquet(file)]
@@ -386,10 +386,10 @@ class DeltaTables:
     def _make_durable(self, table: str, version: int) -> None:
         log = self._root / table / _LOG
         last = log / "_last_checkpoint"
-        checkpoints = [file for file in _checkpoints(log) if _version(file) == version]
+        files = [self._log(table, version)]
         if _pointed_version(last) == version:
-            checkpoints.append(last)
-        for file in [self._log(table, version), *checkpoints]:
+            files += [last, *(file for file in _checkpoints(log) if _version(file) == version)]
+        for file in files:
             sync_file(file)
         sync_folder(log)
 
