@@ -28,6 +28,7 @@ for _module in (
     "core.records.runs",
     "core.records.release",
     "core.records.signature",
+    "core.storage.segment_list",
     "lake.commit_intent",
     "lake.manifest",
     "loop.project.stores",

@@ -23,6 +23,7 @@ from tidemill.core.errors import FormatTooNew
 from tidemill.core.ports import Lease
 from tidemill.core.records.prediction import Outcome, Prediction
 from tidemill.core.storage.durable_files import write_durably
+from tidemill.core.storage.segment_list import unlist_segments
 from tidemill.core.storage.segments import read_frames, segment_files, segment_is_open, tail_state
 from tidemill.feedback.log_tables import outcome_rows, prediction_rows
 from tidemill.feedback.record_decoder import RecordDecoder
@@ -123,6 +124,7 @@ class LogWriter:
             self._tables.record(table, rows, number + 1, note, self._lease)
             setattr(summary, table, getattr(summary, table) + batch.count)
             summary.damaged += batch.damaged
+        unlist_segments(self._folder / table, [path.name for path in batch.finished])
         for path in batch.finished:
             path.unlink()
             summary.segments += 1

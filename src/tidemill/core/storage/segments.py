@@ -24,6 +24,7 @@ from tidemill.core.clock import Clock, to_micros
 from tidemill.core.errors import SegmentDamaged
 from tidemill.core.record_format import refuse_newer
 from tidemill.core.storage.durable_files import sync_folder
+from tidemill.core.storage.segment_list import list_segment
 
 SUFFIX = ".seg"
 _MAGIC = b"TMSEG\x00"
@@ -46,7 +47,8 @@ class SegmentWriter:
     """Appends payloads to its own segments in `folder`, with a new segment after `limit_bytes`.
 
     Names increase with time (`clock`), so sorting them gives the order in which segments were opened. With
-    `durable=False` nothing is flushed: frames survive a killed process, but not a power cut.
+    `durable=False` nothing is flushed: frames survive a killed process, but not a power cut. Durable segments are in
+    the folder's list (`segment_list`).
     """
 
     def __init__(self, folder: Path, clock: Clock, *, limit_bytes: int = 64 << 20, durable: bool = True) -> None:
@@ -119,6 +121,11 @@ class SegmentWriter:
         finally:
             hidden.unlink(missing_ok=True)
         self._fd, self._size, self.path = fd, len(_HEADER), self.folder / name
+        self._list(name, None)
+
+    def _list(self, name: str, size_bytes: int | None) -> None:
+        if self._durable:
+            list_segment(self.folder, name, size_bytes)
 
     def close(self) -> None:
         """Close the open segment, with a flush if durable; the next `append` starts another."""
@@ -126,6 +133,8 @@ class SegmentWriter:
             if self._durable:
                 os.fdatasync(self._fd)
             os.close(self._fd)
+        if self.path is not None:
+            self._list(self.path.name, self._size)
         self._fd, self.path = -1, None
 
     def abandon(self) -> None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-from zlib import crc32
 
 import msgspec
 
@@ -19,30 +17,16 @@ from tidemill.core.errors import FormatTooNew, SignatureInvalid, TidemillError
 from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.signed_record import decode_signed, sign_record
 from tidemill.core.record_format import SignedRecord, VersionedRecord, decode_record
+from tidemill.core.storage.checked_json import checked_json, refuse_changed
 from tidemill.core.storage.durable_files import write_durably
 
 T = TypeVar("T")
 _INVALID = (msgspec.DecodeError, UnicodeDecodeError, FormatTooNew, SignatureInvalid)
-#: The end of a file with a checksum: its last field, the CRC-32 of the same JSON object without this field.
-_CHECK = re.compile(rb',"check":"([0-9a-f]{8})"\}\s*\Z')
 
 
 def write_state(path: Path, content: Any) -> None:
     """Replace the file at `path` by `content` as JSON, atomically and durably; with a checksum, unless it is signed."""
     write_durably(path, msgspec.json.encode(content) if isinstance(content, SignedRecord) else checked_json(content))
-
-
-def checked_json(content: Any) -> bytes:
-    """`content` as a JSON object with a checksum."""
-    body = msgspec.json.encode(content)
-    return body[:-1] + b',"check":"%08x"}' % crc32(body)
-
-
-def refuse_changed(body: bytes) -> None:
-    """Raise `msgspec.DecodeError` if a JSON object does not match its checksum; one of an older version has none."""
-    check = _CHECK.search(body)
-    if check is not None and crc32(body[: check.start()] + b"}") != int(check[1], 16):
-        raise msgspec.DecodeError("it does not match its checksum")
 
 
 def write_signed(path: Path, content: SignedRecord, keys: Keys) -> None:
