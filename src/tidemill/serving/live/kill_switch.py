@@ -12,6 +12,7 @@ it; so does a missing, damaged or unsigned one, until `heal_switch` writes it ag
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,16 +28,13 @@ from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.signed_record import decode_signed, sign_record
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.record_format import SignedRecord, decode_record
+from tidemill.core.storage.checked_json import checked_json, refuse_changed
 from tidemill.core.storage.durable_files import write_durably
 from tidemill.release import model_folder
 from tidemill.release.live_deployment import LIVE, promoted_models
-from tidemill.serving.live.state_files import (
-    checked_json,
-    file_stamp,
-    is_disk_full,
-    overwrite_in_place,
-    refuse_changed,
-)
+from tidemill.serving.live.state_files import file_stamp, is_disk_full, overwrite_in_place
+
+_log = logging.getLogger(__name__)
 
 FILE = "switch.json"
 #: The name of the file in format 1; read where there is no `switch.json`.
@@ -291,7 +289,11 @@ def flush_spool(serving_root: Path, ledger: SwitchLedger) -> int:
     """
     written = 0
     with _lock(serving_root):
-        waiting = spooled(serving_root)
+        waiting, damaged = _spooled(serving_root)
+        if damaged:
+            _write_spool(serving_root / SPOOL, waiting)
+        for problem in damaged:
+            _log.error("%s; it is removed, and the last use of each switch is known from its file", problem)
         for entry in waiting:
             try:
                 ledger.append(
