@@ -44,10 +44,13 @@ RUN, SERVE, ALL = "run", "serve", "run serve verify status"
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A kind of file: its name, the patterns of its paths below `.tidemill`, and what cannot go on without it."""
+    """A kind of file: its name, and the patterns of its paths below `.tidemill`."""
 
     name: str
     patterns: tuple[str, ...]
+    #: What makes it whole again.
+    remedy: str
+    #: The commands that cannot go on without it.
     needs: str = ""
     #: Damages that `verify` need not see: nothing depends on what is lost, or nothing else says that it was there.
     unseen: tuple[str, ...] = ()
@@ -55,44 +58,53 @@ class Kind(msgspec.Struct, frozen=True):
 
 #: Every file is of the first kind that fits.
 KINDS = (
-    Kind("identity", ("mill.json",), ALL),
-    Kind("key", ("../../keys/*",), ALL),
-    Kind("ledger", ("ledger.sqlite",), f"{RUN} status"),
-    Kind("ledger's log", ("ledger.sqlite-wal",), RUN),
-    Kind("index of a database's log", ("*.sqlite-shm",), unseen=HOWS),  # SQLite makes it again
-    Kind("ledger's head", ("ledger.head",)),
-    Kind("checkpoint of the ledger", ("checkpoints/*",), unseen=("flip", "remove")),  # upper case in hexadecimal
-    Kind("vault", ("vault.sqlite",), RUN),
-    Kind("vault's log", ("vault.sqlite-wal",), unseen=HOWS),  # the next run misses the keys of the people in it
-    Kind("commit of a table", ("lake/*/_delta_log/*.json",), RUN),
-    Kind("checkpoint of a table", ("lake/*/_delta_log/*.parquet", "lake/*/_last_checkpoint"), unseen=("remove",)),
-    Kind("manifest", ("lake/_tidemill/manifests/*",), RUN),
-    Kind("source state", ("lake/_tidemill/source_states/*",), RUN),
-    Kind("held rows", ("lake/_tidemill/held/*",)),
-    Kind("quarantine", ("lake/_tidemill/quarantine/*",)),
-    Kind("rows of a log table", ("lake/predictions/*", "lake/outcomes/*")),
-    Kind("rows of a table", ("lake/*",), RUN),
-    Kind("bundle", ("blobs/bundle:*",), SERVE),
-    Kind("shipped code", ("blobs/modules:*",), SERVE),
-    Kind("code of a training", ("blobs/code:*",)),
-    Kind("lock file of the environment", ("blobs/environment:*",)),
-    Kind("metrics of each user", ("blobs/figures:*",)),
-    Kind("counts of a refresh", ("learning/*",)),
-    Kind("fresh online rows", ("latest/fresh/data.mdb",), unseen=("flip",)),  # in a page that is not used
-    Kind("readers of the online store", ("latest/fresh/lock.mdb",), unseen=HOWS),
-    Kind("online snapshot", ("latest/views/*",), unseen=HOWS),  # the one before the newest has no readers
-    Kind("deployment", ("serving/*/live.json",)),
-    Kind("followed deployment", ("serving/*/serving.json",), unseen=("remove",)),
-    Kind("deployment before", ("serving/*/before.json",), unseen=("remove",)),
-    Kind("state of a swap", ("serving/*/state.json",), unseen=("remove",)),
-    Kind("kill switch", ("serving/*/switch.json",)),
-    Kind("waiting switch entries", ("serving/spool.jsonl",)),
-    Kind("streams", ("serving/streams.json",)),
-    Kind("reports for the console", ("serving/*.json", "serving/workers/*"), unseen=HOWS),
-    Kind("posted events", ("events/*",), unseen=("cut", "remove")),
-    Kind("logged predictions", ("log/predictions/*",), unseen=("cut", "remove")),
-    Kind("logged outcomes", ("log/outcomes/*",), unseen=("cut", "remove")),
-    Kind("lease", ("*.lock",), unseen=HOWS),
+    Kind("identity", ("mill.json",), "backup", ALL),
+    Kind("key", ("../../keys/*",), "backup", ALL, unseen=("flip",)),  # upper case in hexadecimal
+    Kind("ledger", ("ledger.sqlite",), "backup", f"{RUN} status", unseen=("flip",)),  # in the free space of a page
+    Kind("ledger's log", ("ledger.sqlite-wal",), "backup", RUN),
+    Kind("index of a database's log", ("*.sqlite-shm",), "SQLite", unseen=HOWS),  # SQLite makes it again
+    Kind("ledger's head", ("ledger.head",), "run"),
+    Kind(
+        "checkpoint of the ledger", ("checkpoints/*",), "backup", unseen=("flip", "remove")
+    ),  # upper case in hexadecimal
+    Kind("vault", ("vault.sqlite",), "backup", RUN, unseen=("flip",)),
+    Kind(
+        "vault's log", ("vault.sqlite-wal",), "backup", unseen=HOWS
+    ),  # the next run misses the keys of the people in it
+    Kind("commit of a table", ("lake/*/_delta_log/*.json",), "backup", RUN),
+    Kind(
+        "checkpoint of a table", ("lake/*/_delta_log/*.parquet", "lake/*/_last_checkpoint"), "run", unseen=("remove",)
+    ),
+    Kind("manifest", ("lake/_tidemill/manifests/*",), "backup", RUN),
+    Kind("source state", ("lake/_tidemill/source_states/*",), "backup", RUN),
+    Kind("held rows", ("lake/_tidemill/held/*",), "backup"),
+    Kind("quarantine", ("lake/_tidemill/quarantine/*",), "backup"),
+    Kind("rows of a log table", ("lake/predictions/*", "lake/outcomes/*"), "backup"),
+    Kind("rows of a table", ("lake/*",), "backup", RUN),
+    Kind("bundle", ("blobs/bundle:*",), "backup, rollback, training", SERVE),
+    Kind("shipped code", ("blobs/modules:*",), "backup, rollback, training", SERVE),
+    Kind("code of a training", ("blobs/code:*",), "backup"),
+    Kind("lock file of the environment", ("blobs/environment:*",), "backup"),
+    Kind("metrics of each user", ("blobs/figures:*",), "backup"),
+    Kind("counts of a refresh", ("learning/*",), "run"),
+    Kind("fresh online rows", ("latest/fresh/data.mdb",), "run", unseen=("flip",)),  # in a page that is not used
+    Kind("readers of the online store", ("latest/fresh/lock.mdb",), "LMDB", unseen=HOWS),
+    Kind("online snapshot", ("latest/views/*",), "run", unseen=HOWS),  # the one before the newest has no readers
+    Kind("deployment", ("serving/*/live.json",), "run, server"),
+    Kind("followed deployment", ("serving/*/serving.json",), "server", unseen=("remove",)),
+    Kind("deployment before", ("serving/*/before.json",), "next promotion", unseen=("remove",)),
+    Kind("state of a swap", ("serving/*/state.json",), "server", unseen=("remove",)),
+    Kind("kill switch", ("serving/*/switch.json",), "run, server"),
+    Kind("waiting switch entries", ("serving/spool.jsonl",), "run, server"),
+    Kind("streams", ("serving/streams.json",), "run, server"),
+    Kind("reports for the console", ("serving/*.json", "serving/workers/*"), "run, server", unseen=HOWS),
+    Kind("list of segments", ("events/*.json", "log/*.json"), "next segment", unseen=("remove",)),
+    Kind(
+        "posted events", ("events/*",), "run, without what is lost", unseen=("cut",)
+    ),  # of one that a killed process was writing
+    Kind("logged predictions", ("log/predictions/*",), "log writer, without what is lost", unseen=("cut", "remove")),
+    Kind("logged outcomes", ("log/outcomes/*",), "log writer, without what is lost", unseen=("cut",)),
+    Kind("lease", ("*.lock",), "its next holder", unseen=HOWS),
 )
 
 
@@ -107,7 +119,7 @@ class Result(msgspec.Struct, kw_only=True):
     status: list[str] | None = None
     verify_after: list[str] | None = None
     status_after: list[str] | None = None
-    #: `same`, `refused`, `wrong`, or `none` if no server started, before and after the run.
+    #: `same`, `refused`, `other`, or `none` if no server started, before and after the run.
     serve: str = "none"
     serve_after: str = "none"
     #: New items of `status` while the server ran, before and after the run.
@@ -123,9 +135,9 @@ class Result(msgspec.Struct, kw_only=True):
         """What should not have happened."""
         kind = kind_of(self.place)
         found = [f"trace: {trace}" for trace in self.traces]
-        if self.serve == "wrong" and not (self.verify or self.status or self.while_served):
+        if self.serve == "other" and not (self.verify or self.status or self.while_served):
             found.append("wrong answers, and nothing tells it")
-        if self.serve_after == "wrong" and not self._word_after:
+        if self.serve_after == "other" and not self._word_after:
             found.append("wrong answers after the run, and nothing tells it")
         stops = [command for command in ("verify", "status", "run") if command in self.errors]
         stops += ["serve"] if self.serve_after in ("none", "refused") else []
@@ -281,38 +293,41 @@ def _compared(found: Sequence[Any] | None, right: Sequence[Any]) -> str:
     pairs = [(one, other) for one, other in zip(found, right, strict=True) if one != other]
     if not pairs:
         return "same"
-    return "refused" if all(isinstance(one, str) for one, _ in pairs) else "wrong"
+    return "refused" if all(isinstance(one, str) for one, _ in pairs) else "other"
 
 
 def table(results: Sequence[Result]) -> str:
-    """One row for each kind of file, in Markdown."""
-    lines = [
-        "| kind of file | damages | verify | status | run | serve | after the run | whole again |",
-        "|---|" + "---|" * 7,
-    ]
+    """One row for each kind of file. `whole` counts those after which `verify` and `status` are content again."""
+    rows = [["kind of file", "n", "verify", "status", "serve", "run", "serve after", "whole", "made whole by"]]
     for kind in KINDS:
-        of_kind = [result for result in results if result.kind == kind.name]
-        if not of_kind:
-            continue
-        cells = [
-            kind.name,
-            str(len(of_kind)),
-            _counts("none" if one.verify is None else "found" if one.verify else "-" for one in of_kind),
-            _counts("none" if one.status is None else "found" if one.status else "-" for one in of_kind),
-            _counts(one.errors.get("run", "ok").partition(" ")[0] for one in of_kind),
-            _counts(one.serve for one in of_kind),
-            _counts(one.serve_after for one in of_kind),
-            str(sum(one.verify_after == [] and not one.status_after for one in of_kind)),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        found = [result for result in results if result.kind == kind.name]
+        if found:
+            rows.append(
+                [
+                    kind.name,
+                    str(len(found)),
+                    _counts(_seen(one.verify) for one in found),
+                    _counts(_seen(one.status) for one in found),
+                    _counts(one.serve for one in found),
+                    _counts(one.errors.get("run", "ok").partition(" ")[0] for one in found),
+                    _counts(one.serve_after for one in found),
+                    str(sum(one.verify_after == [] == one.status_after for one in found)),
+                    kind.remedy,
+                ]
+            )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _seen(problems: list[str] | None) -> str:
+    return "error" if problems is None else "found" if problems else "-"
 
 
 def _counts(words: Iterator[str]) -> str:
     found: dict[str, int] = {}
     for word in words:
         found[word] = found.get(word, 0) + 1
-    return ", ".join(f"{word} {n}" if len(found) > 1 else word for word, n in sorted(found.items()))
+    return " ".join(f"{word}:{n}" if len(found) > 1 else word for word, n in sorted(found.items()))
 
 
 def main() -> int:

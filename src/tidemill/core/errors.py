@@ -620,7 +620,8 @@ class LedgerForked(LedgerError, RuntimeError):
     """The ledger lacks an entry whose signed head is stored elsewhere: it was cut, or an older copy was restored.
 
     Nothing was written, because a new entry would be a second history. Restore the newest backup of the ledger, with
-    its `-wal` file. `tidemill verify` names the entry.
+    its `-wal` file. `tidemill verify` names the entry. Where no copy has it, restore the whole `.tidemill` folder from
+    one backup: all heads in it agree, and the next run ingests the days after it from the sources again.
     """
 
     code = "TM812"

@@ -66,7 +66,7 @@ class Lake:
                 raise LedgerForked(
                     f"table `{table}` has version {newest.version}, but the ledger ends with version {version}: "
                     "the ledger is an older copy",
-                    tip="restore its newest backup, with the -wal file beside it",
+                    tip="restore its newest backup, with the -wal file beside it, or all of .tidemill from one backup",
                 )
         loose = sum(self._tables.discard(table, number) for table in (last.publication.versions if last else ()))
         if loose:

@@ -141,6 +141,24 @@ def test_nothing_runs_on_a_ledger_that_lacks_what_was_written(project: Project, 
     assert verify_project(project.open()[0].settings, project.clock).problems == []
 
 
+def test_a_project_that_is_restored_whole_from_one_backup_goes_on(project: Project, tmp_path: Path) -> None:
+    lived(project)
+    shutil.copytree(state(project), tmp_path / "backup")
+    project.write("reviews-more.csv", daily(1, first=FIRST + timedelta(days=2)))
+    arrived = project.run(FIRST + timedelta(days=2)).arrived
+    rows = project.rows("ratings")
+    for file in ledger_files(project):
+        shutil.copy(tmp_path / "backup" / file.name, file)
+    with pytest.raises(LedgerForked) as caught:
+        project.run(FIRST + timedelta(days=2))
+    assert "restore all of .tidemill from one backup" in str(caught.value.tip)
+    shutil.rmtree(state(project))
+    shutil.copytree(tmp_path / "backup", state(project))
+    assert project.run(FIRST + timedelta(days=2)).arrived == arrived > 0
+    assert project.rows("ratings") == rows
+    assert verify_project(project.open()[0].settings, project.clock).problems == []
+
+
 def test_the_lake_s_heads_show_an_older_ledger_where_no_other_is_left(project: Project) -> None:
     lived(project)
     older = {file: file.read_bytes() for file in ledger_files(project)}

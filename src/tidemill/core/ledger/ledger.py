@@ -185,7 +185,7 @@ class Ledger:
                     f"the ledger ends at entry {last.seq if last else 0} and lacks entry {head.seq} "
                     f"({head.hash[:8]}…), which was written before: it was cut, or it is an older copy",
                     tip="restore its newest backup, with the -wal file beside it; `tidemill verify` says where "
-                    "the entry is known",
+                    "the entry is known. If no copy has it, restore all of .tidemill from one backup",
                 )
 
     def _refuse_foreign_key(self, last: StoredEntry | None) -> None:
