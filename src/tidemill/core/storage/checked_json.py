@@ -18,8 +18,12 @@ def checked_json(content: Any) -> bytes:
     return body[:-1] + b',"check":"%08x"}' % crc32(body)
 
 
-def refuse_changed(body: bytes) -> None:
-    """Raise `msgspec.DecodeError` if a JSON object does not match its checksum; one of an older version has none."""
+def refuse_changed(body: bytes, *, required: bool = False) -> None:
+    """Raise `msgspec.DecodeError` if a JSON object does not match its checksum. One of an older version has none,
+    unless it is `required`.
+    """
     check = _CHECK.search(body)
+    if required and check is None:
+        raise msgspec.DecodeError("it has no checksum")
     if check is not None and crc32(body[: check.start()] + b"}") != int(check[1], 16):
         raise msgspec.DecodeError("it does not match its checksum")

@@ -42,7 +42,7 @@ def listed_segments(folder: Path) -> dict[str, int | None]:
         body = (folder / FILE).read_bytes()
     except FileNotFoundError:
         return {}
-    refuse_changed(body)
+    refuse_changed(body, required=True)
     return decode_record(body, SegmentList, str(folder / FILE)).segments
 
 
