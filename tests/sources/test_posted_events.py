@@ -258,3 +258,30 @@ def test_a_stream_s_files_and_its_posted_events_number_apart(tmp_path: Path) -> 
     both = earlier_state(files_of(posted), {str(number): line for number, line in taken(posted).items()})
     found = source.read(ReadRequest(until=START.date(), state=both))
     assert [file.number for file in files_of(found)] == [1] and found.good.num_rows == 1
+
+
+def remove_segments(folder: Path) -> str:
+    (path,) = segment_files(folder)
+    path.unlink()
+    return path.name
+
+
+def test_a_segment_that_is_removed_after_it_was_ingested_changes_nothing(tmp_path: Path) -> None:
+    write(tmp_path, event(1), event(2)).close()
+    state = look(tmp_path, 0).state
+    for day in (1, 2, 3):
+        remove_segments(tmp_path)
+        write(tmp_path, event(day + 2, day=day)).close()
+        found = look(tmp_path, day, after=day - 1, state=state)
+        assert items(found) == [f"i{day + 2}"] and not found.notes
+        assert [split_row_id(row) for row in found.good["_row"].to_pylist()] == [(FIRST_NUMBER + day, 1)]
+        state = found.state
+
+
+def test_a_segment_that_is_removed_before_it_was_ingested_is_missed(tmp_path: Path) -> None:
+    write(tmp_path, event(1), event(2, day=1)).close()
+    found = look(tmp_path, 0)
+    gone = remove_segments(tmp_path)
+    later = look(tmp_path, 1, after=0, state=found.state)
+    assert items(later) == [] and len(later.notes) == 1 and gone in later.notes[0]
+    assert not look(tmp_path, 2, after=1, state=later.state).notes

@@ -6,7 +6,7 @@ surrogates and stores the same vault entries as for any other source: no other c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -63,6 +63,7 @@ class EventSource:
             if batch.damaged and reached:
                 batch = self._log.read(self._stream, positions, _BATCH, reached)
             if not batch.events and not batch.damaged:
+                reading.note_missing(path for path in reached if path not in batch.positions)
                 return reading.result()
             reading.add(batch)
             positions = batch.positions
@@ -88,6 +89,7 @@ class _EventReader:
         self._reached = {file.path: file.reached for file in before.files}
         self._damaged = {file.path: list(file.damaged) for file in before.files}
         self._torn: list[str] = []
+        self._missing: list[str] = []
         self._set_aside = 0
         self._waiting: set[str] = set()
         self._good: list[pa.Table] = []
@@ -107,6 +109,10 @@ class _EventReader:
             if partition not in self._waiting:
                 self.positions[partition] = batch.positions[partition]
             self._reached[partition] = batch.positions[partition]
+
+    def note_missing(self, partitions: Iterable[str]) -> None:
+        """Note partitions of which events were to be ingested later."""
+        self._missing = sorted(partitions)
 
     def _note_damage(self, place: DamagedPlace) -> None:
         """Set a damaged place aside, once."""
@@ -241,6 +247,11 @@ class _EventReader:
         if self._set_aside:
             what = count(self._set_aside, "posted event")
             yield f"{self._stream}: {what} damaged on disk; the bytes are in quarantine"
+        if self._missing:
+            yield (
+                f"{self._stream}: posted events that were to be ingested later are missing with "
+                f"{', '.join(self._missing)}; restore them from a backup before the next run"
+            )
         if self._torn:
             yield (
                 f"{self._stream}: incomplete last events, not acknowledged or damaged since: {', '.join(self._torn)}"
