@@ -20,6 +20,7 @@ import numpy.typing as npt
 from tidemill.backends.faiss_file import faiss_refusal_reason
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import BackendMissing, BundleCorrupt
+from tidemill.core.record_format import decode_json
 
 F32 = npt.NDArray[np.float32]
 
@@ -89,7 +90,7 @@ class FaissSearch:
     def open(self, folder: str) -> FaissIndex:
         file = Path(folder) / "index.faiss"
         try:
-            about = msgspec.json.decode((Path(folder) / "index.json").read_bytes(), type=_IndexHeader)
+            about = decode_json((Path(folder) / "index.json").read_bytes(), _IndexHeader)
             reason = faiss_refusal_reason(file, about.count)
             # IO_FLAG_MMAP alone reads every list from the file; with IFC the lists are arrays in the mapping.
             index = None if reason else self._faiss.read_index(str(file), self._faiss.IO_FLAG_MMAP_IFC)

@@ -21,6 +21,7 @@ import msgspec
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import LeaseTaken, SettingError
 from tidemill.core.ports import LedgerStore
+from tidemill.core.record_format import decode_json
 
 #: How long to retry while other processes only query the holder, and the longest pause between two attempts.
 _RETRY_S, _PAUSE_S = 30.0, 0.01
@@ -128,8 +129,8 @@ def _lock(descriptor: int) -> None:
 def _holder(path: Path, descriptor: int) -> str | None:
     status = os.fstat(descriptor)
     try:
-        pid = msgspec.json.decode(os.pread(descriptor, 4096, 0))["pid"]
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        pid = decode_json(os.pread(descriptor, 4096, 0), dict[str, int])["pid"]
+    except (msgspec.DecodeError, KeyError):
         return None
     since = datetime.fromtimestamp(status.st_mtime, UTC)
     return f"process {pid} since {since:%Y-%m-%d %H:%M:%S} UTC ({path})"

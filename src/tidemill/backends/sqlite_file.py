@@ -185,6 +185,8 @@ class SqliteFile:
             yield
         except sqlite3.DatabaseError as error:
             raise _translated(self.path, error) from error
+        except UnicodeDecodeError as error:  # of the message of an error about a damaged schema
+            raise LedgerCorrupt(f"{self.path} cannot be read as a database", tip=_KEEP) from error
 
 
 def _objects(rows: list[Any]) -> dict[str, str]:

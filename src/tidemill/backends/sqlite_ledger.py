@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tidemill.backends.sqlite_file import SqliteFile
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import LeaseLost, LedgerCorrupt, LedgerMissing
@@ -118,4 +120,10 @@ class SqliteLedger:
 
 
 def _line(row: tuple[Any, ...]) -> StoredEntry:
-    return StoredEntry(**dict(zip(_COLUMNS, row, strict=True)))
+    fields = dict(zip(_COLUMNS, row, strict=True))
+    try:
+        return msgspec.convert(fields, StoredEntry)
+    except msgspec.ValidationError as error:  # a damaged file may have values of other types
+        raise LedgerCorrupt(
+            f"entry {fields['seq']} of the ledger cannot be read: {error}", tip="tidemill verify"
+        ) from error

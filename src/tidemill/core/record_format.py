@@ -53,6 +53,7 @@ class SignedRecord(VersionedRecord, frozen=True, kw_only=True):
 
 
 Kind = TypeVar("Kind", bound=VersionedRecord)
+Value = TypeVar("Value")
 
 
 @cache
@@ -74,29 +75,36 @@ def refuse_newer(found: int, known: int, what: str) -> None:
         )
 
 
+def decode_json(body: bytes | str, kind: type[Value]) -> Value:
+    """Decode JSON as `kind`. Raises only `msgspec.DecodeError`, also for text that is not UTF-8 or nested too deeply.
+
+    >>> decode_json(b'{"a": 1}', dict[str, int])
+    {'a': 1}
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except UnicodeDecodeError as error:  # of a name or a text: one flipped bit is enough
+        raise msgspec.DecodeError(f"the text is not UTF-8: {error}") from error
+    except RecursionError as error:
+        raise msgspec.DecodeError("the text is nested too deeply") from error
+
+
 def decode_record(body: bytes | str, kind: type[Kind], where: str = "") -> Kind:
     """Decode a record from JSON, upgraded to the current format. Messages use `where` as its location.
 
     Raises `FormatTooNew`, and `msgspec.DecodeError` if the text is not a record of this type.
     """
-    try:
-        return _decode(body, kind, where)
-    except UnicodeDecodeError as error:  # a name or a text that is no UTF-8: one flipped bit is enough
-        raise msgspec.DecodeError(f"{where or 'a record'} is not UTF-8: {error}") from error
-
-
-def _decode(body: bytes | str, kind: type[Kind], where: str) -> Kind:
-    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    found = msgspec.json.decode(fields["format"], type=int) if "format" in fields else FIRST
+    fields = decode_json(body, dict[str, msgspec.Raw])
+    found = decode_json(bytes(fields["format"]), int) if "format" in fields else FIRST
     known = format_of(kind)
     refuse_newer(found, known, f"the {kind.KIND} in {where}" if where else f"a {kind.KIND}")
     if found < known:
-        upgraded = kind.upgrade(msgspec.json.decode(body, type=dict[str, Any]), found) | {"format": known}
-        return _decode(msgspec.json.encode(upgraded), kind, where)
+        upgraded = kind.upgrade(decode_json(body, dict[str, Any]), found) | {"format": known}
+        return decode_record(msgspec.json.encode(upgraded), kind, where)
     for name in kind.REQUIRED:
         if name not in fields:
             raise msgspec.ValidationError(f"Object missing required field `{name}`")
-    return msgspec.json.decode(body, type=kind)
+    return decode_json(body, kind)
 
 
 def record_kinds() -> dict[str, type[VersionedRecord]]:

@@ -113,7 +113,7 @@ def _read_manifest(folder: Path, sha256: str) -> BundleManifest:
 def _parse_manifest(folder: Path, body: bytes) -> BundleManifest:
     try:
         manifest = decode_record(body, BundleManifest, str(folder))
-    except (msgspec.DecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise _refused(folder, MANIFEST, f"it is not a valid manifest: {error}") from error
     if not 0 < len(manifest.files) <= _MAX_FILES:
         raise _refused(folder, MANIFEST, f"it lists {len(manifest.files):,} files; 1 to {_MAX_FILES:,} are allowed")

@@ -60,7 +60,7 @@ def read_deployment(serving_root: Path, model: str, public: str) -> Deployment |
         return None
     try:
         return decode_signed(body, Deployment, public, model, str(path))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise BundleCorrupt(
             f"{path} is not a valid deployment: {error}", tip="run `tidemill run`: it rebuilds it from the ledger"
         ) from error

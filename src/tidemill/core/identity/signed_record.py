@@ -12,7 +12,7 @@ import msgspec
 
 from tidemill.core.errors import SignatureInvalid
 from tidemill.core.identity.keys import Keys, signed_by
-from tidemill.core.record_format import SignedRecord, decode_record
+from tidemill.core.record_format import SignedRecord, decode_json, decode_record
 
 Kind = TypeVar("Kind", bound=SignedRecord)
 
@@ -26,10 +26,10 @@ def sign_record(record: Kind, keys: Keys, about: str) -> Kind:
 def decode_signed(body: bytes, kind: type[Kind], public: str, about: str, where: str = "") -> Kind:
     """Decode a signed record about `about` from JSON; `public` is the ledger's public key in hex.
 
-    Raises `SignatureInvalid` unless its signature fits, `FormatTooNew`, and `msgspec.DecodeError` or
-    `UnicodeDecodeError` if the text is not a record of this type.
+    Raises `SignatureInvalid` unless its signature fits, `FormatTooNew`, and `msgspec.DecodeError` if the text is not a
+    record of this type.
     """
-    fields = msgspec.json.decode(body, type=dict[str, Any])  # once: of a repeated key, all see the same value
+    fields = decode_json(body, dict[str, Any])  # once: of a repeated key, all see the same value
     record = decode_record(msgspec.json.encode(fields), kind, where)
     if not is_signed(fields, kind, public, about):
         raise SignatureInvalid(

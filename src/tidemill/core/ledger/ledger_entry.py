@@ -12,7 +12,7 @@ from tidemill.core.canonical import canonical
 from tidemill.core.errors import FormatTooNew, LedgerCorrupt
 from tidemill.core.identity.account import Account
 from tidemill.core.ports import StoredEntry
-from tidemill.core.record_format import refuse_newer
+from tidemill.core.record_format import decode_json, refuse_newer
 
 #: The format of an entry's body; newer formats are rejected.
 FORMAT = 1
@@ -90,7 +90,7 @@ def examine_entry(line: StoredEntry) -> tuple[LedgerEntry | None, list[str]]:
     hash does not match: then the format number was changed.
     """
     try:
-        fields = msgspec.json.decode(line.body, type=dict[str, Any])
+        fields = decode_json(line.body, dict[str, Any])
         if chain_hash(fields["prev"], line.body) == line.hash:
             refuse_newer(fields.get("format", 0), FORMAT, f"entry {line.seq} of the ledger")
         fields.setdefault("account", {"name": fields["actor"], "kind": _kind_of(fields["actor"])})

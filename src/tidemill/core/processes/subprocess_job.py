@@ -24,6 +24,7 @@ from tidemill.core.library_errors import require_error
 from tidemill.core.processes.confinement import confine
 from tidemill.core.processes.failure_message import failure_message
 from tidemill.core.processes.start_process import function_of
+from tidemill.core.record_format import decode_json
 
 _Job = TypeVar("_Job")
 _Value = TypeVar("_Value")
@@ -81,8 +82,8 @@ def run_job(
         status = _ended(child, msgspec.json.encode(job) + b"\n", timeout_s)
         output.seek(0)
         try:
-            result = msgspec.json.decode(output.read(), type=_JobResult)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            result = decode_json(output.read(), _JobResult)
+        except msgspec.DecodeError:
             raise ProcessFailed(
                 f"its process exited with status {status} and no result", tip=_last_line(errors)
             ) from None

@@ -7,14 +7,14 @@ could not be decoded does not count as clean.
 from __future__ import annotations
 
 import io
+import os
 import sqlite3
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +30,6 @@ _LARGEST_INNER = 1 << 30
 #: Files that databases lock. They stay open here: when any descriptor of such a file is closed, the kernel drops the
 #: locks of this process, and with them those of a store that it has open.
 _LOCKED = ("-shm", "lock.mdb")
-_KEPT_OPEN: list[BinaryIO] = []
 
 # Exceptions that the container readers raise for corrupt files, and zipfile for encrypted ones and unknown methods.
 _BROKEN = (
@@ -60,15 +59,15 @@ def file_contents(path: Path, *, numbers: bool) -> Iterator[Content]:
     `numbers` also yields integers as text, for identifiers that are numbers. Raises `UndecodedContainer` after
     everything that could be decoded.
     """
-    with ExitStack() as closing:
-        file = path.open("rb")
-        name = container_kind(file.read(32))
-        if name == "sqlite" or path.name.endswith(_LOCKED):
-            _KEPT_OPEN.append(file)
-        else:
-            closing.enter_context(file)
-        file.seek(0)
-        yield name or "file", iter(lambda: file.read(_CHUNK), b"")
+    descriptor, name = os.open(path, os.O_RDONLY | os.O_CLOEXEC), None
+    try:
+        with open(descriptor, "rb", closefd=False) as file:
+            name = container_kind(file.read(32))
+            file.seek(0)
+            yield name or "file", iter(lambda: file.read(_CHUNK), b"")
+    finally:
+        if name != "sqlite" and not path.name.endswith(_LOCKED):
+            os.close(descriptor)
     if name == "sqlite":
         yield from _guarded(name, lambda: _sqlite(_database(path), numbers, 1))
     elif name is not None:

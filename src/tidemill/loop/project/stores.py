@@ -124,7 +124,7 @@ def identity(project: Path, name: str | None) -> MillIdentity:
 def _identity(file: Path) -> MillIdentity:
     try:
         return decode_record(file.read_bytes(), MillIdentity, file.name)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise ProjectMissing(
             f"{file} cannot be read: {error}",
             tip="restore it from a backup: it names the folder of the project's keys",

@@ -15,7 +15,7 @@ from tidemill.core.errors import CardIncomplete, ImportRefused, OriginMissing, U
 from tidemill.core.lease import train_lease
 from tidemill.core.ledger.ledger_entry import LedgerEntry
 from tidemill.core.ports import Lease
-from tidemill.core.record_format import decode_record
+from tidemill.core.record_format import decode_json, decode_record
 from tidemill.core.records.release import Card, Release, RuleSet
 from tidemill.core.records.signature import Signature
 from tidemill.core.storage.failpoint import failpoint
@@ -110,7 +110,7 @@ def import_model(
 
 def _read_card(file: Path) -> ImportCard:
     try:
-        card = msgspec.json.decode(file.read_bytes(), type=ImportCard)
+        card = decode_json(file.read_bytes(), ImportCard)
     except OSError as problem:
         raise OriginMissing(
             f"there is no card {file}: {problem.strerror}",

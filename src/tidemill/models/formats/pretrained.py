@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.core.errors import BundleRefused, OriginMissing
-from tidemill.core.record_format import Record
+from tidemill.core.record_format import Record, decode_json
 from tidemill.models.formats.onnx_check import onnx_refusal_reason, onnx_session
 
 GRAPH, CARD = "model.onnx", "card.json"
@@ -52,8 +52,8 @@ class ModelOrigin(Record, frozen=True):
 def read_origin(file: Path) -> ModelOrigin:
     """The origin in a `card.json`. Raises `OriginMissing` if a field is missing."""
     try:
-        origin = msgspec.json.decode(file.read_bytes(), type=ModelOrigin)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as problem:
+        origin = decode_json(file.read_bytes(), ModelOrigin)
+    except (OSError, msgspec.DecodeError) as problem:
         raise OriginMissing(
             f"{file} cannot be read: {problem}",
             tip=f"write it with the fields {', '.join(ModelOrigin.__struct_fields__)}, all strings",

@@ -26,6 +26,7 @@ import numpy.typing as npt
 import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.errors import BundleCorrupt, FormatTooNew, LearnError
+from tidemill.core.record_format import decode_json
 from tidemill.models.formats.arrays import open_array, write_array
 from tidemill.models.learners.exact_pair_sums import LARGEST, PairSums, added, grown, summed
 from tidemill.models.learners.item_tally import ItemTally
@@ -210,8 +211,8 @@ class PairCounts:
         """Open what `write` wrote, memory-mapped; raises `BundleCorrupt` or `FormatTooNew` if that fails."""
         file = folder / "pairs.json"
         try:
-            about = msgspec.json.decode(file.read_bytes(), type=_About)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as problem:
+            about = decode_json(file.read_bytes(), _About)
+        except (OSError, msgspec.DecodeError) as problem:
             raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem
         if about.format > FORMAT:
             raise FormatTooNew(

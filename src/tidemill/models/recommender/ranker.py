@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew
+from tidemill.core.record_format import decode_json
 from tidemill.models.formats.lightgbm_library import lightgbm_booster
 from tidemill.models.recommender.interactions import F32
 
@@ -101,9 +102,9 @@ def _read(file: Path) -> bytes:
 def _about(file: Path) -> _RankerFile:
     try:
         raw = _read(file)
-        number = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
+        number = decode_json(raw, dict[str, Any]).get("format")
         if isinstance(number, int) and number > FORMAT:
             raise FormatTooNew(f"{file} has format {number}; this tidemill reads formats up to {FORMAT}")
-        return msgspec.json.decode(raw, type=_RankerFile)
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        return decode_json(raw, _RankerFile)
+    except msgspec.DecodeError as problem:
         raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem

@@ -12,6 +12,7 @@ import numpy as np
 
 from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew, IdsMismatch
 from tidemill.core.ports import VectorSearch
+from tidemill.core.record_format import decode_json
 from tidemill.models.formats.arrays import open_array, write_array
 from tidemill.models.recommender.history_weights import HistoryWeights
 from tidemill.models.recommender.interactions import F32
@@ -151,11 +152,11 @@ def _about(folder: Path) -> _RecommenderHeader:
     file = folder / "recommender.json"
     try:
         raw = file.read_bytes()
-        number = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
+        number = decode_json(raw, dict[str, Any]).get("format")
         if isinstance(number, int) and number > FORMAT:
             raise FormatTooNew(f"{folder} has format {number}; this tidemill reads formats up to {FORMAT}")
         if isinstance(number, int) and number < FORMAT:
             raise BundleRefused(f"{folder} has format {number}, which is no longer read", tip="tidemill train MODEL")
-        return msgspec.json.decode(raw, type=_RecommenderHeader)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as problem:
+        return decode_json(raw, _RecommenderHeader)
+    except (OSError, msgspec.DecodeError) as problem:
         raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew
+from tidemill.core.record_format import decode_json
 from tidemill.core.records.signature import InputField
 from tidemill.models.formats.arrays import open_array, write_array
 from tidemill.models.formats.arrow_tables import read_arrow
@@ -154,9 +155,9 @@ def _read(file: Path) -> bytes:
 def _recipe(file: Path) -> TabularRecipe:
     try:
         raw = _read(file)
-        number = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
+        number = decode_json(raw, dict[str, Any]).get("format")
         if isinstance(number, int) and number > FORMAT:
             raise FormatTooNew(f"{file} has format {number}; this tidemill reads formats up to {FORMAT}")
-        return msgspec.json.decode(raw, type=TabularRecipe)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        return decode_json(raw, TabularRecipe)
+    except msgspec.DecodeError as problem:
         raise BundleCorrupt(f"{file} cannot be read: {problem}") from problem

@@ -27,7 +27,7 @@ from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.signed_record import decode_signed, sign_record
 from tidemill.core.ledger.ledger import Ledger
-from tidemill.core.record_format import SignedRecord, decode_record
+from tidemill.core.record_format import SignedRecord, decode_json, decode_record
 from tidemill.core.storage.checked_json import checked_json, refuse_changed
 from tidemill.core.storage.durable_files import write_durably
 from tidemill.release import model_folder
@@ -129,7 +129,7 @@ def _read(folder: Path, public: str) -> _FoundSwitch:
         except SignatureInvalid:
             state = decode_record(body, SwitchState)
             return _FoundSwitch(state) if state.off else _unusable("says on, but is not signed with this project's key")
-        except (msgspec.DecodeError, UnicodeDecodeError, FormatTooNew):
+        except (msgspec.DecodeError, FormatTooNew):
             return _unusable("cannot be read")
     return _unusable("is missing")
 
@@ -329,8 +329,8 @@ def _spooled(serving_root: Path) -> tuple[list[SpooledEntry], list[str]]:
     for number, line in enumerate(lines, 1):
         try:
             refuse_changed(line)
-            found.append(msgspec.json.decode(line, type=SpooledEntry))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            found.append(decode_json(line, SpooledEntry))
+        except msgspec.DecodeError as error:
             problems.append(f"{path}, line {number}: a switch entry that waits for the ledger is damaged: {error}")
     return found, problems
 

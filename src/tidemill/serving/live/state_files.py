@@ -16,12 +16,12 @@ import msgspec
 from tidemill.core.errors import FormatTooNew, SignatureInvalid, TidemillError
 from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.signed_record import decode_signed, sign_record
-from tidemill.core.record_format import SignedRecord, VersionedRecord, decode_record
+from tidemill.core.record_format import SignedRecord, VersionedRecord, decode_json, decode_record
 from tidemill.core.storage.checked_json import checked_json, refuse_changed
 from tidemill.core.storage.durable_files import write_durably
 
 T = TypeVar("T")
-_INVALID = (msgspec.DecodeError, UnicodeDecodeError, FormatTooNew, SignatureInvalid)
+_INVALID = (msgspec.DecodeError, FormatTooNew, SignatureInvalid)
 
 
 def write_state(path: Path, content: Any) -> None:
@@ -61,7 +61,7 @@ def _load(path: Path, kind: type[T], public: str) -> T:
     refuse_changed(body)
     if issubclass(kind, VersionedRecord):
         return decode_record(body, kind, str(path))
-    return msgspec.json.decode(body, type=kind)
+    return decode_json(body, kind)
 
 
 def is_disk_full(error: OSError) -> bool:

@@ -103,6 +103,12 @@ def test_a_folder_of_mlflow_may_not_point_outside(tmp_path: Path) -> None:
         estimator_plan(tm.pyfunc(str(tmp_path / "m"))).fit(rows("number", 20))
 
 
+def test_a_folder_of_mlflow_with_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text(f"flavors:\n  onnx:\n    data: {'m' * 5_000}.onnx\n")
+    with pytest.raises(ImportRefused, match="not a file in that folder"):
+        estimator_plan(tm.pyfunc(str(tmp_path))).fit(rows("number", 20))
+
+
 def test_neither_a_folder_nor_a_uri_is_refused() -> None:
     with pytest.raises(ImportRefused, match="neither a folder nor an MLflow URI"):
         estimator_plan(tm.pyfunc("churn")).settings()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xgboost_files import stump, ubjson
 
 from tidemill.core.errors import NotPublishable
 from tidemill.core.records.signature import InputField
@@ -33,28 +33,6 @@ def test_a_rounded_comparison_is_exact_without_rounding(one: float, threshold: f
         assert (rounded < threshold if strict else rounded <= threshold) == (value <= moved)
 
 
-def stump(place: Path, objective: str = "reg:squarederror", **tree: Any) -> Path:
-    """XGBoost's JSON of one split: `x < 0.1` gives 1, else and where x is missing 2; the start is 0.5."""
-    told = {
-        "left_children": [1, -1, -1],
-        "right_children": [2, -1, -1],
-        "split_indices": [0, 0, 0],
-        "split_conditions": [0.1, 1.0, 2.0],
-        "default_left": [0, 0, 0],
-        "split_type": [0, 0, 0],
-    } | tree
-    booster = {"name": "gbtree", "model": {"trees": [told], "tree_info": [0]}}
-    learner = {
-        "feature_names": ["x"],
-        "gradient_booster": booster,
-        "objective": {"name": objective},
-        "learner_model_param": {"base_score": "[5E-1]", "num_class": "0"},
-    }
-    file = place / "model.json"
-    file.write_text(json.dumps({"learner": learner, "version": [3, 2, 0]}))
-    return file
-
-
 def asked(*values: float | None, task: Any = "number") -> Examples:
     fields = (InputField(name="x", kind="float"),)
     table = pa.table({"x": pa.array(values, pa.float64())})
@@ -72,26 +50,20 @@ def test_xgboosts_file_is_read_without_xgboost(tmp_path: Path) -> None:
     assert chances == pytest.approx([1 / (1 + np.exp(-1.0))])  # the start is kept as an answer: 0.5 is a margin of 0
 
 
-def ubjson(value: Any) -> bytes:
-    """As XGBoost writes it: 64-bit lengths, typed arrays of numbers."""
-    if isinstance(value, dict):
-        return b"{" + b"".join(ubjson(key)[1:] + ubjson(one) for key, one in value.items()) + b"}"
-    if isinstance(value, str):
-        return b"SL" + struct.pack(">q", len(value.encode())) + value.encode()
-    if isinstance(value, int):
-        return b"L" + struct.pack(">q", value)
-    kind = "d" if any(isinstance(one, float) for one in value) else "l"
-    if value and isinstance(value[0], int | float):
-        numbers = np.asarray(value, ">f4" if kind == "d" else ">i4").tobytes()
-        return f"[${kind}#L".encode() + struct.pack(">q", len(value)) + numbers
-    return b"[#L" + struct.pack(">q", len(value)) + b"".join(map(ubjson, value))
-
-
 def test_xgboosts_binary_file_is_read_without_xgboost(tmp_path: Path) -> None:
     file = tmp_path / "model.ubj"
     file.write_bytes(ubjson(json.loads(stump(tmp_path).read_bytes())))
     found, text = (xgboost_trees(read_xgboost(one).learner) for one in (file, tmp_path / "model.json"))
     assert found == text
+
+
+def test_a_file_of_xgboost_without_a_tree_is_refused(tmp_path: Path) -> None:
+    file = stump(tmp_path)
+    whole = json.loads(file.read_text())
+    whole["learner"]["gradient_booster"]["model"] = {"trees": [], "tree_info": []}
+    file.write_text(json.dumps(whole))
+    with pytest.raises(NotPublishable, match="do not match its trees"):
+        xgboost_model(file, asked(0.0))
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,11 @@ def model_text(file: Path) -> str:
 
 def _inside(folder: Path, name: str) -> Path:
     file = (folder / name.replace("\0", "/")).resolve()  # no file has a NUL in its name
-    if not file.is_relative_to(folder.resolve()) or not file.is_file():
+    try:
+        is_inside = file.is_relative_to(folder.resolve()) and file.is_file()
+    except OSError:  # the name is too long
+        is_inside = False
+    if not is_inside:
         raise ImportRefused(f"{folder / ABOUT} names {name!r}, which is not a file in that folder")
     return file
 

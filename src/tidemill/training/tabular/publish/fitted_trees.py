@@ -164,7 +164,7 @@ def xgboost_trees(learner: XgboostLearner) -> TreeSum:
             margins = tuple(_margins(start.tolist(), link))
     except (ValueError, TypeError, OverflowError, ZeroDivisionError) as problem:
         raise NotPublishable(f"XGBoost's parameters cannot be read: {str(problem)[:200]}") from problem
-    if not np.isfinite(margins).all() or len(trees.trees) != len(trees.tree_info):
+    if not np.isfinite(margins).all() or not 0 < len(trees.trees) == len(trees.tree_info):
         raise NotPublishable("XGBoost's parameters do not match its trees")
     table = TreeTable()
     for number, (tree, target) in enumerate(zip(trees.trees, trees.tree_info, strict=True)):

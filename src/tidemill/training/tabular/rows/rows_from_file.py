@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tidemill.core.errors import ImportRefused, nearest
 from tidemill.core.kinds import Kind, kind_of_arrow
+from tidemill.core.record_format import decode_json
 from tidemill.core.records.signature import InputField
 
 #: Maximum number of rows read.
@@ -38,7 +39,7 @@ def _read(file: Path) -> pa.Table:
     if file.suffix == ".parquet":
         return pyarrow.parquet.read_table(file).slice(0, MOST)
     if file.suffix == ".json":
-        return pa.Table.from_pylist(msgspec.json.decode(file.read_bytes(), type=list[dict[str, Any]])[:MOST])
+        return pa.Table.from_pylist(decode_json(file.read_bytes(), list[dict[str, Any]])[:MOST])
     raise ImportRefused(f"{file} is not a .csv, .parquet or .json file")
 
 
