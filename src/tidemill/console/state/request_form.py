@@ -40,6 +40,8 @@ class RequestForm(Record, frozen=True):
     outputs: tuple[InputField, ...]
     classes: tuple[str, ...]
     curl: str
+    #: Address of the server's OpenAPI document.
+    openapi: str
 
 
 def request_form(release: Release, signature: Signature, serving_root: Path) -> RequestForm:
@@ -51,6 +53,7 @@ def request_form(release: Release, signature: Signature, serving_root: Path) -> 
         sources=_sources(signature),
         outputs=signature.outputs,
         classes=signature.classes,
+        openapi=f"http://{place}/openapi.json",
         curl=_curl(f"http://{place}/v2/models/{release.model}/infer", signature),
     )
 
