@@ -219,6 +219,19 @@ def test_a_damaged_checkpoint_stops_no_writer_after_old_versions_have_expired(tm
     assert list(log.glob("*.checkpoint.parquet"))
 
 
+@pytest.mark.parametrize("place", [5994, 5922, 5820, 5661])
+def test_a_checkpoint_that_only_another_reader_can_read_stops_no_writer_either(tmp_path: Path, place: int) -> None:
+    tables = committed(tmp_path, 11)
+    files = tables.files("t", 11)
+    (checkpoint,) = (tmp_path / "t" / "_delta_log").glob("*.checkpoint.parquet")
+    content = bytearray(checkpoint.read_bytes())
+    content[-place] ^= 4
+    checkpoint.write_bytes(content)
+    again = DeltaTables(tmp_path)
+    version = again.commit("t", 12, 11, again.stage("t", 12, some_rows(12)), [], {})
+    assert set(files) < set(again.files("t", version))
+
+
 def test_a_commit_of_another_writer_makes_ours_stale(tmp_path: Path) -> None:
     tables = committed(tmp_path)
     staged = tables.stage("t", 2, some_rows(2))

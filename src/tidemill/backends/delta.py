@@ -30,6 +30,7 @@ from pyarrow import types
 from tidemill.backends.arrow_form import plain_schema
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import CorruptFile, SchemaChanged, StaleWriter
+from tidemill.core.library_errors import refuse_limit, require_error
 from tidemill.core.ports import FileStamp, StagedFile, TableCommit
 from tidemill.core.records.ingest import FileEntry
 from tidemill.core.storage.durable_files import remove_durably, sync_file, sync_folder
@@ -271,7 +272,9 @@ class DeltaTables:
             return DeltaTable(self._root / table)
         except TableNotFoundError:
             raise
-        except DeltaError as error:
+        except BaseException as error:
+            require_error(error)  # a damaged file can also make the library panic
+            refuse_limit(error)
             if not self._remove_damaged_checkpoints(table):
                 raise CorruptFile(
                     f"the log of table `{table}` cannot be read: {error}", tip="tidemill verify"
@@ -283,16 +286,30 @@ class DeltaTables:
         an earlier checkpoint on where the oldest have expired; nothing is removed if there is no other.
         """
         log = self._root / table / _LOG
-        found = [file for file in _checkpoints(log) if not _is_parquet(file)]
-        whole = {_version(file) for file in _checkpoints(log) if file not in found}
+        pointer, versions = log / "_last_checkpoint", {_version(file) for file in _checkpoints(log)}
+        is_lost = pointer.is_file() and _pointed_version(pointer) not in versions  # then no version can be opened
+        found = [
+            file
+            for file in _checkpoints(log)
+            if not _is_parquet(file) or not (is_lost or self._opens(table, _version(file)))
+        ]
+        whole = versions - {_version(file) for file in found}
         if not whole and not self._log(table, 0).is_file():
             return 0
-        pointer = log / "_last_checkpoint"
         if pointer.is_file() and _pointed_version(pointer) not in whole:
             found.append(pointer)
         for file in found:
             remove_durably(file)
         return len(found)
+
+    def _opens(self, table: str, version: int) -> bool:
+        try:
+            DeltaTable(self._root / table, version=version)
+        except BaseException as error:
+            require_error(error)
+            refuse_limit(error)
+            return False
+        return True
 
     def _writable(self, table: str, base: int) -> DeltaTable:
         """A handle at `base`. An empty log file of the next version is a commit lost in a power cut, so delete it."""
