@@ -108,7 +108,7 @@ class KillDriver:
         self._open: dict[str, list[Kill]] = defaultdict(list)
         self._day = BACKFILLED - 1
         self._port = _free_port()
-        self._n = 0
+        self._n = self._children_killed = 0
         (base / "tmp").mkdir(parents=True)
         (base / "said").mkdir()
 
@@ -118,6 +118,7 @@ class KillDriver:
         """Run a command to its end, whatever that is."""
         with self._lock:
             self._n += 1
+            children = self._children_killed
             said = self.base / "said" / f"{self._n:05}-{'-'.join(words[:2])}"
             out, err = (said.with_suffix(f".{kind}") for kind in ("out", "err"))
             with out.open("w") as to_out, err.open("w") as to_err:
@@ -130,8 +131,13 @@ class KillDriver:
         with self._lock:
             del self._running[process.pid]
             killed = process.pid in self._killed
+            # a training ends with an error if the process dies from which its others are forked
+            failed = self._children_killed > children and status == _ERROR and "TM006" in err.read_text()
         ended = CommandRun(words, status, out.read_text(), err.read_text(), killed)
-        self._note(ended)
+        if failed:
+            self.report.commands[f"{words[0]} TM006, as its child was killed"] += 1
+        else:
+            self._note(ended)
         return ended
 
     @property
@@ -247,6 +253,7 @@ class KillDriver:
             if process is not None and process.poll() is not None:
                 return
             self._killed.add(victim.pid)
+            self._children_killed += role.startswith("child")
         try:
             os.kill(victim.pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -130,6 +130,15 @@ def test_what_cannot_be_sent_or_loaded_is_refused() -> None:
         pool.warm()
 
 
+def test_a_template_that_is_killed_while_it_loads_is_said_to_be_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "killing_module.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with ProcessPool(do, preload=["killing_module"]) as pool, pytest.raises(ProcessFailed, match="ended by SIGKILL"):
+        pool.warm()
+
+
 def test_leaving_ends_every_process(work: Any) -> None:
     with ProcessPool(work, processes=2) as pool:
         found = outcomes(pool, "process", "process")

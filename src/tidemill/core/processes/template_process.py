@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.core.errors import ProcessFailed
-from tidemill.core.processes.failure_message import failure_message
+from tidemill.core.processes.failure_message import death_message, failure_message
 from tidemill.core.processes.pool_task import run_task
 from tidemill.core.processes.start_process import end_with_parent
 
@@ -102,7 +102,11 @@ class TemplateProcess:
         if isinstance(found, bool):
             self._forks = found
             return True
+        self._process.join(_PATIENCE_S if found is None else 0)
+        status = self._process.exitcode or 0
         self.close()
+        if status < 0:
+            raise ProcessFailed(f"a worker process could not start: {death_message(status)}")
         if found is None:
             raise ProcessFailed(
                 "a worker process ended before it could start",
