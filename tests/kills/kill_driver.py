@@ -362,7 +362,8 @@ class KillDriver:
             time.sleep(0.1)
         for one in left:
             self._find(f"a process is left over: {one.role} {one.pid}")
-        self.command("run", "--until", str(day_of(self._day + 1)))
+        # A killed run may have published the next day; what was posted later is due with the day after it.
+        self.command("run", "--until", str(day_of(self._day + 2)))
         for model in (FOR_YOU, BUYS):
             self.command("train", model)
             self.command("on", model)
