@@ -13,14 +13,15 @@ import msgspec
 
 import tidemill
 from tidemill.serving.http.error_responses import ErrorResponse, InferenceError
+from tidemill.serving.http.requests import TOKEN, WORD
 from tidemill.serving.http.routes import Route
 
 #: Schemas of the parts of a path.
 _PARTS = {
-    "token": {"type": "string", "pattern": "^[a-z2-7]{26}$"},
+    "token": {"type": "string", "pattern": f"^{TOKEN.pattern}"},
     "version": {"type": "string", "pattern": "^[1-9][0-9]*$"},
 }
-_NAME = {"type": "string", "pattern": r"^[\w.\-]{1,128}$"}
+_NAME = {"type": "string", "pattern": f"^{WORD.pattern}"}
 _REFERENCE = "#/components/schemas/{name}"
 
 

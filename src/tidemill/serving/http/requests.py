@@ -16,10 +16,11 @@ Name = Annotated[str, Meta(min_length=1, max_length=512)]
 Scalar = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | None
 Decoded = TypeVar("Decoded")
 
-_TOKEN = re.compile(r"[a-z2-7]{26}\Z")
+#: A user token and a name in a path.
+TOKEN = re.compile(r"[a-z2-7]{26}\Z")
+WORD = re.compile(r"[\w.-]{1,128}\Z")
 #: Each prediction with a context stores it.
 _CONTEXT_BYTES = 16_384
-_WORD = re.compile(r"[\w.-]{1,128}\Z")
 
 
 class RecommendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,7 +95,7 @@ def bounded(found: list[Decoded], limits: Serve) -> list[Decoded]:
 
 def token(text: str) -> str:
     """A user token: a surrogate, 26 characters."""
-    if not _TOKEN.match(text):
+    if not TOKEN.match(text):
         raise BadRequest(
             "the user token in the path is not 26 characters of a-z and 2-7", tip="a POST returns it as `token`"
         )
@@ -103,7 +104,7 @@ def token(text: str) -> str:
 
 def word(text: str, what: str) -> str:
     """A model's or stream's name from a path; errors quote it, so only names of safe characters are accepted."""
-    if not _WORD.match(text):
+    if not WORD.match(text):
         raise BadRequest(f"the path has no valid {what} name", tip="letters, digits, `.`, `_` and `-` are allowed")
     return text
 
