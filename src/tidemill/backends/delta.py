@@ -9,25 +9,22 @@ logs of versions older than thirty days are deleted unless that is switched off.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
-from pyarrow import types
 
 from tidemill.backends.arrow_form import plain_schema
+from tidemill.backends.delta_data_file import delta_statistics, has_range, write_data_file
+from tidemill.backends.delta_log import APP, checkpoint_files, is_parquet, pointed_version, read_commit, version_of
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import CorruptFile, SchemaChanged, StaleWriter
 from tidemill.core.library_errors import refuse_limit, require_error
@@ -38,12 +35,10 @@ from tidemill.core.storage.failpoint import failpoint
 
 #: Maximum rows per data file; bounds the cost of rewriting a file for a few changed rows.
 FILE_ROWS = 131_072
-_APP = "tidemill"
 _LOG = "_delta_log"
 _FOREVER = "interval 36500 days"
 #: How long a checkpoint lists removed files.
 _TOMBSTONES, _AN_HOUR = "delta.deletedFileRetentionDuration", "interval 1 hour"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -80,7 +75,7 @@ class DeltaTables:
             return self._make(table, schema, personal, "error")
         if found.equals(schema):
             return int(self._handle(table).version())
-        if self._handle(table).transaction_version(_APP) is not None:
+        if self._handle(table).transaction_version(APP) is not None:
             raise SchemaChanged(f"table `{table}` has the columns {_says(found)}, but {_says(schema)} were requested")
         return self._make(table, schema, personal, "overwrite")
 
@@ -98,7 +93,7 @@ class DeltaTables:
         starts = range(0, rows.num_rows, FILE_ROWS)
         statistics = [column for column in self._statistics(table) if column in rows.column_names]
         found = self._staged_names(table, number)
-        staged = [_write(folder, number, rows.slice(start, FILE_ROWS), statistics) for start in starts]
+        staged = [write_data_file(folder, number, rows.slice(start, FILE_ROWS), statistics) for start in starts]
         if staged:
             sync_folder(folder)
             found.names.update(file.entry.path for file in staged)
@@ -122,7 +117,7 @@ class DeltaTables:
         schema: pa.Schema | None = None,
     ) -> int:
         handle = self._writable(table, base)
-        done = handle.transaction_version(_APP) or 0
+        done = handle.transaction_version(APP) or 0
         if done >= number:
             taken = self._commit_of(table, number)
             self._remove_others(table, number, taken.added)
@@ -137,8 +132,8 @@ class DeltaTables:
                 "overwrite" if schema else "append",
                 Schema.from_arrow(schema) if schema else handle.schema(),
                 commit_properties=CommitProperties(
-                    custom_metadata={_APP: json.dumps(dict(note))},
-                    app_transactions=[Transaction(_APP, number)],
+                    custom_metadata={APP: json.dumps(dict(note))},
+                    app_transactions=[Transaction(APP, number)],
                     max_commit_retries=0,
                 ),
                 post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
@@ -166,15 +161,15 @@ class DeltaTables:
         log = self._root / table / _LOG
         for file in sorted(log.glob("*.json"), reverse=True):
             try:
-                yield _read_commit(file)
+                yield read_commit(file)
             except FileNotFoundError:  # expired meanwhile, and all before it
                 return
 
     def log_files(self, table: str, version: int) -> list[FileEntry]:
         log = self._root / table / _LOG
-        files = [self._log(table, version), *(file for file in _checkpoints(log) if _version(file) == version)]
+        files = [self._log(table, version), *(file for file in checkpoint_files(log) if version_of(file) == version)]
         pointer = log / "_last_checkpoint"
-        if len(files) > 1 and _pointed_version(pointer) == version:
+        if len(files) > 1 and pointed_version(pointer) == version:
             files.append(pointer)
         found = []
         for file in files:
@@ -186,16 +181,16 @@ class DeltaTables:
     def expire(self, table: str, oldest: int) -> None:
         folder, log = self._root / table, self._root / table / _LOG
         self._shorten_tombstones(table)
-        commits = [file for file in sorted(log.glob("*.json")) if _version(file) <= oldest]
+        commits = [file for file in sorted(log.glob("*.json")) if version_of(file) <= oldest]
         for file in commits:
-            for path in _read_commit(file).removed:
+            for path in read_commit(file).removed:
                 (folder / path).unlink(missing_ok=True)
         sync_folder(folder)  # durable before the entries that name the files
         failpoint("expire.data")
-        made = [file for file in _checkpoints(log) if _version(file) <= oldest]
-        first = _version(made[-1]) if made else 0  # readers of `oldest` start here
+        made = [file for file in checkpoint_files(log) if version_of(file) <= oldest]
+        first = version_of(made[-1]) if made else 0  # readers of `oldest` start here
         for file in [*commits, *made]:
-            if _version(file) < first:
+            if version_of(file) < first:
                 file.unlink()
         sync_folder(log)
         failpoint("expire.log")
@@ -230,7 +225,7 @@ class DeltaTables:
         return FileStamp(size_bytes=found.st_size, mark=str(found.st_mtime_ns))
 
     def _make(self, table: str, schema: pa.Schema, personal: Sequence[str], mode: Any) -> int:
-        columns = [field.name for field in schema if _has_range(field.type) and field.name not in personal]
+        columns = [field.name for field in schema if has_range(field.type) and field.name not in personal]
         handle = DeltaTable.create(
             self._root / table,
             schema,
@@ -286,17 +281,17 @@ class DeltaTables:
         an earlier checkpoint on where the oldest have expired; nothing is removed if there is no other.
         """
         log = self._root / table / _LOG
-        pointer, versions = log / "_last_checkpoint", {_version(file) for file in _checkpoints(log)}
-        is_lost = pointer.is_file() and _pointed_version(pointer) not in versions  # then no version can be opened
+        pointer, versions = log / "_last_checkpoint", {version_of(file) for file in checkpoint_files(log)}
+        is_lost = pointer.is_file() and pointed_version(pointer) not in versions  # then no version can be opened
         found = [
             file
-            for file in _checkpoints(log)
-            if not _is_parquet(file) or not (is_lost or self._opens(table, _version(file)))
+            for file in checkpoint_files(log)
+            if not is_parquet(file) or not (is_lost or self._opens(table, version_of(file)))
         ]
-        whole = versions - {_version(file) for file in found}
+        whole = versions - {version_of(file) for file in found}
         if not whole and not self._log(table, 0).is_file():
             return 0
-        if pointer.is_file() and _pointed_version(pointer) not in whole:
+        if pointer.is_file() and pointed_version(pointer) not in whole:
             found.append(pointer)
         for file in found:
             remove_durably(file)
@@ -390,7 +385,7 @@ class DeltaTables:
                 {},
                 int((self._root / table / file.entry.path).stat().st_mtime * 1000),
                 True,
-                _delta_statistics(file, schema),
+                delta_statistics(file, schema),
             )
             for file in add
         ]
@@ -404,46 +399,11 @@ class DeltaTables:
         log = self._root / table / _LOG
         last = log / "_last_checkpoint"
         files = [self._log(table, version)]
-        if _pointed_version(last) == version:
-            files += [last, *(file for file in _checkpoints(log) if _version(file) == version)]
+        if pointed_version(last) == version:
+            files += [last, *(file for file in checkpoint_files(log) if version_of(file) == version)]
         for file in files:
             sync_file(file)
         sync_folder(log)
-
-
-class _HashingSink(io.RawIOBase):
-    """A sink that computes the hash during the write, so that the file is not read again."""
-
-    def __init__(self, sink: io.BufferedWriter) -> None:
-        self._sink = sink
-        self.sha256 = hashlib.sha256()
-        self.size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, content: Any) -> int:
-        self.sha256.update(content)
-        self._sink.write(content)
-        self.size += len(content)
-        return len(content)
-
-    def tell(self) -> int:
-        return self.size
-
-
-def _write(folder: Path, number: int, rows: pa.Table, statistics: list[str]) -> StagedFile:
-    name = f"{number:010d}-{secrets.token_hex(4)}.parquet"
-    with (folder / name).open("xb") as sink:
-        hashing = _HashingSink(sink)
-        # The Parquet files' own statistics exclude text, too: it may contain personal data.
-        pq.write_table(rows, hashing, compression="zstd", write_statistics=statistics or False)
-        sink.flush()
-        sync_file(folder / name)
-    entry = FileEntry(path=name, sha256=hashing.sha256.hexdigest(), size_bytes=hashing.size, rows=rows.num_rows)
-    present = [column for column in statistics if rows[column].null_count < rows.num_rows]
-    ranges = {column: found for column in present if (found := _range(rows[column])) is not None}
-    return StagedFile(entry=entry, ranges=ranges, nulls={column: rows[column].null_count for column in statistics})
 
 
 def _missing(path: str) -> CorruptFile:
@@ -453,83 +413,6 @@ def _missing(path: str) -> CorruptFile:
 def _number(name: str) -> int:
     number = name.lstrip(".").split("-")[0]
     return int(number) if number.isdecimal() else -1
-
-
-def _has_range(kind: pa.DataType) -> bool:
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_timestamp(kind) or types.is_date32(kind))
-
-
-def _range(values: pa.ChunkedArray) -> tuple[int | float, int | float] | None:
-    kind = values.type
-    if types.is_floating(kind):
-        if not pc.all(pc.is_finite(values)).as_py():
-            return None  # readers order NaN differently, and JSON has neither NaN nor infinity
-    elif not types.is_integer(kind):
-        values = values.cast(pa.int32() if types.is_date32(kind) else pa.int64())
-    found = pc.min_max(values).as_py()
-    return found["min"], found["max"]
-
-
-def _delta_statistics(file: StagedFile, schema: pa.Schema) -> str:
-    low = {column: _delta_value(low, schema.field(column).type) for column, (low, _) in file.ranges.items()}
-    high = {column: _delta_value(high, schema.field(column).type) for column, (_, high) in file.ranges.items()}
-    return json.dumps(
-        {"numRecords": file.entry.rows, "minValues": low, "maxValues": high, "nullCount": file.nulls}, allow_nan=False
-    )
-
-
-def _delta_value(value: int | float, kind: pa.DataType) -> Any:
-    if types.is_timestamp(kind):
-        at = _EPOCH + timedelta(microseconds=int(value))
-        return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    if types.is_date32(kind):
-        return (date(1970, 1, 1) + timedelta(days=int(value))).isoformat()
-    return value
-
-
-def _checkpoints(log: Path) -> list[Path]:
-    # one pattern for all versions: Python keeps each that it has compiled
-    return sorted(log.glob("*.checkpoint*.parquet"))
-
-
-def _version(file: Path) -> int:
-    return int(file.name.partition(".")[0])
-
-
-def _read_commit(file: Path) -> TableCommit:
-    version = _version(file)
-    try:
-        actions = [json.loads(line) for line in file.read_bytes().splitlines() if line.strip()]
-    except ValueError as error:
-        raise CorruptFile(f"{file} cannot be read: {error}", tip="tidemill verify") from error
-    if not actions:
-        raise CorruptFile(f"{file} is empty: a version is missing", tip="tidemill verify")
-    numbers = [action["txn"]["version"] for action in actions if action.get("txn", {}).get("appId") == _APP]
-    notes = [action["commitInfo"].get(_APP) for action in actions if "commitInfo" in action]
-    return TableCommit(
-        version=version,
-        number=numbers[0] if numbers else 0,
-        note=json.loads(notes[0]) if notes and notes[0] else {},
-        added=tuple(action["add"]["path"] for action in actions if "add" in action),
-        removed=tuple(action["remove"]["path"] for action in actions if "remove" in action),
-    )
-
-
-def _pointed_version(pointer: Path) -> int:
-    """The version of the checkpoint that `_last_checkpoint` names; -1 where it is missing or damaged."""
-    try:
-        version = json.loads(pointer.read_bytes())["version"]
-    except (OSError, ValueError, TypeError, KeyError):
-        return -1
-    return version if isinstance(version, int) else -1
-
-
-def _is_parquet(file: Path) -> bool:
-    try:
-        pq.read_table(file)
-    except (pa.ArrowException, OSError):
-        return False
-    return True
 
 
 def _says(schema: pa.Schema) -> str:
