@@ -20,6 +20,7 @@ from tidemill.training.tabular.rows.dataset_fingerprint import row_hashes
 from tidemill.training.tabular.rows.splits import Split
 
 Mask = npt.NDArray[np.bool_]
+U64 = npt.NDArray[np.uint64]
 
 #: An input that alone reaches this score reveals the target; one that is far ahead of all others is suspect.
 KNOWS, SUSPECTED, AHEAD = 0.99, 0.95, 0.15
@@ -28,7 +29,11 @@ SIGN, ODDS, SIGN_ROWS = 0.98, 15.0, 30
 #: Share of the variance of a number that the presence of a value explains.
 SIGN_EXPLAINED = 0.5
 #: Shares above which late times, copies and distinct values are reported.
-LATER, COPIED, DISTINCT, ID = 0.001, 0.01, 0.3, 0.9
+LATER, COPIED, ID = 0.001, 0.01, 0.9
+#: Equal inputs are copies if they share the target in this share of their pairs, and chance explains less than a tenth.
+AGREED, CHANCE = 0.95, 0.1
+#: Inputs that occur exactly twice are taken alone if there are this many: many copies of one row outweigh no others.
+FEWEST_TWICE = 30
 
 
 def target_leakage(examples: Examples, split: Split) -> tuple[str, ...]:
@@ -159,14 +164,31 @@ def names_of_rows(train: Examples) -> list[str]:
 
 
 def copies(examples: Examples, split: Split) -> list[str]:
-    """Test rows that are exact copies of training rows, where most rows are distinct."""
-    hashes = row_hashes(examples)
-    train, test = hashes[split.train], hashes[split.test]
-    same = np.isin(test, train)
-    rich = len(np.unique(hashes)) > DISTINCT * len(hashes)
-    if not rich or same.mean() <= COPIED:
+    """Test rows that are exact copies of training rows, where equal inputs nearly always have the same target.
+
+    Elsewhere they are repeated measurements of few inputs, which is no fault.
+    """
+    rows = row_hashes(examples)
+    same = np.isin(rows[split.test], rows[split.train])
+    if same.mean() <= COPIED:
+        return []
+    agreed = _agreement(row_hashes(examples, target=False), rows)
+    chance = float(np.square(np.unique(examples.target, return_counts=True)[1] / len(rows)).sum())
+    if agreed < AGREED or 1 - agreed > CHANCE * (1 - chance):
         return []
     return [
-        f"{int(same.sum()):,} of {len(test):,} test rows ({same.mean():.1%}) are exact copies of training rows "
-        "(all inputs and the target): remove duplicates before splitting, or the metrics are too good"
+        f"{int(same.sum()):,} of {len(same):,} test rows ({same.mean():.1%}) are exact copies of training rows, and "
+        f"rows with equal inputs share the target in {agreed:.0%} of their pairs: the same cases seem to be recorded "
+        "more than once. Keep one row of each case, or the metrics are too good"
     ]
+
+
+def _agreement(inputs: U64, rows: U64) -> float:
+    """Share of the pairs of rows with equal inputs that have the same target too; zero without such pairs."""
+    _, code, n = np.unique(inputs, return_inverse=True, return_counts=True)
+    if (n == 2).sum() >= FEWEST_TWICE:
+        counted = n[code] == 2
+        n, rows = n[n == 2], rows[counted]
+    alike = np.unique(rows, return_counts=True)[1]
+    pairs = float((n * (n - 1)).sum())
+    return float((alike * (alike - 1)).sum()) / pairs if pairs else 0.0
