@@ -42,7 +42,11 @@ def contributions(recipe: TabularRecipe, members: list[Any], inputs: pa.Table) -
         base += weight * apply_output_transform(start, about.then)
         margins += weight * apply_output_transform(own, about.then)
     row, largest = np.arange(n), margins.argmax(axis=1)
-    return values[row, largest] @ _shares(recipe), base[row, largest]
+    values, base = values[row, largest], base[row, largest]
+    if recipe.task == "classes" and k == 1:  # the margin of the first class is that of the second, negated
+        sign = np.where(margins[:, 0] > 0, 1.0, -1.0)
+        values, base = values * sign[:, None], base * sign
+    return values @ _shares(recipe), base
 
 
 def _shares(recipe: TabularRecipe) -> F64:

@@ -139,7 +139,8 @@ class TabularRecipe(msgspec.Struct, frozen=True, kw_only=True):
     """`tabular.json`. Margin = bias + Σ weight · member, for each class; the prediction is link(margin).
 
     `link`: `sigmoid` and `softmax` give probabilities, `exp` a count, `identity` the value; `none` is for a single
-    member that already returns probabilities.
+    member that already returns probabilities. A `classes` task of two classes may have one margin, that of the second
+    class.
     """
 
     format: int = FORMAT

@@ -80,10 +80,11 @@ def _shape(recipe: TabularRecipe) -> Iterator[str]:
     n_classes = len(recipe.classes)
     if (recipe.task == "binary" and n_classes != 2) or (recipe.task == "classes" and n_classes < 2):
         yield f"{n_classes} classes of a {recipe.task} task"
-    k = n_classes if recipe.task == "classes" else 1
+    is_pair = recipe.task == "classes" and n_classes == 2 and len(recipe.bias) == 1
+    k = n_classes if recipe.task == "classes" and not is_pair else 1
     if len(recipe.bias) != k:
         yield f"a bias of {len(recipe.bias)} numbers; expected {k}"
-    if recipe.link not in _LINKS[recipe.task]:
+    if recipe.link not in _LINKS["binary" if is_pair else recipe.task]:
         yield f"the link {recipe.link} of a {recipe.task} task"
     ends = [end for end in (recipe.low, recipe.high) if end is not None]
     if not _finite([*recipe.weights, *recipe.bias, recipe.threshold, *ends]) or ends != sorted(ends):

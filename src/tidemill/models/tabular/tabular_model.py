@@ -66,7 +66,7 @@ class TabularModel(RowModel):
         )  # fmt: skip
         if any(isinstance(member, OnnxGraphMember) for member in recipe.members):
             self.tolerance = FLOAT32
-        #: Number of margins per row: one, or one per class.
+        #: Number of margins per row: one, or one per class (for two classes also one).
         self.k = len(recipe.bias)
         self.members = [self._member(member) for member in recipe.members]
         self._of_thread = threading.local()
@@ -104,7 +104,7 @@ class TabularModel(RowModel):
         """The probability of the positive class (n), probabilities (n, k), or the value (n)."""
         found = apply_link(self.margins(inputs), self.recipe.link)
         if self.recipe.task == "classes":
-            return found
+            return found if self.k > 1 else np.column_stack([1.0 - found, found])
         return self._cut(found[:, 0]) if self.recipe.task in ("number", "count") else found[:, 0]
 
     def _cut(self, values: F64) -> F64:
@@ -122,7 +122,7 @@ class TabularModel(RowModel):
     def _row_engine(self) -> Callable[[Sequence[Any]], list[float]]:
         """The function that predicts single rows in one thread, because its members own buffers."""
         design = row_design(self.recipe.inputs, self.recipe.encoders)
-        link, cut, bias = apply_link_one(self.recipe.link), self._cut_one(), list(self.recipe.bias)
+        link, finish, bias = apply_link_one(self.recipe.link), self._finish_one(), list(self.recipe.bias)
         steps = [
             (member.row(), weight, apply_output_transform_one(about.then))
             for member, weight, about in zip(self.members, self.recipe.weights, self.recipe.members, strict=True)
@@ -135,12 +135,14 @@ class TabularModel(RowModel):
                 if turn is not None:
                     found = [turn(margin) for margin in found]
                 total = [so_far + weight * margin for so_far, margin in zip(total, found, strict=True)]
-            return cut(link(total))
+            return finish(link(total))
 
         return answer
 
-    def _cut_one(self) -> Callable[[list[float]], list[float]]:
+    def _finish_one(self) -> Callable[[list[float]], list[float]]:
         low, high = self.recipe.low, self.recipe.high
+        if self.recipe.task == "classes" and self.k == 1:
+            return lambda answer: [1.0 - answer[0], answer[0]]
         if self.recipe.task not in ("number", "count") or (low is None and high is None):
             return lambda answer: answer
         least, most = -np.inf if low is None else low, np.inf if high is None else high

@@ -18,7 +18,7 @@ from tidemill.models.tabular.learn_plan import LearnPlan
 from tidemill.models.tabular.pyfunc import Pyfunc
 from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.foreign.pretrained_plan import PretrainedPlan, PyfuncPlan
-from tidemill.training.tabular.publish.publish_estimator import published
+from tidemill.training.tabular.publish.publish_estimator import fit_pair, published
 
 #: Library of a class -> the module that fits and publishes it; all other classes need scikit-learn's
 #: interface, or an ONNX export of their own.
@@ -77,7 +77,7 @@ class EstimatorPlan:
         """The published model. Raises `NotPublishable` or `ParityFailed`, and the estimator's own errors."""
         fresh = seeded(self.estimator, seed)
         kind = import_module(f"{__package__}.publish.{_KINDS.get(_library(type(fresh)), 'sklearn_estimator')}")
-        return published(kind.fitted(fresh, examples, seed), examples, self.name)
+        return fit_pair(lambda rows: published(kind.fitted(fresh, rows, seed), rows, self.name), examples)
 
 
 @dataclass(frozen=True)

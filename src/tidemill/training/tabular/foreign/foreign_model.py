@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from tidemill.training.tabular.foreign.mlflow_model import ABOUT, MlflowFolder, 
 from tidemill.training.tabular.publish.imported_trees import lightgbm_fields, lightgbm_task, lightgbm_text_model
 from tidemill.training.tabular.publish.lightgbm_estimator import line_of
 from tidemill.training.tabular.publish.onnx_model import OnnxGraph, graph_model, read_graph
+from tidemill.training.tabular.publish.publish_estimator import fit_pair
 from tidemill.training.tabular.rows.rows_from_file import class_numbers, fields_of_rows
 
 #: Maximum number of given rows stored in the bundle with their predictions.
@@ -117,12 +119,12 @@ def _model(source: ImportSource, examples: Examples, trust_pickle: bool) -> Tabu
     if source.kind == "onnx":
         return graph_model(source.file.read_bytes(), examples.fields, examples.task, examples.classes)
     if source.kind == "lightgbm":
-        return lightgbm_text_model(model_text(source.file), examples)
+        return fit_pair(partial(lightgbm_text_model, model_text(source.file)), examples)
     if source.mlflow is None:
         raise ImportRefused(f"a {source.kind} is imported from MLflow's folder")
     if source.mlflow.is_pickle and not len(examples):
         raise ImportRefused("importing a pickle needs rows to check it on", tip="pass some: --golden rows.csv")
-    return source.mlflow.model(examples, trust_pickle=trust_pickle)
+    return fit_pair(partial(source.mlflow.model, trust_pickle=trust_pickle), examples)
 
 
 # ---- inputs and outputs

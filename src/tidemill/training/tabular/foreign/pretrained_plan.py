@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tidemill.models.formats.pretrained import PretrainedGraph
@@ -11,6 +12,7 @@ from tidemill.models.tabular.pyfunc import Pyfunc
 from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.foreign.mlflow_model import MlflowFolder, mlflow_folder
 from tidemill.training.tabular.publish.onnx_model import graph_model
+from tidemill.training.tabular.publish.publish_estimator import fit_pair
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class PyfuncPlan:
 
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
         """The published model; a pickle is checked on the rows."""
-        return self._folder().model(examples, trust_pickle=self.pyfunc.trust_pickle)
+        return fit_pair(partial(self._folder().model, trust_pickle=self.pyfunc.trust_pickle), examples)
 
     def _folder(self) -> MlflowFolder:
         return mlflow_folder(self.pyfunc.source)

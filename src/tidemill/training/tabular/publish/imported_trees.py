@@ -16,7 +16,7 @@ from tidemill.training.tabular.publish.catboost_estimator import arrays_model
 from tidemill.training.tabular.publish.fitted_trees import TreeSum, lightgbm_link, xgboost_trees
 from tidemill.training.tabular.publish.lightgbm_estimator import FILE, categories_of, line_of, objective_of
 from tidemill.training.tabular.publish.onnx_estimators import summed_nodes
-from tidemill.training.tabular.publish.onnx_nodes import ANSWER, MATRIX, OnnxNodes
+from tidemill.training.tabular.publish.onnx_nodes import MATRIX, OnnxNodes
 from tidemill.training.tabular.publish.publish_estimator import margins_of, recipe_of
 from tidemill.training.tabular.publish.xgboost_file import read_xgboost
 
@@ -126,7 +126,7 @@ def xgboost_graph(summed: TreeSum, encoders: Sequence[Encoder], examples: Exampl
     width = len(encoders)
     nodes = OnnxNodes((), width)
     raw = nodes.finish(summed_nodes(summed, nodes, MATRIX), margins_of(examples))
-    member = OnnxGraphMember(name="xgboost", file=_GRAPH, output=ANSWER, columns=tuple(range(width)))
+    member = OnnxGraphMember(name="xgboost", file=_GRAPH, output=nodes.answer, columns=tuple(range(width)))
     return TabularModel(recipe_of(examples, member, encoders=encoders), {_GRAPH: raw})
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 from tidemill.models.formats.lightgbm_text_check import checked_text
@@ -22,20 +24,37 @@ from tidemill.training.tabular.publish.publish_estimator import (
 )
 
 FILE = "trees.txt"
+_REFUSED = re.compile(r'[\s",:\[\]{}\\]')
 
 
 def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
     """Fit a `LGBMClassifier` or `LGBMRegressor` on a DataFrame whose texts are pandas categories."""
     categories = texts_of(examples.inputs, examples.fields)
+    names = lightgbm_names(field.name for field in examples.fields)
 
     def frame(inputs: Any) -> Any:
-        return frame_of(inputs, examples.fields, categories)
+        return frame_of(inputs, examples.fields, categories).set_axis(names, axis=1)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # LightGBM warns about aliases of its own parameters
         estimator.fit(frame(examples.inputs), target_of(examples))
     form = PublishableForm("text", lambda: _written(estimator, examples))
     return FittedEstimator(lambda inputs: answers_of(estimator, frame(inputs), examples), [form])
+
+
+def lightgbm_names(names: Iterable[str]) -> list[str]:
+    """Names that LightGBM accepts: it refuses JSON's characters, and reads a blank as `_`; inputs are found by place.
+
+    >>> lightgbm_names(["a b", "a_b", "a:b", "c"])
+    ['a_b', 'a_b_', 'a_b__', 'c']
+    """
+    found: list[str] = []
+    for name in names:
+        safe = _REFUSED.sub("_", name)
+        while safe in found:
+            safe += "_"
+        found.append(safe)
+    return found
 
 
 def _written(estimator: Any, examples: Examples) -> TabularModel:

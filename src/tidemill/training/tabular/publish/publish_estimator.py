@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -51,6 +51,16 @@ def published(fitted: FittedEstimator, examples: Examples, name: str) -> Tabular
         f"{name} cannot be published without its pickle: {'; '.join(dict.fromkeys(reasons)) or 'no format is known'}",
         tip="use tm.auto() or a LightGBM estimator, or add a method export_onnx(folder) -> Path to the class",
     )
+
+
+def fit_pair(fit: Callable[[Examples], TabularModel], examples: Examples) -> TabularModel:
+    """The model that `fit` returns. If the task is `classes` with two classes, it is fitted as a binary model, because
+    libraries keep one margin for two classes, and predicts the probabilities of both.
+    """
+    if examples.task != "classes" or len(examples.classes) != 2:
+        return fit(examples)
+    model = fit(replace(examples, task="binary"))
+    return TabularModel(msgspec.structs.replace(model.recipe, task="classes"), model.parts)
 
 
 def _needing(model: TabularModel, names: Sequence[str]) -> TabularModel:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from importlib import metadata, util
 from pathlib import Path
@@ -17,8 +19,8 @@ from tidemill.training.tabular.publish.deterministic_fit import deterministic, f
 from tidemill.training.tabular.publish.estimator_frame import frame_of, texts_of, without_rare_texts
 from tidemill.training.tabular.publish.onnx_conversion import conversions
 from tidemill.training.tabular.publish.onnx_model import graph_model
-from tidemill.training.tabular.publish.onnx_nodes import ANSWER, MISSING_TEXT
-from tidemill.training.tabular.publish.parity import DOUBLE, FLOAT32
+from tidemill.training.tabular.publish.onnx_nodes import MISSING_TEXT, OnnxNodes
+from tidemill.training.tabular.publish.parity import DOUBLE, FLOAT32, golden_rows
 from tidemill.training.tabular.publish.publish_estimator import (
     FittedEstimator,
     PublishableForm,
@@ -40,6 +42,8 @@ def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
     try:
         fit_deterministically(estimator, frame, target_of(examples), seed)
     except ValueError as problem:
+        if "contains NaN" in str(problem):
+            raise _missing_refused(estimator, examples, known, seed) from None
         if not texts or "could not convert string" not in str(problem):
             raise
         raise SettingRefused(  # the message leaves out the value that the original error quotes
@@ -47,6 +51,34 @@ def fitted(estimator: Any, examples: Examples, seed: int) -> FittedEstimator:
             tip="put ColumnTransformer([('texts', OneHotEncoder(handle_unknown='ignore'), [...])], …) before it",
         ) from None
     return _published_forms(estimator, examples, known, lambda inputs: without_rare_texts(inputs, known))
+
+
+def _missing_refused(
+    estimator: Any, examples: Examples, known: Mapping[str, Sequence[str]], seed: int
+) -> SettingRefused:
+    """The error that names the inputs whose missing values the estimator refuses: those that it refuses once it is
+    fitted on rows without any, or if that fails, all that have some.
+    """
+    inputs = examples.inputs
+    gaps = {name: inputs.column(name).null_count for name in inputs.column_names if inputs.column(name).null_count}
+    refused: Sequence[str] = ()
+    with suppress(Exception):  # libraries may raise anything, and this fit only serves the message
+        for name in gaps:
+            column = inputs.column(name)
+            filled = column.fill_null(column.drop_null()[0])
+            inputs = inputs.set_column(inputs.column_names.index(name), name, filled)
+        complete = replace(examples, inputs=inputs)
+        fit_deterministically(
+            estimator, frame_of(without_rare_texts(inputs, known), examples.fields), target_of(examples), seed
+        )
+        refused = golden_rows(_published_forms(estimator, complete, known, lambda rows: rows).ask, complete).needs
+    named = [name for name in gaps if name in refused] or list(gaps)
+    counts = ", ".join(f"{name} ({gaps[name]:,} of {len(examples):,} rows)" for name in named)
+    return SettingRefused(
+        f"{type(estimator).__name__} refuses missing values, but some are missing in {counts}",
+        tip=f"put SimpleImputer() for {', '.join(named)} before it, or use a LightGBM estimator or tm.auto(), "
+        "which accept missing values",
+    )
 
 
 def as_it_is(estimator: Any, examples: Examples) -> FittedEstimator:
@@ -76,7 +108,9 @@ def _forms(estimator: Any, examples: Examples, known: Mapping[str, Sequence[str]
 
 
 def _written(make: Callable[[], bytes], examples: Examples) -> TabularModel:
-    member = OnnxGraphMember(name="estimator", file=FILE, output=ANSWER, missing_text=MISSING_TEXT)
+    member = OnnxGraphMember(
+        name="estimator", file=FILE, output=OnnxNodes(examples.fields).answer, missing_text=MISSING_TEXT
+    )
     return TabularModel(recipe_of(examples, member, made_with=_made_with()), {FILE: make()})
 
 
