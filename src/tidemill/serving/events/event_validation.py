@@ -13,6 +13,7 @@ from tidemill.core.errors import BadRequest, nearest
 from tidemill.core.kinds import KINDS
 from tidemill.core.records.posted_event import CheckedEvent, NamedPerson, Plain
 from tidemill.serving.events.local_time import instant
+from tidemill.serving.http import requests
 
 _AHEAD_US = 3_600_000_000
 
@@ -97,6 +98,10 @@ def _value(column: ContractColumn, value: object) -> Plain:
         raise _wrong(column)
     if not abs(value) < 2**63:
         raise BadRequest(f"`{column.name}` is too large")
+    if column.kind == "float" and not requests.is_exact(value):
+        raise BadRequest(f"`{column.name}` {requests.INEXACT}")
+    if column.kind == "int" and isinstance(value, float) and abs(value) >= 2**53:
+        raise BadRequest(f"`{column.name}` may be a rounded integer", tip="send it without a decimal point")
     return _in_range(column, int(value) if column.kind == "int" else float(value))
 
 

@@ -46,12 +46,12 @@ class PostOutcomes:
     def _outcome(self, body: requests.OutcomeBody, now: int) -> Outcome:
         return Outcome(
             prediction_id=body.prediction_id,
-            item=body.item,
+            item=body.item or "",
             what=body.what,
-            value=body.value,
+            value=1.0 if body.value is None else float(body.value),
             happened_at=now if body.happened_at is None else instant(body.happened_at, _HAPPENED_AT),
             received_at=now,
             label=body.label,
-            model=body.model,
+            model=body.model or "",
             served_day=body.served_day,
         )

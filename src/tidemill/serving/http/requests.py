@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from typing import Annotated, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Meta
@@ -16,23 +17,27 @@ Name = Annotated[str, Meta(min_length=1, max_length=512)]
 Scalar = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | None
 Decoded = TypeVar("Decoded")
 
+#: What is said of an integer that is not `is_exact`.
+INEXACT = "is an integer that a 64-bit float cannot hold exactly"
 #: A user token and a name in a path.
 TOKEN = re.compile(r"[a-z2-7]{26}\Z")
 WORD = re.compile(r"[\w.-]{1,128}\Z")
+#: Items that are recommended if a request does not say how many.
+N = 20
 #: Each prediction with a context stores it.
 _CONTEXT_BYTES = 16_384
 
 
 class RecommendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`POST /v1/recommend/{model}`: the user, the number of items, excluded items and candidates."""
+    """`POST /v1/recommend/{model}`: the user, the number of items (20), excluded items and candidates."""
 
     #: The user's identifier as in the streams; only its surrogate is stored.
     user: Name
-    n: Annotated[int, Meta(ge=1)] = 20
+    n: Annotated[int, Meta(ge=1)] | None = None
     #: Context of the request (page, device, …); stored in the prediction log, not used by built-in rules.
-    context: Annotated[dict[str, Scalar], Meta(max_length=32)] = {}
+    context: Annotated[dict[str, Scalar], Meta(max_length=32)] | None = None
     #: Items that may not be recommended.
-    exclude: Annotated[list[Name], Meta(max_length=10_000)] = []
+    exclude: Annotated[list[Name], Meta(max_length=10_000)] | None = None
     #: Only these items may be recommended; by default the whole catalogue.
     candidates: Annotated[list[Name], Meta(max_length=10_000)] | None = None
 
@@ -41,17 +46,18 @@ class OutcomeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One outcome in `POST /v1/outcomes`: the response to a recommended item, or the true label."""
 
     prediction_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
-    item: Annotated[str, Meta(max_length=512)] = ""
+    item: Annotated[str, Meta(max_length=512)] | None = None
     #: The person's action: `click`, `rating`, `bought`, …
     what: Annotated[str, Meta(min_length=1, max_length=64)]
-    value: float = 1.0
+    #: 1 by default.
+    value: int | float | None = None
     #: ISO 8601 with a zone; by default the time of arrival.
     happened_at: str | None = None
     #: The true class or string, where the outcome is not a number.
     label: Annotated[str, Meta(max_length=512)] | None = None
     #: The prediction's model and the UTC day on which it was served, as in its response, so that the join need not
     #: read all predictions.
-    model: Annotated[str, Meta(max_length=128)] = ""
+    model: Annotated[str, Meta(max_length=128)] | None = None
     served_day: date | None = None
 
 
@@ -63,7 +69,8 @@ _outcome = msgspec.json.Decoder(OutcomeBody)
 def recommend(body: bytes, limits: Serve) -> RecommendBody:
     """A recommendation request; `BadRequest` names the field."""
     request = decoded(_recommend, body)
-    _in_range(request.n, limits)
+    if request.n is not None:
+        _in_range(request.n, limits)
     if request.context and len(msgspec.json.encode(request.context)) > _CONTEXT_BYTES:
         raise TooLarge("`context` is too large", tip=f"at most {_CONTEXT_BYTES:,} bytes as JSON")
     return request
@@ -75,6 +82,8 @@ def outcomes(body: bytes, limits: Serve) -> list[OutcomeBody]:
     for row, outcome in enumerate(bounded(bodies, limits)):
         if not outcome.item and outcome.label is None:
             raise BadRequest(f"outcome {row} has neither an `item` nor a `label`")
+        if outcome.value is not None and not is_exact(outcome.value):
+            raise BadRequest(f"outcome {row}: `value` {INEXACT}")
     return bodies
 
 
@@ -109,11 +118,27 @@ def word(text: str, what: str) -> str:
     return text
 
 
+def unescaped(part: str, of: str) -> str:
+    """A part of a path or a query without its percent-encoding."""
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequest(f"the {of} is not UTF-8") from None
+
+
+def is_exact(value: float) -> bool:
+    """Whether a number is held by a float64 without rounding, which an integer above 2**53 may not be."""
+    try:
+        return type(value) is not int or int(float(value)) == value
+    except OverflowError:
+        return False
+
+
 def query_n(query: str, limits: Serve) -> int:
     """`n` of a query string like `n=20`; no other parameter is allowed."""
-    n = 20
+    n = N
     for part in query.split("&") if query else ():
-        name, _, value = part.partition("=")
+        name, _, value = (unescaped(one, "query") for one in part.partition("="))
         if name != "n" or not (value.isascii() and value.isdigit() and len(value) < 10):
             raise BadRequest("the only query parameter is `n`, an integer", tip="for example ?n=20")
         n = int(value)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 
-from tidemill.core.errors import BadRequest, NotServed, WrongMethod, nearest
+from tidemill.core.errors import NotServed, WrongMethod, nearest
+from tidemill.serving.http import requests
 from tidemill.serving.http.http_messages import Answer, HttpRequest
 
 Handler = Callable[[HttpRequest], Answer]
@@ -73,7 +73,8 @@ class Routes:
         matching = self._matching(parts)
         for pattern, route in matching:
             if route.method == method:
-                return route, tuple(_text(part) for wanted, part in zip(pattern, parts, strict=True) if wanted is None)
+                found = [part for wanted, part in zip(pattern, parts, strict=True) if wanted is None]
+                return route, tuple(requests.unescaped(part, "path") for part in found)
         if matching:
             raise WrongMethod(f"this path accepts {self.allowed(path)} only")
         raise NotServed(
@@ -90,11 +91,3 @@ class Routes:
             for pattern, route in self._by_length.get(len(parts), ())
             if all(wanted is None or wanted == part for wanted, part in zip(pattern, parts, strict=True))
         ]
-
-
-def _text(part: str) -> str:
-    """A part of a path without its percent-encoding."""
-    try:
-        return unquote(part, errors="strict")
-    except UnicodeDecodeError:
-        raise BadRequest("the path is not UTF-8") from None

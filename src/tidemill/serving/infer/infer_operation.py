@@ -21,8 +21,8 @@ def infer_operation(model: str, signature: Signature) -> NamedOperation:
         "properties": {
             "inputs": {"type": "array", "minItems": 1, "items": {"anyOf": tensors}},
             "id": {"type": ["string", "null"], "maxLength": 512},
-            "parameters": {"type": "object"},
-            "outputs": {"type": "array", "items": _output(signature)},
+            "parameters": {"type": ["object", "null"]},
+            "outputs": {"type": ["array", "null"], "items": _output(signature)},
         },
         "required": ["inputs"],
     }
@@ -63,6 +63,7 @@ def _tensor(field: InputField) -> dict[str, Any]:
             "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 2},
             "datatype": {"enum": datatypes(field)},
             "data": {"type": "array"},
+            "parameters": {"type": ["object", "null"]},
         },
         "required": ["name", "shape", "datatype", "data"],
     }
@@ -72,6 +73,6 @@ def _output(signature: Signature) -> dict[str, Any]:
     names = [field.name for field in signature.outputs]
     return {
         "type": "object",
-        "properties": {"name": {"enum": names}, "parameters": {"type": "object"}},
+        "properties": {"name": {"enum": names}, "parameters": {"type": ["object", "null"]}},
         "required": ["name"],
     }

@@ -44,7 +44,7 @@ class InvocationBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dataframe_records: list[dict[str, Any]] | None = None
     inputs: list[dict[str, Any]] | dict[str, Any] | None = None
     instances: list[dict[str, Any]] | dict[str, Any] | None = None
-    params: dict[str, Any] = {}
+    params: dict[str, Any] | None = None
 
 
 _decoder = msgspec.json.Decoder(InvocationBody)
@@ -81,7 +81,7 @@ class Invocations:
         if query and name != "model":
             raise BadRequest("the only query parameter is `model`", tip="for example ?model=churn")
         if query:
-            return self._inferring.model(value)
+            return self._inferring.model(requests.unescaped(value, "query"))
         served = [model for model in self._models.values() if isinstance(model.predictor, TabularPredictor)]
         if not served:
             raise NotServed("no tabular model is served here")

@@ -30,7 +30,7 @@ class RequestedOutput(msgspec.Struct, frozen=True):
     """One requested output."""
 
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
 
 
 class InferBody(msgspec.Struct, frozen=True):
@@ -38,8 +38,8 @@ class InferBody(msgspec.Struct, frozen=True):
 
     inputs: Annotated[list[OipTensor], Meta(min_length=1, max_length=10_000)]
     id: Annotated[str, Meta(max_length=_LONGEST_ID)] | None = None
-    parameters: dict[str, Any] = {}
-    outputs: list[RequestedOutput] = []
+    parameters: dict[str, Any] | None = None
+    outputs: list[RequestedOutput] | None = None
 
 
 class InferRequest(msgspec.Struct, frozen=True):
@@ -242,7 +242,7 @@ class InferRequestReader:
     def _requested(self, parsed: InferBody) -> tuple[tuple[str, bool], ...]:
         if not parsed.outputs and not parsed.parameters:
             return self._usual
-        always = parsed.parameters.get("binary_data_output") is True
+        always = (parsed.parameters or {}).get("binary_data_output") is True
         if not parsed.outputs:
             return tuple([(name, always) for name in self._outputs])
         requested: dict[str, bool] = {}
@@ -252,10 +252,11 @@ class InferRequestReader:
                 raise BadRequest(f"the model has no output {name}", tip=f"its outputs: {', '.join(self._outputs)}")
             if output.name in requested:
                 raise BadRequest(f"the output {output.name} is requested twice")
-            refused = {"classification", "shared_memory_region"} & output.parameters.keys()
+            parameters = output.parameters or {}
+            refused = {"classification", "shared_memory_region"} & parameters.keys()
             if refused:
                 raise BadRequest(f"the output {output.name}: {refused.pop()} is not supported")
-            requested[output.name] = output.parameters.get("binary_data", always) is True
+            requested[output.name] = parameters.get("binary_data", always) is True
         return tuple(requested.items())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from tidemill.core.contract.contract import ContractColumn
 from tidemill.core.kinds import KINDS, Kind
 from tidemill.serving.events.local_time import instant
+from tidemill.serving.http import requests
 
 #: Datatype of the protocol -> Python type of its values: float, int, bool or str.
 FAMILY = {
@@ -24,7 +25,7 @@ _BOUNDS = {
     for bits in (8, 16, 32, 64)
 }
 _INT64 = _BOUNDS["INT64"]
-#: Larger integers are not exact in float64.
+#: From here on a float64 may stand for several integers.
 _EXACT = 2**53
 #: Microseconds of the years 1 and 9999.
 _TIMES = (-62_135_596_800_000_000, 253_402_300_799_999_999)
@@ -62,9 +63,12 @@ def numbers(values: list[Any], datatype: str) -> list[float | None]:
 
 def _as_float(value: int, row: int) -> float:
     try:
-        return float(value)
+        found = float(value)
     except OverflowError:
         raise Unfit(row, "is too large") from None
+    if not requests.is_exact(value):
+        raise Unfit(row, requests.INEXACT)
+    return found
 
 
 def _ints(values: list[Any], datatype: str) -> list[int | None]:
@@ -76,7 +80,8 @@ def _ints(values: list[Any], datatype: str) -> list[int | None]:
 
 
 def _numbers_of_ints(values: list[Any], datatype: str) -> list[float | None]:
-    return [None if value is None else float(value) for value in _ints(values, datatype)]
+    checked = enumerate(_ints(values, datatype))
+    return [None if value is None else _as_float(value, row) for row, value in checked]
 
 
 def _int64(values: list[Any], datatype: str) -> list[int | None]:
@@ -91,8 +96,10 @@ def _int64(values: list[Any], datatype: str) -> list[int | None]:
 def _int64_of_floats(values: list[Any], datatype: str) -> list[int | None]:
     converted: list[int | None] = []
     for value in numbers(values, datatype):
-        if value is not None and (value % 1.0 or abs(value) > _EXACT):
+        if value is not None and value % 1.0:
             raise Unfit(len(converted), "is not an integer")
+        if value is not None and abs(value) >= _EXACT:
+            raise Unfit(len(converted), "may be a rounded integer: send larger ones as INT64")
         converted.append(None if value is None else int(value))
     return converted
 

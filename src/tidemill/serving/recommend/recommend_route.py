@@ -68,7 +68,9 @@ class RecommendRoute:
         model, predictor = self._model(request.parts[0])  # read once: the whole response comes from this release
         body = requests.recommend(request.body, self._limits)
         subject = self._surrogate(self._kind(model.name), body.user)
-        wanted = RecommendationRequest(subject, body.n, body.exclude, body.candidates, body.context)
+        wanted = RecommendationRequest(
+            subject, body.n or requests.N, body.exclude or (), body.candidates, body.context or {}
+        )
         return self._respond(model, predictor, wanted, request, ("cache-control", "no-store"), None)
 
     def get(self, request: HttpRequest) -> HttpResponse:
