@@ -133,6 +133,7 @@ def _gap(attribute: str, measure: str, groups: dict[str, float], half: float, n:
         groups={name: metric(value, 0.02) for name, value in groups.items()},
         n=dict.fromkeys(groups, n),
         gap=metric(max(values) - min(values), half),
+        significant=max(values) - min(values) > half,
         highest=max(groups, key=lambda name: groups[name]),
         lowest=min(groups, key=lambda name: groups[name]),
     )

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from assessed_rows import rows
+from assessed_rows import curves_plan, rows
 
+from tidemill.core.errors import UnknownName
+from tidemill.loop.auto.auto_project import AutoRequest, mill_text
+from tidemill.loop.auto.infer_schema import infer_schema
 from tidemill.models.tabular.examples import Examples
+from tidemill.training.tabular.assess.fairness import gaps_of
+from tidemill.training.tabular.assess.losses import RowAnswers
+from tidemill.training.tabular.assess.slice_columns import SliceColumn
 from tidemill.training.tabular.assess.target_leakage import target_leakage
 from tidemill.training.tabular.rows.splits import split_examples
+from tidemill.training.tabular.train import TabularResult, train_tabular
+
+
+def trained(place: Path, examples: Examples, learn: Any, **more: Any) -> TabularResult:
+    folder = place / "bundle"
+    folder.mkdir()
+    return train_tabular(examples, learn, model="m", folder=folder, curve=False, **more)
 
 
 def repeated(examples: Examples, n: int, *, agree: float, seed: int = 0) -> Examples:
@@ -47,3 +63,62 @@ def test_repeated_measurements_that_were_appended_twice_are_copies():
     once = repeated(rows(1_000), 1_000, agree=0.3)
     (warning,) = said_of_copies(replace(once.take(np.r_[:1_000, :1_000]), row=np.arange(2_000)))
     assert "exact copies" in warning
+
+
+def judged(groups: dict[str, tuple[int, float]], seed: int = 0) -> tuple[SliceColumn, RowAnswers]:
+    """Groups of so many rows, half of them positive, with so many false positives; labels are right otherwise."""
+    rng = np.random.default_rng(seed)
+    n = [size for size, _ in groups.values()]
+    code = np.repeat(np.arange(len(n)), n)
+    target = (np.arange(len(code)) % 2).astype(float)
+    wrong = rng.random(len(code)) < np.repeat([share for _, share in groups.values()], n)
+    answer = np.where(target == 1, 0.8, np.where(wrong, 0.7, 0.2))
+    return SliceColumn("race", tuple(groups), code), RowAnswers("binary", answer, target)
+
+
+def test_the_gap_of_large_groups_is_said_and_marked_by_one_rule():
+    cut, told = judged({"a": (3_000, 0.34), "b": (2_000, 0.224), "c": (500, 0.2), "tiny": (24, 0.0)})
+    found = gaps_of([cut], told)
+    (gap,) = [one for one in found.gaps if one.measure == "false positive rate"]
+    rates = [told.label[(cut.code == place) & (told.target == 0)].mean() for place in range(2)]
+    assert f"false positive rate {rates[0]:.3g} for a (n=1,500)" in found.says
+    assert f"{rates[1]:.3g} for b (n=1,000)" in found.says
+    assert gap.significant and "tiny" in gap.groups and all("tiny" not in (one.high, one.low) for one in gap.pairs)
+    n_marked = sum(bool(one.significant) for one in found.gaps)
+    assert found.says.startswith(f"{n_marked} of {len(found.gaps)} gaps between groups are statistically significant")
+
+
+def test_groups_are_compared_with_a_reference_group():
+    cut, told = judged({"a": (1_000, 0.4), "b": (1_000, 0.2), "c": (1_000, 0.2)})
+    found = gaps_of([cut], told, references={"race": "b"})
+    (gap,) = [one for one in found.gaps if one.measure == "false positive rate"]
+    assert {frozenset((one.high, one.low)) for one in gap.pairs} == {frozenset("ab"), frozenset("bc")}
+    with pytest.raises(UnknownName, match="no group 'd'"):
+        gaps_of([cut], told, references={"race": "d"})
+
+
+def test_many_gaps_of_noise_are_marked_as_rarely_as_they_are_said():
+    marked = 0
+    for seed in range(20):
+        cut, told = judged(dict.fromkeys("abcde", (200, 0.3)), seed)
+        gaps = gaps_of([cut], told).gaps
+        assert any(pair.gap.low > 0 for gap in gaps for pair in gap.pairs) or not any(gap.significant for gap in gaps)
+        marked += any(gap.significant for gap in gaps)
+    assert marked <= 3
+
+
+@pytest.mark.parametrize("task", ["binary", "classes", "number", "count"])
+def test_fairness_is_measured_on_all_rows_out_of_fold(tmp_path, task):
+    examples = rows(600, task=task)
+    sex = np.where(np.arange(600) % 2, "f", "m").tolist()
+    examples = replace(examples, attributes=pa.table({"sex": sex}))
+    found = trained(tmp_path, examples, curves_plan(task), fairness={"sex": "m"}).assessment
+    assert found.gaps_n == 600 and all(sum(gap.n.values()) == 600 for gap in found.gaps if gap.measure == "error")
+    assert "on 600 held-out rows" in found.gaps_say and "By sex: " in found.gaps_say
+
+
+def test_auto_declares_a_reference_group(tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_text("sex,age,left\nf,30,1\nm,40,0\n")
+    request = AutoRequest(name="people", file=infer_schema(file), target="left", fairness=("sex=m", "age"))
+    assert 'fairness={"sex": "m", "age": ""},' in mill_text(request)

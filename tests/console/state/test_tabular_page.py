@@ -115,9 +115,9 @@ def test_the_worst_part_comes_first_whichever_way_is_bad(calls: Any) -> None:
     assert [one.standing for one in parts] == ["worse", "even", "even", "better"]
 
 
-def test_gaps_beyond_noise_come_first(calls: Any) -> None:
+def test_significant_gaps_come_first(calls: Any) -> None:
     gaps = page(calls, 2).tabular.gaps
-    assert [(one.gap.attribute, one.sure) for one in gaps] == [("senior", True), ("gender", False)]
+    assert [(one.attribute, one.significant) for one in gaps] == [("senior", True), ("gender", False)]
 
 
 def test_nothing_of_fewer_than_ten_rows_is_shown(calls: Any, get: Callable[..., Any]) -> None:

@@ -12,7 +12,8 @@ from synthetic_days import shop
 
 from tidemill.training.recommender.list_statistics import coverage, diversity, novelty
 from tidemill.training.recommender.ranking_metrics import per_user, places
-from tidemill.training.statistics.bootstrap import Bootstrap, mean_interval
+from tidemill.training.statistics.bootstrap import Bootstrap
+from tidemill.training.statistics.ratio_estimate import mean_interval
 
 
 def test_a_list_is_worth_what_the_formulas_say() -> None:

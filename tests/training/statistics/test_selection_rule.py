@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tidemill.training.statistics.bootstrap import Bootstrap, mean_interval
+from tidemill.training.statistics.bootstrap import Bootstrap
+from tidemill.training.statistics.ratio_estimate import mean_interval
 from tidemill.training.statistics.selection_rule import replaces
 
 

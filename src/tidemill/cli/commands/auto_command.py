@@ -49,8 +49,8 @@ from tidemill.serving.process.server_handle import start
 @click.option(
     "--fairness",
     multiple=True,
-    metavar="COLUMN",
-    help="A protected attribute: report performance for each of its groups.",
+    metavar="COLUMN[=GROUP]",
+    help="A protected attribute: compare its groups, all with GROUP if it is given.",
 )
 @click.option("--columns", metavar="A,B,…", help="Column names of a CSV file without a header.")
 @click.option("--exit", "leave", is_flag=True, help="Exit at the end. Always so without a terminal.")

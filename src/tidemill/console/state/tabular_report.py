@@ -35,13 +35,6 @@ class ScoresAgainst(Record, frozen=True):
     scores: tuple[MetricScore, ...]
 
 
-class GapRow(Record, frozen=True):
-    """A fairness gap between groups by one metric, and whether it is significant."""
-
-    gap: GroupGap
-    sure: bool
-
-
 class InputInfluence(Record, frozen=True):
     """An input, its share of the feature importance, and the direction of its effect."""
 
@@ -71,7 +64,7 @@ class TabularReport(Record, frozen=True):
     beside: tuple[ScoresAgainst, ...]
     calibration: str
     parts: SliceTable | None
-    gaps: tuple[GapRow, ...]
+    gaps: tuple[GroupGap, ...]
     movers: tuple[InputInfluence, ...]
     members: tuple[TriedCandidate, ...]
     asking: RequestForm
@@ -96,12 +89,7 @@ def tabular_report(release: Release, serving_root: Path) -> TabularReport | None
         beside=tuple(_beside(found)) if found else (),
         calibration=_calibration(found) if found else "",
         parts=row_slice_table(found) if found and found.all_slices else None,
-        gaps=tuple(
-            GapRow(gap=gap, sure=gap.gap.low > 0)
-            for gap in sorted(found.gaps, key=lambda one: (one.gap.low <= 0, one.attribute))
-        )
-        if found
-        else (),
+        gaps=tuple(sorted(found.gaps, key=lambda one: (not one.significant, one.attribute))) if found else (),
         movers=_movers(found) if found else (),
         members=_members(found) if found else (),
         asking=request_form(release, signature, serving_root),

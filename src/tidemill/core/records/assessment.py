@@ -46,6 +46,17 @@ class SliceScore(Record, frozen=True):
         )  # fmt: skip
 
 
+class GroupPair(Record, frozen=True):
+    """Fairness: one metric of two groups. The difference is that of `high` minus `low`."""
+
+    high: str = ""
+    low: str = ""
+    gap: Metric = Metric()
+    #: p after Holm's correction over all pairs, metrics and attributes; and whether the gap is significant.
+    p_holm: float = 1.0
+    significant: bool = False
+
+
 class GroupGap(Record, frozen=True):
     """Fairness: the gap of one metric between the groups of a declared attribute."""
 
@@ -55,10 +66,14 @@ class GroupGap(Record, frozen=True):
     #: Group -> metric, and group -> number of rows.
     groups: dict[str, Metric] = msgspec.field(default_factory=dict)
     n: dict[str, int] = msgspec.field(default_factory=dict)
-    #: Largest minus smallest metric, with an interval, and the groups that have them.
+    #: The largest significant gap of two large groups, or else the largest, with an interval, and the groups.
     gap: Metric = Metric()
     highest: str = ""
     lowest: str = ""
+    #: Whether it is significant; `None` in older releases, whose gaps were not tested one by one.
+    significant: bool | None = None
+    #: All pairs of large groups, or each large group with the reference group; significant ones first, then by size.
+    pairs: tuple[GroupPair, ...] = ()
 
 
 class CurvePoint(Record, frozen=True):
@@ -118,7 +133,9 @@ class Assessment(Record, frozen=True):
     parts: tuple[SliceScore, ...] = ()
     worst: str = ""
     gaps: tuple[GroupGap, ...] = ()
+    #: Fairness in sentences; and the rows of its gaps: more than the test rows if there are out-of-fold predictions.
     gaps_say: str = ""
+    gaps_n: int = 0
     influences: tuple[FeatureImportance, ...] = ()
     members: tuple[EnsembleMember, ...] = ()
     #: Compared with the champion's predictions on the same rows; empty if no champion can predict them.

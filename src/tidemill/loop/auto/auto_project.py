@@ -32,6 +32,7 @@ class AutoRequest:
     zone: str | None = None
     group: str | None = None
     left_out: Sequence[str] = ()
+    #: Attributes, or `ATTRIBUTE=REFERENCE GROUP`.
     fairness: Sequence[str] = ()
     helps: str = ""
     could_harm: str = ""
@@ -84,8 +85,11 @@ def mill_text(asked: AutoRequest) -> str:
     ]
     arguments += [f"    group={_quoted(group)},  # the rows of one group stay on one side of a split"] if group else []
     if asked.fairness:
-        names = ", ".join(_quoted(asked.file.column(name).name) for name in asked.fairness)
-        arguments.append(f"    fairness=[{names}],")
+        given = [name.partition("=") for name in asked.fairness]
+        pairs = [(_quoted(asked.file.column(name).name), _quoted(group)) for name, _, group in given]
+        plain = all(not group for *_, group in given)
+        names = ", ".join(name if plain else f"{name}: {group}" for name, group in pairs)
+        arguments.append(f"    fairness={f'[{names}]' if plain else f'{{{names}}}'},")
     unsaid = f"Not specified: the model was generated from {asked.file.path.name} by `tidemill auto`."
     arguments += [
         f"    helps={_quoted(asked.helps or unsaid)},",

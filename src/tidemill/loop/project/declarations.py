@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -109,9 +109,9 @@ class TabularDeclaration:
     positive: str | None
     #: Rows with the same value stay on one side of a split.
     group: str | None
-    #: Columns to slice by, and attributes for the fairness report.
+    #: Columns to slice by, and for the fairness report: attribute -> reference group, "" to compare all pairs.
     slices: tuple[str, ...]
-    fairness: tuple[str, ...]
+    fairness: Mapping[str, str]
     helps: str
     could_harm: str
     log: Literal["available", "required"] = "available"

@@ -5,7 +5,7 @@ and its parameters after its inputs; the dependency graph follows from the signa
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -243,7 +243,7 @@ class Mill:
         positive: str | None = None,
         group: str | None = None,
         slices: Sequence[str] = (),
-        fairness: Sequence[str] = (),
+        fairness: Sequence[str] | Mapping[str, str] = (),
         helps: str = "",
         could_harm: str = "",
         log: Literal["available", "required"] = "available",
@@ -254,6 +254,7 @@ class Mill:
         examples that a request contains; by default all but the target, times, people and the group. `learn` is
         `tm.auto(minutes=2)`, any estimator with `fit` and `predict`, or the learner of another model family. The
         default of `examples` is the first feature view. Rows of the same `group` stay on one side of a split.
+        `fairness` are attributes whose groups are compared; `{"race": "Caucasian"}` compares each with this one.
         """
         views = [node for node in features if isinstance(node, FeatureViewDeclaration)]
         for node in features:
@@ -286,7 +287,7 @@ class Mill:
             positive,
             group,
             tuple(slices),
-            tuple(fairness),
+            dict(fairness) if isinstance(fairness, Mapping) else dict.fromkeys(fairness, ""),
             helps,
             could_harm,
             log,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import pdtr, stdtrit
+from scipy.special import pdtr
 
 from tidemill.core.records.quality import Metric
 
@@ -95,21 +95,3 @@ def interval(value: float, draws: F64) -> Metric:
     known = draws[np.isfinite(draws)]
     low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (value, value)
     return Metric(value=float(value), low=float(low), high=float(high))
-
-
-def mean_interval(values: F64, blocks: I64 | None = None) -> Metric:
-    """The mean of float64 (n) with its interval by Student's t, without resampling.
-
-    The rows of one block, int64 (n), count as one observation: their sum. A single one has an infinite interval.
-
-    >>> found = mean_interval(np.array([1.0, 2.0, 3.0, 4.0]))
-    >>> round(found.low, 2), round(found.high, 2)
-    (0.45, 4.55)
-    """
-    value = float(values.mean())
-    away = values - value
-    sums = away if blocks is None else np.bincount(blocks, weights=away)[np.unique(blocks)]
-    n, half = len(sums), np.inf
-    if n > 1:
-        half = float(stdtrit(n - 1, 0.975) * np.sqrt(np.square(sums).sum() * n / (n - 1))) / len(values)
-    return Metric(value=value, low=value - half, high=value + half)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.core.records.quality import Metric
-from tidemill.training.statistics.bootstrap import mean_interval
+from tidemill.training.statistics.ratio_estimate import mean_interval
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]

@@ -17,6 +17,7 @@ from tidemill.training.tabular.automl.automl import choose_tabular
 from tidemill.training.tabular.automl.baselines import naive_plan
 from tidemill.training.tabular.estimator_plan import estimator_plan
 from tidemill.training.tabular.foreign.pretrained_plan import PretrainedPlan
+from tidemill.training.tabular.rows.folds import OutOfFold
 
 Progress = Callable[[str, dict[str, Any]], None]
 
@@ -29,6 +30,8 @@ class ResolvedLearner:
     baseline: LearnPlan
     members: tuple[EnsembleMember, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    #: Predictions of the plan for training rows that it was not fitted on, if its choice made them.
+    out_of_fold: OutOfFold | None = None
 
 
 def resolve_learner(
@@ -45,7 +48,9 @@ def resolve_learner(
         choice = choose_tabular(
             train, minutes=minutes, seed=effort.seed, place=place, progress=progress, processes=effort.processes
         )
-        return ResolvedLearner(choice.plan, choice.baseline, tuple(choice.members), tuple(choice.notes))
+        return ResolvedLearner(
+            choice.plan, choice.baseline, tuple(choice.members), tuple(choice.notes), choice.out_of_fold
+        )
     return ResolvedLearner(plan_of(learn), naive_plan(train.task))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tidemill.core.errors import ParityFailed, TargetUnfit, TooLittleData
 from tidemill.core.records.assessment import Assessment, EnsembleMember
@@ -21,6 +22,7 @@ from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
 from tidemill.training.statistics.bootstrap import Bootstrap
 from tidemill.training.tabular.assess.assess import (
     UNKNOWN,
+    Fairness,
     Named,
     RowVerdict,
     TestSetting,
@@ -30,10 +32,13 @@ from tidemill.training.tabular.assess.assess import (
 from tidemill.training.tabular.assess.learning_curve import learning_curve
 from tidemill.training.tabular.assess.losses import MAIN
 from tidemill.training.tabular.assess.model_answers import tabular_figures
+from tidemill.training.tabular.assess.out_of_fold import cross_fit
 from tidemill.training.tabular.assess.target_leakage import target_leakage
 from tidemill.training.tabular.resolve_learner import Progress, ResolvedLearner, resolve_learner
 from tidemill.training.tabular.rows.golden_rows import Golden, golden_of
 from tidemill.training.tabular.rows.splits import Split, SplitRule, split_examples
+
+F64 = npt.NDArray[np.float64]
 
 #: Maximum difference between the predictions of the reopened bundle and of the model in memory.
 PARITY = 1e-9
@@ -81,7 +86,7 @@ class _TrainingRequest:
     effort: SearchBudget
     place: Path
     slices: tuple[str, ...]
-    fairness: tuple[str, ...]
+    fairness: Fairness
     champion: Named | None
     curve: bool
     progress: Progress
@@ -105,7 +110,7 @@ def train_tabular(
     split: SplitRule | None = None,
     effort: SearchBudget = DEFAULT_BUDGET,
     slices: Sequence[str] = (),
-    fairness: Sequence[str] = (),
+    fairness: Fairness = (),
     champion: Named | None = None,
     curve: bool = True,
     form: BundleFormat = TABULAR,
@@ -115,8 +120,9 @@ def train_tabular(
     given `form`.
 
     The evaluated model is chosen and fitted on the training side of `split` alone, by default the earlier 80%; the
-    written one is the same plan fitted on all rows. `champion` is the live model, with its name. Without `curve` the
-    plan is not refitted on fewer rows. The same examples, learner and seed give the same bundle and metrics.
+    written one is the same plan fitted on all rows. The gaps of `fairness` attributes (see `assess`) are those of all
+    rows that a model predicted which was not fitted on them. `champion` is the live model, with its name. Without
+    `curve` the plan is not refitted on fewer rows. Equal examples, learner and seed give the same bundle and metrics.
 
     Raises `TooLittleData` without rows, `TargetUnfit` if a row has no target, and `ParityFailed` if the written
     bundle predicts differently from the model.
@@ -129,7 +135,7 @@ def train_tabular(
             tip="leave rows without a target out of the examples",
         )
     request = _TrainingRequest(
-        examples, learn, effort, folder.parent, tuple(slices), tuple(fairness), champion, curve, progress
+        examples, learn, effort, folder.parent, tuple(slices), fairness, champion, curve, progress
     )
     test_result = _measured(request, split)
     plan = test_result.settled.plan
@@ -196,11 +202,25 @@ def _assessed(
         setting=TestSetting(split.protocol, split.at, len(split.train), target_leakage(examples, split)),
         slices=request.slices,
         fairness=request.fairness,
+        out_of_fold=_out_of_fold(request, split, settled, cpu_s) if request.fairness else None,
         champion=request.champion,
         members=settled.members,
         curve=curve,
         draws=draws,
     )
+
+
+def _out_of_fold(
+    request: _TrainingRequest, split: Split, settled: ResolvedLearner, cpu_s: float
+) -> tuple[Examples, F64] | None:
+    """Training rows that were predicted out of fold, followed by the test rows, and the predictions of the former."""
+    found = settled.out_of_fold
+    if found is None:
+        train = request.examples.take(split.train)
+        found = cross_fit(settled.plan, train, seed=request.effort.seed, cpu_s=cpu_s)
+    if found is None:
+        return None
+    return request.examples.take(np.concatenate((split.train[found.places], split.test))), found.answer
 
 
 def _same(opened: RowModel, golden: Golden, model: str) -> float:

@@ -14,7 +14,7 @@ from tabular_rows import made, mixed
 
 from tidemill.core.records.signature import Task
 from tidemill.models.tabular.recipe import NumberColumn, TargetMean
-from tidemill.training.statistics.bootstrap import mean_interval
+from tidemill.training.statistics.ratio_estimate import mean_interval
 from tidemill.training.tabular.automl.auto_plan import AutoPlan
 from tidemill.training.tabular.automl.baselines import naive_plan
 from tidemill.training.tabular.automl.cross_fit import MemberFit

@@ -120,7 +120,11 @@ class RowTraining:
             "code": code_of(self.inputs.graph, asking),
             "asked": msgspec.json.encode([asking.request, asking.inputs, asking.lookups]).decode(),
             "model": [model.target, model.task or "", model.positive or "", model.group or ""],
-            "looked at": [*model.slices, "", *model.fairness],
+            "looked at": [
+                *model.slices,
+                "",
+                *(f"{name}={group}" if group else name for name, group in model.fairness.items()),
+            ],
             "effort": [effort.seed, str(effort.minutes)],
             "tidemill": metadata.version("tidemill"),
         }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tidemill.core.errors import BackendMissing, LearnError
 from tidemill.core.records.assessment import Assessment, EnsembleMember, FeatureImportance
@@ -26,8 +27,11 @@ from tidemill.training.tabular.assess.scores import scores_of
 from tidemill.training.tabular.assess.slice_columns import SliceColumn, declared_slice_columns, default_slice_columns
 
 Progress = Callable[[str, dict[str, Any]], None]
+F64 = npt.NDArray[np.float64]
 #: A model and its name.
 Named = tuple[str, RowModel]
+#: Attributes, or attribute -> reference group.
+Fairness = Sequence[str] | Mapping[str, str]
 
 #: Metrics above these are suspiciously high and cause a warning.
 _TOO_GOOD = {"auc": 0.995, "macro_auc": 0.995, "r2": 0.995}
@@ -50,7 +54,8 @@ def assess(
     baseline: Named,
     setting: TestSetting | None = None,
     slices: Sequence[str] = (),
-    fairness: Sequence[str] = (),
+    fairness: Fairness = (),
+    out_of_fold: tuple[Examples, F64] | None = None,
     champion: Named | None = None,
     members: Sequence[EnsembleMember] = (),
     curve: LearningCurve | None = None,
@@ -60,8 +65,9 @@ def assess(
     """Assess `model` on `test` (held-out rows), compared with `baseline` and, if possible, with the `champion`.
 
     `slices` are attributes or inputs to slice by in addition to the default ones, `fairness` the attributes whose
-    groups are compared. Intervals are over rows, or over groups if rows have them. Raises `UnknownName` for an
-    unknown column.
+    groups are compared, or attribute -> reference group ("" for none). `out_of_fold` are more rows for these gaps,
+    followed by the test rows, and the predictions of the former, float64 (n) or (n, k). Intervals are over rows, or
+    over groups if rows have them. Raises `UnknownName` for an unknown column.
     """
     setting = setting or TestSetting()
     draws = draws or Bootstrap(len(test), test.group, seed=seed)
@@ -70,7 +76,12 @@ def assess(
     cuts = _cuts(test, slices, fairness)
     measure = MAIN[test.task]
     parts = row_slices(cuts, measure, main_losses(predictions), draws)
-    gaps = gaps_of(declared_slice_columns(test, fairness), predictions, draws)
+    everyone, told = test, predictions
+    if out_of_fold is not None:
+        everyone = out_of_fold[0]
+        answer = np.concatenate((out_of_fold[1], predictions.answer))
+        told = RowAnswers(test.task, answer, everyone.target, predictions.threshold)
+    gaps = gaps_of(declared_slice_columns(everyone, list(fairness)), told, everyone.group, _references(fairness))
     champion_scores, champion_warnings = _beside(champion, predictions, test, draws)
     influences, unexplained = _influences(model, test)
     return Assessment(
@@ -91,6 +102,7 @@ def assess(
         worst=worst(parts, measure, of="rows", against="elsewhere", less=True, notes=_harder(cuts, test)),
         gaps=gaps.gaps,
         gaps_say=gaps.says,
+        gaps_n=len(everyone) if gaps.gaps else 0,
         influences=influences,
         members=tuple(members),
         beside_champion=champion_scores,
@@ -99,7 +111,11 @@ def assess(
     )
 
 
-def _cuts(test: Examples, slices: Sequence[str], fairness: Sequence[str]) -> list[SliceColumn]:
+def _references(fairness: Fairness) -> Mapping[str, str]:
+    return fairness if isinstance(fairness, Mapping) else {}
+
+
+def _cuts(test: Examples, slices: Sequence[str], fairness: Fairness) -> list[SliceColumn]:
     declared = declared_slice_columns(test, list(dict.fromkeys([*slices, *fairness])))
     named = {cut.column for cut in declared}
     return [*declared, *(cut for cut in default_slice_columns(test) if cut.column not in named)]

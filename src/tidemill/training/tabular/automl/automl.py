@@ -15,7 +15,8 @@ from tidemill.core.errors import TooLittleData
 from tidemill.core.records.assessment import EnsembleMember
 from tidemill.models.tabular.design_matrix import inputs_of
 from tidemill.models.tabular.examples import Examples
-from tidemill.training.statistics.bootstrap import mean_interval
+from tidemill.models.tabular.link_functions import apply_link
+from tidemill.training.statistics.ratio_estimate import mean_interval
 from tidemill.training.statistics.selection_rule import replaces
 from tidemill.training.tabular.automl.auto_plan import AutoPlan
 from tidemill.training.tabular.automl.auto_process import FitJob, FitResult, fit_members
@@ -23,8 +24,8 @@ from tidemill.training.tabular.automl.baselines import NaivePlan, naive_plan
 from tidemill.training.tabular.automl.member_settings import Curves, Settings
 from tidemill.training.tabular.automl.portfolio import portfolio
 from tidemill.training.tabular.automl.stacking import stack, stacked_apart
-from tidemill.training.tabular.rows.folds import Fold, blocks_of, folds_of
-from tidemill.training.tabular.rows.row_losses import USUAL, Measure, row_losses, shown
+from tidemill.training.tabular.rows.folds import Fold, OutOfFold, blocks_of, folds_of
+from tidemill.training.tabular.rows.row_losses import LINKS, USUAL, Measure, row_losses, shown
 from tidemill.training.tabular.rows.table_columns import TableColumns, columns_of
 
 F64 = NDArray[np.float64]
@@ -45,6 +46,8 @@ class TabularChoice:
     members: tuple[EnsembleMember, ...]
     notes: tuple[str, ...]
     baseline: NaivePlan
+    #: The held-out rows, and the chosen plan's predictions for them.
+    out_of_fold: OutOfFold
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,9 @@ def choose_tabular(
         plan = msgspec.structs.replace(plan, threshold=_best_f1(chosen.margins[:, 0], held.target))
     notes = (*columns.notes, *_notes(train, held, found, chosen))
     assert isinstance(baseline.plan, NaivePlan)
-    return TabularChoice(plan, _records(held, candidates, found, chosen), notes, baseline.plan)
+    answer = apply_link(chosen.margins, LINKS[train.task])
+    out_of_fold = OutOfFold(held.rows, answer if train.task == "classes" else answer[:, 0])
+    return TabularChoice(plan, _records(held, candidates, found, chosen), notes, baseline.plan, out_of_fold)
 
 
 def _enough(train: Examples) -> None:

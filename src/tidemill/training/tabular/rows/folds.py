@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.models.tabular.examples import Examples
 
+F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 #: Training rows and held-out rows: indices, int64, ascending.
 Fold = tuple[I64, I64]
@@ -16,6 +19,14 @@ LATEST = 0.2
 COUNT = 5
 #: Above this many rows only one fold is held out: a fifth of many rows is precise enough.
 _MANY = 300_000
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """Indices of some training rows, int64 (n), and their predictions, float64 (n), or (n, k) for classes."""
+
+    places: I64
+    answer: F64
 
 
 def folds_of(examples: Examples, *, seed: int) -> tuple[Fold, ...]:

@@ -143,7 +143,7 @@ pl.DataFrame(
 pl.DataFrame(
     [
         {"attribute": gap.attribute, "measure": gap.measure, "gap": round(gap.gap.value, 3), "low": round(gap.gap.low, 3),
-         "high": round(gap.gap.high, 3), "highest": gap.highest, "lowest": gap.lowest}
+         "high": round(gap.gap.high, 3), "highest": gap.highest, "lowest": gap.lowest, "significant": gap.significant}
         for gap in found.gaps
     ]
 )
