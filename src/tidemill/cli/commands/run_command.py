@@ -64,10 +64,11 @@ def show(out: Console, report: RunReport, context: CommandContext) -> None:
     )
     for release in report.refreshed:
         out.print(f"Refreshed: {release} is now the champion and includes all published rows.")
-    for stream, number in report.held:
+    for stream, number in [*report.held, *report.still_held]:
         out.print(
             f"Held: {stream} {number}. Resolve it with: "
-            f"tidemill check {stream} --accept {number} --by NAME --reason '…'"
+            f"tidemill check {stream} --accept {number} --by NAME --reason '…'\n"
+            "  or correct `columns=` in tidemill.toml or the contract in mill.py: the next run reads its files again"
         )
     for name in context.graph.mill.models:
         if not context.stores.ledger.find("learn", about=f"model:{name}"):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -163,17 +164,17 @@ def pending_rows(
     files may lie in besides the project's own, by default any.
     """
     request = ReadRequest(until=until, after=progress.day, zone=stream.day_zone, arrival=arrival, now=now, roots=roots)
-    if request.nothing_due:
-        failpoint("increment.read")
-        return PendingRows(stream, [], progress)
     states = progress.states(kept, stream.name)
     reads = [
         source.read(msgspec.structs.replace(request, state=states.get(source.kind, states.get(_EARLIER))))
         for source in sources
     ]
     failpoint("increment.read")
-    rows = _pseudonymise(stream, pa.concat_tables([read.good for read in reads]), surrogates, vault)
-    refused = _sealed(stream, pa.concat_tables([read.refused for read in reads]), surrogates, vault)
+    if request.nothing_due:
+        notes = [note for read in reads for note in read.notes]
+        return PendingRows(stream, [], progress, notes=tuple(_with_command(note, until, now, stream) for note in notes))
+    good, bad = (pa.concat_tables(found) for found in zip(*((read.good, read.refused) for read in reads), strict=True))
+    rows, refused = hidden_rows(stream, good, bad, surrogates, vault)
     failpoint("vault.stored")
     if len(reads) > 1:  # the declared source now has its own state; posted events alone leave its earlier one unchanged
         states.pop(_EARLIER, None)
@@ -187,6 +188,20 @@ def pending_rows(
         {number: name for read in reads for number, name in read.names.items()},
         tuple(note for read in reads for note in read.notes),
     )
+
+
+def _with_command(note: str, done: date, now: datetime, stream: StreamDeclaration) -> str:
+    """A note about a file of days that are done, with the command that brings its rows in."""
+    following, today = done + timedelta(days=1), now.astimezone(ZoneInfo(stream.day_zone)).date()
+    when = "" if following <= today else f" on {following}"
+    return f"{note}: its rows up to {done} come in with the next day{when}: tidemill run --until {following}"
+
+
+def hidden_rows(
+    stream: StreamDeclaration, good: pa.Table, refused: pa.Table, surrogates: Surrogates, vault: Vault
+) -> tuple[pa.Table, pa.Table]:
+    """Rows and refused lines as they were read, with surrogates in place of people, and the lines' bytes encrypted."""
+    return _pseudonymise(stream, good, surrogates, vault), _sealed(stream, refused, surrogates, vault)
 
 
 def _pseudonymise(stream: StreamDeclaration, rows: pa.Table, surrogates: Surrogates, vault: Vault) -> pa.Table:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.checks import defaults, evaluate, split_refused
+from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import as_of, to_micros
 from tidemill.core.contract.contract import INCREMENT, KNOWN_AT, ROW
 from tidemill.core.ports import Lease
@@ -98,7 +99,7 @@ def ingest_increment(
     }
     publication = None
     if verdict.outcome == "hold" and not accepted:
-        named = {**about, "names": _names(arrival)}
+        named = {**about, "names": _names(arrival), "reading": reading_of(stores, arrival.stream)}
         build.draft.hold(increment, verdict, _held(stores, arrival), refused=arrival.day.refused, details=named)
     else:
         sha256 = stores.lake.quarantine(arrival.stream.name, arrival.number, _refused(stores, arrival, broken))
@@ -107,6 +108,12 @@ def ingest_increment(
     return IngestResult(
         increment, verdict, publication, build.draft.rows_read, (time.process_time_ns() - started) // 1000
     )
+
+
+def reading_of(stores: Stores, stream: StreamDeclaration) -> str:
+    """Fingerprint of how the rows of a stream are read: the options of its source's URL, and its contract."""
+    options = stores.settings.sources.get(stream.name, "").partition("?")[2]
+    return fingerprint([options, msgspec.json.encode(stream.contract).decode()])
 
 
 def _held(stores: Stores, arrival: IncrementRows) -> pa.Table:

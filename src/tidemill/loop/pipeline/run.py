@@ -31,6 +31,7 @@ from tidemill.loop.ingest.ingest_increment import (
 from tidemill.loop.ingest.outlier_days import Period
 from tidemill.loop.ingest.stream_sources import check_source_names, sources_of
 from tidemill.loop.online.materialise_online import materialise_online
+from tidemill.loop.pipeline.read_again import read_again
 from tidemill.loop.project.declarations import StreamDeclaration
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.recovery import recover_live_files
@@ -51,8 +52,9 @@ class RunReport:
     refused: int = 0
     #: Of the refused: places of the event log that were damaged on disk.
     damaged: int = 0
-    #: `(stream, number)` of the increments held by this run.
+    #: `(stream, number)` of the increments held by this run, and of those that earlier runs held and nobody resolved.
     held: list[tuple[str, int]] = field(default_factory=list)
+    still_held: list[tuple[str, int]] = field(default_factory=list)
     warnings: int = 0
     publications: int = 0
     #: Per increment: day, stream, rows arrived, rows read, CPU microseconds.
@@ -88,6 +90,8 @@ def run(
         if rebuilt:
             progress("rebuild", {"tables": rebuilt})
             report.publications += 1
+        for result in read_again(stores, graph, lease, now, partial(_history, stores), report.notes):
+            _count(report, result)
         histories = {name: _history(stores, name) for name, due in waiting.items() if due.days}
         total = sum(len(due.days) for due in waiting.values())
         progress("due", {"increments": total})
@@ -108,6 +112,7 @@ def run(
                 histories[name].append(result.verdict.metrics)
             _count(report, result)
             progress("increment", {"brought": result})
+        report.still_held = _still_held(stores, graph, report)
         report.views = materialise_online(stores, graph, lease, progress, report.notes)
         refreshed = any(model.refresh is not None for model in graph.mill.recommenders.values())
         if refreshed:
@@ -186,6 +191,11 @@ def _in_order(waiting: dict[str, PendingRows]) -> Iterator[tuple[str, DayRows]]:
     days = [(day.day, i, name, day) for i, (name, due) in enumerate(waiting.items()) for day in due.days]
     for _, _, name, day in sorted(days, key=lambda entry: (entry[0], entry[1])):
         yield name, day
+
+
+def _still_held(stores: Stores, graph: ProjectGraph, report: RunReport) -> list[tuple[str, int]]:
+    held = [(name, one.increment.number) for name in graph.mill.streams for one in stores.lake.held_increments(name)]
+    return [one for one in held if one not in report.held]
 
 
 def _history(stores: Stores, name: str) -> list[Mapping[str, float]]:

@@ -7,10 +7,12 @@ from datetime import date
 import msgspec
 
 from tidemill.core.clock import last_full_day
+from tidemill.core.formatting import count
 from tidemill.core.settings import FILE, Settings
 from tidemill.loop.ingest.arrivals import stream_position
 from tidemill.loop.ingest.ingest_increment import published_codes
 from tidemill.loop.ingest.stream_sources import check_source_names
+from tidemill.loop.pipeline.read_again import read_anew
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.refresh.refresh_models import RefreshStatus
@@ -45,6 +47,10 @@ def _stream_step(stores: Stores | None, graph: ProjectGraph, name: str, until: d
     if name not in settings.sources:
         why = f"no source: set {name} under [{settings.profile}.sources] in {FILE}"
         return Step(what=name, kind="stream", do="wait", why=why)
+    anew = read_anew(stores, stream) if stores else []
+    if anew:
+        why = f"{count(len(anew), 'held increment')} are read again: `columns=` or the contract has changed"
+        return Step(what=name, kind="stream", do="run", why=why)
     last = until or (last_full_day(stores.clock.now(), stream.day_zone) if stores else None)
     done = stream_position(stores.ledger, name).day if stores else None
     if done is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from tidemill.core.contract.contract import Contract
@@ -42,9 +43,10 @@ class FileSource:
         """See `Source.read`. Raises `SourceMissing`, `SourceUnknown`, `SchemaChanged` and `SourceDamaged`, and
         `SettingError` for a file outside the allowed folders.
         """
-        if request.nothing_due:
-            return SourceRead.empty(self._contract, request.state or SourceState.from_entries(KIND, FORMAT, {}))
         known = FileSourceState.from_source_state(request.state, DECLARED_NUMBERS)
+        if request.nothing_due:
+            empty = SourceRead.empty(self._contract, request.state or SourceState.from_entries(KIND, FORMAT, {}))
+            return replace(empty, notes=self._new_files(known))
         paths = self._paths(before=bool(known.files))
         if request.roots is not None:
             self._check_inside(paths, request.roots)
@@ -60,6 +62,12 @@ class FileSource:
                     raise
                 visit.damaged.append(error)
         return visit.result(KIND)
+
+    def _new_files(self, known: FileSourceState) -> tuple[str, ...]:
+        """A note for each file that no read has seen."""
+        names = {file.path for file in known.files}
+        found = [self._name(path) for path in self._paths(before=True)]
+        return tuple(f"{name} has not been read yet" for name in found if name not in names)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._base).as_posix() if path.is_relative_to(self._base) else path.as_posix()

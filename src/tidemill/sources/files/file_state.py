@@ -8,6 +8,7 @@ from datetime import date
 import msgspec
 
 from tidemill.core.record_format import Record
+from tidemill.core.row_ids import DECLARED_NUMBERS
 from tidemill.core.source_read import SourceState
 
 #: The format of an entry and of the state; a newer format is refused.
@@ -82,6 +83,15 @@ class FileSourceState(Record, frozen=True):
     def names(self) -> dict[int, str]:
         """The path of each file by its number."""
         return {file.number: file.path for file in self.files}
+
+
+def with_unread(state: SourceState, numbers: Iterable[int]) -> SourceState:
+    """The state as if no line of the files with these numbers had been read: a read returns all their rows, under the
+    same row ids.
+    """
+    unread, known = set(numbers), FileSourceState.from_source_state(state, DECLARED_NUMBERS)
+    files = [msgspec.structs.replace(one, columns=()) if one.number in unread else one for one in known.files]
+    return file_source_state(state.kind, files, {n: 0 if n in unread else line for n, line in known.taken.items()})
 
 
 def file_source_state(kind: str, files: Iterable[FileState], taken: Mapping[int, int]) -> SourceState:
