@@ -56,9 +56,9 @@ def read_again(
         for one, (day, names) in zip(held, days, strict=True):
             name = f"{stream.name} {one.increment.number}"
             found = {*day.rows[ROW].to_pylist(), *day.refused[ROW].to_pylist()}
-            # A first line may have turned out to be a header.
-            absent = [row for row in _row_ids(stores, one) if row not in found and split_row_id(row)[1] > 1]
-            if absent or not found:
+            absent = [row for row in _row_ids(stores, one) if row not in found]
+            is_header = found and all(split_row_id(row)[1] == 1 for row in absent)  # what was read as a row before
+            if absent and not is_header:
                 notes.append(f"{name} is held, and {len(absent):,} of its rows are not in the files")
                 continue
             result = _ingested(stores, graph, stream, one, day, names, lease, history(stream.name))
