@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from assessed_rows import curves_plan, rows
+from tabular_rows import mixed
 
-from tidemill.core.errors import UnknownName
+import tidemill as tm
+from tidemill.core.errors import SettingRefused, UnknownName
 from tidemill.loop.auto.auto_project import AutoRequest, mill_text
 from tidemill.loop.auto.infer_schema import infer_schema
 from tidemill.models.tabular.examples import Examples
@@ -19,6 +21,10 @@ from tidemill.training.tabular.assess.fairness import gaps_of
 from tidemill.training.tabular.assess.losses import RowAnswers
 from tidemill.training.tabular.assess.slice_columns import SliceColumn
 from tidemill.training.tabular.assess.target_leakage import target_leakage
+from tidemill.training.tabular.automl import automl
+from tidemill.training.tabular.automl.auto_process import FitJob, FitResult
+from tidemill.training.tabular.resolve_learner import learn_settings
+from tidemill.training.tabular.rows.folds import folds_of
 from tidemill.training.tabular.rows.splits import split_examples
 from tidemill.training.tabular.train import TabularResult, train_tabular
 
@@ -117,8 +123,46 @@ def test_fairness_is_measured_on_all_rows_out_of_fold(tmp_path, task):
     assert "on 600 held-out rows" in found.gaps_say and "By sex: " in found.gaps_say
 
 
-def test_auto_declares_a_reference_group(tmp_path):
+def test_auto_declares_a_reference_group_and_a_preference(tmp_path):
     file = tmp_path / "people.csv"
     file.write_text("sex,age,left\nf,30,1\nm,40,0\n")
-    request = AutoRequest(name="people", file=infer_schema(file), target="left", fairness=("sex=m", "age"))
+    request = AutoRequest(
+        name="people", file=infer_schema(file), target="left", fairness=("sex=m", "age"), prefer="best"
+    )
     assert 'fairness={"sex": "m", "age": ""},' in mill_text(request)
+    assert 'learn=tm.auto(minutes=2, prefer="best"),' in mill_text(request)
+
+
+def members_of_known_quality(train: Examples, job: FitJob, **rest: Any) -> list[Any]:
+    """In place of fits in other processes: the second member is better than the first, but not significantly."""
+    rng = np.random.default_rng(0)
+    held = np.concatenate([rows for _, rows in folds_of(train, seed=job.seed)])
+    noise = rng.normal(size=(2, len(held), 1))
+    close = train.target[held][:, None] + noise[0] * 0.5
+    return [(FitResult(settings=job.members[0]), close), (FitResult(settings=job.members[1]), close + noise[1] * 0.01)]
+
+
+def test_what_the_simplest_costs_is_said_and_the_best_can_be_had(tmp_path, monkeypatch):
+    monkeypatch.setattr(automl, "fit_members", members_of_known_quality)
+    given: dict[str, Any] = {"minutes": None, "seed": 0, "place": tmp_path, "progress": lambda *what: None}
+    simple = automl.choose_tabular(mixed("number", 250), **given)
+    (chosen,) = [one for one in simple.members if one.state == "chosen"]
+    losses = {one.name: one.score.value for one in simple.members}
+    best = min(losses, key=lambda name: losses[name])
+    lost = losses[chosen.name] - losses[best]
+    assert chosen.name == "additive" != best
+    (said,) = [note for note in simple.notes if "simplest within noise" in note]
+    assert f"The best candidate, {best}, is better by {lost:.3g} (" in said
+    assert f', {lost / losses[chosen.name]:.1%}: tm.auto(prefer="best")' in said and chosen.says == said
+    (chosen,) = [
+        one
+        for one in automl.choose_tabular(mixed("number", 250), **given, prefer="best").members
+        if one.state == "chosen"
+    ]
+    assert chosen.name == best and chosen.says == ""
+
+
+def test_another_preference_is_another_training():
+    assert learn_settings(tm.auto()) != learn_settings(tm.auto(prefer="best"))
+    with pytest.raises(SettingRefused, match="prefer"):
+        tm.auto(prefer="worst")

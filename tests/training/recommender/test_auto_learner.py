@@ -14,6 +14,7 @@ from synthetic_days import DAY, shop
 from tidemill.core.errors import SearchFailed, SettingRefused
 from tidemill.core.records.runs import Trial
 from tidemill.models import Ease, Interactions, ItemKnn, Popularity, auto
+from tidemill.models.learners.auto import Prefer
 from tidemill.training import SearchBudget, choose, split_at
 from tidemill.training.recommender import validation
 from tidemill.training.recommender.auto_learner import choose_learner, members_of
@@ -86,6 +87,7 @@ def decided(
     told: dict[str, float],
     *,
     minutes: float = 1.0,
+    prefer: Prefer = "simple",
     hanging: tuple[str, ...] = (),
     halting: tuple[str, ...] = (),
     known: tuple[Trial, ...] = (),
@@ -96,7 +98,7 @@ def decided(
     learners = {name: members_of(auto())[name].settled() for name in names}
     figures = ToldFigures(learners, place, told=told, hanging=hanging, halting=halting)
     with WarmRunner(figures, minutes=minutes, keep=kept.append) as runner:
-        return choose_learner(figures, runner, known, kept.append, 400), kept
+        return choose_learner(figures, runner, known, kept.append, 400, prefer), kept
 
 
 def test_a_dearer_one_must_be_better_beyond_noise(tmp_path: Path) -> None:
@@ -110,7 +112,11 @@ def test_a_dearer_one_must_be_better_beyond_noise(tmp_path: Path) -> None:
     assert "compared with spectral" in said["ease"]
     assert max(kept, key=lambda trial: trial.value or 0).parameters["learner"] == "ease"  # the best figure is not all
     assert kept[[trial.number for trial in kept].index(choice.best)].parameters["learner"] == "spectral"
-    assert choice.notes == ("als was left out: als needs an extra",)
+    left_out, cost = choice.notes
+    assert left_out == "als was left out: als needs an extra"
+    assert cost.startswith("spectral is the simplest within noise. The best candidate, ease, is better by 0.00")
+    choice, _ = decided(tmp_path, {"popularity": 0.3, "spectral": 0.32, "ease": 0.321}, prefer="best")
+    assert choice.spec.name == "ease" and len(choice.notes) == 1
 
 
 def test_the_deadline_holds_and_what_did_not_come_up_is_said(tmp_path: Path) -> None:

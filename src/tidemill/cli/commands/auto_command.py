@@ -21,6 +21,7 @@ from tidemill.loop.auto.auto_from_file import AutoResult, auto_from_file
 from tidemill.loop.auto.auto_project import AutoRequest, model_name, notes
 from tidemill.loop.auto.infer_schema import infer_schema
 from tidemill.loop.serve.server_processes import serve_plan
+from tidemill.models.learners.auto import Prefer
 from tidemill.serving.process.server_handle import start
 
 
@@ -36,6 +37,13 @@ from tidemill.serving.process.server_handle import start
     default=2.0,
     show_default=True,
     help="Time limit of training.",
+)
+@click.option(
+    "--prefer",
+    type=click.Choice(["simple", "best"]),
+    default="simple",
+    show_default=True,
+    help="Select the simplest model within noise, or the one with the best validation score.",
 )
 @click.option("--time", metavar="COLUMN", help="Column with the time of a row. Default: the only time column.")
 @click.option("--zone", metavar="ZONE", help="Time zone of times without one. Default: UTC.")
@@ -61,6 +69,7 @@ def command(
     target: str,
     name: str | None,
     minutes: float,
+    prefer: Prefer,
     time: str | None,
     zone: str | None,
     group: str | None,
@@ -81,8 +90,8 @@ def command(
     folder = Path(name or re.sub(r"\W+", "_", file.name.partition(".")[0]).strip("_").lower() or "model")
     request = AutoRequest(
         name=model_name(folder.resolve().name),
-        file=schema, target=target, minutes=minutes, time=time, zone=zone, group=group, left_out=leave_out,
-        fairness=fairness,
+        file=schema, target=target, minutes=minutes, prefer=prefer, time=time, zone=zone, group=group,
+        left_out=leave_out, fairness=fairness,
     )  # fmt: skip
     err.print(f"Read {schema.n_rows:,} rows with {len(schema.columns)} columns. Project: {folder}/mill.py")
     for note in notes(request):

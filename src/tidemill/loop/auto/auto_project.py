@@ -14,6 +14,7 @@ from tidemill.core.contract.contract import ROW
 from tidemill.core.errors import UsageError
 from tidemill.core.kinds import KINDS
 from tidemill.loop.auto.infer_schema import RESERVED, InferredColumn, InferredFile
+from tidemill.models.learners.auto import Prefer
 
 #: The event time of rows without one: the time of their arrival.
 _ARRIVED = "seen_at"
@@ -27,6 +28,7 @@ class AutoRequest:
     file: InferredFile
     target: str
     minutes: float = 2.0
+    prefer: Prefer = "simple"
     #: The event time, `None` for the only time column; and the time zone of times without one.
     time: str | None = None
     zone: str | None = None
@@ -76,12 +78,13 @@ def mill_text(asked: AutoRequest) -> str:
         if column.name not in {target.name, key, group, *left_out} and (column == time or column.kind != "time")
     ]
     how = "stream" if time is not None else "snapshot"
+    best = "" if asked.prefer == "simple" else ', prefer="best"'
     arguments = [
         f'    "{asked.name}",',
         "    examples=rows,",
         f"    target={_quoted(target.name)},",
         f"    inputs=[{_wrapped(inputs)}],",
-        f"    learn=tm.auto(minutes={asked.minutes:g}),",
+        f"    learn=tm.auto(minutes={asked.minutes:g}{best}),",
     ]
     arguments += [f"    group={_quoted(group)},  # the rows of one group stay on one side of a split"] if group else []
     if asked.fairness:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from tidemill.core.errors import SettingRefused, nearest
 from tidemill.models.learners.learner import Capabilities, LearnerSpec
@@ -15,6 +15,8 @@ from tidemill.models.learners.registry import (
 )
 from tidemill.models.learners.settings import Positive
 
+#: Which candidate is selected: the simplest that no other beats significantly, or the one with the best mean score.
+Prefer = Literal["simple", "best"]
 #: The least time limit, and the number of events for each minute of it.
 LEAST_MINUTES, EVENTS_A_MINUTE = 2.0, 100_000
 
@@ -29,6 +31,8 @@ class Auto(LearnerSpec, frozen=True, kw_only=True, tag="auto"):
     minutes: Positive | None = None
     #: Names of the learners to try; empty for all.
     only: tuple[str, ...] = ()
+    #: `simple`: a costlier learner is selected only if it is significantly better; `best`: if its mean score is better.
+    prefer: Prefer = "simple"
 
     def time_limit(self, n_events: int = 0) -> float:
         """The minutes for so many events.
@@ -68,9 +72,10 @@ def learner_packages(spec: LearnerSpec) -> list[str]:
     return sorted({package for name in names if (package := distribution_of(name))})
 
 
-def auto(*, minutes: float | None = None, only: tuple[str, ...] | list[str] = ()) -> Auto:
+def auto(*, minutes: float | None = None, only: tuple[str, ...] | list[str] = (), prefer: Prefer = "simple") -> Auto:
     """Automatic choice of the learner: all are tried, cheapest first; on a tie the simplest is kept.
 
-    `minutes` is the time limit, by default 2, for a recommender of more than 200,000 events one for every 100,000.
+    `minutes` is the time limit, by default 2, for a recommender of more than 200,000 events one for every 100,000. A
+    note says what the simplest costs compared with the best; `prefer="best"` selects the latter.
     """
-    return Auto(minutes=minutes, only=tuple(only))
+    return Auto(minutes=minutes, only=tuple(only), prefer=prefer)

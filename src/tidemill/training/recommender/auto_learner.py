@@ -26,14 +26,15 @@ from tidemill.core.errors import SearchFailed
 from tidemill.core.formatting import count
 from tidemill.core.records.runs import Trial
 from tidemill.models import LearnerSpec
-from tidemill.models.learners.auto import Auto, learners_to_try
+from tidemill.models.learners.auto import Auto, Prefer, learners_to_try
 from tidemill.training.recommender.validation_objective import LEARNER, ValidationObjective
 from tidemill.training.search.choice_result import ChoiceResult, is_verdict, rows
 from tidemill.training.search.coordinate_ascent import coordinate_choice
 from tidemill.training.search.sampled_space import key
 from tidemill.training.search.trial_process import TrialRequest
 from tidemill.training.search.trial_runner import Keep, TrialCache, TrialRunner, forget
-from tidemill.training.statistics.selection_rule import replaces
+from tidemill.training.statistics.ratio_estimate import mean_interval
+from tidemill.training.statistics.selection_rule import replaces, simplicity_cost
 
 F64 = npt.NDArray[np.float64]
 
@@ -60,7 +61,12 @@ class _LearnerCandidate:
 
 
 def choose_learner(
-    figures: ValidationObjective, runner: TrialRunner, known: Sequence[Trial], keep: Keep, n_users: int
+    figures: ValidationObjective,
+    runner: TrialRunner,
+    known: Sequence[Trial],
+    keep: Keep,
+    n_users: int,
+    prefer: Prefer = "simple",
 ) -> ChoiceResult:
     """The selected learner of `figures`; they are tried in order.
 
@@ -99,7 +105,7 @@ def choose_learner(
             continue
         if found.trial.state == "late" and present is not None:
             notes.append(_partly_compared(found, present))
-        wins, says = _compared(found, present)
+        wins, says = _compared(found, present, prefer)
         number = verdicts.get((key(found.trial.parameters), says))
         if number is None:
             number = asking.number()
@@ -108,6 +114,7 @@ def choose_learner(
             present = replace(found, number=number)
     if present is None:
         raise SearchFailed(f"no learner produced a result: {'; '.join(notes)}", tip="allow more minutes")
+    notes += _cost(present, [one for one in candidates.values() if not isinstance(one, str)])
     return ChoiceResult(
         spec=figures.settled(present.trial.parameters),
         tried=rows(asking.tried.values(), n_users),
@@ -163,16 +170,26 @@ def _tried(
     return _LearnerCandidate(name, trial, of_users, _cpu_s(mine))
 
 
-def _compared(candidate: _LearnerCandidate, present: _LearnerCandidate | None) -> tuple[bool, str]:
+def _compared(candidate: _LearnerCandidate, present: _LearnerCandidate | None, prefer: Prefer) -> tuple[bool, str]:
     """Whether the candidate replaces the current learner, and why."""
     if present is None:
         return True, "selected: the simplest learner"
     n = min(len(candidate.of_users), len(present.of_users))  # the windows come in the same order
-    wins, difference = replaces(candidate.of_users[:n], present.of_users[:n])
+    wins, difference = replaces(candidate.of_users[:n], present.of_users[:n], prefer=prefer)
     by = f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}) compared with {present.name}"
     if wins:
         return True, f"selected: {by}"
-    return False, f"not selected: {by}, which is simpler"
+    return False, f"not selected: {by}, which is {'simpler' if prefer == 'simple' else 'better'}"
+
+
+def _cost(present: _LearnerCandidate, candidates: Sequence[_LearnerCandidate]) -> list[str]:
+    """What the selected learner costs compared with the best one, of those with the same validation users."""
+    alike = [one for one in candidates if len(one.of_users) == len(present.of_users)]
+    best = max(alike, key=lambda one: float(one.of_users.mean()))
+    if best.name == present.name:
+        return []
+    lost = mean_interval(best.of_users - present.of_users)
+    return [simplicity_cost(present.name, best.name, "validation score", lost, float(present.of_users.mean()))]
 
 
 def _partly_compared(candidate: _LearnerCandidate, present: _LearnerCandidate) -> str:

@@ -76,7 +76,7 @@ def choose(
             if runner.apart:
                 write_events(thinned(train), figures.place)
             if isinstance(spec, Auto):
-                return choose_learner(figures, runner, effort.known, effort.keep, n_users)
+                return choose_learner(figures, runner, effort.known, effort.keep, n_users, spec.prefer)
             return _settled(figures, proposals, runner, effort.known, n_users)
 
 

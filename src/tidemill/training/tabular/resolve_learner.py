@@ -46,8 +46,9 @@ def resolve_learner(
             )
         minutes = learn.time_limit() if effort.minutes is None else min(learn.time_limit(), effort.minutes)
         choice = choose_tabular(
-            train, minutes=minutes, seed=effort.seed, place=place, progress=progress, processes=effort.processes
-        )
+            train, minutes=minutes, seed=effort.seed, place=place, progress=progress, processes=effort.processes,
+            prefer=learn.prefer,
+        )  # fmt: skip
         return ResolvedLearner(
             choice.plan, choice.baseline, tuple(choice.members), tuple(choice.notes), choice.out_of_fold
         )
@@ -69,7 +70,8 @@ def learn_settings(learn: Any) -> dict[str, Any]:
     'auto'
     """
     if isinstance(learn, Auto):
-        return {"learner": learn.name, "minutes": learn.time_limit()}
+        found = {"learner": learn.name, "minutes": learn.time_limit()}
+        return found if learn.prefer == "simple" else found | {"prefer": learn.prefer}
     plan = plan_of(learn)
     return {"learner": plan.name, **plan.settings()}
 

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from tidemill.core.errors import TooLittleData
 from tidemill.core.records.assessment import EnsembleMember
+from tidemill.models.learners.auto import Prefer
 from tidemill.models.tabular.design_matrix import inputs_of
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.link_functions import apply_link
 from tidemill.training.statistics.ratio_estimate import mean_interval
-from tidemill.training.statistics.selection_rule import replaces
+from tidemill.training.statistics.selection_rule import replaces, simplicity_cost
 from tidemill.training.tabular.automl.auto_plan import AutoPlan
 from tidemill.training.tabular.automl.auto_process import FitJob, FitResult, fit_members
 from tidemill.training.tabular.automl.baselines import NaivePlan, naive_plan
@@ -72,6 +73,7 @@ def choose_tabular(
     seconds: float | None = None,
     measure: Measure | None = None,
     label: Literal["half", "f1"] = "half",
+    prefer: Prefer = "simple",
 ) -> TabularChoice:
     """The plan selected on these rows; `plan.fit(train, seed=seed)` then fits it.
 
@@ -86,11 +88,11 @@ def choose_tabular(
     bound = seconds if seconds is not None else _seconds(minutes)
     found = _members(train, held, place, progress, processes, bound) if columns.kept else []
     candidates = [baseline, *_alone(held, found), *_together(held, found)]
-    chosen = _simplest(candidates, held.blocks)
+    chosen = _simplest(candidates, held.blocks, prefer)
     plan = chosen.plan
     if isinstance(plan, AutoPlan) and label == "f1" and train.task == "binary":
         plan = msgspec.structs.replace(plan, threshold=_best_f1(chosen.margins[:, 0], held.target))
-    notes = (*columns.notes, *_notes(train, held, found, chosen))
+    notes = (*columns.notes, *_notes(train, held, found, chosen), *_cost(held, candidates, chosen))
     assert isinstance(baseline.plan, NaivePlan)
     answer = apply_link(chosen.margins, LINKS[train.task])
     out_of_fold = OutOfFold(held.rows, answer if train.task == "classes" else answer[:, 0])
@@ -196,14 +198,14 @@ def _together(held: _HeldOutRows, found: Sequence[tuple[FitResult, F64 | None]])
     return [held.candidate("stack", 3, plan, apart)]
 
 
-def _simplest(candidates: Sequence[_MemberCandidate], blocks: I64) -> _MemberCandidate:
-    """The simplest candidate within noise; of each complexity the best competes."""
+def _simplest(candidates: Sequence[_MemberCandidate], blocks: I64, prefer: Prefer) -> _MemberCandidate:
+    """The simplest candidate within noise, or the best one; of each complexity the best competes."""
     present = candidates[0]
     for complexity in (1, 2, 3):
         rivals = [one for one in candidates if one.complexity == complexity]
         if rivals:
             rival = min(rivals, key=lambda one: one.losses.mean())
-            if replaces(-rival.losses, -present.losses, blocks)[0]:
+            if replaces(-rival.losses, -present.losses, blocks, prefer)[0]:
                 present = rival
     return present
 
@@ -234,6 +236,16 @@ def _notes(
     return notes
 
 
+def _cost(held: _HeldOutRows, candidates: Sequence[_MemberCandidate], chosen: _MemberCandidate) -> list[str]:
+    """What the chosen candidate costs compared with the best one, if that is another."""
+    best = min(candidates, key=lambda one: one.losses.mean())
+    if best is chosen:
+        return []
+    lost = mean_interval(chosen.losses - best.losses, held.blocks)
+    words = "squared error" if held.measure == "rmse" else held.measure
+    return [simplicity_cost(chosen.name, best.name, words, lost, float(chosen.losses.mean()))]
+
+
 def _records(
     held: _HeldOutRows,
     candidates: Sequence[_MemberCandidate],
@@ -249,7 +261,7 @@ def _records(
             score=shown(mean_interval(one.losses, held.blocks), held.measure),
             cpu_s=cpu.get(one.name, 0.0),
             state="chosen" if one is chosen else "stacked" if one.name in stacked else "not selected",
-            says=_says(one, chosen, held.blocks),
+            says=" ".join(_cost(held, candidates, chosen)) if one is chosen else _says(one, chosen, held.blocks),
         )
         for one in candidates
     ]
@@ -257,8 +269,6 @@ def _records(
 
 
 def _says(one: _MemberCandidate, chosen: _MemberCandidate, blocks: I64) -> str:
-    if one is chosen:
-        return ""
     difference = mean_interval(one.losses - chosen.losses, blocks)
     return f"loss {difference.value:+.4g} ({difference.low:+.4g} to {difference.high:+.4g}) compared with {chosen.name}"
 
