@@ -19,6 +19,7 @@ from tidemill.loop.auto.infer_schema import infer_schema
 from tidemill.models.tabular.examples import Examples
 from tidemill.training.tabular.assess.fairness import gaps_of
 from tidemill.training.tabular.assess.losses import RowAnswers
+from tidemill.training.tabular.assess.row_slices import row_slices, weakest
 from tidemill.training.tabular.assess.slice_columns import SliceColumn
 from tidemill.training.tabular.assess.target_leakage import target_leakage
 from tidemill.training.tabular.automl import automl
@@ -121,6 +122,46 @@ def test_fairness_is_measured_on_all_rows_out_of_fold(tmp_path, task):
     found = trained(tmp_path, examples, curves_plan(task), fairness={"sex": "m"}).assessment
     assert found.gaps_n == 600 and all(sum(gap.n.values()) == 600 for gap in found.gaps if gap.measure == "error")
     assert "on 600 held-out rows" in found.gaps_say and "By sex: " in found.gaps_say
+
+
+def answered(margin: np.ndarray, seed: int = 0) -> RowAnswers:
+    """Rows whose predictions are the probabilities of their outcomes."""
+    answer = 1 / (1 + np.exp(-margin))
+    return RowAnswers("binary", answer, (np.random.default_rng(seed).random(len(answer)) < answer).astype(float))
+
+
+def test_the_slice_that_is_hard_for_anybody_is_not_called_weak():
+    rng = np.random.default_rng(1)
+    code = (np.arange(6_000) % 3 == 0).astype(np.int64)
+    told = answered(np.where(code == 1, 0.0, -3.0) + rng.normal(size=6_000))
+    said = weakest(row_slices([SliceColumn("shop", ("easy", "hard"), code)], told), "log_loss")
+    assert "None of 2 slices is significantly miscalibrated." in said
+    assert "None of 2 slices has significantly less skill" in said
+    assert "Highest loss: shop: hard (2,000 rows)" in said and "where the prior of these rows loses 0.69" in said
+
+
+def test_a_slice_with_a_low_loss_and_wrong_predictions_is_named():
+    rng = np.random.default_rng(2)
+    code = rng.integers(0, 3, 9_000)
+    true = answered(np.array([0.0, -1.0, -3.5])[code] + rng.normal(size=9_000))
+    wrong = np.where(code == 2, true.answer * 0.2 + 0.1, true.answer)
+    parts = row_slices([SliceColumn("shop", ("a", "b", "c"), code)], replace(true, answer=wrong))
+    said = weakest(parts, "log_loss")
+    own = code == 2
+    assert (
+        f"Worst calibrated slice: shop: c ({own.sum():,} rows), mean prediction {wrong[own].mean():.4g} against "
+        in said
+    )
+    assert f"{true.target[own].mean():.4g} observed" in said and "Slice with the least skill: shop: c" in said
+    assert "Highest loss: shop: a" in said
+
+
+@pytest.mark.parametrize("task", ["classes", "number", "count"])
+def test_slices_of_every_task_are_ranked_by_calibration_and_skill(task, tmp_path):
+    found = trained(tmp_path, rows(600, task=task), curves_plan(task)).assessment
+    assert "miscalibrated" in found.worst and "skill" in found.worst
+    for part in found.slices:
+        assert set(part.difference) == {found.measure, "calibration", "skill"} == set(part.p_holm)
 
 
 def test_auto_declares_a_reference_group_and_a_preference(tmp_path):

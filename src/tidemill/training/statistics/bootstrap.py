@@ -17,7 +17,6 @@ from tidemill.core.records.quality import Metric
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 #: Weights of rows, float64 (d, n) -> the metric in each of these resamples, float64 (d).
 Weighted = Callable[[F64], F64]
 
@@ -84,10 +83,6 @@ class Bootstrap:
     def mean(self, values: F64, rows: I64 | None = None) -> Metric:
         """The mean of float64 (n or `rows`) with its interval."""
         return interval(float(values.mean()), self.means(values[:, None], rows)[:, 0])
-
-    def units_in(self, rows: Mask) -> int:
-        """Number of rows, or groups with rows, in this mask, bool (n)."""
-        return int(rows.sum()) if self._unit is None else len(np.unique(self._unit[rows]))
 
 
 def interval(value: float, draws: F64) -> Metric:

@@ -7,6 +7,7 @@ The ratio of two sums is nearly a sum of residuals, one of each row, so its vari
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 
 import numpy as np
@@ -33,7 +34,7 @@ class RatioEstimate:
     unit: I64 | None
     units: int
 
-    @property
+    @cached_property
     def spread(self) -> float:
         """The standard error."""
         sums: F64 = self.residuals

@@ -31,6 +31,7 @@ def worst(
     against: str,
     less: bool = False,
     notes: Mapping[tuple[str, str], str] = {},
+    label: str = "Worst slice",
 ) -> str:
     """A sentence on the slice that is significantly worst by `measure`, else on the lowest one.
 
@@ -51,7 +52,7 @@ def worst(
         f"{found.high:+.3g}), Holm p = {part.p_holm[measure]:.2g}{notes.get((part.family, part.users), '')}"
     )
     if beyond:
-        return f"Worst slice: {where}; {len(beyond)} of {len(tested)} slices are significantly worse{suffix}."
+        return f"{label}: {where}; {len(beyond)} of {len(tested)} slices are significantly worse{suffix}."
     return f"None of {len(tested)} slices is significantly worse; the lowest is {where}{suffix}."
 
 

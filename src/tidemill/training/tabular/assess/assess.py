@@ -15,14 +15,13 @@ from tidemill.core.records.quality import FEWEST_USERS, MetricScore
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.row_model import RowModel
 from tidemill.training.statistics.bootstrap import Bootstrap
-from tidemill.training.statistics.slices import worst
 from tidemill.training.tabular.assess.calibration import bins_of, calibration_error
 from tidemill.training.tabular.assess.fairness import gaps_of
 from tidemill.training.tabular.assess.feature_importance import influences_of
 from tidemill.training.tabular.assess.learning_curve import LearningCurve
-from tidemill.training.tabular.assess.losses import MAIN, RowAnswers, main_losses
+from tidemill.training.tabular.assess.losses import MAIN, RowAnswers
 from tidemill.training.tabular.assess.model_answers import answers_of
-from tidemill.training.tabular.assess.row_slices import row_slices
+from tidemill.training.tabular.assess.row_slices import row_slices, weakest
 from tidemill.training.tabular.assess.scores import scores_of
 from tidemill.training.tabular.assess.slice_columns import SliceColumn, declared_slice_columns, default_slice_columns
 
@@ -75,7 +74,7 @@ def assess(
     scores = scores_of(predictions, answers_of(baseline[1], test), draws)
     cuts = _cuts(test, slices, fairness)
     measure = MAIN[test.task]
-    parts = row_slices(cuts, measure, main_losses(predictions), draws)
+    parts = row_slices(cuts, predictions, test.group)
     everyone, told = test, predictions
     if out_of_fold is not None:
         everyone = out_of_fold[0]
@@ -99,7 +98,7 @@ def assess(
         curve=curve.points if curve else (),
         curve_says=curve.says if curve else "",
         slices=parts,
-        worst=worst(parts, measure, of="rows", against="elsewhere", less=True, notes=_harder(cuts, test)),
+        worst=weakest(parts, measure),
         gaps=gaps.gaps,
         gaps_say=gaps.says,
         gaps_n=len(everyone) if gaps.gaps else 0,
@@ -119,19 +118,6 @@ def _cuts(test: Examples, slices: Sequence[str], fairness: Fairness) -> list[Sli
     declared = declared_slice_columns(test, list(dict.fromkeys([*slices, *fairness])))
     named = {cut.column for cut in declared}
     return [*declared, *(cut for cut in default_slice_columns(test) if cut.column not in named)]
-
-
-def _harder(cuts: Sequence[SliceColumn], test: Examples) -> dict[tuple[str, str], str]:
-    """The positive rate of each slice, in words: near one half, any model is less certain."""
-    if test.task != "binary":
-        return {}
-    found = {}
-    for cut in cuts:
-        n = np.bincount(cut.code, minlength=len(cut.values))
-        shares = np.bincount(cut.code, weights=test.target, minlength=len(cut.values)) / np.maximum(n, 1)
-        for value, share in zip(cut.values, shares.tolist(), strict=True):
-            found[cut.column, value] = f", where {share:.0%} are positive and {test.target.mean():.0%} overall"
-    return found
 
 
 def _beside(

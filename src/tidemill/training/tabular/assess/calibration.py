@@ -26,7 +26,7 @@ MOST_BINS, FEWEST_ROWS = 10, 3 * FEWEST_USERS
 
 def bins_of(told: RowAnswers, draws: Bootstrap) -> tuple[CalibrationBin, ...]:
     """Up to ten bins of about equal size, by rising prediction; for classes, by the predicted class's probability."""
-    answer, came = _sides(told)
+    answer, came = told.sides
     place = _places(answer)
     shares = told.task in ("binary", "classes")
     found = []
@@ -46,7 +46,7 @@ def calibration_error(told: RowAnswers, draws: Bootstrap) -> Metric | None:
     """The expected calibration error minus that of chance, with its 95% interval; `None` for numbers and counts."""
     if told.task in ("number", "count"):
         return None
-    answer, came = _sides(told)
+    answer, came = told.sides
     place = _places(answer)
     n_bins = int(place.max(initial=0)) + 1
     inside = np.zeros((len(answer), n_bins))
@@ -63,13 +63,6 @@ def calibration_error(told: RowAnswers, draws: Bootstrap) -> Metric | None:
 def _share(positive: float, n: int) -> Metric:
     low, high = wilson_interval(positive, n)
     return Metric(value=positive / n, low=low, high=high)
-
-
-def _sides(predictions: RowAnswers) -> tuple[F64, F64]:
-    """Predictions and outcomes; for classes, the predicted class's probability and whether it was right."""
-    if predictions.task == "classes":
-        return predictions.answer.max(axis=1), (predictions.label == predictions.target).astype(np.float64)
-    return predictions.answer, predictions.target
 
 
 def _places(answer: F64) -> I64:

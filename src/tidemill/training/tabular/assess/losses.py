@@ -35,6 +35,18 @@ class RowAnswers:
         said: F64 = (self.answer >= self.threshold).astype(np.float64)
         return said
 
+    @property
+    def n_classes(self) -> int:
+        """The number of classes, 0 unless the task is `classes`."""
+        return self.answer.shape[1] if self.task == "classes" else 0
+
+    @property
+    def sides(self) -> tuple[F64, F64]:
+        """Predictions and outcomes; for classes, the predicted class's probability and whether it was right."""
+        if self.task == "classes":
+            return self.answer.max(axis=1), (self.label == self.target).astype(np.float64)
+        return self.answer, self.target
+
 
 def row_losses(told: RowAnswers) -> dict[str, F64]:
     """Metric -> float64 (n), the main one first; their means are the metrics.
@@ -56,6 +68,22 @@ def row_losses(told: RowAnswers) -> dict[str, F64]:
 def main_losses(told: RowAnswers) -> F64:
     """The rows' losses for the main metric, float64 (n)."""
     return row_losses(told)[MAIN[told.task]]
+
+
+def prior_losses(task: Task, target: F64, n_classes: int = 0) -> F64:
+    """The rows' main losses by the prior of the other rows, float64 (n): their class shares, median or mean.
+
+    >>> prior_losses("binary", np.array([1.0, 0.0, 1.0, 0.0])).round(3).tolist()
+    [0.981, 0.981, 0.981, 0.981]
+    """
+    n = len(target)
+    if task in ("binary", "classes"):
+        k = n_classes or 2
+        others = np.maximum(np.bincount(target.astype(np.int64), minlength=k), 1) - 0.5  # itself less, half a row more
+        return np.asarray(-np.log(others / (n - 1 + 0.5 * k)))[target.astype(np.int64)]
+    if task == "number":
+        return np.abs(target - np.median(target))
+    return _deviance(np.maximum((target.sum() - target) / max(n - 1, 1), 0.5 / n), target)
 
 
 def _surprise(predictions: RowAnswers) -> F64:
