@@ -14,6 +14,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from tidemill.cli.program_console import ProgramConsole
 from tidemill.core import settings
 from tidemill.core.clock import FIRST_DAY, LAST_DAY, OUT_OF_RANGE, SystemClock
 from tidemill.core.settings import Settings
@@ -80,12 +81,12 @@ class CommandContext:
     @functools.cached_property
     def err(self) -> Console:
         """Console on stderr, for progress and messages."""
-        return Console(stderr=True, highlight=False, soft_wrap=True)
+        return ProgramConsole(stderr=True, highlight=False, soft_wrap=True)
 
     @functools.cached_property
     def out(self) -> Console:
         """Console on stdout, for results. Markup is off, because names and reasons may contain brackets."""
-        return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
+        return ProgramConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
 
     def result(self, value: Any, show: Callable[[Console], None]) -> None:
         """Print a result as JSON, or with `show`."""

@@ -11,6 +11,7 @@ from importlib import import_module
 import click
 import msgspec
 
+from tidemill.cli.program import with_program
 from tidemill.core.errors import TidemillError
 from tidemill.core.library_errors import as_tidemill_error, require_error
 
@@ -104,4 +105,4 @@ def _print_error(error: TidemillError, *, as_json: bool) -> None:
     if as_json:
         fields = {"code": error.code, "message": error.message, "tip": error.tip}
         sys.stdout.write(msgspec.json.encode({"error": fields}).decode() + "\n")
-    sys.stderr.write(f"error: {error}\n  more: tidemill help {error.code}\n")
+    sys.stderr.write(with_program(f"error: {error}\n  more: tidemill help {error.code}\n"))

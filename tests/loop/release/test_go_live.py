@@ -92,7 +92,9 @@ def by_auto(shop: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
         f"{amount:.3f},{'yes' if draw.random() < amount else 'no'}" for amount in (draw.random() for _ in range(300))
     ]
     (tmp_path / "m.csv").write_text("\n".join(["amount,left", *rows, ""]))
-    request = AutoRequest(name="m", file=infer_schema(tmp_path / "m.csv"), target="left", minutes=0.02)
+    request = AutoRequest(
+        name="m", file=infer_schema(tmp_path / "m.csv"), target="left", minutes=0.3, helps="All.", could_harm="No."
+    )
     keys = {"keys": str(tmp_path / "auto-keys")}
     return auto_from_file(tmp_path / "made", request, clock=SystemClock(), overrides=keys).stores
 

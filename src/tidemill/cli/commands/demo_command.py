@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from tidemill.cli.commands.init_command import write_project
 from tidemill.cli.evaluation_table import quality
+from tidemill.cli.program_console import ProgramConsole
 from tidemill.cli.wait_for_signal import wait_for_end
 from tidemill.console.web.console_process import console_start
 from tidemill.core.formatting import count
@@ -58,7 +59,7 @@ def command(
 ) -> int:
     """Run a complete example on this machine: ingest, check, train, release, serve, feedback."""
     leave = leave or not sys.stdin.isatty()
-    err = Console(stderr=True, highlight=False)
+    err = ProgramConsole(stderr=True, highlight=False)
     started = time.monotonic()
     project = folder.resolve()
     clear(project)
@@ -81,7 +82,7 @@ def command(
         if as_json:
             sys.stdout.write(msgspec.json.encode(_numbers(result)).decode() + "\n")
         else:
-            show(Console(highlight=False, markup=False, width=110), result, folder)
+            show(ProgramConsole(highlight=False, markup=False, width=110), result, folder)
         if not leave:
             _stay(err, demo)
     finally:

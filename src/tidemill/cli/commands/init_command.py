@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from tidemill.cli.program import with_program
 from tidemill.core.errors import UsageError
 
 TEMPLATES = ("shop", "taxi", "churn")
@@ -33,10 +34,8 @@ def command(name: str, template: str, as_json: bool) -> None:
         return
     for file in written:
         click.echo(f"  {folder / file}")
-    click.echo(
-        f"Next: cd {shlex.quote(name)}; put your files where tidemill.toml expects them; "
-        "tidemill plan; tidemill run --backfill"
-    )
+    following = f"Next: cd {shlex.quote(name)}; put your files where tidemill.toml expects them; "
+    click.echo(with_program(f"{following}tidemill plan; tidemill run --backfill"))
 
 
 def write_project(folder: Path, template: str) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tidemill.console.formatting import span
 from tidemill.core.record_format import Record
 from tidemill.core.records.release import Release
 from tidemill.core.records.signature import InputField, Signature
-from tidemill.serving.infer.infer_operation import example_request
+from tidemill.serving.infer.infer_operation import curl_request
 from tidemill.serving.infer.tensor_values import DATATYPE
 from tidemill.serving.process.server_handle import is_serving
 
@@ -54,7 +53,7 @@ def request_form(release: Release, signature: Signature, serving_root: Path) -> 
         outputs=signature.outputs,
         classes=signature.classes,
         openapi=f"http://{place}/openapi.json",
-        curl=_curl(f"http://{place}/v2/models/{release.model}/infer", signature),
+        curl=curl_request(f"http://{place}", release.model, signature),
     )
 
 
@@ -91,13 +90,3 @@ def _sources(signature: Signature) -> tuple[FieldOrigin, ...]:
         for one in signature.computed
     ]
     return (*looked, *made)
-
-
-def _curl(address: str, signature: Signature) -> str:
-    body = json.dumps(example_request(signature), ensure_ascii=False).replace("'", "'\\''")
-    return f"curl -s {_quoted(address)} -H 'Content-Type: application/json' -d '{body}'"
-
-
-def _quoted(address: str) -> str:
-    plain = all(letter.isalnum() or letter in "-._~:/" for letter in address)
-    return address if plain else "'" + address.replace("'", "'\\''") + "'"

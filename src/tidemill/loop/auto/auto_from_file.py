@@ -1,8 +1,7 @@
-"""AutoML from a file of rows: writes a project, ingests its rows, trains a model and promotes it."""
+"""AutoML from a file of rows: writes a project, ingests its rows, trains a model, promotes it if its card allows."""
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.core.clock import Clock, last_full_day
-from tidemill.core.errors import SourceUnknown, TidemillError
+from tidemill.core.errors import SourceUnknown
 from tidemill.core.identity.account import local_account
 from tidemill.core.progress import Progress, no_progress
 from tidemill.core.settings import load
@@ -21,6 +20,7 @@ from tidemill.loop.pipeline.run import RunReport, run
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.project import load_mill
 from tidemill.loop.project.stores import Stores, open_stores
+from tidemill.loop.release.card_review import review_card
 from tidemill.loop.release.go_live import go_live
 from tidemill.loop.training.train import TrainingResult, train
 from tidemill.release import Promotion
@@ -35,7 +35,9 @@ class AutoResult:
     graph: ProjectGraph
     report: RunReport
     learned: TrainingResult
-    promotion: Promotion
+    #: `None` if the release is not live; `doubts` are the reasons, one sentence each.
+    promotion: Promotion | None
+    doubts: tuple[str, ...] = ()
 
 
 def auto_from_file(
@@ -46,29 +48,13 @@ def auto_from_file(
     overrides: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
 ) -> AutoResult:
-    """Write the project into the empty `folder`, ingest all rows, train within the requested minutes, and promote.
+    """Write the project into `folder`, ingest all rows, train within the requested minutes, and promote the release if
+    its card says whom it helps and could harm, and it is better than its baseline.
 
     Raises `UsageError` if the folder is not empty, and `SourceUnknown` if no row of the file was ingested. On an error
-    the folder is removed, so that the corrected file can be tried under the same name.
+    the project stays, and the next call writes it again, unless its files were edited.
     """
-    existed = folder.exists()
     write_auto_project(folder, request)
-    try:
-        return _train_and_promote(folder, request, clock, overrides, progress)
-    except TidemillError:
-        shutil.rmtree(folder, ignore_errors=True)
-        if existed:
-            folder.mkdir()
-        raise
-
-
-def _train_and_promote(
-    folder: Path,
-    request: AutoRequest,
-    clock: Clock,
-    overrides: Mapping[str, Any] | None,
-    progress: Progress,
-) -> AutoResult:
     settings = load(folder, overrides=overrides)
     mill = load_mill(folder)
     stores = open_stores(folder, settings, clock, name=mill.name, account=local_account().doing("auto"))
@@ -84,9 +70,10 @@ def _train_and_promote(
             tip="correct the file, or name the columns with --columns",
         )
     learned = train(stores, graph, request.name, effort=SearchBudget(minutes=request.minutes), progress=progress)
-    promotion = go_live(stores, graph, learned.release.name)
+    doubts = review_card(learned.release.card)
+    promotion = None if doubts else go_live(stores, graph, learned.release.name)
     write_serving_metadata(stores, graph)
-    return AutoResult(stores, graph, report, learned, promotion)
+    return AutoResult(stores, graph, report, learned, promotion, doubts)
 
 
 def _why(stores: Stores, graph: ProjectGraph) -> str:

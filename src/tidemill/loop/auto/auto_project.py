@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import keyword
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,11 @@ from tidemill.core.contract.contract import ROW
 from tidemill.core.errors import UsageError
 from tidemill.core.kinds import KINDS
 from tidemill.loop.auto.infer_schema import RESERVED, InferredColumn, InferredFile
+from tidemill.loop.project.stores import STATE
 from tidemill.models.learners.auto import Prefer
 
+#: Before the digest of both files in `tidemill.toml`, by which an edited project is recognised.
+_MARK = "# Written by `tidemill auto` "
 #: The event time of rows without one: the time of their arrival.
 _ARRIVED = "seen_at"
 
@@ -43,11 +48,16 @@ class AutoRequest:
 def write_auto_project(folder: Path, asked: AutoRequest) -> list[str]:
     """Write mill.py and tidemill.toml into `folder`; returns the names of the written files.
 
-    Raises `UsageError` if the folder is not empty.
+    A project that it wrote before, without a release and without an edit, is written again. Raises `UsageError` if
+    anything else is in the folder.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} already exists and is not empty; nothing was written", tip="choose another --name")
+        kept = _kept_because(folder)
+        if kept:
+            raise UsageError(f"{folder} {kept}; nothing was written", tip="choose another --name")
     mill, source = mill_text(asked), source_url(asked, folder)
+    if folder.exists():
+        shutil.rmtree(folder / STATE, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "mill.py").write_text(mill, encoding="utf-8")
     settings = (
@@ -55,9 +65,29 @@ def write_auto_project(folder: Path, asked: AutoRequest) -> list[str]:
         f"[laptop]\nsource_roots = [{_quoted(_relative_path(asked, folder))}]\n\n"
         f"[laptop.sources]\nrows = {_quoted(source)}\n"
     )
+    settings += f"{_MARK}{_digest(mill, settings)}\n"
     (folder / "tidemill.toml").write_text(settings, encoding="utf-8")
     (folder / ".gitignore").write_text(".tidemill/\n__pycache__/\n", encoding="utf-8")
     return [".gitignore", "mill.py", "tidemill.toml"]
+
+
+def _kept_because(folder: Path) -> str:
+    """Why the contents of a folder stay; empty for a project of this module that has no release and was not edited."""
+    try:
+        mill, settings = ((folder / name).read_text(encoding="utf-8") for name in ("mill.py", "tidemill.toml"))
+    except (OSError, UnicodeDecodeError):
+        return "already exists and is not empty"
+    others = {path.name for path in folder.iterdir()} - {".gitignore", "mill.py", "tidemill.toml", STATE, "__pycache__"}
+    before, mark, digest = settings.rpartition(_MARK)
+    if not mark or others:
+        return "already exists and is not empty"
+    if digest.strip() != _digest(mill, before):
+        return "has a project whose mill.py or tidemill.toml was edited"
+    return "has a project with a release" if any((folder / STATE / "blobs").glob("bundle:*")) else ""
+
+
+def _digest(mill: str, settings: str) -> str:
+    return hashlib.sha256(f"{mill}\0{settings}".encode()).hexdigest()[:16]
 
 
 def mill_text(asked: AutoRequest) -> str:

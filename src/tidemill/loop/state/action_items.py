@@ -10,6 +10,7 @@ from tidemill.core.formatting import count as counted
 from tidemill.core.formatting import day, through
 from tidemill.core.record_format import Record
 from tidemill.core.records.release import Release
+from tidemill.loop.release.card_review import review_card
 from tidemill.loop.state.ledger_projection import (
     IncrementProjection,
     ModelProjection,
@@ -80,6 +81,7 @@ def action_items(
     else:
         found += [need for name in models for need in _unserved(name, projected.models.get(name))]
     found += [one.item for one in of_code if _is_champion(projected, one.release)]
+    found += [need for model in projected.models.values() for need in _unreviewed(model)]
     found += [need for model in projected.models.values() for need in _warned(model)]
     found += [need for model in projected.models.values() for need in _candidate(model)]
     order = {"broken": 0, "decide": 1, "hint": 2}
@@ -192,9 +194,25 @@ def _unserved(name: str, model: ModelProjection | None) -> list[ActionItem]:
         learn = (f"tidemill train {name}", "train, evaluate and create a release")
         return [_need("decide", f"{name} has not been trained yet", ["It cannot serve requests yet."], learn)]
     if model.champion is None:
-        newest = model.releases[-1][0].name
-        return [_need("decide", f"{name} has no champion", [], (f"tidemill promote {newest}", f"make {newest} live"))]
+        newest = model.releases[-1][0]
+        promote = (f"tidemill promote {newest.name}", f"make {newest.name} live")
+        return [_need("decide", f"{name} has no champion", _doubts(newest), promote)]
     return []
+
+
+def _doubts(release: Release) -> tuple[str, ...]:
+    """What the card of a tabular model says against its promotion."""
+    return review_card(release.card) if release.signature is not None else ()
+
+
+def _unreviewed(model: ModelProjection) -> list[ActionItem]:
+    """What spoke against the promotion of the champion."""
+    champion = model.champion
+    why = _doubts(champion) if champion else ()
+    if champion is None or not why:
+        return []
+    learn = (f"tidemill train {model.name}", "train again after completing mill.py, or with more data")
+    return [_need("decide", f"{champion.name} is live although its card speaks against it", why, learn)]
 
 
 def _warned(model: ModelProjection) -> list[ActionItem]:

@@ -26,6 +26,8 @@ ABOUT = "tabular.json"
 GOLDEN = "golden.arrow"
 #: The column of `golden.arrow` with the predictions, next to the inputs.
 ANSWER = "_answer"
+#: The text of golden rows that stands for one that no training row has.
+UNSEEN_TEXT = "never seen before"
 Golden = tuple[pa.Table, NDArray[np.float64]]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from tidemill.core.kinds import KINDS
@@ -29,13 +32,26 @@ def infer_operation(model: str, signature: Signature) -> NamedOperation:
     return NamedOperation("infer", model, schema, example_request(signature))
 
 
-def example_request(signature: Signature) -> dict[str, Any]:
-    """A request for one row, with a value of its kind for each field that it names."""
+def curl_request(address: str, model: str, signature: Signature, values: Mapping[str, Any] | None = None) -> str:
+    """A command that sends `example_request` to the server at `address`, to paste into a shell."""
+    body = json.dumps(example_request(signature, values), ensure_ascii=False)
+    url = shlex.quote(f"{address}/v2/models/{model}/infer")
+    return f"curl -s {url} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+
+
+def example_request(signature: Signature, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A request for one row, with a value for each field that it names: that of `values`, else one of its kind."""
+    known = values or {}
     named = [one for one in signature.request if one.role != "event_time" or not one.optional]
     named = [one for place, one in enumerate(named) if place < _NAMED or not one.optional]
     return {
         "inputs": [
-            {"name": one.name, "shape": [1], "datatype": datatypes(one)[0], "data": [KINDS[one.kind].example]}
+            {
+                "name": one.name,
+                "shape": [1],
+                "datatype": datatypes(one)[0],
+                "data": [known.get(one.name, KINDS[one.kind].example)],
+            }
             for one in named
         ]
     }

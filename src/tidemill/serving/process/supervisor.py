@@ -139,7 +139,9 @@ class Supervisor:
         self._swaps.poll(reports, self._plan.workers, now)
         if self._state == "starting" and len(reports) == self._plan.workers:
             self._state = "up"
-            _log.info("up on http://%s:%d with %d workers", self._plan.host, self._port, self._plan.workers)
+            host = f"[{self._plan.host}]" if ":" in self._plan.host else self._plan.host
+            console = f", console on http://{host}:{self._plan.console_port}" if self._plan.console_port else ""
+            _log.info("up on http://%s:%d with %d workers%s", host, self._port, self._plan.workers, console)
         self._report()
 
     def _worker_reports(self) -> dict[int, WorkerReport]:

@@ -18,13 +18,13 @@ from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.core.records.signature import InputField
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.row_model import RowModel
+from tidemill.models.tabular.tabular_bundle import UNSEEN_TEXT
 
 Golden = tuple[pa.Table, npt.NDArray[np.float64]]
 
 N_ROWS = 64
 #: Probability that a cell is missing, and that a text is unseen.
 _MISSING, _UNSEEN = 0.08, 0.05
-_TEXT = "never seen before"
 
 
 def golden_inputs(examples: Examples, *, seed: int = 0) -> pa.Table:
@@ -52,7 +52,7 @@ def _drawn(field: InputField, column: Any, rng: np.random.Generator) -> Any:
             for text, n in zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
             if n >= FEWEST_USERS
         )
-        known = [*frequent, _TEXT]
+        known = [*frequent, UNSEEN_TEXT]
         odds = np.r_[np.full(len(frequent), 1.0), max(1.0, _UNSEEN * len(frequent))]
         texts = rng.choice(np.array(known, object), N_ROWS, p=odds / odds.sum())
         return pa.array([None if gone else str(text) for gone, text in zip(missing, texts, strict=True)], pa.string())
