@@ -22,6 +22,7 @@ from tidemill.core.records.assessment import (
     GroupGap,
     SliceScore,
 )
+from tidemill.core.records.evaluation_charts import EffectBin
 from tidemill.core.records.quality import MetricScore
 from tidemill.core.records.release import Card, Release, RuleSet
 from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandFeature, Signature, Task, outputs_of
@@ -36,6 +37,8 @@ from tidemill.loop.online.feature_metadata_files import (
     write_significance,
     write_skew,
 )
+from tidemill.training.tabular.assess.evaluation_charts import evaluation_charts
+from tidemill.training.tabular.assess.losses import RowAnswers
 
 DAY_US = 86_400_000_000
 VIEWS = ("zone_pace", "taste", "unused")
@@ -60,6 +63,9 @@ def assessment(loss: float = 0.415, *, text: str = "", champion: float | None = 
         )
         for k in range(10)
     )
+    rng = np.random.default_rng(7)
+    probability = rng.beta(1, 2.5, n)
+    predictions = RowAnswers("binary", probability, (rng.random(n) < probability).astype(np.float64), 0.4)
     beside = () if champion is None else (score("log_loss", loss, champion),)
     given: dict[str, Any] = {
         "task": "binary",
@@ -97,8 +103,26 @@ def assessment(loss: float = 0.415, *, text: str = "", champion: float | None = 
         ),
         "gaps_say": "The largest gap beyond noise: selection rate by senior.",
         "influences": (
-            FeatureImportance(input="tenure", mean_abs=0.43, share=0.144, direction=-0.91),
-            FeatureImportance(input=f"Contract {text}", mean_abs=0.6, share=0.197),
+            FeatureImportance(
+                input="tenure",
+                mean_abs=0.43,
+                share=0.144,
+                direction=-0.91,
+                effect=(
+                    *(EffectBin(n=100, at=12.0 * k, mean=1 - k, low=0.5 - k, high=1.5 - k) for k in range(3)),
+                    EffectBin(n=12, value="missing", mean=0.2, low=0.1, high=0.3),
+                ),
+            ),
+            FeatureImportance(
+                input=f"Contract {text}",
+                mean_abs=0.6,
+                share=0.197,
+                effect=(
+                    EffectBin(n=700, value=f"monthly {text}".strip(), mean=0.5, low=0.4, high=0.6),
+                    EffectBin(n=300, value="yearly", mean=-0.5, low=-0.6, high=-0.4),
+                    EffectBin(n=4, value="seldom", mean=-9.0, low=-9.0, high=-9.0),
+                ),
+            ),
             FeatureImportance(input="charges", mean_abs=0.1, share=0.03, direction=0.1),
         ),
         "members": (
@@ -112,6 +136,7 @@ def assessment(loss: float = 0.415, *, text: str = "", champion: float | None = 
                 name="slow", settings="{}", score=None, cpu_s=0.0, state="late", says="the deadline came first"
             ),
         ),
+        "charts": evaluation_charts(predictions, ("No", f"Yes {text}".strip())),
         "beside_champion": beside,
         "champion": "churn@1" if beside else "",
         "warnings": (f"`billed` alone foretells the answer (AUC 0.999) {text}",) if text else (),

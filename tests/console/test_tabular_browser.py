@@ -10,6 +10,8 @@ import pytest
 from tabular_to_show import learn_tabular, skewed, tabular_mill
 from test_browser import HOSTILE, look, playwright, show, shown
 
+from tidemill.console.formatting import share
+
 pytestmark = pytest.mark.browser
 
 __all__ = ["look", "show"]
@@ -85,3 +87,75 @@ def test_markup_in_features_classes_and_slices_is_text_and_runs_nowhere(look: An
         assert page.locator("main img, main script, main style, main base, main a[href^=javascript]").count() == 0
         assert HOSTILE[1] in page.locator("main").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+DRAWN = "() => [...document.querySelectorAll('.drawn')].every(e => e.querySelector('svg'))"
+
+
+def through_the_page(page: Any) -> None:
+    """Scroll until every chart is drawn: charts are drawn when they come into view."""
+    for top in range(0, page.evaluate("document.documentElement.scrollHeight"), 500):
+        page.evaluate(f"scrollTo(0, {top})")
+        page.wait_for_timeout(100)
+    page.wait_for_function(DRAWN)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")])
+def test_charts_are_drawn_within_the_policy_and_fit(look: Any, calls: str, width: int, scheme: str) -> None:
+    page = look(calls + "/models/churn?release=2", width=width, scheme=scheme)
+    through_the_page(page)
+    assert page.locator(".drawn svg").count() == 5
+    assert page.locator(".drawn svg path.mark-line, .drawn svg .mark-line path").count() >= 3
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    wide = page.evaluate("""[...document.querySelectorAll('.drawn svg')]
+        .filter(e => e.getBoundingClientRect().right > innerWidth + 1).length""")
+    assert wide == 0
+    ink = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--quiet').trim()")
+    assert ink in page.locator(".drawn").first.inner_html()  # the colours are those of the palette
+    assert page.locator(".vega > details[open]").count() == 0
+    page.locator("summary", has_text="ROC curve as a table").click()
+    assert page.locator(".vega details[open] tbody tr:visible").count() > 20
+
+
+def test_the_threshold_moves_the_matrix_and_the_curves(look: Any, calls: str) -> None:
+    page = look(calls + "/models/churn?release=2")
+    through_the_page(page)
+
+    def shown() -> tuple[list[int], str]:
+        cells = [int(text.replace(",", "")) for text in page.locator(".confusion td").all_inner_texts()]
+        return cells, page.locator("[data-metric=recall]").inner_text()
+
+    point = page.locator(".drawn").first.locator(".mark-symbol path").last
+    before, place = shown(), point.get_attribute("transform")
+    slider = page.get_by_label("Threshold", exact=True)
+    for _ in range(6):
+        slider.press("ArrowLeft")
+    after = shown()
+    assert sum(after[0]) == sum(before[0]) == 1_373
+    assert after[0][0] > before[0][0]  # a lower threshold: more true positives
+    tp, fn = after[0][0], after[0][1]
+    assert after[1] == share(tp / (tp + fn))
+    page.wait_for_function(
+        "was => [...document.querySelector('.drawn').querySelectorAll('.mark-symbol path')]"
+        ".at(-1).getAttribute('transform') !== was",
+        arg=place,
+    )
+    page.get_by_role("button", name="reset").click()
+    assert shown() == before
+
+
+def test_a_scheme_that_changes_changes_the_charts(look: Any, calls: str) -> None:
+    page = look(calls + "/models/churn?release=2")
+    through_the_page(page)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => document.querySelector('.drawn').innerHTML.includes('#5fc4cc')")
+
+
+def test_without_javascript_the_tables_are_shown(browser: Any, calls: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(calls + "/models/churn?release=2")
+    assert page.locator(".vega tbody tr:visible").count() > 100
+    assert page.locator(".drawn:visible, .slider:visible").count() == 0
+    assert page.locator(".confusion td:visible").count() == 4
+    context.close()

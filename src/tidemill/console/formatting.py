@@ -6,6 +6,8 @@ import re
 from datetime import datetime
 from typing import Any
 
+from markupsafe import Markup
+
 from tidemill.core.clock import from_micros
 from tidemill.core.formatting import count
 from tidemill.core.formatting import day as day
@@ -250,3 +252,12 @@ def parameter(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(parameter(inner) for inner in value)
     return str(value)
+
+
+def headings(page: Markup) -> list[tuple[str, Markup]]:
+    """The second-level headings of a rendered page that can be linked to: id and content.
+
+    >>> headings(Markup('<h2 id="a">A &amp; b</h2><h2>c</h2>'))
+    [('a', Markup('A &amp; b'))]
+    """
+    return [(found[1], Markup(found[2])) for found in re.finditer(r'<h2 id="([\w-]+)">(.*?)</h2>', page)]

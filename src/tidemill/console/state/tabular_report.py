@@ -10,7 +10,7 @@ from tidemill.console.formatting import counted, interval, measure, share
 from tidemill.console.state.request_form import RequestForm, request_form
 from tidemill.console.state.slice_table import SliceTable, row_slice_table
 from tidemill.core.record_format import Record
-from tidemill.core.records.assessment import Assessment, EnsembleMember, GroupGap
+from tidemill.core.records.assessment import Assessment, EnsembleMember, FeatureImportance, GroupGap
 from tidemill.core.records.quality import FEWEST_USERS, MetricScore, Standing
 from tidemill.core.records.release import Release
 from tidemill.loop.state.action_items import ActionCommand
@@ -41,6 +41,8 @@ class InputInfluence(Record, frozen=True):
     input: str
     share: float
     says: str
+    #: The categories that raise and lower it most; empty for numbers.
+    extremes: str
 
 
 class TriedCandidate(Record, frozen=True):
@@ -67,6 +69,8 @@ class TabularReport(Record, frozen=True):
     gaps: tuple[GroupGap, ...]
     movers: tuple[InputInfluence, ...]
     members: tuple[TriedCandidate, ...]
+    #: Names of the inputs that are times.
+    times: tuple[str, ...]
     asking: RequestForm
     commands: tuple[ActionCommand, ...]
 
@@ -92,6 +96,7 @@ def tabular_report(release: Release, serving_root: Path) -> TabularReport | None
         gaps=tuple(sorted(found.gaps, key=lambda one: (not one.significant, one.attribute))) if found else (),
         movers=_movers(found) if found else (),
         members=_members(found) if found else (),
+        times=tuple(field.name for field in signature.inputs if field.kind == "time"),
         asking=request_form(release, signature, serving_root),
         commands=_commands(release),
     )
@@ -157,7 +162,12 @@ def _calibration(found: Assessment) -> str:
 
 def _movers(found: Assessment) -> tuple[InputInfluence, ...]:
     return tuple(
-        InputInfluence(input=one.input, share=one.share, says=_direction(one.direction))
+        InputInfluence(
+            input=one.input,
+            share=one.share,
+            says=_direction(one.direction) if found.task != "classes" else "explained for the predicted class",
+            extremes=_extremes(one),
+        )
         for one in sorted(found.influences, key=lambda one: -one.share)
     )
 
@@ -168,6 +178,14 @@ def _direction(direction: float | None) -> str:
     if abs(direction) < _CLEAR:
         return "no single direction"
     return "higher values raise it" if direction > 0 else "higher values lower it"
+
+
+def _extremes(one: FeatureImportance) -> str:
+    effects = [at for at in one.effect if at.at is None]
+    if one.direction is not None or len(effects) < 2:
+        return ""
+    raises, lowers = max(effects, key=lambda at: at.mean), min(effects, key=lambda at: at.mean)
+    return f"{raises.value or '(empty string)'} raises it most, {lowers.value or '(empty string)'} lowers it most"
 
 
 def _members(found: Assessment) -> tuple[TriedCandidate, ...]:
@@ -204,8 +222,20 @@ def shareable_assessment(found: Assessment) -> Assessment | None:
     def enough(gap: GroupGap) -> bool:
         return all(n >= FEWEST_USERS for n in gap.n.values())
 
+    charts = msgspec.structs.replace(
+        found.charts,
+        scores=tuple(one for one in found.charts.scores if all(bin_.n >= FEWEST_USERS for bin_ in one.bins)),
+        residuals=tuple(one for one in found.charts.residuals if one.n >= FEWEST_USERS),
+        residual_counts=tuple(one for one in found.charts.residual_counts if one.n >= FEWEST_USERS),
+    )
+    influences = tuple(
+        msgspec.structs.replace(one, effect=tuple(at for at in one.effect if at.n >= FEWEST_USERS))
+        for one in found.influences
+    )
     return msgspec.structs.replace(
         found,
+        charts=charts,
+        influences=influences,
         parts=(),
         slices=tuple(part for part in found.all_slices if part.n_users >= FEWEST_USERS),
         bins=tuple(one for one in found.bins if one.n >= FEWEST_USERS),

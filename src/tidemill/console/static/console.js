@@ -138,6 +138,7 @@ function replace(part, fresh, live) {
   const made = document.adoptNode(found);
   ready(made);
   part.replaceWith(made);
+  made.dispatchEvent(new Event("replaced", { bubbles: true }));
   stale = Boolean(live) && !made.dataset.live; // it has ended: refresh the rest of the page once
   if (whole) document.title = fresh.title;
   if (chosen.size) updateSelection();

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tidemill.console import formatting
+from tidemill.console.drawings import effect_charts, residual_charts, score_charts
 from tidemill.console.drawings.component_diagram import room_diagram
 from tidemill.console.drawings.curve import chart, short
 from tidemill.console.drawings.histogram import histogram
@@ -104,7 +105,8 @@ class _ConsolePages:
     async def model(self, request: Request) -> Response:
         page = await self._model(request)
         plots = {"calibration_plot": calibration_plot, "learning_plot": learning_plot}
-        return self._html(request, "model.html", page=page, Axis=IntervalAxis, **plots)
+        charts = {"inputs": effect_charts, "residuals": residual_charts, "scores": score_charts}
+        return self._html(request, "model.html", page=page, Axis=IntervalAxis, **plots, **charts)
 
     async def model_json(self, request: Request) -> Response:
         return _json(request, await self._model(request))
@@ -272,8 +274,8 @@ def _environment(assets: dict[str, tuple[bytes, str, str]]) -> Environment:
     environment.filters |= {
         name: getattr(formatting, name)
         for name in (
-            "age", "chance", "counted", "day", "figure", "instant", "interval", "measure", "number", "share", "size",
-            "span", "spoken", "through", "took",
+            "age", "chance", "counted", "day", "figure", "headings", "instant", "interval", "measure", "number",
+            "share", "size", "span", "spoken", "through", "took",
         )
     }  # fmt: skip
     environment.filters |= {"number_of": number_of, "short": short}

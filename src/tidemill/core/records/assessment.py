@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from tidemill.core.record_format import Record
+from tidemill.core.records.evaluation_charts import EffectBin, EvaluationCharts
 from tidemill.core.records.quality import FEWEST_USERS, Metric, MetricScore, SliceResult
 from tidemill.core.records.signature import Task
 
@@ -93,6 +94,8 @@ class FeatureImportance(Record, frozen=True):
     share: float = 0.0
     #: Correlation of the input's value with its SHAP value; `None` for text.
     direction: float | None = None
+    #: The contribution by the input's value; empty for several classes, where each row is explained for its own class.
+    effect: tuple[EffectBin, ...] = ()
 
 
 class EnsembleMember(Record, frozen=True):
@@ -144,6 +147,7 @@ class Assessment(Record, frozen=True):
     #: Reasons why the metrics may be too optimistic, such as leakage: sentences with numbers.
     warnings: tuple[str, ...] = ()
     slices: tuple[SliceResult, ...] = ()
+    charts: EvaluationCharts = EvaluationCharts()
 
     @property
     def all_slices(self) -> tuple[SliceResult, ...]:

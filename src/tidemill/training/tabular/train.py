@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -33,6 +34,7 @@ from tidemill.training.tabular.assess.learning_curve import learning_curve
 from tidemill.training.tabular.assess.losses import MAIN
 from tidemill.training.tabular.assess.model_answers import tabular_figures
 from tidemill.training.tabular.assess.out_of_fold import cross_fit
+from tidemill.training.tabular.assess.shape_functions import shape_functions
 from tidemill.training.tabular.assess.target_leakage import target_leakage
 from tidemill.training.tabular.resolve_learner import Progress, ResolvedLearner, resolve_learner
 from tidemill.training.tabular.rows.golden_rows import Golden, golden_of
@@ -150,7 +152,7 @@ def train_tabular(
     return TabularResult(
         folder=folder,
         model=opened,
-        assessment=test_result.assessment,
+        assessment=_with_shapes(test_result.assessment, opened, examples),
         figures=test_result.figures,
         plan=plan.name,
         settings=plan.settings(),
@@ -221,6 +223,15 @@ def _out_of_fold(
     if found is None:
         return None
     return request.examples.take(np.concatenate((split.train[found.places], split.test))), found.answer
+
+
+def _with_shapes(assessment: Assessment | None, released: RowModel, examples: Examples) -> Assessment | None:
+    """The assessment with the shape functions of the released model, which is fitted on all rows."""
+    if assessment is None or not (shapes := shape_functions(released, examples)):
+        return assessment
+    classes = released.classes if released.task == "classes" else ()
+    charts = msgspec.structs.replace(assessment.charts, shapes=shapes, classes=classes)
+    return msgspec.structs.replace(assessment, charts=charts)
 
 
 def _same(opened: RowModel, golden: Golden, model: str) -> float:

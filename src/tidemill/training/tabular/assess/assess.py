@@ -16,6 +16,7 @@ from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.row_model import RowModel
 from tidemill.training.statistics.bootstrap import Bootstrap
 from tidemill.training.tabular.assess.calibration import bins_of, calibration_error
+from tidemill.training.tabular.assess.evaluation_charts import evaluation_charts
 from tidemill.training.tabular.assess.fairness import gaps_of
 from tidemill.training.tabular.assess.feature_importance import influences_of
 from tidemill.training.tabular.assess.learning_curve import LearningCurve
@@ -106,6 +107,7 @@ def assess(
         members=tuple(members),
         beside_champion=champion_scores,
         champion=champion[0] if champion and champion_scores else "",
+        charts=evaluation_charts(predictions, test.classes),
         warnings=(*setting.warnings, *_implausible(scores), *_few(draws), *champion_warnings, *unexplained),
     )
 
