@@ -90,7 +90,7 @@ def test_the_key_figure_is_the_hit_rate_of_users_with_history(busy: Any) -> None
     found = group(page(busy))
     assert found.measure == "hit_rate@10[warm]"
     assert [row.figure.value for row in found.rows if row.figure] == pytest.approx([0.104, 0.0935, 0.081])
-    assert [row.name for row in found.rows if row.best] == ["for_you#3"]
+    assert not any(row.best for row in found.rows)  # the intervals overlap
     assert group(page(busy), "similar").measure == "log_loss"
 
 
@@ -106,11 +106,9 @@ def test_each_model_ends_in_commands_that_compare_and_promote(busy: Any, mill: A
     found = group(page(busy))
     assert found.says[0] == "for_you#3 has the best hit rate at 10, warm users: 0.104 [0.083, 0.125]."
     assert "It has no release; for_you@2 is live." in found.says
-    assert [command.text for command in found.commands] == [
-        "tidemill compare for_you#2 for_you#3",
-        "tidemill train for_you",
-    ]
-    for seed, warm in ((1, 0.08), (2, 0.09)):
+    assert "No other run was evaluated on the same data." in found.says
+    assert [command.text for command in found.commands] == ["tidemill compare for_you#2 for_you#3"]
+    for seed, warm in ((1, 0.04), (2, 0.09)):
         with mill.runs.begin("for_you", "train") as run:
             made = mill.learn("for_you", seed, DAY, None)
             run.keep("bundle", f"bundle:for_you@{made.bundle}")

@@ -278,7 +278,7 @@ def test_the_lowest_loss_is_best_and_decides(tried: Any, get: Callable[..., Any]
     made = runs_page(tried.stores(models=["churn"]), LedgerProjection(tried.ledger))
     (group,) = made.groups
     assert (group.measure, group.less) == ("log_loss", True)
-    assert [row.name for row in group.rows if row.best] == ["churn#2"]
+    assert not any(row.best for row in group.rows)  # the intervals overlap
     assert group.says[0] == "churn#2 has the best log loss: 0.415 [0.395, 0.435]."
     assert "Log loss, 95%, lower is better" in get(tried.stores(), "/runs").text
 

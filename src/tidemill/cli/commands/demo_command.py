@@ -138,7 +138,10 @@ def show(out: Console, played: DemoResult, folder: Path) -> None:
         f"p50 {tally.quantile_ms(0.5):.1f} ms, p99 {tally.quantile_ms(0.99):.1f} ms, "
         f"{tally.retries} retries, {tally.failures} failures"
     )
-    out.print(f"log        {played.predictions:,} predictions and {played.outcomes:,} outcomes are in the lake")
+    out.print(
+        f"log        {played.predictions:,} predictions, also repeated ones, and {played.outcomes:,} outcomes "
+        "are in the lake"
+    )
     out.rule("Commands to try next")
     for stream, number in played.held[:1]:
         out.print(f"  cd {folder}; tidemill check {stream} --accept {number} --by you --reason 'to see it published'")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from tidemill import training
 from tidemill.console.formatting import counted, interval, lower, measure, parameter, through
-from tidemill.console.pages.runs_page import FEWEST, MOST, RunRow, all_runs, named, release_of, row
+from tidemill.console.pages.runs_page import FEWEST, MOST, RunRow, all_runs, named, release_of, row, run_of
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.key_metric import best_of, key_figure, less_is_better, rank, users_of
 from tidemill.core.clock import to_micros
@@ -123,11 +123,12 @@ def compare_page(
     figure = key_figure(runs, pairs)
     best = best_of(runs, figure)
     headline, lead = _verdict(runs, best, figure, figures)
+    clear = best if best is not None and _is_clear(runs, best, figure, figures) else None
     return ComparePage(
         mill=stores.mill_name,
         now=to_micros(stores.clock.now()),
         models=tuple(dict.fromkeys(run.model for run in runs)),
-        runs=tuple(row(run, figure, projected.models.get(run.model), best if run is best else None) for run in runs),
+        runs=tuple(row(run, figure, projected.models.get(run.model), clear) for run in runs),
         headline=headline,
         lead=lead,
         figures=figures,
@@ -135,7 +136,7 @@ def compare_page(
         unpaired=found.unpaired,
         differences=tuple(_differs(found)),
         same=found.same,
-        commands=tuple(_commands(projected, runs, best)),
+        commands=tuple(_commands(projected, runs, clear)),
     )
 
 
@@ -243,6 +244,14 @@ def _verdict(runs: Sequence[Run], best: Run | None, figure: str, figures: Sequen
     return "No significant difference.", f"{best.name} has the best {small}, but {by}, {sure}: not significant."
 
 
+def _is_clear(runs: Sequence[Run], best: Run, figure: str, figures: Sequence[ComparedFigures]) -> bool:
+    """Whether a paired test shows that the best run is better than each other one."""
+    rows = {one.run: one.standing for one in next(one for one in figures if one.name == figure).rows}
+    if best is runs[0]:
+        return all(rows[run.name] == "behind" for run in runs[1:])
+    return len(runs) == 2 and rows[best.name] == "ahead"
+
+
 def _whom(figure: str) -> str:
     """The unit of a metric: users for metrics of lists, rows for those of tabular models."""
     return "users" if users_of(figure) or "@" in figure else "rows"
@@ -265,7 +274,7 @@ def _commands(projected: ProjectedState, runs: Sequence[Run], best: Run | None) 
         commands.append(
             ActionCommand(text=f"tidemill train {best.model}", does=f"{best.name} has no release: create one")
         )
-    elif champion is None or champion.name != release.name:
+    elif champion is None or (champion.name != release.name and run_of(champion, runs) is not None):
         commands.append(ActionCommand(text=f"tidemill promote {release.name}", does=f"make {release.name} live"))
     return commands
 

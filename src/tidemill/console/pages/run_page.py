@@ -10,7 +10,7 @@ from tidemill.console.drawings.parallel_coordinates import varying
 from tidemill.console.formatting import counted, lower, measure, parameter, through
 from tidemill.console.pages.runs_page import RunRow, all_runs, key_of, release_of, row, run_of, settings
 from tidemill.console.state.console_stores import ConsoleStores
-from tidemill.console.state.key_metric import best_of, key_figure, less_is_better, rank, users_of
+from tidemill.console.state.key_metric import clear_best, key_figure, less_is_better, rank, users_of
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import LedgerError, NoSuchRelease, nearest
 from tidemill.core.record_format import Record
@@ -106,7 +106,7 @@ def run_page(
         raise NoSuchRelease(f"there is no run {model}#{number}; {there}", tip="the Runs page lists them")
     known = projected.models.get(model) or ModelProjection(model)
     figure = key_figure(found)
-    best = best_of(found, figure)
+    best = clear_best(found, figure)
     trials = tuple(sorted(stores.runs.trials(run.name), key=_order))
     varied = varying(trials)
     learned = known.learned_live

@@ -10,7 +10,14 @@ import msgspec
 from tidemill.console.formatting import counted, interval, lower, measure, parameter, spelled, through
 from tidemill.console.pages.loop_page import model_names
 from tidemill.console.state.console_stores import ConsoleStores
-from tidemill.console.state.key_metric import best_of, key_figure, less_is_better
+from tidemill.console.state.key_metric import (
+    best_of,
+    clear_best,
+    is_beyond_noise,
+    key_figure,
+    less_is_better,
+    rivals_of,
+)
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease, message_of, nearest
 from tidemill.core.flatten import flatten
@@ -222,7 +229,7 @@ def row(run: Run, figure: str, known: ModelProjection | None, best: Run | None =
 
 def _group(stores: ConsoleStores, known: ModelProjection, runs: Sequence[Run], limit: int | None) -> ModelRuns:
     figure = key_figure(runs)
-    best = best_of(runs, figure)
+    best, clear = best_of(runs, figure), clear_best(runs, figure)
     ordered = sorted(runs, key=lambda run: (run.state != "running", -run.number))
     listed = [run for run in ordered[:limit] if limit is None or run is not best]
     if best is not None and best not in listed:
@@ -233,7 +240,7 @@ def _group(stores: ConsoleStores, known: ModelProjection, runs: Sequence[Run], l
         model=known.name,
         measure=figure,
         less=less_is_better(figure),
-        rows=tuple(_going(stores, run, row(run, figure, known, best)) for run in listed),
+        rows=tuple(_going(stores, run, row(run, figure, known, clear)) for run in listed),
         older=len(ordered) - len(listed),
         says=tuple(says),
         commands=tuple(commands),
@@ -259,6 +266,12 @@ def _verdict(
     if best is None:
         return ["None of these runs has a metric yet."], []
     says = [f"{best.name} has the best {lower(measure(figure))}: {interval(best.metrics[figure])}."]
+    rivals = rivals_of(best, runs, figure)
+    rival = best_of(rivals, figure)
+    if rival is not None and not is_beyond_noise(best, rival, figure):
+        says.append(f"That may be noise: the interval of {rival.name} overlaps it.")
+    elif rival is None and any(run is not best and figure in run.metrics for run in runs):
+        says.append("No other run was evaluated on the same data.")
     commands: list[ActionCommand] = []
     champion, release = known.champion, release_of(best, known)
     learned = known.learned_live
@@ -266,7 +279,6 @@ def _verdict(
     if release is not None and champion is not None and learned is not None and release.name == learned.name:
         fresh = "" if champion.name == learned.name else f", refreshed as {champion.name}"
         says.append(f"Released as {release.name}, which is live{fresh}.")
-        rival = _next_best(runs, best, figure)
         if rival is not None:
             commands.append(_compare(best, rival, "compare it with the second best"))
         return says, commands
@@ -278,6 +290,8 @@ def _verdict(
         if live.data != best.data:
             says.append(f"{live.name}, the run of the live release, used different data.")
         commands.append(_compare(live, best, "compare it with the live run"))
+    if champion is not None and (live is None or not is_beyond_noise(best, live, figure)):
+        return says, commands  # nothing shows that it is better than the live release
     if release is not None:
         commands.append(ActionCommand(text=f"tidemill promote {release.name}", does=f"make {release.name} live"))
     else:
@@ -291,10 +305,6 @@ def _instead(champion: Release | None) -> str:
 
 def _compare(one: Run, other: Run, does: str) -> ActionCommand:
     return ActionCommand(text=f"tidemill compare {one.name} {other.name}", does=does)
-
-
-def _next_best(runs: Sequence[Run], best: Run, figure: str) -> Run | None:
-    return best_of([run for run in runs if run is not best], figure)
 
 
 def _headline(shown: Sequence[Run], selected: Sequence[Run], any_at_all: bool, running: int) -> str:

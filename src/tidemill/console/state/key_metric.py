@@ -56,3 +56,31 @@ def best_of(runs: Iterable[Run], figure: str) -> Run | None:
     sign = 1 if less_is_better(figure) else -1
     found = [run for run in runs if run.state == "finished" and figure in run.metrics]
     return min(found, key=lambda run: (sign * run.metrics[figure].value, run.number), default=None)
+
+
+def is_beyond_noise(run: Run, other: Run, figure: str) -> bool:
+    """Whether a run is better than another one on the same data, and their 95% intervals do not overlap. A paired test
+    (`tidemill compare`) finds smaller differences.
+    """
+    if run.data != other.data or figure not in run.metrics or figure not in other.metrics:
+        return False
+    one, two = run.metrics[figure], other.metrics[figure]
+    return one.high < two.low if less_is_better(figure) else one.low > two.high
+
+
+def rivals_of(run: Run, runs: Iterable[Run], figure: str) -> list[Run]:
+    """The other finished runs with this metric on the same data."""
+    return [
+        one
+        for one in runs
+        if one is not run and one.state == "finished" and figure in one.metrics and one.data == run.data
+    ]
+
+
+def clear_best(runs: Sequence[Run], figure: str) -> Run | None:
+    """The best run, if others were evaluated on the same data and it is better than each of them beyond noise."""
+    best = best_of(runs, figure)
+    rivals = rivals_of(best, runs, figure) if best is not None else []
+    if best is None or not rivals or not all(is_beyond_noise(best, rival, figure) for rival in rivals):
+        return None
+    return best

@@ -120,7 +120,7 @@ def run(
             report.refreshed, notes = loop.refresh_champions(stores, graph, lease, progress)
             report.notes += notes
         _remove_superseded(stores, graph)
-        if refreshed or graph.askings or stores.code_items_file.exists():  # through the package, as above
+        if refreshed or graph.askings or stores.code_items_file.exists() or stores.ledger.last("log"):  # as above
             loop.write_code_items(stores, graph)
     if report.publications or report.held or report.views or report.refreshed:
         stores.ledger.checkpoint(stores.state / CHECKPOINTS)

@@ -1,16 +1,19 @@
-"""Action items that follow from the code of a project: stale champions, and champions whose feature code has changed.
+"""Action items that a run finds: champions that are stale, whose feature code has changed, whose live rate has fallen.
 
 The console does not load mill.py, so a run leaves these items for it in `serving/code_items.json`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tidemill import loop
 from tidemill.core.record_format import VersionedRecord
+from tidemill.core.records.release import Release
+from tidemill.feedback import OUTCOMES, PREDICTIONS, RealisedRate
+from tidemill.feedback.live_rate import RECENT_DAYS, fallen_rate
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
@@ -22,11 +25,14 @@ if TYPE_CHECKING:
 
 
 class CodeItems(VersionedRecord, frozen=True):
-    """The action items of the code, as the last run found them."""
+    """The action items of the code, as the last run found them, and those of the live rates."""
 
     KIND: ClassVar[str] = "code item list"
 
     items: tuple[CodeItem, ...] = ()
+    of_rates: tuple[CodeItem, ...] = ()
+    #: The batch of outcomes that the rates were computed from.
+    outcomes: int = 0
 
 
 #: The file of this module in the server's folder, by pattern.
@@ -65,15 +71,60 @@ def code_items(
 def write_code_items(stores: Stores, graph: ProjectGraph) -> None:
     """Leave the items for processes that do not load mill.py."""
     view = stores.lake.view() if stores.ledger.last("publish") else None
-    items = CodeItems(items=code_items(stores, graph, refresh_statuses(stores, graph, view)))
-    if items != (read_state(stores.code_items_file, CodeItems) or CodeItems()):
+    before = read_state(stores.code_items_file, CodeItems) or CodeItems()
+    logged = stores.lake.recorded(OUTCOMES)
+    number = logged[0] if logged else 0
+    items = CodeItems(
+        items=code_items(stores, graph, refresh_statuses(stores, graph, view)),
+        of_rates=before.of_rates if number == before.outcomes else rate_items(stores, list(graph.mill.recommenders)),
+        outcomes=number,
+    )
+    if items != before:
         write_state(stores.code_items_file, items)
 
 
-def read_code_items(file: Path) -> tuple[CodeItem, ...]:
+def rate_items(stores: Stores, models: Sequence[str]) -> tuple[CodeItem, ...]:
+    """Champions whose live rate has fallen beyond noise."""
+    predictions, outcomes = stores.lake.log(PREDICTIONS), stores.lake.log(OUTCOMES)
+    found = []
+    for name in models if predictions is not None and outcomes is not None else ():
+        champion = stores.releases.champion(name)
+        if champion is None:
+            continue
+        learned = _learned(champion)
+        line = [one.name for one in stores.releases.all(name) if _learned(one) == learned]
+        fall = fallen_rate(predictions, outcomes, champion.name, line=line)
+        if fall is not None:
+            why = (
+                f"Over its last {RECENT_DAYS} days {_rate(fall.now)}; {fall.reference} had {_rate(fall.before)}.",
+                "A recommendation counts once, and only outcomes within a day of it count.",
+            )
+            what = f"The live rate of {name} has fallen from {fall.before.rate:.0%} to {fall.now.rate:.0%}"
+            commands = (
+                ActionCommand(text=f"tidemill train {name}", does="train it on the newest data, and compare"),
+                ActionCommand(text=f"tidemill rollback {name}", does="roll back to the previous champion"),
+            )
+            found.append(
+                CodeItem(release=champion.name, item=ActionItem(weight="decide", what=what, why=why, commands=commands))
+            )
+    return tuple(found)
+
+
+def _learned(release: Release) -> str:
+    """The release that was trained: itself, unless it is a refresh."""
+    return release.card.refreshed.of if release.card.refreshed else release.name
+
+
+def _rate(one: RealisedRate) -> str:
+    return f"{one.taken:,} of {one.shown:,} recommendations led to an outcome ({one.low:.0%} to {one.high:.0%})"
+
+
+def read_code_items(file: Path, *, of_rates_only: bool = False) -> tuple[CodeItem, ...]:
     """The items that the last run left."""
     found = read_state(file, CodeItems)
-    return found.items if found else ()
+    if found is None:
+        return ()
+    return found.of_rates if of_rates_only else (*found.items, *found.of_rates)
 
 
 def _item(release: str, what: str, command: ActionCommand) -> CodeItem:

@@ -12,7 +12,7 @@ from tidemill.loop.online.mend_online import online_damage
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.state.action_items import ActionItem, action_items
-from tidemill.loop.state.code_items import code_items, refresh_statuses
+from tidemill.loop.state.code_items import code_items, read_code_items, refresh_statuses
 from tidemill.loop.state.ledger_projection import LedgerProjection
 from tidemill.loop.state.server_status import ServedModel, served
 from tidemill.loop.state.storage_items import storage_items
@@ -81,7 +81,7 @@ def status(stores: Stores, graph: ProjectGraph) -> Status:
             on_server,
             names,
             verify=lambda release: stores.releases.verify(release, deep=False),
-            of_code=code_items(stores, graph, refresh),
+            of_code=(*code_items(stores, graph, refresh), *read_code_items(stores.code_items_file, of_rates_only=True)),
             storage=storage_items(stores.state, stores.vault.check, online_damage(stores.latest, _FRESH_ROWS)),
         ),
     )
