@@ -6,33 +6,50 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
 from assessed_rows import curves_plan, rows
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from tabular_rows import mixed
 
 import tidemill as tm
 from tidemill.core.errors import SettingRefused, UnknownName
+from tidemill.core.records.runs import Run
 from tidemill.loop.auto.auto_project import AutoRequest, mill_text
 from tidemill.loop.auto.infer_schema import infer_schema
 from tidemill.models.tabular.examples import Examples
+from tidemill.training import SearchBudget
+from tidemill.training.runs.run_comparison import compare as compare_runs
 from tidemill.training.tabular.assess.fairness import gaps_of
-from tidemill.training.tabular.assess.losses import RowAnswers
+from tidemill.training.tabular.assess.losses import RowAnswers, main_losses
+from tidemill.training.tabular.assess.model_answers import answers_of
 from tidemill.training.tabular.assess.row_slices import row_slices, weakest
 from tidemill.training.tabular.assess.slice_columns import SliceColumn
 from tidemill.training.tabular.assess.target_leakage import target_leakage
 from tidemill.training.tabular.automl import automl
+from tidemill.training.tabular.automl.auto_plan import AutoPlan
 from tidemill.training.tabular.automl.auto_process import FitJob, FitResult
+from tidemill.training.tabular.automl.member_settings import Leafwise
+from tidemill.training.tabular.champion import LiveChampion, recorded_plan
+from tidemill.training.tabular.estimator_plan import EstimatorPlan
 from tidemill.training.tabular.resolve_learner import learn_settings
+from tidemill.training.tabular.rows.dataset_fingerprint import row_names
 from tidemill.training.tabular.rows.folds import folds_of
+from tidemill.training.tabular.rows.row_losses import USUAL
 from tidemill.training.tabular.rows.splits import split_examples
 from tidemill.training.tabular.train import TabularResult, train_tabular
 
 
 def trained(place: Path, examples: Examples, learn: Any, **more: Any) -> TabularResult:
     folder = place / "bundle"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     return train_tabular(examples, learn, model="m", folder=folder, curve=False, **more)
 
 
@@ -207,3 +224,142 @@ def test_another_preference_is_another_training():
     assert learn_settings(tm.auto()) != learn_settings(tm.auto(prefer="best"))
     with pytest.raises(SettingRefused, match="prefer"):
         tm.auto(prefer="worst")
+
+
+def live(result: TabularResult, name: str = "m@1", **more: Any) -> LiveChampion:
+    """The champion that a training left."""
+    return LiveChampion(name, result.model, result.plan, result.settings, **more)
+
+
+#: Deep trees learn the rows they are given by heart.
+BY_HEART = {"n_estimators": 20, "num_leaves": 60, "min_child_samples": 2, "learning_rate": 0.3}
+MODEST = {"n_estimators": 30, "num_leaves": 5, "learning_rate": 0.1}
+
+
+def test_a_champion_that_learned_the_test_rows_does_not_win_by_it(tmp_path):
+    examples = rows(1_000)
+    first = trained(tmp_path / "one", examples, BY_HEART)
+    split = split_examples(examples)
+    test = examples.take(split.test)
+    by_heart = float(main_losses(answers_of(first.model, test)).mean())
+    found = trained(tmp_path / "two", examples, MODEST, champion=live(first))
+    assert found.assessment is not None
+    (score, *_) = found.assessment.beside_champion
+    assert score.baseline.value == pytest.approx(first.assessment.main.model.value)
+    assert by_heart < score.model.value < score.baseline.value  # a comparison with its own answers would be lost
+    assert score.standing == "better" and "beats the champion (m@1)" in found.beats[1]
+    assert "compared by its settings, fitted on the same training rows" in found.assessment.champion_says
+    assert found.assessment.warnings == ()
+
+
+def test_the_same_model_is_not_compared_with_itself(tmp_path):
+    examples = rows(300)
+    first = trained(tmp_path / "one", examples, MODEST)
+    same = trained(tmp_path / "two", examples, MODEST, champion=live(first, same_rows=True))
+    assert same.assessment.beside_champion == () and "champion" not in same.stays
+    assert "m@1 was trained with the same settings on the same rows: it is the same model" in (
+        same.assessment.champion_says
+    )
+    later = trained(tmp_path / "three", rows(350), MODEST, champion=live(first))
+    assert "differs only by the rows" in later.assessment.champion_says
+    assert later.assessment.beside_champion == ()
+
+
+def test_a_champion_of_a_choice_is_fitted_again_from_its_card(tmp_path):
+    examples = rows(300)
+    first = trained(tmp_path / "one", examples, curves_plan())
+    found = trained(tmp_path / "two", examples, MODEST, champion=live(first))
+    assert found.assessment.beside_champion[0].baseline.value == first.assessment.main.model.value
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LogisticRegression(C=0.3),
+        make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression(max_iter=300)),
+        ColumnTransformer([("scaled", StandardScaler(), ["x"])], remainder="drop"),
+    ],
+)
+def test_an_estimator_is_made_again_from_the_settings_of_its_card(estimator):
+    plan = EstimatorPlan(estimator)
+    kept = msgspec.json.decode(msgspec.json.encode(plan.settings()))
+    again = recorded_plan(plan.name, kept)
+    assert again is not None and again.settings() == plan.settings()
+
+
+def test_settings_that_do_not_say_all_make_no_plan():
+    assert recorded_plan("Own", {"class": "mill.Own", "parameters": {"class": "mill.Own"}}) is None
+    assert recorded_plan("", {}) is None
+    kept = EstimatorPlan(LogisticRegression(C=0.3)).settings()
+    assert recorded_plan("x", kept | {"parameters": kept["parameters"] | {"unknown": 1}}) is None
+
+
+def test_a_champion_that_cannot_be_fitted_again_is_compared_on_rows_it_did_not_learn(tmp_path):
+    examples = rows(600)
+    own = curves_plan().fit(examples.take(np.arange(300)))
+    known = LiveChampion("m@1", own, trained_on=lambda: row_names(examples.take(np.arange(300))))
+    found = trained(tmp_path / "one", examples, MODEST, champion=known).assessment
+    split = split_examples(examples)
+    unseen = int((split.test >= 300).sum())
+    assert f"on the {unseen:,} test rows that it was not trained on" in found.champion_says
+    every = LiveChampion("m@1", own, trained_on=lambda: row_names(examples))
+    found = trained(tmp_path / "two", examples, MODEST, champion=every).assessment
+    assert found.beside_champion == () and "was not compared" in found.champion_says
+
+
+class Wavering:
+    """A plan that sees only a few random rows, so that its seed matters."""
+
+    name = "wavering"
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def fit(self, examples: Examples, *, seed: int = 0) -> Any:
+        few = np.random.default_rng(seed).choice(len(examples), 30, replace=False)
+        return curves_plan(examples.task).fit(examples.take(np.sort(few)), seed=seed)
+
+
+def test_one_plan_with_two_seeds_is_not_called_different(tmp_path):
+    examples = rows(4_000, task="number")
+    kept, alone = {}, {}
+    for seed in range(4):
+        result = trained(tmp_path / str(seed), examples, Wavering(), effort=SearchBudget(seed=seed))
+        kept[f"m#{seed}"] = result.figures
+        alone[f"m#{seed}"] = replace(result.figures, fits={})
+        assert result.assessment.n_fits == 3
+    runs = [Run(model="m", number=seed, state="finished") for seed in range(4)]
+    sure = [sum(one.sure for one in compare_runs(runs, each).paired if "mae" in one.measure) for each in (alone, kept)]
+    assert sure[0] >= 2 and sure[1] == 0
+
+
+def test_what_a_seed_does_not_change_has_no_training_noise(tmp_path):
+    found = trained(tmp_path, rows(300), curves_plan()).assessment
+    assert found.n_fits == 1
+    set_seed = EstimatorPlan(RandomForestClassifier(n_estimators=3, random_state=5))
+    assert set_seed.unseeded().settings()["parameters"]["random_state"] is None
+
+
+@pytest.mark.parametrize("task", ["binary", "classes", "number", "count"])
+def test_averaged_seeds_are_the_mean_of_their_fits(task):
+    examples = rows(300, task=task)
+    settings = Leafwise(name="lightgbm", rounds=(5,), row_share=0.5)
+    plan = AutoPlan(
+        task=task,
+        measure=USUAL[task],
+        members=(settings,),
+        weights=(1.0,),
+        bias=(0.0,) * (3 if task == "classes" else 1),
+    )
+    inputs = examples.inputs
+    alone = [np.asarray(plan.fit(examples, seed=101 * number).margins(inputs)) for number in range(3)]
+    averaged = np.asarray(msgspec.structs.replace(plan, seeds=3).fit(examples).margins(inputs))
+    assert not np.allclose(alone[0], alone[1])
+    assert np.allclose(averaged, np.mean(alone, axis=0))
+    assert learn_settings(tm.auto()) != learn_settings(tm.auto(seeds=3))
+
+
+def test_a_plan_from_before_a_setting_was_added_is_still_a_plan():
+    kept = curves_plan().settings()
+    del kept["seeds"]
+    assert recorded_plan("additive", kept) == curves_plan()

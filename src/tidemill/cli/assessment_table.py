@@ -18,6 +18,10 @@ def show_assessment(out: Console, found: Assessment) -> None:
     out.print(scores(found.scores, found.baseline))
     if found.beside_champion:
         out.print(scores(found.beside_champion, found.champion))
+    if found.champion_says:
+        out.print(found.champion_says)
+    if found.n_fits > 1:
+        out.print(f"The intervals of metrics and differences cover the test rows and {found.n_fits} fits.")
     if found.members:
         out.print(candidates(found))
     if found.influences:

@@ -136,7 +136,10 @@ def _compared(release: Release, champion: Release | None) -> GateCheck:
         return GateCheck(name=name, reason=f"{release.model} has no champion yet")
     found = versus_champion(release.card)
     if found is None or found.beside != champion.name:
-        return GateCheck(name=name, reason=f"it was not compared with {champion.name} on the same rows")
+        said = release.card.assessment
+        known = said.champion_says if said is not None and said.champion == champion.name else ""
+        reason = known.rstrip(".") or f"it was not compared with {champion.name} on the same rows"
+        return GateCheck(name=name, reason=reason)
     result: CheckResult = "warning" if found.standing == "worse" else "passed"
     return GateCheck(name=name, result=result, reason=_sentence(found))
 

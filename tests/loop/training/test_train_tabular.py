@@ -18,7 +18,7 @@ from tidemill.loop.state.project_status import status
 from tidemill.loop.training.evaluate import evaluate
 from tidemill.loop.training.train import TrainingResult, train
 from tidemill.models.tabular.tabular_bundle import open_tabular
-from tidemill.training import Protocol
+from tidemill.training import Protocol, SearchBudget
 
 DAY = date(2026, 10, 31)
 
@@ -102,6 +102,27 @@ def test_new_rows_make_a_new_dataset_and_the_old_one_is_still_there(tmp_path: Pa
     assert second.release.name == "churn@2" and second.card.n_rows == 260
     assert [one.n_rows for one in datasets(stores, "churn")] == [200, 260]
     assert len(rebuild_dataset(stores, graph, dataset_named(stores, "churn@1"))) == 200
+
+
+def test_the_champion_is_compared_by_its_settings_and_not_with_itself(tmp_path: Path) -> None:
+    project = churn_project(tmp_path, 300)
+    project.run(DAY, backfill=True)
+    stores, graph = project.open()
+    first = train(stores, graph, "churn")
+    go_live(stores, graph, "churn@1")
+    again = train(stores, graph, "churn", effort=SearchBudget(minutes=1))  # other effort, same rows and settings
+    assert again.anew and again.release.bundle == first.release.bundle
+    found = again.card.assessment
+    assert found is not None and found.beside_champion == () and "it is the same model" in found.champion_says
+    verdict = go_live(stores, graph, again.release.name).verdict
+    assert verdict is not None
+    (check,) = [one for one in verdict.checks if one.name == "champion"]
+    assert "it is the same model" in check.reason
+    change(project.path, "num_leaves=6", "num_leaves=3")
+    other = train(*project.open(), "churn").card.assessment
+    assert other is not None and other.champion == again.release.name
+    assert "by its settings, fitted on the same training rows" in other.champion_says
+    assert other.beside_champion[0].baseline.value == pytest.approx(found.main.model.value)
 
 
 def test_a_release_is_measured_on_the_rows_that_came_in_since(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from tidemill.training import (
     write_unit_metrics,
 )
 from tidemill.training.tabular.automl.baselines import naive_plan
+from tidemill.training.tabular.champion import LiveChampion
 
 
 def trained(tmp_path: Path, examples: Any, learn: Any = None, name: str = "one", **more: Any) -> TabularResult:
@@ -119,14 +120,14 @@ def test_learning_stops_before_the_test_begins(tmp_path):
 def test_a_champion_is_asked_on_the_same_rows(tmp_path):
     examples = rows(3_000)
     few = curves_plan().fit(examples.take(np.arange(60)))
-    result = trained(tmp_path, examples, champion=("m@1", few), curve=False)
+    result = trained(tmp_path, examples, champion=LiveChampion("m@1", few), curve=False)
     assert result.assessment.champion == "m@1" and len(result.beats) == 2 and "m@1" in result.beats[1]
     assert any("may have seen" in warning for warning in result.assessment.warnings)
-    again = trained(tmp_path, examples, name="two", champion=("m@2", result.model), curve=False)
+    again = trained(tmp_path, examples, name="two", champion=LiveChampion("m@2", result.model), curve=False)
     assert "m@2" in again.stays and len(again.beats) == 1
     wider = with_input(examples, "more", "float", pa.array(np.ones(3_000)))
     other = curves_plan().fit(wider)
-    lacking = trained(tmp_path, examples, name="three", champion=("m@3", other), curve=False)
+    lacking = trained(tmp_path, examples, name="three", champion=LiveChampion("m@3", other), curve=False)
     assert lacking.assessment.beside_champion == () and "more" in lacking.assessment.warnings[-1]
 
 

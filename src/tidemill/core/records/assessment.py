@@ -144,6 +144,10 @@ class Assessment(Record, frozen=True):
     #: Compared with the champion's predictions on the same rows; empty if no champion can predict them.
     beside_champion: tuple[MetricScore, ...] = ()
     champion: str = ""
+    #: How the champion was compared, or why not.
+    champion_says: str = ""
+    #: Number of fits, with different seeds, of which the intervals of `scores` and `beside_champion` cover the noise.
+    n_fits: int = 1
     #: Reasons why the metrics may be too optimistic, such as leakage: sentences with numbers.
     warnings: tuple[str, ...] = ()
     slices: tuple[SliceResult, ...] = ()

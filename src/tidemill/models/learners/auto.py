@@ -13,7 +13,7 @@ from tidemill.models.learners.registry import (
     is_known,
     learner_names,
 )
-from tidemill.models.learners.settings import Positive
+from tidemill.models.learners.settings import Count, Positive
 
 #: Which candidate is selected: the simplest that no other beats significantly, or the one with the best mean score.
 Prefer = Literal["simple", "best"]
@@ -33,6 +33,8 @@ class Auto(LearnerSpec, frozen=True, kw_only=True, tag="auto"):
     only: tuple[str, ...] = ()
     #: `simple`: a costlier learner is selected only if it is significantly better; `best`: if its mean score is better.
     prefer: Prefer = "simple"
+    #: Tabular models only: number of fits of each ensemble of trees, with different seeds, that are averaged.
+    seeds: Count = 1
 
     def time_limit(self, n_events: int = 0) -> float:
         """The minutes for so many events.
@@ -72,10 +74,17 @@ def learner_packages(spec: LearnerSpec) -> list[str]:
     return sorted({package for name in names if (package := distribution_of(name))})
 
 
-def auto(*, minutes: float | None = None, only: tuple[str, ...] | list[str] = (), prefer: Prefer = "simple") -> Auto:
+def auto(
+    *,
+    minutes: float | None = None,
+    only: tuple[str, ...] | list[str] = (),
+    prefer: Prefer = "simple",
+    seeds: int = 1,
+) -> Auto:
     """Automatic choice of the learner: all are tried, cheapest first; on a tie the simplest is kept.
 
     `minutes` is the time limit, by default 2, for a recommender of more than 200,000 events one for every 100,000. A
-    note says what the simplest costs compared with the best; `prefer="best"` selects the latter.
+    note says what the simplest costs compared with the best; `prefer="best"` selects the latter. With `seeds` a tabular
+    model averages so many fits of its trees, which lowers training noise and takes as many times longer.
     """
-    return Auto(minutes=minutes, only=tuple(only), prefer=prefer)
+    return Auto(minutes=minutes, only=tuple(only), prefer=prefer, seeds=seeds)

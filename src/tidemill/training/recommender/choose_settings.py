@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tidemill.core.errors import SearchFailed
+from tidemill.core.errors import SearchFailed, SettingRefused
 from tidemill.core.processes.single_thread import single_thread
 from tidemill.core.records.runs import Trial
 from tidemill.models import Interactions, LearnerSpec
@@ -50,6 +50,11 @@ def choose(
     tried. `place` is a folder for files that worker processes read, by default the system's temporary folder. Raises
     `SearchFailed` if no trial produced a result.
     """
+    if isinstance(spec, Auto) and spec.seeds > 1:
+        raise SettingRefused(
+            f"auto(seeds={spec.seeds}) averages fits of a tabular model, but this is a recommender",
+            tip="leave `seeds` out",
+        )
     ranges = spec.searched()
     if not spec.open() and not ranges and not isinstance(spec, Auto):
         return ChoiceResult(spec.settled(), ())

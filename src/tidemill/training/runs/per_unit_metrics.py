@@ -34,6 +34,8 @@ class PerUnitMetrics:
     values: dict[str, F64]
     #: Group of users (`warm`, `cold`) -> bool (n_users); empty if only all users were stored.
     groups: dict[str, Mask] = field(default_factory=dict)
+    #: Metric -> its mean after each of several fits with other seeds; empty if there was one.
+    fits: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_measurement(cls, measurement: Measurement) -> PerUnitMetrics:
@@ -61,6 +63,7 @@ class FigureNames(VersionedRecord, frozen=True):
     measures: list[str] = msgspec.field(default_factory=list)
     #: Empty in folders written before groups existed; these have no second array.
     groups: list[str] = msgspec.field(default_factory=list)
+    fits: dict[str, tuple[float, ...]] = msgspec.field(default_factory=dict)
 
 
 def write_unit_metrics(figures: PerUnitMetrics, folder: Path) -> None:
@@ -73,7 +76,7 @@ def write_unit_metrics(figures: PerUnitMetrics, folder: Path) -> None:
     if figures.groups:
         np.save(folder / _GROUPS, np.stack(list(figures.groups.values())), allow_pickle=False)
     measures = [f"{measure}[{ALL}]" for measure in figures.values]
-    names = FigureNames(users=figures.users, measures=measures, groups=list(figures.groups))
+    names = FigureNames(users=figures.users, measures=measures, groups=list(figures.groups), fits=figures.fits)
     (folder / _NAMES).write_bytes(msgspec.json.encode(names))
 
 
@@ -84,5 +87,5 @@ def read_unit_metrics(folder: Path) -> PerUnitMetrics:
     measures = [name.removesuffix(f"[{ALL}]") for name in names.measures]
     masks = np.load(folder / _GROUPS, allow_pickle=False) if names.groups else ()
     return PerUnitMetrics(
-        names.users, dict(zip(measures, values, strict=True)), dict(zip(names.groups, masks, strict=True))
+        names.users, dict(zip(measures, values, strict=True)), dict(zip(names.groups, masks, strict=True)), names.fits
     )

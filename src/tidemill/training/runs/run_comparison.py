@@ -17,6 +17,7 @@ from tidemill.core.records.runs import Run
 from tidemill.training.runs.per_unit_metrics import PerUnitMetrics
 from tidemill.training.statistics.bootstrap import Bootstrap, interval
 from tidemill.training.statistics.permutation_test import ALPHA, holm, sign_flips
+from tidemill.training.statistics.training_noise import with_training_noise
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -44,9 +45,10 @@ class PairedDifference(Record, frozen=True):
     #: With its group of users: `hit_rate@10[warm]`.
     measure: str
     n_users: int
-    #: The mean difference with its 95% interval over users, by a paired bootstrap.
+    #: The mean difference with its 95% interval over users, by a paired bootstrap; of models that were also fitted with
+    #: other seeds, over these too.
     difference: Metric
-    #: p of a paired sign-flip test, and p after Holm's correction for all metrics, groups and pairs here.
+    #: p of a paired sign-flip test of these two fits, and p after Holm's correction for all metrics, groups and pairs.
     p: float
     p_holm: float
 
@@ -156,6 +158,8 @@ class _Group:
     measures: tuple[str, ...]
     users: I64
     values: F64
+    #: The fits of both models (see `PerUnitMetrics.fits`).
+    fits: tuple[Mapping[str, Sequence[float]], Mapping[str, Sequence[float]]]
 
 
 def _groups(one: PerUnitMetrics, two: PerUnitMetrics) -> Iterator[tuple[str, _Group]]:
@@ -164,7 +168,7 @@ def _groups(one: PerUnitMetrics, two: PerUnitMetrics) -> Iterator[tuple[str, _Gr
     for name, users in one.shared(two).items():
         if len(users) >= FEWEST_USERS and measures:
             columns = [(two.values[measure] - one.values[measure])[users] for measure in measures]
-            yield name, _Group(measures, users, np.column_stack(columns))
+            yield name, _Group(measures, users, np.column_stack(columns), (one.fits, two.fits))
 
 
 def _tested(one: str, groups: Mapping[tuple[str, str], _Group], n_users: int) -> Iterator[PairedDifference]:
@@ -181,9 +185,11 @@ def _tested(one: str, groups: Mapping[tuple[str, str], _Group], n_users: int) ->
         values, draws = found.values, resamples.means(found.values, found.users)
         for column, measure in enumerate(found.measures):
             name = (other, users, measure)
+            fits = [np.array(each.get(measure, ())) for each in found.fits]
+            difference = with_training_noise(interval(values[:, column].mean(), draws[:, column]), *fits)
             yield PairedDifference(
                 one=one, other=other, measure=f"{measure}[{users}]", n_users=len(values),
-                difference=interval(values[:, column].mean(), draws[:, column]), p=p[name], p_holm=stepped[name],
+                difference=difference, p=p[name], p_holm=stepped[name],
             )  # fmt: skip
 
 

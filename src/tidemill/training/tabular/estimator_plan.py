@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
+from inspect import signature
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from tidemill.training.tabular.publish.publish_estimator import fit_pair, publis
 #: interface, or an ONNX export of their own.
 _KINDS = {"lightgbm": "lightgbm_estimator", "catboost": "catboost_estimator", "xgboost": "xgboost_estimator"}
 _LIBRARIES = {"sklearn": "scikit-learn"}
+_SEEDS = ("random_state", "random_seed", "seed")
 
 
 def estimator_plan(estimator: Any) -> LearnPlan:
@@ -73,6 +75,13 @@ class EstimatorPlan:
             "versions": versions(self.estimator),
         }
 
+    def unseeded(self) -> EstimatorPlan:
+        """The same estimator without the seeds that are set in it."""
+        fresh = _unfitted(self.estimator)
+        known = fresh.get_params() if hasattr(fresh, "set_params") else {}
+        seeds = {name: None for name in known if name.rpartition("__")[2] in _SEEDS}
+        return EstimatorPlan(fresh.set_params(**seeds) if seeds else fresh)
+
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
         """The published model. Raises `NotPublishable` or `ParityFailed`, and the estimator's own errors."""
         fresh = seeded(self.estimator, seed)
@@ -91,6 +100,10 @@ class LightgbmPlan:
         """The parameters, and the library's version."""
         return {"parameters": dict(self.parameters), "versions": {"lightgbm": metadata.version("lightgbm")}}
 
+    def unseeded(self) -> LightgbmPlan:
+        """The same parameters without a seed."""
+        return LightgbmPlan({name: value for name, value in self.parameters.items() if name not in _SEEDS})
+
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
         """The published model."""
         import lightgbm  # noqa: PLC0415 - an optional library
@@ -100,6 +113,30 @@ class LightgbmPlan:
         if examples.task == "count":
             usual["objective"] = "poisson"
         return EstimatorPlan(kind(**usual | self.parameters)).fit(examples, seed=seed)
+
+
+def estimator_from(parameters: Mapping[str, Any]) -> EstimatorPlan:
+    """The plan with the `parameters` of `EstimatorPlan.settings`; only classes of known libraries are imported.
+
+    Raises `TypeError`, `ValueError`, `ImportError` or `AttributeError` if they do not make the estimator.
+    """
+    return EstimatorPlan(_made(dict(parameters)))
+
+
+def _made(value: Any) -> Any:
+    """What `_plain` has turned into plain values."""
+    if isinstance(value, list):
+        parts = [_made(one) for one in value]
+        return tuple(parts) if parts and isinstance(parts[0], str) else parts  # a step: its name, then the estimator
+    if not isinstance(value, dict) or "class" not in value:
+        return value
+    module, _, name = str(value["class"]).rpartition(".")
+    if module.partition(".")[0] not in (*_KINDS, "sklearn"):
+        raise ValueError(f"{value['class']} is not a class of a known library")
+    kind = getattr(import_module(module), name)
+    usual = {one.name: _plain(one.default) for one in signature(kind).parameters.values()}
+    # a default need not be plain: NaN, for example, is None here
+    return kind(**{key: _made(one) for key, one in value.items() if key != "class" and usual.get(key, ...) != one})
 
 
 def seeded(estimator: Any, seed: int) -> Any:
@@ -112,7 +149,7 @@ def seeded(estimator: Any, seed: int) -> Any:
     for name, value in known.items():
         place, _, last = name.rpartition("__")
         owner = known.get(place, fresh)
-        if last in ("random_state", "random_seed") and value is None:
+        if last in _SEEDS and value is None:
             change[name] = seed
         elif last in ("n_jobs", "thread_count") and (value is not None or _library(type(owner)) in _KINDS):
             change[name] = 1

@@ -47,7 +47,7 @@ def resolve_learner(
         minutes = learn.time_limit() if effort.minutes is None else min(learn.time_limit(), effort.minutes)
         choice = choose_tabular(
             train, minutes=minutes, seed=effort.seed, place=place, progress=progress, processes=effort.processes,
-            prefer=learn.prefer,
+            prefer=learn.prefer, seeds=learn.seeds,
         )  # fmt: skip
         return ResolvedLearner(
             choice.plan, choice.baseline, tuple(choice.members), tuple(choice.notes), choice.out_of_fold
@@ -70,8 +70,10 @@ def learn_settings(learn: Any) -> dict[str, Any]:
     'auto'
     """
     if isinstance(learn, Auto):
-        found = {"learner": learn.name, "minutes": learn.time_limit()}
-        return found if learn.prefer == "simple" else found | {"prefer": learn.prefer}
+        given = {"prefer": learn.prefer, "seeds": learn.seeds}
+        usual = {"prefer": "simple", "seeds": 1}  # left out, so that trainings from before these settings are known
+        changed = {name: value for name, value in given.items() if value != usual[name]}
+        return {"learner": learn.name, "minutes": learn.time_limit(), **changed}
     plan = plan_of(learn)
     return {"learner": plan.name, **plan.settings()}
 

@@ -24,18 +24,19 @@ from tidemill.training.statistics.bootstrap import Bootstrap
 from tidemill.training.tabular.assess.assess import (
     UNKNOWN,
     Fairness,
-    Named,
     RowVerdict,
     TestSetting,
     assess,
     compare_with_champion,
 )
 from tidemill.training.tabular.assess.learning_curve import learning_curve
-from tidemill.training.tabular.assess.losses import MAIN
-from tidemill.training.tabular.assess.model_answers import tabular_figures
+from tidemill.training.tabular.assess.losses import MAIN, RowAnswers
+from tidemill.training.tabular.assess.model_answers import answers_of, tabular_figures
 from tidemill.training.tabular.assess.out_of_fold import cross_fit
+from tidemill.training.tabular.assess.refits import refits_of
 from tidemill.training.tabular.assess.shape_functions import shape_functions
 from tidemill.training.tabular.assess.target_leakage import target_leakage
+from tidemill.training.tabular.champion import LiveChampion, rival_of
 from tidemill.training.tabular.resolve_learner import Progress, ResolvedLearner, resolve_learner
 from tidemill.training.tabular.rows.golden_rows import Golden, golden_of
 from tidemill.training.tabular.rows.splits import Split, SplitRule, split_examples
@@ -89,7 +90,7 @@ class _TrainingRequest:
     place: Path
     slices: tuple[str, ...]
     fairness: Fairness
-    champion: Named | None
+    champion: LiveChampion | None
     curve: bool
     progress: Progress
 
@@ -113,7 +114,7 @@ def train_tabular(
     effort: SearchBudget = DEFAULT_BUDGET,
     slices: Sequence[str] = (),
     fairness: Fairness = (),
-    champion: Named | None = None,
+    champion: LiveChampion | None = None,
     curve: bool = True,
     form: BundleFormat = TABULAR,
     progress: Progress = _silent,
@@ -123,7 +124,7 @@ def train_tabular(
 
     The evaluated model is chosen and fitted on the training side of `split` alone, by default the earlier 80%; the
     written one is the same plan fitted on all rows. The gaps of `fairness` attributes (see `assess`) are those of all
-    rows that a model predicted which was not fitted on them. `champion` is the live model, with its name. Without
+    rows that a model predicted which was not fitted on them. `champion` is the live model. Without
     `curve` the plan is not refitted on fewer rows. Equal examples, learner and seed give the same bundle and metrics.
 
     Raises `TooLittleData` without rows, `TargetUnfit` if a row has no target, and `ParityFailed` if the written
@@ -179,14 +180,21 @@ def _measured(request: _TrainingRequest, rule: SplitRule | None) -> _TestResult:
     candidate = settled.plan.fit(train, seed=effort.seed)
     cpu_s = time.process_time() - began
     progress("evaluate", {"rows": len(test), "training rows": len(train), "cpu_s": cpu_s})
-    assessment = _assessed(request, split, settled, candidate, cpu_s)
+    told = answers_of(candidate, test)
+    refits = refits_of(settled.plan, train, test, told, seed=effort.seed, cpu_s=cpu_s)
+    assessment = _assessed(request, split, settled, candidate, cpu_s, refits)
     main = assessment.main
     progress("measured", {main.name: main.model.value, "baseline": main.baseline.value})
-    return _TestResult(settled, assessment, tabular_figures(candidate, test), compare_with_champion(assessment))
+    return _TestResult(settled, assessment, tabular_figures(candidate, test, refits), compare_with_champion(assessment))
 
 
 def _assessed(
-    request: _TrainingRequest, split: Split, settled: ResolvedLearner, candidate: RowModel, cpu_s: float
+    request: _TrainingRequest,
+    split: Split,
+    settled: ResolvedLearner,
+    candidate: RowModel,
+    cpu_s: float,
+    refits: Sequence[RowAnswers],
 ) -> Assessment:
     examples, seed = request.examples, request.effort.seed
     train, test = examples.take(split.train), examples.take(split.test)
@@ -205,7 +213,8 @@ def _assessed(
         slices=request.slices,
         fairness=request.fairness,
         out_of_fold=_out_of_fold(request, split, settled, cpu_s) if request.fairness else None,
-        champion=request.champion,
+        champion=rival_of(request.champion, settled.plan, train, test, seed=seed) if request.champion else None,
+        refits=refits,
         members=settled.members,
         curve=curve,
         draws=draws,

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import to_micros
-from tidemill.core.errors import BundleCorrupt
+from tidemill.core.errors import BundleCorrupt, TidemillError
 from tidemill.core.progress import Progress
 from tidemill.core.records.dataset import Dataset
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.release import Card
 from tidemill.governance.reproduction import AnswerComparison, compare_numbers
 from tidemill.lake import LakeSnapshot
-from tidemill.loop.examples.datasets import code_of, pin_dataset, tables_read_by
+from tidemill.loop.examples.datasets import code_of, dataset_of, pin_dataset, rebuild_dataset, tables_read_by
 from tidemill.loop.examples.training_examples import build_examples
 from tidemill.loop.families.model_family import (
     FittedModel,
@@ -41,7 +43,6 @@ from tidemill.loop.project.model_signatures import SignatureSpec
 from tidemill.loop.project.pretrained_folders import keep_pretrained, origins
 from tidemill.models.learners.auto import Auto
 from tidemill.models.tabular.examples import Examples
-from tidemill.models.tabular.row_model import RowModel
 from tidemill.models.tabular.tabular_bundle import BundleFormat, read_golden
 from tidemill.training import (
     SearchBudget,
@@ -50,8 +51,12 @@ from tidemill.training import (
     train_tabular,
 )
 from tidemill.training.tabular.automl.auto_plan import plan_from
+from tidemill.training.tabular.champion import LiveChampion
 from tidemill.training.tabular.resolve_learner import learn_settings, origin_of
+from tidemill.training.tabular.rows.dataset_fingerprint import row_names
 from tidemill.training.tabular.rows.splits import SplitRule
+
+U64 = npt.NDArray[np.uint64]
 
 #: Number of examples to compare for a bundle without golden rows.
 ROWS = 2_000
@@ -184,16 +189,32 @@ class RowTraining:
             notes=(*result.beats, *([result.stays] if result.stays else []), *result.notes),
         )
 
-    def _champion(self) -> tuple[str, RowModel] | None:
-        """The champion and its model, if it is of this family and can be opened."""
-        releases = self.inputs.stores.releases
-        release = releases.champion(self.model.name)
+    def _champion(self) -> LiveChampion | None:
+        """The champion, if it is of this family and can be opened."""
+        stores = self.inputs.stores
+        release = stores.releases.champion(self.model.name)
         if release is None or release.family != self.family.name:
             return None
         try:
-            return release.name, self.family.open(releases.bundle(release.bundle))
+            model = self.family.open(stores.releases.bundle(release.bundle))
         except BundleCorrupt:
             return None
+        dataset = dataset_of(stores, release)
+
+        def trained_on() -> U64 | None:
+            try:
+                return row_names(rebuild_dataset(stores, self.inputs.graph, dataset)) if dataset else None
+            except TidemillError:  # its rows are not there any more, or the code of its columns has changed
+                return None
+
+        return LiveChampion(
+            release.name,
+            model,
+            release.card.learner,
+            release.card.parameters,
+            same_rows=dataset is not None and dataset.mark == self._dataset.mark,
+            trained_on=trained_on,
+        )
 
     def finish(self) -> None:
         """Write the significance of each input, for the console."""

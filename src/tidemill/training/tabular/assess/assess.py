@@ -28,6 +28,7 @@ from tidemill.training.tabular.assess.slice_columns import SliceColumn, declared
 
 Progress = Callable[[str, dict[str, Any]], None]
 F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
 #: A model and its name.
 Named = tuple[str, RowModel]
 #: Attributes, or attribute -> reference group.
@@ -35,6 +36,19 @@ Fairness = Sequence[str] | Mapping[str, str]
 
 #: Metrics above these are suspiciously high and cause a warning.
 _TOO_GOOD = {"auc": 0.995, "macro_auc": 0.995, "r2": 0.995}
+
+
+@dataclass(frozen=True, eq=False)
+class Rival:
+    """The champion in a comparison: its predictions for `rows` of the test, int64 (k), or for all; if any, `refits`."""
+
+    name: str
+    #: How it is compared, or why not, as a sentence.
+    says: str = ""
+    told: RowAnswers | None = None
+    rows: I64 | None = None
+    refits: tuple[RowAnswers, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,8 @@ def assess(
     slices: Sequence[str] = (),
     fairness: Fairness = (),
     out_of_fold: tuple[Examples, F64] | None = None,
-    champion: Named | None = None,
+    champion: Rival | None = None,
+    refits: Sequence[RowAnswers] = (),
     members: Sequence[EnsembleMember] = (),
     curve: LearningCurve | None = None,
     draws: Bootstrap | None = None,
@@ -67,12 +82,13 @@ def assess(
     `slices` are attributes or inputs to slice by in addition to the default ones, `fairness` the attributes whose
     groups are compared, or attribute -> reference group ("" for none). `out_of_fold` are more rows for these gaps,
     followed by the test rows, and the predictions of the former, float64 (n) or (n, k). Intervals are over rows, or
-    over groups if rows have them. Raises `UnknownName` for an unknown column.
+    over groups if rows have them; with the predictions of `refits` also over the seeds of training. Raises
+    `UnknownName` for an unknown column.
     """
     setting = setting or TestSetting()
     draws = draws or Bootstrap(len(test), test.group, seed=seed)
     predictions = answers_of(model, test)
-    scores = scores_of(predictions, answers_of(baseline[1], test), draws)
+    scores = scores_of(predictions, answers_of(baseline[1], test), draws, refits)
     cuts = _cuts(test, slices, fairness)
     measure = MAIN[test.task]
     parts = row_slices(cuts, predictions, test.group)
@@ -82,7 +98,7 @@ def assess(
         answer = np.concatenate((out_of_fold[1], predictions.answer))
         told = RowAnswers(test.task, answer, everyone.target, predictions.threshold)
     gaps = gaps_of(declared_slice_columns(everyone, list(fairness)), told, everyone.group, _references(fairness))
-    champion_scores, champion_warnings = _beside(champion, predictions, test, draws)
+    beside = _beside(champion, predictions, test, draws, refits)
     influences, unexplained = _influences(model, test)
     return Assessment(
         task=test.task,
@@ -105,10 +121,18 @@ def assess(
         gaps_n=len(everyone) if gaps.gaps else 0,
         influences=influences,
         members=tuple(members),
-        beside_champion=champion_scores,
-        champion=champion[0] if champion and champion_scores else "",
         charts=evaluation_charts(predictions, test.classes),
-        warnings=(*setting.warnings, *_implausible(scores), *_few(draws), *champion_warnings, *unexplained),
+        beside_champion=beside,
+        champion=champion.name if champion else "",
+        champion_says=champion.says if champion else "",
+        n_fits=1 + len(refits),
+        warnings=(
+            *setting.warnings,
+            *_implausible(scores),
+            *_few(draws),
+            *(champion.warnings if champion else ()),
+            *unexplained,
+        ),
     )
 
 
@@ -123,24 +147,16 @@ def _cuts(test: Examples, slices: Sequence[str], fairness: Fairness) -> list[Sli
 
 
 def _beside(
-    champion: Named | None, predictions: RowAnswers, test: Examples, draws: Bootstrap
-) -> tuple[tuple[MetricScore, ...], tuple[str, ...]]:
-    """The scores compared with the champion's, and warnings about them."""
-    if champion is None:
-        return (), ()
-    name, model = champion
-    missing = [field.name for field in model.inputs if field.name not in test.inputs.column_names]
-    if missing:
-        return (), (
-            f"the champion {name} reads {', '.join(missing)}, which these rows do not have: it was not compared",
-        )
-    if (model.task, model.classes) != (test.task, test.classes):
-        return (), (f"the champion {name} has another task or other classes: it was not compared",)
-    warning = (
-        f"the champion {name} was trained on all rows of its time and may have seen some of the test rows: its metrics "
-        "may be too good, so a tie may be an improvement"
-    )
-    return scores_of(predictions, answers_of(model, test), draws), (warning,)
+    rival: Rival | None, predictions: RowAnswers, test: Examples, draws: Bootstrap, refits: Sequence[RowAnswers]
+) -> tuple[MetricScore, ...]:
+    """The scores compared with the champion's, if there is anything to compare."""
+    if rival is None or rival.told is None:
+        return ()
+    if rival.rows is not None:
+        group = None if test.group is None else test.group[rival.rows]
+        draws = Bootstrap(len(rival.rows), group)
+        predictions, refits = predictions.take(rival.rows), [one.take(rival.rows) for one in refits]
+    return scores_of(predictions, rival.told, draws, refits, rival.refits)
 
 
 def _influences(model: RowModel, test: Examples) -> tuple[tuple[FeatureImportance, ...], tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tidemill.core.records.signature import Task
 
 F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
 
 #: Probabilities are clipped to this distance from 0 and 1, so that one certain mistake has a finite loss.
 SURE = 1e-15
@@ -34,6 +35,10 @@ class RowAnswers:
             return likeliest
         said: F64 = (self.answer >= self.threshold).astype(np.float64)
         return said
+
+    def take(self, rows: I64) -> RowAnswers:
+        """The predictions and targets of these rows, indices int64 (k)."""
+        return replace(self, answer=self.answer[rows], target=self.target[rows])
 
     @property
     def n_classes(self) -> int:

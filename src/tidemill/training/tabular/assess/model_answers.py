@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,15 +23,20 @@ def answers_of(model: RowModel, examples: Examples) -> RowAnswers:
     return RowAnswers(examples.task, answer, examples.target, model.threshold)
 
 
-def tabular_figures(model: RowModel, test: Examples) -> PerUnitMetrics:
+def tabular_figures(model: RowModel, test: Examples, refits: Sequence[RowAnswers] = ()) -> PerUnitMetrics:
     """The losses of each test row, ordered by row key; the keys cannot be recovered from them.
 
     Two runs tested on the same rows and targets have the same hash in `users` and can be paired; rows of one group
-    count as separate rows.
+    count as separate rows. With predictions of `refits`, the mean of each loss over the fits is kept too.
     """
     names = row_names(test)
     order = np.argsort(names, kind="stable")
     mark = hashlib.sha256(b"tabular rows\n" + names[order].astype("<u8").tobytes())
     mark.update(test.target[order].astype("<f8").tobytes())
     losses = row_losses(answers_of(model, test))
-    return PerUnitMetrics(mark.hexdigest(), {name: rows[order] for name, rows in losses.items()})
+    fits = {
+        name: (float(rows.mean()), *(float(row_losses(one)[name].mean()) for one in refits))
+        for name, rows in losses.items()
+    }
+    values = {name: rows[order] for name, rows in losses.items()}
+    return PerUnitMetrics(mark.hexdigest(), values, fits=fits if refits else {})

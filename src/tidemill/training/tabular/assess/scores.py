@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from tidemill.core.records.quality import MetricScore
 from tidemill.training.statistics.bootstrap import Bootstrap, Weighted, interval
+from tidemill.training.statistics.training_noise import with_training_noise
 from tidemill.training.tabular.assess.losses import RowAnswers, row_losses
 from tidemill.training.tabular.assess.ranking_measures import (
     weighted_auc,
@@ -49,19 +51,31 @@ def measures(told: RowAnswers) -> dict[str, Weighted]:
     }
 
 
-def scores_of(model: RowAnswers, other: RowAnswers, draws: Bootstrap) -> tuple[MetricScore, ...]:
+def scores_of(
+    model: RowAnswers,
+    other: RowAnswers,
+    draws: Bootstrap,
+    refits: Sequence[RowAnswers] = (),
+    other_refits: Sequence[RowAnswers] = (),
+) -> tuple[MetricScore, ...]:
     """Every metric of the task for `model` and `other`, with 95% intervals; the main one first.
 
-    Metrics that are undefined on these rows, such as AUC with a single class, are left out.
+    With predictions of `refits` of the model, and of the other, the intervals cover training noise too. Metrics that
+    are undefined on these rows, such as AUC with a single class, are left out.
     """
     own, others = _all(model, draws), _all(other, draws)
+    own_fits, other_fits = _fits(own, refits), _fits(others, other_refits)
     return tuple(
         MetricScore(
             name=name,
             higher_is_better=name in HIGHER,
-            model=interval(own[name].value, own[name].draws),
-            baseline=interval(others[name].value, others[name].draws),
-            difference=interval(own[name].value - others[name].value, own[name].draws - others[name].draws),
+            model=with_training_noise(interval(own[name].value, own[name].draws), own_fits[name]),
+            baseline=with_training_noise(interval(others[name].value, others[name].draws), other_fits[name]),
+            difference=with_training_noise(
+                interval(own[name].value - others[name].value, own[name].draws - others[name].draws),
+                own_fits[name],
+                other_fits[name],
+            ),
         )
         for name in own
         if np.isfinite(own[name].value) and np.isfinite(others[name].value)
@@ -73,6 +87,12 @@ def _all(predictions: RowAnswers, draws: Bootstrap) -> dict[str, _MeasuredScore]
     figures = measures(predictions)
     drawn = draws.resample(figures)
     return {name: _MeasuredScore(float(of(ones)[0]), drawn[name]) for name, of in figures.items()}
+
+
+def _fits(first: Mapping[str, _MeasuredScore], refits: Sequence[RowAnswers]) -> dict[str, F64]:
+    """Each metric of the first fit and of the refits, float64 (k)."""
+    more = [{name: float(of(np.ones((1, len(one.target))))[0]) for name, of in measures(one).items()} for one in refits]
+    return {name: np.array([score.value, *(one[name] for one in more)]) for name, score in first.items()}
 
 
 def _mean(rows: F64) -> Weighted:

@@ -43,6 +43,8 @@ class AutoPlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag=
     seed: int = 0
     #: Minimum probability for the positive class.
     threshold: float = 0.5
+    #: Number of fits of each ensemble of trees, with different seeds, whose predictions are averaged.
+    seeds: int = 1
 
     @property
     def name(self) -> str:
@@ -61,9 +63,12 @@ class AutoPlan(msgspec.Struct, frozen=True, kw_only=True, tag_field="plan", tag=
         every = np.arange(len(examples))
         builder = _RecipeBuilder()
         for settings, weight in zip(self.members, self.weights, strict=True):
-            one = MemberFit(examples, columns, settings, measure=self.measure, seed=seed)
-            learnt, encoders = one.settled(every, _rounds(settings))
-            builder.add(settings.name, learnt, encoders, weight)
+            times = 1 if isinstance(settings, Curves) else self.seeds
+            for number in range(times):
+                one = MemberFit(examples, columns, settings, measure=self.measure, seed=seed + 101 * number)
+                learnt, encoders = one.settled(every, _rounds(settings))
+                name = settings.name if times == 1 else f"{settings.name}_{number + 1}"
+                builder.add(name, learnt, encoders, weight / times)
         return TabularModel(self._recipe(examples, builder), builder.parts)
 
     def _recipe(self, examples: Examples, made: _RecipeBuilder) -> TabularRecipe:

@@ -74,11 +74,13 @@ def choose_tabular(
     measure: Measure | None = None,
     label: Literal["half", "f1"] = "half",
     prefer: Prefer = "simple",
+    seeds: int = 1,
 ) -> TabularChoice:
     """The plan selected on these rows; `plan.fit(train, seed=seed)` then fits it.
 
     `seconds`, else `minutes`, limits the whole process including the fit on all rows; three quarters are for the
-    choice. With `label="f1"` the decision threshold is chosen on held-out rows. Files go to `place`. Raises
+    choice. With `label="f1"` the decision threshold is chosen on held-out rows. The plan fits its trees with as many
+    `seeds`. Files go to `place`. Raises
     `TooLittleData` for fewer than 20 rows or a single class.
     """
     _enough(train)
@@ -94,6 +96,8 @@ def choose_tabular(
         plan = msgspec.structs.replace(plan, threshold=_best_f1(chosen.margins[:, 0], held.target))
     notes = (*columns.notes, *_notes(train, held, found, chosen), *_cost(held, candidates, chosen))
     assert isinstance(baseline.plan, NaivePlan)
+    if isinstance(plan, AutoPlan):
+        plan = msgspec.structs.replace(plan, seeds=seeds)
     answer = apply_link(chosen.margins, LINKS[train.task])
     out_of_fold = OutOfFold(held.rows, answer if train.task == "classes" else answer[:, 0])
     return TabularChoice(plan, _records(held, candidates, found, chosen), notes, baseline.plan, out_of_fold)
