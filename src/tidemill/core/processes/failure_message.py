@@ -6,14 +6,17 @@ import signal
 import traceback
 from pathlib import Path
 
-from tidemill.core.errors import TidemillError
+from tidemill.core.errors import BackendMissing, TidemillError
 from tidemill.core.ledger.ledger import redact_surrogates
 
 
 def failure_message(problem: BaseException) -> str:
-    """The message of an error; of a foreign error only its type and line, because its message may quote data."""
+    """The message of an error, also how to install what is missing; of a foreign error only its type and line, because
+    its message may quote data.
+    """
     if isinstance(problem, TidemillError):
-        return redact_surrogates(problem.message)
+        install = f": {problem.tip}" if isinstance(problem, BackendMissing) and problem.tip else ""
+        return redact_surrogates(f"{problem.message}{install}")
     frames = traceback.extract_tb(problem.__traceback__)
     where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
     return f"{type(problem).__name__}{where}"

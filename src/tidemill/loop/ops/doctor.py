@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +18,20 @@ from tidemill.loop.project.existing_vault import ExistingVault
 
 #: With less free space, a run may not be able to store an old and a new version of a table.
 _LEAST_FREE_BYTES = 2 * 1024**3
+#: What some optional packages are for; without the package it is not available.
 _OPTIONAL = {
-    "faiss": ("learn", "approximate nearest neighbours; without it the exact scan is used"),
-    "pyspark": ("spark", "the Spark engine"),
+    "catboost": "a candidate of tm.auto()",
+    "faiss-cpu": "approximate nearest neighbours; without it the exact scan is used",
+    "lightgbm": "candidates of tm.auto(), blends of learners",
+    "onnxruntime": "models as ONNX graphs",
+    "optuna": "a sampler of searches",
+    "pyspark": "the Spark engine",
+    "scikit-learn": "estimators and pipelines",
+    "skl2onnx": "publishing scikit-learn's estimators",
+    "mlflow": "the mirror of runs, and models stored there",
+    "torch": "estimators of PyTorch",
 }
+_NAME, _EXTRA = re.compile(r"[\w.-]+"), re.compile(r"extra\s*==\s*[\"'](\w+)[\"']")
 
 
 class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,12 +68,20 @@ def _disk(folder: Path) -> DoctorFinding:
 
 
 def _extras() -> list[DoctorFinding]:
-    return [
-        DoctorFinding(what=module, state="well", says=f"installed: {why}")
-        if util.find_spec(module)
-        else DoctorFinding(what=module, state="note", says=f"not installed: {why}; pip install 'tidemill[{extra}]'")
-        for module, (extra, why) in _OPTIONAL.items()
-    ]
+    """Each optional package, by the extra that installs it, as the package's own metadata lists them."""
+    found = []
+    for requirement in metadata.requires("tidemill") or ():
+        match = _EXTRA.search(requirement)
+        if match is None or match[1] == "dev":
+            continue
+        name, extra = _NAME.match(requirement)[0], match[1]  # type: ignore[index]  # a requirement starts with a name
+        why = f"{_OPTIONAL[name]}; {extra}" if name in _OPTIONAL else extra
+        try:
+            says, state = f"{metadata.version(name)} is installed ({why})", "well"
+        except metadata.PackageNotFoundError:
+            says, state = f"not installed ({why}): pip install 'tidemill[{extra}]'", "note"
+        found.append(DoctorFinding(what=name, state=state, says=says))  # type: ignore[arg-type]
+    return found
 
 
 def _java() -> DoctorFinding:

@@ -144,6 +144,10 @@ def _of_time(members: Sequence[EnsembleMember]) -> str:
     late = [member.name for member in members if member.state == "late"]
     if late:
         return f"The deadline stopped {', '.join(late)}: more time might help."
+    failed = {member.says: None for member in members if member.state == "failed"}
+    if failed:
+        names = ", ".join(member.name for member in members if member.state == "failed")
+        return f"The deadline stopped nothing, but {names} could not be fitted: {'; '.join(failed)}."
     return "The deadline stopped nothing, so more time alone would change nothing." if members else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import util
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from tidemill.training.statistics.selection_rule import replaces, simplicity_cos
 from tidemill.training.tabular.automl.auto_plan import AutoPlan
 from tidemill.training.tabular.automl.auto_process import FitJob, FitResult, fit_members
 from tidemill.training.tabular.automl.baselines import NaivePlan, naive_plan
-from tidemill.training.tabular.automl.member_settings import Curves, Settings
+from tidemill.training.tabular.automl.member_settings import Curves, Leafwise, Settings, Symmetric
 from tidemill.training.tabular.automl.portfolio import portfolio
 from tidemill.training.tabular.automl.stacking import stack, stacked_apart
 from tidemill.training.tabular.rows.folds import Fold, OutOfFold, blocks_of, folds_of
@@ -37,6 +38,10 @@ SEARCHING = 0.75
 #: Minimum training rows: fewer cannot be divided into folds.
 FEWEST = 20
 _MOST_LEVELS = 5_000
+#: Settings of a member -> its library, and the module by which it is found; the others need none.
+_LIBRARIES: dict[type, tuple[str, str]] = {Leafwise: ("LightGBM", "lightgbm"), Symmetric: ("CatBoost", "catboost")}
+#: The command that installs them.
+LEARN_EXTRA = "pip install 'tidemill[learn]'"
 
 
 @dataclass(frozen=True)
@@ -157,11 +162,23 @@ def _members(
     train: Examples, held: _HeldOutRows, place: Path, progress: Progress, processes: int, seconds: float | None
 ) -> list[tuple[FitResult, F64 | None]]:
     def report(fitted: FitResult) -> None:
-        progress("member", {"name": fitted.settings.name, "state": fitted.state, "cpu_s": round(fitted.cpu_s, 3)})
+        about = {"why": fitted.says} if fitted.state == "failed" else {"cpu_s": round(fitted.cpu_s, 3)}
+        progress("member", {"name": fitted.settings.name, "state": fitted.state, **about})
 
-    job = FitJob(members=portfolio(train), measure=held.measure, seed=held.seed)
+    every = portfolio(train)
+    absent = [FitResult(settings=one, state="failed", says=why) for one in every if (why := _why_absent(one))]
+    for fitted in absent:
+        report(fitted)
+    job = FitJob(members=tuple(one for one in every if not _why_absent(one)), measure=held.measure, seed=held.seed)
     searching = None if seconds is None else seconds * SEARCHING
-    return fit_members(train, job, place=place, seconds=searching, processes=processes, told=report)
+    found = fit_members(train, job, place=place, seconds=searching, processes=processes, told=report)
+    return [*found, *((fitted, None) for fitted in absent)]
+
+
+def _why_absent(settings: Settings) -> str:
+    """Why a member cannot be fitted here; empty if its library is installed."""
+    name, module = _LIBRARIES.get(type(settings), ("", ""))
+    return f"{name} is not installed: {LEARN_EXTRA}" if module and util.find_spec(module) is None else ""
 
 
 def _plan(
@@ -233,9 +250,14 @@ def _notes(
     late = [fitted.settings.name for fitted, _ in found if fitted.state == "late"]
     if late:
         notes.append(f"{', '.join(late)} did not finish in time")
-    notes += [f"{fitted.settings.name} failed: {fitted.says}" for fitted, _ in found if fitted.state == "failed"]
+    failed: dict[str, list[str]] = {}
+    for fitted, _ in found:
+        if fitted.state == "failed":
+            failed.setdefault(fitted.says, []).append(fitted.settings.name)
+    notes += [f"{', '.join(names)} failed: {says}" for says, names in failed.items()]
     if all(margins is None for _, margins in found):
-        why = "nothing was fitted in time" if found else "no input is left to train on"
+        why = "no candidate could be fitted" if found else "no input is left to train on"
+        why = "nothing was fitted in time" if late else why
         notes.append(f"{why}, so the baseline is used: {chosen.name}")
     return notes
 
