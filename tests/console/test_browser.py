@@ -346,3 +346,29 @@ def test_a_page_of_another_site_can_neither_read_nor_frame_the_console(browser: 
     page.wait_for_timeout(300)
     assert all("Action required" not in frame.content() for frame in page.frames)
     page.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_runs_are_searched_for_a_text_and_sorted_by_a_metric(
+    look: Any, show: Any, mill: Any, width: int, scheme: str
+) -> None:
+    for loss in (0.3, 0.2, 0.4):
+        with mill.runs.begin("for_you", "train") as run:
+            run.finish({"log_loss": loss, "auc": 1 - loss})
+    mill.runs.tag("for_you#2", ["baseline", "a-long-tag-of-many-letters-that-wraps"])
+    page = look(show(mill.stores()) + "/runs", width=width, scheme=scheme)
+    names = page.locator("tbody th[scope=row] > a:first-child")
+    field = page.get_by_role("searchbox")
+    field.fill("baseline")
+    field.press("Enter")
+    page.wait_for_url("**/runs?text=baseline")
+    assert names.all_inner_texts() == ["for_you#2"]
+    page.locator(".sorts summary").click()
+    page.locator(".sorts").get_by_role("link", name="AUC").click()
+    page.wait_for_url("**/runs?text=baseline&sort=auc")
+    assert page.get_by_role("searchbox").input_value() == "baseline"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("searchbox").fill("")
+    page.get_by_role("searchbox").press("Enter")
+    page.wait_for_url("**/runs?sort=auc")
+    assert names.all_inner_texts() == ["for_you#2", "for_you#1", "for_you#3"]

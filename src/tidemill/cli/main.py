@@ -30,6 +30,7 @@ COMMANDS = {
     "import": "Create a release of a model that was trained elsewhere.",
     "evaluate": "Evaluate a model, or a file of ranked lists, on later days.",
     "compare": "List runs, and compare them: settings, metrics, significance.",
+    "tag": "Tag a run, to find it again.",
     "reproduce": "Train a run or a release again, and report whether the result is the same.",
     "versions": "Evaluate every version of a model's code on every version of its data.",
     "promote": "Promote a release: make it the champion.",

@@ -6,8 +6,10 @@ import json
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from typing import Any
+from urllib.parse import quote_plus, urlencode
 
 import numpy as np
 import pytest
@@ -135,6 +137,65 @@ def test_model_and_kind_choose_what_is_listed(busy: Any, get: Callable[..., Any]
     reply = get(busy.stores(), "/runs.json?model=for_yuo")
     assert reply.status == 404
     assert "did you mean `for_you`" in json.loads(reply.body)["error"]["message"]
+
+
+def listed(made: Any) -> list[str]:
+    return [row.name for found in made.groups for row in found.rows]
+
+
+def tagged(mill: Any) -> None:
+    """Three runs, of which one failed; two have tags."""
+    mill.open()
+    for number, model in enumerate(("for_you", "for_you", "similar")):
+        with suppress(ValueError), mill.runs.begin(model, "train", parameters={"depth": number}) as run:
+            if number == 0:
+                raise ValueError
+            run.finish({"hit_rate@10": 0.1})
+    mill.runs.tag("for_you#2", ["baseline", "paper:1"])
+    mill.runs.tag("similar#1", ["baseline"])
+
+
+def test_state_tag_and_text_choose_what_is_listed(mill: Any, get: Callable[..., Any]) -> None:
+    tagged(mill)
+    assert listed(page(mill, state="failed")) == ["for_you#1"]
+    assert listed(page(mill, tag="baseline")) == ["for_you#2", "similar#1"]
+    assert listed(page(mill, tag="baseline", model="for_you")) == ["for_you#2"]
+    assert listed(page(mill, text="PAPER for_you")) == ["for_you#2"]
+    assert listed(page(mill, text="depth=2")) == ["similar#1"]
+    assert listed(page(mill, text="nothing of this")) == []
+    made = page(mill, text="paper")
+    assert (made.headline, made.tags) == ("One run matches.", ("baseline", "paper:1"))
+    assert made.states == ("finished", "failed")
+    html = get(mill.stores(), "/runs?tag=baseline").text
+    assert 'href="/runs?tag=paper%3A1"' in html
+    assert "for_you#1</a>" not in html
+    assert "No runs match." in get(mill.stores(), "/runs?text=zzz").text
+    assert get(mill.stores(), "/runs?state=asleep").status == 400
+    assert get(mill.stores(), "/runs?text=" + "x" * 201).status == 400
+    assert 'href="/runs?tag=baseline"' in get(mill.stores(), "/runs/for_you/2").text
+    assert "changed the tags of run for_you#2" in get(mill.stores(), "/").text
+
+
+def test_any_metric_sorts_the_best_first_and_runs_without_it_last(mill: Any, get: Callable[..., Any]) -> None:
+    for loss, auc in ((0.5, 0.7), (0.3, 0.8), (0.4, None)):
+        with mill.runs.begin("for_you", "train") as run:
+            run.finish({"log_loss": loss} | ({"auc": auc} if auc else {}))
+    assert listed(page(mill, sort="log_loss")) == ["for_you#2", "for_you#3", "for_you#1"]
+    by_auc = page(mill, sort="auc")
+    assert listed(by_auc) == ["for_you#2", "for_you#1", "for_you#3"]
+    assert (group(by_auc).measure, group(by_auc).less, by_auc.metrics) == ("auc", False, ("auc", "log_loss"))
+    html = get(mill.stores(), "/runs?sort=auc").text
+    assert "Sorted by AUC, best first" in html
+    assert listed(page(mill, sort="unknown")) == ["for_you#3", "for_you#2", "for_you#1"]
+
+
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", '"><svg onload=alert(1)>', "{{ 7*7 }}", "a&kind=x#y"])
+def test_a_searched_text_is_text_in_the_page_and_in_its_links(busy: Any, get: Callable[..., Any], text: str) -> None:
+    made = page(busy, text=text)
+    assert f"text={quote_plus(text)}" in made.filter.address(state="failed")
+    html = get(busy.stores(), "/runs?" + urlencode({"text": text})).text
+    assert text not in html or "{{" in text
+    assert "49" not in html.split('<nav class="filters"')[1].split("</nav>")[0]
 
 
 def test_many_runs_are_cut_and_the_best_one_stays(mill: Any) -> None:

@@ -20,7 +20,7 @@ import pytest
 from tidemill.backends.file_leases import FileLeases
 from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.clock import FixedClock, to_micros
-from tidemill.core.errors import FigureRefused, LeaseLost, TooLittleData, UnknownName, UsageError
+from tidemill.core.errors import FigureRefused, LeaseLost, SubjectNamed, TooLittleData, UnknownName, UsageError
 from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.ledger.ledger import Ledger
@@ -406,3 +406,46 @@ def test_the_cost_is_what_was_taken(bench: Bench) -> None:
     after = bench.runs.read(small.name).cost
     assert after is not None
     assert after.peak_bytes < cost.peak_bytes - 60_000_000  # the peak is the run's own, not the process's
+
+
+# ---- tags
+
+
+def test_tags_stay_with_a_run_in_every_state_and_for_every_reader(bench: Bench) -> None:
+    with bench.runs.begin("for_you", "train") as run:
+        assert bench.runs.tag(run.name, ["b", "a"]).tags == ("a", "b")
+    found = bench.runs.tag("for_you#1", ["paper:table-2"], remove=["b"])
+    assert (found.state, found.tags) == ("finished", ("a", "paper:table-2"))
+    other = Runs(bench.ledger, bench.clock)
+    assert other.read("for_you#1") == other.all()[0] == next(other.newest("for_you")) == found
+    assert bench.runs.tag("for_you#1", ["a"]).tags == found.tags
+    assert len(bench.ledger.find("run-tag")) == 2  # nothing changes, nothing is written
+    assert bench.ledger.verify() == []
+
+
+def test_two_that_tag_at_once_lose_nothing(bench: Bench) -> None:
+    with bench.runs.begin("for_you", "train"):
+        pass
+    other = Runs(bench.ledger, bench.clock)
+    other.read("for_you#1")
+    bench.runs.tag("for_you#1", ["mine"])
+    other.tag("for_you#1", ["theirs"])
+    assert bench.runs.read("for_you#1").tags == ("mine", "theirs")
+
+
+def test_what_is_no_tag_is_refused_and_nothing_is_written(bench: Bench) -> None:
+    with bench.runs.begin("for_you", "train"):
+        pass
+    for wrong in ("", "two words", "x" * 41, "<b>", "a,b"):
+        with pytest.raises(UsageError, match="cannot be a tag"):
+            bench.runs.tag("for_you#1", ["good", wrong])
+    with pytest.raises(UsageError, match="21 tags; the limit is 20"):
+        bench.runs.tag("for_you#1", map(str, range(21)))
+    bench.runs.tag("for_you#1", ["baseline"])
+    with pytest.raises(UnknownName, match="did you mean `baseline`"):
+        bench.runs.tag("for_you#1", remove=["baselin"])
+    with pytest.raises(UnknownName, match="did you mean `for_you#1`"):
+        bench.runs.tag("for_yuo#1", ["x"])
+    with pytest.raises(SubjectNamed):
+        bench.runs.tag("for_you#1", [PERSON])
+    assert bench.runs.read("for_you#1").tags == ("baseline",)

@@ -26,8 +26,9 @@ _VS_BASELINE = "difference "
 @click.argument("what", nargs=-1, metavar="[MODEL [NUMBER]...]")
 @click.option("-n", "--last", type=click.IntRange(min=1), default=20, show_default=True, help="Number of runs to list.")
 @click.option("--refreshes", is_flag=True, help="Include refreshes, which train and evaluate nothing.")
+@click.option("--tag", default=None, help="List only runs with this tag.")
 @with_context
-def command(context: CommandContext, what: tuple[str, ...], last: int, refreshes: bool) -> None:
+def command(context: CommandContext, what: tuple[str, ...], last: int, refreshes: bool, tag: str | None) -> None:
     """List the runs, newest first, or compare some: `compare for_you 3 5`, `compare for_you#3 similar#1`.
 
     The first run is the reference. Where two runs were evaluated on the same users, each difference has a 95% interval
@@ -40,7 +41,7 @@ def command(context: CommandContext, what: tuple[str, ...], last: int, refreshes
         key = key_figure(runs, [pair.measure for pair in found.paired])
         context.result(found, lambda out: show(out, found, key))
         return
-    every = context.stores.runs.all(model)
+    every = [run for run in context.stores.runs.all(model) if tag is None or tag in run.tags]
     shown = [run for run in every if refreshes or run.kind != "refresh" or run.state != "finished"]
     context.result(shown[:last], lambda out: list_runs(out, shown[:last], len(every) - len(shown)))
 

@@ -178,6 +178,7 @@ def says(line: LedgerEntry) -> str:
         "promote": f"{'rolled back to' if line.details.get('why') == 'rollback' else 'promoted'} {out}",
         "off": f"switched {thing} off",
         "on": f"switched {thing} on",
+        "run-tag": f"changed the tags of run {thing.replace('@', '#')}",
         "run-end": f"finished run {thing.replace('@', '#')}{' (failed)' * (line.details.get('state') == 'failed')}",
         "dataset": f"created dataset of {thing}",
         "drop": f"deleted bundles of {thing}",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import get_args
+from typing import Any, get_args
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -32,7 +33,47 @@ from tidemill.loop.state.ledger_projection import LedgerProjection, ModelProject
 FEWEST, MOST = 2, 8
 #: Maximum number of listed runs per model, unless the page is filtered by that model.
 LISTED = 25
-KINDS: tuple[str, ...] = get_args(next(one.type for one in msgspec.structs.fields(Run) if one.name == "kind"))
+KINDS, STATES = (
+    get_args(next(one.type for one in msgspec.structs.fields(Run) if one.name == name)) for name in ("kind", "state")
+)
+#: Maximum length of a text to search for.
+LONGEST = 200
+
+
+class RunFilter(Record, frozen=True):
+    """Which runs are listed, and by which metric they are sorted, best first; empty: all, newest first."""
+
+    model: str = ""
+    kind: str = ""
+    state: str = ""
+    tag: str = ""
+    #: Words that must all occur in the name, learner, tags, notes, settings or reason of failure.
+    text: str = ""
+    sort: str = ""
+
+    def address(self, page: str = "/runs", **changes: str) -> str:
+        """The URL of the page with this filter, and with changes of it.
+
+        >>> RunFilter(model="for_you", kind="train").address(kind="", text="a b")
+        '/runs?model=for_you&text=a+b'
+        """
+        given = {name: value for name, value in (msgspec.structs.asdict(self) | changes).items() if value}
+        return f"{page}?{urlencode(given)}" if given else page
+
+    def chooses(self, run: Run) -> bool:
+        """Whether a run is listed."""
+        exact = ((self.model, run.model), (self.kind, run.kind), (self.state, run.state))
+        if any(wanted and wanted != found for wanted, found in exact) or (self.tag and self.tag not in run.tags):
+            return False
+        # Refreshes may come daily and train nothing: they would hide the other runs.
+        if run.kind == "refresh" and run.state == "finished" and not self.kind:
+            return False
+        return all(word in _text(run) for word in self.text.casefold().split())
+
+
+def _text(run: Run) -> str:
+    said = (run.name, run.kind, run.state, run.learner, *run.tags, *run.notes, run.says, run.commit or "")
+    return "\n".join((*said, *(f"{name}={value}" for name, value in settings(run).items()))).casefold()
 
 
 class RunRow(Record, frozen=True):
@@ -46,6 +87,7 @@ class RunRow(Record, frozen=True):
     kind: str
     state: str
     learner: str
+    tags: tuple[str, ...]
     started_at: int
     ended_at: int | None
     #: The key metric of its model's runs; `None` if it has none.
@@ -65,10 +107,10 @@ class RunRow(Record, frozen=True):
 
 
 class ModelRuns(Record, frozen=True):
-    """The runs of one model, running ones first, then newest first."""
+    """The runs of one model, running ones first, then newest first; or the best first, by the metric of the filter."""
 
     model: str
-    #: The key metric, and whether lower is better; empty if no run has a metric.
+    #: The key metric or that of the filter, and whether lower is better; empty if no run has a metric.
     measure: str
     less: bool
     rows: tuple[RunRow, ...]
@@ -87,10 +129,12 @@ class RunsPage(Record, frozen=True):
     headline: str
     lead: str
     models: tuple[str, ...]
-    #: The filters; `None`: no filter.
-    model: str | None
-    kind: str | None
+    filter: RunFilter
+    #: The kinds, states, tags and metrics that occur among the runs of the chosen model.
     kinds: tuple[str, ...]
+    states: tuple[str, ...]
+    tags: tuple[str, ...]
+    metrics: tuple[str, ...]
     running: int
     #: Number of finished refreshes; they are listed only if that kind is requested.
     refreshes: int
@@ -99,38 +143,45 @@ class RunsPage(Record, frozen=True):
     unread: str | None
 
 
-def runs_page(
-    stores: ConsoleStores, projection: LedgerProjection, model: str | None = None, kind: str | None = None
-) -> RunsPage:
-    """Build the page; raises `NoSuchRelease` for an unknown model, `BadRequest` for an unknown kind."""
+def runs_page(stores: ConsoleStores, projection: LedgerProjection, **chosen: str) -> RunsPage:
+    """Build the page; `chosen` are fields of `RunFilter`. Raises `NoSuchRelease` for an unknown model, `BadRequest` for
+    an unknown kind or state and for a longer text than 200 characters.
+    """
+    wanted = RunFilter(**chosen)
     projected = projection.catch_up()
     found, unread = all_runs(stores)
     names = known_models(stores, projected, found)
-    if model is not None and model not in names:
-        raise NoSuchRelease(f"there is no model {model!r}; {nearest(model, names)}", tip="tidemill status")
-    if kind is not None and kind not in KINDS:
-        raise BadRequest(f"there is no kind of run {kind!r}; {nearest(kind, KINDS)}")
-    selected = [run for run in found if model in (None, run.model) and kind in (None, run.kind)]
-    # Refreshes may come daily and train nothing: they would hide the other runs.
-    shown = [run for run in selected if kind or run.kind != "refresh" or run.state != "finished"]
+    if wanted.model and wanted.model not in names:
+        raise NoSuchRelease(
+            f"there is no model {wanted.model!r}; {nearest(wanted.model, names)}", tip="tidemill status"
+        )
+    for name, known in (("kind", KINDS), ("state", STATES)):
+        if (value := getattr(wanted, name)) and value not in known:
+            raise BadRequest(f"there is no {name} of run {value!r}; {nearest(value, known)}")
+    if len(wanted.text) > LONGEST:
+        raise BadRequest(f"a text to search for has at most {LONGEST} characters")
+    shown = [run for run in found if wanted.chooses(run)]
+    of_model = [run for run in found if wanted.model in ("", run.model)]
     running = sum(run.state == "running" for run in shown)
-    limit = None if model is not None else LISTED
     groups = tuple(
-        _group(stores, projected.models.get(name) or ModelProjection(name), runs, limit)
+        _group(stores, projected.models.get(name) or ModelProjection(name), runs, wanted)
         for name in names
         if (runs := [run for run in shown if run.model == name])
     )
+    refreshes = sum(run.kind == "refresh" and run.state == "finished" for run in of_model) if not wanted.kind else 0
     return RunsPage(
         mill=stores.mill_name,
         now=to_micros(stores.clock.now()),
-        headline=_headline(shown, selected, bool(found), running),
+        headline=_headline(shown, wanted, bool(found), refreshes, running),
         lead=_lead(shown, groups),
         models=tuple(names),
-        model=model,
-        kind=kind,
+        filter=wanted,
         kinds=tuple(kind for kind in KINDS if any(run.kind == kind for run in found)),
+        states=tuple(state for state in STATES if any(run.state == state for run in of_model)),
+        tags=tuple(sorted({tag for run in of_model for tag in run.tags})),
+        metrics=tuple(sorted({name for run in shown for name in run.metrics})),
         running=running,
-        refreshes=len(selected) - len(shown),
+        refreshes=refreshes,
         groups=groups,
         unread=projection.problem or unread,
     )
@@ -211,6 +262,7 @@ def row(run: Run, figure: str, known: ModelProjection | None, best: Run | None =
         kind=run.kind,
         state=run.state,
         learner=run.learner,
+        tags=run.tags,
         started_at=run.started_at,
         ended_at=run.ended_at,
         figure=run.metrics.get(figure),
@@ -227,15 +279,19 @@ def row(run: Run, figure: str, known: ModelProjection | None, best: Run | None =
     )
 
 
-def _group(stores: ConsoleStores, known: ModelProjection, runs: Sequence[Run], limit: int | None) -> ModelRuns:
-    figure = key_figure(runs)
-    best, clear = best_of(runs, figure), clear_best(runs, figure)
-    ordered = sorted(runs, key=lambda run: (run.state != "running", -run.number))
+def _group(stores: ConsoleStores, known: ModelProjection, runs: Sequence[Run], wanted: RunFilter) -> ModelRuns:
+    key = key_figure(runs)
+    figure = wanted.sort or key
+    best, clear = best_of(runs, key), clear_best(runs, key)
+    limit = None if wanted.model else LISTED
+    ordered = sorted(runs, key=lambda run: _order(run, wanted.sort))
     listed = [run for run in ordered[:limit] if limit is None or run is not best]
     if best is not None and best not in listed:
         listed.append(best)
-        listed.sort(key=lambda run: (run.state != "running", -run.number))
-    says, commands = _verdict(known, runs, best, figure)
+        listed.sort(key=lambda run: _order(run, wanted.sort))
+    says, commands = _verdict(known, runs, best, key)
+    if wanted.state or wanted.tag or wanted.text:  # a part of the runs says nothing about what to promote
+        says, commands = [f"Of these runs, {says[0]}"] if best else says, []
     return ModelRuns(
         model=known.name,
         measure=figure,
@@ -245,6 +301,15 @@ def _group(stores: ConsoleStores, known: ModelProjection, runs: Sequence[Run], l
         says=tuple(says),
         commands=tuple(commands),
     )
+
+
+def _order(run: Run, metric: str) -> tuple[Any, ...]:
+    """Running runs first, then the newest; with a metric the best first, and runs without it last."""
+    if not metric:
+        return run.state != "running", -run.number
+    found = run.metrics.get(metric)
+    sign = 1 if less_is_better(metric) else -1
+    return found is None, sign * found.value if found else 0.0, -run.number
 
 
 def _going(stores: ConsoleStores, run: Run, shown: RunRow) -> RunRow:
@@ -307,15 +372,16 @@ def _compare(one: Run, other: Run, does: str) -> ActionCommand:
     return ActionCommand(text=f"tidemill compare {one.name} {other.name}", does=does)
 
 
-def _headline(shown: Sequence[Run], selected: Sequence[Run], any_at_all: bool, running: int) -> str:
+def _headline(shown: Sequence[Run], wanted: RunFilter, any_at_all: bool, refreshes: int, running: int) -> str:
     if not any_at_all:
         return "No runs yet."
-    if selected and not shown:
-        return "Only refreshes so far."
     if not shown:
-        return "No runs of this kind."
+        only = not (wanted.kind or wanted.state or wanted.tag or wanted.text) and refreshes
+        return "Only refreshes so far." if only else "No runs match."
     if running:
         return f"{spelled(running)} {'run is' if running == 1 else 'runs are'} in progress."
+    if wanted.state or wanted.tag or wanted.text:
+        return f"{spelled(len(shown))} {'run matches' if len(shown) == 1 else 'runs match'}."
     return f"{spelled(len(shown))} {'run' if len(shown) == 1 else 'runs'} so far."
 
 

@@ -6,7 +6,7 @@ const EVERY_MS = 5000, LIVE_MS = 2000, MOST = 8;
 const chosen = new Set(), sorted = new Map();
 
 function ready(root) {
-  for (const one of root.querySelectorAll("button.copy, .pick input")) one.hidden = false;
+  for (const one of root.querySelectorAll("button.copy, .pick input, .search-runs")) one.hidden = false;
   for (const box of root.querySelectorAll(".pick input")) box.checked = chosen.has(box.value);
   for (const table of root.querySelectorAll("table[data-sort]")) sortable(table);
 }
@@ -43,6 +43,14 @@ function updateSelection() {
 }
 
 function number(key) { return Number(key.slice(key.lastIndexOf(".") + 1)); }
+
+// ---- search runs for a text, when Enter is pressed or the field is left
+
+function search(field) {
+  const address = new URL(field.dataset.search, location.href);
+  if (field.value.trim()) address.searchParams.set("text", field.value.trim());
+  location.assign(address);
+}
 
 // ---- sort a table by the column whose header is clicked
 
@@ -99,6 +107,7 @@ document.addEventListener("click", (event) => {
   if (button) copy(button);
 });
 document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-search]")) search(event.target);
   if (event.target.matches(".pick input")) choose(event.target);
 });
 document.addEventListener("pointerover", (event) => point(event.target));

@@ -34,7 +34,7 @@ from tidemill.console.pages.features_page import features_page
 from tidemill.console.pages.loop_page import loop_page
 from tidemill.console.pages.model_page import ModelPage, model_page
 from tidemill.console.pages.run_page import RunPage, run_page
-from tidemill.console.pages.runs_page import RunsPage, runs_page
+from tidemill.console.pages.runs_page import RunFilter, RunsPage, runs_page
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.feature_state import ViewMeasurements
 from tidemill.console.state.release_outcomes import OutcomeStore
@@ -143,8 +143,9 @@ class _ConsolePages:
         return _json(request, await self._runs(request))
 
     async def _runs(self, request: Request) -> RunsPage:
-        model, kind = (request.query_params.get(name) or None for name in ("model", "kind"))
-        return await self._made(lambda: runs_page(self._stores, self._projection, model, kind))
+        names = (field.name for field in msgspec.structs.fields(RunFilter))
+        chosen = {name: request.query_params.get(name, "") for name in names}
+        return await self._made(lambda: runs_page(self._stores, self._projection, **chosen))
 
     async def compare(self, request: Request) -> Response:
         page = await self._compare(request)

@@ -82,6 +82,8 @@ class Run(VersionedRecord, frozen=True):
     trials: int = 0
     best: int | None = None
     notes: tuple[str, ...] = ()
+    #: In alphabetical order; can be changed after the run has ended.
+    tags: tuple[str, ...] = ()
     #: The reason of a failure.
     says: str = ""
 

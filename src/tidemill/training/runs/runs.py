@@ -7,6 +7,7 @@ share a number, on any ledger back-end.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
@@ -27,6 +28,9 @@ from tidemill.training.runs.run_tracker import RunTracker, run_subject
 
 #: The kinds of a run: `train`, `search`, …
 KINDS: tuple[str, ...] = get_args(next(field.type for field in msgspec.structs.fields(Run) if field.name == "kind"))
+#: Maximum number of tags of a run.
+MOST_TAGS = 20
+_TAG = re.compile(r"[\w./:=+-]{1,40}")
 
 
 class Runs:
@@ -36,9 +40,10 @@ class Runs:
         self._ledger = ledger
         self._clock = clock
         self._lock = threading.Lock()
-        self._seen = {"run-begin": 0, "run-end": 0}
+        self._seen = {"run-begin": 0, "run-end": 0, "run-tag": 0}
         self._begun: dict[str, LedgerEntry] = {}  # by subject, in the ledger's order
         self._ended: dict[str, LedgerEntry] = {}
+        self._tagged: dict[str, list[LedgerEntry]] = {}
 
     def begin(
         self,
@@ -113,12 +118,35 @@ class Runs:
                 continue
             stopped = 0 < lease < leases[name] or is_gone(line.details["place"], here)
             ended = self._ledger.find("run-end", about=line.about)
-            yield self._run(line, ended[0] if ended else None, stopped=stopped)
+            tagged = self._ledger.find("run-tag", about=line.about)
+            yield _with_tags(self._run(line, ended[0] if ended else None, stopped=stopped), tagged)
 
     def read(self, name: str) -> Run:
         """The run named `for_you#3`; raises `UnknownName` with the nearest name."""
         begun = self._catch_up()
         return self._as_they_are([begun[self._about(name, begun)]])[0]
+
+    def tag(self, name: str, tags: Iterable[str] = (), *, remove: Iterable[str] = ()) -> Run:
+        """Add tags to the run `for_you#3` and remove others, at any time; returns the run with its tags.
+
+        A tag has up to 40 letters, digits and `. / : = + - _`. Nothing is written if nothing changes. Raises
+        `UnknownName` with the nearest name, for a run or a tag to remove, and `UsageError` for a text that is no tag
+        and for more than 20 tags.
+        """
+        run, added, removed = self.read(name), sorted(set(tags)), sorted(set(remove))
+        for tag in added:
+            if not _TAG.fullmatch(tag):
+                raise UsageError(f"{tag!r} cannot be a tag", tip="write 1 to 40 letters, digits and . / : = + - _")
+        for tag in removed:
+            if tag not in run.tags:
+                raise UnknownName(f"{run.name} has no tag {tag!r}; {nearest(tag, run.tags)}")
+        found = (set(run.tags) - set(removed)) | set(added)
+        if len(found) > MOST_TAGS:
+            raise UsageError(f"{run.name} would have {len(found)} tags; the limit is {MOST_TAGS}", tip="remove some")
+        if found != set(run.tags):
+            about = run_subject(run.model, run.number)
+            self._ledger.append("run-tag", about=about, details={"add": added, "remove": removed})
+        return self.read(name)
 
     def points(self, name: str) -> list[MetricPoint]:
         """The logged metrics of a run, in their order."""
@@ -139,13 +167,22 @@ class Runs:
                 for line in self._ledger.find(act, after=self._seen[act]):
                     known.setdefault(line.about, line)
                     self._seen[act] = line.seq
+            for line in self._ledger.find("run-tag", after=self._seen["run-tag"]):
+                self._tagged.setdefault(line.about, []).append(line)
+                self._seen["run-tag"] = line.seq
             return dict(self._begun)
 
     def _as_they_are(self, lines: Sequence[LedgerEntry]) -> list[Run]:
         open_ones = [line for line in lines if line.about not in self._ended]
         lost = self._lost(open_ones) if open_ones else set()
         self._catch_up()  # a process that has died may have ended its run just before
-        return [self._run(line, self._ended.get(line.about), stopped=line.about in lost) for line in lines]
+        return [
+            _with_tags(
+                self._run(line, self._ended.get(line.about), stopped=line.about in lost),
+                self._tagged.get(line.about, ()),
+            )
+            for line in lines
+        ]
 
     def _owner(self, subject: str) -> LedgerEntry:
         """The first entry that claimed a number."""
@@ -181,6 +218,14 @@ class Runs:
             names = [f"{_model(one)}#{_number(one)}" for one in known]
             raise UnknownName(f"there is no run {name!r}; {nearest(name, names[-200:])}", tip="tidemill compare")
         return subject
+
+
+def _with_tags(run: Run, changes: Iterable[LedgerEntry]) -> Run:
+    """The run with its tags after the changes, in their order."""
+    tags = set(run.tags)
+    for line in changes:
+        tags = (tags - set(line.details["remove"])) | set(line.details["add"])
+    return msgspec.structs.replace(run, tags=tuple(sorted(tags))) if tags != set(run.tags) else run
 
 
 def _lease_name(line: LedgerEntry) -> str:
