@@ -10,19 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import tabular_worlds as worlds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew
+from tidemill.core.errors import AnswerFailed, BundleCorrupt, BundleRefused, FormatTooNew
 from tidemill.models.formats import lightgbm_text_check, onnx_check
 from tidemill.models.tabular import TabularModel, open_tabular, write_tabular
 from tidemill.release.allowed_contents import refusal_reason
 
 pytest.importorskip("lightgbm")
 pytest.importorskip("onnxruntime")
+onnx = pytest.importorskip("onnx")
 
 _TREES, _TEXT = worlds.boosted(k=3, trees=3)
 
@@ -382,3 +384,26 @@ def test_no_bytes_make_the_looking_fail(raw: bytes, cut: int, place: int, byte: 
     assert lightgbm_text_check.lightgbm_refusal_reason(
         bytes(text)
     ) is None or lightgbm_text_check.lightgbm_refusal_reason(bytes(text))
+
+
+def test_a_graph_of_another_width_is_refused_and_one_that_fails_says_so() -> None:
+    member, raw = worlds.summed()
+    narrow = msgspec.structs.replace(member, columns=(5, 7))
+    with pytest.raises(BundleCorrupt, match=r"graph.onnx reads 3 columns, and gets 2"):
+        TabularModel(worlds.recipe((narrow,)), raw).members  # noqa: B018 - opened at their first use
+    helper, TensorProto = onnx.helper, onnx.TensorProto  # noqa: N806 - a class
+    told, kind = helper.make_tensor_value_info, TensorProto.FLOAT
+    sevens = helper.make_graph(
+        [helper.make_node("Reshape", ["in", "shape"], ["out"])],
+        "sevens",
+        [told("in", kind, [None, 3])],
+        [told("out", kind, [None, 7])],
+        [helper.make_tensor("shape", TensorProto.INT64, [2], [-1, 7])],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    failing = helper.make_model(sevens, opset_imports=opsets, ir_version=9).SerializeToString()
+    model = TabularModel(worlds.recipe((member,)), {member.file: failing})
+    with pytest.raises(AnswerFailed, match=r"graph.onnx: \w+ for 4 rows"):
+        model.answer(worlds.table(worlds.rows(4)))
+    with pytest.raises(AnswerFailed, match=r"graph.onnx: \w+ for 1 rows"):
+        model.predict_row(worlds.rows(1)[0])

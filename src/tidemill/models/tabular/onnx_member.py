@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tidemill.core.errors import BundleCorrupt, BundleRefused, NotExplained
+from tidemill.core.errors import AnswerFailed, BundleCorrupt, BundleRefused, NotExplained
 from tidemill.core.kinds import KINDS, Kind
 from tidemill.core.records.signature import InputField
 from tidemill.models.formats.onnx_check import onnx_session
@@ -34,11 +34,15 @@ class OnnxMember:
         except ValueError as problem:
             raise BundleRefused(f"{member.file}: {problem}") from problem
         self._member, self._k = member, k
-        inputs = {one.name: one.type for one in self._session.get_inputs()}
+        read = self._session.get_inputs()
+        inputs = {one.name: one.type for one in read}
         if member.output not in {one.name for one in self._session.get_outputs()}:
             raise BundleCorrupt(f"{member.file} has no output {member.output!r}")
         if member.columns is not None:
             self._matrix: tuple[str, Any] | None = _matrix(member.file, inputs)
+            width = read[0].shape[-1] if read[0].shape else None  # a text: any
+            if isinstance(width, int) and width != len(member.columns):
+                raise BundleCorrupt(f"{member.file} reads {width} columns, and gets {len(member.columns)}")
             self._reads: list[tuple[str, int, Kind, str]] = []
         else:
             self._matrix, self._reads = None, _reads(member.file, inputs, fields)
@@ -86,8 +90,12 @@ class OnnxMember:
         return of_row
 
     def _run(self, fed: dict[str, Any], n: int) -> F64:
-        found = np.asarray(self._session.run([self._member.output], fed, n)[0], np.float64)
-        found = found.reshape(n, -1)
+        try:
+            found = np.asarray(self._session.run([self._member.output], fed, n)[0], np.float64).reshape(n, -1)
+        except AnswerFailed:
+            raise
+        except Exception as error:  # ONNX Runtime's errors have no common class
+            raise AnswerFailed(f"{self._member.file}: {type(error).__name__} for {n:,} rows") from error
         if found.shape[1] == 2 and self._k == 1:
             found = found[:, 1:]
         if found.shape[1] != self._k:
