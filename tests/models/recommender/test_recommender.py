@@ -144,6 +144,18 @@ def test_a_newer_format_is_refused(folder: Path) -> None:
         open_recommender(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("share", 1.5), ("draws", -1), ("recency_days", 0), ("recency_days", -2.0), ("rank_power", -1)]
+)
+def test_a_part_whose_numbers_are_out_of_range_is_refused(folder: Path, name: str, value: float) -> None:
+    about = msgspec.json.decode((folder / "recommender.json").read_bytes())
+    for part in about["parts"].values():
+        (part["weights"] if name in part["weights"] else part)[name] = value
+    (folder / "recommender.json").write_bytes(msgspec.json.encode(about))
+    with pytest.raises(BundleCorrupt, match=rf"recommender\.json.*{name}"):
+        open_recommender(folder)
+
+
 def test_apart_shares_arrays_and_not_scratch() -> None:
     recommender = learn(models.cooccurrence(), checkerboard(), NOW)
     other = recommender.apart()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import exp
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from tidemill.models.recommender.event_facts import DAY_US
 
@@ -17,8 +19,8 @@ class HistoryWeights(msgspec.Struct, frozen=True, kw_only=True):
     """exp(-age / recency) · rank^-rank_power, rank 1 being the newest item; ages are relative to the newest event."""
 
     #: Time constant in days; `None`: no decay.
-    recency_days: float | None = 365.0
-    rank_power: float = 0.3
+    recency_days: Annotated[float, Meta(gt=0)] | None = 365.0
+    rank_power: Annotated[float, Meta(ge=0)] = 0.3
     #: Whether only items of the user's last day (UTC) count.
     last_day: bool = False
 

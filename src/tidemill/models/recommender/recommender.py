@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from tidemill.core.errors import IdsMismatch
 from tidemill.core.ports import VectorIndex
@@ -24,7 +25,7 @@ from tidemill.models.recommender.recent_popularity import Steps
 class Prior(msgspec.Struct, frozen=True, kw_only=True):
     """The weight of recent popularity: a score is (1 - share) · relevance + share · recent, each at most 1."""
 
-    share: float
+    share: Annotated[float, Meta(ge=0, le=1)]
     #: Windows of recent popularity: `(days, weight)`.
     steps: Steps
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from tidemill.core.errors import BundleCorrupt, BundleRefused, FormatTooNew, IdsMismatch
 from tidemill.core.ports import VectorSearch
@@ -34,9 +35,9 @@ class _PartHeader(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     #: Folder of its arrays; parts may share one and weight a history differently.
     folder: str
-    share: float
+    share: Annotated[float, Meta(ge=0, le=1)]
     weights: HistoryWeights
-    draws: int | None
+    draws: Annotated[int, Meta(ge=0)] | None
     #: Name of the search back-end that built its index, `None` if vectors are scanned.
     search: str | None
 
