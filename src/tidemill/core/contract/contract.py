@@ -13,6 +13,7 @@ from __future__ import annotations
 import types
 import typing
 from typing import Any, Literal, get_args, get_origin
+from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -141,21 +142,31 @@ def known_zone(name: str) -> str:
     return name
 
 
-class Event:
-    """Base class of contracts: annotate the columns, with options from `subject`, `item`, `field` and `event_time`."""
+_CONTRACTS: WeakKeyDictionary[type, Contract] = WeakKeyDictionary()
 
-    contract: typing.ClassVar[Contract]
+
+class _EventType(type):
+    """The type of `Event` classes. Their contract is no attribute of their own: a column may have any name."""
+
+    @property
+    def contract(cls) -> Contract:
+        """The contract that the class declares."""
+        return _CONTRACTS[cls]
+
+
+class Event(metaclass=_EventType):
+    """Base class of contracts: annotate the columns, with options from `subject`, `item`, `field` and `event_time`."""
 
     def __init_subclass__(cls) -> None:
         hints = typing.get_type_hints(cls)
-        columns = tuple(_column(cls, name, hint) for name, hint in hints.items() if name != "contract")
+        columns = tuple(_column(cls, name, hint) for name, hint in hints.items())
         times = [column.name for column in columns if column.role == "event_time"]
         if len(times) != 1:
             raise TypeMismatch(
                 f"{cls.__name__} declares {len(times)} event times",
                 tip="declare exactly one column `= tm.event_time(zone='UTC')`",
             )
-        cls.contract = Contract(name=cls.__name__, columns=columns)
+        _CONTRACTS[cls] = Contract(name=cls.__name__, columns=columns)
 
 
 def _column(cls: type, name: str, hint: Any) -> ContractColumn:
@@ -171,7 +182,7 @@ def _column(cls: type, name: str, hint: Any) -> ContractColumn:
             f"{cls.__name__}.{name} has the type {hint!r}",
             tip="use str, float, int, bool or datetime, with `| None` if it may be missing",
         )
-    value = getattr(cls, name, ...)
+    value = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), ...)
     about: dict[str, Any] = dict(value.about) if isinstance(value, _Field) else {}
     if not isinstance(value, _Field) and value is not ...:
         about = {"optional": True, "default": value}
