@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tidemill.training.recommender.evaluation import measure_ranker as measure_ranker
     from tidemill.training.recommender.protocol import Protocol as Protocol
     from tidemill.training.recommender.ranked_lists import RankedLists as RankedLists
-    from tidemill.training.recommender.ranked_lists import read_ranked as read_ranked
+    from tidemill.training.recommender.ranked_lists import ranked_lists as ranked_lists
     from tidemill.training.recommender.rankers import ListRanker as ListRanker
     from tidemill.training.recommender.splits import TimeSplit as TimeSplit
     from tidemill.training.recommender.splits import leave_one_out as leave_one_out
@@ -55,7 +55,7 @@ else:
             "recommender.choose_settings": "choose",
             "recommender.evaluation": "Measurement measure measure_ranker",
             "recommender.protocol": "Protocol",
-            "recommender.ranked_lists": "RankedLists read_ranked",
+            "recommender.ranked_lists": "RankedLists ranked_lists",
             "recommender.rankers": "ListRanker",
             "recommender.splits": "TimeSplit leave_one_out split_at validation_splits",
             "recommender.train": "TrainResult index_recall train_recommender",

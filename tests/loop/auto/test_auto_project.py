@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tidemill.core.errors import SourceUnknown, UnknownName, UsageError
+from tidemill.core.errors import SourceMissing, SourceUnknown, UnknownName, UsageError
 from tidemill.core.source_read import ReadRequest
 from tidemill.loop.auto.auto_project import AutoRequest, mill_text, notes, source_url, write_auto_project
-from tidemill.loop.auto.infer_schema import infer_schema
+from tidemill.loop.auto.infer_schema import infer_schema, names_people
 from tidemill.loop.project.project import load_mill
 from tidemill.sources import open_source
 
@@ -38,7 +38,7 @@ def test_each_column_has_the_kind_that_all_of_it_fits(tmp_path: Path) -> None:
         ("c_1st", "bool", False, False),
         ("left", "str", False, False),
     ]
-    assert seen.column("customer id").names_people and seen.column("since").last == date(2024, 1, 3)
+    assert names_people(seen.column("customer id")) and seen.column("since").last == date(2024, 1, 3)
 
 
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
@@ -64,7 +64,7 @@ def test_what_is_written_loads_and_reads_the_file(tmp_path: Path) -> None:
     read = source.read(ReadRequest(until=date(2024, 2, 1)))
     assert read.good["Age"].to_pylist() == [30, None, 41] and not read.refused.num_rows
     assert read.good["since"][0].as_py() == datetime(2024, 1, 1, tzinfo=UTC)
-    assert len(notes(asked)) == 2  # whom a row names, and which time counts
+    assert len(notes(asked)) == 3  # whom a row names, which time counts, and how the file is read
 
 
 def test_rows_without_a_name_are_each_an_event_of_their_own(tmp_path: Path) -> None:
@@ -81,10 +81,10 @@ def test_a_file_without_a_header_takes_the_names_that_are_given(tmp_path: Path) 
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SourceUnknown, match="no file"):
+    with pytest.raises(SourceMissing, match="no file"):
         infer_schema(tmp_path / "none.csv")
-    with pytest.raises(SourceUnknown, match="unsupported file type"):
-        infer_schema(written(tmp_path, name="people.xlsx"))
+    with pytest.raises(SourceUnknown, match="is ORC"):
+        infer_schema(written(tmp_path, "ORC\3\0\1", name="people.csv"))
     seen = infer_schema(written(tmp_path))
     with pytest.raises(UnknownName, match="did you mean `left`"):
         mill_text(AutoRequest(name="m", file=seen, target="lefd"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +14,11 @@ import pytest
 from known_rankers import Given
 from synthetic_days import shop
 
-from tidemill.core.errors import SourceMissing, SourceUnknown
+from tidemill.core.errors import SourceDamaged, SourceMissing, SourceUnknown
 from tidemill.core.identity.surrogates import Surrogates
-from tidemill.training import Protocol, catalogue, evaluation_users, measure_ranker, read_ranked, split_at
+from tidemill.sources.files.table_file import read_table
+from tidemill.training import Protocol, catalogue, evaluation_users, measure_ranker, ranked_lists, split_at
+from tidemill.training.recommender.ranked_lists import ITEM, USER, RankedLists
 
 SPLIT = split_at(shop(150))
 ITEMS = catalogue(SPLIT)
@@ -23,6 +26,12 @@ USERS = sorted({*SPLIT.train.users, *SPLIT.test.users})
 RNG = np.random.default_rng(0)
 LISTS = {user.user: RNG.permutation(len(ITEMS))[:15].tolist() for user in evaluation_users(SPLIT)}
 ROWS = [(user, ITEMS[code], place) for user, codes in LISTS.items() for place, code in enumerate(codes, 1)]
+
+
+def read(file: Path, *args: Any, **options: Any) -> RankedLists:
+    """As `tidemill evaluate --ranked` reads a file."""
+    names = (options.get("user", ""), *USER, options.get("item", ""), *ITEM)
+    return ranked_lists(read_table(file, text=names), *args, name=file.name, **options)
 
 
 def csv_file(folder: Path, rows=ROWS, header: str = "user,item,rank", name: str = "lists.csv") -> Path:
@@ -63,7 +72,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_is_worth_what_its_lists_are(form: str, tmp_path: Path) -> None:
-    lists = read_ranked(FORMS[form](tmp_path), ITEMS, USERS)
+    lists = read(FORMS[form](tmp_path), ITEMS, USERS)
     assert {user: codes.tolist() for user, codes in lists.lists.items()} == LISTS
     found = measure_ranker(lists, SPLIT)
     same = measure_ranker(Given(lambda user, n: LISTS[user.user]), SPLIT)
@@ -77,11 +86,11 @@ def test_raw_ids_become_surrogates_at_the_door(tmp_path: Path) -> None:
     split = split_at(shop(60))
     known = {surrogates("user_id", name): name for name in {*split.train.users, *split.test.users}}
     file = csv_file(tmp_path, [(name, "i000", 1) for name in known.values()] + [("stranger", "i001", 1)])
-    lists = read_ranked(file, ["i000"], sorted(known), surrogate=lambda found: surrogates.many("user_id", found))
+    lists = read(file, ["i000"], sorted(known), surrogate=lambda found: surrogates.many("user_id", found))
     assert lists.lists.keys() == known.keys()
     assert lists.unknown_users == 1
     mixed = csv_file(tmp_path, [(name, "i000", 1) for name in known])  # already surrogates
-    again = read_ranked(mixed, ["i000"], sorted(known), surrogate=lambda found: surrogates.many("user_id", found))
+    again = read(mixed, ["i000"], sorted(known), surrogate=lambda found: surrogates.many("user_id", found))
     assert again.lists.keys() == known.keys()
     assert not any(name in repr(vars(lists)) for name in ("stranger", *list(known.values())[:5]))
 
@@ -91,7 +100,7 @@ def test_what_is_wrong_with_lists_is_told(tmp_path: Path) -> None:
     warm = next(user for user in users if len(user.items) > 1)
     seen, wanted = (ITEMS[int(codes[0])] for codes in (warm.items, warm.targets))
     rows = [(warm.user, seen, 1), (warm.user, "nobody's", 2), (warm.user, wanted, 3), (warm.user, wanted, 4)]
-    lists = read_ranked(csv_file(tmp_path, [*rows, ("stranger", wanted, 1)]), ITEMS, USERS)
+    lists = read(csv_file(tmp_path, [*rows, ("stranger", wanted, 1)]), ITEMS, USERS)
     found = measure_ranker(lists, SPLIT, told=lists.told(users)).evaluation
     sentences = "\n".join(found.warnings)
     assert "a file does not show when its lists were made" in sentences
@@ -113,23 +122,23 @@ def test_every_unknown_item_holds_a_place_of_its_own(tmp_path: Path) -> None:
     user = evaluation_users(SPLIT)[0]
     wanted = ITEMS[int(user.targets[0])]
     rows = [(user.user, name, n) for n, name in enumerate(("nobody's", "no other's", wanted))]
-    found = measure_ranker(read_ranked(csv_file(tmp_path, rows), ITEMS, USERS), SPLIT, protocol=Protocol(target="all"))
+    found = measure_ranker(read(csv_file(tmp_path, rows), ITEMS, USERS), SPLIT, protocol=Protocol(target="all"))
     gains = 1 / np.log2(np.arange(2, 12))
     assert found.per_user["ndcg@10"][0] == pytest.approx(gains[2] / gains[: len(user.targets)].sum())
 
 
 def test_ids_of_a_csv_stay_as_they_are_written(tmp_path: Path) -> None:
     file = csv_file(tmp_path, [("007", "01", 1), ("7", "1", 1)], header="user_id,ITEM,score")
-    lists = read_ranked(file, ["01", "1"], ["007", "7"])
+    lists = read(file, ["01", "1"], ["007", "7"])
     assert {user: codes.tolist() for user, codes in lists.lists.items()} == {"007": [0], "7": [1]}
 
 
 def test_columns_may_have_the_projects_own_names(tmp_path: Path) -> None:
     file = csv_file(tmp_path, [("a", "x", 0.1), ("a", "y", 0.9)], header="reader,title,score")
-    lists = read_ranked(file, ["x", "y"], ["a"], user="reader", item="title")
+    lists = read(file, ["x", "y"], ["a"], user="reader", item="title")
     assert lists.lists["a"].tolist() == [1, 0]  # the largest score is best
     with pytest.raises(SourceUnknown, match="no column for the user"):
-        read_ranked(file, ["x"], ["a"])
+        read(file, ["x"], ["a"])
 
 
 @pytest.mark.parametrize(
@@ -140,23 +149,20 @@ def test_columns_may_have_the_projects_own_names(tmp_path: Path) -> None:
         ("user,item,rank\na,x,\nb,x,1\n", "1 rows have no number"),
         ("user,item,score\na,x,nan\n", "1 rows have no number"),
         ("user,item,rank\n", "no row"),
-        ("user,item,rank\na,x,1,4\n", "cannot be read"),
+        ("user,item,rank\na,x,1\na,x,1,4\n", "1 lines are refused"),
     ],
 )
 def test_a_file_that_says_too_little_is_refused(text: str, why: str, tmp_path: Path) -> None:
     file = tmp_path / "lists.csv"
     file.write_text(text)
     with pytest.raises(SourceUnknown, match=why) as refused:
-        read_ranked(file, ["x"], ["a"])
+        read(file, ["x"], ["a"])
     assert refused.value.tip
 
 
 def test_a_file_that_is_no_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing):
-        read_ranked(tmp_path / "nowhere.csv", [], [])
-    (tmp_path / "lists.xlsx").write_bytes(b"PK")
-    with pytest.raises(SourceUnknown, match="unknown file extension"):
-        read_ranked(tmp_path / "lists.xlsx", [], [])
-    (tmp_path / "lists.parquet").write_bytes(b"not parquet")
-    with pytest.raises(SourceUnknown, match="cannot be read as parquet"):
-        read_ranked(tmp_path / "lists.parquet", [], [])
+        read(tmp_path / "nowhere.csv", [], [])
+    (tmp_path / "lists.parquet").write_bytes(b"PAR1\0")
+    with pytest.raises(SourceDamaged, match="cannot be read as parquet"):
+        read(tmp_path / "lists.parquet", [], [])

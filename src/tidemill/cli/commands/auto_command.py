@@ -70,6 +70,12 @@ from tidemill.serving.process.server_handle import start
 @click.option("--helps", default="", metavar="TEXT", help="Whom the model helps, for its card. Needed to go live.")
 @click.option("--could-harm", default="", metavar="TEXT", help="Whom it could harm, for its card. Needed to go live.")
 @click.option("--columns", metavar="A,B,…", help="Column names of a CSV file without a header.")
+@click.option(
+    "--options",
+    default="",
+    metavar="OPTIONS",
+    help="How to read the file, as in a source's URL: delimiter=semicolon&decimal=comma&encoding=…&missing=NA&sheet=…",
+)
 @click.option("--exit", "leave", is_flag=True, help="Exit at the end. Always so without a terminal.")
 @click.option("--port", type=int, metavar="PORT", help="Port of the API. Default: 8400, or a free one with --exit.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -87,18 +93,19 @@ def command(
     helps: str,
     could_harm: str,
     columns: str | None,
+    options: str,
     leave: bool,
     port: int | None,
     as_json: bool,
 ) -> None:
-    """Train a model that predicts one column of FILE (CSV, JSON lines or Parquet), and serve it.
+    """Train a model that predicts one column of FILE (CSV, Excel, JSON lines or Parquet), and serve it.
 
     The project is written into the folder NAME. Its mill.py declares the model, so that you can go on from there. The
     release goes live if it is better than its baseline and its card says whom it helps and whom it could harm.
     """
     leave = leave or not sys.stdin.isatty()
     err = ProgramConsole(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    schema = infer_schema(file, tuple(columns.split(",")) if columns else ())
+    schema = infer_schema(file, tuple(columns.split(",")) if columns else (), options)
     folder = Path(name or re.sub(r"\W+", "_", file.name.partition(".")[0]).strip("_").lower() or "model")
     request = AutoRequest(
         name=model_name(folder.resolve().name),

@@ -10,14 +10,15 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from tidemill.core.contract.contract import ROW
 from tidemill.core.errors import UsageError
 from tidemill.core.kinds import KINDS
-from tidemill.loop.auto.infer_schema import RESERVED, InferredColumn, InferredFile
+from tidemill.loop.auto.infer_schema import RESERVED, names_people
 from tidemill.loop.project.stores import STATE
 from tidemill.models.learners.auto import Prefer
+from tidemill.sources.files.column_kinds import FileColumn
+from tidemill.sources.files.table_file import TableFile
 
 #: Before the digest of both files in `tidemill.toml`, by which an edited project is recognised.
 _MARK = "# Written by `tidemill auto` "
@@ -30,7 +31,7 @@ class AutoRequest:
     """A request for a project from a file: the model's name, its target and options."""
 
     name: str
-    file: InferredFile
+    file: TableFile
     target: str
     minutes: float = 2.0
     prefer: Prefer = "simple"
@@ -159,7 +160,7 @@ def model_name(folder: str) -> str:
     return name if name.isidentifier() and not keyword.iskeyword(name) and name not in RESERVED else f"model_{name}"
 
 
-def _arrived(columns: Sequence[InferredColumn]) -> str:
+def _arrived(columns: Sequence[FileColumn]) -> str:
     name = _ARRIVED
     while name in {column.name for column in columns}:
         name += "_"
@@ -172,26 +173,12 @@ def _relative_path(asked: AutoRequest, folder: Path) -> str:
 
 def source_url(asked: AutoRequest, folder: Path) -> str:
     """The URL by which the project reads the file."""
-    found = asked.file
-    for column in found.columns:
-        if re.search(r"[,=&]", column.source):
-            raise UsageError(
-                f"the column {column.source!r} of {found.path} has a `,`, `=` or `&` in its name",
-                tip="rename it in the file",
-            )
-    path = _relative_path(asked, folder).replace("?", "%3F")
-    if found.header and all(column.name == column.source for column in found.columns):
-        return f"file:{path}" + ("?header=true" if found.form == "csv" else "")
-    if not found.header:
-        return f"file:{path}?header=false&columns={','.join(column.name for column in found.columns)}"
-    specs = (
-        column.name if column.name == column.source else f"{column.name}={quote(column.source, safe=' ()/-.')}"
-        for column in found.columns
-    )
-    return f"file:{path}?{'header=true&' if found.form == 'csv' else ''}columns={','.join(specs)}"
+    path = _relative_path(asked, folder).replace("%", "%25").replace("?", "%3F")
+    options = asked.file.options()
+    return f"file:{path}?{options}" if options else f"file:{path}"
 
 
-def event_time(asked: AutoRequest) -> InferredColumn | None:
+def event_time(asked: AutoRequest) -> FileColumn | None:
     """The event time: the requested column, or the only time column; `None` if there are several."""
     if asked.time is not None:
         return asked.file.column(asked.time)
@@ -199,10 +186,10 @@ def event_time(asked: AutoRequest) -> InferredColumn | None:
     return times[0] if len(times) == 1 else None
 
 
-def _key(asked: AutoRequest, target: InferredColumn) -> InferredColumn | None:
+def _key(asked: AutoRequest, target: FileColumn) -> FileColumn | None:
     """The column that identifies a row, if any: texts come before numbers."""
     found = [column for column in asked.file.columns if column.unique and column != target]
-    chosen = sorted(found, key=lambda column: (not column.names_people, column.kind != "str"))[:1]
+    chosen = sorted(found, key=lambda column: (not names_people(column), column.kind != "str"))[:1]
     if chosen and (chosen[0].kind == "str" or re.search(r"(^|_)(id|key|number|no)\Z", chosen[0].name, re.IGNORECASE)):
         return chosen[0]
     return None
@@ -210,27 +197,29 @@ def _key(asked: AutoRequest, target: InferredColumn) -> InferredColumn | None:
 
 def notes(asked: AutoRequest) -> list[str]:
     """The decisions made from the file, as sentences."""
-    sentences = []
+    sentences = list(asked.file.notes)
     key, time = _key(asked, asked.file.column(asked.target)), event_time(asked)
     if key is not None:
         sentences.append(
-            f"{key.source} identifies {'a person' if key.names_people else 'a row'}, so it is not an input"
+            f"{key.source} identifies {'a person' if names_people(key) else 'a row'}, so it is not an input"
         )
     if time is not None and asked.time is None:
         sentences.append(f"{time.source} is used as the event time; --time names another column")
     unused = [column.source for column in asked.file.columns if column.kind == "time" and column != time]
     if unused:
         sentences.append(f"times are not inputs: {', '.join(unused)}; --time COLUMN names the event time")
+    if asked.file.options() not in ("", "header=true"):
+        sentences.append(f"read with these options, which --options can change: {asked.file.options()}")
     return sentences
 
 
-def _line(column: InferredColumn, *, key: str | None, time: InferredColumn | None, zone: str | None) -> str:
+def _line(column: FileColumn, *, key: str | None, time: FileColumn | None, zone: str | None) -> str:
     kind = KINDS[column.kind].python.__name__
     if column == time:
         about = f'zone={_quoted(zone or "UTC")}, ambiguous="earliest", nonexistent="forward"'
         return f"    {column.name}: datetime = tm.event_time({about})"
     if column.name == key and column.kind == "str":
-        return f"    {column.name}: str = tm.{'subject' if column.names_people else 'item'}()"
+        return f"    {column.name}: str = tm.{'subject' if names_people(column) else 'item'}()"
     return f"    {column.name}: {kind}{'' if column.name == key else ' | None = None'}"
 
 

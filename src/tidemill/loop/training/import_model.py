@@ -22,13 +22,14 @@ from tidemill.core.storage.failpoint import failpoint
 from tidemill.loop.families.model_family import ModelFamily, family_named
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.training.train import bundle_folder, remove_left_folders
+from tidemill.sources.files.table_file import read_table
 from tidemill.training.tabular.foreign.foreign_model import (
     ImportDescription,
     ImportedModel,
     ImportSource,
     find_source,
 )
-from tidemill.training.tabular.rows.rows_from_file import read_rows
+from tidemill.training.tabular.rows.given_rows import MOST
 
 
 class ImportCard(ImportDescription, frozen=True):
@@ -100,7 +101,7 @@ def import_model(
         earlier = stores.ledger.find("import", about=f"model:{name}", fingerprint=mark)
         if earlier:
             return ImportResult(_release(stores, family, name, earlier[-1], lease), anew=False)
-        rows = read_rows(golden) if golden else None
+        rows = read_table(golden).slice(0, MOST) if golden else None
         with bundle_folder(stores, name) as place:
             model = family.imported(found, described, rows, place, trust_pickle=trust_pickle)
             bundle = stores.releases.keep(place)

@@ -12,6 +12,7 @@ from tidemill.core.kinds import Kind
 from tidemill.sources.files.blocks import LineBlock, count_byte
 from tidemill.sources.files.csv_record import records
 from tidemill.sources.files.decoder import LineRefusal, RawColumns
+from tidemill.sources.files.file_url import NUMBER_UNITS
 from tidemill.sources.files.mapping import ColumnMapping, ColumnSource
 from tidemill.sources.files.type_conversion import LINE
 
@@ -23,11 +24,12 @@ _Schema = dict[str, pl.DataType]
 class CsvLines:
     """Decodes blocks of CSV lines by position."""
 
-    def __init__(self, mapping: ColumnMapping, delimiter: str) -> None:
+    def __init__(self, mapping: ColumnMapping) -> None:
+        delimiter = mapping.dialect.delimiter
         self._fields = mapping.fields
         self._mapped = [(mapped, mapped.at) for mapped in mapping.columns if isinstance(mapped.at, int)]
         self._delimiter = delimiter.encode()
-        typed = {at: _fast_type(mapped) for mapped, at in self._mapped}
+        typed = {at: _fast_type(mapped, mapping) for mapped, at in self._mapped}
         self._schema: _Schema = {f"f{i}": typed.get(i, pl.String()) for i in range(self._fields)}
         self._texts: _Schema = dict.fromkeys(self._schema, pl.String())
         self._places = sorted(at for _, at in self._mapped)
@@ -110,8 +112,8 @@ class CsvLines:
         return f"has {found} field{'s' * (found != 1)} but {self._fields} are declared"
 
 
-def _fast_type(mapped: ColumnSource) -> pl.DataType:
-    if mapped.unit == "money":
+def _fast_type(mapped: ColumnSource, mapping: ColumnMapping) -> pl.DataType:
+    if mapped.unit in NUMBER_UNITS or mapping.dialect.decimal == "comma":
         return pl.String()
     if mapped.column.kind == "time" and mapped.unit is not None and mapped.unit.startswith("unix"):
         return pl.Int64()
@@ -160,8 +162,35 @@ def _trim(raw: bytes) -> bytes:
     return raw.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def header_fields(first: bytes, delimiter: str) -> Sequence[str]:
-    """The column names of a header line."""
-    for _, fields, problem, _ in records(first, ord(delimiter)):
-        return [] if problem else [name.strip() for name in fields]
+def header_fields(head: bytes, delimiter: str) -> list[str]:
+    """The column names of the first record that is not blank."""
+    for _, fields, problem, _ in records(head, ord(delimiter)):
+        return [] if problem else column_names(fields)
     return []
+
+
+def column_names(header: Sequence[str]) -> list[str]:
+    """Distinct names for the fields of a header.
+
+    >>> column_names(["", " a ", "a", "b"])
+    ['column_1', 'a', 'a_2', 'b']
+    """
+    found: list[str] = []
+    for place, text in enumerate(header, 1):
+        name = plain = text.strip() or f"column_{place}"
+        number = 2
+        while name in found:
+            name, number = f"{plain}_{number}", number + 1
+        found.append(name)
+    return found
+
+
+def without_header(block: LineBlock, delimiter: str) -> LineBlock:
+    """The lines after the first record."""
+    lines, end = 0, 0
+    for line, _, _, raw in records(block.data, ord(delimiter)):
+        lines = line + raw.count(b"\n") + 1
+        break
+    for _ in range(lines):
+        end = block.data.find(b"\n", end) + 1 or len(block.data)
+    return LineBlock(block.data[end:], block.first + lines, max(0, block.lines - lines))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -11,24 +13,28 @@ import zstandard
 from isal import igzip, igzip_lib
 
 from tidemill.core.errors import SourceDamaged, SourceUnknown
+from tidemill.sources.files.dialect import BOM
 
-Format = Literal["csv", "json", "parquet", "empty"]
+Format = Literal["csv", "json", "parquet", "excel", "empty"]
 
 _BAD_DEFLATE: Any = igzip_lib.IsalError
 CHUNK = 8 * 1024 * 1024
 #: Bytes of a zstd file that are decompressed at once: a few bytes may become 128 KiB.
 _ZSTD_INPUT = 16 * 1024
+#: First bytes of formats that are not read; a text may begin like one, so control characters must follow.
 _FOREIGN = {
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
     b"PK\x03\x04": "zip",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
     b"Obj\x01": "Avro",
     b"ORC": "ORC",
     b"ARROW1": "an Arrow file",
 }
-BOM = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+#: First bytes of Excel's formats: .xls, and .xlsx, which is a zip with this folder.
+_XLS, _ZIP, _XLSX = b"\xd0\xcf\x11\xe0", b"PK\x03\x04", "xl/"
+#: Bytes that no text has: control characters without those that move the cursor.
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def compression(path: Path) -> Literal["gzip", "zstd", "none"]:
@@ -86,15 +92,11 @@ def _damaged(path: Path, kind: str, error: BaseException) -> SourceDamaged:
 
 
 def sniff(path: Path, head: bytes) -> Format:
-    """The format of a file, by the beginning of its decompressed content."""
-    if head[:4] == b"PAR1":
-        return "parquet"
-    for magic, name in _FOREIGN.items():
-        if head.startswith(magic):
-            raise SourceUnknown(
-                f"{path} is {name}, which is not supported",
-                tip="deliver CSV or JSON lines (plain, gzip or zstd), or Parquet",
-            )
+    """The format of a file, by the beginning of its decompressed content; text is UTF-8."""
+    if head.startswith(_UTF_16):
+        raise SourceUnknown(f"{path} is UTF-16 text", tip="add `encoding=utf-16` to its URL, or save it as UTF-8")
+    if binary := sniff_binary(path, head):
+        return binary
     text = head.removeprefix(BOM).lstrip()
     if not text:
         return "empty"
@@ -106,6 +108,36 @@ def sniff(path: Path, head: bytes) -> Format:
     if text[:1] == b"[":
         raise SourceUnknown(f"{path} is one JSON array", tip="write one object per line: `jq -c '.[]'`")
     return "json" if text[:1] == b"{" else "csv"
+
+
+def sniff_binary(path: Path, head: bytes) -> Literal["parquet", "excel"] | None:
+    """The format if it is not text; `SourceUnknown` for one that is not read."""
+    if not _CONTROL.search(head[:1024]):
+        return None
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.startswith(_XLS) or (head.startswith(_ZIP) and _has_sheets(path)):
+        return "excel"
+    for magic, name in _FOREIGN.items():
+        if head.startswith(magic):
+            raise SourceUnknown(
+                f"{path} is {name}, which is not supported",
+                tip="deliver CSV or JSON lines (plain, gzip or zstd), Parquet or Excel",
+            )
+    return None
+
+
+def is_text(head: bytes) -> bool:
+    """Whether there are hardly any control characters."""
+    return len(_CONTROL.findall(head)) * 100 <= len(head)
+
+
+def _has_sheets(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as opened:
+            return any(name.startswith(_XLSX) for name in opened.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 class Digests:

@@ -12,7 +12,9 @@ from tidemill.core.errors import SchemaChanged, SourceUnknown
 from tidemill.sources.files.amazon_reviews import amazon_csv, amazon_fields
 from tidemill.sources.files.csv_lines import header_fields
 from tidemill.sources.files.csv_record import records
-from tidemill.sources.files.decompress import BOM, Format, chunks, sniff
+from tidemill.sources.files.decompress import Format, chunks, sniff
+from tidemill.sources.files.dialect import BOM, Dialect, as_utf8, detect_delimiter
+from tidemill.sources.files.excel_rows import excel_header
 from tidemill.sources.files.file_url import SKIP, FileUrl
 from tidemill.sources.files.json_lines import first_fields
 from tidemill.sources.files.mapping import ColumnMapping, by_name, by_position
@@ -27,6 +29,7 @@ class FileLayout(NamedTuple):
     format: Format
     mapping: ColumnMapping | None
     header: bool = False
+    sheet: str | None = None
 
 
 def detect_layout(path: Path, url: FileUrl, contract: Contract, *, timeless: bool) -> FileLayout:
@@ -34,31 +37,41 @@ def detect_layout(path: Path, url: FileUrl, contract: Contract, *, timeless: boo
 
     Raises `SchemaChanged` where a declared column is missing, `SourceUnknown` where the fields cannot be mapped.
     """
-    head = _head(path)
+    head = file_head(path, url.encoding)
     form = sniff(path, head)
+    dialect = Dialect(url.encoding, url.delimiter or ",", url.decimal, frozenset(url.missing))
     if form == "empty":
         return FileLayout(form, None)
     if form == "csv":
-        return _look_csv(path, head.removeprefix(BOM), url, contract, timeless=timeless)
-    if form == "json":
+        head = head.removeprefix(BOM)
+        dialect = dialect._replace(delimiter=url.delimiter or detect_delimiter(head))
+        layout = _look_csv(path, head, url, dialect.delimiter, contract, timeless=timeless)
+    elif form == "json":
         found = first_fields(head)
         specs = url.columns or amazon_fields(contract, found) or ()
-        return FileLayout(form, by_name(contract, specs, found, str(path), "json", timeless=timeless))
-    found = parquet_schema(path).names
-    return FileLayout(form, by_name(contract, url.columns or (), found, str(path), "parquet", timeless=timeless))
+        layout = FileLayout(form, by_name(contract, specs, found, str(path), "json", timeless=timeless))
+    else:
+        found = parquet_schema(path).names if form == "parquet" else excel_header(path, url.sheet)
+        specs = url.columns or ()
+        layout = FileLayout(form, by_name(contract, specs, found, str(path), form, timeless=timeless), sheet=url.sheet)
+    assert layout.mapping is not None
+    return layout._replace(mapping=layout.mapping._replace(dialect=dialect))
 
 
-def _head(path: Path) -> bytes:
+def file_head(path: Path, encoding: str | None) -> bytes:
+    """The first megabyte or two of the decompressed content, as UTF-8; `None`: as it is."""
     head = b""
-    for piece in chunks(path, _HEAD):
+    for piece in as_utf8(chunks(path, _HEAD), encoding or "utf-8", path):
         head += piece
         if len(head) >= _HEAD:
             break
     return head[: 2 * _HEAD]
 
 
-def _look_csv(path: Path, head: bytes, url: FileUrl, contract: Contract, *, timeless: bool) -> FileLayout:
-    first = header_fields(head[: head.find(b"\n") + 1 or None], url.delimiter)
+def _look_csv(
+    path: Path, head: bytes, url: FileUrl, delimiter: str, contract: Contract, *, timeless: bool
+) -> FileLayout:
+    first = header_fields(head, delimiter)
     specs = url.columns or ()
     names = [spec.source or spec.name for spec in specs if spec.name != SKIP]
     header = url.header
@@ -73,7 +86,7 @@ def _look_csv(path: Path, head: bytes, url: FileUrl, contract: Contract, *, time
         return FileLayout("csv", by_name(contract, specs, first, str(path), "csv", timeless=timeless), header=True)
     if not specs:
         whole = head[: head.rfind(b"\n") + 1 or None]
-        rows = [fields for _, fields, _, _ in islice(records(whole, ord(url.delimiter)), 200)]
+        rows = [fields for _, fields, _, _ in islice(records(whole, ord(delimiter)), 200)]
         specs = amazon_csv(contract, rows) or ()
     if not specs:
         raise SourceUnknown(

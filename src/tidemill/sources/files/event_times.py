@@ -17,6 +17,21 @@ _SCALE = {"unix_s": 1_000_000, "unix_ms": 1_000, "unix_us": 1}
 _WORDS = {"unix_s": "seconds", "unix_ms": "milliseconds", "unix_us": "microseconds"}
 #: Microseconds of a stored unit of a date or time; all 64-bit nanoseconds are in range.
 _UNIT_US = {"D": 86_400_000_000, "ms": 1_000, "us": 1}
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MARK = r"\s?[-./,\s]\s?"
+_DAY, _MONTH = r"(?<day>\d{1,2})(?:st|nd|rd|th)?", r"(?<month>\d{1,2}|[A-Za-z]{3,9})\.?"
+_YEAR, _SHORT = r"(?<year>\d{4})", r"(?<year>\d{4}|'?\d{2})"
+_CLOCK = (
+    r"(?:[T,\s]\s*(?<hour>\d{1,2}):(?<minute>\d{2})(?<second>:\d{2}(?:[.,]\d{1,9})?)?\s?(?:(?<half>[AaPp])\.?[Mm]\.?)?"
+    r"\s?(?<zone>[Zz]|[+-]\d{2}:?\d{2})?)?"
+)
+#: The order of a date's parts -> the texts that are read so. A month may be a name; without a day it is the first.
+CALENDARS = {
+    "ymd": rf"^{_YEAR}{_MARK}{_MONTH}(?:{_MARK}{_DAY})?{_CLOCK}$",
+    "dmy": rf"^(?:{_DAY}{_MARK})?{_MONTH}{_MARK}{_SHORT}{_CLOCK}$",
+    "mdy": rf"^{_MONTH}{_MARK}{_DAY}{_MARK}{_SHORT}{_CLOCK}$",
+}
+_ORDERS = {"ymd": "year first", "dmy": "the day first", "mdy": "the month first"}
 _ISO = (
     r"^(?<day>\d{4}-\d{2}-\d{2})(?:[T ](?<time>\d{2}:\d{2})(?<second>:[0-5]\d)?(?:[.,](?<part>\d{1,9}))?)?"
     r"\s?(?:(?<zulu>[Zz])|(?<sign>[+-])(?<hours>\d{2}):?(?<minutes>\d{2})?)?$"
@@ -47,7 +62,7 @@ def read_times(raw: pl.Series, column: ContractColumn, unit: Unit | None) -> Eve
     if raw.dtype != pl.String:
         why = f"is a number without a unit; declare one: `{column.name}:unix_s`"
         return EventTimes(pl.Series([None], dtype=UTC_TIME).new_from_index(0, len(raw)), _why(raw.is_not_null(), why))
-    return _iso(raw, column)
+    return _iso(raw, column) if unit in (None, "iso") else _calendar(raw, column, str(unit))
 
 
 def _unix(raw: pl.Series, unit: str) -> EventTimes:
@@ -89,7 +104,43 @@ def _scaled(number: pl.Series, scale: int) -> pl.Series:
     return kept.cast(pl.Int64) * scale
 
 
-def _iso(raw: pl.Series, column: ContractColumn) -> EventTimes:
+def _calendar(raw: pl.Series, column: ContractColumn, unit: str) -> EventTimes:
+    return _iso(iso_texts(raw, unit), column, f"is not a date with {_ORDERS[unit]}")
+
+
+def iso_texts(raw: pl.Series, unit: str) -> pl.Series:
+    """Dates and times whose parts have this order as ISO 8601; "?" for any other text.
+
+    >>> iso_texts(pl.Series(["31.12.2024", "1. Feb 99 5:07 pm", "13/13/2024"]), "dmy").to_list()
+    ['2024-12-31T00:00:00', '1999-02-01T17:07:00', '2024-13-13T00:00:00']
+    """
+    parts = raw.str.strip_chars().str.extract_groups(CALENDARS[unit]).struct.unnest()
+    named = pl.col("month").str.to_lowercase().str.slice(0, 3)
+    month = named.replace_strict(_MONTHS, range(1, 13), default=None, return_dtype=pl.Int64)
+    year, hour = pl.col("year").str.strip_chars("'").cast(pl.Int64), pl.col("hour").cast(pl.Int64).fill_null(0)
+    short = year + pl.when(year < 69).then(2000).otherwise(1900)  # POSIX
+    half = pl.col("half").str.to_lowercase()
+    hour = pl.when(half.is_null()).then(hour).otherwise(hour % 12 + pl.when(half == "p").then(12).otherwise(0))
+    second = pl.coalesce("second", pl.lit(":00"))
+    whole = pl.col("day").is_not_null() | (pl.col("year").str.len_chars() == 4)  # 3/12 is no month of 2012
+    text = parts.select(
+        pl.when(whole).then(
+            pl.format(
+                "{}-{}-{}T{}:{}{}{}",
+                pl.when(pl.col("year").str.len_chars() < 4).then(short).otherwise(year),
+                pl.coalesce(pl.col("month").cast(pl.Int64, strict=False), month).cast(pl.String).str.zfill(2),
+                pl.coalesce("day", pl.lit("1")).str.zfill(2),
+                hour.cast(pl.String).str.zfill(2),
+                pl.coalesce("minute", pl.lit("00")),
+                second,
+                pl.coalesce("zone", pl.lit("")),
+            )
+        )
+    ).to_series()
+    return pl.select(pl.when(raw.is_not_null()).then(text.fill_null("?"))).to_series()
+
+
+def _iso(raw: pl.Series, column: ContractColumn, why: str = "is not an ISO 8601 time") -> EventTimes:
     parts = raw.str.strip_chars().str.extract_groups(_ISO).struct.unnest()
     clock = pl.coalesce("time", pl.lit("00:00")) + pl.coalesce("second", pl.lit(":00"))
     read = parts.select(
@@ -118,7 +169,7 @@ def _iso(raw: pl.Series, column: ContractColumn) -> EventTimes:
         local, reason = _local(floating, column)
         values = pl.select(pl.coalesce(absolute, local)).to_series()
     if unread.any():
-        reason = _either(_why(unread, "is not an ISO 8601 time"), reason)
+        reason = _either(_why(unread, why), reason)
     return EventTimes(values, _either(outside, reason))
 
 

@@ -72,12 +72,11 @@ class FileReading:
         """Read a file, from the end of its known part where possible; also whether its rows have no event time."""
         request = self._request
         layout = detect_layout(path, self._url, self._contract, timeless=request.arrival is not None)
-        if layout.mapping is not None and (layout.header or layout.format == "parquet"):
+        if layout.mapping is not None and (layout.header or layout.format in ("parquet", "excel")):
             refuse_lost(layout.mapping, self._register.newest_columns(), str(path))
         timeless = layout.mapping is not None and layout.mapping.timeless
         context = ScanContext(
             zone=request.zone,
-            delimiter=self._url.delimiter,
             arrival=request.arrival,
             take_tail=tail,
             marks=self._register.marks(entry),

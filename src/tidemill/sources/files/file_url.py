@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Final, Literal, get_args
 from urllib.parse import unquote
 
 from tidemill.core.errors import SettingError, nearest
 from tidemill.core.record_format import Record
+from tidemill.sources.files.dialect import DELIMITERS, Decimal
 
-Unit = Literal["unix_s", "unix_ms", "unix_us", "iso", "last", "last_html", "money"]
+Unit = Literal["unix_s", "unix_ms", "unix_us", "iso", "dmy", "mdy", "ymd", "number", "money", "last", "last_html"]
 
-#: The formats of times in the source.
-TIME_UNITS: Final = frozenset({"unix_s", "unix_ms", "unix_us", "iso"})
+#: The formats of times in the source: numbers, and texts.
+UNIX_UNITS: Final = frozenset({"unix_s", "unix_ms", "unix_us"})
+TIME_UNITS: Final = UNIX_UNITS | {"iso", "dmy", "mdy", "ymd"}
+#: The formats of numbers that are texts in the source.
+NUMBER_UNITS: Final = frozenset({"number", "money"})
 #: The name that skips a column of a file without a header.
 SKIP: Final = "_"
 
-_OPTIONS = ("columns", "header", "delimiter")
-_DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
+_OPTIONS = ("columns", "header", "delimiter", "encoding", "decimal", "missing", "sheet")
 
 
 class ColumnSpec(Record, frozen=True):
@@ -26,8 +30,9 @@ class ColumnSpec(Record, frozen=True):
     name: str
     #: The field in the source, a dotted path in JSON lines and Parquet; `None` where it has the contract's name.
     source: str | None = None
-    #: `unix_s unix_ms unix_us iso` for times; `last` takes the last of a list, `last_html` also decodes `&amp;`;
-    #: `money` reads `$1,234.50`, and treats anything else as missing.
+    #: For times `unix_s unix_ms unix_us iso`, or the order of a date's day, month and year: `dmy mdy ymd`. For numbers
+    #: `number`: `$1,234.50` and `12%` are 1234.5 and 12, and what is no number is refused (by `money` it is missing).
+    #: For texts `last`, which takes the last of a list, and `last_html`, which also decodes `&amp;`.
     unit: Unit | None = None
 
 
@@ -40,14 +45,24 @@ class FileUrl(Record, frozen=True):
     columns: tuple[ColumnSpec, ...] | None = None
     #: Whether the first line is a header; `None`: detect it.
     header: bool | None = None
-    #: The character between two fields of a line.
-    delimiter: str = ","
+    #: The character between two fields of a line; `None`: detect it.
+    delimiter: str | None = None
+    #: Python's name of the encoding of its text.
+    encoding: str = "utf-8"
+    #: With `comma`, numbers are written `1.234,5`.
+    decimal: Decimal = "point"
+    #: Texts that mean a missing value in columns that are not text, such as `NA`.
+    missing: tuple[str, ...] = ()
+    #: Sheet of an Excel file; `None`: its first.
+    sheet: str | None = None
 
 
 def parse_file_url(url: str) -> FileUrl:
     """Parse a `file:` URL; an unknown option or unit is refused with the nearest name.
 
-    A `?` inside a path is written `%3F`. Options: `columns=`, `header=true|false`, `delimiter=tab|semicolon|pipe`.
+    A `?` inside a path is written `%3F`, a `,`, `=` or `:` inside a name `%2C`, `%3D` or `%3A`. Options: `columns=`,
+    `header=true|false`, `delimiter=comma|tab|semicolon|pipe`, `encoding=windows-1252`, `decimal=comma`,
+    `missing=NA,?` and `sheet=`.
 
     >>> parse_file_url("file:data/*.csv.gz?columns=item_id,_,reviewed_at:unix_s").columns[2].unit
     'unix_s'
@@ -58,12 +73,16 @@ def parse_file_url(url: str) -> FileUrl:
         path=path,
         columns=None if columns is None else parse_columns(columns),
         header=_truth(options["header"]) if "header" in options else None,
-        delimiter=_delimiter(options.get("delimiter", ",")),
+        delimiter=_delimiter(unquote(options["delimiter"])) if "delimiter" in options else None,
+        encoding=_encoding(unquote(options.get("encoding", "utf-8"))),
+        decimal=_decimal(options.get("decimal", "point")),
+        missing=tuple(unquote(mark).strip() for mark in options.get("missing", "").split(",") if mark),
+        sheet=unquote(options["sheet"]) if options.get("sheet") else None,
     )
 
 
 def split_url(url: str, scheme: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """The path and the options of `SCHEME:PATH?name=value&…`; an unknown option is refused."""
+    """The path, and the options of `SCHEME:PATH?name=value&…` as they are written; an unknown one is refused."""
     actual, colon, rest = url.partition(":")
     if not colon or actual != scheme:
         raise SettingError(f"the source {url!r} does not start with `{scheme}:`")
@@ -73,12 +92,12 @@ def split_url(url: str, scheme: str, known: tuple[str, ...]) -> tuple[str, dict[
         name, _, value = part.partition("=")
         if name not in known:
             raise SettingError(f"the source `{url}` has an unknown option `{name}`: {nearest(name, known)}")
-        options[name] = unquote(value)
+        options[name] = value
     return unquote(path.removeprefix("//") if path.startswith("///") else path), options
 
 
 def parse_columns(text: str) -> tuple[ColumnSpec, ...]:
-    """Parse a list of column specs."""
+    """Parse a list of column specs, percent-encoded as in a URL."""
     specs = tuple(_column(part.strip()) for part in text.split(","))
     names = [spec.name for spec in specs if spec.name != SKIP]
     duplicates = sorted({name for name in names if names.count(name) > 1})
@@ -98,7 +117,7 @@ def _column(text: str) -> ColumnSpec:
     name, equals, source = head.partition("=")
     if not name or (equals and not source):
         raise SettingError(f"the column `{text}` has no name", tip="write name[=source.field][:unit]")
-    return ColumnSpec(name=name, source=source or None, unit=unit or None)  # type: ignore[arg-type]
+    return ColumnSpec(name=unquote(name), source=unquote(source) or None, unit=unit or None)  # type: ignore[arg-type]
 
 
 def _truth(text: str) -> bool:
@@ -108,7 +127,32 @@ def _truth(text: str) -> bool:
 
 
 def _delimiter(text: str) -> str:
-    delimiter = _DELIMITERS.get(text, text)
+    delimiter = DELIMITERS.get(text, text)
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
-        raise SettingError(f"`delimiter={text}` is not a delimiter: {nearest(text, _DELIMITERS)}")
+        raise SettingError(f"`delimiter={text}` is not a delimiter: {nearest(text, DELIMITERS)}")
     return delimiter
+
+
+def _encoding(text: str) -> str:
+    try:
+        found = codecs.lookup(text)
+        "".encode(text)  # such as `hex` is no encoding of text
+    except (LookupError, ValueError):
+        known = (
+            "utf-8",
+            "utf-16",
+            "windows-1252",
+            "windows-1250",
+            "windows-1251",
+            "iso-8859-1",
+            "shift_jis",
+            "gb18030",
+        )
+        raise SettingError(f"`encoding={text}` is not an encoding: {nearest(text, known)}") from None
+    return "utf-8" if found.name == "utf-8-sig" else found.name
+
+
+def _decimal(text: str) -> Decimal:
+    if text not in get_args(Decimal):
+        raise SettingError(f"`decimal={text}` is neither point nor comma")
+    return text  # type: ignore[return-value]

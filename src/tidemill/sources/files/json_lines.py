@@ -13,7 +13,7 @@ from tidemill.core.contract.contract import ContractColumn
 from tidemill.core.kinds import KINDS, Kind
 from tidemill.sources.files.blocks import LineBlock
 from tidemill.sources.files.decoder import LineRefusal, RawColumns
-from tidemill.sources.files.file_url import Unit
+from tidemill.sources.files.file_url import NUMBER_UNITS, UNIX_UNITS, Unit
 from tidemill.sources.files.mapping import ColumnMapping, ColumnSource
 from tidemill.sources.files.type_conversion import LINE, POLARS
 
@@ -84,9 +84,9 @@ class JsonLines:
         if mapped is None:
             return "", f"has {got}, but an object was expected"
         column = mapped.column
-        if column.kind == "time" and mapped.unit in (None, "iso") and got == "a number":
+        if column.kind == "time" and mapped.unit not in UNIX_UNITS and got == "a number":
             return column.name, f"{column.name} is a number without a unit; declare one: `{column.name}:unix_s`"
-        wanted = KINDS["str" if column.kind == "time" and mapped.unit in (None, "iso") else _plain(column)].words
+        wanted = KINDS["str" if column.kind == "time" and mapped.unit not in UNIX_UNITS else _plain(column)].words
         return column.name, f"{column.name} is {got}, but {wanted} was expected"
 
     def _column(self, mapped: ColumnSource, rows: list[Any]) -> pl.Series:
@@ -94,10 +94,10 @@ class JsonLines:
         values = _pluck(rows, self._names, mapped.at)
         if mapped.unit in ("last", "last_html"):
             values = [_last(value) for value in values]
-        if mapped.unit == "money":
+        if mapped.unit in NUMBER_UNITS:
             values = [None if value is None else str(value) for value in values]
             return pl.Series(name, values, dtype=pl.String)
-        if column.kind == "int" or (column.kind == "time" and mapped.unit not in (None, "iso")):
+        if column.kind == "int" or (column.kind == "time" and mapped.unit in UNIX_UNITS):
             return _numbers(name, values)
         return pl.Series(name, values, dtype=pl.String() if column.kind == "time" else POLARS[column.kind])
 
@@ -123,9 +123,9 @@ def _plant(tree: dict[str, Any], mapped: ColumnSource) -> None:
 def _type_of(column: ContractColumn, unit: Unit | None) -> Any:
     if unit in ("last", "last_html"):
         return list[str] | str | None
-    if unit == "money":
-        return float | str | None
-    if column.kind == "time" and unit not in (None, "iso"):
+    if unit in NUMBER_UNITS:
+        return _INT64 | float | str | None
+    if column.kind == "time" and unit in UNIX_UNITS:
         return _INT64 | float | None
     return _TYPES[column.kind] | None
 

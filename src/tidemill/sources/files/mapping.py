@@ -7,9 +7,10 @@ from typing import Literal, NamedTuple
 
 from tidemill.core.contract.contract import Contract, ContractColumn
 from tidemill.core.errors import SchemaChanged, SettingError, SourceUnknown, nearest
-from tidemill.sources.files.file_url import SKIP, TIME_UNITS, ColumnSpec, Unit
+from tidemill.sources.files.dialect import Dialect
+from tidemill.sources.files.file_url import NUMBER_UNITS, SKIP, TIME_UNITS, ColumnSpec, Unit
 
-Form = Literal["csv", "json", "parquet"]
+Form = Literal["csv", "json", "parquet", "excel"]
 
 
 class ColumnSource(NamedTuple):
@@ -33,6 +34,7 @@ class ColumnMapping(NamedTuple):
 
     columns: tuple[ColumnSource, ...]
     fields: int = 0
+    dialect: Dialect = Dialect()
 
     @property
     def brought(self) -> tuple[str, ...]:
@@ -56,7 +58,8 @@ def check_specs(specs: Sequence[ColumnSpec], contract: Contract) -> None:
                 f" {nearest(spec.name, contract.names)}"
             )
         kind = contract[spec.name].kind
-        if spec.unit is not None and (spec.unit in TIME_UNITS) != (kind == "time"):
+        numbers = spec.unit in NUMBER_UNITS and kind not in ("int", "float")
+        if numbers or (spec.unit is not None and (spec.unit in TIME_UNITS) != (kind == "time")):
             raise SettingError(
                 f"`columns=` sets the unit `{spec.unit}` for `{spec.name}`, but {contract.name} declares it {kind}"
             )

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from tidemill.core.errors import SchemaChanged, SourceDamaged
 from tidemill.core.kinds import Kind
+from tidemill.sources.files.file_url import NUMBER_UNITS, UNIX_UNITS
 from tidemill.sources.files.mapping import ColumnMapping, ColumnSource
 from tidemill.sources.files.type_conversion import LINE
 
@@ -101,5 +102,5 @@ def _fits(found: pa.DataType, mapped: ColumnSource) -> bool:
         return bool(pa.types.is_boolean(found))
     if kind == "time":
         plain = pa.types.is_timestamp(found) or pa.types.is_date(found)
-        return bool(plain or text) if mapped.unit in (None, "iso") else bool(number or text)
-    return bool(number or (text and mapped.unit == "money"))
+        return bool(number or text) if mapped.unit in UNIX_UNITS else bool(plain or text)
+    return bool(number or (text and mapped.unit in NUMBER_UNITS))

@@ -14,11 +14,13 @@ from tidemill.core.errors import SchemaChanged
 from tidemill.core.source_read import DAY, RAW_LIMIT
 from tidemill.sources.days import day_of, day_of_instant
 from tidemill.sources.files.blocks import LineBlock, LineReader, after_line, after_record
-from tidemill.sources.files.csv_lines import CsvLines
+from tidemill.sources.files.csv_lines import CsvLines, without_header
 from tidemill.sources.files.decoder import LineDecoder, LineRefusal, raw_lines
-from tidemill.sources.files.decompress import BOM, Digests, chunks, file_sha256
+from tidemill.sources.files.decompress import Digests, chunks, file_sha256
 from tidemill.sources.files.detect_format import FileLayout
+from tidemill.sources.files.dialect import BOM, as_utf8
 from tidemill.sources.files.event_times import in_range
+from tidemill.sources.files.excel_rows import excel_rows
 from tidemill.sources.files.file_state import FileState
 from tidemill.sources.files.json_lines import JsonLines
 from tidemill.sources.files.mapping import ColumnMapping
@@ -61,7 +63,6 @@ class ScanContext:
     """The parameters of a scan, apart from the file."""
 
     zone: str
-    delimiter: str
     arrival: datetime | None
     take_tail: bool
     marks: frozenset[int] = frozenset()
@@ -77,7 +78,7 @@ class FileScan:
     lines: int = 0
     bytes: int = 0
     digest: str = ""
-    #: `None` for Parquet, whose files are not append-only.
+    #: `None` for Parquet and Excel, whose files are not append-only.
     digests: Digests | None = None
     open_end: bool = False
     waiting: bool = False
@@ -112,8 +113,11 @@ def scan(
     """
     result = FileScan(seen.mapping)
     tally = _Tally(due.seen)
-    if seen.format == "parquet" and seen.mapping is not None:
-        for raw, result.lines in parquet_rows(path, seen.mapping):
+    if seen.format in ("parquet", "excel") and seen.mapping is not None:
+        read = (
+            parquet_rows(path, seen.mapping) if seen.format == "parquet" else excel_rows(path, seen.sheet, seen.mapping)
+        )
+        for raw, result.lines in read:
             _take(result, raw, [], None, due, context, tally)
         result.digest, result.bytes = file_sha256(path), path.stat().st_size
     else:
@@ -134,13 +138,14 @@ def _scan_lines(
     tally: _Tally,
 ) -> None:
     digests = Digests(context.marks)
-    pieces = _after(_hashed(chunks(path), digests), skip.content_bytes if skip else 0)
+    encoding = seen.mapping.dialect.encoding if seen.mapping else "utf-8"
+    pieces = _after(_hashed(as_utf8(chunks(path), encoding, path), digests), skip.content_bytes if skip else 0)
     first = skip.lines + 1 if skip else 1
     cut = after_record if seen.format == "csv" else after_line
     lines = LineReader(pieces, cut, first=first, take_tail=context.take_tail)
     decoder: LineDecoder | None = None
     if seen.mapping is not None:
-        decoder = CsvLines(seen.mapping, context.delimiter) if seen.format == "csv" else JsonLines(seen.mapping)
+        decoder = CsvLines(seen.mapping) if seen.format == "csv" else JsonLines(seen.mapping)
     for block in lines:
         _take_block(result, block, decoder, seen, due, context, tally)
     result.lines, result.bytes = lines.lines, lines.bytes + (skip.content_bytes if skip else 0)
@@ -163,16 +168,13 @@ def _take_block(
         return
     if block.first == 1:
         data = block.data.removeprefix(BOM)
-        block = _without_header(block._replace(data=data)) if seen.header else block._replace(data=data)
+        block = block._replace(data=data)
+        if seen.header and seen.mapping is not None:
+            block = without_header(block, seen.mapping.dialect.delimiter)
     if decoder is None or not block.data or block.data.isspace():
         return
     raw, refused = decoder.decode(block)
     _take(result, raw, refused, block, due, context, tally)
-
-
-def _without_header(block: LineBlock) -> LineBlock:
-    end = after_record(block.data[: block.data.find(b"\n") + 1]) or block.data.find(b"\n") + 1
-    return LineBlock(block.data[end:], 2, block.lines - 1) if end else LineBlock(b"", 2, 0)
 
 
 def _take(

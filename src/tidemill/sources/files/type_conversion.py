@@ -6,6 +6,7 @@ Reasons contain no values because a shifted line may have a person's identifier 
 from __future__ import annotations
 
 import html
+import re
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -14,6 +15,7 @@ import pyarrow as pa
 from tidemill.core.contract.contract import ContractColumn
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.kinds import KINDS, Kind, arrow_type
+from tidemill.sources.files.dialect import Decimal, Dialect
 from tidemill.sources.files.event_times import read_times
 from tidemill.sources.files.mapping import ColumnMapping, ColumnSource
 
@@ -28,6 +30,8 @@ _EXPECTED = {
     "bool": "is neither true nor false",
     "str": "is empty",
 }
+_MONEY = r"[$€£¥₹₩₽]|EUR|USD|GBP|CHF|JPY|CNY|INR|BRL|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|kr|zł|Kč|Ft"
+_BEFORE, _AFTER = rf"^([+-]?)\s*(?:{_MONEY})\s*", rf"\s*(?:%|{_MONEY})$"
 _TRUE, _FALSE = ("true", "t", "1", "yes"), ("false", "f", "0", "no")
 
 
@@ -49,7 +53,7 @@ def convert_types(raw: pl.DataFrame, mapping: ColumnMapping, arrival: Any = None
         if mapped.at is None:
             columns.append(_absent(column, raw.height, arrival))
             continue
-        values, reason = _typed(raw[column.name], mapped)
+        values, reason = _typed(raw[column.name], mapped, mapping.dialect)
         if not column.optional and values.null_count():
             missing = pl.select(pl.when(values.is_null()).then(pl.lit("is missing"))).to_series()
             reason = missing if reason is None else pl.select(pl.coalesce(reason, missing)).to_series()
@@ -67,14 +71,19 @@ def _absent(column: ContractColumn, height: int, arrival: Any) -> pl.Series:
     return pl.Series(column.name, [value], dtype=POLARS[column.kind]).new_from_index(0, height)
 
 
-def _typed(raw: pl.Series, mapped: ColumnSource) -> tuple[pl.Series, pl.Series | None]:
+def _typed(raw: pl.Series, mapped: ColumnSource, dialect: Dialect) -> tuple[pl.Series, pl.Series | None]:
     """Values, null where missing or invalid; and the reasons, `None` where all are valid."""
     column = mapped.column
+    if column.kind == "str":
+        raw = _without_blanks(raw, column)
+    elif column.kind != "time" or dialect.missing:
+        raw = _without_missing(raw, dialect)
     if column.kind == "time":
         return read_times(raw, column, mapped.unit)
-    if column.kind != "str" and raw.dtype == pl.String:  # blank numbers are missing
-        raw = pl.select(pl.when(raw.str.strip_chars() != "").then(raw)).to_series()
-    values = _CAST[column.kind](raw, mapped)
+    plain = raw
+    if raw.dtype == pl.String and column.kind in ("int", "float") and _is_written(mapped, dialect):
+        plain = plain_numbers(raw, dialect.decimal)
+    values = _CAST[column.kind](plain, mapped)
     if values.null_count() == raw.null_count() or mapped.unit == "money":
         return values, None
     failed = raw.is_not_null() & values.is_null()
@@ -82,6 +91,50 @@ def _typed(raw: pl.Series, mapped: ColumnSource) -> tuple[pl.Series, pl.Series |
     if column.kind == "str":
         reason = pl.when(raw.cast(pl.String) == "").then(reason).otherwise(pl.lit("has a NUL character"))
     return values, pl.select(pl.when(failed).then(reason)).to_series()
+
+
+def _is_written(mapped: ColumnSource, dialect: Dialect) -> bool:
+    """Whether numbers of a column are not written as in a program."""
+    return mapped.unit == "number" or (dialect.decimal == "comma" and mapped.unit is None)
+
+
+def _without_blanks(raw: pl.Series, column: ContractColumn) -> pl.Series:
+    """Texts without blanks at their ends; where the column is optional, blank ones are missing."""
+    if raw.dtype != pl.String or not any(raw.str.starts_with(b).any() or raw.str.ends_with(b).any() for b in " \t"):
+        return raw
+    bare = raw.str.strip_chars()
+    return pl.select(pl.when((bare != "") | (raw == "")).then(bare)).to_series() if column.optional else bare
+
+
+def _without_missing(raw: pl.Series, dialect: Dialect) -> pl.Series:
+    """Values of a column that is no text; null where they are blank, NaN, or a text that means missing."""
+    if raw.dtype.is_float():
+        return raw.fill_nan(None)
+    if raw.dtype != pl.String:
+        return raw
+    text = raw.str.strip_chars()
+    missing = (text == "") | (text.str.to_lowercase() == "nan")
+    if dialect.missing:
+        missing |= text.is_in(sorted(dialect.missing))
+    return pl.select(pl.when(~missing).then(text)).to_series() if missing.any() else text
+
+
+def plain_numbers(text: pl.Series, decimal: Decimal) -> pl.Series:
+    """Numbers as people write them, as plain ones; null for a text that is no number.
+
+    >>> plain_numbers(pl.Series(["$ 1,234.50", "12 %", "-3", "1,23"]), "point").to_list()
+    ['1234.50', '12', '-3', None]
+    >>> plain_numbers(pl.Series(["1.234,5 €", "0,5"]), "comma").to_list()
+    ['1234.5', '0.5']
+    """
+    bare = text.str.replace(_BEFORE, "${1}").str.replace(_AFTER, "")
+    comma = decimal == "comma"
+    group, mark = (r"[.'\s]", ",") if comma else (r"[,'\s]", ".")
+    grouped = bare.str.contains(rf"^[+-]?\d{{1,3}}({group}\d{{3}})+({re.escape(mark)}\d*)?$")
+    valid = grouped | bare.str.contains(rf"^[+-]?(\d+({re.escape(mark)}\d*)?|{re.escape(mark)}\d+)([eE][+-]?\d+)?$")
+    digits = pl.select(pl.when(grouped).then(bare.str.replace_all(group, "")).otherwise(bare)).to_series()
+    digits = digits.str.replace(",", ".", literal=True) if comma else digits
+    return pl.select(pl.when(valid).then(digits)).to_series()
 
 
 def _text(raw: pl.Series, mapped: ColumnSource) -> pl.Series:

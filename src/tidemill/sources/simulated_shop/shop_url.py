@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import msgspec
 
@@ -46,6 +47,7 @@ def parse_shop_url(url: str) -> ShopUrl:
     """
     names = tuple(name for name in ShopUrl.__struct_fields__ if name != "table")
     table, options = split_url(url, "shop", names)
+    options = {name: unquote(text) for name, text in options.items()}
     if table not in ("", "reviews", "items"):
         raise SettingError(f"the simulated shop has no table `{table}`: {nearest(table, ('reviews', 'items'))}")
     given: dict[str, Any] = {"table": table, **options}

@@ -1,24 +1,20 @@
 """Ranked lists from a file, evaluated in the same way as the lists of a trained model.
 
-One row per position: a user, an item, and a rank (1 is best) or a score (largest is best). CSV, Parquet and JSON
-lines are supported. A column of lists, best first, is one row per user.
+One row per position: a user, an item, and a rank (1 is best) or a score (largest is best). A column of lists, best
+first, is one row per user.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.json as pa_json
-import pyarrow.parquet as pq
 
-from tidemill.core.errors import SourceMissing, SourceUnknown
+from tidemill.core.errors import SourceUnknown
 from tidemill.training.recommender.users_to_evaluate import EvaluationUser
 
 I32 = npt.NDArray[np.int32]
@@ -63,23 +59,24 @@ class RankedLists:
         return found
 
 
-def read_ranked(
-    file: Path,
+def ranked_lists(
+    rows: pa.Table,
     items: Sequence[str],
     users: Sequence[str],
     *,
+    name: str,
     user: str = "user",
     item: str = "item",
     surrogate: Surrogate | None = None,
 ) -> RankedLists:
-    """Read the ranked lists in `file`.
+    """The ranked lists in the rows of a file called `name`.
 
     `items` is the catalogue (`catalogue`), `users` are the ids of the events; `user` and `item` are the names of their
-    columns, which the file may use. An id of the file that is not in `users` is passed to `surrogate`, so the file may
-    use the source's ids; raw ids are never stored. Rows with equal rank or score keep their order. Raises
-    `SourceMissing`, and `SourceUnknown` for another file format.
+    columns, which the rows may use. An id that is not in `users` is passed to `surrogate`, so the rows may use the
+    source's ids; raw ids are never stored. Rows with equal rank or score keep their order. Raises `SourceUnknown` if
+    they are no lists.
     """
-    table = _table(Path(file), user, item)
+    table = _table(rows, name, user, item)
     person = _encoded(table.column(0))
     thing = _encoded(table.column(1))
     who, unknown_users = _known(person.dictionary.to_pylist(), users, surrogate)
@@ -90,7 +87,7 @@ def read_ranked(
     starts = np.searchsorted(row_user[order], np.arange(len(who) + 1))
     ranked = row_item[order]
     return RankedLists(
-        name=Path(file).name,
+        name=name,
         lists={name: ranked[starts[i] : starts[i + 1]] for i, name in enumerate(who) if name is not None},
         n_rows=table.num_rows,
         unknown_rows=int((row_item < 0).sum()),
@@ -108,11 +105,8 @@ def _known(found: Sequence[str], users: Sequence[str], surrogate: Surrogate | No
     return who, who.count(None)
 
 
-def _table(file: Path, user: str, item: str) -> pa.Table:
-    """User (text), item (text) and order (smallest first) of every row of the file."""
-    if not file.is_file():
-        raise SourceMissing(f"there are no ranked lists at {file}", tip="pass a CSV, Parquet or JSON-lines file")
-    table = _read(file, (user, *USER, item, *ITEM))
+def _table(table: pa.Table, file: str, user: str, item: str) -> pa.Table:
+    """User (text), item (text) and order (smallest first) of every row."""
     names = table.column_names
     of_user, of_item = _one(file, names, "user", (user, *USER)), _one(file, names, "item", (item, *ITEM))
     by_rank = next((name for name in names if name.lower() in RANK), None)
@@ -139,30 +133,7 @@ def _table(file: Path, user: str, item: str) -> pa.Table:
     return pa.table({"user": columns[0], "item": columns[1], "order": order})
 
 
-def _read(file: Path, as_text: Sequence[str]) -> pa.Table:
-    """The file's table; the ids of a CSV stay text, so that 007 is not read as 7."""
-    kind = next((suffix for suffix in reversed(file.suffixes) if suffix not in (".gz", ".zst", ".bz2")), "")
-    try:
-        if kind == ".parquet":
-            return pq.read_table(file)
-        if kind in (".jsonl", ".ndjson", ".json"):
-            return pa_json.read_json(file)
-        if kind in (".csv", ".tsv", ".txt"):
-            parse = pa_csv.ParseOptions(delimiter="\t" if kind == ".tsv" else ",")
-            with pa_csv.open_csv(file, parse_options=parse) as opened:
-                names = [name for name in opened.schema.names if name in as_text or name.lower() in as_text]
-            convert = pa_csv.ConvertOptions(column_types={name: pa.string() for name in names})
-            return pa_csv.read_csv(file, parse_options=parse, convert_options=convert)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as problem:
-        raise SourceUnknown(
-            f"{file} cannot be read as {kind[1:]}: {str(problem).splitlines()[0]}", tip="check its first lines"
-        ) from problem
-    raise SourceUnknown(
-        f"{file} has an unknown file extension", tip="name it .csv, .tsv, .parquet or .jsonl, compressed or not"
-    )
-
-
-def _one(file: Path, names: Sequence[str], what: str, known: Sequence[str]) -> str:
+def _one(file: str, names: Sequence[str], what: str, known: Sequence[str]) -> str:
     wanted = dict.fromkeys(known)
     for name in wanted:
         found = next((one for one in names if one.lower() == name.lower()), None)
@@ -173,7 +144,7 @@ def _one(file: Path, names: Sequence[str], what: str, known: Sequence[str]) -> s
     )
 
 
-def _numbers(file: Path, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+def _numbers(file: str, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     try:
         found = column.cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as problem:
@@ -186,7 +157,7 @@ def _numbers(file: Path, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     return found
 
 
-def _text(file: Path, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+def _text(file: str, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     if column.null_count:
         raise SourceUnknown(f"{file}: {column.null_count:,} rows are empty in `{name}`", tip="remove these rows")
     return column.cast(pa.string())

@@ -28,6 +28,7 @@ from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.models import Interactions, LearnerSpec, learn
 from tidemill.models.learners.registry import learner_of
+from tidemill.sources.files.table_file import read_table
 from tidemill.training import (
     Measurement,
     PerUnitMetrics,
@@ -38,9 +39,10 @@ from tidemill.training import (
     leave_one_out,
     measure,
     measure_ranker,
-    read_ranked,
+    ranked_lists,
     split_at,
 )
+from tidemill.training.recommender.ranked_lists import ITEM, USER
 
 
 def prepare_evaluation(
@@ -138,10 +140,12 @@ class RecommenderEvaluation:
 
     def _of_file(self, groups: dict[str, str] | None) -> Measurement:
         roles, split, protocol = self.graph.roles(self.model), self.split, self.options.protocol
-        lists = read_ranked(
-            self._file,
+        names = (roles.subject, *USER, roles.item, *ITEM)
+        lists = ranked_lists(
+            read_table(self._file, text=names),
             catalogue(split),
             sorted({*split.train.users, *split.test.users}),
+            name=self._file.name,
             user=roles.subject,
             item=roles.item,
             surrogate=lambda found: self.stores.surrogates.many(roles.subject, found),

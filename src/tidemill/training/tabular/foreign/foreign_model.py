@@ -25,7 +25,7 @@ from tidemill.training.tabular.publish.imported_trees import lightgbm_fields, li
 from tidemill.training.tabular.publish.lightgbm_estimator import line_of
 from tidemill.training.tabular.publish.onnx_model import OnnxGraph, graph_model, read_graph
 from tidemill.training.tabular.publish.publish_estimator import fit_pair
-from tidemill.training.tabular.rows.rows_from_file import class_numbers, fields_of_rows
+from tidemill.training.tabular.rows.given_rows import class_numbers, fields_of_rows
 
 #: Maximum number of given rows stored in the bundle with their predictions.
 MOST_ROWS = 1000

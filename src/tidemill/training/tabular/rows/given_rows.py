@@ -1,46 +1,19 @@
-"""Rows read from a user's file and cast to the types of the fields."""
+"""Rows that a user gives with a model of their own: their fields, and the numbers of their classes."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from tidemill.core.errors import ImportRefused, nearest
 from tidemill.core.kinds import Kind, kind_of_arrow
-from tidemill.core.record_format import decode_json
 from tidemill.core.records.signature import InputField
 
-#: Maximum number of rows read.
+#: Maximum number of rows used.
 MOST = 100_000
-
-
-def read_rows(file: Path) -> pa.Table:
-    """The rows of a `.csv` with a header, a `.parquet` file, or a `.json` file that is a list of objects.
-
-    Raises `ImportRefused` if it cannot be read.
-    """
-    try:
-        return _read(file)
-    except (OSError, pa.ArrowException, msgspec.DecodeError, UnicodeDecodeError) as problem:
-        raise ImportRefused(f"{file} cannot be read: {str(problem)[:200]}") from problem
-
-
-def _read(file: Path) -> pa.Table:
-    if file.suffix == ".csv":
-        nulls = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
-        return pyarrow.csv.read_csv(file, convert_options=nulls).slice(0, MOST)
-    if file.suffix == ".parquet":
-        return pyarrow.parquet.read_table(file).slice(0, MOST)
-    if file.suffix == ".json":
-        return pa.Table.from_pylist(decode_json(file.read_bytes(), list[dict[str, Any]])[:MOST])
-    raise ImportRefused(f"{file} is not a .csv, .parquet or .json file")
 
 
 def fields_of_rows(rows: pa.Table) -> tuple[InputField, ...]:
