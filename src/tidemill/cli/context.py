@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import msgspec
@@ -37,6 +38,8 @@ class CommandContext:
     project_at: Path
     profile: str | None
     as_json: bool
+    #: Where the result goes as JSON; the project's own code prints to stderr meanwhile.
+    stdout: TextIO = field(default_factory=lambda: sys.stdout)
 
     @functools.cached_property
     def project(self) -> Path:
@@ -91,7 +94,7 @@ class CommandContext:
     def result(self, value: Any, show: Callable[[Console], None]) -> None:
         """Print a result as JSON, or with `show`."""
         if self.as_json:
-            sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+            self.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
         else:
             show(self.out)
 
@@ -106,7 +109,9 @@ def with_context(function: Callable[..., Any]) -> Any:
     @click.option("--profile", metavar="NAME", help="The profile in tidemill.toml. Default: laptop.")
     @functools.wraps(function)
     def wrapped(*args: Any, as_json: bool, project: str, profile: str | None, **options: Any) -> Any:
-        return function(CommandContext(Path(project), profile, as_json), *args, **options)
+        context = CommandContext(Path(project), profile, as_json)
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            return function(context, *args, **options)
 
     return wrapped
 

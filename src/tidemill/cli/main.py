@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from tidemill.cli.program import with_program
-from tidemill.core.errors import TidemillError
+from tidemill.core.errors import TidemillError, UsageError, nearest
 from tidemill.core.library_errors import as_tidemill_error, require_error
 
 #: Command -> its summary, in the order in which a project uses them.
@@ -62,6 +62,13 @@ class _Lazy(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}: {nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -86,6 +93,8 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
+        if "--json" in arguments:
+            _write_json(UsageError.code, error.format_message(), None)
         error.show()
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -102,8 +111,12 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def _write_json(code: str, message: str, tip: str | None) -> None:
+    fields = {"code": code, "message": message, "tip": tip}
+    sys.stdout.write(msgspec.json.encode({"error": fields}).decode() + "\n")
+
+
 def _print_error(error: TidemillError, *, as_json: bool) -> None:
     if as_json:
-        fields = {"code": error.code, "message": error.message, "tip": error.tip}
-        sys.stdout.write(msgspec.json.encode({"error": fields}).decode() + "\n")
+        _write_json(error.code, error.message, error.tip)
     sys.stderr.write(with_program(f"error: {error}\n  more: tidemill help {error.code}\n"))

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from tidemill.core.redaction import redact
 
@@ -58,6 +59,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean `{close[0]}`?"
     return f"known: {', '.join(names)}" if names else "none exist yet"
+
+
+def near_file(path: Path) -> str:
+    """`: did you mean `PATH`?` for a missing file whose name is like one in its folder; else empty."""
+    try:
+        names = [one.name for one in path.parent.iterdir() if one.is_file()]
+    except OSError:
+        return f": there is no folder {path.parent}"
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f": did you mean `{path.parent / close[0]}`?" if close else ""
 
 
 class UsageError(TidemillError):

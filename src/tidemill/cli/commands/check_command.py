@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.context import CommandContext, with_context
+from tidemill.cli.existing_file import ExistingFile
 from tidemill.core.formatting import count
 from tidemill.loop.ingest.ingest_increment import IngestResult
 from tidemill.loop.pipeline.increment_history import IncrementVerdict, RefusedLine, increment_history, refused
@@ -23,7 +24,7 @@ HELD = 3
 @click.option(
     "--replace",
     "replaced",
-    type=(int, click.Path(exists=True, dir_okay=False, path_type=Path)),
+    type=(int, ExistingFile()),
     metavar="N FILE",
     help="Publish FILE instead of held increment N, if it passes the checks.",
 )

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from tidemill.cli.commands.train_command import promote_hint
 from tidemill.cli.context import CommandContext, with_context
+from tidemill.cli.existing_file import ExistingFile
 from tidemill.cli.quality_table import show_quality
 from tidemill.loop.training.import_model import ImportResult, import_model
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FILE = ExistingFile()
 
 
 @click.command("import")

@@ -114,6 +114,11 @@ def field(
     """
     if zone is not None:
         known_zone(zone)
+    for name, bound in (("ge", ge), ("le", le)):
+        if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | float) or bound != bound):
+            raise TypeMismatch(f"field({name}={bound!r}): it must be a number", tip=f"for example {name}=1")
+    if ge is not None and le is not None and ge > le:
+        raise TypeMismatch(f"field(ge={ge}, le={le}): no value is in this range", tip=f"swap them: ge={le}, le={ge}")
     about: dict[str, Any] = {"ge": ge, "le": le, "unit": unit}
     about |= {"zone": zone, "ambiguous": ambiguous, "nonexistent": nonexistent}
     if default is not ...:
@@ -192,4 +197,19 @@ def _column(cls: type, name: str, hint: Any) -> ContractColumn:
         raise TypeMismatch(f"{cls.__name__}.{name} is an event time and must be annotated `datetime`")
     if about.get("role") in ("subject", "item") and _KINDS[hint] != "str":
         raise TypeMismatch(f"{cls.__name__}.{name} is an identifier and must be annotated `str`")
-    return ContractColumn(name=name, kind=_KINDS[hint], **about)
+    kind = _KINDS[hint]
+    if kind not in ("int", "float") and (about.get("ge") is not None or about.get("le") is not None):
+        raise TypeMismatch(f"{cls.__name__}.{name}: ge= and le= are bounds of numbers, and it is {KINDS[kind].words}")
+    default = about.get("default")
+    if default is not None and not _fits(kind, default):
+        raise TypeMismatch(
+            f"{cls.__name__}.{name}: the default {default!r} is not {KINDS[kind].words}", tip="or annotate another type"
+        )
+    return ContractColumn(name=name, kind=kind, **about)
+
+
+def _fits(kind: Kind, value: Any) -> bool:
+    """Whether a default value has the kind of its column; an integer is a number too."""
+    if kind in ("int", "float") and isinstance(value, bool):
+        return False
+    return isinstance(value, int | float if kind == "float" else KINDS[kind].python)

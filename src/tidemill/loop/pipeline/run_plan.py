@@ -11,12 +11,13 @@ from tidemill.core.formatting import count
 from tidemill.core.settings import FILE, Settings
 from tidemill.loop.ingest.arrivals import stream_position
 from tidemill.loop.ingest.ingest_increment import published_codes
-from tidemill.loop.ingest.stream_sources import check_source_names
+from tidemill.loop.ingest.stream_sources import POSTED_ONLY, check_source_names
 from tidemill.loop.pipeline.read_again import read_anew
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.refresh.refresh_models import RefreshStatus
 from tidemill.loop.state.code_items import refresh_statuses
+from tidemill.sources import open_source
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,8 @@ def _stream_step(stores: Stores | None, graph: ProjectGraph, name: str, until: d
     if anew:
         why = f"{count(len(anew), 'held increment')} are read again: `columns=` or the contract has changed"
         return Step(what=name, kind="stream", do="run", why=why)
+    if settings.sources[name] != POSTED_ONLY:
+        open_source(settings.sources[name], stream.contract, settings.project)  # reads nothing; refuses a wrong URL
     last = until or (last_full_day(stores.clock.now(), stream.day_zone) if stores else None)
     done = stream_position(stores.ledger, name).day if stores else None
     if done is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from tidemill.loop.project.declarations import (
 )
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.project.model_signatures import SignatureSpec, build_signature
+from tidemill.loop.project.project import FILE
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -57,9 +59,16 @@ def naming_function(what: str) -> Iterator[None]:
     except BaseException as error:  # an engine or the function may raise anything
         require_error(error)
         raise FunctionFailed(
-            f"{what} failed on the rows that arrived: {_first_line(error).partition(': [')[0]}",  # values stay out
+            f"{what}{_line(error)} failed on the rows that arrived: "
+            f"{_first_line(error).partition(': [')[0]}",  # values stay out
             tip="correct the function in mill.py and run again: what was published stays, and the run continues",
         ) from error
+
+
+def _line(error: BaseException) -> str:
+    """The line of mill.py in which the function failed, if it is known."""
+    lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if Path(one.filename).name == FILE]
+    return f" ({FILE}, line {lines[-1]})" if lines else ""
 
 
 @dataclass(frozen=True)

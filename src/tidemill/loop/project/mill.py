@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import msgspec
 
@@ -104,9 +104,15 @@ class Mill:
         self.streams[name] = stream
         return stream
 
-    def table(self, *, by: str | Sequence[str] = ()) -> Callable[[TableFunction], TableDeclaration]:
-        """Declare a table by a function. `by` promises that rows depend only on rows of the same key, so an increment
-        recomputes only the keys that it touches; without it the table is rebuilt in full each time.
+    @overload
+    def table(self, function: TableFunction) -> TableDeclaration: ...
+    @overload
+    def table(self, *, by: str | Sequence[str] = ()) -> Callable[[TableFunction], TableDeclaration]: ...
+    def table(self, function: TableFunction | None = None, *, by: str | Sequence[str] = ()) -> Any:
+        """Declare a table by a function; without options also as `@mill.table`.
+
+        `by` promises that rows depend only on rows of the same key, so an increment recomputes only the keys that it
+        touches; without it the table is rebuilt in full each time.
         """
 
         def declare(function: TableFunction) -> TableDeclaration:
@@ -115,7 +121,7 @@ class Mill:
             self.tables[table.name] = table
             return table
 
-        return declare
+        return declare if function is None else declare(function)
 
     def features(
         self,
@@ -156,9 +162,13 @@ class Mill:
 
         return declare
 
+    @overload
+    def on_demand(self, function: Callable[..., Any]) -> OnDemandDeclaration: ...
+    @overload
     def on_demand(
         self, *, owner: str = "", description: str = ""
-    ) -> Callable[[Callable[..., Any]], OnDemandDeclaration]:
+    ) -> Callable[[Callable[..., Any]], OnDemandDeclaration]: ...
+    def on_demand(self, function: Callable[..., Any] | None = None, *, owner: str = "", description: str = "") -> Any:
         """Declare on-demand features. The function's parameters name columns: inputs of a request, looked-up features,
         or outputs of another such function. It receives numpy arrays and returns a dict of name -> array.
 
@@ -174,7 +184,7 @@ class Mill:
             self.on_demands[made.name] = made
             return made
 
-        return declare
+        return declare if function is None else declare(function)
 
     def check(self, node: StreamDeclaration | TableDeclaration, *expectations: AnyExpectation) -> None:
         """Add expectations for each increment's rows of a stream or table; a failure holds the increment or warns."""

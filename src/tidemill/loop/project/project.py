@@ -54,6 +54,12 @@ class _SourceLoader(SourceFileLoader):
         return self.source_to_code(self.get_data(path), path)
 
 
+def _where(error: BaseException, file: Path) -> str:
+    """The file, and its last line that was run before the error."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f"{file.name}, line {lines[-1]}" if lines else file.name
+
+
 def load_mill(project: Path) -> Mill:
     """The only `Mill` in the project file. Its folder is importable while it loads and afterwards."""
     file = project / FILE
@@ -69,13 +75,12 @@ def load_mill(project: Path) -> Mill:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except TidemillError:
+    except TidemillError as error:
+        error.message = f"{_where(error, file)}: {error.message}"
         raise
     except (Exception, SystemExit) as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-        at = f", line {lines[-1]}" if lines else ""
         raise GraphError(
-            f"{file.name}{at} does not load: {type(error).__name__}: {error}",
+            f"{_where(error, file)} does not load: {type(error).__name__}: {error}",
             tip="run `python mill.py` to see the whole trace",
         ) from error
     mills = [value for value in vars(module).values() if isinstance(value, Mill)]
