@@ -19,7 +19,7 @@ from tidemill.cli.promotion_lines import show_promotion
 from tidemill.cli.wait_for_signal import wait_for_end
 from tidemill.console.web.console_process import console_start
 from tidemill.core.clock import SystemClock
-from tidemill.core.errors import SourceUnknown, TidemillError, UsageError, near_file
+from tidemill.core.errors import TidemillError, UsageError
 from tidemill.core.settings import Serve
 from tidemill.loop.auto.auto_from_file import AutoResult, auto_from_file
 from tidemill.loop.auto.auto_project import AutoRequest, model_name, notes
@@ -105,8 +105,6 @@ def command(
     """
     leave = leave or not sys.stdin.isatty()
     err = ProgramConsole(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    if not file.is_file():
-        raise SourceUnknown(f"there is no file {file}{near_file(file)}")
     schema = infer_schema(file, tuple(columns.split(",")) if columns else (), options)
     folder = Path(name or re.sub(r"\W+", "_", file.name.partition(".")[0]).strip("_").lower() or "model")
     request = AutoRequest(
