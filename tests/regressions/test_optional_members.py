@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -98,6 +99,16 @@ def test_a_model_is_named_alike_in_a_query_and_in_a_path(given: str) -> None:
     route = Route("infer", "POST", "/v2/models/{model}/infer", lambda _: None, Operation("Infer"))
     assert Routes([route]).find("POST", f"/v2/models/{given}/infer")[1] == ("größe",)
     assert invoke(f"model={given}", inputs={"id": [1]})[0] == "größe"
+
+
+@pytest.mark.parametrize(
+    ("name", "valid"), [("größe", True), ("m-1.a_b", True), ("a b", False), ("a/b", False), ("", False)]
+)
+def test_the_openapi_document_describes_names_as_they_are_checked(name: str, valid: bool) -> None:
+    route = Route("infer", "POST", "/v2/models/{model}/infer", lambda _: None, Operation("Infer"))
+    (parameter,) = openapi_document([route])["paths"]["/v2/models/{model}/infer"]["post"]["parameters"]
+    ecma = re.compile(parameter["schema"]["pattern"], re.ASCII)  # as in ECMA-262
+    assert bool(ecma.match(name)) is bool(requests.WORD.match(name)) is valid
 
 
 def test_a_query_that_is_not_utf_8_is_refused() -> None:

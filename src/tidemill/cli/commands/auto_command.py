@@ -151,9 +151,13 @@ def command(
 def _card_sentences(helps: str, could_harm: str, *, ask: bool) -> dict[str, str]:
     """The two sentences of the card: those of the options, else what a person at a terminal answers."""
     if ask and not helps:
-        helps = click.prompt("Whom does the model help? (empty: say it later, and do not go live)", "", err=True)
+        helps = click.prompt(
+            "Whom does the model help? (empty: say it later, and do not go live)", "", err=True, show_default=False
+        )
     if ask and not could_harm:
-        could_harm = click.prompt("Whom could it harm? (empty: say it later, and do not go live)", "", err=True)
+        could_harm = click.prompt(
+            "Whom could it harm? (empty: say it later, and do not go live)", "", err=True, show_default=False
+        )
     return {"helps": helps.strip(), "could_harm": could_harm.strip()}
 
 

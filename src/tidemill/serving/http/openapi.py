@@ -13,7 +13,7 @@ import msgspec
 
 import tidemill
 from tidemill.serving.http.error_responses import ErrorResponse, InferenceError
-from tidemill.serving.http.requests import TOKEN, WORD
+from tidemill.serving.http.requests import TOKEN
 from tidemill.serving.http.routes import Route
 
 #: Schemas of the parts of a path.
@@ -21,7 +21,8 @@ _PARTS = {
     "token": {"type": "string", "pattern": f"^{TOKEN.pattern}"},
     "version": {"type": "string", "pattern": "^[1-9][0-9]*$"},
 }
-_NAME = {"type": "string", "pattern": f"^{WORD.pattern}"}
+#: `WORD` for ECMA-262, whose `\w` has only the letters of ASCII.
+_NAME = {"type": "string", "pattern": r"^(?:[0-9A-Za-z_.-]|[^\x00-\x7F]){1,128}$"}
 _REFERENCE = "#/components/schemas/{name}"
 
 
