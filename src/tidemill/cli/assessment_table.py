@@ -26,7 +26,8 @@ def show_assessment(out: Console, found: Assessment) -> None:
         out.print(candidates(found))
     if found.influences:
         shown = ", ".join(f"{item.input} {item.share:.0%}" for item in found.influences[:_SHOWN])
-        out.print(f"Feature importance (mean |SHAP|): {shown}")
+        by = "mean |SHAP|" if found.influences[0].method == "shap" else "values permuted"
+        out.print(f"Feature importance ({by}): {shown}")
     for sentence in (found.worst, found.gaps_say, found.curve_says, *found.warnings):
         if sentence:
             out.print(sentence)

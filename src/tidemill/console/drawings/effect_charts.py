@@ -73,7 +73,8 @@ def effect_charts(
 
 
 def _effect(one: FeatureImportance, task: Task, target: str, is_time: bool) -> VegaChart:
-    title = _title(task, target)
+    changed = "probability" if task == "binary" else "prediction"
+    title = _title(task, target) if one.method == "shap" else f"Change of the {changed}"
     values: list[Spec] = []
     for place in one.effect:
         values.append({**_place(place.at, place.value, is_time), "y": place.mean, "low": place.low, "high": place.high})

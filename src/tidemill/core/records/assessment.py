@@ -5,6 +5,8 @@ Every interval is a 95% interval. A metric over fewer than `FEWEST_USERS` rows i
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from tidemill.core.record_format import Record
@@ -87,15 +89,19 @@ class CurvePoint(Record, frozen=True):
 
 
 class FeatureImportance(Record, frozen=True):
-    """Importance of one input: mean absolute SHAP value (in the model's margin) and its share of the total."""
+    """Importance of one input: mean absolute contribution and its share of the total.
+
+    Contributions are SHAP values in the model's margin, or changes of the prediction if values are permuted.
+    """
 
     input: str = ""
     mean_abs: float = 0.0
     share: float = 0.0
-    #: Correlation of the input's value with its SHAP value; `None` for text.
+    #: Correlation of the input's value with its contribution; `None` for text.
     direction: float | None = None
     #: The contribution by the input's value; empty for several classes, where each row is explained for its own class.
     effect: tuple[EffectBin, ...] = ()
+    method: Literal["shap", "permutation"] = "shap"
 
 
 class EnsembleMember(Record, frozen=True):

@@ -63,7 +63,7 @@ class ResidualCount(Record, frozen=True):
 
 
 class EffectBin(Record, frozen=True):
-    """Rows with similar values of one input, and what it adds to their predictions (in the model's margin).
+    """Rows with similar values of one input, and what it adds to their predictions.
 
     `at` is the mean of a number (seconds since 1970 of a time); `None` for a category, whose `value` is its name. A
     missing value is the category `missing`.

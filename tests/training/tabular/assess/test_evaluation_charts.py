@@ -8,9 +8,11 @@ from assessed_rows import curves_plan, rows, with_input
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidemill.core.errors import NotExplained
 from tidemill.core.records.assessment import Assessment
 from tidemill.core.records.evaluation_charts import ClassScores, EvaluationCharts, ShapeFunction
 from tidemill.core.records.quality import FEWEST_USERS
+from tidemill.models.tabular.row_model import RowModel
 from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.assess.assess import assess
 from tidemill.training.tabular.assess.evaluation_charts import evaluation_charts
@@ -158,6 +160,44 @@ def test_missing_numbers_have_an_effect_of_their_own():
     everything = with_input(rows(400), "half", "float", pa.nulls(400, pa.float64()))
     (found,) = [one for one in influences_of(model, everything) if one.input == "half"]
     assert [(one.value, one.n) for one in found.effect] == [("missing", 400)]
+
+
+class Unexplained(RowModel):
+    """A model without SHAP values, such as an ONNX graph; `problem` is what `explain` raises, if anything."""
+
+    def __init__(self, model: RowModel, problem: Exception | None = None) -> None:
+        self.inputs, self.task, self.classes = model.inputs, model.task, model.classes
+        self._model, self._problem = model, problem
+
+    def answer(self, inputs):
+        return self._model.answer(inputs)
+
+    def explain(self, inputs):
+        if self._problem:
+            raise self._problem
+
+
+def test_without_shap_values_the_values_are_permuted_and_say_the_same_of_a_sum():
+    examples = rows(500, task="number")
+    model = curves_plan("number").fit(examples, seed=0)
+    shap = influences_of(model, examples)
+    permuted = influences_of(Unexplained(model), examples)
+    assert {one.method for one in shap} == {"shap"}
+    assert {one.method for one in permuted} == {"permutation"}
+    assert [one.input for one in permuted] == [one.input for one in shap]
+    for one, other in zip(shap, permuted, strict=True):
+        assert other.share == pytest.approx(one.share, abs=0.03)
+    assert permuted[0].direction == pytest.approx(shap[0].direction, abs=0.08)  # noise of the permutations
+    assert [at.at for at in permuted[0].effect] == [at.at for at in shap[0].effect]
+    assert permuted == influences_of(Unexplained(model, NotExplained("no")), examples)
+
+
+def test_permuted_classes_have_an_importance_without_a_direction():
+    examples = rows(300, task="classes")
+    found = influences_of(Unexplained(curves_plan("classes").fit(examples, seed=0)), examples)
+    assert found[0].input == "x"
+    assert found[-1].input == "noise"
+    assert all(one.direction is None and one.effect == () for one in found)
 
 
 @pytest.mark.parametrize("task", ["binary", "classes", "number"])

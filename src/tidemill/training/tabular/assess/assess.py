@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.core.errors import BackendMissing, LearnError
-from tidemill.core.records.assessment import Assessment, EnsembleMember, FeatureImportance
+from tidemill.core.records.assessment import Assessment, EnsembleMember
 from tidemill.core.records.quality import FEWEST_USERS, MetricScore
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.row_model import RowModel
@@ -99,7 +98,6 @@ def assess(
         told = RowAnswers(test.task, answer, everyone.target, predictions.threshold)
     gaps = gaps_of(declared_slice_columns(everyone, list(fairness)), told, everyone.group, _references(fairness))
     beside = _beside(champion, predictions, test, draws, refits)
-    influences, unexplained = _influences(model, test)
     return Assessment(
         task=test.task,
         measure=measure,
@@ -119,7 +117,7 @@ def assess(
         gaps=gaps.gaps,
         gaps_say=gaps.says,
         gaps_n=len(everyone) if gaps.gaps else 0,
-        influences=influences,
+        influences=influences_of(model, test),
         members=tuple(members),
         charts=evaluation_charts(predictions, test.classes),
         beside_champion=beside,
@@ -131,7 +129,6 @@ def assess(
             *_implausible(scores),
             *_few(draws),
             *(champion.warnings if champion else ()),
-            *unexplained,
         ),
     )
 
@@ -157,13 +154,6 @@ def _beside(
         draws = Bootstrap(len(rival.rows), group)
         predictions, refits = predictions.take(rival.rows), [one.take(rival.rows) for one in refits]
     return scores_of(predictions, rival.told, draws, refits, rival.refits)
-
-
-def _influences(model: RowModel, test: Examples) -> tuple[tuple[FeatureImportance, ...], tuple[str, ...]]:
-    try:
-        return influences_of(model, test), ()
-    except (LearnError, BackendMissing, NotImplementedError) as problem:
-        return (), (f"feature importance is not available: {problem}",)
 
 
 def _implausible(scores: Sequence[MetricScore]) -> tuple[str, ...]:

@@ -1,13 +1,19 @@
-"""Feature importance: mean absolute SHAP values over test rows, and their means by value (Lundberg & Lee 2017)."""
+"""Feature importance: mean absolute contributions over test rows, and their means by value.
+
+Contributions are SHAP values (Lundberg & Lee 2017). For a model without them, such as an ONNX graph, a contribution is
+the prediction minus its mean with the values of that input permuted among the rows, one input at a time (after Breiman
+2001); for a sum of functions of one input each, both are the same up to sampling.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tidemill.core.errors import BackendMissing, LearnError
 from tidemill.core.records.assessment import FeatureImportance
 from tidemill.core.records.evaluation_charts import EffectBin
 from tidemill.core.records.quality import FEWEST_USERS
@@ -23,22 +29,29 @@ F64 = npt.NDArray[np.float64]
 MOST_ROWS = 2_000
 #: Maximum number of inputs with an effect, and of its bins or categories.
 _EFFECTS, _BINS = 20, 8
+#: Maximum number of rows if values are permuted, the number of permutations, and of inputs that are permuted so often.
+_PERMUTED_ROWS, _TIMES, _FEW_INPUTS = 500, 8, 50
 
 
 def influences_of(model: RowModel, test: Examples) -> tuple[FeatureImportance, ...]:
-    """Every input by falling importance, from up to 2,000 rows selected by hash; none for a model without `explain`.
-    Raises what `explain` raises.
+    """Every input by falling importance, from up to 2,000 rows selected by hash, 500 if values are permuted.
 
     `direction` is the correlation of a number with its contribution: near 1 if larger values raise the prediction.
     `effect` has the mean contributions by value. Classes have neither, because each row is explained for its predicted
     class.
     """
-    drawn = np.sort(np.argsort(uniform(row_names(test), salt=7), kind="stable")[:MOST_ROWS]).astype(np.int64)
-    inputs = test.inputs.take(pa.array(drawn))
-    explained = model.explain(inputs)
-    if explained is None:
-        return ()
-    contributions, _ = explained  # (n, n_inputs)
+    drawn = np.argsort(uniform(row_names(test), salt=7), kind="stable")[:MOST_ROWS]
+    inputs = _taken(test, drawn)
+    try:
+        explained = model.explain(inputs)
+    except (LearnError, BackendMissing, NotImplementedError):
+        explained = None
+    method: Literal["shap", "permutation"] = "shap"
+    if explained is not None:
+        contributions = explained[0]  # (n, n_inputs)
+    else:
+        method, inputs = "permutation", _taken(test, drawn[:_PERMUTED_ROWS])
+        contributions = _permuted(model, inputs)
     size = np.abs(contributions).mean(axis=0)
     total = float(size.sum()) or 1.0
     largest = set(np.argsort(-size, kind="stable")[:_EFFECTS].tolist()) if test.task != "classes" else set()
@@ -49,10 +62,36 @@ def influences_of(model: RowModel, test: Examples) -> tuple[FeatureImportance, .
             share=float(size[i]) / total,
             direction=None if test.task == "classes" else _direction(field, inputs[field.name], contributions[:, i]),
             effect=_effect(field, inputs[field.name], contributions[:, i]) if i in largest else (),
+            method=method,
         )
         for i, field in enumerate(model.inputs)
     ]
     return tuple(sorted(found, key=lambda influence: -influence.mean_abs))
+
+
+def _taken(test: Examples, rows: npt.NDArray[Any]) -> pa.Table:
+    return test.inputs.take(pa.array(np.sort(rows).astype(np.int64)))
+
+
+def _permuted(model: RowModel, inputs: pa.Table) -> F64:
+    """float64 (n, n_inputs): each prediction minus its mean over permutations of an input's values. For several classes
+    it is the probability of the predicted class.
+    """
+    names = [field.name for field in model.inputs]
+    inputs = inputs.select(names)
+    own = np.asarray(model.answer(inputs), np.float64)
+    answer = own.reshape(len(own), -1)
+    column = answer.argmax(axis=1) if model.task == "classes" else np.zeros(len(own), np.int64)
+    row = np.arange(len(own))
+    rng = np.random.default_rng(0)
+    times = _TIMES if len(names) <= _FEW_INPUTS else 1
+    found = np.zeros((len(own), len(names)))
+    for i, name in enumerate(names):
+        for _ in range(times):
+            values = inputs[name].take(pa.array(rng.permutation(len(own))))
+            changed = np.asarray(model.answer(inputs.set_column(i, name, values)), np.float64).reshape(answer.shape)
+            found[:, i] += (answer[row, column] - changed[row, column]) / times
+    return found
 
 
 def _direction(field: InputField, column: Any, added: F64) -> float | None:
