@@ -27,15 +27,18 @@ from tidemill.loop.auto.infer_schema import infer_schema
 from tidemill.models.tabular.examples import Examples
 from tidemill.training import SearchBudget
 from tidemill.training.runs.run_comparison import compare as compare_runs
+from tidemill.training.statistics.ratio_estimate import mean_interval
 from tidemill.training.tabular.assess.fairness import gaps_of
 from tidemill.training.tabular.assess.losses import RowAnswers, main_losses
 from tidemill.training.tabular.assess.model_answers import answers_of
+from tidemill.training.tabular.assess.periods import by_month, of_months
 from tidemill.training.tabular.assess.row_slices import row_slices, weakest
 from tidemill.training.tabular.assess.slice_columns import SliceColumn
 from tidemill.training.tabular.assess.target_leakage import target_leakage
 from tidemill.training.tabular.automl import automl
 from tidemill.training.tabular.automl.auto_plan import AutoPlan
 from tidemill.training.tabular.automl.auto_process import FitJob, FitResult
+from tidemill.training.tabular.automl.baselines import naive_plan
 from tidemill.training.tabular.automl.member_settings import Leafwise
 from tidemill.training.tabular.champion import LiveChampion, recorded_plan
 from tidemill.training.tabular.estimator_plan import EstimatorPlan
@@ -363,3 +366,24 @@ def test_a_plan_from_before_a_setting_was_added_is_still_a_plan():
     kept = curves_plan().settings()
     del kept["seeds"]
     assert recorded_plan("additive", kept) == curves_plan()
+
+
+@pytest.mark.parametrize("task", ["binary", "number", "count"])
+def test_a_month_that_left_the_card_s_interval_is_named(task):
+    times = np.arange("2026-01-01", "2026-04-01", dtype="datetime64[D]").astype("datetime64[us]").astype(np.int64)
+    examples = replace(rows(90 * 40, task=task), time=np.repeat(times, 40))
+    model, naive = curves_plan(task).fit(rows(2_000, task=task, seed=1)), naive_plan(task).fit(examples)
+    told, beside = answers_of(model, examples), answers_of(naive, examples)
+    march = np.arange(3_600) >= 59 * 40
+    expected = mean_interval(main_losses(told)[:1_200])
+    shifted = replace(told, answer=np.where(march, np.roll(told.answer, 1), told.answer))  # of the row before it
+    found = by_month(shifted, beside, examples.time, None, expected)
+    assert [(one.period, one.n_rows, one.versus_card) for one in found] == [
+        ("2026-01", 31 * 40, "even"),
+        ("2026-02", 28 * 40, "even"),
+        ("2026-03", 31 * 40, "worse"),
+    ]
+    assert found[2].skill.value < 0 < found[0].skill.low
+    said = of_months(found, shifted, expected, "m@1")
+    assert f"in 1 of 3: 2026-03 {found[2].score.value:.4g} (worse)." in said and f"{expected.value:.4g} (" in said
+    assert "in any of 3 months" in of_months(by_month(told, beside, examples.time, None, expected), told, expected, "m")

@@ -22,13 +22,15 @@ def show_assessment(out: Console, found: Assessment) -> None:
         out.print(found.champion_says)
     if found.n_fits > 1:
         out.print(f"The intervals of metrics and differences cover the test rows and {found.n_fits} fits.")
+    if found.periods:
+        out.print(months(found))
     if found.members:
         out.print(candidates(found))
     if found.influences:
         shown = ", ".join(f"{item.input} {item.share:.0%}" for item in found.influences[:_SHOWN])
         by = "mean |SHAP|" if found.influences[0].method == "shap" else "values permuted"
         out.print(f"Feature importance ({by}): {shown}")
-    for sentence in (found.worst, found.gaps_say, found.curve_says, *found.warnings):
+    for sentence in (found.periods_say, found.worst, found.gaps_say, found.curve_says, *found.warnings):
         if sentence:
             out.print(sentence)
 
@@ -38,6 +40,20 @@ def scores(found: tuple[MetricScore, ...], other: str) -> Table:
     table = Table("metric", "model (95%)", other, "difference (95%)", box=None, pad_edge=False)
     for score in found:
         table.add_row(score.name, _interval(score.model), f"{score.baseline.value:.4f}", _signed(score.difference))
+    return table
+
+
+def months(found: Assessment) -> Table:
+    """A table of the main metric by month, beside the baseline and the model card."""
+    card = "" if found.expected is None else f"against the card, {_interval(found.expected)}"
+    table = Table(
+        "month", "rows", f"{found.measure} (95%)", found.baseline, "skill (95%)", card, box=None, pad_edge=False
+    )
+    for one in found.periods:
+        table.add_row(
+            one.period, f"{one.n_rows:,}", _interval(one.score), f"{one.baseline.value:.4f}", _interval(one.skill),
+            one.versus_card,
+        )  # fmt: skip
     return table
 
 

@@ -139,6 +139,12 @@ def test_a_release_is_measured_on_the_rows_that_came_in_since(tmp_path: Path) ->
     assert assessment.main.difference.high < 0  # it beats the prior on people it has never seen
     run = project.open()[0].runs.read(found.run)
     assert run.kind == "evaluate" and "figures" in run.artefacts
+    # by month, beside the card
+    stores = project.open()[0]
+    card = stores.releases.get("churn@1").card.assessment
+    assert card is not None and assessment.expected == card.main.model
+    assert sum(one.n_rows for one in assessment.periods) == 900 and "on the card of churn@1" in assessment.periods_say
+    assert assessment.periods_say in run.notes
 
 
 def test_slices_of_a_column_are_evaluated_and_options_of_recommenders_are_refused(tmp_path: Path) -> None:

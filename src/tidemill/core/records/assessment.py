@@ -117,6 +117,20 @@ class EnsembleMember(Record, frozen=True):
     says: str = ""
 
 
+class PeriodScore(Record, frozen=True):
+    """The main metric on the rows of one month (UTC), beside the baseline and the model card."""
+
+    #: `2026-03`.
+    period: str = ""
+    n_rows: int = 0
+    score: Metric = Metric()
+    baseline: Metric = Metric()
+    #: The share of the baseline's loss that the model saves.
+    skill: Metric = Metric()
+    #: `worse`, `even` or `better` than the metric on the card; empty if it has none.
+    versus_card: str = ""
+
+
 class Assessment(Record, frozen=True):
     """Quality of a tabular model on test rows that were not used for training or model selection."""
 
@@ -154,6 +168,10 @@ class Assessment(Record, frozen=True):
     champion_says: str = ""
     #: Number of fits, with different seeds, of which the intervals of `scores` and `beside_champion` cover the noise.
     n_fits: int = 1
+    #: Of an evaluation on later rows: the main metric on the model card, the months, and a sentence on both.
+    expected: Metric | None = None
+    periods: tuple[PeriodScore, ...] = ()
+    periods_say: str = ""
     #: Reasons why the metrics may be too optimistic, such as leakage: sentences with numbers.
     warnings: tuple[str, ...] = ()
     slices: tuple[SliceResult, ...] = ()

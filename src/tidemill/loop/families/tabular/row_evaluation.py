@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from tidemill.core.clock import from_micros
 from tidemill.core.errors import NoSuchRelease, SettingRefused, TooLittleData, UsageError
 from tidemill.core.progress import Progress
+from tidemill.core.records.assessment import Assessment
 from tidemill.core.records.dataset import Dataset
 from tidemill.core.records.release import Release
 from tidemill.lake import LakeSnapshot
@@ -22,7 +24,9 @@ from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.models.tabular.examples import Examples
 from tidemill.training.tabular.assess.assess import TestSetting, assess
-from tidemill.training.tabular.assess.model_answers import tabular_figures
+from tidemill.training.tabular.assess.losses import RowAnswers
+from tidemill.training.tabular.assess.model_answers import answers_of, tabular_figures
+from tidemill.training.tabular.assess.periods import by_month, of_months
 from tidemill.training.tabular.automl.baselines import naive_plan
 from tidemill.training.tabular.rows.dataset_fingerprint import row_names
 from tidemill.training.tabular.rows.splits import FEWEST_ROWS
@@ -99,23 +103,41 @@ class RowEvaluation:
         rows, declared = self.rows, self.graph.askings[self.release.model].model
         opened = self.family.open(self.stores.releases.bundle(self.release.bundle))
         naive = naive_plan(rows.task)
+        baseline = naive.fit(self.learned_from)
         since = "" if self.options.at is None else f", from {from_micros(self.options.at).date()} on"
         trained = f"{self.release.name} was trained on dataset {self.dataset.name}"
         protocol = f"{len(rows):,} rows that arrived after {trained}{since}"
         found = assess(
             opened,
             rows,
-            baseline=(naive.name, naive.fit(self.learned_from)),
+            baseline=(naive.name, baseline),
             setting=TestSetting(protocol, None, len(self.learned_from)),
             slices=(*declared.slices, *([self.options.by] if self.options.by else [])),
             fairness=declared.fairness,
         )
+        found = self._beside_card(found, answers_of(opened, rows), answers_of(baseline, rows))
+        said = [one for one in (found.periods_say, found.worst, found.gaps_say) if one]
         return EvaluationReport(
-            notes=(protocol, found.worst, found.gaps_say, *found.warnings),
+            notes=(protocol, *said, *found.warnings),
             metrics=found.metrics(),
             figures=tabular_figures(opened, rows),
             assessment=found,
         )
+
+    def _beside_card(self, found: Assessment, told: RowAnswers, naive: RowAnswers) -> Assessment:
+        """The assessment with its months, compared with the metric on the card."""
+        card = self.release.card.assessment
+        known = card is not None and card.scores and card.measure == found.measure
+        expected = card.main.model if card is not None and known else None
+        rows = self.rows
+        months = () if rows.time is None else by_month(told, naive, rows.time, rows.group, expected)
+        says = of_months(months, told, expected, self.release.name)
+        worse = [one.period for one in months if one.versus_card == "worse"]
+        warning = f"{found.measure} is significantly worse than on the card in {', '.join(worse)}"
+        return msgspec.structs.replace(
+            found, expected=expected, periods=months, periods_say=says,
+            warnings=(*found.warnings, *([warning] if worse else [])),
+        )  # fmt: skip
 
 
 def _unseen(rows: Examples, learned_from: Examples, release: Release, at: int | None) -> Examples:
