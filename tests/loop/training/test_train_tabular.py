@@ -193,7 +193,10 @@ def test_a_view_that_is_another_one_than_the_champion_learned_with_needs_somebod
     change(project.path, "features=[billing]", "features=[billing, seen]")
     project.run(DAY, backfill=True)
     stores, graph = project.open()
-    release = train(stores, graph, "churn").release.name
+    learned = train(stores, graph, "churn")
+    (said,) = [note for note in learned.notes if "the window of `seen` is 400 days long" in note]
+    assert "it is not yet full at 120 of 120 examples (100%)" in said
+    release = learned.release.name
     go_live(stores, graph, release)
     assert status(stores, graph).action_items == ()
     change(project.path, "n_seen=nw.len()", "n_seen=nw.len() * 2")

@@ -26,6 +26,7 @@ from tidemill.core.records.runs import Run
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.examples.datasets import code_of, datasets, rebuild_dataset, tables_read_by
 from tidemill.loop.examples.training_examples import build_examples
+from tidemill.loop.examples.warm_up import warm_up
 from tidemill.loop.families.model_family import family_named
 from tidemill.loop.families.tabular.row_family import RowFamily
 from tidemill.loop.project.graph import ProjectGraph
@@ -118,7 +119,8 @@ class TabularBench:
             )  # fmt: skip
             if result.figures is not None:
                 keep_figures(self._stores, run, result.figures)
-            run.finish(result.metrics, learner=result.plan, parameters=result.settings, notes=result.notes)
+            notes = (*result.notes, *warm_up(self._graph, self._view, self._asking, self.examples))
+            run.finish(result.metrics, learner=result.plan, parameters=result.settings, notes=notes)
         return TabularExperiment(self._stores.runs.read(run.name), result)
 
     def _begin(self, settings: dict[str, Any]) -> Any:

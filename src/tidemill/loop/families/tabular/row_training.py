@@ -24,6 +24,7 @@ from tidemill.governance.reproduction import AnswerComparison, compare_numbers
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.examples.datasets import code_of, dataset_of, pin_dataset, rebuild_dataset, tables_read_by
 from tidemill.loop.examples.training_examples import build_examples
+from tidemill.loop.examples.warm_up import warm_up
 from tidemill.loop.families.model_family import (
     FittedModel,
     RecordedSettings,
@@ -178,6 +179,7 @@ class RowTraining:
             progress=progress,
         )
         keep_pretrained(self._asking, folder)
+        early = warm_up(self.inputs.graph, self.inputs.view, self._asking, examples)
         return FittedModel(
             card=self._card(result),
             rows=dataset.mark,
@@ -186,7 +188,7 @@ class RowTraining:
             metrics=result.metrics,
             figures=result.figures,
             signature=self._asking.signature(result.model),
-            notes=(*result.beats, *([result.stays] if result.stays else []), *result.notes),
+            notes=(*result.beats, *([result.stays] if result.stays else []), *result.notes, *early),
         )
 
     def _champion(self) -> LiveChampion | None:
