@@ -27,12 +27,16 @@ from tidemill.loop.auto.infer_schema import infer_schema
 from tidemill.models.tabular.examples import Examples
 from tidemill.training import SearchBudget
 from tidemill.training.runs.run_comparison import compare as compare_runs
+from tidemill.training.statistics import bootstrap
+from tidemill.training.statistics.bootstrap import Bootstrap
 from tidemill.training.statistics.ratio_estimate import mean_interval
+from tidemill.training.tabular.assess.calibration import calibration_error
 from tidemill.training.tabular.assess.fairness import gaps_of
 from tidemill.training.tabular.assess.losses import RowAnswers, main_losses
 from tidemill.training.tabular.assess.model_answers import answers_of
 from tidemill.training.tabular.assess.periods import by_month, of_months
 from tidemill.training.tabular.assess.row_slices import row_slices, weakest
+from tidemill.training.tabular.assess.scores import scores_of
 from tidemill.training.tabular.assess.slice_columns import SliceColumn
 from tidemill.training.tabular.assess.target_leakage import target_leakage
 from tidemill.training.tabular.automl import automl
@@ -387,3 +391,26 @@ def test_a_month_that_left_the_card_s_interval_is_named(task):
     said = of_months(found, shifted, expected, "m@1")
     assert f"in 1 of 3: 2026-03 {found[2].score.value:.4g} (worse)." in said and f"{expected.value:.4g} (" in said
     assert "in any of 3 months" in of_months(by_month(told, beside, examples.time, None, expected), told, expected, "m")
+
+
+@pytest.mark.parametrize("task", ["binary", "number"])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_many_rows_have_the_intervals_of_a_whole_bootstrap(task, grouped, monkeypatch):
+    examples = rows(2_000, task=task)
+    told = answers_of(curves_plan(task).fit(rows(500, task=task, seed=1)), examples)
+    naive = answers_of(naive_plan(task).fit(examples), examples)
+    group = np.arange(2_000) // 2 if grouped else None
+    whole = scores_of(told, naive, Bootstrap(2_000, group))
+    error = calibration_error(told, Bootstrap(2_000, group))
+    for name, value in {"_MANY": 900, "_BLOCKS": 700, "_PART": 800}.items():
+        monkeypatch.setattr(bootstrap, name, value)
+    few = Bootstrap(2_000, group)
+    assert len(few.part().rows) == (1_600 if grouped else 800) and few.units == (1_000 if grouped else 2_000)
+    for one, other in zip(scores_of(told, naive, few), whole, strict=True):
+        assert one.model.value == other.model.value
+        for by in ("model", "difference"):
+            widths = [getattr(each, by).high - getattr(each, by).low for each in (one, other)]
+            assert widths[0] == pytest.approx(widths[1], rel=0.4, abs=1e-9), (one.name, by)
+    if error is not None:
+        again = calibration_error(told, few)
+        assert again.high - again.low == pytest.approx(error.high - error.low, rel=0.4)

@@ -1,4 +1,4 @@
-"""Metrics by month, beside the metric on the model card and the naive forecast."""
+"""Periods: the main metric by month, beside the metric on the model card and the naive forecast."""
 
 from __future__ import annotations
 

@@ -85,8 +85,18 @@ def scores_of(
 def _all(predictions: RowAnswers, draws: Bootstrap) -> dict[str, _MeasuredScore]:
     ones = np.ones((1, len(predictions.target)))
     figures = measures(predictions)
-    drawn = draws.resample(figures)
-    return {name: _MeasuredScore(float(of(ones)[0]), drawn[name]) for name, of in figures.items()}
+    values = {name: float(of(ones)[0]) for name, of in figures.items()}
+    part = draws.part()
+    if part is None:
+        drawn = draws.resample(figures)
+    else:
+        few = measures(predictions.take(part.rows))
+        centres = {name: float(of(np.ones((1, len(part.rows))))[0]) for name, of in few.items()}
+        drawn = {
+            name: values[name] + (found - centres[name]) * part.scale
+            for name, found in part.draws.resample(few).items()
+        }
+    return {name: _MeasuredScore(value, drawn[name]) for name, value in values.items()}
 
 
 def _fits(first: Mapping[str, _MeasuredScore], refits: Sequence[RowAnswers]) -> dict[str, F64]:
