@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,16 @@ def test_two_classes_have_two_probabilities_like_the_binary_task(name: str, tmp_
     assert answers[:, 1] == pytest.approx(estimator_plan(LEARNERS[name]()).fit(binary).answer(binary.inputs))
     rows = rows_of(opened.inputs, examples.inputs.slice(0, 5))
     assert np.array([opened.predict_row(row) for row in rows]) == pytest.approx(answers[:5], abs=1e-6)
+
+
+def test_the_exported_program_returns_both_probabilities(tmp_path: Path) -> None:
+    examples = two_classes()
+    model = estimator_plan(LEARNERS["lightgbm"]()).fit(examples)
+    write_tabular(model, tmp_path)
+    program = resources.files("tidemill.release") / "exported" / "reading.txt"
+    exported = runpy.run_path(str(program), run_name="exported")["Model"](tmp_path)
+    rows = examples.inputs.slice(0, 5).to_pylist()
+    assert np.array(exported.predict(rows)) == pytest.approx(model.answer(examples.inputs.slice(0, 5)))
 
 
 def test_contributions_of_two_classes_are_those_of_the_predicted_one() -> None:
