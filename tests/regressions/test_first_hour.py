@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typed_command import tidemill
 
 import tidemill as tm
 from tidemill.cli import program
+from tidemill.cli.program_console import ProgramConsole
 from tidemill.core.errors import FunctionFailed, GraphError, SettingError, TypeMismatch
 from tidemill.loop.pipeline.run_plan import plan
 from tidemill.loop.project.mill import Mill
@@ -161,6 +163,12 @@ def test_a_command_is_printed_as_it_can_be_typed(tmp_path: Path, monkeypatch: py
     assert program.with_program("the tidemill. /x/tidemill run") == "the tidemill. /x/tidemill run"
     monkeypatch.setenv("PATH", str(script.parent))
     assert program.with_program("cd p; tidemill train x") == "cd p; tidemill train x"
+
+
+def test_a_name_with_colons_is_printed_as_it_is() -> None:
+    file = io.StringIO()
+    ProgramConsole(file=file, highlight=False).print("a:b: and :warning:")
+    assert file.getvalue() == "a:b: and :warning:\n"
 
 
 def commands() -> list[tuple[str, str]]:
