@@ -50,14 +50,14 @@ def importance_chart(movers: Sequence[InputInfluence], *, most: int = 20) -> Veg
         "mark": {"type": "bar", "height": {"band": 0.7}},
         "encoding": {
             "y": {"field": "input", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 150}},
-            "x": axis("share", "Share of the mean absolute SHAP values", axis={"format": ".0%"}, scale={"zero": True}),
+            "x": axis("share", "Share of the mean absolute contributions", axis={"format": ".0%"}, scale={"zero": True}),
             "color": colour,
             "tooltip": tips,
         },
     }
     rows = tuple((one.input, share(one.share), one.extremes or one.says) for one in movers)
     table = ChartTable(("Feature", "Share", "Direction"), rows, named=True)
-    says = "Feature importance: the share of each feature in the mean absolute SHAP values, coloured by its direction"
+    says = "Feature importance: the share of each feature in the mean absolute contributions, coloured by its direction"
     return vega_chart("Feature importance", says, table, values, [bars], height=70 + 24 * len(values))
 
 

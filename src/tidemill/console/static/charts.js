@@ -34,9 +34,10 @@ function config(style) {
   const font = style.getPropertyValue("--sans").trim(), text = { labelFontSize: 12, titleFontSize: 12, labelColor: "--quiet", titleColor: "--quiet" };
   return coloured({
     background: null, font, view: { stroke: null },
-    axis: { ...text, titleFontWeight: 400, gridColor: "--line", domainColor: "--line", tickColor: "--line", labelFlush: true },
-    axisQuantitative: { tickCount: 5 },
-    legend: { ...text, titleFontWeight: 400 },
+    axis: { ...text, titleFontWeight: 400, gridColor: "--line", domainColor: "--line", tickColor: "--line" },
+    axisQuantitative: { tickCount: 5, labelFlush: true, labelOverlap: true, labelSeparation: 8 },
+    axisTemporal: { tickCount: 4, labelFlush: true, labelOverlap: true, labelSeparation: 8 },
+    legend: { ...text, titleFontWeight: 400, labelLimit: 240 },
   }, style);
 }
 
