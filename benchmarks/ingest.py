@@ -38,6 +38,7 @@ from tidemill.backends.sqlite_vault import SqliteVault
 from tidemill.checks import between, defaults, evaluate, split_refused
 from tidemill.core.clock import SystemClock, as_of, to_micros
 from tidemill.core.contract import contract
+from tidemill.core.identity.account import Account
 from tidemill.core.identity.keys import Keys
 from tidemill.core.identity.surrogates import Surrogates, Vault
 from tidemill.core.ledger.ledger import Ledger
@@ -94,7 +95,7 @@ def ours(file: Path, folder: Path) -> dict[str, float]:
     told: dict[str, float] = {}
     lines = SqliteLedger(folder / "ledger.sqlite")
     keys = Keys.open(folder / "keys", create=True)
-    ledger = Ledger(lines, keys, SystemClock(), "benchmark")
+    ledger = Ledger(lines, keys, SystemClock(), Account(name="benchmark", kind="process"))
     engine = PolarsEngine()
     lake = Lake(DeltaTables(folder / "lake"), engine, ledger, FolderObjects(folder / "lake"))
     url = f"file:{file}?columns=item_id,user_id,rating,reviewed_at:unix_s,text"
