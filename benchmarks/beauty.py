@@ -55,7 +55,7 @@ from tidemill.training.recommender.rankers import SlateRanker, ranked_answers
 from tidemill.training.recommender.ranking_metrics import per_user
 from tidemill.training.recommender.splits import TimeSplit, split_at
 from tidemill.training.recommender.users_to_evaluate import catalogue, evaluation_users
-from tidemill.training.statistics.bootstrap import mean_interval
+from tidemill.training.statistics.ratio_estimate import mean_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 K, SHARE = 10, 0.9

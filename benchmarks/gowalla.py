@@ -39,7 +39,7 @@ from tidemill.models.recommender.item_lists import ItemLists
 from tidemill.training import choose
 from tidemill.training.recommender.evaluation import bare_rules
 from tidemill.training.recommender.ranking_metrics import per_user
-from tidemill.training.statistics.bootstrap import mean_interval
+from tidemill.training.statistics.ratio_estimate import mean_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 K, BATCH, CHOOSERS, HELD_SHARE, SEED = 20, 1_000, 4_000, 0.2, 0

@@ -36,7 +36,7 @@ from tidemill.training import Measurement, TimeSplit, choose, evaluation_users, 
 from tidemill.training.recommender.evaluation import facts_at
 from tidemill.training.recommender.rankers import PopularityRanker
 from tidemill.training.recommender.splits import validation_splits
-from tidemill.training.statistics.bootstrap import mean_interval
+from tidemill.training.statistics.ratio_estimate import mean_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 LEARNERS = {
