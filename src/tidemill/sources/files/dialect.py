@@ -19,7 +19,7 @@ from tidemill.sources.files.csv_record import records
 
 Decimal = Literal["point", "comma"]
 #: Names of delimiters in a URL.
-DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
+DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|", "space": " "}
 BOM = b"\xef\xbb\xbf"
 
 _RECORDS = 200
@@ -76,6 +76,8 @@ def detect_delimiter(head: bytes) -> str:
     whole = head[: head.rfind(b"\n") + 1] or head
     best, widest = ",", 1
     for mark in DELIMITERS.values():
+        if mark == " " and widest > 1:  # words of a text are no fields
+            break
         widths = [len(fields) for _, fields, _, _ in islice(records(whole, ord(mark)), _RECORDS)]
         if not widths:
             continue

@@ -61,7 +61,7 @@ def parse_file_url(url: str) -> FileUrl:
     """Parse a `file:` URL; an unknown option or unit is refused with the nearest name.
 
     A `?` inside a path is written `%3F`, a `,`, `=` or `:` inside a name `%2C`, `%3D` or `%3A`. Options: `columns=`,
-    `header=true|false`, `delimiter=comma|tab|semicolon|pipe`, `encoding=windows-1252`, `decimal=comma`,
+    `header=true|false`, `delimiter=comma|tab|semicolon|pipe|space`, `encoding=windows-1252`, `decimal=comma`,
     `missing=NA,?` and `sheet=`.
 
     >>> parse_file_url("file:data/*.csv.gz?columns=item_id,_,reviewed_at:unix_s").columns[2].unit
