@@ -58,7 +58,7 @@ def _slice(
     saved = prior - losses
     skill, skill_rest = (ratio_over(rows, saved, prior, group) for rows in (own, rest))
     apart, less = loss.minus(loss_rest), skill.minus(skill_rest)
-    return SliceResult(
+    found = SliceResult(
         family=cut.column, users=cut.values[place], n_users=len(own),
         model={
             measure: loss.interval(), CALIBRATION: ratio_over(own, predicted, unit=group).interval(),
@@ -75,6 +75,10 @@ def _slice(
             SKILL: max(less.p(), random_assignment(saved - skill_rest.value * prior, inside)),
         },
     )  # fmt: skip
+    if not (prior[own].any() and prior[rest].any()):
+        for part in (found.model, found.baseline, found.difference, found.p):
+            del part[SKILL]  # of equal targets the prior loses nothing, so there is no share of it to save
+    return found
 
 
 def weakest(slices: Sequence[SliceResult], measure: str) -> str:
@@ -98,6 +102,7 @@ def _miscalibrated(slices: Sequence[SliceResult]) -> Iterator[str]:
 
 
 def _unskilled(slices: Sequence[SliceResult]) -> Iterator[str]:
+    slices = [one for one in slices if SKILL in one.model]
     beyond = [one for one in slices if one.p_holm[SKILL] < ALPHA and one.difference[SKILL].high < 0]
     if not beyond and slices:
         yield f"None of {len(slices)} slices has significantly less skill (loss against the slice's own prior)."
@@ -128,5 +133,7 @@ def _by(one: SliceResult, name: str) -> str:
 
 def _harder(one: SliceResult, measure: str) -> str:
     """The losses of the priors, if that of the slice is higher: then any model loses more there."""
+    if SKILL not in one.model:
+        return ""
     own, rest = (side[measure].value / max(1 - side[SKILL].value, 1e-12) for side in (one.model, one.baseline))
     return f", where the prior of these rows loses {own:.4g} and that of the others {rest:.4g}" if own > rest else ""
