@@ -50,7 +50,7 @@ def importance_chart(movers: Sequence[InputInfluence], *, most: int = 20) -> Veg
         "mark": {"type": "bar", "height": {"band": 0.7}},
         "encoding": {
             "y": {"field": "input", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 150}},
-            "x": axis("share", "Share of the mean absolute contributions", axis={"format": ".0%"}, scale={"zero": True}),
+            "x": axis("share", "Share of mean absolute contributions", axis={"format": ".0%"}, scale={"zero": True}),
             "color": colour,
             "tooltip": tips,
         },

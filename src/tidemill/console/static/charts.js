@@ -35,8 +35,9 @@ function config(style) {
   return coloured({
     background: null, font, view: { stroke: null },
     axis: { ...text, titleFontWeight: 400, gridColor: "--line", domainColor: "--line", tickColor: "--line" },
-    axisQuantitative: { tickCount: 5, labelFlush: true, labelOverlap: true, labelSeparation: 8 },
-    axisTemporal: { tickCount: 4, labelFlush: true, labelOverlap: true, labelSeparation: 8 },
+    axisQuantitative: { tickCount: 5, labelFlush: true, labelOverlap: true },
+    axisX: { labelSeparation: 8 },
+    axisTemporal: { tickCount: 4, labelFlush: true, labelOverlap: true },
     legend: { ...text, titleFontWeight: 400, labelLimit: 240 },
   }, style);
 }
