@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tabular_rows import made
 
 from tidemill.core.errors import SettingRefused
 from tidemill.models.tabular.examples import Examples
+from tidemill.training import train_tabular
 from tidemill.training.tabular.estimator_plan import estimator_plan
 
 #: JSON's characters, a blank beside `_`, and names of nodes of an ONNX graph.
@@ -69,3 +71,18 @@ def test_an_input_without_any_value_is_named_too() -> None:
     examples = made({"age": [1.0, 2.0] * 20, "empty": pa.nulls(40, pa.float64())}, [0.0, 1.0] * 20, "binary")
     with pytest.raises(SettingRefused, match=r"empty \(40 of 40 rows\)"):
         estimator_plan(linear_model.LogisticRegression()).fit(examples)
+
+
+def test_integers_that_floats_cannot_hold_train_and_answer_alike(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    n = 80
+    columns: dict[str, Any] = {
+        "id": pa.array([2**60 + 2 * one + 1 for one in range(n)], pa.int64()), "a": rng.normal(size=n),
+    }  # fmt: skip
+    examples = made(columns, (columns["a"] > 0).astype(float), "binary")
+    model = estimator_plan({"n_estimators": 5, "num_leaves": 4}).fit(examples)
+    answers = model.answer(examples.inputs)
+    row = [2**60 + 1, float(columns["a"][0])]
+    assert model.predict_row(row)[-1] == pytest.approx(answers[0], abs=1e-12)
+    plan = estimator_plan({"n_estimators": 5, "num_leaves": 4})
+    assert train_tabular(examples, plan, model="m", folder=tmp_path / "bundle").n_rows == n

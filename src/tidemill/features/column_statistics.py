@@ -47,7 +47,7 @@ def _figures(name: str, values: pa.ChunkedArray, *, personal: bool) -> ColumnSta
     spread = distribution(values)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)) or not distinct:
         return ColumnStatistics(name=name, type=str(kind), missing=missing, distinct=distinct, distribution=spread)
-    numbers = values.cast(pa.float64())
+    numbers = values.cast(pa.float64(), safe=False)
     limits = pc.min_max(numbers).as_py()
     return ColumnStatistics(
         name=name,

@@ -90,7 +90,9 @@ def _of_feature(feature: str, view: str, logged: pa.Table, recomputed: pa.Table)
 def differs(logged: pa.ChunkedArray, recomputed: pa.ChunkedArray) -> NDArray[np.bool_]:
     """Where two columns of the same rows are not equal, bool (n,)."""
     if _number(logged.type) and _number(recomputed.type):
-        one, other = (column.cast(pa.float64()).to_numpy(zero_copy_only=False) for column in (logged, recomputed))
+        one, other = (
+            column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) for column in (logged, recomputed)
+        )
         missing = np.isnan(one) | np.isnan(other)
         larger = np.maximum(np.abs(one), np.abs(other))
         with np.errstate(invalid="ignore"):  # two infinities of one sign

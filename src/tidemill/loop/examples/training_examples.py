@@ -149,7 +149,7 @@ def task_of(model: TabularDeclaration, target: pa.ChunkedArray, kind: Kind) -> t
                 f"model {model.name!r}: the task {task!r} needs numbers, and its target {model.target!r} is "
                 f"{KINDS[kind].words}"
             )
-        if task == "count" and (pc.min(target.cast(pa.float64())).as_py() or 0) < 0:
+        if task == "count" and (pc.min(target.cast(pa.float64(), safe=False)).as_py() or 0) < 0:
             raise TargetUnfit(
                 f"model {model.name!r}: its target {model.target!r} has negative values, which are not counts"
             )
@@ -194,7 +194,7 @@ def encoded_target(
 ) -> NDArray[np.float64]:
     """float64 (n): the number of the class, or the value."""
     if task in ("number", "count"):
-        values: NDArray[np.float64] = target.cast(pa.float64()).to_numpy()
+        values: NDArray[np.float64] = target.cast(pa.float64(), safe=False).to_numpy()
         return values
     places: Mapping[str, int] = {name: place for place, name in enumerate(classes)}
     encoded = target.combine_chunks().dictionary_encode()

@@ -39,7 +39,7 @@ def array_of_column(column: pa.ChunkedArray, kind: Kind) -> NDArray[Any]:
     if kind == "time":
         column = column.cast(pa.timestamp("us"))
     elif kind in ("int", "bool"):
-        column = column.cast(pa.int64()).cast(pa.float64())
+        column = column.cast(pa.int64()).cast(pa.float64(), safe=False)
     found: NDArray[Any] = column.to_numpy()
     return found.astype(DTYPES[kind], copy=False)
 

@@ -140,5 +140,5 @@ def _effect_bin(added: F64, *, at: float | None = None, value: str = "") -> Effe
 def _numbers(column: Any) -> F64:
     """float64 (n), times as seconds since 1970; NaN if missing."""
     plain = column.cast(pa.int64()) if not pa.types.is_floating(column.type) else column
-    values: F64 = plain.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    values: F64 = plain.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
     return values / 1e6 if pa.types.is_timestamp(column.type) else values

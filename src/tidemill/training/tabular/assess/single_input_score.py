@@ -90,5 +90,5 @@ def floats_of(column: Any) -> F64:
     """A column of numbers, flags or times as float64 (n), NaN if missing."""
     if pa.types.is_timestamp(column.type) or pa.types.is_boolean(column.type):
         column = column.cast(pa.int64())
-    values: F64 = column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    values: F64 = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
     return values

@@ -60,7 +60,7 @@ def by_number(name: str, column: Any) -> SliceColumn | None:
         return _by_values(name, column.cast(pa.string()), limit=True)
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
-    values = column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
     known = values[np.isfinite(values)]
     distinct = np.unique(known)
     if len(distinct) < FEWEST_VALUES:

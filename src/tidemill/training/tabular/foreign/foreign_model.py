@@ -204,7 +204,9 @@ def _examples(fields: tuple[InputField, ...], about: ImportDescription, rows: pa
     target = np.zeros(len(rows))
     if about.target in rows.column_names:
         column = rows.column(about.target)
-        target = class_numbers(column, about.classes) if about.classes else np.asarray(column.cast(pa.float64()))
+        target = (
+            class_numbers(column, about.classes) if about.classes else np.asarray(column.cast(pa.float64(), safe=False))
+        )
     return Examples(fields, inputs, np.asarray(target, np.float64), task, about.classes)
 
 
