@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tidemill.core.errors import SettingError, TidemillError, message_of
@@ -72,6 +72,7 @@ def test_what_is_harmless_is_shown_whole(value: str) -> None:
 
 @given(st.text(min_size=5, max_size=30), st.sampled_from(["", "/db", "/db?sslmode=require", ":5432/db#x"]))
 def test_no_password_is_shown_whatever_it_has_in_it(password: str, after: str) -> None:
+    assume(password not in f"postgresql://ann:@host{after}")
     for value in (f"postgresql://ann:{password}@host{after}", f"Pwd={password}", f"http://h/?sig={password}"):
         shown = redact(value, whole=True)
         assert password not in shown.replace("***", "").replace("sslmode=require", "")
