@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tidemill.core.errors import SourceUnknown
+from tidemill.core.errors import SourceDamaged, SourceUnknown
 from tidemill.core.source_read import ReadRequest
 from tidemill.loop.auto.auto_project import AutoRequest, source_url, write_auto_project
 from tidemill.loop.auto.infer_schema import infer_schema
@@ -242,6 +242,7 @@ def test_an_excel_file_is_read(tmp_path: Path) -> None:
     book.create_sheet("Other").append(["x"])
     book.save(tmp_path / "rows.xlsx")
     table = infer_schema(tmp_path / "rows.xlsx")
+    assert table.notes[0] == "the first sheet, People, is read; `sheet=` names another one: Other"
     assert kinds(table) == {
         "code": ("str", None), "when": ("time", None), "a": ("float", None), "b": ("int", None), "y": ("str", None),
     }  # fmt: skip
@@ -249,6 +250,11 @@ def test_an_excel_file_is_read(tmp_path: Path) -> None:
     assert rows["a"].to_pylist() == [1.5, None] and rows["code"].to_pylist() == ["007", "12"]
     with pytest.raises(SourceUnknown, match="did you mean `People`"):
         infer_schema(tmp_path / "rows.xlsx", options="sheet=Peeple")
+    whole = (tmp_path / "rows.xlsx").read_bytes()
+    for damaged in (whole[:-600], whole[:2000] + bytes(900) + whole[2900:]):
+        (tmp_path / "rows.xlsx").write_bytes(damaged)
+        with pytest.raises((SourceDamaged, SourceUnknown)):
+            infer_schema(tmp_path / "rows.xlsx")
 
 
 def test_given_rows_may_be_a_list_of_objects(tmp_path: Path) -> None:

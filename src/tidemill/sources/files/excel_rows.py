@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from tidemill.core.errors import BackendMissing, SourceDamaged, SourceUnknown, nearest
+from tidemill.core.library_errors import require_error
 from tidemill.sources.files.csv_lines import column_names
 from tidemill.sources.files.mapping import ColumnMapping
 from tidemill.sources.files.type_conversion import LINE
@@ -35,6 +36,11 @@ def excel_rows(path: Path, sheet: str | None, mapping: ColumnMapping) -> Iterato
         if isinstance(mapped.at, tuple)
     ]
     yield pl.DataFrame([*columns, pl.Series(LINE, [line for line, _ in rows], dtype=pl.Int64)]), len(rows)
+
+
+def excel_sheets(path: Path) -> list[str]:
+    """The names of the sheets. Raises `SourceDamaged`, and `BackendMissing` without python-calamine."""
+    return list(_opened(path).sheet_names)
 
 
 def excel_table(path: Path, sheet: str | None) -> pl.DataFrame:
@@ -71,24 +77,37 @@ def _text(cell: Any) -> str:
 
 def _sheet(path: Path, sheet: str | None) -> tuple[list[str], list[tuple[int, list[Any]]]]:
     """The names, and (row number in the sheet, cells) of each row that is not empty; an empty cell is `None`."""
-    try:
-        from python_calamine import CalamineError, CalamineWorkbook  # noqa: PLC0415 - an optional library
-    except ModuleNotFoundError as missing:
-        raise BackendMissing("an Excel file needs python-calamine", tip="pip install 'tidemill[excel]'") from missing
-    try:
-        book = CalamineWorkbook.from_path(str(path))
-        known = book.sheet_names
-        name = sheet if sheet is not None else next(iter(known), "")
-        cells = book.get_sheet_by_name(name).to_python(skip_empty_area=False) if name in known else None
-    except (CalamineError, OSError, ValueError) as error:
-        raise SourceDamaged(
-            f"the Excel file {path} is truncated or damaged ({type(error).__name__}); no rows of it were ingested",
-            tip="save it again, or save it as CSV",
-        ) from None
-    if cells is None:
+    book = _opened(path)
+    known = book.sheet_names
+    name = sheet if sheet is not None else next(iter(known), "")
+    if name not in known:
         raise SourceUnknown(f"{path} has no sheet {name!r}", tip=nearest(name, known))
+    try:
+        cells = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
+    except BaseException as error:  # calamine's errors have no common class, and it may panic
+        require_error(error)
+        raise _damaged(path, error) from None
     rows = [(line, [None if cell == "" else cell for cell in row]) for line, row in enumerate(cells, 1)]
     rows = [(line, row) for line, row in rows if any(cell is not None for cell in row)]
     if len(rows) < 2:
         raise SourceUnknown(f"the sheet {name!r} of {path} has no rows below a header", tip="set `sheet=`")
     return column_names(["" if cell is None else _text(cell) for cell in rows[0][1]]), rows[1:]
+
+
+def _opened(path: Path) -> Any:
+    try:
+        from python_calamine import CalamineWorkbook  # noqa: PLC0415 - an optional library
+    except ModuleNotFoundError as missing:
+        raise BackendMissing("an Excel file needs python-calamine", tip="pip install 'tidemill[excel]'") from missing
+    try:
+        return CalamineWorkbook.from_path(str(path))
+    except BaseException as error:  # calamine's errors have no common class, and it may panic
+        require_error(error)
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: BaseException) -> SourceDamaged:
+    return SourceDamaged(
+        f"the Excel file {path} is truncated or damaged ({type(error).__name__}); no rows of it were ingested",
+        tip="save it again, or save it as CSV",
+    )

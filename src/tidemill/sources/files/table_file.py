@@ -34,7 +34,7 @@ from tidemill.sources.files.dialect import (
     detect_delimiter,
     detect_encoding,
 )
-from tidemill.sources.files.excel_rows import excel_table
+from tidemill.sources.files.excel_rows import excel_sheets, excel_table
 from tidemill.sources.files.file_url import FileUrl
 from tidemill.sources.files.mapping import ColumnMapping, ColumnSource, Form
 from tidemill.sources.files.type_conversion import LINE, convert_types
@@ -178,6 +178,9 @@ def _inspect(
         rows, refused = _text_rows(path, dialect, names, head)
     else:
         rows = _typed_rows(path, form, sheet)
+        if form == "excel" and sheet is None and len(sheets := excel_sheets(path)) > 1:
+            others = ", ".join(sheets[1:10])
+            notes.append(f"the first sheet, {sheets[0]}, is read; `sheet=` names another one: {others}")
     if not rows.height:
         raise SourceUnknown(f"{path} has no rows", tip="it needs a header, and a line for each row")
     decimal: Decimal = (url.decimal if url and url.decimal != "point" else None) or infer_decimal(rows, form)
