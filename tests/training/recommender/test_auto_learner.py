@@ -113,7 +113,7 @@ def test_a_dearer_one_must_be_better_beyond_noise(tmp_path: Path) -> None:
     assert max(kept, key=lambda trial: trial.value or 0).parameters["learner"] == "ease"  # the best figure is not all
     assert kept[[trial.number for trial in kept].index(choice.best)].parameters["learner"] == "spectral"
     left_out, cost = choice.notes
-    assert left_out == "als was left out: als needs an extra"
+    assert left_out == "als was left out: als needs an extra: pip install 'tidemill[learn]'"
     assert cost.startswith("spectral is the simplest within noise. The best candidate, ease, is better by 0.00")
     choice, _ = decided(tmp_path, {"popularity": 0.3, "spectral": 0.32, "ease": 0.321}, prefer="best")
     assert choice.spec.name == "ease" and len(choice.notes) == 1
@@ -130,7 +130,7 @@ def test_the_deadline_holds_and_what_did_not_come_up_is_said(tmp_path: Path) -> 
     assert [trial.parameters["learner"] for trial in kept if trial.state == "late"] == ["cooccurrence", "blend"]
     assert choice.notes == (
         "cooccurrence did not finish: the deadline came first",
-        "als was left out: als needs an extra",
+        "als was left out: als needs an extra: pip install 'tidemill[learn]'",
         "blend did not finish: the deadline came first",
     )
 
