@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from tidemill.core.clock import from_micros
 from tidemill.core.contract.contract import ROW
 from tidemill.core.errors import SourceError
+from tidemill.core.library_errors import as_tidemill_error, require_error
 from tidemill.core.ports import Lease
 from tidemill.core.row_ids import split_row_id
 from tidemill.core.source_read import ReadRequest
@@ -31,11 +32,22 @@ from tidemill.sources.files.file_state import with_unread
 History = Callable[[str], Sequence[Mapping[str, float]]]
 
 
-def read_anew(stores: Stores, stream: StreamDeclaration) -> list[HeldIncrement]:
-    """The held increments of a stream of files that were read with another mapping or contract than the current one."""
+def read_anew(stores: Stores, stream: StreamDeclaration, notes: list[str] | None = None) -> list[HeldIncrement]:
+    """The held increments of a stream of files that were read with another mapping or contract than the current one.
+
+    One whose own rows are damaged is left out, with a note.
+    """
     if not stores.settings.sources.get(stream.name, "").startswith("file:"):
         return []
-    held = [stores.lake.held(stream.name, one.increment.number) for one in stores.lake.held_increments(stream.name)]
+    held = []
+    for summary in stores.lake.held_increments(stream.name):
+        number = summary.increment.number
+        try:
+            held.append(stores.lake.held(stream.name, number))
+        except BaseException as error:  # also those of Parquet's readers
+            require_error(error)
+            if notes is not None:
+                notes.append(f"{stream.name} {number} is held, and cannot be read: {as_tidemill_error(error).message}")
     now = reading_of(stores, stream)
     return [one for one in held if one.details.get("reading", now) != now]
 
@@ -45,7 +57,7 @@ def read_again(
 ) -> Iterator[IngestResult]:
     """Publish or hold again each increment that `read_anew` finds; a note says what was read, or why it was not."""
     for stream in graph.mill.streams.values():
-        held = read_anew(stores, stream)
+        held = read_anew(stores, stream, notes)
         if not held:
             continue
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tidemill import loop
+from tidemill.core.library_errors import as_tidemill_error, require_error
 from tidemill.core.record_format import VersionedRecord
 from tidemill.core.records.release import Release
 from tidemill.feedback import OUTCOMES, PREDICTIONS, RealisedRate
@@ -74,13 +75,24 @@ def write_code_items(stores: Stores, graph: ProjectGraph) -> None:
     before = read_state(stores.code_items_file, CodeItems) or CodeItems()
     logged = stores.lake.recorded(OUTCOMES)
     number = logged[0] if logged else 0
+    of_rates = before.of_rates
+    if number != before.outcomes:
+        try:
+            of_rates = rate_items(stores, list(graph.mill.recommenders))
+        except BaseException as error:  # also those of Parquet's readers: a damaged log stops no run
+            require_error(error)
+            number, of_rates = before.outcomes, _unknown_rates(stores, graph, as_tidemill_error(error).message)
     items = CodeItems(
-        items=code_items(stores, graph, refresh_statuses(stores, graph, view)),
-        of_rates=before.of_rates if number == before.outcomes else rate_items(stores, list(graph.mill.recommenders)),
-        outcomes=number,
+        items=code_items(stores, graph, refresh_statuses(stores, graph, view)), of_rates=of_rates, outcomes=number
     )
     if items != before:
         write_state(stores.code_items_file, items)
+
+
+def _unknown_rates(stores: Stores, graph: ProjectGraph, why: str) -> tuple[CodeItem, ...]:
+    champions = [stores.releases.champion(name) for name in graph.mill.recommenders]
+    command = ActionCommand(text="tidemill verify", does="find what is damaged, and how to heal it")
+    return tuple(_item(one.name, f"The live rate of {one.name} is unknown: {why}", command) for one in champions if one)
 
 
 def rate_items(stores: Stores, models: Sequence[str]) -> tuple[CodeItem, ...]:
