@@ -35,7 +35,7 @@ class RateFall(Record, frozen=True):
 def fallen_rate(
     predictions: pa.Table, outcomes: pa.Table, champion: str, *, line: Sequence[str] = ()
 ) -> RateFall | None:
-    """The largest fall of the champion's rate; `None` if there is none beyond noise.
+    """The largest fall of the champion's rate; `None` if none is significant.
 
     The tables are those of the log, of any format; `line` are releases that the champion is a refresh of, which count
     as the champion. The reference is the champion's rate before its last `RECENT_DAYS` days, or that of the last

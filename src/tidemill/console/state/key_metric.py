@@ -78,7 +78,7 @@ def rivals_of(run: Run, runs: Iterable[Run], figure: str) -> list[Run]:
 
 
 def clear_best(runs: Sequence[Run], figure: str) -> Run | None:
-    """The best run, if others were evaluated on the same data and it is better than each of them beyond noise."""
+    """The best run, if others were evaluated on the same data and it is significantly better than each of them."""
     best = best_of(runs, figure)
     rivals = rivals_of(best, runs, figure) if best is not None else []
     if best is None or not rivals or not all(is_beyond_noise(best, rival, figure) for rival in rivals):

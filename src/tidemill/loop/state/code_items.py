@@ -96,7 +96,7 @@ def _unknown_rates(stores: Stores, graph: ProjectGraph, why: str) -> tuple[CodeI
 
 
 def rate_items(stores: Stores, models: Sequence[str]) -> tuple[CodeItem, ...]:
-    """Champions whose live rate has fallen beyond noise."""
+    """Champions whose live rate has fallen significantly."""
     predictions, outcomes = stores.lake.log(PREDICTIONS), stores.lake.log(OUTCOMES)
     found = []
     for name in models if predictions is not None and outcomes is not None else ():

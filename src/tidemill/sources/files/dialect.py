@@ -74,6 +74,9 @@ def detect_delimiter(head: bytes) -> str:
     ';'
     """
     whole = head[: head.rfind(b"\n") + 1] or head
+    first = whole.lstrip(b"\r\n").partition(b"\n")[0]
+    if b'"' not in first and not any(mark.encode() in first for mark in DELIMITERS.values() if mark != ","):
+        return ","  # no other one can give the first record two fields
     best, widest = ",", 1
     for mark in DELIMITERS.values():
         if mark == " " and widest > 1:  # words of a text are no fields
