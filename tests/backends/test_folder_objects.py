@@ -26,7 +26,8 @@ class _Overwrites(FolderObjects):
 
     def put(self, name, body):
         self.delete(name)
-        return super().put(name, body)
+        super().put(name, body)
+        return True
 
 
 class _IsWrong(ObjectsSuite):
@@ -71,6 +72,25 @@ def test_what_a_killed_writer_left_is_unseen_and_goes_with_the_next_put(tmp_path
     assert objects.put("c", b"1")
     assert files(tmp_path) == [*named, "c"]
     assert objects.put("a/b", b"other") is (when == "before")
+
+
+def test_an_object_deleted_while_it_is_stored_again_is_stored(tmp_path: Path, monkeypatch) -> None:
+    link, objects = os.link, FolderObjects(tmp_path)
+
+    def overtaken(source: Path, place: Path) -> None:
+        monkeypatch.setattr(os, "link", link)
+        raise FileExistsError  # it was there, and has been deleted since
+
+    monkeypatch.setattr(os, "link", overtaken)
+    assert objects.put("a", b"1")
+    assert objects.get("a") == b"1"
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda place: place.symlink_to("nowhere"), os.mkfifo])
+def test_a_name_that_is_no_file_is_refused(tmp_path: Path, make) -> None:
+    make(tmp_path / "a")
+    with pytest.raises(UsageError, match="cannot be an object"):
+        FolderObjects(tmp_path).put("a", b"1")
 
 
 def test_what_a_living_writer_writes_is_left_alone(tmp_path: Path) -> None:

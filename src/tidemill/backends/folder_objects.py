@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -115,14 +116,15 @@ class FolderObjects:
             sink.close()
 
     def _link(self, written: Path, place: Path) -> bool:
-        try:
-            _make_folder(place.parent)
-            os.link(written, place)
-            created = True
-        except (FileExistsError, NotADirectoryError) as error:
-            if not place.is_file():
-                raise UsageError(f"{place} cannot be an object: a name is an object or a folder of them") from error
-            created = False
+        created = False
+        while not created and not place.is_file():
+            try:
+                _make_folder(place.parent)
+                os.link(written, place)
+                created = True
+            except (FileExistsError, NotADirectoryError) as error:
+                if not place.parent.is_dir() or _is_no_file(place):  # else: deleted since
+                    raise UsageError(f"{place} cannot be an object: a name is an object or a folder of them") from error
         sync_folder(place.parent)  # also for another writer's link: a caller that gets `False` relies on that object
         return created
 
@@ -136,6 +138,14 @@ class FolderObjects:
             with suppress(FileNotFoundError, BlockingIOError), file.open("rb") as found:
                 fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 file.unlink()
+
+
+def _is_no_file(place: Path) -> bool:
+    """Whether something other than a file has this name."""
+    try:
+        return not stat.S_ISREG(place.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _make_folder(folder: Path) -> None:
