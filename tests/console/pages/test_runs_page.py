@@ -22,10 +22,9 @@ from tidemill.console.drawings import curve, parallel_coordinates
 from tidemill.console.drawings.curve import PLACES, CurvePosition, chart, thinned
 from tidemill.console.drawings.parallel_coordinates import DRAWN, parallel_plot
 from tidemill.console.pages import comparison_page
-from tidemill.console.pages import runs_page as runs
-from tidemill.console.pages.runs_page import named
-from tidemill.console.state import key_metric
+from tidemill.console.state import key_metric, run_filter, run_names
 from tidemill.console.state.key_metric import key_figure as figure_of
+from tidemill.console.state.run_names import named
 from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.release import RefreshOrigin
@@ -53,7 +52,7 @@ def group(made: Any, model: str = "for_you") -> Any:
     return next(found for found in made.groups if found.model == model)
 
 
-@pytest.mark.parametrize("module", [comparison_page, curve, key_metric, parallel_coordinates, runs])
+@pytest.mark.parametrize("module", [comparison_page, curve, key_metric, parallel_coordinates, run_filter, run_names])
 def test_the_examples_run(module: Any) -> None:
     found = doctest.testmod(module)
     assert (found.failed, found.attempted > 0) == (0, True)

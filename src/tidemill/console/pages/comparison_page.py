@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 from tidemill import training
 from tidemill.console.formatting import counted, interval, lower, measure, parameter, through
-from tidemill.console.pages.runs_page import FEWEST, MOST, RunRow, all_runs, named, release_of, row, run_of
+from tidemill.console.pages.runs_page import RunRow, all_runs, row
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.key_metric import best_of, key_figure, less_is_better, rank, users_of
+from tidemill.console.state.run_names import named, release_of, run_of
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease, nearest
 from tidemill.core.record_format import Record
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 #: `ahead` and `behind`: the difference is significant after the Holm correction.
 Standing = Literal["ahead", "behind", "even", "unpaired", "reference"]
+#: Number of runs in a comparison.
+FEWEST, MOST = 2, 8
 #: Maximum number of cached comparisons.
 _KEPT = 24
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from tidemill.console.formatting import parameter, rule, through
 from tidemill.console.pages.loop_page import LiveRow, live, model_names
-from tidemill.console.pages.runs_page import all_runs, run_of
+from tidemill.console.pages.runs_page import all_runs
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.evaluation_report import (
     Quality,
@@ -15,6 +15,7 @@ from tidemill.console.state.evaluation_report import (
     shareable,
 )
 from tidemill.console.state.release_outcomes import OutcomeStore, ReleaseOutcomes
+from tidemill.console.state.run_names import run_of
 from tidemill.console.state.slice_table import SliceTable, user_slice_table
 from tidemill.console.state.tabular_report import TabularReport, tabular_report
 from tidemill.core.clock import to_micros

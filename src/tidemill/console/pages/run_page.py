@@ -8,9 +8,11 @@ from typing import Any
 from tidemill.console.drawings.curve import CurvePosition, RunCurve, curve, curves
 from tidemill.console.drawings.parallel_coordinates import varying
 from tidemill.console.formatting import counted, lower, measure, parameter, through
-from tidemill.console.pages.runs_page import RunRow, all_runs, key_of, release_of, row, run_of, settings
+from tidemill.console.pages.runs_page import RunRow, all_runs, row
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.key_metric import clear_best, key_figure, less_is_better, rank, users_of
+from tidemill.console.state.run_filter import settings
+from tidemill.console.state.run_names import key_of, release_of, run_of
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import LedgerError, NoSuchRelease, nearest
 from tidemill.core.record_format import Record

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, get_args
-from urllib.parse import urlencode
+from typing import Any
 
 import msgspec
 
-from tidemill.console.formatting import counted, interval, lower, measure, parameter, spelled, through
+from tidemill.console.formatting import counted, interval, lower, measure, spelled, through
 from tidemill.console.pages.loop_page import model_names
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.key_metric import (
@@ -19,9 +18,10 @@ from tidemill.console.state.key_metric import (
     less_is_better,
     rivals_of,
 )
+from tidemill.console.state.run_filter import KINDS, STATES, RunFilter
+from tidemill.console.state.run_names import key_of, release_of, run_of
 from tidemill.core.clock import to_micros
-from tidemill.core.errors import BadRequest, LedgerError, NoSuchRelease, message_of, nearest
-from tidemill.core.flatten import flatten
+from tidemill.core.errors import LedgerError, NoSuchRelease, message_of, nearest
 from tidemill.core.record_format import Record
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.release import Release
@@ -29,51 +29,8 @@ from tidemill.core.records.runs import Run
 from tidemill.loop.state.action_items import ActionCommand
 from tidemill.loop.state.ledger_projection import LedgerProjection, ModelProjection, ProjectedState
 
-#: Maximum number of runs in a comparison.
-FEWEST, MOST = 2, 8
 #: Maximum number of listed runs per model, unless the page is filtered by that model.
 LISTED = 25
-KINDS, STATES = (
-    get_args(next(one.type for one in msgspec.structs.fields(Run) if one.name == name)) for name in ("kind", "state")
-)
-#: Maximum length of a text to search for.
-LONGEST = 200
-
-
-class RunFilter(Record, frozen=True):
-    """Which runs are listed, and by which metric they are sorted, best first; empty: all, newest first."""
-
-    model: str = ""
-    kind: str = ""
-    state: str = ""
-    tag: str = ""
-    #: Words that must all occur in the name, learner, tags, notes, settings or reason of failure.
-    text: str = ""
-    sort: str = ""
-
-    def address(self, page: str = "/runs", **changes: str) -> str:
-        """The URL of the page with this filter, and with changes of it.
-
-        >>> RunFilter(model="for_you", kind="train").address(kind="", text="a b")
-        '/runs?model=for_you&text=a+b'
-        """
-        given = {name: value for name, value in (msgspec.structs.asdict(self) | changes).items() if value}
-        return f"{page}?{urlencode(given)}" if given else page
-
-    def chooses(self, run: Run) -> bool:
-        """Whether a run is listed."""
-        exact = ((self.model, run.model), (self.kind, run.kind), (self.state, run.state))
-        if any(wanted and wanted != found for wanted, found in exact) or (self.tag and self.tag not in run.tags):
-            return False
-        # Refreshes may come daily and train nothing: they would hide the other runs.
-        if run.kind == "refresh" and run.state == "finished" and not self.kind:
-            return False
-        return all(word in _text(run) for word in self.text.casefold().split())
-
-
-def _text(run: Run) -> str:
-    said = (run.name, run.kind, run.state, run.learner, *run.tags, *run.notes, run.says, run.commit or "")
-    return "\n".join((*said, *(f"{name}={value}" for name, value in settings(run).items()))).casefold()
 
 
 class RunRow(Record, frozen=True):
@@ -155,11 +112,7 @@ def runs_page(stores: ConsoleStores, projection: LedgerProjection, **chosen: str
         raise NoSuchRelease(
             f"there is no model {wanted.model!r}; {nearest(wanted.model, names)}", tip="tidemill status"
         )
-    for name, known in (("kind", KINDS), ("state", STATES)):
-        if (value := getattr(wanted, name)) and value not in known:
-            raise BadRequest(f"there is no {name} of run {value!r}; {nearest(value, known)}")
-    if len(wanted.text) > LONGEST:
-        raise BadRequest(f"a text to search for has at most {LONGEST} characters")
+    wanted.check()
     shown = [run for run in found if wanted.chooses(run)]
     of_model = [run for run in found if wanted.model in ("", run.model)]
     running = sum(run.state == "running" for run in shown)
@@ -199,51 +152,6 @@ def known_models(stores: ConsoleStores, projected: ProjectedState, runs: Iterabl
     """Declared models first, then those that only have runs."""
     names = model_names(stores, projected)
     return [*names, *sorted({run.model for run in runs} - set(names))]
-
-
-def key_of(run: Run) -> str:
-    """The key of a run in a URL: `for_you.3`."""
-    return f"{run.model}.{run.number}"
-
-
-def named(key: str) -> str:
-    """The name of a run from a URL.
-
-    >>> named("for_you.3")
-    'for_you#3'
-    """
-    model, _, number = key.rpartition(".")
-    if not model or not (number.isascii() and number.isdecimal() and len(number) < 10):
-        raise BadRequest(f"{key!r} is not a run", tip="write run=for_you.3 for the run for_you#3")
-    return f"{model}#{int(number)}"
-
-
-def release_of(run: Run, known: ModelProjection | None) -> Release | None:
-    """The release of a run: the one that it names, else the first with its bundle."""
-    releases = [release for release, _ in known.releases] if known else []
-    named = run.artefacts.get("release", "").removeprefix("release:")
-    found = next((release for release in releases if release.name == named), None)
-    if found is None and not named and (bundle := _hash(run.artefacts.get("bundle", ""))):
-        found = next((release for release in releases if release.bundle == bundle), None)
-    return found
-
-
-def run_of(release: Release, runs: Iterable[Run]) -> Run | None:
-    """The run that created a release, the newest if several name it; else the one with its bundle."""
-    found = list(runs)
-    for fits in (
-        lambda run: run.artefacts.get("release", "").removeprefix("release:") == release.name,
-        lambda run: _hash(run.artefacts.get("bundle", "")) == release.bundle,
-    ):
-        one = next((run for run in found if fits(run)), None)
-        if one is not None:
-            return one
-    return None
-
-
-def _hash(ref: str) -> str:
-    """The content's hash in `bundle:for_you@4be1…`, or the text itself."""
-    return ref.rpartition("@")[2]
 
 
 def row(run: Run, figure: str, known: ModelProjection | None, best: Run | None = None) -> RunRow:
@@ -399,8 +307,3 @@ def _lead(shown: Sequence[Run], groups: Sequence[ModelRuns]) -> str:
     if newest:
         parts.append(f"newest data through {through(newest)}")
     return ", ".join(parts) + "."
-
-
-def settings(run: Run) -> dict[str, str]:
-    """The parameters of a run as text, nested ones by path."""
-    return {name: parameter(value) for name, value in flatten(run.parameters).items() if value not in (None, [], ())}

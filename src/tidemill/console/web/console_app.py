@@ -34,10 +34,11 @@ from tidemill.console.pages.features_page import features_page
 from tidemill.console.pages.loop_page import loop_page
 from tidemill.console.pages.model_page import ModelPage, model_page
 from tidemill.console.pages.run_page import RunPage, run_page
-from tidemill.console.pages.runs_page import RunFilter, RunsPage, runs_page
+from tidemill.console.pages.runs_page import RunsPage, runs_page
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.feature_state import ViewMeasurements
 from tidemill.console.state.release_outcomes import OutcomeStore
+from tidemill.console.state.run_filter import RunFilter
 from tidemill.console.web.guard import Guard
 from tidemill.core.errors import BadRequest, NoSuchRelease, ServeError, TidemillError, UnknownName
 from tidemill.core.record_format import Record
