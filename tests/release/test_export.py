@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import runpy
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -17,27 +19,43 @@ import tabular_worlds as worlds
 
 from tidemill.core.errors import PlaceRefused, ReleaseError
 from tidemill.core.records.release import Card, Release, RuleSet
-from tidemill.core.records.signature import FeatureLookup, OnDemandFeature, Signature, outputs_of
+from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandFeature, Signature, outputs_of
 from tidemill.models.tabular import TabularModel, open_tabular, write_tabular
 from tidemill.release import export_tabular
 
 pytest.importorskip("lightgbm")
 
 
-def release(model: TabularModel, bundle: str = "ab" * 32) -> Release:
+MODULE = "features/hue.py"
+HUE = b"""from __future__ import annotations
+
+import numpy as np
+
+
+def hue(size):
+    return {"colour": np.where(np.isnan(size), "", np.where(size > 0, "red", "blue"))}
+"""
+
+
+def release(model: TabularModel, bundle: str = "ab" * 32, *, hue: bool = False) -> Release:
     card = Card(
         model="price", helps="sellers", could_harm="buyers", learner="auto", parameters={}, evaluation=None, data={},
         n_rows=1200, n_users=0, n_items=0, learned_at=0, as_of=0, origin={"licence": "MIT"},
     )  # fmt: skip
+    if hue:
+        request, sha256 = (InputField(name="id"), *worlds.FIELDS[:3], worlds.FIELDS[5]), hashlib.sha256(HUE).hexdigest()
+        computed = (OnDemandFeature(function="hue", module=MODULE, takes=("size",), gives=(worlds.FIELDS[3],)),)
+        lookups = (FeatureLookup(view="towns", entity="id", columns={"town": "name"}),)
+    else:
+        request, sha256, computed, lookups = worlds.FIELDS, "", (), ()
     signature = Signature(
-        task=model.recipe.task, target="y", request=worlds.FIELDS[:3], inputs=worlds.FIELDS,
-        outputs=outputs_of(model.recipe.task), classes=model.recipe.classes,
-        lookups=(FeatureLookup(view="towns", entity="id", columns={"town": "name"}),),
-        computed=(OnDemandFeature(function="hue", module="mill.py", takes=("size",), gives=(worlds.FIELDS[3],)),),
+        task=model.recipe.task, target="y", request=request, inputs=worlds.FIELDS,
+        outputs=outputs_of(model.recipe.task), classes=model.recipe.classes, lookups=lookups, computed=computed,
     )  # fmt: skip
     return Release(
-        model="price", number=2, bundle=bundle, rules=RuleSet(retrieve=()), rule_modules={}, facts={}, data={}, code="",
-        commit=None, environment="", card=card, created_at=1_700_000_000_000_000, signature=signature,
+        model="price", number=2, bundle=bundle, rules=RuleSet(retrieve=()), facts={}, data={}, code="", commit=None,
+        rule_modules={MODULE: sha256} if hue else {}, environment="", card=card, created_at=1_700_000_000_000_000,
+        signature=signature,
     )  # fmt: skip
 
 
@@ -54,10 +72,13 @@ def model(task: str, graph: bool = False) -> TabularModel:
     return TabularModel(worlds.recipe(members, task, **cut), parts)
 
 
-def exported(tmp_path: Path, made: TabularModel, golden: bool = True) -> Path:
+def exported(tmp_path: Path, made: TabularModel, golden: bool = True, hue: bool = False) -> Path:
     table = worlds.table(worlds.rows(30))
     write_tabular(made, tmp_path / "bundle", (table, made.answer(table)) if golden else None)
-    export_tabular(release(made), tmp_path / "bundle", tmp_path / "out")
+    if hue:
+        (tmp_path / "modules" / MODULE).parent.mkdir(parents=True)
+        (tmp_path / "modules" / MODULE).write_bytes(HUE)
+    export_tabular(release(made, hue=hue), tmp_path / "bundle", tmp_path / "modules" if hue else None, tmp_path / "out")
     return tmp_path / "out"
 
 
@@ -67,7 +88,7 @@ def as_dicts(rows: list[list[Any]]) -> list[dict[str, Any]]:
 
 def answers_of(folder: Path, rows: list[dict[str, Any]]) -> Any:
     """What `reading.py` answers, run as the file that it is."""
-    return runpy.run_path(str(folder / "reading.py"), run_name="exported")["Model"](folder / "model").predict(rows)
+    return runpy.run_path(str(folder / "reading.py"), run_name="exported")["Model"](folder / "model").answer(rows)
 
 
 def ask(python: str, folder: Path, *given: str) -> str:
@@ -92,7 +113,10 @@ def test_it_runs_as_a_command(tmp_path: Path) -> None:
     rows = worlds.rows(5, 9)
     (tmp_path / "rows.json").write_text(json.dumps(as_dicts(rows)))
     found = json.loads(ask(sys.executable, folder, str(tmp_path / "rows.json")))
-    np.testing.assert_allclose(found, made.answer(worlds.table(rows)), rtol=1e-9)
+    answers = made.answer(worlds.table(rows))
+    assert found["classes"] == ["yes"]
+    assert [one["label"] for one in found["predictions"]] == [("no", "yes")[int(value >= 0.5)] for value in answers]
+    np.testing.assert_allclose([one["probability"] for one in found["predictions"]], answers, rtol=1e-9)
     golden = json.loads((folder / "golden.json").read_text())
     golden["answers"][0] += 0.001
     (folder / "golden.json").write_text(json.dumps(golden))
@@ -130,10 +154,12 @@ def test_times_are_taken_as_iso_text_too(tmp_path: Path) -> None:
 
 
 def test_the_readme_says_what_has_to_be_brought(tmp_path: Path) -> None:
-    text = (exported(tmp_path, model("binary")) / "README.md").read_text()
-    assert "| `town` | str |  | looked up: `name` of `towns` by `id` |" in text
-    assert "| `colour` | str |  | computed by `hue` from size |" in text
-    assert "the probability of `yes`; at 0.5 and above the label is `yes`" in text
+    text = (exported(tmp_path, model("binary"), hue=True) / "README.md").read_text()
+    assert "| `town` | str |  | required, may be null; tidemill looks it up: `name` of `towns` by `id` |" in text
+    assert "- `colour`: computed by `hue` in `model/features/hue.py` from `size`. Do not give them." in text
+    assert "- `id`: accepted, and not used." in text
+    assert "| `size` | float |  | optional |" in text and "| `colour` |" not in text
+    assert "`probability`, of `yes`, and `label`: at 0.5 and above it is `yes`" in text
     assert "Could harm: buyers" in text
     assert "Licence: MIT" in text
 
@@ -153,11 +179,49 @@ def test_a_graph_travels_too(tmp_path: Path) -> None:
     assert "onnxruntime==" in (folder / "requirements.txt").read_text()
 
 
+def test_the_pretrained_model_of_a_function_travels_with_it(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    source = b"""from __future__ import annotations
+
+import numpy as np
+
+
+def hue(size):
+    total = SUM(np.column_stack([np.nan_to_num(size)] * 3))[:, 0]
+    return {"colour": np.where(total > 0.6, "red", "blue")}
+"""
+    made, raw = model("binary"), worlds.graph(3)
+    bundle, modules = tmp_path / "bundle", tmp_path / "modules"
+    write_tabular(made, bundle)
+    graph = bundle / "pretrained" / "SUM"
+    graph.mkdir(parents=True)
+    (graph / "model.onnx").write_bytes(raw)
+    origin = dict.fromkeys(("source", "licence", "revision", "card"), "x") | {"sha256": hashlib.sha256(raw).hexdigest()}
+    (graph / "card.json").write_text(json.dumps(origin))
+    (modules / MODULE).parent.mkdir(parents=True)
+    (modules / MODULE).write_bytes(source)
+    plain = release(made, hue=True)
+    assert plain.signature is not None
+    computed = tuple(msgspec.structs.replace(one, pretrained=("SUM",)) for one in plain.signature.computed)
+    signature = msgspec.structs.replace(plain.signature, computed=computed)
+    pinned = msgspec.structs.replace(
+        plain, signature=signature, rule_modules={MODULE: hashlib.sha256(source).hexdigest()}
+    )
+    export_tabular(pinned, bundle, modules, tmp_path / "out")
+    assert "onnxruntime==" in (tmp_path / "out" / "requirements.txt").read_text()
+    rows = [{"size": size, "town": "x"} for size in (0.1, 0.3, None)]
+    colours = ["blue", "red", "blue"]
+    expected = made.answer(
+        worlds.table([[row["size"], None, None, c, "x", None] for row, c in zip(rows, colours, strict=True)])
+    )
+    np.testing.assert_allclose(answers_of(tmp_path / "out", rows), expected, rtol=1e-9)
+
+
 def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "kept.txt").write_text("mine")
     with pytest.raises(PlaceRefused, match="already exists and is not empty"):
-        export_tabular(release(model("binary")), tmp_path, tmp_path / "full")
+        export_tabular(release(model("binary")), tmp_path, None, tmp_path / "full")
 
 
 def test_a_program_that_answers_otherwise_is_not_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +229,7 @@ def test_a_program_that_answers_otherwise_is_not_handed_out(tmp_path: Path, monk
     monkeypatch.setattr("tidemill.models.tabular.row_model.RowModel.tolerance", -1.0)
     write_tabular(made, tmp_path / "bundle")
     with pytest.raises(ReleaseError, match="predictions differ from the release's by up to"):
-        export_tabular(release(made), tmp_path / "bundle", tmp_path / "out")
+        export_tabular(release(made), tmp_path / "bundle", None, tmp_path / "out")
 
 
 @pytest.mark.slow
@@ -191,7 +255,8 @@ def test_mlflow_loads_it_where_tidemill_cannot_be_imported(tmp_path: Path, task:
         "import mlflow, pyarrow as pa\n"
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
         "frame = pa.ipc.open_file(sys.argv[2]).read_all().to_pandas()\n"
-        "print(json.dumps([model.predict(frame).tolist(), model.metadata.signature.inputs.input_names()]))\n"
+        "found = model.predict(frame).iloc[:, 0].tolist()\n"
+        "print(json.dumps([found, model.metadata.signature.inputs.input_names()]))\n"
         "assert 'tidemill' not in sys.modules\n"
     )
     done = subprocess.run(

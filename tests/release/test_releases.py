@@ -102,7 +102,8 @@ def test_the_users_own_rules_are_sealed_with_the_release(shelf: Any) -> None:
     shelf.releases.promote(made.name)
     live = read_deployment(shelf.serving, "for_you", shelf.ledger.keys.public)
     assert live is not None
-    assert module_sources(open_arm(live, live.champion, shelf.blobs)) == {"rules/cheap.py": source}
+    pointer = open_arm(live, live.champion, shelf.blobs)
+    assert module_sources(pointer.release, pointer.modules) == {"rules/cheap.py": source}
     changed = shelf.create(made.bundle, modules={"rules/cheap.py": source + b"# now\n"})
     assert (changed.number, changed.bundle) == (2, made.bundle)
     assert changed.rule_modules != made.rule_modules

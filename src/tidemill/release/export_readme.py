@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tidemill.core.records.release import Release
 from tidemill.core.records.signature import Signature
 from tidemill.models.tabular.recipe import TabularRecipe
+from tidemill.release.export_request import ExportColumn, ExportRequest
 
 _ANSWERS = {
-    "binary": "the probability of `{positive}`; at {threshold:g} and above the label is `{positive}`",
-    "classes": "a list of probabilities of {classes}, in this order",
+    "binary": "`probability`, of `{positive}`, and `label`: at {threshold:g} and above it is `{positive}`",
+    "classes": "`probabilities` of {classes}, in this order, and `label`",
     "number": "the value of `{target}`",
     "count": "the expected count `{target}`",
 }
 
 
-def readme(release: Release, recipe: TabularRecipe, needs: tuple[str, ...]) -> str:
+def readme(release: Release, recipe: TabularRecipe, request: ExportRequest, needs: tuple[str, ...]) -> str:
     """Markdown, from the release's card and signature and the model's recipe."""
     card = release.card
     predictions = _ANSWERS[recipe.task].format(
@@ -23,6 +26,8 @@ def readme(release: Release, recipe: TabularRecipe, needs: tuple[str, ...]) -> s
         classes=", ".join(f"`{name}`" for name in recipe.classes),
         target=recipe.target,
     )
+    fields = (*release.signature.request, *recipe.inputs) if release.signature else recipe.inputs
+    units = {field.name: field.unit for field in fields}
     lines = [
         f"# {release.name}",
         "",
@@ -34,22 +39,22 @@ def readme(release: Release, recipe: TabularRecipe, needs: tuple[str, ...]) -> s
         "python predict.py rows.json",
         "```",
         "",
-        "`rows.json` is a list of objects with the inputs below. An input that is left out or null is missing. Times",
-        "are ISO 8601, or microseconds since 1970, in UTC. From Python: `from predict import predict; predict(rows)`.",
-        'With MLflow: `mlflow.pyfunc.load_model("mlflow").predict(frame)`.',
+        "`rows.json` is a list of objects with the columns below, in any order. An optional column may be left out or",
+        "null. Rows without a required column are refused by its name, and so are columns that the model does not use.",
+        "Times are ISO 8601 with a zone or microseconds since 1970 in UTC. From Python: `from predict import predict`;",
+        'with MLflow: `mlflow.pyfunc.load_model("mlflow").predict(frame)`, which only warns of a column that it does',
+        "not use.",
         "",
-        "## Inputs",
+        "## Columns",
         "",
-        "| input | type | unit | source when tidemill serves it |",
+        "| column | type | unit | |",
         "| --- | --- | --- | --- |",
         *(
-            f"| `{field.name}` | {field.kind} | {field.unit or ''} | {_origin(release.signature, field.name)} |"
-            for field in recipe.inputs
+            f"| `{one.name}` | {one.kind} | {units.get(one.name) or ''} | {_origin(release.signature, one)} |"
+            for one in request.columns
         ),
         "",
-        "These are the inputs of the model, after the project's feature lookups and functions. The caller has to",
-        "supply what tidemill looks up or computes at request time.",
-        "",
+        *_computed(request),
         "## Intended use",
         "",
         f"- Helps: {card.helps}",
@@ -64,14 +69,30 @@ def readme(release: Release, recipe: TabularRecipe, needs: tuple[str, ...]) -> s
     return "\n".join(lines)
 
 
-def _origin(signature: Signature | None, name: str) -> str:
+def _origin(signature: Signature | None, column: ExportColumn) -> str:
     for lookup in signature.lookups if signature else ():
-        if name in lookup.columns:
-            return f"looked up: `{lookup.columns[name]}` of `{lookup.view}` by `{lookup.entity}`"
-    for computed in signature.computed if signature else ():
-        if name in {field.name for field in computed.gives}:
-            return f"computed by `{computed.function}` from {', '.join(computed.takes)}"
-    return "the request"
+        if column.name in lookup.columns:
+            source = f"`{lookup.columns[column.name]}` of `{lookup.view}` by `{lookup.entity}`"
+            return f"required, may be null; tidemill looks it up: {source}"
+    return "required" if column.required else "optional"
+
+
+def _computed(request: ExportRequest) -> list[str]:
+    """What the export computes itself, and what it does not use."""
+    found = [
+        f"- {_listed(field.name for field in one.gives)}: computed by `{one.function}` in `model/{one.file}` from "
+        f"{_listed(name for name, _ in one.takes)}. Do not give them."
+        for one in request.functions
+    ]
+    if request.event_time in {column.name for column in request.columns}:
+        found.append(f"- `{request.event_time}` is the current time where it is missing.")
+    if request.unused:
+        found.append(f"- {_listed(request.unused)}: accepted, and not used.")
+    return [*found, ""] if found else []
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _figures(release: Release) -> list[str]:

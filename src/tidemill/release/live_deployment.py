@@ -87,8 +87,9 @@ def blob_folder(blobs: Blobs, key: str) -> str:
         raise BundleCorrupt(f"{key[:19]}… is missing from the blobs", tip="restore the blobs from a backup") from error
 
 
-def module_sources(pointer: Pointer) -> dict[str, bytes]:
-    """The source of the release's custom rules by path, for `models.load_functions`; empty where it has none."""
-    if pointer.modules is None:
-        return {}
-    return {name: (Path(pointer.modules) / name).read_bytes() for name in pointer.release.rule_modules}
+def module_sources(release: Release, folder: Path | str | None) -> dict[str, bytes]:
+    """The source of the release's modules (custom rules, on-demand functions) by path, from their folder.
+
+    Empty where it has none.
+    """
+    return {name: (Path(folder) / name).read_bytes() for name in release.rule_modules} if folder is not None else {}

@@ -17,9 +17,11 @@ from tidemill.loop.families.model_family import family_named
 @with_context
 def command(context: CommandContext, release: str, folder: Path) -> None:
     """Export RELEASE (for example price@2) to FOLDER: a program, golden rows with predictions, and an MLflow model."""
-    exported = context.stores.releases.get(release)
-    context.stores.releases.verify(exported)
-    summary = family_named(exported.family).export(exported, context.stores.releases.bundle(exported.bundle), folder)
+    releases = context.stores.releases
+    exported = releases.get(release)
+    releases.verify(exported)
+    bundle, modules = releases.bundle(exported.bundle), releases.modules(exported)
+    summary = family_named(exported.family).export(exported, bundle, modules, folder)
     rows = count(summary.n_golden, "golden row")
     context.result(
         {

@@ -285,8 +285,8 @@ class ModelFamily(Protocol):
             tip="declare it in mill.py, and train it",
         )
 
-    def export(self, release: Release, bundle: Path, folder: Path) -> ExportSummary:
-        """Write a release, whose verified bundle is in `bundle`, into the new `folder`, to predict without tidemill."""
+    def export(self, release: Release, bundle: Path, modules: Path | None, folder: Path) -> ExportSummary:
+        """Write a release into the new `folder`, to predict without tidemill; its bundle and modules are verified."""
         raise TypeMismatch(
             f"{release.name} is of the family {self.name}, and only tabular models can be exported",
             tip="serve it with: tidemill serve",

@@ -52,7 +52,7 @@ from tidemill.models import (
     popular,
 )
 from tidemill.models.slates.slate_steps import SteppedEngine
-from tidemill.release import Pointer, module_sources
+from tidemill.release import module_sources
 from tidemill.training import Measurement, PerUnitMetrics, RunTracker, TimeSplit, choose, measure, split_at
 
 #: The metrics shown for an experiment.
@@ -251,10 +251,9 @@ class Workbench:
         if release is None:
             return None
         store = self._stores.releases
-        modules = store.modules(release)
         bundle = store.bundle(release.bundle)
-        pointer = Pointer(release=release, bundle=str(bundle), modules=str(modules) if modules else None)
-        functions = load_functions(release.rules, module_sources(pointer), release.rule_modules)
+        sources = module_sources(release, store.modules(release))
+        functions = load_functions(release.rules, sources, release.rule_modules)
         recommender = open_recommender(bundle, self._stores.search())
         facts = self._facts(model, recommender, release.facts)
         return Champion(release, recommender, SteppedEngine(recommender, release.rules, facts, functions))

@@ -14,12 +14,12 @@ import msgspec
 import pyarrow as pa
 
 from tidemill.core.errors import AnswerFailed, BundleCorrupt
-from tidemill.core.kinds import KINDS, Kind, arrow_type
+from tidemill.core.kinds import KINDS, arrow_type
 from tidemill.core.records.prediction import ScoredItem
 from tidemill.core.records.signature import InputField, Signature
 from tidemill.features import LookupResult, OnlineLookup
+from tidemill.models.tabular.on_demand_function import OnDemandFunction, kinds_of
 from tidemill.release import Pointer
-from tidemill.serving.infer.on_demand_features import OnDemandFunction
 from tidemill.serving.live.prediction_id import prediction_id
 from tidemill.serving.live.server_clock import ServerClock
 
@@ -91,7 +91,7 @@ class TabularPredictor:
         ]
         #: The position of each input in the request; `None` where an input is looked up or computed.
         self._straight = None if self.signature.lookups or self.signature.computed else _places(self.signature)
-        kinds = _kinds(self.signature)
+        kinds = kinds_of(self.signature)
         self._functions = [
             OnDemandFunction(computed, kinds, sources.modules, self.release.rule_modules, Path(pointer.bundle))
             for computed in self.signature.computed
@@ -254,9 +254,3 @@ def _places(signature: Signature) -> list[int] | None:
     wanted = [by_name.get(field.name) for field in signature.inputs]
     places = [place for place in wanted if place is not None]
     return places if len(places) == len(wanted) else None
-
-
-def _kinds(signature: Signature) -> dict[str, Kind]:
-    """The kind of every possible argument of an on-demand function."""
-    given = [field for computed in signature.computed for field in computed.gives]
-    return {field.name: field.kind for field in (*signature.inputs, *given, *signature.request)}

@@ -63,7 +63,9 @@ class RecommenderFamily(ModelFamily):
 
     def predictor(self, pointer: Pointer, sources: ServingSources) -> Predictor:
         release = pointer.release
-        functions = load_functions(release.rules, module_sources(pointer), release.rule_modules)
+        functions = load_functions(
+            release.rules, module_sources(pointer.release, pointer.modules), release.rule_modules
+        )
         histories = UserHistories(sources.latest, release.model, lambda: sources.feeding(release.model))
         reads = PredictorSources(sources.latest, histories, sources.clock, sources.slot_s)
         return Predictor(pointer, open_recommender(Path(pointer.bundle), sources.search), functions, reads)

@@ -78,7 +78,7 @@ class RowFamily(ModelFamily):
     def predictor(self, pointer: Pointer, sources: ServingSources) -> TabularPredictor:
         signature = pointer.release.signature
         online = OnlineLookup(sources.latest, signature.lookups) if signature and signature.lookups else None
-        reads = TabularSources(online, module_sources(pointer), sources.clock, sources.slot_s)
+        reads = TabularSources(online, module_sources(pointer.release, pointer.modules), sources.clock, sources.slot_s)
         return TabularPredictor(pointer, self.open(Path(pointer.bundle)), reads)
 
     def check_bundle(self, release: Release, bundle: Path) -> tuple[GateCheck, ...]:

@@ -33,5 +33,5 @@ class TabularFamily(RowFamily):
         write_tabular(found.model, bundle, found.golden)
         return found
 
-    def export(self, release: Release, bundle: Path, folder: Path) -> ExportSummary:
-        return export_tabular(release, bundle, folder)
+    def export(self, release: Release, bundle: Path, modules: Path | None, folder: Path) -> ExportSummary:
+        return export_tabular(release, bundle, modules, folder)

@@ -1,4 +1,4 @@
-"""On-demand features at request time: a function of the project that maps columns to columns, as in training."""
+"""On-demand function of a release: maps columns to columns at request time, as in training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ import numpy as np
 from tidemill.core.errors import AnswerFailed
 from tidemill.core.kinds import KINDS, Kind
 from tidemill.core.library_errors import require_error
-from tidemill.core.records.signature import InputField, OnDemandFeature
+from tidemill.core.records.signature import InputField, OnDemandFeature, Signature
 from tidemill.models.formats.pretrained import PretrainedGraph
 from tidemill.models.formats.source_modules import load_shipped
 from tidemill.models.tabular.on_demand_arrays import FOLDER, PRETRAINED, array_of_values, values_of_array
+
+
+def kinds_of(signature: Signature) -> dict[str, Kind]:
+    """The kind of every possible argument of an on-demand function."""
+    given = [field for computed in signature.computed for field in computed.gives]
+    return {field.name: field.kind for field in (*signature.inputs, *given, *signature.request)}
 
 
 class OnDemandFunction:
