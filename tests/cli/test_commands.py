@@ -42,6 +42,14 @@ def test_a_project_lives(shop: Path) -> None:
     assert (again["increments"], again["publications"]) == (0, 0)
     asked("run", "--until", "2026-03-22", at=shop)
 
+    assert [one["table"] for one in asked("table", at=shop)] == ["items", "ratings", "reviews"]
+    profile = asked("table", "ratings", "--column", "user_id", "--column", "rating", at=shop)
+    assert (profile["personal"], [one["name"] for one in profile["columns"]]) == (["user_id"], ["user_id", "rating"])
+    assert len(profile["preview"]) == 10
+    assert {cell[0]["state"] for cell in profile["preview"]} == {"hidden"}
+    _, text, _ = tidemill("table", "ratings", at=shop)
+    assert "identifies people: not shown" in text
+
     assert any("has not been trained" in need["what"] for need in asked("status", at=shop)["action_items"])
     first = asked("train", "for_you", at=shop)
     assert (first["release"], first["anew"]) == ("for_you@1", True)

@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "Show what is live and which actions are required; --settings shows every setting.",
     "doctor": "Diagnose this machine and this project.",
     "check": "Show validation results of a stream; resolve a held increment.",
+    "table": "Show tables: newest rows, and for each column missing values, distribution and most frequent values.",
     "features": "Show feature views: freshness, missing values, significance, train/serve skew.",
     "train": "Train a model, evaluate it, and create a release.",
     "auto": "Train and serve a model from one file of rows, and write the project for it.",

@@ -59,6 +59,15 @@ def instant(at: int) -> str:
     return f"{day(at)}, {moment:%H:%M:%S} UTC"
 
 
+def minute(at: int) -> str:
+    """A day and a time to the minute, in UTC; the day alone at midnight.
+
+    >>> minute(0), minute(3_660_000_000)
+    ('1 Jan 1970', '1 Jan 1970, 01:01')
+    """
+    return day(at) if at % 86_400_000_000 == 0 else f"{day(at)}, {from_micros(at):%H:%M}"
+
+
 def number(value: float) -> str:
     """A count with thousands separators.
 

@@ -49,7 +49,8 @@ class Distribution(Record, frozen=True):
 
 
 def distribution(values: pa.ChunkedArray) -> Distribution | None:
-    """The distribution of numbers, booleans or strings; `None` for other types and for fewer than ten values.
+    """The distribution of numbers, times (UTC microseconds), booleans or strings; `None` for other types, and for fewer
+    than ten values.
 
     Numbers are clipped so that the outermost bins include 1% of the rows at each end (at least ten rows): a long tail
     does not compress the rest of the histogram.
@@ -64,6 +65,8 @@ def distribution(values: pa.ChunkedArray) -> Distribution | None:
     if len(valid) < FEWEST_USERS:
         return None
     kind = values.type
+    if pa.types.is_temporal(kind):
+        return _of_numbers(as_micros(valid), named=False) if is_time(kind) else None
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _of_numbers(valid)
     if pa.types.is_boolean(kind):
@@ -71,14 +74,25 @@ def distribution(values: pa.ChunkedArray) -> Distribution | None:
     return _of_values(valid) if pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
 
 
-def _of_numbers(values: pa.ChunkedArray) -> Distribution | None:
+def is_time(kind: pa.DataType) -> bool:
+    """Whether a column of this type has times or days."""
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def as_micros(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Times or days as UTC microseconds, int64."""
+    return values.cast(pa.timestamp("us", values.type.tz if pa.types.is_timestamp(values.type) else None)).cast(
+        pa.int64()
+    )
+
+
+def _of_numbers(values: pa.ChunkedArray, *, named: bool = True) -> Distribution | None:
     numbers = np.sort(values.cast(pa.float64(), safe=False).to_numpy())
     numbers = numbers[np.isfinite(numbers)]
     n = len(numbers)
     if n < FEWEST_USERS:
         return None
-    different = np.unique(numbers)
-    if len(different) <= NAMED:
+    if named and len(np.unique(numbers)) <= NAMED:
         return _of_values(pa.chunked_array([pa.array([f"{number:g}" for number in numbers])]))
     ends = max(FEWEST_USERS, int(_TAIL * n))
     low, high = (float(numbers[min(place, n - 1)]) for place in (ends - 1, max(n - ends, 0)))

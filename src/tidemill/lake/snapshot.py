@@ -9,7 +9,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from tidemill.core.errors import CorruptFile, NotPublished, nearest
-from tidemill.core.ports import Engine, Tables
+from tidemill.core.ports import Engine, StagedFile, Tables
 from tidemill.lake.manifest import Manifests, TableManifest
 from tidemill.lake.publications import PublishedVersion
 
@@ -71,6 +71,15 @@ class LakeSnapshot:
         if keys is not None:
             frame = frame.join(self._engine.frame(keys), on=keys.column_names, how="semi")
         return self._engine.collect(frame)
+
+    def data_files(self, table: str) -> tuple[StagedFile, ...]:
+        """The table's files with their numbers of rows and the statistics of their columns, without reading data."""
+        return self._manifest(table).files
+
+    def file_rows(self, table: str, file: StagedFile, columns: Sequence[str]) -> pa.Table:
+        """The rows of one of the `data_files`, after verifying its content. Raises `CorruptFile` if it was changed."""
+        self._manifests.verified_path(table, file.entry)
+        return self._tables.read(table, file.entry.path, columns).select(columns)
 
     def files(self, table: str) -> list[str]:
         """The names of the table's files. A file that two versions share has the same rows in both."""

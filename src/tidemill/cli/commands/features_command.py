@@ -87,7 +87,7 @@ def show_view(out: Console, one: FeatureReport) -> None:
     for model in models:
         table.add_column(f"p for {model}")
     for column in one.columns:
-        figures = [_number(value) for value in (column.distinct, column.mean, column.min, column.max)]
+        figures = [_number(column.distinct), *(column.text(value) for value in (column.mean, column.min, column.max))]
         tests = [_p_value(one.significance[model].get(column.name)) for model in models]
         table.add_row(column.name, column.type, f"{column.missing:.1%}", *figures, *tests)
     out.print(table)
@@ -132,8 +132,8 @@ def age(one: FeatureReport) -> str:
     return f"{hours:.1f} hours" if abs(hours) < 48 else f"{hours / 24:.1f} days"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
 
 
 def _p_value(p: float | None) -> str:

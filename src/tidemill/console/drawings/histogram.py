@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from tidemill.console.drawings.curve import ChartMark, short
 from tidemill.console.drawings.scale import ticks
+from tidemill.core.clock import from_micros
+from tidemill.core.formatting import day
 from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.features.distribution import Distribution
 
 WIDTH, HEIGHT = 360.0, 120.0
+_DAY_US = 86_400_000_000
 _LEFT, _RIGHT, _TOP, _BOTTOM = 8.0, 352.0, 8.0, 96.0
 
 
@@ -37,8 +40,8 @@ class HistogramPlot:
     height: float = HEIGHT
 
 
-def histogram(given: Distribution) -> HistogramPlot | None:
-    """Lay a histogram out; `None` for values without bins.
+def histogram(given: Distribution, *, is_time: bool = False) -> HistogramPlot | None:
+    """Lay a histogram out; `None` for values without bins. `is_time`: its values are UTC microseconds.
 
     A bin with too few rows to be shown is drawn with half the height of the smallest count that may be shown.
     """
@@ -56,5 +59,15 @@ def histogram(given: Distribution) -> HistogramPlot | None:
         tall = round(max((_BOTTOM - _TOP) * min(share, 1.0), 1.5 if share else 0.0), 2)
         width = round(x(one.high) - x(one.low) - 1.5, 2)
         pillars.append(HistogramBar(x(one.low), round(_BOTTOM - tall, 2), width, tall, one.n is None))
-    marks = tuple(ChartMark(x(value), short(value)) for value in ticks(low, high) if _LEFT + 8 < x(value) < _RIGHT - 8)
+    if is_time:
+        places = (low + (high - low) * part for part in (0.12, 0.5, 0.88))
+        marks = tuple(ChartMark(x(value), _moment(value, high - low)) for value in places)
+    else:
+        shown = [value for value in ticks(low, high) if _LEFT + 8 < x(value) < _RIGHT - 8]
+        marks = tuple(ChartMark(x(value), short(value)) for value in shown)
     return HistogramPlot(tuple(pillars), marks)
+
+
+def _moment(at: float, width: float) -> str:
+    """A time on an axis of this width: the day, or the time of day."""
+    return day(int(at)) if width > 2 * _DAY_US else f"{from_micros(int(at)):%H:%M}"

@@ -32,6 +32,9 @@ class ColumnState(Record, frozen=True):
 
     name: str
     type: str
+    #: The type in plain words, and whether the values are times (UTC microseconds).
+    kind: str
+    is_time: bool
     missing: float
     distinct: int | None
     mean: float | None
@@ -165,6 +168,8 @@ def _column(view: DeclaredView, one: ColumnStatistics, tests: dict[str, Signific
     return ColumnState(
         name=one.name,
         type=one.type,
+        kind=one.kind,
+        is_time=one.is_time,
         missing=one.missing,
         distinct=None if few else one.distinct,
         mean=None if few else one.mean,

@@ -276,8 +276,8 @@ def _environment(assets: dict[str, tuple[bytes, str, str]]) -> Environment:
     environment.filters |= {
         name: getattr(formatting, name)
         for name in (
-            "age", "chance", "counted", "day", "figure", "headings", "instant", "interval", "measure", "number",
-            "share", "size", "span", "spoken", "through", "took",
+            "age", "chance", "counted", "day", "figure", "headings", "instant", "interval", "measure", "minute",
+            "number", "share", "size", "span", "spoken", "through", "took",
         )
     }  # fmt: skip
     environment.filters |= {"number_of": number_of, "short": short}

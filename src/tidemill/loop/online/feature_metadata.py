@@ -1,18 +1,36 @@
-"""Feature metadata: the declared feature views and functions as records, for processes that do not load mill.py."""
+"""Feature metadata: declared feature views, functions and tables as records, for processes that do not load mill.py."""
 
 from __future__ import annotations
 
 from tidemill.core.contract.contract import SYSTEM_COLUMNS
-from tidemill.loop.online.feature_metadata_files import DeclaredFeatures, DeclaredFunction, DeclaredView
+from tidemill.loop.online.feature_metadata_files import DeclaredFeatures, DeclaredFunction, DeclaredTable, DeclaredView
 from tidemill.loop.project.declarations import FeatureViewDeclaration, OnDemandDeclaration
 from tidemill.loop.project.graph import ProjectGraph
 
 
 def declared(graph: ProjectGraph) -> DeclaredFeatures:
-    """Every feature view and every on-demand function of a project."""
+    """Every feature view, on-demand function and table of a project."""
     return DeclaredFeatures(
         views=tuple(declared_view(graph, view) for view in graph.mill.features_views.values()),
         functions=tuple(_function(graph, one) for one in graph.mill.on_demands.values()),
+        tables=tuple(declared_table(graph, name) for name in (*graph.mill.streams, *graph.mill.tables)),
+    )
+
+
+def declared_table(graph: ProjectGraph, name: str) -> DeclaredTable:
+    """One stream or table."""
+    mill = graph.mill
+    stream, table = mill.streams.get(name), mill.tables.get(name)
+    events = [model.name for model in mill.recommenders.values() if model.interactions == name]
+    examples = [model.name for model in mill.row_models.values() if model.examples == name]
+    return DeclaredTable(
+        name=name,
+        is_stream=stream is not None,
+        inputs=table.inputs if table else (),
+        personal=tuple(graph.personal(name)),
+        key=stream.key if stream else (),
+        views=tuple(view.name for view in mill.features_views.values() if name in view.inputs),
+        models=tuple(sorted(events + examples)),
     )
 
 

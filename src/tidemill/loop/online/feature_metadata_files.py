@@ -1,4 +1,4 @@
-"""Files of feature metadata: declarations, significance and skew, for processes that do not load mill.py.
+"""Files of feature metadata: declarations, also of tables, significance and skew, for processes without mill.py.
 
 They are stored next to the server's pointers, each replaced atomically: `features.json` by every run,
 `significance.MODEL.json` by a training and by `tidemill features --significance`, `skew.MODEL.json` by
@@ -60,8 +60,23 @@ class DeclaredFunction(Record, frozen=True):
     consumers: tuple[str, ...] = ()
 
 
+class DeclaredTable(Record, frozen=True):
+    """A stream's table, or a derived one, as mill.py declares it."""
+
+    name: str = ""
+    #: Whether it has the rows of a stream; and the tables that it is derived from.
+    is_stream: bool = False
+    inputs: tuple[str, ...] = ()
+    #: The columns that identify people, and the key of a stream's rows.
+    personal: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()
+    #: Feature views and models that read it.
+    views: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+
 class DeclaredFeatures(VersionedRecord, frozen=True):
-    """All features of a project."""
+    """All features and tables of a project."""
 
     KIND: ClassVar[str] = "feature declaration"
 
@@ -69,6 +84,12 @@ class DeclaredFeatures(VersionedRecord, frozen=True):
     format: int = 2
     views: tuple[DeclaredView, ...] = ()
     functions: tuple[DeclaredFunction, ...] = ()
+    #: `None` in files of runs that did not store it.
+    tables: tuple[DeclaredTable, ...] | None = None
+
+    def table(self, name: str) -> DeclaredTable | None:
+        """The declaration of a table; `None` if it is unknown."""
+        return next((one for one in self.tables or () if one.name == name), None)
 
 
 class Significance(VersionedRecord, frozen=True):
