@@ -18,6 +18,7 @@ from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandF
 from tidemill.loop.project.stores import Stores, open_stores
 from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models.tabular import TabularModel, write_tabular
+from tidemill.models.tabular.input_ranges import InputRanges, write_input_ranges
 from tidemill.models.tabular.recipe import (
     AdditiveTerm,
     AdditiveTerms,
@@ -57,11 +58,15 @@ class Served:
     def plan(self) -> ServerPlan:
         return serve_plan(self.stores.settings, overrides=self.overrides)
 
-    def promote(self, model: str, made: TabularModel, signature: Signature, **more: Any) -> Release:
+    def promote(
+        self, model: str, made: TabularModel, signature: Signature, *, ranges: InputRanges | None = None, **more: Any
+    ) -> Release:
         """A release of a model, made and taken live."""
         mark = hashlib.sha256(repr(made.recipe).encode()).hexdigest()[:16]
         folder = self.stores.state / f"made-{mark}"
         write_tabular(made, folder)
+        if ranges is not None:
+            write_input_ranges(ranges, folder)
         card = Card(
             model=model, helps="Everybody.", could_harm="Nobody.", learner="additive", parameters={}, evaluation=None,
             data={}, n_rows=1, n_users=0, n_items=0, learned_at=0, as_of=0,

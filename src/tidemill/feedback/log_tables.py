@@ -47,6 +47,7 @@ def prediction_schema() -> pa.Schema:
             ("publication", pa.int64()),
             ("trace_id", pa.string()),
             ("format", pa.int64()),
+            ("unseen", pa.list_(pa.string())),
         ]
     )
 

@@ -59,6 +59,8 @@ class Prediction(Record, frozen=True):
     publication: int = 0
     #: Trace id of the request's W3C `traceparent` header, 32 hex digits; empty without the header.
     trace_id: str = ""
+    #: The inputs of a tabular model that are unlike its training rows; those of repeats too.
+    unseen: tuple[str, ...] = ()
     latency_us: int = 0
     #: `computed`, `repeat` (the same id within its slot), `not_modified`, `fallback` or `off`.
     kind: str = "computed"

@@ -25,7 +25,17 @@ ROUTES = (
 )  # fmt: skip
 CLASSES = ("2xx", "3xx", "4xx", "5xx")
 KINDS = ("computed", "repeat", "not_modified", "fallback", "off")
-COUNTS = ("not_logged", "events", "outcomes", "swaps", "swap_failures", "failures", "sealed_without_person")
+#: Counters without labels, and what they count.
+COUNTS = {
+    "not_logged": "Predictions that could not be logged",
+    "events": "Accepted events",
+    "outcomes": "Accepted outcomes",
+    "swaps": "Changes of a live release",
+    "swap_failures": "Releases that could not go live",
+    "failures": "Requests that failed in the server",
+    "sealed_without_person": "Persons sealed with the key of the vault",
+    "unseen_rows": "Rows of tabular models with an input that is unlike the training rows",
+}
 
 _NAMES = (
     [f"requests:{route}:{kind}" for route in ROUTES for kind in CLASSES]
@@ -122,8 +132,8 @@ class _Sums(Collector):
         for kind in KINDS:
             predictions.add_metric([kind], sums[f"predictions:{kind}"])
         yield predictions
-        for name in COUNTS:
-            yield CounterMetricFamily(f"tidemill_{name}", f"Count of {name.replace('_', ' ')}", value=sums[name])
+        for name, counted in COUNTS.items():
+            yield CounterMetricFamily(f"tidemill_{name}", counted, value=sums[name])
         yield GaugeMetricFamily("tidemill_requests_in_flight", "Requests in progress", value=sums["in_flight"])
         yield _histogram(sums)
         release = GaugeMetricFamily(

@@ -61,6 +61,8 @@ class InferLog:
         """
         for kind, n in Counter(records.kinds).items() if len(rows) > 1 else ((records.kinds[0], 1),):
             self._counters.add(f"predictions:{kind}", n)
+        if n_unseen := sum(1 for row in rows if row.unseen):
+            self._counters.add("unseen_rows", n_unseen)
         self._counters.took(records.at.latency_us)
         logged = self._writer.write_all(predictor, records.encoded)
         if logged:  # a repeat refers to a full record, so a row that was not logged is not cached
@@ -84,6 +86,7 @@ class InferLog:
             n=predictor.n,
             items=items,
             short="switched off" if off else None,
+            unseen=row.unseen,
             features=predictor.features(row) if full else "",
             context=_encode(row.context).decode() if full and row.context else "",
         )

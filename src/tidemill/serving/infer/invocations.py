@@ -19,7 +19,7 @@ from tidemill.serving.http import requests
 from tidemill.serving.http.http_messages import Answer, HttpRequest, HttpResponse
 from tidemill.serving.infer.infer_route import InferRoute
 from tidemill.serving.infer.oip_request import InferRequest, InferRequestReader
-from tidemill.serving.infer.oip_response import LogReceipt, about
+from tidemill.serving.infer.oip_response import LogReceipt, about, unseen_inputs
 from tidemill.serving.infer.tabular_predictor import PreparedRow, TabularPredictor
 from tidemill.serving.infer.tensor_values import Unfit, converter
 from tidemill.serving.live.live_model import LiveModel
@@ -59,6 +59,8 @@ class InvocationAnswer(msgspec.Struct, frozen=True):
     prediction_ids: str
     served_day: str
     logged: bool
+    #: Row, counted from 0 -> its inputs that are unlike the training rows.
+    unseen: dict[str, list[str]] = {}
 
 
 class Invocations:
@@ -177,6 +179,8 @@ def _respond(
     logged: LogReceipt,
 ) -> HttpResponse:
     body = {"predictions": _predictions(outputs)} | about(release, rows, logged)
+    if unseen := unseen_inputs(rows):
+        body["unseen"] = unseen
     return HttpResponse(200, _encode(body), (("cache-control", "no-store"),))
 
 

@@ -61,7 +61,10 @@ def respond(
     response: dict[str, Any] = {"model_name": release.model, "model_version": str(release.number)}
     if question.id is not None:
         response["id"] = question.id
-    response["parameters"] = about(release, rows, logged)
+    parameters = about(release, rows, logged)
+    if unseen := unseen_inputs(rows):
+        parameters["unseen"] = _encode(unseen).decode()
+    response["parameters"] = parameters
     response["outputs"] = tensors
     header = _encode(response)
     if not buffers:
@@ -84,6 +87,11 @@ def about(release: Release, rows: Sequence[PreparedRow], logged: LogReceipt) -> 
                 name = f"features_{status}"
                 parameters[name] = parameters.get(name, 0) + 1
     return parameters
+
+
+def unseen_inputs(rows: Sequence[PreparedRow]) -> dict[int, tuple[str, ...]]:
+    """Row, counted from 0 -> its inputs that are unlike the training rows; only rows with such inputs."""
+    return {number: row.unseen for number, row in enumerate(rows) if row.unseen}
 
 
 def _tensor(name: str, values: list[Any], *, binary: bool) -> tuple[dict[str, Any], bytes | None]:

@@ -18,6 +18,7 @@ from tidemill.core.kinds import KINDS, arrow_type
 from tidemill.core.records.prediction import ScoredItem
 from tidemill.core.records.signature import InputField, Signature
 from tidemill.features import LookupResult, OnlineLookup
+from tidemill.models.tabular.input_ranges import read_input_ranges
 from tidemill.models.tabular.on_demand_function import OnDemandFunction, kinds_of
 from tidemill.release import Pointer
 from tidemill.serving.live.prediction_id import prediction_id
@@ -54,6 +55,8 @@ class PreparedRow(msgspec.Struct, frozen=True):
     as_of: int
     #: The model's inputs, in its order.
     values: list[Any]
+    #: The inputs that are unlike the training rows.
+    unseen: tuple[str, ...]
     status: Mapping[str, Any]
     at: Mapping[str, int | None]
     #: Fields of the request that are not inputs of the model, without people.
@@ -91,6 +94,10 @@ class TabularPredictor:
         ]
         #: The position of each input in the request; `None` where an input is looked up or computed.
         self._straight = None if self.signature.lookups or self.signature.computed else _places(self.signature)
+        ranges = read_input_ranges(Path(pointer.bundle))
+        self._unseen = ranges.unseen_in(self._inputs)
+        texts = ranges.known_texts()
+        self._texts = [(place, texts[name]) for place, name in enumerate(self._names) if name in texts]
         kinds = kinds_of(self.signature)
         self._functions = [
             OnDemandFunction(computed, kinds, sources.modules, self.release.rule_modules, Path(pointer.bundle))
@@ -106,6 +113,7 @@ class TabularPredictor:
         """
         slot, as_of = self._clock.moment(self._slot_s)
         requested = [list(values) for values in zip(*columns, strict=True)] or [[] for _ in range(n)]
+        self._strip(requested)
         times = [self._moment(values, as_of) for values in requested]
         if off:
             prepared: list[_ModelInputs] = [([], _NOTHING, _NOTHING)] * len(requested)
@@ -124,12 +132,21 @@ class TabularPredictor:
                     "" if subject_at is None else values[subject_at] or "",
                     times[number],
                     inputs,
+                    () if off else self._unseen(inputs),
                     status,
                     at,
                     {name: values[place] for name, place in context} if context else _NOTHING,
                 )
             )
         return rows
+
+    def _strip(self, requested: Sequence[list[Any]]) -> None:
+        """Remove blanks at the ends of texts that the model does not know: sources remove them in training."""
+        for place, known in self._texts:
+            for values in requested:
+                text = values[place]
+                if text is not None and text not in known:
+                    values[place] = text.strip()
 
     def _moment(self, values: list[Any], as_of: int) -> int:
         """The time of a row: its event time, or the server's as-of, which is then set as its event time."""

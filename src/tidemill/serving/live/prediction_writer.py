@@ -80,6 +80,7 @@ class PredictionWriter:
         context: str,
         exclude: Sequence[str] = (),
         candidates: Sequence[str] | None = None,
+        unseen: tuple[str, ...] = (),
     ) -> Prediction:
         """One record. The first `LOGGED_ITEMS` names of `exclude` and `candidates` are stored."""
         assignment = predictor.assignment
@@ -106,6 +107,7 @@ class PredictionWriter:
             context=context,
             publication=self._publication.number,
             trace_id=at.trace_id,
+            unseen=unseen,
             latency_us=at.latency_us,
             kind=kind,
         )

@@ -16,6 +16,7 @@ from tidemill.core.errors import ParityFailed, TargetUnfit, TooLittleData
 from tidemill.core.records.assessment import Assessment, EnsembleMember
 from tidemill.core.records.quality import Metric
 from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.input_ranges import write_input_ranges
 from tidemill.models.tabular.row_model import RowModel
 from tidemill.models.tabular.tabular_bundle import TABULAR, BundleFormat, parity, write_golden
 from tidemill.training.runs.per_unit_metrics import PerUnitMetrics
@@ -40,6 +41,7 @@ from tidemill.training.tabular.champion import LiveChampion, rival_of
 from tidemill.training.tabular.resolve_learner import Progress, ResolvedLearner, resolve_learner
 from tidemill.training.tabular.rows.golden_rows import Golden, golden_of
 from tidemill.training.tabular.rows.splits import Split, SplitRule, split_examples
+from tidemill.training.tabular.rows.training_ranges import training_ranges
 
 F64 = npt.NDArray[np.float64]
 
@@ -146,6 +148,8 @@ def train_tabular(
     fitted = plan.fit(examples, seed=effort.seed).named(examples.target_name)
     golden = golden_of(fitted, examples, seed=effort.seed)
     form.write(fitted, folder)
+    if not getattr(learn, "learned_elsewhere", False):
+        write_input_ranges(training_ranges(examples), folder)
     opened = form.open(folder)
     if golden is not None:
         write_golden(fitted.inputs, folder, golden)
