@@ -26,6 +26,7 @@ from tidemill.core.records.release import Release
 from tidemill.core.records.signature import FeatureLookup, InputField, OnDemandFeature, Signature, outputs_of
 from tidemill.loop.serve.server_processes import _stores
 from tidemill.models.tabular import TabularModel
+from tidemill.models.tabular.input_ranges import InputRange, InputRanges
 from tidemill.release import export_tabular, read_deployment
 from tidemill.serving.http.access import LoopbackAccess
 from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
@@ -69,6 +70,15 @@ MADE = tuple(
 LOOKED_UP = (InputField(name="spent", kind="float"), InputField(name="tier_of", kind="str"))
 CUSTOMER = InputField(name="customer", kind="str", role="subject")
 TASKS: dict[str, tuple[str, ...]] = {"binary": ("no", "yes"), "classes": ("a", "b", "c"), "number": (), "count": ()}
+#: What the training rows of each model had; a bundle that was written before has no ranges.
+SEEN = (
+    InputRange(name="age", low=0, high=100),
+    InputRange(name="balance", low=-9.5, high=1e6, missing=True),
+    InputRange(name="plan", texts=("basic", "gold"), missing=True),
+    InputRange(name="tier", texts=("gold", "other")),
+    InputRange(name="coins_left", low=-7, high=100),
+)
+RANGES = dict.fromkeys(TASKS, InputRanges(inputs=SEEN)) | {"count": None}
 AT = "2026-03-01T10:30:00Z"
 ROW: dict[str, Any] = {"age": 41, "balance": 12.5, "plan": "gold", "member": True, "at": AT, "coins": 3.0}
 COMPUTED = OnDemandFeature(
@@ -79,6 +89,8 @@ ROWS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "plain": ([ROW, ROW | {"age": 12, "balance": -2, "plan": "basic"}], ""),
     "reordered": ([dict(reversed(ROW.items()))], ""),
     "a category never seen": ([ROW | {"plan": "never seen"}], ""),
+    "blanks at the ends of a category": ([ROW | {"plan": " gold\t"}, ROW | {"plan": " x "}], ""),
+    "a number out of range": ([ROW | {"age": 200}, ROW], ""),
     "missing values": ([ROW | dict.fromkeys(("balance", "plan", "member", "coins"))], ""),
     "optional columns left out": ([{"age": 30, "at": AT}], ""),
     "flags as numbers, integers as floats": ([ROW | {"member": 1, "age": 41.0}], ""),
@@ -114,7 +126,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     inputs = (*REQUEST[:4], *MADE)
     for task in TASKS:
         signature = signed(task, REQUEST, inputs, computed=(COMPUTED,))
-        made.promote(f"{task}_model", model_of(task, inputs), signature, modules={MODULE: SOURCE})
+        made.promote(f"{task}_model", model_of(task, inputs), signature, modules={MODULE: SOURCE}, ranges=RANGES[task])
     looked = signed(
         "number", (CUSTOMER, *REQUEST), (*inputs, *LOOKED_UP), computed=(COMPUTED,),
         lookups=(FeatureLookup(view="spending", entity="customer", columns={"spent": "spent", "tier_of": "tier"}),),
@@ -186,6 +198,7 @@ def test_an_export_answers_rows_as_the_server_does(site: WorkerSite, exports: Pa
     else:
         assert status == 200, answer
         same(model.predict(rows), answer["predictions"])
+        assert {str(row): names for row, names in model.unseen(rows).items()} == answer.get("unseen", {})
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -219,10 +232,11 @@ def test_the_command_names_every_column_that_is_wrong(exports: Path, tmp_path: P
     assert done.returncode == 1
     assert done.stderr.startswith("error: the rows lack 'age'; the model computes 'hour' by `derived`: leave it out;")
     assert "the model does not use 'height'; it takes age, balance, plan, member, at, coins" in done.stderr
-    rows.write_text(json.dumps([ROW]))
+    rows.write_text(json.dumps([ROW, ROW | {"plan": "x"}]))
     done = subprocess.run([sys.executable, program, str(rows)], capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)
     assert found["classes"] == ["yes"] and found["predictions"][0].keys() == {"probability", "label"}
+    assert found["unseen"] == {"1": ["plan"]}
 
 
 def test_a_function_with_other_content_is_not_run(exports: Path, served: Served, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tidemill.core.errors import AnswerFailed, PlaceRefused, ReleaseError
 from tidemill.core.kinds import KINDS, Kind, arrow_type
 from tidemill.core.records.release import Release
 from tidemill.models.tabular import TabularModel, golden_tolerance, open_tabular, read_golden, rows_of
+from tidemill.models.tabular.input_ranges import RANGES
 from tidemill.models.tabular.on_demand_arrays import PRETRAINED
 from tidemill.models.tabular.on_demand_function import OnDemandFunction, kinds_of
 from tidemill.models.tabular.recipe import OnnxGraphMember, TreesMember
@@ -99,7 +100,7 @@ def _copy_model(
     model: TabularModel, bundle: Path, place: Path, request: ExportRequest, sources: Mapping[str, bytes]
 ) -> None:
     place.mkdir(parents=True)
-    for name in ("tabular.json", *(name for member in model.recipe.members for name in files_of(member))):
+    for name in ("tabular.json", RANGES, *(name for member in model.recipe.members for name in files_of(member))):
         if (bundle / name).exists():
             shutil.copyfile(bundle / name, place / name)
     for function in request.functions:
