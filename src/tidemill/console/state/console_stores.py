@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tidemill.core.clock import Clock
+from tidemill.core.errors import NotPublished
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ports import Latest
 from tidemill.core.records.release import Release
@@ -16,6 +17,7 @@ from tidemill.core.records.runs import MetricPoint, Run, Trial
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tidemill.lake import LakeSnapshot
     from tidemill.training import RunComparison
 
 
@@ -63,6 +65,10 @@ def _no_table(table: str) -> pa.Table | None:
     return None
 
 
+def _no_snapshot(publication: int | None = None) -> LakeSnapshot:
+    raise NotPublished("nothing is published yet", tip="`tidemill run` ingests the first increment")
+
+
 def _no_problems() -> Sequence[str]:
     return ()
 
@@ -90,6 +96,8 @@ class ConsoleStores:
     models: Sequence[str] = ()
     #: The current content of a table of the server's log (`predictions`, `outcomes`); `None` if it does not exist yet.
     table: Callable[[str], pa.Table | None] = field(default=_no_table)
+    #: The published tables as of a publication, by default the newest. Raises `NotPublished` before the first.
+    snapshot: Callable[[int | None], LakeSnapshot] = field(default=_no_snapshot)
     #: The findings of the last verification of lake and ledger, as sentences; empty if there are none or none ran.
     problems: Callable[[], Sequence[str]] = field(default=_no_problems)
     #: View and damage of its online values, from the last look, because a look reads all of them.

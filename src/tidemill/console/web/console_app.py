@@ -24,23 +24,27 @@ from tidemill.console import formatting
 from tidemill.console.drawings import effect_charts, residual_charts, score_charts
 from tidemill.console.drawings.component_diagram import room_diagram
 from tidemill.console.drawings.curve import chart, short
+from tidemill.console.drawings.data_charts import arrival_chart, version_chart
 from tidemill.console.drawings.histogram import histogram
 from tidemill.console.drawings.parallel_coordinates import number_of, parallel_plot
 from tidemill.console.drawings.plot import calibration_plot, learning_plot
 from tidemill.console.drawings.scale import IntervalAxis
 from tidemill.console.pages.comparison_page import ComparePage, ComparisonStore, address, compare_page
+from tidemill.console.pages.data_page import data_page
 from tidemill.console.pages.feature_view_page import FeatureViewPage, feature_view_page
 from tidemill.console.pages.features_page import features_page
 from tidemill.console.pages.loop_page import loop_page
 from tidemill.console.pages.model_page import ModelPage, model_page
 from tidemill.console.pages.run_page import RunPage, run_page
 from tidemill.console.pages.runs_page import RunsPage, runs_page
+from tidemill.console.pages.table_page import TablePage, table_page
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.feature_state import ViewMeasurements
 from tidemill.console.state.release_outcomes import OutcomeStore
 from tidemill.console.state.run_filter import RunFilter
+from tidemill.console.state.table_state import TableProfiles
 from tidemill.console.web.guard import Guard
-from tidemill.core.errors import BadRequest, NoSuchRelease, ServeError, TidemillError, UnknownName
+from tidemill.core.errors import BadRequest, NoSuchRelease, NotPublished, ServeError, TidemillError, UnknownName
 from tidemill.core.record_format import Record
 from tidemill.core.records.runs import Trial
 from tidemill.loop.state.ledger_projection import LedgerProjection
@@ -64,6 +68,10 @@ def create_app(stores: ConsoleStores, *, port: int = 8401, access: Access | None
             Route("/index.json", pages.loop_json),
             Route("/models/{model}.json", pages.model_json),
             Route("/models/{model}", pages.model),
+            Route("/data", pages.data),
+            Route("/data.json", pages.data_json),
+            Route("/data/{table}.json", pages.table_json),
+            Route("/data/{table}", pages.table),
             Route("/features", pages.features),
             Route("/features.json", pages.features_json),
             Route("/features/{view}.json", pages.feature_view_json),
@@ -92,6 +100,7 @@ class _ConsolePages:
         self._sums = OutcomeStore()
         self._comparisons = ComparisonStore()
         self._measured = ViewMeasurements()
+        self._profiles = TableProfiles()
         self._one_at_a_time = threading.Lock()
         self._assets = _assets()
         self._environment = _environment(self._assets)
@@ -118,6 +127,27 @@ class _ConsolePages:
         if asked is not None and number is None:
             raise BadRequest("`release` must be the number of a release")
         return await self._made(lambda: model_page(self._stores, self._projection, model, number, self._sums))
+
+    async def data(self, request: Request) -> Response:
+        return self._html(
+            request, "data.html", page=await self._made(lambda: data_page(self._stores, self._projection))
+        )
+
+    async def data_json(self, request: Request) -> Response:
+        return _json(request, await self._made(lambda: data_page(self._stores, self._projection)))
+
+    async def table(self, request: Request) -> Response:
+        charts = {"arrival_chart": arrival_chart, "version_chart": version_chart}
+        return self._html(request, "table.html", page=await self._table(request), spread=histogram, **charts)
+
+    async def table_json(self, request: Request) -> Response:
+        return _json(request, await self._table(request))
+
+    async def _table(self, request: Request) -> TablePage:
+        table, first = request.path_params["table"], _number(request.query_params.get("column", "0"))
+        if first is None:
+            raise BadRequest("`column` must be the place of a column, from 0")
+        return await self._made(lambda: table_page(self._stores, self._projection, table, first, self._profiles))
 
     async def features(self, request: Request) -> Response:
         page = await self._made(lambda: features_page(self._stores, self._projection, self._measured))
@@ -212,7 +242,8 @@ class _ConsolePages:
     async def failed(self, request: Request, error: Exception) -> Response:
         """A tidemill error, with its code and its tip."""
         assert isinstance(error, TidemillError)
-        return self._problem(request, 404 if isinstance(error, NoSuchRelease | UnknownName) else status(error), error)
+        absent = isinstance(error, NoSuchRelease | NotPublished | UnknownName)
+        return self._problem(request, 404 if absent else status(error), error)
 
     async def broken(self, request: Request, error: Exception) -> Response:
         """An unexpected error: its location is logged, and the page shows no details."""

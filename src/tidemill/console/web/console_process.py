@@ -50,6 +50,7 @@ def console_stores(stores: Stores, models: Sequence[str]) -> ConsoleStores:
         clock=clock,
         models=models,
         table=stores.lake.log,
+        snapshot=lambda publication: stores.lake.view(publication=publication),
         check_vault=stores.vault.check,
         runs=stores.runs,
         latest=latest,

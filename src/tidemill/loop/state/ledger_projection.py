@@ -99,6 +99,16 @@ class ModelProjection:
         return next((change.at for change in reversed(self.changes) if change.release), None)
 
 
+@dataclass(frozen=True)
+class TableVersion:
+    """A version of a table: its number, the first publication with it, its as-of, and the time of the publication."""
+
+    version: int
+    publication: int
+    as_of: int
+    at: int
+
+
 @dataclass
 class LoggedRows:
     """Rows that the server logged in a table."""
@@ -118,6 +128,8 @@ class ProjectedState:
     #: The data time of the tables: the largest as-of so far, because a held day may be accepted late.
     as_of: int = 0
     published_at: int | None = None
+    #: Table -> its versions, oldest first.
+    tables: dict[str, list[TableVersion]] = field(default_factory=dict)
     #: View -> (source publication, rows, time).
     views: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     #: View -> the entries that wrote it, newest last.
@@ -161,6 +173,10 @@ def _publish(projected: ProjectedState, line: LedgerEntry) -> None:
     publication = decode_record(line.details["publication"], Publication)
     projected.publication, projected.published_at = publication, line.at
     projected.as_of = max(projected.as_of, publication.as_of)
+    for table, version in publication.versions.items():
+        known = projected.tables.setdefault(table, [])
+        if not known or known[-1].version != version:
+            known.append(TableVersion(version, publication.number, projected.as_of, line.at))
     if "increment" in line.details:
         increment = decode_record(line.details["increment"], Increment)
         _arrived(projected, line, IncrementProjection(increment, publication.verdict, line.at, held=False))
