@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import tidemill as tm
 from tidemill.core.errors import SourceDamaged, SourceUnknown
 from tidemill.core.source_read import ReadRequest
 from tidemill.loop.auto.auto_project import AutoRequest, source_url, write_auto_project
@@ -264,3 +265,57 @@ def test_given_rows_may_be_a_list_of_objects(tmp_path: Path) -> None:
     assert read_table(tmp_path / "rows.csv", text=["user"]).to_pylist() == [
         {"User": "7", "score": 1.5}, {"User": "8", "score": 2.5},
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", ""])
+def test_lines_may_end_with_carriage_returns_alone(tmp_path: Path, end: str) -> None:
+    lines = ["a,y", *(f"{n / 7:.3f},{n}" for n in range(20))]
+    table = found(tmp_path, "\r".join(lines) + end)
+    assert (table.n_rows, kinds(table)) == (20, {"a": ("float", None), "y": ("int", None)})
+    assert run_reads(tmp_path, table).num_rows == 20
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx", "parquet"])
+def test_of_several_times_without_a_zone_none_hides_the_rows(tmp_path: Path, form: str) -> None:
+    times = [datetime(2013, 1, 1 + n, 22, 33) for n in range(20)]
+    frame = pl.DataFrame({"begun": times, "ended": times, "a": [n / 7 for n in range(20)], "y": list(range(20))})
+    if form == "csv":
+        text = frame.with_columns(pl.col("begun", "ended").dt.strftime("%m/%d/%y %H:%M")).write_csv()
+        table = found(tmp_path, text)
+        assert kinds(table)["begun"] == ("time", "mdy")
+    elif form == "xlsx":
+        book = pytest.importorskip("openpyxl").Workbook()
+        for row in (frame.columns, *frame.rows()):
+            book.active.append(row)
+        book.save(tmp_path / "rows.xlsx")
+        table = infer_schema(tmp_path / "rows.xlsx")
+    else:
+        frame.write_parquet(tmp_path / "rows.parquet")
+        table = infer_schema(tmp_path / "rows.parquet")
+    read = run_reads(tmp_path, table)
+    assert read.num_rows == 20 and {"a", "y"} <= set(read.column_names)
+    if form != "parquet":
+        assert read["begun"].to_pylist()[0] == {"csv": "01/01/13 22:33", "xlsx": "2013-01-01T22:33:00"}[form]
+
+
+def test_a_text_column_takes_what_an_excel_file_has(tmp_path: Path) -> None:
+    class Row(tm.Event):
+        when: str
+        share: str
+        yes: str
+        n: int
+        at: datetime = tm.event_time(zone="UTC")
+
+    at = datetime(2013, 1, 2, 3, 4)
+    frame = pl.DataFrame({"when": [at, at], "share": [0.5, 12.25], "yes": [True, False], "n": [1, 2], "at": [at, at]})
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in (frame.columns, *frame.rows()):
+        book.active.append(row)
+    book.save(tmp_path / "rows.xlsx")
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    source = open_source(f"file:{tmp_path}/rows.xlsx", Row.contract, tmp_path)
+    read = source.read(ReadRequest(until=date(2030, 1, 1), arrival=now, now=now)).good
+    assert read.select(["when", "share", "yes"]).to_pylist() == [
+        {"when": "2013-01-02T03:04:00", "share": "0.5", "yes": "true"},
+        {"when": "2013-01-02T03:04:00", "share": "12.25", "yes": "false"},
+    ]

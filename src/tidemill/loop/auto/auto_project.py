@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tidemill.core.contract.contract import ROW
@@ -99,7 +99,7 @@ def mill_text(asked: AutoRequest) -> str:
     key = key_column.name if key_column else None
     left_out = {asked.file.column(name).name for name in asked.left_out}
     group = asked.file.column(asked.group).name if asked.group else None
-    kept = [column for column in asked.file.columns if column == time or column.kind != "time" or column.zoned]
+    kept = _rows_file(asked).columns
     lines = [_line(column, key=key, time=time, zone=asked.zone) for column in kept]
     if time is None:
         lines.append(f'    {_arrived(kept)}: datetime = tm.event_time(zone="UTC")  # when it arrived')
@@ -174,8 +174,19 @@ def _relative_path(asked: AutoRequest, folder: Path) -> str:
 def source_url(asked: AutoRequest, folder: Path) -> str:
     """The URL by which the project reads the file."""
     path = _relative_path(asked, folder).replace("%", "%25").replace("?", "%3F")
-    options = asked.file.options()
+    options = _rows_file(asked).options()
     return f"file:{path}?{options}" if options else f"file:{path}"
+
+
+def _rows_file(asked: AutoRequest) -> TableFile:
+    """The file with the columns of the project's rows: a time without a zone that is not the event time stays text."""
+    time, text = event_time(asked), asked.file.form in ("csv", "excel")
+    kept = [
+        column if column == time or column.kind != "time" or column.zoned else replace(column, kind="str", unit=None)
+        for column in asked.file.columns
+        if text or column == time or column.kind != "time" or column.zoned
+    ]
+    return replace(asked.file, columns=tuple(kept))
 
 
 def event_time(asked: AutoRequest) -> FileColumn | None:
@@ -208,8 +219,9 @@ def notes(asked: AutoRequest) -> list[str]:
     unused = [column.source for column in asked.file.columns if column.kind == "time" and column != time]
     if unused:
         sentences.append(f"times are not inputs: {', '.join(unused)}; --time COLUMN names the event time")
-    if asked.file.options() not in ("", "header=true"):
-        sentences.append(f"read with these options, which --options can change: {asked.file.options()}")
+    options = _rows_file(asked).options()
+    if options not in ("", "header=true"):
+        sentences.append(f"read with these options, which --options can change: {options}")
     return sentences
 
 

@@ -19,6 +19,8 @@ Format = Literal["csv", "json", "parquet", "excel", "empty"]
 
 _BAD_DEFLATE: Any = igzip_lib.IsalError
 CHUNK = 8 * 1024 * 1024
+#: Bytes by which line ends are found.
+_HEAD = 64 * 1024
 #: Bytes of a zstd file that are decompressed at once: a few bytes may become 128 KiB.
 _ZSTD_INPUT = 16 * 1024
 #: First bytes of formats that are not read; a text may begin like one, so control characters must follow.
@@ -47,7 +49,26 @@ def compression(path: Path) -> Literal["gzip", "zstd", "none"]:
 
 
 def chunks(path: Path, size: int = CHUNK) -> Iterator[bytes]:
-    """The decompressed content in pieces; `SourceDamaged` where it is truncated or fails its checksum."""
+    """The decompressed content in pieces; `SourceDamaged` where it is truncated or fails its checksum.
+
+    Lines that end with carriage returns alone, as those of an old Mac, end with line feeds.
+    """
+    pieces = _decompressed(path, size)
+    first = next(pieces, b"")
+    if _ends_with_returns(first):
+        pieces, first = (piece.replace(b"\r", b"\n") for piece in pieces), first.replace(b"\r", b"\n")
+    if first:
+        yield first
+    yield from pieces
+
+
+def _ends_with_returns(head: bytes) -> bool:
+    """Whether lines end with carriage returns alone, by the beginning of a text."""
+    lines = head[:_HEAD].rstrip(b"\r\n")
+    return b"\r" in lines and b"\n" not in lines and not _CONTROL.search(lines[:1024])
+
+
+def _decompressed(path: Path, size: int) -> Iterator[bytes]:
     kind = compression(path)
     with path.open("rb") as file:
         if kind == "gzip":
@@ -100,11 +121,6 @@ def sniff(path: Path, head: bytes) -> Format:
     text = head.removeprefix(BOM).lstrip()
     if not text:
         return "empty"
-    if b"\r" in text.rstrip(b"\r") and b"\n" not in head:
-        raise SourceUnknown(
-            f"the lines of {path} end with carriage returns (CR) alone, which is not supported",
-            tip=r"convert it: `tr '\r' '\n' < OLD > NEW`",
-        )
     if text[:1] == b"[":
         raise SourceUnknown(f"{path} is one JSON array", tip="write one object per line: `jq -c '.[]'`")
     return "json" if text[:1] == b"{" else "csv"

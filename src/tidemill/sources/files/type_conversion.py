@@ -138,7 +138,9 @@ def plain_numbers(text: pl.Series, decimal: Decimal) -> pl.Series:
 
 
 def _text(raw: pl.Series, mapped: ColumnSource) -> pl.Series:
-    if raw.dtype in (pl.Categorical, pl.Enum, pl.Null) or raw.dtype.is_integer():
+    if raw.dtype in (pl.Date, pl.Datetime):
+        raw = raw.dt.strftime("%Y-%m-%d" if raw.dtype == pl.Date else "%Y-%m-%dT%H:%M:%S%.f")
+    elif raw.dtype in (pl.Categorical, pl.Enum, pl.Null, pl.Boolean) or raw.dtype.is_numeric():
         raw = raw.cast(pl.String)
     if mapped.unit == "last_html":
         known = {text: html.unescape(text) for text in raw.drop_nulls().unique().to_list() if "&" in text}
