@@ -14,6 +14,7 @@ from tidemill.core.records.signature import InputField, Signature, outputs_of
 from tidemill.models.tabular import TabularModel
 from tidemill.models.tabular.recipe import NumberColumn, TabularRecipe, TreesMember
 from tidemill.serving import start
+from tidemill.serving.infer.model_metadata import EXTENSIONS
 
 triton: Any = pytest.importorskip("tritonclient.http", exc_type=ImportError)
 utils: Any = pytest.importorskip("tritonclient.utils")
@@ -90,7 +91,7 @@ def test_server_and_model_say_what_they_are(client: Any) -> None:
     assert client.is_server_live() and client.is_server_ready()
     assert client.is_model_ready(CHURN) and client.is_model_ready(CHURN, "1")
     assert not client.is_model_ready("nothing")
-    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    assert client.get_server_metadata()["extensions"] == EXTENSIONS
     about = client.get_model_metadata(CHURN, "1")
     assert [(one["name"], one["datatype"]) for one in about["inputs"]] == [
         (field.name, TRITON[field.kind]) for field in CHURN_FIELDS

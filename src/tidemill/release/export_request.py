@@ -76,7 +76,7 @@ def request_of(release: Release) -> ExportRequest:
         unused=tuple(field.name for field in signature.request if field.name not in used),
         event_time=next((field.name for field in signature.request if field.role == "event_time"), None),
         functions=tuple(_function(release, one, kinds) for one in signature.computed),
-        classes=signature.classes[1:] if signature.task == "binary" else signature.classes,
+        classes=signature.probability_classes,
     )
 
 

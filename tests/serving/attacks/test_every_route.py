@@ -22,8 +22,9 @@ from tidemill.serving.http.metrics import ROUTES
 
 #: Routes of the API by what a request changes.
 READS = {
-    "v2", "v2_live", "v2_ready", "model", "model_ready", "model_version", "model_version_ready", "livez", "readyz",
-    "healthz", "metrics", "openapi",
+    "v2", "v2_live", "v2_ready", "model", "model_ready", "model_config", "model_stats", "model_version",
+    "model_version_ready", "model_version_config", "model_version_stats", "all_stats", "repository_index", "livez",
+    "readyz", "healthz", "ping", "health", "version", "metrics", "openapi",
 }  # fmt: skip
 PREDICTS = {"recommend", "recommend_token", "infer", "infer_version", "invocations"}
 WRITES = {"events", "outcomes"}
@@ -146,7 +147,8 @@ def test_every_route_is_in_a_list() -> None:
     assert set(ROUTES) == READS | PREDICTS | WRITES | {"none"}
     assert {route.name for route in console_routes()} == SHOWS
     assert all(not route.methods or route.methods <= {"GET", "HEAD"} for route in console_routes())
-    assert {route.name for route in api_routes() if route.method == "POST"} == (PREDICTS | WRITES) - {"recommend_token"}
+    posted = (PREDICTS | WRITES | {"repository_index"}) - {"recommend_token"}
+    assert {route.name for route in api_routes() if route.method == "POST"} == posted
 
 
 @pytest.mark.slow

@@ -45,6 +45,7 @@ VALID: dict[str, list[Any]] = {
                     {"dataframe_records": [{"age": 1}]}, {"instances": [{"age": 1}], "params": {}}],
 }  # fmt: skip
 VALID["infer_version"] = VALID["infer"]
+VALID["repository_index"] = [{"ready": True, "repository_name": "x"}]
 #: Numbers and texts that parsers, stores and arithmetic stumble over, as they stand in JSON.
 ODD = (
     "1e400", "-1e400", "NaN", "Infinity", "1" + "0" * 30, "1" + "0" * 400, "-0", "-0.0", "1e-400", "0.1e1", "1E2",

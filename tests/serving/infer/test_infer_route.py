@@ -229,7 +229,7 @@ def test_metadata_as_the_protocol_has_it(asks: Client) -> None:
     assert asks("GET", "/v2")[2] == {
         "name": "tidemill",
         "version": tidemill.__version__,
-        "extensions": ["binary_tensor_data"],
+        "extensions": ["binary_tensor_data", "model_configuration", "statistics"],
     }
     assert asks("GET", "/v2/health/live")[0] == asks("GET", "/v2/health/ready")[0] == 200
     about = asks("GET", f"/v2/models/{SPECIES}")[2]

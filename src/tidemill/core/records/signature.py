@@ -83,6 +83,11 @@ class Signature(VersionedRecord, frozen=True):
     #: The classes in the order of the probabilities; in a binary task the second one is positive.
     classes: tuple[str, ...] = ()
 
+    @property
+    def probability_classes(self) -> tuple[str, ...]:
+        """The class of each column of probabilities, in their order: of a binary task only the positive one."""
+        return self.classes[1:] if self.task == "binary" else self.classes
+
 
 def outputs_of(task: Task) -> tuple[InputField, ...]:
     """The fields of a response, named as in the result of `TabularModel.predict`.

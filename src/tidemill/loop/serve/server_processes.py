@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tidemill import sources as source_files
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import TidemillError
 from tidemill.core.identity.account import Account
@@ -122,6 +123,7 @@ def _stores(settings: Settings) -> WorkerStores:
         log=SegmentLog(state / "log", wall),
         wall=wall,
         opener=opener,
+        read_csv=lambda body, fields: source_files.read_csv_body(body, fields),  # imports Polars, on the first use
     )
 
 

@@ -11,7 +11,7 @@ from tidemill.core.errors import OriginRefused, TidemillError, TooBusy, WrongMet
 from tidemill.core.library_errors import require_error
 from tidemill.serving.http.access import Access
 from tidemill.serving.http.error_responses import body, body_v2, status, unexpected
-from tidemill.serving.http.http_messages import Answer, HttpRequest, HttpResponse, require_json, require_tensors
+from tidemill.serving.http.http_messages import Answer, HttpRequest, HttpResponse, require_media
 from tidemill.serving.http.metrics import Counters
 from tidemill.serving.http.routes import Routes
 
@@ -29,7 +29,7 @@ class App:
         self._counters = counters
 
     def __call__(self, request: HttpRequest) -> Answer:
-        name, header = _NONE, request.headers.get
+        name = _NONE
         try:
             if not request.method:
                 assert request.fault is not None
@@ -41,10 +41,8 @@ class App:
                 self._access(name, request.headers)
             if request.fault is not None and (route.takes_body or not isinstance(request.fault, TooBusy)):
                 raise request.fault
-            if route.tensors:
-                require_tensors(request.headers)
-            elif route.takes_body:
-                require_json(header("content-type"))
+            if route.takes_body:
+                require_media(request.headers, route.accepts, undeclared=route.undeclared)
             answer = route.handler(request)
             if not isinstance(answer, HttpResponse):
                 return self._awaited(name, request, answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -50,27 +50,30 @@ Answer = HttpResponse | Coroutine[Any, Any, HttpResponse]
 Application = Callable[[HttpRequest], Answer]
 
 
-def require_json(content_type: str | None) -> None:
-    """Raises `WrongMedia` unless the body is declared as JSON, which a form on another site's page cannot do."""
-    if content_type == "application/json":
-        return
-    media = (content_type or "").partition(";")[0].strip().lower()
-    if media != "application/json":
-        raise WrongMedia("the body is not declared as JSON", tip="send Content-Type: application/json")
+JSON, OCTETS, CSV = "application/json", "application/octet-stream", "text/csv"
+_NAMES = {JSON: "JSON", OCTETS: "octets", CSV: "CSV"}
 
 
-def require_tensors(headers: dict[str, str]) -> None:
-    """Raises `WrongMedia` unless the body is declared as JSON or octets, or not declared and not sent by a browser.
+def media_of(headers: dict[str, str]) -> str:
+    """The media type of a body without its parameters; empty if it is not declared."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def require_media(headers: dict[str, str], accepted: Sequence[str], *, undeclared: bool) -> None:
+    """Raises `WrongMedia` unless the body is declared as one of `accepted`, which a form of another site cannot do.
 
     Some clients of the Open Inference Protocol (for example NVIDIA's) declare no media type. A page of another site
     could also send such a body, without a preflight: a `fetch` of bytes has no media type. But a browser sends its
     origin with every POST (`Origin`, Fetch Standard 3.2, and `Sec-Fetch-Site`), so the access check refuses pages of
-    other sites. So a body without a media type is accepted only without these headers, that is, from programs.
+    other sites. So with `undeclared` a body without a media type is accepted only without these headers, that is, from
+    programs.
     """
     if headers.get("content-encoding") not in (None, "identity"):
         raise WrongMedia("the body is compressed", tip="send it uncompressed")
     declared = headers.get("content-type")
-    if declared is None and "origin" not in headers and "sec-fetch-site" not in headers:
+    if declared in accepted or media_of(headers) in accepted:
         return
-    if (declared or "").partition(";")[0].strip().lower() != "application/octet-stream":
-        require_json(declared)
+    if undeclared and declared is None and "origin" not in headers and "sec-fetch-site" not in headers:
+        return
+    names = " or ".join(_NAMES[one] for one in accepted)
+    raise WrongMedia(f"the body is not declared as {names}", tip=f"send Content-Type: {accepted[0]}")

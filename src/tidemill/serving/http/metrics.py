@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -20,8 +20,9 @@ from prometheus_client.registry import Collector
 BUCKETS_US = (100, 200, 350, 500, 750, 1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000)
 ROUTES = (
     "recommend", "recommend_token", "infer", "infer_version", "invocations", "events", "outcomes", "v2", "v2_live",
-    "v2_ready", "model", "model_ready", "model_version", "model_version_ready", "livez", "readyz", "healthz", "metrics",
-    "openapi", "none",
+    "v2_ready", "model", "model_ready", "model_config", "model_stats", "model_version", "model_version_ready",
+    "model_version_config", "model_version_stats", "all_stats", "repository_index", "livez", "readyz", "healthz",
+    "ping", "health", "version", "metrics", "openapi", "none",
 )  # fmt: skip
 CLASSES = ("2xx", "3xx", "4xx", "5xx")
 KINDS = ("computed", "repeat", "not_modified", "fallback", "off")
@@ -45,34 +46,38 @@ _NAMES = (
     + ["answer_us", "in_flight", "beat"]
 )
 _PLACE = {name: i for i, name in enumerate(_NAMES)}
-_BYTES = 8 * len(_NAMES)
 _ANSWER_US = _PLACE["answer_us"]
 _BUCKETS = [_PLACE[f"bucket:{bound}"] for bound in (*BUCKETS_US, "+Inf")]
 
 
-class Counters:
+class SharedCounters:
+    """Numbers by name in a memory-mapped file, to which one process adds and which any process reads.
+
+    Without a file they are in memory only.
+    """
+
+    def __init__(self, file: Path | None, names: Sequence[str]) -> None:
+        self._place = {name: i for i, name in enumerate(names)}
+        size = 8 * len(names)
+        self._map = mmap.mmap(-1, size) if file is None else _mapped(file, size)
+        self._cells = memoryview(self._map).cast("Q")
+
+    def add(self, name: str, by: int = 1) -> None:
+        """Count `by` more of `name`."""
+        self._cells[self._place[name]] += by
+
+    def set(self, name: str, value: int) -> None:
+        """Set a gauge."""
+        self._cells[self._place[name]] = value
+
+
+class Counters(SharedCounters):
     """One worker's counters; a request only needs `add` and `set`."""
 
     def __init__(self, folder: Path, place: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(folder / f"{place}.counters", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            if os.fstat(fd).st_size != _BYTES:  # an older layout counts from zero
-                os.ftruncate(fd, 0)
-                os.ftruncate(fd, _BYTES)
-            self._map = mmap.mmap(fd, _BYTES)
-        finally:
-            os.close(fd)
-        self._cells = memoryview(self._map).cast("Q")
+        super().__init__(folder / f"{place}.counters", _NAMES)
         self.set("in_flight", 0)
-
-    def add(self, name: str, by: int = 1) -> None:
-        """Count `by` more of `name`."""
-        self._cells[_PLACE[name]] += by
-
-    def set(self, name: str, value: int) -> None:
-        """Set a gauge."""
-        self._cells[_PLACE[name]] = value
 
     def request(self, route: str, status: int) -> None:
         """Count one response."""
@@ -90,9 +95,20 @@ class Counters:
         self._cells[_BUCKETS[bisect_left(BUCKETS_US, us)]] += 1
 
 
+def _mapped(file: Path, size: int) -> mmap.mmap:
+    fd = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if os.fstat(fd).st_size != size:  # an older layout counts from zero
+            os.ftruncate(fd, 0)
+            os.posix_fallocate(fd, 0, size)  # mapped bytes without a block on a full disk would end the process
+        return mmap.mmap(fd, size)
+    finally:
+        os.close(fd)
+
+
 def totals(folder: Path) -> dict[str, int]:
     """Every counter, summed over the worker slots; for `beat` the oldest."""
-    values_by_place = [_read(path) for path in sorted(folder.glob("*.counters"))]
+    values_by_place = [read_counters(path, _NAMES) for path in sorted(folder.glob("*.counters"))]
     sums = {name: sum(values[name] for values in values_by_place) for name in _NAMES}
     sums["beat"] = min((values["beat"] for values in values_by_place), default=0)
     return sums
@@ -101,14 +117,15 @@ def totals(folder: Path) -> dict[str, int]:
 def last_heartbeat(folder: Path, place: int) -> int:
     """The time of the last heartbeat of a worker slot, microseconds; 0 without one."""
     path = folder / f"{place}.counters"
-    return _read(path)["beat"] if path.is_file() else 0
+    return read_counters(path, _NAMES)["beat"] if path.is_file() else 0
 
 
-def _read(path: Path) -> dict[str, int]:
-    content = path.read_bytes()
-    if len(content) != _BYTES:
-        return dict.fromkeys(_NAMES, 0)
-    return dict(zip(_NAMES, memoryview(content).cast("Q"), strict=True))
+def read_counters(file: Path, names: Sequence[str]) -> dict[str, int]:
+    """The numbers of a file; zeros for one of another layout."""
+    content = file.read_bytes()
+    if len(content) != 8 * len(names):
+        return dict.fromkeys(names, 0)
+    return dict(zip(names, memoryview(content).cast("Q"), strict=True))
 
 
 class _Sums(Collector):

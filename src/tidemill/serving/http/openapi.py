@@ -13,6 +13,7 @@ import msgspec
 
 import tidemill
 from tidemill.serving.http.error_responses import ErrorResponse, InferenceError
+from tidemill.serving.http.http_messages import CSV, JSON, OCTETS
 from tidemill.serving.http.requests import TOKEN
 from tidemill.serving.http.routes import Route
 
@@ -23,6 +24,8 @@ _PARTS = {
 }
 #: `WORD` for ECMA-262, whose `\w` has only the letters of ASCII.
 _NAME = {"type": "string", "pattern": r"^(?:[0-9A-Za-z_.-]|[^\x00-\x7F]){1,128}$"}
+#: Bodies that are no JSON; octets have no schema.
+_SCHEMAS = {CSV: {"schema": {"type": "string"}}}
 _REFERENCE = "#/components/schemas/{name}"
 
 
@@ -84,10 +87,8 @@ def _operation(route: Route, schemas: Mapping[Any, Any], named: NamedOperation |
         content: dict[str, Any] = {"schema": schemas[about.body]}
         if named:
             content = {"schema": named.schema or content["schema"], "example": named.example}
-        media = {"application/json": content}
-        if route.tensors:
-            media["application/octet-stream"] = {}
-        found["requestBody"] = {"required": True, "content": media}
+        others: dict[str, Any] = {media: _SCHEMAS.get(media, {}) for media in route.accepts[1:]}
+        found["requestBody"] = {"required": about.required, "content": {JSON: content} | others}
     return found
 
 
@@ -97,14 +98,14 @@ def _responses(route: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     success: dict[str, Any] = {}
     if about.answer is not None:
         success = {about.media: {"schema": schemas[about.answer]}}
-        if route.tensors:
-            success["application/octet-stream"] = {}
+        if OCTETS in route.accepts:
+            success[OCTETS] = {}
     found = {str(about.status): {"description": about.summary, "content": success}}
     for status, kind in about.others.items():
-        content = {"application/json": {"schema": {"anyOf": [schemas[kind], problem]}}} if kind is not None else {}
+        content = {JSON: {"schema": {"anyOf": [schemas[kind], problem]}}} if kind is not None else {}
         found[str(status)] = {"description": _DESCRIPTIONS[status], "content": content}
     for group, description in (("4XX", "The request is refused."), ("5XX", "The server cannot answer now.")):
-        found[group] = {"description": description, "content": {"application/json": {"schema": problem}}}
+        found[group] = {"description": description, "content": {JSON: {"schema": problem}}}
     return found
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from tidemill.core.errors import NotServed, WrongMethod, nearest
 from tidemill.serving.http import requests
-from tidemill.serving.http.http_messages import Answer, HttpRequest
+from tidemill.serving.http.http_messages import JSON, Answer, HttpRequest
 
 Handler = Callable[[HttpRequest], Answer]
 #: Paths of POST requests whose route is kept, and their length; callers choose the paths, so both are bounded.
@@ -24,11 +24,13 @@ class Operation(msgspec.Struct, frozen=True):
     body: Any = None
     answer: Any = None
     status: int = 200
-    media: str = "application/json"
+    media: str = JSON
     #: Further statuses that are no error, and the type of their bodies.
     others: Mapping[int, Any] = {}
     #: JSON schema of each query parameter.
     query: Mapping[str, Mapping[str, Any]] = {}
+    #: Whether a request needs its body.
+    required: bool = True
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -39,12 +41,13 @@ class Route(msgspec.Struct, frozen=True):
     path: str
     handler: Handler
     operation: Operation
-    #: Whether the body may also be binary tensors.
-    tensors: bool = False
+    #: The media types of a body, the usual one first, and whether a program need not declare it.
+    accepts: tuple[str, ...] = (JSON,)
+    undeclared: bool = False
 
     @property
     def takes_body(self) -> bool:
-        """Whether a body is read; it must be JSON, or tensors where the route accepts them."""
+        """Whether a body is read; it must be of a type that the route accepts."""
         return self.method == "POST"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from time import perf_counter_ns
 from typing import Any
 
 from tidemill.core.errors import NotServed, SwitchedOff
@@ -17,6 +18,7 @@ from tidemill.serving.http.http_messages import Answer, HttpRequest, HttpRespons
 from tidemill.serving.http.metrics import Counters
 from tidemill.serving.infer.binary_tensors import HEADER
 from tidemill.serving.infer.infer_log import InferLog, Records
+from tidemill.serving.infer.model_statistics import InferTimes, ModelStatistics
 from tidemill.serving.infer.oip_request import InferRequest, InferRequestReader
 from tidemill.serving.infer.oip_response import LogReceipt, respond
 from tidemill.serving.infer.tabular_predictor import PreparedRow, TabularPredictor
@@ -28,6 +30,7 @@ from tidemill.serving.live.server_clock import utc_day
 MANY, LARGE = 64, 32_768
 #: A request's rows, read from its body.
 Read = Callable[[InferRequestReader], InferRequest]
+_Predicted = tuple[list[PreparedRow], dict[str, list[Any]] | None, Records]
 #: Release, request, rows, their outputs by name, and log receipt -> response.
 Respond = Callable[[Release, InferRequest, Sequence[PreparedRow], Mapping[str, list[Any]], LogReceipt], HttpResponse]
 
@@ -42,12 +45,14 @@ class InferRoute:
         surrogate: Callable[[str, str], str],
         writer: PredictionWriter,
         counters: Counters,
+        statistics: ModelStatistics,
         limits: Serve,
     ) -> None:
         self._models = models
         self._surrogate = surrogate
         self._limits = limits
         self._log = InferLog(writer, counters)
+        self._statistics = statistics
         self._many = asyncio.Lock()
         #: The reader of each model's requests, and the predictor whose signature it reads.
         self._readers: dict[str, tuple[TabularPredictor, InferRequestReader]] = {}
@@ -64,25 +69,43 @@ class InferRoute:
         return served_model(self._models, text)
 
     def answer(
-        self, model: LiveModel, request: HttpRequest, read: Read, response: Respond, versions: Sequence[str] = ()
+        self,
+        model: LiveModel,
+        request: HttpRequest,
+        read: Read,
+        response: Respond,
+        versions: Sequence[str] = (),
+        *,
+        large: bool = False,
     ) -> Answer:
         """The response for the rows that `read` finds: at once for a small request, else from a thread."""
         predictor = tabular_predictor_of(model)  # read once: the whole response comes from this release
         require_version(predictor, versions)
         reader = self._reader(model, predictor)
-        small = read(reader) if len(request.body) <= LARGE else None
-        if small is not None and small.n <= MANY:
-            predicted = self._predict(model, predictor, small, request, off=model.off)
-            return response(predictor.release, small, *self._log_rows(model, predictor, *predicted))
+        times = InferTimes(request.started_ns or perf_counter_ns())
+        try:
+            small = None if large or len(request.body) > LARGE else read(reader)
+            if small is not None and small.n <= MANY:
+                predicted = self._predict(model, predictor, small, request, times, off=model.off)
+                return self._respond(model, predictor, small, response, times, predicted)
+        except BaseException:
+            self._statistics.failed(predictor.release, perf_counter_ns() - times.started)
+            raise
 
-        async def large() -> HttpResponse:
-            question = await asyncio.to_thread(read, reader) if small is None else small
-            async with self._many:  # one large request at a time, so that identical ones become repeats
-                predict = partial(self._predict, model, predictor, question, request, off=model.off)
-                predicted = await asyncio.to_thread(predict)
-                return response(predictor.release, question, *self._log_rows(model, predictor, *predicted))
+        async def threaded() -> HttpResponse:
+            try:
+                question = await asyncio.to_thread(read, reader) if small is None else small
+                waiting = perf_counter_ns()
+                async with self._many:  # one large request at a time, so that identical ones become repeats
+                    times.waited = perf_counter_ns() - waiting
+                    predict = partial(self._predict, model, predictor, question, request, times, off=model.off)
+                    predicted = await asyncio.to_thread(predict)
+                    return self._respond(model, predictor, question, response, times, predicted)
+            except BaseException:
+                self._statistics.failed(predictor.release, perf_counter_ns() - times.started)
+                raise
 
-        return large()
+        return threaded()
 
     def _reader(self, model: LiveModel, predictor: TabularPredictor) -> InferRequestReader:
         known = self._readers.get(model.name)
@@ -92,26 +115,40 @@ class InferRoute:
         return known[1]
 
     def _predict(
-        self, model: LiveModel, predictor: TabularPredictor, question: InferRequest, request: HttpRequest, *, off: bool
-    ) -> tuple[list[PreparedRow], dict[str, list[Any]] | None, Records]:
-        """Rows, outputs (`None` for a model that is off), and the records to log."""
-        rows = predictor.prepare(question.columns, question.n, off=off)
-        outputs = None if off else predictor.answer(rows)
-        return rows, outputs, self._log.records(model, predictor, rows, outputs, request)
-
-    def _log_rows(
         self,
         model: LiveModel,
         predictor: TabularPredictor,
-        rows: list[PreparedRow],
-        outputs: dict[str, list[Any]] | None,
-        records: Records,
-    ) -> tuple[list[PreparedRow], dict[str, list[Any]], LogReceipt]:
-        """Rows, outputs and receipt, after they were logged; `SwitchedOff` where there are no outputs."""
+        question: InferRequest,
+        request: HttpRequest,
+        times: InferTimes,
+        *,
+        off: bool,
+    ) -> _Predicted:
+        """Rows, outputs (`None` for a model that is off), and the records to log."""
+        rows = predictor.prepare(question.columns, question.n, off=off)
+        times.prepared = perf_counter_ns()
+        outputs = None if off else predictor.answer(rows)
+        times.predicted = perf_counter_ns()
+        return rows, outputs, self._log.records(model, predictor, rows, outputs, request)
+
+    def _respond(
+        self,
+        model: LiveModel,
+        predictor: TabularPredictor,
+        question: InferRequest,
+        response: Respond,
+        times: InferTimes,
+        predicted: _Predicted,
+    ) -> HttpResponse:
+        """The response, after the rows were logged and counted; `SwitchedOff` where there are no outputs."""
+        rows, outputs, records = predicted
         logged = self._log.write(model, predictor, rows, records)
         if outputs is None:
             raise SwitchedOff(f"the model {model.name!r} is switched off, and a tabular model has no fallback")
-        return rows, outputs, LogReceipt(logged, utc_day(records.at.served_at))
+        served_at = records.at.served_at
+        found = response(predictor.release, question, rows, outputs, LogReceipt(logged, utc_day(served_at)))
+        self._statistics.succeeded(predictor.release, len(rows), times, perf_counter_ns(), served_at // 1_000)
+        return found
 
 
 def tabular_predictor_of(model: LiveModel) -> TabularPredictor:

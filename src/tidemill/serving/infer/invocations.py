@@ -1,22 +1,23 @@
 """`POST /invocations`: tables of rows in the formats of MLflow's scoring server, with the same predictor as `/v2`.
 
-Standard: MLflow's REST scoring protocol, with `dataframe_split`, `dataframe_records`, `inputs` and `instances`.
+Standard: MLflow's REST scoring protocol: `dataframe_split`, `dataframe_records`, `inputs` and `instances`, or CSV.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from tidemill.core.errors import BadRequest, NotServed, nearest
+from tidemill.core.errors import BadRequest, NotServed, SourceError, nearest
 from tidemill.core.kinds import KINDS
 from tidemill.core.records.release import Release
 from tidemill.core.records.signature import InputField
 from tidemill.core.settings import Serve
 from tidemill.serving.http import requests
-from tidemill.serving.http.http_messages import Answer, HttpRequest, HttpResponse
+from tidemill.serving.http.http_messages import CSV, Answer, HttpRequest, HttpResponse, media_of
 from tidemill.serving.infer.infer_route import InferRoute
 from tidemill.serving.infer.oip_request import InferRequest, InferRequestReader
 from tidemill.serving.infer.oip_response import LogReceipt, about, unseen_inputs
@@ -25,6 +26,8 @@ from tidemill.serving.infer.tensor_values import Unfit, converter
 from tidemill.serving.live.live_model import LiveModel
 
 Columns = dict[str, list[Any]]
+#: A CSV table and the fields that it may have -> the number of rows, and the values of its columns; `SourceError`.
+ReadCsv = Callable[[bytes, Sequence[InputField]], tuple[int, Columns]]
 #: For messages: the values of a JSON column, by the Python types in it.
 _WORDS = {frozenset({bool}): "booleans", frozenset({str}): "text", frozenset({int}): "integers"}
 
@@ -61,20 +64,27 @@ class InvocationAnswer(msgspec.Struct, frozen=True):
     logged: bool
     #: Row, counted from 0 -> its inputs that are unlike the training rows.
     unseen: dict[str, list[str]] = {}
+    #: The class of each column of probabilities; absent where there are none.
+    classes: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Invocations:
     """Responses to MLflow's clients for all tabular models of a worker."""
 
-    def __init__(self, models: Mapping[str, LiveModel], inferring: InferRoute, limits: Serve) -> None:
+    def __init__(
+        self, models: Mapping[str, LiveModel], inferring: InferRoute, read_csv: ReadCsv, limits: Serve
+    ) -> None:
         self._models = models
         self._inferring = inferring
+        self._read_csv = read_csv
         self._limits = limits
 
     def __call__(self, request: HttpRequest) -> Answer:
         """`predictions`: a value for each row, or `{"probability": …, "label": …}`."""
+        csv = media_of(request.headers) == CSV
+        read = self._read_table if csv else self._read
         return self._inferring.answer(
-            self._model(request.query), request, lambda reader: self._read(reader, request.body), _respond
+            self._model(request.query), request, lambda reader: read(reader, request.body), _respond, large=csv
         )
 
     def _model(self, query: str) -> LiveModel:
@@ -93,11 +103,37 @@ class Invocations:
         return served[0]
 
     def _read(self, reader: InferRequestReader, body: bytes) -> InferRequest:
-        parsed = requests.decoded(_decoder, body)
+        try:
+            parsed = requests.decoded(_decoder, body)
+        except BadRequest:
+            if b"NaN" not in body:
+                raise
+            parsed = requests.decoded(_decoder, _without_nan(body))
         columns, n = _columns(parsed, reader.names, self._limits)
         requests.bounded([None] * n, self._limits)
         values = [_converted(field, columns[field.name]) if field.name in columns else None for field in reader.fields]
         return InferRequest(n, reader.filled(n, values))
+
+    def _read_table(self, reader: InferRequestReader, body: bytes) -> InferRequest:
+        try:
+            n, columns = self._read_csv(body, reader.fields)
+        except SourceError as problem:  # its message has the line and the column, never a value
+            raise BadRequest(problem.message, tip=problem.tip) from None
+        requests.bounded([None] * n, self._limits)
+        return InferRequest(n, reader.filled(n, [columns.get(field.name) for field in reader.fields]))
+
+
+def _without_nan(body: bytes) -> bytes:
+    """The body with null for NaN, which is no JSON, and which MLflow's client writes for a missing value."""
+
+    def constant(name: str) -> None:
+        if name != "NaN":
+            raise ValueError(name)
+
+    try:
+        return _encode(json.loads(body.decode(), parse_constant=constant))
+    except (ValueError, OverflowError, RecursionError):
+        raise BadRequest("the body is not valid JSON in UTF-8") from None
 
 
 def _columns(body: InvocationBody, known: Sequence[str], limits: Serve) -> tuple[Columns, int]:
@@ -181,6 +217,8 @@ def _respond(
     body = {"predictions": _predictions(outputs)} | about(release, rows, logged)
     if unseen := unseen_inputs(rows):
         body["unseen"] = unseen
+    if release.signature is not None and release.signature.classes:
+        body["classes"] = release.signature.probability_classes
     return HttpResponse(200, _encode(body), (("cache-control", "no-store"),))
 
 

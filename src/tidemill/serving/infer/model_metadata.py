@@ -7,15 +7,17 @@ from collections.abc import Callable
 import msgspec
 
 import tidemill
-from tidemill.core.records.signature import InputField
+from tidemill.core.records.signature import InputField, Signature
 from tidemill.serving.http.health_status import Liveness, Readiness
 from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
 from tidemill.serving.infer.infer_route import InferRoute, require_version, tabular_predictor_of
+from tidemill.serving.infer.oip_response import classes_text
 from tidemill.serving.infer.tabular_predictor import TabularPredictor
 from tidemill.serving.infer.tensor_values import DATATYPE
 
 _NO_STORE = (("cache-control", "no-store"),)
 PLATFORM = "tidemill_tabular"
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics"]
 
 
 class ServerMetadata(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ class ModelMetadata:
 
     def server(self, request: HttpRequest) -> HttpResponse:
         """Name, version and extensions."""
-        return _json(ServerMetadata("tidemill", tidemill.__version__, ["binary_tensor_data"]))
+        return _json(ServerMetadata("tidemill", tidemill.__version__, EXTENSIONS))
 
     def live(self, request: HttpRequest) -> HttpResponse:
         """200 while the worker runs."""
@@ -97,10 +99,15 @@ def metadata_of(predictor: TabularPredictor) -> TabularMetadata:
         platform=PLATFORM,
         inputs=[TensorMetadata(field.name, DATATYPE[field.kind], [-1], _about(field)) for field in signature.request],
         outputs=[
-            TensorMetadata(field.name, DATATYPE[field.kind], widths.get(field.name, [-1]))
+            TensorMetadata(field.name, DATATYPE[field.kind], widths.get(field.name, [-1]), _classes(field, signature))
             for field in signature.outputs
         ],
     )
+
+
+def _classes(field: InputField, signature: Signature) -> dict[str, str | bool]:
+    has_classes = bool(signature.classes) and field.kind == "float"
+    return {"classes": classes_text(signature.probability_classes)} if has_classes else {}
 
 
 def _about(field: InputField) -> dict[str, str | bool]:

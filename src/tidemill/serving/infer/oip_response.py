@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -55,6 +56,8 @@ def respond(
     tensors, buffers = [], []
     for name, binary in question.outputs:
         tensor, buffer = _tensor(name, outputs[name], binary=binary)
+        if name != "label" and release.signature is not None and release.signature.classes:
+            tensor.setdefault("parameters", {})["classes"] = classes_text(release.signature.probability_classes)
         tensors.append(tensor)
         if buffer is not None:
             buffers.append(buffer)
@@ -71,6 +74,12 @@ def respond(
         return HttpResponse(200, header, (_NO_STORE,))
     length = (binary_tensors.HEADER, str(len(header)))
     return HttpResponse(200, b"".join([header, *buffers]), (_NO_STORE, length), "application/octet-stream")
+
+
+@lru_cache(64)
+def classes_text(classes: tuple[str, ...]) -> str:
+    """The classes of a tensor's columns as a JSON list: the protocol's parameters are scalars."""
+    return _encode(classes).decode()
 
 
 def about(release: Release, rows: Sequence[PreparedRow], logged: LogReceipt) -> dict[str, Any]:

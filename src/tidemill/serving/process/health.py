@@ -1,4 +1,4 @@
-"""Health checks of a worker and its metrics: `/livez`, `/readyz`, `/healthz`, `/metrics`."""
+"""Health checks of a worker and its metrics: `/livez`, `/readyz`, `/healthz`, `/metrics`, and MLflow's paths."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+import tidemill
 from tidemill.serving.http.health_status import Liveness, Readiness
 from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
 from tidemill.serving.http.metrics import exposition
@@ -64,6 +65,10 @@ class Health:
     def healthz(self, request: HttpRequest) -> HttpResponse:
         """The releases that this worker serves, and those that it could not load; always 200."""
         return HttpResponse(200, msgspec.json.encode(self._about()), _NO_STORE)
+
+    def version(self, request: HttpRequest) -> HttpResponse:
+        """The version of tidemill."""
+        return HttpResponse(200, tidemill.__version__.encode(), _NO_STORE, "text/plain; charset=utf-8")
 
     def metrics(self, request: HttpRequest) -> HttpResponse:
         """Counters of all workers in Prometheus' text format."""

@@ -24,6 +24,7 @@ from tidemill.core.clock import Clock, SystemClock, to_micros
 from tidemill.core.processes.start_process import ProcessStart
 from tidemill.serving.http.access import refuse_foreign_bind
 from tidemill.serving.http.metrics import last_heartbeat
+from tidemill.serving.infer.model_statistics import PATTERN
 from tidemill.serving.live.folder_watch import FolderWatch
 from tidemill.serving.live.state_files import read_state, write_state
 from tidemill.serving.process.child_process import Child
@@ -108,7 +109,7 @@ class Supervisor:
 
     def _prepare(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        for old in self._folder.glob("*.json"):
+        for old in [*self._folder.glob("*.json"), *self._folder.glob(PATTERN)]:
             old.unlink()
         plan, about = self._plan, {"host": self._plan.host, "port": self._port, "parent": os.getpid()}
         self._workers = [

@@ -25,7 +25,7 @@ from tidemill.serving.events.streams import Streams
 from tidemill.serving.http.access import Access
 from tidemill.serving.http.health_status import Liveness, Readiness
 from tidemill.serving.http.http_app import App
-from tidemill.serving.http.http_messages import HttpRequest, HttpResponse
+from tidemill.serving.http.http_messages import CSV, JSON, OCTETS, HttpRequest, HttpResponse
 from tidemill.serving.http.http_server import HttpServer
 from tidemill.serving.http.metrics import Counters
 from tidemill.serving.http.openapi import NamedOperation, openapi_document
@@ -33,11 +33,13 @@ from tidemill.serving.http.requests import OutcomeBody, RecommendBody
 from tidemill.serving.http.routes import Operation, Route, Routes
 from tidemill.serving.infer.infer_operation import infer_operation
 from tidemill.serving.infer.infer_route import InferRoute
-from tidemill.serving.infer.invocations import InvocationAnswer, InvocationBody, Invocations
+from tidemill.serving.infer.invocations import InvocationAnswer, InvocationBody, Invocations, ReadCsv
 from tidemill.serving.infer.model_metadata import ModelMetadata, ModelReadiness, ServerMetadata, TabularMetadata
+from tidemill.serving.infer.model_statistics import ModelStatistics, ModelStats
 from tidemill.serving.infer.oip_request import InferBody
 from tidemill.serving.infer.oip_response import InferAnswer
 from tidemill.serving.infer.tabular_predictor import TabularPredictor
+from tidemill.serving.infer.triton_extensions import IndexBody, IndexedModel, ModelConfig, TritonExtensions
 from tidemill.serving.live.fact_publication import WatchedPublication
 from tidemill.serving.live.live_model import LiveModel, LoadFailure, Opener
 from tidemill.serving.live.prediction_log import PredictionLog
@@ -67,6 +69,8 @@ class WorkerStores(msgspec.Struct, frozen=True, kw_only=True):
     wall: Clock
     #: Builds the predictor of a deployment, from the worker's clock and a function from model to its streams.
     opener: Callable[[ServerClock, Callable[[str], Sequence[str]]], Opener]
+    #: Reads the rows of a CSV body.
+    read_csv: ReadCsv
 
 
 class WorkerReport(VersionedRecord, frozen=True, kw_only=True):
@@ -106,9 +110,11 @@ class WorkerSite:
             self.models, kind=lambda model: self.streams.subject(model), surrogate=stores.surrogate, writer=writer,
             clock=self.clock, limits=settings,
         )  # fmt: skip
+        self._statistics = ModelStatistics(self.root / WORKERS, place)
         self.inferring = InferRoute(
-            self.models, surrogate=stores.surrogate, writer=writer, counters=self.counters, limits=settings
-        )
+            self.models, surrogate=stores.surrogate, writer=writer, counters=self.counters, statistics=self._statistics,
+            limits=settings,
+        )  # fmt: skip
         self._served = self._routes(settings)
         self.server = HttpServer(App(self._served, access, self.counters), settings)
         self._poll_streams()
@@ -166,7 +172,11 @@ class WorkerSite:
         outcomes = PostOutcomes(self._stores.log, self.clock, settings, self.counters)
         metadata = ModelMetadata(self.inferring, self._not_ready)
         infer = self.inferring.infer
-        invocations = Invocations(self.models, self.inferring, settings)
+        invocations = Invocations(self.models, self.inferring, self._stores.read_csv, settings)
+        triton = TritonExtensions(self.models, self._statistics, settings)
+        ready = Operation("Readiness", answer=Readiness, others={503: Readiness})
+        config = Operation("Configuration of a tabular model, as Triton writes it", answer=ModelConfig)
+        stats = Operation("Statistics of a tabular model, as Triton writes them", answer=ModelStats)
         prediction = Operation("Predictions of a tabular model", InferBody, InferAnswer)
         model = Operation("Inputs and outputs of a tabular model", answer=TabularMetadata)
         model_ready = Operation("Whether a model is live", answer=ModelReadiness, others={400: ModelReadiness})
@@ -183,10 +193,10 @@ class WorkerSite:
                         query={"n": {"type": "integer", "minimum": 1, "maximum": settings.max_n}},
                     ),
                 ),
-                Route("infer", "POST", "/v2/models/{model}/infer", infer, prediction, tensors=True),
+                Route("infer", "POST", "/v2/models/{model}/infer", infer, prediction, (JSON, OCTETS), undeclared=True),
                 Route(
                     "infer_version", "POST", "/v2/models/{model}/versions/{version}/infer", infer, prediction,
-                    tensors=True,
+                    (JSON, OCTETS), undeclared=True,
                 ),
                 Route(
                     "invocations", "POST", "/invocations", invocations,
@@ -194,6 +204,7 @@ class WorkerSite:
                         "Predictions of a tabular model, by MLflow's protocol", InvocationBody, InvocationAnswer,
                         query={"model": {"type": "string"}},
                     ),
+                    (JSON, CSV),
                 ),
                 Route("v2", "GET", "/v2", metadata.server, Operation("The server", answer=ServerMetadata)),
                 Route("v2_live", "GET", "/v2/health/live", metadata.live, Operation("Liveness", answer=Liveness)),
@@ -201,9 +212,21 @@ class WorkerSite:
                     "v2_ready", "GET", "/v2/health/ready", metadata.ready,
                     Operation("Readiness", answer=Readiness, others={400: Readiness}),
                 ),
+                Route(
+                    "repository_index", "POST", "/v2/repository/index", triton.index,
+                    Operation("The tabular models, as in Triton", IndexBody, list[IndexedModel], required=False),
+                    undeclared=True,
+                ),
+                Route("all_stats", "GET", "/v2/models/stats", triton.all_stats, stats),
                 Route("model", "GET", "/v2/models/{model}", metadata.model, model),
+                Route("model_config", "GET", "/v2/models/{model}/config", triton.config, config),
+                Route("model_stats", "GET", "/v2/models/{model}/stats", triton.stats, stats),
                 Route("model_ready", "GET", "/v2/models/{model}/ready", metadata.model_ready, model_ready),
                 Route("model_version", "GET", "/v2/models/{model}/versions/{version}", metadata.model, model),
+                Route(
+                    "model_version_config", "GET", "/v2/models/{model}/versions/{version}/config", triton.config, config
+                ),
+                Route("model_version_stats", "GET", "/v2/models/{model}/versions/{version}/stats", triton.stats, stats),
                 Route(
                     "model_version_ready", "GET", "/v2/models/{model}/versions/{version}/ready", metadata.model_ready,
                     model_ready,
@@ -217,9 +240,12 @@ class WorkerSite:
                     Operation("Accept outcomes", OutcomeBody | list[OutcomeBody], AcceptedOutcomes, status=202),
                 ),
                 Route("livez", "GET", "/livez", health.livez, Operation("Liveness", answer=Liveness)),
+                Route("readyz", "GET", "/readyz", health.readyz, ready),
+                Route("ping", "GET", "/ping", health.readyz, ready),
+                Route("health", "GET", "/health", health.readyz, ready),
                 Route(
-                    "readyz", "GET", "/readyz", health.readyz,
-                    Operation("Readiness", answer=Readiness, others={503: Readiness}),
+                    "version", "GET", "/version", health.version,
+                    Operation("The version of tidemill", answer=str, media="text/plain"),
                 ),
                 Route("healthz", "GET", "/healthz", health.healthz, Operation("Health", answer=WorkerHealth)),
                 Route(
