@@ -30,12 +30,13 @@ PREDICTS = {"recommend", "recommend_token", "infer", "infer_version", "invocatio
 WRITES = {"events", "outcomes"}
 #: Those of the console; it changes nothing.
 SHOWS = {
-    "loop", "loop_json", "data", "data_json", "table", "table_json", "model", "model_json", "features", "features_json", "feature_view", "feature_view_json",
-    "runs", "runs_json", "compare", "compare_json", "run", "run_json", "run_live", "static", "alive",
+    "loop", "loop_json", "data", "data_json", "table", "table_json", "model", "model_json", "features", "features_json",
+    "feature_view", "feature_view_json", "runs", "runs_json", "compare", "compare_json", "run", "run_json", "run_live",
+    "static", "alive",
 }  # fmt: skip
 VALUES = {
-    "model": MODEL, "model:path": MODEL, "version": "1", "token": "a" * 26, "stream": "reviews", "view": "facts", "table": "reviews",
-    "number": "1", "name": "console.css",
+    "model": MODEL, "model:path": MODEL, "version": "1", "token": "a" * 26, "stream": "reviews", "view": "facts",
+    "table": "reviews", "number": "1", "name": "console.css",
 }  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 FOREIGN = [
