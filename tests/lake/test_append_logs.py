@@ -36,10 +36,11 @@ def ids(shop: Shop) -> list[str]:
 
 def test_batches_are_added_and_said(shop: Shop) -> None:
     assert shop.lake.recorded("predictions") is None and shop.lake.log("predictions") is None
+    assert shop.lake.log_rows("predictions") == 0
     first = record(shop, 1, answers(1, 2))
     second = record(shop, 2, answers(3))
     assert second == first + 1
-    assert ids(shop) == ["p1", "p2", "p3"]
+    assert ids(shop) == ["p1", "p2", "p3"] and shop.lake.log_rows("predictions") == 3
     number, version, note = shop.lake.recorded("predictions") or (0, 0, {})
     assert (number, version, note["offset"]) == (2, second, "20")
     lines = shop.ledger.find("log", about="table:predictions")

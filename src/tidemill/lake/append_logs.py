@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -17,6 +17,8 @@ from tidemill.lake.compaction import SMALL_ROWS
 from tidemill.lake.manifest import Manifests, TableManifest
 from tidemill.lake.row_equality import conform_schema, with_new_columns
 from tidemill.lake.table_draft import TableDraft
+
+Found = TypeVar("Found")
 
 #: Keys of a commit's note, from which a missing ledger entry is restored: the SHA-256 of the manifest, and its rows.
 MANIFEST, _ROWS = "manifest", "rows"
@@ -122,19 +124,25 @@ class AppendLogs:
 
     def rows(self, table: str) -> pa.Table | None:
         """The rows of all batches; `None` before the first. Reads again if the version expires meanwhile."""
+        return self._newest(table, self._rows_of)
+
+    def count(self, table: str) -> int:
+        """The number of rows of all batches, by the newest manifest."""
+        return self._newest(table, lambda _, manifest, schema: manifest.rows) or 0
+
+    def _newest(self, table: str, read: Callable[[str, TableManifest, pa.Schema], Found]) -> Found | None:
         while True:
             last, schema = self._last_commit(table), self._tables.schema(table)
             if last is None or schema is None:
                 return None
             try:
-                return self._rows_of(table, last, schema)
+                return read(table, self._manifests.read(table, last.version, last.note[MANIFEST]), schema)
             except Exception:
                 newest = self._last_commit(table)
                 if newest is None or KeptVersions.noted(newest.note).oldest <= last.version:
                     raise
 
-    def _rows_of(self, table: str, last: TableCommit, schema: pa.Schema) -> pa.Table:
-        manifest = self._manifests.read(table, last.version, last.note[MANIFEST])
+    def _rows_of(self, table: str, manifest: TableManifest, schema: pa.Schema) -> pa.Table:
         paths = [self._manifests.verified_path(table, file.entry) for file in manifest.files]
         return self._engine.collect(self._engine.scan(paths, schema))
 

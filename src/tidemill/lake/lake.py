@@ -132,6 +132,10 @@ class Lake:
         """The rows of all batches of a log table; `None` if nothing was recorded."""
         return self._logs.rows(table)
 
+    def log_rows(self, table: str) -> int:
+        """The number of rows of all batches of a log table, none of which is read."""
+        return self._logs.count(table)
+
     def verify(self, found: Verification | None = None) -> list[str]:
         """Compare all files, logs and ledger entries of every version; a message for each problem.
 

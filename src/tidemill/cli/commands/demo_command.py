@@ -78,7 +78,7 @@ def command(
 
     demo = Demo(project, world, report, console=console, ports=ports)
     try:
-        result = demo.play()
+        result = demo.play(leave=leave)
         if as_json:
             sys.stdout.write(msgspec.json.encode(_numbers(result)).decode() + "\n")
         else:

@@ -85,8 +85,10 @@ class Demo:
             self.server.stop()
             self.server = None
 
-    def play(self, *, progress: Progress = no_progress) -> DemoResult:
-        """Play the whole demo, up to a served and logged model that was replaced twice; the server is left running."""
+    def play(self, *, leave: bool = False, progress: Progress = no_progress) -> DemoResult:
+        """Play the whole demo, up to a served and logged model that was replaced twice. The server is left running,
+        unless the demo is to `leave`: then it is stopped once its clients are.
+        """
         self._open_shop()
         self._live_through([], progress)
         first = self._learn(progress)
@@ -100,6 +102,8 @@ class Demo:
         self.played.tally = shoppers.stop()
         if by_model and by_fallback:
             self.played.truth = (by_model[0], by_fallback[0], by_model[1])
+        if leave:
+            self.close()  # the log writer then writes at once what waits
         self._count_the_log()
         return self.played
 
@@ -218,13 +222,11 @@ class Demo:
         """Wait until the log writer has written every response to the lake."""
         expected = self.played.tally.answers
         for _ in range(400):
-            rows = self.stores.lake.log("predictions")
-            self.played.predictions = rows.num_rows if rows is not None else 0
+            self.played.predictions = self.stores.lake.log_rows("predictions")
             if self.played.predictions >= expected:
                 break
             time.sleep(0.1)
-        outcomes = self.stores.lake.log("outcomes")
-        self.played.outcomes = outcomes.num_rows if outcomes is not None else 0
+        self.played.outcomes = self.stores.lake.log_rows("outcomes")
 
 
 def clear(project: Path) -> None:

@@ -13,6 +13,8 @@ import msgspec
 
 #: Retries of a broken connection (after a worker was replaced) before it counts as a failure.
 _TRIES = 5
+#: Seconds between two requests of a client: the server and the demo share the processors of one machine.
+_PAUSE_S = 0.02
 
 
 @dataclass
@@ -109,7 +111,7 @@ class SimulatedClients:
         mine = self._users[which :: self._threads]
         looked_at: set[str] = set()
         turn = 0
-        while not self._stop.is_set() and mine:
+        while mine and not self._stop.wait(_PAUSE_S):
             user = mine[turn % len(mine)]
             turn += 1
             started = time.perf_counter()

@@ -20,7 +20,7 @@ from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.learn_plan import LearnPlan
 from tidemill.models.tabular.row_model import RowModel
 from tidemill.training.tabular.assess.assess import Rival
-from tidemill.training.tabular.assess.model_answers import answers_of
+from tidemill.training.tabular.assess.model_answers import answers_of, refit_answers
 from tidemill.training.tabular.assess.refits import refits_of
 from tidemill.training.tabular.automl.auto_plan import plan_from
 from tidemill.training.tabular.estimator_plan import LightgbmPlan, estimator_from
@@ -111,7 +111,7 @@ def _refitted(champion: LiveChampion, plan: LearnPlan, train: Examples, test: Ex
     names = [one.name for one in champion.model.inputs]
     mine, asked = (_with_inputs(rows, names) for rows in (train, test))
     began = time.process_time()
-    told = answers_of(plan.fit(mine, seed=seed), asked)
+    told = refit_answers(plan, mine, asked, seed=seed)
     cpu_s = time.process_time() - began
     return Rival(
         champion.name,

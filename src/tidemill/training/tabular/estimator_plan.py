@@ -17,9 +17,16 @@ from tidemill.models.formats.pretrained import PretrainedGraph
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.learn_plan import LearnPlan
 from tidemill.models.tabular.pyfunc import Pyfunc
+from tidemill.models.tabular.row_model import RowModel
 from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.foreign.pretrained_plan import PretrainedPlan, PyfuncPlan
-from tidemill.training.tabular.publish.publish_estimator import fit_pair, published
+from tidemill.training.tabular.publish.publish_estimator import (
+    EstimatorModel,
+    FittedEstimator,
+    as_pair,
+    fit_pair,
+    published,
+)
 
 #: Library of a class -> the module that fits and publishes it; all other classes need scikit-learn's
 #: interface, or an ONNX export of their own.
@@ -84,9 +91,18 @@ class EstimatorPlan:
 
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
         """The published model. Raises `NotPublishable` or `ParityFailed`, and the estimator's own errors."""
+        return fit_pair(lambda rows: published(self._fitted(rows, seed), rows, self.name), examples)
+
+    def fit_to_measure(self, examples: Examples, *, seed: int = 0) -> RowModel:
+        """The fitted estimator itself. Raises its own errors."""
+        rows = as_pair(examples)
+        return EstimatorModel(self._fitted(rows, seed), rows, examples.task, self.name)
+
+    def _fitted(self, examples: Examples, seed: int) -> FittedEstimator:
         fresh = seeded(self.estimator, seed)
         kind = import_module(f"{__package__}.publish.{_KINDS.get(_library(type(fresh)), 'sklearn_estimator')}")
-        return fit_pair(lambda rows: published(kind.fitted(fresh, rows, seed), rows, self.name), examples)
+        found: FittedEstimator = kind.fitted(fresh, examples, seed)
+        return found
 
 
 @dataclass(frozen=True)
@@ -106,13 +122,20 @@ class LightgbmPlan:
 
     def fit(self, examples: Examples, *, seed: int = 0) -> TabularModel:
         """The published model."""
+        return self._estimator(examples).fit(examples, seed=seed)
+
+    def fit_to_measure(self, examples: Examples, *, seed: int = 0) -> RowModel:
+        """The fitted estimator itself."""
+        return self._estimator(examples).fit_to_measure(examples, seed=seed)
+
+    def _estimator(self, examples: Examples) -> EstimatorPlan:
         import lightgbm  # noqa: PLC0415 - an optional library
 
         kind = lightgbm.LGBMClassifier if examples.task in ("binary", "classes") else lightgbm.LGBMRegressor
         usual: dict[str, Any] = {"verbosity": -1}
         if examples.task == "count":
             usual["objective"] = "poisson"
-        return EstimatorPlan(kind(**usual | self.parameters)).fit(examples, seed=seed)
+        return EstimatorPlan(kind(**usual | self.parameters))
 
 
 def estimator_from(parameters: Mapping[str, Any]) -> EstimatorPlan:

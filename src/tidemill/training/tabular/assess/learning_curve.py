@@ -23,7 +23,7 @@ from tidemill.models.tabular.learn_plan import LearnPlan
 from tidemill.models.tabular.row_model import RowModel
 from tidemill.training.statistics.bootstrap import Bootstrap, interval
 from tidemill.training.tabular.assess.losses import main_losses
-from tidemill.training.tabular.assess.model_answers import answers_of
+from tidemill.training.tabular.assess.model_answers import answers_of, refit_answers
 from tidemill.training.tabular.rows.dataset_fingerprint import row_names
 from tidemill.training.tabular.rows.splits import uniform
 
@@ -96,11 +96,11 @@ def _fewer(plan: LearnPlan, train: Examples, test: Examples, seed: int) -> Itera
             continue
         began = time.process_time()
         try:
-            fitted = plan.fit(few, seed=seed)
+            told = refit_answers(plan, few, test, seed=seed)
         except TidemillError:  # too few rows for this plan: the curve starts at a larger share
             continue
         cpu_s = time.process_time() - began
-        yield _CurveFit(share, len(places), main_losses(answers_of(fitted, test)), cpu_s)
+        yield _CurveFit(share, len(places), main_losses(told), cpu_s)
 
 
 def nested_share(train: Examples, share: float) -> I64:

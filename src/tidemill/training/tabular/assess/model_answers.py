@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tidemill.models.tabular.examples import Examples
+from tidemill.models.tabular.learn_plan import LearnPlan
 from tidemill.models.tabular.row_model import RowModel
 from tidemill.training.runs.per_unit_metrics import PerUnitMetrics
 from tidemill.training.tabular.assess.losses import RowAnswers, row_losses
@@ -21,6 +22,13 @@ def answers_of(model: RowModel, examples: Examples) -> RowAnswers:
     if answer.ndim > 1 and examples.task != "classes":
         answer = answer[:, 0]
     return RowAnswers(examples.task, answer, examples.target, model.threshold)
+
+
+def refit_answers(plan: LearnPlan, train: Examples, test: Examples, *, seed: int) -> RowAnswers:
+    """The predictions for `test` of the plan fitted on `train`. An estimator predicts by itself: converting it to its
+    published form and comparing both would take several times as long as many a fit.
+    """
+    return answers_of(getattr(plan, "fit_to_measure", plan.fit)(train, seed=seed), test)
 
 
 def tabular_figures(model: RowModel, test: Examples, refits: Sequence[RowAnswers] = ()) -> PerUnitMetrics:

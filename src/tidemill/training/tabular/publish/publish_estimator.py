@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from tidemill.core.errors import BundleCorrupt, NotPublishable, TooLittleData
-from tidemill.core.records.signature import InputField
+from tidemill.core.records.signature import InputField, Task
 from tidemill.models.tabular.examples import Examples
 from tidemill.models.tabular.recipe import Encoder, Member, NumberColumn, OneHot, Ordinal, TabularRecipe
+from tidemill.models.tabular.row_model import RowModel
 from tidemill.models.tabular.tabular_model import TabularModel
 from tidemill.training.tabular.publish.estimator_frame import texts_of
 from tidemill.training.tabular.publish.parity import DOUBLE, Ask, LargestDifference, failed, golden_rows, worst_of
@@ -53,14 +56,46 @@ def published(fitted: FittedEstimator, examples: Examples, name: str) -> Tabular
     )
 
 
+@dataclass(frozen=True, eq=False)
+class EstimatorModel(RowModel):
+    """A fitted estimator that predicts by itself, for fits which only measure: nothing is converted or compared."""
+
+    fitted: FittedEstimator
+    #: The rows that it was fitted on; of two classes as a binary task.
+    examples: Examples
+    task: Task
+    name: str
+
+    @property
+    def inputs(self) -> tuple[InputField, ...]:  # type: ignore[override]
+        """The inputs."""
+        return self.examples.fields
+
+    def answer(self, inputs: pa.Table) -> F64:
+        """As of a row model. The published form predicts rows that the estimator refuses, such as unseen texts."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of texts that it does not know
+                found = self.fitted.ask(inputs)
+        except (ValueError, TypeError, KeyError):
+            found = published(self.fitted, self.examples, self.name).answer(inputs)
+        return np.column_stack((1 - found, found)) if self.task == "classes" and found.ndim == 1 else found
+
+
 def fit_pair(fit: Callable[[Examples], TabularModel], examples: Examples) -> TabularModel:
     """The model that `fit` returns. If the task is `classes` with two classes, it is fitted as a binary model, because
     libraries keep one margin for two classes, and predicts the probabilities of both.
     """
-    if examples.task != "classes" or len(examples.classes) != 2:
-        return fit(examples)
-    model = fit(replace(examples, task="binary"))
+    rows = as_pair(examples)
+    model = fit(rows)
+    if rows is examples:
+        return model
     return TabularModel(msgspec.structs.replace(model.recipe, task="classes"), model.parts)
+
+
+def as_pair(examples: Examples) -> Examples:
+    """The rows, as a binary task if there are two `classes`."""
+    return replace(examples, task="binary") if examples.task == "classes" and len(examples.classes) == 2 else examples
 
 
 def _needing(model: TabularModel, names: Sequence[str]) -> TabularModel:
