@@ -284,5 +284,9 @@ def test_adults_without_a_header_are_served(adult: Path) -> None:
             for name, values in given.items()
         ]
         answer = told(f"{server.url}/v2/models/adult/infer", {"inputs": tensors})
+        document = told(f"{server.url}/openapi.json")
+        example = document["paths"]["/v2/models/adult/infer"]["post"]["requestBody"]["content"]["application/json"]
+        shown = told(f"{server.url}/v2/models/adult/infer", example["example"])
     low, high = next(one["data"] for one in answer["outputs"] if one["name"] == "probability")
     assert 0 < low < high < 1
+    assert "unseen" in answer["parameters"] and "unseen" not in shown["parameters"]

@@ -26,8 +26,7 @@ from tidemill.loop.auto.auto_project import AutoRequest, model_name, notes
 from tidemill.loop.auto.infer_schema import infer_schema
 from tidemill.loop.serve.server_processes import serve_plan
 from tidemill.models.learners.auto import Prefer
-from tidemill.models.tabular.tabular_bundle import read_golden
-from tidemill.models.tabular.typical_row import typical_row
+from tidemill.models.tabular.typical_row import typical_row_of
 from tidemill.serving.infer.infer_operation import curl_request
 from tidemill.serving.process.server_handle import start
 
@@ -178,8 +177,8 @@ def _show_not_live(err: Console, result: AutoResult, folder: Path) -> None:
 def _curl(result: AutoResult, address: str) -> str:
     release = result.learned.release
     assert release.signature is not None
-    golden, _ = read_golden(result.stores.releases.bundle(release.bundle))
-    return curl_request(address, release.model, release.signature, typical_row(golden))
+    values = typical_row_of(result.stores.releases.bundle(release.bundle))
+    return curl_request(address, release.model, release.signature, values)
 
 
 def _show(result: AutoResult, folder: Path, *, as_json: bool) -> None:

@@ -147,7 +147,7 @@ def model_page(
         quality=quality(measured) if measured else (),
         parts=user_slice_table(measured) if measured else None,
         tried=tuple(_tried(evaluation)) if evaluation else (),
-        tabular=tabular_report(shown, stores.serving_root) if shown else None,
+        tabular=tabular_report(shown, stores) if shown else None,
         card=shown.card if shown else None,
         parameters=_parameters(shown) if shown else {},
         data=tuple(SourceTable(table=table, version=version) for table, version in sorted(shown.data.items()))

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 class ReleaseReader(Protocol):
     """The part of `Releases` that the console reads."""
 
+    def bundle(self, sha256: str) -> Path:
+        """The verified folder of a bundle; `BundleCorrupt` where it is missing or damaged."""
+        ...
+
     def verify(self, release: Release, *, deep: bool = True) -> None:
         """Raise if the release's files differ from what it pins."""
         ...

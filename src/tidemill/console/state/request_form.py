@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tidemill.console.formatting import span
+from tidemill.console.state.console_stores import ConsoleStores
+from tidemill.core.errors import BundleCorrupt
 from tidemill.core.record_format import Record
 from tidemill.core.records.release import Release
 from tidemill.core.records.signature import InputField, Signature
+from tidemill.models.tabular.typical_row import typical_row_of
 from tidemill.serving.infer.infer_operation import curl_request
 from tidemill.serving.infer.tensor_values import DATATYPE
 from tidemill.serving.process.server_handle import is_serving
@@ -43,9 +44,13 @@ class RequestForm(Record, frozen=True):
     openapi: str
 
 
-def request_form(release: Release, signature: Signature, serving_root: Path) -> RequestForm:
-    """The request of a release, for the running server, else for the default port of this machine."""
-    server = is_serving(serving_root)
+def request_form(release: Release, signature: Signature, stores: ConsoleStores) -> RequestForm:
+    """The request of a release with the values of a typical row, for the running server, else for the default port."""
+    server = is_serving(stores.serving_root)
+    try:
+        values = typical_row_of(stores.releases.bundle(release.bundle))
+    except BundleCorrupt:  # which the page of the loop names
+        values = {}
     place = f"{server.host}:{server.port}" if server else "127.0.0.1:8400"
     return RequestForm(
         fields=tuple(FormField(field=one, datatype=_datatype(one), says=_role(one)) for one in signature.request),
@@ -53,7 +58,7 @@ def request_form(release: Release, signature: Signature, serving_root: Path) -> 
         outputs=signature.outputs,
         classes=signature.classes,
         openapi=f"http://{place}/openapi.json",
-        curl=curl_request(f"http://{place}", release.model, signature),
+        curl=curl_request(f"http://{place}", release.model, signature, values),
     )
 
 

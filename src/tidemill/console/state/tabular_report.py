@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
 from tidemill.console.formatting import counted, interval, measure, share
+from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.request_form import RequestForm, request_form
 from tidemill.console.state.slice_table import SliceTable, row_slice_table
 from tidemill.core.record_format import Record
@@ -75,7 +74,7 @@ class TabularReport(Record, frozen=True):
     commands: tuple[ActionCommand, ...]
 
 
-def tabular_report(release: Release, serving_root: Path) -> TabularReport | None:
+def tabular_report(release: Release, stores: ConsoleStores) -> TabularReport | None:
     """The report of a release with a signature; `None` for a recommender."""
     signature = release.signature
     if signature is None:
@@ -97,7 +96,7 @@ def tabular_report(release: Release, serving_root: Path) -> TabularReport | None
         movers=_movers(found) if found else (),
         members=_members(found) if found else (),
         times=tuple(field.name for field in signature.inputs if field.kind == "time"),
-        asking=request_form(release, signature, serving_root),
+        asking=request_form(release, signature, stores),
         commands=_commands(release),
     )
 

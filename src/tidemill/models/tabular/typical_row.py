@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from tidemill.models.tabular.tabular_bundle import UNSEEN_TEXT
+from tidemill.models.tabular.tabular_bundle import UNSEEN_TEXT, read_golden
+
+
+def typical_row_of(bundle: Path) -> dict[str, Any]:
+    """The typical row of a bundle, empty if it has no golden rows; `BundleCorrupt` if they cannot be read."""
+    return typical_row(read_golden(bundle)[0])
 
 
 def typical_row(golden: pa.Table) -> dict[str, Any]:

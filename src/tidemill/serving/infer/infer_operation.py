@@ -13,11 +13,11 @@ from tidemill.serving.http.openapi import NamedOperation
 from tidemill.serving.infer.tensor_values import DATATYPE, FAMILY, converter
 
 #: Number of fields in the example; further required fields are included too.
-_NAMED = 12
+_NAMED = 100
 
 
-def infer_operation(model: str, signature: Signature) -> NamedOperation:
-    """`POST /v2/models/{model}/infer` for one model."""
+def infer_operation(model: str, signature: Signature, values: Mapping[str, Any] | None = None) -> NamedOperation:
+    """`POST /v2/models/{model}/infer` for one model; `values` are those of the example."""
     tensors = [_tensor(field) for field in signature.request]
     schema = {
         "type": "object",
@@ -29,7 +29,7 @@ def infer_operation(model: str, signature: Signature) -> NamedOperation:
         },
         "required": ["inputs"],
     }
-    return NamedOperation("infer", model, schema, example_request(signature))
+    return NamedOperation("infer", model, schema, example_request(signature, values))
 
 
 def curl_request(address: str, model: str, signature: Signature, values: Mapping[str, Any] | None = None) -> str:

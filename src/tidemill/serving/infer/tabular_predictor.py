@@ -20,6 +20,7 @@ from tidemill.core.records.signature import InputField, Signature
 from tidemill.features import LookupResult, OnlineLookup
 from tidemill.models.tabular.input_ranges import read_input_ranges
 from tidemill.models.tabular.on_demand_function import OnDemandFunction, kinds_of
+from tidemill.models.tabular.typical_row import typical_row_of
 from tidemill.release import Pointer
 from tidemill.serving.live.prediction_id import prediction_id
 from tidemill.serving.live.server_clock import ServerClock
@@ -94,13 +95,14 @@ class TabularPredictor:
         ]
         #: The position of each input in the request; `None` where an input is looked up or computed.
         self._straight = None if self.signature.lookups or self.signature.computed else _places(self.signature)
-        ranges = read_input_ranges(Path(pointer.bundle))
+        self._bundle = Path(pointer.bundle)
+        ranges = read_input_ranges(self._bundle)
         self._unseen = ranges.unseen_in(self._inputs)
         texts = ranges.known_texts()
         self._texts = [(place, texts[name]) for place, name in enumerate(self._names) if name in texts]
         kinds = kinds_of(self.signature)
         self._functions = [
-            OnDemandFunction(computed, kinds, sources.modules, self.release.rule_modules, Path(pointer.bundle))
+            OnDemandFunction(computed, kinds, sources.modules, self.release.rule_modules, self._bundle)
             for computed in self.signature.computed
         ]
         if [field.name for field in model.inputs] != self._inputs:
@@ -240,6 +242,10 @@ class TabularPredictor:
             for number, row in enumerate(rows):
                 self.items(outputs, number)
                 self.features(row)
+
+    def typical_row(self) -> dict[str, Any]:
+        """A value of each input, as JSON has it, for an example request."""
+        return typical_row_of(self._bundle)
 
     @property
     def views(self) -> tuple[str, ...]:

@@ -264,7 +264,7 @@ class WorkerSite:
         named: list[NamedOperation] = []
         for name, model in sorted(self.models.items()):
             if isinstance(model.predictor, TabularPredictor):
-                named.append(infer_operation(name, model.predictor.signature))
+                named.append(infer_operation(name, model.predictor.signature, model.predictor.typical_row()))
             elif model.predictor is not None:
                 named.append(NamedOperation("recommend", name, {}, {"user": "…", "n": 5}))
         named += [events_operation(name, stream.contract) for name, stream in sorted(self.streams.streams.items())]

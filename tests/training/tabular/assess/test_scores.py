@@ -87,6 +87,17 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     assert all(25 <= times <= 30 for times in held.values()), held
 
 
+def test_an_interval_ends_where_the_metric_does():
+    target = (np.arange(300) % 2).astype(float)
+    answer = np.where(target == 1, 0.99, 0.01)
+    answer[0] = 0.6
+    told = RowAnswers("binary", answer, target)
+    refits = [RowAnswers("binary", np.where(np.arange(300) < n, 1 - answer, answer), target) for n in (3, 30)]
+    for score in scores_of(told, told, Bootstrap(300), refits):
+        assert 0 <= score.model.low <= score.model.value <= score.model.high, score
+        assert score.model.high <= 1 or score.name == "log_loss", score
+
+
 def test_a_difference_is_paired_and_told_by_its_direction():
     answer, target = world(4_000)
     blurred = np.clip(answer + np.random.default_rng(3).normal(0, 0.1, 4_000), 0.01, 0.99)

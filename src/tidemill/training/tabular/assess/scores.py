@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tidemill.core.records.quality import MetricScore
+from tidemill.core.records.quality import Metric, MetricScore
 from tidemill.training.statistics.bootstrap import Bootstrap, Weighted, interval
 from tidemill.training.statistics.training_noise import with_training_noise
 from tidemill.training.tabular.assess.losses import RowAnswers, row_losses
@@ -69,8 +69,8 @@ def scores_of(
         MetricScore(
             name=name,
             higher_is_better=name in HIGHER,
-            model=with_training_noise(interval(own[name].value, own[name].draws), own_fits[name]),
-            baseline=with_training_noise(interval(others[name].value, others[name].draws), other_fits[name]),
+            model=_interval(name, own[name], own_fits[name]),
+            baseline=_interval(name, others[name], other_fits[name]),
             difference=with_training_noise(
                 interval(own[name].value - others[name].value, own[name].draws - others[name].draws),
                 own_fits[name],
@@ -80,6 +80,13 @@ def scores_of(
         for name in own
         if np.isfinite(own[name].value) and np.isfinite(others[name].value)
     )
+
+
+def _interval(name: str, measured: _MeasuredScore, fits: F64) -> Metric:
+    """A metric with its interval, which ends where the metric does: losses at 0, shares and R² at 1."""
+    found = with_training_noise(interval(measured.value, measured.draws), fits)
+    least, most = -np.inf if name == "r2" else 0.0, 1.0 if name in HIGHER else np.inf
+    return Metric(value=found.value, low=max(found.low, least), high=min(found.high, most))
 
 
 def _all(predictions: RowAnswers, draws: Bootstrap) -> dict[str, _MeasuredScore]:
