@@ -18,7 +18,7 @@ from tidemill.loop.state.project_status import status
 from tidemill.loop.training.evaluate import evaluate
 from tidemill.loop.training.train import TrainingResult, train
 from tidemill.models.tabular.tabular_bundle import open_tabular
-from tidemill.training import Protocol, SearchBudget
+from tidemill.training import Protocol
 
 DAY = date(2026, 10, 31)
 
@@ -110,7 +110,7 @@ def test_the_champion_is_compared_by_its_settings_and_not_with_itself(tmp_path: 
     stores, graph = project.open()
     first = train(stores, graph, "churn")
     go_live(stores, graph, "churn@1")
-    again = train(stores, graph, "churn", effort=SearchBudget(minutes=1))  # other effort, same rows and settings
+    again = train(stores, graph, "churn", again=True)
     assert again.anew and again.release.bundle == first.release.bundle
     found = again.card.assessment
     assert found is not None and found.beside_champion == () and "it is the same model" in found.champion_says

@@ -200,4 +200,5 @@ def _show(result: AutoResult, folder: Path, *, as_json: bool) -> None:
         ProgramConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160),
         result.learned,
         live=result.promotion is not None,
+        place=f"cd {shlex.quote(str(folder))} && ",
     )

@@ -29,6 +29,7 @@ from tidemill.training.search.search_budget import DEFAULT_BUDGET, SearchBudget
     is_flag=True,
     help="Release the last bundle again with the current rules of mill.py, without training.",
 )
+@click.option("--again", is_flag=True, help="Train also where the same rows, settings and code were trained before.")
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
@@ -54,6 +55,7 @@ def command(
     model: str,
     test_from: date | None,
     rules_only: bool,
+    again: bool,
     trials: int,
     minutes: float | None,
     processes: int,
@@ -70,8 +72,11 @@ def command(
     at = to_micros(as_of(test_from)) - 86_400_000_000 if test_from else None
     effort = SearchBudget(trials=trials, minutes=minutes, processes=processes)
     learned = train(
-        context.stores, context.graph, model, at=at, rules_only=rules_only, effort=effort, progress=progress
-    )
+        context.stores, context.graph, model, at=at, rules_only=rules_only, again=again, effort=effort,
+        progress=progress,
+    )  # fmt: skip
+    champion = context.stores.releases.champion(model)
+    live = champion is not None and champion.name == learned.release.name
     context.result(
         {
             "release": learned.release.name,
@@ -80,21 +85,25 @@ def command(
             "notes": learned.notes,
             "learners": learned.verdicts,
         },
-        lambda out: show(out, learned),
+        lambda out: show(out, learned, live=live, rules=rules_only),
     )
 
 
-def show(out: Console, learned: TrainingResult, *, live: bool = False) -> None:
-    """Print the release and its evaluation and, unless it is `live`, how to promote it."""
-    if not learned.anew:
-        out.print("Trained before on the same rows with the same settings: the existing bundle is used.")
+def show(out: Console, learned: TrainingResult, *, live: bool = False, rules: bool = False, place: str = "") -> None:
+    """Print the release and its evaluation and, unless it is `live`, how to promote it; commands begin with `place`."""
+    release = learned.release
+    if not learned.anew and not rules:
+        out.print(
+            f"Nothing was trained: {release.name} {'is live, and ' if live else ''}has the model of the same rows, "
+            f"settings and code. Train it again with: {place}tidemill train {release.model} --again"
+        )
     for note in learned.notes:
         out.print(note)
     if learned.verdicts:
         out.print(learners(learned.verdicts))
     show_quality(out, learned.card)
     if not live:
-        out.print(promote_hint(learned.release.name, created=learned.anew))
+        out.print(promote_hint(release.name, created=learned.created))
 
 
 def promote_hint(release: str, *, created: bool) -> str:

@@ -24,7 +24,6 @@ from tidemill.loop.release.card_review import review_card
 from tidemill.loop.release.go_live import go_live
 from tidemill.loop.training.train import TrainingResult, train
 from tidemill.release import Promotion
-from tidemill.training import SearchBudget
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,11 @@ def auto_from_file(
     """Write the project into `folder`, ingest all rows, train within the requested minutes, and promote the release if
     its card says whom it helps and could harm, and it is better than its baseline.
 
-    Raises `UsageError` if the folder is not empty, and `SourceUnknown` if no row of the file was ingested. On an error
-    the project stays, and the next call writes it again, unless its files were edited.
+    The same request for the same file again trains nothing. Raises `UsageError` if anything else
+    is in the folder, and `SourceUnknown` if no row of the file was ingested. On an error the project stays, and the
+    next call writes it again, unless its files were edited.
     """
-    write_auto_project(folder, request)
+    written = write_auto_project(folder, request)
     settings = load(folder, overrides=overrides)
     mill = load_mill(folder)
     stores = open_stores(folder, settings, clock, name=mill.name, account=local_account().doing("auto"))
@@ -64,12 +64,12 @@ def auto_from_file(
     until = min(time.last, newest) if time is not None and time.last is not None else newest
     report = run(stores, graph, until=until, backfill=True)
     progress("rows", {"merged": report.merged, "refused": report.refused})
-    if not report.merged:
+    if written and not report.merged:
         raise SourceUnknown(
             f"none of the {request.file.n_rows:,} rows of {request.file.path} was ingested: {_why(stores, graph)}",
             tip="correct the file, or name the columns with --columns",
         )
-    learned = train(stores, graph, request.name, effort=SearchBudget(minutes=request.minutes), progress=progress)
+    learned = train(stores, graph, request.name, progress=progress)
     doubts = review_card(learned.release.card)
     promotion = None if doubts else go_live(stores, graph, learned.release.name)
     write_serving_metadata(stores, graph)

@@ -18,10 +18,12 @@ from tidemill.loop.auto.infer_schema import RESERVED, names_people
 from tidemill.loop.project.stores import STATE
 from tidemill.models.learners.auto import Prefer
 from tidemill.sources.files.column_kinds import FileColumn
+from tidemill.sources.files.decompress import file_sha256
 from tidemill.sources.files.table_file import TableFile
 
 #: Before the digest of both files in `tidemill.toml`, by which an edited project is recognised.
 _MARK = "# Written by `tidemill auto` "
+_RELEASED = "has a project with a release"
 #: The event time of rows without one: the time of their arrival.
 _ARRIVED = "seen_at"
 
@@ -47,26 +49,31 @@ class AutoRequest:
 
 
 def write_auto_project(folder: Path, asked: AutoRequest) -> list[str]:
-    """Write mill.py and tidemill.toml into `folder`; returns the names of the written files.
+    """Write mill.py and tidemill.toml into `folder`; returns the names of the written files, none if they are there.
 
-    A project that it wrote before, without a release and without an edit, is written again. Raises `UsageError` if
+    A project that it wrote before, without a release and without an edit, is written again; one with a release stays if
+    the request and the file are the same. Raises `UsageError` if
     anything else is in the folder.
     """
-    if folder.exists() and any(folder.iterdir()):
-        kept = _kept_because(folder)
-        if kept:
-            raise UsageError(f"{folder} {kept}; nothing was written", tip="choose another --name")
     mill, source = mill_text(asked), source_url(asked, folder)
-    if folder.exists():
-        shutil.rmtree(folder / STATE, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "mill.py").write_text(mill, encoding="utf-8")
     settings = (
         "# Settings that are not listed here have their defaults.\n"
         f"[laptop]\nsource_roots = [{_quoted(_relative_path(asked, folder))}]\n\n"
         f"[laptop.sources]\nrows = {_quoted(source)}\n"
+        f"# sha256 of the file: {file_sha256(asked.file.path)}\n"
     )
     settings += f"{_MARK}{_digest(mill, settings)}\n"
+    if folder.exists() and any(folder.iterdir()):
+        kept = _kept_because(folder)
+        if kept == _RELEASED and _texts(folder) == (mill, settings):
+            return []
+        if kept:
+            further = f"cd {folder} && tidemill run && tidemill train {asked.name}"
+            tip = f"train it on what is new in the file with: {further}; or " if kept == _RELEASED else ""
+            raise UsageError(f"{folder} {kept}; nothing was written", tip=f"{tip}choose another --name")
+    shutil.rmtree(folder / STATE, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mill.py").write_text(mill, encoding="utf-8")
     (folder / "tidemill.toml").write_text(settings, encoding="utf-8")
     (folder / ".gitignore").write_text(".tidemill/\n__pycache__/\n", encoding="utf-8")
     return [".gitignore", "mill.py", "tidemill.toml"]
@@ -75,7 +82,7 @@ def write_auto_project(folder: Path, asked: AutoRequest) -> list[str]:
 def _kept_because(folder: Path) -> str:
     """Why the contents of a folder stay; empty for a project of this module that has no release and was not edited."""
     try:
-        mill, settings = ((folder / name).read_text(encoding="utf-8") for name in ("mill.py", "tidemill.toml"))
+        mill, settings = _texts(folder)
     except (OSError, UnicodeDecodeError):
         return "already exists and is not empty"
     others = {path.name for path in folder.iterdir()} - {".gitignore", "mill.py", "tidemill.toml", STATE, "__pycache__"}
@@ -84,7 +91,12 @@ def _kept_because(folder: Path) -> str:
         return "already exists and is not empty"
     if digest.strip() != _digest(mill, before):
         return "has a project whose mill.py or tidemill.toml was edited"
-    return "has a project with a release" if any((folder / STATE / "blobs").glob("bundle:*")) else ""
+    return _RELEASED if any((folder / STATE / "blobs").glob("bundle:*")) else ""
+
+
+def _texts(folder: Path) -> tuple[str, str]:
+    mill, settings = ((folder / name).read_text(encoding="utf-8") for name in ("mill.py", "tidemill.toml"))
+    return mill, settings
 
 
 def _digest(mill: str, settings: str) -> str:

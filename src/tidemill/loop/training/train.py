@@ -49,6 +49,8 @@ class TrainingResult:
     card: Card
     #: Whether it was trained now; if not, the bundle of an earlier training is used.
     anew: bool
+    #: Whether the release is new: it is not where its bundle, rules and card are those of an earlier one.
+    created: bool
     notes: tuple[str, ...] = ()
     #: The run of the training, for example `for_you#3`; empty if nothing was trained.
     run: str = ""
@@ -63,13 +65,15 @@ def train(
     *,
     at: int | None = None,
     rules_only: bool = False,
+    again: bool = False,
     effort: SearchBudget = DEFAULT_BUDGET,
     progress: Progress = no_progress,
 ) -> TrainingResult:
     """Train the model `name` on the published data, evaluate it, and create a release.
 
-    `at` (microseconds) is the split of the evaluation. `rules_only` uses the last bundle, however old. `effort` limits
-    the choice of settings. A training is a run; an interrupted search is resumed. Raises `UnknownName`, and
+    Nothing is trained where the same rows, settings and code were trained before, unless `again`. `at` (microseconds)
+    is the split of the evaluation. `rules_only` uses the last bundle, however old. `effort` limits the choice of
+    settings. A training is a run; an interrupted search is resumed. Raises `UnknownName`, and
     `CardIncomplete` before the training if `helps=` or `could_harm=` is missing.
     """
     family = family_of(graph, name)
@@ -83,20 +87,23 @@ def train(
         training = family.training(TrainingInputs(stores, graph, name, stores.lake.view(), at, effort, lease))
         code = fingerprint({"graph": dict(graph.codes), "learn": training.mark})
         creation = _Creation(training, code, around)
-        line = _earlier(stores, name, None if rules_only else training.mark)
+        known = {release.number for release in stores.releases.all(name)}
+        line = None if again else _earlier(stores, name, None if rules_only else training.mark)
         if line is not None:
-            return TrainingResult(*creation.release(line), anew=False)
+            release, card = creation.release(line)
+            return TrainingResult(release, card, anew=False, created=release.number not in known)
         start = training.prepare()
-        run, known = begin_training(training, start, code, around)
+        run, trials = begin_training(training, start, code, around)
         with run:
-            effort = replace(effort, known=known, keep=run.trial)
+            effort = replace(effort, known=trials, keep=run.trial)
             line, fitted = _fit(creation, run, effort, fan_out_progress(run, progress))
             release, card = creation.release(line)
             finish_training(stores, run, start, fitted, release)
         training.finish()
     verdicts = tuple(trial for trial in stores.runs.trials(run.name) if is_verdict(trial))
     notes = (*fitted.notes, *mirror_runs(stores))
-    return TrainingResult(release, card, anew=True, notes=notes, run=run.name, verdicts=verdicts)
+    created = release.number not in known
+    return TrainingResult(release, card, anew=True, created=created, notes=notes, run=run.name, verdicts=verdicts)
 
 
 def require_card(model: ModelDeclaration) -> None:
@@ -164,7 +171,10 @@ class _Creation:
 
 
 def _earlier(stores: Stores, name: str, mark: str | None) -> LedgerEntry | None:
-    """The ledger entry of an earlier training with this fingerprint; with `None` the last."""
+    """The ledger entry of an earlier training with this fingerprint, that of the champion if it is one; else the last.
+
+    With `None` the last training of all.
+    """
     if mark is None:
         found = stores.ledger.last("learn", f"model:{name}")
         if found is None:
@@ -173,7 +183,9 @@ def _earlier(stores: Stores, name: str, mark: str | None) -> LedgerEntry | None:
             )
         return found
     lines = stores.ledger.find("learn", about=f"model:{name}", fingerprint=mark)
-    return lines[-1] if lines else None
+    champion = stores.releases.champion(name)
+    live = [line for line in lines if champion is not None and line.details["bundle"] == champion.bundle]
+    return next(iter((live or lines)[::-1]), None)
 
 
 def _fit(

@@ -131,7 +131,7 @@ class RowTraining:
                 "",
                 *(f"{name}={group}" if group else name for name, group in model.fairness.items()),
             ],
-            "effort": [effort.seed, str(effort.minutes)],
+            "effort": [effort.seed, str(self._limit)],
             "tidemill": metadata.version("tidemill"),
         }
         if self.inputs.at is not None:
@@ -139,6 +139,12 @@ class RowTraining:
         if package := package_of(self.family.name):
             depends_on["family"] = package
         return fingerprint(depends_on)
+
+    @property
+    def _limit(self) -> float | None:
+        """The minutes of the command, where they limit more than `tm.auto()` itself does."""
+        learn, minutes = self.model.learn, self.inputs.effort.minutes
+        return minutes if minutes is not None and isinstance(learn, Auto) and minutes < learn.time_limit() else None
 
     def parts(self) -> ReleaseParts:
         return ReleaseParts(modules=self._asking.modules)
