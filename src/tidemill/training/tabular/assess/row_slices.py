@@ -75,10 +75,18 @@ def _slice(
             SKILL: max(less.p(), random_assignment(saved - skill_rest.value * prior, inside)),
         },
     )  # fmt: skip
-    if not (prior[own].any() and prior[rest].any()):
+    if not all(_varies(told, rows) for rows in (own, rest)):
         for part in (found.model, found.baseline, found.difference, found.p):
-            del part[SKILL]  # of equal targets the prior loses nothing, so there is no share of it to save
+            del part[SKILL]  # of nearly equal targets the prior loses nothing, so there is no share of it to save
     return found
+
+
+def _varies(told: RowAnswers, rows: I64) -> bool:
+    """Whether targets differ: of classes, whether ten rows are not of the most frequent one."""
+    target = told.target[rows]
+    if told.task in ("binary", "classes"):
+        return len(target) - int(np.bincount(target.astype(np.int64)).max()) >= FEWEST_USERS
+    return bool(np.ptp(target) > 0)
 
 
 def weakest(slices: Sequence[SliceResult], measure: str) -> str:
