@@ -11,9 +11,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import scipy  # its parts are loaded when they are first used
 from numpy.typing import NDArray
-
-from tidemill.training.statistics.rank_tests import chi_squared_p, kruskal_p, spearman_p
 
 F64 = NDArray[np.float64]
 
@@ -43,14 +42,14 @@ def association(values: pa.ChunkedArray, target: F64, *, classes: int = 0) -> fl
         codes = _codes(kept)
         if codes.max() == 0:
             return 1.0
-        return chi_squared_p(codes, wanted.astype(np.int64)) if classes else kruskal_p(wanted, codes)
+        return _chi_squared(codes, wanted) if classes else _kruskal(wanted, codes)
     numbers = kept.cast(pa.int64()) if pa.types.is_timestamp(kept.type) else kept
     plain = np.asarray(numbers.cast(pa.float64(), safe=False).to_numpy())
     finite = np.isfinite(plain)
     plain, wanted = plain[finite], wanted[finite]
     if len(plain) < _FEWEST or not np.ptp(plain) or not np.ptp(wanted):
         return 1.0
-    return kruskal_p(plain, wanted.astype(np.int64)) if classes > 2 else spearman_p(plain, wanted)
+    return _kruskal(plain, wanted.astype(np.int64)) if classes > 2 else _spearman(plain, wanted)
 
 
 def _codes(texts: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -58,3 +57,19 @@ def _codes(texts: pa.ChunkedArray) -> NDArray[np.int64]:
     codes = texts.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     rare = np.bincount(codes) < _RARE
     return np.asarray(np.unique(np.where(rare[codes], -1, codes), return_inverse=True)[1].astype(np.int64))
+
+
+def _spearman(first: F64, second: F64) -> float:
+    return float(scipy.stats.spearmanr(first, second).pvalue)
+
+
+def _kruskal(numbers: F64, groups: NDArray[np.int64]) -> float:
+    parts = [numbers[groups == group] for group in np.unique(groups)]
+    return float(scipy.stats.kruskal(*parts).pvalue) if len(parts) > 1 else 1.0
+
+
+def _chi_squared(codes: NDArray[np.int64], target: F64) -> float:
+    places = np.unique(target, return_inverse=True)[1]
+    counts = np.zeros((int(codes.max()) + 1, int(places.max()) + 1))
+    np.add.at(counts, (codes, places), 1)
+    return float(scipy.stats.chi2_contingency(counts, correction=False).pvalue)

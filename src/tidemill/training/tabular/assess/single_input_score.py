@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.records.signature import InputField
 from tidemill.models.tabular.examples import Examples
-from tidemill.training.statistics.rank_tests import average_ranks
 from tidemill.training.tabular.assess.ranking_measures import weighted_macro_auc
 from tidemill.training.tabular.rows.dataset_fingerprint import row_names
 from tidemill.training.tabular.rows.splits import uniform
@@ -44,7 +44,7 @@ def _lines(values: F64, target: F64) -> float:
     if known.mean() < 0.8 or values[known].std() == 0 or target[known].std() == 0:
         return 0.0
     straight = np.corrcoef(values[known], target[known])[0, 1]
-    ranks = np.corrcoef(average_ranks(values[known]), average_ranks(target[known]))[0, 1]
+    ranks = np.corrcoef(scipy.stats.rankdata(values[known]), scipy.stats.rankdata(target[known]))[0, 1]
     return float(max(straight**2, ranks**2))
 
 
