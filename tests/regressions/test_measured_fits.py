@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +45,13 @@ def test_rows_that_the_estimator_refuses_are_predicted_by_the_converted_model() 
     model: Any = plan_of(linear.LinearRegression())
     found = model.fit_to_measure(whole).answer(gaps.inputs)
     assert np.array_equal(found, model.fit(whole).answer(gaps.inputs), equal_nan=True)
+
+
+def test_processes_that_fit_members_import_no_more_than_they_need() -> None:
+    pytest.importorskip("pandas")
+    code = (
+        "import sys, tidemill.training.tabular.automl.member_imports; "
+        "assert 'lightgbm' in sys.modules and not {'pandas', 'sklearn', 'scipy.stats'} & set(sys.modules); "
+        "import pandas"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

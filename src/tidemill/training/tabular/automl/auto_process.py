@@ -87,7 +87,8 @@ def fit_members(
     write_examples(examples, work.file)
     late = TaskOutcome(state="late", says="stopped at the deadline")
     found = [_result(settings, late) for settings in asked.members]
-    with ProcessPool(work, processes=processes, preload=["lightgbm"], log=place / "workers.log") as pool:
+    imports, log = [f"{__package__}.member_imports"], place / "workers.log"
+    with ProcessPool(work, processes=processes, preload=imports, log=log) as pool:
         for number, outcome in pool.run(asked.members, until=until):
             found[number] = _result(asked.members[number], outcome)
             if outcome.state != "late":
